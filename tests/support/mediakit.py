@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from deepfake_eval.bench.media import scheduling_kept
+
 Pixels = NDArray[np.uint8]
 
 
@@ -108,6 +110,7 @@ def encode(
     height, width, _ = frames[0].shape
     # A file is needed: to move the index to the front, FFmpeg opens its output again.
     with (
+        scheduling_kept(),
         tempfile.NamedTemporaryFile() as file,
         av.open(file.name, "w", format=container, container_options=container_options) as out,
     ):

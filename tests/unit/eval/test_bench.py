@@ -50,7 +50,9 @@ def test_a_generated_video_repeats_its_frames_at_a_constant_rate(
     codec: str, tmp_path: Path
 ) -> None:
     path = tmp_path / f"v.{CODECS[codec][1]}"
+    scheduling = os.sched_getscheduler(0)
     Clip(codec, 160, 128, 6.0).write(path)
+    assert os.sched_getscheduler(0) == scheduling
     with path.open("rb") as file, InProcessDecoder().open(file) as media:
         assert len(media.times) == 6 * RATE
         assert media.times[-1] == pytest.approx(6 - 1 / RATE, abs=0.01)
