@@ -73,13 +73,13 @@ def test_tabs_have_their_numbers_again_after_a_queue_was_empty(
         client.delete(first).raise_for_status()
         page.clock.fast_forward(60_000)
         expect(count).to_have_text("0")
-        second = submit(1)
-        submit(2)
+        second, third = submit(1), submit(2)
         page.clock.fast_forward(60_000)
         expect(count).to_have_text("2")
         client.delete(second).raise_for_status()
         page.clock.fast_forward(60_000)
         expect(count).to_have_text("1")
+        client.delete(third).raise_for_status()
         page.context.close()
 
 
