@@ -34,13 +34,18 @@ def assert_static_file(request: Any) -> None:
         assert request.response().status == 200, request.url
 
 
-def signed_in(browser: Browser, site: Site, key: str, **options: Any) -> Page:
-    """Return a page on which the owner of ``key`` has signed in."""
+def signed_in(
+    browser: Browser, site: Site, key: str, *, clock: bool = False, **options: Any
+) -> Page:
+    """Return a page on which the owner of ``key`` has signed in; ``clock`` gives it a clock that
+    tests move (``page.clock``)."""
     context = browser.new_context(**{"locale": "ko-KR", **options}, base_url=site.url)
     page = context.new_page()
     page.set_default_timeout(60_000)
     page.on("pageerror", lambda error: pytest.fail(f"a script failed: {error}"))
     page.on("requestfinished", assert_static_file)
+    if clock:
+        page.clock.install()
     page.goto("/")
     assert "/sign-in" in page.url
     page.fill("#key", key)

@@ -27,12 +27,7 @@ def test_a_queue_that_outgrows_its_page_leads_to_the_next(site: Site, browser: B
         first = submit(0)
         site.wait(client.get("/v1/jobs").json()["jobs"][0]["id"])
         cases = [first, *map(submit, range(1, 50))]  # equal bytes are not examined again
-        page = browser.new_context(locale="ko-KR", base_url=site.url).new_page()
-        page.clock.install()
-        page.goto("/sign-in")
-        page.fill("#key", key)
-        page.press("#key", "Enter")
-        page.wait_for_url(f"{site.url}/")
+        page = signed_in(browser, site, key, clock=True)
         rows = page.locator(".queue tbody tr")
         expect(rows).to_have_count(50)
         expect(page.get_by_text("검사 대상 더 보기")).to_have_count(0)
@@ -59,12 +54,7 @@ def test_tabs_have_their_numbers_again_after_a_queue_was_empty(
             return f"/v1/cases/{sent.json()['case_id']}"
 
         first = submit(0)
-        page = browser.new_context(locale="ko-KR", base_url=site.url).new_page()
-        page.clock.install()
-        page.goto("/sign-in")
-        page.fill("#key", key)
-        page.press("#key", "Enter")
-        page.wait_for_url(f"{site.url}/")
+        page = signed_in(browser, site, key, clock=True)
         count = page.locator('.tabs a[href*="tab=all"] .count')
         expect(count).to_have_text("1")
         page.evaluate("document.querySelector('.tabs').id = 'as-loaded'")
