@@ -46,18 +46,16 @@ class Server:
 
     def copy_of(self, url: str) -> str:
         """Create a copy of the database at ``url``, which nobody uses, and return its URL."""
-        return self._create(url.partition("@/")[2].partition("?")[0])
+        return self._create(_name(url))
 
     def drop(self, url: str) -> None:
         """Drop the database at ``url``, and end the connections that it has."""
-        name = url.partition("@/")[2].partition("?")[0]
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+            connection.execute(f"DROP DATABASE {_name(url)} WITH (FORCE)".encode())
 
     def over_network(self, url: str) -> str:
         """Return the URL by which other machines reach the database at ``url``."""
-        name = url.partition("@/")[2].partition("?")[0]
-        return f"postgresql://tester@{self.address}/{name}"
+        return f"postgresql://tester@{self.address}/{_name(url)}"
 
     def empty_database(self) -> str:
         """Create a database without tables and return its URL."""
@@ -90,6 +88,11 @@ class Server:
         """Start it on its data."""
         options = f"-k {self.folder} -c listen_addresses='{self.address}' {FASTER}"
         self.command("start", "-l", str(self.folder / "log"), "-o", options)
+
+
+def _name(url: str) -> str:
+    """Return the name of the database at ``url``."""
+    return url.partition("@/")[2].partition("?")[0]
 
 
 def binaries() -> Path | None:
