@@ -23,6 +23,7 @@ from pydantic_core import PydanticCustomError
 from deepfake_service.casework.core.cases import Sighting, canonical_reference
 from deepfake_service.casework.core.notice_states import CLOCK_SKEW
 from deepfake_service.casework.submissions import MAX_FRAMES, Submission
+from deepfake_service.clock import utc_now
 from deepfake_service.db.enums import CallbackContent, Priority, RetentionPolicy
 from deepfake_service.errors import FieldError, InvalidRequest
 from deepfake_service.jobs.webhooks import Callback
@@ -54,7 +55,7 @@ def _moment(value: str) -> str:
         ) from None
     if at.tzinfo is None:
         raise PydanticCustomError("no_time_zone", "add a time zone; end the time with Z for UTC")
-    if at > datetime.now(UTC) + CLOCK_SKEW:
+    if at > utc_now() + CLOCK_SKEW:
         raise PydanticCustomError("in_the_future", "send a time that is not in the future")
     return at.isoformat()
 
