@@ -32,12 +32,11 @@ from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.casework.notice_documents import NoticeDocuments
 from deepfake_service.casework.orphans import Orphans
 from deepfake_service.casework.reexaminations import Reexaminations
-from deepfake_service.casework.result_copies import ResultCopies
 from deepfake_service.casework.retention import Retention
 from deepfake_service.casework.review_rules import ReviewRules
 from deepfake_service.casework.reviews import Consequences, Reviews
 from deepfake_service.casework.scored_jobs import ScoredJobs
-from deepfake_service.casework.submissions import Submissions, SubmittedTo
+from deepfake_service.casework.submissions import Submissions
 from deepfake_service.casework.submitted_jobs import SubmittedJobs
 from deepfake_service.casework.sweeps import Deleters, Sweeps
 from deepfake_service.casework.triage import Triage
@@ -200,19 +199,10 @@ def open_container(
             blind_index,
             kept_for=timedelta(days=settings.flagged_hash_days),
         )
-        copies = ResultCopies(
-            database,
-            vault,
-            hash_bank,
-            minor_flags,
-            metrics,
-            keep_after_verdict=timedelta(days=settings.media_days_after_verdict),
-        )
         queries = Queries(database, vault)
-        submitted_to = SubmittedTo(bundle_sha256, copies)
         services = Services(
-            submissions=Submissions(database, vault, queue, blind_index, cases, submitted_to),
-            reexaminations=Reexaminations(database, vault, queue, submitted_to),
+            submissions=Submissions(database, vault, queue, blind_index, cases, bundle_sha256),
+            reexaminations=Reexaminations(database, vault, queue, bundle_sha256),
             cases=cases,
             queries=queries,
             backlog=Backlog(database, Scaling(settings.target_wait_s, settings.jobs_at_once)),

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from deepfake_service.casework.core.listings import listed_result
-from deepfake_service.casework.result_copies import EndedJob, end_job
+from deepfake_service.casework.examination import EndedJob, end_job
 from deepfake_service.db import Case, Job
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.evidence.artifacts import Material
@@ -51,7 +51,7 @@ async def examined(
     answer = await post_video(service, video, role, **fields)
     assert answer.status_code == 202, answer.text
     job: dict[str, Any] = answer.json()
-    if job["state"] != JobState.SUCCEEDED:  # with a copied result
+    if job["state"] != JobState.SUCCEEDED:  # an equal submission, which has ended
         end(service, job["id"], kit.material(pictures or video))
     return job
 

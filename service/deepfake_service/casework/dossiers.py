@@ -30,7 +30,6 @@ BOUNDED = (
     Action.EXAMINATION_REPEATED,
     Action.OCCURRENCE_ADDED,
     Action.CASE_REVIEWED,
-    Action.RESULT_COPIED,
     Action.JOB_FINISHED,
 )
 """Actions whose number other limits bound."""

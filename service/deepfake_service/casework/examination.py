@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from io import BufferedReader
-from typing import TypeGuard, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -20,16 +20,15 @@ from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaError
 from deepfake_models.results import Verdict, unable
 from deepfake_models.scorer import FrameProgress, Scorer
 from deepfake_service.casework.core.cases import media_key
-from deepfake_service.casework.core.listings import listed_result
+from deepfake_service.casework.core.listings import ListedResult, end_listing, listed_result
 from deepfake_service.casework.core.media_deletion import expire
 from deepfake_service.casework.core.progress import DENSE, EVIDENCE, OVERVIEW
 from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.job_files import JobFiles
 from deepfake_service.casework.minor_flags import MinorFlags
-from deepfake_service.casework.result_copies import EndedJob, end_job, let_expire
 from deepfake_service.casework.webhook_deliveries import release_callbacks
-from deepfake_service.db import Case, Database, Job, Media
+from deepfake_service.db import Case, Database, Job, Media, current_time
 from deepfake_service.db.enums import ENDED, JobState, RetentionPolicy
 from deepfake_service.errors import DatabaseUnavailable, StorageUnavailable
 from deepfake_service.evidence.artifacts import (
@@ -43,7 +42,7 @@ from deepfake_service.jobs.workflow import JobOver, Stopping
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
-from deepfake_service.storage import Vault
+from deepfake_service.storage import Vault, seal_json
 
 CHUNK_FRAMES = 16
 """Frames of one chunk. A worker that dies loses one chunk, a second or two of work; smaller chunks
@@ -97,6 +96,41 @@ class _OpenedJob:
     case_key: bytes
     media_key: bytes
     files: JobFiles
+
+
+@dataclass(frozen=True, slots=True)
+class EndedJob:
+    """What an examination leaves in the record of its job."""
+
+    result: Mapping[str, Any]
+    bundle_sha256: str
+    shown: bool
+    """Whether its evidence can show faces."""
+    listed: ListedResult
+
+
+def end_job(
+    session: Session, job: Job, case_key: bytes, ended: EndedJob, keep_after_verdict: timedelta
+) -> None:
+    """Record that a job has succeeded, set when its media expire, and release its webhooks."""
+    now = current_time(session)
+    seal_json(case_key, job, dict(ended.result))
+    job.state, job.bundle_sha256 = JobState.SUCCEEDED, ended.bundle_sha256
+    job.verdict, job.leaning = ended.result["verdict"], ended.result.get("leaning")
+    job.shown = ended.shown
+    end_listing(session, case_key, job, ended.listed)
+    job.started_at, job.finished_at = job.started_at or now, now
+    job.stage, job.done = None, job.total or 0
+    set_media_expiry(session.get_one(Media, job.media_id), job, keep_after_verdict)
+    release_callbacks(session, job.id)
+    append_entry(session, SERVICE, Action.JOB_FINISHED, job.id, JobState.SUCCEEDED)
+
+
+def set_media_expiry(media: Media, job: Job, keep_after_verdict: timedelta) -> None:
+    """Set when the media expire whose job ends now."""
+    now = job.finished_at
+    assert now is not None
+    media.expires_at = now if job.retention == RetentionPolicy.ZERO else now + keep_after_verdict
 
 
 class Examination:
@@ -287,7 +321,7 @@ class Examination:
             job.state, job.failure = JobState.FAILED, code[:64]
             job.finished_at = self._database.clock()
             media = session.get_one(Media, job.media_id)
-            let_expire(media, job, self._rules.keep_after_verdict)
+            set_media_expiry(media, job, self._rules.keep_after_verdict)
             release_callbacks(session, job_id)
             append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, JobState.FAILED)
         self._sinks.metrics.job_ended(JobState.FAILED)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.db import Job
 from deepfake_service.db.enums import JobState, Priority
-from deepfake_service.jobs.durations import EXAMINED, latest_times, mean_s
+from deepfake_service.jobs.durations import latest_times, mean_s
 
 ESTIMATED_BY_JOBS = 20
 """Ended jobs by whose duration the wait is estimated: those of all accounts, which differ more than
@@ -41,7 +41,7 @@ def add_places(session: Session, found: list[dict[str, Any]]) -> None:
 
 def _seconds_each(session: Session) -> float | None:
     """Return after how many seconds one job ends after another, by the latest ones."""
-    rows = session.execute(latest_times(ESTIMATED_BY_JOBS, *EXAMINED))
+    rows = session.execute(latest_times(ESTIMATED_BY_JOBS, Job.state == JobState.SUCCEEDED))
     mean = mean_s((start, end) for start, end in rows)
     running = session.scalar(select(func.count()).where(Job.state == JobState.RUNNING))
     return mean and mean / max(running or 1, 1)

@@ -15,8 +15,7 @@ from deepfake_service.casework.core.case_lock import lock_open_case
 from deepfake_service.casework.core.listings import open_listing
 from deepfake_service.casework.core.visibility import find_visible
 from deepfake_service.casework.dossiers import origin_of
-from deepfake_service.casework.new_jobs import begin_job
-from deepfake_service.casework.submissions import MAX_FRAMES, Accepted, SubmittedTo
+from deepfake_service.casework.submissions import MAX_FRAMES, Accepted, begin_job
 from deepfake_service.db import Case, Database, Job, Listing, Media, new_id
 from deepfake_service.db.enums import REUSED, UNFINISHED, JobState, Priority, RetentionPolicy
 from deepfake_service.errors import FieldError, InvalidRequest, NotFound, NotReexaminable
@@ -33,13 +32,12 @@ class Reexaminations:
     """Begins them."""
 
     def __init__(
-        self, database: Database, vault: Vault, queue: JobQueue, model: SubmittedTo
+        self, database: Database, vault: Vault, queue: JobQueue, bundle_sha256: str
     ) -> None:
         self._database = database
         self._vault = vault
         self._queue = queue
-        self._bundle = model.bundle_sha256
-        self._copies = model.copies
+        self._bundle = bundle_sha256
 
     def most(self, caller: Caller, job_id: str) -> int | None:
         """Return with how many frames a video can be examined again at most.
@@ -97,7 +95,6 @@ class Reexaminations:
             new = self._new_job(session, job, locked, asked)
             origin = origin_of(session, job.id) or job.id
             append_entry(session, caller.actor, Action.EXAMINATION_REPEATED, new.id, origin)
-        self._copies.end_early(new.id)
         return Accepted(new.id, created=True)
 
     def _limits(self, job: Job, case: Case) -> tuple[int, int]:
@@ -129,7 +126,8 @@ class Reexaminations:
             bundle_sha256=self._bundle,
             retention=RetentionPolicy.STANDARD,
         )
-        begin_job(session, self._queue, key, new, name=known["name"], platform=known["platform"])
+        listed = {name: known[name] for name in ("name", "platform")}
+        begin_job(session, self._queue, key, new, listed)
         return new
 
 

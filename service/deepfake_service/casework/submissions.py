@@ -12,10 +12,9 @@ from sqlalchemy.orm import Session
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.case_lock import lock_case
 from deepfake_service.casework.core.cases import Cases, Sighting, canonical_reference
+from deepfake_service.casework.core.listings import begin_listing
 from deepfake_service.casework.core.minor_flag import flag_of_bytes, set_flag
-from deepfake_service.casework.new_jobs import begin_job
 from deepfake_service.casework.notice_desk import NoticeDesk
-from deepfake_service.casework.result_copies import ResultCopies
 from deepfake_service.db import (
     Account,
     Case,
@@ -42,6 +41,7 @@ from deepfake_service.errors import (
     TooManyCallbacks,
 )
 from deepfake_service.jobs import JobQueue
+from deepfake_service.jobs.turns import next_turn
 from deepfake_service.jobs.webhooks import Callback
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
@@ -98,17 +98,27 @@ class Accepted:
     created: bool
 
 
-@dataclass(frozen=True, slots=True)
-class SubmittedTo:
-    """The model that new jobs are examined with, and the results that it has given before."""
-
-    bundle_sha256: str
-    copies: ResultCopies
-
-
 def blob_of(media_id: str) -> str:
     """Return the name of a medium's blob."""
     return f"media/{media_id}"
+
+
+def begin_job(
+    session: Session, queue: JobQueue, case_key: bytes, job: Job, listed: dict[str, str | None]
+) -> None:
+    """Store a new job with its turn and its entry in lists, and put it into the queue.
+
+    Call it for one job of the account at a time. ``listed`` is what ``begin_listing`` takes.
+    """
+    job.state = JobState.QUEUED
+    job.turn = next_turn(session, job.account_id, job.priority)
+    job.created_at = current_time(session)
+    # The case now contains something that nobody has reviewed.
+    session.get_one(Case, job.case_id).reviewed_at = None
+    session.add(job)
+    session.flush()
+    begin_listing(session, case_key, job.id, **listed)
+    queue.put(session, job)
 
 
 class Submissions:
@@ -121,15 +131,14 @@ class Submissions:
         queue: JobQueue,
         blind_index: BlindIndex,
         cases: Cases,
-        model: SubmittedTo,
+        bundle_sha256: str,
     ) -> None:
         self._database = database
         self._vault = vault
         self._queue = queue
         self._blind_index = blind_index
         self._cases = cases
-        self._bundle = model.bundle_sha256
-        self._copies = model.copies
+        self._bundle = bundle_sha256
 
     def reference_of(self, account_id: str, reference: str) -> str:
         """Return the digest by which an account's case with this reference is found."""
@@ -156,8 +165,8 @@ class Submissions:
 
         The existing job is returned if the ``Idempotency-Key`` was used before, or if the same
         account requested the same for equal content in the same case. A new sighting is recorded in
-        either case. Equal content in another case is an item of its own, and its job ends at once
-        with a copy of the result. The medium is deleted if no new job needs it.
+        either case. Equal content in another case is an item of its own. The medium is deleted if
+        no new job needs it.
 
         Raises:
             IdempotencyConflict: the key was used for another request. TooManyOccurrences,
@@ -172,9 +181,7 @@ class Submissions:
         except ServiceError:
             await self.discard(sealed)
             raise
-        if accepted.created:
-            await anyio.to_thread.run_sync(self._copies.end_early, accepted.job_id)
-        else:
+        if not accepted.created:
             await self.discard(sealed)
         return accepted
 
@@ -329,7 +336,7 @@ class Submissions:
         session.add(media)
         session.flush()
         listed = {"name": submission.file_name, "platform": submission.sighting.platform}
-        begin_job(session, self._queue, case_key, job, **listed)
+        begin_job(session, self._queue, case_key, job, listed)
         if flag is not None and case.minor_at is None:
             # The same bytes show the same person.
             set_flag(session, SERVICE, case, flag)

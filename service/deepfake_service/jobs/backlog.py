@@ -28,7 +28,7 @@ from deepfake_service.db import Database, Job, Lease
 from deepfake_service.db.column_types import Moment
 from deepfake_service.db.enums import UNFINISHED, JobState, Priority
 from deepfake_service.errors import DatabaseDamaged, DatabaseUnavailable
-from deepfake_service.jobs.durations import EXAMINED, latest_times, mean_s
+from deepfake_service.jobs.durations import latest_times, mean_s
 from deepfake_service.jobs.names import job_version
 from deepfake_service.observability.queue_state import QueueState
 
@@ -126,7 +126,7 @@ def _figures() -> CompoundSelect[Any]:
     no_text, no_time = cast(null(), String), cast(null(), Moment)
     by_priority = cast(Job.priority, String)
     oldest = func.min(Job.created_at, type_=Moment)
-    latest = latest_times(SAMPLE, *EXAMINED).subquery()
+    latest = latest_times(SAMPLE, Job.state == JobState.SUCCEEDED).subquery()
     return union_all(
         select(literal("waiting"), by_priority, func.count(), oldest, no_time)
         .where(Job.state == JobState.QUEUED)

@@ -8,11 +8,6 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Select, select
 
 from deepfake_service.db import Job
-from deepfake_service.db.enums import JobState
-
-EXAMINED = (Job.state == JobState.SUCCEEDED, Job.finished_at > Job.started_at)
-"""What holds of a job that was examined: one that ended with a copied result began and ended at
-once."""
 
 
 def latest_times(

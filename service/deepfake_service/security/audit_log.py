@@ -61,7 +61,6 @@ class Action(StrEnum):
     MEDIA_SUBMITTED = "media.submitted"
     OCCURRENCE_ADDED = "occurrence.added"
     RESULT_READ = "result.read"
-    RESULT_COPIED = "result.copied"
     EXAMINATION_REPEATED = "examination.repeated"
     """A medium is examined again, by the job that is the subject; the first one is the detail."""
     CASE_CREATED = "case.created"
