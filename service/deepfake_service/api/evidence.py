@@ -118,7 +118,7 @@ def get_evidence(
 ) -> Response:
     """Return a signed bundle (BagIt in a ZIP) with the result, the method, its error rates, and
     everything that is needed to verify it offline. Audited."""
-    bundle = services.evidence_store.edition(caller, job_id, edition)
+    bundle = services.evidence_store.read(caller, job_id, edition)
     name = f"evidence-{job_id}-{bundle.number}.zip"
     return Response(
         bundle.content,

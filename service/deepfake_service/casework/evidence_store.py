@@ -1,4 +1,4 @@
-"""The editions of a job's evidence: create, store and read them.
+"""The editions of a job's evidence: issue and read them.
 
 An edition is never changed. A review, or a flag that a minor may be shown, leads to a new edition.
 """
@@ -21,6 +21,7 @@ from deepfake_service.casework.core.editions import (
     count_reviews,
     is_outdated,
     is_withdrawn,
+    material_of,
     newest_edition,
     supersede,
 )
@@ -35,7 +36,6 @@ from deepfake_service.casework.dossiers import (
     requester_of,
     reviews_of,
 )
-from deepfake_service.casework.evidence_material import material_member, material_of
 from deepfake_service.db import (
     Case,
     Database,
@@ -46,8 +46,7 @@ from deepfake_service.db import (
 )
 from deepfake_service.db.enums import UNFINISHED, JobState
 from deepfake_service.errors import EvidenceBusy, EvidenceMissing, ImageryWithheld, NotFound
-from deepfake_service.evidence import timestamps
-from deepfake_service.evidence import zip_format as bag
+from deepfake_service.evidence import timestamps, zip_format
 from deepfake_service.evidence.artifacts import Material
 from deepfake_service.evidence.builder import Dossier, ReportCopy, build, check_custody, report_copy
 from deepfake_service.evidence.custody import CustodyMismatch
@@ -62,7 +61,7 @@ from deepfake_service.security.audit_log import (
 from deepfake_service.security.signing_keys import SigningKeys
 from deepfake_service.storage import BlobMissing, Vault, open_json
 
-NUMBERING_ATTEMPTS = 3
+ISSUE_ATTEMPTS = 3
 """Attempts to add an edition while others create editions of the same job, or decide on it."""
 
 _log = logger("deepfake_service.evidence")
@@ -77,7 +76,7 @@ class StoredEdition:
 
     def member(self, name: str) -> bytes:
         """Return one file of the edition's ZIP."""
-        return bag.member(self.content, name)
+        return zip_format.member(self.content, name)
 
     def __repr__(self) -> str:
         return f"StoredEdition(number={self.number})"
@@ -88,7 +87,7 @@ class _DecidedMeanwhile(Exception):
 
 
 class EvidenceStore:
-    """Creates and reads the evidence of jobs."""
+    """Issues and reads the evidence of jobs."""
 
     def __init__(
         self,
@@ -117,37 +116,37 @@ class EvidenceStore:
         """Store what was gathered for a job's evidence, encrypted under its case's key."""
         self._vault.write(material_of(job), key, material.pack())
 
-    def create_first(self, job_id: str) -> None:
-        """Create the first edition for a job that is about to end, unless it exists."""
-        self.create(job_id, SERVICE, only_first=True)
+    def issue_first(self, job_id: str) -> None:
+        """Issue the first edition for a job that is about to end, unless there is one.
 
-    def create(self, job_id: str, actor: Actor, *, only_first: bool = False) -> int:
-        """Create the next edition of a job's evidence from the records, and return its number.
+        A worker that was cut off, and the one that took its job over, may both get here.
+        """
+        self.issue(job_id, SERVICE, only_first=True)
 
-        With ``only_first``, nothing is created if there is one: a worker that was cut off, and the
-        one that took its job over, may both get here.
+    def issue(self, job_id: str, actor: Actor, *, only_first: bool = False) -> None:
+        """Issue the next edition of a job's evidence from the records.
 
         Raises:
             NotFound: there is no such job. EvidenceMissing: nothing was gathered for it.
-            EvidenceBusy: others create editions of the same job, or decide on it, at this moment.
+            EvidenceBusy: others issue editions of the same job, or decide on it, at this moment.
             EvidenceTooLarge: a verifier could not read the edition.
             RecordAltered, CustodyMismatch: the records were altered outside this program.
         """
-        for attempt in range(NUMBERING_ATTEMPTS):
+        for attempt in range(ISSUE_ATTEMPTS):
             dossier, material, edition, key = self._dossier(job_id)
             if only_first and edition.number > 1:
-                return edition.number - 1
+                return
             try:
                 check_custody(dossier)
             except CustodyMismatch:
                 # On PostgreSQL, a decision made while the records were read looks like that too.
-                if attempt < NUMBERING_ATTEMPTS - 1:
+                if attempt < ISSUE_ATTEMPTS - 1:
                     continue
                 raise
             content = build(dossier, material, self.keys.current(), **self._stamps)
             assert edition.blob is not None
             self._vault.write(edition.blob, key, content)
-            edition.sha256 = bag.sha256(content)
+            edition.sha256 = zip_format.sha256(content)
             try:
                 with self._database.write() as session:
                     _require_current(session, dossier, edition)
@@ -157,7 +156,7 @@ class EvidenceStore:
                     number = str(edition.number)
                     append_entry(session, actor, Action.EVIDENCE_MADE, job_id, number)
                 _log.info("evidence_made", job_id=job_id, edition=edition.number)
-                return edition.number
+                return
             except (NotFound, EvidenceMissing):
                 self._vault.blobs.delete(edition.blob)
                 raise
@@ -167,6 +166,33 @@ class EvidenceStore:
                 _log.warning("edition_again", job_id=job_id, failure=describe(error))
         # Not EvidenceMissing: callers take that as final.
         raise EvidenceBusy
+
+    def issue_if_due(self, caller: Caller, job_id: str, number: int | None = None) -> None:
+        """Issue an edition if there is none, or if the newest lacks the last decision or flag.
+
+        Where an edition is wanted by its ``number``, only the first one is issued.
+
+        Raises:
+            NotFound: there is no such job, or the caller may not see it.
+            EvidenceMissing: the job has not succeeded, or nothing was gathered for it.
+            EvidenceBusy, EvidenceTooLarge: see ``issue``.
+        """
+        with self._database.read() as session:
+            job, _ = find_visible(session, caller, Job, job_id)
+            newest = newest_edition(session, job_id)
+            outdated = is_outdated(session, job_id) and job.evidence_expired_at is None
+        _require_success(job)
+        if (number or 1) > 1 or (newest is not None and (number or not outdated)):
+            return
+        try:
+            self.issue(job_id, SERVICE)
+        except EvidenceMissing as error:
+            if newest is None:
+                raise
+            raise EvidenceMissing(
+                "The newest edition does not contain the last decision, and no other can be "
+                "created. Request an edition by its number."
+            ) from error
 
     def _dossier(self, job_id: str) -> tuple[Dossier, Material, Edition, bytes]:
         organisation = self._sender.organisation().known()
@@ -228,41 +254,44 @@ class EvidenceStore:
         except BlobMissing as error:
             raise EvidenceMissing from error
 
-    def edition(
+    def read(
         self, caller: Caller, job_id: str, number: int | None = None, *, shown: bool = False
     ) -> StoredEdition:
-        """Return an edition, by default the newest. The first one is created if there is none.
-
-        The newest edition contains the last decision and the last flag. If there is no such edition
-        yet, it is created. An edition that is older than a decision is only returned by its number.
+        """Return an edition; by default the newest, which is issued first if that is due.
 
         Reading is audited, but only once in ten minutes if the edition is just ``shown`` on a page.
 
         Raises:
             NotFound: there is no such job or edition, or the caller may not see it.
             EvidenceMissing: the job has not succeeded, or its evidence was deleted.
-            EvidenceBusy, EvidenceTooLarge: see ``create``.
+            EvidenceBusy, EvidenceTooLarge: see ``issue``.
             ImageryWithheld: it shows faces, and a person shown may be a minor.
         """
+        self.issue_if_due(caller, job_id, number)
         with self._database.read() as session:
-            job, case = find_visible(session, caller, Job, job_id)
-            if number is None:
-                edition = newest_edition(session, job_id)
-            else:
-                numbered = select(Edition).where(Edition.job_id == job_id, Edition.number == number)
-                edition = session.scalars(numbered).first()
-            outdated = number is None and is_outdated(session, job_id)
-            withdrawn = edition is not None and is_withdrawn(session, edition.sha256)
+            edition, key = self.find(session, caller, job_id, number)
+        return self.open(caller, edition, key, shown=shown)
+
+    def find(
+        self, session: Session, caller: Caller, job_id: str, number: int | None
+    ) -> tuple[Edition, bytes]:
+        """Return an edition that may be handed out, by default the newest, and the case's key.
+
+        Raises:
+            NotFound, EvidenceMissing, ImageryWithheld: see ``read``.
+        """
+        job, case = find_visible(session, caller, Job, job_id)
         _require_success(job)
+        if number is None:
+            edition = newest_edition(session, job_id)
+        else:
+            numbered = select(Edition).where(Edition.job_id == job_id, Edition.number == number)
+            edition = session.scalars(numbered).first()
         if edition is None:
-            if number is not None and number != 1:
-                raise NotFound
-            return self.edition(caller, job_id, self.create(job_id, SERVICE), shown=shown)
-        if outdated and job.evidence_expired_at is None:
-            return self.edition(caller, job_id, self._create_current(job_id), shown=shown)
+            raise NotFound
         if edition.blob is None and job.evidence_expired_at is not None:
             raise EvidenceMissing("This evidence was deleted at the end of its retention period.")
-        if withdrawn:
+        if is_withdrawn(session, edition.sha256):
             raise EvidenceMissing("This edition of the evidence was withdrawn.")
         if edition.blob is None:
             raise EvidenceMissing(
@@ -270,37 +299,30 @@ class EvidenceStore:
             )
         if edition.imagery and case.minor_at is not None:
             raise ImageryWithheld
-        key = self._vault.case_key(case)
-        with missing_as(EvidenceMissing, job_id=job_id, edition=str(edition.number)):
+        return edition, self._vault.case_key(case)
+
+    def open(self, caller: Caller, edition: Edition, key: bytes, *, shown: bool) -> StoredEdition:
+        """Return the content of an edition that ``find`` returned. Audited: see ``read``."""
+        assert edition.blob is not None
+        with missing_as(EvidenceMissing, job_id=edition.job_id, edition=str(edition.number)):
             content = self._vault.read(edition.blob, key)
-        read = self._read_audit.first_read(caller, f"shown/{job_id}")
+        read = self._read_audit.first_read(caller, f"shown/{edition.job_id}")
         with read if shown else contextlib.nullcontext(True) as is_audited:
             if is_audited:
+                entry = Action.EVIDENCE_READ, edition.job_id, str(edition.number)
                 with self._database.write() as session:
-                    append_entry(
-                        session, caller.actor, Action.EVIDENCE_READ, job_id, str(edition.number)
-                    )
+                    append_entry(session, caller.actor, *entry)
         return StoredEdition(edition.number, content)
 
-    def _create_current(self, job_id: str) -> int:
-        """Create the edition that contains the last decision, and return its number."""
-        try:
-            return self.create(job_id, SERVICE)
-        except EvidenceMissing as error:
-            raise EvidenceMissing(
-                "The newest edition does not contain the last decision, and no other can be "
-                "created. Request an edition by its number."
-            ) from error
-
     def member(self, caller: Caller, job_id: str, name: str, number: int | None = None) -> bytes:
-        """Return one file of an edition. See ``edition`` for the errors."""
-        return self.edition(caller, job_id, number).member(name)
+        """Return one file of an edition. See ``read`` for the errors."""
+        return self.read(caller, job_id, number).member(name)
 
     def report(
         self, caller: Caller, job_id: str, language: str, copy: ReportCopy, number: int | None
     ) -> bytes:
-        """Return a copy of the report of an edition. See ``edition``."""
-        bundle = self.edition(caller, job_id, number).content
+        """Return a copy of the report of an edition. See ``read``."""
+        bundle = self.read(caller, job_id, number).content
         post = self._stamps.get("post")
         return report_copy(bundle, language, copy, self.keys.current(), post)
 
@@ -319,7 +341,9 @@ class EvidenceStore:
         _require_success(job)
         key = self._vault.case_key(case)
         try:
-            picture = material_member(self._vault, job, key, f"{kind}/{number:03}.png")
+            picture = zip_format.member(
+                self._vault.read(material_of(job), key), f"{kind}/{number:03}.png"
+            )
         except BlobMissing as error:
             raise EvidenceMissing from error
         except KeyError as error:

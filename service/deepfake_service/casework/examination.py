@@ -243,7 +243,7 @@ class Examination:
         self._sinks.minor_flags.follow(opened.job, material.examination["hashes"])
         self._sinks.hash_bank.link_similar(opened.job, material.examination["hashes"])
         try:
-            self._sinks.evidence.create_first(job_id)
+            self._sinks.evidence.issue_first(job_id)
         except (DatabaseUnavailable, StorageUnavailable):
             raise
         except Exception as error:

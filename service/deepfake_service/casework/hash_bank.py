@@ -14,11 +14,11 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.batches import in_batches
 from deepfake_service.casework.core.case_lock import lock_case
+from deepfake_service.casework.core.editions import examination_of
 from deepfake_service.casework.core.for_each import for_each
 from deepfake_service.casework.core.pagination import MAX_PAGE
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.visibility import find_visible, visible_to
-from deepfake_service.casework.evidence_material import examination_of
 from deepfake_service.db import (
     Case,
     Database,

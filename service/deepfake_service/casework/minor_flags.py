@@ -19,11 +19,11 @@ from sqlalchemy.orm import Session
 from deepfake_service.casework.core.batches import in_batches
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.case_lock import lock_case
+from deepfake_service.casework.core.editions import examination_of
 from deepfake_service.casework.core.for_each import for_each
 from deepfake_service.casework.core.minor_flag import MinorFlag, digest_of, set_flag
 from deepfake_service.casework.core.unreadable import opened_rows
 from deepfake_service.casework.core.visibility import find_visible, visible_to
-from deepfake_service.casework.evidence_material import examination_of
 from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.db import Case, Database, FlaggedHashes, Job, Media, new_id
 from deepfake_service.db.enums import JobState, Role

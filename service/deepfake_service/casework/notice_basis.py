@@ -8,9 +8,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_models.results import VerdictCode
-from deepfake_service.casework.core.editions import is_outdated, is_withdrawn, newest_edition
+from deepfake_service.casework.core.editions import (
+    examination_of,
+    is_outdated,
+    is_withdrawn,
+    newest_edition,
+)
 from deepfake_service.casework.core.queries import iso_time
-from deepfake_service.casework.evidence_material import examination_of
 from deepfake_service.db import Case, Edition, Job, Media
 from deepfake_service.db.enums import Finding, JobState
 from deepfake_service.errors import NoticeRefused

@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.case_lock import is_being_deleted, lock_case, lock_deletable
 from deepfake_service.casework.core.cases import folder_of, screenshot_of
+from deepfake_service.casework.core.editions import material_of
 from deepfake_service.casework.core.listings import drop_thumbnail
 from deepfake_service.casework.core.visibility import find_visible, may_delete
-from deepfake_service.casework.evidence_material import material_of
 from deepfake_service.db import (
     Case,
     Database,

@@ -147,7 +147,7 @@ class Reviews:
 
     def _create_edition(self, actor: Actor, job_id: str) -> None:
         try:
-            self._evidence.create(job_id, actor)
+            self._evidence.issue(job_id, actor)
         except (EvidenceMissing, EvidenceBusy, EvidenceTooLarge):
             # The evidence has expired, was not gathered by an early version, is being created by
             # another process, or is too large. ``catch_up`` tries again.
@@ -241,7 +241,7 @@ class Reviews:
             outdated = session.scalars(statement).all()
         for job_id in [j for j in outdated if j not in self._without_edition][:CATCH_UP_BATCH]:
             try:
-                self._evidence.create(job_id, SERVICE)
+                self._evidence.issue(job_id, SERVICE)
             except (EvidenceMissing, EvidenceTooLarge):
                 # Another attempt cannot succeed either. Nothing is deleted for that reason: the
                 # older editions are retained, and evidence that is too large is not missing.

@@ -96,7 +96,7 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
         values["missing"] = translations(language).gettext(VALUES_WITHHELD)
     elif job["state"] == JobState.SUCCEEDED:
         try:
-            edition = services.evidence_store.edition(caller, job_id, shown=True)
+            edition = services.evidence_store.read(caller, job_id, shown=True)
             document = json.loads(edition.member(VERDICT))
         except (EvidenceMissing, EvidenceTooLarge, ImageryWithheld) as error:
             values["missing"] = translations(language).gettext(error.message)

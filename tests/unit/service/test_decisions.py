@@ -12,7 +12,7 @@ from sqlalchemy import select, text
 
 from deepfake_service.casework import hash_bank
 from deepfake_service.casework.bulk_reviews import decide_each
-from deepfake_service.casework.evidence_material import material_of
+from deepfake_service.casework.core.editions import material_of
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.db import Case, Job, KnownHashes, Review, new_id
 from deepfake_service.db.enums import Decision, Finding, JobState, Role
@@ -90,10 +90,10 @@ async def test_a_decision_stands_if_what_follows_from_it_fails(
     ]
     services = service.app.state.shared.services
     for job_id in jobs:
-        await asyncio.to_thread(services.evidence_store.create, job_id, SERVICE)
+        await asyncio.to_thread(services.evidence_store.issue, job_id, SERVICE)
     fail(service, jobs[0])
     with pytest.raises(error):
-        await asyncio.to_thread(services.evidence_store.create, jobs[0], SERVICE)
+        await asyncio.to_thread(services.evidence_store.issue, jobs[0], SERVICE)
     caller = service.accounts.authenticate(service.keys[Role.ANALYST])
     outcomes = await asyncio.to_thread(
         decide_each, services.reviews, caller, jobs, Decision.CONFIRMED, "seen by Kim"
@@ -119,7 +119,7 @@ async def test_what_failed_is_done_later_and_holds_nothing_else_up(start: Starte
         services = service.app.state.shared.services
         caller = service.accounts.authenticate(service.keys[Role.ANALYST])
         for job_id in jobs:
-            await asyncio.to_thread(services.evidence_store.create, job_id, SERVICE)
+            await asyncio.to_thread(services.evidence_store.issue, job_id, SERVICE)
             blob, content = break_store(service, job_id)
             finding = await asyncio.to_thread(
                 services.reviews.decide, caller, job_id, Decision.CONFIRMED, "seen"

@@ -172,7 +172,7 @@ async def test_h9_a_decision_made_while_an_edition_is_built_is_in_it(
 async def test_two_workers_that_conclude_a_job_create_one_first_edition(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module.EvidenceStore, "create_first", lambda *_: None)
+    monkeypatch.setattr(store_module.EvidenceStore, "issue_first", lambda *_: None)
     job = await examined(service, kit.video(), kit.video())
     monkeypatch.undo()
     store = service.app.state.shared.services.evidence_store
@@ -180,27 +180,14 @@ async def test_two_workers_that_conclude_a_job_create_one_first_edition(
 
     def overtaken(*arguments: Any, **options: Any) -> bytes:
         monkeypatch.setattr(store_module, "build", real)
-        store.create_first(job["id"])  # by the other worker
+        store.issue_first(job["id"])  # by the other worker
         return real(*arguments, **options)
 
     monkeypatch.setattr(store_module, "build", overtaken)
-    await asyncio.to_thread(store.create_first, job["id"])
-    await asyncio.to_thread(store.create_first, job["id"])
+    await asyncio.to_thread(store.issue_first, job["id"])
+    await asyncio.to_thread(store.issue_first, job["id"])
     with service.database.read() as session:
         assert session.query(Edition).filter(Edition.job_id == job["id"]).count() == 1
-
-
-async def test_editions_of_earlier_versions_are_compared_by_time(service: Service) -> None:
-    job = await examined(service, kit.video())
-    await decide(service, job, "confirmed")
-    with service.database.write() as session:
-        (edition,) = session.query(Edition).filter_by(job_id=job["id"])
-        edition.reviews = None  # as after an upgrade
-    assert document(await evidence(service, job))["edition"] == 1
-    with service.database.write() as session:
-        (edition,) = session.query(Edition).filter_by(job_id=job["id"])
-        edition.created_at -= timedelta(days=1)
-    assert document(await evidence(service, job))["edition"] == 2
 
 
 async def test_h2_what_an_earlier_version_mixed_up_is_not_given_to_others(

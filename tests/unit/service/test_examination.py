@@ -24,7 +24,7 @@ from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import UndecodableMedia
 from deepfake_models.results import unable
 from deepfake_models.scorer import Scorer
-from deepfake_service.casework.evidence_material import material_of
+from deepfake_service.casework.core.editions import material_of
 from deepfake_service.casework.examination import (
     Examination,
     ExaminationRules,
@@ -343,12 +343,12 @@ def test_decisions_forged_in_the_database_are_not_signed(worker: Worker) -> None
         )
     services.reviews.catch_up()
     with pytest.raises(RecordAltered):
-        services.evidence_store.create(job_id, SERVICE)
+        services.evidence_store.issue(job_id, SERVICE)
     # An attacker who also has the key of the codes is contradicted by the audit log.
     for table, row in list(altered_rows(database)):
         accept_row(database, table, row)
     with pytest.raises(CustodyMismatch):
-        services.evidence_store.create(job_id, SERVICE)
+        services.evidence_store.issue(job_id, SERVICE)
     assert len(services.evidence_store.editions(reviewer, job_id)) == 2
 
 

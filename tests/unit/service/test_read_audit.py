@@ -110,11 +110,11 @@ async def test_evidence_is_not_shown_again_without_an_entry(service: Service) ->
     store = service.app.state.shared.services.evidence_store
     caller = service.accounts.authenticate(service.keys[Role.ANALYST])
     with ThreadPoolExecutor(1) as pool:  # signing needs a thread without an event loop
-        pool.submit(store.create, job["id"], SERVICE).result(300)
+        pool.submit(store.issue, job["id"], SERVICE).result(300)
     with without_log(service.database), pytest.raises(DatabaseUnavailable):
-        store.edition(caller, job["id"], shown=True)
+        store.read(caller, job["id"], shown=True)
     for _ in range(2):
-        store.edition(caller, job["id"], shown=True)
+        store.read(caller, job["id"], shown=True)
     assert count(service.database, Action.EVIDENCE_READ) == 1
 
 

@@ -1,21 +1,22 @@
-"""Which edition of a job's evidence is the newest, and whether it contains the last decision."""
+"""What was gathered for a job's evidence, its newest edition, and whether that is current."""
 
 from __future__ import annotations
+
+import json
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
+from deepfake_service.casework.core.cases import folder_of
 from deepfake_service.db import Case, Edition, Job, Review, RevokedEdition, current_time
 from deepfake_service.db.enums import EditionState, JobState
+from deepfake_service.evidence import zip_format
+from deepfake_service.evidence.artifacts import EXAMINATION
+from deepfake_service.storage import Vault
 
 _reviewed = (
-    select(
-        Review.job_id,
-        func.count(Review.id).label("count"),
-        func.max(Review.created_at).label("at"),
-    )
-    .group_by(Review.job_id)
-    .subquery()
+    select(Review.job_id, func.count(Review.id).label("count")).group_by(Review.job_id).subquery()
 )
 _newest = (
     select(Edition.job_id, func.max(Edition.number).label("number"))
@@ -24,6 +25,22 @@ _newest = (
 )
 
 _withdrawn = select(RevokedEdition.sha256).where(RevokedEdition.state == EditionState.WITHDRAWN)
+
+
+def material_of(job: Job) -> str:
+    """Return the name of the blob of what was gathered for a job's evidence."""
+    return f"{folder_of(job.case_id)}material-{job.id}"
+
+
+def examination_of(vault: Vault, job: Job, key: bytes) -> dict[str, Any]:
+    """Return the record of the examination that was gathered for a job's evidence.
+
+    Raises:
+        BlobMissing: nothing was gathered, or it was deleted.
+    """
+    packed = vault.read(material_of(job), key)
+    content: dict[str, Any] = json.loads(zip_format.member(packed, EXAMINATION))
+    return content
 
 
 def newest_edition(session: Session, job_id: str) -> Edition | None:
@@ -75,8 +92,6 @@ def _outdated() -> Select[str]:
 def _lacks_a_decision() -> ColumnElement[bool]:
     return or_(
         _reviewed.c.count > Edition.reviews,
-        # Earlier versions did not store how many decisions an edition contains.
-        and_(Edition.reviews.is_(None), _reviewed.c.at > Edition.created_at),
         and_(Case.minor_at.is_not(None), Edition.imagery.is_(True)),
         and_(
             Case.minor_at.is_(None),
