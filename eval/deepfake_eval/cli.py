@@ -96,24 +96,6 @@ def _run_detector(detector: str, media: MediaOptions) -> None:
 
 
 @dataclass(frozen=True)
-class _WorkOptions:
-    """What a video takes; docs/scaling.md has measured values."""
-
-    seconds: Annotated[
-        float, typer.Option(min=0.001, help="Seconds that a video takes a worker, on average.")
-    ]
-    variation: Annotated[
-        float, typer.Option(min=0.0, help="Standard deviation of that, over its mean.")
-    ] = 1.0
-    peak: Annotated[
-        float, typer.Option(min=1.0, help="Rate of the busiest hour over the mean rate.")
-    ] = 3.0
-    transactions: Annotated[
-        float, typer.Option(min=0.0, help="Database transactions that a video takes.")
-    ] = 0.0
-
-
-@dataclass(frozen=True)
 class _ScoreOptions:
     """What the scores of a table are, and how they are measured."""
 
@@ -246,28 +228,6 @@ def reliability(
     bins = table["by_condition"]["bins"]
     typer.echo(f"{sum(b['decides'] for b in bins)} of {len(bins)} conditions have enough groups")
     typer.echo(out)
-
-
-@app.command()
-@flatten_options
-def capacity(
-    per_day: Annotated[
-        list[float], typer.Argument(min=0.001, help="Videos a day. Several are compared.")
-    ],
-    work: _WorkOptions,
-    wait: Annotated[float, typer.Option(min=0.1, help="Seconds that a video may wait.")] = 60.0,
-    late: Annotated[
-        float, typer.Option(min=1e-6, max=0.5, help="Share of videos that may wait longer.")
-    ] = 0.01,
-) -> None:
-    """Estimate the workers, and the load of the database, for a number of videos a day."""
-    from deepfake_eval.bench.capacity import Work, table, workers_needed
-
-    queues = [
-        workers_needed(Work(count, work.seconds, work.variation, work.peak), wait, late)
-        for count in per_day
-    ]
-    typer.echo(table(queues, wait, work.transactions))
 
 
 @app.command()

@@ -120,13 +120,8 @@ def group_picture(width: int, height: int, faces: int, phase: float = 0.0) -> ND
     return pixels
 
 
-def jpeg(width: int, height: int, faces: int, number: int = 0) -> bytes:
-    """Return a JPEG file of ``group_picture``. Each ``number`` gives other pixels."""
+def jpeg(width: int, height: int, faces: int) -> bytes:
+    """Return a JPEG file of ``group_picture``."""
     file = io.BytesIO()
-    Image.fromarray(group_picture(width, height, faces, number / 97)).save(file, "JPEG", quality=90)
+    Image.fromarray(group_picture(width, height, faces)).save(file, "JPEG", quality=90)
     return file.getvalue()
-
-
-def with_padding(video: bytes, number: int) -> bytes:
-    """Return the MP4 file ``video`` with a box that players skip and other bytes each time."""
-    return video + (16).to_bytes(4, "big") + b"free" + number.to_bytes(8, "big")

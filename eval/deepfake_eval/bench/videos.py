@@ -1,9 +1,14 @@
-"""Measure videos end to end, against the floor and the naive loop."""
+"""Measure videos end to end, against the floor and the naive loop.
+
+The naive loop is ``eval/baselines/naive_loop.py`` of a checkout, in a process of its own.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import json
+import subprocess
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,27 +16,123 @@ from typing import Any
 
 import av.error
 
-from deepfake_eval.bench.baseline import SMALL_NETWORK, BaselineMissing, NaiveLoop, same_network
-from deepfake_eval.bench.plan import VideoCase
-from deepfake_eval.bench.rounds import Measure, Samples, alternate, ratio
+from deepfake_eval.bench.media import Clip
 from deepfake_eval.bench.scoring import (
     Replay,
-    StageClock,
+    Report,
+    Samples,
+    alternate,
     decode_sampled,
-    open_scorer,
+    ratio,
     run_floor,
     score,
     seconds_of,
 )
-from deepfake_models.bundle import Bundle
+from deepfake_eval.errors import EvalError
+from deepfake_models.bundle import Bundle, BundleSpec
+from deepfake_models.decode.base import ClosesOnExit
 from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.decode.sandbox import ProcessDecoder
+from deepfake_models.scorer import Scorer
 
 OURS, FLOOR, UNCONFINED = "this scorer", "floor", "without the sandbox"
 NAIVE, NAIVE_SMALL = "naive loop, same network", "naive loop, EfficientNet-Lite0"
+CONTENDERS = (OURS, FLOOR, NAIVE, NAIVE_SMALL, UNCONFINED)
 
-Report = Callable[[str], None]
-"""Called with the name of each case before it is measured."""
+SCRIPT = Path(__file__).resolve().parents[2] / "baselines" / "naive_loop.py"
+SMALL_NETWORK = "tf_efficientnet_lite0"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoCase:
+    """A video and how many of its frames are examined.
+
+    ``naive`` says whether the naive loop and the scorer without its sandbox are measured as well.
+    """
+
+    clip: Clip
+    frames: int
+    naive: bool = False
+
+    @property
+    def name(self) -> str:
+        """A short description."""
+        faces = "1 face" if self.clip.faces == 1 else f"{self.clip.faces} faces"
+        return (
+            f"{self.clip.height}p {self.clip.codec}, {self.clip.seconds:g} s, {faces}, "
+            f"{self.frames} frames"
+        )
+
+
+class BaselineMissing(EvalError):
+    """The naive loop cannot run here."""
+
+
+def same_network(spec: BundleSpec) -> list[str]:
+    """Return the arguments that give the naive loop the network of a bundle.
+
+    Raises:
+        BaselineMissing: the bundle does not say which network of timm it has.
+    """
+    backbone = spec.training.get("config", {}).get("backbone", {})
+    if "name" not in backbone:
+        raise BaselineMissing("The bundle does not name its network.")
+    scales = [spec.crop.scale, *spec.crop.further_scales]
+    arguments = ["--network", backbone["name"], "--size", str(spec.input.height)]
+    if backbone.get("blocks"):
+        arguments += ["--blocks", str(max(backbone["blocks"]))]
+    return [*arguments, "--scales", *map(str, scales)]
+
+
+class NaiveLoop(ClosesOnExit):
+    """A running naive loop; a context manager.
+
+    ``python`` is the interpreter of an environment with its packages.
+
+    Raises:
+        BaselineMissing: it does not start.
+    """
+
+    def __init__(self, python: Path, arguments: Sequence[str]) -> None:
+        if not SCRIPT.is_file():
+            raise BaselineMissing(f"{SCRIPT.name} is part of a checkout, not of the package.")
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - the caller chose the interpreter
+                [str(python), "-W", "ignore", str(SCRIPT), *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        except OSError as error:
+            raise BaselineMissing(f"{python} does not start: {error.strerror}.") from error
+        try:
+            self.facts = self._answer()
+        except BaseException:
+            self.close()
+            raise
+
+    def score(self, video: Path, frames: int) -> dict[str, Any]:
+        """Return what scoring the video took: ``seconds``, ``stages``, ``faces``, ``peak_mb``."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"video": str(video), "frames": frames}) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            assert self._process.stderr is not None
+            reason = self._process.stderr.read().strip().rpartition("\n")[2]
+            raise BaselineMissing(f"The naive loop ended: {reason}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,88 +147,61 @@ class VideoBench:
     report: Report
 
     def run(self, cases: tuple[VideoCase, ...]) -> dict[str, Any]:
-        """Return the figures of all cases, and the stages of the first."""
-        with contextlib.ExitStack() as stack:
-            decoder = ProcessDecoder(workers=1)
-            stack.callback(decoder.close)
-            ours = open_scorer(self.bundle, decoder)
-            replay = Replay(self.bundle)
-            loops, missing = self._naive_loops(stack)
-            rows = [self._row(case, ours, replay, loops) for case in cases]
-        first = next((c for c, row in zip(cases, rows, strict=True) if "seconds" in row), cases[0])
-        return {
-            "cases": rows,
-            "not_measured": missing,
-            "stages": self._stages(first),
-            "baseline": next((loop.facts for loop in loops.values()), None),
-        }
-
-    def _naive_loops(
-        self, stack: contextlib.ExitStack
-    ) -> tuple[dict[str, NaiveLoop], dict[str, str]]:
-        """Start the naive loops; return them, and why others do not run."""
-        loops: dict[str, NaiveLoop] = {}
-        missing: dict[str, str] = {}
+        """Return the figures of all cases, and why a naive loop was not measured."""
         wanted: dict[str, Callable[[], list[str]]] = {
             NAIVE: lambda: same_network(self.bundle.spec),
             NAIVE_SMALL: lambda: ["--network", SMALL_NETWORK],
         }
-        for name, arguments in wanted.items():
-            try:
-                loop = NaiveLoop(self.baseline_python, arguments())
-            except BaselineMissing as error:
-                missing[name] = error.message
-            else:
-                loops[name] = stack.enter_context(loop)
-        return loops, missing
-
-    def _path(self, case: VideoCase) -> Path:
-        suffix = "webm" if case.clip.codec == "VP9" else "mp4"
-        return self.folder / f"{case.name.replace(' ', '-').replace(',', '')}.{suffix}"
+        loops: dict[str, NaiveLoop] = {}
+        missing: dict[str, str] = {}
+        with contextlib.ExitStack() as stack:
+            for name, arguments in wanted.items():
+                try:
+                    loop = NaiveLoop(self.baseline_python, arguments())
+                except BaselineMissing as error:
+                    missing[name] = error.message
+                else:
+                    loops[name] = stack.enter_context(loop)
+            decoder = stack.enter_context(contextlib.closing(ProcessDecoder(workers=1)))
+            ours = Scorer.open(self.bundle.directory, decoder=decoder)
+            replay = Replay(self.bundle)
+            rows = [self._row(case, ours, replay, loops) for case in cases]
+        return {
+            "cases": rows,
+            "not_measured": missing,
+            "baseline": next((loop.facts for loop in loops.values()), None),
+        }
 
     def _row(
-        self, case: VideoCase, ours: Any, replay: Replay, loops: dict[str, NaiveLoop]
+        self, case: VideoCase, ours: Scorer, replay: Replay, loops: dict[str, NaiveLoop]
     ) -> dict[str, Any]:
         self.report(case.name)
-        path = self._path(case)
+        suffix = "webm" if case.clip.codec == "VP9" else "mp4"
+        path = self.folder / f"{case.name.replace(' ', '-').replace(',', '')}.{suffix}"
         try:
             case.clip.write(path)
         except (av.error.FFmpegError, ValueError) as error:
-            return {"name": case.name, "not_measured": f"cannot be encoded: {error}"}
+            return {"name": case.name, "not_measured": f"It cannot be encoded: {error}"}
         runs = replay.record(path, case.frames)
         decode = partial(decode_sampled, path, case.frames)
-        contenders: dict[str, Measure] = {
+        contenders: dict[str, Callable[[], float]] = {
             OURS: lambda: seconds_of(lambda: score(ours, path, case.frames)),
             FLOOR: lambda: seconds_of(lambda: run_floor(decode, runs)),
         }
         if case.naive:
-            inside = open_scorer(self.bundle, InProcessDecoder())
+            inside = Scorer.open(self.bundle.directory, decoder=InProcessDecoder())
             contenders[UNCONFINED] = lambda: seconds_of(lambda: score(inside, path, case.frames))
             for name, loop in loops.items():
+                loop.score(path, 2)
                 contenders[name] = partial(_naive_seconds, loop, path, case.frames)
-        for name, measure in contenders.items():
-            if name in loops:
-                loops[name].score(path, 2)
-            elif name != FLOOR:
-                measure()
+        for name in {OURS, UNCONFINED} & contenders.keys():
+            contenders[name]()
         taken = alternate(contenders, self.rounds)
+        path.unlink()
         return {
             "name": case.name,
-            "bytes": path.stat().st_size,
             "seconds": {name: samples.to_json() for name, samples in taken.items()},
             "ratios": _ratios(taken),
-        }
-
-    def _stages(self, case: VideoCase) -> dict[str, Any]:
-        clock = StageClock(self.bundle)
-        path = self._path(case)
-        clock.stages(path, case.frames)
-        passes = [clock.stages(path, case.frames) for _ in range(self.rounds)]
-        return {
-            "name": case.name,
-            "cpu_seconds": {
-                stage: Samples(tuple(p[stage] for p in passes)).to_json() for stage in passes[0]
-            },
         }
 
 
@@ -136,11 +210,9 @@ def _naive_seconds(loop: NaiveLoop, path: Path, frames: int) -> float:
 
 
 def _ratios(taken: dict[str, Samples]) -> dict[str, Any]:
-    ours = taken[OURS]
-    ratios = {f"{OURS} / {FLOOR}": ratio(ours, taken[FLOOR])}
-    if UNCONFINED in taken:
-        ratios[f"{OURS} / {UNCONFINED}"] = ratio(ours, taken[UNCONFINED])
-    for name in (NAIVE, NAIVE_SMALL):
-        if name in taken:
-            ratios[f"{name} / {OURS}"] = ratio(taken[name], ours)
-    return {name: samples.to_json() for name, samples in ratios.items()}
+    pairs = [(OURS, FLOOR), (OURS, UNCONFINED), (NAIVE, OURS), (NAIVE_SMALL, OURS)]
+    return {
+        f"{one} / {other}": ratio(taken[one], taken[other]).to_json()
+        for one, other in pairs
+        if one in taken and other in taken
+    }

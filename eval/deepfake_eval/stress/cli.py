@@ -165,7 +165,7 @@ def _attack_table(results: list[dict[str, Any]]) -> Table:
 
 @app.command()
 def bench(
-    out: Annotated[Path, typer.Option(help="Folder for bench.json, bench.md and bench.svg.")],
+    out: Annotated[Path, typer.Option(help="Folder for bench.json and bench.md.")],
     bundle: BundleOption = None,
     quick: Annotated[
         bool,
@@ -174,8 +174,8 @@ def bench(
     only: Annotated[
         str,
         typer.Option(
-            help="Sections to measure, separated by commas: videos, pictures, mixed, jobs, "
-            "scaling, queueing, memory, start. The default is all of them."
+            help="Sections to measure, separated by commas: videos, pictures, start. The default "
+            "is all of them."
         ),
     ] = "",
     baseline_python: Annotated[
@@ -186,7 +186,7 @@ def bench(
         ),
     ] = None,
 ) -> None:
-    """Measure speed and memory against yardsticks in the same run; takes about half an hour."""
+    """Measure speed against a naive loop in the same run; takes about a quarter of an hour."""
     from deepfake_eval.bench.report import tables
     from deepfake_eval.bench.run import SECTIONS, BenchOptions
     from deepfake_eval.bench.run import bench as measure_all
