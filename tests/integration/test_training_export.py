@@ -1,10 +1,9 @@
-"""Export of a run as a bundle, cross-validation, recipes, and all steps in one command."""
+"""Export of a run as a bundle, cross-validation, and all steps in one command."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
 from functools import partial
 from pathlib import Path
 
@@ -29,17 +28,15 @@ from deepfake_training.config import (
 )
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import Manifest
-from deepfake_training.data.prepare import DUPLICATES, INDEX, MANIFESTS
 from deepfake_training.data.splits import fold_splits
-from deepfake_training.errors import ConfigError, TrainingError
+from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.crossvalidate import run_splits, summarise
 from deepfake_training.export import bundle as bundle_module
 from deepfake_training.export.bundle import HELD_OUT_REPORT, ExportInputs, export
-from deepfake_training.export.held_out import listed_once
 from deepfake_training.networks.backbone import ExportGraph, create_backbone
 from deepfake_training.train.checkpoints import BEST
 from deepfake_training.train.loop import fit
-from tests.support.trainkit import LITE, SMOKE, as_if_of, copy_detector, short_smoke_text
+from tests.support.trainkit import LITE, SMOKE, as_if_of, copy_detector
 
 pytestmark = [
     pytest.mark.torch,
@@ -85,30 +82,11 @@ def test_export_gives_a_bundle_that_scores(exported_bundle: Bundle, manifest: Pa
     assert json.loads((directory / "bundle.json").read_text())["format_version"] == 1
 
 
-def test_crops_of_an_earlier_version_are_read(
-    manifest: Path, crops: Path, smoke: Config, tmp_path: Path
-) -> None:
-    old = tmp_path / "crops"
-    shutil.copytree(crops, old)
-    (old / MANIFESTS).unlink()
-    (old / DUPLICATES).unlink()
-    pd.read_parquet(old / INDEX).drop(columns="terms").to_parquet(old / INDEX)
-    new = bundle_module._provenance(smoke, CropStore(crops))
-    training = bundle_module._provenance(smoke, CropStore(old))
-    assert [m["rows"] for m in new["manifests"]] == [12]
-    assert training == {**new, "manifests": []}
-    listed = [Manifest(manifest)]
-    assert len(listed_once(listed, old, smoke)) == 12
-    (old / DUPLICATES).write_text("03.mp4\n")
-    assert "03.mp4" not in set(listed_once(listed, old, smoke)["media"])
-
-
 @pytest.mark.parametrize(
     ("update", "named"),
     [
         ({"validation_folds": (1,)}, "validation_folds"),
         ({"left_out_methods": ("tint",)}, "left_out_methods"),
-        ({"augmentation": "strong"}, "augmentation"),
         ({"mix": MixConfig(untouched=0.5)}, r"mix\.real_fakes"),
     ],
 )
@@ -142,8 +120,6 @@ def crossed(smoke: Config) -> Config:
     """A config with two parts of the folds and a set that leaves the only method out."""
     parts = CrossValidationConfig(
         folds=((0,), (1,)),
-        short_steps=2,
-        leave_out_steps=2,
         media_per_group=1,
         leave_out=(LeaveOut(name="tint", folds=(0,), methods=("tint",)),),
     )
@@ -162,7 +138,7 @@ def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = tmp_path / "cv"
-    splits = fold_splits(crossed, short=False)
+    splits = fold_splits(crossed)
     first = splits[0].config
     assert first.model_copy(update={"cross_validation": smoke.cross_validation}) == smoke
     as_if_of(first, fitted_run, folder / "fold-0")
@@ -177,7 +153,7 @@ def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
     assert again.equals(scores)
     table = summarise(folder, crossed, CropStore(crops).digest())
     assert re.search(r"\| tint \| \d\.\d\d\* \[.*\] \| 6 \(6\) \|", table)
-    with pytest.raises(TrainingError, match="fold-0: the prepared data have changed"):
+    with pytest.raises(TrainingError, match="fold-0: The prepared data have changed"):
         summarise(folder, crossed, "0" * 64)
     fit(crops, tmp_path / "all", crossed)
     inputs = ExportInputs([Manifest(manifest)], crops, tmp_path / "all", folder, frames=4)
@@ -233,29 +209,6 @@ def test_a_cross_validation_that_is_not_complete_is_named(
             ExportInputs([Manifest(manifest)], crops, other, tmp_path, frames=4),
             tmp_path / "bundle", crossed, "0" * 64,
         )  # fmt: skip
-
-
-def test_recipes_are_compared_from_the_command_line(
-    crops: Path, crossed: Config, tmp_path: Path
-) -> None:
-    text = short_smoke_text().replace("\nsteps = 12", "\nsteps = 2").replace("warmup_steps = 4", "")
-    text += (
-        '[cross_validation]\nshort_steps = 2\nfamilies = { swap = ["tint"] }\n'
-        '[[cross_validation.leave_out]]\nname = "people"\nfolds = [0]\n'
-    )
-    (tmp_path / "c.toml").write_text(text)
-    (tmp_path / "r.toml").write_text(
-        '[[recipe]]\nname = "plain"\nabout = "as it is"\n'
-        '[[recipe]]\nname = "slow"\nabout = "slow"\nchanges.fit = { learning_rate = 1e-6 }\n'
-    )
-    command = ["recipes", "--config", tmp_path / "c.toml", "--recipes", tmp_path / "r.toml"]
-    command += ["--crops", crops, "--out", tmp_path / "out"]
-    done = CliRunner().invoke(app, [*map(str, command)])
-    assert done.exit_code == 0, done.output
-    assert "| as it is | " in done.output
-    assert "| slow | " in done.output
-    wrong = CliRunner().invoke(app, [*map(str, command), "--only", "nothing"])
-    assert isinstance(wrong.exception, ConfigError)
 
 
 def test_one_command_converts_weights_and_makes_a_bundle(

@@ -109,21 +109,6 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         return dict(stored)
 
 
-def test_detections_of_an_earlier_version_are_missing(head_crops: Path, tmp_path: Path) -> None:
-    crops = without_features(head_crops, tmp_path / "crops")
-    faces = recorded_detections(crops, "00.mp4")
-    assert len(faces) == 3
-    assert all(len(found) == 1 for found in faces.values())
-    assert recorded_detections(crops, "empty.png") == {0.0: []}
-    for path in (crops / "records").iterdir():
-        record = json.loads(path.read_text())
-        del record["frames"]
-        path.write_text(json.dumps(record))
-    for media in ("00.mp4", "gone.mp4"):
-        with pytest.raises(TrainingError, match=f"{media}: its faces are not recorded"):
-            recorded_detections(crops, media)
-
-
 def test_excluded_data_sets_are_not_read(head_manifest: Path, tmp_path: Path) -> None:
     shutil.copy(head_manifest.parent / "00.mp4", tmp_path / "00.mp4")
     (tmp_path / "m.csv").write_text(
@@ -134,3 +119,12 @@ def test_excluded_data_sets_are_not_read(head_manifest: Path, tmp_path: Path) ->
     summary = prepare([Manifest(tmp_path / "m.csv")], tmp_path / "crops", mine, workers=0)
     assert (summary.media, summary.absent) == (1, 0)
     assert set(CropStore(tmp_path / "crops").index["dataset"]) == {"made"}
+
+
+def test_detections_of_a_medium_that_was_not_prepared_are_missing(head_crops: Path) -> None:
+    faces = recorded_detections(head_crops, "00.mp4")
+    assert len(faces) == 3
+    assert all(len(found) == 1 for found in faces.values())
+    assert recorded_detections(head_crops, "empty.png") == {0.0: []}
+    with pytest.raises(TrainingError, match=r"gone\.mp4: It is not prepared"):
+        recorded_detections(head_crops, "gone.mp4")

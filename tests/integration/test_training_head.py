@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,16 +11,15 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from deepfake_training.config import REMOVED, Config, ProbeConfig
+from deepfake_training.config import Config, ProbeConfig
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.splits import Split, fold_splits
-from deepfake_training.errors import ConfigError, TrainingError
+from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.crossvalidate import run_splits
 from deepfake_training.train import feature_store
 from deepfake_training.train import linear_probe as probe
 from deepfake_training.train.checkpoints import (
     BEST,
-    CHECKPOINT,
     HELD_OUT,
     StepReport,
     read_checkpoint,
@@ -32,7 +30,7 @@ from deepfake_training.train.linear_probe import LabelledFaces, fitted_head, pla
 from deepfake_training.train.loop import fit
 from deepfake_training.train.main_faces import MainFaces, main_faces
 from tests.support import daskkit
-from tests.support.trainkit import head_config, in_arithmetic, seed_networks, without_features
+from tests.support.trainkit import head_config, seed_networks, without_features
 
 pytestmark = [
     pytest.mark.torch,
@@ -73,7 +71,7 @@ def test_folds_are_told_apart_from_features_that_are_computed_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reports: list[StepReport] = []
-    splits = fold_splits(head_config(), short=False)
+    splits = fold_splits(head_config())
     scores = run_splits(
         head_crops, tmp_path, splits, progress=lambda _, report: reports.append(report)
     )
@@ -240,7 +238,7 @@ def test_what_cannot_be_fitted_is_reported(head_crops: Path, tmp_path: Path) -> 
     other = CropStore(head_crops)
     other.index = other.index.assign(method=other.index["method"].replace("puppet", "talker"))
     alone = probe.Workers(0, 1, torch.device("cpu"))
-    with pytest.raises(TrainingError, match="the prepared data have changed"):
+    with pytest.raises(TrainingError, match="The prepared data have changed"):
         probe.fit_head(other, tmp_path / "run", head_config(), alone)
 
 
@@ -263,38 +261,12 @@ def test_a_regression_is_not_for_several_processes(store: CropStore, tmp_path: P
         probe.fit_head(store, tmp_path, head_config(), several)
 
 
-def test_a_checkpoint_from_before_fields_were_added_or_removed_is_read(
-    head_crops: Path, tmp_path: Path
-) -> None:
-    plain = ProbeConfig(inverse_regularisation=0.1)
-    crossed = head_config().cross_validation.model_copy(update={"apart": ()})
-    mine = in_arithmetic(
-        head_config(validation_folds=(0,), probe=plain, cross_validation=crossed), "float32"
-    )
-    figures = fit(head_crops, tmp_path, mine)
-    state = read_checkpoint(tmp_path / CHECKPOINT)
-    older = json.loads(state["config"])
-    for name in ("plain_share", "method_weights", "kinds", "kind_regularisation"):
-        del older["probe"][name]
-    del older["card"], older["excluded_datasets"], older["cross_validation"]["apart"]
-    del older["bundle"]["arithmetic"]
-    for field, neutral in REMOVED.items():
-        section, name = field.split(".")
-        older[section][name] = neutral
-    torch.save({**state, "config": json.dumps(older)}, tmp_path / CHECKPOINT)
-    assert fit(head_crops, tmp_path, mine) == figures
-    older["fit"]["pair_loss"] = 0.25
-    torch.save({**state, "config": json.dumps(older)}, tmp_path / CHECKPOINT)
-    with pytest.raises(ConfigError, match=r"fit\.pair_loss is no longer supported"):
-        fit(head_crops, tmp_path, mine)
-
-
 def test_workers_of_a_cluster_may_have_no_processes_of_their_own(
     head_crops: Path, crops: Path, smoke: Config, scheduler: str, tmp_path: Path
 ) -> None:
     """Dask's nanny starts workers as daemonic processes."""
     empty = without_features(head_crops, tmp_path / "crops")
-    head = fold_splits(head_config(), short=False)[:1]
+    head = fold_splits(head_config())[:1]
     loading = smoke.fit.model_copy(update={"workers": 1, "steps": 2, "validate_every": 2})
     network = [Split("network", smoke.model_copy(update={"fit": loading}))]
     scores = run_splits(empty, tmp_path / "head", head, scheduler=scheduler)

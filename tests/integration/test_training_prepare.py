@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from functools import partial
 from pathlib import Path
@@ -21,10 +20,9 @@ from deepfake_training.data import cutting
 from deepfake_training.data.datasets import CropStore, PairDataset, framed_alike
 from deepfake_training.data.manifests import Manifest, read_manifests
 from deepfake_training.data.prepare import (
-    CUT,
     INDEX,
+    not_used,
     prepare,
-    stored_duplicates,
     stored_manifests,
 )
 from deepfake_training.errors import TrainingError
@@ -200,23 +198,8 @@ def test_several_manifests_give_one_index(manifest: Path, smoke: Config, tmp_pat
     media = index.drop_duplicates("media").set_index("media")
     assert set(media.index) == {"film/a.mp4", "tool/a.mp4", "b.mp4"}
     assert media["terms"].to_dict() == {"film/a.mp4": "", "tool/a.mp4": "MIT", "b.mp4": ""}
-    assert stored_duplicates(out) == ["copy.mp4"]
+    assert not_used(out) == ["copy.mp4"]
     assert [(m["name"], m["rows"]) for m in stored_manifests(out)] == [("m.csv", 2), ("two.csv", 2)]
-
-
-def test_crops_of_an_earlier_version_are_continued(
-    manifest: Path, crops: Path, smoke: Config, tmp_path: Path
-) -> None:
-    again = tmp_path / "crops"
-    shutil.copytree(crops, again)
-    stored = json.loads((again / CUT).read_text())
-    for later in ("border", "turn_above", "large_face"):
-        stored["detector"].pop(later, None)
-    del stored["prepare"]["lossless_quality"]
-    (again / CUT).write_text(json.dumps(stored))
-    prepare([Manifest(manifest)], again, smoke, workers=0)
-    with pytest.raises(TrainingError, match="cut differently"):
-        prepare([Manifest(manifest)], again, with_detector(smoke, border=0.3), workers=0)
 
 
 def with_detector(config: Config, **changes: float) -> Config:

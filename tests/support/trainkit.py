@@ -33,8 +33,6 @@ SMALL = "test_efficientnet"
 
 
 HEAD = """
-augmentation = "light"
-
 [prepare]
 frames = 3
 store_size = 128
@@ -51,8 +49,6 @@ name = "vit_tiny_patch16_224"
 weights = "none"
 blocks = [1, 2]
 tune = "head"
-drop_rate = 0.0
-drop_path_rate = 0.0
 
 [fit]
 steps = 4
@@ -67,7 +63,6 @@ kinds = ["swap", "reenactment"]
 
 [cross_validation]
 folds = [[0], [1]]
-leave_out_steps = 4
 apart = ["retouch"]
 families = { swap = ["reswap"], reenactment = ["puppet", "talker"] }
 

@@ -167,7 +167,6 @@ def crossvalidate(
     config: ConfigOption,
     crops: CropsOption,
     out: OutOption,
-    short: Annotated[bool, typer.Option("--short", help="Use the short schedule.")] = False,
     leave_out: Annotated[
         bool,
         typer.Option(
@@ -184,83 +183,10 @@ def crossvalidate(
     store = _checked_store(crops, settings)
     if not leave_out:
         check_folds(store.index, settings)
-    splits = leave_out_splits(settings) if leave_out else fold_splits(settings, short=short)
+    splits = leave_out_splits(settings) if leave_out else fold_splits(settings)
     with progress_shown(console) as report:
         run_splits(crops, out, splits, progress=_split_shown(report), scheduler=scheduler)
     typer.echo(summarise(out, settings, store.digest()))
-
-
-@app.command()
-def recipes(
-    config: ConfigOption,
-    crops: CropsOption,
-    out: OutOption,
-    recipe_file: Annotated[Path, typer.Option("--recipes", help="TOML file of recipes.")],
-    only: Annotated[
-        list[str] | None,
-        typer.Option(help="Leave-out set to use; repeat for several. Default: all."),
-    ] = None,
-) -> None:
-    """Compare recipes on the short schedule, with methods left out. Resumes if interrupted."""
-    from deepfake_training.evaluate.ablation import compare, comparison_table, load_recipes
-
-    settings, _ = load_config(config)
-    _checked_store(crops, settings)
-    with progress_shown(console) as report:
-        measured = compare(
-            crops,
-            out,
-            settings,
-            load_recipes(recipe_file),
-            sets=only or (),
-            progress=_split_shown(report),
-        )
-    typer.echo(comparison_table(measured, settings))
-
-
-@app.command()
-def attack(
-    config: ConfigOption,
-    dataset: Annotated[
-        list[str],
-        typer.Option(help="NAME:ROOT, as for `deepfake-eval`. May be repeated."),
-    ],
-    out: OutOption,
-    bundle: Annotated[
-        Path | None, typer.Option(help="Bundle folder. The default is the shipped bundle.")
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Number of pictures of each class.")] = 20,
-    bounds: Annotated[
-        str, typer.Option(help="Largest changes of a channel, of 255, separated by commas.")
-    ] = "1,2,4",
-) -> None:
-    """Change verdicts of a bundle by gradients of its network, which the attacker knows."""
-    from deepfake_eval.stress.attack import parse_bounds
-    from deepfake_models.bundle import default_bundle_dir
-    from deepfake_training.evaluate.attack import RESULT, GradientAttackOptions, run_attack
-
-    settings, _ = load_config(config)
-    options = GradientAttackOptions(limit=limit, bounds=parse_bounds(bounds))
-    with progress_shown(console) as report:
-        result = run_attack(
-            bundle or default_bundle_dir(),
-            dataset,
-            out,
-            settings,
-            options,
-            progress=partial(report, "attacking"),
-        )
-    for entry in result["results"]:
-        label = "manipulated" if entry["label"] == "fake" else "untouched"
-        shares = [
-            f"{entry[k]['value']:.0%} [{entry[k]['low']:.0%}, {entry[k]['high']:.0%}]"
-            for k in ("changed", "noise")
-        ]
-        typer.echo(
-            f"{entry['pictures']} {label} pictures, at most {entry['bound']}/255: verdict changed "
-            f"{shares[0]}, by random changes {shares[1]}"
-        )
-    typer.echo(out / RESULT)
 
 
 @app.command()

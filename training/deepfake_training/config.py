@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -25,21 +24,6 @@ from deepfake_models.spec import (
 from deepfake_training.errors import ConfigError
 
 Weight = Annotated[float, Field(ge=0.0)]
-
-REMOVED: Final[dict[str, object]] = {
-    "backbone.tune_from": 1,
-    "bundle.mirrored": False,
-    "bundle.stored": "float32",
-    "cross_validation.average": False,
-    "fit.freeze_batchnorm": False,
-    "fit.head_rate": 1.0,
-    "fit.light_per_pair": 0,
-    "fit.pair_loss": 0.0,
-    "fit.start": "weights",
-    "probe.pairs": None,
-}
-"""Fields of earlier versions, each with the value that had no effect. What they achieved is in
-docs/model-selection.md."""
 
 
 class PrepareConfig(Spec):
@@ -94,8 +78,6 @@ class BackboneConfig(Spec):
     blocks: tuple[PositiveInt, ...] = ()
     """Transformers only: the blocks, numbered from 1, whose class tokens are concatenated and read
     by a linear head (see ``class_token_head``). Empty: the model's own head on its last block."""
-    drop_rate: Probability = 0.2
-    drop_path_rate: Probability = 0.1
     tune: Literal["all", "norm", "head"] = "all"
     """The parameters that are fitted. ``head``: the last layer only, by logistic regression on
     features that are computed once for all runs (see ``linear_probe``). ``norm``: the scales and
@@ -114,7 +96,6 @@ class FitConfig(Spec):
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     warmup_steps: Annotated[int, Field(ge=0)] = 100
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.995
-    label_smoothing: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.05
     validate_every: PositiveInt = 250
     patience: PositiveInt = 100
     """The run stops early after this many validations without an improvement."""
@@ -158,10 +139,6 @@ class CrossValidationConfig(Spec):
 
     folds: tuple[tuple[int, ...], ...] = ((0,), (1,), (2,), (3,), (4,))
     """The parts that are held out in turn, each a list of folds."""
-    short_steps: PositiveInt = 200
-    """Steps of the short schedule, on which recipes are compared."""
-    leave_out_steps: PositiveInt = 400
-    """Steps of the runs of the chosen recipe that leave methods and sources out."""
     crops_per_medium: PositiveInt = 8
     media_per_group: PositiveInt = 12
     """At most this many media of each label and method are taken of one group (a person, a film),
@@ -230,7 +207,6 @@ class Config(Spec):
     left_out_datasets: tuple[str, ...] = ()
     excluded_datasets: tuple[str, ...] = ()
     """Data sets of the manifests that are not used at all."""
-    augmentation: Literal["light", "default", "strong"] = "default"
     prepare: PrepareConfig = PrepareConfig()
     mix: MixConfig = MixConfig()
     backbone: BackboneConfig = BackboneConfig()
@@ -261,18 +237,6 @@ class Config(Spec):
             raise ValueError(f"probe.kinds: {min(unknown)!r} is not one of the families")
         return self
 
-    @model_validator(mode="before")
-    @classmethod
-    def _not_removed(cls, data: Any) -> Any:
-        for field in REMOVED:
-            section, name = field.split(".")
-            if isinstance(data, dict) and name in _section(data, section):
-                raise ValueError(
-                    f"{field} is no longer supported; remove it (docs/model-selection.md has what "
-                    "it achieved)"
-                )
-        return data
-
 
 def first_problem(error: ValidationError) -> str:
     """Return the first invalid field and the reason."""
@@ -298,28 +262,3 @@ def load_config(path: Path) -> tuple[Config, str]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path.name}: not valid TOML: {error}") from error
     return config, hashlib.sha256(raw).hexdigest()
-
-
-def stored_config(text: str) -> Config:
-    """Read a config that an earlier run saved as JSON.
-
-    Runs save every field. Fields that have since been removed are dropped where they had no effect.
-
-    Raises:
-        ConfigError: if the config uses a removed field, or is invalid in another way.
-    """
-    data = json.loads(text)
-    for field, neutral in REMOVED.items():
-        section, name = field.split(".")
-        fields = _section(data, section)
-        if name in fields and fields[name] == neutral:
-            del fields[name]
-    try:
-        return Config.model_validate(data)
-    except ValidationError as error:
-        raise ConfigError(f"the saved config: {first_problem(error)}") from error
-
-
-def _section(data: dict[str, Any], name: str) -> dict[str, Any]:
-    section = data.get(name)
-    return section if isinstance(section, dict) else {}

@@ -23,7 +23,7 @@ SMALL = InputSpec(height=64, width=64)
 
 def graph(name: str, spec: InputSpec = SMALL, **options: object) -> ExportGraph:
     torch.manual_seed(0)
-    config = BackboneConfig(name=name, weights="none", drop_rate=0.0, drop_path_rate=0.0, **options)
+    config = BackboneConfig(name=name, weights="none", **options)
     return ExportGraph(create_backbone(config, spec).eval(), spec).eval()
 
 
@@ -70,8 +70,7 @@ def test_a_transformer_of_fixed_size_is_made_for_the_size_asked() -> None:
 
 
 def test_norm_tuning_fits_norms_and_head_alone() -> None:
-    config = BackboneConfig(name="vit_tiny_patch16_224", weights="none", tune="norm",
-                            drop_rate=0.0, drop_path_rate=0.0)  # fmt: skip
+    config = BackboneConfig(name="vit_tiny_patch16_224", weights="none", tune="norm")
     model = create_backbone(config, SMALL)
     fitted = {n for n, p in model.named_parameters() if p.requires_grad}
     assert {"head.weight", "head.bias", "norm.weight", "blocks.0.norm1.bias"} <= fitted
@@ -91,7 +90,7 @@ def test_norm_tuning_fits_norms_and_head_alone() -> None:
 )
 def test_what_cannot_be_had_is_named(config: dict[str, object], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
-        create_backbone(BackboneConfig(**{"drop_path_rate": 0.0, **config}), SMALL)
+        create_backbone(BackboneConfig(**config), SMALL)
 
 
 def test_without_a_network_the_download_says_what_to_use_instead(
@@ -104,5 +103,4 @@ def test_without_a_network_the_download_says_what_to_use_instead(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(WeightsMissing, match='"package"'):
-        create_backbone(BackboneConfig(name="mobilenetv3_small_050.lamb_in1k", weights="timm",
-                                       drop_path_rate=0.0))  # fmt: skip
+        create_backbone(BackboneConfig(name="mobilenetv3_small_050.lamb_in1k", weights="timm"))

@@ -22,7 +22,7 @@ SPEC = InputSpec(height=64, width=64)
 
 
 def config(**changes: object) -> BackboneConfig:
-    options = {"drop_rate": 0.0, "drop_path_rate": 0.0, "weights": "none", **changes}
+    options = {"weights": "none", **changes}
     return BackboneConfig(name="vit_tiny_patch16_224", **options)
 
 

@@ -81,12 +81,6 @@ def test_the_config_adds_prose_for_sources_that_were_fitted_on() -> None:
     assert "Without terms" not in text
 
 
-def test_crops_of_an_earlier_version_have_neither_manifests_nor_terms() -> None:
-    text = card({"film (real)": counts()})
-    assert "| manifest |" not in text
-    assert "terms in the manifest |" not in text
-
-
 def test_the_limits_except_the_table_of_methods_that_were_left_out(tmp_path: Path) -> None:
     figures = "figures were measured on people who were not learnt from, but on methods that were."
     assert f"detected less often. All {figures}" in card({})

@@ -123,7 +123,7 @@ def test_every_tensor_of_clips_image_tower_is_filled(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(backbone, "load_package_weights", load_into_nothing)
     convert_weights(CLIP)
-    config = BackboneConfig(name=CLIP, drop_rate=0.0, drop_path_rate=0.0, blocks=(8,), tune="head")
+    config = BackboneConfig(name=CLIP, blocks=(8,), tune="head")
     model = create_backbone(config)
     assert model.head.in_features == 768
     for name, tensor in model.state_dict().items():

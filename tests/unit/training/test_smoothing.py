@@ -17,9 +17,7 @@ pytestmark = pytest.mark.torch
 
 def test_smoothing_evens_out_channels_and_changes_no_value() -> None:
     torch.manual_seed(0)
-    config = BackboneConfig(
-        name="vit_tiny_patch16_224", weights="none", blocks=(1, 2), drop_rate=0, drop_path_rate=0
-    )
+    config = BackboneConfig(name="vit_tiny_patch16_224", weights="none", blocks=(1, 2))
     network = create_backbone(config, InputSpec(height=64, width=64)).eval()
     with torch.no_grad():
         for block in network.vit.blocks:

@@ -48,7 +48,7 @@ def config(**cross_validation: object) -> Config:
 
 
 def test_every_fold_is_held_out_once_and_never_trained_on() -> None:
-    splits = fold_splits(config(folds=((0,), (1, 2))), short=False)
+    splits = fold_splits(config(folds=((0,), (1, 2))))
     assert [s.name for s in splits] == ["fold-0", "fold-1-2"]
     measured = sum(held_out(INDEX, s.config).astype(int) for s in splits)
     assert (measured == 1).all()
@@ -139,22 +139,13 @@ def test_an_excluded_data_set_is_neither_trained_on_nor_measured() -> None:
     assert list(held[held].index) == [0, 3]
 
 
-def test_a_short_schedule_has_its_steps_and_validates_after_the_last() -> None:
-    chosen = config(short_steps=7, leave_out_steps=9, leave_out=(LeaveOut(name="a"),))
-    assert leave_out_splits(chosen)[0].config.fit.steps == 9
-    for split in (*fold_splits(chosen, short=True), *leave_out_splits(chosen, short=True)):
-        assert split.config.fit.steps == split.config.fit.validate_every == 7
-    full = fold_splits(chosen, short=False)[0].config.fit
-    assert full.steps == full.validate_every == chosen.fit.steps
-
-
 def test_sets_that_cannot_be_run_say_so() -> None:
     with pytest.raises(ConfigError, match="no set of methods"):
         leave_out_splits(config())
     with pytest.raises(ConfigError, match="two sets have the same name"):
         leave_out_splits(config(leave_out=(LeaveOut(name="a"), LeaveOut(name="a"))))
     with pytest.raises(ConfigError, match="a fold is in two parts"):
-        fold_splits(config(folds=((0, 1), (1,))), short=False)
+        fold_splits(config(folds=((0, 1), (1,))))
 
 
 def test_stills_are_told_by_their_name() -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import timm
 
-from deepfake_models.bundle import load_bundle
-from deepfake_training.config import REMOVED, load_config, stored_config
+from deepfake_training.config import load_config
 from deepfake_training.errors import ConfigError
 
 CONFIGS = Path(str(files("deepfake_training"))) / "configs"
-SHIPPED = sorted([*CONFIGS.glob("*.toml"), *CONFIGS.glob("releases/*.toml")])
+SHIPPED = sorted(CONFIGS.glob("*.toml"))
 MINIMAL = '[bundle]\nname = "n"\nversion = "1"\nterms = "t"\n'
 HEAD = MINIMAL + '[backbone]\ntune = "head"\nblocks = [1]\n'
 
@@ -58,33 +56,6 @@ def test_a_wrong_field_is_named(tmp_path: Path, text: str, named: str) -> None:
     path.write_text(text)
     with pytest.raises(ConfigError, match=named):
         load_config(path)
-
-
-@pytest.mark.parametrize("field", sorted(REMOVED))
-def test_a_field_that_was_removed_is_named(tmp_path: Path, field: str) -> None:
-    section, name = field.split(".")
-    path = tmp_path / "old.toml"
-    header = "" if section == "bundle" else f"[{section}]\n"
-    path.write_text(f"{MINIMAL}{header}{name} = 1\n")
-    with pytest.raises(ConfigError, match=rf"^old\.toml: {field} is no longer supported"):
-        load_config(path)
-
-
-def test_saved_configs_keep_removed_fields_only_where_they_had_no_effect() -> None:
-    saved = load_config(CONFIGS / "smoke.toml")[0].model_dump(mode="json")
-    for field, neutral in REMOVED.items():
-        section, name = field.split(".")
-        saved[section][name] = neutral
-    assert stored_config(json.dumps(saved)) == load_config(CONFIGS / "smoke.toml")[0]
-    saved["bundle"]["mirrored"] = True
-    with pytest.raises(ConfigError, match=r"bundle\.mirrored is no longer supported"):
-        stored_config(json.dumps(saved))
-
-
-def test_the_shipped_bundle_states_a_config_that_can_be_read() -> None:
-    spec = load_bundle().spec
-    released, _ = load_config(CONFIGS / "releases" / f"{spec.version}.toml")
-    assert stored_config(json.dumps(spec.training["config"])) == released
 
 
 def test_an_absent_config_is_named(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 import av
 import cv2
@@ -38,7 +38,6 @@ from deepfake_training.data.degradations import (
 )
 from deepfake_training.data.landmarks import Image, Points, transform
 
-Preset = Literal["light", "default", "strong"]
 Step = Callable[[Image], Image]
 
 SMOOTH: Final = (cv2.INTER_LINEAR, cv2.INTER_CUBIC)
@@ -90,45 +89,6 @@ class AugmentConfig(Spec):
     """Largest sigma in grey levels. Smaller ones are more likely."""
     tone: Annotated[float, Field(ge=0.0, le=1.0)] = 0.2
     """Largest relative change of brightness, contrast and saturation; half of it for channels."""
-
-    @classmethod
-    def preset(cls, name: Preset) -> AugmentConfig:
-        """Return a preset: ``light`` for fine-tuning and ablations, ``default``, or ``strong`` for
-        data with few real sources."""
-        return PRESETS[name]
-
-
-PRESETS: Final[dict[Preset, AugmentConfig]] = {
-    "light": AugmentConfig(
-        rotation_deg=5.0,
-        scale_jitter=(0.94, 1.06),
-        shift=0.02,
-        max_steps=3,
-        chances=Chances(
-            rescale=0.2, screen=0.0, jpeg=0.3, webp=0.02, h264=0.05, blur=0.1, motion_blur=0.0,
-            noise=0.1, retouch=0.0, tone=0.4, overlay=0.0, grayscale=0.01, final_encoding=0.2,
-        ),
-        rescale=(0.5, 1.0),
-        jpeg_quality=(50, 100),
-        h264_crf=(18, 32),
-        blur_sigma=1.5,
-        noise_sigma=5.0,
-        tone=0.1,
-    ),
-    "default": AugmentConfig(),
-    "strong": AugmentConfig(
-        rotation_deg=15.0,
-        scale_jitter=(0.8, 1.2),
-        shift=0.06,
-        max_steps=7,
-        chances=Chances(
-            rescale=0.5, screen=0.12, jpeg=0.55, webp=0.08, h264=0.2, blur=0.3, motion_blur=0.12,
-            noise=0.3, retouch=0.18, tone=0.75, overlay=0.12, grayscale=0.06, final_encoding=0.45,
-        ),
-        noise_sigma=16.0,
-        tone=0.3,
-    ),
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

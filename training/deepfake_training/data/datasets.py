@@ -240,10 +240,7 @@ class PairDataset:
         mix = self._mix
         kinds = np.array([mix.real_fakes, mix.self_blended, mix.swapped, mix.regenerated])
         self._kinds = kinds / kinds.sum()
-        strength = AugmentConfig.preset(config.augmentation)
-        self._augment = Augmenter(
-            strength.model_copy(update={"store_scale": config.prepare.store_scale})
-        )
+        self._augment = Augmenter(AugmentConfig(store_scale=config.prepare.store_scale))
         self._out_size = config.bundle.input.height
         self._scales = (config.bundle.crop.scale, *config.bundle.crop.further_scales)
 

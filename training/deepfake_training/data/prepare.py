@@ -19,7 +19,6 @@ from deepfake_eval.pool import Processes, run_tasks
 from deepfake_models.bundle import default_bundle_dir
 from deepfake_models.faces.detection import Detection
 from deepfake_models.files import atomic_write, atomic_write_text
-from deepfake_models.spec import DetectorSpec
 from deepfake_training.config import Config, PrepareConfig
 from deepfake_training.data.cutting import GRAPHS, cut_medium, record_path, start_worker
 from deepfake_training.data.manifests import COLUMNS, TERMS, Manifest, read_manifests
@@ -168,13 +167,9 @@ def _same_cut(out: Path, config: Config) -> None:
     if not path.exists():
         atomic_write_text(path, json.dumps(cut_by, indent=2) + "\n")
         return
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    # Earlier versions did not save fields whose default is what those versions did.
-    detector = DetectorSpec().model_dump(mode="json") | stored.get("detector", {})
-    prepare = PrepareConfig().model_dump(mode="json") | stored["prepare"]
-    if {**stored, "prepare": prepare, "detector": detector} != cut_by:
+    if json.loads(path.read_text(encoding="utf-8")) != cut_by:
         raise TrainingError(
-            f"{out}: contains crops that were cut differently; choose another folder"
+            f"{out}: The crops in this folder were cut differently. Choose another folder."
         )
 
 
@@ -205,14 +200,14 @@ def recorded_detections(out: Path, media: str) -> dict[float, list[Detection]]:
     """Return the faces that ``prepare`` detected in each sampled frame of ``media``, by its time.
 
     Raises:
-        TrainingError: if the medium was not prepared, or by an earlier version.
+        TrainingError: if the medium was not prepared.
     """
     try:
         frames = _record(out, media)["frames"]
-    except (OSError, ValueError, KeyError) as error:
+    except OSError as error:
         raise TrainingError(
-            f"{media}: its faces are not recorded in {out}; run deepfake-train prepare with an "
-            "empty folder"
+            f"{media}: It is not prepared in {out}. Run deepfake-train prepare with the same "
+            "manifests."
         ) from error
     return {
         frame["time_s"]: [
@@ -234,24 +229,16 @@ def was_decoded(out: Path, media: str) -> bool:
 
 
 def stored_manifests(out: Path) -> list[dict[str, Any]]:
-    """Return name, SHA-256 and number of rows of the manifests whose media are in ``out``.
-
-    The list is empty for a folder that an earlier version prepared.
-    """
-    path = out / MANIFESTS
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    """Return name, SHA-256 and number of rows of the manifests whose media are in ``out``."""
+    manifests: list[dict[str, Any]] = json.loads((out / MANIFESTS).read_text(encoding="utf-8"))
+    return manifests
 
 
-def stored_duplicates(out: Path) -> list[str]:
-    """Return the media that ``prepare`` left out because an earlier one has the same bytes."""
-    path = out / DUPLICATES
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-
-
-def stored_absent(out: Path) -> list[str]:
-    """Return the media of the manifests whose file was missing when ``prepare`` ran."""
-    path = out / ABSENT
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+def not_used(out: Path) -> list[str]:
+    """Return the media that ``prepare`` left out: an earlier one has the same bytes, or the file
+    was missing."""
+    lists = [(out / name).read_text(encoding="utf-8") for name in (DUPLICATES, ABSENT)]
+    return [media for text in lists for media in text.splitlines()]
 
 
 def _write_index(

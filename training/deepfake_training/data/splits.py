@@ -143,7 +143,7 @@ class Split:
     config: Config
 
 
-def fold_splits(config: Config, *, short: bool) -> list[Split]:
+def fold_splits(config: Config) -> list[Split]:
     """Return one run for each part of the folds, so that every medium is measured once, by a run
     that saw none of its group.
 
@@ -153,16 +153,13 @@ def fold_splits(config: Config, *, short: bool) -> list[Split]:
     parts = config.cross_validation.folds
     if len({f for p in parts for f in p}) < sum(map(len, parts)):
         raise ConfigError("cross_validation.folds: a fold is in two parts")
-    steps = config.cross_validation.short_steps if short else config.fit.steps
     return [
-        _split(config, f"fold-{'-'.join(map(str, part))}", steps, validation_folds=part)
-        for part in parts
+        _split(config, f"fold-{'-'.join(map(str, part))}", validation_folds=part) for part in parts
     ]
 
 
-def leave_out_splits(config: Config, *, short: bool = False) -> list[Split]:
-    """Return one run for each set of methods and sources to leave out, of ``leave_out_steps`` or
-    ``short_steps``.
+def leave_out_splits(config: Config) -> list[Split]:
+    """Return one run for each set of methods and sources to leave out.
 
     Raises:
         ConfigError: if the config has no such set, or two of the same name.
@@ -172,13 +169,10 @@ def leave_out_splits(config: Config, *, short: bool = False) -> list[Split]:
         raise ConfigError("cross_validation.leave_out: no set of methods to leave out is given")
     if len({s.name for s in sets}) < len(sets):
         raise ConfigError("cross_validation.leave_out: two sets have the same name")
-    crossing = config.cross_validation
-    steps = crossing.short_steps if short else crossing.leave_out_steps
     return [
         _split(
             config,
             f"without-{chosen.name}",
-            steps,
             validation_folds=chosen.folds,
             left_out_methods=chosen.methods,
             left_out_datasets=chosen.datasets,
@@ -187,8 +181,8 @@ def leave_out_splits(config: Config, *, short: bool = False) -> list[Split]:
     ]
 
 
-def _split(config: Config, name: str, steps: int, **held: object) -> Split:
+def _split(config: Config, name: str, **held: object) -> Split:
     # Validate once, after the last step: choosing a checkpoint by the data that it is measured on
     # would make the figures optimistic.
-    fit = config.fit.model_copy(update={"steps": steps, "validate_every": steps})
+    fit = config.fit.model_copy(update={"validate_every": config.fit.steps})
     return Split(name, config.model_copy(update={**held, "fit": fit}))

@@ -133,7 +133,7 @@ def summarise(out: Path, config: Config, data: str) -> str:
     Raises:
         TrainingError: if no run is complete, or one is of other data.
     """
-    splits = fold_splits(config, short=False)
+    splits = fold_splits(config)
     if config.cross_validation.leave_out:
         splits += leave_out_splits(config)
     for split in splits:
@@ -153,7 +153,7 @@ def fold_weights(out: Path, config: Config, data: str) -> Iterator[tuple[Config,
         TrainingError: if a run is missing, of another recipe or on other data, or its file is not a
             checkpoint.
     """
-    for split in fold_splits(config, short=False):
+    for split in fold_splits(config):
         yield split.config, _weights(out, split, data)
 
 
@@ -174,7 +174,7 @@ def recipe_of(config: Config) -> dict[str, Any]:
     parts = config.model_dump(
         include={
             "validation_folds": True, "left_out_methods": True, "left_out_datasets": True,
-            "augmentation": True, "prepare": True, "mix": True, "backbone": True, "fit": True,
+            "prepare": True, "mix": True, "backbone": True, "fit": True,
             "probe": True, "bundle": {"crop", "input", "arithmetic"},
         }
     )  # fmt: skip

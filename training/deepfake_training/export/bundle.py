@@ -348,8 +348,7 @@ def _provenance(config: Config, store: CropStore) -> dict[str, Any]:
 def _counts(index: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return the numbers of crops, media and groups of each data set and label.
 
-    ``terms`` holds the number of media under each of the terms that the manifests give. A folder of
-    crops from an earlier version has no terms.
+    ``terms`` holds the number of media under each of the terms that the manifests give.
     """
     counts: dict[str, dict[str, Any]] = {}
     for (dataset, label), part in index.groupby(["dataset", "label"], sort=True):
@@ -359,9 +358,8 @@ def _counts(index: pd.DataFrame) -> dict[str, dict[str, Any]]:
             "media": len(media),
             "groups": int(part["group"].nunique()),
         }
-        given = media[TERMS][media[TERMS] != ""] if TERMS in media.columns else ()
-        if len(given):
-            terms = pd.Series(given).value_counts()
+        terms = media[TERMS][media[TERMS] != ""].value_counts()
+        if len(terms):
             counts[f"{dataset} ({label})"][TERMS] = {
                 str(k): int(v) for k, v in sorted(terms.items(), key=lambda t: (-t[1], t[0]))
             }

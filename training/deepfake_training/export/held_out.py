@@ -22,7 +22,7 @@ from deepfake_models.scorer import Scorer, conclude
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import Manifest, read_manifests
-from deepfake_training.data.prepare import stored_absent, stored_duplicates
+from deepfake_training.data.prepare import not_used
 from deepfake_training.data.splits import measured_on
 from deepfake_training.errors import TrainingError
 from deepfake_training.export.onnx_export import write_classifier
@@ -72,7 +72,7 @@ def listed_once(manifests: Sequence[Manifest], crops: Path, config: Config) -> p
     about what a model finds; as in an evaluation, it is listed (``absent.txt``) and not measured.
     """
     rows = read_manifests(manifests, excluded=config.excluded_datasets).rows
-    return rows[~rows["media"].isin([*stored_duplicates(crops), *stored_absent(crops)])]
+    return rows[~rows["media"].isin(not_used(crops))]
 
 
 def score_networks(

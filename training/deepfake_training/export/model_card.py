@@ -101,7 +101,7 @@ def model_card(
             f"## {_NEVER_SEEN}",
             "",
             "AUC by medium of runs that saw neither the method nor anything from its source, "
-            f"beside runs that learnt the method from fakes of other people.{_shorter(config)}",
+            "beside runs that learnt the method from fakes of other people.",
             "",
             methods.read_text(encoding="utf-8").rstrip(),
         ]
@@ -187,13 +187,6 @@ def _kinds(kinds: Sequence[str], outcomes: Outcomes | None) -> list[str]:
     ]
 
 
-def _shorter(config: Config) -> str:
-    left_out = config.cross_validation.leave_out_steps
-    if left_out == config.fit.steps:
-        return ""
-    return f" The left-out column is from runs of {left_out} instead of {config.fit.steps} steps."
-
-
 def _source_table(level: dict[str, Any]) -> list[str]:
     rows = [
         "| source | method | n | groups | called manipulated | AUC |",
@@ -244,7 +237,7 @@ def _sources(card: CardConfig, train: dict[str, Any]) -> list[str]:
 
 
 def _manifests(manifests: list[dict[str, Any]]) -> list[str]:
-    """Return a line about each manifest; empty for crops that an earlier version prepared."""
+    """Return a line about each manifest; empty for none."""
     rows = [f"| {_cell(m['name'])} | {m['rows']} | `{m['sha256']}` |" for m in manifests]
     return ["| manifest | rows | SHA-256 |", "| --- | ---: | --- |", *rows, ""] if rows else []
 

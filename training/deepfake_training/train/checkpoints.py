@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pandas as pd
 import torch
 
 from deepfake_models.files import atomic_write, atomic_write_text
-from deepfake_training.config import CardConfig, Config, stored_config
+from deepfake_training.config import CardConfig, Config
 from deepfake_training.errors import TrainingError
 
 CHECKPOINT = "checkpoint.pt"
@@ -20,8 +19,6 @@ BEST = "best.pt"
 METRICS = "metrics.json"
 HELD_OUT = "held_out_crops.parquet"
 CHECKPOINT_FORMAT = "deepfake-training/1"
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,7 @@ def own_checkpoint(out: Path, config: Config, data: str) -> dict[str, Any] | Non
     if not path.exists():
         return None
     state = read_checkpoint(path)
-    if _decisive(stored_config(state["config"])) != _decisive(config):
+    if _decisive(Config.model_validate_json(state["config"])) != _decisive(config):
         raise TrainingError(
             f"{out}: contains the checkpoint of another config; choose another folder"
         )
@@ -76,22 +73,13 @@ def own_checkpoint(out: Path, config: Config, data: str) -> dict[str, Any] | Non
 def _check_data(run: Path, state: dict[str, Any], data: str) -> None:
     """Check that a run was fitted on the prepared crops with the digest ``data``.
 
-    A run of an earlier version, which did not record its data, is accepted with a warning.
-
     Raises:
         TrainingError: if it was fitted on others.
     """
-    recorded = state.get("data")
-    if recorded is None:
-        _log.warning(
-            "%s: an earlier version started this run and did not record its data. If the manifests "
-            "have changed since, choose another folder.",
-            run,
-        )
-    elif recorded != data:
+    if state["data"] != data:
         raise TrainingError(
-            f"{run}: the prepared data have changed since this run was started; choose another "
-            "folder and fit again"
+            f"{run}: The prepared data have changed since this run was started. Choose another "
+            "folder and fit again."
         )
 
 
@@ -112,7 +100,7 @@ def config_of(run: Path, data: str) -> Config:
     """
     state = read_checkpoint(run / CHECKPOINT)
     _check_data(run, state, data)
-    return stored_config(state["config"])
+    return Config.model_validate_json(state["config"])
 
 
 def save(path: Path, state: dict[str, Any]) -> None:

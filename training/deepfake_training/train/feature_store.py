@@ -272,7 +272,6 @@ def _pair_parts(store: CropStore, config: Config) -> dict[str, Any]:
         # Pairs are drawn by data set, method and group, and a half's class is that of its crop.
         "labels": store.digest(),
         "view": _VIEW,
-        "augmentation": config.augmentation,
         "mix": config.mix.model_dump(mode="json"),
         "prepare": config.prepare.model_dump(mode="json"),
         "crop": config.bundle.crop.model_dump(mode="json"),

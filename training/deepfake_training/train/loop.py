@@ -24,7 +24,6 @@ from deepfake_training.data.datasets import CropStore, PairDataset, ValidationDa
 from deepfake_training.data.manifests import COLUMNS
 from deepfake_training.data.prepare import check_cut
 from deepfake_training.data.splits import held_out
-from deepfake_training.errors import TrainingError
 from deepfake_training.networks.backbone import ExportGraph, create_backbone
 from deepfake_training.train.checkpoints import (
     CHECKPOINT,
@@ -41,6 +40,8 @@ from deepfake_training.train.method_metrics import (
     check_measurable,
     mean_aucs,
 )
+
+LABEL_SMOOTHING = 0.05
 
 
 def _start_loader_worker(_: int) -> None:
@@ -188,8 +189,7 @@ class _Run:
         """Load the checkpoint in the run's folder, if there is one.
 
         Raises:
-            TrainingError: if the checkpoint is of another config or other data, or of an
-                unfinished run of a version that grouped the optimiser's parameters differently.
+            TrainingError: if the checkpoint is of another config or other data.
         """
         state = own_checkpoint(self._out, self._config, self._data)
         if state is None:
@@ -198,13 +198,7 @@ class _Run:
         self._ema.module.load_state_dict(state["ema"])
         self._step, self.best, self._unimproved = state["step"], state["best"], state["waited"]
         if not self._finished:
-            try:
-                self._optimiser.load_state_dict(state["optimiser"])
-            except ValueError as error:
-                raise TrainingError(
-                    f"{self._out}: an earlier version started this run and it cannot be resumed; "
-                    "choose another folder"
-                ) from error
+            self._optimiser.load_state_dict(state["optimiser"])
 
     def train(self, progress: Callable[[StepReport], None] | None) -> None:
         """Run the remaining steps, or stop early when validation no longer improves."""
@@ -258,7 +252,7 @@ class _Run:
         truth = torch.cat([torch.zeros(len(real)), torch.ones(len(fake))]).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=fit.bf16):
             output = trained(batch.contiguous(memory_format=torch.channels_last)).flatten()
-        smooth = truth * (1.0 - 2.0 * fit.label_smoothing) + fit.label_smoothing
+        smooth = truth * (1.0 - 2.0 * LABEL_SMOOTHING) + LABEL_SMOOTHING
         loss = F.binary_cross_entropy_with_logits(output.float(), smooth)
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
