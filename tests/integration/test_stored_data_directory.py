@@ -1,7 +1,7 @@
 """A data directory of an earlier version opens after an upgrade, finishes its jobs and verifies.
 
-``tests/assets/stored/README.md`` describes the directory and how it was made. The tests use the
-service from outside only, as an upgraded installation would.
+``tests/support/stored_release.py`` makes such a directory in ``tests/assets/stored``. The tests use
+the service from outside only, as an upgraded installation would.
 """
 
 from __future__ import annotations
@@ -139,10 +139,6 @@ def _verify(site: Site, expected: Expected, job_id: str, query: str, folder: Pat
     verification = json.loads(output)
     assert verification["result"] == "verified", verification
     return answer.content
-
-
-def test_there_is_a_stored_directory() -> None:
-    assert VERSIONS
 
 
 def test_the_database_is_migrated(opened: tuple[Site, Expected, Rows]) -> None:

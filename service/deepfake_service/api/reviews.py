@@ -98,9 +98,9 @@ class MatchOut(Published):
         description="Per cent of the good-quality frames of this submission that look like one of "
         "the earlier case."
     )
-    known_percent: int | None = Field(
+    known_percent: int = Field(
         description="Per cent of the good-quality frames of the earlier case's medium that look "
-        "like one of this submission; null for matches that an earlier version found."
+        "like one of this submission."
     )
     found_at: Time = Field(description="When it was found.")
 

@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.cases import (
     MAX_OCCURRENCES,
-    is_of_another_case,
     open_occurrence,
 )
 from deepfake_service.casework.core.queries import iso_time
@@ -43,16 +42,13 @@ and holds. What is left out is stated."""
 
 
 def occurrences_of(
-    session: Session, media: Media, key: bytes, reference: str | None
+    session: Session, media: Media, key: bytes
 ) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
     """Return where a medium was seen, oldest first, and a description of what is left out.
 
     Beyond ``MAX_OCCURRENCES``, which earlier versions did not limit, occurrences are left out. Then
     the description has their ``count`` and the ``sha256`` of their canonical JSON (RFC 8785), each
-    followed by a line break. Those of another case are left out without a description.
-
-    Args:
-        reference: the reference of the medium's case.
+    followed by a line break.
     """
     rows = session.scalars(
         select(Occurrence)
@@ -64,8 +60,6 @@ def occurrences_of(
     omitted, digest = 0, hashlib.sha256()
     for row in rows:
         content = open_occurrence(key, row)
-        if is_of_another_case(content, reference):
-            continue
         collector = content["collector"]
         if collector not in names:
             account = session.get(Account, collector)

@@ -39,7 +39,7 @@ from deepfake_service.storage.envelope import KeyWrapper
 
 _NAME = "matching"
 CATCH_UP_BATCH = 100
-MOST_SIMILAR = ((Match.percent + func.coalesce(Match.known_percent, 0)).desc(), Match.id)
+MOST_SIMILAR = ((Match.percent + Match.known_percent).desc(), Match.id)
 """The order of matches: the most similar first."""
 
 _log = logger("deepfake_service.hash_bank")

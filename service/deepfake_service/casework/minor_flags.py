@@ -265,10 +265,7 @@ class MinorFlags:
         return hashes
 
     def _remember(self, *, newest_only: bool) -> None:
-        """Store the hashes of cases that a person flagged, unless they are stored.
-
-        This includes cases that were flagged by a version which did not store any.
-        """
+        """Store the hashes of cases that a person flagged, unless they are stored."""
         missing = (
             select(Job, Case, Media.sha256)
             .join(Case, Job.case_id == Case.id)

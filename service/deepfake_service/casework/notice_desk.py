@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.case_lock import lock_open_case
-from deepfake_service.casework.core.cases import is_of_another_case, open_occurrence
+from deepfake_service.casework.core.cases import open_occurrence
 from deepfake_service.casework.core.notice_history import Happening, NoticeHistory
 from deepfake_service.casework.core.notice_states import (
     NoticeRequest,
@@ -85,8 +85,6 @@ class NoticeDesk:
             reference = open_json(key, case)["reference"]
             occurrences = self._occurrences(session, case, request.occurrence_ids)
             contents = [{"id": o.id, **open_occurrence(key, o)} for o in occurrences]
-            if any(is_of_another_case(content, reference) for content in contents):
-                raise field_error("occurrence_ids", "contains a post from another case")
             minor = case.minor_at is not None
             fields = checked(kind, request.fields, contents, minor=minor)
             require_shown("recipient", request.recipient, lines=False)

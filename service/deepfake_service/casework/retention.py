@@ -136,8 +136,7 @@ class Retention:
     def delete_job(self, job_id: str) -> None:
         """Delete what belongs to a job that is cancelled.
 
-        From its cancellation on, no hold can be set on its case. Cancelled jobs of a case that an
-        earlier version held in spite of that are left alone.
+        From its cancellation on, no hold can be set on its case.
         """
         with self._database.write() as session:
             job = session.get(Job, job_id)

@@ -146,9 +146,8 @@ class Submissions:
 
     def references_of(self, account_ids: Iterable[str], reference: str) -> tuple[str, ...]:
         """Return the digests by which the cases of these accounts with a reference are found."""
-        # Earlier versions stored references as they were sent.
-        forms = {reference, canonical_reference(reference) or reference}
-        return tuple(self.reference_of(i, form) for i in account_ids for form in forms)
+        canonical = canonical_reference(reference) or reference
+        return tuple(self.reference_of(i, canonical) for i in account_ids)
 
     async def seal(self, chunks: AsyncIterator[bytes]) -> Sealed:
         """Encrypt and store a medium while it arrives. Call ``accept`` or ``discard`` next."""

@@ -27,7 +27,7 @@ from deepfake_service.errors import (
 from deepfake_service.files import replace_private
 from deepfake_service.security import audit_log as log
 from deepfake_service.security.accounts import Accounts
-from deepfake_service.security.audit_key import audit_key
+from deepfake_service.security.checkpoints import audit_key
 from deepfake_service.security.invitations import Invitations, KeyTerms
 from deepfake_service.security.keys import NewKey, last_moment
 from deepfake_service.security.records import accept_row, altered_rows
@@ -285,7 +285,7 @@ def verify_log(
     with opened_records() as (settings, database):
         point = None
         if since is not None:
-            signer = audit_key(database, open_keys(settings), settings.data_dir).public_key()
+            signer = audit_key(database, open_keys(settings)).public_key()
             point = _opened_checkpoint(since, signer)
         with database.read() as session:
             now = log.verify(session, point)
@@ -324,7 +324,7 @@ def export_checkpoint(
     with opened_records() as (settings, database):
         with database.read() as session:
             point = log.verify(session)
-        key = audit_key(database, open_keys(settings), settings.data_dir)
+        key = audit_key(database, open_keys(settings))
         replace_private(out, point.signed(key))
     typer.echo(f"{out}: {point.number} entries, last hash {point.hash}")
 

@@ -27,6 +27,7 @@ from deepfake_service.clock import Clock, utc_now
 from deepfake_service.db.integrity import damage_of, is_damage, is_read_only, unavailable
 from deepfake_service.db.row_authentication import AUTHENTICATOR, RowAuthenticator
 from deepfake_service.db.server_connections import ServerClock, patient_url
+from deepfake_service.db.tables import Base
 from deepfake_service.db.write_ahead_log import clear_log
 from deepfake_service.errors import (
     DatabaseDamaged,
@@ -194,23 +195,27 @@ class Database:
             raise DatabaseDamaged
 
     def _migrate(self) -> None:
+        """Create the tables of a new database, or migrate those of an older one."""
         migrations = files("deepfake_service.db") / "migrations"
-        with self.engine.begin() as connection:
+        with self.engine.connect() as connection:
             if _version(connection) == _newest_version(migrations):
-                return
-            # Most starts find the tables of this version. Importing Alembic, and all migrations by
-            # it, would take longer than the rest of opening the database.
-            import alembic.command
-            import alembic.config
+                return  # importing Alembic takes longer than the rest of a start
+        import alembic.command
+        import alembic.config
 
-            config = alembic.config.Config()
-            config.set_main_option("script_location", str(migrations))
+        config = alembic.config.Config()
+        config.set_main_option("script_location", str(migrations))
+        with self.engine.execution_options(writing=True).begin() as connection:
             if connection.dialect.name == "postgresql":
                 # Processes that start at the same time migrate one after the other.
                 connection.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _MIGRATION_LOCK})
             config.attributes["connection"] = connection
             try:
-                alembic.command.upgrade(config, "head")
+                if _version(connection) is None:
+                    Base.metadata.create_all(connection)
+                    alembic.command.stamp(config, "head")
+                else:
+                    alembic.command.upgrade(config, "head")
             except alembic.util.CommandError as error:
                 raise DatabaseError(
                     "The database was made by a newer version of this program. Upgrade the program."

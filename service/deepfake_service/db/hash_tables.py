@@ -56,8 +56,8 @@ class Match(Base):
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
     percent: Mapped[int] = mapped_column(Integer)
     """Percentage of the submission's frames of good quality that are alike."""
-    known_percent: Mapped[int | None] = mapped_column(Integer)
-    """Percentage of the earlier medium's frames; ``None`` in matches of earlier versions."""
+    known_percent: Mapped[int] = mapped_column(Integer)
+    """Percentage of the earlier medium's frames."""
     created_at: Mapped[datetime] = mapped_column(Moment)
 
     __table_args__ = (UniqueConstraint("job_id", "case_id"),)

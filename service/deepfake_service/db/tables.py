@@ -22,7 +22,6 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
-    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -80,11 +79,11 @@ class Account(Authenticated):
     role: Mapped[Role] = mapped_column(States(Role, 16))
     created_at: Mapped[datetime] = mapped_column(Moment)
     disabled_at: Mapped[datetime | None] = mapped_column(Moment)
-    live: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    live: Mapped[bool] = mapped_column(Boolean, default=False)
     """Whether its jobs may have the priority ``live``."""
-    second_factor: Mapped[bool] = mapped_column(Boolean, server_default=false())
-    """Whether its keys need a code. This row then says so too, so that it is noticed if the one of
-    ``second_factors`` is removed; those of earlier versions say so since the next code."""
+    second_factor: Mapped[bool] = mapped_column(Boolean, default=False)
+    """Whether its keys need a code. Said here too, so that removing the row of ``second_factors``
+    does not switch it off."""
 
 
 class Key(Authenticated):
@@ -201,8 +200,7 @@ class Job(Authenticated):
     done: Mapped[int] = mapped_column(Integer, default=0)
     total: Mapped[int | None] = mapped_column(Integer)
     overview: Mapped[int | None] = mapped_column(Integer)
-    """Frames of the overview, which are the first ones of ``total``. ``None`` until it is planned,
-    and for jobs of earlier versions."""
+    """Frames of the overview, the first ones of ``total``; ``None`` until it is planned."""
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     failure: Mapped[str | None] = mapped_column(String(64))
     """A code."""
@@ -224,7 +222,7 @@ class Job(Authenticated):
     """Whether its evidence can show faces."""
     rank: Mapped[int | None] = mapped_column(SmallInteger)
     """The step of half a decade in which its likelihood ratio lies; see ``core/listings.py``.
-    ``None`` without a value, and for jobs of earlier versions."""
+    ``None`` without a value."""
 
     __table_args__ = (
         Index("ix_jobs_account_created", "account_id", "created_at", "id"),
@@ -272,8 +270,8 @@ class Edition(Authenticated):
     blob: Mapped[str | None] = mapped_column(String(200))
     imagery: Mapped[bool] = mapped_column(Boolean)
     """Whether it shows faces."""
-    reviews: Mapped[int | None] = mapped_column(Integer)
-    """How many decisions it contains; ``None`` in editions of versions before 0.3."""
+    reviews: Mapped[int] = mapped_column(Integer)
+    """How many decisions it contains."""
     created_at: Mapped[datetime] = mapped_column(Moment)
 
     __table_args__ = (UniqueConstraint("job_id", "number"),)

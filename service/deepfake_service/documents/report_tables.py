@@ -81,7 +81,7 @@ class TablePresenter:
             [w("submitted"), self._time(d["job"]["submitted_at"])],
             [w("finished"), self._examined()],
         ]
-        if "sandbox" in d:  # documents of earlier versions do not have it
+        if "sandbox" in d:
             rows.append([w("sandbox"), self._sandbox(d["sandbox"]["missing"])])
         if d["predecessor"]:
             rows.append([w("predecessor"), d["predecessor"]])

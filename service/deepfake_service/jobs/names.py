@@ -8,8 +8,6 @@ WORKFLOW_VERSION = "1"
 a job that an older one began."""
 EXAMINE = "examine"
 QUEUE = "examinations"
-FIRST_VERSION = "1"
-"""The version of all jobs and workers of programs before 0.3, which had no bundle in it."""
 _BUNDLE_CHARS = 32
 
 

@@ -27,7 +27,7 @@ from sqlalchemy import delete, select
 from deepfake_service.db import Database, Job, Lease
 from deepfake_service.db.enums import AWAITING_MODEL, ENDED, JobState
 from deepfake_service.jobs import heartbeats
-from deepfake_service.jobs.names import FIRST_VERSION, QUEUE, has_our_workflow, job_version
+from deepfake_service.jobs.names import QUEUE, has_our_workflow, job_version
 from deepfake_service.jobs.workflow import ExaminationSteps
 from deepfake_service.jobs.workflow_rows import WorkflowRow, WorkflowRows
 from deepfake_service.observability.logs import logger
@@ -143,7 +143,7 @@ class TakeOver:
         self._heartbeats.watch({name: lease.expires_at for name, lease in leases.items()})
         alive = self._heartbeats.alive()
         workers = [leases[name] for name in alive & set(leases) - {_TAKING_OVER}]
-        served = {lease.version or FIRST_VERSION for lease in workers}
+        served = {lease.version for lease in workers}
         peers = sorted(lease.executor_id for lease in workers if lease.version == own)
         self.workers = max(1, len(workers))
         # Not yet among them: its own lease is young.

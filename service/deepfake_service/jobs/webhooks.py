@@ -94,11 +94,8 @@ class Callback:
 
     @classmethod
     def from_bytes(cls, stored: bytes) -> Callback:
-        """Return the callback that ``to_bytes`` stored. Earlier versions stored the URL alone."""
-        text = stored.decode()
-        if not text.startswith("["):
-            return cls(text)
-        url, content = json.loads(text)
+        """Return the callback that ``to_bytes`` stored."""
+        url, content = json.loads(stored)
         return cls(url, CallbackContent(content))
 
     def __repr__(self) -> str:

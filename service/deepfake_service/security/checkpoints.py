@@ -22,10 +22,9 @@ from deepfake_service.errors import SettingsError, StorageError
 from deepfake_service.evidence import timestamps
 from deepfake_service.evidence.timestamps import TimestampFailed
 from deepfake_service.observability.logs import describe, logger
-from deepfake_service.security.audit_key import audit_key
 from deepfake_service.security.audit_log import Checkpoint, head
 from deepfake_service.settings import Settings
-from deepfake_service.storage import open_checkpoint_store
+from deepfake_service.storage import installation_secret, open_checkpoint_store
 from deepfake_service.storage.blobs import Blobs
 from deepfake_service.storage.envelope import KeyWrapper
 
@@ -155,6 +154,16 @@ class Checkpoints:
             return point
 
 
+def audit_key(database: Database, keys: KeyWrapper) -> Ed25519PrivateKey:
+    """Return the key that signs checkpoints. It is created on first use.
+
+    Raises:
+        DecryptionFailed: the master key is another one.
+    """
+    secret = installation_secret(database, keys, "audit-checkpoints")
+    return Ed25519PrivateKey.from_private_bytes(secret)
+
+
 def open_checkpoints(settings: Settings, database: Database, keys: KeyWrapper) -> Checkpoints:
     """Open the destinations that ``settings`` name.
 
@@ -172,7 +181,7 @@ def open_checkpoints(settings: Settings, database: Database, keys: KeyWrapper) -
         stamp = functools.partial(timestamps.request, settings.timestamp_url)
     return Checkpoints(
         database,
-        lambda: audit_key(database, keys, settings.data_dir),
+        lambda: audit_key(database, keys),
         destinations,
         stamp=stamp,
     )

@@ -202,7 +202,6 @@ class SecondFactors:
             pending.attempts += 1
             accepted = _tried(session, Actor(account.id, key.id), secret, factor, code)
             if accepted:
-                account.second_factor = True  # for those that earlier versions switched on
                 caller = Caller(account.id, account.role, key.id, account.kind == "system")
                 session.delete(pending)
                 new_token = start_session(session, caller, hours=hours)

@@ -66,8 +66,7 @@ class Epoch:
 class EpochKeys:
     """A ``KeyWrapper`` whose current key can be replaced, and whose older ones can be destroyed.
 
-    Keys that ``master`` wrapped directly, as versions before 0.3 did, still unwrap. Several
-    processes of one machine may use the file: it is read for every wrapping.
+    Several processes of one machine may use the file: it is read for every wrapping.
 
     Wrap keys of cases inside the transaction that stores them, and under ``CASE_KEYS_LOCK``: no
     case may be wrapped by a key that is about to be destroyed.

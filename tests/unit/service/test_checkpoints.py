@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy import delete
 from typer.testing import CliRunner
 
@@ -20,7 +19,6 @@ from deepfake_service.cli.app import app
 from deepfake_service.db import AuditEntry, Database
 from deepfake_service.errors import AuditBroken, InvalidCheckpoint, SettingsError, StorageError
 from deepfake_service.evidence import timestamps
-from deepfake_service.security.audit_key import AUDIT_KEY_FILE, audit_key
 from deepfake_service.security.audit_log import (
     SERVICE,
     Action,
@@ -28,7 +26,7 @@ from deepfake_service.security.audit_log import (
     append_entry,
     verify,
 )
-from deepfake_service.security.checkpoints import Checkpoints, open_checkpoints
+from deepfake_service.security.checkpoints import Checkpoints, audit_key, open_checkpoints
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
 from deepfake_service.storage import open_keys
@@ -54,7 +52,7 @@ def append(database: Database, count: int = 1) -> None:
 
 
 def key_of(database: Database, settings: Settings) -> Ed25519PrivateKey:
-    return audit_key(database, open_keys(settings), settings.data_dir)
+    return audit_key(database, open_keys(settings))
 
 
 def test_a_log_rewritten_with_every_key_contradicts_the_checkpoint_that_left(
@@ -175,17 +173,6 @@ def test_a_time_stamp_covers_the_checkpoint(
     other["time_stamp"] = json.loads(documents[0])["time_stamp"]
     with pytest.raises(InvalidCheckpoint, match="time stamp"):
         Checkpoint.opened(json.dumps(other), public)
-
-
-def test_a_key_in_a_file_is_moved_into_the_database(settings: Settings, database: Database) -> None:
-    """M7: the key that signs checkpoints was in the clear beside the log."""
-    earlier = Ed25519PrivateKey.generate()
-    path = settings.data_dir / AUDIT_KEY_FILE
-    path.write_bytes(earlier.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    document = Checkpoint(0, "0" * 64, "2026-01-02T03:04:05.678+00:00").signed(earlier)
-    for _ in range(2):
-        Checkpoint.opened(document, key_of(database, settings).public_key())
-        assert not path.exists()
 
 
 def test_a_destination_that_cannot_be_is_named(settings: Settings, database: Database) -> None:

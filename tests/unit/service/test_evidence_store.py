@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from datetime import timedelta
 from typing import Any
@@ -20,7 +19,7 @@ from deepfake_service.evidence.timestamps import TimestampFailed
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 from tests.support.answerkit import check_problem
-from tests.support.editionkit import decide, document, evidence, flood
+from tests.support.editionkit import decide, document, evidence
 from tests.support.jobkit import blobs, examined, headers, post_video
 from tests.unit.service.conftest import Service
 
@@ -188,23 +187,6 @@ async def test_two_workers_that_conclude_a_job_create_one_first_edition(
     await asyncio.to_thread(store.issue_first, job["id"])
     with service.database.read() as session:
         assert session.query(Edition).filter(Edition.job_id == job["id"]).count() == 1
-
-
-async def test_h2_what_an_earlier_version_mixed_up_is_not_given_to_others(
-    service: Service,
-) -> None:
-    job = await examined(service, kit.video(), case_reference="CASE-A", note="victim A")
-    flood(service, job, 1, case_reference="CASE-B", note="victim B lives in Busan")
-    answer = document(await evidence(service, job))
-    assert [o["note"] for o in answer["occurrences"]] == ["victim A"]
-    assert "Busan" not in json.dumps(answer)
-    case = (await service.client.get(f"/v1/cases/{job['case_id']}")).json()
-    assert len(case["occurrences"]) == 2  # nothing is lost
-    foreign = next(o["id"] for o in case["occurrences"] if o["case_reference"] == "CASE-B")
-    notice = {"kind": "eu-dsa-16", "language": "en", "occurrence_ids": [foreign], "fields": {}}
-    refused = await service.client.post(f"/v1/cases/{job['case_id']}/notices", json=notice)
-    assert refused.status_code == 422
-    assert [e["field"] for e in refused.json()["errors"]] == ["occurrence_ids"]
 
 
 async def test_a_slow_authority_does_not_take_the_threads_of_requests(

@@ -9,7 +9,7 @@ import httpx
 import pyotp
 import pytest
 
-from deepfake_service.db import Account, SecondFactor
+from deepfake_service.db import SecondFactor
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import (
     CodeRejected,
@@ -167,23 +167,6 @@ async def test_a_second_factor_switched_off_in_the_database_is_still_asked_for(
             authenticator.factors.enrol(authenticator.caller)
         authenticator.factors.remove(authenticator.caller.account_id)
         assert service.accounts.authenticate(service.keys[Role.ANALYST])
-
-
-async def test_a_second_factor_of_an_earlier_version_is_marked_at_the_next_sign_in(
-    service: Service,
-) -> None:
-    authenticator = Authenticator(service)
-
-    def is_marked() -> bool:
-        with service.database.read() as session:
-            return session.get_one(Account, authenticator.caller.account_id).second_factor
-
-    with service.database.write() as session:
-        session.get_one(Account, authenticator.caller.account_id).second_factor = False
-    await service.sign_in(Role.ANALYST)
-    assert not is_marked()
-    assert await authenticator.send(authenticator.code()) == 303
-    assert is_marked()
 
 
 async def test_a_second_factor_is_set_up_and_removed_in_the_console(service: Service) -> None:

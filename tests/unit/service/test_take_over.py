@@ -218,22 +218,6 @@ async def test_the_wait_begins_again_when_a_worker_of_the_model_was_there(
     assert row_of(service, job_id) == (PENDING, names.job_version(OF_JOBS))
 
 
-async def test_a_job_of_an_earlier_program_goes_on_where_it_is(service: Service) -> None:
-    job_id = await submitted(service)
-    begin(service, job_id)
-    change_row(service, job_id, application_version=names.FIRST_VERSION)
-    add_lease(service, "alive-old", None)
-    worker = Worker(service, OF_JOBS)
-    worker.look_for(2 * TAKE_OVER_S)
-    assert row_of(service, job_id) == (PENDING, names.FIRST_VERSION), "the old program still runs"
-    with service.database.write() as session:
-        session.delete(session.get_one(Lease, "alive-old"))
-    worker.look_for(BEAT_S)
-    assert row_of(service, job_id) == (ENQUEUED, worker.version)
-    assert steps_of(service, job_id) == 1
-    assert not reassigned(service)
-
-
 async def test_another_workflow_is_another_version(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

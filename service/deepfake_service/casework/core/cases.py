@@ -289,19 +289,6 @@ def open_occurrence(key: bytes, occurrence: Occurrence) -> dict[str, Any]:
     return content
 
 
-def is_of_another_case(occurrence: Mapping[str, Any], reference: str | None) -> bool:
-    """Return whether the content of an occurrence names another case than the one it is in.
-
-    Earlier versions recorded a submission that repeated the bytes of another case in that case,
-    with the reference that the submitter had given. Such an occurrence is shown to who may see the
-    case, but never given to others in evidence or notices.
-
-    Args:
-        reference: the reference of the case that the occurrence is in.
-    """
-    return occurrence.get("case_reference") not in (None, reference)
-
-
 def folder_of(case_id: str) -> str:
     """Return the prefix of a case's blobs, other than media and intermediate results."""
     return f"cases/{case_id}/"

@@ -77,7 +77,7 @@ def drop_thumbnail(session: Session, job_id: str) -> None:
 
 
 def open_listing(case_key: bytes, listing: Listing | None) -> dict[str, Any]:
-    """Return what is known of a job; what is not is ``None``, as in jobs of earlier versions."""
+    """Return what is known of a job; what is not is ``None``."""
     known = open_json(case_key, listing) if listing is not None else {}
     return {**dict.fromkeys(FIELDS), **known}
 

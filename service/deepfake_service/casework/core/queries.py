@@ -341,7 +341,6 @@ def _occurrences_json(occurrences: Sequence[Occurrence], key: bytes) -> list[dic
             "id": o.id,
             "media_id": o.media_id,
             "recorded_at": iso_time(o.created_at),
-            "note": None,  # occurrences of early versions have no note
             **open_occurrence(key, o),
         }
         for o in occurrences

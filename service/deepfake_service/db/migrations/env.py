@@ -6,9 +6,8 @@ To write a migration: ``python -m deepfake_service.db.migrations "what it change
 from typing import Any, Literal
 
 from alembic import context
-from sqlalchemy import Enum
 
-from deepfake_service.db.column_types import Moment
+from deepfake_service.db.column_types import Moment, States
 from deepfake_service.db.tables import Base
 
 
@@ -16,8 +15,8 @@ def _render(kind: str, item: Any, _context: Any) -> str | Literal[False]:
     # A migration must not change when a class does.
     if kind == "type" and isinstance(item, Moment):
         return "sa.DateTime(timezone=True)"
-    if kind == "type" and isinstance(item, Enum):
-        return f"sa.String(length={item.length})"
+    if kind == "type" and isinstance(item, States):
+        return f"sa.{item.impl_instance!r}"
     return False
 
 
