@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from deepfake_eval import cli
 from deepfake_eval.bench.run import SECTIONS
+from deepfake_eval.cli import app as cli
 from tests.support.bundlekit import small_bundle_dir
 
 pytestmark = pytest.mark.server

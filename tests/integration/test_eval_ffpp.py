@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from deepfake_eval.datasets import load
-from deepfake_eval.evaluate import RunOptions, run
+from deepfake_eval.evaluate.run import RunOptions, run
 from tests.support import evalkit
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

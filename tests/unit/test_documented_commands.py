@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import typer.main
 
-import deepfake_eval.cli
+import deepfake_eval.cli.app
 import deepfake_service.cli.app
 import deepfake_training.cli
 from tests.support.pages import DOCS, PAGES, ROOT, code_blocks, text_of, without_fenced
@@ -32,7 +32,7 @@ TOOLS = {
     name: typer.main.get_command(app)
     for name, app in {
         "deepfake": deepfake_service.cli.app.app,
-        "deepfake-eval": deepfake_eval.cli.app,
+        "deepfake-eval": deepfake_eval.cli.app.app,
         "deepfake-train": deepfake_training.cli.app,
     }.items()
 }

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deepfake_eval.cli_options import SchedulerOption, console, run_app
-from deepfake_eval.progress import Report
-from deepfake_eval.progress import progress as progress_shown
+from deepfake_eval.cli.options import SchedulerOption, console, run_app
+from deepfake_eval.cli.progress import Report
+from deepfake_eval.cli.progress import progress as progress_shown
 from deepfake_models.decision.fitness import unfit
 from deepfake_training.config import load_config
 

@@ -1,1 +1,4 @@
-"""Metrics, intervals, error rates by condition and plots."""
+"""Compute metrics, intervals, error rates by condition and plots from tables of predictions.
+
+It may import ``datasets`` and scores nothing itself. Begin at ``summary.summarise``.
+"""

@@ -1,1 +1,4 @@
-"""Score data sets with a bundle."""
+"""Score media with a bundle, in processes or on a cluster, and turn verdicts into tables.
+
+It may import ``datasets``. Begin at ``runner.score_all`` and ``predictions.assemble``.
+"""

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deepfake_eval import cluster
 from deepfake_eval.errors import RunError
+from deepfake_eval.inference import cluster
 from deepfake_eval.inference.corruptions import ORIGINAL, Variant
+from deepfake_eval.inference.pool import Processes, run_tasks
 from deepfake_eval.inference.predictions import examine, face_records, item_record
 from deepfake_eval.inference.records import append_record, read_records
-from deepfake_eval.pool import Processes, run_tasks
 from deepfake_models.bundle import load_bundle
 from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.processors import usable_cores

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepfake_eval.evaluate import RunOptions, run
+from deepfake_eval.evaluate.run import RunOptions, run
 from tests.support import evalkit, mediakit
 from tests.support.runkit import DRAWS
 

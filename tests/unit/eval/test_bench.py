@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import typer
 
-from deepfake_eval import cli
 from deepfake_eval.bench import service
 from deepfake_eval.bench.media import CODECS, RATE, Clip, jpeg
 from deepfake_eval.bench.report import tables
@@ -31,6 +30,7 @@ from deepfake_eval.bench.videos import (
     VideoCase,
     same_network,
 )
+from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import EvalError
 from deepfake_models.bundle import load_bundle
 from deepfake_models.decode.base import Frame

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from deepfake_eval import cli
+from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import DatasetError
-from deepfake_eval.evaluate import RunOptions, run
+from deepfake_eval.evaluate.run import RunOptions, run
 from deepfake_models.errors import BundleError
 
 

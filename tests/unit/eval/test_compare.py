@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from deepfake_eval import cli
 from deepfake_eval.analysis.compare import compare
+from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import RunError
-from deepfake_eval.evaluate import RunOptions, run
+from deepfake_eval.evaluate.run import RunOptions, run
 from tests.support import evalkit
 from tests.support.runkit import DRAWS
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from deepfake_eval import cli
+from deepfake_eval.cli import app as cli
 from deepfake_eval.datasets import DATASETS
 from tests.support import evalkit, mediakit
 

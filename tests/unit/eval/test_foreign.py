@@ -14,13 +14,13 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from deepfake_eval import cli
 from deepfake_eval.analysis.compare import compare, sentence
 from deepfake_eval.analysis.metrics import auc_value
 from deepfake_eval.analysis.summary import summarise
+from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import RunError
-from deepfake_eval.foreign import measure_table
-from deepfake_eval.inference.score_table import ScoreTableOptions, read, subject
+from deepfake_eval.evaluate.detector import measure_table
+from deepfake_eval.evaluate.score_table import ScoreTableOptions, read, subject
 
 OPTIONS = ScoreTableOptions(draws=50)
 Rows = list[dict[str, object]]

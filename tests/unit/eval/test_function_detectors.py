@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from deepfake_eval import cli
+from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import RunError
-from deepfake_eval.foreign import SCORES, run_detector
-from deepfake_eval.inference.score_table import ScoreTableOptions
+from deepfake_eval.evaluate.detector import SCORES, run_detector
+from deepfake_eval.evaluate.score_table import ScoreTableOptions
 from tests.support import mediakit
 
 OPTIONS = ScoreTableOptions(draws=50)

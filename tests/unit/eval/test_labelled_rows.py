@@ -8,7 +8,7 @@ import pytest
 
 from deepfake_eval.datasets import Row, Rows
 from deepfake_eval.errors import RunError
-from deepfake_eval.evaluate import LoadedDataset, labelled_rows, load_dataset, run
+from deepfake_eval.evaluate.run import LoadedDataset, labelled_rows, load_dataset, run
 from tests.support import evalkit
 
 

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from deepfake_eval.progress import LINE_S, Lines, progress
+from deepfake_eval.cli.progress import LINE_S, Lines, progress
 
 
 def test_a_line_is_printed_at_the_start_the_end_and_every_half_minute() -> None:

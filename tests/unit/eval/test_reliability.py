@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from deepfake_eval import cli
 from deepfake_eval.analysis.reliability import (
     BLOCKINESS_BINS,
     condition_table,
@@ -19,6 +18,7 @@ from deepfake_eval.analysis.reliability import (
     reliability_table,
     write_reliability,
 )
+from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import RunError
 from deepfake_models.bundle import Bundle, load_bundle
 from deepfake_models.decision.calibration import log_likelihood_ratio

@@ -14,16 +14,16 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
-from deepfake_eval import cli
 from deepfake_eval.analysis.metrics import auc
+from deepfake_eval.cli import app as cli
 from deepfake_eval.datasets import Row
 from deepfake_eval.errors import RunError
-from deepfake_eval.evaluate import RunOptions
-from deepfake_eval.evaluate import measure as measure_run
+from deepfake_eval.evaluate.robustness import SweepOptions, draw, measure, robustness, sweep
+from deepfake_eval.evaluate.run import RunOptions
+from deepfake_eval.evaluate.run import measure as measure_run
 from deepfake_eval.inference.runner import RECORDS
 from deepfake_eval.reporting.results import PREDICTIONS
 from deepfake_eval.reporting.robustness_report import render_robustness
-from deepfake_eval.robustness import SweepOptions, draw, measure, robustness, sweep
 from tests.support import evalkit, mediakit
 
 DRAWS = 20

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfake_eval.evaluate import RunOptions, measure, run
+from deepfake_eval.evaluate.run import RunOptions, measure, run
 from deepfake_eval.inference.frame_folders import open_medium
 from deepfake_eval.inference.predictions import (
     examine,

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from deepfake_eval.errors import RunError
-from deepfake_eval.evaluate import RunOptions, file_stamps, measure
+from deepfake_eval.evaluate.run import RunOptions, file_stamps, measure
 from deepfake_eval.inference.runner import RECORDS, read_records
 from deepfake_eval.reporting.results import PREDICTIONS
 from tests.support import evalkit, mediakit

@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from deepfake_eval import cluster
-from deepfake_eval.cluster import ClusterError
-from deepfake_eval.evaluate import RunOptions, measure, run
+from deepfake_eval.evaluate.run import RunOptions, measure, run
+from deepfake_eval.inference import cluster
+from deepfake_eval.inference.cluster import ClusterError
 from deepfake_eval.inference.runner import Job, ScoringOptions, _Setting, borrowed
 from deepfake_eval.reporting.results import PREDICTIONS
 from deepfake_models.bundle import load_bundle

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from deepfake_eval import cli
 from deepfake_eval.analysis.training_sources import (
     in_sample_warnings,
     mark_training_sources,
     out_of_fold,
     training_sources,
 )
+from deepfake_eval.cli import app as cli
 from deepfake_models.bundle import Bundle, load_bundle, seal
 from tests.support import evalkit, mediakit
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_eval.pool import Processes, run_tasks
+from deepfake_eval.inference.pool import Processes, run_tasks
 from deepfake_training.errors import TrainingError
 
 pytestmark = pytest.mark.torch

@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from deepfake_eval.pool import Processes, run_tasks
+from deepfake_eval.inference.pool import Processes, run_tasks
 from deepfake_models.bundle import default_bundle_dir
 from deepfake_models.faces.detection import Detection
 from deepfake_models.files import atomic_write, atomic_write_text

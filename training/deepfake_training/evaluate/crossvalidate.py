@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from deepfake_eval import cluster
+from deepfake_eval.inference import cluster
 from deepfake_models.files import atomic_write_text
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
@@ -52,7 +52,7 @@ def run_splits(
     called when a split is complete.
 
     Raises:
-        ClusterError: the cluster cannot be used; see ``deepfake_eval.cluster``.
+        ClusterError: the cluster cannot be used; see ``deepfake_eval.inference.cluster``.
         TrainingError: what a split holds out lacks a class, or a run cannot be fitted.
     """
     index = CropStore(crops).index

@@ -27,7 +27,7 @@ from deepfake_eval.analysis.reliability import (
 )
 from deepfake_eval.analysis.summary import Subject, summarise
 from deepfake_eval.datasets import Row, Rows
-from deepfake_eval.evaluate import LoadedDataset
+from deepfake_eval.evaluate.run import LoadedDataset
 from deepfake_eval.inference.predictions import (
     LABELS,
     assemble,

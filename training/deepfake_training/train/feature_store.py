@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepfake_eval.pool import Processes, run_tasks
+from deepfake_eval.inference.pool import Processes, run_tasks
 from deepfake_models.decision.decide import Part
 from deepfake_models.decision.serialization import (
     load_part,

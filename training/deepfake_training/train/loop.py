@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torch.utils.tensorboard import SummaryWriter
 
-from deepfake_eval.pool import allowed_processes
+from deepfake_eval.inference.pool import allowed_processes
 from deepfake_training.config import Config, FitConfig
 from deepfake_training.data.datasets import CropStore, PairDataset, ValidationDataset
 from deepfake_training.data.manifests import COLUMNS

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
-from deepfake_eval.cli_options import (
+from deepfake_eval.cli.options import (
     FRAMES_HELP,
     BundleOption,
+    DatasetOption,
     DrawsOption,
     MediaOptions,
+    SplitOption,
     console,
     run_app,
     warn_in_sample,
 )
-from deepfake_eval.progress import progress as progress_shown
-from deepfake_eval.stress import cli as stress_cli
+from deepfake_eval.cli.progress import progress as progress_shown
 from deepfake_models.bundle import default_bundle_dir
 from deepfake_models.command_line import flatten_options
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
-app.add_typer(stress_cli.app)
 
 
 @app.command()
@@ -41,8 +44,8 @@ def run(
     ] = "",
 ) -> None:
     """Score media and write predictions, figures, tables, plots and report.html."""
-    from deepfake_eval.evaluate import RunOptions
-    from deepfake_eval.evaluate import run as run_all
+    from deepfake_eval.evaluate.run import RunOptions
+    from deepfake_eval.evaluate.run import run as run_all
     from deepfake_eval.reporting.results import REPORT
 
     if detector:
@@ -76,8 +79,8 @@ def run(
 
 
 def _run_detector(detector: str, media: MediaOptions) -> None:
-    from deepfake_eval.foreign import run_detector
-    from deepfake_eval.inference.score_table import ScoreTableOptions
+    from deepfake_eval.evaluate.detector import run_detector
+    from deepfake_eval.evaluate.score_table import ScoreTableOptions
     from deepfake_eval.reporting.results import REPORT
 
     if media.bundle or media.workers > 1 or media.scheduler:
@@ -135,8 +138,8 @@ def score_table(
     given: _ScoreOptions,
 ) -> None:
     """Measure the scores of any detector, with intervals from resampling whole groups."""
-    from deepfake_eval.foreign import measure_table
-    from deepfake_eval.inference.score_table import ScoreTableOptions
+    from deepfake_eval.evaluate.detector import measure_table
+    from deepfake_eval.evaluate.score_table import ScoreTableOptions
     from deepfake_eval.reporting.results import REPORT
 
     if given.prior is not None and not given.probabilities:
@@ -244,6 +247,159 @@ def datasets(
     from deepfake_eval.datasets import overview
 
     typer.echo(overview.of_all() if not name else overview.of_one(name))
+
+
+@dataclass(frozen=True)
+class _SweepOptions:
+    """Options of the command ``robustness`` alone."""
+
+    only: Annotated[
+        str,
+        typer.Option(
+            help="Degradations to apply, separated by commas: jpeg, h264, resize, blur, noise, "
+            "smoothing, screen. The default is all of them."
+        ),
+    ] = ""
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Number of media to draw, half of them real. The default is all media."
+        ),
+    ] = None
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw and of added noise.")] = 0
+
+
+@app.command()
+@flatten_options
+def robustness(
+    media: MediaOptions,
+    sweep: _SweepOptions,
+    frames: Annotated[int, typer.Option(min=0, help=FRAMES_HELP)] = 16,
+) -> None:
+    """Score media unchanged and degraded, and write robustness.json, plots and report.html."""
+    from deepfake_eval.evaluate.robustness import SweepOptions
+    from deepfake_eval.evaluate.robustness import robustness as sweep_all
+    from deepfake_eval.reporting.results import REPORT
+
+    options = SweepOptions(
+        frames=frames or None,
+        workers=media.workers,
+        scheduler=media.scheduler,
+        split=media.split,
+        draws=media.draws,
+        degradations=[name.strip() for name in sweep.only.split(",") if name.strip()],
+        limit=sweep.limit,
+        seed=sweep.seed,
+    )
+    with progress_shown(console) as progress:
+        result = sweep_all(
+            media.bundle or default_bundle_dir(),
+            media.dataset,
+            media.out,
+            options,
+            progress=progress,
+        )
+    warn_in_sample(result["settings"]["datasets"])
+    table = Table("", "level", "AUC", "FPR", "TPR", "scored")
+    table.add_row("unchanged", "", *_rates(result["baseline"]))
+    for curve in result["degradations"]:
+        for entry in curve["levels"]:
+            if entry["level"] != curve["identity"]:
+                table.add_row(curve["name"], f"{entry['level']:g}", *_rates(entry))
+    Console().print(table)
+    typer.echo(media.out / REPORT)
+
+
+def _rates(entry: dict[str, Any]) -> list[str]:
+    keys = ("auc", "false_positive_rate", "true_positive_rate", "scored_rate")
+    values = [entry[key]["value"] for key in keys]
+    return ["–" if value is None else f"{value:.3f}" for value in values]
+
+
+@dataclass(frozen=True)
+class _AttackOptions:
+    """Options of the command ``attack`` alone."""
+
+    attack: Annotated[str, typer.Option(help="Name of the attack.")] = "nes"
+    limit: Annotated[int, typer.Option(min=1, help="Number of pictures of each class.")] = 20
+    bound: Annotated[
+        int, typer.Option(min=1, max=255, help="Largest change of a channel, of 255.")
+    ] = 8
+    queries: Annotated[
+        int, typer.Option(min=1, help="Number of queries after which a picture is given up.")
+    ] = 300
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw and of the changes.")] = 0
+
+
+@app.command()
+@flatten_options
+def attack(
+    dataset: DatasetOption,
+    out: Annotated[Path, typer.Option(help="Folder for attack.json.")],
+    attacker: _AttackOptions,
+    bundle: BundleOption = None,
+    split: SplitOption = "test",
+) -> None:
+    """Change verdicts by small changes of pictures, found by queries alone, and write attack.json.
+
+    Videos are attacked by their middle frame.
+    """
+    from deepfake_eval.attack import RESULT, AttackOptions, run_attack
+
+    options = AttackOptions(**vars(attacker), split=split)
+    with progress_shown(console) as progress:
+        result = run_attack(
+            bundle or default_bundle_dir(), dataset, out, options, progress=progress
+        )
+    for entry in result["results"]:
+        last = entry["changed"][-1]
+        typer.echo(
+            f"{entry['pictures']} {entry['label']} pictures: {last['value']:.0%} changed "
+            f"({last['low']:.0%} to {last['high']:.0%}) after {last['queries']} queries"
+        )
+    typer.echo(out / RESULT)
+
+
+@app.command()
+def bench(
+    out: Annotated[Path, typer.Option(help="Folder for bench.json and bench.md.")],
+    bundle: BundleOption = None,
+    quick: Annotated[
+        bool,
+        typer.Option(help="Only show that everything runs: tiny media, figures without meaning."),
+    ] = False,
+    only: Annotated[
+        str,
+        typer.Option(
+            help="Sections to measure, separated by commas: videos, pictures, start. The default "
+            "is all of them."
+        ),
+    ] = "",
+    baseline_python: Annotated[
+        Path | None,
+        typer.Option(
+            help="Interpreter for eval/baselines/naive_loop.py, with facenet-pytorch, timm, torch "
+            "and opencv-python-headless. The default is this one."
+        ),
+    ] = None,
+) -> None:
+    """Measure speed against a naive loop in the same run; takes about a quarter of an hour."""
+    from deepfake_eval.bench.report import tables
+    from deepfake_eval.bench.run import SECTIONS, BenchOptions
+    from deepfake_eval.bench.run import bench as measure_all
+
+    sections = tuple(name.strip() for name in only.split(",") if name.strip())
+    options = BenchOptions(
+        quick=quick,
+        sections=sections or SECTIONS,
+        baseline_python=baseline_python or Path(sys.executable),
+    )
+
+    def report(doing: str) -> None:
+        console.print(doing, style="dim", highlight=False, markup=False)
+
+    results = measure_all(bundle or default_bundle_dir(), out, options, report)
+    typer.echo(tables(results), nl=False)
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ from deepfake_eval.analysis.summary import Subject
 from deepfake_eval.analysis.training_sources import mark_training_sources
 from deepfake_eval.datasets import Row
 from deepfake_eval.errors import RunError
-from deepfake_eval.evaluate import RunOptions, labelled_rows, load_dataset, record_key
+from deepfake_eval.evaluate.run import RunOptions, labelled_rows, load_dataset, record_key
 from deepfake_eval.inference.corruptions import CLIP_FRAMES, DEGRADATIONS, ORIGINAL, Variant
 from deepfake_eval.inference.predictions import assemble
 from deepfake_eval.inference.runner import RECORDS, Job, StageReporter, no_progress, score_all

@@ -22,6 +22,14 @@ SchedulerOption = Annotated[
         help="Address of a Dask scheduler whose workers do the work, such as tcp://10.0.0.5:8786."
     ),
 ]
+DatasetOption = Annotated[
+    list[str],
+    typer.Option(
+        help="NAME:ROOT or NAME,OPTION=VALUE:ROOT, with a name from `deepfake-eval datasets`. "
+        "May be repeated."
+    ),
+]
+SplitOption = Annotated[str, typer.Option(help="train, val, test or all.")]
 DrawsOption = Annotated[int, typer.Option(min=1, help="Resamples behind each interval.")]
 FRAMES_HELP = "Evenly spread frames to examine in each video; 0 samples as the service does."
 
@@ -30,18 +38,12 @@ FRAMES_HELP = "Evenly spread frames to examine in each video; 0 samples as the s
 class MediaOptions:
     """Options of the commands that score media."""
 
-    dataset: Annotated[
-        list[str],
-        typer.Option(
-            help="NAME:ROOT or NAME,OPTION=VALUE:ROOT, with a name from `deepfake-eval datasets`. "
-            "May be repeated."
-        ),
-    ]
+    dataset: DatasetOption
     out: Annotated[
         Path, typer.Option(help="Folder for the results. An interrupted run resumes there.")
     ]
     bundle: BundleOption = None
-    split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test"
+    split: SplitOption = "test"
     workers: Annotated[
         int, typer.Option(min=1, help="Number of processes that score media in parallel.")
     ] = 1

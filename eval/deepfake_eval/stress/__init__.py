@@ -1,1 +1,0 @@
-"""Measure what a bundle withstands: small changes of pictures, found by queries alone."""
