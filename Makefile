@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-unit soak fuzz lint lint-ruff lint-format lint-types lint-imports \
-	lint-spelling lint-bandit constraints audit sbom deploy-check test-offline client screenshots format check-python check-system-packages system-packages clean
+	lint-spelling lint-bandit constraints audit sbom deploy-check test-offline openapi client screenshots format check-python check-system-packages system-packages clean
 
 # The first suitable interpreter on the path; PYTHON=... chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -26,7 +26,8 @@ help:
 	@echo "make soak             long campaigns: killed processes, cut networks, large uploads, hostile files"
 	@echo "make fuzz             generated requests and mutated media, for about twenty minutes"
 	@echo "make system-packages  install the system packages that some tests need (Debian, Ubuntu)"
-	@echo "make client           generate the Python client of the API again (service/deepfake_client)"
+	@echo "make openapi          write the description of the API again (docs/openapi.json)"
+	@echo "make client           generate the Python client of the API from it (clients/python)"
 	@echo "make screenshots      take the pictures of the documentation again, in Chromium"
 	@echo "make clean            remove the environments that make created"
 
@@ -157,8 +158,17 @@ test-unit: $(DEV)/.dev
 test-offline: $(DEV)/.dev
 	unshare --net $(if $(filter 0,$(shell id -u)),,--map-root-user) sh -c 'ip link set lo up && exec $(DEV)/bin/pytest $(PARALLEL) -m "not install"'
 
-client: $(DEV)/.dev
-	PATH=$(abspath $(DEV)/bin):$$PATH $(DEV)/bin/python service/generate_client.py service/deepfake_client
+openapi: $(DEV)/.dev
+	$(DEV)/bin/python -m deepfake_service.app > docs/openapi.json
+
+# Another version generates another client. It is not among the tools of development, whose versions it would limit.
+.venv-client/.done: | check-python
+	$(PYTHON) -m venv --clear .venv-client
+	.venv-client/bin/pip install --quiet openapi-python-client==0.29.1 'ruff>=0.8'
+	@touch $@
+
+client: .venv-client/.done
+	PATH=$(abspath .venv-client/bin):$$PATH .venv-client/bin/python clients/generate.py clients/python
 
 screenshots: $(DEV)/.dev
 	PYTHONPATH=. $(DEV)/bin/python docs/screenshots.py
@@ -178,4 +188,4 @@ format: $(DEV)/.dev
 	$(DEV)/bin/ruff format .
 
 clean:
-	rm -rf $(SERVE) $(DEV) .venv-audit .venv-deploy build dist sbom-cpu.json sbom-cuda.json
+	rm -rf $(SERVE) $(DEV) .venv-audit .venv-client .venv-deploy build clients/python dist sbom-cpu.json sbom-cuda.json

@@ -294,3 +294,10 @@ async def _in_thread(context: AbstractContextManager[None]) -> AsyncIterator[Non
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(context.__exit__, None, None, None)
+
+
+if __name__ == "__main__":
+    import json
+    import sys
+
+    sys.stdout.write(json.dumps(api_description(), indent=1, ensure_ascii=False) + "\n")

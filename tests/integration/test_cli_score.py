@@ -159,15 +159,18 @@ def test_a_name_that_is_too_long_gets_a_line() -> None:
     assert [r["code"] for r in lines(result)[0]["reasons"]] == ["unreadable"]
 
 
-def test_a_folder_reports_broken_links_and_does_not_follow_links_to_folders(tmp_path: Path) -> None:
+def test_links_below_a_folder_are_reported_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("text")
-    (tmp_path / "b-link").symlink_to(tmp_path / "absent")
+    (tmp_path / "b-link").symlink_to(tmp_path / "a.txt")
     (tmp_path / "c-loop").symlink_to(tmp_path, target_is_directory=True)
     os.mkfifo(tmp_path / "d-pipe")
-    results = lines(score(tmp_path, "--json"))
-    assert [(Path(r["path"]).name, r["reasons"][0]["code"]) for r in results] == [
-        ("a.txt", "undecodable"), ("b-link", "unreadable")
+    scored = score(tmp_path, tmp_path / "d-pipe", "--json")
+    assert [(Path(r["path"]).name, r["reasons"][0]["code"]) for r in lines(scored)] == [
+        ("a.txt", "undecodable"), ("d-pipe", "unreadable")
     ]  # fmt: skip
+    assert scored.stderr.splitlines() == [
+        f"{tmp_path / name} is a symbolic link and is skipped" for name in ("b-link", "c-loop")
+    ]
 
 
 CLOSED = """
@@ -176,7 +179,7 @@ from pathlib import Path
 from deepfake_service.cli import score
 if os.geteuid() == 0:
     os.setuid(65534)
-for path in score.walk(map(Path, sys.argv[1:])):
+for path in score.walk(map(Path, sys.argv[1:]), print):
     print(path, score.score_path(None, path, None).verdict.reasons[0].detail)
 """
 

@@ -43,7 +43,6 @@ def test_the_wheel_contains_the_packages_and_the_bundle(wheel: Path) -> None:
     tops = {n.split("/")[0] for n in names if not n.split("/")[0].endswith(".dist-info")}
     assert tops == {
         "deepfake_models", "deepfake_eval", "deepfake_training", "deepfake_service",
-        "deepfake_client",
     }  # fmt: skip
     for package in tops:
         assert f"{package}/py.typed" in names

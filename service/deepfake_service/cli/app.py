@@ -19,9 +19,15 @@ from deepfake_models.allocator import share_arenas
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.session import Device
 from deepfake_service.cli.commands import CommandsOnDemand
-from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, writes_utf8
-from deepfake_service.cli.score import clean, clean_lines, open_scorer, score_paths, show, walk
-from deepfake_service.cli.submit_command import submit
+from deepfake_service.cli.output import (
+    EXIT_OK,
+    EXIT_UNREADABLE,
+    clean,
+    clean_lines,
+    report_on_stderr,
+    writes_utf8,
+)
+from deepfake_service.cli.score import open_scorer, score_path, show, walk
 from deepfake_service.errors import DatabaseUnavailable
 
 app = typer.Typer(
@@ -30,8 +36,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-app.command("submit")(submit)
 
 
 def _print_version(requested: bool) -> None:
@@ -84,9 +88,10 @@ def score(
         raise typer.BadParameter("requires --json", param_hint="--faces")
     with open_scorer(bundle, device) as scorer:
         unreadable = False
-        files = walk(paths, _report_empty)
+        files = walk(paths, report_on_stderr)
         if as_json:
-            for item in score_paths(scorer, files, frames):
+            for path in files:
+                item = score_path(scorer, path, frames)
                 line = item.to_json(scorer.bundle, faces=faces)
                 typer.echo(json.dumps(line, ensure_ascii=not writes_utf8()))
                 sys.stdout.flush()
@@ -94,10 +99,6 @@ def score(
         else:
             unreadable = show(scorer, list(files), frames, Console())
     raise typer.Exit(EXIT_UNREADABLE if unreadable else EXIT_OK)
-
-
-def _report_empty(folder: Path) -> None:
-    typer.echo(f"{clean(str(folder))} contains no files", err=True)
 
 
 @app.command()

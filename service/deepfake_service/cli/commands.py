@@ -14,6 +14,7 @@ MODULES = {
     "audit": "admin",
     "evidence": "verify",
     "clock": "clock",
+    "submit": "submit",
     "verify": "verify",
 }
 """The module of ``deepfake_service.cli`` by the name of the command, which is that of its Typer."""

@@ -9,14 +9,15 @@ import io
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from deepfake_models.errors import DeepfakeError
-from deepfake_service.cli.score import clean, walk
+from deepfake_service.cli.output import clean, report_on_stderr
+from deepfake_service.cli.score import open_regular, walk
 from deepfake_service.http.submission_form import PictureForm
 
 FILE = "file"
@@ -27,8 +28,7 @@ ENCODINGS = {"utf-8-sig": "UTF-8", "utf-16": "UTF-16", "cp949": "CP949"}
 Text" as UTF-16, and its plain CSV in Korea as CP949."""
 SHOWN_PROBLEMS = 20
 DIGEST_CHUNK = 1 << 20
-_TORN = re.compile(r"[0-9a-f]{0,64}|[0-9a-f]{64} [0-9a-z]{0,26}")
-"""How a line of ``SubmittedRows`` begins."""
+_RECORD = re.compile(r"([0-9a-f]{64}) ([0-9a-z]{26})")
 
 
 class InvalidManifest(DeepfakeError):
@@ -39,15 +39,14 @@ class InvalidManifest(DeepfakeError):
 class Row:
     """A file to submit, and the text fields that accompany it."""
 
-    path: Path
+    folder: Path
     name: str
     """The path below the folder, as the manifest has it."""
     fields: dict[str, str]
 
-    def identity(self) -> bytes:
-        """Return a digest of the file's name and the fields."""
-        known = json.dumps([self.name, self.fields], sort_keys=True)
-        return hashlib.sha256(known.encode()).digest()
+    @property
+    def path(self) -> Path:
+        return self.folder / self.name
 
     def digest(self, service: str) -> str:
         """Return the SHA-256 of the content of the file, the fields and the service's address.
@@ -55,47 +54,30 @@ class Row:
         Raises:
             OSError: the file cannot be read.
         """
-        with self.path.open("rb") as file:
+        with open(open_regular(self.path), "rb") as file:  # noqa: PTH123 - a descriptor
             content = hashlib.file_digest(file, "sha256").hexdigest()
         known = json.dumps([service, content, self.fields], sort_keys=True)
         return hashlib.sha256(known.encode()).hexdigest()
 
 
-class Rows:
-    """Rows to submit, made one by one each time they are iterated: there may be many."""
-
-    def __init__(
-        self, count: int, make: Callable[[], Iterator[Row]], encoding: str | None = None
-    ) -> None:
-        self._count = count
-        self._make = make
-        self.encoding = encoding
-        """That of the manifest, a value of ``ENCODINGS``."""
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[Row]:
-        return self._make()
-
-
-def rows_of_folder(folder: Path, fields: dict[str, str]) -> Rows:
-    """Return a row for each file below ``folder``, without hidden ones.
+def rows_of_folder(folder: Path, fields: dict[str, str]) -> list[Row]:
+    """Return a row for each file below ``folder``, without hidden ones and symbolic links.
 
     Raises:
         InvalidManifest: there are no files, or a field is not valid.
     """
     if problems := list(_field_problems(fields)):
         raise InvalidManifest("\n".join(f"--{n.replace('_', '-')}: {p}" for n, p in problems))
-    paths = list(walk([folder]))
-    if not paths:
-        raise InvalidManifest(f"{clean(str(folder))} contains no files.")
-    return Rows(
-        len(paths), lambda: (Row(path, str(path.relative_to(folder)), fields) for path in paths)
-    )
+    rows = [
+        Row(folder, str(path.relative_to(folder)), fields)
+        for path in walk([folder], report_on_stderr)
+    ]
+    if not rows:
+        raise InvalidManifest(f"{clean(str(folder))} has no files to submit.")
+    return rows
 
 
-def read_manifest(manifest: Path, folder: Path, fields: dict[str, str]) -> Rows:
+def read_manifest(manifest: Path, folder: Path, fields: dict[str, str]) -> tuple[list[Row], str]:
     """Read a manifest, a table as CSV whose first line names its columns, and check every row.
 
     Args:
@@ -103,34 +85,41 @@ def read_manifest(manifest: Path, folder: Path, fields: dict[str, str]) -> Rows:
         folder: what the column ``file`` is relative to.
         fields: values for rows whose own cell is empty.
 
+    Returns:
+        The rows, and the encoding of the manifest, a value of ``ENCODINGS``.
+
     Raises:
         InvalidManifest: what is wrong, by line and column. Nothing is left out silently.
         OSError: the manifest cannot be read.
     """
     text, encoding = _decoded(manifest)
-    table = _Table(text)
+    delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[Row] = []
     problems: list[str] = []
-    line_of: dict[bytes, int] = {}
-    count = 0
+    line_of: dict[tuple[tuple[str, str], ...], int] = {}
     try:
-        for line, cells in table.lines():
-            found = list(_cell_problems(cells, table.columns, folder))
-            problems += [f"line {line}, column {column}: {what}" for column, what in found]
-            if found:
+        columns = _columns(next(reader, []))
+        for cells in reader:
+            line = reader.line_num
+            if not any(cell.strip() for cell in cells):
                 continue
-            count += 1
-            first = line_of.setdefault(table.row(cells, folder, fields).identity(), line)
+            given = {c: v.strip() for c, v in zip(columns, cells, strict=False) if v.strip()}
+            if found := list(_row_problems(given, cells, columns, folder)):
+                problems += [f"line {line}, column {column}: {what}" for column, what in found]
+                continue
+            first = line_of.setdefault(tuple(given.items()), line)
             if first != line:
                 problems.append(f"line {line}: repeats line {first}; delete one of them")
+            name = given.pop(FILE)
+            rows.append(Row(folder, name, {**fields, **given}))
     except csv.Error as error:
-        problems.append(f"line {table.line}: {error}")
-    if not count and not problems:
+        problems.append(f"line {reader.line_num}: {error}")
+    if not rows and not problems:
         problems.append("the table has no rows below its header")
     if problems:
         raise InvalidManifest(_listed(manifest, problems))
-    return Rows(
-        count, lambda: (table.row(cells, folder, fields) for _, cells in table.lines()), encoding
-    )
+    return rows, encoding
 
 
 def _decoded(manifest: Path) -> tuple[str, str]:
@@ -153,51 +142,6 @@ def _decoded(manifest: Path) -> tuple[str, str]:
     )
 
 
-class _Table:
-    """A table as CSV, of which each pass yields the lines below the header that are not empty.
-
-    Raises:
-        InvalidManifest: the header is not valid.
-    """
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
-        self.line = 1
-        """The line that was read last, counted from 1."""
-        self.columns: list[str] = []
-        try:
-            self.columns = _columns(next(self._reader(), []))
-        except csv.Error as error:
-            raise InvalidManifest(f"Manifest, line 1: {error}") from None
-
-    def _reader(self) -> Iterator[list[str]]:
-        reader = csv.reader(
-            io.StringIO(self._text, newline=""), delimiter=self._delimiter, strict=True
-        )
-        try:
-            for cells in reader:
-                self.line = reader.line_num
-                yield cells
-        except csv.Error:
-            self.line = reader.line_num
-            raise
-
-    def lines(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield the number of each line that is not empty, and its cells."""
-        reader = self._reader()
-        next(reader, None)
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                yield self.line, cells
-
-    def row(self, cells: Sequence[str], folder: Path, fields: dict[str, str]) -> Row:
-        """Return the row of a line without problems."""
-        given = {c: v.strip() for c, v in zip(self.columns, cells, strict=False) if v.strip()}
-        name = given.pop(FILE)
-        return Row(folder / name, name, {**fields, **given})
-
-
 def _columns(header: Sequence[str]) -> list[str]:
     columns = [name.strip() for name in header]
     expected = f"the columns are {', '.join(COLUMNS)}"
@@ -214,20 +158,17 @@ def _columns(header: Sequence[str]) -> list[str]:
     return columns
 
 
-def _cell_problems(
-    cells: Sequence[str], columns: Sequence[str], folder: Path
+def _row_problems(
+    given: dict[str, str], cells: Sequence[str], columns: Sequence[str], folder: Path
 ) -> Iterator[tuple[str, str]]:
     if len(cells) > len(columns):
         what = f"the line has {len(cells)} cells and the table {len(columns)} columns"
         yield str(len(columns) + 1), what + "; put cells that contain a separator in quotes"
-        return
-    given = {c: v.strip() for c, v in zip(columns, cells, strict=False) if v.strip()}
-    name = given.pop(FILE, "")
-    if not name:
+    elif FILE not in given:
         yield FILE, "is empty"
     else:
-        yield from ((FILE, what) for what in _path_problems(name, folder))
-    yield from _field_problems(given)
+        yield from ((FILE, what) for what in _path_problems(given[FILE], folder))
+        yield from _field_problems({n: v for n, v in given.items() if n != FILE})
 
 
 def _path_problems(name: str, folder: Path) -> Iterator[str]:
@@ -264,53 +205,26 @@ class SubmittedRows:
     """Which rows were submitted, in a file, so that an interrupted run can resume.
 
     May be used by several threads. The file has a digest of each row and the id of its job, and
-    neither names nor URLs.
+    neither names nor URLs. Each record begins with a line break, so that one that a crash cut short
+    does not spoil the next; its row is submitted again, which leads to the same job.
 
     Raises:
-        InvalidManifest: the file has a line that this class did not write.
-        OSError: the file cannot be read, or its end not be repaired after a crash.
+        InvalidManifest: the file was not written by this class.
+        OSError: the file cannot be read.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._jobs: dict[str, str] = {}
         self._lock = threading.Lock()
         content = path.read_bytes() if path is not None and path.exists() else b""
-        lines = content.decode("ascii", "replace").splitlines(keepends=True)
-        torn = lines.pop() if lines and not lines[-1].endswith("\n") else ""
-        for number, line in enumerate(lines, 1):
-            if not self._read(line.rstrip()):
-                raise self._foreign(number)
-        if torn and path is not None:
-            self._mend(path, torn, len(content))
-
-    def _read(self, line: str) -> bool:
-        """Take over what a line records, and return whether it is whole."""
-        row, _, job = line.partition(" ")
-        whole = bool(re.fullmatch(r"[0-9a-f]{64}", row) and re.fullmatch(r"[0-9a-z]{26}", job))
-        if whole:
-            self._jobs[row] = job
-        return whole
-
-    def _mend(self, path: Path, torn: str, size: int) -> None:
-        """Complete or remove a last line that a crash cut short, or the next one would join it.
-
-        The row of a line that is removed is submitted again.
-        """
-        if self._read(torn):
-            with path.open("ab") as file:
-                file.write(b"\n")
-            return
-        if not self._jobs and not _TORN.fullmatch(torn):
-            raise self._foreign(1)
-        with path.open("r+b") as file:
-            file.truncate(size - len(torn))
-
-    def _foreign(self, number: int) -> InvalidManifest:
-        return InvalidManifest(
-            f"{clean(str(self._path))}, line {number}: not written by deepfake submit. Delete "
-            "the file to submit all rows again."
-        )
+        lines = content.decode("ascii", "replace").split("\n")
+        found = filter(None, map(_RECORD.fullmatch, lines))
+        self._jobs = {record[1]: record[2] for record in found}
+        if content and not self._jobs:
+            raise InvalidManifest(
+                f"{clean(str(path))} has no rows that deepfake submit recorded. Delete the file to "
+                "submit all rows."
+            )
 
     def job_of(self, row: str) -> str | None:
         """Return the id of the job of a row with this digest, if it was submitted."""
@@ -321,5 +235,5 @@ class SubmittedRows:
         with self._lock:
             self._jobs[row] = job
             if self._path is not None:
-                with self._path.open("a") as file:
-                    file.write(f"{row} {job}\n")
+                with self._path.open("a", encoding="ascii") as file:
+                    file.write(f"\n{row} {job}")

@@ -1,4 +1,4 @@
-"""Exit codes of ``deepfake``, and the encoding of what it prints."""
+"""Exit codes of ``deepfake``, and text that is safe to print."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import sys
 import unicodedata
 from typing import Any
+
+import typer
 
 EXIT_OK, EXIT_UNREADABLE, EXIT_INVALID = 0, 1, 2
 
@@ -20,3 +22,20 @@ def json_line(value: Any) -> str:
     that it is safe for a terminal as well."""
     text = json.dumps(value, ensure_ascii=not writes_utf8())
     return "".join(c if unicodedata.category(c)[0] != "C" else json.dumps(c)[1:-1] for c in text)
+
+
+def clean(text: str) -> str:
+    """Return ``text`` with control and bidirectional characters replaced, safe for a terminal."""
+    return "".join(
+        c if unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )
+
+
+def clean_lines(text: str) -> str:
+    """Return ``text`` as ``clean`` does, but keep its line breaks."""
+    return "\n".join(map(clean, text.split("\n")))
+
+
+def report_on_stderr(line: str) -> None:
+    """Print a line on standard error."""
+    typer.echo(line, err=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +38,7 @@ from deepfake_models.results import (
 )
 from deepfake_models.scorer import FrameProgress, Scorer
 from deepfake_models.session import Device
+from deepfake_service.cli.output import clean
 from deepfake_service.sandbox_setting import naming_the_setting, sandbox_required
 
 _STYLES = {
@@ -107,36 +108,37 @@ def open_scorer(bundle: Path | None, device: Device) -> Iterator[Scorer]:
         decoder.close()
 
 
-def walk(paths: Iterable[Path], empty: Callable[[Path], None] | None = None) -> Iterator[Path]:
+def walk(paths: Iterable[Path], report: Callable[[str], None]) -> Iterator[Path]:
     """Yield ``paths``, replacing each folder by the sorted files below it, without hidden ones.
 
-    Unreadable entries, such as a forbidden folder or a broken link, are yielded too, so that
-    ``score_path`` can report them. Links to folders are not followed. ``empty`` is called with
-    each folder that contains no files.
+    Unreadable entries, such as a forbidden folder, are yielded too, so that ``score_path`` can
+    report them. ``report`` is called with a line about each symbolic link below a folder, which is
+    skipped, and about each folder without files.
     """
     for path in paths:
         if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises on a name too long
             yield path
             continue
-        files = _files_below(path)
-        if not files and empty is not None:
-            empty(path)
+        files = _files_below(path, report)
+        if not files:
+            report(f"{clean(str(path))} contains no files")
         yield from files
 
 
-def _files_below(folder: Path) -> list[Path]:
+def _files_below(folder: Path, report: Callable[[str], None]) -> list[Path]:
     files: list[Path] = []
 
     def add_unreadable(error: OSError) -> None:
         files.append(Path(os.fsdecode(error.filename)))
 
     for parent, folders, names in os.walk(folder, onerror=add_unreadable):
+        for path in (Path(parent, n) for n in sorted(names + folders) if not n.startswith(".")):
+            # Whoever made the folder could have any file of this machine opened, and submitted.
+            if path.is_symlink():
+                report(f"{clean(str(path))} is a symbolic link and is skipped")
+            elif path.name in names and _is_candidate(path):
+                files.append(path)
         folders[:] = [n for n in folders if not n.startswith(".")]
-        files.extend(
-            Path(parent, n)
-            for n in names
-            if not n.startswith(".") and _is_candidate(Path(parent, n))
-        )
     return sorted(files)
 
 
@@ -147,6 +149,23 @@ def _is_candidate(path: Path) -> bool:
         return True
 
 
+def open_regular(path: Path) -> int:
+    """Open a regular file for reading and return its descriptor.
+
+    Raises:
+        OSError: it cannot be opened, or is a folder, a pipe or a device.
+    """
+    # A pipe would block until somebody writes into it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    raise OSError(errno.EINVAL, "not a regular file")
+
+
 def score_path(
     scorer: Scorer,
     path: Path,
@@ -155,12 +174,7 @@ def score_path(
 ) -> ScoredPath:
     """Score one file. A file that cannot be read gets ``unable_to_evaluate``."""
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            os.scandir(path).close()  # raises the reason why a folder was not walked
-        if not stat.S_ISREG(mode):
-            raise UnreadableMedia("not a regular file")
-        with path.open("rb") as file:
+        with open(open_regular(path), "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
             return ScoredPath(path, digest, scorer.score(file, frames=frames, progress=progress))
@@ -169,12 +183,6 @@ def score_path(
     except (OSError, ValueError) as error:
         detail = getattr(error, "strerror", None) or "not a usable path"
         return ScoredPath(path, None, unable(UnreadableMedia(f"cannot be read: {detail}")))
-
-
-def score_paths(scorer: Scorer, paths: Iterable[Path], frames: int | None) -> Iterator[ScoredPath]:
-    """Score ``paths`` in order."""
-    for path in paths:
-        yield score_path(scorer, path, frames)
 
 
 def show(scorer: Scorer, paths: list[Path], frames: int | None, console: Console) -> bool:
@@ -280,15 +288,3 @@ def _print_footer(bundle: Bundle, kinds: set[str], console: Console) -> None:
         if {"picture": "image"}.get(reason.kind, reason.kind) in kinds:
             line = f"NOT FOR USE: {reason.detail}"
             console.print(line, style="red", highlight=False, markup=False)
-
-
-def clean(text: str) -> str:
-    """Return ``text`` with control and bidirectional characters replaced, safe for a terminal."""
-    return "".join(
-        c if unicodedata.category(c)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
-
-
-def clean_lines(text: str) -> str:
-    """Return ``text`` as ``clean`` does, but keep its line breaks."""
-    return "\n".join(map(clean, text.split("\n")))

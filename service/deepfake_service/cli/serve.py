@@ -24,7 +24,8 @@ from deepfake_models.decode.pool import missing_layers
 from deepfake_models.errors import DeepfakeError
 from deepfake_service.app import create_app
 from deepfake_service.cli.environment import unknown_variables
-from deepfake_service.cli.score import clean, naming_bundle
+from deepfake_service.cli.output import clean
+from deepfake_service.cli.score import naming_bundle
 from deepfake_service.engine import Opened
 from deepfake_service.errors import DatabaseError, DatabaseUnavailable, DataDirError
 from deepfake_service.http.connections import MAX_HEAD_BYTES, ConnectionLimits, connection_class

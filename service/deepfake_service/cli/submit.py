@@ -1,286 +1,214 @@
-"""``deepfake submit``: upload a file to a service and wait for its verdict."""
+"""``deepfake submit``: submit a file, the files of a folder, or those of a manifest."""
 
 from __future__ import annotations
 
-import io
-import json
-import re
-import time
-from collections.abc import Callable, Iterator
+import dataclasses
+import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
-import httpx
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 
-from deepfake_client import AuthenticatedClient
-from deepfake_client.api.jobs import get_job
-from deepfake_client.api.videos import submit_video
-from deepfake_client.models import JobOut, JobState, Priority, ProblemOut, VideoUpload
-from deepfake_client.types import UNSET, File, Response
-from deepfake_models.errors import DeepfakeError
-from deepfake_service.cli.score import clean
+from deepfake_models.command_line import flatten_options
+from deepfake_service.cli.output import EXIT_INVALID, EXIT_OK, EXIT_UNREADABLE, clean, json_line
+from deepfake_service.cli.submitter import UNSUCCESSFUL, Job, Submitter
 
-POLL_S = 0.5
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
-"""Size limit of an answer. A job with a long result has a few megabytes."""
-_CHECK_RUNNING = "Check that it is running or give its address with --url or DEEPFAKE_URL."
-_CHECK_ADDRESS = "Check that --url or DEEPFAKE_URL is the address of this service."
-JOB_ID = re.compile(r"[0-9a-z]{26}")
-LONGEST_WAIT_S = 60.0
-_KEY_REFUSED = frozenset({401, 403})
-_KEYS_REFUSED = ":too_many_failed_sign_ins"
-"""End of the type of a problem that only requests with invalid keys get, after several of them."""
-_AWAY = frozenset({502, 503, 504})
-"""What a proxy answers for a service that is not there, for example while it restarts."""
-UNSUCCESSFUL = frozenset({JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED})
-"""The states of jobs that ended without a result."""
-FINAL_STATES = UNSUCCESSFUL | {JobState.SUCCEEDED}
+submit = typer.Typer(add_completion=False)
 
 
-class ServiceRefused(DeepfakeError):
-    """The service rejected the request."""
+@dataclass(frozen=True)
+class ServiceOptions:
+    """How to reach a service."""
+
+    url: Annotated[
+        str,
+        typer.Option(
+            help="Base URL of the service.",
+            envvar="DEEPFAKE_URL",
+            show_default="this machine, at DEEPFAKE_PORT or 8000",
+        ),
+    ] = f"http://127.0.0.1:{os.environ.get('DEEPFAKE_PORT', '8000')}"
+    key: Annotated[
+        str,
+        typer.Option(
+            help="Key of an account of the service.",
+            envvar="DEEPFAKE_KEY",
+            prompt=True,
+            hide_input=True,
+        ),
+    ] = ""
 
 
-class ServiceBusy(ServiceRefused):
-    """The service asks to wait before the request is sent again."""
+@dataclass(frozen=True)
+class SubmissionOptions:
+    """The fields that accompany a submitted file."""
 
-    def __init__(self, message: str, wait_s: float) -> None:
-        super().__init__(message)
-        self.wait_s = wait_s
-
-
-class KeyRefused(ServiceRefused):
-    """The service does not accept the key, so that it would reject every other request, too."""
-
-
-class ServiceUnreachable(DeepfakeError):
-    """The service cannot be reached."""
+    case_reference: Annotated[str | None, typer.Option(help="Your case number.")] = None
+    source_url: Annotated[str | None, typer.Option(help="URL at which the media were seen.")] = None
+    platform: Annotated[str | None, typer.Option(help="Platform on which they were seen.")] = None
+    note: Annotated[str | None, typer.Option(help="Remarks.")] = None
+    captured_at: Annotated[
+        str | None, typer.Option(help="When they were seen: ISO 8601 with a time zone.")
+    ] = None
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A job as the client reads it, and the JSON that the service sent."""
+@dataclass(frozen=True)
+class WorkOptions:
+    """How media are submitted."""
 
-    content: JobOut
-    sent: dict[str, Any]
-
-
-class _BoundedAnswer(httpx.SyncByteStream):
-    """The body of an answer, up to ``MAX_ANSWER_BYTES``."""
-
-    def __init__(self, stream: httpx.SyncByteStream) -> None:
-        self._stream = stream
-
-    def __iter__(self) -> Iterator[bytes]:
-        received = 0
-        for chunk in self._stream:
-            received += len(chunk)
-            if received > MAX_ANSWER_BYTES:
-                raise ServiceRefused(
-                    f"The answer has more than {MAX_ANSWER_BYTES} bytes. {_CHECK_ADDRESS}"
-                )
-            yield chunk
-
-    def close(self) -> None:
-        self._stream.close()
+    priority: Annotated[
+        Literal["live", "batch", "low"] | None,
+        typer.Option(help="Queue priority. Default: live for a file, batch for a folder."),
+    ] = None
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Examine exactly this many evenly spaced frames.")
+    ] = None
+    wait: Annotated[
+        bool | None,
+        typer.Option(
+            "--wait/--no-wait", help="Wait for verdicts. Default: for a folder, not for a file."
+        ),
+    ] = None
+    parallel: Annotated[
+        int, typer.Option(min=1, max=32, help="Files of a folder that are sent at the same time.")
+    ] = 4
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the job, or one object per line for a folder.")
+    ] = False
 
 
-def _bound(answer: httpx.Response) -> None:
-    """Limit the body of an answer before it is read, which is as a whole."""
-    # Compressed, it could be small on the wire and take all memory.
-    if answer.headers.get("content-encoding", "identity") != "identity":
-        raise ServiceRefused(f"The answer is compressed, which was not asked for. {_CHECK_ADDRESS}")
-    if isinstance(answer.stream, httpx.SyncByteStream):
-        answer.stream = _BoundedAnswer(answer.stream)
+@submit.command("submit")
+@flatten_options
+def submit_path(
+    path: Annotated[Path, typer.Argument(help="Video, picture or folder to submit.", exists=True)],
+    service: ServiceOptions,
+    submission: SubmissionOptions,
+    work: WorkOptions,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV that lists files of the folder, with the columns file, case_reference, "
+            "source_url, platform, account, note and captured_at. Only they are submitted.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None,
+) -> None:
+    """Submit a file, or the files of a folder, to a running service and print the verdicts.
 
-
-class Submitter:
-    """Submits files to one service with one key; a context manager.
-
-    What the service answers is not trusted: it is limited, and texts in it are made safe for a
-    terminal before they are shown.
+    With a manifest, submitted rows are recorded in MANIFEST.submitted: after an interruption, the
+    same command resumes. The exit code is 0; 1 if the service cannot be reached, or a file is
+    rejected or not examined to the end; 2 if the options or the manifest are invalid. Nothing is
+    sent then.
     """
+    if path.is_dir():
+        raise typer.Exit(_submit_many(path, manifest, service, submission, work))
+    if manifest is not None:
+        raise typer.BadParameter("requires a folder", param_hint="--manifest")
+    fields = {**dataclasses.asdict(submission), "frames": work.frames}
+    fields["priority"] = work.priority or "live"
+    with Submitter(service.url, service.key) as submitter, submission_bars() as bars:
+        size = path.stat().st_size
+        job = submitter.submit(path, fields, lambda sent: bars.update("uploading", sent, size))
+        if work.wait:
+            job = submitter.wait(job.id, bars.examined)
+    typer.echo(json_line(job.sent) if work.as_json else summary(job))
+    raise typer.Exit(EXIT_UNREADABLE if job.state in UNSUCCESSFUL else EXIT_OK)
 
-    def __init__(self, url: str, key: str) -> None:
-        self._url = url
-        timeout = httpx.Timeout(60.0, connect=10.0)
-        self._client = AuthenticatedClient(
-            base_url=url,
-            token=key,
-            timeout=timeout,
-            headers={"Accept-Encoding": "identity"},
-            httpx_args={"event_hooks": {"response": [_bound]}},
+
+def _submit_many(
+    folder: Path,
+    manifest: Path | None,
+    service: ServiceOptions,
+    submission: SubmissionOptions,
+    work: WorkOptions,
+) -> int:
+    """Submit the files of a folder and return the exit code."""
+    # The rules of the form come with FastAPI, which the other uses of the command do not need.
+    from deepfake_service.cli import manifest as tables
+    from deepfake_service.cli.submit_many import ManySubmitter, Options, SubmissionOutcome, heading
+
+    fields = {n: v for n, v in dataclasses.asdict(submission).items() if v is not None}
+    encoding = "UTF-8"
+    try:
+        if manifest is None:
+            rows = tables.rows_of_folder(folder, fields)
+            submitted = tables.SubmittedRows(None)
+        else:
+            rows, encoding = tables.read_manifest(manifest, folder, fields)
+            submitted = tables.SubmittedRows(manifest.with_name(f"{manifest.name}.submitted"))
+    except tables.InvalidManifest as error:
+        typer.echo(f"error: {error.message}", err=True)
+        return EXIT_INVALID
+    if encoding != "UTF-8":
+        typer.echo(f"The manifest is not UTF-8; it was read as {encoding}.", err=True)
+
+    def report(outcome: SubmissionOutcome) -> None:
+        typer.echo(json_line(outcome.to_json()) if work.as_json else outcome.to_line())
+
+    if not work.as_json:
+        typer.echo(heading())
+    options = Options(
+        service.url, work.priority or "batch", work.frames, work.wait is not False, work.parallel
+    )
+    with Submitter(service.url, service.key) as submitter:
+        many = ManySubmitter(submitter, options, submitted, report)
+        many.run(rows)
+    if many.problems:
+        typer.echo(
+            f"{many.problems} of {len(rows)} files were rejected or not examined to the end",
+            err=True,
         )
-
-    def __enter__(self) -> Submitter:
-        self._client.__enter__()
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self._client.__exit__(*details)
-
-    def submit(
-        self, path: Path, fields: dict[str, Any], progress: Callable[[int, int], None]
-    ) -> Job:
-        """Stream a file to the service and return its job.
-
-        Args:
-            path: the file.
-            fields: fields of ``deepfake_client.models.VideoUpload``; ``priority`` and
-                ``captured_at`` as text.
-            progress: called with the bytes sent so far, and all bytes of the file.
-
-        Raises:
-            KeyRefused: the service does not accept the key. ServiceRefused: it rejected the file.
-            ServiceUnreachable: the service does not respond.
-            OSError: the file cannot be read.
-        """
-        given = {name: UNSET if value is None else value for name, value in fields.items()}
-        given["priority"] = Priority(fields["priority"])
-        if isinstance(captured_at := given.get("captured_at"), str):
-            given["captured_at"] = datetime.fromisoformat(captured_at)
-        with _Reported(path, progress) as file:
-            upload = VideoUpload(file=File(payload=file, file_name=path.name), **given)
-            return self._job(lambda: submit_video.sync_detailed(client=self._client, body=upload))
-
-    def read(self, job_id: str) -> Job:
-        """Read a job, with its result if it has ended.
-
-        Raises:
-            KeyRefused: the service does not accept the key.
-            ServiceRefused: the account may not read it, or it was deleted.
-            ServiceUnreachable: the service does not respond.
-        """
-        return self._job(lambda: get_job.sync_detailed(job_id, client=self._client))
-
-    def wait(self, job_id: str, progress: Callable[[JobOut], None]) -> Job:
-        """Poll a job until it ends and return it with its result; wait while the service is busy.
-
-        Raises:
-            KeyRefused: the service no longer accepts the key.
-            ServiceRefused: the account may no longer read it, or it was deleted.
-            ServiceUnreachable: the service does not respond.
-        """
-        while True:
-            try:
-                job = self.read(job_id)
-            except ServiceBusy as busy:
-                time.sleep(busy.wait_s)
-                continue
-            progress(job.content)
-            if job.content.state in FINAL_STATES:
-                return job
-            time.sleep(POLL_S)
-
-    def _job(self, call: Callable[[], Response[JobOut | ProblemOut]]) -> Job:
-        try:
-            response = call()
-        except httpx.HTTPError as error:
-            raise ServiceUnreachable(
-                f"The service at {self._url} cannot be reached. {_CHECK_RUNNING}"
-            ) from error
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise ServiceRefused(f"The answer cannot be read. {_CHECK_ADDRESS}") from error
-        if isinstance(response.parsed, JobOut):
-            if not JOB_ID.fullmatch(response.parsed.id):
-                raise ServiceRefused(f"The answer has no id of a job. {_CHECK_ADDRESS}")
-            return Job(response.parsed, json.loads(response.content))
-        status = HTTPStatus(response.status_code).value
-        detail = f"HTTP status {status}"
-        if isinstance(response.parsed, ProblemOut):
-            detail = response.parsed.detail
-            for invalid in response.parsed.errors or ():
-                detail += f" {invalid.field}: {invalid.detail}."
-        message = f"The service rejected the request: {clean(detail)}"
-        if isinstance(response.parsed, ProblemOut) and (
-            status in _KEY_REFUSED or response.parsed.type_.endswith(_KEYS_REFUSED)
-        ):
-            raise KeyRefused(f"{message} Check --key or DEEPFAKE_KEY.")
-        wait = response.headers.get("retry-after", "")
-        if wait.isascii() and wait.isdecimal():
-            raise ServiceBusy(message, min(float(wait), LONGEST_WAIT_S))
-        if response.parsed is None and status in _AWAY:
-            raise ServiceUnreachable(
-                f"The service at {self._url} does not respond: HTTP status {status}. "
-                f"{_CHECK_RUNNING}"
-            )
-        raise ServiceRefused(message)
-
-
-class _Reported(io.FileIO):
-    """A file that reports how much of it was read."""
-
-    def __init__(self, path: Path, progress: Callable[[int, int], None]) -> None:
-        super().__init__(path)
-        self._size = path.stat().st_size
-        self._progress = progress
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = super().read(size)
-        self._progress(self.tell(), self._size)
-        return data
+    return EXIT_UNREADABLE if many.problems else EXIT_OK
 
 
 class Bars:
-    """Progress bars of the upload and the examination."""
+    """Progress bars of the upload and the examination, each added when it begins."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._upload: TaskID | None = None
-        self._work: TaskID | None = None
-        self._close_look: TaskID | None = None
+        self._tasks: dict[str, TaskID] = {}
 
-    def uploaded(self, sent: int, size: int) -> None:
-        """Update the upload bar."""
-        if self._upload is None:
-            self._upload = self._progress.add_task("uploading", total=size)
-        self._progress.update(self._upload, completed=sent)
+    def update(self, name: str, done: int, total: int | None, text: str | None = None) -> None:
+        """Show how far ``name`` is, under another text if one is given."""
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=None)
+        self._progress.update(
+            self._tasks[name], completed=done, total=total, description=text or name
+        )
 
-    def examined(self, job: JobOut) -> None:
-        """Update the bars of the examination: one for its overview, and one for the close look.
+    def examined(self, job: Job) -> None:
+        """Show how far the examination is: one bar for its overview, and one for the close look.
 
         With one for both, it would step back when frames are added for the close look.
         """
-        if self._work is None:
-            self._work = self._progress.add_task("queued", total=None)
         done, total = job.progress.done, job.progress.total or 0
         overview = job.progress.overview or total
-        self._progress.update(
-            self._work,
-            description=str(job.state),
-            completed=min(done, overview),
-            total=overview or None,
-        )
+        self.update("overview", min(done, overview), overview or None, clean(job.state))
         if total > overview:
-            if self._close_look is None:
-                self._close_look = self._progress.add_task("close look")
-            self._progress.update(
-                self._close_look, completed=max(done - overview, 0), total=total - overview
-            )
+            self.update("close look", max(done - overview, 0), total - overview)
 
 
 @contextmanager
 def submission_bars() -> Iterator[Bars]:
     """Show progress bars on standard error and remove them at the end."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield Bars(progress)
 
 
-def summary(job: JobOut) -> str:
+def summary(job: Job) -> str:
     """Return a job as a few lines of text, safe for a terminal."""
     lines = [f"job {job.id}: {job.state}"]
-    if job.state is JobState.FAILED:
+    if job.state == "failed":
         lines.append(f"The service failed: {job.failure}")
     if job.result is not None:
-        score = job.result.score
-        verdict = str(job.result.verdict).replace("_", " ")
-        lines.append(verdict + (f" (score {score:.2f})" if isinstance(score, float) else ""))
+        score = "" if job.result.score is None else f" (score {job.result.score:.2f})"
+        lines.append(job.result.verdict.replace("_", " ") + score)
         lines += [f"  {reason.detail}" for reason in job.result.reasons]
     return "\n".join(map(clean, lines))

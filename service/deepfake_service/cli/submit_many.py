@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from rich.cells import cell_len, set_cell_size
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
 
-from deepfake_service.cli.manifest import Row, Rows, SubmittedRows
-from deepfake_service.cli.score import clean
-from deepfake_service.cli.submission_meter import SubmissionMeter
-from deepfake_service.cli.submit import (
+from deepfake_service.cli.manifest import Row, SubmittedRows
+from deepfake_service.cli.output import clean
+from deepfake_service.cli.submitter import (
     FINAL_STATES,
     POLL_S,
     UNSUCCESSFUL,
@@ -27,12 +32,15 @@ from deepfake_service.cli.submit import (
     Submitter,
 )
 
-POLLED_AT_ONCE = 10, 100
-"""Jobs end roughly in the order of their submission, so only the oldest are asked for: so many, and
-while all of them have ended, more."""
+POLLED_AT_ONCE = 20
+"""Jobs end roughly in the order of their submission, so only the oldest are asked for."""
 UNREACHABLE_S = 120.0
 """How long a service that has answered before may be away, such as for a restart."""
 RETRY_S = 2.0
+LINE_S = 30.0
+"""Seconds between two lines about the progress where there is no terminal."""
+RECENT_S = 300.0
+"""The rate is that of the last minutes: a service slows down or gets more workers."""
 NAME_WIDTH, CASE_WIDTH, STATE_WIDTH = 32, 18, 24
 
 
@@ -46,7 +54,7 @@ class SubmissionOutcome:
 
     @property
     def failed(self) -> bool:
-        return self.job is None or self.job.content.state in UNSUCCESSFUL
+        return self.job is None or self.job.state in UNSUCCESSFUL
 
     def to_json(self) -> dict[str, Any]:
         """Return the row, its problem, and its job as the service sent it."""
@@ -55,18 +63,14 @@ class SubmissionOutcome:
 
     def to_line(self) -> str:
         """Return a line of the table."""
-        score, job_id = "", ""
-        state = f"rejected: {clean(self.problem)}" if self.problem else ""
-        if self.job is not None:
-            job, job_id = self.job.content, self.job.content.id
-            state = clean(str(job.verdict or job.state)).replace("_", " ")
-            value = job.result.score if job.result else None
-            score = f"{value:.2f}" if isinstance(value, float) else ""
         case = self.row.fields.get("case_reference", "")
-        cells = _cell(self.row.name, NAME_WIDTH), _cell(case, CASE_WIDTH)
-        if self.problem:
-            return f"{cells[0]}  {cells[1]}  {state}"
-        return f"{cells[0]}  {cells[1]}  {state:<{STATE_WIDTH}}  {score:>5}  {job_id}".rstrip()
+        start = f"{_cell(self.row.name, NAME_WIDTH)}  {_cell(case, CASE_WIDTH)}"
+        if self.job is None:
+            return f"{start}  rejected: {clean(self.problem or '')}"
+        state = clean(self.job.verdict or self.job.state).replace("_", " ")
+        score = self.job.result.score if self.job.result else None
+        shown = "" if score is None else f"{score:.2f}"
+        return f"{start}  {state:<{STATE_WIDTH}}  {shown:>5}  {self.job.id}"
 
 
 def heading() -> str:
@@ -76,7 +80,7 @@ def heading() -> str:
 
 
 def _cell(text: str, width: int) -> str:
-    """Return text cut to as many columns of a terminal; Korean letters take two each."""
+    """Return text truncated to ``width`` columns of a terminal; Korean letters take two each."""
     shown = clean(text)
     if cell_len(shown) > width:
         # The end of a path says more than its start.
@@ -98,14 +102,6 @@ class Options:
     """Files that are sent at the same time."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    """A row whose verdict is awaited. There may be many, so it holds little."""
-
-    row: Row
-    job_id: str
-
-
 class ManySubmitter:
     """Submits rows and reports each of them once, as soon as it has ended.
 
@@ -123,123 +119,100 @@ class ManySubmitter:
         self._options = options
         self._submitted = submitted
         self._report = report
-        self._pending: deque[_Pending] = deque()
-        self._window = POLLED_AT_ONCE[0]
+        self._pending: deque[tuple[Row, str]] = deque()
+        """Rows whose verdict is awaited, and the ids of their jobs."""
         self._poll_at = 0.0
         self._stopping = threading.Event()
         self._reached = False
         self.problems = 0
 
-    def run(self, rows: Rows) -> None:
+    def run(self, rows: Sequence[Row]) -> None:
         """Submit all rows; wait for their verdicts if the options say so.
 
-        Rows are read while others are sent. While the service asks to wait, nothing is sent, and
-        standard error says why; a service that goes away is given ``UNREACHABLE_S`` seconds to come
-        back.
+        While the service asks to wait, nothing is sent, and standard error says why; a service that
+        goes away is given ``UNREACHABLE_S`` seconds to come back.
 
         Raises:
             ServiceUnreachable: the service does not respond. Rows submitted so far are recorded.
             KeyRefused: it does not accept the key. The same applies.
         """
         parallel = self._options.parallel
-        sending: deque[Future[SubmissionOutcome | _Pending]] = deque()
+        sending: deque[Future[SubmissionOutcome]] = deque()
         # Half of the threads remain for questions about jobs.
         with (
             SubmissionMeter(len(rows), wait=self._options.wait) as meter,
             ThreadPoolExecutor(2 * parallel, thread_name_prefix="submit") as pool,
         ):
+            self._meter = meter
             try:
                 for row in rows:
                     if len(sending) >= parallel:
-                        self._take(sending.popleft().result(), meter)
-                    sending.append(pool.submit(self._send, row, meter))
+                        self._take(sending.popleft().result())
+                    sending.append(pool.submit(self._attempt, row, partial(self._send, row)))
                     if time.monotonic() >= self._poll_at:
-                        self._poll(pool, meter)
+                        self._poll(pool)
                 while sending:
-                    self._take(sending.popleft().result(), meter)
+                    self._take(sending.popleft().result())
                 while self._pending:
                     time.sleep(max(0.0, self._poll_at - time.monotonic()))
-                    self._poll(pool, meter)
+                    self._poll(pool)
             finally:
                 self._stopping.set()
                 for task in sending:
                     task.cancel()
 
-    def _send(self, row: Row, meter: SubmissionMeter) -> SubmissionOutcome | _Pending:
-        """Submit a row unless that was done before."""
-        fields = {**row.fields, "priority": self._options.priority, "frames": self._options.frames}
-        try:
-            digest = row.digest(self._options.service)
-            known = self._submitted.job_of(digest)
-            if known is not None and self._options.wait:
-                return _Pending(row, known)
-            if known is not None:
-                job = self._patiently(lambda: self._submitter.read(known), meter)
-                return SubmissionOutcome(row, job)
-            job = self._patiently(
-                lambda: self._submitter.submit(row.path, fields, lambda _sent, _size: None), meter
-            )
-            self._submitted.add(digest, job.content.id)
-        except OSError as error:
-            return SubmissionOutcome(
-                row, None, f"the file cannot be read: {error.strerror or error}"
-            )
-        except KeyRefused:
-            raise  # every other row would be refused as well
-        except ServiceRefused as error:
-            return SubmissionOutcome(row, None, error.message)
-        if job.content.state in FINAL_STATES or not self._options.wait:
-            return SubmissionOutcome(row, job)
-        return _Pending(row, job.content.id)
+    def _send(self, row: Row) -> Job:
+        """Submit a row, or read its job if an earlier run submitted it."""
+        digest = row.digest(self._options.service)
+        known = self._submitted.job_of(digest)
+        if known is not None:
+            return self._submitter.read(known)
+        own = {"priority": self._options.priority, "frames": self._options.frames}
+        job = self._submitter.submit(row.path, row.fields | own)
+        self._submitted.add(digest, job.id)
+        return job
 
-    def _take(self, sent: SubmissionOutcome | _Pending, meter: SubmissionMeter) -> None:
-        meter.submitted()
-        if isinstance(sent, _Pending):
-            self._pending.append(sent)
+    def _take(self, sent: SubmissionOutcome) -> None:
+        self._meter.count("submitted")
+        if sent.job and sent.job.state not in FINAL_STATES and self._options.wait:
+            self._pending.append((sent.row, sent.job.id))
         else:
-            self._end(sent, meter)
+            self._end(sent)
 
-    def _poll(self, pool: ThreadPoolExecutor, meter: SubmissionMeter) -> None:
+    def _poll(self, pool: ThreadPoolExecutor) -> None:
         """Report those of the oldest pending rows that have ended."""
-        least, most = POLLED_AT_ONCE
-        asked = [self._pending.popleft() for _ in range(min(self._window, len(self._pending)))]
+        asked = [self._pending.popleft() for _ in range(min(POLLED_AT_ONCE, len(self._pending)))]
+        calls = [
+            pool.submit(self._attempt, row, partial(self._submitter.read, job_id))
+            for row, job_id in asked
+        ]
         unfinished = []
-        outcomes = pool.map(lambda pending: self._ask(pending, meter), asked)
-        for pending, outcome in zip(asked, outcomes, strict=True):
-            if outcome is None:
+        for pending, call in zip(asked, calls, strict=True):
+            outcome = call.result()
+            if outcome.job and outcome.job.state not in FINAL_STATES:
                 unfinished.append(pending)
             else:
-                self._end(outcome, meter)
+                self._end(outcome)
         self._pending.extendleft(reversed(unfinished))
-        full = len(asked) == self._window and not unfinished
-        self._window = min(2 * self._window, most) if full else least
-        self._poll_at = time.monotonic() + (0.0 if full else POLL_S)
+        # Where all have ended, the next ones may have as well.
+        more = len(asked) == POLLED_AT_ONCE and not unfinished
+        self._poll_at = time.monotonic() + (0.0 if more else POLL_S)
 
-    def _ask(self, pending: _Pending, meter: SubmissionMeter) -> SubmissionOutcome | None:
-        """Return what became of a row; ``None`` while its job has not ended."""
-        try:
-            job = self._patiently(lambda: self._submitter.read(pending.job_id), meter)
-        except KeyRefused:
-            raise
-        except ServiceRefused as error:
-            return SubmissionOutcome(pending.row, None, error.message)
-        return SubmissionOutcome(pending.row, job) if job.content.state in FINAL_STATES else None
-
-    def _end(self, outcome: SubmissionOutcome, meter: SubmissionMeter) -> None:
+    def _end(self, outcome: SubmissionOutcome) -> None:
         self.problems += outcome.failed
-        meter.ended()
+        self._meter.count("examined")
         self._report(outcome)
 
-    def _patiently(self, call: Callable[[], Job], meter: SubmissionMeter) -> Job:
+    def _attempt(self, row: Row, call: Callable[[], Job]) -> SubmissionOutcome:
         """Return what ``call`` returns; wait as the service asks when it is busy or away."""
         away_since: float | None = None
         while True:
             try:
                 job = call()
             except ServiceBusy as error:
-                wait_s, away_since = error.wait_s, None
-                meter.waiting(error.message)
-                if self._stopping.wait(wait_s):
+                away_since = None
+                self._meter.explain_wait(error.message)
+                if self._stopping.wait(error.wait_s):
                     raise
             except ServiceUnreachable:
                 now = time.monotonic()
@@ -247,6 +220,79 @@ class ManySubmitter:
                 gone = not self._reached or now - away_since > UNREACHABLE_S
                 if gone or self._stopping.wait(RETRY_S):
                     raise
+            except KeyRefused:
+                raise  # every other row would be refused as well
+            except ServiceRefused as error:
+                return SubmissionOutcome(row, None, error.message)
+            except OSError as error:
+                reason = error.strerror or error
+                return SubmissionOutcome(row, None, f"the file cannot be read: {reason}")
             else:
                 self._reached = True
-                return job
+                return SubmissionOutcome(row, job)
+
+
+class SubmissionMeter:
+    """Counts rows that were submitted and rows that have ended; a context manager.
+
+    Writes to standard error: bars on a terminal, and elsewhere a line every ``LINE_S`` seconds.
+    Rows that are not waited for end as they are submitted, and are counted once.
+    """
+
+    def __init__(self, total: int, *, wait: bool) -> None:
+        console = Console(stderr=True)
+        self._line_at = time.monotonic() + LINE_S
+        self._told: set[str] = set()
+        self._bars = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _RateColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+            speed_estimate_period=RECENT_S,
+            get_time=time.monotonic,
+            # Rows are printed to standard output. Where that is a file, they must reach it.
+            redirect_stdout=sys.stdout.isatty(),
+        )  # fmt: skip
+        names = ("submitted", "examined") if wait else ("submitted",)
+        self._tasks = {name: self._bars.add_task(name, total=total) for name in names}
+
+    def __enter__(self) -> SubmissionMeter:
+        self._bars.start()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._bars.stop()
+
+    def count(self, name: str) -> None:
+        """Count a row that was ``submitted`` (or rejected) or ``examined``."""
+        if name in self._tasks:
+            self._bars.advance(self._tasks[name])
+        now = time.monotonic()
+        if self._bars.disable and now >= self._line_at:
+            self._line_at = now + LINE_S
+            counts = [f"{t.description} {t.completed:,.0f}" for t in self._bars.tasks]
+            counts[0] += f" of {self._bars.tasks[0].total:,.0f}"
+            sys.stderr.write(f"{', '.join(counts)} ({_rate(self._bars.tasks[-1])})\n")
+            sys.stderr.flush()
+
+    def explain_wait(self, reason: str) -> None:
+        """Report once why a request will be retried. Thread-safe."""
+        if reason not in self._told:
+            self._told.add(reason)
+            line = f"{reason} It is retried until it is accepted."
+            self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class _RateColumn(ProgressColumn):
+    """The recent rate and the time that is left."""
+
+    def render(self, task: Task) -> Text:
+        """Return the text of a task."""
+        return Text(_rate(task), style="progress.remaining")
+
+
+def _rate(task: Task) -> str:
+    """Return the recent number of rows a minute, and how long the rest takes at that rate."""
+    left = task.time_remaining
+    rate = f"{60 * (task.speed or 0):,.0f}/min"
+    return rate if task.finished or left is None else f"{rate}, {timedelta(seconds=left)} left"

@@ -237,7 +237,7 @@ def read_by_command(table: str, folder: Path) -> list[dict[str, str]] | None:
     manifest = folder / "m.csv"
     manifest.write_bytes(table.encode())
     with contextlib.suppress(InvalidManifest):
-        rows = read_manifest(manifest, folder, {})
+        rows, _ = read_manifest(manifest, folder, {})
         return [{"file": row.name, **row.fields} for row in rows]
     return None
 

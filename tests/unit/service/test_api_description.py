@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from deepfake_service.app import api_description
+from tests.support.pages import DOCS
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -51,6 +53,12 @@ def _operations(api: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         for path, methods in api[section].items():
             for method, operation in methods.items():
                 yield f"{method} {path}", operation
+
+
+def test_the_committed_description_is_that_of_the_api(api: dict[str, Any]) -> None:
+    committed = json.loads((DOCS / "openapi.json").read_text(encoding="utf-8"))
+    installed = {**api["info"], "version": committed["info"]["version"]}
+    assert committed == {**api, "info": installed}, "run `make openapi`"
 
 
 def test_everything_in_the_description_is_described(api: dict[str, Any]) -> None:

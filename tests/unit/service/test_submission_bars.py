@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import io
-from types import SimpleNamespace
-from typing import Any, cast
 
 from rich.console import Console
 from rich.progress import Progress
 
-from deepfake_client.models import JobOut, JobState
 from deepfake_service.cli.submit import Bars
+from deepfake_service.cli.submitter import Job
 
 
-def job(done: int, total: int | None, overview: int | None) -> JobOut:
-    progress = SimpleNamespace(done=done, total=total, overview=overview)
-    return cast(JobOut, SimpleNamespace(state=JobState.RUNNING, progress=progress))
+def job(done: int, total: int | None, overview: int | None) -> Job:
+    progress = {"done": done, "total": total, "overview": overview}
+    return Job.model_validate({"id": "0" * 26, "state": "running", "progress": progress})
 
 
 def test_no_bar_steps_back_when_frames_are_added_for_the_close_look() -> None:
@@ -33,7 +31,6 @@ def test_no_bar_steps_back_when_frames_are_added_for_the_close_look() -> None:
 def test_an_examination_of_as_many_frames_as_asked_for_has_one_bar() -> None:
     shown = Progress(console=Console(file=io.StringIO()))
     bars = Bars(shown)
-    states: list[Any] = [job(0, 8, None), job(8, 8, None)]
-    for state in states:
+    for state in (job(0, 8, None), job(8, 8, None)):
         bars.examined(state)
     assert [task.percentage for task in shown.tasks] == [100]

@@ -9,17 +9,19 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from deepfake_client.models import JobOut, JobState
 from deepfake_service.cli import submit_many
-from deepfake_service.cli.manifest import Rows, SubmittedRows, rows_of_folder
-from deepfake_service.cli.submission_meter import Rate, SubmissionMeter, duration
-from deepfake_service.cli.submit import Job, ServiceBusy, ServiceRefused, ServiceUnreachable
-from deepfake_service.cli.submit_many import ManySubmitter, Options, SubmissionOutcome
+from deepfake_service.cli.manifest import Row, SubmittedRows, rows_of_folder
+from deepfake_service.cli.submit_many import (
+    ManySubmitter,
+    Options,
+    SubmissionMeter,
+    SubmissionOutcome,
+)
+from deepfake_service.cli.submitter import Job, ServiceBusy, ServiceRefused, ServiceUnreachable
 from deepfake_service.db.database import new_id
 
 
@@ -34,7 +36,7 @@ class Service:
         """Raised by the next calls, the last one first."""
         self._lock = threading.Lock()
 
-    def submit(self, path: Path, _fields: dict[str, Any], _progress: object) -> Job:
+    def submit(self, path: Path, _fields: dict[str, Any]) -> Job:
         self._fail()
         with self._lock:
             self.at_once += 1
@@ -60,8 +62,7 @@ class Service:
 
 
 def _job(job_id: str, state: str) -> Job:
-    content = SimpleNamespace(id=job_id, state=JobState(state), verdict=None, result=None)
-    return Job(cast(JobOut, content), {})
+    return Job.model_validate({"id": job_id, "state": state, "progress": {"done": 0}})
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +72,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def rows(tmp_path: Path) -> Rows:
+def rows(tmp_path: Path) -> list[Row]:
     folder = tmp_path / "media"
     folder.mkdir()
     for number in range(60):
@@ -80,7 +81,7 @@ def rows(tmp_path: Path) -> Rows:
 
 
 def submitted(
-    service: Service, rows: Rows, record: Path | None = None, *, wait: bool = True
+    service: Service, rows: list[Row], record: Path | None = None, *, wait: bool = True
 ) -> list[SubmissionOutcome]:
     """Submit ``rows`` and return what was reported."""
     reported: list[SubmissionOutcome] = []
@@ -89,16 +90,16 @@ def submitted(
     return reported
 
 
-def test_rows_are_sent_side_by_side_and_each_is_reported_once(rows: Rows) -> None:
+def test_rows_are_sent_side_by_side_and_each_is_reported_once(rows: list[Row]) -> None:
     service = Service()
     reported = submitted(service, rows)
     assert sorted(service.received) == [row.name for row in rows]
     assert sorted(o.row.name for o in reported) == [row.name for row in rows]
-    assert all(o.job is not None and o.job.content.state == "succeeded" for o in reported)
+    assert all(o.job is not None and o.job.state == "succeeded" for o in reported)
     assert 2 <= service.most_at_once <= 3
 
 
-def test_a_busy_service_is_waited_for_however_often_it_asks(rows: Rows) -> None:
+def test_a_busy_service_is_waited_for_however_often_it_asks(rows: list[Row]) -> None:
     service = Service()
     service.failures = [ServiceBusy("busy", 0.001) for _ in range(200)]
     assert not [o for o in submitted(service, rows) if o.problem]
@@ -106,7 +107,7 @@ def test_a_busy_service_is_waited_for_however_often_it_asks(rows: Rows) -> None:
 
 
 def test_it_is_said_once_why_files_are_sent_again(
-    rows: Rows, capsys: pytest.CaptureFixture[str]
+    rows: list[Row], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The command used to wait silently while the account was full."""
     service = Service()
@@ -115,23 +116,23 @@ def test_it_is_said_once_why_files_are_sent_again(
     service.failures += [ServiceBusy("Too many requests.", 0.001) for _ in range(5)]
     submitted(service, rows)
     said = capsys.readouterr().err.splitlines()
-    assert said.count(f"{full} It is sent again until it is accepted.") == 1
-    assert said.count("Too many requests. It is sent again until it is accepted.") == 1
+    assert said.count(f"{full} It is retried until it is accepted.") == 1
+    assert said.count("Too many requests. It is retried until it is accepted.") == 1
 
 
-def test_a_service_that_restarts_is_waited_for(rows: Rows) -> None:
+def test_a_service_that_restarts_is_waited_for(rows: list[Row]) -> None:
     class Restarting(Service):
-        def submit(self, path: Path, fields: dict[str, Any], progress: object) -> Job:
+        def submit(self, path: Path, fields: dict[str, Any]) -> Job:
             if path.name == "030.mp4" and not self.failures and "x" not in self.received:
                 self.received.append("x")
                 self.failures = [ServiceUnreachable() for _ in range(20)]
-            return super().submit(path, fields, progress)
+            return super().submit(path, fields)
 
     service = Restarting()
     assert not [o for o in submitted(service, rows) if o.problem]
 
 
-def test_a_service_that_was_never_reached_is_not_waited_for(rows: Rows) -> None:
+def test_a_service_that_was_never_reached_is_not_waited_for(rows: list[Row]) -> None:
     service = Service()
     service.failures = [ServiceUnreachable() for _ in range(20)]
     with pytest.raises(ServiceUnreachable):
@@ -140,15 +141,15 @@ def test_a_service_that_was_never_reached_is_not_waited_for(rows: Rows) -> None:
 
 
 def test_an_interrupted_run_resumes(
-    rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    rows: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(submit_many, "UNREACHABLE_S", 0.0)
 
     class Dying(Service):
-        def submit(self, path: Path, fields: dict[str, Any], progress: object) -> Job:
+        def submit(self, path: Path, fields: dict[str, Any]) -> Job:
             if len(self.received) >= 30:
                 raise ServiceUnreachable
-            return super().submit(path, fields, progress)
+            return super().submit(path, fields)
 
     record, service = tmp_path / "record", Dying()
     with pytest.raises(ServiceUnreachable):
@@ -163,34 +164,18 @@ def test_an_interrupted_run_resumes(
     assert not [o for o in reported if o.problem]
 
 
-def test_rejected_and_unreadable_files_do_not_stop_the_others(rows: Rows) -> None:
+def test_rejected_and_unreadable_files_do_not_stop_the_others(rows: list[Row]) -> None:
     class Picky(Service):
-        def submit(self, path: Path, fields: dict[str, Any], progress: object) -> Job:
+        def submit(self, path: Path, fields: dict[str, Any]) -> Job:
             if path.name == "007.mp4":
                 raise ServiceRefused("too large")
-            return super().submit(path, fields, progress)
+            return super().submit(path, fields)
 
     next(iter(rows)).path.unlink()
     problems = {o.row.name: o.problem for o in submitted(Picky(), rows, wait=False) if o.problem}
     assert problems["007.mp4"] == "too large"
     assert str(problems["000.mp4"]).startswith("the file cannot be read")
     assert len(problems) == 2
-
-
-def test_the_rate_is_that_of_the_last_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
-    rate = Rate(10_000)
-    for _ in range(600):
-        now += 0.1
-        rate.add()
-    assert rate.per_minute == pytest.approx(600, rel=0.02)
-    assert str(rate).endswith(" min 40 s left")
-    for _ in range(600):  # slower
-        now += 1.0
-        rate.add()
-    assert rate.per_minute == pytest.approx(60, rel=0.02)
-    assert str(rate) == "60/min, 2 h 26 min left"
 
 
 def test_without_a_terminal_a_line_appears_now_and_then(
@@ -201,16 +186,8 @@ def test_without_a_terminal_a_line_appears_now_and_then(
     with SubmissionMeter(1000, wait=True) as meter:
         for _ in range(100):
             now += 1.0
-            meter.submitted()
-            meter.ended()
+            meter.count("submitted")
+            meter.count("examined")
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "submitted 30 of 1,000, examined 29 (58/min, 16 min 44 s left)"
+    assert lines[0] == "submitted 30 of 1,000, examined 29 (60/min, 0:16:11 left)"
     assert len(lines) == 3
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(3.4, "3 s"), (61, "1 min 1 s"), (7260, "2 h 1 min"), (90000, "1 d 1 h")],
-)
-def test_durations_have_two_units(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from deepfake_client.models import JobOut
 from deepfake_service.cli import app as cli
 from deepfake_service.cli.output import json_line
-from deepfake_service.cli.submit import (
+from deepfake_service.cli.submit import summary
+from deepfake_service.cli.submitter import (
+    Job,
     KeyRefused,
     ServiceBusy,
     ServiceRefused,
     ServiceUnreachable,
     Submitter,
-    summary,
 )
 from tests.support.jobkit import post_video
 from tests.unit.service.conftest import Service
@@ -72,10 +72,10 @@ def answering(*answers: tuple[int, dict[str, str], Any]) -> Iterator[str]:
 async def test_a_busy_service_is_waited_for(service: Service) -> None:
     job = (await post_video(service, b"a")).json()
     ended = {**job, "state": "cancelled"}
-    seen: list[JobOut] = []
+    seen: list[Job] = []
     answers = BUSY, (200, {}, job), BUSY, BUSY, (200, {}, ended)
     with answering(*answers) as url, Submitter(url, "key") as submitter:
-        assert submitter.wait(job["id"], seen.append).content.state == "cancelled"
+        assert submitter.wait(job["id"], seen.append).state == "cancelled"
     assert len(seen) == 2
     gone = (404, {}, problem(404, "There is no such job."))
     with (
@@ -139,8 +139,8 @@ async def test_texts_of_a_service_do_not_reach_the_terminal_as_they_are(service:
     failed = {**job, "state": "failed", "failure": ESCAPES}
     with answering((200, {}, failed)) as url, Submitter(url, "key") as submitter:
         read = submitter.read(job["id"])
-    assert is_safe(summary(read.content))
-    assert len(summary(read.content).splitlines()) == 2
+    assert is_safe(summary(read))
+    assert len(summary(read).splitlines()) == 2
     assert is_safe(json_line(read.sent))
     assert json.loads(json_line(read.sent)) == read.sent
     refusal = (403, {}, problem(403, ESCAPES))
@@ -161,7 +161,7 @@ async def test_an_id_that_no_job_has_is_refused(service: Service, job_id: str) -
     with (
         answering((200, {}, {**job, "id": job_id})) as url,
         Submitter(url, "key") as submitter,
-        pytest.raises(ServiceRefused, match="no id of a job"),
+        pytest.raises(ServiceRefused, match="is not a job"),
     ):
         submitter.read(job["id"])
 
@@ -176,14 +176,14 @@ async def test_answers_of_a_service_are_limited(
         ((200, {}, job), size, None),
         ((200, {}, job), size - 1, "more than"),
         ((200, {"Content-Encoding": "gzip"}, bomb), size, "compressed"),
-        ((200, {}, b"[" * 100_000), 100_000, "cannot be read"),
-        ((200, {}, []), size, "cannot be read"),
+        ((200, {}, b"[" * 100_000), 100_000, "is not a job"),
+        ((200, {}, []), size, "is not a job"),
     ]
     for answer, limit, why in answers:
-        monkeypatch.setattr("deepfake_service.cli.submit.MAX_ANSWER_BYTES", limit)
+        monkeypatch.setattr("deepfake_service.cli.submitter.MAX_ANSWER_BYTES", limit)
         with answering(answer) as url, Submitter(url, "key") as submitter:
             if why is None:
-                assert submitter.read(job["id"]).content.id == job["id"]
+                assert submitter.read(job["id"]).id == job["id"]
                 continue
             with pytest.raises(ServiceRefused, match=why):
                 submitter.read(job["id"])

@@ -1,7 +1,8 @@
-"""Generate ``deepfake_client`` from the description of the API: ``make client``.
+"""Generate the Python client of the API from ``docs/openapi.json``: ``make client``.
 
-``python service/generate_client.py FOLDER`` replaces FOLDER. Needs openapi-python-client, and fails
-if that warns, because then some part of the API is missing in its client.
+``python clients/generate.py FOLDER`` replaces FOLDER by the package ``deepfake-client``, ready to
+be built. Needs openapi-python-client and ruff, and fails if the generator warns, because then some
+part of the API is missing in its client.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from deepfake_service.app import api_description
-
+ROOT = Path(__file__).parents[1]
+DESCRIPTION = ROOT / "docs" / "openapi.json"
 CONFIG = {
     "docstrings_on_attributes": True,
     # The same wherever the folder is: ruff's own settings would be those of the nearest project.
@@ -23,6 +24,22 @@ CONFIG = {
         "ruff format . --isolated --quiet --line-length=100",
     ],
 }
+PYPROJECT = """\
+[build-system]
+requires = ["hatchling>=1.26"]
+build-backend = "hatchling.build"
+
+[project]
+name = "deepfake-client"
+version = "{version}"
+description = "Client of the HTTP API of the deepfake detection service."
+requires-python = ">=3.11"
+license = "Apache-2.0"
+dependencies = ["httpx>=0.27", "attrs>=24.2"]
+
+[tool.hatch.build.targets.wheel]
+packages = ["deepfake_client"]
+"""
 
 _FIXED_BOUNDARY = re.compile(
     r' *headers\["Content-Type"\] = "multipart/form-data; boundary=[^"]*"\n'
@@ -45,21 +62,24 @@ def generate(folder: Path) -> None:
     Raises:
         subprocess.CalledProcessError: the generator failed or warned.
     """
+    package = folder / "deepfake_client"
+    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
-        description, config = Path(name, "openapi.json"), Path(name, "config.json")
-        description.write_text(json.dumps(api_description()), encoding="utf-8")
+        config = Path(name, "config.json")
         config.write_text(json.dumps(CONFIG), encoding="utf-8")
-        command = ["generate", "--path", str(description), "--config", str(config)]
+        command = ["generate", "--path", str(DESCRIPTION), "--config", str(config)]
         subprocess.run(  # noqa: S603
             [sys.executable, "-m", "openapi_python_client", *command, "--meta", "none",
-             "--output-path", str(folder), "--overwrite", "--fail-on-warning"],
+             "--output-path", str(package), "--overwrite", "--fail-on-warning"],
             check=True,
         )  # fmt: skip
-    for module in (folder / "api").rglob("*.py"):
+    for module in (package / "api").rglob("*.py"):
         text = _FIXED_BOUNDARY.sub("", module.read_text("utf-8"))
         text = _PROBLEM.sub(rf"\1 and {_IS_PROBLEM}:\n", text)
         module.write_text(text, encoding="utf-8")
-    (folder / "py.typed").touch()
+    (package / "py.typed").touch()
+    version = json.loads(DESCRIPTION.read_text("utf-8"))["info"]["version"]
+    (folder / "pyproject.toml").write_text(PYPROJECT.format(version=version), encoding="utf-8")
 
 
 if __name__ == "__main__":

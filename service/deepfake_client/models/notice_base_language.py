@@ -1,9 +1,0 @@
-from enum import StrEnum
-
-
-class NoticeBaseLanguage(StrEnum):
-    EN = "en"
-    KO = "ko"
-
-    def __str__(self) -> str:
-        return str(self.value)

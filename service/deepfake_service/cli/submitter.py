@@ -1,0 +1,210 @@
+"""Submit files to a service over HTTP, without trusting what it answers."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+from pydantic import BaseModel, Field
+
+from deepfake_models.errors import DeepfakeError
+from deepfake_service.cli.output import clean
+from deepfake_service.cli.score import open_regular
+
+POLL_S = 0.5
+LONGEST_WAIT_S = 60.0
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""Size limit of an answer. A job with a long result has a few megabytes."""
+UNSUCCESSFUL = frozenset({"failed", "cancelled", "expired"})
+"""The states of jobs that ended without a result."""
+FINAL_STATES = UNSUCCESSFUL | {"succeeded"}
+_CHECK_RUNNING = "Check that it is running or give its address with --url or DEEPFAKE_URL."
+_CHECK_ADDRESS = "Check that --url or DEEPFAKE_URL is the address of this service."
+_KEYS_REFUSED = ":too_many_failed_sign_ins"
+"""End of the type of a problem that only requests with invalid keys get, after several of them."""
+
+
+class ServiceRefused(DeepfakeError):
+    """The service rejected the request."""
+
+
+class ServiceBusy(ServiceRefused):
+    """The service asks to wait before the request is retried."""
+
+    def __init__(self, message: str, wait_s: float) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
+class KeyRefused(ServiceRefused):
+    """The service does not accept the key, so it would reject every other request, too."""
+
+
+class ServiceUnreachable(DeepfakeError):
+    """The service cannot be reached."""
+
+
+class _Reason(BaseModel):
+    detail: str
+
+
+class _Result(BaseModel):
+    verdict: str
+    score: float | None = None
+    reasons: list[_Reason] = []
+
+
+class _Progress(BaseModel):
+    done: int
+    total: int | None = None
+    overview: int | None = None
+
+
+class Job(BaseModel):
+    """What the command reads of a job, and all that the service sent."""
+
+    id: Annotated[str, Field(pattern=r"\A[0-9a-z]{26}\z")]
+    """Part of the record of submitted rows, in which a line break would forge lines."""
+    state: str
+    verdict: str | None = None
+    failure: str | None = None
+    result: _Result | None = None
+    progress: _Progress
+    sent: dict[str, Any] = {}
+
+
+class _FieldError(BaseModel):
+    field: str
+    detail: str
+
+
+class _Problem(BaseModel):
+    type: str
+    detail: str
+    errors: list[_FieldError] | None = None
+
+
+def _read_bounded(answer: httpx.Response) -> bytes:
+    # Compressed, it could be small on the wire and take all memory.
+    if answer.headers.get("content-encoding", "identity") != "identity":
+        raise ServiceRefused(f"The answer is compressed, which was not asked for. {_CHECK_ADDRESS}")
+    body = bytearray()
+    for chunk in answer.iter_raw():
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise ServiceRefused(
+                f"The answer has more than {MAX_ANSWER_BYTES} bytes. {_CHECK_ADDRESS}"
+            )
+    return bytes(body)
+
+
+class _Reported(io.FileIO):
+    """A file that reports how much of it was read."""
+
+    def __init__(self, path: Path, progress: Callable[[int], None]) -> None:
+        super().__init__(open_regular(path))
+        self._progress = progress
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self._progress(self.tell())
+        return data
+
+
+class Submitter:
+    """Submits files to one service with one key; a context manager."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._url = url
+        self._client = httpx.Client(
+            headers={"Authorization": f"Bearer {key}", "Accept-Encoding": "identity"},
+            timeout=httpx.Timeout(60.0, connect=10.0),
+        )
+
+    def __enter__(self) -> Submitter:
+        self._client.__enter__()
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self._client.__exit__(*details)
+
+    def submit(
+        self, path: Path, fields: dict[str, Any], progress: Callable[[int], None] | None = None
+    ) -> Job:
+        """Stream a file to the service and return its job.
+
+        Args:
+            path: the file.
+            fields: fields of the form of ``POST /v1/videos``; those that are ``None`` are not sent.
+            progress: called with the number of bytes sent so far.
+
+        Raises:
+            KeyRefused: the service does not accept the key. ServiceRefused: it rejected the file.
+            ServiceUnreachable: the service does not respond.
+            OSError: the file cannot be read.
+        """
+        given = {name: str(value) for name, value in fields.items() if value is not None}
+        with _Reported(path, progress or (lambda _sent: None)) as file:
+            return self._request("POST", "videos", data=given, files={"file": (path.name, file)})
+
+    def read(self, job_id: str) -> Job:
+        """Read a job, with its result if it has ended. Raises the same errors as ``submit``."""
+        return self._request("GET", f"jobs/{job_id}")
+
+    def wait(self, job_id: str, progress: Callable[[Job], None]) -> Job:
+        """Poll a job until it ends and return it with its result, however busy the service is."""
+        while True:
+            try:
+                job = self.read(job_id)
+            except ServiceBusy as busy:
+                time.sleep(busy.wait_s)
+                continue
+            progress(job)
+            if job.state in FINAL_STATES:
+                return job
+            time.sleep(POLL_S)
+
+    def _request(self, method: str, name: str, **content: Any) -> Job:
+        address = f"{self._url.rstrip('/')}/v1/{name}"
+        try:
+            with self._client.stream(method, address, **content) as answer:
+                body = _read_bounded(answer)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ServiceUnreachable(
+                f"The service at {self._url} cannot be reached. {_CHECK_RUNNING}"
+            ) from error
+        if not answer.is_success:
+            raise self._refusal(answer, body)
+        try:
+            job = Job.model_validate_json(body)
+        except ValueError as error:
+            raise ServiceRefused(f"The answer is not a job. {_CHECK_ADDRESS}") from error
+        job.sent = json.loads(body)
+        return job
+
+    def _refusal(self, answer: httpx.Response, body: bytes) -> DeepfakeError:
+        status, detail, kind = answer.status_code, f"HTTP status {answer.status_code}", None
+        # A proxy answers with a page of its own, which says nothing about the request.
+        if "problem+json" in answer.headers.get("content-type", ""):
+            try:
+                problem = _Problem.model_validate_json(body)
+            except ValueError:
+                return ServiceRefused(f"The answer cannot be read. {_CHECK_ADDRESS}")
+            faults = [f" {fault.field}: {fault.detail}." for fault in problem.errors or ()]
+            detail, kind = problem.detail + "".join(faults), problem.type
+        message = f"The service rejected the request: {clean(detail)}"
+        if kind is not None and (status in (401, 403) or kind.endswith(_KEYS_REFUSED)):
+            return KeyRefused(f"{message} Check --key or DEEPFAKE_KEY.")
+        wait = answer.headers.get("retry-after", "")
+        if wait.isascii() and wait.isdecimal():
+            return ServiceBusy(message, min(float(wait), LONGEST_WAIT_S))
+        if kind is None and status in (502, 503, 504):
+            return ServiceUnreachable(
+                f"The service at {self._url} does not respond: {detail}. {_CHECK_RUNNING}"
+            )
+        return ServiceRefused(message)
