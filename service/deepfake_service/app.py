@@ -40,7 +40,7 @@ from deepfake_service.errors import (
     TooManyPackages,
     TooManyUploads,
 )
-from deepfake_service.evidence.readers import ConfinedReaders
+from deepfake_service.evidence.readers import BundleReaders
 from deepfake_service.http import description, problems
 from deepfake_service.http.admission import AccountSlots, AccountThreads, Admission, RateLimit
 from deepfake_service.http.dependencies import AppState, Engine
@@ -280,7 +280,7 @@ async def _engine_running(
         required = settings.sandbox == "require"
         # They start when a bundle is sent: most services verify few.
         with contextlib.closing(
-            ConfinedReaders(settings.decode_workers, require=required)
+            BundleReaders(settings.decode_workers, require=required)
         ) as readers:
             yield Engine(pictures, batcher, scorer.bundle, confinement, readers)
 

@@ -33,7 +33,7 @@ from deepfake_models.scorer import Scorer
 from deepfake_service.errors import ServiceError
 from deepfake_service.evidence.artifacts import PictureAltered, mime_of
 from deepfake_service.evidence.pdf_signature import InvalidReport
-from deepfake_service.evidence.readers import ConfinedReaders, UnreadableFile
+from deepfake_service.evidence.readers import BundleReaders, UnreadableFile
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import ExitCode, Trust
 from deepfake_service.http.admission import Admission
@@ -99,7 +99,7 @@ def opened() -> Iterator[dict[str, Harness]]:
     """Open the parts of the service that the harnesses call."""
     with (
         closing(ProcessDecoder(LIMITS, 1)) as decoder,
-        closing(ConfinedReaders(1)) as readers,
+        closing(BundleReaders(1)) as readers,
         _model_folder() as folder,
     ):
         scorer = Scorer.open(bundlekit.small_bundle_dir(), decoder=decoder, threads=1)
@@ -143,13 +143,13 @@ def check_credentials(decoder: ProcessDecoder, data: bytes) -> None:
         json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
 
 
-def check_crop(readers: ConfinedReaders, data: bytes) -> None:
+def check_crop(readers: BundleReaders, data: bytes) -> None:
     """Assert that a crop of a bundle has its size, or is refused."""
     with suppress(PictureAltered, UnreadableFile):
         assert readers.picture(data, 40).shape == (40, 40, 3)
 
 
-def check_evidence(readers: ConfinedReaders, data: bytes) -> None:
+def check_evidence(readers: BundleReaders, data: bytes) -> None:
     """Assert that no bundle is verified but the one that was issued, byte for byte."""
     issued = data == _evidence()
     own = (evidencekit.signers().statement.public_key(),)
@@ -162,7 +162,7 @@ def check_evidence(readers: ConfinedReaders, data: bytes) -> None:
         json.dumps(verification.to_json(), ensure_ascii=False, allow_nan=False).encode()
 
 
-def check_report(readers: ConfinedReaders, data: bytes) -> None:
+def check_report(readers: BundleReaders, data: bytes) -> None:
     """Assert that a report is valid or refused."""
     files = evidencekit.bag.unzipped(_evidence())
     certificates = x509.load_pem_x509_certificates(files["signatures/report-certificates.pem"])

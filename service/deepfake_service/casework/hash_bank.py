@@ -30,7 +30,7 @@ from deepfake_service.db import (
 )
 from deepfake_service.db.enums import Finding
 from deepfake_service.errors import DecryptionFailed
-from deepfake_service.evidence.hash_index import Shares, exchange_lines, shares_alike, usable
+from deepfake_service.evidence.perceptual_hashes import Shares, exchange_lines, shares_alike, usable
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry

@@ -29,7 +29,7 @@ from deepfake_service.db import Case, Database, FlaggedHashes, Job, Media, new_i
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import DatabaseUnavailable, Forbidden, NotFound, StorageUnavailable
-from deepfake_service.evidence.hash_index import resembles, usable
+from deepfake_service.evidence.perceptual_hashes import resembles, usable
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE

@@ -22,7 +22,7 @@ from deepfake_service.cli.records import opened_records
 from deepfake_service.cli.score import naming_bundle
 from deepfake_service.clock import utc_now
 from deepfake_service.evidence import verification
-from deepfake_service.evidence.readers import ConfinedReaders
+from deepfake_service.evidence.readers import BundleReaders
 from deepfake_service.evidence.revocations import open_revocations, read_list
 from deepfake_service.evidence.trust_store import certificates, pinned_keys, public_keys
 from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust, Verification
@@ -165,7 +165,7 @@ def verify_bundle(
         raise _unreadable(bundle.name, error) from error
     with rescoring.opened() as (scorer, original):
         trust = trust_options.load()
-        readers = ConfinedReaders(require=sandbox_required())
+        readers = BundleReaders(1, require=sandbox_required())
         with contextlib.closing(readers), naming_the_setting():
             result = verification.verify(
                 content, trust, scorer=scorer, original=original, readers=readers

@@ -35,9 +35,9 @@ from deepfake_service.errors import EvidenceTooLarge
 from deepfake_service.evidence import custody
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import MODEL_CARD, Material
+from deepfake_service.evidence.bundle_files import as_json, too_large
 from deepfake_service.evidence.case_uco import graph
 from deepfake_service.evidence.error_rates import error_rates
-from deepfake_service.evidence.json_data import as_json
 from deepfake_service.evidence.perceptual_hashes import MIN_QUALITY
 from deepfake_service.evidence.signers import Signers
 from deepfake_service.evidence.statement import sign, statement
@@ -51,11 +51,6 @@ VERDICT, CUSTODY, HASHES = "data/verdict.json", "data/custody.json", "data/hashe
 TIMELINE, CASE_GRAPH = "data/timeline.svg", "data/case.jsonld"
 MODEL, MODEL_RATES = "data/model/bundle.json", "data/model/reliability.json"
 MODEL_CARD_FILE = f"data/{MODEL_CARD}"
-MAX_JSON_BYTES = 64 * 1024 * 1024
-"""Limit of a JSON file, which is parsed as a whole: above the ``verdict.json`` named below."""
-MAX_JSON_NODES = 1_200_000
-"""Limit of objects and lists in a JSON file. A ``verdict.json`` of 2,064 frames with 64 faces each
-has 530,000 in 48 MB."""
 
 Stamp = Callable[[bytes], bytes]
 """Requests a time stamp from an authority, or raises ``TimestampFailed``."""
@@ -205,11 +200,6 @@ def check_custody(dossier: Dossier) -> None:
     }
     custody.check_chain(dossier.custody["entries"])
     custody.compare(records, dossier.custody)
-
-
-def too_large(raw: bytes) -> bool:
-    """Return whether a JSON file is larger than what a verifier parses."""
-    return len(raw) > MAX_JSON_BYTES or raw.count(b"[") + raw.count(b"{") > MAX_JSON_NODES
 
 
 def _signatures(

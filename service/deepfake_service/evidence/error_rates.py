@@ -10,25 +10,18 @@ from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.conditions import condition_of
 from deepfake_models.results import Face, Verdict
 
-INDICATIVE_BELOW_UNTIL_0_2 = 10
-"""Groups of people below which editions of version 0.2 and earlier marked a rate as indicative,
-whatever ``min_groups`` the model bundle had."""
-
 
 def error_rates(
     record: Verdict,
     people: Collection[int],
     spec: BundleSpec,
     reliability: dict[str, Any],
-    *,
-    indicative_below: int | None = None,
 ) -> dict[str, Any]:
     """Return the error rates of an edition: of its decision, and of faces like each person's.
 
     ``record`` holds the scored faces of the examination, ``people`` are the numbers of the tracks
     that have a value, and ``reliability`` is the model's ``reliability.json``. A rate that rests on
-    fewer than ``indicative_below`` groups of people is marked as indicative; by default that is the
-    model bundle's ``min_groups``.
+    fewer groups of people than the model bundle's ``min_groups`` is marked as indicative.
 
     ``decision`` holds the rates measured on whole videos (``of``: ``item``) or pictures
     (``picture``); for bundles without those, on tracks and on faces. ``people`` holds the rates
@@ -46,7 +39,7 @@ def error_rates(
     for face in record.faces:
         if face.logit is not None:
             scored.setdefault(face.track, []).append(face)
-    rates = _ConditionRates(spec, reliability, indicative_below or spec.conditions.min_groups)
+    rates = _ConditionRates(spec, reliability)
     return {
         "level": "face" if still else "item",
         "likely_manipulated_from": thresholds.likely_manipulated,
@@ -77,12 +70,9 @@ def _complete(level: dict[str, Any] | None) -> dict[str, Any] | None:
 class _ConditionRates:
     """The rates that were measured on faces of one width and sharpness."""
 
-    def __init__(
-        self, spec: BundleSpec, reliability: dict[str, Any], indicative_below: int
-    ) -> None:
+    def __init__(self, spec: BundleSpec, reliability: dict[str, Any]) -> None:
         self._spec = spec
         self._reliability = reliability
-        self._indicative_below = indicative_below
 
     def of_person(self, track: int, faces: Sequence[Face]) -> dict[str, Any]:
         """Return the rates measured on faces like the median of a track's scored ``faces``."""
@@ -121,7 +111,7 @@ class _ConditionRates:
         return {**person, "by": None, "bin": None}
 
     def _marked(self, rate: dict[str, Any]) -> dict[str, Any]:
-        return {**rate, "indicative": rate["groups"] < self._indicative_below}
+        return {**rate, "indicative": rate["groups"] < self._spec.conditions.min_groups}
 
 
 def _range(edges: tuple[float, ...], index: int) -> list[float | None]:

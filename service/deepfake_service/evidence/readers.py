@@ -8,13 +8,13 @@ in a process that has no rights and bounded time and memory (``deepfake_models.d
 from __future__ import annotations
 
 import asyncio
-import base64
+import functools
 import importlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from cryptography import x509
@@ -49,83 +49,27 @@ LAZY_MODULES = (
 )
 """Modules that this package and the libraries import within functions."""
 
-
-class BundleReaders(Protocol):
-    """Readers of a bundle's ZIP directory, reports, time stamps and pictures."""
-
-    def files(self, content: bytes) -> dict[str, bytes]:
-        """Return the files of a bundle.
-
-        Raises:
-            InvalidBag: it is not a canonical ZIP.
-        """
-        ...
-
-    def check_report(
-        self,
-        pdf: bytes,
-        certificates: Sequence[x509.Certificate],
-        at: datetime,
-        timestamp_roots: Sequence[x509.Certificate] = (),
-    ) -> datetime | None:
-        """Check a report's signature: see ``pdf_signature.verify``.
-
-        Raises:
-            InvalidReport: it is not valid.
-        """
-        ...
-
-    def stamp_time(self, token: bytes, data: bytes, roots: Sequence[x509.Certificate]) -> datetime:
-        """Return the time that a time stamp over ``data`` states: see ``timestamps.verify``.
-
-        Raises:
-            InvalidTimestamp: it is not valid.
-        """
-        ...
-
-    def picture(self, content: bytes, size: int) -> NDArray[np.uint8]:
-        """Return the pixels of a crop: see ``artifacts.pixels_of``.
-
-        Raises:
-            PictureAltered: it has another size.
-        """
-        ...
+Answer = tuple[dict[str, Any], bytes]
+"""What a task found, as JSON data and as bytes."""
 
 
-class DirectReaders:
-    """Readers that parse in the calling process, for bundles of our own making."""
+class Task(Protocol):
+    """A function that a confined process runs on a file."""
 
-    def files(self, content: bytes) -> dict[str, bytes]:
-        """See ``BundleReaders``."""
-        return bag.unzipped(content)
+    __name__: str
 
-    def check_report(
-        self,
-        pdf: bytes,
-        certificates: Sequence[x509.Certificate],
-        at: datetime,
-        timestamp_roots: Sequence[x509.Certificate] = (),
-    ) -> datetime | None:
-        """See ``BundleReaders``."""
-        from deepfake_service.evidence import pdf_signature
-
-        return pdf_signature.verify(pdf, list(certificates), at, timestamp_roots)
-
-    def stamp_time(self, token: bytes, data: bytes, roots: Sequence[x509.Certificate]) -> datetime:
-        """See ``BundleReaders``."""
-        return timestamps.verify(token, data, list(roots))
-
-    def picture(self, content: bytes, size: int) -> NDArray[np.uint8]:
-        """See ``BundleReaders``."""
-        return pixels_of(content, size)
+    def __call__(self, source: BinaryIO, argument: bytes) -> bytes: ...
 
 
 class UnreadableFile(DeepfakeError):
     """Reading the file took too much time or memory, or crashed its reader."""
 
 
-class ConfinedReaders:
-    """Readers that parse in a confined process. Close them with ``close()``.
+class BundleReaders:
+    """Readers of a bundle's ZIP directory, reports, time stamps and pictures.
+
+    Without ``processes``, they parse in the calling process, which is for bundles of our own
+    making only. Otherwise they parse in confined ones, and have to be closed with ``close()``.
 
     Raises from each method also:
         UnreadableFile: reading took too much time or memory, or crashed the process.
@@ -133,27 +77,31 @@ class ConfinedReaders:
         SandboxIncomplete: a layer is missing, and all are required.
     """
 
-    def __init__(self, processes: int = 1, *, require: bool = False) -> None:
-        tasks = tuple(f"{__name__}:{task.__name__}" for task in _TASKS)
-        options = Options(tasks=tasks, memory_bytes=MEMORY_BYTES)
-        self._pool = ProcessPool(options, processes, require=require)
+    def __init__(self, processes: int = 0, *, require: bool = False) -> None:
+        self._pool: ProcessPool | None = None
+        if processes:
+            tasks = tuple(f"{__name__}:{task.__name__}" for task in _TASKS)
+            options = Options(tasks=tasks, memory_bytes=MEMORY_BYTES)
+            self._pool = ProcessPool(options, processes, require=require)
 
     def close(self) -> None:
         """End the processes."""
-        self._pool.close()
+        if self._pool is not None:
+            self._pool.close()
 
     def files(self, content: bytes) -> dict[str, bytes]:
-        """See ``BundleReaders``."""
+        """Return the files of a bundle.
+
+        Raises:
+            InvalidBag: it is not a canonical ZIP.
+        """
         if len(content) > bag.MAX_BYTES:
             raise bag.InvalidBag(f"larger than {bag.MAX_BYTES} bytes, the limit of a bundle")
-        answer = self._run("unzip", content, {})
-        header, _, payload = answer.partition(b"\n")
-        entries, files, offset = _object(header), {}, 0
-        if "error" in entries:
-            raise bag.InvalidBag(str(entries["error"]))
-        if len(entries) > bag.MAX_FILES:
+        sizes, payload = self._run(unzip, content, {}, bag.InvalidBag)
+        files, offset = {}, 0
+        if len(sizes) > bag.MAX_FILES:
             raise UnreadableFile
-        for name, size in entries.items():
+        for name, size in sizes.items():
             if not isinstance(size, int):
                 raise UnreadableFile
             files[name] = payload[offset : offset + size]
@@ -170,65 +118,77 @@ class ConfinedReaders:
         at: datetime,
         timestamp_roots: Sequence[x509.Certificate] = (),
     ) -> datetime | None:
-        """See ``BundleReaders``."""
-        argument = {
+        """Check a report's signature: see ``pdf_signature.verify``.
+
+        Raises:
+            InvalidReport: it is not valid.
+        """
+        from deepfake_service.evidence.pdf_signature import InvalidReport
+
+        given = {
             "chain": _pems(certificates), "roots": _pems(timestamp_roots), "at": at.isoformat()
         }  # fmt: skip
-        answer = _object(self._run("check_pdf", pdf, argument))
-        if answer.get("error"):
-            from deepfake_service.evidence.pdf_signature import InvalidReport
-
-            raise InvalidReport(str(answer["error"]))
-        stamp = answer.get("stamp")
-        try:
-            return None if stamp is None else datetime.fromisoformat(str(stamp))
-        except ValueError as error:
-            raise UnreadableFile from error
+        found, _ = self._run(check_pdf, pdf, given, InvalidReport)
+        return None if found.get("stamp") is None else _time(found["stamp"])
 
     def stamp_time(self, token: bytes, data: bytes, roots: Sequence[x509.Certificate]) -> datetime:
-        """See ``BundleReaders``."""
+        """Return the time that a time stamp over ``data`` states: see ``timestamps.verify``.
+
+        Raises:
+            InvalidTimestamp: it is not valid.
+        """
         if len(token) > timestamps.MAX_REPLY_BYTES:
             raise timestamps.InvalidTimestamp("the time stamp is too large")
-        argument = {"roots": _pems(roots), "size": len(token)}
-        answer = _object(self._run("check_stamp", token + data, argument))
-        if answer.get("error"):
-            raise timestamps.InvalidTimestamp(str(answer["error"]))
-        try:
-            return datetime.fromisoformat(str(answer.get("at")))
-        except ValueError as error:
-            raise UnreadableFile from error
+        given = {"roots": _pems(roots), "size": len(token)}
+        found, _ = self._run(check_stamp, token + data, given, timestamps.InvalidTimestamp)
+        return _time(found.get("at"))
 
     def picture(self, content: bytes, size: int) -> NDArray[np.uint8]:
-        """See ``BundleReaders``."""
-        answer = self._run("decode_picture", content, {"size": size})
-        if answer.startswith(b"{"):
-            raise PictureAltered(str(_object(answer).get("error")))
-        pixels = base64.b64decode(answer)
+        """Return the pixels of a crop: see ``artifacts.pixels_of``.
+
+        Raises:
+            PictureAltered: it has another size.
+        """
+        _, pixels = self._run(decode_picture, content, {"size": size}, PictureAltered)
         if len(pixels) != size * size * 3:
             raise UnreadableFile
         return np.frombuffer(pixels, np.uint8).reshape(size, size, 3)
 
-    def _run(self, task: str, content: bytes, argument: Mapping[str, object]) -> bytes:
+    def _run(
+        self, task: Task, content: bytes, given: dict[str, Any], refusal: type[DeepfakeError]
+    ) -> Answer:
+        """Return the answer of a task.
+
+        Raises:
+            refusal: the file is not what it should be.
+        """
+        source, argument = io.BytesIO(content), json.dumps(given).encode()
         bounds = TaskBounds(TIMEOUT_S, MEMORY_BYTES, CPU_S, WAIT_S)
-        sent = json.dumps(argument).encode()
         try:
-            return self._pool.run(f"{__name__}:{task}", io.BytesIO(content), sent, bounds)
-        except DecoderFailed as error:
+            if self._pool is None:
+                answer = task(source, argument)
+            else:
+                answer = self._pool.run(f"{__name__}:{task.__name__}", source, argument, bounds)
+            header, _, payload = answer.partition(b"\n")
+            found = json.loads(header)
+        except (DecoderFailed, ValueError) as error:
             raise UnreadableFile from error
+        if not isinstance(found, dict):
+            raise UnreadableFile
+        if "error" in found:
+            raise refusal(str(found["error"]))
+        return found, payload
 
 
 def _pems(certificates: Sequence[x509.Certificate]) -> list[str]:
     return [c.public_bytes(Encoding.PEM).decode() for c in certificates]
 
 
-def _object(text: bytes) -> dict[str, object]:
+def _time(text: object) -> datetime:
     try:
-        content = json.loads(text)
+        return datetime.fromisoformat(str(text))
     except ValueError as error:
         raise UnreadableFile from error
-    if not isinstance(content, dict):
-        raise UnreadableFile
-    return content
 
 
 def prepare() -> None:
@@ -246,60 +206,57 @@ def begin() -> None:
     asyncio.run = asyncio.new_event_loop().run_until_complete  # type: ignore[assignment]
 
 
-# The tasks. An error of the file is an answer, since only its text crosses to the parent.
+def _task(read: Callable[[bytes, dict[str, Any]], Answer]) -> Task:
+    """Make a task of the confined process: it answers with a line of JSON, and then with bytes.
+
+    An error of the file is an answer, since only its text crosses to the parent.
+    """
+
+    @functools.wraps(read)
+    def task(source: BinaryIO, argument: bytes) -> bytes:
+        try:
+            found, payload = read(source.read(), json.loads(argument or b"{}"))
+        except DeepfakeError as error:
+            found, payload = {"error": error.message}, b""
+        except Exception as error:
+            found, payload = {"error": f"cannot be read ({type(error).__name__})"}, b""
+        return json.dumps(found).encode() + b"\n" + payload
+
+    return task
 
 
-def unzip(source: BinaryIO, _argument: bytes) -> bytes:
-    """Read a bundle: a line of JSON, the size of each file by name, and then their contents."""
-    try:
-        files = bag.unzipped(source.read())
-    except bag.InvalidBag as error:
-        return json.dumps({"error": error.message}).encode()
-    sizes = {name: len(content) for name, content in files.items()}
-    return b"\n".join((json.dumps(sizes).encode(), b"".join(files.values())))
+@_task
+def unzip(content: bytes, _given: dict[str, Any]) -> Answer:
+    """Return the size of each file of a bundle by name, and then their contents."""
+    files = bag.unzipped(content)
+    return {name: len(file) for name, file in files.items()}, b"".join(files.values())
 
 
-def check_pdf(source: BinaryIO, argument: bytes) -> bytes:
-    """Check a report; the argument has certificates in PEM, and the time ``at``."""
+@_task
+def check_pdf(content: bytes, given: dict[str, Any]) -> Answer:
+    """Check a report, given certificates in PEM, and the time ``at``."""
     from deepfake_service.evidence import pdf_signature
 
-    given = json.loads(argument)
-    chain, roots = (
-        [x509.load_pem_x509_certificate(text.encode()) for text in given[name]]
-        for name in ("chain", "roots")
-    )
     at = datetime.fromisoformat(given["at"])
-    try:
-        stamp = pdf_signature.verify(source.read(), chain, at, roots)
-    except pdf_signature.InvalidReport as error:
-        return json.dumps({"error": error.message}).encode()
-    except Exception as error:
-        return json.dumps({"error": f"cannot be read ({type(error).__name__})"}).encode()
-    return json.dumps({"stamp": stamp and stamp.isoformat()}).encode()
+    stamp = pdf_signature.verify(content, _loaded(given["chain"]), at, _loaded(given["roots"]))
+    return {"stamp": stamp and stamp.isoformat()}, b""
 
 
-def check_stamp(source: BinaryIO, argument: bytes) -> bytes:
-    """Check a time stamp, which what it covers follows; the argument has roots and its size."""
-    given = json.loads(argument)
-    roots = [x509.load_pem_x509_certificate(text.encode()) for text in given["roots"]]
-    content = source.read()
+@_task
+def check_stamp(content: bytes, given: dict[str, Any]) -> Answer:
+    """Check a time stamp, which what it covers follows, given roots and its size."""
     token, data = content[: given["size"]], content[given["size"] :]
-    try:
-        at = timestamps.verify(token, data, roots)
-    except timestamps.InvalidTimestamp as error:
-        return json.dumps({"error": error.message}).encode()
-    except Exception as error:
-        return json.dumps({"error": f"cannot be read ({type(error).__name__})"}).encode()
-    return json.dumps({"at": at.isoformat()}).encode()
+    return {"at": timestamps.verify(token, data, _loaded(given["roots"])).isoformat()}, b""
 
 
-def decode_picture(source: BinaryIO, argument: bytes) -> bytes:
-    """Decode a crop of the ``size`` in the argument to base64 of its pixels, RGB by rows."""
-    try:
-        pixels = pixels_of(source.read(), json.loads(argument)["size"])
-    except PictureAltered as error:
-        return json.dumps({"error": error.message}).encode()
-    return base64.b64encode(np.ascontiguousarray(pixels).tobytes())
+@_task
+def decode_picture(content: bytes, given: dict[str, Any]) -> Answer:
+    """Decode a crop of the given ``size`` to its pixels, RGB by rows."""
+    return {}, np.ascontiguousarray(pixels_of(content, given["size"])).tobytes()
+
+
+def _loaded(pems: list[str]) -> list[x509.Certificate]:
+    return [x509.load_pem_x509_certificate(text.encode()) for text in pems]
 
 
 _TASKS = (unzip, check_pdf, check_stamp, decode_picture)

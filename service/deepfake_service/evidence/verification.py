@@ -38,14 +38,12 @@ from deepfake_models.bundle import BundleSpec
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.serialization import judge_exact, load_exact
 from deepfake_models.errors import DeepfakeError, SandboxBusy, SandboxIncomplete
-from deepfake_models.results import Verdict
 from deepfake_models.scorer import Scorer
 from deepfake_service.documents.formatting import told_finding
 from deepfake_service.documents.i18n import LANGUAGES
 from deepfake_service.evidence import custody
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import crops_of
-from deepfake_service.evidence.bounded_files import json_file, pem_file
 from deepfake_service.evidence.builder import (
     CERTIFICATES,
     CUSTODY,
@@ -62,9 +60,9 @@ from deepfake_service.evidence.builder import (
     report_of,
     stamp_message,
 )
-from deepfake_service.evidence.error_rates import INDICATIVE_BELOW_UNTIL_0_2, error_rates
-from deepfake_service.evidence.json_data import as_json, without_wording
-from deepfake_service.evidence.readers import BundleReaders, DirectReaders
+from deepfake_service.evidence.bundle_files import as_json, json_file, pem_file, without_wording
+from deepfake_service.evidence.error_rates import error_rates
+from deepfake_service.evidence.readers import BundleReaders
 from deepfake_service.evidence.rescoring import ratio_tolerance, rescore
 from deepfake_service.evidence.signers import public_pem
 from deepfake_service.evidence.statement import MEDIA_SUBJECT, key_id, opened, signed_by, subjects
@@ -104,7 +102,7 @@ def verify(
     Raises:
         SandboxBusy, SandboxIncomplete: there is no process to parse the bundle in.
     """
-    return _Run(content, trust, scorer, original, readers or DirectReaders()).run()
+    return _Run(content, trust, scorer, original, readers or BundleReaders()).run()
 
 
 @dataclass
@@ -271,7 +269,10 @@ class _Run:
         record = load_exact(document["exact"])
         # A verdict on media without a face, or that could not be decoded, rests on decoding alone.
         judged = judge_exact(record, spec)
-        self._error_rates(document, judged or record, spec, json.loads(rates))
+        shown = judged or record
+        people = [t.track for t in shown.tracks if t.log_likelihood_ratio is not None]
+        measured = as_json(error_rates(shown, people, spec, json.loads(rates)))
+        self._same("error rates", measured, document["error_rates"])
         result = document["result"]
         if judged is None:
             self._same("value without a face", None, result["log_likelihood_ratio"])
@@ -287,21 +288,10 @@ class _Run:
             detail += "; its reasons are worded differently from this version of the software"
         return Outcome.PASS, detail
 
-    def _error_rates(
-        self, document: dict[str, Any], judged: Verdict, spec: BundleSpec, reliability: Any
-    ) -> None:
-        people = [t.track for t in judged.tracks if t.log_likelihood_ratio is not None]
-        measured = (judged, people, spec, reliability)
-        earlier = error_rates(*measured, indicative_below=INDICATIVE_BELOW_UNTIL_0_2)
-        if document["error_rates"] != as_json(earlier):
-            self._same("error rates", as_json(error_rates(*measured)), document["error_rates"])
-
     def _method(self, document: dict[str, Any], spec: BundleSpec) -> None:
         """Check the description of the method, and the values of the faces shown, by the model."""
         method = document["method"]
         expected = as_json(method_of(spec, method["model"]["sha256"], method["software"]))
-        if "map" not in method:  # early editions do not have it
-            del expected["map"]
         for name, value in expected.items():
             self._same(f"method.{name}", value, method[name])
         self._same("parts of the method", sorted(expected), sorted(method))

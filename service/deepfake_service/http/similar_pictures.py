@@ -21,9 +21,9 @@ from PIL import Image
 
 from deepfake_service.db import Database
 from deepfake_service.errors import SettingsError, TooManySimilarPictures
-from deepfake_service.evidence.hash_index import MAX_DISTANCE
 from deepfake_service.evidence.perceptual_hashes import (
     HASH_BITS,
+    MAX_DISTANCE,
     MIN_QUALITY,
     available,
     distances,

@@ -18,8 +18,7 @@ from sqlalchemy import select
 from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_service.db import AuditEntry, Case, Job, KnownHashes, Match, new_id
 from deepfake_service.db.enums import JobState, Role
-from deepfake_service.evidence.hash_index import shares_alike, usable
-from deepfake_service.evidence.perceptual_hashes import hash_media
+from deepfake_service.evidence.perceptual_hashes import hash_media, shares_alike, usable
 from deepfake_service.storage import seal_json
 from tests.support import mediakit
 from tests.support.jobkit import headers

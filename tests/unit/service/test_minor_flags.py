@@ -12,8 +12,13 @@ from sqlalchemy import delete, select
 
 from deepfake_service.db import Case, FlaggedHashes, new_id
 from deepfake_service.db.enums import Role
-from deepfake_service.evidence.hash_index import orientations, resembles
-from deepfake_service.evidence.perceptual_hashes import distances, packed, pdq
+from deepfake_service.evidence.perceptual_hashes import (
+    distances,
+    orientations,
+    packed,
+    pdq,
+    resembles,
+)
 from deepfake_service.storage import open_json, seal_json
 from tests.support import evidencekit as kit
 from tests.support import mediakit

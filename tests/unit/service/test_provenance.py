@@ -15,8 +15,15 @@ import pytest
 from deepfake_models.decode.credentials import read_credentials
 from deepfake_service.evidence import perceptual_hashes as perceptual
 from deepfake_service.evidence.artifacts import mime_of
-from deepfake_service.evidence.hash_index import Shares, exchange_lines, shares_alike, usable
-from deepfake_service.evidence.perceptual_hashes import distances, packed, pdq
+from deepfake_service.evidence.perceptual_hashes import (
+    Shares,
+    distances,
+    exchange_lines,
+    packed,
+    pdq,
+    shares_alike,
+    usable,
+)
 from tests.support import mediakit
 from tests.support.evidencekit import openssl
 

@@ -23,12 +23,12 @@ from deepfake_models.decode.protocol import Options
 from deepfake_models.errors import DecoderFailed, SandboxBusy, SandboxIncomplete
 from deepfake_service.cli.app import app
 from deepfake_service.errors import SettingsError
-from deepfake_service.evidence import bounded_files, readers, timestamps
+from deepfake_service.evidence import bundle_files, readers, timestamps
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import PictureAltered, png
 from deepfake_service.evidence.builder import CERTIFICATES, MODEL_RATES, PUBLIC_KEY, build
 from deepfake_service.evidence.pdf_signature import InvalidReport
-from deepfake_service.evidence.readers import ConfinedReaders, DirectReaders, UnreadableFile
+from deepfake_service.evidence.readers import BundleReaders, UnreadableFile
 from deepfake_service.evidence.trust_store import certificates
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust
@@ -37,8 +37,8 @@ from tests.support import evidencekit as kit
 
 
 @pytest.fixture(scope="module")
-def confined() -> Iterator[ConfinedReaders]:
-    confined = ConfinedReaders()
+def confined() -> Iterator[BundleReaders]:
+    confined = BundleReaders(1)
     yield confined
     confined.close()
 
@@ -49,7 +49,7 @@ def bundle() -> bytes:
     return build(kit.dossier(picture), kit.material(picture), kit.signers())
 
 
-def test_a_bundle_verifies_as_without_confinement(confined: ConfinedReaders, bundle: bytes) -> None:
+def test_a_bundle_verifies_as_without_confinement(confined: BundleReaders, bundle: bytes) -> None:
     for trust in (Trust(), Trust(keys=(kit.signers().statement.public_key(),))):
         direct = verify(bundle, trust, scorer=kit.scorer())
         twice = [verify(bundle, trust, scorer=kit.scorer(), readers=confined) for _ in range(2)]
@@ -58,11 +58,11 @@ def test_a_bundle_verifies_as_without_confinement(confined: ConfinedReaders, bun
 
 
 def test_a_damaged_bundle_fails_as_without_confinement(
-    confined: ConfinedReaders, bundle: bytes
+    confined: BundleReaders, bundle: bytes
 ) -> None:
     for damaged in (b"", b"PK", bundle[:-1], bundle + b"x", bundle[:5000] + b"y" + bundle[5001:]):
         direct, there = (
-            verify(damaged, Trust(), readers=reader) for reader in (DirectReaders(), confined)
+            verify(damaged, Trust(), readers=reader) for reader in (BundleReaders(), confined)
         )
         assert there.to_json() == direct.to_json()
         assert there.exit_code is ExitCode.FAILED
@@ -96,7 +96,7 @@ def test_a_report_that_takes_forever_to_read_is_given_up(
     bundle: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readers, "CPU_S", 1.0)
-    confined = ConfinedReaders()
+    confined = BundleReaders(1)
     files = bag.unzipped(bundle)
     pdf = slow_pdf(64)
     assert len(pdf) < 1 << 20
@@ -115,7 +115,7 @@ def test_a_report_that_swells_in_memory_is_given_up(
     bundle: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readers, "MEMORY_BYTES", 700 << 20)
-    confined = ConfinedReaders()
+    confined = BundleReaders(1)
     try:
         with pytest.raises((InvalidReport, UnreadableFile)):
             confined.check_report(slow_pdf(512), kit.signers().report_certificates, kit.EXAMINED_AT)
@@ -123,7 +123,7 @@ def test_a_report_that_swells_in_memory_is_given_up(
         confined.close()
 
 
-def test_a_picture_that_is_a_bomb_is_not_decoded(confined: ConfinedReaders) -> None:
+def test_a_picture_that_is_a_bomb_is_not_decoded(confined: BundleReaders) -> None:
     small = png(np.zeros((8, 8, 3), np.uint8))
     assert confined.picture(small, 8).shape == (8, 8, 3)
     header = struct.pack(">II", 50_000, 50_000)
@@ -154,7 +154,7 @@ class Liar:
     ],
 )
 def test_files_that_are_not_in_the_bundle_are_not_believed(
-    confined: ConfinedReaders, bundle: bytes, answer: bytes, monkeypatch: pytest.MonkeyPatch
+    confined: BundleReaders, bundle: bytes, answer: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(confined, "_pool", Liar(answer))
     with pytest.raises(UnreadableFile):
@@ -162,7 +162,7 @@ def test_files_that_are_not_in_the_bundle_are_not_believed(
 
 
 def test_verification_that_finds_no_process_is_no_failure_of_the_bundle(
-    confined: ConfinedReaders, bundle: bytes, monkeypatch: pytest.MonkeyPatch
+    confined: BundleReaders, bundle: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readers, "WAIT_S", 0.05)
     with confined._pool.process(), pytest.raises(SandboxBusy):
@@ -172,7 +172,7 @@ def test_verification_that_finds_no_process_is_no_failure_of_the_bundle(
 def test_nothing_is_imported_while_a_bundle_is_read(
     bundle: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    confined = ConfinedReaders()
+    confined = BundleReaders(1)
     tasks = (*confined._pool._options.tasks, attacks.MODULES)
     confined._pool = ProcessPool(Options(tasks=tasks), 1)
     bounds = readers.TaskBounds(60.0, 3 << 30)
@@ -202,7 +202,7 @@ def test_a_file_leaves_nothing_to_the_next_one() -> None:
 
 
 def test_a_crash_is_a_file_that_cannot_be_read(
-    confined: ConfinedReaders, bundle: bytes, monkeypatch: pytest.MonkeyPatch
+    confined: BundleReaders, bundle: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def crash(*_: Any) -> bytes:
         raise DecoderFailed
@@ -214,7 +214,7 @@ def test_a_crash_is_a_file_that_cannot_be_read(
 
 
 def test_a_time_stamp_is_parsed_in_a_confined_process(
-    confined: ConfinedReaders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    confined: BundleReaders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time, or the same error, comes from the process; this one parses no token."""
     data = b"a statement"
@@ -238,7 +238,7 @@ def test_a_time_stamp_is_parsed_in_a_confined_process(
 
 @pytest.mark.parametrize("name", [PUBLIC_KEY, CERTIFICATES, MODEL_RATES])
 def test_a_file_larger_than_a_verifier_parses_is_refused(bundle: bytes, name: str) -> None:
-    swollen = b"[" * 3_000_000 if name == MODEL_RATES else b"\n" * (bounded_files.MAX_PEM_BYTES + 1)
+    swollen = b"[" * 3_000_000 if name == MODEL_RATES else b"\n" * (bundle_files.MAX_PEM_BYTES + 1)
     result = verify(kit.reworked(bundle, lambda f: f.update({name: swollen})), Trust())
     failed = [step.detail for step in result.steps if step.outcome is Outcome.FAIL]
     assert any(d.startswith(name) for d in failed), failed
