@@ -7,11 +7,9 @@ from typing import Any
 
 import httpx
 
-from deepfake_service.db import Case, Occurrence, new_id
 from deepfake_service.db.enums import Role
 from deepfake_service.evidence.builder import VERDICT
 from deepfake_service.evidence.zip_format import member
-from deepfake_service.storage import seal_json
 from tests.support import evidencekit as kit
 from tests.support.jobkit import headers
 
@@ -45,24 +43,3 @@ def document(answer: httpx.Response) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     content: dict[str, Any] = json.loads(member(answer.content, VERDICT))
     return content
-
-
-def flood(service: Service, job: dict[str, Any], count: int, **content: Any) -> None:
-    """Record occurrences without a limit, as earlier versions did."""
-    vault = service.app.state.shared.services.queries._vault
-    with service.database.write() as session:
-        key = vault.case_key(session.get_one(Case, job["case_id"]))
-        for number in range(count):
-            row = Occurrence(
-                id=new_id(),
-                case_id=job["case_id"],
-                media_id=job["media_id"],
-                digest=f"{number:064x}",
-                created_at=service.clock(),
-            )
-            fields = {
-                **dict.fromkeys(("source_url", "platform", "account", "captured_at", "note")),
-                "case_reference": None, "tool": None, "collector": "a" * 26, "screenshot": False,
-            }  # fmt: skip
-            seal_json(key, row, {**fields, "note": f"{number} ", **content})
-            session.add(row)

@@ -6,14 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-import rfc8785
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.cases import (
-    MAX_OCCURRENCES,
-    open_occurrence,
-)
+from deepfake_service.casework.core.cases import open_occurrence
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.db import Account, AuditEntry, Case, Job, Media, Occurrence, Review
 from deepfake_service.db.row_authentication import authenticator_of, refuse
@@ -41,41 +37,26 @@ are counted apart: the last flag must be in the chain, and no number of reads ma
 and holds. What is left out is stated."""
 
 
-def occurrences_of(
-    session: Session, media: Media, key: bytes
-) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-    """Return where a medium was seen, oldest first, and a description of what is left out.
-
-    Beyond ``MAX_OCCURRENCES``, which earlier versions did not limit, occurrences are left out. Then
-    the description has their ``count`` and the ``sha256`` of their canonical JSON (RFC 8785), each
-    followed by a line break.
-    """
+def occurrences_of(session: Session, media: Media, key: bytes) -> list[dict[str, Any]]:
+    """Return where a medium was seen, oldest first."""
     rows = session.scalars(
         select(Occurrence)
         .where(Occurrence.media_id == media.id)
         .order_by(Occurrence.created_at, Occurrence.id)
-    )
-    listed: list[dict[str, Any]] = []
-    names: dict[str, str | None] = {}
-    omitted, digest = 0, hashlib.sha256()
-    for row in rows:
-        content = open_occurrence(key, row)
-        collector = content["collector"]
-        if collector not in names:
-            account = session.get(Account, collector)
-            names[collector] = account.name if account else None
-        occurrence = {
+    ).all()
+    contents = [open_occurrence(key, row) for row in rows]
+    collectors = {content["collector"] for content in contents}
+    accounts = session.scalars(select(Account).where(Account.id.in_(collectors)))
+    names = {account.id: account.name for account in accounts}
+    return [
+        {
             "id": row.id,
             "recorded_at": iso_time(row.created_at),
             **content,
-            "collector_name": names[collector],
+            "collector_name": names.get(content["collector"]),
         }
-        if len(listed) < MAX_OCCURRENCES:
-            listed.append(occurrence)
-        else:
-            omitted += 1
-            digest.update(rfc8785.dumps(occurrence) + b"\n")
-    return listed, {"count": omitted, "sha256": digest.hexdigest()} if omitted else None
+        for row, content in zip(rows, contents, strict=True)
+    ]
 
 
 def requester_of(session: Session, job: Job) -> str:

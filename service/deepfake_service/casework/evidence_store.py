@@ -205,7 +205,7 @@ class EvidenceStore:
             material = self._material(job, key)
             last = newest_edition(session, job_id)
             reference = open_json(key, case)["reference"]
-            occurrences, omitted = occurrences_of(session, media, key)
+            occurrences = occurrences_of(session, media, key)
             reviews = reviews_of(session, job, key)
             origin = origin_of(session, job.id)
             edition_id = new_id()
@@ -243,7 +243,6 @@ class EvidenceStore:
                 finding=job.finding,
                 custody=custody_of(session, job, media, case),
                 software=self._software,
-                occurrences_omitted=omitted,
                 organisation=organisation or None,
             )
         return dossier, material, edition, key

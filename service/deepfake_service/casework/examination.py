@@ -12,7 +12,7 @@ from typing import Any, TypeGuard, TypeVar
 from sqlalchemy.orm import Session
 
 from deepfake_models.decision.decide import Part
-from deepfake_models.decode.base import OpenMedia, SavedTimeline, Timeline
+from deepfake_models.decode.base import OpenMedia, SavedTimeline
 from deepfake_models.decode.credentials import not_read
 from deepfake_models.decode.decoder import Decoder
 from deepfake_models.decode.image import HEAD_BYTES
@@ -227,7 +227,7 @@ class Examination:
         overview = opened.files.plan()[:chunks]
         frames = [index for chunk in overview for index in chunk]
         parts = [self._part(opened, number) for number in range(chunks)]
-        dense = _chunks(self._scorer.plan_dense(self._timeline(opened), frames, parts))
+        dense = _chunks(self._scorer.plan_dense(opened.files.timeline(), frames, parts))
         opened.files.save_overview_chunks(chunks)
         opened.files.save_plan([*overview, *dense])
         return len(dense)
@@ -258,7 +258,7 @@ class Examination:
     def _judge(self, opened: _OpenedJob, parts: Sequence[Part]) -> Verdict:
         frames = sorted(i for chunk in opened.files.plan()[: len(parts)] for i in chunk)
         try:
-            return self._scorer.conclude(self._timeline(opened), frames, parts)
+            return self._scorer.conclude(opened.files.timeline(), frames, parts)
         except MediaError as error:
             return unable(error)
 
@@ -387,10 +387,6 @@ class Examination:
                         raise
             self.stopping.wait(DECODER_PAUSE_S)
         raise AssertionError("unreachable")
-
-    def _timeline(self, opened: _OpenedJob) -> Timeline:
-        """Return the saved timeline; scan the media where an earlier version saved none."""
-        return opened.files.timeline() or self._with_media(opened, SavedTimeline.of)
 
     def _part(self, opened: _OpenedJob, number: int) -> Part:
         """Return what examining chunk ``number`` gave.

@@ -1,7 +1,7 @@
 """What the steps of an examination leave for each other, sealed: the blobs below ``work/JOB/``.
 
-A step may run in another worker than the step before it, and that worker may be of another version
-or run another model. All blobs are deleted when the job ends.
+A step may run in another worker than the step before it, and that worker may run
+another model. All blobs are deleted when the job ends.
 """
 
 from __future__ import annotations
@@ -56,13 +56,9 @@ class JobFiles:
         """Save the facts of the medium and the times of its frames."""
         self._save(_TIMELINE, dump_timeline(timeline))
 
-    def timeline(self) -> SavedTimeline | None:
-        """Return what ``save_timeline`` saved.
-
-        ``None`` in a job that a worker before version 0.2 began: it did not save this.
-        """
-        content = self._read(_TIMELINE)
-        return load_timeline(content) if content else None
+    def timeline(self) -> SavedTimeline:
+        """Return what ``save_timeline`` saved."""
+        return load_timeline(self._vault.read(self._prefix + _TIMELINE, self._key))
 
     def save_part(self, number: int, part: Part, model_sha256: str) -> None:
         """Save what examining chunk ``number`` with a model gave."""

@@ -139,8 +139,7 @@ class TablePresenter:
 
     def occurrences_more(self) -> str | None:
         """Return how many places are left out; ``None`` if all are listed."""
-        omitted = self._d.get("occurrences_omitted") or {"count": 0}
-        more = len(self._d["occurrences"]) + omitted["count"] - MAX_STATED_OCCURRENCES
+        more = len(self._d["occurrences"]) - MAX_STATED_OCCURRENCES
         return self._w("more_stated", count=more) if more > 0 else None
 
     def finding(self) -> Rows:

@@ -78,8 +78,6 @@ class Dossier:
     custody: dict[str, Any]
     """``accounts`` by id, and ``entries`` of the audit log with ``hash`` and ``previous``."""
     software: str
-    occurrences_omitted: dict[str, Any] | None = None
-    """``count`` and ``sha256`` of the occurrences that are left out, if there are any."""
     organisation: dict[str, str] | None = None
     """The names and contacts of the organisation that issues it, if they are known."""
 
@@ -259,7 +257,6 @@ def verdict_document(dossier: Dossier, material: Material) -> dict[str, Any]:
     ratio = result["log_likelihood_ratio"]
     faces = examination["exact"]["faces"]
     shown = [] if dossier.case["minor"] else examination["pictures"]
-    omitted = dossier.occurrences_omitted
     return as_json(
         {
             "format": FORMAT,
@@ -282,7 +279,6 @@ def verdict_document(dossier: Dossier, material: Material) -> dict[str, Any]:
                 },
             },
             "occurrences": dossier.occurrences,
-            **({"occurrences_omitted": omitted} if omitted else {}),
             "result": result,
             "verbal": None if ratio is None else {
                 "text": words("en").of("scale", verbal(ratio)),

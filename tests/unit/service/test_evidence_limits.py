@@ -21,13 +21,13 @@ from deepfake_service.casework.reviews import MAX_REVIEWS
 from deepfake_service.casework.submissions import MAX_CALLBACKS
 from deepfake_service.db import AuditEntry, Case, Job, Media, new_id
 from deepfake_service.db.enums import Role
-from deepfake_service.evidence.builder import CUSTODY, verdict_document
+from deepfake_service.evidence.builder import CUSTODY
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import ExitCode, Trust
 from deepfake_service.evidence.zip_format import MAX_BYTES, member
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from tests.support import evidencekit as kit
-from tests.support.editionkit import decide, document, evidence, flood, submit
+from tests.support.editionkit import decide, evidence, submit
 from tests.support.jobkit import examined, headers
 from tests.unit.service.conftest import Service
 
@@ -53,17 +53,6 @@ async def test_h9_occurrences_of_a_medium_are_limited(
     assert refused.json()["type"].endswith(":too_many_occurrences")
     # What is known already is not refused.
     await submit(service, source_url="https://example.org/1")
-
-
-async def test_h9_flooded_occurrences_do_not_freeze_the_evidence(service: Service) -> None:
-    job = await examined(service, kit.video())
-    flood(service, job, MAX_OCCURRENCES + 40, note="x" * 2000)
-    first = document(await evidence(service, job))
-    assert len(first["occurrences"]) == MAX_OCCURRENCES
-    assert first["occurrences_omitted"]["count"] == 41
-    assert len(first["occurrences_omitted"]["sha256"]) == 64
-    assert (await decide(service, job, "rejected")).status_code == 201
-    assert document(await evidence(service, job))["finding"] == "rejected"
 
 
 async def test_a_bundle_that_an_account_may_never_hold_in_memory_is_too_large(
@@ -202,8 +191,3 @@ def test_evidence_holds_as_much_as_the_limits_allow() -> None:
     assert MAX_OTHERS_IN_CUSTODY * 400 < 16 * 1024 * 1024
     custody = MAX_FLAGS_IN_CUSTODY + MAX_READS_IN_CUSTODY + MAX_OTHERS_IN_CUSTODY
     assert custody * 400 < 16 * 1024 * 1024
-
-
-def test_evidence_without_omitted_occurrences_has_the_same_bytes_as_before() -> None:
-    made = verdict_document(kit.dossier(kit.video()), kit.material(kit.video()))
-    assert "occurrences_omitted" not in made

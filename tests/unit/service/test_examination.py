@@ -167,19 +167,6 @@ def test_a_video_is_scanned_once_for_its_plan(worker: Worker) -> None:
     assert worker.blobs(job_id) == []
 
 
-def test_a_job_that_saved_no_timeline_is_resumed(worker: Worker) -> None:
-    job_id = worker.submit(VIDEO)
-    worker.steps.take_up(job_id)
-    worker.steps.plan_overview(job_id)
-    # Before version 0.2 the plan alone was saved.
-    worker.container.vault.blobs.delete(f"work/{job_id}/timeline")
-    for number in range(2):
-        worker.steps.examine_chunk(job_id, number)
-    assert worker.openings("plan_dense", job_id, 2) == (0, 1)
-    assert worker.openings("conclude", job_id, 2) == (None, 2)
-    assert worker.job(job_id).verdict == "no_manipulation_found"
-
-
 def test_media_that_cannot_be_decoded_are_opened_once(worker: Worker) -> None:
     job_id = worker.submit(b"neither a picture nor a video")
     worker.steps.take_up(job_id)
