@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.support.mediakit import clip
 from tests.support.servekit import ADMIN_KEY, Site
 
-from deepfake_models.bundle import default_bundle_dir
+from deepfake_models.bundle.bundle import default_bundle_dir
 
 DOCS = Path(__file__).parent
 VIEWPORT = {"width": 1200, "height": 800}

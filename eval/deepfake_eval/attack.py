@@ -25,13 +25,13 @@ from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate.run import labelled_rows, load_dataset
 from deepfake_eval.inference.frame_folders import open_medium
 from deepfake_eval.inference.runner import StageReporter, no_progress
-from deepfake_models.decode.base import Frame
-from deepfake_models.decode.decoder import Decoder, InProcessDecoder
-from deepfake_models.decode.sandbox import ProcessDecoder
+from deepfake_models.bundle.results import Verdict, VerdictCode, rounded
 from deepfake_models.errors import MediaError
 from deepfake_models.faces.crops import square
-from deepfake_models.files import atomic_write_text
-from deepfake_models.results import Verdict, VerdictCode, rounded
+from deepfake_models.machine import atomic_write_text
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.media.interface import Frame
+from deepfake_models.sandbox.decoder import Decoder, ProcessDecoder
 from deepfake_models.scorer import Scorer
 
 Picture = NDArray[np.uint8]

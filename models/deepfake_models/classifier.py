@@ -11,25 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_models.bundle import CLASSIFIER, BundleSpec
+from deepfake_models.bundle.bundle import CLASSIFIER, BundleSpec
+from deepfake_models.bundle.results import FaceScore
+from deepfake_models.bundle.session import Session
 from deepfake_models.errors import BundleError
-from deepfake_models.session import Session
 
 CROPS = "crops"
 """Name of the input of a bundle's graphs."""
 LOGIT = "logit"
 KIND_LOGITS = "kind_logits"
 ACTIVATION_MAP = "activation_map"
-
-
-@dataclass(frozen=True, slots=True)
-class FaceScore:
-    """What the classifier says of one face."""
-
-    logit: float
-    """Higher = more probably manipulated. Not calibrated."""
-    kind_logits: tuple[float, ...] | None = None
-    """One value for each of the bundle's ``kinds``, before softmax; ``None`` where it has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from typing import BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_models.bundle import Bundle, BundleSpec, load_bundle
-from deepfake_models.classifier import FaceScore
-from deepfake_models.cropped_faces import CroppedFace, crop_faces
+from deepfake_models.bundle.bundle import Bundle, BundleSpec, load_bundle
+from deepfake_models.bundle.results import FaceScore, FrameCounts, MediaFacts, Verdict, unable
+from deepfake_models.bundle.session import Device
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.decide import (
     ExaminedFrame,
@@ -20,19 +20,13 @@ from deepfake_models.decision.decide import (
     judge_picture,
     judge_video,
 )
-from deepfake_models.decode.base import FailedFrame, OpenMedia, Timeline
-from deepfake_models.decode.decoder import Decoder, InProcessDecoder
-from deepfake_models.decode.sampling import densify, longest_gap, sample
 from deepfake_models.errors import MediaError, UndecodableMedia
-from deepfake_models.networks import Networks, open_networks
-from deepfake_models.pipeline import FramePipeline
-from deepfake_models.results import (
-    FrameCounts,
-    MediaFacts,
-    Verdict,
-    unable,
-)
-from deepfake_models.session import Device
+from deepfake_models.faces.crops import CroppedFace, crop_faces
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.media.interface import FailedFrame, OpenMedia, Timeline
+from deepfake_models.media.sampling import densify, longest_gap, sample
+from deepfake_models.pipeline import FramePipeline, Networks, open_networks
+from deepfake_models.sandbox.decoder import Decoder
 
 REPORT_EVERY = 8
 """Frames after which progress is reported."""

@@ -11,8 +11,7 @@ import anyio
 import anyio.to_thread
 from fastapi import FastAPI
 
-from deepfake_models.decode.decoder import Decoder
-from deepfake_models.decode.sandbox import ProcessDecoder
+from deepfake_models.sandbox.decoder import Decoder, ProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.api import (
     audit,

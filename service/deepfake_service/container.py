@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 
-from deepfake_models.decode.decoder import Decoder
+from deepfake_models.sandbox.decoder import Decoder
 from deepfake_service.casework.altered_records import AlteredRecords
 from deepfake_service.casework.clock_guard import ClockGuard
 from deepfake_service.casework.contacts import Contacts, Sender, initial_organisation

@@ -10,11 +10,11 @@ import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from deepfake_models.allocator import returning_free_memory
 from deepfake_models.decision.fitness import unfit
-from deepfake_models.decode.confinement import Confinement
-from deepfake_models.decode.limits import DecodeLimits
-from deepfake_models.decode.sandbox import ProcessDecoder
+from deepfake_models.machine import returning_free_memory
+from deepfake_models.media.interface import DecodeLimits
+from deepfake_models.sandbox.confinement import Confinement
+from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.observability.logs import logger
 from deepfake_service.sandbox_setting import naming_the_setting

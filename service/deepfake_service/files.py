@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 
-from deepfake_models.files import atomic_write
+from deepfake_models.machine import atomic_write
 from deepfake_service.errors import DataDirError
 
 

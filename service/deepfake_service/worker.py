@@ -11,7 +11,7 @@ from types import FrameType
 
 from prometheus_client import start_http_server
 
-from deepfake_models.decode.decoder import Decoder
+from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.casework.examination import (
     Examination,

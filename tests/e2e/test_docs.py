@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_models.bundle import default_bundle_dir
+from deepfake_models.bundle.bundle import default_bundle_dir
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
 from tests.support import bundlekit, forkkit, mediakit

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_models.bundle import MANIFEST, default_bundle_dir, load_bundle
+from deepfake_models.bundle.bundle import MANIFEST, default_bundle_dir, load_bundle
 from tests.support import mediakit
 from tests.support.servekit import Site
 

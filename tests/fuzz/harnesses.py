@@ -22,13 +22,13 @@ from typing import Any
 from cryptography import x509
 from starlette.requests import Request
 
-from deepfake_models.bundle import MANIFEST, load_bundle
-from deepfake_models.decode.credentials import CredentialState
-from deepfake_models.decode.image import HEAD_BYTES
-from deepfake_models.decode.limits import DecodeLimits
-from deepfake_models.decode.sandbox import ProcessDecoder
+from deepfake_models.bundle.bundle import MANIFEST, load_bundle
+from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.errors import BundleError, DecoderFailed, MediaError
-from deepfake_models.results import VerdictCode
+from deepfake_models.media.credentials import CredentialState
+from deepfake_models.media.image import HEAD_BYTES
+from deepfake_models.media.interface import DecodeLimits
+from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.errors import ServiceError
 from deepfake_service.evidence.artifacts import PictureAltered, mime_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from deepfake_models.bundle import Bundle
+    from deepfake_models.bundle.bundle import Bundle
     from deepfake_training.config import Config
 
 

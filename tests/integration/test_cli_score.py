@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from deepfake_models.bundle import load_bundle
+from deepfake_models.bundle.bundle import load_bundle
 from deepfake_service.cli.app import app
 from tests.support import mediakit
 from tests.support.bundlekit import small_bundle, small_bundle_dir

@@ -10,13 +10,12 @@ import av
 import numpy as np
 import pytest
 
-from deepfake_models.decode.base import Frame
-from deepfake_models.decode.decoder import Decoder, InProcessDecoder
-from deepfake_models.decode.limits import DecodeLimits
-from deepfake_models.decode.sampling import longest_gap, sample
-from deepfake_models.decode.sandbox import ProcessDecoder
+from deepfake_models.bundle.spec import SamplingSpec
 from deepfake_models.errors import MediaError
-from deepfake_models.spec import SamplingSpec
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.media.interface import DecodeLimits, Frame
+from deepfake_models.media.sampling import longest_gap, sample
+from deepfake_models.sandbox.decoder import Decoder, ProcessDecoder
 
 DIRECTORY = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "robustness"
 FILES = sorted(p for p in DIRECTORY.glob("*") if p.suffix != ".csv")

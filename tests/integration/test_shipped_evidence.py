@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.artifacts import EndedExamination, Gathering, Reading
 from deepfake_service.evidence.builder import build

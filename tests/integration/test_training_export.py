@@ -13,9 +13,9 @@ import torch
 from typer.testing import CliRunner
 
 from deepfake_eval.analysis.histograms import histograms
-from deepfake_models.bundle import GRAPHS, Bundle, load_bundle
+from deepfake_models.bundle.bundle import GRAPHS, Bundle, load_bundle
+from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.decision.fitness import NOTICE
-from deepfake_models.results import VerdictCode
 from deepfake_models.scorer import Scorer
 from deepfake_training.cli import app
 from deepfake_training.config import (

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepfake_models.decode.limits import DecodeLimits
-from deepfake_models.decode.sandbox import ProcessDecoder
+from deepfake_models.media.interface import DecodeLimits
+from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_training.data.cutting import record_key
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import Manifest

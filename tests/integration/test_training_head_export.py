@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from typer.testing import CliRunner
 
-from deepfake_models.bundle import CLASSIFIER, MAP, WEIGHTS, Bundle, load_bundle, seal
+from deepfake_models.bundle.bundle import CLASSIFIER, MAP, WEIGHTS, Bundle, load_bundle, seal
+from deepfake_models.bundle.results import VerdictCode
+from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.classifier import ACTIVATION_MAP, CROPS, KIND_LOGITS, LOGIT
 from deepfake_models.errors import BundleError
-from deepfake_models.results import VerdictCode
 from deepfake_models.scorer import Scorer
-from deepfake_models.session import OnnxSession
 from deepfake_training.cli import app
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from deepfake_models.decode.limits import DecodeLimits
-from deepfake_models.decode.sandbox import ProcessDecoder
+from deepfake_models.media.interface import DecodeLimits
+from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_training.cli import app
 from deepfake_training.config import Config, MixConfig
 from deepfake_training.data import cutting

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_models.bundle import MANIFEST, default_bundle_dir
+from deepfake_models.bundle.bundle import MANIFEST, default_bundle_dir
 from tests.support import mediakit
 
 pytestmark = pytest.mark.shipped_model

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from deepfake_models.bundle import load_bundle
+from deepfake_models.bundle.bundle import load_bundle
 from tests.support import held_jobs, next_workflow, pgkit
 from tests.support.bundlekit import small_bundle_dir, two_square_bundle_dir
 from tests.support.mediakit import short_clip

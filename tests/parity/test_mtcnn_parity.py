@@ -15,11 +15,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from deepfake_models.faces.detection import Detection
+from deepfake_models.bundle.session import OnnxSession
+from deepfake_models.bundle.spec import DetectorSpec
+from deepfake_models.faces.detection import Detection, scaled_to_each
 from deepfake_models.faces.mtcnn import MtcnnDetector
-from deepfake_models.faces.resampling import scaled_to_each
-from deepfake_models.session import OnnxSession
-from deepfake_models.spec import DetectorSpec
 
 torch = pytest.importorskip("torch", reason="the reference detector runs on torch")
 facenet_pytorch = pytest.importorskip("facenet_pytorch", reason="it is the reference detector")

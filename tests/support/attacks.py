@@ -15,7 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from deepfake_models.decode import credentials, seccomp
+from deepfake_models.media import credentials
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.sandbox import seccomp
 
 PAYLOAD = "tests.support.attacks:payload"
 CRASH = "tests.support.attacks:crash"
@@ -27,6 +29,7 @@ READ = "tests.support.attacks:read"
 KEEP = "tests.support.attacks:keep"
 FORGE = "tests.support.attacks:forge_credentials"
 INSIST = "tests.support.attacks:insist"
+DECODE = "tests.support.attacks:decode"
 LEAVE = "tests.support.attacks:leave"
 FIND = "tests.support.attacks:find"
 
@@ -238,3 +241,9 @@ def deny_system_calls(*numbers: int) -> None:
     header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(buffer))
     _call("prctl", 38, 1, 0, 0, 0)
     _call("prctl", 22, 2, header, 0, 0)
+
+
+def decode(source: BinaryIO, _argument: bytes) -> bytes:
+    """Decode every frame of ``source``, which harms nothing: to see what that imports."""
+    with InProcessDecoder().open(source) as media:
+        return str(len(list(media.frames(range(len(media.times)))))).encode()

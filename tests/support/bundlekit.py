@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from deepfake_models.bundle import MANIFEST, Bundle, default_bundle_dir, load_bundle, seal
+from deepfake_models.bundle.bundle import MANIFEST, Bundle, default_bundle_dir, load_bundle, seal
 from deepfake_models.scorer import Scorer
 from tests.support import graphkit
 

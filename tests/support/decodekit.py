@@ -7,8 +7,8 @@ import io
 import numpy as np
 import pytest
 
-from deepfake_models.decode.decoder import Decoder
-from deepfake_models.decode.limits import DecodeLimits
+from deepfake_models.media.interface import DecodeLimits
+from deepfake_models.sandbox.decoder import Decoder
 
 LIMITS = DecodeLimits(max_pixels=2_000_000, max_frames=2_000, max_duration_s=3600, timeout_s=60)
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from deepfake_eval.datasets import Rows
-from deepfake_models.bundle import Bundle, default_bundle_dir, seal
+from deepfake_models.bundle.bundle import Bundle, default_bundle_dir, seal
 from tests.support import graphkit, judgingkit, mediakit
 
 TINTS = {"real": (1.0, 1.0, 1.0), "fake": (1.0, 0.75, 0.85)}

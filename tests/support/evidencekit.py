@@ -21,11 +21,11 @@ import rfc8785
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from deepfake_models.bundle.results import Leaning, unable
 from deepfake_models.decision.serialization import judge_exact, load_exact
-from deepfake_models.decode.decoder import InProcessDecoder
-from deepfake_models.decode.image import HEAD_BYTES
 from deepfake_models.errors import MediaError
-from deepfake_models.results import Leaning, unable
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.media.image import HEAD_BYTES
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import (

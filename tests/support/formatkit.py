@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from deepfake_models.decode import color
-from deepfake_models.decode.base import Frame, OpenMedia
-from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.media import color
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.media.interface import Frame, OpenMedia
 from tests.support import mediakit
 
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from deepfake_models.bundle import REQUIRED, BundleSpec
-from deepfake_models.decision.decide import ExaminedFrame
-from deepfake_models.results import Box, Face, Quality, Reason
-from deepfake_models.spec import (
+from deepfake_models.bundle.bundle import REQUIRED, BundleSpec
+from deepfake_models.bundle.results import Box, Face, Quality, Reason
+from deepfake_models.bundle.spec import (
     AggregationSpec,
     Calibration,
     ConditionBin,
@@ -22,6 +21,7 @@ from deepfake_models.spec import (
     SamplingSpec,
     TrackSpec,
 )
+from deepfake_models.decision.decide import ExaminedFrame
 
 LEVELS = ("face", "track", "item")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from deepfake_models.results import VerdictCode
+from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.db import AuditEntry, Job, Occurrence
 from deepfake_service.db.enums import JobState
 from deepfake_service.notices.render import Basis

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 
-from deepfake_models.decode.pool import ProcessPool
-from deepfake_models.decode.process import TaskBounds
+from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
 from tests.support import attacks
 
 TASKS = (

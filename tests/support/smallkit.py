@@ -16,15 +16,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_models.bundle import Bundle
-from deepfake_models.classifier import Classifier, FaceScore
-from deepfake_models.cropped_faces import CroppedFace
-from deepfake_models.decode.base import FailedFrame, Frame
-from deepfake_models.decode.credentials import not_read
-from deepfake_models.decode.decoder import Decoder
-from deepfake_models.errors import NotAPicture, UndecodableMedia
-from deepfake_models.results import (
+from deepfake_models.bundle.bundle import Bundle
+from deepfake_models.bundle.results import (
     Face,
+    FaceScore,
     MediaFacts,
     Quality,
     Reason,
@@ -32,6 +27,12 @@ from deepfake_models.results import (
     Verdict,
     VerdictCode,
 )
+from deepfake_models.classifier import Classifier
+from deepfake_models.errors import NotAPicture, UndecodableMedia
+from deepfake_models.faces.crops import CroppedFace
+from deepfake_models.media.credentials import not_read
+from deepfake_models.media.interface import FailedFrame, Frame
+from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
 from tests.support import judgingkit
 from tests.support.bundlekit import small_bundle, small_bundle_dir

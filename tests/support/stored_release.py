@@ -47,7 +47,7 @@ from packing import nothing_of_this_machine, packed, tidy  # noqa: E402
 from PIL import Image  # noqa: E402
 from servekit import Site  # noqa: E402
 
-from deepfake_models.bundle import default_bundle_dir, load_bundle, seal  # noqa: E402
+from deepfake_models.bundle.bundle import default_bundle_dir, load_bundle, seal  # noqa: E402
 
 VERSION = "0.2.0"
 # Keys of this directory only. They protect pictures in the public domain.

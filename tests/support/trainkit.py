@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from deepfake_models.bundle import default_bundle_dir
+from deepfake_models.bundle.bundle import default_bundle_dir
 from deepfake_training.config import Config
 from deepfake_training.networks import feature_graph
 from deepfake_training.networks.backbone import create_backbone

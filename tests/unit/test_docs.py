@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_models.bundle import default_bundle_dir
+from deepfake_models.bundle.bundle import default_bundle_dir
 from tests.support.pages import DOCS, PAGES, ROOT, code_blocks, text_of, without_fenced
 
 TRANSLATED = ("console.md", "notices.md", "verify-by-hand.md")

@@ -86,7 +86,7 @@ def test_the_engine_opens_before_the_service_is_imported() -> None:
 def test_processes_that_compute_features_need_no_torch() -> None:
     """There are many of them, and its import would be most of their start."""
     (started,) = _imported("deepfake_training.train.feature_workers")
-    assert "deepfake_models.session" in started
+    assert "deepfake_models.bundle.session" in started
     assert "torch" not in started
 
 

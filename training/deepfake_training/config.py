@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from deepfake_models.spec import (
+from deepfake_models.bundle.spec import (
     AggregationSpec,
     CropSpec,
     DetectorSpec,

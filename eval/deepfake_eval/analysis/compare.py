@@ -23,7 +23,7 @@ from deepfake_eval.analysis.metrics import (
     delong,
 )
 from deepfake_eval.errors import RunError
-from deepfake_models.spec import ConditionsSpec
+from deepfake_models.bundle.spec import ConditionsSpec
 
 LEVELS = ("item", "frame")
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from deepfake_models.spec import Histograms, LevelCalibrations, ValueHistogram
+from deepfake_models.bundle.spec import Histograms, LevelCalibrations, ValueHistogram
 
 STEP = 0.25
 """Width of a bin in log10 likelihood ratios: a factor of 1.8 in the odds."""

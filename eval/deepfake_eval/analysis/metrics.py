@@ -22,7 +22,7 @@ from deepfake_eval.analysis.intervals import (
     resamples,
     two_class_bootstrap,
 )
-from deepfake_models.results import ReasonCode, VerdictCode
+from deepfake_models.bundle.results import ReasonCode, VerdictCode
 
 
 def auc_value(truth: NDArray[Any], scores: NDArray[np.float64]) -> float:

@@ -17,13 +17,13 @@ from deepfake_eval.analysis.intervals import Estimate, fewest_groups, rate
 from deepfake_eval.analysis.metrics import auc
 from deepfake_eval.datasets.base import namespace
 from deepfake_eval.errors import RunError
-from deepfake_models.bundle import Bundle, BundleSpec, load_bundle, seal
+from deepfake_models.bundle.bundle import Bundle, BundleSpec, load_bundle, seal
+from deepfake_models.bundle.results import VerdictCode
+from deepfake_models.bundle.spec import ConditionBin, ConditionsSpec, MeasuredRate
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.conditions import track_logit
 from deepfake_models.decision.fitness import marked_card, unfit
-from deepfake_models.files import atomic_write_text
-from deepfake_models.results import VerdictCode
-from deepfake_models.spec import ConditionBin, ConditionsSpec, MeasuredRate
+from deepfake_models.machine import atomic_write_text
 
 FACE_WIDTH_BINS_PX = (0.0, 96.0, 160.0, 320.0, float("inf"))
 """Edges of the table of faces by width alone."""

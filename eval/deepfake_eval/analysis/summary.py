@@ -14,8 +14,8 @@ import pandas as pd
 
 from deepfake_eval.analysis.intervals import CONFIDENCE, rate
 from deepfake_eval.analysis.metrics import coverage, outcome, panel, worst_case_auc
-from deepfake_models.bundle import Bundle
-from deepfake_models.results import Leaning, VerdictCode
+from deepfake_models.bundle.bundle import Bundle
+from deepfake_models.bundle.results import Leaning, VerdictCode
 
 LEVELS = ("item", "frame")
 VERSIONED = ("deepfake-service", "scipy", "numpy")

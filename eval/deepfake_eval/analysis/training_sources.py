@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from deepfake_models.bundle import Bundle
+from deepfake_models.bundle.bundle import Bundle
 
 PUBLISHED: Final[dict[str, str]] = {
     "ffpp": "ffpp", "faceforensics": "ffpp", "ff": "ffpp", "dfd": "dfd",

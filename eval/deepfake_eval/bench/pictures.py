@@ -17,8 +17,8 @@ from typing import Any
 from deepfake_eval.bench.media import jpeg
 from deepfake_eval.bench.scoring import Replay, Report, Samples, ratio, run_floor, seconds_of
 from deepfake_eval.bench.service import Client, Service
-from deepfake_models.bundle import Bundle
-from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.bundle.bundle import Bundle
+from deepfake_models.media.decoder import InProcessDecoder
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,8 @@ from deepfake_eval.bench.pictures import PictureBench, PictureCase
 from deepfake_eval.bench.report import tables
 from deepfake_eval.bench.videos import VideoBench, VideoCase
 from deepfake_eval.errors import EvalError
-from deepfake_models.bundle import load_bundle
-from deepfake_models.files import atomic_write_text
-from deepfake_models.processors import usable_cores
+from deepfake_models.bundle.bundle import load_bundle
+from deepfake_models.machine import atomic_write_text, usable_cores
 
 RESULTS, TABLES = "bench.json", "bench.md"
 SECTIONS = ("videos", "pictures", "start")

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from deepfake_eval.bench.media import RATE, SEGMENT
 from deepfake_eval.errors import EvalError
-from deepfake_models.bundle import Bundle
-from deepfake_models.decode.decoder import InProcessDecoder
-from deepfake_models.networks import open_networks
-from deepfake_models.processors import usable_cores
+from deepfake_models.bundle.bundle import Bundle
+from deepfake_models.bundle.session import OnnxSession, Session
+from deepfake_models.machine import usable_cores
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.pipeline import open_networks
 from deepfake_models.scorer import Scorer
-from deepfake_models.session import OnnxSession, Session
 
 Report = Callable[[str], None]
 """Called with the name of each case before it is measured."""

@@ -29,10 +29,10 @@ from deepfake_eval.bench.scoring import (
     seconds_of,
 )
 from deepfake_eval.errors import EvalError
-from deepfake_models.bundle import Bundle, BundleSpec
-from deepfake_models.decode.base import ClosesOnExit
-from deepfake_models.decode.decoder import InProcessDecoder
-from deepfake_models.decode.sandbox import ProcessDecoder
+from deepfake_models.bundle.bundle import Bundle, BundleSpec
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.media.interface import ClosesOnExit
+from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
 
 OURS, FLOOR, UNCONFINED = "this scorer", "floor", "without the sandbox"

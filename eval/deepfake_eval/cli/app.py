@@ -24,7 +24,7 @@ from deepfake_eval.cli.options import (
     warn_in_sample,
 )
 from deepfake_eval.cli.progress import progress as progress_shown
-from deepfake_models.bundle import default_bundle_dir
+from deepfake_models.bundle.bundle import default_bundle_dir
 from deepfake_models.command_line import flatten_options
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)

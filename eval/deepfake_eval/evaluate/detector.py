@@ -22,7 +22,7 @@ from deepfake_eval.evaluate.score_table import ScoreTableOptions
 from deepfake_eval.inference.records import append_record, read_records
 from deepfake_eval.inference.runner import RECORDS, StageReporter, no_progress
 from deepfake_eval.reporting.results import MISSING, write_results
-from deepfake_models.files import atomic_write_text
+from deepfake_models.machine import atomic_write_text
 
 SCORES = "scores.csv"
 _COLUMNS = ("media", "label", "score", "method", "dataset", "group", "kind")

@@ -43,8 +43,8 @@ from deepfake_eval.inference.predictions import assemble
 from deepfake_eval.inference.runner import RECORDS, Job, StageReporter, no_progress, score_all
 from deepfake_eval.reporting.results import PLOTS, PREDICTIONS, REPORT
 from deepfake_eval.reporting.robustness_report import write_robustness_report
-from deepfake_models.bundle import Bundle, load_bundle
-from deepfake_models.files import atomic_write_text
+from deepfake_models.bundle.bundle import Bundle, load_bundle
+from deepfake_models.machine import atomic_write_text
 
 ROBUSTNESS = "robustness.json"
 

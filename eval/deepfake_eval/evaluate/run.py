@@ -32,8 +32,8 @@ from deepfake_eval.inference.runner import (
     score_all,
 )
 from deepfake_eval.reporting.results import MISSING, write_results
-from deepfake_models.bundle import load_bundle
-from deepfake_models.files import atomic_write_text
+from deepfake_models.bundle.bundle import load_bundle
+from deepfake_models.machine import atomic_write_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,8 +26,8 @@ from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS
 from deepfake_eval.analysis.summary import Subject
 from deepfake_eval.datasets.base import checked_label, namespace
 from deepfake_eval.errors import RunError
-from deepfake_models.results import VerdictCode
-from deepfake_models.spec import ConditionsSpec
+from deepfake_models.bundle.results import VerdictCode
+from deepfake_models.bundle.spec import ConditionsSpec
 
 KINDS = {"": "image", "picture": "image", "image": "image", "video": "video"}
 REQUIRED = ("media", "label", "score")

@@ -23,10 +23,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter, uniform_filter
 
-from deepfake_models.decode.base import ClosesOnExit, FailedFrame, Frame, OpenMedia, check_indices
-from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.bundle.results import MediaFacts
 from deepfake_models.errors import MediaError
-from deepfake_models.results import MediaFacts
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.media.interface import (
+    ClosesOnExit,
+    FailedFrame,
+    Frame,
+    OpenMedia,
+    check_indices,
+)
 
 Pixels = NDArray[np.uint8]
 

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_eval.inference.frame_folders import open_medium
-from deepfake_models.bundle import BundleSpec, load_bundle
-from deepfake_models.decode.base import FailedFrame
-from deepfake_models.decode.decoder import InProcessDecoder
-from deepfake_models.decode.sampling import sample
+from deepfake_models.bundle.bundle import BundleSpec, load_bundle
+from deepfake_models.bundle.session import OnnxSession
+from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.faces.crops import cut, usable
 from deepfake_models.faces.mtcnn import MtcnnDetector
-from deepfake_models.session import OnnxSession
-from deepfake_models.spec import CropSpec
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.media.interface import FailedFrame
+from deepfake_models.media.sampling import sample
 
 
 def face_crops(

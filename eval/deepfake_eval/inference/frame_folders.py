@@ -14,10 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_eval.datasets.base import PICTURE_SUFFIXES, visible
-from deepfake_models.decode.base import ClosesOnExit, FailedFrame, Frame, OpenMedia, check_indices
-from deepfake_models.decode.decoder import Decoder
+from deepfake_models.bundle.results import MediaFacts
 from deepfake_models.errors import MediaError, UndecodableMedia, UnreadableMedia
-from deepfake_models.results import MediaFacts
+from deepfake_models.media.interface import (
+    ClosesOnExit,
+    FailedFrame,
+    Frame,
+    OpenMedia,
+    check_indices,
+)
+from deepfake_models.sandbox.decoder import Decoder
 
 FRAME_RATE = 25.0
 """Frames per second assumed for extracted frames, whose own rate is not recorded."""

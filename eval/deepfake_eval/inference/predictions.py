@@ -15,16 +15,17 @@ import pandas as pd
 from deepfake_eval.datasets import Row
 from deepfake_eval.inference.corruptions import ORIGINAL, Variant, degraded
 from deepfake_eval.inference.frame_folders import open_medium
-from deepfake_models.bundle import BundleSpec
+from deepfake_models.bundle.bundle import BundleSpec
+from deepfake_models.bundle.results import Face, Verdict, unable
 from deepfake_models.decision.calibration import (
     mean_log_likelihood_ratio,
     probability,
     uncapped_log_likelihood_ratio,
 )
 from deepfake_models.decision.ranking import uncapped_item_ratio
-from deepfake_models.decode.decoder import Decoder, InProcessDecoder
 from deepfake_models.errors import MediaError
-from deepfake_models.results import Face, Verdict, unable
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
 
 LABELS = ("media", "label", "method", "dataset", "group")

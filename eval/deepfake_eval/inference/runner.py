@@ -17,12 +17,12 @@ from deepfake_eval.inference.corruptions import ORIGINAL, Variant
 from deepfake_eval.inference.pool import Processes, run_tasks
 from deepfake_eval.inference.predictions import examine, face_records, item_record
 from deepfake_eval.inference.records import append_record, read_records
-from deepfake_models.bundle import load_bundle
-from deepfake_models.decode.sandbox import ProcessDecoder
-from deepfake_models.processors import usable_cores
-from deepfake_models.results import ReasonCode
+from deepfake_models.bundle.bundle import load_bundle
+from deepfake_models.bundle.results import ReasonCode
+from deepfake_models.bundle.session import Device
+from deepfake_models.machine import usable_cores
+from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
-from deepfake_models.session import Device
 
 RECORDS = "records.jsonl"
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import pandas as pd
 from deepfake_eval.analysis.plots import write_plots
 from deepfake_eval.reporting.report import write_report
 from deepfake_eval.reporting.tables import write_tables
-from deepfake_models.files import atomic_write_text
+from deepfake_models.machine import atomic_write_text
 
 PREDICTIONS = "predictions.parquet"
 METRICS = "metrics.json"

@@ -17,7 +17,7 @@ from deepfake_eval.reporting.page import (
     rate_cell,
     table,
 )
-from deepfake_models.files import atomic_write_text
+from deepfake_models.machine import atomic_write_text
 
 HEADER = (
     "", "AUC", "change", "worst case AUC", "FPR", "TPR", "scored", "real: decided",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deepfake_eval.analysis.metrics import FIGURES
-from deepfake_models.files import atomic_write_text
+from deepfake_models.machine import atomic_write_text
 
 LATEX_FIGURES = {
     "auc": "AUC",

@@ -1,1 +1,4 @@
-"""Turn logits into calibrated scores and verdicts, or abstain with reasons."""
+"""Decision: from logits to verdicts on faces, then tracks, then the item.
+
+May import ``media``, ``faces`` and ``bundle``, and needs no pixels. Begin with ``decide``.
+"""

@@ -13,11 +13,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from deepfake_models.bundle import BundleSpec
-from deepfake_models.decision.calibration import log_likelihood_ratio
-from deepfake_models.decision.conditions import looks_manipulated, track_value
-from deepfake_models.decision.thresholds import decide
-from deepfake_models.results import (
+from deepfake_models.bundle.bundle import BundleSpec
+from deepfake_models.bundle.results import (
     Face,
     Moment,
     Reason,
@@ -26,6 +23,9 @@ from deepfake_models.results import (
     Verdict,
     VerdictCode,
 )
+from deepfake_models.decision.calibration import log_likelihood_ratio
+from deepfake_models.decision.conditions import looks_manipulated, track_value
+from deepfake_models.decision.thresholds import decide
 
 _TRACK_DOUBTS = frozenset({ReasonCode.UNJUDGED_FACES, ReasonCode.SUSPECT_MOMENTS})
 """Reasons for which a track with a low value is inconclusive nevertheless."""

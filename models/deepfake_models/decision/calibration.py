@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from deepfake_models.spec import Calibration
+from deepfake_models.bundle.spec import Calibration
 
 LN10 = math.log(10.0)
 

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deepfake_models.bundle import BundleSpec
+from deepfake_models.bundle.bundle import BundleSpec
+from deepfake_models.bundle.results import Face, Quality, Reason, ReasonCode, VerdictCode
+from deepfake_models.bundle.spec import ConditionBin, ConditionsSpec
 from deepfake_models.decision.thresholds import decide
-from deepfake_models.results import Face, Quality, Reason, ReasonCode, VerdictCode
-from deepfake_models.spec import ConditionBin, ConditionsSpec
 
 
 def time_weighted_mean(times: Sequence[float], values: Sequence[float], cap_s: float) -> float:

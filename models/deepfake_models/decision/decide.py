@@ -33,7 +33,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_models.bundle import BundleSpec
+from deepfake_models.bundle.bundle import BundleSpec
+from deepfake_models.bundle.results import (
+    Face,
+    FrameCounts,
+    Leaning,
+    MediaFacts,
+    Moment,
+    Reason,
+    ReasonCode,
+    Track,
+    Verdict,
+    VerdictCode,
+)
+from deepfake_models.bundle.spec import LevelThresholds
 from deepfake_models.decision.abstention import (
     brief_doubts,
     is_refused,
@@ -53,19 +66,6 @@ from deepfake_models.decision.conditions import looks_manipulated, track_value, 
 from deepfake_models.decision.kinds import kind_shares, shows_kinds
 from deepfake_models.decision.thresholds import band_reason, decide, lean
 from deepfake_models.faces.tracks import FrameFaces, link
-from deepfake_models.results import (
-    Face,
-    FrameCounts,
-    Leaning,
-    MediaFacts,
-    Moment,
-    Reason,
-    ReasonCode,
-    Track,
-    Verdict,
-    VerdictCode,
-)
-from deepfake_models.spec import LevelThresholds
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from deepfake_models.bundle import BundleSpec
-from deepfake_models.spec import Calibration, ConditionsSpec, LevelThresholds
+from deepfake_models.bundle.bundle import BundleSpec
+from deepfake_models.bundle.spec import Calibration, ConditionsSpec, LevelThresholds
 
 Kind = Literal["video", "picture"]
 

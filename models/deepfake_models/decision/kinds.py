@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deepfake_models.bundle import BundleSpec
+from deepfake_models.bundle.bundle import BundleSpec
+from deepfake_models.bundle.results import Face, Leaning, VerdictCode
 from deepfake_models.decision.conditions import time_weighted_mean
-from deepfake_models.results import Face, Leaning, VerdictCode
 
 
 def shows_kinds(verdict: VerdictCode, leaning: Leaning | None) -> bool:

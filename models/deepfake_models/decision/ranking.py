@@ -6,14 +6,14 @@ A ROC curve needs their order. The two agree wherever no limit was reached.
 
 from __future__ import annotations
 
-from deepfake_models.bundle import BundleSpec
+from deepfake_models.bundle.bundle import BundleSpec
+from deepfake_models.bundle.results import Verdict
 from deepfake_models.decision.calibration import (
     LN10,
     mean_log_likelihood_ratio,
     uncapped_log_likelihood_ratio,
 )
 from deepfake_models.decision.conditions import track_value
-from deepfake_models.results import Verdict
 
 
 def uncapped_item_ratio(verdict: Verdict, spec: BundleSpec) -> float | None:

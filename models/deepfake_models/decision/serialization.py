@@ -22,11 +22,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
-from deepfake_models.bundle import BundleSpec
-from deepfake_models.decision.decide import ExaminedFrame, Part, judge_again
-from deepfake_models.decode.base import SavedTimeline, Timeline
-from deepfake_models.errors import DeepfakeError
-from deepfake_models.results import (
+from deepfake_models.bundle.bundle import BundleSpec
+from deepfake_models.bundle.results import (
     Box,
     Face,
     FrameCounts,
@@ -39,6 +36,9 @@ from deepfake_models.results import (
     Verdict,
     VerdictCode,
 )
+from deepfake_models.decision.decide import ExaminedFrame, Part, judge_again
+from deepfake_models.errors import DeepfakeError
+from deepfake_models.media.interface import SavedTimeline, Timeline
 
 _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 

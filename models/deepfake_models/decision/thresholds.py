@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from deepfake_models.results import Leaning, Reason, ReasonCode, VerdictCode
-from deepfake_models.spec import LevelThresholds
+from deepfake_models.bundle.results import Leaning, Reason, ReasonCode, VerdictCode
+from deepfake_models.bundle.spec import LevelThresholds
 
 
 def decide(log10_ratio: float, thresholds: LevelThresholds) -> VerdictCode:

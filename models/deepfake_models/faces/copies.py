@@ -15,11 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_models.faces.detection import Detection
-from deepfake_models.faces.resampling import Floats
-from deepfake_models.faces.views import View
-from deepfake_models.results import Box
-from deepfake_models.spec import DetectorSpec
+from deepfake_models.bundle.results import Box
+from deepfake_models.bundle.spec import DetectorSpec
+from deepfake_models.faces.detection import Detection, Floats, View
 
 GREY = 128
 """The border's level. The networks' normalisation makes it zero, as their own padding is."""

@@ -13,22 +13,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deepfake_models.bundle.results import Box
+from deepfake_models.bundle.session import Session
+from deepfake_models.bundle.spec import DetectorSpec
 from deepfake_models.faces.copies import copies, merged, side_of_copies, smallest_face
-from deepfake_models.faces.detection import Detection
-from deepfake_models.faces.resampling import (
-    Floats,
-    Indices,
-    scaled_to_each,
-)
-from deepfake_models.faces.views import View
-from deepfake_models.results import Box
-from deepfake_models.session import Session
-from deepfake_models.spec import DetectorSpec
+from deepfake_models.faces.detection import Detection, Floats, Indices, View, scaled_to_each
 
 Overlap = Literal["union", "min"]
 
@@ -48,14 +42,6 @@ _STRIDE = 2
 _SUPPRESSION_BLOCK = 256
 """Boxes that are compared with all others at once."""
 _LEVEL_SUPPRESSION, _PICTURE_SUPPRESSION = 0.5, 0.7
-
-
-class FaceDetector(Protocol):
-    """Detects faces. Implementations are safe to call from several threads at once."""
-
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
-        """Return the faces of each of ``pictures`` (HWC uint8 RGB, sizes may differ)."""
-        ...
 
 
 class MtcnnDetector:

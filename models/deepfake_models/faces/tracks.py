@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_models.results import Box
-from deepfake_models.spec import TrackSpec
+from deepfake_models.bundle.results import Box
+from deepfake_models.bundle.spec import TrackSpec
 
 _MAX_SIZE_RATIO = 2.0
 """Largest ratio of the widths of two linked faces."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
 from starlette.responses import StreamingResponse
 
-from deepfake_models.decode.image import picture_format
+from deepfake_models.media.image import picture_format
 from deepfake_service.api.jobs import JobBase
 from deepfake_service.casework.exports import open_once, pieces_of
 from deepfake_service.container import Services

@@ -12,9 +12,9 @@ import anyio.to_thread
 from fastapi import Depends, Path, Query, Request, Response
 from pydantic import Field
 
+from deepfake_models.bundle.results import VerdictCode
+from deepfake_models.bundle.spec import is_none
 from deepfake_models.errors import SandboxBusy
-from deepfake_models.results import VerdictCode
-from deepfake_models.spec import is_none
 from deepfake_service.container import Services
 from deepfake_service.db.enums import Finding
 from deepfake_service.errors import Overloaded

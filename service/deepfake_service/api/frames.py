@@ -11,7 +11,7 @@ import anyio.to_thread
 from fastapi import Request
 from starlette.types import Receive
 
-from deepfake_models.results import Verdict
+from deepfake_models.bundle.results import Verdict
 from deepfake_service.container import Services
 from deepfake_service.errors import ClientGone, Overloaded
 from deepfake_service.http.auth import Submitter

@@ -12,7 +12,7 @@ from fastapi import Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
-from deepfake_models.results import VerdictCode
+from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.casework.core.pagination import Order
 from deepfake_service.casework.submissions import MAX_FRAMES
 from deepfake_service.db.enums import ENDED, Finding, JobState, Priority, RetentionPolicy

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request, Response
 from pydantic import Field
 
-from deepfake_models.spec import is_none
+from deepfake_models.bundle.spec import is_none
 from deepfake_service.casework.core.notice_states import (
     CaptureChoice,
     Kind,

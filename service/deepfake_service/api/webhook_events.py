@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Response
 from pydantic import Field
 
-from deepfake_models.results import VerdictCode
-from deepfake_models.spec import is_none
+from deepfake_models.bundle.results import VerdictCode
+from deepfake_models.bundle.spec import is_none
 from deepfake_service.db.enums import JobState
 from deepfake_service.http.description import operation_id
 from deepfake_service.http.schemas import ItemId, Published, Time

@@ -11,13 +11,13 @@ from typing import Any, TypeGuard, TypeVar
 
 from sqlalchemy.orm import Session
 
+from deepfake_models.bundle.results import Verdict, unable
 from deepfake_models.decision.decide import Part
-from deepfake_models.decode.base import OpenMedia, SavedTimeline
-from deepfake_models.decode.credentials import not_read
-from deepfake_models.decode.decoder import Decoder
-from deepfake_models.decode.image import HEAD_BYTES
 from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaError
-from deepfake_models.results import Verdict, unable
+from deepfake_models.media.credentials import not_read
+from deepfake_models.media.image import HEAD_BYTES
+from deepfake_models.media.interface import OpenMedia, SavedTimeline
+from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import FrameProgress, Scorer
 from deepfake_service.casework.core.cases import media_key
 from deepfake_service.casework.core.listings import ListedResult, end_listing, listed_result

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from deepfake_models.bundle.results import Verdict
 from deepfake_models.decision.decide import Part
 from deepfake_models.decision.serialization import (
     dump_part,
@@ -18,8 +19,7 @@ from deepfake_models.decision.serialization import (
     load_timeline,
     load_verdict,
 )
-from deepfake_models.decode.base import SavedTimeline, Timeline
-from deepfake_models.results import Verdict
+from deepfake_models.media.interface import SavedTimeline, Timeline
 from deepfake_service.storage import BlobMissing, Vault
 
 _PLAN, _OVERVIEW, _TIMELINE, _VERDICT = "plan", "overview", "timeline", "verdict"

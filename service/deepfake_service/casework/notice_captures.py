@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from deepfake_models.decode.base import Frame
-from deepfake_models.decode.decoder import Decoder
 from deepfake_models.errors import MediaError
+from deepfake_models.media.interface import Frame
+from deepfake_models.sandbox.decoder import Decoder
 from deepfake_service.casework.core.cases import open_occurrence, screenshot_of
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.db import Database, Notice, Occurrence

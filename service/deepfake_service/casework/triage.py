@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, func, literal, not_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from deepfake_models.results import Leaning, VerdictCode
+from deepfake_models.bundle.results import Leaning, VerdictCode
 from deepfake_service.casework.core.disagreements import disagreed
 from deepfake_service.casework.core.listings import (
     mentions,

@@ -15,9 +15,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from deepfake_models.allocator import share_arenas
+from deepfake_models.bundle.session import Device
 from deepfake_models.errors import DeepfakeError
-from deepfake_models.session import Device
+from deepfake_models.machine import share_arenas
 from deepfake_service.cli.commands import CommandsOnDemand
 from deepfake_service.cli.output import (
     EXIT_OK,

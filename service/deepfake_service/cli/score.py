@@ -24,20 +24,13 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from deepfake_models.bundle import Bundle, default_bundle_dir
+from deepfake_models.bundle.bundle import Bundle, default_bundle_dir
+from deepfake_models.bundle.results import Leaning, Track, Verdict, VerdictCode, suspects, unable
+from deepfake_models.bundle.session import Device
 from deepfake_models.decision.fitness import unfit
-from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import BundleError, UnreadableMedia
-from deepfake_models.results import (
-    Leaning,
-    Track,
-    Verdict,
-    VerdictCode,
-    suspects,
-    unable,
-)
+from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import FrameProgress, Scorer
-from deepfake_models.session import Device
 from deepfake_service.cli.output import clean
 from deepfake_service.sandbox_setting import naming_the_setting, sandbox_required
 

@@ -17,11 +17,11 @@ from types import FrameType
 import uvicorn
 from structlog.stdlib import BoundLogger
 
-from deepfake_models.bundle import Bundle
+from deepfake_models.bundle.bundle import Bundle
 from deepfake_models.decision.fitness import unfit
-from deepfake_models.decode.confinement import Confinement
-from deepfake_models.decode.pool import missing_layers
 from deepfake_models.errors import DeepfakeError
+from deepfake_models.sandbox.confinement import Confinement
+from deepfake_models.sandbox.pool import missing_layers
 from deepfake_service.app import create_app
 from deepfake_service.cli.environment import unknown_variables
 from deepfake_service.cli.output import clean

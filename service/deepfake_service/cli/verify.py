@@ -15,8 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from deepfake_models.command_line import flatten_options
-from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import DeepfakeError
+from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.cli.records import opened_records
 from deepfake_service.cli.score import naming_bundle

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from deepfake_models.results import Leaning, VerdictCode
+from deepfake_models.bundle.results import Leaning, VerdictCode
 from deepfake_service.db.column_types import Moment, States
 from deepfake_service.db.enums import (
     Decision,

@@ -12,7 +12,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from deepfake_models.files import sync
+from deepfake_models.machine import sync
 
 _PAGE_BYTES = 4096
 _CACHE_PAGES = 10

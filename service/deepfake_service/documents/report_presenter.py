@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from deepfake_models.bundle.results import Leaning, ReasonCode, VerdictCode
+from deepfake_models.bundle.spec import Calibration, LevelThresholds
 from deepfake_models.decision.fitness import Unfit, unfit_level
-from deepfake_models.results import Leaning, ReasonCode, VerdictCode
-from deepfake_models.spec import Calibration, LevelThresholds
 from deepfake_service.documents.formatting import (
     interval,
     layered,

@@ -23,14 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepfake_models.bundle import MANIFEST, BundleSpec
+from deepfake_models.bundle.bundle import MANIFEST, BundleSpec
+from deepfake_models.bundle.results import Face, Verdict
 from deepfake_models.decision.serialization import dump_exact
-from deepfake_models.decode.base import FailedFrame, OpenMedia
-from deepfake_models.decode.confinement import Confinement
-from deepfake_models.decode.image import picture_format
 from deepfake_models.errors import DecoderFailed, DecoderTooSlow, DeepfakeError, MediaError
 from deepfake_models.faces.crops import cut_views, squares
-from deepfake_models.results import Face, Verdict
+from deepfake_models.media.image import picture_format
+from deepfake_models.media.interface import FailedFrame, OpenMedia
+from deepfake_models.sandbox.confinement import Confinement
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.perceptual_hashes import hash_media
 

@@ -20,7 +20,7 @@ from typing import Any
 import rfc8785
 from cryptography.hazmat.primitives import hashes
 
-from deepfake_models.bundle import BundleSpec
+from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.serialization import load_exact
 from deepfake_service.documents.formatting import verbal

@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from statistics import median
 from typing import Any
 
-from deepfake_models.bundle import BundleSpec
+from deepfake_models.bundle.bundle import BundleSpec
+from deepfake_models.bundle.results import Face, Verdict
 from deepfake_models.decision.conditions import condition_of
-from deepfake_models.results import Face, Verdict
 
 
 def error_rates(

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_models.decode.base import FailedFrame, OpenMedia
+from deepfake_models.media.interface import FailedFrame, OpenMedia
 
 try:
     import pdqhash

@@ -2,7 +2,7 @@
 
 A bundle comes from a stranger until its signature has been checked, and its maker may be hostile
 even then. Its ZIP directory, its PDF reports, its time stamps and its pictures are therefore read
-in a process that has no rights and bounded time and memory (``deepfake_models.decode.pool``).
+in a process that has no rights and bounded time and memory (``deepfake_models.sandbox.pool``).
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from numpy.typing import NDArray
 
-from deepfake_models.decode.pool import ProcessPool
-from deepfake_models.decode.process import TaskBounds
-from deepfake_models.decode.protocol import Options
 from deepfake_models.errors import DecoderFailed, DeepfakeError
+from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
+from deepfake_models.sandbox.protocol import Options
 from deepfake_service.evidence import timestamps
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import PictureAltered, pixels_of

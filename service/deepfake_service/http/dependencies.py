@@ -11,8 +11,8 @@ import anyio.to_thread
 from fastapi import Depends, Query
 from starlette.requests import HTTPConnection
 
-from deepfake_models.bundle import Bundle
-from deepfake_models.decode.confinement import Confinement
+from deepfake_models.bundle.bundle import Bundle
+from deepfake_models.sandbox.confinement import Confinement
 from deepfake_service.casework.core.pagination import MAX_PAGE
 from deepfake_service.container import Services
 from deepfake_service.db import Database

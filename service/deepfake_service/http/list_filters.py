@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from fastapi import Depends, Query
 
-from deepfake_models.results import Leaning, VerdictCode
+from deepfake_models.bundle.results import Leaning, VerdictCode
 from deepfake_service.casework.core.moments import Moment
 from deepfake_service.casework.core.pagination import Filters, Order
 from deepfake_service.db.enums import Finding, JobState

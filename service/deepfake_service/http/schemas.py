@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from deepfake_models.decode.confinement import Layer
-from deepfake_models.results import Face, Leaning, ReasonCode, Verdict, VerdictCode
-from deepfake_models.spec import is_none
+from deepfake_models.bundle.results import Face, Leaning, ReasonCode, Verdict, VerdictCode
+from deepfake_models.bundle.spec import is_none
+from deepfake_models.sandbox.confinement import Layer
 
 NO_STORE = {"Cache-Control": "no-store"}
 """Header of answers with content that no cache may keep."""

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from deepfake_models.results import ReasonCode, coarse
+from deepfake_models.bundle.results import ReasonCode, coarse
 from deepfake_service.http.schemas import ReasonOut
 from deepfake_service.security.accounts import Caller
 from deepfake_service.settings import ScoreDetail

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_models.classifier import FaceScore
+from deepfake_models.bundle.results import FaceScore
 from deepfake_service.errors import ClassificationFailed, NotReady
 
 Classify = Callable[[Sequence[NDArray[np.uint8]]], Sequence[FaceScore]]

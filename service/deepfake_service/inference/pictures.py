@@ -10,11 +10,18 @@ import anyio.to_thread
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_models.cropped_faces import CroppedFace
-from deepfake_models.decode.base import FailedFrame
-from deepfake_models.decode.decoder import Decoder
+from deepfake_models.bundle.results import (
+    MediaFacts,
+    Reason,
+    ReasonCode,
+    Verdict,
+    VerdictCode,
+    unable,
+)
 from deepfake_models.errors import MediaError, NotAPicture, UndecodableMedia
-from deepfake_models.results import MediaFacts, Reason, ReasonCode, Verdict, VerdictCode, unable
+from deepfake_models.faces.crops import CroppedFace
+from deepfake_models.media.interface import FailedFrame
+from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.inference.batching import Batcher
 from deepfake_service.inference.fair_slots import FairSlots

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from deepfake_models.results import Verdict
+from deepfake_models.bundle.results import Verdict
 from deepfake_service.errors import DatabaseDamaged, DatabaseUnavailable, RecordAltered
 from deepfake_service.observability.logs import ERRORS
 from deepfake_service.observability.queue_state import QueueCollector, QueueState

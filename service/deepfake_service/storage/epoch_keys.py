@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from deepfake_models.files import sync
+from deepfake_models.machine import sync
 from deepfake_service.clock import Clock, utc_now
 from deepfake_service.errors import DataDirError, DecryptionFailed
 from deepfake_service.files import private_folder

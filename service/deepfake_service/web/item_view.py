@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from deepfake_models.bundle.results import input_at_fault
 from deepfake_models.faces.crops import square
-from deepfake_models.results import input_at_fault
 from deepfake_service.documents.i18n import words
 from deepfake_service.documents.report_presenter import SummaryPresenter, thresholds_of
 from deepfake_service.documents.report_tables import TablePresenter

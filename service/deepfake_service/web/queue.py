@@ -12,7 +12,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
 
-from deepfake_models.results import VerdictCode, input_at_fault
+from deepfake_models.bundle.results import VerdictCode, input_at_fault
 from deepfake_service.casework import triage
 from deepfake_service.casework.core.listings import mentions
 from deepfake_service.casework.core.pagination import Filters

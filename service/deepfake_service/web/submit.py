@@ -10,7 +10,7 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field, ValidationError
 
-from deepfake_models.results import input_at_fault
+from deepfake_models.bundle.results import input_at_fault
 from deepfake_service import errors
 from deepfake_service.casework.submissions import MAX_FRAMES
 from deepfake_service.db.enums import Priority

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_models.decode.confinement import NAMESPACES
+from deepfake_models.sandbox.confinement import NAMESPACES
 from deepfake_service.cli.environment import unknown_variables
 from tests.support.deploykit import DEPLOY, written_secrets
 

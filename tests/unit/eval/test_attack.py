@@ -21,8 +21,8 @@ from deepfake_eval.attack import (
 from deepfake_eval.cli import app as cli
 from deepfake_eval.datasets import load
 from deepfake_eval.errors import RunError
-from deepfake_models.decode.decoder import InProcessDecoder
-from deepfake_models.results import VerdictCode
+from deepfake_models.bundle.results import VerdictCode
+from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.scorer import Scorer
 from tests.support import evalkit, mediakit
 

@@ -32,9 +32,9 @@ from deepfake_eval.bench.videos import (
 )
 from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import EvalError
-from deepfake_models.bundle import load_bundle
-from deepfake_models.decode.base import Frame
-from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.bundle.bundle import load_bundle
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.media.interface import Frame
 from deepfake_models.scorer import Scorer
 from tests.support.bundlekit import small_bundle, small_bundle_dir
 

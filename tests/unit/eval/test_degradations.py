@@ -24,8 +24,8 @@ from deepfake_eval.inference.corruptions import (
     show,
     smooth,
 )
-from deepfake_models.decode.base import ClosesOnExit, FailedFrame, Frame
-from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.media.interface import ClosesOnExit, FailedFrame, Frame
 from tests.support import mediakit
 
 
@@ -160,7 +160,7 @@ def test_frames_of_the_clip_that_failed_are_left_out() -> None:
 
 
 def mediakit_facts(frames: int) -> Any:
-    from deepfake_models.results import MediaFacts
+    from deepfake_models.bundle.results import MediaFacts
 
     return MediaFacts("video", 64, 48, frames / 25, frames, 0)
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from deepfake_eval.analysis.histograms import histograms, value_histogram
-from deepfake_models.spec import Calibration, LevelCalibrations
+from deepfake_models.bundle.spec import Calibration, LevelCalibrations
 
 Medium = tuple[str, str, str, float | None]
 

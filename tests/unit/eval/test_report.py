@@ -16,7 +16,7 @@ from deepfake_eval.analysis.plots import figures, shorten, svg, write_plots
 from deepfake_eval.analysis.summary import Subject, summarise
 from deepfake_eval.reporting.report import render
 from deepfake_eval.reporting.tables import rate_rows
-from deepfake_models.bundle import Bundle
+from deepfake_models.bundle.bundle import Bundle
 from tests.support import evalkit, judgingkit
 
 HOSTILE = '<img src=x onerror="alert(1)">&$\\frac{1}{0}$\n한국어'

@@ -21,10 +21,10 @@ from deepfake_eval.inference.predictions import (
     item_record,
     verdicts,
 )
-from deepfake_models.bundle import BundleSpec
+from deepfake_models.bundle.bundle import BundleSpec
+from deepfake_models.bundle.results import Verdict
 from deepfake_models.decision.ranking import uncapped_item_ratio
-from deepfake_models.decode.decoder import InProcessDecoder
-from deepfake_models.results import Verdict
+from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.scorer import Scorer
 from tests.support import evalkit, mediakit
 

@@ -17,7 +17,7 @@ from deepfake_eval.inference import cluster
 from deepfake_eval.inference.cluster import ClusterError
 from deepfake_eval.inference.runner import Job, ScoringOptions, _Setting, borrowed
 from deepfake_eval.reporting.results import PREDICTIONS
-from deepfake_models.bundle import load_bundle
+from deepfake_models.bundle.bundle import load_bundle
 from tests.support import daskkit, evalkit
 from tests.support.runkit import DRAWS, stored
 

@@ -17,7 +17,7 @@ from deepfake_eval.analysis.training_sources import (
     training_sources,
 )
 from deepfake_eval.cli import app as cli
-from deepfake_models.bundle import Bundle, load_bundle, seal
+from deepfake_models.bundle.bundle import Bundle, load_bundle, seal
 from tests.support import evalkit, mediakit
 
 COUNTS = {"crops": 1, "media": 1, "groups": 1}

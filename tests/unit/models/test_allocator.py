@@ -10,7 +10,7 @@ import pytest
 
 PROGRAM = """
 import ctypes, re, threading
-from deepfake_models.allocator import share_arenas
+from deepfake_models.machine import share_arenas
 share_arenas()
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
@@ -37,7 +37,7 @@ def test_threads_share_two_arenas() -> None:
 
 FRAGMENTED = """
 import ctypes, sys, time
-from deepfake_models.allocator import returning_free_memory
+from deepfake_models.machine import returning_free_memory
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deepfake_models.bundle import GRAPHS, MANIFEST, REQUIRED, load_bundle, seal
+from deepfake_models.bundle.bundle import GRAPHS, MANIFEST, REQUIRED, load_bundle, seal
 from deepfake_models.errors import BundleError
 from tests.support.judgingkit import bundle_fields
 

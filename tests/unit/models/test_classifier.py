@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepfake_models.bundle import BundleSpec
+from deepfake_models.bundle.bundle import BundleSpec
+from deepfake_models.bundle.spec import CropSpec, InputSpec
 from deepfake_models.classifier import ACTIVATION_MAP, KIND_LOGITS, LOGIT, Classifier
 from deepfake_models.errors import BundleError
-from deepfake_models.spec import CropSpec, InputSpec
 from tests.support import judgingkit
 
 SIZE = 8

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepfake_models.bundle import Bundle, default_bundle_dir, load_bundle
+from deepfake_models.bundle.bundle import Bundle, default_bundle_dir, load_bundle
 from deepfake_models.classifier import Classifier
 from deepfake_models.scorer import Scorer
 from deepfake_training.config import load_config

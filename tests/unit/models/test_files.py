@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_models.files import atomic_write
+from deepfake_models.machine import atomic_write
 
 
 @pytest.mark.parametrize("durable", [False, True])

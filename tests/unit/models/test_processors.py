@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_models import processors
+from deepfake_models import machine
 
 
 @pytest.fixture(autouse=True)
@@ -16,18 +16,18 @@ def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     own = tmp_path / "own"
     own.write_text("1:name=systemd:/elsewhere\n0::/slice/unit\n")
     (tmp_path / "slice" / "unit").mkdir(parents=True)
-    monkeypatch.setattr(processors, "CGROUPS", tmp_path)
-    monkeypatch.setattr(processors, "OWN_CGROUP", own)
+    monkeypatch.setattr(machine, "CGROUPS", tmp_path)
+    monkeypatch.setattr(machine, "OWN_CGROUP", own)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     return tmp_path
 
 
 def test_without_a_quota_every_core_counts(groups: Path) -> None:
-    assert processors.usable_cores() == 8
+    assert machine.usable_cores() == 8
     (groups / "slice" / "unit" / "cpu.max").write_text("max 100000\n")
-    assert processors.usable_cores() == 8
+    assert machine.usable_cores() == 8
     (groups / "own").unlink()
-    assert processors.usable_cores() == 8
+    assert machine.usable_cores() == 8
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,4 @@ def test_a_quota_of_any_group_above_counts_and_is_rounded_up(
     groups: Path, group: str, quota: str, cores: int
 ) -> None:
     (groups / group / "cpu.max").write_text(quota)
-    assert processors.usable_cores() == cores
+    assert machine.usable_cores() == cores

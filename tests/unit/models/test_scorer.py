@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepfake_models.bundle import Bundle
+from deepfake_models.bundle.bundle import Bundle
+from deepfake_models.bundle.results import MediaFacts, ReasonCode, VerdictCode
+from deepfake_models.bundle.spec import DetectorSpec
 from deepfake_models.classifier import Classifier
-from deepfake_models.decode.base import FailedFrame, Frame, OpenMedia
 from deepfake_models.errors import BundleError, DecoderFailed
 from deepfake_models.faces.detection import Detection
-from deepfake_models.networks import Networks
-from deepfake_models.results import MediaFacts, ReasonCode, VerdictCode
+from deepfake_models.media.interface import FailedFrame, Frame, OpenMedia
+from deepfake_models.pipeline import Networks
 from deepfake_models.scorer import FrameProgress, Scorer
-from deepfake_models.spec import DetectorSpec
 from tests.support import evalkit
 from tests.support.judgingkit import spec
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepfake_models.bundle import CLASSIFIER, MANIFEST, MAP, WEIGHTS, load_bundle, seal
+from deepfake_models.bundle.bundle import CLASSIFIER, MANIFEST, MAP, WEIGHTS, load_bundle, seal
+from deepfake_models.bundle.session import OnnxSession
+from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.errors import BundleError
 from deepfake_models.faces.crops import cut, cut_views, first_view, squares
-from deepfake_models.networks import open_networks
+from deepfake_models.pipeline import open_networks
 from deepfake_models.scorer import Scorer
-from deepfake_models.session import OnnxSession
-from deepfake_models.spec import CropSpec
 from tests.support import bundlekit, graphkit, mediakit
 
 GAIN, OFFSET = -0.15, 22.0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from deepfake_models.results import VerdictCode
+from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.casework.due import GRACE
 from deepfake_service.db import AuditEntry, Case, FlaggedHashes, Job, KnownHashes, Media, new_id
 from deepfake_service.db.enums import JobState, Role

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from deepfake_models.classifier import FaceScore
+from deepfake_models.bundle.results import FaceScore
 from deepfake_service.errors import ClassificationFailed, NotReady
 from deepfake_service.inference.batching import Batcher
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from babel.messages.catalog import Message
 
-from deepfake_models.results import Leaning
+from deepfake_models.bundle.results import Leaning
 from deepfake_service.documents.formatting import day, to_the_second
 from deepfake_service.documents.i18n import load, words
 from deepfake_service.documents.report import report_texts

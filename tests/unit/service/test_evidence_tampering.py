@@ -14,7 +14,7 @@ import pytest
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from deepfake_models.results import Leaning
+from deepfake_models.bundle.results import Leaning
 from deepfake_service.evidence import builder as edition_module
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import Material, PictureAltered, pixels_of, png

@@ -16,13 +16,13 @@ from typing import Any, BinaryIO
 import pytest
 from sqlalchemy import text
 
+from deepfake_models.bundle.results import unable
 from deepfake_models.decision.decide import Part
 from deepfake_models.decision.serialization import dump_part
-from deepfake_models.decode.base import OpenMedia
-from deepfake_models.decode.decoder import InProcessDecoder
-from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import UndecodableMedia
-from deepfake_models.results import unable
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.media.interface import OpenMedia
+from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.casework.core.editions import material_of
 from deepfake_service.casework.examination import (

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from sqlalchemy import select
 
-from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_service.db import AuditEntry, Case, Job, KnownHashes, Match, new_id
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.evidence.perceptual_hashes import hash_media, shares_alike, usable

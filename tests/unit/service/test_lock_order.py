@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from deepfake_models.results import VerdictCode
+from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.casework import retention
 from deepfake_service.casework.core import notice_history
 from deepfake_service.casework.core.cases import Sighting

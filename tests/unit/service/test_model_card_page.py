@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element, fromstring
 
 import pytest
 
-from deepfake_models.bundle import default_bundle_dir, load_bundle
+from deepfake_models.bundle.bundle import default_bundle_dir, load_bundle
 from deepfake_service.db.enums import Role
 from deepfake_service.web.model_card import rendered
 from tests.unit.service.conftest import Service

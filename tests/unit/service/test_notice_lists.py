@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, text
 
-from deepfake_models.results import VerdictCode
+from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.db import Job, Notice, Occurrence
 from deepfake_service.db.enums import JobState, NoticeState, Role
 from tests.support.noticekit import GOOD, drafted, updated

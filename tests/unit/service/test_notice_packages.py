@@ -16,7 +16,7 @@ import pytest
 from fastapi import Request
 from sqlalchemy import select
 
-from deepfake_models.results import VerdictCode
+from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.app import PACKAGES_PER_ACCOUNT
 from deepfake_service.casework.notice_package import package_of
 from deepfake_service.db import AuditEntry, Case, Job, Occurrence

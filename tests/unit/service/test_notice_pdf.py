@@ -14,7 +14,7 @@ from PIL import Image
 from pyhanko.pdf_utils.reader import PdfFileReader
 from sqlalchemy import select
 
-from deepfake_models.decode.decoder import InProcessDecoder
+from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_service.casework.core.cases import screenshot_of
 from deepfake_service.casework.notice_captures import MAX_SIDE, NoticeCaptures
 from deepfake_service.db import AuditEntry, Case, Notice

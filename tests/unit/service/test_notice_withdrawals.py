@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from deepfake_models.results import VerdictCode
+from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.db import Job, Notice, Occurrence, new_id
 from deepfake_service.db.enums import Decision, JobState, NoticeState, Role
 from tests.support.noticekit import GOOD

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from deepfake_models.results import VerdictCode
+from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.app import create_app
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import DecryptionFailed

@@ -12,7 +12,7 @@ import c2pa
 import numpy as np
 import pytest
 
-from deepfake_models.decode.credentials import read_credentials
+from deepfake_models.media.credentials import read_credentials
 from deepfake_service.evidence import perceptual_hashes as perceptual
 from deepfake_service.evidence.artifacts import mime_of
 from deepfake_service.evidence.perceptual_hashes import (

@@ -16,11 +16,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from deepfake_models.decode.confinement import Confinement, Layer
-from deepfake_models.decode.pool import ProcessPool
-from deepfake_models.decode.process import ConfinedProcess, TaskBounds
-from deepfake_models.decode.protocol import Options
 from deepfake_models.errors import DecoderFailed, SandboxBusy, SandboxIncomplete
+from deepfake_models.sandbox.confinement import Confinement, Layer
+from deepfake_models.sandbox.pool import ConfinedProcess, ProcessPool, TaskBounds
+from deepfake_models.sandbox.protocol import Options
 from deepfake_service.cli.app import app
 from deepfake_service.errors import SettingsError
 from deepfake_service.evidence import bundle_files, readers, timestamps

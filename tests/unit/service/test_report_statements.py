@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from deepfake_models.bundle import ConditionsSpec
+from deepfake_models.bundle.bundle import ConditionsSpec
+from deepfake_models.bundle.results import Face
 from deepfake_models.decision.serialization import judge_exact, load_exact
-from deepfake_models.results import Face
 from deepfake_service.documents.i18n import LANGUAGES, words
 from deepfake_service.documents.report_presenter import SummaryPresenter
 from deepfake_service.documents.report_tables import TablePresenter

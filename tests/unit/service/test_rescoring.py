@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from deepfake_models.classifier import FaceScore
+from deepfake_models.bundle.results import FaceScore
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.rescoring import (
     LOGIT_TOLERANCE,

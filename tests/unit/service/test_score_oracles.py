@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 from sqlalchemy import select
 
+from deepfake_models.bundle.results import Face, Quality, Verdict, VerdictCode
 from deepfake_models.decision.thresholds import band_reason
-from deepfake_models.decode.decoder import InProcessDecoder
-from deepfake_models.results import Face, Quality, Verdict, VerdictCode
+from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_service.db import AuditEntry
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import SettingsError, TooManySimilarPictures

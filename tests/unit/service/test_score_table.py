@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from deepfake_models.bundle import Bundle, BundleSpec
+from deepfake_models.bundle.bundle import Bundle, BundleSpec
+from deepfake_models.bundle.results import Face, MediaFacts, Verdict
 from deepfake_models.decision.decide import judge_picture
-from deepfake_models.results import Face, MediaFacts, Verdict
 from deepfake_service.cli.score import ScoredPath, _print_footer, _table
 from tests.support import judgingkit
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from deepfake_models.results import VerdictCode
+from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.casework import webhook_deliveries
 from deepfake_service.casework.webhook_deliveries import (
     CLAIMED_FOR,

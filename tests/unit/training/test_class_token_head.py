@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from deepfake_models.session import OnnxSession
-from deepfake_models.spec import InputSpec
+from deepfake_models.bundle.session import OnnxSession
+from deepfake_models.bundle.spec import InputSpec
 from deepfake_training.config import BackboneConfig
 from deepfake_training.errors import ConfigError
 from deepfake_training.export.onnx_export import export_graph, parity

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_models.bundle import MANIFEST
+from deepfake_models.bundle.bundle import MANIFEST
 from deepfake_training.errors import TrainingError
 from deepfake_training.export.destination import check_destination, move_bundle
 

@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.classifier import CROPS
-from deepfake_models.session import OnnxSession
 from deepfake_training.networks.feature_graph import FEATURES, feature_graph
 from deepfake_training.networks.int8_arithmetic import (
     OUTLIERS,

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from deepfake_models.spec import InputSpec
+from deepfake_models.bundle.spec import InputSpec
 from deepfake_training.config import BackboneConfig
 from deepfake_training.networks.backbone import create_backbone
 from deepfake_training.networks.smoothing import smooth

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepfake_models.decode.base import Frame
-from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.errors import MediaError, UnreadableMedia
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.media.interface import Frame
 from deepfake_training.data.sources import open_source
 
 RANGE = (70, 72)

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 from pydantic import Field
 
+from deepfake_models.bundle.spec import Positive, PositiveInt, Probability, Spec
 from deepfake_models.errors import SpecError
-from deepfake_models.spec import Positive, PositiveInt, Probability, Spec
 from deepfake_training.data.degradations import (
     H264,
     Blur,

@@ -11,16 +11,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_models.decode.base import FailedFrame
-from deepfake_models.decode.sampling import sample
-from deepfake_models.decode.sandbox import ProcessDecoder
+from deepfake_models.bundle.session import OnnxSession
+from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.errors import DecoderFailed, MediaError, UnreadableMedia
 from deepfake_models.faces.crops import cut, square, usable
 from deepfake_models.faces.detection import Detection
 from deepfake_models.faces.mtcnn import MtcnnDetector
-from deepfake_models.files import atomic_write_text
-from deepfake_models.session import OnnxSession
-from deepfake_models.spec import CropSpec
+from deepfake_models.machine import atomic_write_text
+from deepfake_models.media.interface import FailedFrame
+from deepfake_models.media.sampling import sample
+from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_training.config import Config
 from deepfake_training.data.landmarks import DenseLandmarks
 from deepfake_training.data.sources import open_source

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.faces.crops import cut_views
-from deepfake_models.spec import CropSpec
 from deepfake_training.config import Config
 from deepfake_training.data.augment import AugmentConfig, Augmenter
 from deepfake_training.data.blend import self_blended_pair, smoothed_regeneration, swapped

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from deepfake_models.files import atomic_write_text
+from deepfake_models.machine import atomic_write_text
 from deepfake_training.data.manifests import Manifest, read_manifests
 from deepfake_training.data.splits import is_still
 from deepfake_training.errors import TrainingError

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from deepfake_eval.inference.pool import Processes, run_tasks
-from deepfake_models.bundle import default_bundle_dir
+from deepfake_models.bundle.bundle import default_bundle_dir
 from deepfake_models.faces.detection import Detection
-from deepfake_models.files import atomic_write, atomic_write_text
+from deepfake_models.machine import atomic_write, atomic_write_text
 from deepfake_training.config import Config, PrepareConfig
 from deepfake_training.data.cutting import GRAPHS, cut_medium, record_path, start_worker
 from deepfake_training.data.manifests import COLUMNS, TERMS, Manifest, read_manifests

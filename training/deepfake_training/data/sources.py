@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from deepfake_models.decode.base import Frame, OpenMedia
-from deepfake_models.decode.decoder import Decoder
 from deepfake_models.errors import UnreadableMedia
+from deepfake_models.media.interface import Frame, OpenMedia
+from deepfake_models.sandbox.decoder import Decoder
 
 _LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff"})
 

@@ -13,19 +13,19 @@ from sklearn.linear_model import LogisticRegression
 
 from deepfake_eval.analysis.intervals import Estimate, rate
 from deepfake_eval.analysis.reliability import track_table
-from deepfake_models.bundle import BundleSpec
-from deepfake_models.decision.calibration import (
-    LN10,
-    log_likelihood_ratio,
-    mean_log_likelihood_ratio,
-)
-from deepfake_models.spec import (
+from deepfake_models.bundle.bundle import BundleSpec
+from deepfake_models.bundle.spec import (
     Calibration,
     ConditionsSpec,
     LeaningEdges,
     LevelCalibrations,
     LevelThresholds,
     Thresholds,
+)
+from deepfake_models.decision.calibration import (
+    LN10,
+    log_likelihood_ratio,
+    mean_log_likelihood_ratio,
 )
 from deepfake_training.config import BundleConfig
 from deepfake_training.errors import TrainingError

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from deepfake_eval.inference import cluster
-from deepfake_models.files import atomic_write_text
+from deepfake_models.machine import atomic_write_text
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.splits import Split, fold_splits, leave_out_splits

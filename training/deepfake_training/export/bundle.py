@@ -36,17 +36,17 @@ from deepfake_eval.inference.predictions import (
     item_record,
 )
 from deepfake_eval.reporting.results import write_results
-from deepfake_models.bundle import CLASSIFIER, GRAPHS, Bundle, load_bundle, seal
-from deepfake_models.decision.calibration import log_likelihood_ratio
-from deepfake_models.decision.decide import judge_again
-from deepfake_models.decision.fitness import marked_card, unfit
-from deepfake_models.spec import (
+from deepfake_models.bundle.bundle import CLASSIFIER, GRAPHS, Bundle, load_bundle, seal
+from deepfake_models.bundle.spec import (
     Calibration,
     ConditionsSpec,
     LevelCalibrations,
     LevelThresholds,
     Thresholds,
 )
+from deepfake_models.decision.calibration import log_likelihood_ratio
+from deepfake_models.decision.decide import judge_again
+from deepfake_models.decision.fitness import marked_card, unfit
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import TERMS, Manifest

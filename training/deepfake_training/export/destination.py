@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deepfake_models.bundle import MANIFEST
+from deepfake_models.bundle.bundle import MANIFEST
 from deepfake_training.errors import TrainingError
 
 

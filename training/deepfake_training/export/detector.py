@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.errors import DeepfakeError
-from deepfake_models.session import OnnxSession
 from deepfake_training.networks.tracing import traced
 
 TOLERANCE = 1e-4

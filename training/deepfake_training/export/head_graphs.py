@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnx.external_data_helper import set_external_data
 
-from deepfake_models.bundle import CLASSIFIER, MAP, WEIGHTS
+from deepfake_models.bundle.bundle import CLASSIFIER, MAP, WEIGHTS
+from deepfake_models.bundle.session import OnnxSession
+from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.classifier import ACTIVATION_MAP, CROPS, KIND_LOGITS, LOGIT
-from deepfake_models.files import atomic_write
-from deepfake_models.session import OnnxSession
-from deepfake_models.spec import CropSpec
+from deepfake_models.machine import atomic_write
 from deepfake_training.config import Config
 from deepfake_training.errors import TrainingError
 from deepfake_training.export.onnx_export import PARITY_TOLERANCE

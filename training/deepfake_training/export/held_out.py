@@ -12,12 +12,11 @@ from typing import Any, cast
 import pandas as pd
 
 from deepfake_eval.inference.predictions import verdicts
-from deepfake_models.bundle import BundleSpec, load_bundle, seal
-from deepfake_models.classifier import FaceScore
-from deepfake_models.cropped_faces import CroppedFace
+from deepfake_models.bundle.bundle import BundleSpec, load_bundle, seal
+from deepfake_models.bundle.results import FaceScore, Verdict, unable
 from deepfake_models.decision.decide import Part
 from deepfake_models.errors import MediaError
-from deepfake_models.results import Verdict, unable
+from deepfake_models.faces.crops import CroppedFace
 from deepfake_models.scorer import Scorer, conclude
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from deepfake_models.bundle import CLASSIFIER
+from deepfake_models.bundle.bundle import CLASSIFIER
+from deepfake_models.bundle.session import OnnxSession
+from deepfake_models.bundle.spec import InputSpec
 from deepfake_models.classifier import ACTIVATION_MAP, CROPS, LOGIT
-from deepfake_models.session import OnnxSession
-from deepfake_models.spec import InputSpec
 from deepfake_training.config import BackboneConfig
 from deepfake_training.errors import TrainingError
 from deepfake_training.networks.backbone import ExportGraph, create_backbone

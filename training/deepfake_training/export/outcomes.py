@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from deepfake_eval.analysis.intervals import rate
-from deepfake_models.bundle import BundleSpec
+from deepfake_models.bundle.bundle import BundleSpec
+from deepfake_models.bundle.results import VerdictCode
+from deepfake_models.bundle.spec import ConditionsSpec
 from deepfake_models.decision.decide import judge_again
-from deepfake_models.results import VerdictCode
-from deepfake_models.spec import ConditionsSpec
 from deepfake_training.config import Config
 from deepfake_training.export.held_out import Judged
 

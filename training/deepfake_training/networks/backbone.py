@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from deepfake_models.spec import InputSpec
+from deepfake_models.bundle.spec import InputSpec
 from deepfake_training.config import BackboneConfig
 from deepfake_training.errors import ConfigError, WeightsMissing
 from deepfake_training.networks.class_token_head import ClassTokens

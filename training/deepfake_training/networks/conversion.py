@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from safetensors.torch import save
 
-from deepfake_models.files import atomic_write
+from deepfake_models.machine import atomic_write
 from deepfake_training.errors import WeightsMissing
 from deepfake_training.networks.pretrained import (
     CLIP,

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from deepfake_models.spec import InputSpec
+from deepfake_models.bundle.spec import InputSpec
 from deepfake_training.config import Config
 from deepfake_training.networks.backbone import ExportGraph, create_backbone
 from deepfake_training.networks.class_token_graph import served_class_tokens

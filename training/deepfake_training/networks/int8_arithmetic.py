@@ -25,8 +25,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.classifier import CROPS
-from deepfake_models.session import OnnxSession
 
 OUTLIERS: Final = 16
 """Input channels of a product, with the largest values, that remain in floating point."""

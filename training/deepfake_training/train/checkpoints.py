@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from deepfake_models.files import atomic_write, atomic_write_text
+from deepfake_models.machine import atomic_write, atomic_write_text
 from deepfake_training.config import CardConfig, Config
 from deepfake_training.errors import TrainingError
 

@@ -30,8 +30,8 @@ from deepfake_models.decision.serialization import (
     load_part,
     load_timeline,
 )
-from deepfake_models.decode.base import SavedTimeline
-from deepfake_models.files import atomic_write
+from deepfake_models.machine import atomic_write
+from deepfake_models.media.interface import SavedTimeline
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore, evenly, numbered
 from deepfake_training.errors import TrainingError

@@ -11,17 +11,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.classifier import CROPS
-from deepfake_models.cropped_faces import crop_faces
 from deepfake_models.decision.decide import ExaminedFrame, Part
 from deepfake_models.decision.serialization import dump_part, dump_timeline
-from deepfake_models.decode.base import FailedFrame
-from deepfake_models.decode.sampling import sample
-from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import DecoderFailed, MediaError, UnreadableMedia
+from deepfake_models.faces.crops import crop_faces
 from deepfake_models.faces.tracks import signature
-from deepfake_models.files import atomic_write
-from deepfake_models.session import OnnxSession
+from deepfake_models.machine import atomic_write
+from deepfake_models.media.interface import FailedFrame
+from deepfake_models.media.sampling import sample
+from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore, PairDataset
 from deepfake_training.data.prepare import recorded_detections, was_decoded

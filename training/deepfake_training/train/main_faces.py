@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from deepfake_eval.inference.predictions import main_track
+from deepfake_models.bundle.results import Face
+from deepfake_models.bundle.spec import TrackSpec
 from deepfake_models.faces.tracks import FrameFaces, link
-from deepfake_models.results import Face
-from deepfake_models.spec import TrackSpec
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import COLUMNS

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from deepfake_eval.analysis.intervals import Estimate
 from deepfake_eval.analysis.metrics import auc
-from deepfake_models.spec import ConditionsSpec
+from deepfake_models.bundle.spec import ConditionsSpec
 from deepfake_training.config import Config
 from deepfake_training.data.splits import held_out, is_still
 from deepfake_training.errors import TrainingError

@@ -17,8 +17,8 @@ from typing import Any
 from PIL import Image, ImageFilter
 from sqlalchemy.orm import Session
 
-from deepfake_models.bundle import BundleSpec
-from deepfake_models.results import VerdictCode
+from deepfake_models.bundle.bundle import BundleSpec
+from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.db import Job, Listing
 from deepfake_service.evidence.artifacts import MODEL_MANIFEST, Material
 from deepfake_service.storage import context_of, open_json, seal_json

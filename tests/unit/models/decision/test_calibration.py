@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deepfake_models.bundle.spec import Calibration
 from deepfake_models.decision.calibration import (
     log_likelihood_ratio,
     mean_log_likelihood_ratio,
     probability,
     uncapped_log_likelihood_ratio,
 )
-from deepfake_models.spec import Calibration
 
 PLAIN = Calibration(slope=2.0, intercept=-1.0, limit=2.0, samples=10, groups=5)
 

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from deepfake_models.decision.decide import judge_again, judge_picture, judge_video
-from deepfake_models.errors import UndecodableMedia
-from deepfake_models.results import (
+from deepfake_models.bundle.results import (
     FrameCounts,
     MediaFacts,
     Quality,
@@ -20,7 +18,9 @@ from deepfake_models.results import (
     VerdictCode,
     unable,
 )
-from deepfake_models.spec import Calibration, ConditionsSpec
+from deepfake_models.bundle.spec import Calibration, ConditionsSpec
+from deepfake_models.decision.decide import judge_again, judge_picture, judge_video
+from deepfake_models.errors import UndecodableMedia
 from tests.support.judgingkit import GOOD, LEVELS, bundle_fields, conditions, face, frame, spec
 
 PICTURE = MediaFacts("image", 640, 480, None, 1, 0)

@@ -7,9 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from deepfake_models.decision.conditions import time_weighted_mean
-from deepfake_models.decision.decide import ExaminedFrame, judge_face, judge_picture, judge_video
-from deepfake_models.results import (
+from deepfake_models.bundle.results import (
     FrameCounts,
     MediaFacts,
     Reason,
@@ -18,6 +16,8 @@ from deepfake_models.results import (
     VerdictCode,
     suspects,
 )
+from deepfake_models.decision.conditions import time_weighted_mean
+from deepfake_models.decision.decide import ExaminedFrame, judge_face, judge_picture, judge_video
 from tests.support.judgingkit import face, frame, spec
 
 PICTURE = MediaFacts("image", 640, 480, None, 1, 0)

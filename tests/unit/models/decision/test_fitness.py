@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deepfake_models.bundle import BundleSpec, default_bundle_dir
+from deepfake_models.bundle.bundle import BundleSpec, default_bundle_dir
 from deepfake_models.decision.fitness import NOTICE, UnfitCode, marked_card, unfit
 from tests.support import judgingkit
 

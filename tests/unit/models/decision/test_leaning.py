@@ -8,7 +8,19 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from deepfake_models.bundle import BundleSpec
+from deepfake_models.bundle.bundle import BundleSpec
+from deepfake_models.bundle.results import (
+    Face,
+    FrameCounts,
+    Leaning,
+    MediaFacts,
+    Quality,
+    Reason,
+    ReasonCode,
+    Verdict,
+    VerdictCode,
+)
+from deepfake_models.bundle.spec import AggregationSpec, LevelThresholds
 from deepfake_models.decision.decide import (
     ExaminedFrame,
     Part,
@@ -25,18 +37,6 @@ from deepfake_models.decision.serialization import (
     load_part,
     load_verdict,
 )
-from deepfake_models.results import (
-    Face,
-    FrameCounts,
-    Leaning,
-    MediaFacts,
-    Quality,
-    Reason,
-    ReasonCode,
-    Verdict,
-    VerdictCode,
-)
-from deepfake_models.spec import AggregationSpec, LevelThresholds
 from tests.support.judgingkit import GOOD, bundle_fields, conditions, face, frame, spec
 
 PICTURE = MediaFacts("image", 640, 480, None, 1, 0)

@@ -6,10 +6,10 @@ import math
 
 import pytest
 
+from deepfake_models.bundle.results import FrameCounts, MediaFacts, Verdict, unable
 from deepfake_models.decision.decide import judge_picture, judge_video
 from deepfake_models.decision.ranking import uncapped_item_ratio
 from deepfake_models.errors import UndecodableMedia
-from deepfake_models.results import FrameCounts, MediaFacts, Verdict, unable
 from tests.support.judgingkit import face, frame, spec
 
 SPEC = spec()

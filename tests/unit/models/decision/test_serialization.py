@@ -11,6 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deepfake_models.bundle.results import (
+    Face,
+    MediaFacts,
+    Quality,
+    ReasonCode,
+    Verdict,
+    VerdictCode,
+    unable,
+)
 from deepfake_models.decision.decide import ExaminedFrame, Part, judge_picture
 from deepfake_models.decision.serialization import (
     UnreadablePart,
@@ -27,18 +36,9 @@ from deepfake_models.decision.serialization import (
     load_timeline,
     load_verdict,
 )
-from deepfake_models.decode.base import SavedTimeline
-from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.errors import UndecodableMedia
-from deepfake_models.results import (
-    Face,
-    MediaFacts,
-    Quality,
-    ReasonCode,
-    Verdict,
-    VerdictCode,
-    unable,
-)
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.media.interface import SavedTimeline
 from deepfake_models.scorer import Scorer
 from tests.support import mediakit
 from tests.support.bundlekit import small_bundle_dir

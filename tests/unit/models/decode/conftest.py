@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from deepfake_models.decode import protocol as wire
-from deepfake_models.decode.decoder import Decoder, InProcessDecoder
-from deepfake_models.decode.pool import ProcessPool
-from deepfake_models.decode.sandbox import ProcessDecoder
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.sandbox import protocol as wire
+from deepfake_models.sandbox.decoder import Decoder, ProcessDecoder
+from deepfake_models.sandbox.pool import ProcessPool
 from tests.support import mediakit
 from tests.support.decodekit import LIMITS
 from tests.support.poolkit import TASKS

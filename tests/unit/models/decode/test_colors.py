@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deepfake_models.decode import color
-from deepfake_models.decode.base import Frame
+from deepfake_models.media import color
+from deepfake_models.media.interface import Frame
 from tests.support import mediakit
 from tests.support.formatkit import difference, opened
 

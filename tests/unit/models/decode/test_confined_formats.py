@@ -11,15 +11,15 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from deepfake_models.decode import credentials
-from deepfake_models.decode import protocol as wire
-from deepfake_models.decode.base import Frame
-from deepfake_models.decode.decoder import Decoder, InProcessDecoder
-from deepfake_models.decode.pool import ProcessPool
-from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import MediaError
+from deepfake_models.media import credentials
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.media.interface import Frame
+from deepfake_models.sandbox import protocol as wire
+from deepfake_models.sandbox.decoder import Decoder, ProcessDecoder
+from deepfake_models.sandbox.pool import ProcessPool
 from tests.support import attacks, mediakit
-from tests.support.poolkit import run
+from tests.support.poolkit import BOUNDS, run
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +84,11 @@ def test_nothing_is_imported_after_the_process_is_confined(
 ) -> None:
     """An import that fails only there would turn a good file into one that cannot be decoded."""
     decoder = ProcessDecoder(workers=1)
-    decoder._pool = ProcessPool(wire.Options(tasks=(credentials.TASK, attacks.MODULES)), 1)
+    tasks = (credentials.TASK, attacks.MODULES, attacks.DECODE)
+    decoder._pool = ProcessPool(wire.Options(tasks=tasks), 1)
 
     def look(data: bytes) -> None:
-        with decoder.open(io.BytesIO(data)) as opened:
-            list(opened.frames(range(len(opened.times))))
-        wire.send(process.connection, wire.Close())
-        assert isinstance(wire.receive_answer(process.connection), wire.Closed)
+        decoder._pool.run(attacks.DECODE, io.BytesIO(data), b"", BOUNDS)
 
     try:
         with decoder._pool.process() as process:

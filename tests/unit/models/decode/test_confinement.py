@@ -11,17 +11,14 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
-from deepfake_models.decode import confinement
-from deepfake_models.decode.confinement import Confinement, Layer
-from deepfake_models.decode.pool import ProcessPool
-from deepfake_models.decode.process import ConfinedProcess
-from deepfake_models.decode.seccomp import filter_program
 from deepfake_models.errors import DecoderFailed, SandboxIncomplete
+from deepfake_models.sandbox.confinement import Confinement, Layer
+from deepfake_models.sandbox.pool import ConfinedProcess, ProcessPool
+from deepfake_models.sandbox.seccomp import filter_program
 from tests.support import attacks
 from tests.support.poolkit import BOUNDS, run
 
@@ -120,7 +117,7 @@ BARE = """
 import io, sys
 from tests.support import attacks, mediakit
 attacks.deny_system_calls(272, 444)  # unshare, landlock_create_ruleset on x86-64
-from deepfake_models.decode.sandbox import ProcessDecoder
+from deepfake_models.sandbox.decoder import ProcessDecoder
 decoder = ProcessDecoder(workers=1)
 print(*decoder.confinement().missing)
 with decoder.open(io.BytesIO(mediakit.picture(mediakit.astronaut(), "PNG"))) as media:
@@ -164,7 +161,7 @@ def test_a_process_without_every_layer_is_refused_where_all_are_required(
 def test_a_process_with_threads_is_not_confined() -> None:
     command = (
         "import threading, time; threading.Thread(target=time.sleep, args=(60,), daemon=True)"
-        ".start(); from deepfake_models.decode.confinement import *; "
+        ".start(); from deepfake_models.sandbox.confinement import *; "
         "confine(Beginning(frozenset(), False), ResourceBounds(1 << 33, 60))"
     )
     ran = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
@@ -180,7 +177,7 @@ def test_there_is_a_filter_for_both_machines() -> None:
 
 def test_the_memory_of_a_protected_process_is_closed_to_others() -> None:
     command = (
-        "from deepfake_models.decode.confinement import protect_memory; protect_memory(); "
+        "from deepfake_models.sandbox.confinement import protect_memory; protect_memory(); "
         "print(1, flush=True); input()"
     )
     with subprocess.Popen(
@@ -198,22 +195,3 @@ def test_the_memory_of_a_protected_process_is_closed_to_others() -> None:
             )  # fmt: skip
             assert reader.returncode != 0
         process.communicate(b"\n")
-
-
-@pytest.mark.parametrize("module", ["decode.worker", "decode_worker"])
-def test_a_parent_of_an_earlier_version_gets_the_messages_that_it_knows(module: str) -> None:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-s", "-m", f"deepfake_models.{module}", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            env={
-                "PYTHONPATH": str(Path(confinement.__file__).parents[2]),
-                "OPENBLAS_NUM_THREADS": "1",
-            },
-            cwd="/",
-        )
-    connection = Connection(ours.detach())
-    assert connection.recv_bytes() == b'J{"op":"ready"}'
-    connection.close()
-    assert process.wait(30) == 0

@@ -10,11 +10,11 @@ from contextlib import suppress
 
 import pytest
 
-from deepfake_models.decode import credentials
-from deepfake_models.decode import protocol as wire
-from deepfake_models.decode.pool import ProcessPool
-from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import DecoderFailed, MediaTooLarge
+from deepfake_models.media import credentials
+from deepfake_models.sandbox import protocol as wire
+from deepfake_models.sandbox.decoder import ProcessDecoder
+from deepfake_models.sandbox.pool import ProcessPool
 from tests.support import attacks, mediakit
 from tests.support.poolkit import BOUNDS, run
 

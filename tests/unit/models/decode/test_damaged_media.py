@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL.PngImagePlugin import PngInfo
 
-from deepfake_models.decode.base import FailedFrame, Frame
-from deepfake_models.decode.packet_index import h264_disposable
 from deepfake_models.errors import MediaError, UndecodableMedia
+from deepfake_models.media.interface import FailedFrame, Frame
+from deepfake_models.media.packet_index import h264_disposable
 from tests.support import mediakit
 from tests.support.formatkit import VIDEOS, X265, difference, only, opened, panning, reference
 

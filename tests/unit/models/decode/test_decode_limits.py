@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from deepfake_models.decode.base import Frame
-from deepfake_models.decode.decoder import Decoder, InProcessDecoder
-from deepfake_models.decode.limits import DecodeLimits
 from deepfake_models.errors import MediaTooLarge, NotAPicture, UndecodableMedia
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.media.interface import DecodeLimits, Frame
+from deepfake_models.sandbox.decoder import Decoder
 from tests.support import mediakit
 from tests.support.decodekit import LIMITS, noise, refused
 

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 import deepfake_models
-from deepfake_models.decode import protocol as wire
-from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import DecoderFailed, UndecodableMedia
+from deepfake_models.sandbox import protocol as wire
+from deepfake_models.sandbox.decoder import ProcessDecoder
 from tests.support import mediakit
 from tests.support.decodekit import LIMITS, noise, refused
 from tests.support.watching import children
@@ -51,12 +51,12 @@ def test_a_child_runs_the_code_of_its_parent_and_sees_no_other_of_its_modules(
     folder = Path(variables["PYTHONPATH"])
     assert folder == Path(deepfake_models.__file__).resolve().parents[1]
     assert not (folder / "errors.py").exists()
-    command = "import deepfake_models.decode.worker as w; print(w.__file__)"
+    command = "import deepfake_models.sandbox.child as w; print(w.__file__)"
     found = subprocess.run(
         [sys.executable, "-P", "-s", "-c", command],
         env=variables, cwd="/", capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert Path(found.stdout.strip()) == folder / "deepfake_models" / "decode" / "worker.py"
+    assert Path(found.stdout.strip()) == folder / "deepfake_models" / "sandbox" / "child.py"
 
 
 def test_a_child_that_dies_costs_one_item(process: ProcessDecoder, video: bytes) -> None:
@@ -193,7 +193,7 @@ def test_limits_of_the_child(process: ProcessDecoder, video: bytes) -> None:
 PARENT = """
 import io, sys, time
 from tests.support import mediakit
-from deepfake_models.decode.sandbox import ProcessDecoder
+from deepfake_models.sandbox.decoder import ProcessDecoder
 decoder = ProcessDecoder(workers=1)
 data = mediakit.encode(mediakit.panning(10))
 with decoder.open(io.BytesIO(data)) as media:

@@ -15,14 +15,13 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from deepfake_models.decode import process as processes
-from deepfake_models.decode import protocol as wire
-from deepfake_models.decode import sandbox
-from deepfake_models.decode.base import GuardedSource
-from deepfake_models.decode.confinement import Layer
-from deepfake_models.decode.limits import DecodeLimits
-from deepfake_models.decode.serving import RemoteFile
 from deepfake_models.errors import DecoderFailed, UndecodableMedia
+from deepfake_models.media.interface import DecodeLimits, GuardedSource
+from deepfake_models.sandbox import decoder as sandbox
+from deepfake_models.sandbox import pool as processes
+from deepfake_models.sandbox import protocol as wire
+from deepfake_models.sandbox.child import RemoteFile
+from deepfake_models.sandbox.confinement import Layer
 from tests.support.decodekit import LIMITS
 
 OPENED = {
@@ -166,7 +165,7 @@ def test_an_answer_of_each_kind_is_read_as_it_was_sent() -> None:
         wire.FrameHeader(index=0, height=2, width=4),
         wire.Failed(index=1, detail="damaged"),
         wire.Error(name="UndecodableMedia", message="damaged"),
-        wire.Closed(),
+        wire.Pong(),
     ]
     child = Impostor([])
     for message in messages:
@@ -211,8 +210,8 @@ def test_data_are_received_into_memory_of_their_length(length: int) -> None:
     wire.receive_data_into(child.connection, memoryview(buffer))
     sender.join()
     assert buffer == data
-    wire.send(child.theirs, wire.Closed())
-    assert wire.receive_answer(child.connection) == wire.Closed()
+    wire.send(child.theirs, wire.Pong())
+    assert wire.receive_answer(child.connection) == wire.Pong()
 
 
 def test_remote_file_reads_like_a_file() -> None:

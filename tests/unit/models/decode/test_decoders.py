@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepfake_models.decode import protocol as wire
-from deepfake_models.decode.base import Frame
-from deepfake_models.decode.decoder import Decoder, InProcessDecoder
-from deepfake_models.decode.sandbox import ProcessDecoder
 from deepfake_models.errors import NoVisualStream, UndecodableMedia, UnreadableMedia
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.media.interface import Frame
+from deepfake_models.sandbox import protocol as wire
+from deepfake_models.sandbox.decoder import Decoder, ProcessDecoder
 from tests.support import mediakit
 from tests.support.decodekit import LIMITS, noise, refused
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepfake_models.decode.base import Frame, Orientation
+from deepfake_models.media.interface import Frame, Orientation
 from tests.support import mediakit
 from tests.support.formatkit import only, opened, reference
 

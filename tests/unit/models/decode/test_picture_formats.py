@@ -9,7 +9,7 @@ import pillow_heif
 import pytest
 from PIL import Image
 
-from deepfake_models.decode.base import Frame
+from deepfake_models.media.interface import Frame
 from tests.support import mediakit
 from tests.support.formatkit import difference, only, opened
 

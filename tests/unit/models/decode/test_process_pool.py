@@ -15,10 +15,9 @@ from typing import Any
 
 import pytest
 
-from deepfake_models.decode import protocol as wire
-from deepfake_models.decode.pool import ProcessPool
-from deepfake_models.decode.process import TaskBounds
 from deepfake_models.errors import DecoderFailed, MediaTooLarge, SandboxBusy
+from deepfake_models.sandbox import protocol as wire
+from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
 from tests.support import attacks
 from tests.support.poolkit import run
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepfake_models.decode.sampling import densify, longest_gap, sample
-from deepfake_models.spec import SamplingSpec
+from deepfake_models.bundle.spec import SamplingSpec
+from deepfake_models.media.sampling import densify, longest_gap, sample
 
 SPEC = SamplingSpec()
 

@@ -9,9 +9,8 @@ import signal
 
 import pytest
 
-from deepfake_models.decode.base import FailedFrame
-from deepfake_models.decode.limits import DecodeLimits
-from deepfake_models.decode.sandbox import ProcessDecoder
+from deepfake_models.media.interface import DecodeLimits, FailedFrame
+from deepfake_models.sandbox.decoder import ProcessDecoder
 from tests.support import mediakit
 from tests.support.watching import Watch
 

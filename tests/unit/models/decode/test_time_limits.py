@@ -10,15 +10,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from deepfake_models.decode import item, watchdog
-from deepfake_models.decode import protocol as wire
-from deepfake_models.decode.limits import DecodeLimits
-from deepfake_models.decode.pool import ProcessPool
-from deepfake_models.decode.process import TaskBounds
-from deepfake_models.decode.sandbox import ProcessDecoder
-from deepfake_models.decode.watchdog import Watchdog
+from deepfake_models.bundle.results import ReasonCode, unable
 from deepfake_models.errors import DecoderTooSlow, SourceTooSlow
-from deepfake_models.results import ReasonCode, unable
+from deepfake_models.media.interface import DecodeLimits
+from deepfake_models.sandbox import pool as item
+from deepfake_models.sandbox import protocol as wire
+from deepfake_models.sandbox import watchdog
+from deepfake_models.sandbox.decoder import ProcessDecoder
+from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
+from deepfake_models.sandbox.watchdog import Watchdog
 from tests.support import attacks, mediakit
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from deepfake_models.decode.base import Frame
-from deepfake_models.decode.packet_index import h264_disposable
-from deepfake_models.decode.stream import StreamReader
+from deepfake_models.media.interface import Frame
+from deepfake_models.media.packet_index import h264_disposable
+from deepfake_models.media.stream import StreamReader
 from tests.support import mediakit
 from tests.support.formatkit import VIDEOS, opened, panning, reference
 

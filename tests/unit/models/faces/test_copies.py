@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from deepfake_models.bundle import load_bundle
+from deepfake_models.bundle.bundle import load_bundle
+from deepfake_models.bundle.session import OnnxSession
+from deepfake_models.bundle.spec import CropSpec, DetectorSpec
 from deepfake_models.faces.copies import Copy, copies, merged, side_of_copies, turn_of
 from deepfake_models.faces.crops import cut, usable, visible_share
-from deepfake_models.faces.detection import Detection
+from deepfake_models.faces.detection import Detection, scaled_to_each
 from deepfake_models.faces.mtcnn import MtcnnDetector
-from deepfake_models.faces.resampling import scaled_to_each
-from deepfake_models.session import OnnxSession
-from deepfake_models.spec import CropSpec, DetectorSpec
 
 Picture = NDArray[np.uint8]
 

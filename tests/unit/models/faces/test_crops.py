@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from deepfake_models.bundle.results import Quality, ReasonCode
+from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.faces import crops
 from deepfake_models.faces.detection import Detection
-from deepfake_models.results import Quality, ReasonCode
-from deepfake_models.spec import CropSpec
 
 SPEC = CropSpec()
 

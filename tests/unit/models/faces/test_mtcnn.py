@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from deepfake_models.bundle.session import OnnxSession
+from deepfake_models.bundle.spec import DetectorSpec
 from deepfake_models.faces import mtcnn as faces
 from deepfake_models.faces.mtcnn import (
     PICTURES_AT_ONCE,
@@ -21,8 +23,6 @@ from deepfake_models.faces.mtcnn import (
     Overlap,
     suppress,
 )
-from deepfake_models.session import OnnxSession
-from deepfake_models.spec import DetectorSpec
 from tests.support import mediakit
 
 torch = pytest.importorskip("torch", reason="the graphs are exported from torch")

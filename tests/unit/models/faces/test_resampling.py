@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from deepfake_models.faces.resampling import (
+from deepfake_models.faces.detection import (
     area_crops,
     area_resized,
     integral_image,

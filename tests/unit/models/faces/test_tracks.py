@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from deepfake_models.bundle.results import Box
+from deepfake_models.bundle.spec import TrackSpec
 from deepfake_models.faces.tracks import FrameFaces, iou, is_cut, link, signature
-from deepfake_models.results import Box
-from deepfake_models.spec import TrackSpec
 
 SPEC = TrackSpec()
 ROOM = signature(np.full((120, 160, 3), 40, np.uint8))

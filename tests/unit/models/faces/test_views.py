@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from deepfake_models.faces.views import View
+from deepfake_models.faces.detection import View
 
 SIDES = st.integers(1, 40)
 

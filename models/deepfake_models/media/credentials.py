@@ -22,7 +22,7 @@ try:
 except ImportError:  # the extra `provenance` is not installed
     c2pa = None
 
-TASK = "deepfake_models.decode.credentials:parse"
+TASK = "deepfake_models.media.credentials:parse"
 
 MAX_PICTURE_BYTES = 512 << 20
 """Largest picture whose credentials are read. The library holds up to three times its size."""

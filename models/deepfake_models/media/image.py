@@ -16,8 +16,11 @@ import pillow_heif
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from deepfake_models.decode.base import (
+from deepfake_models.bundle.results import MediaFacts
+from deepfake_models.errors import MediaTooLarge, NotAPicture, UndecodableMedia
+from deepfake_models.media.interface import (
     ClosesOnExit,
+    DecodeLimits,
     FailedFrame,
     Frame,
     GuardedSource,
@@ -25,9 +28,6 @@ from deepfake_models.decode.base import (
     check_indices,
     check_pixels,
 )
-from deepfake_models.decode.limits import DecodeLimits
-from deepfake_models.errors import MediaTooLarge, NotAPicture, UndecodableMedia
-from deepfake_models.results import MediaFacts
 
 # Pillow's own limit is one number for the whole process and warns through a global channel. Here
 # every picture is checked against the decoder's limit before a pixel of it is decoded.

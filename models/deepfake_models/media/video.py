@@ -14,8 +14,12 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from deepfake_models.decode.base import (
+from deepfake_models.bundle.results import MediaFacts
+from deepfake_models.errors import MediaTooLarge, UndecodableMedia
+from deepfake_models.media.color import to_rgb
+from deepfake_models.media.interface import (
     ClosesOnExit,
+    DecodeLimits,
     FailedFrame,
     Frame,
     GuardedSource,
@@ -23,12 +27,8 @@ from deepfake_models.decode.base import (
     check_indices,
     check_pixels,
 )
-from deepfake_models.decode.color import to_rgb
-from deepfake_models.decode.limits import DecodeLimits
-from deepfake_models.decode.packet_index import PacketTable, TableBuilder
-from deepfake_models.decode.stream import StreamReader
-from deepfake_models.errors import MediaTooLarge, UndecodableMedia
-from deepfake_models.results import MediaFacts
+from deepfake_models.media.packet_index import PacketTable, TableBuilder
+from deepfake_models.media.stream import StreamReader
 
 PLAIN_CONTAINERS = frozenset({"mov", "matroska"})
 PLAIN_CODECS = frozenset({"h264", "hevc", "vp9", "av1", "libdav1d", "mjpeg", "prores"})

@@ -14,10 +14,10 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from deepfake_models.decode.confinement import Layer
-from deepfake_models.decode.limits import DecodeLimits
+from deepfake_models.bundle.results import MediaFacts
 from deepfake_models.errors import DeepfakeError
-from deepfake_models.results import MediaFacts
+from deepfake_models.media.interface import DecodeLimits
+from deepfake_models.sandbox.confinement import Layer
 
 T = TypeVar("T")
 B = TypeVar("B", bytearray, memoryview)
@@ -99,12 +99,6 @@ class Next(Message):
     op: Literal["next"] = "next"
 
 
-class Close(Message):
-    """Close the media; the child answers ``Closed``. Parents of earlier versions send it."""
-
-    op: Literal["close"] = "close"
-
-
 class Ping(Message):
     """Say that you wait for an item; the child answers ``Pong``."""
 
@@ -131,12 +125,6 @@ class Unreadable(Message):
 
 
 # Sent by the child.
-
-
-class Ready(Message):
-    """The child has started and waits for media, as parents of earlier versions expect it."""
-
-    op: Literal["ready"] = "ready"
 
 
 class Confined(Message):
@@ -233,20 +221,14 @@ class Error(Message):
     message: Text
 
 
-class Closed(Message):
-    """The media are closed."""
-
-    op: Literal["closed"] = "closed"
-
-
 class Pong(Message):
     """The process waits for an item."""
 
     op: Literal["pong"] = "pong"
 
 
-Request = Ping | Open | Run | Frames | Next | Close
-Answer = Confined | Pong | Read | Opened | FrameHeader | Failed | Finished | Error | Closed
+Request = Ping | Open | Run | Frames | Next
+Answer = Confined | Pong | Read | Opened | FrameHeader | Failed | Finished | Error
 
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
 _ANSWER: TypeAdapter[Answer] = TypeAdapter(Annotated[Answer, Field(discriminator="op")])

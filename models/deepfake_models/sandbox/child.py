@@ -1,7 +1,7 @@
 """The work of a decoder process: open media or run a task for the parent.
 
 It opens no files but asks the parent for byte ranges, so that encrypted and in-memory sources need
-no plaintext on disk. ``worker`` starts it.
+no plaintext on disk. ``server`` starts it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import resource
 import signal
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from multiprocessing.connection import Connection
@@ -26,12 +26,12 @@ import numpy as np
 import pillow_heif
 from PIL import AvifImagePlugin, Image
 
-from deepfake_models.decode import image
-from deepfake_models.decode import protocol as wire
-from deepfake_models.decode.base import FailedFrame, OpenMedia
-from deepfake_models.decode.confinement import Beginning, ResourceBounds, confine
-from deepfake_models.decode.decoder import InProcessDecoder
 from deepfake_models.errors import DecoderFailed, MediaError, MediaTooLarge
+from deepfake_models.media import image
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.media.interface import FailedFrame, OpenMedia
+from deepfake_models.sandbox import protocol as wire
+from deepfake_models.sandbox.confinement import Beginning, ResourceBounds, confine
 
 Task = Callable[[BinaryIO, bytes], bytes]
 """Parses a source with an argument, and returns a result."""
@@ -107,40 +107,24 @@ def load(options: wire.Options) -> dict[str, Task]:
 
 
 def run(
-    descriptor: int, options: wire.Options, tasks: dict[str, Task], beginning: Beginning, pid: int
+    descriptor: int, beginning: Beginning, pid: int, options: wire.Options, tasks: dict[str, Task]
 ) -> None:
     """Confine this process and serve the parent, until it closes the connection.
 
     Args:
         descriptor: the socket that the parent holds the other end of.
-        options: the limits of the process.
-        tasks: what ``load`` returned.
         beginning: what ``confinement.enter_namespaces`` returned.
         pid: the number of this process outside its namespace.
+        options: the limits of the process.
+        tasks: what ``load`` returned.
     """
-    _begin(tasks)
+    for name in dict.fromkeys(task.partition(":")[0] for task in tasks):
+        if begin := getattr(sys.modules[name], "begin", None):
+            begin()
     found = confine(beginning, ResourceBounds(options.memory_bytes, options.cpu_s))
-    _serve_until_closed(descriptor, wire.Confined(pid=pid, missing=found.missing), tasks)
-
-
-def run_for_earlier_version(
-    descriptor: int, options: str | None, beginning: Beginning, pid: int
-) -> None:
-    """Load and ``run``. The earliest parents pass no ``options``, and expect ``Ready``."""
-    chosen = wire.Options() if options is None else wire.Options.model_validate_json(options)
-    tasks = load(chosen)
-    if options is not None:
-        run(descriptor, chosen, tasks, beginning, pid)
-        return
-    _begin(tasks)
-    confine(beginning, ResourceBounds(chosen.memory_bytes, chosen.cpu_s))
-    _serve_until_closed(descriptor, wire.Ready(), tasks)
-
-
-def _serve_until_closed(descriptor: int, ready: wire.Message, tasks: dict[str, Task]) -> None:
     try:
         connection = Connection(descriptor)
-        wire.send(connection, ready)
+        wire.send(connection, wire.Confined(pid=pid, missing=found.missing))
         serve(connection, tasks)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
@@ -174,12 +158,6 @@ def load_task(name: str) -> Task:
     if prepare := getattr(module, "prepare", None):
         prepare()
     return cast("Task", getattr(module, function))
-
-
-def _begin(tasks: Iterable[str]) -> None:
-    for name in dict.fromkeys(task.partition(":")[0] for task in tasks):
-        if begin := getattr(sys.modules[name], "begin", None):
-            begin()
 
 
 def serve(connection: Connection, tasks: dict[str, Task]) -> None:
@@ -217,7 +195,6 @@ def _open(connection: Connection, request: wire.Open) -> None:
         Image.MAX_IMAGE_PIXELS = (
             None  # the limit of this item's picture: see image.in_decoder_process
         )
-    wire.send(connection, wire.Closed())
 
 
 def _run_task(connection: Connection, request: wire.Run, task: Task) -> None:
@@ -252,9 +229,10 @@ def _announce(connection: Connection, media: OpenMedia) -> None:
 
 
 def _serve_item(connection: Connection, media: OpenMedia) -> None:
-    """Answer requests for frames until the item is closed."""
+    """Answer requests for frames until the parent closes the connection."""
     results = iter(media.frames([]))
-    while not isinstance(request := wire.receive_request(connection), wire.Close):
+    while True:
+        request = wire.receive_request(connection)
         if isinstance(request, wire.Frames):
             data = wire.receive_data(connection, 8 * len(media.times))
             results = media.frames(np.frombuffer(data, dtype="<i8").tolist())

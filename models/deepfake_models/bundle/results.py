@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from deepfake_models.bundle.spec import is_none
 from deepfake_models.errors import (
     DecoderFailed,
     DecoderTooSlow,
@@ -25,7 +26,6 @@ from deepfake_models.errors import (
     UndecodableMedia,
     UnreadableMedia,
 )
-from deepfake_models.spec import is_none
 
 
 class VerdictCode(StrEnum):
@@ -150,6 +150,16 @@ the medium was manipulated."""
 Turn = Annotated[int, Field(ge=0, le=270, multiple_of=90, exclude_if=not_)]
 """A clockwise turn in degrees. A turn of 0 is left out of what is stored, which therefore remains
 readable by versions that do not know turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceScore:
+    """What the classifier says of one face."""
+
+    logit: float
+    """Higher = more probably manipulated. Not calibrated."""
+    kind_logits: tuple[float, ...] | None = None
+    """One value for each of the bundle's ``kinds``, before softmax; ``None`` where it has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,9 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from deepfake_models.errors import BundleError
-from deepfake_models.files import atomic_write
-from deepfake_models.spec import (
+from deepfake_models.bundle.spec import (
     AggregationSpec,
     ConditionsSpec,
     CropSpec,
@@ -32,6 +30,8 @@ from deepfake_models.spec import (
     TrackSpec,
     is_none,
 )
+from deepfake_models.errors import BundleError
+from deepfake_models.machine import atomic_write
 
 MANIFEST = "bundle.json"
 CLASSIFIER = "classifier.onnx"

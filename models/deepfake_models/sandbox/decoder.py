@@ -1,4 +1,4 @@
-"""The decoder in a sandbox: it decodes in a pool of confined processes.
+"""The ``Decoder`` protocol, and the decoder that decodes in a pool of confined processes.
 
 Each time that media are opened or their credentials are read, a process starts anew. A file that
 crashes, hangs or takes over FFmpeg costs that process and nothing else.
@@ -8,29 +8,72 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from deepfake_models.decode import credentials
-from deepfake_models.decode import protocol as wire
-from deepfake_models.decode.base import (
+from deepfake_models.errors import DecoderFailed
+from deepfake_models.media import credentials
+from deepfake_models.media.interface import (
+    DecodeLimits,
     FailedFrame,
     Frame,
     GuardedSource,
     OpenMedia,
     check_indices,
 )
-from deepfake_models.decode.confinement import Confinement
-from deepfake_models.decode.item import Item
-from deepfake_models.decode.limits import DecodeLimits
-from deepfake_models.decode.pool import ProcessPool
-from deepfake_models.decode.process import ConfinedProcess, TaskBounds
-from deepfake_models.errors import DecoderFailed
+from deepfake_models.sandbox import protocol as wire
+from deepfake_models.sandbox.confinement import Confinement
+from deepfake_models.sandbox.pool import ConfinedProcess, Item, ProcessPool, TaskBounds
+
+
+class Decoder(Protocol):
+    """Opens media. Implementations are safe to call from several threads at once."""
+
+    def open(
+        self, source: BinaryIO, *, stills_only: bool = False
+    ) -> AbstractContextManager[OpenMedia]:
+        """Open the media in ``source``, a seekable binary file that the caller closes.
+
+        The content decides the format, never a name. Other exceptions of ``source`` than
+        ``OSError`` and ``ValueError`` are passed on.
+
+        Raises:
+            NotAPicture: with ``stills_only``, the media are not a still picture. This is raised
+                before a pixel is decoded.
+            UnreadableMedia: ``source`` raised ``OSError`` or ``ValueError``.
+            UndecodableMedia: the content cannot be decoded.
+            NoVisualStream: there is no picture and no video stream.
+            MediaTooLarge: a limit is exceeded.
+            DecoderFailed: the decoder process crashed or stalled.
+        """
+        ...
+
+    def read_credentials(
+        self, source: BinaryIO, mime: str | None, anchors: str | None = None
+    ) -> dict[str, Any]:
+        """Return what the Content Credentials of ``source`` claim: see ``credentials``.
+
+        Raises:
+            UnreadableMedia: ``source`` raised ``OSError`` or ``ValueError``.
+            DecoderFailed: the process that reads them crashed, or exceeded its memory or time.
+        """
+        ...
+
+    def confinement(self) -> Confinement | None:
+        """Return the layers that the processes that decode lack.
+
+        ``None`` means that the calling process decodes.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free resources. Media that are still open may fail; ``open`` must not be called again."""
+        ...
 
 
 class ProcessDecoder:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from deepfake_models.decode.seccomp import install_filter
+from deepfake_models.sandbox.seccomp import install_filter
 
 
 class Layer(StrEnum):

@@ -14,10 +14,9 @@ from av.stream import Disposition
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
-from deepfake_models.decode.base import GuardedSource
-from deepfake_models.decode.limits import DecodeLimits
-from deepfake_models.decode.packet_index import PacketTable, h264_disposable, h264_nal_length
 from deepfake_models.errors import NoVisualStream, UndecodableMedia
+from deepfake_models.media.interface import DecodeLimits, GuardedSource
+from deepfake_models.media.packet_index import PacketTable, h264_disposable, h264_nal_length
 
 # FFmpeg's log quotes its input, metadata included, and nothing of a submission may be logged.
 av.logging.set_level(None)

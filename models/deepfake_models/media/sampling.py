@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_models.spec import SamplingSpec
+from deepfake_models.bundle.spec import SamplingSpec
 
 Times = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from numpy.typing import NDArray
 
 from deepfake_models.errors import BundleError, DeepfakeError
-from deepfake_models.processors import usable_cores
+from deepfake_models.machine import usable_cores
 
 # onnxruntime from 1.29 on reports its use to its maker unless this is set before it is imported.
 # Nothing may leave the machine.

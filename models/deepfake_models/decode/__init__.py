@@ -1,1 +1,0 @@
-"""Decode pictures and video from untrusted bytes, in a child process."""

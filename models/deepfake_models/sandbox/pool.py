@@ -1,0 +1,414 @@
+"""A pool of confined processes, each of which serves one item and ends.
+
+An item that crashes, hangs or takes over the libraries that parse it costs its own process: that
+process can neither open a file, nor reach a network or another process (see ``confinement``), and
+no other item, nor another look at the same item, meets it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import BinaryIO
+
+from deepfake_models import errors
+from deepfake_models.errors import (
+    DecoderFailed,
+    DecoderTooSlow,
+    MediaError,
+    SandboxBusy,
+    SandboxIncomplete,
+    SourceTooSlow,
+)
+from deepfake_models.media.interface import GuardedSource
+from deepfake_models.sandbox import protocol as wire
+from deepfake_models.sandbox.confinement import Confinement
+from deepfake_models.sandbox.server import START_TIMEOUT_S, ForkServer
+from deepfake_models.sandbox.watchdog import Watchdog
+
+PING_TIMEOUT_S = 30.0
+"""Time for an idle process to answer: usually no time at all, but far longer under load."""
+
+MAX_SOURCE_S = 3600.0
+"""Time that reading the source of one item may take. The process is not charged for it, but without
+a limit one that was taken over could ask for bytes for ever."""
+
+RELAYED = {
+    cls.__name__: cls
+    for cls in (
+        errors.UnreadableMedia,
+        errors.UndecodableMedia,
+        errors.NoVisualStream,
+        errors.NotAPicture,
+        errors.MediaTooLarge,
+        errors.DecoderFailed,
+    )
+}
+"""Errors that a process may report, by name."""
+
+
+class ProcessPool:
+    """Confined processes, each for one item.
+
+    At most ``size`` items are in work at once: the next one waits for its turn, so a thread must
+    not hold several processes. When an item is done, a process for the next one is started at once,
+    so that it need not be waited for. With ``require``, a process that lacks a layer of its
+    confinement is not used.
+    """
+
+    def __init__(
+        self, options: wire.Options | None = None, size: int = 2, *, require: bool = False
+    ) -> None:
+        if size < 1:
+            raise ValueError("a pool needs at least one process")
+        self._options = options or wire.Options()
+        self._require = require
+        self._slots: queue.LifoQueue[ConfinedProcess | None] = queue.LifoQueue()
+        for _ in range(size):
+            self._slots.put(None)
+        self._processes: set[ConfinedProcess] = set()
+        self._servers: set[ForkServer] = set()
+        """The server, if it has been started and was not found dead."""
+        self._confinement: Confinement | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+        self._finalizer = weakref.finalize(self, _end_all, self._processes, self._servers)
+
+    def confinement(self) -> Confinement:
+        """Return the layers that the processes lack. The first process is started for it.
+
+        Raises:
+            SandboxIncomplete: there are such layers, and all are required.
+            DecoderFailed: no process starts.
+        """
+        if self._confinement is None:
+            with self.process():
+                pass
+        assert self._confinement is not None
+        return self._confinement
+
+    @contextmanager
+    def process(self, wait_s: float | None = None) -> Iterator[ConfinedProcess]:
+        """Lend a process for one item.
+
+        Raises:
+            SandboxBusy: no process became free within ``wait_s`` seconds.
+            SandboxIncomplete: it lacks a layer, and all are required.
+            DecoderFailed: it does not start, or the pool is closed.
+        """
+        process = self._take(wait_s)
+        try:
+            yield process
+        finally:
+            self._give_back(process)
+
+    def run(self, task: str, source: BinaryIO, argument: bytes, bounds: TaskBounds) -> bytes:
+        """Run one of the tasks of ``options`` on ``source``, and return its result.
+
+        Raises:
+            DecoderFailed: the process crashed, or exceeded its memory or time (DecoderTooSlow).
+            SourceTooSlow: reading the source took longer than ``MAX_SOURCE_S``.
+            SandboxBusy, SandboxIncomplete: see ``process``.
+            MediaError: the task reported it. Errors of ``source`` are passed on.
+        """
+        with self.process(bounds.wait_s) as process:
+            return process.run(task, source, argument, bounds)
+
+    def close(self) -> None:
+        """End all processes. Items that are still in work fail with ``DecoderFailed``."""
+        with self._lock:
+            self._closed = True
+        self._finalizer()
+
+    def _take(self, wait_s: float | None) -> ConfinedProcess:
+        try:
+            started = self._slots.get(timeout=wait_s)
+        except queue.Empty:
+            raise SandboxBusy from None
+        try:
+            if started is not None:
+                # One that died while it waited for an item is replaced.
+                with suppress(DecoderFailed):
+                    self._await(started)
+                    if started.alive():
+                        return started
+                    self._discard(started)
+            process = self._start()
+            self._await(process)
+            return process
+        except BaseException:
+            if started is not None:  # an error other than its own, such as that of a new thread
+                self._discard(started)
+            self._slots.put(None)
+            raise
+
+    def _give_back(self, process: ConfinedProcess) -> None:
+        following = None
+        try:
+            self._discard(process)
+            # OSError: this process may have no descriptor left. The next item tries again, and
+            # reports it.
+            with suppress(DecoderFailed, OSError):
+                following = self._start()
+        finally:
+            self._slots.put(following)
+
+    def _start(self) -> ConfinedProcess:
+        """Start a process without waiting for it."""
+        with self._lock:
+            if self._closed:
+                raise DecoderFailed("the decoder is closed")
+            try:
+                process = ConfinedProcess(self._running_server())
+            except DecoderFailed:  # the server has died this moment
+                process = ConfinedProcess(self._running_server())
+            self._processes.add(process)
+            return process
+
+    def _running_server(self) -> ForkServer:
+        for server in list(self._servers):
+            if server.alive():
+                return server
+            server.close()
+            self._servers.discard(server)
+        server = ForkServer(self._options)
+        self._servers.add(server)
+        return server
+
+    def _await(self, process: ConfinedProcess) -> None:
+        """Wait until a process is ready; one that must not be used is discarded."""
+        try:
+            confinement = process.await_ready()
+            if self._require and not confinement.complete:
+                raise SandboxIncomplete(missing_layers(confinement))
+            self._confinement = confinement
+        except BaseException:
+            self._discard(process)
+            raise
+
+    def _discard(self, process: ConfinedProcess) -> None:
+        process.end()
+        with self._lock:
+            self._processes.discard(process)
+
+
+def missing_layers(confinement: Confinement) -> str:
+    """Return a message that names the layers that ``confinement`` lacks."""
+    return (
+        "The kernel or the container does not grant these layers of the sandbox: "
+        f"{', '.join(confinement.missing)}."
+    )
+
+
+def _end_all(processes: set[ConfinedProcess], servers: set[ForkServer]) -> None:
+    for process in list(processes):
+        process.kill()
+    for server in list(servers):
+        server.close()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskBounds:
+    """Limits on one task."""
+
+    timeout_s: float
+    """Seconds that may be spent waiting for the process, apart from reading the source."""
+    memory_bytes: int
+    """Address space of the process while it runs the task."""
+    cpu_s: float = 3600.0
+    """Processor time of the task."""
+    wait_s: float | None = None
+    """Seconds to wait for a free process; ``None`` waits as long as it takes."""
+
+
+class ConfinedProcess:
+    """One confined process and the connection to it."""
+
+    _numbers = itertools.count()
+
+    def __init__(self, server: ForkServer) -> None:
+        """Ask ``server`` for a process, without waiting for it.
+
+        Raises:
+            DecoderFailed: the server has ended.
+        """
+        self._server = server
+        self._number = next(self._numbers)
+        self.broken = False
+        self._ready: wire.Confined | None = None
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            server.start(self._number, theirs)
+            self._socket = ours.dup()
+            self.connection = Connection(ours.detach())
+
+    @property
+    def pid(self) -> int:
+        """The number of the process, once it is ready."""
+        assert self._ready is not None
+        return self._ready.pid
+
+    def alive(self) -> bool:
+        """Return whether the process, which may have waited for long, can take an item."""
+        if self.broken:
+            return False
+        with suppress(DecoderFailed), self.exchange(PING_TIMEOUT_S):
+            wire.send(self.connection, wire.Ping())
+            if not isinstance(wire.receive_answer(self.connection), wire.Pong):
+                raise wire.WireError
+        return not self.broken
+
+    def await_ready(self) -> Confinement:
+        """Wait until the process has started, and return which layers it lacks.
+
+        Raises:
+            DecoderFailed: it did not start in time.
+        """
+        if self._ready is None:
+            with self.exchange(START_TIMEOUT_S):
+                answer = wire.receive_answer(self.connection)
+                if not isinstance(answer, wire.Confined):
+                    raise wire.WireError
+            self._ready = answer
+        return Confinement(self._ready.missing)
+
+    def run(self, task: str, source: BinaryIO, argument: bytes, bounds: TaskBounds) -> bytes:
+        """Run a task on ``source``, and return its result: see ``ProcessPool.run``."""
+        guard = GuardedSource(source)
+        size = guard.size()
+        item = Item(self, guard, size, bounds.timeout_s)
+        with item.exchange():
+            request = wire.Run(
+                task=task, size=size, memory_bytes=bounds.memory_bytes, cpu_s=bounds.cpu_s
+            )
+            wire.send(self.connection, request)
+            wire.send_data(self.connection, argument)
+            finished = item.answer()
+            if not isinstance(finished, wire.Finished):
+                raise wire.WireError
+            result = wire.receive_data(self.connection, finished.size)
+            if len(result) != finished.size:
+                raise wire.WireError
+        # A task may have caught the error of its source.
+        guard.check()
+        return result
+
+    @contextmanager
+    def exchange(self, seconds: float) -> Iterator[Watchdog]:
+        """Bound a conversation with the process to ``seconds``.
+
+        A watchdog then kills it, which ends any read from it or write to it, even one that is stuck
+        within a message.
+
+        Raises:
+            DecoderFailed: the process died, was killed, or violated the protocol.
+            DecoderTooSlow: the time was over.
+        """
+        watchdog = Watchdog(seconds, self.kill)
+        try:
+            yield watchdog
+        except (wire.WireError, EOFError, OSError) as error:
+            self.kill()
+            raise (DecoderTooSlow if watchdog.has_expired else DecoderFailed) from error
+        except MediaError:
+            raise
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            watchdog.stop()
+
+    def kill(self) -> None:
+        """End the process; safe from any thread, even while another one waits for its answer."""
+        self.broken = True
+        # First, because it ends the wait at once, while a server that hangs may not take orders.
+        with suppress(OSError), self._socket:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._server.end(self._number)
+
+    def end(self) -> None:
+        """End the process and close the connection: only for the thread that uses the process."""
+        self.kill()
+        self.connection.close()
+
+
+class Item:
+    """A source that a process works on, and the time that is left for it."""
+
+    def __init__(
+        self, process: ConfinedProcess, source: GuardedSource, size: int, budget_s: float
+    ) -> None:
+        self._process = process
+        self._source = source
+        self._size = size
+        self.budget_s = budget_s
+        self._source_s = MAX_SOURCE_S
+        self._watchdog: Watchdog | None = None
+
+    @contextmanager
+    def exchange(self) -> Iterator[None]:
+        """Bound a conversation with the process to the time that is left, apart from reading."""
+        with self._process.exchange(self.budget_s) as watchdog:
+            self._watchdog = watchdog
+            try:
+                yield
+            finally:
+                self.budget_s = watchdog.left_s()
+
+    def answer(self) -> wire.Answer:
+        """Return the next message of the process after serving its requests for bytes.
+
+        Raises:
+            WireError: the process violated the protocol.
+            MediaError: the process reports it.
+            Exception: whatever the source raised.
+        """
+        while True:
+            message = wire.receive_answer(self._process.connection)
+            if isinstance(message, wire.Read):
+                self._serve(message)
+            elif isinstance(message, wire.Error):
+                self._source.check()
+                raise _relayed(message)
+            else:
+                return message
+
+    def _serve(self, request: wire.Read) -> None:
+        if request.offset > self._size:
+            raise wire.WireError
+        assert self._watchdog is not None
+        started = time.monotonic()
+        content: bytes | None = None
+        # A slow store is no fault of the media. The guarded source keeps the exception that it
+        # raised, to be raised when the process gives up.
+        with self._watchdog.paused(), suppress(Exception):
+            content = self._read(request.offset, request.length)
+        self._source_s -= time.monotonic() - started
+        if self._source_s < 0.0:
+            raise SourceTooSlow
+        if content is None:
+            wire.send(self._process.connection, wire.Unreadable())
+        else:
+            wire.send_data(self._process.connection, content)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        self._source.seek(offset)
+        parts: list[bytes] = []
+        while length > 0 and (part := self._source.read(length)):
+            parts.append(part)
+            length -= len(part)
+        return b"".join(parts)
+
+
+def _relayed(message: wire.Error) -> MediaError:
+    if message.name not in RELAYED:
+        raise wire.WireError
+    return RELAYED[message.name](message.message)
