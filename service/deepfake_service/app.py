@@ -61,8 +61,7 @@ from deepfake_service.web import audit as web_audit
 from deepfake_service.web import bulk_reviews, items, queue, signing_in
 from deepfake_service.web import help as web_help
 from deepfake_service.web import model_card as web_model_card
-from deepfake_service.web import notice_lists as web_notice_lists
-from deepfake_service.web import notice_package as web_notice_package
+from deepfake_service.web import notice_form as web_notice_form
 from deepfake_service.web import notices as web_notices
 from deepfake_service.web import organisation as web_organisation
 from deepfake_service.web import submit as web_submit
@@ -184,8 +183,7 @@ def create_app(
         items,
         web_submit,
         web_notices,
-        web_notice_lists,
-        web_notice_package,
+        web_notice_form,
         web_help,
         web_admin,
         web_model_card,

@@ -25,11 +25,6 @@ from deepfake_service.casework.file_names import FileNames
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.key_epochs import KeyEpochs
 from deepfake_service.casework.minor_flags import MinorFlags
-from deepfake_service.casework.notice_basis import NoticeBasis
-from deepfake_service.casework.notice_captures import NoticeCaptures
-from deepfake_service.casework.notice_clock import NoticeClock
-from deepfake_service.casework.notice_desk import NoticeDesk
-from deepfake_service.casework.notice_documents import NoticeDocuments
 from deepfake_service.casework.orphans import Orphans
 from deepfake_service.casework.reexaminations import Reexaminations
 from deepfake_service.casework.retention import Retention
@@ -45,6 +40,10 @@ from deepfake_service.db import Database
 from deepfake_service.errors import RecordAltered, SettingsError
 from deepfake_service.evidence import timestamps
 from deepfake_service.jobs import Backlog, JobQueue, Scaling
+from deepfake_service.notices.basis import NoticeBasis
+from deepfake_service.notices.clock import NoticeClock
+from deepfake_service.notices.desk import NoticeDesk
+from deepfake_service.notices.documents import NoticeDocuments
 from deepfake_service.observability.logs import logger
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.resource_limits import PREFIX
@@ -179,7 +178,7 @@ def open_container(
             database,
             vault,
             signing_keys,
-            NoticeCaptures(database, vault, decoder),
+            decoder,
             sender=sender,
             post=timestamps.poster(settings.timestamp_url),
         )

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.db import AuditEntry, Job, Occurrence
 from deepfake_service.db.enums import JobState
-from deepfake_service.notices.render import Basis
+from deepfake_service.notices.compose import Basis
 from tests.support.submitting import submit
 
 # ``conftest.Service`` of the unit tests, which imports these modules itself.
@@ -49,7 +49,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "budapest-29": {
         "authority": "경찰청", "offence": "성폭력처벌법 제14조의2", "facts": LONG, "data": LONG,
         "custodian": "Example Hosting", "necessity": LONG, "assistance_will_follow": True,
-        "signed_by": "A",
+        "signed_by": "김수사",
     },
 }  # fmt: skip
 

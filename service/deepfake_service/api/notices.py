@@ -9,13 +9,6 @@ from fastapi import Depends, Query, Request, Response
 from pydantic import Field
 
 from deepfake_models.bundle.spec import is_none
-from deepfake_service.casework.core.notice_states import (
-    CaptureChoice,
-    Kind,
-    Language,
-    NoticeRequest,
-    NoticeUpdate,
-)
 from deepfake_service.casework.core.pagination import MAX_PAGE, NoticePage
 from deepfake_service.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.http.auth import DocumentReader, Reader
@@ -33,8 +26,15 @@ from deepfake_service.http.schemas import (
     Sha256,
     Time,
 )
+from deepfake_service.notices.compose import Basis, Composed
 from deepfake_service.notices.kinds import KINDS
-from deepfake_service.notices.render import Basis, Composed
+from deepfake_service.notices.states import (
+    CaptureChoice,
+    KindId,
+    Language,
+    NoticeRequest,
+    NoticeUpdate,
+)
 
 router = api_router("notices")
 
@@ -42,10 +42,12 @@ router = api_router("notices")
 class KindOut(Published):
     """A kind of notice."""
 
-    kind: Kind = Field(description="The kind.")
+    kind: KindId = Field(description="The kind.")
     provision: str = Field(description="The legal provision that it rests on.")
+    provision_ko: str = Field(description="The provision in Korean.")
     clock_hours: float | None = Field(description="Hours from sending to the expected action.")
     clock_basis: str = Field(description="Where the deadline comes from.")
+    clock_basis_ko: str = Field(description="Where the deadline comes from, in Korean.")
     needs_url: bool = Field(description="Whether each occurrence needs a URL.")
     needs_screenshot: bool = Field(description="Whether each occurrence needs a screenshot.")
     waived_for_minors: list[str] = Field(
@@ -67,7 +69,7 @@ class NoticeBase(Published):
 
     id: ItemId = Field(description="Id of the notice.")
     case_id: ItemId = Field(description="Id of its case.")
-    kind: Kind = Field(description="Its kind.")
+    kind: KindId = Field(description="Its kind.")
     language: Language = Field(description="Its language.")
     state: NoticeState = Field(description="What has become of it.")
     created_at: Time = Field(description="When it was created.")

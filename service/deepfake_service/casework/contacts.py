@@ -16,8 +16,7 @@ from sqlalchemy.orm import Session
 from deepfake_service.db import Contact, Database, current_time
 from deepfake_service.documents.organisation import Organisation
 from deepfake_service.errors import InvalidRequest
-from deepfake_service.notices.fields import Email, Phone, Text
-from deepfake_service.notices.kinds import field_error_of
+from deepfake_service.notices.fields import Email, Phone, Text, field_error_of
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action, append_entry
 from deepfake_service.settings import Settings

@@ -24,12 +24,12 @@ from deepfake_service.casework.core.for_each import for_each
 from deepfake_service.casework.core.minor_flag import MinorFlag, digest_of, set_flag
 from deepfake_service.casework.core.unreadable import opened_rows
 from deepfake_service.casework.core.visibility import find_visible, visible_to
-from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.db import Case, Database, FlaggedHashes, Job, Media, new_id
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import DatabaseUnavailable, Forbidden, NotFound, StorageUnavailable
 from deepfake_service.evidence.perceptual_hashes import resembles, usable
+from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE

@@ -15,7 +15,6 @@ from deepfake_service.casework.core.visibility import find_visible
 from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.minor_flags import MinorFlags
-from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.casework.review_rules import (
     ReviewRules,
     Standing,
@@ -40,6 +39,7 @@ from deepfake_service.errors import (
     NotReviewable,
     TooManyReviews,
 )
+from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry

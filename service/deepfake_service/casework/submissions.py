@@ -14,7 +14,6 @@ from deepfake_service.casework.core.case_lock import lock_case
 from deepfake_service.casework.core.cases import Cases, Sighting, canonical_reference
 from deepfake_service.casework.core.listings import begin_listing
 from deepfake_service.casework.core.minor_flag import flag_of_bytes, set_flag
-from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.db import (
     Account,
     Case,
@@ -43,6 +42,7 @@ from deepfake_service.errors import (
 from deepfake_service.jobs import JobQueue
 from deepfake_service.jobs.turns import next_turn
 from deepfake_service.jobs.webhooks import Callback
+from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import Stored, Vault, context_of

@@ -25,7 +25,6 @@ from deepfake_service.casework.core.listings import (
     open_reasons,
     open_thumbnail,
 )
-from deepfake_service.casework.core.notice_states import RUNNING
 from deepfake_service.casework.core.pagination import Filters, JobPage, conditions
 from deepfake_service.casework.core.queries import find_job, iso_time, job_json
 from deepfake_service.casework.core.read_audit import ReadAudit
@@ -38,6 +37,7 @@ from deepfake_service.db import Case, Database, Job, Listing, Match, Media, Noti
 from deepfake_service.db.enums import UNFINISHED, Finding, JobState, NoticeState
 from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import ImageryWithheld, NotFound
+from deepfake_service.notices.states import RUNNING
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action
 from deepfake_service.storage import Vault, open_json

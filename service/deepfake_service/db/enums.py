@@ -121,8 +121,6 @@ class NoticeEventKind(StrEnum):
     """What happened to a notice. Its value is part of what digests cover: never change one."""
 
     CREATED = "created"
-    RECORDED = "recorded"
-    """What was known when the history began, for a notice of a version that kept none."""
     SIGNED = "signed"
     """The PDF was made and signed."""
     SENT = "sent"

@@ -21,12 +21,12 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from deepfake_service.casework.core.cases import Sighting, canonical_reference
-from deepfake_service.casework.core.notice_states import CLOCK_SKEW
 from deepfake_service.casework.submissions import MAX_FRAMES, Submission
 from deepfake_service.clock import utc_now
 from deepfake_service.db.enums import CallbackContent, Priority, RetentionPolicy
 from deepfake_service.errors import FieldError, InvalidRequest
 from deepfake_service.jobs.webhooks import Callback
+from deepfake_service.notices.states import CLOCK_SKEW
 
 MAX_FIELD_BYTES = 8192
 """Of one text field. URLs of 2,000 characters are common, and longer ones exist."""

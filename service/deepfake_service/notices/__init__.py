@@ -1,1 +1,1 @@
-"""Notices: what has to be told to whom, by which law, and in which words."""
+"""Notices to platforms and authorities: their kinds, documents, deadlines and history."""

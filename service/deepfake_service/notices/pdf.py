@@ -14,12 +14,8 @@ from deepfake_service.documents.formatting import day, to_the_second
 from deepfake_service.documents.i18n import Words, words
 from deepfake_service.documents.organisation import Organisation
 from deepfake_service.documents.typesetting import pdf_of, readable
-from deepfake_service.notices.render import Composed, Section
-
-FORMS = {"kr-tba-22-5": "kr_tba_22_5.typ"}
-"""The template of the statutory form of a kind of notice; the others are letters."""
-REQUESTS = ("report", "deletion")
-REASONS = ("illegal_filming", "false_video", "child_sexual_exploitation")
+from deepfake_service.notices.compose import Composed, Section
+from deepfake_service.notices.kinds import Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +57,30 @@ class Imprint:
 
 
 def notice_pdf(
-    kind: str, composed: Composed, language: str, imprint: Imprint, captures: Sequence[Capture] = ()
+    kind: Kind,
+    composed: Composed,
+    language: str,
+    imprint: Imprint,
+    captures: Sequence[Capture] = (),
 ) -> bytes:
     """Return a notice as a PDF/A, with a page for each capture."""
     data = notice_data(kind, composed, language, imprint, captures)
-    name = FORMS[kind] if "cells" in data else "notice.typ"
-    folder = files("deepfake_service.notices") / "templates"
-    template = (folder / "shared.typ").read_bytes() + (folder / name).read_bytes()
-    return pdf_of(template, data, imprint.at)
+    room = files("deepfake_service.notices")
+    shared, letter = room / "templates" / "shared.typ", room / "templates" / "letter.typ"
+    folder = room / "kinds" / kind.id.replace("-", "_")
+    template = folder / kind.template if kind.template else letter
+    return pdf_of(shared.read_bytes() + template.read_bytes(), data, imprint.at)
 
 
 def notice_data(
-    kind: str, composed: Composed, language: str, imprint: Imprint, captures: Sequence[Capture] = ()
+    kind: Kind,
+    composed: Composed,
+    language: str,
+    imprint: Imprint,
+    captures: Sequence[Capture] = (),
 ) -> dict[str, Any]:
-    """Return the texts and pictures of a notice's PDF: the cells of a form, or rows of a letter.
-
-    Notices of earlier versions, whose parts have no names, are letters.
-    """
+    """Return the texts and pictures of a notice's PDF: the cells of a form, or rows of a letter."""
     t = words(language, "notice", polite=True)
-    is_form = kind in FORMS and all(s.name for s in composed.sections)
     return {
         "title": composed.title,
         "opening": composed.opening,
@@ -89,7 +90,11 @@ def notice_data(
         "sender": [readable(line) for line in imprint.organisation.reached_at()],
         "date": day(imprint.at, language),
         "captures": [_capture(c, number, len(captures), t) for number, c in enumerate(captures, 1)],
-        **(_form(composed, t) if is_form else {"rows": [_row(s) for s in composed.sections]}),
+        **(
+            _form(kind, composed, t)
+            if kind.template
+            else {"rows": [_row(s) for s in composed.sections]}
+        ),
     }
 
 
@@ -101,25 +106,33 @@ def _row(section: Section) -> dict[str, Any]:
     }
 
 
-def _form(composed: Composed, t: Words) -> dict[str, Any]:
-    """Return the cells of the statutory form, by the names of the notice's fields."""
-    lines = {str(s.name): [readable(line) for line in s.lines] for s in composed.sections}
-    signed_on = date.fromisoformat(lines["signed_on"][0])
-    recipient = " ".join(lines.get("to", []))
+def _form(kind: Kind, composed: Composed, t: Words) -> dict[str, Any]:
+    """Return the cells of a statutory form, by the names of the notice's fields."""
+    cells = {s.name: [readable(line) for line in s.lines] for s in composed.sections}
+    texts = {name: text.of(t.language) for name, text in kind.form.items()}
+    dates = {
+        name: date.fromisoformat(cells[name][0])
+        for name, field in kind.fields.items()
+        if field.type == "date" and name in cells
+    }
     return {
-        "cells": lines,
-        "requests": _marked(REQUESTS, lines["request"], t),
-        "reasons": _marked(REASONS, lines["reason"], t),
-        "signed_on": t("form_date", year=signed_on.year, month=signed_on.month, day=signed_on.day),
-        "addressee": t("form_addressee", name=recipient) if recipient else None,
-        "notes": t.list("form_note"),
+        "cells": cells,
+        "choices": {
+            name: [
+                {"text": c.of(t.language), "is_marked": c.of(t.language) in cells.get(name, ())}
+                for c in field.choices
+            ]
+            for name, field in kind.fields.items()
+            if field.choices
+        },
+        "dates": {
+            name: texts["date"].format(year=at.year, month=at.month, day=at.day)
+            for name, at in dates.items()
+        },
+        "addressee": texts["addressee"].format(name=cells["to"][0]) if "to" in cells else None,
+        "texts": texts,
         "words": t.plain,
     }
-
-
-def _marked(options: Sequence[str], chosen: list[str], t: Words) -> list[dict[str, Any]]:
-    texts = [t.of("choices", option) for option in options]
-    return [{"text": text, "is_marked": text in chosen} for text in texts]
 
 
 def _capture(capture: Capture, number: int, count: int, t: Words) -> dict[str, Any]:

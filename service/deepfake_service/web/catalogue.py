@@ -26,7 +26,7 @@ from deepfake_service.notices.fields import STATEMENT_TOO_SHORT
 from deepfake_service.web.api_errors import SCREENSHOT_FORMAT
 from deepfake_service.web.items import VALUES_WITHHELD
 from deepfake_service.web.model_card import TABLE_NAME
-from deepfake_service.web.notice_inputs import INPUT_MESSAGES
+from deepfake_service.web.notice_form import INPUT_MESSAGES
 from deepfake_service.web.pages import INVALID_FORM
 from deepfake_service.web.submit import CELL_MESSAGES
 

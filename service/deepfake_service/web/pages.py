@@ -37,6 +37,7 @@ from deepfake_service.http.auth import (
 )
 from deepfake_service.http.dependencies import app_state
 from deepfake_service.http.problems import BodyRefused, note_failure, problem_of
+from deepfake_service.notices.kinds import KINDS
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.roles import MAY_REVIEW, MAY_SUBMIT
 from deepfake_service.web.language import language_of
@@ -73,6 +74,8 @@ def _environment(language: str) -> Environment:
     environment.install_gettext_translations(  # type: ignore[attr-defined]
         translations(language), newstyle=True
     )
+    environment.globals["kind_name"] = lambda kind: KINDS[kind].name.of(language)
+    environment.globals["notice_words"] = words(language, "notice", polite=True)
     environment.filters["moment"] = moment
     environment.filters["instant"] = instant
     environment.filters["utc"] = utc

@@ -16,12 +16,12 @@ from deepfake_models.bundle.results import VerdictCode, input_at_fault
 from deepfake_service.casework import triage
 from deepfake_service.casework.core.listings import mentions
 from deepfake_service.casework.core.pagination import Filters
-from deepfake_service.casework.notice_clock import NoticePart
 from deepfake_service.casework.triage import Asked, Tab
 from deepfake_service.db.enums import DISAGREEMENT, Finding, JobState, Role
 from deepfake_service.http.auth import PageReader, TableReader, while_authenticated
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.score_detail import is_told_values, row_for
+from deepfake_service.notices.clock import NoticePart
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.roles import MAY_REVIEW
 from deepfake_service.web.pages import HEADERS, PageRoute, page
@@ -161,7 +161,7 @@ def get_queue(
             "cases"
         ]
     accounts = state.accounts.all() if caller.role in MAY_REVIEW else []
-    overdue = services.notice_desk.overdue(caller, limit=OVERDUE_SHOWN).notices
+    overdue = services.notice_clock.by_clock(caller, [NoticePart.OVERDUE], limit=OVERDUE_SHOWN)
     return page(
         request,
         "queue.html",
@@ -177,7 +177,7 @@ def get_queue(
         tabs=services.triage.counts(caller, query.filters(state, caller, now)),
         to_withdraw=services.notice_clock.count(caller, NoticePart.WITHDRAW),
         now=now,
-        overdue=services.notice_clock.described(caller, overdue),
+        overdue=overdue.parts[NoticePart.OVERDUE].notices,
         reviewers=[a for a in accounts if a.kind == "person" and Role(a.role) in MAY_REVIEW],
         states=[str(s) for s in JobState],
         verdicts=[str(v) for v in VerdictCode],

@@ -215,7 +215,8 @@ def test_a_refused_post_is_explained_in_the_language_of_the_page(
 def paths(job: dict[str, Any]) -> list[str]:
     return [
         "/", "/submit", f"/items/{job['id']}", f"/cases/{job['case_id']}",
-        f"/cases/{job['case_id']}/notices/us-take-it-down", "/overdue", "/help", "/admin",
+        f"/cases/{job['case_id']}/notices/us-take-it-down", "/notices?part=overdue",
+        "/help", "/admin",
         f"/cases/{job['case_id']}/notices/kr-tba-22-5", "/admin/organisation", "/account",
         "/notices", "/audit", "/items/nothing", "/admin/model-card",
         f"/reviews?job={job['id']}",

@@ -79,7 +79,7 @@ async def test_the_page_of_the_organisation_keeps_what_was_typed(service: Servic
     path = "/admin/organisation"
     wrong = await post_page(service, path, {"name_ko": "센터", "email": "nobody"})
     assert wrong.status_code == 422
-    assert 'value="nobody" maxlength="200"  aria-invalid="true"' in wrong.text
+    assert 'value="nobody" maxlength="200" aria-invalid="true"' in wrong.text
     assert 'value="센터"' in wrong.text
     assert (await post_page(service, path, {"name_ko": "센터", "email": ""})).status_code == 303
     page = (await service.client.get(path)).text

@@ -17,8 +17,8 @@ from deepfake_service.documents.report import report_texts
 from deepfake_service.documents.report_tables import TablePresenter
 from deepfake_service.evidence.artifacts import Material
 from deepfake_service.evidence.builder import verdict_document
-from deepfake_service.notices.kinds import KINDS, checked
-from deepfake_service.notices.render import Basis, NoticeSubject, compose
+from deepfake_service.notices.compose import Basis, NoticeSubject, compose
+from deepfake_service.notices.kinds import KINDS
 from deepfake_service.security.audit_log import Action
 from deepfake_service.web.catalogue import faults
 from tests.support import evidencekit as kit
@@ -244,7 +244,7 @@ def test_a_korean_notice_has_no_english_in_it(kind: str, minor: bool) -> None:
     given = dict(GOOD[kind])
     if minor and kind == "kr-tba-22-5":
         given["reason"] = "child_sexual_exploitation"
-    fields = checked(KINDS[kind], given, SEEN, minor=minor)
+    fields = KINDS[kind].check(given, SEEN, minor=minor)
     basis = [*BASIS, Basis("cd" * 32, "inconclusive", None, "j2", 1, "2026-01-02T03:04:05+00:00")]
     notice = compose(KINDS[kind], fields, NoticeSubject(SEEN, basis, minor=minor), language="ko")
     free = {k: v for k, v in given.items() if k not in ("request", "reason", "requester_relation")}
@@ -264,7 +264,7 @@ def test_a_korean_notice_addresses_its_recipient_politely(kind: str, minor: bool
     given = dict(GOOD[kind])
     if minor and kind == "kr-tba-22-5":
         given["reason"] = "child_sexual_exploitation"
-    fields = checked(KINDS[kind], given, SEEN, minor=minor)
+    fields = KINDS[kind].check(given, SEEN, minor=minor)
     basis = [*BASIS, Basis("cd" * 32, "inconclusive", None, "j2", 1, "2026-01-02T03:04:05+00:00")]
     notice = compose(KINDS[kind], fields, NoticeSubject(SEEN, basis, minor=minor), language="ko")
     assert POLITE.search(notice.opening)

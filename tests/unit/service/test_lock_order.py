@@ -20,9 +20,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.casework import retention
-from deepfake_service.casework.core import notice_history
 from deepfake_service.casework.core.cases import Sighting
-from deepfake_service.casework.core.notice_states import NoticeUpdate
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.submissions import Sealed, Submission
 from deepfake_service.casework.webhook_deliveries import release_callbacks
@@ -38,6 +36,8 @@ from deepfake_service.db import (
 from deepfake_service.db.enums import Decision, DeliveryState, Finding, JobState, Role
 from deepfake_service.errors import CodeRejected, Forbidden, LastAdministrator
 from deepfake_service.jobs.webhooks import Callback
+from deepfake_service.notices import history as notice_history
+from deepfake_service.notices.states import NoticeUpdate
 from deepfake_service.security import accounts as accounts_module
 from deepfake_service.security import keys as keys_module
 from deepfake_service.security import second_factors as second_factors_module

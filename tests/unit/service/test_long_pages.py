@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.pagination import MAX_PAGE, Filters
 from deepfake_service.db import Account, Case, Job, Media, Notice, Occurrence, new_id
-from deepfake_service.db.enums import JobState, Role
+from deepfake_service.db.enums import JobState, NoticeEventKind, Role
 from deepfake_service.documents.i18n import words
+from deepfake_service.notices.history import NoticeHistory
 from deepfake_service.storage import context_of
 from deepfake_service.storage.envelope import seal
 from tests.support.jobkit import headers
@@ -204,20 +205,21 @@ async def test_a_large_case_is_shown_in_parts(service: Service) -> None:
         composed = {"title": "t", "opening": "o", "sections": []}
         fields = {"explanation": "Earlier words.", "good_faith": True, "signature": "somebody"}
         content = {"fields": fields, "occurrence_ids": [oldest], "basis": [], "recipient": None,
-                   "receipt": None, "composed": composed}  # fmt: skip
+                   "receipt": None, "captures": None, "composed": composed}  # fmt: skip
         draft = new_id()
-        session.add(
-            Notice(
-                id=draft,
-                case_id=case_id,
-                account_id=caller.account_id,
-                kind="eu-dsa-16",
-                language="en",
-                state="drafted",
-                sealed=seal(key, json.dumps(content).encode(), context_of("notice", draft)),
-                created_at=now,
-            )
+        notice = Notice(
+            id=draft,
+            case_id=case_id,
+            account_id=caller.account_id,
+            kind="eu-dsa-16",
+            language="en",
+            state="drafted",
+            sealed=seal(key, json.dumps(content).encode(), context_of("notice", draft)),
+            created_at=now,
         )
+        session.add(notice)
+        session.flush()
+        NoticeHistory(session, key, notice).append(NoticeEventKind.CREATED, caller.actor)
     path = f"/cases/{case_id}/notices/eu-dsa-16?like={draft}"
     changed = (await client.get(path)).text
     # The occurrence that it was about is not among the newest, and is not lost.

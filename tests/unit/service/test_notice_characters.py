@@ -8,8 +8,8 @@ from sqlalchemy import select
 from deepfake_service.db import Notice, NoticeEvent
 from deepfake_service.documents.characters import hidden, revealed, revealed_url
 from deepfake_service.errors import InvalidRequest
-from deepfake_service.notices.kinds import KINDS, checked
-from deepfake_service.notices.render import NoticeSubject, compose
+from deepfake_service.notices.compose import NoticeSubject, compose
+from deepfake_service.notices.kinds import KINDS
 from tests.support.noticekit import BASIS, GOOD, LONG, RLO, SEEN, confirmed, drafted
 from tests.unit.service.conftest import Service
 
@@ -37,7 +37,7 @@ HIDDEN = {
 def test_names_in_any_language_are_accepted(language: str) -> None:
     assert not list(hidden(NAMES[language], lines=False))
     given = {**GOOD["eu-dsa-16"], "notifier_name": NAMES[language]}
-    fields = checked(KINDS["eu-dsa-16"], given, SEEN, minor=False)
+    fields = KINDS["eu-dsa-16"].check(given, SEEN, minor=False)
     letter = compose(KINDS["eu-dsa-16"], fields, NoticeSubject(SEEN, BASIS), language="en")
     assert NAMES[language] in letter.text()
 
@@ -47,7 +47,7 @@ def test_l4_a_hidden_character_is_refused_by_its_code_point(what: str) -> None:
     char = HIDDEN[what]
     given = {**GOOD["eu-dsa-16"], "explanation": f"{LONG}a{char}b"}
     with pytest.raises(InvalidRequest) as error:
-        checked(KINDS["eu-dsa-16"], given, SEEN, minor=False)
+        KINDS["eu-dsa-16"].check(given, SEEN, minor=False)
     (found,) = error.value.errors
     assert found.field == "fields.explanation"
     assert f"U+{ord(char):04X} at position {len(LONG) + 2}" in found.detail
@@ -59,14 +59,14 @@ def test_l4_a_reversal_is_refused_in_every_field_of_words(kind: str) -> None:
         if not isinstance(value, str) or name in ("signed_on",):
             continue
         with pytest.raises(InvalidRequest) as error:
-            checked(KINDS[kind], {**GOOD[kind], name: f"{value[:3]}{RLO}{value[3:]}"}, SEEN,
+            KINDS[kind].check({**GOOD[kind], name: f"{value[:3]}{RLO}{value[3:]}"}, SEEN,
                     minor=False)  # fmt: skip
         assert [e.field for e in error.value.errors] == [f"fields.{name}"]
 
 
 def test_l4_what_others_wrote_shows_its_hidden_characters_in_text_and_pdf_alike() -> None:
     place = {**SEEN[0], "account": f"good{RLO}lanosrep", "source_url": f"https://a.example/{RLO}x"}
-    fields = checked(KINDS["eu-dsa-16"], GOOD["eu-dsa-16"], [place], minor=False)
+    fields = KINDS["eu-dsa-16"].check(GOOD["eu-dsa-16"], [place], minor=False)
     letter = compose(KINDS["eu-dsa-16"], fields, NoticeSubject([place], BASIS), language="en")
     assert "good[U+202E]lanosrep" in letter.text()
     assert "https://a.example/%E2%80%AEx" in letter.text()

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
-from sqlalchemy import delete, text, update
+from sqlalchemy import delete, update
 
-from deepfake_service.casework.core.notice_history import digest_of
 from deepfake_service.db import NoticeEvent
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import RecordAltered
 from deepfake_service.evidence import pdf_signature
+from deepfake_service.notices.history import digest_of
 from tests.support.noticekit import GOOD, RLO, drafted, logged, updated
 from tests.unit.service.conftest import Service
 
@@ -92,20 +92,6 @@ def intact(pdf: bytes, certificate: x509.Certificate) -> bool:
     except pdf_signature.InvalidReport:
         return False
     return True
-
-
-async def test_a_notice_of_an_earlier_version_begins_its_history_with_what_was_known(
-    service: Service,
-) -> None:
-    notice = await drafted(service)
-    await updated(service, notice["id"], receipt="first")
-    with service.database.write() as session:
-        session.execute(delete(NoticeEvent))
-        session.execute(text("UPDATE audit SET detail = 'drafted' WHERE action LIKE 'notice.%'"))
-    history = (await updated(service, notice["id"], receipt="second"))["history"]
-    assert [(e["event"], e["receipt"]) for e in history] == [
-        ("recorded", "first"), ("receipt", "second"),
-    ]  # fmt: skip
 
 
 async def test_a_notice_recorded_as_sent_by_mistake_can_be_taken_back_for_ten_minutes(

@@ -43,7 +43,7 @@ async def test_notices_are_listed_by_what_is_to_be_done(service: Service) -> Non
 async def test_a_part_with_many_notices_is_shown_in_pages(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.casework.notice_clock.MAX_PAGE", 2)
+    monkeypatch.setattr("deepfake_service.notices.clock.MAX_PAGE", 2)
     drafts = [(await drafted(service))["id"] for _ in range(3)]
     sent = await drafted(service)
     await updated(service, sent["id"], sent_at=service.database.clock().isoformat())
@@ -102,7 +102,9 @@ async def test_a_case_that_cannot_be_opened_does_not_hide_the_notices_of_others(
     assert f"<code>{lost['id']}</code>" in page.text
 
 
-async def test_overdue_notices_come_in_pages_that_name_what_was_altered(service: Service) -> None:
+async def test_overdue_notices_come_in_pages_that_name_what_was_altered(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     notices = [await drafted(service) for _ in range(3)]
     with service.database.write() as session:
         for number, notice in enumerate(notices):
@@ -130,15 +132,17 @@ async def test_overdue_notices_come_in_pages_that_name_what_was_altered(service:
     assert refused.status_code == 422
     service.client.headers["Accept-Language"] = "en"
     await service.sign_in(Role.PIPELINE)
-    shown, address = [], "/overdue?limit=1"
+    monkeypatch.setattr("deepfake_service.notices.clock.MAX_PAGE", 1)
+    shown, address = [], "/notices?part=overdue"
     for _ in notices:
         page = (await service.client.get(address)).text
         shown.append(re.findall(r'<a href="/notices/(\w+)"', page))
-        (address,) = re.findall(r'<a class="button" href="(/overdue[^"]*)"', page) or [""]
+        (address,) = re.findall(r'<a class="button" href="(/notices[^"]*)"', page) or [""]
         address = html.unescape(address)
     assert (shown, address) == ([[first], [], [third]], "")
     assert "No notice is overdue." not in page
-    for path in ("/", "/overdue"):  # of many notices of one kind, which is which
+    monkeypatch.undo()
+    for path in ("/", "/notices?part=overdue"):  # of many notices of one kind, which is which
         page = (await service.client.get(path)).text
         table = page[page.index('<h2 id="overdue"') if path == "/" else 0 :]
         assert f'<a href="/cases/{notices[0]["case_id"]}"><bdi>' in table
@@ -147,7 +151,7 @@ async def test_overdue_notices_come_in_pages_that_name_what_was_altered(service:
     of_case = (await service.client.get(f"/v1/cases/{case_id}/notices")).json()
     assert {n["id"] for n in of_case["notices"]} == {first, third}
     assert of_case["altered"] == [second]
-    for path in ("/overdue", f"/cases/{case_id}"):
+    for path in ("/notices?part=overdue", f"/cases/{case_id}"):
         shown = await service.client.get(path)
         assert shown.status_code == 200, path
         assert f"<code>{second}</code>" in shown.text

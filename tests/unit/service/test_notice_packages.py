@@ -18,10 +18,10 @@ from sqlalchemy import select
 
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.app import PACKAGES_PER_ACCOUNT
-from deepfake_service.casework.notice_package import package_of
 from deepfake_service.db import AuditEntry, Case, Job, Occurrence
 from deepfake_service.db.enums import Role
 from deepfake_service.http.auth import check_still_authenticated
+from deepfake_service.notices.package import package_of
 from tests.support import evidencekit as kit
 from tests.support.jobkit import examined, headers
 from tests.support.noticekit import GOOD, confirmed, drafted
@@ -171,7 +171,7 @@ async def test_an_account_downloads_few_packages_at_the_same_time(
         assert go_on.wait(60)
         check_still_authenticated(request)
 
-    monkeypatch.setattr("deepfake_service.web.notice_package.check_still_authenticated", held)
+    monkeypatch.setattr("deepfake_service.web.notices.check_still_authenticated", held)
     path = f"/notices/{notice['id']}/package.zip"
     downloads = [asyncio.create_task(service.client.get(path)) for _ in range(PACKAGES_PER_ACCOUNT)]
     for _ in downloads:
@@ -196,7 +196,7 @@ async def test_a_package_is_cut_off_when_its_reader_signs_out(
             service.accounts.sign_out(service.client.cookies["session"])
         check_still_authenticated(request)
 
-    monkeypatch.setattr("deepfake_service.web.notice_package.check_still_authenticated", second)
+    monkeypatch.setattr("deepfake_service.web.notices.check_still_authenticated", second)
     with pytest.raises(AssertionError):  # of the transport: the answer has no end
         await service.client.get(f"/notices/{notice['id']}/package.zip")
     assert len(pieces) == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,13 +16,13 @@ from sqlalchemy import select
 
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_service.casework.core.cases import screenshot_of
-from deepfake_service.casework.notice_captures import MAX_SIDE, NoticeCaptures
 from deepfake_service.db import AuditEntry, Case, Notice
 from deepfake_service.db.enums import Role
 from deepfake_service.documents.organisation import Organisation
-from deepfake_service.notices.kinds import KINDS, checked
+from deepfake_service.notices.compose import Composed, NoticeSubject, compose, composed_of
+from deepfake_service.notices.documents import MAX_SIDE, NoticeDocuments
+from deepfake_service.notices.kinds import KINDS
 from deepfake_service.notices.pdf import Capture, Imprint, Post, notice_data, notice_pdf
-from deepfake_service.notices.render import Composed, NoticeSubject, compose, composed_of
 from deepfake_service.security.audit_log import Action
 from tests.support import mediakit
 from tests.support.noticekit import BASIS, GOOD, SEEN, confirmed
@@ -38,7 +38,7 @@ POST = Post("https://example.org/1", "2026-01-02T03:04:05+00:00", "2026-01-03T03
 
 
 def composed(kind: str, language: str, given: dict[str, Any], **changes: Any) -> Composed:
-    fields = checked(KINDS[kind], {**GOOD[kind], **given}, SEEN, minor=False)
+    fields = KINDS[kind].check({**GOOD[kind], **given}, SEEN, minor=False)
     subject = NoticeSubject(SEEN, BASIS, recipient="Example", reference="R-1")
     return compose(KINDS[kind], fields, replace(subject, **changes), language=language)
 
@@ -50,17 +50,16 @@ def page_count(pdf: bytes) -> int:
 @pytest.mark.parametrize("language", ["ko", "en"])
 def test_the_statutory_form_has_its_cells_and_marks_what_was_chosen(language: str) -> None:
     letter = composed(FORM, language, {"location_without_url": "검색어"}, captures="blurred")
-    data = notice_data(FORM, letter, language, IMPRINT)
+    data = notice_data(KINDS[FORM], letter, language, IMPRINT)
     stated = {n: v for n, v in GOOD[FORM].items() if n not in ("request", "reason")}
     for name, value in {**stated, "to": "Example", "case": "R-1"}.items():
         assert data["cells"][name] == [value]
     assert "https://example.org/watch?v=1" in data["cells"]["about"]
-    assert [o["is_marked"] for o in data["requests"]] == [False, True]
-    assert [o["is_marked"] for o in data["reasons"]] == [False, True, False]
+    assert [o["is_marked"] for o in data["choices"]["request"]] == [False, True]
+    assert [o["is_marked"] for o in data["choices"]["reason"]] == [False, True, False]
     assert "Example" in data["addressee"]
-    assert len(data["notes"]) == 3
     assert "1" in data["cells"]["enclosed"][0]
-    assert page_count(notice_pdf(FORM, letter, language, IMPRINT)) == 1
+    assert page_count(notice_pdf(KINDS[FORM], letter, language, IMPRINT)) == 1
 
 
 def test_a_long_form_and_a_long_letter_leave_nothing_out() -> None:
@@ -69,32 +68,24 @@ def test_a_long_form_and_a_long_letter_leave_nothing_out() -> None:
         letter = composed(kind, "ko", {}, occurrences=seen, captures="clear")
         assert "50장" in letter.text()
         assert "나머지 화면 캡처는 파일로 따로 보냅니다." in letter.text()
-        data = notice_data(kind, letter, "ko", IMPRINT)
+        data = notice_data(KINDS[kind], letter, "ko", IMPRINT)
         assert sum("https://example.org/" in text for text in leaves(data)) == 60
-        assert page_count(notice_pdf(kind, letter, "ko", IMPRINT)) > 2
+        assert page_count(notice_pdf(KINDS[kind], letter, "ko", IMPRINT)) > 2
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {FORM}))
 def test_a_letter_has_a_row_for_each_part(kind: str) -> None:
     letter = composed(kind, "en", {})
-    data = notice_data(kind, letter, "en", IMPRINT)
+    data = notice_data(KINDS[kind], letter, "en", IMPRINT)
     assert [row["label"] for row in data["rows"]] == [s.heading for s in letter.sections]
     assert [row["provision"] for row in data["rows"] if row["provision"]]
     assert data["issuer"] == "Support Centre"
     assert data["sender"] == ["상담팀", "02-1", "a@example.org", "서울 중구 1"]
 
 
-def test_a_notice_of_an_earlier_version_stays_a_letter() -> None:
+def test_a_stored_notice_has_the_text_that_was_composed() -> None:
     letter = composed(FORM, "ko", {})
-    stored = {
-        "title": letter.title,
-        "opening": letter.opening,
-        "sections": [{"heading": s.title, "lines": s.lines} for s in letter.sections],
-    }
-    earlier = composed_of(stored)
-    assert earlier.text() == letter.text()
-    assert "rows" in notice_data(FORM, earlier, "ko", IMPRINT)
-    assert page_count(notice_pdf(FORM, earlier, "ko", IMPRINT)) == 1
+    assert composed_of(asdict(letter)) == letter
 
 
 def test_each_capture_has_a_page_that_names_it() -> None:
@@ -105,7 +96,7 @@ def test_each_capture_has_a_page_that_names_it() -> None:
         Capture(POST),
     ]
     letter = composed(FORM, "en", {}, captures="blurred")
-    pages = notice_data(FORM, letter, "en", IMPRINT, captures)["captures"]
+    pages = notice_data(KINDS[FORM], letter, "en", IMPRINT, captures)["captures"]
     assert [p["heading"] for p in pages] == [f"Screen capture {n} of 3" for n in (1, 2, 3)]
     assert dict(pages[0]["rows"]) == {
         "URL": POST.url, "Captured": "2026-01-02 03:04:05 UTC", "SHA-256 of the file": "ab" * 32,
@@ -114,7 +105,7 @@ def test_each_capture_has_a_page_that_names_it() -> None:
     assert "blurred" in pages[0]["note"]
     assert "decoded" in pages[1]["note"]
     assert "deleted" in pages[2]["note"]
-    pdf = notice_pdf(FORM, letter, "en", IMPRINT, captures)
+    pdf = notice_pdf(KINDS[FORM], letter, "en", IMPRINT, captures)
     assert page_count(pdf) == 4
     assert len(pdf) > len(jpeg)
 
@@ -134,12 +125,12 @@ def contrast(capture: Capture) -> float:
 
 
 @pytest.fixture
-def decoding(service: Service) -> NoticeCaptures:
+def decoding(service: Service) -> NoticeDocuments:
     """Decode pictures in the service, whose decoder reads texts otherwise."""
     services = service.app.state.shared.services
-    captures = services.notice_desk._documents._captures
-    captures._decoder = InProcessDecoder()
-    return captures
+    documents: NoticeDocuments = services.notice_desk._documents
+    documents._decoder = InProcessDecoder()
+    return documents
 
 
 async def noticed(service: Service, choice: str | None) -> tuple[str, dict[str, Any]]:
@@ -159,7 +150,7 @@ async def noticed(service: Service, choice: str | None) -> tuple[str, dict[str, 
 
 @pytest.mark.parametrize("choice", [None, "blurred"])
 async def test_the_pdf_of_a_notice_encloses_its_captures(
-    service: Service, decoding: NoticeCaptures, choice: str | None
+    service: Service, decoding: NoticeDocuments, choice: str | None
 ) -> None:
     case_id, notice = await noticed(service, choice)
     assert notice["captures"] == (choice or "clear")
@@ -174,14 +165,14 @@ async def test_the_pdf_of_a_notice_encloses_its_captures(
     vault = service.app.state.shared.services.cases._vault
     key = vault.case_key(case)
     content = {"captures": notice["captures"], "occurrence_ids": [seen]}
-    (capture,) = decoding.of(caller.actor, row, key, content)
+    (capture,) = decoding.captures(caller.actor, row, key, content)
     assert capture.post.url == "https://example.org/1"
     assert capture.post.captured_at.startswith("2026-01-02T03:04:05")
     assert (contrast(capture) < 20) is (choice == "blurred")
     vault.blobs.delete(screenshot_of(case_id, seen))
-    (gone,) = decoding.of(caller.actor, row, key, content)
+    (gone,) = decoding.captures(caller.actor, row, key, content)
     assert (gone.sha256, gone.jpeg) == (None, None)
-    assert decoding.of(caller.actor, row, key, {"occurrence_ids": [seen]}) == []
+    assert decoding.captures(caller.actor, row, key, {**content, "captures": None}) == []
 
 
 async def test_a_capture_that_cannot_be_decoded_is_named_by_its_digest(service: Service) -> None:

@@ -12,15 +12,6 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.case_lock import lock_open_case
 from deepfake_service.casework.core.cases import open_occurrence
-from deepfake_service.casework.core.notice_history import Happening, NoticeHistory
-from deepfake_service.casework.core.notice_states import (
-    NoticeRequest,
-    NoticeUpdate,
-    apply_update,
-    field_error,
-    require_shown,
-    undo_sending,
-)
 from deepfake_service.casework.core.pagination import (
     MAX_PAGE,
     NoticePage,
@@ -30,9 +21,6 @@ from deepfake_service.casework.core.pagination import (
 )
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.visibility import find_visible, visible_to
-from deepfake_service.casework.notice_basis import NoticeBasis, digests_against
-from deepfake_service.casework.notice_clock import is_overdue, listed
-from deepfake_service.casework.notice_documents import NoticeDocuments
 from deepfake_service.db import (
     Case,
     Database,
@@ -45,12 +33,21 @@ from deepfake_service.db import (
 )
 from deepfake_service.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.db.row_authentication import load_list
-from deepfake_service.errors import (
-    NotFound,
-    NoticeRefused,
+from deepfake_service.errors import NotFound, NoticeRefused
+from deepfake_service.notices.basis import NoticeBasis, digests_against
+from deepfake_service.notices.clock import is_overdue, listed
+from deepfake_service.notices.compose import NoticeSubject, compose, composed_of
+from deepfake_service.notices.documents import NoticeDocuments
+from deepfake_service.notices.history import NoticeHistory
+from deepfake_service.notices.kinds import kind_of
+from deepfake_service.notices.states import (
+    NoticeRequest,
+    NoticeUpdate,
+    apply_update,
+    field_error,
+    require_shown,
+    undo_sending,
 )
-from deepfake_service.notices.kinds import checked, kind_of
-from deepfake_service.notices.render import NoticeSubject, compose, composed_of
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import Vault, open_json, seal_json
@@ -86,7 +83,7 @@ class NoticeDesk:
             occurrences = self._occurrences(session, case, request.occurrence_ids)
             contents = [{"id": o.id, **open_occurrence(key, o)} for o in occurrences]
             minor = case.minor_at is not None
-            fields = checked(kind, request.fields, contents, minor=minor)
+            fields = kind.check(request.fields, contents, minor=minor)
             require_shown("recipient", request.recipient, lines=False)
             basis = self._basis.of(session, case, key, {o.media_id for o in occurrences})
             captures = request.captures if kind.needs_screenshot and not minor else None
@@ -111,7 +108,7 @@ class NoticeDesk:
             )
             content = {
                 "recipient": request.recipient,
-                "fields": fields.model_dump(mode="json"),
+                "fields": fields,
                 "occurrence_ids": list(request.occurrence_ids),
                 "basis": [asdict(b) for b in basis],
                 "composed": asdict(composed),
@@ -122,13 +119,8 @@ class NoticeDesk:
             session.add(notice)
             session.flush()
             history = NoticeHistory(session, key, notice)
-            history.append(
-                Happening(
-                    NoticeEventKind.CREATED,
-                    caller.actor,
-                    document_sha256=hashlib.sha256(composed.text().encode()).hexdigest(),
-                )
-            )
+            digest = hashlib.sha256(composed.text().encode()).hexdigest()
+            history.append(NoticeEventKind.CREATED, caller.actor, document_sha256=digest)
             return self._json(notice, content, history)
 
     def obstacles(self, caller: Caller, case_id: str, media_ids: Iterable[str]) -> dict[str, str]:
@@ -228,7 +220,6 @@ class NoticeDesk:
             session.refresh(notice)
             content = open_json(key, notice)
             history = NoticeHistory(session, key, notice)
-            history.begin(content["receipt"])
             for kind, step in update.steps():
                 now = current_time(session)
                 if kind is NoticeEventKind.SEND_UNDONE:
@@ -237,8 +228,7 @@ class NoticeDesk:
                 if step.receipt is not None:
                     content["receipt"] = step.receipt
                     seal_json(key, notice, content)
-                happening = Happening(kind, caller.actor, step.receipt, step.sent_reason)
-                history.append(happening)
+                history.append(kind, caller.actor, receipt=step.receipt, reason=step.sent_reason)
             return self._json(notice, content, history)
 
     def mark_reversed(self, session: Session, case: Case, job: Job) -> None:
@@ -247,26 +237,15 @@ class NoticeDesk:
         A notice rests on all examinations of the bytes that it is about (see ``NoticeBasis.of``).
         """
         key = self._vault.case_key(case)
-        sha256 = session.get_one(Media, job.media_id).sha256
-        for notice in session.scalars(select(Notice).where(Notice.case_id == case.id)):
-            if (
-                sha256 in _digests_of(notice, key)
-                and notice.state != NoticeState.WITHDRAWN
-                and notice.withdraw_at is None
-            ):
-                _mark_for_withdrawal(session, key, notice)
+        for notice in _notices_about(session, key, case, job):
+            _mark_for_withdrawal(session, key, notice)
 
     @staticmethod
     def mark_flagged(session: Session, vault: Vault, case: Case) -> None:
         """Mark the notices of a case for withdrawal, as they do not say that a minor is shown."""
-        for notice in session.scalars(
-            select(Notice).where(
-                Notice.case_id == case.id,
-                Notice.state != NoticeState.WITHDRAWN,
-                Notice.withdraw_at.is_(None),
-            )
-        ):
-            _mark_for_withdrawal(session, vault.case_key(case), notice)
+        key = vault.case_key(case)
+        for notice in session.scalars(select(Notice).where(Notice.case_id == case.id)):
+            _mark_for_withdrawal(session, key, notice)
 
     def mark_upheld(self, session: Session, case: Case, job: Job) -> None:
         """Remove the marks of ``mark_reversed``, after the finding of a job was confirmed again.
@@ -277,16 +256,11 @@ class NoticeDesk:
         if case.minor_at is not None:
             return
         key = self._vault.case_key(case)
-        sha256 = session.get_one(Media, job.media_id).sha256
         against = digests_against(session, case)
-        for notice in session.scalars(
-            select(Notice).where(Notice.case_id == case.id, Notice.withdraw_at.is_not(None))
-        ):
-            digests = _digests_of(notice, key)
-            if sha256 in digests and not digests & against:
-                history = _begun_history(session, key, notice)
+        for notice in _notices_about(session, key, case, job):
+            if notice.withdraw_at is not None and not _digests_of(notice, key) & against:
                 notice.withdraw_at = None
-                history.append(Happening(NoticeEventKind.UPHELD, SERVICE))
+                NoticeHistory(session, key, notice).append(NoticeEventKind.UPHELD, SERVICE)
 
     def _case(self, session: Session, caller: Caller, case_id: str) -> tuple[Case, bytes]:
         case, _ = find_visible(session, caller, Case, case_id)
@@ -323,7 +297,7 @@ class NoticeDesk:
             "receipt": content["receipt"],
             "fields": content["fields"],
             "occurrence_ids": content["occurrence_ids"],
-            "captures": content.get("captures"),
+            "captures": content["captures"],
             "basis": content["basis"],
             "text": composed.text(),
             "words": asdict(composed),
@@ -337,13 +311,14 @@ def _digests_of(notice: Notice, key: bytes) -> set[str]:
     return {basis["sha256"] for basis in open_json(key, notice)["basis"]}
 
 
+def _notices_about(session: Session, key: bytes, case: Case, job: Job) -> list[Notice]:
+    """Return the notices of a case that are about the file of a job."""
+    sha256 = session.get_one(Media, job.media_id).sha256
+    notices = session.scalars(select(Notice).where(Notice.case_id == case.id))
+    return [notice for notice in notices if sha256 in _digests_of(notice, key)]
+
+
 def _mark_for_withdrawal(session: Session, key: bytes, notice: Notice) -> None:
-    history = _begun_history(session, key, notice)
-    notice.withdraw_at = current_time(session)
-    history.append(Happening(NoticeEventKind.TO_WITHDRAW, SERVICE))
-
-
-def _begun_history(session: Session, key: bytes, notice: Notice) -> NoticeHistory:
-    history = NoticeHistory(session, key, notice)
-    history.begin(open_json(key, notice)["receipt"])
-    return history
+    if notice.state != NoticeState.WITHDRAWN and notice.withdraw_at is None:
+        notice.withdraw_at = current_time(session)
+        NoticeHistory(session, key, notice).append(NoticeEventKind.TO_WITHDRAW, SERVICE)

@@ -9,10 +9,10 @@ from typing import Any
 
 from deepfake_service.casework.core.cases import Cases
 from deepfake_service.casework.evidence_store import EvidenceStore
-from deepfake_service.casework.notice_desk import NoticeDesk
 from deepfake_service.errors import EvidenceMissing, ImageryWithheld, NotFound
 from deepfake_service.evidence.builder import report_of
 from deepfake_service.evidence.zip_format import sha256, zip_pieces
+from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.security.accounts import Caller
 
 _ENDINGS = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "webp"}

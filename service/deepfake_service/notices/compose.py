@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Annotated, Any, Literal, get_args, get_origin
+from datetime import datetime
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from deepfake_service.documents.characters import revealed, revealed_url
 from deepfake_service.documents.formatting import day, to_the_second
 from deepfake_service.documents.i18n import Words, words
-from deepfake_service.notices.fields import Fields
-from deepfake_service.notices.kinds import Kind
+from deepfake_service.notices.kinds import Kind, NoticeField
 
 MAX_CAPTURES = 50
 """Screenshots in one PDF, of up to 1 MB each. The ZIP of a notice has all of them."""
-_ARTICLE = re.compile(r"Article (?P<article>\d+)(?:\((?P<paragraph>\d+)\))?")
-_SECTION = re.compile(r"s\. (?P<section>\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +57,7 @@ class Section:
 
     heading: Annotated[str, Field(description="Its label.")]
     lines: Annotated[list[str], Field(description="Its lines.")]
-    name: Annotated[
-        str | None, Field(description="The field of the notice that it states, or its part.")
-    ] = None
+    name: Annotated[str, Field(description="The field of the notice that it states, or its part.")]
     provision: Annotated[
         str | None, Field(description="The provision that requires the field.")
     ] = None
@@ -90,33 +84,39 @@ class Composed:
         return "\n".join(parts) + "\n"
 
 
-def compose(kind: Kind, fields: Fields, subject: NoticeSubject, *, language: str) -> Composed:
-    """Write a notice. What a person states or signs is in their own words, unchanged."""
+def compose(
+    kind: Kind, fields: Mapping[str, Any], subject: NoticeSubject, *, language: str
+) -> Composed:
+    """Write a notice. What a person states or signs is in their own words, unchanged.
+
+    Args:
+        fields: as ``Kind.check`` returns them.
+    """
     # A letter: in Korean it addresses its recipient politely, unlike a report.
     t = words(language, "notice", polite=True)
-    sections = [Section(t("by"), [t.of("provisions", kind.id)], "by")]
+    sections = [Section(t("by"), [kind.law.of(language)], "by")]
     if subject.recipient:
         sections.insert(0, Section(t("to"), [revealed(subject.recipient)], "to"))
     if subject.minor:
-        text = t("minor", route=t.of("routes", kind.id))
+        text = t("minor", route=kind.if_minor.of(language))
         sections.append(Section(t("important"), [text], "important"))
     sections.append(Section(t("about"), _places(subject.occurrences, t), "about"))
-    for name, info in type(fields).model_fields.items():
-        value = getattr(fields, name)
-        if value is None:
-            continue
-        extra = info.json_schema_extra
-        assert isinstance(extra, dict)
-        provision = cited(str(extra["provision"]), language)
-        label = str(extra[f"label_{language}"])
-        lines = _lines(value, t, chosen=_is_choice(info.annotation))
-        sections.append(Section(label, lines, name, provision))
+    sections += [
+        Section(
+            field.label.of(language),
+            _lines(field, fields[name], t),
+            name,
+            field.provision.of(language),
+        )
+        for name, field in kind.fields.items()
+        if fields.get(name) is not None
+    ]
     sections.append(Section(t("evidence"), _evidence(subject, t), "evidence"))
     if enclosed := _enclosed(subject, t):
         sections.append(Section(t("enclosed"), enclosed, "enclosed"))
     if subject.reference:
         sections.append(Section(t("case"), [revealed(subject.reference)], "case"))
-    return Composed(t.of("titles", kind.id), t.of("openings", kind.id), sections)
+    return Composed(kind.title.of(language), kind.opening.of(language), sections)
 
 
 def _places(occurrences: Sequence[dict[str, Any]], t: Words) -> list[str]:
@@ -137,17 +137,11 @@ def _places(occurrences: Sequence[dict[str, Any]], t: Words) -> list[str]:
     return lines
 
 
-def _is_choice(annotation: object) -> bool:
-    """Return whether a field of this type has one of the values that the catalogue translates."""
-    return any(get_origin(kind) is Literal for kind in (annotation, *get_args(annotation)))
-
-
-def _lines(value: object, t: Words, *, chosen: bool) -> list[str]:
+def _lines(field: NoticeField, value: object, t: Words) -> list[str]:
     if value is True:
         return [t("yes")]
-    if isinstance(value, date):
-        return [value.isoformat()]
-    return [t.of("choices", str(value))] if chosen else str(value).splitlines()
+    chosen = [c.of(t.language) for c in field.choices if c.value == value]
+    return chosen or str(value).splitlines()
 
 
 def _evidence(subject: NoticeSubject, t: Words) -> list[str]:
@@ -181,41 +175,7 @@ def _enclosed(subject: NoticeSubject, t: Words) -> list[str]:
     return lines
 
 
-def cited(provision: str, language: str) -> str:
-    """Return the citation of a field's provision in a language.
-
-    In Korean, "Article 16(2)" is "제16조제2항" and "s. 3(a)" is "제3조(a)". Korean provisions are
-    in the catalogue of notices.
-    """
-    if language != "ko":
-        return words(language, "notice").of("citations", provision)
-    articles = _ARTICLE.sub(
-        lambda m: f"제{m['article']}조" + (f"제{m['paragraph']}항" if m["paragraph"] else ""),
-        provision,
-    )
-    return _SECTION.sub(r"제\g<section>조", articles)
-
-
-def choice(language: str, value: str) -> str:
-    """Return the text for one of the values that a field of a notice may have."""
-    return words(language, "notice").of("choices", value)
-
-
 def composed_of(stored: dict[str, Any]) -> Composed:
-    """Return the text of a notice from its stored form.
-
-    Earlier versions stored characters that are not shown.
-    """
-    return Composed(
-        stored["title"],
-        stored["opening"],
-        [
-            Section(
-                revealed(section["heading"]),
-                [revealed(line, lines=True) for line in section["lines"]],
-                section.get("name"),
-                section.get("provision"),
-            )
-            for section in stored["sections"]
-        ],
-    )
+    """Return the text of a notice from its stored form."""
+    sections = [Section(**section) for section in stored["sections"]]
+    return Composed(stored["title"], stored["opening"], sections)

@@ -9,8 +9,8 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.notice_states import RUNNING
 from deepfake_service.casework.core.pagination import MAX_PAGE
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.unreadable import opened_rows
@@ -18,6 +18,7 @@ from deepfake_service.casework.core.visibility import visible_to
 from deepfake_service.db import Case, Database, Notice
 from deepfake_service.db.enums import NoticeState
 from deepfake_service.db.row_authentication import load_list
+from deepfake_service.notices.states import RUNNING
 from deepfake_service.security.accounts import Caller
 from deepfake_service.storage import Vault, open_json
 
@@ -36,16 +37,23 @@ class NoticePart(StrEnum):
     """Not sent, oldest first."""
     CLOSED = "closed"
     """Answered or withdrawn, newest first."""
+    OVERDUE = "overdue"
+    """Those whose deadline has passed without an answer, which the parts above have as well."""
 
 
-_RUNNING, _DRAFT = Notice.state.in_(RUNNING), Notice.state == NoticeState.DRAFTED
-_PARTS: dict[NoticePart, tuple[ColumnElement[bool], Any]] = {
-    NoticePart.WITHDRAW: (TO_WITHDRAW, Notice.withdraw_at),
-    NoticePart.RUNNING: (~TO_WITHDRAW & _RUNNING, Notice.due_at.nulls_last()),
-    NoticePart.DRAFTS: (~TO_WITHDRAW & _DRAFT, Notice.created_at),
-    NoticePart.CLOSED: (~TO_WITHDRAW & ~_RUNNING & ~_DRAFT, Notice.created_at.desc()),
-}
-"""Which notices each part has, and their order."""
+_WHOLE = tuple(part for part in NoticePart if part is not NoticePart.OVERDUE)
+
+
+def _part(part: NoticePart, now: datetime) -> tuple[ColumnElement[bool], Any]:
+    """Return which notices a part has, and their order."""
+    running, draft = Notice.state.in_(RUNNING), Notice.state == NoticeState.DRAFTED
+    return {
+        NoticePart.WITHDRAW: (TO_WITHDRAW, Notice.withdraw_at),
+        NoticePart.RUNNING: (~TO_WITHDRAW & running, Notice.due_at.nulls_last()),
+        NoticePart.DRAFTS: (~TO_WITHDRAW & draft, Notice.created_at),
+        NoticePart.CLOSED: (~TO_WITHDRAW & ~running & ~draft, Notice.created_at.desc()),
+        NoticePart.OVERDUE: (is_overdue(now), Notice.due_at),
+    }[part]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,55 +89,45 @@ class NoticeClock:
         self._vault = vault
 
     def by_clock(
-        self, caller: Caller, parts: Iterable[NoticePart] = tuple(NoticePart), start: int = 0
+        self,
+        caller: Caller,
+        parts: Iterable[NoticePart] = _WHOLE,
+        *,
+        start: int = 0,
+        limit: int | None = None,
     ) -> NoticesByClock:
         """Return a page of each of ``parts`` of the notices that the caller may see, after the
         first ``start`` of them."""
+        now = self.now()
         altered: list[str] = []
-        lists = {part: self._list(caller, part, start, altered) for part in parts}
+        lists: dict[NoticePart, NoticeList] = {}
+        with self._database.read() as session:
+            for part in parts:
+                condition, order = _part(part, now)
+                shown = (
+                    select(Notice, Case)
+                    .join(Case, Notice.case_id == Case.id)
+                    .where(condition, *_seen_by(caller))
+                    .order_by(order, Notice.id)
+                    .offset(start)
+                    .limit(limit or MAX_PAGE)
+                )
+                loaded = load_list(session, shown)
+                altered += loaded.altered
+                opened = opened_rows(loaded.rows, self._listed, altered)
+                total = _count(session, caller, condition)
+                lists[part] = NoticeList([notice for _, notice in opened], start, total)
         return NoticesByClock(lists, altered)
 
     def count(self, caller: Caller, part: NoticePart) -> int:
         """Count the notices of a part that the caller may see."""
-        counted = select(func.count(Notice.id)).join(Case, Notice.case_id == Case.id)
+        condition, _ = _part(part, self.now())
         with self._database.read() as session:
-            return session.scalar(counted.where(_PARTS[part][0], *_seen_by(caller))) or 0
-
-    def described(self, caller: Caller, notices: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return listed notices, each with its recipient and the reference of its case."""
-        if not notices:  # as on most views of the queue
-            return []
-        statement = (
-            select(Notice, Case)
-            .join(Case, Notice.case_id == Case.id)
-            .where(Notice.id.in_([notice["id"] for notice in notices]), *_seen_by(caller))
-        )
-        with self._database.read() as session:
-            opened = opened_rows(load_list(session, statement).rows, self._listed, [])
-            shown = {row["id"]: row for _, row in opened}
-        unknown = {"recipient": None, "case_reference": None}
-        return [shown.get(notice["id"], notice | unknown) for notice in notices]
+            return _count(session, caller, condition)
 
     def now(self) -> datetime:
         """Return the time by which deadlines are compared."""
         return self._database.clock()
-
-    def _list(self, caller: Caller, part: NoticePart, start: int, altered: list[str]) -> NoticeList:
-        condition, order = _PARTS[part]
-        statement = (
-            select(Notice, Case)
-            .join(Case, Notice.case_id == Case.id)
-            .where(condition, *_seen_by(caller))
-            .order_by(order, Notice.id)
-            .offset(start)
-            .limit(MAX_PAGE)
-        )
-        total = self.count(caller, part)
-        with self._database.read() as session:
-            loaded = load_list(session, statement)
-            altered += loaded.altered
-            opened = opened_rows(loaded.rows, self._listed, altered)
-            return NoticeList([shown for _, shown in opened], start, total)
 
     def _listed(self, row: tuple[Notice, Case]) -> dict[str, Any]:
         notice, case = row
@@ -139,6 +137,11 @@ class NoticeClock:
             "case_reference": open_json(key, case)["reference"],
             "recipient": open_json(key, notice)["recipient"],
         }
+
+
+def _count(session: Session, caller: Caller, condition: ColumnElement[bool]) -> int:
+    counted = select(func.count(Notice.id)).join(Case, Notice.case_id == Case.id)
+    return session.scalar(counted.where(condition, *_seen_by(caller))) or 0
 
 
 def _seen_by(caller: Caller) -> tuple[ColumnElement[bool], ...]:

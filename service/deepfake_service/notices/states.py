@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -14,41 +14,26 @@ from deepfake_service.casework.core.moments import Moment
 from deepfake_service.db import Notice
 from deepfake_service.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.documents.characters import HiddenCharacter, shown
-from deepfake_service.documents.i18n import LANGUAGES
 from deepfake_service.errors import FieldError, InvalidRequest
 from deepfake_service.notices.kinds import KINDS, kind_of
 
-OUTCOMES = frozenset(NoticeState) - {NoticeState.DRAFTED, NoticeState.SENT}
 RUNNING = (NoticeState.SENT, NoticeState.PRESERVED)
 """States in which the deadline counts."""
 CLOCK_SKEW = timedelta(minutes=5)
 """How far the clock of a client may differ from that of the service."""
 UNDO_FOR = timedelta(minutes=10)
 """Time in which a notice that was recorded as sent by mistake can become a draft again."""
-KOREAN = frozenset({"kr-tba-22-5", "kr-d4u"})
-PRESERVATION = "budapest-29"
 
 
-def _one_of(values: Sequence[str]) -> Callable[[str], str]:
-    """Return a validator that accepts ``values`` only."""
-
-    def check(value: str) -> str:
-        if value not in values:
-            raise PydanticCustomError(
-                "not_one_of", "use one of {expected}", {"expected": ", ".join(values)}
-            )
-        return value
-
-    return check
+def _is_kind(name: str) -> str:
+    if name not in KINDS:
+        expected = {"expected": ", ".join(KINDS)}
+        raise PydanticCustomError("not_one_of", "use one of {expected}", expected)
+    return name
 
 
-_KINDS = tuple(KINDS)
-Kind = Annotated[
-    str, AfterValidator(_one_of(_KINDS)), Field(json_schema_extra={"enum": list(_KINDS)})
-]
-Language = Annotated[
-    str, AfterValidator(_one_of(LANGUAGES)), Field(json_schema_extra={"enum": list(LANGUAGES)})
-]
+KindId = Annotated[str, AfterValidator(_is_kind), Field(json_schema_extra={"enum": list(KINDS)})]
+Language = Literal["ko", "en"]
 CaptureChoice = Literal["clear", "blurred"]
 
 
@@ -58,7 +43,7 @@ class NoticeRequest:
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
-    kind: Annotated[Kind, Field(description="Its kind; `GET /v1/notices` lists them.")]
+    kind: Annotated[KindId, Field(description="Its kind; `GET /v1/notices` lists them.")]
     language: Annotated[Language, Field(description="Its language.")] = "ko"
     occurrence_ids: Annotated[
         Sequence[str], Field(max_length=200, description="Ids of the occurrences that it is about.")
@@ -173,18 +158,13 @@ def undo_sending(notice: Notice, until: datetime | None, now: datetime) -> None:
     notice.state, notice.sent_at, notice.due_at = NoticeState.DRAFTED, None, None
 
 
-def is_earlier(notice: Notice, sent_at: datetime) -> bool:
-    """Return whether a notice was sent before it was created here, by telephone for example."""
-    return sent_at < notice.created_at - CLOCK_SKEW
-
-
 def _send(notice: Notice, sent_at: datetime, reason: str | None) -> None:
     if notice.state != NoticeState.DRAFTED:
         raise field_error("sent_at", "the notice is already marked as sent")
-    if is_earlier(notice, sent_at):
-        if not reason:
-            raise field_error("sent_reason", "before the notice was created: state the reason")
-    elif reason:
+    is_earlier = sent_at < notice.created_at - CLOCK_SKEW  # by telephone, for example
+    if is_earlier and not reason:
+        raise field_error("sent_reason", "before the notice was created: state the reason")
+    if reason and not is_earlier:
         raise field_error("sent_reason", "only for a time before the notice was created")
     notice.sent_at, notice.state = sent_at, NoticeState.SENT
     deadline = kind_of(notice.kind).time_to_act
@@ -192,14 +172,10 @@ def _send(notice: Notice, sent_at: datetime, reason: str | None) -> None:
 
 
 def _conclude(notice: Notice, outcome: NoticeState, answered_at: datetime) -> None:
-    if outcome not in OUTCOMES:
-        raise field_error("outcome", "not an outcome")
     if notice.state == NoticeState.WITHDRAWN:
         raise field_error("outcome", "the notice was withdrawn")
-    if outcome is NoticeState.PRESERVED and notice.kind != PRESERVATION:
-        raise field_error("outcome", "this kind of notice does not request preservation")
-    if outcome is NoticeState.TEMPORARILY_BLOCKED and notice.kind not in KOREAN:
-        raise field_error("outcome", "only Korean notices can end in a temporary block")
+    if outcome not in (*kind_of(notice.kind).outcomes, NoticeState.WITHDRAWN):
+        raise field_error("outcome", "not an outcome of this kind of notice")
     if notice.sent_at is None and outcome is not NoticeState.WITHDRAWN:
         raise field_error("sent_at", "the notice has not been marked as sent")
     if notice.sent_at and answered_at < notice.sent_at:

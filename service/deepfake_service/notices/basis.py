@@ -18,7 +18,7 @@ from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.db import Case, Edition, Job, Media
 from deepfake_service.db.enums import Finding, JobState
 from deepfake_service.errors import NoticeRefused
-from deepfake_service.notices.render import Basis
+from deepfake_service.notices.compose import Basis
 from deepfake_service.storage import BlobMissing, Vault
 
 AGAINST = frozenset({Finding.REJECTED, Finding.UNDECIDED, Finding.AWAITING_SECOND})

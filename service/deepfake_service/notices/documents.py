@@ -1,0 +1,194 @@
+"""The signed PDF of a notice: made when it is first requested, and the same bytes ever after.
+
+It shows the screenshots of posts where its kind needs them: decoded in the sandbox, scaled, and
+blurred if that was chosen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+from sqlalchemy.orm import Session
+
+from deepfake_models.errors import MediaError
+from deepfake_models.media.interface import Frame
+from deepfake_models.sandbox.decoder import Decoder
+from deepfake_service.casework.contacts import Sender
+from deepfake_service.casework.core.case_lock import lock_open_case
+from deepfake_service.casework.core.cases import folder_of, open_occurrence, screenshot_of
+from deepfake_service.casework.core.missing_blobs import missing_as
+from deepfake_service.casework.core.queries import iso_time
+from deepfake_service.db import Case, Database, Notice, NoticeEvent, Occurrence, new_id
+from deepfake_service.db.enums import NoticeEventKind
+from deepfake_service.errors import ImageryWithheld, NotFound, RecordAltered
+from deepfake_service.evidence.timestamps import PostQuery
+from deepfake_service.notices.compose import MAX_CAPTURES, composed_of
+from deepfake_service.notices.history import NoticeHistory
+from deepfake_service.notices.kinds import kind_of
+from deepfake_service.notices.pdf import Capture, Imprint, Post, notice_pdf
+from deepfake_service.security.audit_log import Action, Actor, append_entry
+from deepfake_service.security.signing_keys import SigningKeys
+from deepfake_service.storage import BlobMissing, Vault, open_json
+
+MAX_SIDE = 1800
+"""Longer side of a capture in the PDF, in pixels: 190 dots an inch on the height of a page."""
+BLUR_SHARE = 0.02
+"""Radius of the blur, as a share of the longer side: faces and words cannot be recognised."""
+JPEG_QUALITY = 85
+
+
+class NoticeDocuments:
+    """Makes, signs and stores the PDFs of notices."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        keys: SigningKeys,
+        decoder: Decoder,
+        *,
+        sender: Sender,
+        post: PostQuery | None = None,
+    ) -> None:
+        """Create a maker of the documents of notices.
+
+        Args:
+            decoder: decodes screenshots, which are files of unknown origin.
+            post: sends a query to a time-stamp authority, if there is one.
+        """
+        self._database = database
+        self._vault = vault
+        self._keys = keys
+        self._decoder = decoder
+        self._sender = sender
+        self._post = post
+
+    def pdf(self, actor: Actor, notice: Notice, key: bytes) -> bytes:
+        """Return the signed PDF of a notice. It is made if there is none.
+
+        Args:
+            key: the key of the notice's case.
+
+        Raises:
+            NotFound: the notice was deleted meanwhile. RecordAltered: the PDF is not the one that
+                the history of the notice has. ImageryWithheld: it encloses captures, and a person
+                shown was flagged as a possible minor since.
+        """
+        content = open_json(key, notice)
+        with self._database.read() as session:
+            _require_showable(session, notice, content)
+            signed = NoticeHistory(session, key, notice).signed()
+        if signed is None:
+            return self._make(actor, notice, key, content)
+        return self._stored(notice, signed, key)
+
+    def _make(self, actor: Actor, notice: Notice, key: bytes, content: dict[str, Any]) -> bytes:
+        from deepfake_service.evidence import pdf_signature
+
+        composed = composed_of(content["composed"])
+        issuer = self._sender.issuer
+        imprint = Imprint(issuer, notice.created_at, self._sender.organisation())
+        # Not in a transaction: decoding and an authority may take their time.
+        captures = self.captures(actor, notice, key, content)
+        pdf = notice_pdf(kind_of(notice.kind), composed, notice.language, imprint, captures)
+        pdf = pdf_signature.sign(pdf, self._keys.current(), issuer, self._post, field="Notice")
+        event_id = new_id()
+        name = _blob_of(notice, event_id)
+        self._vault.write(name, key, pdf)
+        with self._database.write() as session:
+            lock_open_case(session, notice.case_id)
+            current = session.get(Notice, notice.id)
+            if current is None:
+                raise NotFound
+            _require_showable(session, current, content)
+            history = NoticeHistory(session, key, current)
+            signed = history.signed()
+            if signed is None:
+                digest = hashlib.sha256(pdf).hexdigest()
+                history.append(
+                    NoticeEventKind.SIGNED, actor, document_sha256=digest, event_id=event_id
+                )
+                return pdf
+        self._vault.blobs.delete(name)  # another request made it at the same time
+        return self._stored(notice, signed, key)
+
+    def captures(
+        self, actor: Actor, notice: Notice, key: bytes, content: dict[str, Any]
+    ) -> list[Capture]:
+        """Return the captures that a notice encloses, and audit that they were read.
+
+        Args:
+            key: the key of the notice's case.
+            content: the sealed content of the notice.
+        """
+        if content["captures"] is None:
+            return []
+        with self._database.read() as session:
+            rows = [session.get(Occurrence, i) for i in dict.fromkeys(content["occurrence_ids"])]
+        shown = [o for o in rows if o is not None and o.case_id == notice.case_id][:MAX_CAPTURES]
+        is_blurred = content["captures"] == "blurred"
+        return [self._capture(actor, occurrence, key, blurred=is_blurred) for occurrence in shown]
+
+    def _capture(
+        self, actor: Actor, occurrence: Occurrence, key: bytes, *, blurred: bool
+    ) -> Capture:
+        content = open_occurrence(key, occurrence)
+        post = Post(
+            content["source_url"], content["captured_at"], str(iso_time(occurrence.created_at))
+        )
+        if not content["screenshot"]:
+            return Capture(post)
+        try:
+            file = self._vault.read(screenshot_of(occurrence.case_id, occurrence.id), key)
+        except BlobMissing:
+            return Capture(post)
+        with self._database.write() as session:
+            append_entry(session, actor, Action.SCREENSHOT_READ, occurrence.id)
+        sha256 = hashlib.sha256(file).hexdigest()
+        try:
+            pixels = self._decoded(file)
+        except MediaError:
+            return Capture(post, sha256)
+        jpeg, size = _jpeg(pixels, blurred=blurred)
+        return Capture(post, sha256, jpeg, size, blurred)
+
+    def _decoded(self, file: bytes) -> NDArray[np.uint8]:
+        with self._decoder.open(io.BytesIO(file), stills_only=True) as media:
+            for frame in media.frames([0]):
+                if isinstance(frame, Frame):
+                    return frame.pixels
+        raise MediaError
+
+    def _stored(self, notice: Notice, signed: NoticeEvent, key: bytes) -> bytes:
+        with missing_as(NotFound, case_id=notice.case_id, notice_id=notice.id):
+            pdf = self._vault.read(_blob_of(notice, signed.id), key)
+        if hashlib.sha256(pdf).hexdigest() != open_json(key, signed)["document_sha256"]:
+            raise RecordAltered
+        return pdf
+
+
+def _require_showable(session: Session, notice: Notice, content: dict[str, Any]) -> None:
+    """Raise ``ImageryWithheld`` if the notice encloses captures and a minor may be shown."""
+    if content["captures"] and session.get_one(Case, notice.case_id).minor_at is not None:
+        raise ImageryWithheld
+
+
+def _blob_of(notice: Notice, event_id: str) -> str:
+    """Return the name of the blob of a notice's PDF, by the id of the event that made it."""
+    return f"{folder_of(notice.case_id)}notice-{event_id}"
+
+
+def _jpeg(pixels: NDArray[np.uint8], *, blurred: bool) -> tuple[bytes, tuple[int, int]]:
+    """Return a picture as a JPEG of at most ``MAX_SIDE``, and its size."""
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((MAX_SIDE, MAX_SIDE))
+    if blurred:
+        picture = picture.filter(ImageFilter.GaussianBlur(BLUR_SHARE * max(picture.size)))
+    encoded = io.BytesIO()
+    picture.save(encoded, "JPEG", quality=JPEG_QUALITY)
+    return encoded.getvalue(), picture.size

@@ -1,0 +1,176 @@
+"""The history of notices: every receipt, every change of state, and the signed PDF.
+
+An event is a row that is never changed. Its content is sealed under the case's key. Its digest is
+the SHA-256 of its canonical JSON (RFC 8785), which has the digest of the event before it, and is in
+the detail of its entry in the audit log: an event cannot be altered, removed or inserted without
+contradicting the log. A random ``salt`` keeps the digest from confirming guesses at a receipt after
+the case was deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import rfc8785
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from deepfake_service.casework.core.queries import iso_time
+from deepfake_service.db import Account, AuditEntry, Notice, NoticeEvent, current_time, new_id
+from deepfake_service.db.enums import NoticeEventKind, NoticeState
+from deepfake_service.errors import RecordAltered
+from deepfake_service.notices.states import UNDO_FOR
+from deepfake_service.security.audit_log import Action, Actor, append_entry
+from deepfake_service.storage import open_json, seal_json
+
+EVENT_TYPE = "deepfake-service/notice-event/1"
+SALT_BYTES = 16
+ACTIONS = {
+    NoticeEventKind.CREATED: Action.NOTICE_MADE,
+    NoticeEventKind.SIGNED: Action.NOTICE_SIGNED,
+    NoticeEventKind.TO_WITHDRAW: Action.NOTICE_TO_WITHDRAW,
+}
+"""The action in the audit log of each kind of event; of the others, ``NOTICE_UPDATED``."""
+
+
+class NoticeHistory:
+    """The history of one notice, to which a transaction adds."""
+
+    def __init__(self, session: Session, key: bytes, notice: Notice) -> None:
+        """Open the history of ``notice``.
+
+        Args:
+            key: the key of the notice's case.
+        """
+        self._session = session
+        self._key = key
+        self._notice = notice
+
+    def append(
+        self,
+        kind: NoticeEventKind,
+        actor: Actor,
+        *,
+        receipt: str | None = None,
+        reason: str | None = None,
+        document_sha256: str | None = None,
+        event_id: str | None = None,
+    ) -> None:
+        """Add an event and its entry in the audit log.
+
+        Args:
+            reason: why the notice was sent before it was created.
+            document_sha256: of the text when it was created, and of the PDF when it was signed.
+            event_id: the id of the event, if something was stored under it already.
+        """
+        notice, last = self._notice, self._last()
+        event = NoticeEvent(
+            id=event_id or new_id(),
+            notice_id=notice.id,
+            number=last.number + 1 if last else 1,
+            account_id=actor.account_id,
+            kind=kind,
+            state=notice.state,
+            created_at=current_time(self._session),
+        )
+        content = {
+            "type": EVENT_TYPE,
+            "notice": notice.id,
+            "number": event.number,
+            "previous": last.digest if last else None,
+            "at": iso_time(event.created_at),
+            "account": event.account_id,
+            "event": str(event.kind),
+            "state": str(event.state),
+            "sent_at": iso_time(notice.sent_at),
+            "due_at": iso_time(notice.due_at),
+            "answered_at": iso_time(notice.answered_at),
+            "receipt": receipt,
+            **({"reason": reason} if reason else {}),
+            "document_sha256": document_sha256,
+            "salt": secrets.token_hex(SALT_BYTES),
+        }
+        event.digest = digest_of(content)
+        seal_json(self._key, event, content)
+        self._session.add(event)
+        self._session.flush()
+        what = {
+            NoticeEventKind.CREATED: notice.kind,
+            NoticeEventKind.SIGNED: document_sha256,
+        }.get(kind, f"{kind} {notice.state}")
+        detail = f"{what}{' earlier' if reason else ''} {event.digest}"
+        action = ACTIONS.get(kind, Action.NOTICE_UPDATED)
+        append_entry(self._session, actor, action, notice.id, detail)
+
+    def signed(self) -> NoticeEvent | None:
+        """Return the event of the signed PDF, if there is one."""
+        return self._last(NoticeEventKind.SIGNED)
+
+    def undo_until(self) -> datetime | None:
+        """Return until when it can be taken back that the notice was sent, if it can."""
+        sent = self._last(NoticeEventKind.SENT)
+        if sent is None or self._notice.state != NoticeState.SENT:
+            return None
+        return sent.created_at + UNDO_FOR
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return all events, oldest first, each with its digest and the name of its account.
+
+        Raises:
+            RecordAltered: one was removed, or does not have its digest.
+        """
+        rows = self._session.scalars(
+            select(NoticeEvent)
+            .where(NoticeEvent.notice_id == self._notice.id)
+            .order_by(NoticeEvent.number)
+        ).all()
+        contents = [open_json(self._key, row) for row in rows]
+        if not self._agrees_with_log(rows, contents):
+            raise RecordAltered(
+                f"The history of the notice {self._notice.id} contradicts the audit log: it was "
+                "altered outside this program."
+            )
+        named = select(Account).where(Account.id.in_({row.account_id for row in rows}))
+        names = {account.id: account.name for account in self._session.scalars(named)}
+        return [
+            {**content, "digest": row.digest, "name": names.get(row.account_id or "")}
+            for row, content in zip(rows, contents, strict=True)
+        ]
+
+    def _agrees_with_log(
+        self, rows: Sequence[NoticeEvent], contents: Sequence[dict[str, Any]]
+    ) -> bool:
+        previous: str | None = None
+        for number, (row, content) in enumerate(zip(rows, contents, strict=True), 1):
+            expected = (number, previous, row.kind, row.state, row.digest)
+            stated = (content[name] for name in ("number", "previous", "event", "state"))
+            if (*stated, digest_of(content)) != expected:
+                return False
+            previous = row.digest
+        logged = self._session.scalars(
+            select(AuditEntry.detail)
+            .where(
+                AuditEntry.subject == self._notice.id,
+                AuditEntry.action.in_(str(a) for a in (*ACTIONS.values(), Action.NOTICE_UPDATED)),
+            )
+            .order_by(AuditEntry.number.desc())
+            .limit(1)
+        ).first()
+        return (logged or "").rpartition(" ")[2] in {row.digest for row in rows}
+
+    def _last(self, kind: NoticeEventKind | None = None) -> NoticeEvent | None:
+        """Return the last event, or the last of a kind."""
+        statement = select(NoticeEvent).where(NoticeEvent.notice_id == self._notice.id)
+        if kind is not None:
+            statement = statement.where(NoticeEvent.kind == kind)
+        return self._session.scalars(statement.order_by(NoticeEvent.number.desc()).limit(1)).first()
+
+
+def digest_of(event: dict[str, Any]) -> str:
+    """Return the digest of an event, without regard to ``digest`` and ``name``."""
+    covered = {k: v for k, v in event.items() if k not in ("digest", "name")}
+    return hashlib.sha256(rfc8785.dumps(covered)).hexdigest()

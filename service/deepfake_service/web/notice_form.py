@@ -1,0 +1,365 @@
+"""The form of each kind of notice, which follows from the manifest of the kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from pydantic import TypeAdapter, ValidationError
+
+from deepfake_service.casework.core.pagination import MAX_PAGE, Filters, OccurrencePage
+from deepfake_service.container import Services
+from deepfake_service.db.enums import NoticeState
+from deepfake_service.documents.i18n import LANGUAGES, translations
+from deepfake_service.errors import (
+    FieldError,
+    InvalidRequest,
+    NotFound,
+    NoticeRefused,
+    ServiceError,
+)
+from deepfake_service.http.auth import PageReader
+from deepfake_service.http.dependencies import ServicesDep
+from deepfake_service.notices.fields import NEVER_COPIED
+from deepfake_service.notices.kinds import Kind, kind_of
+from deepfake_service.notices.states import NoticeRequest, NoticeUpdate
+from deepfake_service.observability.logs import describe, logger
+from deepfake_service.security.accounts import Caller
+from deepfake_service.web.api_errors import api_errors
+from deepfake_service.web.language import language_of
+from deepfake_service.web.pages import Form, PageRoute, page, redirect
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+_log = logger("deepfake_service.notices")
+
+Id = Annotated[str, Path(max_length=26)]
+KindName = Annotated[str, Path(max_length=40)]
+OptionalId = Annotated[str | None, Query(max_length=26)]
+REQUEST = TypeAdapter(NoticeRequest)
+INPUT_MESSAGES = {
+    "string_too_long": "at most {max_length} characters are allowed",
+    "too_long": "choose at most {max_length} posts",
+    "other": "not a valid value",
+}
+"""What is wrong with an input, by the type of Pydantic's error."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeForm:
+    """The form of a kind of notice for one case."""
+
+    case_id: str
+    kind: Kind
+    media: str | None
+    """Restrict the occurrences to these media."""
+    template: dict[str, Any] | None
+    """The notice that the form is filled in from."""
+
+    @property
+    def replaces_draft(self) -> bool:
+        """Whether the new notice replaces the template, which has not been sent."""
+        return self.template is not None and self.template["state"] == NoticeState.DRAFTED
+
+    def initial_values(self) -> dict[str, str]:
+        """Return the initial values of the form, without affirmations and signatures.
+
+        These were given by a person for the template, and must be given again.
+        """
+        if self.template is None:
+            return {}
+        copied = {
+            name: self.template["fields"].get(name) or ""
+            for name, declared in self.kind.fields.items()
+            if declared.type not in NEVER_COPIED
+        }
+        return {
+            **copied,
+            "occurrences": "\n".join(self.template["occurrence_ids"]),
+            "recipient": self.template["recipient"] or "",
+            "language": self.template["language"],
+            "captures": self.template["captures"] or "clear",
+        }
+
+
+def _notice_form(
+    case_id: Id,
+    kind_name: KindName,
+    caller: PageReader,
+    services: ServicesDep,
+    media: OptionalId = None,
+    like: OptionalId = None,
+) -> NoticeForm:
+    """Return the form, filled in from the notice ``like``, which must be of this case and kind."""
+    kind = kind_of(kind_name)
+    if like is None:
+        return NoticeForm(case_id, kind, media, None)
+    template = services.notice_desk.read(caller, like)
+    if (template["case_id"], template["kind"]) != (case_id, kind.id):
+        raise NotFound
+    return NoticeForm(case_id, kind, media, template)
+
+
+NoticeFormDep = Annotated[NoticeForm, Depends(_notice_form)]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What a user entered, and why it was not accepted."""
+
+    values: dict[str, str]
+    errors: Sequence[FieldError] = field(default=())
+    refusal: str | None = None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of the page that shows it."""
+        if self.errors:
+            return 422
+        return 409 if self.refusal else 200
+
+
+@router.get("/cases/{case_id}/notices/{kind_name}")
+def get_form(
+    request: Request, notice_form: NoticeFormDep, caller: PageReader, services: ServicesDep
+) -> Response:
+    """Show the form of a kind of notice."""
+    return _form_page(request, services, caller, notice_form, Attempt(notice_form.initial_values()))
+
+
+@router.post("/cases/{case_id}/notices/{kind_name}")
+def post_form(
+    request: Request,
+    notice_form: NoticeFormDep,
+    caller: PageReader,
+    services: ServicesDep,
+    values: Form,
+) -> Response:
+    """Create the notice, or show the form again with what is wrong.
+
+    A draft that the notice replaces is withdrawn.
+    """
+    try:
+        wanted = _notice_request(request, notice_form.kind, values)
+        notice = services.notice_desk.create(caller, notice_form.case_id, wanted)
+    except InvalidRequest as error:
+        attempt = Attempt(values, errors=error.errors)
+        return _form_page(request, services, caller, notice_form, attempt)
+    except NoticeRefused as error:
+        attempt = Attempt(values, refusal=error.message)
+        return _form_page(request, services, caller, notice_form, attempt)
+    if notice_form.template and notice_form.replaces_draft:
+        withdrawal = NoticeUpdate(outcome=NoticeState.WITHDRAWN)
+        try:
+            services.notice_desk.update(caller, notice_form.template["id"], withdrawal)
+        except ServiceError as error:
+            # For example, the draft was withdrawn in the meantime. The notice was made, and after
+            # an error it would be made again.
+            _log.warning("draft_not_withdrawn", notice=notice["id"], failure=describe(error))
+    return redirect(f"/notices/{notice['id']}")
+
+
+def _notice_request(request: Request, kind: Kind, values: dict[str, str]) -> NoticeRequest:
+    """Return the notice that a form asks for.
+
+    Raises:
+        InvalidRequest: an input is longer than the API allows, or there are too many posts.
+    """
+    fields: dict[str, Any] = dict.fromkeys(kind.waived_for_minors)
+    for name, declared in kind.fields.items():
+        if values.get(name):
+            is_affirmation = declared.type == "affirmation"
+            fields[name] = values[name] == "yes" if is_affirmation else values[name]
+    language = values.get("language", "")
+    return checked_input(
+        REQUEST,
+        kind=kind.id,
+        language=language if language in LANGUAGES else language_of(request),
+        occurrence_ids=values.get("occurrences", "").split(),
+        fields=fields,
+        recipient=values.get("recipient") or None,
+        captures="blurred" if values.get("captures") == "blurred" else "clear",
+    )
+
+
+def checked_input(adapter: TypeAdapter[T], **values: Any) -> T:
+    """Return what a form says, checked as a request to the API is.
+
+    Raises:
+        InvalidRequest: naming each input that is invalid.
+    """
+    try:
+        return adapter.validate_python(values)
+    except ValidationError as error:
+        invalid = [_field_error(e) for e in error.errors(include_input=False, include_url=False)]
+    raise InvalidRequest(errors=invalid)
+
+
+def _field_error(error: Any) -> FieldError:
+    template = INPUT_MESSAGES.get(error["type"], INPUT_MESSAGES["other"])
+    values = {"max_length": error.get("ctx", {}).get("max_length", 0)}
+    return FieldError(str(error["loc"][0]), template.format_map(values), template, values)
+
+
+def _form_page(
+    request: Request,
+    services: Services,
+    caller: Caller,
+    notice_form: NoticeForm,
+    attempt: Attempt,
+) -> Response:
+    kind, values = notice_form.kind, attempt.values
+    language = language_of(request)
+    translate = translations(language).gettext
+    case = services.queries.brief(caller, notice_form.case_id)
+    chosen = set(values.get("occurrences", "").split())
+    occurrences = _occurrences(services, caller, notice_form, chosen)
+    seen = occurrences.occurrences
+    jobs = _jobs_by_media(services, caller, notice_form.case_id, occurrences)
+    media = {o["media_id"] for o in seen}
+    obstacles = services.notice_desk.obstacles(caller, notice_form.case_id, media)
+    usable = [o for o in seen if o["media_id"] not in obstacles]
+    lacks = {o["id"]: kind.missing_of(o, values, minor=case["minor"]) for o in seen}
+    posts = Posts(usable, frozenset(o["id"] for o in usable if not lacks[o["id"]]))
+    if not values:
+        chosen = posts.of_recipient(kind)
+        values = contact_values(kind, services.contacts.form_values(caller, language))
+    return page(
+        request,
+        "notice_form.html",
+        caller,
+        status=attempt.status,
+        api_errors=api_errors(language),
+        refused=attempt.refusal and translate(attempt.refusal),
+        jobs=jobs,
+        case=case,
+        seen=seen,
+        more=occurrences.next is not None,
+        replaces=notice_form.replaces_draft,
+        kind=kind,
+        inputs=form_inputs(kind, language, values, minor=case["minor"]),
+        labels={name: declared.label.of(language) for name, declared in kind.fields.items()},
+        chosen=chosen,
+        lacks=lacks,
+        posts={o["id"]: o["source_url"] or o["platform"] for o in seen},
+        encloses=kind.needs_screenshot and not case["minor"],
+        captures=values.get("captures", "clear"),
+        usable=len(usable),
+        obstacles={medium: translate(reason) for medium, reason in obstacles.items()},
+        recipient=values.get("recipient", posts.recipient(kind, language)),
+        wanted_language=values.get("language", language),
+        errors={e.field.removeprefix("fields."): e.translated(translate) for e in attempt.errors},
+    )
+
+
+def _occurrences(
+    services: Services, caller: Caller, notice_form: NoticeForm, chosen: set[str]
+) -> OccurrencePage:
+    """Return the newest occurrences, and older ones that were chosen already."""
+    case_id = notice_form.case_id
+    newest = services.queries.occurrences(caller, case_id, media_id=notice_form.media)
+    older = tuple(chosen - {o["id"] for o in newest.occurrences})[:MAX_PAGE]
+    if not older:
+        return newest
+    more = services.queries.occurrences(caller, case_id, ids=older)
+    return OccurrencePage(
+        [*newest.occurrences, *more.occurrences],
+        newest.next,
+        [*newest.altered, *more.altered],
+    )
+
+
+def _jobs_by_media(
+    services: Services, caller: Caller, case_id: str, occurrences: OccurrencePage
+) -> dict[str, dict[str, Any]]:
+    """Return the newest job of each of the occurrences' media."""
+    media = tuple({o["media_id"] for o in occurrences.occurrences})
+    filters = Filters(case_id=case_id, media=media)
+    jobs = services.queries.jobs(caller, filters, limit=MAX_PAGE, cursor=None)
+    return {job["media_id"]: job for job in reversed(jobs.jobs)}  # newest first
+
+
+def contact_values(kind: Kind, contact: Mapping[str, str]) -> dict[str, str]:
+    """Return the initial values of fields about who sends a notice.
+
+    Args:
+        contact: the ``name``, ``email`` and ``phone`` that are known.
+    """
+    return {
+        name: contact[declared.contact]
+        for name, declared in kind.fields.items()
+        if declared.contact and declared.contact in contact
+    }
+
+
+def form_inputs(
+    kind: Kind, language: str, values: Mapping[str, str], *, minor: bool
+) -> list[dict[str, Any]]:
+    """Describe the form inputs for the fields of a kind of notice, filled in with ``values``."""
+    return [
+        {
+            "name": name,
+            "type": declared.type,
+            "lang": None,
+            "label": declared.label.of(language),
+            "example": declared.example and declared.example.of(language),
+            "provision": declared.provision.of(language),
+            "required": not (declared.optional or (minor and declared.waived_for_minors)),
+            "value": values.get(name, ""),
+            "choices": [(choice.value, choice.of(language)) for choice in declared.choices],
+        }
+        for name, declared in kind.fields.items()
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Posts:
+    """The posts that a notice can be about, newest first."""
+
+    usable: Sequence[Mapping[str, Any]]
+    complete: frozenset[str]
+    """Ids of those that lack nothing that the notice needs."""
+
+    def preferred(self) -> Mapping[str, Any] | None:
+        """Return the newest post that lacks nothing, or else the newest."""
+        complete = (o for o in self.usable if o["id"] in self.complete)
+        return next(complete, next(iter(self.usable), None))
+
+    def recipient(self, kind: Kind, language: str) -> str:
+        """Return the default recipient: by the kind, or the platform of the preferred post.
+
+        It is empty where only a person can know, as for an authority abroad.
+        """
+        if kind.recipient_name:
+            return kind.recipient_name.of(language)
+        post = self.preferred()
+        if kind.recipient != "platform" or post is None:
+            return ""
+        return str(post["platform"] or place_of(post))
+
+    def of_recipient(self, kind: Kind) -> set[str]:
+        """Return the ids of the posts that the default recipient is responsible for.
+
+        A platform must not learn of posts elsewhere. Posts that lack something are left out,
+        unless all do.
+        """
+        post, usable = self.preferred(), self.usable
+        if kind.recipient == "platform" and post is not None:
+            usable = [o for o in usable if place_of(o) == place_of(post)]
+        ids = {str(o["id"]) for o in usable}
+        return ids & self.complete or ids
+
+
+def place_of(occurrence: Mapping[str, Any]) -> str:
+    """Return what tells platforms apart: the name of a platform, or else the host of the URL."""
+    if occurrence["platform"]:
+        return str(occurrence["platform"]).casefold().strip()
+    try:
+        host = urlsplit(occurrence["source_url"] or "").hostname or ""
+    except ValueError:
+        host = ""
+    return host.removeprefix("www.")
