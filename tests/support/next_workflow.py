@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from deepfake_service.jobs import names
+from deepfake_service.jobs import workflow_rows
 from tests.support import short_leases
 
 if __name__ == "__main__":
-    names.WORKFLOW_VERSION = "2"
+    workflow_rows.WORKFLOW_VERSION = "2"
     short_leases.main()

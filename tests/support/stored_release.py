@@ -264,13 +264,13 @@ def make(root: Path) -> dict[str, Any]:
             )  # fmt: skip
         records = var / "records.sqlite"
         doomed = site.start("worker")
-        while (found := steps(records, second["id"]))[1][:2] != ["look", "part"]:
+        while (found := steps(records, second["id"]))[1][:2] != ["plan_overview", "examine_chunk"]:
             assert doomed.alive, doomed.log.read_text()
             time.sleep(MOMENT_S)
         doomed.kill()
         state, kept = steps(records, second["id"])
-        assert (state, kept[:2]) == ("PENDING", ["look", "part"]), found
-        assert "further" not in kept, kept
+        assert (state, kept[:2]) == ("PENDING", ["plan_overview", "examine_chunk"]), found
+        assert "plan_dense" not in kept, kept
         assert steps(records, third["id"]) == ("ENQUEUED", [])
         with client(site, ADMIN_KEY) as admin:
             made = {"done": first, "begun": second, "queued": third}

@@ -80,7 +80,7 @@ class ExaminationRules:
     """What the settings say about examinations."""
 
     max_attempts: int
-    """How often a job may be taken up within one step before it fails."""
+    """How often a job may be claimed within one step before it fails."""
     keep_after_verdict: timedelta
     """How long media are retained after the verdict."""
     anchors: str | None = None
@@ -153,7 +153,7 @@ class Examination:
         self.stopping = threading.Event()
         """Set when the worker stops: decoders are then closed under running steps."""
 
-    def take_up(self, job_id: str) -> None:
+    def claim_job(self, job_id: str) -> None:
         """See ``ExaminationSteps``."""
         with self._database.write() as session:
             job = session.get(Job, job_id, with_for_update=True)
@@ -175,7 +175,7 @@ class Examination:
         # The queue gives this worker jobs of its model only: this is a second line.
         return None if job.bundle_sha256 == self._scorer.bundle.sha256 else ANOTHER_MODEL
 
-    def begin_anew(self, session: Session, job: Job) -> None:
+    def restart_job(self, session: Session, job: Job) -> None:
         """See ``ExaminationSteps``."""
         job.bundle_sha256 = self._scorer.bundle.sha256
         job.state, job.started_at, job.attempts = JobState.QUEUED, None, 0

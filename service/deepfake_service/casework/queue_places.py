@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.db import Job
 from deepfake_service.db.enums import JobState, Priority
-from deepfake_service.jobs.durations import latest_times, mean_s
+from deepfake_service.jobs.turns import latest_times, mean_s
 
 ESTIMATED_BY_JOBS = 20
 """Ended jobs by whose duration the wait is estimated: those of all accounts, which differ more than

@@ -378,6 +378,6 @@ class Lease(Base):
     executor_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     expires_at: Mapped[datetime] = mapped_column(Moment)
     version: Mapped[str | None] = mapped_column(String(64))
-    """Which jobs it examines; see ``jobs.names.job_version``."""
+    """Which jobs it examines; see ``jobs.workflow_rows.job_version``."""
     slots: Mapped[int | None] = mapped_column(Integer)
     """How many jobs it examines at the same time."""

@@ -28,8 +28,8 @@ from deepfake_service.db import Database, Job, Lease
 from deepfake_service.db.column_types import Moment
 from deepfake_service.db.enums import UNFINISHED, JobState, Priority
 from deepfake_service.errors import DatabaseDamaged, DatabaseUnavailable
-from deepfake_service.jobs.durations import latest_times, mean_s
-from deepfake_service.jobs.names import job_version
+from deepfake_service.jobs.turns import latest_times, mean_s
+from deepfake_service.jobs.workflow_rows import job_version
 from deepfake_service.observability.queue_state import QueueState
 
 MAX_AGE_S = 5.0
@@ -53,7 +53,7 @@ class Scaling:
 
 
 class Backlog:
-    """Reads the state of the queue. ``ticks`` returns seconds from a clock that cannot be set."""
+    """Reads the state of the queue. ``ticks`` returns seconds from a monotonic clock."""
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ class _Seen:
 class Heartbeats:
     """The leases that this process has seen, and for how long each has stayed the same.
 
-    ``ticks`` returns seconds from a clock that cannot be set.
+    ``ticks`` returns seconds from a monotonic clock.
     """
 
     def __init__(self, ticks: Callable[[], float] = time.monotonic) -> None:
@@ -51,8 +51,12 @@ class Heartbeats:
         self._last_look: float | None = None
         self._seen: dict[str, _Seen] = {}
 
-    def watch(self, leases: Mapping[str, datetime]) -> None:
-        """Compare the leases in the database, by worker, with those of the last look."""
+    def watch(self, leases: Mapping[str, datetime]) -> float:
+        """Compare the leases in the database, by worker, with those of the last look.
+
+        Returns:
+            The seconds since then that count.
+        """
         now = self._ticks()
         elapsed = now - self._last_look if self._last_look is not None else 0.0
         # A pause of this process or of the database says nothing about the other workers.
@@ -64,15 +68,11 @@ class Heartbeats:
             unchanged_s = before.unchanged_s + elapsed if before is not None and same else 0.0
             seen[executor_id] = _Seen(value, unchanged_s)
         self._seen = seen
+        return elapsed
 
     def alive(self) -> set[str]:
         """Return the workers whose lease has changed in the last ``LEASE_S`` seconds."""
         return {name for name, seen in self._seen.items() if seen.unchanged_s < LEASE_S}
-
-    def is_dead(self, executor_id: str, value: datetime) -> bool:
-        """Return whether the lease has been ``value`` for ``LEASE_S`` seconds."""
-        seen = self._seen.get(executor_id)
-        return seen is not None and seen.value == value and seen.unchanged_s >= LEASE_S
 
     def long_dead(self) -> dict[str, datetime]:
         """Return the leases that have not changed for ``FORGOTTEN_AFTER_S`` seconds."""

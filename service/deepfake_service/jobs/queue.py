@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.db import Database, Job
 from deepfake_service.jobs.account_limit import AccountLimit
-from deepfake_service.jobs.names import APPLICATION, EXAMINE, QUEUE, job_version
 from deepfake_service.jobs.turns import queue_rank
+from deepfake_service.jobs.workflow_rows import APPLICATION, EXAMINE, QUEUE, job_version
 
 
 class PlainJson(Serializer):

@@ -21,25 +21,17 @@ from sqlalchemy import delete
 from deepfake_service.db import Database, Lease
 from deepfake_service.errors import DatabaseUnavailable
 from deepfake_service.jobs import heartbeats
-from deepfake_service.jobs.names import APPLICATION, QUEUE
 from deepfake_service.jobs.queue import JobQueue, PlainJson, quieten
-from deepfake_service.jobs.take_over import TakeOver, Taker
+from deepfake_service.jobs.take_over import TakeOver
 from deepfake_service.jobs.workflow import ExaminationSteps, ExaminationWorkflow
+from deepfake_service.jobs.workflow_rows import APPLICATION, QUEUE, job_version
 from deepfake_service.observability.logs import describe, logger
 
 _log = logger("deepfake_service.jobs")
 
 
-FASTEST_POLL_S, SLOWEST_POLL_S = 0.5, 2.0
-"""Seconds between two looks of a worker into the queue: with few workers, so that a job begins
-soon, and with many. A worker that is slower than that idles after each job."""
-POLLS_PER_S = 40.0
-"""Looks of all workers together, while they need not be slower than ``SLOWEST_POLL_S`` for it."""
-
-
-def polling_s(workers: int) -> float:
-    """Return the seconds between two looks into the queue of each of a number of workers."""
-    return min(SLOWEST_POLL_S, max(FASTEST_POLL_S, workers / POLLS_PER_S))
+POLL_S = 0.5
+"""Poll interval of a worker: a worker idles half of it after each job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,27 +47,27 @@ class WorkerRules:
 
 
 class _LimitedDBOS(DBOS):
-    """DBOS with limits of each worker's own.
+    """DBOS with a limit of each worker's own on the jobs that it examines at a time.
 
-    DBOS keeps the limits of a queue in the database for all workers, as the worker which started
-    last wrote them, and reads them before each look into the queue.
+    DBOS keeps that limit in the database for all workers, as the worker which started last wrote
+    it, and reads it at each poll: a machine with much memory would overload a small one. DBOS 3.4
+    offers no call for a worker's own limit; ``test_worker_limits.py`` fails if this stops working.
     """
 
-    limit_to_own: Callable[[Queue], None]
-    """Called with the queue of jobs whenever it has been read."""
+    at_once: int
 
     @property
     def _sys_db(self) -> SystemDatabase:
         records = super()._sys_db
-        # Launching reads this property before it starts the thread that looks into the queue, so
-        # not even the first look is by another worker's limits.
+        # Launching reads this property before it starts the thread that polls, so not even the
+        # first poll is by another worker's limit.
         if "get_queue" not in vars(records):
             of_all_workers = records.get_queue
 
             def get_queue(name: str, **options: Any) -> Queue | None:
                 queue = of_all_workers(name, **options)
                 if queue is not None and name == QUEUE:
-                    self.limit_to_own(queue)
+                    queue._worker_concurrency = self.at_once
                 return queue
 
             records.get_queue = get_queue  # type: ignore[method-assign]
@@ -101,20 +93,21 @@ class Runner:
         self._stop = threading.Event()
         self._ended = threading.Event()
         workflow = ExaminationWorkflow(steps, on_step, self._stop)
-        taker = Taker(self.executor_id, rules.bundle_sha256, workflow.active)
-        self._take_over = TakeOver(database, steps, taker, take_over_s=rules.take_over_s)
+        self._version = job_version(rules.bundle_sha256)
+        take_over = TakeOver(
+            database, steps, self._lease(), workflow.active, take_over_s=rules.take_over_s
+        )
         # Each chore has its own thread: taking over may wait for the database, and a worker that
         # waits must still renew its lease.
         chores = (
-            ("lease", self._renew_lease, lambda: heartbeats.BEAT_S, self._ended),
-            ("rescue", self._take_over.look_in_turn, lambda: heartbeats.BEAT_S, self._stop),
-            ("release", queue.release, self._polling_s, self._stop),
+            ("lease", self._renew_lease, heartbeats.BEAT_S, self._ended),
+            ("rescue", take_over.look, heartbeats.BEAT_S, self._stop),
+            ("release", queue.release, POLL_S, self._stop),
         )
         self._threads = [
             threading.Thread(target=self._repeat, args=chore, name=chore[0], daemon=True)
             for chore in chores
         ]
-        self._version = taker.version
         config: DBOSConfig = {
             "name": APPLICATION,
             "system_database_url": database.url,
@@ -124,7 +117,7 @@ class Runner:
             "log_level": "CRITICAL",
         }
         DBOS.destroy(destroy_registry=True)
-        _LimitedDBOS(config=config).limit_to_own = self._limit_to_own
+        _LimitedDBOS(config=config).at_once = rules.at_once
         workflow.register()
 
     def start(self) -> None:
@@ -134,21 +127,11 @@ class Runner:
         DBOS.register_queue(
             QUEUE,
             worker_concurrency=self._rules.at_once,
-            polling_interval_sec=FASTEST_POLL_S,
+            polling_interval_sec=POLL_S,
             on_conflict="always_update",
         )
         for thread in self._threads:
             thread.start()
-
-    def _polling_s(self) -> float:
-        """Return how many seconds pass between two looks into the queue."""
-        return polling_s(self._take_over.workers)
-
-    def _limit_to_own(self, queue: Queue) -> None:
-        """Let this worker examine as many jobs at a time as its own settings say, and look into the
-        queue less often where there are many workers."""
-        queue._worker_concurrency = self._rules.at_once
-        queue._polling_interval_sec = self._polling_s()
 
     def stop(self, *, drain_s: float) -> None:
         """Stop; wait up to ``drain_s`` seconds for running jobs. Other workers resume the rest."""
@@ -168,10 +151,10 @@ class Runner:
         self,
         name: str,
         chore: Callable[[], None],
-        every_s: Callable[[], float],
+        every_s: float,
         until: threading.Event,
     ) -> None:
-        while not until.wait(every_s()):
+        while not until.wait(every_s):
             try:
                 chore()
             except DatabaseUnavailable as error:
@@ -181,9 +164,7 @@ class Runner:
 
     def _renew_lease(self) -> None:
         with self._database.write() as session:
-            heartbeats.renew(
-                session,
-                Lease(
-                    executor_id=self.executor_id, version=self._version, slots=self._rules.at_once
-                ),
-            )
+            heartbeats.renew(session, self._lease())
+
+    def _lease(self) -> Lease:
+        return Lease(executor_id=self.executor_id, version=self._version, slots=self._rules.at_once)

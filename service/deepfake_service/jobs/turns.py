@@ -8,12 +8,14 @@ the jobs of others by more than the ones that have begun.
 
 from __future__ import annotations
 
-from sqlalchemy import and_, func, select
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import Job
 from deepfake_service.db.enums import ENDED, UNFINISHED, JobState, Priority
-from deepfake_service.jobs.durations import latest_times, mean_s
 
 CHARGED_BY_JOBS = 10
 """Ended jobs of an account by whose duration its next one is charged: few, so that the charge soon
@@ -51,3 +53,22 @@ def _cost_s(session: Session, account_id: str) -> int:
     rows = session.execute(latest_times(CHARGED_BY_JOBS, *own))
     mean = mean_s((start, end) for start, end in rows)
     return DEFAULT_COST_S if mean is None else min(max(1, round(mean)), MAX_COST_S)
+
+
+def latest_times(
+    count: int, *conditions: ColumnElement[bool]
+) -> Select[datetime | None, datetime | None]:
+    """Return the statement for the begin and the end of the latest ``count`` jobs that have both
+    and meet ``conditions``."""
+    return (
+        select(Job.started_at, Job.finished_at)
+        .where(Job.started_at.is_not(None), Job.finished_at.is_not(None), *conditions)
+        .order_by(Job.created_at.desc())
+        .limit(count)
+    )
+
+
+def mean_s(times: Iterable[tuple[datetime | None, datetime | None]]) -> float | None:
+    """Return the mean duration in seconds; ``None`` if none has both ``times``."""
+    seconds = [(end - start).total_seconds() for start, end in times if start and end]
+    return sum(seconds) / len(seconds) if seconds else None

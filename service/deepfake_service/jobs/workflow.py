@@ -18,14 +18,14 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.db import Job
 from deepfake_service.errors import DatabaseUnavailable, StorageUnavailable
-from deepfake_service.jobs.names import EXAMINE
+from deepfake_service.jobs.workflow_rows import EXAMINE
 from deepfake_service.observability.logs import describe, logger
 
-# DBOS stores these names with running jobs: a job that an earlier version began is resumed by them.
-TAKE_UP = "take_up"
-PLAN_OVERVIEW = "look"
-EXAMINE_CHUNK = "part"
-PLAN_DENSE = "further"
+# DBOS stores these names with running jobs, which are resumed by them.
+CLAIM_JOB = "claim_job"
+PLAN_OVERVIEW = "plan_overview"
+EXAMINE_CHUNK = "examine_chunk"
+PLAN_DENSE = "plan_dense"
 CONCLUDE = "conclude"
 FAIL = "fail"
 
@@ -50,15 +50,15 @@ class Stopping(BaseException):
 class ExaminationSteps(Protocol):
     """What each step does. Any step may be repeated after a crash in the middle of it."""
 
-    def take_up(self, job_id: str) -> None:
+    def claim_job(self, job_id: str) -> None:
         """Record that a worker starts or resumes the job.
 
         Raises:
-            JobOver: the job has ended, or was taken up too often and has failed now.
+            JobOver: the job has ended, or was claimed too often and has failed now.
         """
         ...
 
-    def begin_anew(self, session: Session, job: Job) -> None:
+    def restart_job(self, session: Session, job: Job) -> None:
         """Make ``job``, which another model or version was to examine, one of this worker's.
 
         What was examined of it so far is not used. Audited.
@@ -129,7 +129,7 @@ class ExaminationWorkflow:
         steps = self._steps
         try:
             # Not a step of DBOS: it must be counted each time a worker resumes the job.
-            self._wait_through_outages(TAKE_UP, steps.take_up, job_id)
+            self._wait_through_outages(CLAIM_JOB, steps.claim_job, job_id)
             overview = self._step(PLAN_OVERVIEW, steps.plan_overview, job_id)
             for number in range(overview):
                 self._step(EXAMINE_CHUNK, steps.examine_chunk, job_id, number)

@@ -1,4 +1,4 @@
-"""DBOS's rows of jobs, for changes that DBOS offers no call for, or none in our transaction.
+"""How DBOS knows our jobs: their names, and their rows where DBOS offers no call for a change.
 
 DBOS's tables are in the same database, on PostgreSQL in a schema of their own.
 """
@@ -23,14 +23,27 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import Database
-from deepfake_service.jobs.names import EXAMINE, QUEUE
 
+APPLICATION, EXAMINE, QUEUE = "deepfake-service", "examine", "examinations"
+WORKFLOW_VERSION = "1"
+"""Version of the workflow's steps and of their results. Raise it if the worker can no longer resume
+a job that an older one began."""
+_BUNDLE_CHARS = 32
 PENDING, ENQUEUED, DELAYED = "PENDING", "ENQUEUED", "DELAYED"
 WAITING = (ENQUEUED, DELAYED)
 _IN_QUEUE: list[ColumnElement[str]] = [
     literal_column(f"'{status}'") for status in (ENQUEUED, PENDING)
 ]
 """Literals, without which SQLite does not use DBOS's index of these rows among all that ended."""
+
+
+def job_version(bundle_sha256: str) -> str:
+    """Return the version of jobs that are examined with a model bundle.
+
+    DBOS gives a worker jobs of its own version only. So another model than the one that a job was
+    begun with never goes on with it, nor does a workflow of other steps; see ``jobs/take_over.py``.
+    """
+    return f"{WORKFLOW_VERSION}-{bundle_sha256[:_BUNDLE_CHARS]}"
 
 
 @dataclass(frozen=True, slots=True)

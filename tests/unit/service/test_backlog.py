@@ -11,7 +11,7 @@ from deepfake_service.db import Job, Lease
 from deepfake_service.db.enums import JobState, Priority
 from deepfake_service.jobs import Backlog, Scaling
 from deepfake_service.jobs.backlog import DEFAULT_SECONDS, MAX_AGE_S, OUTDATED_AFTER_S
-from deepfake_service.jobs.names import job_version
+from deepfake_service.jobs.workflow_rows import job_version
 from tests.support.jobkit import post_video
 from tests.unit.service.conftest import Service
 

@@ -153,7 +153,7 @@ VIDEO = mediakit.encode([evalkit.portrait("real", 1, size=192)] * 32)
 
 def test_a_video_is_scanned_once_for_its_plan(worker: Worker) -> None:
     job_id = worker.submit(VIDEO)
-    worker.steps.take_up(job_id)
+    worker.steps.claim_job(job_id)
     assert worker.openings("plan_overview", job_id) == (2, 1)
     assert worker.blobs(job_id)
     assert worker.openings("examine_chunk", job_id, 0) == (None, 1)
@@ -169,7 +169,7 @@ def test_a_video_is_scanned_once_for_its_plan(worker: Worker) -> None:
 
 def test_media_that_cannot_be_decoded_are_opened_once(worker: Worker) -> None:
     job_id = worker.submit(b"neither a picture nor a video")
-    worker.steps.take_up(job_id)
+    worker.steps.claim_job(job_id)
     assert worker.openings("plan_overview", job_id) == (0, 1)
     assert worker.openings("conclude", job_id, 0) == (None, 0)
     assert worker.job(job_id).verdict == "unable_to_evaluate"
@@ -178,7 +178,7 @@ def test_media_that_cannot_be_decoded_are_opened_once(worker: Worker) -> None:
 def examined(worker: Worker) -> Material:
     """Examine a video, and return the material of its evidence."""
     job_id = worker.submit(VIDEO)
-    worker.steps.take_up(job_id)
+    worker.steps.claim_job(job_id)
     for number in range(worker.steps.plan_overview(job_id)):
         worker.steps.examine_chunk(job_id, number)
     worker.steps.conclude(job_id, 2)
@@ -268,7 +268,7 @@ def test_a_part_of_another_model_is_not_used() -> None:
 
 def test_a_chunk_of_another_model_is_examined_again(worker: Worker) -> None:
     job_id = worker.submit(VIDEO, frames=20)
-    worker.steps.take_up(job_id)
+    worker.steps.claim_job(job_id)
     assert worker.steps.plan_overview(job_id) == 2
     for number in range(2):
         worker.steps.examine_chunk(job_id, number)
@@ -284,7 +284,7 @@ def test_a_worker_that_was_cut_off_leaves_a_job_that_another_model_took_over(
     worker: Worker,
 ) -> None:
     job_id = worker.submit(VIDEO)
-    worker.steps.take_up(job_id)
+    worker.steps.claim_job(job_id)
     worker.steps.plan_overview(job_id)
     with worker.container.database.write() as session:
         session.get_one(Job, job_id).bundle_sha256 = "f" * 64
@@ -298,7 +298,7 @@ def test_a_worker_that_was_cut_off_leaves_a_job_that_another_model_took_over(
     assert worker.job(job_id).state == JobState.RUNNING
     # The queue never gives it such a job; if it did, nothing would be examined.
     with pytest.raises(JobOver):
-        worker.steps.take_up(job_id)
+        worker.steps.claim_job(job_id)
     job = worker.job(job_id)
     assert (job.state, job.failure) == (JobState.FAILED, "another_model")
 
@@ -314,7 +314,7 @@ def test_decisions_forged_in_the_database_are_not_signed(worker: Worker) -> None
     """H7: three columns were altered, and the next edition stated them, signed."""
     services, database = worker.container.services, worker.container.database
     job_id = worker.submit(VIDEO)
-    worker.steps.take_up(job_id)
+    worker.steps.claim_job(job_id)
     for number in range(worker.steps.plan_overview(job_id)):
         worker.steps.examine_chunk(job_id, number)
     worker.steps.conclude(job_id, 2)
@@ -341,7 +341,7 @@ def test_decisions_forged_in_the_database_are_not_signed(worker: Worker) -> None
 
 def test_progress_never_runs_backwards(worker: Worker) -> None:
     job_id = worker.submit(VIDEO)
-    worker.steps.take_up(job_id)
+    worker.steps.claim_job(job_id)
     worker.steps.plan_overview(job_id)
     worker.steps.examine_chunk(job_id, 0)
     seen: list[int] = []
@@ -363,6 +363,6 @@ def test_progress_never_runs_backwards(worker: Worker) -> None:
     job = worker.job(job_id)
     assert (job.overview, job.done, job.total) == (32, 40, 96)
     with worker.container.database.write() as session:
-        worker.steps.begin_anew(session, session.get_one(Job, job_id))
+        worker.steps.restart_job(session, session.get_one(Job, job_id))
     job = worker.job(job_id)
     assert (job.overview, job.done, job.total) == (None, 0, None)

@@ -28,9 +28,6 @@ def test_a_lease_of_a_clock_that_was_ahead_does_not_keep_a_dead_worker_alive() -
         heartbeats.watch({"dead": TOMORROW, "alive": renewed})
         assert ("dead" in heartbeats.alive()) is (look < looks)
         assert "alive" in heartbeats.alive()
-    assert heartbeats.is_dead("dead", TOMORROW)
-    assert not heartbeats.is_dead("dead", TOMORROW + timedelta(seconds=1))
-    assert not heartbeats.is_dead("unknown", TOMORROW)
 
 
 def test_a_pause_of_the_watcher_kills_nobody() -> None:

