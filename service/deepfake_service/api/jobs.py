@@ -9,12 +9,11 @@ from typing import Annotated, Any, Literal
 
 import anyio.to_thread
 from fastapi import Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.casework.core.pagination import Order
-from deepfake_service.casework.submissions import MAX_FRAMES
 from deepfake_service.db.enums import ENDED, Finding, JobState, Priority, RetentionPolicy
 from deepfake_service.errors import NotAuthenticated, NotFound, SecondFactorRequired
 from deepfake_service.http.auth import Follower, Reader, Submitter, check_still_authenticated
@@ -216,19 +215,6 @@ def delete_job(
     return Response(status_code=204)
 
 
-class ReexaminationIn(BaseModel):
-    """With how many frames a video is examined again."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    frames: Annotated[int, Field(ge=1, le=MAX_FRAMES)] | None = Field(
-        default=None,
-        description=f"More than were examined, at most {MAX_FRAMES}. They are spread evenly; a "
-        "number above that of the video's frames means all of them. Null: as many as possible.",
-        examples=[500],
-    )
-
-
 @router.post(
     "/jobs/{job_id}/reexaminations",
     summary="Examine a video again",
@@ -241,16 +227,16 @@ class ReexaminationIn(BaseModel):
 def reexamine(
     response: Response,
     job_id: JobId,
-    wanted: ReexaminationIn,
     caller: Submitter,
     state: AppStateDep,
     services: ServicesDep,
 ) -> JobOut:
-    """Examine the stored media of a job again, with more frames: as another job in the same case,
-    with the same `media_id`, and with evidence and reviews of its own. The media are kept for it
-    as for a new submission. A repeated request returns the same job. 409 if the job has no verdict,
-    its media were deleted or are no video, or all their frames have been examined."""
-    accepted = services.reexaminations.request(caller, job_id, wanted.frames)
+    """Examine the stored media of a job again, with as many frames as possible (at most 2000): as
+    another job in the same case, with the same `media_id`, and with evidence and reviews of its
+    own. The media are kept for it as for a new submission. A repeated request returns the same job.
+    409 if the job has no verdict, its media were deleted or are no video, or all their frames have
+    been examined."""
+    accepted = services.reexaminations.request(caller, job_id)
     if not accepted.created:
         response.status_code = 200
     response.headers["Location"] = f"/v1/jobs/{accepted.job_id}"
