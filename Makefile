@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-unit soak fuzz lint lint-ruff lint-format lint-types lint-imports \
-	lint-spelling lint-bandit constraints audit sbom deploy-check test-offline openapi client screenshots format check-python check-system-packages system-packages clean
+	lint-spelling lint-bandit constraints audit sbom deploy-check test-offline openapi client dist release screenshots format check-python check-system-packages system-packages clean
 
 # The first suitable interpreter on the path; PYTHON=... chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -28,6 +28,7 @@ help:
 	@echo "make system-packages  install the system packages that some tests need (Debian, Ubuntu)"
 	@echo "make openapi          write the description of the API again (docs/openapi.json)"
 	@echo "make client           generate the Python client of the API from it (clients/python)"
+	@echo "make release          build the distributions of a release (dist) and try them"
 	@echo "make screenshots      take the pictures of the documentation again, in Chromium"
 	@echo "make clean            remove the environments that make created"
 
@@ -87,10 +88,10 @@ lint-bandit: $(DEV)/.dev
 constraints: $(DEV)/.dev
 	PATH=$(abspath $(DEV)/bin):$$PATH deploy/constraints/update.sh
 
-# The tools of the next two targets, apart from those of development, whose dependencies they would limit.
+# The tool of the next target, apart from those of development, whose dependencies they would limit.
 .venv-audit/.done: | check-python
 	$(PYTHON) -m venv --clear .venv-audit
-	.venv-audit/bin/pip install --quiet 'pip-audit>=2.9' 'cyclonedx-bom>=7.2'
+	.venv-audit/bin/pip install --quiet 'pip-audit>=2.9'
 	@touch $@
 
 # --strict: a package that could not be looked up is a failure.
@@ -98,8 +99,8 @@ audit: .venv-audit/.done
 	for engine in cpu cuda; do .venv-audit/bin/pip-audit --strict --disable-pip --require-hashes \
 		--requirement deploy/constraints/$$engine.txt || exit 1; done
 
-sbom: .venv-audit/.done
-	for engine in cpu cuda; do .venv-audit/bin/cyclonedx-py requirements deploy/constraints/$$engine.txt \
+sbom: .venv-release/.done
+	for engine in cpu cuda; do .venv-release/bin/cyclonedx-py requirements deploy/constraints/$$engine.txt \
 		--pyproject pyproject.toml --mc-type application --output-reproducible \
 		--output-file sbom-$$engine.json || exit 1; done
 
@@ -161,14 +162,22 @@ test-offline: $(DEV)/.dev
 openapi: $(DEV)/.dev
 	$(DEV)/bin/python -m deepfake_service.app > docs/openapi.json
 
-# Another version generates another client. It is not among the tools of development, whose versions it would limit.
-.venv-client/.done: | check-python
-	$(PYTHON) -m venv --clear .venv-client
-	.venv-client/bin/pip install --quiet openapi-python-client==0.29.1 'ruff>=0.8'
+# Only what has a digest: what builds a release could change it.
+.venv-release/.done: deploy/constraints/release.txt | check-python
+	$(PYTHON) -m venv --clear .venv-release
+	.venv-release/bin/pip install --quiet --require-hashes --requirement deploy/constraints/release.txt
 	@touch $@
 
-client: .venv-client/.done
-	PATH=$(abspath .venv-client/bin):$$PATH .venv-client/bin/python clients/generate.py clients/python
+client: .venv-release/.done
+	PATH=$(abspath .venv-release/bin):$$PATH .venv-release/bin/python clients/generate.py clients/python
+
+dist: .venv-release/.done
+	rm -rf dist
+	PATH=$(abspath .venv-release/bin):$$PATH .venv-release/bin/python deploy/release.py build
+
+release: dist
+	$(PYTHON) deploy/release.py try
+	@cd dist && sha256sum *
 
 screenshots: $(DEV)/.dev
 	PYTHONPATH=. $(DEV)/bin/python docs/screenshots.py
@@ -188,4 +197,4 @@ format: $(DEV)/.dev
 	$(DEV)/bin/ruff format .
 
 clean:
-	rm -rf $(SERVE) $(DEV) .venv-audit .venv-client .venv-deploy build clients/python dist sbom-cpu.json sbom-cuda.json
+	rm -rf $(SERVE) $(DEV) .venv-audit .venv-deploy .venv-release build clients/python dist sbom-cpu.json sbom-cuda.json

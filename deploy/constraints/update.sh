@@ -1,6 +1,7 @@
 #!/bin/sh
 # Resolve the newest versions that pyproject.toml allows for Python 3.13, with the digests of their files:
-# cpu.txt and cuda.txt for the two engines, and build.txt for the tools that build wheels.
+# cpu.txt and cuda.txt for the two engines, build.txt for the tools that build wheels, and release.txt (for Python 3.11
+# and later) for those that build a release.
 # Run it by `make constraints`; it needs uv.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -8,7 +9,7 @@ EXTRAS="--extra service --extra provenance --extra perceptual --extra postgres"
 resolve() {
 	output=deploy/constraints/$1.txt
 	shift
-	uv pip compile --quiet --no-config --python-version 3.13 --python-platform x86_64-manylinux_2_28 --upgrade --generate-hashes \
+	uv pip compile --quiet --no-config --python-version "${PYTHON_VERSION:-3.13}" --python-platform x86_64-manylinux_2_28 --upgrade --generate-hashes \
 		--no-emit-index-url --custom-compile-command "make constraints" --output-file "$output" "$@"
 }
 # shellcheck disable=SC2086
@@ -16,3 +17,4 @@ resolve cpu --extra cpu $EXTRAS pyproject.toml
 # shellcheck disable=SC2086
 resolve cuda --extra cuda $EXTRAS pyproject.toml
 resolve build deploy/constraints/build.in
+PYTHON_VERSION=3.11 resolve release deploy/constraints/release.in

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 
 from deepfake_models.errors import SandboxIncomplete
 from deepfake_service.errors import SettingsError
-from deepfake_service.resource_limits import PREFIX
 
-SANDBOX = f"{PREFIX}SANDBOX"
+SANDBOX = "DEEPFAKE_SANDBOX"
 _VALUES = ("available", "require")
 
 

@@ -83,17 +83,13 @@ def test_the_documented_example_runs(
 @pytest.mark.install
 def test_the_generated_client_drives_the_service(site: Site, tmp_path: Path) -> None:
     python = tmp_path / "env" / "bin" / "python"
-    generator = next(
-        word
-        for word in (ROOT / "Makefile").read_text().split()
-        if "openapi-python-client==" in word
-    )
+    pip = [str(python), "-m", "pip", "install", "--quiet"]
     tools = os.pathsep.join([str(python.parent), os.environ["PATH"]])
     for command in (
         [sys.executable, "-m", "venv", str(python.parents[1])],
-        [str(python), "-m", "pip", "install", "--quiet", generator, "ruff"],
+        [*pip, "--require-hashes", "-r", str(ROOT / "deploy/constraints/release.txt")],
         [str(python), str(ROOT / "clients" / "generate.py"), str(tmp_path / "client")],
-        [str(python), "-m", "pip", "install", "--quiet", str(tmp_path / "client")],
+        [*pip, str(tmp_path / "client")],
         [str(python), "-c", GENERATED, site.url, site.create_key("generated", "analyst")],
     ):
         done = subprocess.run(

@@ -252,6 +252,13 @@ def main() -> None:
         said = f" ({clean(reason)})" if reason else ""
         typer.echo(f"error: {clean_lines(error.message)}{said}", err=True)
         raise SystemExit(1) from error
+    except ModuleNotFoundError as error:
+        typer.echo(
+            f"error: This command needs {error.name}, which is not installed. Install "
+            "deepfake-service[cpu,service].",
+            err=True,
+        )
+        raise SystemExit(1) from None
     except OSError as error:
         _drop_output()
         # A closed pipe, as with `deepfake score ... | head`, is not reported.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from typing import Any
 
 import typer.main
@@ -25,8 +25,9 @@ class CommandsOnDemand(TyperGroup):
     they import what would delay the start of the others by a second."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names of all commands."""
-        return list(dict.fromkeys([*super().list_commands(ctx), *MODULES]))
+        """Return the names of all commands for which the packages are installed."""
+        found = importlib.util.find_spec("structlog") is not None  # as every one of the service's
+        return list(dict.fromkeys([*super().list_commands(ctx), *(MODULES if found else ())]))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command, after importing its module; ``None`` if there is none of this name."""

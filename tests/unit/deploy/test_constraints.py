@@ -91,16 +91,19 @@ def test_everything_that_the_image_needs_has_a_digest(engine: str) -> None:
     assert compared
 
 
-def test_the_tools_that_build_the_image_have_digests() -> None:
-    versions = pinned("build")
-    for requirement in needed((FOLDER / "build.in").read_text().splitlines()[1:]):
+@pytest.mark.parametrize("name", ["build", "release"])
+def test_the_tools_that_build_have_digests(name: str) -> None:
+    versions = pinned(name)
+    for requirement in needed((FOLDER / f"{name}.in").read_text().splitlines()[1:]):
         assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)])
     backend = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
     assert all(r.specifier.contains(versions[r.name]) for r in map(Requirement, backend))
 
 
 def test_every_entry_has_a_digest() -> None:
-    text = "\n".join((FOLDER / f"{name}.txt").read_text() for name in (*ENGINES, "build"))
+    text = "\n".join(
+        (FOLDER / f"{name}.txt").read_text() for name in (*ENGINES, "build", "release")
+    )
     blocks = re.split(r"^(?=\S+==)", text, flags=re.MULTILINE)[1:]
     assert all("--hash=sha256:" in block for block in blocks)
 
