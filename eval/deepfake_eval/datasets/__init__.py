@@ -1,7 +1,7 @@
-"""Adapters that turn data sets in their published layouts into labelled rows.
+"""Turn data sets in their published layouts into labelled rows, by an adapter for each.
 
-``load("ffpp", root, split="test")`` returns ``Rows``. Adapters read only file names and lists and
-decode no media, so they are fast and can be tried on a tree of empty files.
+Adapters may import ``base`` and ``errors``, and read only file names and lists: they decode no
+media. Begin at ``base.Dataset`` and ``plain.Folders``; a new adapter is a module and its line here.
 """
 
 from __future__ import annotations
@@ -9,40 +9,21 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from deepfake_eval.datasets.base import SPLITS, Dataset, Label, Row, Rows
-from deepfake_eval.datasets.celebdf import CelebDf
-from deepfake_eval.datasets.crops import Df40, WildDeepfake
-from deepfake_eval.datasets.deeperforensics import DeeperForensics
-from deepfake_eval.datasets.deepfakebench import DeepfakeBench
-from deepfake_eval.datasets.dfdc import Dfdc, DfdcPreview
-from deepfake_eval.datasets.faceforensics import DeepFakeDetection, FaceForensics
-from deepfake_eval.datasets.kodf import KoDf
-from deepfake_eval.datasets.pairs import Ffiw, Uadfv
-from deepfake_eval.datasets.plain import Csv, Folders
+from deepfake_eval.datasets import (  # noqa: F401 - each registers its adapters
+    celebdf,
+    crops,
+    deeperforensics,
+    deepfakebench,
+    dfdc,
+    faceforensics,
+    kodf,
+    pairs,
+    plain,
+)
+from deepfake_eval.datasets.base import DATASETS, SPLITS, Dataset, Label, Row, Rows
 from deepfake_eval.errors import DatasetError
 
 __all__ = ["DATASETS", "SPLITS", "Dataset", "Label", "Row", "Rows", "load", "parse"]
-
-DATASETS: dict[str, type[Dataset]] = {
-    adapter.name: adapter
-    for adapter in (
-        FaceForensics,
-        DeepFakeDetection,
-        CelebDf,
-        Dfdc,
-        DfdcPreview,
-        DeeperForensics,
-        Ffiw,
-        Uadfv,
-        WildDeepfake,
-        Df40,
-        KoDf,
-        DeepfakeBench,
-        Folders,
-        Csv,
-    )
-}
-"""Every adapter by its name on the command line."""
 
 
 def load(name: str, root: Path, split: str = "test", **options: str) -> Rows:
@@ -66,7 +47,7 @@ def load(name: str, root: Path, split: str = "test", **options: str) -> Rows:
                 f"{name} has no option {option!r}. Its options: {', '.join(known) or 'none'}."
             )
     if not root.exists():
-        raise DatasetError(f"{name}: {root} does not exist.")
+        raise DatasetError(f"{name}: {root} does not exist. Give the folder of the data set.")
     return adapter(**options).rows(root, split)
 
 
@@ -77,9 +58,9 @@ def parse(text: str) -> tuple[str, dict[str, str], Path]:
         DatasetError: the argument does not have this form.
     """
     head, colon, root = text.partition(":")
-    name, *pairs = head.split(",")
-    options = dict(p.split("=", 1) for p in pairs if "=" in p)
-    if not (name and colon and root) or len(options) != len(pairs):
+    name, *pairs_given = head.split(",")
+    options = dict(p.split("=", 1) for p in pairs_given if "=" in p)
+    if not (name and colon and root) or len(options) != len(pairs_given):
         raise DatasetError(
             f"{text!r} is not of the form NAME:ROOT or NAME,OPTION=VALUE:ROOT. "
             f"Known names: {', '.join(DATASETS)}."

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 from scipy.sparse import coo_array
@@ -17,6 +18,7 @@ from deepfake_eval.errors import DatasetError, EvalError
 
 SPLITS = ("train", "val", "test", "all")
 Label = Literal["real", "fake"]
+LABELS: tuple[Label, ...] = ("real", "fake")
 
 VIDEO_SUFFIXES = frozenset(
     {
@@ -89,6 +91,77 @@ class Dataset(Protocol):
                 message says what was expected and what was found.
         """
         ...
+
+
+Adapter = TypeVar("Adapter", bound=type[Dataset])
+DATASETS: dict[str, type[Dataset]] = {}
+"""Every adapter by its name on the command line."""
+
+
+def adapter(dataset: Adapter) -> Adapter:
+    """Register an adapter: a decorator above its class."""
+    DATASETS[dataset.name] = dataset
+    return dataset
+
+
+@dataclass(slots=True)
+class Found:
+    """The media that an adapter finds below ``root``, in order."""
+
+    root: Path
+    clips: list[tuple[Row, Sequence[str]]] = field(default_factory=list)
+    """Rows without a group, each with the people it shows; see ``group_by_people``."""
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, row: Row, *people: str) -> None:
+        """Add a medium that shows ``people``, first the person of the footage. Without people, the
+        row's own group stays."""
+        self.clips.append((row, people))
+
+    def add_listed(self, row: Row, *people: str) -> None:
+        """Add the medium that a list names as ``row.media``, or note that it is missing."""
+        media = locate(self.root, row.media)
+        if media is None:
+            self.missing.append(row.media)
+        else:
+            self.add(replace(row, media=media), *people)
+
+    def rows(self, grouping: str = "") -> Rows:
+        """Return the rows, grouped by their people if ``grouping`` is one of ``GROUPINGS``."""
+        rows, notes = [row for row, _ in self.clips], self.notes
+        if grouping:
+            dataset = rows[0].dataset if rows else ""
+            people = [people for _, people in self.clips]
+            groups, remarks = group_by_people(people, grouping, dataset)
+            rows = [replace(row, group=group) for row, group in zip(rows, groups, strict=True)]
+            notes = [*notes, *remarks]
+        return Rows(self.root, tuple(rows), tuple(self.missing), tuple(notes))
+
+
+def original_or(method: str, label: Label) -> str:
+    """Return ``original`` for real media, and ``method`` for manipulated ones."""
+    return "original" if label == "real" else method
+
+
+def parts_of(split: str, parts: Sequence[str]) -> Sequence[str]:
+    """Return the published ``parts`` that ``split`` covers."""
+    return parts if split == "all" else (split,)
+
+
+def refuse_split(name: str, split: str, *refused: str) -> None:
+    """Raise ``DatasetError`` if ``split`` is one that the data set does not publish."""
+    if split in refused:
+        others = " or ".join(s for s in SPLITS if s not in refused)
+        raise DatasetError(f"{name} publishes no {split} split. Use {others}.")
+
+
+def check_option(name: str, option: str, value: str, known: Sequence[str]) -> None:
+    """Raise ``DatasetError`` unless the ``value`` of an option is one of ``known``."""
+    if value not in known:
+        raise DatasetError(
+            f"{name}: the option {option} must be one of {', '.join(known)}, not {value!r}."
+        )
 
 
 def namespace(dataset: str) -> str:
@@ -194,15 +267,17 @@ def locate(root: Path, relative: str) -> str | None:
     A list names ``Celeb-real/id0_0000.mp4``, but downloads unpack to ``Celeb-real/videos/`` and
     preprocessed copies have ``Celeb-real/frames/id0_0000/``.
     """
-    folder, _, name = relative.rpartition("/")
+    folder, _, name = f"/{relative}".rpartition("/")
+    folder = folder.removesuffix("/videos")
     stem = name.rpartition(".")[0] or name
-    for candidate in (
+    for within in (
         relative,
-        f"{folder}/videos/{name}".lstrip("/"),
-        f"{folder}/frames/{stem}".lstrip("/"),
+        f"{folder}/{name}",
+        f"{folder}/videos/{name}",
+        f"{folder}/frames/{stem}",
     ):
-        if (root / candidate).exists():
-            return candidate
+        if (root / within.lstrip("/")).exists():
+            return within.lstrip("/")
     return None
 
 
@@ -214,6 +289,15 @@ def relative(path: Path, root: Path) -> str:
 def composed(name: str) -> str:
     """Return ``name`` in Unicode normal form C; archives from macOS have decomposed Hangul."""
     return unicodedata.normalize("NFC", name)
+
+
+def ids_in_name(stem: str) -> str:
+    """Return the group of a clip by the ids in its name: the FaceForensics++ pair, the celebrity of
+    the footage (id0_id1_0000), or the name itself."""
+    if pair := re.fullmatch(r"(\d{3})_(\d{3})", stem):
+        return "_".join(sorted(pair.groups()))
+    celebrity = re.match(r"id\d+", stem)
+    return celebrity.group() if celebrity else stem
 
 
 def group_by_people(

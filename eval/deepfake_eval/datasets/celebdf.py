@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from deepfake_eval.datasets.base import (
+    Found,
     Label,
     Row,
     Rows,
+    adapter,
     clips_in,
-    group_by_people,
     locate,
+    refuse_split,
     relative,
     visible,
     wrong_root,
@@ -30,6 +32,7 @@ IS_REAL = {"1": True, "0": False}
 """First column of the list: 1 means real, the opposite of almost every other data set."""
 
 
+@adapter
 @dataclass(frozen=True, slots=True)
 class CelebDf:
     """Celeb-DF v1, v2 and ++."""
@@ -53,27 +56,30 @@ class CelebDf:
         folders = {p.name.lower(): p.name for p in visible(root) if p.is_dir()}
         if not all(f.lower() in folders for f in FOLDERS) or not (root / TEST_LIST).is_file():
             raise wrong_root(self.name, root, f"{'/, '.join(FOLDERS)}/ and {TEST_LIST}", FOLDERS)
-        if split == "val":
-            raise DatasetError(f"{self.name} publishes no val split. Use train or test.")
-        listed, missing = _listed(root, folders)
-        dataset = LISTED.get(len(listed) + len(missing), "Celeb-DF")
+        refuse_split(self.name, split, "val")
+        listed = _listed(root, folders)
+        dataset = LISTED.get(len(listed), "Celeb-DF")
         synthesis = root / folders["celeb-synthesis"]
         if any((synthesis / s).is_dir() for s in SCENARIOS):
             dataset = "Celeb-DF++"
-        clips = [(media, "test") for media in listed]
+        found = Found(root)
+        tested = {locate(root, media): media for media in listed}
+        if split != "train":
+            for media in listed:
+                found.add_listed(_row(media, dataset, "test"), *_people(media))
         if split != "test":
-            tested = set(listed)
-            everything = [relative(c, root) for f in _sources(root, folders) for c in clips_in(f)]
-            clips += [(media, "train") for media in everything if media not in tested]
-        if split == "train":
-            clips, missing = [clip for clip in clips if clip[1] == "train"], []
-        groups, notes = group_by_people([_people(m) for m, _ in clips], self.group, dataset)
-        rows = []
-        for (media, part), group in zip(clips, groups, strict=True):
-            top = media.split("/")[0].lower()
-            label: Label = "fake" if top == "celeb-synthesis" else "real"
-            rows.append(Row(media, label, _method(media), dataset, part, group))
-        return Rows(root, tuple(rows), tuple(missing), tuple(notes))
+            for folder in _sources(root, folders):
+                for media in (relative(clip, root) for clip in clips_in(folder)):
+                    if media not in tested:
+                        found.add(_row(media, dataset, "train"), *_people(media))
+        return found.rows(self.group)
+
+
+def _row(media: str, dataset: str, part: str) -> Row:
+    top, *rest = media.split("/")
+    label: Label = "fake" if top.lower() == "celeb-synthesis" else "real"
+    method = rest[1] if len(rest) > 2 and rest[0] in SCENARIOS else top
+    return Row(media, label, method, dataset, part, "")
 
 
 def _sources(root: Path, folders: dict[str, str]) -> list[Path]:
@@ -85,13 +91,13 @@ def _sources(root: Path, folders: dict[str, str]) -> list[Path]:
     return sources
 
 
-def _listed(root: Path, folders: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Return the media of the test list that are present, and those that are missing.
+def _listed(root: Path, folders: dict[str, str]) -> list[str]:
+    """Return the media of the test list.
 
     Raises:
         DatasetError: a line is not of the form ``0|1 path``, or its label contradicts its folder.
     """
-    present, missing = [], []
+    listed = []
     text = (root / TEST_LIST).read_text(encoding="utf-8", errors="replace")
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
@@ -108,17 +114,8 @@ def _listed(root: Path, folders: dict[str, str]) -> tuple[list[str], list[str]]:
             raise DatasetError(
                 f"celebdf: {TEST_LIST}, line {number}: {flag} contradicts {folder}. 1 means real."
             )
-        media = locate(root, f"{folder}/{rest}")
-        if media is None:
-            missing.append(f"{folder}/{rest}")
-        else:
-            present.append(media)
-    return present, missing
-
-
-def _method(media: str) -> str:
-    parts = media.split("/")
-    return parts[2] if len(parts) > 3 and parts[1] in SCENARIOS else parts[0]
+        listed.append(f"{folder}/{rest}")
+    return listed
 
 
 def _people(media: str) -> list[str]:

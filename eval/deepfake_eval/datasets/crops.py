@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from deepfake_eval.datasets.base import (
+    LABELS,
+    Found,
     Label,
     Row,
     Rows,
+    adapter,
     clips_below,
     files_below,
+    ids_in_name,
+    original_or,
+    parts_of,
+    refuse_split,
     relative,
     visible,
     wrong_root,
@@ -20,6 +26,7 @@ from deepfake_eval.datasets.base import (
 from deepfake_eval.errors import DatasetError
 
 
+@adapter
 @dataclass(frozen=True, slots=True)
 class WildDeepfake:
     """WildDeepfake (Zi et al. 2020, arXiv:2101.01456): face crops of internet videos."""
@@ -34,35 +41,25 @@ class WildDeepfake:
     def rows(self, root: Path, split: str) -> Rows:
         inner = root / "deepfake_in_the_wild"
         base = inner if inner.is_dir() else root
-        if split == "val":
-            raise DatasetError(f"{self.name} publishes no val split. Use train or test.")
-        rows = []
-        labels: tuple[Label, ...] = ("real", "fake")
-        for part in ("train", "test") if split == "all" else (split,):
-            for label in labels:
+        refuse_split(self.name, split, "val")
+        found = Found(root)
+        for part in parts_of(split, ("train", "test")):
+            for label in LABELS:
                 folder = base / f"{label}_{part}"
                 if not folder.is_dir():
-                    raise wrong_root(
-                        self.name, base, f"real_{part}/ and fake_{part}/",
-                        (f"real_{part}", f"fake_{part}"),
-                    )  # fmt: skip
+                    names = (f"real_{part}", f"fake_{part}")
+                    raise wrong_root(self.name, base, f"{'/ and '.join(names)}/", names)
                 for clip in clips_below(folder):
-                    inside = clip.relative_to(folder).parts
-                    rows.append(
-                        Row(
-                            relative(clip, root),
-                            label,
-                            "original" if label == "real" else "in the wild",
-                            "WildDeepfake",
-                            part,
-                            f"{folder.name}-{inside[0] if inside else clip.name}",
-                        )
-                    )
-        note = (
+                    method = original_or("in the wild", label)
+                    video = (*clip.relative_to(folder).parts, clip.name)[0]
+                    group = f"{folder.name}-{video}"
+                    media = relative(clip, root)
+                    found.add(Row(media, label, method, "WildDeepfake", part, group))
+        found.notes.append(
             "WildDeepfake: the crops are tight, so the detector misses more faces than in full "
             "frames."
         )
-        return Rows(root, tuple(rows), (), (note,))
+        return found.rows()
 
 
 STILL_METHODS = frozenset(
@@ -76,6 +73,7 @@ STILL_METHODS = frozenset(
 are swaps and reenactments, with a folder of frames for each clip."""
 
 
+@adapter
 @dataclass(frozen=True, slots=True)
 class Df40:
     """DF40 (Yan et al. 2024, arXiv:2406.13495): face crops of forty methods."""
@@ -113,7 +111,7 @@ class Df40:
         domains = self.domain.split("+")
         if not set(domains) <= {"ff", "cdf"}:
             raise DatasetError(f"{self.name}: the option domain must be ff, cdf or ff+cdf.")
-        rows = []
+        found = Found(root)
         for method in methods:
             still = method.name.lower() in STILL_METHODS
             for part in (*domains, "real", "fake"):
@@ -121,32 +119,18 @@ class Df40:
                 if not folder.is_dir():
                     continue
                 label: Label = "real" if part == "real" else "fake"
+                dataset = f"DF40-{part if part in domains else method.name}"
                 for item in files_below(folder) if still else clips_below(folder):
                     media = relative(item, root)
-                    rows.append(
-                        Row(
-                            media,
-                            label,
-                            "original" if label == "real" else method.name,
-                            f"DF40-{part}" if part in domains else f"DF40-{method.name}",
-                            split,
-                            media if still else _clip_group(item.stem),
-                        )
-                    )
-        notes = [
+                    group = media if still else ids_in_name(item.stem)
+                    shown = original_or(method.name, label)
+                    found.add(Row(media, label, shown, dataset, split, group))
+        found.notes.append(
             "DF40: training and test sets are separate downloads. The root decides, not --split."
-        ]
-        if any(r.dataset in ("DF40-ff", "DF40-cdf") for r in rows):
-            notes.append(
+        )
+        if any(row.dataset in ("DF40-ff", "DF40-cdf") for row, _ in found.clips):
+            found.notes.append(
                 "DF40: its ff and cdf parts have only fakes. Their real class is that of "
                 "FaceForensics++ or Celeb-DF: add --dataset ffpp:ROOT or celebdf:ROOT."
             )
-        return Rows(root, tuple(rows), (), tuple(notes))
-
-
-def _clip_group(stem: str) -> str:
-    pair = re.fullmatch(r"(\d{3})_(\d{3})", stem)
-    if pair:
-        return "_".join(sorted(pair.groups()))
-    celebrity = re.match(r"id\d+", stem)
-    return celebrity.group() if celebrity else stem
+        return found.rows()

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from deepfake_eval.datasets.base import (
+    Found,
     Row,
     Rows,
+    adapter,
+    check_option,
     clips_below,
-    group_by_people,
-    locate,
+    parts_of,
     relative,
     require,
     visible,
@@ -21,8 +23,10 @@ from deepfake_eval.errors import DatasetError
 REALS = ("none", "source")
 SEX = {"M": "M", "W": "F"}
 LISTS = ("train", "val", "test")
+TITLE = "DeeperForensics-1.0"
 
 
+@adapter
 @dataclass(frozen=True, slots=True)
 class DeeperForensics:
     """Faces of 100 paid actors swapped into FaceForensics++ videos.
@@ -51,8 +55,7 @@ class DeeperForensics:
 
     def rows(self, root: Path, split: str) -> Rows:
         require(self.name, root, ("manipulated_videos", "lists"))
-        if self.reals not in REALS:
-            raise DatasetError(f"{self.name}: the option reals must be one of {', '.join(REALS)}.")
+        check_option(self.name, "reals", self.reals, REALS)
         variants = self.variant.split("+")
         for variant in variants:
             if not (root / "manipulated_videos" / variant).is_dir():
@@ -61,50 +64,38 @@ class DeeperForensics:
                     f"{self.name}: there is no variant {variant!r}; "
                     f"found {', '.join(present) or 'none'}."
                 )
-        clips: list[tuple[str, str, str, list[str]]] = []
-        missing = []
-        for part in LISTS if split == "all" else (split,):
+        found = Found(root)
+        for part in parts_of(split, LISTS):
             path = root / "lists" / "splits" / f"{part}.txt"
             if not path.is_file():
                 raise DatasetError(f"{self.name}: expected lists/splits/{part}.txt in {root}.")
             for line in path.read_text(encoding="utf-8").split():
+                target, _, actor = Path(line).stem.partition("_")
                 for variant in variants:
-                    name = f"manipulated_videos/{variant}/{line}"
-                    media = locate(root, name)
-                    if media is None:
-                        missing.append(name)
-                    else:
-                        clips.append((media, variant, part, Path(line).stem.split("_")))
-        notes = []
+                    media = f"manipulated_videos/{variant}/{line}"
+                    row = Row(media, "fake", variant, TITLE, part, "", attributes=_sex(actor))
+                    found.add_listed(row, target, actor)
         if self.reals == "source":
-            for actor in visible(root / "source_videos"):
-                if not actor.is_dir():
-                    continue
-                for clip in clips_below(actor):
-                    clips.append((relative(clip, root), "source", split, ["", actor.name]))
-            notes.append(
-                "DeeperForensics-1.0: source_videos belong to no published split and are not its "
-                "real class. Figures against them say little about real footage."
-            )
+            self._add_sources(found, split)
         else:
-            notes.append(
-                "DeeperForensics-1.0 has only fakes. Its real class is FaceForensics++ c23: add "
+            found.notes.append(
+                f"{TITLE} has only fakes. Its real class is FaceForensics++ c23: add "
                 "--dataset ffpp:ROOT."
             )
-        people = [[p for p in shown if p] for *_, shown in clips]
-        groups, remarks = group_by_people(people, self.group, "DeeperForensics-1.0")
-        rows = []
-        for (media, method, part, shown), group in zip(clips, groups, strict=True):
-            sex = SEX.get(shown[-1][:1])
-            rows.append(
-                Row(
-                    media,
-                    "real" if method == "source" else "fake",
-                    method,
-                    "DeeperForensics-1.0",
-                    part,
-                    group,
-                    attributes=(("sex", sex),) if sex else (),
-                )
-            )
-        return Rows(root, tuple(rows), tuple(missing), (*notes, *remarks))
+        return found.rows(self.group)
+
+    def _add_sources(self, found: Found, split: str) -> None:
+        for folder in visible(found.root / "source_videos"):
+            for clip in clips_below(folder) if folder.is_dir() else ():
+                media, sex = relative(clip, found.root), _sex(folder.name)
+                row = Row(media, "real", "source", TITLE, split, "", attributes=sex)
+                found.add(row, folder.name)
+        found.notes.append(
+            f"{TITLE}: source_videos belong to no published split and are not its real class. "
+            "Figures against them say little about real footage."
+        )
+
+
+def _sex(actor: str) -> tuple[tuple[str, str], ...]:
+    """Return the attribute that the first letter of an actor's name gives."""
+    return (("sex", SEX[actor[:1]]),) if actor[:1] in SEX else ()

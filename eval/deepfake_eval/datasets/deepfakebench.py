@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from deepfake_eval.datasets.base import Label, Row, Rows, wrong_root
+from deepfake_eval.datasets.base import (
+    Label,
+    Row,
+    Rows,
+    adapter,
+    ids_in_name,
+    original_or,
+    wrong_root,
+)
 from deepfake_eval.errors import DatasetError
 
 COMPRESSIONS = ("raw", "c23", "c40")
@@ -24,6 +32,7 @@ METHODS = {
 FOLDER = "dataset_json"
 
 
+@adapter
 @dataclass(frozen=True, slots=True)
 class DeepfakeBench:
     """Frames listed by ``rearrange.py`` of DeepfakeBench; each listed video is one clip."""
@@ -88,10 +97,10 @@ class _Entry:
         return Row(
             media,
             label,
-            METHODS.get(self.label, "original" if label == "real" else self.label),
+            METHODS.get(self.label, original_or(self.label, label)),
             self.dataset,
             self.split,
-            _group(self.video),
+            ids_in_name(self.video),
             self.compression,
         )
 
@@ -171,11 +180,3 @@ def _binary(label: str) -> Label:
     if label in METHODS or re.search(r"[-_]fake[AB]?$", label, re.IGNORECASE):
         return "fake"
     raise DatasetError(f"deepfakebench: the label {label!r} is neither real nor fake.")
-
-
-def _group(video: str) -> str:
-    pair = re.fullmatch(r"(\d{3})_(\d{3})", video)
-    if pair:
-        return "_".join(sorted(pair.groups()))
-    celebrity = re.match(r"id\d+(?=_)", video)
-    return celebrity.group() if celebrity else video

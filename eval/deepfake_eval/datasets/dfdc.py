@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from deepfake_eval.datasets.base import (
+    Found,
     Label,
     Row,
     Rows,
+    adapter,
     files_below,
-    group_by_people,
     locate,
+    original_or,
+    refuse_split,
     relative,
     require,
     visible,
@@ -22,7 +25,7 @@ from deepfake_eval.datasets.base import (
 )
 from deepfake_eval.errors import DatasetError
 
-LABELS: dict[str, Label] = {"FAKE": "fake", "REAL": "real", "1": "fake", "0": "real"}
+CLASSES: dict[str, Label] = {"FAKE": "fake", "REAL": "real", "1": "fake", "0": "real"}
 
 
 def _json(path: Path, name: str) -> dict[str, Any]:
@@ -36,14 +39,15 @@ def _json(path: Path, name: str) -> dict[str, Any]:
 
 
 def _label(value: object, name: str, where: str) -> Label:
-    label = LABELS.get(str(value).strip().upper())
+    label = CLASSES.get(str(value).strip().upper())
     if label is None:
         raise DatasetError(
-            f"{name}: {where}: the label must be one of {', '.join(LABELS)}, not {value!r}."
+            f"{name}: {where}: the label must be one of {', '.join(CLASSES)}, not {value!r}."
         )
     return label
 
 
+@adapter
 @dataclass(frozen=True, slots=True)
 class Dfdc:
     """The training parts and the test set of the full challenge."""
@@ -66,57 +70,38 @@ class Dfdc:
             raise wrong_root(
                 self.name, root, "test/labels.csv or train/dfdc_train_part_N/", ("test", "train")
             )
-        if split == "val":
-            raise DatasetError(f"{self.name} has no val split. Use train or test.")
-        rows: list[Row] = []
-        missing: list[str] = []
-        notes: list[str] = []
-        if split in ("test", "all"):
+        refuse_split(self.name, split, "val")
+        found = Found(root)
+        if split != "train":
             if not has_test:
                 raise wrong_root(self.name, test, "labels.csv and videos/")
-            notes.append("DFDC: the test list names no originals, so each clip is its own group.")
-            present, absent = _test_rows(test, root)
-            rows += present
-            missing += absent
-        if split in ("train", "all"):
+            self._add_test(found, test)
+        if split != "test":
             if not parts:
                 raise wrong_root(self.name, root / "train", "dfdc_train_part_N/")
             for part in parts:
-                facts = _json(part / "metadata.json", self.name)
-                for file, fact in facts.items():
-                    media = locate(root, f"{relative(part, root)}/{file}")
-                    if media is None:
-                        missing.append(f"{relative(part, root)}/{file}")
-                        continue
+                for file, fact in _json(part / "metadata.json", self.name).items():
                     label = _label(fact.get("label"), self.name, file)
-                    group = str(fact.get("original") or file)
-                    rows.append(Row(media, label, _method(label), "DFDC", "train", group))
-        return Rows(root, tuple(rows), tuple(missing), tuple(notes))
+                    media, group = f"{relative(part, root)}/{file}", fact.get("original") or file
+                    method = original_or("DFDC", label)
+                    found.add_listed(Row(media, label, method, "DFDC", "train", str(group)))
+        return found.rows()
 
-
-def _method(label: Label) -> str:
-    return "original" if label == "real" else "DFDC"
-
-
-def _test_rows(test: Path, root: Path) -> tuple[list[Row], list[str]]:
-    rows, missing = [], []
-    with (test / "labels.csv").open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if not {"filename", "label"} <= set(reader.fieldnames or ()):
-            raise DatasetError("dfdc: labels.csv lacks the columns filename and label.")
-        for line in reader:
-            label = _label(line["label"], "dfdc", "labels.csv")
-            media = locate(test, line["filename"])
-            folder = relative(test, root)
-            prefix = "" if folder == "." else f"{folder}/"
-            if media is None:
-                missing.append(f"{prefix}videos/{line['filename']}")
-            else:
+    def _add_test(self, found: Found, test: Path) -> None:
+        found.notes.append("DFDC: the test list names no originals, so each clip is its own group.")
+        folder = "" if test == found.root else f"{relative(test, found.root)}/"
+        with (test / "labels.csv").open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            if not {"filename", "label"} <= set(reader.fieldnames or ()):
+                raise DatasetError(f"{self.name}: labels.csv needs the columns filename and label.")
+            for line in reader:
+                label = _label(line["label"], self.name, "labels.csv")
+                media, method = f"{folder}videos/{line['filename']}", original_or("DFDC", label)
                 group = Path(line["filename"]).stem
-                rows.append(Row(prefix + media, label, _method(label), "DFDC", "test", group))
-    return rows, missing
+                found.add_listed(Row(media, label, method, "DFDC", "test", group))
 
 
+@adapter
 @dataclass(frozen=True, slots=True)
 class DfdcPreview:
     """The challenge's preview (Dolhansky et al. 2019, arXiv:1910.08854)."""
@@ -133,40 +118,25 @@ class DfdcPreview:
 
     def rows(self, root: Path, split: str) -> Rows:
         require(self.name, root, ("original_videos", "dataset.json"))
-        if split == "val":
-            raise DatasetError(f"{self.name} publishes no val split. Use train or test.")
-        facts = _json(root / "dataset.json", self.name)
+        refuse_split(self.name, split, "val")
         by_name = {
             (top.name, path.name): relative(path, root)
             for top in visible(root)
             if top.is_dir()
             for path in files_below(top, pictures=False)
         }
-        clips: list[tuple[str, Label, str, list[str]]] = []
-        missing = []
-        for key, fact in facts.items():
+        found = Found(root)
+        for key, fact in _json(root / "dataset.json", self.name).items():
             part = str(fact.get("set"))
             if split not in ("all", part):
                 continue
             top, _, rest = key.partition("/")
-            media = locate(root, key) or by_name.get((top, key.rpartition("/")[2]))
+            media = locate(root, key) or by_name.get((top, Path(key).name))
             if media is None:
-                missing.append(key)
+                found.missing.append(key)
                 continue
-            label = _label(
-                {"fake": "FAKE", "real": "REAL"}.get(str(fact.get("label")), fact.get("label")),
-                self.name,
-                key,
-            )
+            label = _label(fact.get("label"), self.name, key)
             ids = [str(fact[k]) for k in ("target_id", "swapped_id") if fact.get(k)]
-            clips.append((media, label, part, ids or [rest.split("/")[0].split("_")[0]]))
-        groups, notes = group_by_people([clip[3] for clip in clips], self.group, "DFDC preview")
-        return Rows(
-            root,
-            tuple(
-                Row(media, label, media.split("/")[0], "DFDCP", part, group)
-                for (media, label, part, _), group in zip(clips, groups, strict=True)
-            ),
-            tuple(missing),
-            tuple(notes),
-        )
+            people = ids or [rest.split("/")[0].split("_")[0]]
+            found.add(Row(media, label, media.split("/")[0], "DFDCP", part, ""), *people)
+        return found.rows(self.group)

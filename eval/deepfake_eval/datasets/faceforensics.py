@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 from deepfake_eval.datasets.base import (
+    Found,
     Label,
     Row,
     Rows,
+    adapter,
+    check_option,
     clips_in,
-    group_by_people,
-    locate,
+    parts_of,
+    refuse_split,
     relative,
     require,
     visible,
@@ -28,6 +31,7 @@ METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter"
 """Methods of the release, to report which are absent."""
 
 
+@adapter
 @dataclass(frozen=True, slots=True)
 class FaceForensics:
     """FaceForensics++: 1,000 YouTube originals, and 1,000 fakes for each method."""
@@ -49,13 +53,31 @@ class FaceForensics:
 
     def rows(self, root: Path, split: str) -> Rows:
         require(self.name, root, FOLDERS)
-        if self.compression not in COMPRESSIONS:
+        check_option(self.name, "compression", self.compression, COMPRESSIONS)
+        found = Found(root)
+        sources = self._sources(root, found.notes)
+        if not any((root / folder).is_dir() for folder in sources.values()):
             raise DatasetError(
-                f"{self.name}: the option compression must be one of {', '.join(COMPRESSIONS)}, "
-                f"not {self.compression!r}."
+                f"{self.name}: expected {sources['original']} or the {self.compression} folder of "
+                f"a method in {root}."
             )
+        for part in parts_of(split, LISTS):
+            for one, two in _pairs(root / f"{part}.json"):
+                group = "_".join(sorted((one, two)))
+                for method, folder in sources.items():
+                    label: Label = "real" if method == "original" else "fake"
+                    names = (one, two) if label == "real" else (f"{one}_{two}", f"{two}_{one}")
+                    for name in names:
+                        media = f"{folder}/videos/{name}.mp4"
+                        found.add_listed(
+                            Row(media, label, method, "FaceForensics++", part, group,
+                                self.compression)
+                        )  # fmt: skip
+        return found.rows()
+
+    def _sources(self, root: Path, notes: list[str]) -> dict[str, str]:
+        """Return the folder of each method, and add a note for each that is absent."""
         sources = {"original": f"original_sequences/youtube/{self.compression}"}
-        notes = []
         present = [p.name for p in visible(root / FOLDERS[1]) if p.is_dir() and p.name != DFD]
         for method in self.methods.split("+") if self.methods else present:
             folder = f"manipulated_sequences/{method}/{self.compression}"
@@ -71,29 +93,7 @@ class FaceForensics:
         absent = [m for m in METHODS if m not in present]
         if absent and not self.methods:
             notes.append(f"FaceForensics++: absent methods: {', '.join(absent)}.")
-        if not any((root / folder).is_dir() for folder in sources.values()):
-            raise DatasetError(
-                f"{self.name}: expected {sources['original']} or the {self.compression} folder of "
-                f"a method in {root}."
-            )
-        rows: list[Row] = []
-        missing: list[str] = []
-        for part in LISTS if split == "all" else (split,):
-            for one, two in _pairs(root / f"{part}.json"):
-                group = "_".join(sorted((one, two)))
-                for method, folder in sources.items():
-                    names = (one, two) if method == "original" else (f"{one}_{two}", f"{two}_{one}")
-                    for name in names:
-                        media = locate(root, f"{folder}/{name}.mp4")
-                        if media is None:
-                            missing.append(f"{folder}/videos/{name}.mp4")
-                            continue
-                        label: Label = "real" if method == "original" else "fake"
-                        rows.append(
-                            Row(media, label, method, "FaceForensics++", part, group,
-                                self.compression)
-                        )  # fmt: skip
-        return Rows(root, tuple(rows), tuple(missing), tuple(notes))
+        return sources
 
 
 def _pairs(path: Path) -> list[tuple[str, str]]:
@@ -112,6 +112,7 @@ def _pairs(path: Path) -> list[tuple[str, str]]:
     return pairs
 
 
+@adapter
 @dataclass(frozen=True, slots=True)
 class DeepFakeDetection:
     """DeepFakeDetection by Google, distributed with FaceForensics++: 28 paid actors.
@@ -136,9 +137,8 @@ class DeepFakeDetection:
 
     def rows(self, root: Path, split: str) -> Rows:
         require(self.name, root, FOLDERS)
-        if split not in ("test", "all"):
-            raise DatasetError(f"{self.name} publishes no {split} split. Use test or all.")
-        media: list[tuple[str, Label, str]] = []
+        refuse_split(self.name, split, "train", "val")
+        found = Found(root, notes=[f"{DFD} publishes no split; all of it is used as test."])
         sources: tuple[tuple[str, Label, str], ...] = (
             ("original_sequences/actors", "real", "original"),
             (f"manipulated_sequences/{DFD}", "fake", DFD),
@@ -150,15 +150,10 @@ class DeepFakeDetection:
                     f"{self.name}: expected clips in {folder}/{self.compression}/videos below "
                     f"{root}."
                 )
-            media += [(relative(clip, root), label, method) for clip in clips]
-        people = [Path(path).stem.split("__")[0].split("_") for path, _, _ in media]
-        groups, notes = group_by_people(people, self.group, DFD)
-        return Rows(
-            root,
-            tuple(
-                Row(path, label, method, DFD, "test", f"actor-{group}", self.compression)
-                for (path, label, method), group in zip(media, groups, strict=True)
-            ),
-            (),
-            (f"{DFD} publishes no split; all of it is used as test.", *notes),
-        )
+            for clip in clips:
+                media = relative(clip, root)
+                row = Row(media, label, method, DFD, "test", "", self.compression)
+                found.add(row, *clip.stem.split("__")[0].split("_"))
+        rows = found.rows(self.group)
+        named = tuple(replace(row, group=f"actor-{row.group}") for row in rows.rows)
+        return replace(rows, rows=named)

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from deepfake_eval.datasets.base import (
+    Found,
     Label,
     Row,
     Rows,
+    adapter,
     composed,
     files_below,
-    group_by_people,
+    original_or,
     relative,
     wrong_root,
 )
@@ -49,6 +51,7 @@ FAKE_FOLDER = "변조"
 ENCODINGS = ("utf-8-sig", "cp949")
 
 
+@adapter
 @dataclass(frozen=True, slots=True)
 class KoDf:
     """KoDF: 403 Korean subjects; FaceSwap, DeepFaceLab, FSGAN, FOMM and audio-driven fakes."""
@@ -69,9 +72,11 @@ class KoDf:
     def rows(self, root: Path, split: str) -> Rows:
         tables = {composed(p.name): p for p in sorted(root.rglob("*.csv"))}
         parts = {"all": ("train", "val"), "test": ("val",)}.get(split, (split,))
-        notes = []
+        found = Found(root)
         if split == "test":
-            notes.append("KoDF: AI-Hub publishes no test part, so the validation part is used.")
+            found.notes.append(
+                "KoDF: AI-Hub publishes no test part, so the validation part is used."
+            )
         names = [TABLES[label].format(part=PARTS[p]) for p in parts for label in TABLES]
         absent = [n for n in names if n not in tables]
         if absent:
@@ -79,26 +84,20 @@ class KoDf:
         index: dict[str, list[str]] = {}
         for path in files_below(root, pictures=False):
             index.setdefault(composed(path.stem), []).append(relative(path, root))
-        clips: list[tuple[str, Label, str, str, list[str], str]] = []
-        missing = []
         for part in parts:
             for label, pattern in TABLES.items():
                 for line in _table(tables[pattern.format(part=PARTS[part])]):
                     stem = composed(line[VIDEO_ID]).removesuffix(".mp4")
                     media = _choose(index.get(stem, []), label)
                     if media is None:
-                        missing.append(line[VIDEO_ID])
+                        found.missing.append(line[VIDEO_ID])
                         continue
-                    method = "original" if label == "real" else line.get(METHOD) or "unknown"
-                    sex = SEXES.get(line.get(SEX, ""), "")
-                    clips.append((media, label, method, part, _people(line, label, stem), sex))
-        groups, remarks = group_by_people([clip[4] for clip in clips], self.group, "KoDF")
-        rows = tuple(
-            Row(media, label, method, "KoDF", part, group,
-                attributes=(("sex", sex),) if sex else ())
-            for (media, label, method, part, _, sex), group in zip(clips, groups, strict=True)
-        )  # fmt: skip
-        return Rows(root, rows, tuple(missing), (*notes, *remarks))
+                    method = original_or(line.get(METHOD) or "unknown", label)
+                    sex = SEXES.get(line.get(SEX, ""))
+                    attributes = (("sex", sex),) if sex else ()
+                    row = Row(media, label, method, "KoDF", part, "", attributes=attributes)
+                    found.add(row, *_people(line, label, stem))
+        return found.rows(self.group)
 
 
 def _table(path: Path) -> list[dict[str, str]]:

@@ -35,25 +35,12 @@ def _block(name: str) -> str:
     adapter = DATASETS[name]
     fields = dataclasses.fields(adapter)  # type: ignore[arg-type]
     options = ", ".join(f"{f.name}={f.default}" for f in fields) or "none"
-    lines = [name, "  below ROOT:"]
-    lines += [f"    {part.strip()}" for part in _parts(adapter.layout)]
-    lines += [f"  options: {options}"]
-    lines += textwrap.wrap(
-        f"group: {adapter.grouping}", 92, initial_indent="  ", subsequent_indent="    "
+    facts = {"below ROOT": adapter.layout, "options": options, "group": adapter.grouping}
+    lines = (
+        textwrap.fill(f"{key}: {text}", 92, initial_indent="  ", subsequent_indent="    ")
+        for key, text in facts.items()
     )
-    return "\n".join(lines)
-
-
-def _parts(layout: str) -> list[str]:
-    """Split a layout at the commas that are not within brackets, braces or parentheses."""
-    parts, depth = [""], 0
-    for character in layout:
-        depth += (character in "[{(<") - (character in "]})>")
-        if character in ",;" and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return parts
+    return "\n".join([name, *lines])
 
 
 def _found(name: str, options: dict[str, str], root: Path) -> str:

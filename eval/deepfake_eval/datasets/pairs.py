@@ -7,10 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from deepfake_eval.datasets.base import Label, Row, Rows, clips_in, relative, require, wrong_root
+from deepfake_eval.datasets.base import (
+    LABELS,
+    Found,
+    Label,
+    Row,
+    Rows,
+    adapter,
+    clips_in,
+    original_or,
+    relative,
+    require,
+    wrong_root,
+)
 from deepfake_eval.errors import DatasetError
 
 
+@adapter
 @dataclass(frozen=True, slots=True)
 class Ffiw:
     """Face Forensics in the Wild (Zhou et al. 2021, arXiv:2103.16076): videos of several faces."""
@@ -29,14 +42,14 @@ class Ffiw:
         inner = root / "FFIW10K-v1-release"
         base = inner if inner.is_dir() else root
         require(self.name, base, ("source", "target"))
-        notes = [
+        found = Found(root)
+        found.notes.append(
             "FFIW: only one of several faces is manipulated, and the label is that of the video."
-        ]
+        )
         if split == "test":
-            notes.append("FFIW has no test videos in this layout; val is used, as in papers.")
+            found.notes.append("FFIW has no test videos in this layout; val is used, as in papers.")
         parts = {"all": ("train", "val"), "test": ("val",)}.get(split, (split,))
         labels: tuple[tuple[str, Label], ...] = (("source", "real"), ("target", "fake"))
-        rows = []
         for part in parts:
             for folder, label in labels:
                 clips = clips_in(base / folder / part)
@@ -44,14 +57,13 @@ class Ffiw:
                     raise DatasetError(
                         f"{self.name}: expected videos in {folder}/{part}/videos below {base}."
                     )
-                rows += [
-                    Row(relative(c, root), label, "original" if label == "real" else "FFIW",
-                        "FFIW", part, f"{part}-{c.stem}")
-                    for c in clips
-                ]  # fmt: skip
-        return Rows(root, tuple(rows), (), tuple(notes))
+                for clip in clips:
+                    media, group = relative(clip, root), f"{part}-{clip.stem}"
+                    found.add(Row(media, label, original_or("FFIW", label), "FFIW", part, group))
+        return found.rows()
 
 
+@adapter
 @dataclass(frozen=True, slots=True)
 class Uadfv:
     """UADFV (Yang et al. 2019, arXiv:1811.00661): 49 real videos with one FakeApp swap each."""
@@ -62,16 +74,14 @@ class Uadfv:
 
     def rows(self, root: Path, split: str) -> Rows:
         require(self.name, root, ("real", "fake"))
-        labels: tuple[Label, ...] = ("real", "fake")
-        rows = []
-        for label in labels:
+        found = Found(root, notes=["UADFV publishes no split; all of it is used."])
+        for label in LABELS:
             clips = clips_in(root / label)
             if not clips:
                 raise wrong_root(self.name, root / label, "videos/*.mp4 or frames/<clip>/*.png")
             for clip in clips:
-                number = re.match(r"\d+", clip.stem)
-                rows.append(
-                    Row(relative(clip, root), label, "original" if label == "real" else "FakeApp",
-                        "UADFV", split, number.group() if number else clip.stem)
-                )  # fmt: skip
-        return Rows(root, tuple(rows), (), ("UADFV publishes no split; all of it is used.",))
+                number = re.match(r"\d*", clip.stem)
+                group = (number and number.group()) or clip.stem
+                method = original_or("FakeApp", label)
+                found.add(Row(relative(clip, root), label, method, "UADFV", split, group))
+        return found.rows()

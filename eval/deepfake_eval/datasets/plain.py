@@ -9,20 +9,22 @@ from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from deepfake_eval.datasets.base import (
+    LABELS,
     SPLITS,
-    Label,
+    Found,
     Row,
     Rows,
+    adapter,
     checked_label,
     files_below,
+    original_or,
     relative,
     require,
 )
 from deepfake_eval.errors import DatasetError
 
-LABELS: tuple[Label, ...] = ("real", "fake")
 
-
+@adapter
 @dataclass(frozen=True, slots=True)
 class Folders:
     """Videos and pictures in two folders."""
@@ -37,17 +39,20 @@ class Folders:
     def rows(self, root: Path, split: str) -> Rows:
         require(self.name, root, LABELS)
         dataset = self.title or root.resolve().name
-        rows = []
+        found = Found(root)
         for label in LABELS:
             for path in files_below(root / label):
                 inside = path.relative_to(root / label).parts
-                method = inside[0] if len(inside) > 1 else ("original", "fake")[label == "fake"]
+                method = inside[0] if len(inside) > 1 else original_or("fake", label)
                 media = relative(path, root)
-                rows.append(Row(media, label, method, dataset, split, media))
-        note = f"{dataset}: each file is its own group. If people recur, intervals are too narrow."
-        return Rows(root, tuple(rows), (), (note,))
+                found.add(Row(media, label, method, dataset, split, media))
+        found.notes.append(
+            f"{dataset}: each file is its own group. If people recur, intervals are too narrow."
+        )
+        return found.rows()
 
 
+@adapter
 @dataclass(frozen=True, slots=True)
 class Csv:
     """A table of media, whose paths are relative to it."""
@@ -68,7 +73,32 @@ class Csv:
         path = root / "manifest.csv" if root.is_dir() else root
         if not path.is_file():
             raise DatasetError(f"{self.name}: expected manifest.csv in {root}.")
-        folder, rows, missing = path.parent, [], []
+        found = Found(path.parent)
+        columns, lines = self._lines(path)
+        if self.split_column not in columns and split != "all":
+            found.notes.append(f"{path.name} has no column {self.split_column}; every row is used.")
+        if "group" not in columns:
+            found.notes.append(f"{path.name} has no column group; each file is its own group.")
+        unassigned: Counter[str] = Counter()
+        for number, line in lines:
+            part = line.get(self.split_column) or ""
+            if self.split_column in columns and split not in ("all", part):
+                unassigned[part] += part not in SPLITS or part == "all"
+                continue
+            row = self._row(line, f"{self.name}: {path.name}, line {number}", path.stem, split)
+            if (found.root / row.media).exists():
+                found.add(row)
+            else:
+                found.missing.append(row.media)
+        if named := ", ".join(f"{p!r} ({count})" for p, count in unassigned.most_common() if count):
+            found.notes.append(
+                f"{path.name}: rows whose {self.split_column} is not train, val or test are left "
+                f"out: {named}; --split all includes them."
+            )
+        return found.rows()
+
+    def _lines(self, path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+        """Return the columns of the table, and its lines with their numbers."""
         try:
             with path.open(newline="", encoding="utf-8-sig") as file:
                 reader = csv.DictReader(file)
@@ -76,42 +106,14 @@ class Csv:
                 lines = [(reader.line_num, line) for line in reader]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise DatasetError(
-                f"{self.name}: {path.name} is not a readable CSV in UTF-8."
+                f"{self.name}: {path.name} is not a readable CSV in UTF-8. Save it as one."
             ) from error
         if not {"media", "label"} <= set(columns):
             raise DatasetError(
                 f"{self.name}: {path.name}: expected the columns media and label, "
                 f"but found {', '.join(columns) or 'none'}."
             )
-        notes = []
-        if self.split_column not in columns and split != "all":
-            notes.append(f"{path.name} has no column {self.split_column}; every row is used.")
-        if "group" not in columns:
-            notes.append(f"{path.name} has no column group; each file is its own group.")
-        unassigned: Counter[str] = Counter()
-        for number, line in lines:
-            part = line.get(self.split_column) or ""
-            if self.split_column in columns and split not in ("all", part):
-                if part == "all" or part not in SPLITS:
-                    unassigned[part] += 1
-                continue
-            row = self._row(line, f"{self.name}: {path.name}, line {number}", path.stem, split)
-            if (folder / row.media).exists():
-                rows.append(row)
-            else:
-                missing.append(row.media)
-        if empty := unassigned.pop("", 0):
-            notes.append(
-                f"{path.name}: rows with an empty {self.split_column} are left out ({empty}); "
-                "--split all includes them."
-            )
-        if unassigned:
-            found = ", ".join(f"{part!r} ({count})" for part, count in unassigned.most_common())
-            notes.append(
-                f"{path.name}: rows whose {self.split_column} is not train, val or test are left "
-                f"out: {found}; --split all includes them."
-            )
-        return Rows(folder, tuple(rows), tuple(missing), tuple(notes))
+        return columns, lines
 
     def _row(self, line: dict[str, str], where: str, title: str, split: str) -> Row:
         part = line.get(self.split_column)
@@ -122,7 +124,7 @@ class Csv:
         return Row(
             media,
             label,
-            line.get("method") or ("original" if label == "real" else "fake"),
+            line.get("method") or original_or("fake", label),
             line.get("dataset") or self.title or title,
             part or (split if split in SPLITS else "test"),
             line.get("group") or media,

@@ -14,7 +14,7 @@ from deepfake_eval.errors import DatasetError
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("nope", ".", "test"), "There is no data set 'nope'\\. Known: ffpp"),
+        (("nope", ".", "test"), "There is no data set 'nope'\\. Known: .*ffpp"),
         (("ffpp", ".", "dev"), "split must be one of train, val, test, all"),
     ],
 )

@@ -119,7 +119,7 @@ def test_csv_rows_without_a_split_are_noted(tmp_path: Path) -> None:
     rows = load("csv", tmp_path / "list.csv")
     assert [r.media for r in rows.rows] == ["a.mp4"]
     (note,) = rows.notes
-    assert note.startswith("list.csv: rows with an empty split are left out (2);")
+    assert "is not train, val or test are left out: '' (2);" in note
     every = load("csv", tmp_path / "list.csv", "all")
     assert len(every.rows) == 3
     assert not every.notes
