@@ -27,12 +27,10 @@ from deepfake_models.machine import atomic_write_text
 
 FACE_WIDTH_BINS_PX = (0.0, 96.0, 160.0, 320.0, float("inf"))
 """Edges of the table of faces by width alone."""
-BLOCKINESS_BINS = (0.0, 1.1, 1.3, 1.6, float("inf"))
-"""Edges for ``Quality.blockiness``: 1 without visible compression blocks, higher with them."""
 
 REQUIRED_COLUMNS = (
     "level", "dataset", "media", "label", "method", "group", "kind", "track", "main", "time_s",
-    "logit", "log_likelihood_ratio", "face_px", "sharpness", "blockiness",
+    "logit", "log_likelihood_ratio", "face_px", "sharpness",
 )  # fmt: skip
 
 
@@ -291,47 +289,40 @@ def conditions(faces: pd.DataFrame, threshold: float, min_groups: int) -> Condit
         sharpness_edges=edges.sharpness,
         min_groups=min_groups,
         bins=tuple(
-            tuple(measured(width, span) for span in _spans(_closed(edges.sharpness)))
-            for width in _spans(_closed(edges.face_px))
+            tuple(measured(width, span) for span in _spans(edges.sharpness))
+            for width in _spans(edges.face_px)
         ),
     )
 
 
 def condition_table(faces: pd.DataFrame, threshold: float, min_groups: int) -> dict[str, Any]:
-    """Return FPR and TPR at ``threshold`` by face width, and by sharpness or blockiness.
+    """Return FPR and TPR at ``threshold`` by face width and sharpness.
 
-    ``faces`` has the columns label, group, ``log_likelihood_ratio`` (NaN if not judged),
-    ``face_px``, ``sharpness`` and ``blockiness``. Rates are those of judged faces. Every bin is
-    listed; ``decides`` is false where a class has faces of fewer than ``min_groups`` groups. The
-    bins of width and sharpness are those of ``conditions``.
+    ``faces`` are as for ``conditions``, whose bins these are. Rates are those of judged faces.
+    ``decides`` is false where a class has faces of fewer than ``min_groups`` groups.
     """
     bins = []
-    adaptive = adaptive_edges(faces[faces["log_likelihood_ratio"].notna()], min_groups)
-    widths, sharpness = _closed(adaptive.face_px), _closed(adaptive.sharpness)
-    for measure, edges in (("sharpness", sharpness), ("blockiness", BLOCKINESS_BINS)):
-        for width, span in itertools.product(_spans(widths), _spans(edges)):
-            part = _inside(faces, **{"face_px": width, measure: span})
-            judged = part[part["log_likelihood_ratio"].notna()]
-            rates = _rates(judged, threshold, min_groups)
-            bins.append(
-                {
-                    "face_px": _span_json(width),
-                    measure: _span_json(span),
-                    **rates,
-                    "not_judged": len(part) - len(judged),
-                    "decides": not any(r["indicative"] for r in rates.values()),
-                }
-            )
+    edges = adaptive_edges(faces[faces["log_likelihood_ratio"].notna()], min_groups)
+    spans = itertools.product(_spans(edges.face_px), _spans(edges.sharpness))
+    for width, sharpness in spans:
+        part = _inside(faces, face_px=width, sharpness=sharpness)
+        judged = part[part["log_likelihood_ratio"].notna()]
+        rates = _rates(judged, threshold, min_groups)
+        bins.append(
+            {
+                "face_px": _span_json(width),
+                "sharpness": _span_json(sharpness),
+                **rates,
+                "not_judged": len(part) - len(judged),
+                "decides": not any(r["indicative"] for r in rates.values()),
+            }
+        )
     return {"level": "face", "threshold": threshold, "min_groups": min_groups, "bins": bins}
 
 
-def _closed(edges: Sequence[float]) -> tuple[float, ...]:
-    """Return inner edges with the outer ones, which include every face."""
-    return (0.0, *edges, float("inf"))
-
-
-def _spans(edges: Sequence[float]) -> Iterator[tuple[float, float]]:
-    return itertools.pairwise(edges)
+def _spans(inner: Sequence[float]) -> Iterator[tuple[float, float]]:
+    """Yield the bins of inner edges, which together include every face."""
+    return itertools.pairwise((0.0, *inner, float("inf")))
 
 
 def _inside(faces: pd.DataFrame, **spans: tuple[float, float]) -> pd.DataFrame:

@@ -16,8 +16,7 @@ from deepfake_eval.analysis.summary import summarise
 from deepfake_eval.datasets.base import PICTURE_SUFFIXES
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate import score_table
-from deepfake_eval.evaluate.robustness import Labelled
-from deepfake_eval.evaluate.run import labelled_rows, load_dataset, record_key
+from deepfake_eval.evaluate.run import Labelled, labelled_rows, load_dataset, record_key
 from deepfake_eval.evaluate.score_table import ScoreTableOptions
 from deepfake_eval.inference.records import append_record, read_records
 from deepfake_eval.inference.runner import RECORDS, StageReporter, no_progress

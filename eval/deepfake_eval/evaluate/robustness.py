@@ -6,9 +6,8 @@ scored variant adds a line to ``records.jsonl``, so that an interrupted sweep ca
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,19 +36,21 @@ from deepfake_eval.analysis.summary import Subject
 from deepfake_eval.analysis.training_sources import mark_training_sources
 from deepfake_eval.datasets import Row
 from deepfake_eval.errors import RunError
-from deepfake_eval.evaluate.run import RunOptions, labelled_rows, load_dataset, record_key
+from deepfake_eval.evaluate.run import (
+    Labelled,
+    RunOptions,
+    labelled_rows,
+    load_dataset,
+    score_variants,
+)
 from deepfake_eval.inference.corruptions import CLIP_FRAMES, DEGRADATIONS, ORIGINAL, Variant
-from deepfake_eval.inference.predictions import assemble
-from deepfake_eval.inference.runner import RECORDS, Job, StageReporter, no_progress, score_all
+from deepfake_eval.inference.runner import StageReporter, no_progress
 from deepfake_eval.reporting.results import PLOTS, PREDICTIONS, REPORT
 from deepfake_eval.reporting.robustness_report import write_robustness_report
 from deepfake_models.bundle.bundle import Bundle, load_bundle
 from deepfake_models.machine import atomic_write_text
 
 ROBUSTNESS = "robustness.json"
-
-Labelled = Sequence[tuple[Row, Path]]
-"""Rows, each with the root of its data set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,15 +111,12 @@ def sweep(
     loaded = [load_dataset(text, options.split) for text in datasets]
     labelled = draw(labelled_rows(loaded), options.limit, options.seed)
     out.mkdir(parents=True, exist_ok=True)
-    tables = _score_variants(bundle, labelled, _variants(names), out, options, progress)
+    tables = score_variants(bundle, labelled, _variants(names), out, options, progress)
     pd.concat(
         [t.assign(degradation=v.name, degradation_level=v.level) for v, t in tables.items()],
         ignore_index=True,
     ).to_parquet(out / PREDICTIONS)
-    unchanged = tables[ORIGINAL]
-    marked = mark_training_sources(
-        [dataset.facts() for dataset in loaded], bundle, unchanged[unchanged["level"] == "item"]
-    )
+    marked = mark_training_sources([dataset.facts() for dataset in loaded], bundle)
     measured = _measure_variants(tables, bundle, options.draws, progress)
     return {
         **Subject.of_bundle(bundle).heading(),
@@ -143,37 +141,6 @@ def _variants(names: Sequence[str]) -> list[Variant]:
     """Return the unchanged original and every level of ``names``, each once."""
     levels = (Variant(name, level) for name in names for level in DEGRADATIONS[name].levels)
     return list(dict.fromkeys([ORIGINAL, *(variant.canonical() for variant in levels)]))
-
-
-def _score_variants(
-    bundle: Bundle,
-    labelled: Labelled,
-    variants: Sequence[Variant],
-    out: Path,
-    options: SweepOptions,
-    progress: StageReporter,
-) -> dict[Variant, pd.DataFrame]:
-    """Score every medium in every variant; return the predictions of each variant."""
-    keys = {
-        variant: [
-            record_key(row, root, bundle.sha256, options.frames, options.seed, *values)
-            for row, root in labelled
-        ]
-        for variant, values in ((v, dataclasses.astuple(v)) for v in variants)
-    }
-    jobs = [
-        Job(keys[variant][number], root / row.media, variant)
-        for number, (row, root) in enumerate(labelled)
-        for variant in variants
-    ]
-    records = score_all(bundle.directory, jobs, out / RECORDS, options, progress)
-    return {
-        variant: assemble(
-            ((row, records[key]) for (row, _), key in zip(labelled, keys[variant], strict=True)),
-            bundle.spec.prior,
-        )
-        for variant in variants
-    }
 
 
 def _measure_variants(
@@ -211,30 +178,19 @@ def draw(labelled: Labelled, limit: int | None, seed: int) -> list[tuple[Row, Pa
     """
     if limit is None or limit >= len(labelled):
         return list(labelled)
-    real, fake = alternating(labelled, seed)
+    order = np.random.default_rng(seed).permutation(len(labelled)).tolist()
+    methods: Counter[tuple[str, ...]] = Counter()
+    turns: dict[str, list[tuple[int, int]]] = {"real": [], "fake": []}
+    for number in order:
+        row = labelled[number][0]
+        method = (row.label, row.dataset, row.method)
+        turns[row.label].append((methods[method], number))
+        methods[method] += 1
+    # The n-th medium of every method comes before the n + 1st of any.
+    real, fake = ([n for _, n in sorted(turns[k], key=lambda t: t[0])] for k in ("real", "fake"))
     both = [n for pair in zip(real, fake, strict=False) for n in pair]
     rest = real[len(fake) :] + fake[len(real) :]
     return [labelled[n] for n in sorted((both + rest)[:limit])]
-
-
-def alternating(labelled: Labelled, seed: int) -> tuple[list[int], list[int]]:
-    """Return the places of the real and of the manipulated media in ``labelled``, in an order drawn
-    by ``seed`` that alternates between the methods of each class."""
-    order = np.random.default_rng(seed).permutation(len(labelled)).tolist()
-    queues: dict[str, dict[tuple[str, str], list[int]]] = {"real": {}, "fake": {}}
-    for number in order:
-        row = labelled[number][0]
-        queues[row.label].setdefault((row.dataset, row.method), []).append(number)
-    by_class = []
-    for methods in queues.values():
-        # Take the n-th medium of every method before the n + 1st of any.
-        turns: dict[int, list[int]] = defaultdict(list)
-        for numbers in methods.values():
-            for turn, number in enumerate(numbers):
-                turns[turn].append(number)
-        by_class.append([n for turn in sorted(turns) for n in turns[turn]])
-    real, fake = by_class
-    return real, fake
 
 
 def measure(

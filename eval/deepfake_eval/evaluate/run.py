@@ -22,6 +22,8 @@ from deepfake_eval.analysis.training_sources import mark_training_sources
 from deepfake_eval.datasets import SPLITS, Row, Rows, load, parse
 from deepfake_eval.datasets.base import namespace
 from deepfake_eval.errors import DatasetError, RunError
+from deepfake_eval.inference.cluster import versions
+from deepfake_eval.inference.corruptions import ORIGINAL, Variant
 from deepfake_eval.inference.predictions import assemble
 from deepfake_eval.inference.runner import (
     RECORDS,
@@ -32,8 +34,11 @@ from deepfake_eval.inference.runner import (
     score_all,
 )
 from deepfake_eval.reporting.results import MISSING, write_results
-from deepfake_models.bundle.bundle import load_bundle
+from deepfake_models.bundle.bundle import Bundle, load_bundle
 from deepfake_models.machine import atomic_write_text
+
+Labelled = Sequence[tuple[Row, Path]]
+"""Rows, each with the root of its data set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,12 +116,7 @@ def measure(
     loaded = [load_dataset(text, options.split) for text in datasets]
     labelled = labelled_rows(loaded)
     out.mkdir(parents=True, exist_ok=True)
-    keys = {
-        record_key(row, root, bundle.sha256, options.frames): (row, root) for row, root in labelled
-    }
-    jobs = [Job(key, root / row.media) for key, (row, root) in keys.items()]
-    records = score_all(bundle_dir, jobs, out / RECORDS, options, progress)
-    predictions = assemble(((keys[k][0], records[k]) for k in keys), bundle.spec.prior)
+    predictions = score_variants(bundle, labelled, [ORIGINAL], out, options, progress)[ORIGINAL]
     missing = [media for dataset in loaded for media in dataset.rows.missing]
     atomic_write_text(out / MISSING, "".join(f"{media}\n" for media in missing))
     metrics = summarise(
@@ -126,15 +126,46 @@ def measure(
             "frames": options.frames,
             "split": options.split,
             "draws": options.draws,
-            "datasets": mark_training_sources(
-                [dataset.facts() for dataset in loaded],
-                bundle,
-                predictions[predictions["level"] == "item"],
-            ),
+            "datasets": mark_training_sources([dataset.facts() for dataset in loaded], bundle),
         },
         progress=lambda done, total: progress("measuring", done, total),
     )
     return predictions, metrics
+
+
+def score_variants(
+    bundle: Bundle,
+    labelled: Labelled,
+    variants: Sequence[Variant],
+    out: Path,
+    options: RunOptions,
+    progress: StageReporter,
+) -> dict[Variant, pd.DataFrame]:
+    """Score every medium in every variant; return the predictions of each variant.
+
+    Records in ``out`` are used again if they are of the same bundle, options and file, and were
+    made by the same versions of the packages that may change values.
+    """
+    made_by = (bundle.sha256, options.frames, options.seed, *sorted(versions().items()))
+    keys = {
+        variant: [
+            record_key(row, root, *made_by, variant.name, variant.level) for row, root in labelled
+        ]
+        for variant in variants
+    }
+    jobs = [
+        Job(keys[variant][number], root / row.media, variant)
+        for number, (row, root) in enumerate(labelled)
+        for variant in variants
+    ]
+    records = score_all(bundle.directory, jobs, out / RECORDS, options, progress)
+    return {
+        variant: assemble(
+            ((row, records[key]) for (row, _), key in zip(labelled, keys[variant], strict=True)),
+            bundle.spec.prior,
+        )
+        for variant in variants
+    }
 
 
 def load_dataset(text: str, split: str) -> LoadedDataset:
@@ -205,7 +236,7 @@ def _nothing_to_score(datasets: Sequence[LoadedDataset]) -> str:
     return text
 
 
-def record_key(row: Row, root: Path, *made_by: float | str | None) -> str:
+def record_key(row: Row, root: Path, *made_by: object) -> str:
     """Return the key of a medium's record.
 
     It depends on the row's data set and file, and on ``made_by``: whatever else changes the result,

@@ -3,10 +3,8 @@ run can resume."""
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +17,11 @@ from deepfake_eval.inference.predictions import examine, face_records, item_reco
 from deepfake_eval.inference.records import append_record, read_records
 from deepfake_models.bundle.bundle import load_bundle
 from deepfake_models.bundle.results import ReasonCode
-from deepfake_models.bundle.session import Device
 from deepfake_models.machine import usable_cores
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
 
 RECORDS = "records.jsonl"
-_log = logging.getLogger(__name__)
 
 RETRIED = frozenset({ReasonCode.UNREADABLE, ReasonCode.DECODER_FAILED})
 """Reasons that may be a failure of the machine: a later run tries these media again."""
@@ -50,7 +46,6 @@ class ScoringOptions:
 
     frames: int | None = 32
     workers: int = 1
-    device: Device = "auto"
     seed: int = 0
     scheduler: str | None = None
 
@@ -73,8 +68,7 @@ def score_all(
 ) -> dict[str, dict[str, Any]]:
     """Score the ``jobs`` that have no record in ``records_path`` yet; return all records by key.
 
-    Each new record is appended to the file as soon as its medium is scored. A warning is logged if
-    the others were made by other versions of this program or of packages that may change values.
+    Each new record is appended to the file as soon as its medium is scored.
 
     Raises:
         RunError: a line of the file is not a record, or a worker process ended unexpectedly.
@@ -82,44 +76,15 @@ def score_all(
     """
     records = read_records(records_path)
     pending = [j for j in jobs if _is_pending(records.get(j.key))]
-    made_by = cluster.versions()
-    again = {j.key for j in pending}
-    _compare_versions([records[j.key] for j in jobs if j.key not in again], made_by, records_path)
     done = len(jobs) - len(pending)
     progress("scoring", done, len(jobs))
     with records_path.open("a", encoding="utf-8") as file:
-        for scored in _score(bundle_dir, pending, options):
-            record = {**scored, "versions": made_by}
+        for record in _score(bundle_dir, pending, options):
             records[record["key"]] = record
             append_record(file, record)
             done += 1
             progress("scoring", done, len(jobs))
     return records
-
-
-def _compare_versions(
-    records: Sequence[dict[str, Any]], made_by: dict[str, str], path: Path
-) -> None:
-    others = [r.get("versions") for r in records if r.get("versions") != made_by]
-    if not others:
-        return
-    found = next((o for o in others if o), None)
-    if found is None:
-        differ = "versions that are not recorded"
-    else:
-        names = sorted(n for n in found.keys() | made_by.keys() if found.get(n) != made_by.get(n))
-        differ = ", ".join(
-            f"{name} {found.get(name, '(not installed)')} instead of "
-            f"{made_by.get(name, '(not installed)')}"
-            for name in names
-        )
-    _log.warning(
-        "%d of the media were scored by an earlier run with %s; values may differ. Delete %s to "
-        "score all media again.",
-        len(others),
-        differ,
-        path,
-    )
 
 
 def _is_pending(record: dict[str, Any] | None) -> bool:
@@ -153,7 +118,7 @@ def _score_on_cluster(
     setting = _Setting(
         bundle_dir.resolve(),
         load_bundle(bundle_dir).sha256,
-        ScoringOptions(frames=options.frames, device=options.device, seed=options.seed),
+        ScoringOptions(frames=options.frames, seed=options.seed),
         tuple(cluster.versions().items()),
     )
     tasks = ((setting, replace(job, path=job.path.resolve())) for job in jobs)
@@ -177,9 +142,7 @@ class _Worker:
     def __init__(self, bundle_dir: Path, options: ScoringOptions, *, threads: int) -> None:
         # The sandboxed decoder: a file that crashes FFmpeg fails alone and does not end the run.
         self._decoder = ProcessDecoder(workers=1)
-        self._scorer = Scorer.open(
-            bundle_dir, decoder=self._decoder, device=options.device, threads=threads
-        )
+        self._scorer = Scorer.open(bundle_dir, decoder=self._decoder, threads=threads)
         self._options = options
 
     def __call__(self, job: Job) -> dict[str, Any]:
@@ -215,53 +178,25 @@ def _work(job: Job) -> dict[str, Any]:
     return _worker(job)
 
 
-@dataclass(slots=True)
-class _Lent:
-    """A worker of this process, and how many threads are using it."""
-
-    worker: _Worker
-    users: int = 0
-
-
-_lent: dict[_Setting, _Lent] = {}
-"""Workers in the order in which they were opened. Only the last one stays open without a user."""
-_lending = threading.Lock()
+_held: tuple[_Setting, _Worker] | None = None
+_holding = threading.Lock()
 
 
 def _work_on_cluster(task: tuple[_Setting, Job]) -> dict[str, Any]:
-    """Score a medium in a process that outlives this run, and may have worked for another."""
-    setting, job = task
-    with borrowed(setting) as worker:
-        cluster.require_shared(job.path)
-        return worker(job)
+    """Score a medium in a process that outlives this run, and may have worked for another.
 
-
-@contextmanager
-def borrowed(setting: _Setting) -> Iterator[_Worker]:
-    """Return the worker of a ``setting``, which is opened if this process has none.
-
-    A process of a cluster may have several threads: one may be examining a medium with the worker
-    of another setting, which is closed when the last of them is done.
+    The threads of such a process take turns: a scorer uses every core by itself.
     """
-    with _lending:
-        lent = _lent.get(setting)
-        if lent is None:
+    global _held
+    setting, job = task
+    with _holding:
+        if _held is None or _held[0] != setting:
             _check(setting)
-            _close_unused(list(_lent))
-            lent = _lent[setting] = _Lent(_Worker(setting.bundle_dir, setting.options, threads=0))
-        lent.users += 1
-    try:
-        yield lent.worker
-    finally:
-        with _lending:
-            lent.users -= 1
-            _close_unused(list(_lent)[:-1])
-
-
-def _close_unused(settings: Iterable[_Setting]) -> None:
-    for setting in settings:
-        if not _lent[setting].users:
-            _lent.pop(setting).worker.close()
+            if _held:
+                _held[1].close()
+            _held = setting, _Worker(setting.bundle_dir, setting.options, threads=0)
+        cluster.require_shared(job.path)
+        return _held[1](job)
 
 
 def _check(setting: _Setting) -> None:
@@ -274,5 +209,5 @@ def _check(setting: _Setting) -> None:
     cluster.require_shared(setting.bundle_dir)
     if load_bundle(setting.bundle_dir).sha256 != setting.bundle_sha256:
         raise cluster.ClusterError(
-            f"A worker has another bundle in {setting.bundle_dir} than this machine."
+            f"A worker has another bundle in {setting.bundle_dir} than this machine. Copy it there."
         )

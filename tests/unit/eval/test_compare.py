@@ -66,7 +66,7 @@ def test_compare_names_the_run_whose_weights_know_the_media(
     metrics = json.loads((known / "metrics.json").read_text())
     metrics["settings"]["datasets"][0] |= {
         "in_sample": True,
-        "training_sources": [{"dataset": "made", "source": "made", "out_of_fold": []}],
+        "training_sources": [{"dataset": "made", "source": "made"}],
     }
     (known / "metrics.json").write_text(json.dumps(metrics))
     assert compare(done[0], done[0], draws=5)["in_sample"] == []

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
-from deepfake_eval.datasets import load, parse
+from deepfake_eval.datasets import base, load, parse
 from deepfake_eval.datasets.base import group_by_people
 from deepfake_eval.errors import DatasetError
+from tests.support import evalkit
 
 
 @pytest.mark.parametrize(
@@ -57,3 +61,19 @@ def test_people_are_linked_through_others() -> None:
     assert group_by_people([], "auto", "D") == ([], [])
     with pytest.raises(DatasetError, match="The option group must be one of"):
         group_by_people(people, "x", "D")
+
+
+def test_the_adapter_that_the_documentation_shows_reads_its_layout(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    names = {**vars(base), "dataclass": dataclass, "ClassVar": ClassVar}
+    try:
+        exec(code, names)
+        evalkit.touch(tmp_path, ["clips/a/real/1.mp4", "clips/a/fake/2.mp4", "clips/b/fake/3.mp4"])
+        assert evalkit.by_media(load("clips", tmp_path)) == {
+            "clips/a/real/1.mp4": ("real", "original", "a"),
+            "clips/a/fake/2.mp4": ("fake", "swap", "a"),
+            "clips/b/fake/3.mp4": ("fake", "swap", "b"),
+        }
+    finally:
+        base.DATASETS.pop("clips", None)

@@ -6,58 +6,30 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from deepfake_eval.analysis.training_sources import (
     in_sample_warnings,
     mark_training_sources,
-    out_of_fold,
     training_sources,
 )
 from deepfake_eval.cli import app as cli
-from deepfake_models.bundle.bundle import Bundle, load_bundle, seal
+from deepfake_models.bundle.bundle import Bundle, load_bundle
 from tests.support import evalkit, mediakit
 
 COUNTS = {"crops": 1, "media": 1, "groups": 1}
-ITEMS = pd.DataFrame(columns=["dataset", "kind", "method"])
 
 
-def trained_on(directory: Path, *sources: str, reliability: dict[str, Any] | None = None) -> Bundle:
+def trained_on(directory: Path, *sources: str) -> Bundle:
     """Seal a tiny bundle that records ``sources``, each with both labels."""
     names = [f"{source} ({label})" for source in sources for label in ("fake", "real")]
     training = {"train": dict.fromkeys(names, COUNTS), "held_out": {"unseen (real)": COUNTS}}
-    bundle = evalkit.tiny_bundle(directory, training=training)
-    (directory / "reliability.json").write_text(json.dumps(reliability or {}))
-    return seal(directory, bundle.spec.model_dump(exclude={"files", "format_version"}))
+    return evalkit.tiny_bundle(directory, training=training)
 
 
 def facts(name: str, adapter: str = "folders") -> list[dict[str, Any]]:
     return [{"adapter": adapter, "names": [name]}]
-
-
-def rate(value: float, samples: int) -> dict[str, Any]:
-    return {"value": value, "low": 0.0, "high": 1.0, "samples": samples, "groups": samples}
-
-
-def record(level: str = "level_track") -> dict[str, Any]:
-    """Return error rates of two methods and the originals of one source."""
-    shared = {"dataset": "FaceForensics++"}
-    return {
-        level: {
-            "by_source": [
-                {**shared, "method": "Deepfakes", "label": "fake", "auc": rate(0.9, 80),
-                 "true_positive_rate": rate(0.25, 40)},
-                {**shared, "method": "FaceSwap", "label": "fake", "auc": rate(0.6, 60),
-                 "true_positive_rate": rate(0.10, 20)},
-                {**shared, "method": "original", "label": "real",
-                 "false_positive_rate": rate(0.05, 40)},
-                {"dataset": "other", "method": "original", "label": "real",
-                 "false_positive_rate": rate(1.0, 40)},
-            ]
-        }
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -81,7 +53,7 @@ def record(level: str = "level_track") -> dict[str, Any]:
 def test_a_training_source_is_recognised_by_its_name(
     tmp_path: Path, source: str, name: str, adapter: str, expected: bool
 ) -> None:
-    marked = mark_training_sources(facts(name, adapter), trained_on(tmp_path, source), ITEMS)
+    marked = mark_training_sources(facts(name, adapter), trained_on(tmp_path, source))
     assert marked[0]["in_sample"] is expected
     assert [m["source"] for m in marked[0]["training_sources"]] == [source] * expected
 
@@ -92,35 +64,11 @@ def test_sources_that_were_only_held_out_are_not_training_sources(tmp_path: Path
     assert training_sources(evalkit.tiny_bundle(tmp_path / "plain")) == []
 
 
-def test_out_of_fold_figures_are_pooled_over_the_measured_methods() -> None:
-    (both,) = out_of_fold(record(), "FaceForensics++", {"video"}, set())
-    assert both["level"] == "track"
-    assert both["auc"] == pytest.approx((40 * 0.9 + 20 * 0.6) / 60)
-    assert both["true_positive_rate"] == pytest.approx(0.2)
-    assert both["false_positive_rate"] == 0.05
-    assert (both["fake"], both["real"]) == (60, 40)
-    (one,) = out_of_fold(record(), "FaceForensics++", {"video"}, {"FaceSwap", "original"})
-    assert [e["method"] for e in one["by_method"]] == ["FaceSwap", "original"]
-    assert one["auc"] == 0.6
-
-
-def test_videos_and_pictures_have_figures_of_their_own_level() -> None:
-    assert out_of_fold(record(), "FaceForensics++", {"image"}, set()) == []
-    (faces,) = out_of_fold(record("level_face"), "FaceForensics++", {"image", ""}, set())
-    assert faces["level"] == "face"
-
-
-def test_rates_measured_on_a_run_are_not_out_of_fold() -> None:
-    """``deepfake-eval reliability --bundle-out`` may have measured the training data."""
-    measured = {**record(), "bundle": {"bundle": "default"}}
-    assert out_of_fold(measured, "FaceForensics++", {"video"}, set()) == []
-
-
-def test_a_warning_says_when_there_is_no_out_of_fold_figure(tmp_path: Path) -> None:
-    marked = mark_training_sources(facts("ffhq"), trained_on(tmp_path, "real/ffhq"), ITEMS)
+def test_a_warning_names_the_source_and_where_other_figures_are(tmp_path: Path) -> None:
+    marked = mark_training_sources(facts("ffhq"), trained_on(tmp_path, "real/ffhq"))
     (warning,) = in_sample_warnings(marked)
     assert "ffhq (real/ffhq in the bundle) is a training source of this bundle" in warning
-    assert "no out-of-fold figure" in warning
+    assert "the bundle's model card" in warning
 
 
 @pytest.mark.parametrize("source", ["FaceForensics++", "something else"])
@@ -131,7 +79,7 @@ def test_a_run_warns_in_terminal_report_and_metrics(tmp_path: Path, source: str)
             path = root / label / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(mediakit.picture(evalkit.portrait(label, number), "PNG"))
-    trained_on(tmp_path / "bundle", source, reliability=record("level_face"))
+    trained_on(tmp_path / "bundle", source)
     arguments = ["--bundle", tmp_path / "bundle", "--out", tmp_path / "out", "--draws", 5]
     dataset = f"folders,title=FaceForensics++:{root}"
     result = CliRunner().invoke(
@@ -147,18 +95,8 @@ def test_a_run_warns_in_terminal_report_and_metrics(tmp_path: Path, source: str)
     assert ("groups, in-sample" in result.output) is expected
     assert ('<p class="warn">In-sample: FaceForensics++' in report) is expected
     assert ("folders title=FaceForensics++; in-sample" in report) is expected
-    if expected:
-        assert entry["training_sources"][0]["out_of_fold"][0]["auc"] == pytest.approx(0.8)
-        assert "AUC 0.800, TPR 20.0% of 60, FPR 5.0% of 40" in " ".join(result.output.split())
 
 
 def test_the_shipped_bundle_knows_its_training_sources() -> None:
-    items = pd.DataFrame(
-        [("FaceForensics++", "video", "Deepfakes"), ("FaceForensics++", "video", "original")],
-        columns=["dataset", "kind", "method"],
-    )
-    (entry,) = mark_training_sources(facts("FaceForensics++", "ffpp"), load_bundle(), items)
+    (entry,) = mark_training_sources(facts("FaceForensics++", "ffpp"), load_bundle())
     assert entry["in_sample"] is True
-    (figure,) = entry["training_sources"][0]["out_of_fold"]
-    assert 0.85 < figure["auc"] < 0.99
-    assert figure["fake"] == 41
