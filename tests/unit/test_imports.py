@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from deepfake_service.cli.app import app
-from deepfake_service.cli.commands import MODULES, CommandsOnDemand
+from deepfake_service.cli.app import MODULES, CommandsOnDemand, app
 from deepfake_service.cli.serve import SIGNING_LIBRARIES
 
 SCRIPT = """

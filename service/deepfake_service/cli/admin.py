@@ -29,7 +29,7 @@ from deepfake_service.security import audit_log as log
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.security.checkpoints import audit_key
 from deepfake_service.security.invitations import Invitations, KeyTerms
-from deepfake_service.security.keys import NewKey, last_moment
+from deepfake_service.security.keys import NewKey
 from deepfake_service.security.records import accept_row, altered_rows
 from deepfake_service.security.second_factors import SecondFactors
 from deepfake_service.storage import (
@@ -59,14 +59,6 @@ Expiry = Annotated[
         "--expires-in", help="Lifetime, for example 90d or 12h. Default: the key does not expire."
     ),
 ]
-LastDay = Annotated[
-    datetime | None,
-    typer.Option(
-        "--expires-on",
-        formats=["%Y-%m-%d"],
-        help="Last valid day; the key expires at its end, at midnight UTC.",
-    ),
-]
 KeyId = Annotated[str, typer.Argument(help="Id of the key, as printed by `deepfake keys list`.")]
 
 
@@ -79,19 +71,11 @@ def _duration(text: str | None) -> timedelta | None:
     return timedelta(**{_UNITS[form[2]]: int(form[1])})
 
 
-def _end(
-    database: Database, expires_in: str | None, expires_on: datetime | None
-) -> datetime | None:
-    """Return when a key is to expire, given a lifetime or a last day; ``None`` with neither."""
-    if expires_in is not None and expires_on is not None:
-        raise typer.BadParameter("give --expires-in or --expires-on, not both")
-    if expires_on is not None:
-        return last_moment(expires_on.date())
+def _end(database: Database, expires_in: str | None) -> datetime | None:
+    """Return when a key is to expire, given its lifetime; ``None`` without one."""
     lifetime = _duration(expires_in)
-    if lifetime is None:
-        return None
     # Whole seconds, as links of invitations have them.
-    return (database.clock() + lifetime).replace(microsecond=0)
+    return None if lifetime is None else (database.clock() + lifetime).replace(microsecond=0)
 
 
 @accounts.command("create")
@@ -113,17 +97,6 @@ def create_account(
         _show_once(book.create_key(name))
 
 
-@accounts.command("priority")
-def change_priority(
-    name: Name,
-    live: Annotated[bool, typer.Option(help="Allow or forbid the priority `live`.")],
-) -> None:
-    """Change whether jobs of an account may have the priority `live`."""
-    with opened_records() as (_, database):
-        Accounts(database).allow_live(name, allowed=live)
-    typer.echo("changed")
-
-
 @accounts.command("list")
 def list_accounts() -> None:
     """List accounts."""
@@ -136,10 +109,10 @@ def list_accounts() -> None:
 
 
 @accounts.command("invite")
-def invite(name: Name, expires_in: Expiry = None, expires_on: LastDay = None) -> None:
+def invite(name: Name, expires_in: Expiry = None) -> None:
     """Print a one-time link with which the owner of an account creates a key."""
     with opened_records() as (settings, database):
-        end = _end(database, expires_in, expires_on)
+        end = _end(database, expires_in)
         token = Invitations(database).create(name, terms=KeyTerms(end))
     base = settings.public_url or f"http://{settings.host}:{settings.port}"
     typer.echo(f"{base.rstrip('/')}/invitation/{token}")
@@ -166,11 +139,10 @@ def disable_account(name: Name) -> None:
 def create_key(
     account: Annotated[str, typer.Option(help="Name of the account.")],
     expires_in: Expiry = None,
-    expires_on: LastDay = None,
 ) -> None:
     """Create another key for an account."""
     with opened_records() as (_, database):
-        end = _end(database, expires_in, expires_on)
+        end = _end(database, expires_in)
         _show_once(Accounts(database).create_key(account, expires_at=end))
 
 
@@ -203,21 +175,6 @@ def revoke_key(key: KeyId) -> None:
     with opened_records() as (_, database):
         Accounts(database).revoke(key)
     typer.echo("revoked")
-
-
-@keys.command("expire")
-def expire_key(
-    key: KeyId,
-    expires_in: Expiry = None,
-    expires_on: LastDay = None,
-    never: Annotated[bool, typer.Option("--never", help="Let the key never expire.")] = False,
-) -> None:
-    """Set, change or remove the expiry date of a key."""
-    if never == (expires_in is not None or expires_on is not None):
-        raise typer.BadParameter("give --expires-in, --expires-on or --never")
-    with opened_records() as (_, database):
-        Accounts(database).end(key, _end(database, expires_in, expires_on))
-    typer.echo("changed")
 
 
 @keys.command("rotate")

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import errno
 import gc
+import importlib.util
 import io
 import json
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.main
 from rich.console import Console
+from typer.core import TyperGroup
 
 from deepfake_models.bundle.session import Device
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.machine import share_arenas
-from deepfake_service.cli.commands import CommandsOnDemand
 from deepfake_service.cli.output import (
     EXIT_OK,
     EXIT_UNREADABLE,
@@ -29,6 +31,39 @@ from deepfake_service.cli.output import (
 )
 from deepfake_service.cli.score import open_scorer, score_path, show, walk
 from deepfake_service.errors import DatabaseUnavailable
+
+MODULES = {
+    "accounts": "admin",
+    "keys": "admin",
+    "audit": "admin",
+    "evidence": "verify",
+    "clock": "clock",
+    "submit": "submit",
+    "migrate": "preparation",
+    "check-store": "preparation",
+    "verify": "verify",
+}
+"""The module of ``deepfake_service.cli`` by the name of the command, which is that of its Typer."""
+
+
+class CommandsOnDemand(TyperGroup):
+    """The group of all commands. Those of ``MODULES`` are imported when they are run or listed:
+    they import what would delay the start of the others by a second."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands for which the packages are installed."""
+        found = importlib.util.find_spec("structlog") is not None  # as every one of the service's
+        return list(dict.fromkeys([*super().list_commands(ctx), *(MODULES if found else ())]))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command, after importing its module; ``None`` if there is none of this name."""
+        if cmd_name in MODULES and cmd_name not in self.commands:
+            module = importlib.import_module(f"deepfake_service.cli.{MODULES[cmd_name]}")
+            command = typer.main.get_command(getattr(module, cmd_name.replace("-", "_")))
+            command.name = cmd_name
+            self.add_command(command, cmd_name)
+        return super().get_command(ctx, cmd_name)
+
 
 app = typer.Typer(
     cls=CommandsOnDemand,
@@ -197,32 +232,6 @@ def restore(
             err=True,
         )
     typer.echo("Everyone has to sign in again, and new signing keys are in use.", err=True)
-
-
-@app.command()
-def migrate() -> None:
-    """Create or migrate the tables of the database, and store the administrator's key.
-
-    Services and workers do the same when they start. Where several start at once, run this first.
-    """
-    from deepfake_service.cli.migrate import migrate_tables
-    from deepfake_service.settings import load_settings
-
-    typer.echo(f"The database is at version {migrate_tables(load_settings())}.")
-
-
-@app.command("check-store")
-def try_store() -> None:
-    """Write, list, read and delete a small blob in the store of encrypted media and results.
-
-    If that fails, what the store or the network reports is shown, such as wrong credentials, a
-    bucket that is missing, or an expired certificate.
-    """
-    from deepfake_service.cli.check_store import check_store
-    from deepfake_service.settings import load_settings
-
-    check_store(load_settings())
-    typer.echo("The store works: a blob was written, listed, read and deleted.")
 
 
 @app.command()

@@ -129,15 +129,6 @@ class Accounts:
             raise AccountUnknown(f"There is no account named {name!r}.")
         return account
 
-    def allow_live(self, name: str, actor: Actor = SERVICE, *, allowed: bool) -> None:
-        """Allow or forbid jobs of an account to have the priority ``live``."""
-        account = self.named(name)
-        with self._database.write() as session:
-            session.get_one(Account, account.id).live = allowed
-            append_entry(
-                session, actor, Action.ACCOUNT_CHANGED, account.id, f"live={str(allowed).lower()}"
-            )
-
     def disable(self, name: str, actor: Actor = SERVICE) -> None:
         """Disable an account and its keys immediately. Its submissions remain.
 

@@ -42,7 +42,6 @@ class Action(StrEnum):
     """An action. Its value is part of the format of the log: add values, but never change one."""
 
     ACCOUNT_CREATED = "account.created"
-    ACCOUNT_CHANGED = "account.changed"
     ACCOUNT_DISABLED = "account.disabled"
     KEY_CREATED = "key.created"
     KEY_REVOKED = "key.revoked"

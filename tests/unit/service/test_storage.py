@@ -19,7 +19,7 @@ from moto.server import ThreadedMotoServer
 from obstore.store import MemoryStore
 from pydantic import SecretStr
 
-from deepfake_service.cli.check_store import StoreUnusable, check_store
+from deepfake_service.cli.preparation import StoreUnusable, try_store
 from deepfake_service.db import Case
 from deepfake_service.errors import (
     CaseShredded,
@@ -133,14 +133,14 @@ def test_the_store_is_tried_by_a_command(
     blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"s3://evidence/{tmp_path.name}"
-    check_store(Settings(data_dir=tmp_path / "var", blob_url=url))
+    try_store(Settings(data_dir=tmp_path / "var", blob_url=url))
     assert not list(blobs.older_than("", datetime.now(UTC) + timedelta(days=1)))
     misspelt = Settings(data_dir=tmp_path / "var", blob_url="s3://misspelt/a")
-    with pytest.raises(StoreUnusable, match=r"could not be written.*(?s:.*)NoSuchBucket"):
-        check_store(misspelt)
+    with pytest.raises(StoreUnusable, match=r"reported: (?s:.*)NoSuchBucket"):
+        try_store(misspelt)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with pytest.raises(StoreUnusable, match=r"could not be written.*(?s:.*)Connection refused"):
-        check_store(misspelt)
+    with pytest.raises(StoreUnusable, match=r"reported: (?s:.*)Connection refused"):
+        try_store(misspelt)
     assert not (tmp_path / "var").exists()
 
 
@@ -151,17 +151,17 @@ def test_a_trial_of_the_store_that_fails_leaves_no_blob(
         raise StorageUnavailable  # as for an account that may not list
 
     monkeypatch.setattr(Blobs, "older_than", refused)
-    with pytest.raises(StoreUnusable, match="could not be listed"):
-        check_store(Settings(data_dir=tmp_path, blob_url=f"file://{tmp_path}"))
+    with pytest.raises(StoreUnusable, match="reported"):
+        try_store(Settings(data_dir=tmp_path, blob_url=f"file://{tmp_path}"))
     assert not list(tmp_path.iterdir())
 
 
 def test_a_wrong_data_directory_is_not_tried(tmp_path: Path) -> None:
     with pytest.raises(SettingsError):
-        check_store(Settings(data_dir=tmp_path / "var"))
+        try_store(Settings(data_dir=tmp_path / "var"))
     assert not (tmp_path / "var").exists()
     open_database(Settings(data_dir=tmp_path / "var")).close()
-    check_store(Settings(data_dir=tmp_path / "var"))
+    try_store(Settings(data_dir=tmp_path / "var"))
 
 
 @pytest.fixture

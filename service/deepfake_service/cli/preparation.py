@@ -1,0 +1,84 @@
+"""``deepfake migrate`` and ``deepfake check-store``: prepare what services and workers share."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import timedelta
+
+import typer
+from sqlalchemy import text
+
+from deepfake_service.clock import utc_now
+from deepfake_service.db import new_id
+from deepfake_service.errors import StorageError
+from deepfake_service.jobs import JobQueue
+from deepfake_service.security.admin_key import ensure_admin_key
+from deepfake_service.security.process import protect_process
+from deepfake_service.security.records import open_database, require_records
+from deepfake_service.settings import Settings, load_settings
+from deepfake_service.storage import BLOB_FOLDER, open_blobs
+
+_CONTENT = b"written by deepfake check-store\n"
+
+migrate = typer.Typer(add_completion=False)
+check_store = typer.Typer(add_completion=False)
+
+
+class StoreUnusable(StorageError):
+    """The store cannot be used. The message has what it, or the network, reported."""
+
+
+@migrate.command("migrate")
+def migrate_tables() -> None:
+    """Create or migrate the tables of the database, and store the administrator's key.
+
+    Services and workers do the same when they start. Where several start at once, run this first.
+    """
+    settings = load_settings()
+    protect_process()
+    with contextlib.closing(open_database(settings)) as database:
+        JobQueue(database).close()
+        if settings.admin_key is not None:
+            ensure_admin_key(database, settings, terminal=False)
+        with database.read() as session:
+            version = session.scalar(text("SELECT version_num FROM alembic_version"))
+    typer.echo(f"The database is at version {version}.")
+
+
+@check_store.command("check-store")
+def check_configured_store() -> None:
+    """Write, list, read and delete a small blob in the store of encrypted media and results.
+
+    If that fails, what the store or the network reports is shown, such as wrong credentials, a
+    bucket that is missing, or an expired certificate.
+    """
+    try_store(load_settings())
+    typer.echo("The store works: a blob was written, listed, read and deleted.")
+
+
+def try_store(settings: Settings) -> None:
+    """Write, list, read and delete a small blob.
+
+    Raises:
+        SettingsError: there is no store in the data directory. StorageError: the URL is invalid.
+        StoreUnusable: a step failed.
+    """
+    if settings.blob_url is None:
+        require_records(settings)
+    blobs = open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER)
+    name = f"checks/{new_id()}"
+    try:
+        blobs.put_bytes(name, _CONTENT)
+        try:
+            is_listed = name in list(blobs.older_than("checks/", utc_now() + timedelta(days=1)))
+            blob = blobs.open(name)
+            content = blob.read_at(0, blob.size)
+        finally:
+            blobs.delete(name)
+    except StorageError as error:
+        # Unlike the log, a terminal may show the text, which names the address and the bucket.
+        raise StoreUnusable(
+            f"The store or the network reported: {error.__cause__ or error}"
+        ) from error
+    if content != _CONTENT or not is_listed:
+        raise StoreUnusable("The store does not return what was written to it.")
