@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from deepfake_eval.analysis.histograms import histograms
 from deepfake_models.bundle.bundle import GRAPHS, Bundle, load_bundle
 from deepfake_models.bundle.results import VerdictCode
+from deepfake_models.bundle.spec import InputSpec
 from deepfake_models.decision.fitness import NOTICE
 from deepfake_models.scorer import Scorer
 from deepfake_training.cli import app
@@ -111,7 +112,7 @@ def test_manifests_that_changed_after_prepare_are_refused(
     changed = tmp_path / "manifest.csv"
     changed.write_text(manifest.read_text().replace("g11,1", "g11,0"))
     inputs = ExportInputs([Manifest(changed, manifest.parent)], crops, fitted_run, frames=4)
-    with pytest.raises(TrainingError, match=r"^11\.mp4: the manifests have changed"):
+    with pytest.raises(TrainingError, match=r"^11\.mp4: The manifests have changed"):
         export(inputs, tmp_path / "b", smoke, "0" * 64)
 
 
@@ -200,7 +201,7 @@ def test_a_cross_validation_that_is_not_complete_is_named(
             tmp_path / "bundle", crossed, "0" * 64,
         )  # fmt: skip
     inputs = ExportInputs([Manifest(manifest)], crops, run, frames=4)
-    with pytest.raises(TrainingError, match="nothing is held out"):
+    with pytest.raises(TrainingError, match="Nothing is held out"):
         export(inputs, tmp_path / "bundle", crossed, "0" * 64)
     longer = crossed.fit.model_copy(update={"steps": 13})
     other = as_if_of(crossed.model_copy(update={"fit": longer}), fitted_run, tmp_path / "other")
@@ -238,7 +239,7 @@ def test_one_command_converts_weights_and_makes_a_bundle(
 
 
 def test_the_activation_map_averages_to_the_logit() -> None:
-    backbone = create_backbone(BackboneConfig(weights="none")).eval()
+    backbone = create_backbone(BackboneConfig(weights="none"), InputSpec()).eval()
     torch.manual_seed(0)
     torch.nn.init.normal_(backbone.get_classifier().weight)  # type: ignore[operator]
     graph = ExportGraph(backbone, load_config(SMOKE)[0].bundle.input)
@@ -252,8 +253,8 @@ def test_the_activation_map_averages_to_the_logit() -> None:
 
 @pytest.mark.usefixtures("initial_weights")
 def test_imagenet_weights_of_the_package_fill_the_backbone() -> None:
-    plain = create_backbone(BackboneConfig(weights="none")).state_dict()
-    loaded = create_backbone(BackboneConfig(weights="package")).state_dict()
+    plain = create_backbone(BackboneConfig(weights="none"), InputSpec()).state_dict()
+    loaded = create_backbone(BackboneConfig(weights="package"), InputSpec()).state_dict()
     body = [k for k in plain if not k.startswith("classifier.")]
     changed = [k for k in body if not torch.equal(plain[k], loaded[k])]
     assert len(changed) > 0.9 * len([k for k in body if not k.endswith("num_batches_tracked")])

@@ -11,24 +11,26 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from deepfake_training.config import Config, ProbeConfig
+from deepfake_models.classifier import KIND_LOGITS, LOGIT
+from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
+from deepfake_training.data.manifests import COLUMNS
 from deepfake_training.data.splits import Split, fold_splits
 from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.crossvalidate import run_splits
-from deepfake_training.train import feature_store
-from deepfake_training.train import linear_probe as probe
+from deepfake_training.heads import heads_of, logits_of
+from deepfake_training.train import feature_store, frozen
 from deepfake_training.train.checkpoints import (
     BEST,
     HELD_OUT,
     StepReport,
     read_checkpoint,
 )
+from deepfake_training.train.distributed import Workers
 from deepfake_training.train.feature_store import FeatureStore, PairFeatures
-from deepfake_training.train.head import Head
-from deepfake_training.train.linear_probe import LabelledFaces, fitted_head, plain_faces
+from deepfake_training.train.frozen import fit_frozen
 from deepfake_training.train.loop import fit
-from deepfake_training.train.main_faces import MainFaces, main_faces
+from deepfake_training.train.material import MainFaces, main_faces, material_of, plain_faces
 from tests.support import daskkit
 from tests.support.trainkit import head_config, seed_networks, without_features
 
@@ -101,14 +103,14 @@ def test_the_saved_head_is_the_one_that_was_measured(
 ) -> None:
     mine = head_config(validation_folds=(0,))
     fit(head_crops, tmp_path, mine)
-    head = Head.of(read_checkpoint(tmp_path / BEST)["ema"])
+    heads = heads_of(read_checkpoint(tmp_path / BEST)["weights"])
     scores = pd.read_parquet(tmp_path / HELD_OUT)
     faces = faces_of(store, mine)
     held = faces.of(faces.labels[faces.labels["fold"] == 0])
     assert scores["media"].tolist() == held.labels["media"].tolist()
-    assert np.allclose(head.logits(held.features), scores["logit"])
-    assert head.kinds == 2
-    assert head.kind_logits(held.features).shape == (len(scores), 2)
+    outputs = logits_of(heads, held.features)
+    assert np.allclose(outputs[LOGIT], scores["logit"])
+    assert outputs[KIND_LOGITS].shape == (len(scores), 2)
 
 
 def test_pairs_and_faces_that_a_run_may_not_see_do_not_move_its_head(
@@ -140,10 +142,10 @@ def test_pairs_and_faces_that_a_run_may_not_see_do_not_move_its_head(
         return MainFaces(values, faces.labels)
 
     monkeypatch.setattr(FeatureStore, "pairs", spoilt_pairs)
-    monkeypatch.setattr(probe, "main_faces", spoilt_faces)
+    monkeypatch.setattr(frozen, "main_faces", spoilt_faces)
     fit(head_crops, tmp_path / "second", mine)
     assert all(spoilt), "nothing was spoilt: the test shows nothing"
-    first, second = (read_checkpoint(tmp_path / n / BEST)["ema"] for n in ("first", "second"))
+    first, second = (read_checkpoint(tmp_path / n / BEST)["weights"] for n in ("first", "second"))
     for name, values in first.items():
         assert torch.equal(values, second[name]), name
 
@@ -158,10 +160,9 @@ def test_a_swap_counts_only_where_its_donor_does(store: CropStore) -> None:
         fake=np.array([[[1.0] * size], [[2.0] * size]], np.float16),
         rows=np.array([[inside, inside, inside], [inside, inside, outside]]),
     )
-    plain = LabelledFaces(
-        np.zeros((2, 1, size), np.float16), pd.DataFrame(), np.array([0, 1]), np.full(2, 0.5)
-    )
-    examples = probe._examples(pairs, plain, store, mine)
+    labels = store.index[fold == 1].drop_duplicates("label")[list(COLUMNS)].reset_index(drop=True)
+    plain = MainFaces(np.zeros((2, 1, size), np.float16), labels)
+    examples = material_of(pairs, plain, store, mine).examples
     varied = examples.features[:3, 0, 0]
     assert varied.tolist() == [0.0, 0.0, 1.0], "both real halves, and the first swap alone"
     assert len(examples.truth) == 5
@@ -170,23 +171,12 @@ def test_a_swap_counts_only_where_its_donor_does(store: CropStore) -> None:
 def test_both_classes_weigh_the_same_and_plain_faces_their_share(store: CropStore) -> None:
     share = head_config().probe.model_copy(update={"plain_share": 0.25})
     mine = head_config(validation_folds=(0,), probe=share)
-    plain = plain_faces(faces_of(store, mine), mine)
-    examples = probe._examples(FeatureStore(store, mine).pairs(32), plain, store, mine)
+    pairs = FeatureStore(store, mine).pairs(32)
+    material = material_of(pairs, faces_of(store, mine), store, mine)
+    plain, examples = material.plain, material.examples
     assert examples.weights.sum() == pytest.approx(1.0)
     assert examples.weights[examples.truth == 1].sum() == pytest.approx(0.5)
     assert examples.weights[-len(plain.truth) :].sum() == pytest.approx(0.25)
-
-
-def test_fakes_that_are_synthesised_are_enough_without_plain_faces(
-    head_crops: Path, store: CropStore
-) -> None:
-    """Neither pairs nor kinds then need a fake of the collection."""
-    alone = ProbeConfig(inverse_regularisation=0.1, plain_share=0.0)
-    mine = head_config(left_out_methods=ALL_METHODS, probe=alone)
-    faces = faces_of(store, mine)
-    pairs = FeatureStore(store, mine).pairs(32)
-    made = PairFeatures(pairs.real, pairs.fake, np.repeat(pairs.rows[:, :1], 3, axis=1))
-    assert fitted_head(made, faces, store, mine).kinds == 0
 
 
 def test_a_fold_without_a_class_is_reported_before_anything_is_computed(
@@ -202,33 +192,33 @@ def test_a_fold_without_a_class_is_reported_before_anything_is_computed(
     ):
         spoilt = CropStore(store.root)
         spoilt.index.loc[rows, ["label", "method"]] = [label, method]
-        alone = probe.Workers(0, 1, torch.device("cpu"))
+        alone = Workers(0, 1, torch.device("cpu"))
         reports: list[StepReport] = []
         mine = head_config(validation_folds=(0,))
         with pytest.raises(TrainingError, match=f"no {missing} crop is held out"):
-            probe.fit_head(spoilt, tmp_path, mine, alone, reports.append)
+            fit_frozen(spoilt, tmp_path, mine, alone, reports.append)
         assert not reports
 
 
 def test_plain_faces_are_those_that_the_run_may_see(store: CropStore) -> None:
     mine = head_config(validation_folds=(0,))
-    plain = plain_faces(faces_of(store, mine), mine)
+    plain, labels = plain_faces(faces_of(store, mine), mine)
     seen = store.index[store.index["fold"] == 1]
-    assert set(plain.labels["media"]) == set(seen["media"])
+    assert set(labels["media"]) == set(seen["media"])
     assert plain.weights[plain.truth == 1].sum() == pytest.approx(0.5)
-    by_method = pd.Series(plain.weights).groupby(plain.labels["method"]).mean()
+    by_method = pd.Series(plain.weights).groupby(labels["method"]).mean()
     # One clip each; probe.method_weights gives one of them a quarter of the weight.
     assert by_method["retouch"] == pytest.approx(by_method["talker"] / 4)
     nothing = head_config(left_out_methods=ALL_METHODS)
-    with pytest.raises(TrainingError, match="no fake crop is left"):
+    with pytest.raises(TrainingError, match="No fake crop is left"):
         plain_faces(faces_of(store, nothing), nothing)
 
 
 def test_what_cannot_be_fitted_is_reported(head_crops: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="no fake crop is left"):
+    with pytest.raises(TrainingError, match="No fake crop is left"):
         fit(head_crops, tmp_path / "nothing", head_config(left_out_methods=ALL_METHODS))
     one_kind = head_config(left_out_methods=("puppet", "talker"))
-    with pytest.raises(TrainingError, match="no fake of the kind reenactment is left"):
+    with pytest.raises(TrainingError, match="No fake of the kind reenactment is left"):
         fit(head_crops, tmp_path / "one-kind", one_kind)
     figures = fit(head_crops, tmp_path / "run", head_config())
     fewer = head_config().fit.model_copy(update={"workers": 1})
@@ -237,9 +227,9 @@ def test_what_cannot_be_fitted_is_reported(head_crops: Path, tmp_path: Path) -> 
         fit(head_crops, tmp_path / "run", head_config(validation_folds=(1,)))
     other = CropStore(head_crops)
     other.index = other.index.assign(method=other.index["method"].replace("puppet", "talker"))
-    alone = probe.Workers(0, 1, torch.device("cpu"))
+    alone = Workers(0, 1, torch.device("cpu"))
     with pytest.raises(TrainingError, match="The prepared data have changed"):
-        probe.fit_head(other, tmp_path / "run", head_config(), alone)
+        fit_frozen(other, tmp_path / "run", head_config(), alone)
 
 
 def test_pairs_of_crops_with_other_labels_are_drawn_anew(head_crops: Path, tmp_path: Path) -> None:
@@ -256,9 +246,9 @@ def test_pairs_of_crops_with_other_labels_are_drawn_anew(head_crops: Path, tmp_p
 
 
 def test_a_regression_is_not_for_several_processes(store: CropStore, tmp_path: Path) -> None:
-    several = probe.Workers(0, 2, torch.device("cpu"))
+    several = Workers(0, 2, torch.device("cpu"))
     with pytest.raises(TrainingError, match="one process"):
-        probe.fit_head(store, tmp_path, head_config(), several)
+        fit_frozen(store, tmp_path, head_config(), several)
 
 
 def test_workers_of_a_cluster_may_have_no_processes_of_their_own(

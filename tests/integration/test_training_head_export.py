@@ -28,21 +28,24 @@ from deepfake_training.errors import TrainingError
 from deepfake_training.export import bundle as bundle_module
 from deepfake_training.export import detector as detector_module
 from deepfake_training.export.bundle import ExportInputs, export
-from deepfake_training.export.head_graphs import (
+from deepfake_training.export.graphs import (
     classifier_graph,
-    head_parity,
+    heads_parity,
     logit_noise,
     map_graph,
-    write_graphs,
+    write_heads,
 )
 from deepfake_training.export.held_out import HeldOut, listed_once, score_heads
-from deepfake_training.networks.backbone import ExportGraph
-from deepfake_training.networks.feature_graph import FEATURES
+from deepfake_training.heads import Heads, logits_of, state_of
+from deepfake_training.heads.kinds import KindHead
+from deepfake_training.heads.linear import LinearHead
+from deepfake_training.networks.backbone import Normalise
+from deepfake_training.networks.graphs import FEATURES
 from deepfake_training.train.feature_store import FeatureStore
-from deepfake_training.train.head import Head
 from tests.support.trainkit import (
     HEAD,
     copy_detector,
+    direct_effects,
     head_config,
     in_arithmetic,
     seed_networks,
@@ -104,8 +107,8 @@ def bundle(work: Path) -> Bundle:
     return load_bundle(work / "bundle")
 
 
-def small_head(features: NDArray[np.float16]) -> Head:
-    """Return a random head with logits of about a half on ``features``, (N, V, F).
+def small_heads(features: NDArray[np.float16]) -> Heads:
+    """Return random heads with logits of about a half on ``features``, (N, V, F).
 
     Features are stored in half precision, so larger logits would differ by more.
     """
@@ -113,7 +116,8 @@ def small_head(features: NDArray[np.float16]) -> Head:
     flat = features.reshape(len(features), -1).astype(np.float64)
     rows = rng.normal(size=(3, flat.shape[1]))
     rows *= 0.5 / np.sqrt(((rows[:, None] * flat) ** 2).sum(axis=2)).mean(axis=1, keepdims=True)
-    return Head(rows[0], 0.1, rows[1:], np.array([0.2, -0.2]))
+    linear = LinearHead(rows[0], np.array(0.1))
+    return {"linear": linear, "kinds": KindHead(rows[1:], np.array([0.2, -0.2]))}
 
 
 def squares(count: int, config: Config) -> NDArray[np.uint8]:
@@ -181,26 +185,27 @@ def test_both_graphs_compute_what_the_head_and_the_network_do(
     session = OnnxSession(path.read_bytes(), device="cpu")
     flat = session.run([FEATURES], {CROPS: crops.reshape(-1, *crops.shape[2:])})[0]
     features = flat.reshape(count, views, -1)
-    head = small_head(features)
-    write_graphs(tmp_path, onnx.load(str(path)), head, config)
+    heads = small_heads(features)
+    write_heads(tmp_path, onnx.load(str(path)), heads, config)
     external = {WEIGHTS: (tmp_path / WEIGHTS).read_bytes()}
     classifier, mapping = (
         OnnxSession((tmp_path / name).read_bytes(), name=name, device="cpu", external=external)
         for name in (CLASSIFIER, MAP)
     )
     logits, kinds = classifier.run([LOGIT, KIND_LOGITS], {CROPS: crops})
-    assert np.abs(logits - head.logits(features)).max() < 1e-3
-    assert np.abs(kinds - head.kind_logits(features)).max() < 1e-3
-    assert head_parity(tmp_path, path, head, crops) < 1e-3
+    expected = logits_of(heads, features)
+    assert np.abs(logits - expected[LOGIT]).max() < 1e-3
+    assert np.abs(kinds - expected[KIND_LOGITS]).max() < 1e-3
+    assert heads_parity(tmp_path, path, heads, crops) < 1e-3
     drawn = mapping.run([ACTIVATION_MAP], {CROPS: crops})[0]
     assert mapping.output_names == (ACTIVATION_MAP,)
-    expected = direct_effects(head, crops[:, 0], config)
-    assert drawn.shape == expected.shape == (3, 4, 4)
-    assert np.ptp(expected) > 1e-3, "the map is flat: the test shows nothing"
+    effects = effects_of(heads, crops[:, 0], config)
+    assert drawn.shape == effects.shape == (3, 4, 4)
+    assert np.ptp(effects) > 1e-3, "the map is flat: the test shows nothing"
     if arithmetic == "float32":
-        assert np.abs(drawn - expected).max() < 1e-4
+        assert np.abs(drawn - effects).max() < 1e-4
     else:
-        assert np.corrcoef(drawn.ravel(), expected.ravel())[0, 1] > 0.98
+        assert np.corrcoef(drawn.ravel(), effects.ravel())[0, 1] > 0.98
 
 
 def test_the_noise_is_that_of_the_noisiest_logit(head_crops: Path, tmp_path: Path) -> None:
@@ -210,9 +215,11 @@ def test_the_noise_is_that_of_the_noisiest_logit(head_crops: Path, tmp_path: Pat
     row = np.random.default_rng(3).normal(size=768)
     noises = []
     for name, kinds in (("without", None), ("with", np.stack([row, 50 * row]))):
-        head = Head(row, 0.0) if kinds is None else Head(row, 0.0, kinds, np.zeros(2))
+        heads: Heads = {"linear": LinearHead(row, np.array(0.0))}
+        if kinds is not None:
+            heads["kinds"] = KindHead(kinds, np.zeros(2))
         (tmp_path / name).mkdir()
-        write_graphs(tmp_path / name, features, head, config)
+        write_heads(tmp_path / name, features, heads, config)
         noises.append(logit_noise(tmp_path / name, crops))
     assert noises[1] == pytest.approx(50 * noises[0], rel=0.1)
     assert noises[0] > 0.01
@@ -230,15 +237,14 @@ def test_ranges_are_measured_anew_for_other_squares(head_crops: Path) -> None:
         assert len(paths) == len({p.read_bytes() for p in paths}) == (2 if differ else 1)
 
 
-def direct_effects(head: Head, crops: NDArray[np.uint8], config: Config) -> NDArray[np.float32]:
-    """Return what torch computes for the first squares ``crops`` with the first half of ``head``,
-    whose other half reads the second square."""
+def effects_of(heads: Heads, crops: NDArray[np.uint8], config: Config) -> NDArray[np.float32]:
+    """Return what torch computes for the first squares ``crops`` with the first half of the linear
+    head, whose other half reads the second square."""
     network = seeded_backbone(config.backbone, config.bundle.input).eval()
-    graph = ExportGraph(network, config.bundle.input)
-    weight = torch.from_numpy(head.weight[: network.num_features]).float()
+    normalise = Normalise(config.bundle.input)
+    weight = torch.from_numpy(heads["linear"].direction()[: network.num_features]).float()
     with torch.no_grad():
-        network.head.weight.copy_(weight[None])  # type: ignore[union-attr, operator, arg-type]
-        effects = network.with_effects(graph.normalise(torch.from_numpy(crops)))[1]  # type: ignore[operator]
+        effects = direct_effects(network, weight, normalise(torch.from_numpy(crops)))
     values: NDArray[np.float32] = effects[:, 1:].reshape(-1, 4, 4).numpy()
     return values
 
@@ -249,13 +255,13 @@ def test_tensors_of_both_graphs_are_stored_once(
 ) -> None:
     config = in_arithmetic(head_config(), arithmetic)
     features = onnx.load(str(FeatureStore(CropStore(head_crops), config).graph()))
-    head = Head(np.full(768, 0.01), 0.0)
-    write_graphs(tmp_path, features, head, config)
+    heads: Heads = {"linear": LinearHead(np.full(768, 0.01), np.array(0.0))}
+    write_heads(tmp_path, features, heads, config)
     tensors = [
         numpy_helper.to_array(tensor).tobytes()
         for model in (
-            classifier_graph(features, head, config.bundle.crop),
-            map_graph(features, head, config),
+            classifier_graph(features, heads, config.bundle.crop),
+            map_graph(features, heads, config),
         )
         for tensor in model.graph.initializer
     ]
@@ -279,13 +285,13 @@ def test_verdicts_from_stored_features_are_those_of_the_service(
     assert "gone.mp4" not in set(rows["media"]), "a missing file says nothing of the model"
     features.examine(rows)
     examined = features.examined(rows["media"].to_list())
-    head = small_head(np.concatenate([m.features for m in examined if len(m.features)]))
+    heads = small_heads(np.concatenate([m.features for m in examined if len(m.features)]))
     copy = tmp_path / "bundle"
     shutil.copytree(bundle.directory, copy)
-    write_graphs(copy, onnx.load(str(features.graph())), head, config)
+    write_heads(copy, onnx.load(str(features.graph())), heads, config)
     seal(copy, bundle.spec.model_dump(exclude={"files"}))
     scorer = Scorer.open(copy, device="cpu")
-    held_out = HeldOut([(config, head.state(), rows)])
+    held_out = HeldOut([(config, state_of(heads), rows)])
     logits: list[float] = []
     judged = score_heads(held_out, store, scorer.bundle.spec)
     assert [row["media"] for row, _ in judged] == rows["media"].to_list()
@@ -326,8 +332,8 @@ def test_a_head_that_was_fitted_for_another_graph_is_refused(
 ) -> None:
     inputs = ExportInputs([Manifest(head_manifest)], work / "crops", work / "fit")
     other = in_arithmetic(head_config(), "float32")
-    with pytest.raises(TrainingError, match=r"its bundle\.arithmetic differs"):
+    with pytest.raises(TrainingError, match=r"Its bundle\.arithmetic differs"):
         export(inputs, tmp_path / "bundle", other, "0" * 64)
-    kinds = head_config().probe.model_copy(update={"kinds": ()})
-    with pytest.raises(TrainingError, match=r"its probe\.kinds differs"):
+    kinds = head_config().probe.model_copy(update={"heads": ("linear",), "kinds": ()})
+    with pytest.raises(TrainingError, match=r"Its probe\.heads differs"):
         export(inputs, tmp_path / "bundle", head_config(probe=kinds), "0" * 64)

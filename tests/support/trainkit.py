@@ -19,9 +19,10 @@ from PIL import Image
 
 from deepfake_models.bundle.bundle import default_bundle_dir
 from deepfake_training.config import Config
-from deepfake_training.networks import feature_graph
+from deepfake_training.networks import graphs
 from deepfake_training.networks.backbone import create_backbone
-from deepfake_training.networks.conversion import convert_weights
+from deepfake_training.networks.class_tokens import ClassTokens
+from deepfake_training.networks.weights import convert_weights
 from deepfake_training.train.checkpoints import CHECKPOINT, read_checkpoint
 from tests.support import mediakit
 
@@ -59,6 +60,7 @@ bf16 = false
 [probe]
 inverse_regularisation = 0.1
 method_weights = { retouch = 0.25 }
+heads = ["linear", "kinds"]
 kinds = ["swap", "reenactment"]
 
 [cross_validation]
@@ -103,9 +105,9 @@ def in_arithmetic(config: Config, arithmetic: str) -> Config:
 
 def seed_networks(patch: pytest.MonkeyPatch) -> None:
     """Seed the random initial weights of the networks that a head is fitted on."""
-    from deepfake_training.export import head_graphs
+    from deepfake_training.export import graphs as export_graphs
 
-    for module in (feature_graph, head_graphs):
+    for module in (graphs, export_graphs):
         patch.setattr(module, "create_backbone", seeded_backbone)
 
 
@@ -113,6 +115,27 @@ def seeded_backbone(*args: object, **options: object) -> torch.nn.Module:
     """Return what ``create_backbone`` returns, always with the same initial weights."""
     torch.manual_seed(0)
     return create_backbone(*args, **options)  # type: ignore[arg-type]
+
+
+def direct_effects(network: ClassTokens, weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Return (N, T): what attention moves from each token of normalised crops ``x`` into the class
+    tokens, along ``weight`` (blocks * C,), block by block in torch."""
+    vit = network.vit
+    x = vit.norm_pre(vit._pos_embed(vit.patch_embed(x)))
+    parts = weight.reshape(len(network.taken), -1)
+    effects = torch.zeros(x.shape[:2])
+    for number, block in enumerate(vit.blocks):
+        reads = sum(
+            part for part, taken in zip(parts, network.taken, strict=True) if taken >= number
+        )
+        attention = block.attn
+        shape = (*x.shape[:2], 3, attention.num_heads, attention.head_dim)
+        query, key, value = attention.qkv(block.norm1(x)).reshape(shape).permute(2, 0, 3, 1, 4)
+        shares = (query[:, :, :1] * attention.scale @ key.transpose(-2, -1)).softmax(dim=-1)
+        back = (reads @ attention.proj.weight).reshape(1, attention.num_heads, 1, -1)
+        effects = effects + (shares[:, :, 0] * (value * back).sum(dim=-1)).sum(dim=1)
+        x = block(x)
+    return effects
 
 
 def write_head_manifest(root: Path, clips: Path) -> Path:

@@ -53,8 +53,7 @@ def weights(
 
     Needed for configs with weights = "package".
     """
-    from deepfake_training.networks.conversion import convert_weights
-    from deepfake_training.networks.pretrained import source_of
+    from deepfake_training.networks.weights import convert_weights, source_of
 
     name = load_config(config)[0].backbone.name
     source = source_of(name)
@@ -251,9 +250,8 @@ def run_all(
     from deepfake_training.data.limited import limited
     from deepfake_training.data.manifests import Manifest, read_manifests
     from deepfake_training.data.splits import check_videos
-    from deepfake_training.export.bundle import ExportInputs
-    from deepfake_training.export.destination import check_destination
-    from deepfake_training.networks.pretrained import weights_path
+    from deepfake_training.export.bundle import ExportInputs, check_destination
+    from deepfake_training.networks.weights import weights_path
 
     settings, _ = load_config(config)
     manifests = [Manifest.parse(text) for text in manifest]

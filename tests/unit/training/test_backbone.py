@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from deepfake_models.bundle.bundle import CLASSIFIER
 from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.bundle.spec import InputSpec
 from deepfake_training.config import BackboneConfig
 from deepfake_training.errors import ConfigError, WeightsMissing
-from deepfake_training.export.onnx_export import export_graph, parity
+from deepfake_training.export.graphs import network_parity, write_network
 from deepfake_training.networks.backbone import ExportGraph, MapMethod, create_backbone
 
 pytestmark = pytest.mark.torch
@@ -36,9 +36,9 @@ def crops(size: int = 64, n: int = 3) -> torch.Tensor:
     ("name", "method", "cells"),
     [
         ("tf_efficientnet_lite0", MapMethod.CLASS_ACTIVATION, (2, 2)),
-        ("convnext_atto", MapMethod.CLASS_ACTIVATION, (2, 2)),
+        ("convnext_atto", MapMethod.CELL_LOGIT, (2, 2)),
         ("mobilenetv3_small_050", MapMethod.CELL_LOGIT, (2, 2)),
-        ("vit_tiny_patch16_224", MapMethod.PATCH_LOGIT, (4, 4)),
+        ("vit_tiny_patch16_224", MapMethod.CELL_LOGIT, (4, 4)),
     ],
 )
 def test_families_of_backbones_export_with_a_map(
@@ -51,11 +51,10 @@ def test_families_of_backbones_export_with_a_map(
     assert cam.shape == (3, *cells)
     if method is MapMethod.CLASS_ACTIVATION:
         assert torch.allclose(cam.flatten(1).mean(dim=1), logit, atol=1e-4)
-    path = tmp_path / "classifier.onnx"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        export_graph(made, 64, path)
-    assert parity(made, path, crops().numpy()) < 1e-3
+    config = BackboneConfig(name=name, weights="none")
+    written = write_network(tmp_path, made.backbone.state_dict(), config, SMALL)
+    assert network_parity(written, tmp_path, crops().numpy()) < 1e-3
+    path = tmp_path / CLASSIFIER
     outputs = OnnxSession(path.read_bytes(), name="c", device="cpu").run(
         ["activation_map"], {"crops": crops(n=5).numpy()}
     )
@@ -103,4 +102,6 @@ def test_without_a_network_the_download_says_what_to_use_instead(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(WeightsMissing, match='"package"'):
-        create_backbone(BackboneConfig(name="mobilenetv3_small_050.lamb_in1k", weights="timm"))
+        create_backbone(
+            BackboneConfig(name="mobilenetv3_small_050.lamb_in1k", weights="timm"), InputSpec()
+        )

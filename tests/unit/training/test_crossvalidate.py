@@ -34,8 +34,8 @@ def runs(tmp_path: Path) -> Path:
             "format": CHECKPOINT_FORMAT, "config": split.config.model_dump_json(), "data": DATA
         }  # fmt: skip
         torch.save(state, tmp_path / name / CHECKPOINT)
-        ema = {"w": torch.full((2,), value)}
-        torch.save({"format": CHECKPOINT_FORMAT, "ema": ema}, tmp_path / name / BEST)
+        weights = {"w": torch.full((2,), value)}
+        torch.save({"format": CHECKPOINT_FORMAT, "weights": weights}, tmp_path / name / BEST)
     return tmp_path
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from deepfake_models.bundle.bundle import MANIFEST
 from deepfake_training.errors import TrainingError
-from deepfake_training.export.destination import check_destination, move_bundle
+from deepfake_training.export.bundle import _move_bundle, check_destination
 
 
 def folder(path: Path, *names: str) -> Path:
@@ -41,14 +41,14 @@ def test_a_folder_around_what_is_needed_is_refused(
     with pytest.raises(TrainingError, match=r"would contain .*runs"):
         check_destination(tmp_path / "runs", tmp_path / "runs")
     monkeypatch.chdir(here)
-    with pytest.raises(TrainingError, match=r"^\.: the folder of the bundle would contain"):
+    with pytest.raises(TrainingError, match=r"^\.: The folder of the bundle would contain"):
         check_destination(Path())
 
 
 def test_a_bundle_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
     scratch = folder(tmp_path / "scratch")
     place = folder(tmp_path / "place", MANIFEST, "only-in-the-old-one")
-    move_bundle(folder(scratch / "bundle", MANIFEST), place, scratch)
+    _move_bundle(folder(scratch / "bundle", MANIFEST), place, scratch)
     assert [p.name for p in place.iterdir()] == [MANIFEST]
     assert (place / MANIFEST).read_text() == "bundle"
     assert (scratch / "replaced" / "only-in-the-old-one").exists()
@@ -68,7 +68,7 @@ def test_an_interruption_between_both_moves_leaves_the_earlier_bundle(
 
     monkeypatch.setattr(Path, "rename", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        move_bundle(new, place, scratch)
+        _move_bundle(new, place, scratch)
     assert (place / MANIFEST).read_text() == "place"
 
 
@@ -76,9 +76,9 @@ def test_what_cannot_be_moved_leaves_the_earlier_bundle(tmp_path: Path) -> None:
     scratch = folder(tmp_path / "scratch")
     place = folder(tmp_path / "place", MANIFEST)
     with pytest.raises(FileNotFoundError):
-        move_bundle(scratch / "bundle", place, scratch)
+        _move_bundle(scratch / "bundle", place, scratch)
     assert (place / MANIFEST).read_text() == "place"
     photos = folder(tmp_path / "photos", "a.jpg")
     with pytest.raises(TrainingError, match="is not a bundle"):
-        move_bundle(folder(scratch / "bundle", MANIFEST), photos, scratch)
+        _move_bundle(folder(scratch / "bundle", MANIFEST), photos, scratch)
     assert (photos / "a.jpg").exists()

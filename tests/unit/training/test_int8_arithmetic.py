@@ -10,8 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.classifier import CROPS
-from deepfake_training.networks.feature_graph import FEATURES, feature_graph
-from deepfake_training.networks.int8_arithmetic import (
+from deepfake_training.networks.graphs import FEATURES, feature_graph
+from deepfake_training.networks.int8 import (
     OUTLIERS,
     Ranges,
     activation_ranges,

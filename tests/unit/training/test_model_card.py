@@ -98,10 +98,6 @@ def test_the_limits_except_the_table_of_methods_that_were_left_out(tmp_path: Pat
         ({}, "All of its weights were fitted here."),
         ({"tune": "norm"}, "Only its normalisation layers and its last layer were fitted here."),
         (
-            {"tune": "norm", "blocks": (4, 5)},
-            "A linear layer at its end reads the class tokens of blocks 4, 5 (after RINE, ",
-        ),
-        (
             {"tune": "head", "blocks": (4, 5)},
             "A linear layer, the only part fitted here, reads the class tokens of blocks 4, 5 ",
         ),

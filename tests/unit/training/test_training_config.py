@@ -14,7 +14,8 @@ from deepfake_training.errors import ConfigError
 CONFIGS = Path(str(files("deepfake_training"))) / "configs"
 SHIPPED = sorted(CONFIGS.glob("*.toml"))
 MINIMAL = '[bundle]\nname = "n"\nversion = "1"\nterms = "t"\n'
-HEAD = MINIMAL + '[backbone]\ntune = "head"\nblocks = [1]\n'
+HEAD = MINIMAL + '[backbone]\ntune = "head"\nblocks = [1]\n[probe]\n'
+BOTH = HEAD + 'heads = ["linear", "kinds"]\n'
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
@@ -38,15 +39,19 @@ def test_shipped_configs_are_valid(path: Path) -> None:
         ("steps = = 5", "not valid TOML"),
         (MINIMAL + 'arithmetic = "int8"\n', "bundle.arithmetic needs backbone.tune"),
         (
-            MINIMAL + '[backbone]\ntune = "head"\n[bundle.crop]\nfurther_scales = [0.8]\n',
-            r"bundle\.crop\.further_scales needs .* backbone\.blocks",
+            MINIMAL + "[bundle.crop]\nfurther_scales = [0.8]\n",
+            r"bundle\.crop\.further_scales needs backbone\.tune",
         ),
-        (MINIMAL + '[backbone]\ntune = "head"\n', r"tune = .head. needs backbone\.blocks"),
+        (MINIMAL + '[backbone]\ntune = "head"\n', r"backbone\.blocks need each other"),
+        (MINIMAL + "[backbone]\nblocks = [1]\n", r"backbone\.blocks need each other"),
+        (BOTH, r"probe\.kinds and the head .kinds."),
         (MINIMAL + '[probe]\nkinds = ["swap", "other"]\n', r"probe\.kinds needs backbone\.tune"),
-        (HEAD + '[probe]\nkinds = ["swap"]\n', r"probe\.kinds: name at least two"),
         (
-            HEAD
-            + '[probe]\nkinds = ["swap", "x"]\n[cross_validation]\nfamilies = {swap = ["a"]}\n',
+            BOTH + 'kinds = ["swap"]\n',
+            r"probe\.kinds: Name at least two",
+        ),
+        (
+            BOTH + 'kinds = ["swap", "x"]\n[cross_validation]\nfamilies = {swap = ["a"]}\n',
             r"probe\.kinds: 'x' is not one of the families",
         ),
     ],

@@ -77,7 +77,7 @@ def _run_on_cluster(
     tasks = [_Task(crops, out, split, cluster.versions()) for split in splits]
     by_name = {split.name: split for split in splits}
     # Heads share the features of the frozen network, which the first of them computes and stores.
-    alone = 1 if splits and splits[0].config.backbone.tune == "head" else 0
+    alone = 1 if splits and splits[0].config.frozen else 0
     with cluster.connected(scheduler) as workers:
         for part in (tasks[:alone], tasks[alone:]):
             for name, last in workers.map(_fit_on_cluster, part):
@@ -165,7 +165,7 @@ def _weights(out: Path, split: Split, data: str) -> Weights:
         )
     if recipe_of(config_of(path.parent, data)) != recipe_of(split.config):
         raise TrainingError(f"{out}: {split.name} is a run of another recipe or schedule")
-    weights: Weights = read_checkpoint(path)["ema"]
+    weights: Weights = read_checkpoint(path)["weights"]
     return weights
 
 

@@ -36,7 +36,7 @@ from deepfake_eval.inference.predictions import (
     item_record,
 )
 from deepfake_eval.reporting.results import write_results
-from deepfake_models.bundle.bundle import CLASSIFIER, GRAPHS, Bundle, load_bundle, seal
+from deepfake_models.bundle.bundle import CLASSIFIER, GRAPHS, MANIFEST, Bundle, load_bundle, seal
 from deepfake_models.bundle.spec import (
     Calibration,
     ConditionsSpec,
@@ -52,12 +52,17 @@ from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import TERMS, Manifest
 from deepfake_training.data.prepare import stored_manifests
 from deepfake_training.data.splits import check_folds, held_out, trained_on
+from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.calibrate import ErrorLimits, Fitted, fit_levels
-from deepfake_training.evaluate.crossvalidate import METHODS, fold_weights
-from deepfake_training.export.consistency import check_prepared, check_run
-from deepfake_training.export.destination import check_destination, move_bundle
+from deepfake_training.evaluate.crossvalidate import METHODS, fold_weights, recipe_of
 from deepfake_training.export.detector import export_detector
-from deepfake_training.export.head_graphs import head_parity, logit_noise, write_graphs
+from deepfake_training.export.graphs import (
+    heads_parity,
+    logit_noise,
+    network_parity,
+    write_heads,
+    write_network,
+)
 from deepfake_training.export.held_out import (
     HeldOut,
     HeldOutRun,
@@ -67,13 +72,12 @@ from deepfake_training.export.held_out import (
     score_networks,
 )
 from deepfake_training.export.model_card import model_card
-from deepfake_training.export.onnx_export import parity, write_classifier
 from deepfake_training.export.outcomes import Outcomes
+from deepfake_training.heads import heads_of
 from deepfake_training.networks.backbone import MapMethod
 from deepfake_training.train.checkpoints import BEST, config_of, read_checkpoint
 from deepfake_training.train.checkpoints import METRICS as CHECKPOINT_METRICS
 from deepfake_training.train.feature_store import FeatureStore
-from deepfake_training.train.head import Head
 
 PARITY_CROPS = 64
 BOOTSTRAP_DRAWS = 300
@@ -128,8 +132,8 @@ def export(
     """
     out = check_destination(out, inputs.crops, inputs.run)
     store = CropStore(inputs.crops)
-    weights = read_checkpoint(inputs.run / BEST)["ema"]
-    check_run(inputs.run, config_of(inputs.run, store.digest()), config)
+    weights = read_checkpoint(inputs.run / BEST)["weights"]
+    _check_run(inputs.run, config_of(inputs.run, store.digest()), config)
     measured: Iterable[HeldOutRun] = ((config, weights),)
     if inputs.cross_validation:
         check_folds(store.index, config)
@@ -141,7 +145,7 @@ def export(
         _add_detector(directory, inputs.detector)
         difference, method = _export_classifier(directory, weights, config, store)
         rows = listed_once(inputs.manifests, inputs.crops, config)
-        check_prepared(rows, store)
+        _check_prepared(rows, store)
         held_out_media = HeldOut.of(measured, rows)
         training = {
             **_provenance(config, store),
@@ -151,7 +155,7 @@ def export(
             "map_method": str(method),
         }
         neutral = _seal_neutral(directory, config, training)
-        if config.backbone.tune == "head":
+        if config.frozen:
             frames = config.prepare.frames
             judged = score_heads(held_out_media, store, neutral.spec, progress)
         else:
@@ -164,7 +168,7 @@ def export(
         _write_json(directory / "reliability.json", table)
         fields = _fields(config, fitted.calibration, fitted.thresholds, training)
         fields["conditions"] = measured_in.model_dump()
-        if config.backbone.tune == "head":
+        if config.frozen:
             fields["logit_noise"] = logit_noise(directory, _samples(store, config))
         bundle = seal(directory, fields)
         measures, items = _measure(judged, bundle, inputs.run / HELD_OUT_REPORT, frames)
@@ -186,8 +190,76 @@ def export(
         card = marked_card(card, unfit(bundle.spec))
         (directory / "MODEL_CARD.md").write_text(card, encoding="utf-8")
         seal(directory, fields)
-        move_bundle(directory, out, Path(scratch))
+        _move_bundle(directory, out, Path(scratch))
     return load_bundle(out)
+
+
+def check_destination(out: Path, *needed: Path) -> Path:
+    """Return the absolute path of ``out`` after checking that a bundle may be moved there.
+
+    Raises:
+        TrainingError: if there is something else than a bundle, or ``out`` is or would be around
+            one of the paths ``needed`` or the current folder.
+    """
+    place = out.resolve()
+    for path in (Path.cwd(), *needed):
+        if path.resolve().is_relative_to(place):
+            raise TrainingError(
+                f"{out}: The folder of the bundle would contain {path.resolve()}. Name another "
+                "folder."
+            )
+    if place.exists() and not (place / MANIFEST).is_file():
+        raise TrainingError(
+            f"{out}: This already exists and is not a bundle, so it is not replaced. Name another "
+            "folder."
+        )
+    return place
+
+
+def _move_bundle(bundle: Path, place: Path, scratch: Path) -> None:
+    """Move the folder ``bundle`` to ``place``, and a bundle that is there into ``scratch``.
+
+    All three are on one file system, so nothing is copied: ``place`` never holds part of a bundle.
+    It is absent for a moment between the two moves, and the earlier bundle is moved back if the
+    second one fails or is interrupted.
+    """
+    check_destination(place)
+    replaced = scratch / "replaced"
+    try:
+        if place.exists():
+            place.rename(replaced)
+        bundle.rename(place)
+    except BaseException:  # also of Ctrl-C: whatever is left in ``scratch`` is deleted
+        if replaced.exists() and not place.exists():
+            replaced.rename(place)
+        raise
+
+
+def _check_run(run: Path, run_config: Config, config: Config) -> None:
+    """Check that the weights of a run were fitted as ``config`` describes, and saw nothing that it
+    holds out."""
+    theirs, ours = recipe_of(run_config), recipe_of(config)
+    for field in theirs:
+        if theirs[field] != ours[field]:
+            raise TrainingError(
+                f"{run}: This is a run of another recipe. Its {field} differs from that of the "
+                "config. Choose another run or config."
+            )
+
+
+def _check_prepared(rows: pd.DataFrame, store: CropStore) -> None:
+    """Check that the manifests describe media as they did when ``store`` was prepared: another fold
+    or group would have a run measured on people that it saw."""
+    columns = ["label", "method", "dataset", "group", "fold"]
+    then = store.index.drop_duplicates("media").set_index("media")[columns]
+    now = rows.set_index("media")[columns]
+    both = then.index.intersection(now.index)
+    differ = (then.loc[both] != now.loc[both]).any(axis=1)
+    if differ.any():
+        raise TrainingError(
+            f"{differ.idxmax()}: The manifests have changed since the crops were prepared. Run "
+            "deepfake-train prepare again, then fit in other folders."
+        )
 
 
 def _add_detector(directory: Path, exported: Path | None) -> None:
@@ -206,13 +278,13 @@ def _export_classifier(
     """Write the classifier's graphs into ``directory``; return the largest difference of logits,
     and the meaning of the map."""
     samples = _samples(store, config)
-    if config.backbone.tune == "head":
-        head = Head.of(weights)
+    if config.frozen:
+        heads = heads_of(weights)
         graph = FeatureStore(store, config).graph()
-        write_graphs(directory, onnx.load(str(graph)), head, config)
-        return head_parity(directory, graph, head, samples), MapMethod.DIRECT_EFFECT
-    network = write_classifier(directory, weights, config.backbone, config.bundle.input)
-    return parity(network, directory / CLASSIFIER, samples), network.map_method
+        write_heads(directory, onnx.load(str(graph)), heads, config)
+        return heads_parity(directory, graph, heads, samples), MapMethod.DIRECT_EFFECT
+    network = write_network(directory, weights, config.backbone, config.bundle.input)
+    return network_parity(network, directory, samples), network.map_method
 
 
 def _without(judged: Sequence[Judged], methods: Sequence[str]) -> tuple[list[Judged], list[Judged]]:
@@ -322,7 +394,7 @@ def _fields(
         "input": bundle.input.model_dump(),
         "tracks": bundle.tracks.model_dump(),
         "aggregation": bundle.aggregation.model_dump(),
-        "kinds": config.probe.kinds if config.backbone.tune == "head" else (),
+        "kinds": config.probe.kinds,
         "calibration": calibration.model_dump(),
         "thresholds": thresholds.model_dump(),
         "training": training,

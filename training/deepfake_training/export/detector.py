@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.errors import DeepfakeError
-from deepfake_training.networks.tracing import traced
+from deepfake_training.networks.graphs import traced
 
 TOLERANCE = 1e-4
 """Largest absolute difference allowed between torch and onnxruntime on any output."""

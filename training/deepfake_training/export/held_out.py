@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from deepfake_eval.inference.predictions import verdicts
 from deepfake_models.bundle.bundle import BundleSpec, load_bundle, seal
 from deepfake_models.bundle.results import FaceScore, Verdict, unable
+from deepfake_models.classifier import KIND_LOGITS, LOGIT
 from deepfake_models.decision.decide import Part
 from deepfake_models.errors import MediaError
 from deepfake_models.faces.crops import CroppedFace
@@ -24,10 +26,10 @@ from deepfake_training.data.manifests import Manifest, read_manifests
 from deepfake_training.data.prepare import not_used
 from deepfake_training.data.splits import measured_on
 from deepfake_training.errors import TrainingError
-from deepfake_training.export.onnx_export import write_classifier
+from deepfake_training.export.graphs import write_network
+from deepfake_training.heads import Heads, heads_of, logits_of
 from deepfake_training.train.feature_store import ExaminedMedium, FeatureStore
-from deepfake_training.train.head import Head
-from deepfake_training.train.main_faces import has_features
+from deepfake_training.train.material import has_features
 
 HeldOutRun = tuple[Config, dict[str, Any]]
 """A config and the weights of a run that held something out."""
@@ -52,8 +54,8 @@ class HeldOut:
         parts = [(config, weights, measured_on(rows, config)) for config, weights in measured]
         if not sum(len(part) for _, _, part in parts):
             raise TrainingError(
-                "nothing is held out: pass --cross-validation, or set validation_folds in the "
-                "config"
+                "Nothing is held out. Pass --cross-validation, or set validation_folds in the "
+                "config."
             )
         return cls(parts)
 
@@ -82,7 +84,7 @@ def score_networks(
     for config, weights, part in held_out.parts:
         with tempfile.TemporaryDirectory(dir=directory.parent) as copy:
             shutil.copytree(directory, copy, dirs_exist_ok=True)
-            write_classifier(Path(copy), weights, config.backbone, config.bundle.input)
+            write_network(Path(copy), weights, config.backbone, config.bundle.input)
             seal(Path(copy), load_bundle(directory).spec.model_dump(exclude={"files"}))
             done = len(judged)
 
@@ -108,7 +110,7 @@ def score_heads(
     every run.
     """
     runs = [
-        ({row["media"]: row for row in _records(part)}, Head.of(weights))
+        ({row["media"]: row for row in _records(part)}, heads_of(weights))
         for _, weights, part in held_out.parts
     ]
     listed = pd.concat([part for _, _, part in held_out.parts]).drop_duplicates("media")
@@ -116,14 +118,14 @@ def score_heads(
     features = FeatureStore(store, held_out.parts[0][0])
     features.examine(listed, report)
     verdict_of = {
-        (number, medium.media): _verdict(medium, head, spec)
+        (number, medium.media): _verdict(medium, heads, spec)
         for medium in features.examined(listed["media"].to_list())
-        for number, (rows, head) in enumerate(runs)
+        for number, (rows, heads) in enumerate(runs)
         if medium.media in rows
     }
     if report:
         report(held_out.total, held_out.total)
-    unreadable = unable(MediaError("the medium cannot be decoded"))
+    unreadable = unable(MediaError("The medium cannot be decoded."))
     return [
         (row, verdict_of.get((number, media), unreadable))
         for number, (rows, _) in enumerate(runs)
@@ -131,11 +133,12 @@ def score_heads(
     ]
 
 
-def _verdict(medium: ExaminedMedium, head: Head, spec: BundleSpec) -> Verdict:
-    logits, kinds = head.logits(medium.features), head.kind_logits(medium.features)
+def _verdict(medium: ExaminedMedium, heads: Heads, spec: BundleSpec) -> Verdict:
+    outputs = logits_of(heads, medium.features)
+    kinds = outputs.get(KIND_LOGITS, np.zeros((len(medium.features), 0)))
     scores = iter(
         FaceScore(logit, tuple(row) or None)
-        for logit, row in zip(logits.tolist(), kinds.tolist(), strict=True)
+        for logit, row in zip(outputs[LOGIT].tolist(), kinds.tolist(), strict=True)
     )
     frames = [
         replace(

@@ -43,10 +43,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises pickle, zip and runtime errors alike
-        raise TrainingError(f"{path.name}: not a checkpoint of this package") from error
+        raise _not_ours(path) from error
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT_FORMAT:
-        raise TrainingError(f"{path.name}: not a checkpoint of this package")
+        raise _not_ours(path)
     return state
+
+
+def _not_ours(path: Path) -> TrainingError:
+    return TrainingError(
+        f"{path}: This is not a checkpoint of deepfake-train. Choose the folder of a run."
+    )
 
 
 def own_checkpoint(out: Path, config: Config, data: str) -> dict[str, Any] | None:
@@ -64,7 +70,7 @@ def own_checkpoint(out: Path, config: Config, data: str) -> dict[str, Any] | Non
     state = read_checkpoint(path)
     if _decisive(Config.model_validate_json(state["config"])) != _decisive(config):
         raise TrainingError(
-            f"{out}: contains the checkpoint of another config; choose another folder"
+            f"{out}: This folder has the checkpoint of another config. Choose another folder."
         )
     _check_data(out, state, data)
     return state
@@ -103,10 +109,14 @@ def config_of(run: Path, data: str) -> Config:
     return Config.model_validate_json(state["config"])
 
 
-def save(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` to ``path`` in one step."""
+def save_checkpoint(out: Path, config: Config, data: str, state: dict[str, Any]) -> None:
+    """Write the checkpoint of a run of ``config`` on ``data`` into ``out``."""
+    _save(out / CHECKPOINT, {"config": config.model_dump_json(), "data": data, **state})
+
+
+def _save(path: Path, state: dict[str, Any]) -> None:
     with atomic_write(path) as file:
-        torch.save(state, file)
+        torch.save({"format": CHECKPOINT_FORMAT, **state}, file)
 
 
 def save_result(
@@ -116,7 +126,7 @@ def save_result(
     scores: pd.DataFrame | None,
 ) -> None:
     """Write the chosen weights of a run, its figures and its held-out scores into ``out``."""
-    save(out / BEST, {"format": CHECKPOINT_FORMAT, "ema": weights})
+    _save(out / BEST, {"weights": weights})
     figures = json.dumps(metrics, indent=2, sort_keys=True)
     atomic_write_text(out / METRICS, figures + "\n")
     if scores is not None:

@@ -35,7 +35,7 @@ from deepfake_models.media.interface import SavedTimeline
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore, evenly, numbered
 from deepfake_training.errors import TrainingError
-from deepfake_training.networks.feature_graph import feature_graph
+from deepfake_training.networks.graphs import feature_graph
 from deepfake_training.train.feature_workers import Shard, start_worker, write_shard
 
 FOLDER = "features"
@@ -45,9 +45,9 @@ _PAIRS_PER_SHARD = 64
 _MEDIA_PER_SHARD = 32
 _SAMPLES = 96
 """Crops on which the ranges of 8-bit arithmetic are measured."""
-_VIEW = 3
+_VIEW = 1
 """Version of cropping and augmentation. Stored features of another version are not used."""
-_FORM = 2
+_FORM = 1
 """Version of the graph's form and arithmetic, likewise."""
 
 Array = NDArray[Any]

@@ -26,15 +26,13 @@ from deepfake_training.data.prepare import check_cut
 from deepfake_training.data.splits import held_out
 from deepfake_training.networks.backbone import ExportGraph, create_backbone
 from deepfake_training.train.checkpoints import (
-    CHECKPOINT,
-    CHECKPOINT_FORMAT,
     StepReport,
     own_checkpoint,
-    save,
+    save_checkpoint,
     save_result,
 )
 from deepfake_training.train.distributed import Workers, joined
-from deepfake_training.train.linear_probe import fit_head
+from deepfake_training.train.frozen import fit_frozen
 from deepfake_training.train.method_metrics import (
     check_classes,
     check_measurable,
@@ -150,8 +148,8 @@ def fit(
     # The loader's processes provide the parallelism.
     cv2.setNumThreads(0)
     with joined() as workers:
-        if config.backbone.tune == "head":
-            return fit_head(CropStore(crops), out, config, workers, progress)
+        if config.frozen:
+            return fit_frozen(CropStore(crops), out, config, workers, progress)
         run = _Run(CropStore(crops), out, config, workers)
         run.resume()
         run.train(progress)
@@ -283,17 +281,12 @@ class _Run:
         return metrics
 
     def _checkpoint(self) -> None:
-        save(
-            self._out / CHECKPOINT,
-            {
-                "format": CHECKPOINT_FORMAT,
-                "config": self._config.model_dump_json(),
-                "data": self._data,
-                "step": self._step,
-                "best": self.best,
-                "waited": self._unimproved,
-                "model": self._model.state_dict(),
-                "ema": self._ema.module.state_dict(),
-                "optimiser": self._optimiser.state_dict(),
-            },
-        )
+        state = {
+            "step": self._step,
+            "best": self.best,
+            "waited": self._unimproved,
+            "model": self._model.state_dict(),
+            "ema": self._ema.module.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+        }
+        save_checkpoint(self._out, self._config, self._data, state)

@@ -1,8 +1,9 @@
-"""The classifier and the map of a bundle whose head was fitted on a frozen network's features.
+"""The graphs of a bundle's classifier, and their comparison with what was fitted.
 
-Both graphs are the features' graph with a few more nodes: one with the head, run for every face,
-and one with the map of direct effects (Gandelsman et al. 2024, arXiv:2310.05916), run for the few
-faces that a report shows. They keep their tensors in one file, each tensor once.
+A network that was fitted by gradient is one graph. Heads on a frozen network are two: the features'
+graph with the heads, run for every face, and the same graph with the map of direct effects
+(Gandelsman et al. 2024, arXiv:2310.05916), run for the few faces that a report shows. Both keep
+their tensors in one file, each tensor once.
 """
 
 from __future__ import annotations
@@ -14,76 +15,99 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnx.external_data_helper import set_external_data
 
 from deepfake_models.bundle.bundle import CLASSIFIER, MAP, WEIGHTS
 from deepfake_models.bundle.session import OnnxSession
-from deepfake_models.bundle.spec import CropSpec
+from deepfake_models.bundle.spec import CropSpec, InputSpec
 from deepfake_models.classifier import ACTIVATION_MAP, CROPS, KIND_LOGITS, LOGIT
 from deepfake_models.machine import atomic_write
-from deepfake_training.config import Config
+from deepfake_training.config import BackboneConfig, Config
 from deepfake_training.errors import TrainingError
-from deepfake_training.export.onnx_export import PARITY_TOLERANCE
-from deepfake_training.networks.backbone import create_backbone
-from deepfake_training.networks.class_token_graph import ATTENTION
-from deepfake_training.networks.class_token_head import ClassTokens
-from deepfake_training.networks.feature_graph import FEATURES
-from deepfake_training.train.head import Head
+from deepfake_training.heads import Heads, logits_of
+from deepfake_training.heads.head import INPUT
+from deepfake_training.networks.backbone import ExportGraph, create_backbone
+from deepfake_training.networks.class_tokens import ATTENTION, ClassTokens
+from deepfake_training.networks.graphs import FEATURES, traced_on_crops
 
+PARITY_TOLERANCE: Final = 1e-3
+"""Largest absolute difference of logits between training and onnxruntime on real crops."""
 _SHARED_BYTES: Final = 1024
 """Smallest tensor that is stored in the shared file."""
 _ALIGNMENT: Final = 64
 _SQUARES: Final = "squares"
 
 
-def write_graphs(directory: Path, features: onnx.ModelProto, head: Head, config: Config) -> None:
-    """Write ``classifier.onnx``, ``map.onnx`` and ``weights.bin`` into ``directory``."""
-    spec = config.bundle.crop
+def write_network(
+    directory: Path, weights: dict[str, Any], backbone: BackboneConfig, spec: InputSpec
+) -> ExportGraph:
+    """Write ``classifier.onnx`` of a network that was fitted by gradient into ``directory``; return
+    its graph in torch."""
+    network = create_backbone(backbone, spec, initial=False)
+    network.load_state_dict(weights)
+    graph = ExportGraph(network.eval(), spec).eval()
+    onnx.save(
+        traced_on_crops(graph, spec.height, [LOGIT, ACTIVATION_MAP]), str(directory / CLASSIFIER)
+    )
+    return graph
+
+
+def network_parity(graph: ExportGraph, directory: Path, crops: NDArray[np.uint8]) -> float:
+    """Return the largest absolute difference of logits between torch and ``classifier.onnx`` in
+    ``directory`` on ``crops`` (N, S, S, 3) uint8 RGB.
+
+    Raises:
+        TrainingError: if it exceeds ``PARITY_TOLERANCE``.
+    """
+    got = _classifier(directory).run([LOGIT], {CROPS: crops})[0]
+    with torch.inference_mode():
+        # The backbone's own forward pass, to detect a head that ExportGraph misinterprets.
+        want = graph.reference(torch.from_numpy(crops)).numpy()
+    return _tolerated(float(np.abs(got - want).max()))
+
+
+def _tolerated(difference: float) -> float:
+    if not difference <= PARITY_TOLERANCE:
+        raise TrainingError(
+            f"{CLASSIFIER}: The logits differ by {difference:.2e} from those that were fitted. "
+            "Report this with the versions of torch, onnx and onnxruntime."
+        )
+    return difference
+
+
+def write_heads(directory: Path, features: onnx.ModelProto, heads: Heads, config: Config) -> None:
+    """Write ``classifier.onnx``, ``map.onnx`` and ``weights.bin`` of ``heads`` on the graph
+    ``features`` into ``directory``."""
     save_sharing(
         directory,
         {
-            CLASSIFIER: classifier_graph(features, head, spec),
-            MAP: map_graph(features, head, config),
+            CLASSIFIER: classifier_graph(features, heads, config.bundle.crop),
+            MAP: map_graph(features, heads, config),
         },
     )
 
 
-def classifier_graph(features: onnx.ModelProto, head: Head, spec: CropSpec) -> onnx.ModelProto:
-    """Return the graph from crops to ``logit`` (N,), and ``kind_logits`` (N, K) if it has kinds.
+def classifier_graph(features: onnx.ModelProto, heads: Heads, spec: CropSpec) -> onnx.ModelProto:
+    """Return the graph from crops to the output of each head.
 
     Crops are (N, S, S, 3) uint8 RGB, or (N, V, S, S, 3) where ``spec`` has further squares.
     """
     model = _from_squares(features, spec)
-    tensors = [
-        numpy_helper.from_array(head.weight.astype(np.float32)[:, None], "head.weight"),
-        numpy_helper.from_array(np.array([head.bias], np.float32), "head.bias"),
-        numpy_helper.from_array(np.array([-1, len(head.weight)]), "head.shape"),
-        numpy_helper.from_array(np.array([-1]), "head.flat"),
-    ]
-    nodes = [
-        helper.make_node("Reshape", [FEATURES, "head.shape"], ["head.features"]),
-        helper.make_node("MatMul", ["head.features", "head.weight"], ["head.product"]),
-        helper.make_node("Add", ["head.product", "head.bias"], ["head.column"]),
-        helper.make_node("Reshape", ["head.column", "head.flat"], [LOGIT]),
-    ]
-    outputs = [helper.make_tensor_value_info(LOGIT, TensorProto.FLOAT, ["batch"])]
-    if head.kinds:
-        tensors += [
-            numpy_helper.from_array(head.kind_weight.T.astype(np.float32), "kinds.weight"),
-            numpy_helper.from_array(head.kind_bias.astype(np.float32), "kinds.bias"),
-        ]
-        nodes += [
-            helper.make_node("MatMul", ["head.features", "kinds.weight"], ["kinds.product"]),
-            helper.make_node("Add", ["kinds.product", "kinds.bias"], [KIND_LOGITS]),
-        ]
-        shape: list[str | int | None] = ["batch", head.kinds]
-        outputs.append(helper.make_tensor_value_info(KIND_LOGITS, TensorProto.FLOAT, shape))
+    tensors = [numpy_helper.from_array(np.array([-1, len(_direction(heads))]), "head.shape")]
+    nodes = [helper.make_node("Reshape", [FEATURES, "head.shape"], [INPUT])]
+    outputs = []
+    for head in heads.values():
+        graph = head.export()
+        nodes += graph.nodes
+        tensors += graph.tensors
+        outputs.append(graph.value(head.output))
     return _extended(model, nodes, tensors, outputs)
 
 
-def map_graph(features: onnx.ModelProto, head: Head, config: Config) -> onnx.ModelProto:
+def map_graph(features: onnx.ModelProto, heads: Heads, config: Config) -> onnx.ModelProto:
     """Return the graph from crops to ``activation_map`` (N, h, w): the direct contribution of each
     patch of the first square to the logit, through attention."""
     network = create_backbone(config.backbone, config.bundle.input)
@@ -91,7 +115,8 @@ def map_graph(features: onnx.ModelProto, head: Head, config: Config) -> onnx.Mod
     model = _from_squares(features, config.bundle.crop, first_only=True)
     nodes: list[NodeProto] = []
     attentions = [node for node in model.graph.node if node.op_type == ATTENTION]
-    directions = _directions(network, head)
+    # The features of the first square come first.
+    directions = network.directions(_direction(heads)[: network.num_features])
     heads, width = directions[0].shape
     tensors: list[TensorProto] = [
         numpy_helper.from_array(np.array(0), "map.class_token"),
@@ -119,7 +144,7 @@ def map_graph(features: onnx.ModelProto, head: Head, config: Config) -> onnx.Mod
             helper.make_node("ReduceSum", [f"{at}.moved", "map.heads"], [f"{at}.sum"], keepdims=0),
         ]
         effects.append(f"{at}.sum")
-    rows, columns = network.patch_embed.grid_size
+    rows, columns = network.vit.patch_embed.grid_size
     prefix, tokens = network.num_prefix_tokens, network.num_prefix_tokens + rows * columns
     tensors += [
         numpy_helper.from_array(np.array(value), f"map.{name}")
@@ -139,19 +164,9 @@ def map_graph(features: onnx.ModelProto, head: Head, config: Config) -> onnx.Mod
     return _extended(model, nodes, tensors, [output])
 
 
-def _directions(network: ClassTokens, head: Head) -> list[NDArray[np.float32]]:
-    """Return for each block the direction (heads, channels of a head) along which the values of
-    its attention move the logit."""
-    vit: Any = network.vit
-    # The first square's features come first.
-    parts = head.weight[: network.num_features].reshape(len(network.taken), -1)
-    directions = []
-    for number, block in enumerate(vit.blocks):
-        reads = parts[network.readers(number)].sum(0)
-        projection = block.attn.proj.weight.detach().numpy().astype(np.float64)
-        back = (reads @ projection).reshape(block.attn.num_heads, -1)
-        directions.append(back.astype(np.float32))
-    return directions
+def _direction(heads: Heads) -> NDArray[np.float64]:
+    (direction,) = (head.direction() for head in heads.values() if head.output == LOGIT)
+    return direction
 
 
 def _einsum(equation: str, inputs: Sequence[str], output: str) -> NodeProto:
@@ -241,9 +256,9 @@ def save_sharing(directory: Path, models: Mapping[str, onnx.ModelProto]) -> None
             (directory / name).write_bytes(saved.SerializeToString(deterministic=True))
 
 
-def head_parity(directory: Path, features: Path, head: Head, crops: NDArray[np.uint8]) -> float:
-    """Return the largest absolute difference between the logits of ``classifier.onnx`` in
-    ``directory`` and those of ``head`` on what the graph in the file ``features`` computes.
+def heads_parity(directory: Path, features: Path, heads: Heads, crops: NDArray[np.uint8]) -> float:
+    """Return the largest absolute difference between the outputs of ``classifier.onnx`` in
+    ``directory`` and those of ``heads`` on what the graph in the file ``features`` computes.
 
     ``crops`` are (N, S, S, 3) or (N, V, S, S, 3) uint8 RGB.
 
@@ -255,12 +270,11 @@ def head_parity(directory: Path, features: Path, head: Head, crops: NDArray[np.u
     worst = 0.0
     for crop in crops:
         squares = crop.reshape(-1, *crop.shape[-3:])
-        expected = head.logits(network.run([FEATURES], {CROPS: squares})[0][None])
-        got = classifier.run([LOGIT], {CROPS: crop[None]})[0]
-        worst = max(worst, float(np.abs(got - expected).max()))
-    if not worst <= PARITY_TOLERANCE:
-        raise TrainingError(f"{CLASSIFIER}: logits differ from the head's by {worst:.2e}")
-    return worst
+        expected = logits_of(heads, network.run([FEATURES], {CROPS: squares})[0][None])
+        got = classifier.run(list(expected), {CROPS: crop[None]})
+        for have, want in zip(got, expected.values(), strict=True):
+            worst = max(worst, float(np.abs(have - want).max()))
+    return _tolerated(worst)
 
 
 def logit_noise(directory: Path, crops: NDArray[np.uint8]) -> float:
@@ -291,6 +305,7 @@ def logit_noise(directory: Path, crops: NDArray[np.uint8]) -> float:
 
 def _classifier(directory: Path) -> OnnxSession:
     """Open the classifier of the bundle in ``directory``."""
-    external = {WEIGHTS: (directory / WEIGHTS).read_bytes()}
+    shared = directory / WEIGHTS
+    external = {WEIGHTS: shared.read_bytes()} if shared.exists() else None
     content = (directory / CLASSIFIER).read_bytes()
     return OnnxSession(content, name=CLASSIFIER, device="cpu", threads=0, external=external)

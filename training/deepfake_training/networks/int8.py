@@ -3,8 +3,8 @@
 Activations are rounded by fixed ranges, measured once on real crops, so a crop's result depends
 neither on the other crops of its batch nor on the order of requests. Some products have a few input
 channels with values much larger than all others, which would take up the range (Dettmers et al.
-2022, arXiv:2208.07339): the products of these channels remain in floating point. See ``smoothing``
-for what is done before.
+2022, arXiv:2208.07339): the products of these channels remain in floating point. Before that, the
+channels of a transformer are smoothed (see ``smooth``).
 
 Weights have seven bits. Processors without VNNI add two products of an unsigned and a signed byte
 in 16 bits with saturation; with seven bits the sum fits, so every processor gives the same integer.
@@ -16,18 +16,23 @@ elsewhere. The head, calibration and thresholds of a bundle are fitted on what t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
+from torch import nn
 
 from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.classifier import CROPS
+from deepfake_training.networks.class_tokens import ClassTokens
 
+STRENGTH: Final = 0.7
+"""How much of the difficulty ``smooth`` moves to the weights: the exponent alpha of the paper."""
 OUTLIERS: Final = 16
 """Input channels of a product, with the largest values, that remain in floating point."""
 OUTLYING: Final = 1.5
@@ -36,6 +41,61 @@ _WEIGHT_LIMIT: Final = 63
 _LEVELS: Final = 255
 _BIAS_LIMIT: Final = 2**30
 _BATCH: Final = 8
+
+
+@torch.no_grad()
+def smooth(
+    network: ClassTokens, normalise: Callable[[torch.Tensor], torch.Tensor], crops: torch.Tensor
+) -> None:
+    """Smooth what each layer norm of ``network`` gives to a linear layer, in place.
+
+    A few channels of a layer norm's output are many times larger than the others, and would take up
+    the whole range of 8 bits. Dividing a channel in the layer norm and multiplying the weights that
+    read it leaves the network's function unchanged, and moves part of the difficulty from
+    activations, which have one range for a whole tensor, to weights, which have one for each column
+    (SmoothQuant, Xiao et al. 2023, arXiv:2211.10438).
+
+    The largest values are measured on ``crops``, (M, S, S, 3) uint8, which ``normalise`` converts.
+    """
+    pairs = [
+        pair
+        for block in network.vit.blocks
+        for pair in ((block.norm1, block.attn.qkv), (block.norm2, block.mlp.fc1))
+    ]
+    largest = _largest([linear for _, linear in pairs], network, normalise, crops)
+    for (norm, linear), values in zip(pairs, largest, strict=True):
+        weights = linear.weight.abs().amax(dim=0)
+        factors = values.clamp(min=1e-3) ** STRENGTH / weights.clamp(min=1e-4) ** (1.0 - STRENGTH)
+        factors = factors / factors.log().mean().exp()
+        norm.weight /= factors
+        norm.bias /= factors
+        linear.weight *= factors
+
+
+def _largest(
+    layers: list[Any],
+    network: ClassTokens,
+    normalise: Callable[[torch.Tensor], torch.Tensor],
+    crops: torch.Tensor,
+) -> list[torch.Tensor]:
+    """Return for each of ``layers`` the largest absolute value of each channel that it reads."""
+    largest = [torch.zeros(layer.in_features) for layer in layers]
+
+    def measure(place: int) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
+        def hook(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            values = inputs[0].abs().flatten(0, -2).amax(dim=0)
+            largest[place] = torch.maximum(largest[place], values)
+
+        return hook
+
+    hooks = [layer.register_forward_pre_hook(measure(k)) for k, layer in enumerate(layers)]
+    try:
+        for start in range(0, len(crops), _BATCH):
+            network(normalise(crops[start : start + _BATCH]))
+    finally:
+        for handle in hooks:
+            handle.remove()
+    return largest
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,8 @@
-"""Write a network as an ONNX graph, by tracing what it does with an example."""
+"""ONNX graphs of networks, by tracing what they do with an example.
+
+A head is fitted on features that come out of the very graph that is shipped (``feature_graph``),
+with its rounding, and not on those of the network in torch.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,48 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
+from deepfake_models.bundle.spec import InputSpec
 from deepfake_models.classifier import CROPS
+from deepfake_training.config import Config
+from deepfake_training.networks.backbone import Normalise, create_backbone
+from deepfake_training.networks.class_tokens import ClassTokens
+from deepfake_training.networks.int8 import activation_ranges, in_int8, smooth
 
 OPSET = 17
+FEATURES = "features"
+
+
+class _Features(nn.Module):
+    """uint8 crops (N, S, S, 3) to what a head reads, (N, F) float32."""
+
+    def __init__(self, network: ClassTokens, spec: InputSpec) -> None:
+        super().__init__()
+        self.normalise, self.model = Normalise(spec), network
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        return self.model.served(self.normalise(crops))
+
+
+def feature_graph(config: Config, samples: NDArray[np.uint8]) -> onnx.ModelProto:
+    """Return the graph from ``crops`` (N, S, S, 3) uint8 RGB to ``features`` (N, F) float32.
+
+    It is that of the config's network with its initial weights, in the arithmetic of
+    ``config.bundle.arithmetic``; activation ranges are measured on ``samples``, (M, S, S, 3).
+    """
+    network = create_backbone(config.backbone, config.bundle.input).eval()
+    assert isinstance(network, ClassTokens)  # the config requires blocks
+    features = _Features(network, config.bundle.input).eval()
+    if config.bundle.arithmetic == "float32":
+        return traced_on_crops(features, config.bundle.input.height, [FEATURES])
+    smooth(network, features.normalise, torch.from_numpy(samples))
+    graph = traced_on_crops(features, config.bundle.input.height, [FEATURES])
+    return in_int8(graph, activation_ranges(graph, samples))
 
 
 def traced(

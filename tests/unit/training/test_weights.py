@@ -11,14 +11,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from deepfake_models.bundle.spec import InputSpec
 from deepfake_training.config import BackboneConfig
 from deepfake_training.errors import ConfigError, WeightsMissing
-from deepfake_training.networks import backbone, conversion
+from deepfake_training.networks import backbone, weights
 from deepfake_training.networks.backbone import create_backbone
-from deepfake_training.networks.conversion import convert_weights
-from deepfake_training.networks.pretrained import (
+from deepfake_training.networks.weights import (
     CLIP,
     SOURCES,
+    convert_weights,
     load_package_weights,
     tensors_digest,
     weights_path,
@@ -92,18 +93,18 @@ def test_altered_weights_are_refused() -> None:
     tensors["bn1.weight"][0] += 1e-3
     save_file(tensors, path)
     with pytest.raises(WeightsMissing, match="tensors are not those of efficientnet-lite0"):
-        create_backbone(BackboneConfig(name=LITE))
+        create_backbone(BackboneConfig(name=LITE), InputSpec())
     path.write_bytes(b"not safetensors")
     with pytest.raises(WeightsMissing, match="not a readable safetensors file"):
-        create_backbone(BackboneConfig(name=LITE))
+        create_backbone(BackboneConfig(name=LITE), InputSpec())
 
 
 def test_tensors_that_timm_names_differently_are_not_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    read = conversion._efficientnet_lite
+    read = weights._efficientnet_lite
     monkeypatch.setattr(
-        conversion,
+        weights,
         "_efficientnet_lite",
         lambda content, name: {f"body.{k}": v for k, v in read(content, name).items()},
     )
@@ -124,7 +125,7 @@ def test_every_tensor_of_clips_image_tower_is_filled(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(backbone, "load_package_weights", load_into_nothing)
     convert_weights(CLIP)
     config = BackboneConfig(name=CLIP, blocks=(8,), tune="head")
-    model = create_backbone(config)
-    assert model.head.in_features == 768
+    model = create_backbone(config, InputSpec())
+    assert model.num_features == 768
     for name, tensor in model.state_dict().items():
         assert torch.isfinite(tensor).all(), f"{name} is not filled"

@@ -1,4 +1,7 @@
-"""The faces of examined media that a label describes, for learning and for figures by crop."""
+"""What the heads of a frozen network learn from: pairs, and faces that a label describes.
+
+A run uses a half of a pair, or a face, only if it may see everything that it was made from.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,10 @@ from deepfake_models.faces.tracks import FrameFaces, link
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import COLUMNS
-from deepfake_training.data.splits import thinned
+from deepfake_training.data.splits import thinned, trained_on
 from deepfake_training.errors import TrainingError
-from deepfake_training.train.feature_store import ExaminedMedium, FeatureStore
+from deepfake_training.heads.head import Examples, Material
+from deepfake_training.train.feature_store import ExaminedMedium, FeatureStore, PairFeatures
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,9 @@ def main_faces(
     per_medium = config.cross_validation.crops_per_medium
     values, names = _read(features, tuple(media), config.bundle.tracks, per_medium)
     if not len(names):
-        raise TrainingError(f"{store.root}: no face of the prepared media may be scored")
+        raise TrainingError(
+            f"{store.root}: No face of the prepared media may be scored. Prepare other media."
+        )
     labels = index.loc[list(names), list(COLUMNS)].reset_index(drop=True)
     return MainFaces(values, labels)
 
@@ -103,3 +109,65 @@ def main_rows(medium: ExaminedMedium, tracks: TrackSpec) -> list[int]:
 def has_features(face: Face) -> bool:
     """Return True if a face of an examined medium has features, as all that may be scored do."""
     return not face.reasons
+
+
+def material_of(
+    pairs: PairFeatures, faces: MainFaces, store: CropStore, config: Config
+) -> Material:
+    """Return what a run of ``config`` may learn from: halves of pairs, and plain faces with
+    ``plain_share`` of the weight.
+
+    A half is used only if the run may see everything that it was made from, including the donor of
+    a swap.
+
+    Raises:
+        TrainingError: if no crop of a class is left to learn from.
+    """
+    seen = trained_on(store.index, config).to_numpy()[pairs.rows]
+    real, fake = pairs.real[seen[:, 0]], pairs.fake[seen[:, 1] & seen[:, 2]]
+    truth = np.r_[np.zeros(len(real), np.int64), np.ones(len(fake), np.int64)]
+    weights = balanced(np.ones(len(truth)), truth)
+    plain, labels = plain_faces(faces, config)
+    share = config.probe.plain_share
+    examples = Examples(
+        np.concatenate([real, fake, plain.features]),
+        np.r_[truth, plain.truth],
+        np.r_[weights * (1.0 - share), plain.weights * share],
+    )
+    return Material(examples, plain, labels)
+
+
+def plain_faces(faces: MainFaces, config: Config) -> tuple[Examples, pd.DataFrame]:
+    """Return the faces without augmentation that a run of ``config`` may learn from, and their
+    labels.
+
+    Raises:
+        TrainingError: if no face of a class is left to learn from.
+    """
+    chosen = faces.of(faces.labels[trained_on(faces.labels, config)])
+    labels = chosen.labels
+    truth = (labels["label"] == "fake").to_numpy().astype(np.int64)
+    # As for pairs, a source of one clip does not weigh as much as one of hundreds, nor does a
+    # person of one picture as much as one of dozens.
+    sources = labels.groupby(["dataset", "method", "label"])["media"].transform("size")
+    groups = labels.groupby(["group", "label"])["media"].transform("size")
+    named = labels["method"].map(config.probe.method_weights).fillna(1.0).to_numpy(np.float64)
+    weights = (sources * groups).to_numpy(np.float64) ** -0.5 * named
+    return Examples(chosen.features, truth, balanced(weights, truth)), labels
+
+
+def balanced(weights: NDArray[np.float64], truth: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Scale ``weights`` (N,) to a sum of one half in either class of ``truth`` (N,).
+
+    Raises:
+        TrainingError: if a class has no crop.
+    """
+    scaled = weights.copy()
+    for value, name in enumerate(("real", "fake")):
+        in_class = truth == value
+        if not in_class.any() or not scaled[in_class].sum():
+            raise TrainingError(
+                f"No {name} crop is left to train on. Add some, or leave less of them out."
+            )
+        scaled[in_class] *= 0.5 / scaled[in_class].sum()
+    return scaled

@@ -1,0 +1,64 @@
+"""The arithmetic of fitted heads, and the registry."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from deepfake_models.classifier import KIND_LOGITS, LOGIT
+from deepfake_training.config import BundleConfig, Config, ProbeConfig
+from deepfake_training.errors import ConfigError
+from deepfake_training.heads import HEADS, chosen_heads, heads_of, logits_of, state_of
+from deepfake_training.heads.kinds import KindHead
+from deepfake_training.heads.linear import LinearHead
+
+RNG = np.random.default_rng(0)
+FEATURES = RNG.normal(size=(5, 2, 3)).astype(np.float16)
+LINEAR = LinearHead(RNG.normal(size=6), np.array(0.5))
+KINDS = KindHead(RNG.normal(size=(2, 6)), np.array([1.0, -1.0]))
+
+
+def test_logits_read_one_square_after_the_other() -> None:
+    expected = [
+        float(face[0] @ LINEAR.weight[:3] + face[1] @ LINEAR.weight[3:]) + 0.5
+        for face in FEATURES.astype(np.float64)
+    ]
+    assert LINEAR.logits(FEATURES) == pytest.approx(expected, abs=1e-5)
+    kinds = FEATURES.reshape(5, 6).astype(np.float64) @ KINDS.weight.T + [1.0, -1.0]
+    assert KINDS.logits(FEATURES) == pytest.approx(kinds, abs=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(0, 2, 3), (0, 1, 0)])
+def test_no_face_has_no_logit(shape: tuple[int, ...]) -> None:
+    nothing = np.zeros(shape, np.float16)
+    assert LINEAR.logits(nothing).shape == (0,)
+    assert KINDS.logits(nothing).shape == (0, 2)
+
+
+def test_the_saved_state_gives_the_same_heads() -> None:
+    heads = {"linear": LINEAR, "kinds": KINDS}
+    state = state_of(heads)
+    assert set(state) == {"linear.weight", "linear.bias", "kinds.weight", "kinds.bias"}
+    before, after = (logits_of(made, FEATURES) for made in (heads, heads_of(state)))
+    assert set(before) == {LOGIT, KIND_LOGITS}
+    for output, values in before.items():
+        assert np.array_equal(values, after[output])
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (("linear", "forest"), "There is no head 'forest'. Choose from linear, kinds."),
+        ((), "Name one head that gives the logit"),
+    ],
+)
+def test_heads_that_make_no_bundle_are_named(names: tuple[str, ...], says: str) -> None:
+    bundle = BundleConfig(name="n", version="1", terms="t")
+    config = Config(bundle=bundle, probe=ProbeConfig(heads=names))
+    with pytest.raises(ConfigError, match=says):
+        chosen_heads(config)
+
+
+def test_every_head_of_the_registry_gives_an_output_of_its_own() -> None:
+    outputs = [head.output for head in HEADS.values()]
+    assert len(set(outputs)) == len(outputs)

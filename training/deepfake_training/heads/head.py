@@ -1,0 +1,110 @@
+"""What a head is, and what it may learn from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from deepfake_training.config import Config
+
+Array = NDArray[Any]
+INPUT: Final = "head.features"
+"""The features (N, V * F) of all squares of each face, one square after the other, in the graph."""
+_MAX_ITERATIONS: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Faces to learn from: ``features`` (N, V, F) of their V squares, ``truth`` (N,) with 1 =
+    manipulated, and ``weights`` (N,) that sum to one, half of it in either class."""
+
+    features: Array
+    truth: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a run may learn from."""
+
+    examples: Examples
+    """Augmented pairs and plain faces."""
+    plain: Examples
+    """The plain faces alone, cut as the service cuts them."""
+    labels: pd.DataFrame
+    """The labels of the plain faces, with the columns of a manifest."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadGraph:
+    """The nodes from ``INPUT`` to a head's output, their constants, and the output itself."""
+
+    nodes: Sequence[NodeProto]
+    tensors: Sequence[TensorProto]
+    shape: Sequence[str | int]
+    """Of the output; the first axis is "batch"."""
+
+    def value(self, output: str) -> ValueInfoProto:
+        """Return the description of the graph's ``output``."""
+        return helper.make_tensor_value_info(output, TensorProto.FLOAT, list(self.shape))
+
+
+class Head(ABC):
+    """A function of the features of a face. Subclasses are dataclasses of arrays."""
+
+    output: ClassVar[str]
+    """The output of ``classifier.onnx`` that it gives: ``LOGIT`` or another one."""
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, material: Material, config: Config) -> Head:
+        """Fit the head of a run of ``config``.
+
+        Raises:
+            TrainingError: if what it learns from is missing.
+        """
+
+    @abstractmethod
+    def logits(self, features: Array) -> NDArray[np.float64]:
+        """Return logits (N,) or (N, K) of features (N, V, F)."""
+
+    @abstractmethod
+    def export(self) -> HeadGraph:
+        """Return the graph that computes ``logits``."""
+
+    def direction(self) -> NDArray[np.float64]:
+        """Return the direction (V * F,) in which features move the logit, along which the map is
+        drawn. Only the head that gives the logit has one."""
+        raise NotImplementedError
+
+    def state(self) -> dict[str, Array]:
+        """Return the arrays that a run saves, from which the constructor makes the head again."""
+        return {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
+
+
+def flat(features: Array) -> NDArray[np.float32]:
+    """Return features (N, V, F) as (N, V * F)."""
+    return features.reshape(len(features), -1).astype(np.float32)
+
+
+def regression(
+    values: NDArray[np.float32], truth: Array, weights: Array, inverse_regularisation: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Fit a logistic regression of ``truth`` (N,) on standardised ``values`` (N, D); return weights
+    (K, D) and biases (K,) for plain values, where K is 1 for two classes."""
+    scaler = StandardScaler()
+    scaled = scaler.fit_transform(values)
+    model = LogisticRegression(C=inverse_regularisation, max_iter=_MAX_ITERATIONS)
+    model.fit(scaled, truth, sample_weight=weights * len(scaled))
+    weight = model.coef_.astype(np.float64) / scaler.scale_
+    bias: NDArray[np.float64] = model.intercept_ - weight @ scaler.mean_
+    return weight, bias

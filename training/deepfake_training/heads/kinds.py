@@ -1,0 +1,70 @@
+"""The head that tells the kinds of manipulation apart. It has no influence on the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from deepfake_models.classifier import KIND_LOGITS
+from deepfake_training.config import Config
+from deepfake_training.errors import TrainingError
+from deepfake_training.heads.head import INPUT, Array, Head, HeadGraph, Material, flat, regression
+
+
+@dataclass(frozen=True, slots=True)
+class KindHead(Head):
+    """A logit for each of K kinds: ``weight`` (K, V * F) and ``bias`` (K,)."""
+
+    output: ClassVar[str] = KIND_LOGITS
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, material: Material, config: Config) -> KindHead:
+        """Fit a multinomial regression on the features of all squares of plain manipulated faces.
+
+        Every kind has the same weight, and within it every source the root of its number of faces.
+
+        Raises:
+            TrainingError: if no fake of one of the kinds is left to learn from.
+        """
+        kinds, plain = config.probe.kinds, material.plain
+        of_method = {m: i for i, k in enumerate(kinds) for m in config.cross_validation.families[k]}
+        number = material.labels["method"].map(of_method).to_numpy(np.float64)
+        known = (plain.truth == 1) & ~np.isnan(number)
+        kind = number[known].astype(np.int64)
+        if missing := sorted(set(range(len(kinds))) - set(kind.tolist())):
+            raise TrainingError(
+                f"No fake of the kind {kinds[missing[0]]} is left to train on. Add some, or take "
+                "the kind out of probe.kinds."
+            )
+        weights = plain.weights[known]
+        weights = weights / np.bincount(kind, weights)[kind] / len(kinds)
+        weight, bias = regression(
+            flat(plain.features[known]), kind, weights, config.probe.kind_regularisation
+        )
+        if len(kinds) == 2:  # scikit-learn then has one row, for the second class
+            weight, bias = np.concatenate([0.0 * weight, weight]), np.r_[0.0, bias]
+        return cls(weight, bias)
+
+    def logits(self, features: Array) -> NDArray[np.float64]:
+        """Return logits (N, K) of features (N, V, F)."""
+        if not len(features):
+            return np.zeros((0, len(self.bias)))
+        return (flat(features) @ self.weight.T.astype(np.float32)).astype(np.float64) + self.bias
+
+    def export(self) -> HeadGraph:
+        """Return the graph that computes ``logits``."""
+        tensors = [
+            numpy_helper.from_array(self.weight.T.astype(np.float32), "kinds.weight"),
+            numpy_helper.from_array(self.bias.astype(np.float32), "kinds.bias"),
+        ]
+        nodes = [
+            helper.make_node("MatMul", [INPUT, "kinds.weight"], ["kinds.product"]),
+            helper.make_node("Add", ["kinds.product", "kinds.bias"], [KIND_LOGITS]),
+        ]
+        return HeadGraph(nodes, tensors, ["batch", len(self.bias)])

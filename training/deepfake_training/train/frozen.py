@@ -1,0 +1,86 @@
+"""Fit heads on the features of a frozen network: ``backbone.tune = "head"``.
+
+Only heads are fitted, so features are computed once for all runs (see ``feature_store``), and
+folds, methods and sources can be left out in turn at almost no cost.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from deepfake_models.classifier import LOGIT
+from deepfake_training.config import Config
+from deepfake_training.data.datasets import CropStore
+from deepfake_training.data.manifests import COLUMNS
+from deepfake_training.data.prepare import check_cut
+from deepfake_training.data.splits import measured_on
+from deepfake_training.errors import TrainingError
+from deepfake_training.heads import chosen_heads, fit_heads, logits_of, state_of
+from deepfake_training.train.checkpoints import (
+    BEST,
+    METRICS,
+    StepReport,
+    own_checkpoint,
+    save_checkpoint,
+    save_result,
+)
+from deepfake_training.train.distributed import Workers
+from deepfake_training.train.feature_store import FeatureStore
+from deepfake_training.train.material import main_faces, material_of
+from deepfake_training.train.method_metrics import check_classes, check_measurable, mean_aucs
+
+
+def fit_frozen(
+    store: CropStore,
+    out: Path,
+    config: Config,
+    workers: Workers,
+    progress: Callable[[StepReport], None] | None = None,
+) -> dict[str, float]:
+    """Fit the heads, write the same files into ``out`` as any run, and return the figures.
+
+    Raises:
+        ConfigError: if the config names a head that does not exist.
+        TrainingError: if no crop of a class is left to learn from or to be measured on, ``out``
+            contains the run of another config or on other data, or there are several processes.
+    """
+    chosen_heads(config)
+    check_cut(store.root, config.prepare)
+    data = store.digest()
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / BEST).exists() and own_checkpoint(out, config, data) is not None:
+        figures: dict[str, float] = json.loads((out / METRICS).read_text(encoding="utf-8"))
+        return figures
+    if workers.world > 1:
+        raise TrainingError("Heads are fitted in one process. Start the command without torchrun.")
+    check_measurable(store.index, config)
+    steps, features = config.fit.steps, FeatureStore(store, config)
+
+    def report(doing: str, done: int, total: int) -> None:
+        if progress:
+            progress(StepReport(done, total, None, None, doing))
+
+    pairs = features.pairs(steps * config.fit.pairs, partial(report, "computing pairs"))
+    faces = main_faces(features, store, config, partial(report, "examining media"))
+    report("regression", 0, 1)
+    heads = fit_heads(material_of(pairs, faces, store, config), config)
+    metrics: dict[str, float] = {}
+    scores = None
+    held_out = faces.of(measured_on(faces.labels, config, store.index))
+    if len(held_out.labels):
+        check_classes(held_out.labels, config.cross_validation.apart)
+        scores = held_out.labels[list(COLUMNS)].copy()
+        scores["logit"] = logits_of(heads, held_out.features)[LOGIT]
+        metrics = mean_aucs(scores, config.cross_validation.apart)
+    weights = {name: torch.from_numpy(value) for name, value in state_of(heads).items()}
+    result = {**metrics, "step": float(steps)}
+    save_result(out, weights, result, scores)
+    save_checkpoint(out, config, data, {"step": steps})
+    if progress:
+        progress(StepReport(steps, steps, None, metrics))
+    return result
