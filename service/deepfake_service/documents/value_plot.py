@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from typing import Any
-from xml.sax.saxutils import escape
 
 from deepfake_service.documents.formatting import percent, signed
 from deepfake_service.documents.i18n import Words
+from deepfake_service.documents.svg import FONT, Picture, along
 
 HEIGHT, TOP, HALF, GAP = 208.0, 22.0, 72.0, 18.0
 """Of the whole, above the bars, of each histogram, and of the axis between them; in pixels."""
@@ -73,58 +73,40 @@ def value_plot(
     edges: list[float] = histogram["edges"]
     low, high = edges[0], edges[-1]
 
-    def x(at: float) -> float:
-        return round(LEFT + SPAN * min(max((at - low) / (high - low), 0.0), 1.0), 2)
+    place = along(LEFT, SPAN, high, low)
 
-    axis = TOP + HALF
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{HEIGHT:g}" role="img" '
-        'class="spread" font-family="Noto Sans KR, sans-serif" font-size="12">',
-        f"<title>{escape(words('spread_label'))}: {escape(signed(value))}</title>",
-        f'<rect class="paper" width="100%" height="{HEIGHT:g}" fill="{PAPER}"/>',
-    ]
+    def x(at: float) -> str:
+        return f"{place(at):.2f}%"
+
+    axis, foot = TOP + HALF, TOP + 2 * HALF + GAP
+    title = f"{words('spread_label')}: {signed(value)}"
+    picture = Picture(title, class_="spread", width=width, height=HEIGHT, **FONT)
+    picture.rect(0, 0, "100%", HEIGHT, class_="paper", fill=PAPER)
     shares = {name: _shares(histogram[name]) for name in ("real", "fake")}
     most = max(*shares["real"], *shares["fake"])
     for name, colour in (("real", REAL), ("fake", FAKE)):
         for start, end, share in zip(edges, edges[1:], shares[name], strict=False):
-            if not share:
-                continue
-            size = round(max(HALF * share / most, 1.0), 1)
-            top = axis - size if name == "real" else axis + GAP
-            wide = round(x(end) - x(start) - 0.2, 2)
-            parts.append(
-                f'<rect class="{name}" x="{x(start)}%" width="{wide}%" y="{top:g}" '
-                f'height="{size:g}" fill="{colour}"/>'
-            )
+            if share:
+                size = max(HALF * share / most, 1.0)
+                top = axis - size if name == "real" else axis + GAP
+                wide = f"{place(end) - place(start) - 0.2:.2f}%"
+                picture.rect(x(start), top, wide, size, class_=name, fill=colour)
     for name in ("no_manipulation_found", "likely_manipulated"):
         at = x(thresholds[name])
-        parts.append(
-            f'<line class="cut" x1="{at}%" x2="{at}%" y1="{TOP:g}" y2="{axis + GAP + HALF:g}" '
-            f'stroke="{SOFT}" stroke-dasharray="3 3"/>'
-        )
+        picture.line((at, at), (TOP, foot), class_="cut", stroke=SOFT, stroke_dasharray="3 3")
+    centred = {"class_": "soft", "text_anchor": "middle", "fill": SOFT}
     for tick in range(math.ceil(low), math.floor(high) + 1):
-        parts.append(
-            f'<text class="soft" x="{x(tick)}%" y="{axis + 13:g}" text-anchor="middle" '
-            f'fill="{SOFT}">{signed(float(tick)).removesuffix(".00") if tick else 0}</text>'
-        )
+        text = signed(float(tick)).removesuffix(".00") if tick else "0"
+        picture.text(x(tick), axis + 13, text, **centred)
     here = x(value)
-    anchor = "start" if here < 20 else "end" if here > 80 else "middle"
-    parts.append(
-        f'<line class="at" x1="{here}%" x2="{here}%" y1="{TOP - 4:g}" '
-        f'y2="{axis + GAP + HALF:g}" stroke="{INK}" stroke-width="2"/>'
-        f'<text class="ink" x="{here}%" y="13" text-anchor="{anchor}" font-weight="600" '
-        f'fill="{INK}">{escape(words("spread_here", value=signed(value)))}</text>'
-    )
-    foot = axis + GAP + HALF + 16
-    for name, colour, place in (("real", REAL, "start"), ("fake", FAKE, "end")):
-        label = words(f"spread_{name}", count=f"{sum(histogram[name]):,}")
-        side = LEFT if place == "start" else LEFT + SPAN
-        parts.append(
-            f'<text class="{name}" x="{side:g}%" y="{foot:g}" text-anchor="{place}" '
-            f'fill="{colour}">{escape(label)}</text>'
-        )
-    parts.append("</svg>\n")
-    return "\n".join(parts)
+    anchor = "start" if place(value) < 20 else "end" if place(value) > 80 else "middle"
+    picture.line((here, here), (TOP - 4, foot), class_="at", stroke=INK, stroke_width=2)
+    bold = {"class_": "ink", "text_anchor": anchor, "font_weight": 600, "fill": INK}
+    picture.text(here, 13, words("spread_here", value=signed(value)), **bold)
+    for name, colour, anchor, side in (("real", REAL, "start", low), ("fake", FAKE, "end", high)):
+        text = words(f"spread_{name}", count=f"{sum(histogram[name]):,}")
+        picture.text(x(side), foot + 16, text, class_=name, text_anchor=anchor, fill=colour)
+    return str(picture)
 
 
 def _shares(counts: list[int]) -> list[float]:

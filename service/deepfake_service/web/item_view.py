@@ -10,8 +10,8 @@ from deepfake_service.documents.i18n import words
 from deepfake_service.documents.report_presenter import SummaryPresenter, thresholds_of
 from deepfake_service.documents.report_tables import TablePresenter
 from deepfake_service.documents.value_plot import value_note
-from deepfake_service.web.item_plot import log10_ratio, moments_plot
 from deepfake_service.web.pages import evidence_time, safe
+from deepfake_service.web.plots import log10_ratio, moments_plot
 
 _UNKNOWN = 99.0
 STRONGEST = 3

@@ -8,9 +8,8 @@ from xml.etree.ElementTree import fromstring
 import pytest
 
 from deepfake_service.documents.i18n import words
-from deepfake_service.web.item_plot import moments_plot
 from deepfake_service.web.item_view import bins_of
-from deepfake_service.web.plots import rates_by_width
+from deepfake_service.web.plots import moments_plot, rates_by_width
 
 
 def test_rates_are_drawn() -> None:
