@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-unit soak fuzz lint lint-ruff lint-format lint-types lint-imports \
-	lint-spelling lint-bandit constraints audit sbom deploy-check test-offline openapi client dist release screenshots format check-python check-system-packages system-packages clean
+	lint-spelling lint-bandit constraints audit sbom deploy-check test-offline openapi client dist release translations screenshots format check-python check-system-packages system-packages clean
 
 # The first suitable interpreter on the path; PYTHON=... chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -29,6 +29,7 @@ help:
 	@echo "make openapi          write the description of the API again (docs/openapi.json)"
 	@echo "make client           generate the Python client of the API from it (clients/python)"
 	@echo "make release          build the distributions of a release (dist) and try them"
+	@echo "make translations     list texts that are not translated, or not used"
 	@echo "make screenshots      take the pictures of the documentation again, in Chromium"
 	@echo "make clean            remove the environments that make created"
 
@@ -178,6 +179,9 @@ dist: .venv-release/.done
 release: dist
 	$(PYTHON) deploy/release.py try
 	@cd dist && sha256sum *
+
+translations: $(DEV)/.dev
+	$(DEV)/bin/python -m tests.support.catalogue
 
 screenshots: $(DEV)/.dev
 	PYTHONPATH=. $(DEV)/bin/python docs/screenshots.py

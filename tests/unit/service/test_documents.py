@@ -20,9 +20,9 @@ from deepfake_service.evidence.builder import verdict_document
 from deepfake_service.notices.compose import Basis, NoticeSubject, compose
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.security.audit_log import Action
-from deepfake_service.web.catalogue import faults
 from tests.support import evidencekit as kit
 from tests.support import mediakit
+from tests.support.catalogue import faults
 from tests.support.noticekit import BASIS, GOOD, SEEN
 from tests.support.texts import leaves
 

@@ -35,7 +35,7 @@ from deepfake_service.errors import (
     TooManyRequests,
     TooManyReviews,
 )
-from deepfake_service.web.catalogue import (
+from tests.support.catalogue import (
     error_messages,
     problems,
     raised_messages,

@@ -1,4 +1,4 @@
-"""``python -m deepfake_service.web.catalogue``: check the translations of all texts.
+"""``make translations``: check the translations of all texts.
 
 Prints each text of the console (templates, errors and field errors), of reports or of notices
 that is not translated, not used, marked fuzzy, or whose translation has other placeholders, and
