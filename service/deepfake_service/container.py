@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 
 from deepfake_models.sandbox.decoder import Decoder
-from deepfake_service.casework.altered_records import AlteredRecords
 from deepfake_service.casework.clock_guard import ClockGuard
 from deepfake_service.casework.contacts import Contacts, Sender, initial_organisation
 from deepfake_service.casework.core.blind_index import BlindIndex
@@ -98,7 +97,6 @@ class Services:
     reviews: Reviews
     second_factors: SecondFactors
     triage: Triage
-    altered_records: AlteredRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +239,6 @@ def open_container(
             ),
             second_factors=SecondFactors(database, keys, settings.issuer),
             triage=Triage(database, vault),
-            altered_records=AlteredRecords(database),
         )
         yield Container(settings, database, vault, journal, queue, services)
 

@@ -285,7 +285,7 @@ class AuditBroken(ServiceError):
 
 
 class RecordAltered(ServiceError):
-    """A record was altered outside this program, so it is not used."""
+    """A record was altered outside this service and is not used. Ask an administrator."""
 
 
 class RowUnknown(ServiceError):

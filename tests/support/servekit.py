@@ -162,7 +162,7 @@ class Site:
             data_dir=self.root / "var", master_key=SecretStr(master_key) if master_key else None
         )
         with contextlib.closing(opened):
-            authenticate_rows(opened, open_keys(settings), settings.data_dir)
+            authenticate_rows(opened, open_keys(settings))
             yield opened
 
     def command(self, *words: str, expected: int = 0) -> str:

@@ -91,10 +91,6 @@ class CaseOut(CaseBase):
     jobs_next: str | None = Field(
         description="Cursor of `GET /v1/jobs?case_id=` for older jobs; null if there are none."
     )
-    altered: list[str] = Field(
-        description="Ids of occurrences and jobs that are left out, because a record was "
-        "altered outside the service and is refused."
-    )
 
 
 class OccurrencesOut(Published):
@@ -102,10 +98,6 @@ class OccurrencesOut(Published):
 
     occurrences: list[OccurrenceOut] = Field(description="The occurrences of this page.")
     next: str | None = Field(description="Cursor of the next page; null on the last one.")
-    altered: list[str] = Field(
-        description="Ids of occurrences that are left out, because a record was "
-        "altered outside the service and is refused."
-    )
 
 
 class CasesOut(Published):
@@ -113,10 +105,6 @@ class CasesOut(Published):
 
     cases: list[CaseBase] = Field(description="The cases of this page.")
     next: str | None = Field(description="Cursor of the next page; null on the last one.")
-    altered: list[str] = Field(
-        description="Ids of cases that are left out, because a record was "
-        "altered outside the service and is refused."
-    )
 
 
 class CaseIn(BaseModel):
@@ -170,9 +158,7 @@ def list_occurrences(
 ) -> OccurrencesOut:
     """List where the media of the case were seen, newest first."""
     listed = services.queries.occurrences(caller, case_id, limit=page.limit, cursor=page.cursor)
-    return OccurrencesOut.model_validate(
-        {"occurrences": listed.occurrences, "next": listed.next, "altered": listed.altered}
-    )
+    return OccurrencesOut.model_validate({"occurrences": listed.occurrences, "next": listed.next})
 
 
 @router.post(

@@ -149,10 +149,6 @@ class JobsOut(Published):
 
     jobs: list[ListedJobOut] = Field(description="The jobs of this page.")
     next: str | None = Field(description="Cursor of the next page; null on the last one.")
-    altered: list[str] = Field(
-        description="Ids of jobs that are left out, because a record was altered outside the "
-        "service and is refused."
-    )
 
 
 def job_out(state: AppState, caller: Caller, job_id: str) -> JobOut:
@@ -178,7 +174,7 @@ def list_jobs(
         answer_to(caller, ListedJobOut.model_validate(job), state.settings.system_scores)
         for job in listed.jobs
     ]
-    return JobsOut(jobs=jobs, next=listed.next, altered=listed.altered)
+    return JobsOut(jobs=jobs, next=listed.next)
 
 
 @router.get(

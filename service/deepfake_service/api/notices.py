@@ -141,10 +141,6 @@ class NoticesOut(Published):
     next: str | None = Field(
         default=None, description="Cursor of the next page; null on the last one."
     )
-    altered: list[str] = Field(
-        description="Ids of notices that are left out, because a record was "
-        "altered outside the service and is refused."
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +202,7 @@ def list_overdue_notices(
 
 
 def _notices_out(page: NoticePage) -> NoticesOut:
-    return NoticesOut.model_validate(
-        {"notices": page.notices, "next": page.next, "altered": page.altered}
-    )
+    return NoticesOut.model_validate({"notices": page.notices, "next": page.next})
 
 
 @router.get(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
@@ -11,8 +11,20 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.cases import open_occurrence
 from deepfake_service.casework.core.queries import iso_time
-from deepfake_service.db import Account, AuditEntry, Case, Job, Media, Occurrence, Review
+from deepfake_service.db import (
+    Account,
+    AuditEntry,
+    Case,
+    Database,
+    Edition,
+    Job,
+    Media,
+    Occurrence,
+    Review,
+)
 from deepfake_service.db.row_authentication import authenticator_of, refuse
+from deepfake_service.errors import RecordAltered
+from deepfake_service.evidence.custody import CustodyMismatch, check_chain, compare
 from deepfake_service.security.audit_log import START, Action, entry_json
 from deepfake_service.storage import open_json
 
@@ -74,24 +86,81 @@ def origin_of(session: Session, job_id: str) -> str | None:
     ).first()
 
 
+def _stated(review: Review, account: Account) -> dict[str, Any]:
+    return {
+        "at": iso_time(review.created_at),
+        "account": account.id,
+        "name": account.name,
+        "role": account.role,
+        "decision": review.decision,
+    }
+
+
 def reviews_of(session: Session, job: Job, key: bytes) -> list[dict[str, Any]]:
+    """Return the decisions on a job with their reasons, oldest first."""
     rows = session.execute(
         select(Review, Account)
         .join(Account, Review.account_id == Account.id)
         .where(Review.job_id == job.id)
         .order_by(Review.created_at)
     )
-    return [
-        {
-            "at": iso_time(review.created_at),
-            "account": account.id,
-            "name": account.name,
-            "role": account.role,
-            "decision": review.decision,
-            **open_json(key, review),
-        }
-        for review, account in rows
-    ]
+    return [{**_stated(review, account), **open_json(key, review)} for review, account in rows]
+
+
+def recorded_custody(session: Session, job: Job) -> dict[str, Any]:
+    """Compare a job and its case with the audit log, and return their chain of custody.
+
+    Call this before anything about a job is signed, sent or exported: older rows that somebody put
+    back into the database have no entry. Reviews, the finding, the requester, the editions, the
+    flag of a possible minor and the legal hold are compared.
+
+    Raises:
+        RecordAltered: they differ, or an entry of the log was altered.
+    """
+    case, media = session.get_one(Case, job.case_id), session.get_one(Media, job.media_id)
+    chain = custody_of(session, job, media, case)
+    entries = chain["entries"]
+    rows = session.execute(
+        select(Review, Account)
+        .join(Account, Review.account_id == Account.id)
+        .where(Review.job_id == job.id)
+        .order_by(Review.created_at)
+    )
+    records = {
+        "job": {"id": job.id, "requester": requester_of(session, job)},
+        "case": {"id": case.id, "minor": case.minor_at is not None},
+        "reviews": [_stated(review, account) for review, account in rows],
+        "finding": job.finding,
+    }
+    holds = [e["action"] for e in entries if e["action"] in (Action.HOLD_SET, Action.HOLD_LIFTED)]
+    made = {e["detail"] for e in entries if e["action"] == Action.EVIDENCE_MADE}
+    numbers = session.scalars(select(Edition.number).where(Edition.job_id == job.id))
+    try:
+        check_chain(entries)
+        compare(records, chain)
+        if (case.held_at is not None) != (holds[-1:] == [Action.HOLD_SET]):
+            raise CustodyMismatch("the legal hold is not the one in the chain of custody")
+        if {str(number) for number in numbers} != made and "omitted" not in chain:
+            raise CustodyMismatch("the editions are not those in the chain of custody")
+    except CustodyMismatch as error:
+        raise refuse(session, "jobs", job.id, str(error)) from error
+    return chain
+
+
+def contradictions(database: Database) -> Iterator[str]:
+    """Yield the ids of the jobs that differ from the audit log."""
+    with database.read() as session:
+        ids = session.scalars(
+            select(Job.id).join(Case).where(Case.wrapped_key.is_not(None)).order_by(Job.id)
+        ).all()
+    for job_id in ids:
+        with database.read() as session:
+            job = session.get(Job, job_id)
+            try:
+                if job is not None:
+                    recorded_custody(session, job)
+            except RecordAltered:
+                yield job_id
 
 
 def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str, Any]:
@@ -132,7 +201,7 @@ def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str
     authenticator = authenticator_of(session)
     for entry in entries:
         if authenticator is not None and not authenticator.is_authentic(entry):
-            raise refuse(authenticator, "audit", entry.number)
+            raise refuse(session, "audit", entry.number)
     ids = {e.account_id for e in entries if e.account_id}
     accounts = session.scalars(select(Account).where(Account.id.in_(ids)))
     return {

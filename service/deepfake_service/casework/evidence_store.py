@@ -18,9 +18,9 @@ from deepfake_service.casework.contacts import Sender
 from deepfake_service.casework.core.case_lock import lock_case
 from deepfake_service.casework.core.cases import folder_of
 from deepfake_service.casework.core.editions import (
-    count_reviews,
     is_outdated,
     is_withdrawn,
+    last_decision,
     material_of,
     newest_edition,
     supersede,
@@ -30,9 +30,9 @@ from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.casework.core.visibility import find_visible
 from deepfake_service.casework.dossiers import (
-    custody_of,
     occurrences_of,
     origin_of,
+    recorded_custody,
     requester_of,
     reviews_of,
 )
@@ -45,11 +45,16 @@ from deepfake_service.db import (
     new_id,
 )
 from deepfake_service.db.enums import UNFINISHED, JobState
-from deepfake_service.errors import EvidenceBusy, EvidenceMissing, ImageryWithheld, NotFound
+from deepfake_service.errors import (
+    EvidenceBusy,
+    EvidenceMissing,
+    ImageryWithheld,
+    NotFound,
+    RecordAltered,
+)
 from deepfake_service.evidence import timestamps, zip_format
 from deepfake_service.evidence.artifacts import Material
-from deepfake_service.evidence.builder import Dossier, ReportCopy, build, check_custody, report_copy
-from deepfake_service.evidence.custody import CustodyMismatch
+from deepfake_service.evidence.builder import Dossier, ReportCopy, build, report_copy
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import (
@@ -130,19 +135,12 @@ class EvidenceStore:
             NotFound: there is no such job. EvidenceMissing: nothing was gathered for it.
             EvidenceBusy: others issue editions of the same job, or decide on it, at this moment.
             EvidenceTooLarge: a verifier could not read the edition.
-            RecordAltered, CustodyMismatch: the records were altered outside this program.
+            RecordAltered: the records differ from the audit log.
         """
-        for attempt in range(ISSUE_ATTEMPTS):
+        for _ in range(ISSUE_ATTEMPTS):
             dossier, material, edition, key = self._dossier(job_id)
             if only_first and edition.number > 1:
                 return
-            try:
-                check_custody(dossier)
-            except CustodyMismatch:
-                # On PostgreSQL, a decision made while the records were read looks like that too.
-                if attempt < ISSUE_ATTEMPTS - 1:
-                    continue
-                raise
             content = build(dossier, material, self.keys.current(), **self._stamps)
             assert edition.blob is not None
             self._vault.write(edition.blob, key, content)
@@ -215,7 +213,7 @@ class EvidenceStore:
                 number=last.number + 1 if last else 1,
                 blob=f"{folder_of(case.id)}edition-{edition_id}",
                 imagery=bool(material.pictures) and case.minor_at is None,
-                reviews=len(reviews),
+                decided=last_decision(session, job_id),
                 created_at=self._database.clock(),
             )
             dossier = Dossier(
@@ -241,7 +239,7 @@ class EvidenceStore:
                 occurrences=occurrences,
                 reviews=reviews,
                 finding=job.finding,
-                custody=custody_of(session, job, media, case),
+                custody=recorded_custody(session, job),
                 software=self._software,
                 organisation=organisation or None,
             )
@@ -265,6 +263,7 @@ class EvidenceStore:
             EvidenceMissing: the job has not succeeded, or its evidence was deleted.
             EvidenceBusy, EvidenceTooLarge: see ``issue``.
             ImageryWithheld: it shows faces, and a person shown may be a minor.
+            RecordAltered: the records differ from the audit log.
         """
         self.issue_if_due(caller, job_id, number)
         with self._database.read() as session:
@@ -277,10 +276,11 @@ class EvidenceStore:
         """Return an edition that may be handed out, by default the newest, and the case's key.
 
         Raises:
-            NotFound, EvidenceMissing, ImageryWithheld: see ``read``.
+            NotFound, EvidenceMissing, ImageryWithheld, RecordAltered: see ``read``.
         """
         job, case = find_visible(session, caller, Job, job_id)
         _require_success(job)
+        recorded_custody(session, job)
         if number is None:
             edition = newest_edition(session, job_id)
         else:
@@ -350,6 +350,18 @@ class EvidenceStore:
         self._read_audit.note(self._database, caller, Action.EVIDENCE_READ, job_id, "pictures")
         return picture
 
+    def is_recorded(self, job_id: str) -> bool:
+        """Return whether what was decided on a job is what the audit log has."""
+        with self._database.read() as session:
+            job = session.get(Job, job_id)
+            if job is None or not (job.finding or last_decision(session, job_id)):
+                return True
+            try:
+                recorded_custody(session, job)
+            except RecordAltered:
+                return False
+        return True
+
     def editions(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
         """List the editions of a job, newest first."""
         with self._database.read() as session:
@@ -408,6 +420,6 @@ def _require_current(session: Session, dossier: Dossier, edition: Edition) -> No
     if job.evidence_expired_at is not None:
         # Or no sweep would delete this edition any more.
         raise EvidenceMissing("This evidence was deleted at the end of its retention period.")
-    minor, reviews = case.minor_at is not None, count_reviews(session, job.id)
-    if (minor, job.finding, reviews) != (dossier.case["minor"], dossier.finding, edition.reviews):
+    minor, decided = case.minor_at is not None, last_decision(session, job.id)
+    if (minor, job.finding, decided) != (dossier.case["minor"], dossier.finding, edition.decided):
         raise _DecidedMeanwhile

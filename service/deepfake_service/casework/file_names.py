@@ -12,7 +12,6 @@ from deepfake_service.casework.core.listings import open_listing
 from deepfake_service.casework.core.unreadable import opened_rows
 from deepfake_service.casework.core.visibility import visible_to
 from deepfake_service.db import Case, Database, Job, Listing, Media
-from deepfake_service.db.row_authentication import load_list
 from deepfake_service.security.accounts import Caller
 from deepfake_service.storage import Vault
 
@@ -27,8 +26,6 @@ class NamedFiles:
     by_job: dict[str, str]
     by_medium: dict[str, str]
     """Of a file that was submitted again, the last name."""
-    altered: list[str]
-    """Ids of the jobs whose names cannot be told, because a record was altered."""
 
 
 class FileNames:
@@ -57,11 +54,11 @@ class FileNames:
             .order_by(Job.created_at, Job.id)
         )
         with self._database.read() as session:
-            listed = load_list(session, statement)
-        by_job, by_medium, altered = {}, {}, [*listed.altered]
-        for row, name in opened_rows(listed.rows, self._name, altered):
+            rows = session.execute(statement).all()
+        by_job, by_medium = {}, {}
+        for row, name in opened_rows(rows, self._name):
             by_job[row[0].id] = by_medium[row[1].id] = name
-        return NamedFiles(by_job, by_medium, altered)
+        return NamedFiles(by_job, by_medium)
 
     def _name(self, row: Any) -> str:
         _, media, case, listing = row

@@ -26,7 +26,6 @@ from deepfake_service.casework.core.unreadable import opened_rows
 from deepfake_service.casework.core.visibility import find_visible, visible_to
 from deepfake_service.db import Case, Database, FlaggedHashes, Job, Media, new_id
 from deepfake_service.db.enums import JobState, Role
-from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import DatabaseUnavailable, Forbidden, NotFound, StorageUnavailable
 from deepfake_service.evidence.perceptual_hashes import resembles, usable
 from deepfake_service.notices.desk import NoticeDesk
@@ -141,8 +140,8 @@ class MinorFlags:
             follower = and_(Case.minor_from == case_id, Case.minor_at.is_not(None))
             seen = Case.wrapped_key.is_not(None), visible_to(caller)
             related = select(Case).where(or_(Case.id == origin, follower), *seen)
-            rows = load_list(session, related.order_by(Case.id)).rows
-            named = [shown for _, shown in opened_rows(rows, self._named, [])]
+            rows = session.execute(related.order_by(Case.id))
+            named = [shown for _, shown in opened_rows(rows, self._named)]
         return {
             "follows": origin is not None,
             "origin": next((other for other in named if other["id"] == origin), None),
@@ -206,13 +205,13 @@ class MinorFlags:
         self._remember(newest_only=newest_only)
         with self._database.read() as session:
             added = select(FlaggedHashes).where(FlaggedHashes.compared_at.is_(None))
-            new = [entry for (entry,) in load_list(session, added).rows]
+            new = session.scalars(added).all()
         if not new:
             return
         entries = [(entry, self._pdq(entry)) for entry in new]
         before = None
         while jobs := self._jobs_before(before):
-            for job, case in self._intact(jobs):
+            for job, case in self._with_cases(jobs):
                 submitted = usable(self._hashes(job, case))
                 if submitted:
                     self._compare(job, submitted, entries)
@@ -226,11 +225,10 @@ class MinorFlags:
                 if compared is not None:
                     compared.compared_at = now
 
-    def _intact(self, job_ids: Sequence[str]) -> list[tuple[Job, Case]]:
-        """Return jobs and their cases, apart from those whose records were altered."""
+    def _with_cases(self, job_ids: Sequence[str]) -> list[tuple[Job, Case]]:
         statement = select(Job, Case).join(Case, Job.case_id == Case.id).where(Job.id.in_(job_ids))
         with self._database.read() as session:
-            return [(job, case) for job, case in load_list(session, statement).rows]
+            return [(job, case) for job, case in session.execute(statement)]
 
     def _jobs_before(self, job_id: str | None) -> Sequence[str]:
         """Return the ids of the next older jobs in cases without a flag, the newest first."""
@@ -280,10 +278,10 @@ class MinorFlags:
         )
         while True:
             with self._database.read() as session:
-                rows = load_list(session, missing).rows
+                rows = session.execute(missing).all()
             for job, case, sha256 in rows:
                 self._store(job, usable(self._hashes(job, case)), sha256)
-            if newest_only or len(rows) < BATCH:  # altered ones are not stored, and come again
+            if newest_only or len(rows) < BATCH:
                 return
 
     def _store(self, job: Job, pdq: list[str], sha256: str) -> None:

@@ -244,6 +244,7 @@ class Restoration:
                 number=number,
                 sha256=entry.sha256,
                 imagery=False,
+                decided=0,
                 created_at=at,
             )
         )

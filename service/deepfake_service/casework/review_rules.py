@@ -10,8 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import Account, Job, Review
-from deepfake_service.db.row_authentication import load_list
-from deepfake_service.errors import NotReviewable, RecordAltered
+from deepfake_service.errors import NotReviewable
 from deepfake_service.security.accounts import ENVIRONMENT_ID, Caller
 from deepfake_service.security.admin_key import FIRST_ACCOUNT
 from deepfake_service.security.roles import MAY_REVIEW
@@ -61,23 +60,15 @@ def standing_of(
 ) -> Standing:
     """Return where the person with an account stands in the review of a job, for its page.
 
-    Accounts that were altered belong to others: only a decision is refused for that, not the page.
-
     Args:
         confirmed_by: ids of the accounts whose last decision is that the job is manipulated.
     """
 
     def is_own(other: str) -> bool:
-        try:
-            return _is_same(session, other, account_id)
-        except RecordAltered:
-            return False
+        return _is_same(session, other, account_id)
 
     reviewers = select(Review.account_id).where(Review.job_id == job.id).distinct()
-    try:
-        enough = rules.is_enough(session, job.id, {*confirmed_by, account_id})
-    except RecordAltered:
-        enough = True
+    enough = rules.is_enough(session, job.id, {*confirmed_by, account_id})
     return Standing(
         reviewed=any(is_own(reviewer) for reviewer in session.scalars(reviewers)),
         submitted=is_own(job.account_id),
@@ -106,13 +97,11 @@ def _is_same(session: Session, first: str, second: str) -> bool:
 def _others(session: Session, account_id: str) -> bool:
     """Return whether another person could review.
 
-    All accounts are loaded, because only the code of a row that is loaded is compared: one that was
-    altered to look disabled counts as a person.
+    All accounts are loaded, because only the code of a row that is loaded is compared.
     """
-    listed = load_list(session, select(Account))
     people = [
         account.id
-        for (account,) in listed.rows
+        for account in session.scalars(select(Account))
         if account.kind == "person" and account.role in MAY_REVIEW and account.disabled_at is None
     ]
-    return bool(listed.altered) or any(not _is_same(session, o, account_id) for o in people)
+    return any(not _is_same(session, o, account_id) for o in people)

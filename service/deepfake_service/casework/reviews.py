@@ -12,6 +12,7 @@ from deepfake_service.casework.core.case_lock import lock_open_case
 from deepfake_service.casework.core.editions import outdated_jobs
 from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.visibility import find_visible
+from deepfake_service.casework.dossiers import recorded_custody
 from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.minor_flags import MinorFlags
@@ -97,7 +98,8 @@ class Reviews:
         Raises:
             NotFound: there is no such job, or the caller may not see it. NotReviewable: the job has
                 no verdict, or the caller is not a person. TooManyReviews: the caller has made
-                ``MAX_REVIEWS`` decisions on the job.
+                ``MAX_REVIEWS`` decisions on the job. RecordAltered: earlier ones differ from the
+                audit log.
         """
         with self._database.write() as session:
             job, case = find_visible(session, caller, Job, job_id)
@@ -109,6 +111,7 @@ class Reviews:
                 raise NotReviewable("There is no verdict to review.")
             if session.get_one(Account, caller.account_id).kind != "person":
                 raise NotReviewable("Only people can review; this is a system account.")
+            recorded_custody(session, job)
             check_same_person(session, caller, job_id)
             made = select(func.count(Review.id)).where(
                 Review.job_id == job_id, Review.account_id == caller.account_id

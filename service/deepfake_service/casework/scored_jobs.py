@@ -39,20 +39,15 @@ class ScoredJobs:
             InvalidRequest: the cursor is invalid.
         """
         page = self._queries.jobs(caller, filters, limit=limit, cursor=cursor)
-        left_out = [*page.altered]
-        opened = self._opened([job["id"] for job in page.jobs], left_out)
+        opened = self._opened([job["id"] for job in page.jobs])
         if opened:
             self._read_audit.note(self._database, caller, Action.RESULT_READ, detail="list")
-        jobs = [
-            {**job, **opened.get(job["id"], UNKNOWN)}
-            for job in page.jobs
-            if job["id"] not in left_out
-        ]
+        jobs = [{**job, **opened.get(job["id"], UNKNOWN)} for job in page.jobs]
         if filters.order is Order.LIKELIHOOD:
             jobs.sort(key=_likelihood, reverse=True)  # exactly, and else as they were
-        return JobPage(jobs, page.next, left_out)
+        return JobPage(jobs, page.next)
 
-    def _opened(self, ids: list[str], left_out: list[str]) -> dict[str, dict[str, Any]]:
+    def _opened(self, ids: list[str]) -> dict[str, dict[str, Any]]:
         statement = (
             select(Job, Case)
             .join(Case, Job.case_id == Case.id)
@@ -60,7 +55,7 @@ class ScoredJobs:
         )
         with self._database.read() as session:
             rows = session.execute(statement).all()
-        return {row[0].id: shown for row, shown in opened_rows(rows, self._values, left_out)}
+        return {row[0].id: shown for row, shown in opened_rows(rows, self._values)}
 
     def _values(self, row: Any) -> dict[str, Any]:
         job, case = row

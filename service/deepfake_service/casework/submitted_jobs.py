@@ -15,7 +15,6 @@ from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.casework.core.unreadable import opened_rows
 from deepfake_service.casework.core.visibility import visible_to
 from deepfake_service.db import Case, Database, Job, Listing, Media, Occurrence
-from deepfake_service.db.row_authentication import load_list
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action
 from deepfake_service.storage import Vault, open_json
@@ -50,22 +49,21 @@ class SubmittedJobs:
             )
         )
         with self._database.read() as session:
-            listed = load_list(session, statement)
-            media = [row[1].id for row in listed.rows]
+            rows = session.execute(statement).all()
+            media = [row[1].id for row in rows]
             seen = session.execute(
                 select(Occurrence.media_id, func.count())
                 .where(Occurrence.media_id.in_(media))
                 .group_by(Occurrence.media_id)
             ).all()
             posts = {row[0]: row[1] for row in seen}
-        if listed.rows:
+        if rows:
             self._read_audit.note(self._database, caller, Action.RESULT_READ, detail="list")
-        left_out = [*listed.altered]
         jobs = {
             row[0].id: {**shown, "posts": posts.get(row[1].id, 0)}
-            for row, shown in opened_rows(listed.rows, self._shown, left_out)
+            for row, shown in opened_rows(rows, self._shown)
         }
-        return JobPage([jobs[i] for i in dict.fromkeys(ids) if i in jobs], None, left_out)
+        return JobPage([jobs[i] for i in dict.fromkeys(ids) if i in jobs], None)
 
     def _shown(self, row: Any) -> dict[str, Any]:
         job, media, case, listing, disagree = row

@@ -35,7 +35,6 @@ from deepfake_service.casework.hash_bank import MOST_SIMILAR
 from deepfake_service.casework.queue_places import UNDER_WAY, add_places
 from deepfake_service.db import Case, Database, Job, Listing, Match, Media, Notice, Review
 from deepfake_service.db.enums import UNFINISHED, Finding, JobState, NoticeState
-from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import ImageryWithheld, NotFound
 from deepfake_service.notices.states import RUNNING
 from deepfake_service.security.accounts import Caller
@@ -123,17 +122,16 @@ class Triage:
         statement = self._statement(caller, asked)
         most = SCANNED if asked.text else asked.limit
         found: list[dict[str, Any]] = []
-        altered: list[str] = []
         with self._database.read() as session:
             positions = [Position(tuple(row)) for row in session.execute(statement.limit(most + 1))]
             last, more = None, len(positions) > most
-            for position, row in _loaded(session, positions[:most], altered):
+            for position, row in _loaded(session, positions[:most]):
                 if len(found) == asked.limit:
                     more = True
                     break
                 last = position
                 rows = [row] if row is not None else []
-                for _, shown in opened_rows(rows, self._shown, altered):
+                for _, shown in opened_rows(rows, self._shown):
                     names = (shown["case"]["case_reference"], shown["listing"].get("name"))
                     if mentions(asked.text, names, shown["sha256"], shown["id"]):
                         found.append({**shown, "standing": position.standing})
@@ -148,7 +146,7 @@ class Triage:
                 job["listing"]["llr"] = None
         elif asked.tab in RANKED:
             found.sort(key=_urgency, reverse=True)
-        return JobPage(found, last.encoded() if more and last else None, altered)
+        return JobPage(found, last.encoded() if more and last else None)
 
     def thumbnail(self, caller: Caller, job_id: str) -> bytes:
         """Return the blurred thumbnail of a job as JPEG.
@@ -260,14 +258,13 @@ class Triage:
         """Name the earlier cases that the jobs' media resemble."""
         jobs = {job["id"]: job for job in found}
         confirmed = _confirmed_cases()
-        matches = load_list(
-            session,
+        matches = session.execute(
             select(Match, Case, Case.id.in_(confirmed))
             .join(Case, Match.case_id == Case.id)
             .where(Match.job_id.in_(jobs), visible_to(caller), Case.sealed.is_not(None))
-            .order_by(*MOST_SIMILAR),
+            .order_by(*MOST_SIMILAR)
         )
-        for row, reference in opened_rows(matches.rows, self._reference, []):
+        for row, reference in opened_rows(matches, self._reference):
             match, earlier, is_confirmed = row
             jobs[match.job_id]["copies"].append(
                 {
@@ -298,26 +295,21 @@ class Triage:
             job["clock"] = iso_time(clocks.get(job["case_id"]))
 
 
-def _loaded(
-    session: Session, positions: Sequence[Position], altered: list[str]
-) -> Iterator[tuple[Position, Any]]:
-    """Yield positions, each with the job and what belongs to it, or ``None``.
+def _loaded(session: Session, positions: Sequence[Position]) -> Iterator[tuple[Position, Any]]:
+    """Yield positions, each with the job and what belongs to it.
 
-    It is ``None`` if the job was deleted in the meantime, or if a record was altered. The id of the
-    job is then added to ``altered``.
+    It is ``None`` if the job was deleted in the meantime.
     """
     for start in range(0, len(positions), _BATCH):
         batch = positions[start : start + _BATCH]
-        listed = load_list(
-            session,
+        found = session.execute(
             select(Job, Media, Case, Listing, Listing.thumbnail.is_not(None), disagreed())
             .join(Media, Job.media_id == Media.id)
             .join(Case, Job.case_id == Case.id)
             .outerjoin(Listing, Listing.id == Job.id)
             .where(Job.id.in_([p.job_id for p in batch]), Case.sealed.is_not(None)),
         )
-        altered += listed.altered
-        rows = {row[0].id: row for row in listed.rows}
+        rows = {row[0].id: row for row in found}
         for position in batch:
             yield position, rows.get(position.job_id)
 

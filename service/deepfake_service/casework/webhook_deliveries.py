@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.db import Case, Database, Delivery, Job, current_time
 from deepfake_service.db.enums import CallbackContent, DeliveryState, JobState
-from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import (
     CallbackRefused,
     CallbackUnresolved,
@@ -195,17 +194,16 @@ class WebhookDeliveries:
             .subquery()
         )
         with self._database.read() as session:
-            listed = load_list(
-                session,
+            rows = session.execute(
                 select(Delivery, Job, Case)
                 .join(due, due.c.id == Delivery.id)
                 .join(Job, Delivery.job_id == Job.id)
                 .join(Case, Job.case_id == Case.id)
                 .where(due.c.turn <= CANDIDATES_PER_ACCOUNT)
-                .order_by(due.c.turn, Delivery.due_at),
-            )
-        unreadable, known = [*listed.altered], dict[str, _Due]()
-        for delivery, job, case in listed.rows:
+                .order_by(due.c.turn, Delivery.due_at)
+            ).all()
+        unreadable, known = list[str](), dict[str, _Due]()
+        for delivery, job, case in rows:
             try:
                 # The URL is decrypted once, not at every look.
                 opened = self._known.get(delivery.id) or self._opened(delivery, job, case)

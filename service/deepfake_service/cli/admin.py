@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from rich.console import Console
 from rich.table import Column, Table
 
+from deepfake_service.casework.dossiers import contradictions
 from deepfake_service.casework.key_epochs import KeyEpochs
 from deepfake_service.casework.key_rotation import rotate_master_key
 from deepfake_service.cli.records import opened_records
@@ -247,13 +248,22 @@ def verify_log(
         with database.read() as session:
             now = log.verify(session, point)
         altered = list(altered_rows(database))
+        contradicted = list(contradictions(database))
     typer.echo(f"intact: {now.number} entries, last hash {now.hash}")
     for table, row in altered:
         typer.echo(f"altered: {table} {row}")
+    for job_id in contradicted:
+        typer.echo(f"differs from the log: job {job_id}")
     if altered:
         raise AuditBroken(
             f"{len(altered)} records were altered outside this program and are not used. Find out "
             "by whom. To use a record as it is now, run `deepfake audit accept TABLE ID`."
+        )
+    if contradicted:
+        raise AuditBroken(
+            f"{len(contradicted)} jobs, or their cases, were altered outside this program: their "
+            "reviews, finding, editions, flag or hold are not those of the log. No evidence or "
+            "notice is made from them. Find out by whom, and restore a backup."
         )
     if point is None:
         typer.echo("Pass --since to detect truncation or a full rewrite.", err=True)

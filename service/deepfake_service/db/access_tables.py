@@ -37,7 +37,7 @@ class SecondFactor(Authenticated):
     """When the first code was entered. Until then no code is asked for."""
     last_step: Mapped[int | None] = mapped_column(BigInteger)
     """The time step of the last code that was accepted. No code is accepted twice."""
-    failures: Mapped[int] = mapped_column(default=0)
+    failures: Mapped[int]
     """Wrong codes since the last right one."""
     paused_until: Mapped[datetime | None] = mapped_column(Moment)
     """No code is accepted before, because of the wrong ones."""

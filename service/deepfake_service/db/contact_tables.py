@@ -8,10 +8,10 @@ from sqlalchemy import LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from deepfake_service.db.column_types import Moment
-from deepfake_service.db.tables import ID_CHARS, Authenticated
+from deepfake_service.db.tables import ID_CHARS, Base
 
 
-class Contact(Authenticated):
+class Contact(Base):
     """How the organisation, or the owner of an account, is named and reached."""
 
     __tablename__ = "contacts"

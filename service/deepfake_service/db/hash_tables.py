@@ -8,7 +8,7 @@ from sqlalchemy import ForeignKey, Integer, LargeBinary, String, UniqueConstrain
 from sqlalchemy.orm import Mapped, mapped_column
 
 from deepfake_service.db.column_types import Moment
-from deepfake_service.db.tables import DIGEST_CHARS, ID_CHARS, Authenticated, Base
+from deepfake_service.db.tables import DIGEST_CHARS, ID_CHARS, Base
 
 
 class KnownHashes(Base):
@@ -24,7 +24,7 @@ class KnownHashes(Base):
     expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
 
 
-class FlaggedHashes(Authenticated):
+class FlaggedHashes(Base):
     """Perceptual hashes of a medium in a case flagged for a possible minor.
 
     They are sealed under a key of the installation, and outlive the case.

@@ -9,10 +9,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from deepfake_service.db.column_types import Moment, States
 from deepfake_service.db.enums import NoticeEventKind, NoticeState
-from deepfake_service.db.tables import DIGEST_CHARS, ID_CHARS, Authenticated
+from deepfake_service.db.tables import DIGEST_CHARS, ID_CHARS, Base
 
 
-class Notice(Authenticated):
+class Notice(Base):
     """A notice to a platform or an authority, and its outcome."""
 
     __tablename__ = "notices"
@@ -34,7 +34,7 @@ class Notice(Authenticated):
     """When it was marked for withdrawal, because its finding was reversed."""
 
 
-class NoticeEvent(Authenticated):
+class NoticeEvent(Base):
     """One thing that happened to a notice. It is never changed or overwritten; others follow."""
 
     __tablename__ = "notice_events"

@@ -81,7 +81,7 @@ class Account(Authenticated):
     disabled_at: Mapped[datetime | None] = mapped_column(Moment)
     live: Mapped[bool] = mapped_column(Boolean, default=False)
     """Whether its jobs may have the priority ``live``."""
-    second_factor: Mapped[bool] = mapped_column(Boolean, default=False)
+    second_factor: Mapped[bool] = mapped_column(Boolean)
     """Whether its keys need a code. Said here too, so that removing the row of ``second_factors``
     does not switch it off."""
 
@@ -113,7 +113,7 @@ class SignIn(Authenticated):
     expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
 
 
-class Case(Authenticated):
+class Case(Base):
     """Media that belong together, under one key. Without that key nothing can be decrypted."""
 
     __tablename__ = "cases"
@@ -141,7 +141,7 @@ class Case(Authenticated):
     __table_args__ = (Index("ix_cases_account_reference", "account_id", "reference"),)
 
 
-class Media(Authenticated):
+class Media(Base):
     """A submitted file, encrypted in the blob store until it expires."""
 
     __tablename__ = "media"
@@ -160,7 +160,7 @@ class Media(Authenticated):
     """When it was marked to be deleted after a grace period."""
 
 
-class Occurrence(Authenticated):
+class Occurrence(Base):
     """Where and when a medium was seen: URL, platform, account, who collected it with what."""
 
     __tablename__ = "occurrences"
@@ -178,7 +178,7 @@ class Occurrence(Authenticated):
     __table_args__ = (UniqueConstraint("media_id", "digest"),)
 
 
-class Job(Authenticated):
+class Job(Base):
     """One examination of one medium, and its result."""
 
     __tablename__ = "jobs"
@@ -243,7 +243,7 @@ class Listing(Base):
     """A small JPEG, sealed. It is deleted with the evidence."""
 
 
-class Review(Authenticated):
+class Review(Base):
     """What one person decided about one examination."""
 
     __tablename__ = "reviews"
@@ -257,7 +257,7 @@ class Review(Authenticated):
     created_at: Mapped[datetime] = mapped_column(Moment)
 
 
-class Edition(Authenticated):
+class Edition(Base):
     """One edition of a job's evidence. It is never changed; others may follow."""
 
     __tablename__ = "editions"
@@ -270,14 +270,14 @@ class Edition(Authenticated):
     blob: Mapped[str | None] = mapped_column(String(200))
     imagery: Mapped[bool] = mapped_column(Boolean)
     """Whether it shows faces."""
-    reviews: Mapped[int] = mapped_column(Integer)
-    """How many decisions it contains."""
+    decided: Mapped[int] = mapped_column(BigInteger)
+    """Number of the audit log's entry of the last decision that it contains; 0 without one."""
     created_at: Mapped[datetime] = mapped_column(Moment)
 
     __table_args__ = (UniqueConstraint("job_id", "number"),)
 
 
-class RevokedEdition(Authenticated):
+class RevokedEdition(Base):
     """An edition that a newer one replaced or that was withdrawn. It outlives its case."""
 
     __tablename__ = "revoked_editions"

@@ -32,7 +32,6 @@ from deepfake_service.documents.report_presenter import (
     question_key,
 )
 from deepfake_service.errors import EvidenceTooLarge
-from deepfake_service.evidence import custody
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import MODEL_CARD, Material
 from deepfake_service.evidence.bundle_files import as_json, too_large
@@ -182,22 +181,6 @@ def _signed(pdf: bytes, signers: Signers, issuer: str, post: PostQuery | None) -
     from deepfake_service.evidence import pdf_signature
 
     return pdf_signature.sign(pdf, signers, issuer, post)
-
-
-def check_custody(dossier: Dossier) -> None:
-    """Check that the audit log has the decisions, flags and people of the records.
-
-    Raises:
-        CustodyMismatch: the records were altered outside this program.
-    """
-    records = {
-        "job": dossier.job,
-        "case": dossier.case,
-        "reviews": dossier.reviews,
-        "finding": dossier.finding,
-    }
-    custody.check_chain(dossier.custody["entries"])
-    custody.compare(records, dossier.custody)
 
 
 def _signatures(

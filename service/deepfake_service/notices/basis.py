@@ -15,6 +15,7 @@ from deepfake_service.casework.core.editions import (
     newest_edition,
 )
 from deepfake_service.casework.core.queries import iso_time
+from deepfake_service.casework.dossiers import recorded_custody
 from deepfake_service.db import Case, Edition, Job, Media
 from deepfake_service.db.enums import Finding, JobState
 from deepfake_service.errors import NoticeRefused
@@ -86,7 +87,8 @@ class NoticeBasis:
         """Return the examination of a medium that a notice may rest on.
 
         Raises:
-            NoticeRefused: its finding was not confirmed, or there is none.
+            NoticeRefused: its finding was not confirmed, or there is none. RecordAltered: a finding
+                differs from the audit log.
         """
         digest = session.get_one(Media, media_id).sha256
         jobs = session.scalars(
@@ -99,6 +101,8 @@ class NoticeBasis:
             )
             .order_by(Job.created_at.desc())
         ).all()
+        for job in jobs:
+            recorded_custody(session, job)
         job = self._founding(jobs)
         if job.evidence_expired_at is None and is_outdated(session, job.id):
             raise NoticeRefused(

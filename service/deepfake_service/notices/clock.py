@@ -17,7 +17,6 @@ from deepfake_service.casework.core.unreadable import opened_rows
 from deepfake_service.casework.core.visibility import visible_to
 from deepfake_service.db import Case, Database, Notice
 from deepfake_service.db.enums import NoticeState
-from deepfake_service.db.row_authentication import load_list
 from deepfake_service.notices.states import RUNNING
 from deepfake_service.security.accounts import Caller
 from deepfake_service.storage import Vault, open_json
@@ -64,7 +63,7 @@ class NoticeList:
     start: int
     """How many notices come before this page."""
     total: int
-    """How many notices the part has, those on other pages and those that were altered included."""
+    """How many notices the part has, those on other pages included."""
 
     @property
     def end(self) -> int:
@@ -77,8 +76,6 @@ class NoticesByClock:
     """The notices that a caller may see, at most ``MAX_PAGE`` of each part."""
 
     parts: dict[NoticePart, NoticeList]
-    altered: list[str]
-    """Ids of rows that were altered outside this program, which are left out."""
 
 
 class NoticeClock:
@@ -99,7 +96,6 @@ class NoticeClock:
         """Return a page of each of ``parts`` of the notices that the caller may see, after the
         first ``start`` of them."""
         now = self.now()
-        altered: list[str] = []
         lists: dict[NoticePart, NoticeList] = {}
         with self._database.read() as session:
             for part in parts:
@@ -112,12 +108,10 @@ class NoticeClock:
                     .offset(start)
                     .limit(limit or MAX_PAGE)
                 )
-                loaded = load_list(session, shown)
-                altered += loaded.altered
-                opened = opened_rows(loaded.rows, self._listed, altered)
+                opened = opened_rows(session.execute(shown), self._listed)
                 total = _count(session, caller, condition)
                 lists[part] = NoticeList([notice for _, notice in opened], start, total)
-        return NoticesByClock(lists, altered)
+        return NoticesByClock(lists)
 
     def count(self, caller: Caller, part: NoticePart) -> int:
         """Count the notices of a part that the caller may see."""

@@ -32,7 +32,6 @@ from deepfake_service.db import (
     new_id,
 )
 from deepfake_service.db.enums import NoticeEventKind, NoticeState
-from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import NotFound, NoticeRefused
 from deepfake_service.notices.basis import NoticeBasis, digests_against
 from deepfake_service.notices.clock import is_overdue, listed
@@ -176,9 +175,9 @@ class NoticeDesk:
         statement = statement.order_by(Notice.created_at.desc(), Notice.id.desc())
         with self._database.read() as session:
             self._case(session, caller, case_id)
-            listed = load_list(session, statement.limit(limit))
+            notices = session.scalars(statement.limit(limit)).all()
             cursor = next_cursor(session, statement, Notice, limit)
-        return NoticePage([self._listed(n) for (n,) in listed.rows], cursor, listed.altered)
+        return NoticePage([self._listed(n) for n in notices], cursor)
 
     def overdue(
         self, caller: Caller, *, limit: int = MAX_PAGE, cursor: str | None = None
@@ -197,9 +196,9 @@ class NoticeDesk:
         if cursor is not None:
             statement = statement.where(later(Notice.due_at, Notice.id, cursor))
         with self._database.read() as session:
-            listed = load_list(session, statement.limit(limit))
+            notices = session.scalars(statement.limit(limit)).all()
             cursor = next_cursor(session, statement, Notice, limit, Notice.due_at)
-        return NoticePage([self._listed(n) for (n,) in listed.rows], cursor, listed.altered)
+        return NoticePage([self._listed(n) for n in notices], cursor)
 
     def count_overdue(self) -> int:
         """Count the notices whose deadline has passed."""

@@ -28,7 +28,6 @@ from deepfake_service.db import (
     new_id,
 )
 from deepfake_service.db.enums import Role
-from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import (
     AccountExists,
     AccountUnknown,
@@ -112,10 +111,9 @@ class Accounts:
             raise AccountExists(f"An account named {name!r} already exists.") from error
 
     def all(self) -> Sequence[Account]:
-        """List all accounts by name, apart from those whose record was altered."""
+        """List all accounts by name."""
         with self._database.read() as session:
-            listed = load_list(session, select(Account).order_by(Account.name))
-        return [account for (account,) in listed.rows]
+            return session.scalars(select(Account).order_by(Account.name)).all()
 
     def named(self, name: str) -> Account:
         """Return the account with this name.
@@ -158,16 +156,13 @@ class Accounts:
         return new
 
     def keys(self, name: str | None = None) -> Sequence[tuple[Key, Account]]:
-        """List keys with their accounts, oldest first: all of them, or those of one account.
-
-        Keys whose record, or whose account's, was altered are left out. They open nothing.
-        """
+        """List keys with their accounts, oldest first: all of them, or those of one account."""
         statement = select(Key, Account).join(Account, Key.account_id == Account.id)
         if name is not None:
             statement = statement.where(Account.name == name)
         with self._database.read() as session:
-            listed = load_list(session, statement.order_by(Key.created_at, Key.id))
-        return [(key, account) for key, account in listed.rows]
+            rows = session.execute(statement.order_by(Key.created_at, Key.id))
+            return [(key, account) for key, account in rows]
 
     def revoke(self, key_id: str, actor: Actor = SERVICE) -> None:
         """Revoke a key immediately.
@@ -324,6 +319,7 @@ def create_account(session: Session, name: str, kind: Kind, role: Role, actor: A
         role=role,
         created_at=current_time(session),
         live=kind == "person",
+        second_factor=False,
     )
     session.add(account)
     session.flush()

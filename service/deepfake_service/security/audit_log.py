@@ -105,7 +105,6 @@ class Action(StrEnum):
     NOTICE_TO_WITHDRAW = "notice.to_withdraw"
     MATCH_FOUND = "match.found"
     HASHES_EXPORTED = "hashes.exported"
-    RECORDS_SEALED = "records.sealed"
     ROW_ACCEPTED = "row.accepted"
     EDITION_WITHDRAWN = "edition.withdrawn"
     ORGANISATION_CHANGED = "organisation.changed"

@@ -86,6 +86,7 @@ class SecondFactors:
                     id=account.id,
                     secret=seal(key, secret.encode(), context_of("second-factor", account.id)),
                     created_at=current_time(session),
+                    failures=0,
                 )
             )
         return self._enrolment(secret, account)

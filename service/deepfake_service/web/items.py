@@ -205,7 +205,7 @@ def get_case(
         kinds=list(KINDS),
         case=case,
         items=items,
-        empty=not (items.jobs or items.altered or cursor),
+        empty=not (items.jobs or cursor),
         deletable=queries.case_deletable(caller, case_id),
         seen=posts,
         names=services.file_names.of_case(caller, case_id, media),

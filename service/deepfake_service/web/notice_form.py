@@ -266,11 +266,7 @@ def _occurrences(
     if not older:
         return newest
     more = services.queries.occurrences(caller, case_id, ids=older)
-    return OccurrencePage(
-        [*newest.occurrences, *more.occurrences],
-        newest.next,
-        [*newest.altered, *more.altered],
-    )
+    return OccurrencePage([*newest.occurrences, *more.occurrences], newest.next)
 
 
 def _jobs_by_media(

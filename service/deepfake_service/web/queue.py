@@ -151,9 +151,6 @@ def get_queue(
     found = services.triage.page(caller, asked)
     for job in found.jobs:
         job["unreadable"] = any(map(input_at_fault, job["reasons"]))
-    altered = found.altered
-    if asked.tab is Tab.REVIEW:
-        altered = list(dict.fromkeys([*altered, *services.altered_records.items(caller)]))
     cases: list[dict[str, Any]] = []
     if query.q and not found.jobs:
         of_reference = Filters(references=_references(state, query.q))
@@ -167,7 +164,6 @@ def get_queue(
         "queue.html",
         caller,
         jobs=found.jobs,
-        altered=altered,
         cases=cases,
         next=found.next,
         query=query,
@@ -212,6 +208,8 @@ def get_csv(
             if not mentions(asked.text, names, row["sha256"], row["job"]):
                 yield ""  # nobody searches on for a reader who has left, or whose key has ended
                 continue
+            if not services.evidence_store.is_recorded(row["job"]):
+                row["finding"] = "record_altered"
             told = row_for(caller, row, state.settings.system_scores)
             yield _csv_line([told[name] for name in COLUMNS])
 

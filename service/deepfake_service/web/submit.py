@@ -101,7 +101,7 @@ def get_submitted(
     listed = services.submitted_jobs.of(caller, jobs)
     for job in listed.jobs:
         job["unreadable"] = any(map(input_at_fault, job["reasons"]))
-    values: dict[str, Any] = {"jobs": listed.jobs, "altered": listed.altered, "known": set(known)}
+    values: dict[str, Any] = {"jobs": listed.jobs, "known": set(known)}
     return page(request, "submitted.html", caller, **values)
 
 

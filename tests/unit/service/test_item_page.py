@@ -6,7 +6,6 @@ import re
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
 from deepfake_service.db.enums import Role
 from tests.support import evidencekit as kit
@@ -97,19 +96,6 @@ async def test_where_two_people_review_everyone_is_told(start: Any) -> None:
         page = part(await item_page(service, job), "review")
         assert ANOTHER in page
         assert "You submitted this file." not in page
-
-
-async def test_a_page_is_shown_although_its_submitter_s_account_was_altered(
-    service: Service,
-) -> None:
-    job = await examined(service, kit.video())
-    await sign_in(service, Role.ANALYST)
-    await item_page(service, job)  # its evidence exists from now on
-    submitter = service.accounts.authenticate(service.keys[Role.PIPELINE]).account_id
-    with service.database.write() as session:
-        alter = text("UPDATE accounts SET name = 'another' WHERE id = :id")
-        session.execute(alter, {"id": submitter})
-    assert ANOTHER not in await item_page(service, job)
 
 
 async def test_a_possible_minor_can_be_flagged_from_where_a_person_is_seen(

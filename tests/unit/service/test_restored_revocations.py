@@ -50,7 +50,7 @@ async def test_what_a_command_revokes_while_no_service_runs_stays_revoked(
             session.add(
                 Edition(
                     id=new_id(), job_id=job["id"], number=1, sha256=withdrawn, imagery=False,
-                    created_at=service.clock(),
+                    decided=0, created_at=service.clock(),
                 )
             )  # fmt: skip
     back_up(old, backup)

@@ -79,20 +79,19 @@ async def test_a_page_and_its_cursor_see_the_same_rows(
 ) -> None:
     async with start(database_url=SecretStr(url), master_key=MASTER_KEY) as service:
         first = [await submit(service, VIDEO + bytes([n]), case_reference="R") for n in range(4)]
-        listed = queries.load_list
+        listed = queries.next_cursor
 
         def list_and_submit(*arguments: Any) -> Any:
-            rows = listed(*arguments)
-            monkeypatch.setattr(queries, "load_list", listed)
+            monkeypatch.setattr(queries, "next_cursor", listed)
             # Another process submits a medium before the cursor is read.
             with service.database.write() as session:
                 known = session.get_one(Job, first[0]["id"])
                 values = {c.key: getattr(known, c.key) for c in inspect(Job).column_attrs}
                 session.add(Job(**{**values, "id": new_id(), "created_at": service.clock()}))
-            return rows
+            return listed(*arguments)
 
         service.clock.advance(timedelta(minutes=1))
-        monkeypatch.setattr(queries, "load_list", list_and_submit)
+        monkeypatch.setattr(queries, "next_cursor", list_and_submit)
         page = (await service.client.get("/v1/jobs?limit=2")).json()
         rest = (await service.client.get(f"/v1/jobs?limit=2&cursor={page['next']}")).json()
     ids = [job["id"] for job in (*page["jobs"], *rest["jobs"])]

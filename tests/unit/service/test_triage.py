@@ -94,7 +94,14 @@ async def test_the_worst_is_first(service: Service) -> None:
     desk.add("copy", -0.1, verdict="inconclusive", leaning="neither")
     with service.database.write() as session:
         session.add(
-            Match(id=new_id(), job_id="copy", case_id=confirmed, percent=100, created_at=desk.now)
+            Match(
+                id=new_id(),
+                job_id="copy",
+                case_id=confirmed,
+                percent=100,
+                known_percent=100,
+                created_at=desk.now,
+            )
         )
     assert desk.ids() == ["copy", "found", "strong", "weak", "unread", "cleared"]
     assert desk.ids(Tab.FIRST) == ["copy", "found", "strong", "weak"]

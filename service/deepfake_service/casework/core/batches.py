@@ -8,7 +8,6 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement, select
 
 from deepfake_service.db import Database, FlaggedHashes, KnownHashes
-from deepfake_service.db.row_authentication import Listed, load_list
 
 OfBatch = TypeVar("OfBatch", KnownHashes, FlaggedHashes)
 BATCH_ROWS = 100
@@ -18,7 +17,7 @@ BATCH_ROWS = 100
 def in_batches(
     database: Database, model: type[OfBatch], *conditions: ColumnElement[bool]
 ) -> Iterator[OfBatch]:
-    """Yield the rows that meet ``conditions`` by their ids, apart from those that were altered.
+    """Yield the rows that meet ``conditions`` by their ids.
 
     No transaction is open while a row is used.
     """
@@ -26,10 +25,8 @@ def in_batches(
     while True:
         batch = select(model).where(model.id > last, *conditions).order_by(model.id)
         with database.read() as session:
-            listed: Listed = load_list(session, batch.limit(BATCH_ROWS))
-        rows: list[OfBatch] = [row for (row,) in listed.rows]
-        ids: list[str] = [*(row.id for row in rows), *listed.altered]
-        if not ids:
+            rows = session.scalars(batch.limit(BATCH_ROWS)).all()
+        if not rows:
             return
-        last = max(ids)
+        last = rows[-1].id
         yield from rows

@@ -9,14 +9,18 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.cases import folder_of
-from deepfake_service.db import Case, Edition, Job, Review, RevokedEdition, current_time
+from deepfake_service.db import AuditEntry, Case, Edition, Job, RevokedEdition, current_time
 from deepfake_service.db.enums import EditionState, JobState
 from deepfake_service.evidence import zip_format
 from deepfake_service.evidence.artifacts import EXAMINATION
+from deepfake_service.security.audit_log import Action
 from deepfake_service.storage import Vault
 
-_reviewed = (
-    select(Review.job_id, func.count(Review.id).label("count")).group_by(Review.job_id).subquery()
+_last_decision = (
+    select(func.coalesce(func.max(AuditEntry.number), 0))
+    .where(AuditEntry.subject == Job.id, AuditEntry.action == str(Action.CASE_REVIEWED))
+    .correlate(Job)
+    .scalar_subquery()
 )
 _newest = (
     select(Edition.job_id, func.max(Edition.number).label("number"))
@@ -50,16 +54,16 @@ def newest_edition(session: Session, job_id: str) -> Edition | None:
     ).first()
 
 
-def count_reviews(session: Session, job_id: str) -> int:
-    """Return how many decisions were made on a job. Decisions are never removed."""
-    return session.scalar(select(func.count(Review.id)).where(Review.job_id == job_id)) or 0
+def last_decision(session: Session, job_id: str) -> int:
+    """Return the number of the audit log's entry of the last decision on a job; 0 without one."""
+    return session.scalar(select(_last_decision).where(Job.id == job_id)) or 0
 
 
 def outdated_jobs() -> Select[str]:
     """Select the ids of jobs whose newest edition lacks a decision or a flag, newest jobs first.
 
-    The number of decisions in an edition is compared, not its time: a clock that was set back must
-    not make an edition look newer than a decision.
+    The audit log says which decision was the last one: neither a clock that was set back nor a
+    review that was deleted from the database makes an edition look newer than it is.
     """
     return (
         _outdated()
@@ -84,14 +88,13 @@ def _outdated() -> Select[str]:
         .join(Case, Job.case_id == Case.id)
         .join(_newest, _newest.c.job_id == Job.id)
         .join(Edition, and_(Edition.job_id == Job.id, Edition.number == _newest.c.number))
-        .outerjoin(_reviewed, _reviewed.c.job_id == Job.id)
         .where(_lacks_a_decision())
     )
 
 
 def _lacks_a_decision() -> ColumnElement[bool]:
     return or_(
-        _reviewed.c.count > Edition.reviews,
+        _last_decision != Edition.decided,
         and_(Case.minor_at.is_not(None), Edition.imagery.is_(True)),
         and_(
             Case.minor_at.is_(None),

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from deepfake_service.errors import DatabaseDamaged, DatabaseUnavailable, RecordAltered
+from deepfake_service.errors import DatabaseDamaged, DatabaseUnavailable
 from deepfake_service.observability.logs import describe, logger
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ def for_each(
     """Call ``task`` with each id, and return the results of those that succeed.
 
     What fails, for whatever reason, is logged and tried again by the next sweep: it must not keep
-    the others from being deleted. What belongs to an altered record is left as it is.
+    the others from being deleted.
 
     Raises:
         DatabaseUnavailable, DatabaseDamaged: there is no use in trying the others.
@@ -38,8 +38,6 @@ def for_each(
             results.append(task(row_id))
         except (DatabaseUnavailable, DatabaseDamaged):
             raise
-        except RecordAltered:
-            continue  # its refusal was logged and counted
         except Exception as error:
             _log.error("deletion_failed", row=row_id, failure=describe(error))
             failing_s += ticks() - began

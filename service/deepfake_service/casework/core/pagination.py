@@ -71,8 +71,6 @@ class JobPage:
 
     jobs: list[dict[str, Any]]
     next: str | None
-    altered: list[str]
-    """Ids of jobs that are left out, because a record was altered outside this program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +79,6 @@ class OccurrencePage:
 
     occurrences: list[dict[str, Any]]
     next: str | None
-    altered: list[str]
-    """Ids of occurrences that are left out, because they were altered outside this program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +87,6 @@ class NoticePage:
 
     notices: list[dict[str, Any]]
     next: str | None
-    altered: list[str]
-    """Ids of notices that are left out, because they were altered outside this program."""
 
 
 def conditions(filters: Filters) -> list[ColumnElement[bool]]:
@@ -184,8 +178,6 @@ def next_cursor(
     order: Order | InstrumentedAttribute[Any] = Order.NEWEST,
 ) -> str | None:
     """Return the cursor of the rows after the first ``limit`` ones of a list, if there are more.
-
-    It is read apart from the rows, of which the last one may have been altered.
 
     Args:
         order: the order of the list, or the time by which it is ordered.

@@ -31,7 +31,6 @@ from deepfake_service.casework.core.unreadable import opened_rows
 from deepfake_service.casework.core.visibility import find_visible, may_delete, visible_to
 from deepfake_service.db import Case, Database, Job, Listing, Media, Occurrence
 from deepfake_service.db.enums import DISAGREEMENT, UNFINISHED, Role
-from deepfake_service.db.row_authentication import load_list
 from deepfake_service.errors import (
     ImageryWithheld,
     NotFound,
@@ -154,7 +153,7 @@ class Queries:
             by_id = {row[0].id: [row] for row in rows if row[1].sealed}
             for listed in page.jobs:
                 shown = partial(self._result_row, sha256=listed["sha256"])
-                opened = opened_rows(by_id.get(listed["id"], ()), shown, [])
+                opened = opened_rows(by_id.get(listed["id"], ()), shown)
                 yield from (values for _, values in opened)
             if page.next is None:
                 return
@@ -197,12 +196,11 @@ class Queries:
         )
         statement = placed(statement, Job, filters.order, cursor)
         with self._database.read() as session:
-            # The case is loaded to be checked: whether the caller may see it follows from it.
-            listed = load_list(session, statement.limit(limit))
+            rows = session.execute(statement.limit(limit)).all()
             cursor = next_cursor(session, statement, Job, limit, filters.order)
         now = self._database.clock()
-        jobs = [job_json(job, media, now, disagree) for job, media, _, disagree in listed.rows]
-        return JobPage(jobs, cursor, listed.altered)
+        jobs = [job_json(job, media, now, disagree) for job, media, _, disagree in rows]
+        return JobPage(jobs, cursor)
 
     def cases(
         self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None
@@ -221,11 +219,10 @@ class Queries:
             cursor,
         )
         with self._database.read() as session:
-            listed = load_list(session, statement.limit(limit))
+            rows = session.execute(statement.limit(limit)).all()
             cursor = next_cursor(session, statement, Case, limit)
-        left_out = [*listed.altered]
-        opened = opened_rows(listed.rows, lambda row: self._case_json(row[0]), left_out)
-        return {"cases": [shown for _, shown in opened], "next": cursor, "altered": left_out}
+        opened = opened_rows(rows, lambda row: self._case_json(row[0]))
+        return {"cases": [shown for _, shown in opened], "next": cursor}
 
     def _case_json(self, case: Case) -> dict[str, Any]:
         return {
@@ -279,11 +276,9 @@ class Queries:
         statement = statement.order_by(Occurrence.created_at.desc(), Occurrence.id.desc())
         with self._database.read() as session:
             case = _find_case(session, caller, case_id)
-            listed = load_list(session, statement.limit(limit))
+            rows = session.scalars(statement.limit(limit)).all()
             cursor = next_cursor(session, statement, Occurrence, limit)
-        key = self._vault.case_key(case)
-        occurrences = _occurrences_json([row for (row,) in listed.rows], key)
-        return OccurrencePage(occurrences, cursor, listed.altered)
+        return OccurrencePage(_occurrences_json(rows, self._vault.case_key(case)), cursor)
 
     def occurrence(self, caller: Caller, case_id: str, occurrence_id: str) -> dict[str, Any]:
         """Return one occurrence of a case.
@@ -314,7 +309,6 @@ class Queries:
             "occurrences_next": seen.next,
             "jobs": jobs.jobs[::-1],
             "jobs_next": jobs.next,
-            "altered": [*seen.altered, *jobs.altered],
         }
 
 

@@ -1,4 +1,4 @@
-"""Rows of a list that cannot be decrypted. They are left out, as those that were altered are."""
+"""Rows of a list that cannot be decrypted, which must not keep the others from being listed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ T = TypeVar("T")
 _log = logger("deepfake_service.records")
 
 
-def opened_rows(
-    rows: Iterable[Any], opened: Callable[[Any], T], left_out: list[str]
-) -> Iterator[tuple[Any, T]]:
+def opened_rows(rows: Iterable[Any], opened: Callable[[Any], T]) -> Iterator[tuple[Any, T]]:
     """Yield each row with what ``opened`` returns of it.
 
-    If that does not decrypt, because the key of its case or a sealed column was altered, the id of
-    the row's first column, a model, is added to ``left_out`` instead.
+    A row for which that does not decrypt, because the key of its case or a sealed column was
+    altered, is logged and left out.
     """
     for row in rows:
         try:
@@ -31,6 +29,5 @@ def opened_rows(
                 row=row[0].id,
                 failure=describe(error),
             )
-            left_out.append(row[0].id)
         else:
             yield row, result
