@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
+
+from deepfake_service.documents.i18n import Words
+from deepfake_service.documents.report import Signing, present
 
 
 def leaves(value: Any) -> Iterator[str]:
@@ -15,3 +19,11 @@ def leaves(value: Any) -> Iterator[str]:
             yield from leaves(each)
     elif isinstance(value, str):
         yield value
+
+
+def report_texts(
+    document: dict[str, Any], pictures: Mapping[str, bytes], custody: dict[str, Any], words: Words
+) -> dict[str, Any]:
+    """Return all that a report says, its summary and tables included, by name."""
+    shown = asdict(present(document, pictures, custody, {}, words, Signing("ab" * 32)))
+    return shown.pop("summary") | shown.pop("tables") | shown

@@ -13,9 +13,13 @@ Elsewhere, as between Latin or Korean letters, they cannot be seen and are refus
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import quote
 
+MAX_TEXT_CHARS = 6000
+"""More than any field accepts: a statement has up to 5,000 characters. A longer text, as a forged
+bundle may have, is cut off."""
 JOINERS = "\u200c\u200d"
 """ZERO WIDTH NON-JOINER and ZERO WIDTH JOINER."""
 _JOINING_SCRIPTS = frozenset(
@@ -97,6 +101,27 @@ def revealed_url(url: str) -> str:
     """
     found = dict(hidden(url, lines=False))
     return "".join(quote(c) if i in found else c for i, c in enumerate(url))
+
+
+def readable(text: str) -> str:
+    """Return text of unknown origin in a form that a document can show, on one line.
+
+    Bidirectional marks can make a URL read as another one: characters that are not shown become
+    their code points.
+    """
+    normal = unicodedata.normalize("NFC", text[:MAX_TEXT_CHARS])
+    spaced = (" " if c in "\n\t" or unicodedata.category(c).startswith("Z") else c for c in normal)
+    shown = revealed("".join(spaced)).strip()
+    return f"{shown} …" if len(text) > MAX_TEXT_CHARS else shown
+
+
+def with_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """Return JSON data with every text in it changed, but no names."""
+    if isinstance(value, dict):
+        return {name: with_texts(each, change) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [with_texts(each, change) for each in value]
+    return change(value) if isinstance(value, str) else value
 
 
 def _is_hidden(char: str, before: str) -> bool:

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 KST = timezone(timedelta(hours=9), "KST")
 """Korea Standard Time, which has no summer time."""
-MAX_FIRST_CUSTODY, MAX_LAST_CUSTODY = 40, 40
 UNDECIDED, REJECTED, DISAGREEMENT = "undecided", "rejected", "disagreement"
-
-
-def first_and_last(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a log's first and last entries: how the item came in, and what happened last."""
-    if len(entries) <= MAX_FIRST_CUSTODY + MAX_LAST_CUSTODY:
-        return entries
-    return entries[:MAX_FIRST_CUSTODY] + entries[-MAX_LAST_CUSTODY:]
 
 
 def told_finding(finding: str, reviews: Sequence[Mapping[str, Any]]) -> str:
@@ -44,17 +35,6 @@ def verbal(log10_ratio: float) -> str:
     """
     step = sum(abs(log10_ratio) >= bound for bound in (0.30103, 1.0, 2.0, 3.0))
     return str(step if log10_ratio > 0 else -step) if step else "0"
-
-
-def layered(picture: bytes, overlay: bytes | None = None) -> str:
-    """Return an SVG that holds a PNG and, over it, another one of the same size."""
-    layers = "".join(
-        f'<image width="100" height="100" href="data:image/png;base64,'
-        f'{base64.b64encode(layer).decode()}"/>'
-        for layer in (picture, overlay)
-        if layer is not None
-    )
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">{layers}</svg>'
 
 
 def to_the_second(at: str | None, language: str) -> str:

@@ -1,22 +1,30 @@
 """The report of an evidence edition: a PDF/A-3 whose first page a layperson understands.
 
-Typst sets it from a template that takes texts and values as data only, in a Korean font that comes
-with a Python package. The same data gives the same bytes.
+``present`` returns all that it says, which Typst sets from a template that takes texts and values
+as data only. The same data gives the same bytes.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
+from deepfake_service.documents.characters import readable, with_texts
+from deepfake_service.documents.formatting import signed, tenths, to_the_second
 from deepfake_service.documents.i18n import Words
-from deepfake_service.documents.report_presenter import SummaryPresenter
-from deepfake_service.documents.report_tables import TablePresenter
+from deepfake_service.documents.organisation import Organisation
+from deepfake_service.documents.reading import Reading, read
+from deepfake_service.documents.report_summary import Summary, summary_of
+from deepfake_service.documents.report_tables import Tables, tables_of
+from deepfake_service.documents.timeline import timeline
 from deepfake_service.documents.typesetting import pdf_of
-from deepfake_service.documents.value_plot import value_note
+from deepfake_service.documents.value_plot import value_plot
+
+SPREAD_WIDTH = "720"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,50 @@ class Signing:
     """Whether it also has a line on paper for whoever hands it in."""
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A face that is shown, plain and with its overlay, as SVGs."""
+
+    plain: str
+    heat: str
+    line: str
+    alt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that a report says and shows, in the words of one language."""
+
+    lang: str
+    words: dict[str, str]
+    """The labels of the template."""
+    characters_note: str
+    """What a code point stands for, where the report has one."""
+    title: str
+    subtitle: str
+    case: str
+    digest: str
+    """The beginning of the file's SHA-256."""
+    issuer: str
+    issued: str
+    reached_at: list[tuple[str, str]]
+    """How the organisation is reached."""
+    footer: str
+    summary: Summary
+    tables: Tables
+    pictures: list[Picture]
+    pictures_note: str | None
+    """Why there are no pictures."""
+    spread: str | None
+    """Where the value lies among those of measured media, as an SVG."""
+    timeline: str | None
+    """The faces over time as an SVG; ``None`` for a still."""
+    files: list[tuple[str, str]]
+    """The SHA-256 of the bundle's other files by name, which a reader can compare."""
+    certificate: str
+    signature_line: bool
+
+
 def report(
     document: dict[str, Any],
     pictures: Mapping[str, bytes],
@@ -39,45 +91,93 @@ def report(
 ) -> bytes:
     """Return the unsigned PDF of a ``verdict.json`` document in the language of ``words``.
 
-    ``digests`` are the SHA-256 of the bundle's other files by name, printed so that a reader can
-    compare them.
+    Args:
+        digests: the SHA-256 of the bundle's other files by name.
     """
-    data = {
-        **report_texts(document, pictures, custody, words),
-        "files": [[name, digests[name]] for name in sorted(digests)],
-        "command": "deepfake verify BUNDLE.zip --public-key KEY.pem --rescore",
-        "certificate": signing.certificate_sha256,
-        "signature_line": signing.line,
-    }
+    model = present(document, pictures, custody, digests, words, signing)
     template = (files("deepfake_service.documents") / "templates" / "report.typ").read_bytes()
-    return pdf_of(template, data, datetime.fromisoformat(document["created_at"]))
+    return pdf_of(template, asdict(model), datetime.fromisoformat(document["created_at"]))
 
 
-def report_texts(
-    document: dict[str, Any], pictures: Mapping[str, bytes], custody: dict[str, Any], words: Words
-) -> dict[str, Any]:
-    """Return the texts, tables and pictures of a report."""
-    summary, tables = SummaryPresenter(document, words), TablePresenter(document, words)
-    return {
-        **summary.heading(),
-        **summary.page_one(),
-        "pictures": summary.pictures(pictures),
-        "pictures_note": summary.pictures_note(pictures),
-        "pictures_meaning": summary.pictures_meaning(),
-        "spread": summary.spread(),
-        "spread_note": value_note(document, words),
-        "timeline": summary.timeline() if summary.is_video else None,
-        "people": summary.people(),
-        "people_more": summary.people_more(),
-        "people_note": summary.people_note(),
-        "reviews": summary.reviews(),
-        "facts": {"item": tables.item(), "finding": tables.finding(), "method": tables.method()},
-        "occurrences": tables.occurrences(),
-        "occurrences_more": tables.occurrences_more(),
-        "conditions": tables.conditions(),
-        "rates_note": tables.rates_note(),
-        "custody": tables.custody(custody),
-        "custody_more": tables.custody_more(custody),
-        "words": words.plain,
-        "lang": words.language,
-    }
+def present(
+    document: dict[str, Any],
+    pictures: Mapping[str, bytes],
+    custody: dict[str, Any],
+    digests: Mapping[str, str],
+    words: Words,
+    signing: Signing,
+) -> Report:
+    """Return all that the report of a ``verdict.json`` document says. See ``report``."""
+    reading = read(document, words)
+    d = reading.document
+    known = d.get("organisation", {})
+    name = Organisation(**known).name(words.language) or d["issuer"]
+    created = to_the_second(d["created_at"], words.language)
+    shown = [p for p in d["pictures"] if p["crop"] in pictures]
+    return Report(
+        lang=words.language,
+        words=words.plain,
+        characters_note=words("characters_note"),
+        title=words("title"),
+        subtitle=words("subtitle", edition=d["edition"], date=created),
+        case=d["case"]["reference"] or d["case"]["id"],
+        digest=f"SHA-256 {d['item']['sha256'][:16]}…",
+        issuer=d["issuer"],
+        issued=words("issuer", issuer=name),
+        reached_at=[
+            (words(f"organisation_{key}"), known[key])
+            for key in ("address", "contact", "phone", "email")
+            if known.get(key)
+        ],
+        footer=f"{name} · {d['job']['id']} · {d['edition']}",
+        summary=summary_of(reading),
+        tables=tables_of(reading, with_texts(custody, readable)),
+        pictures=[
+            _picture(reading, p, pictures)
+            for p in sorted(shown, key=lambda p: (-p["log_likelihood_ratio"], p["number"]))
+        ],
+        pictures_note=_pictures_note(reading, are_shown=bool(shown)),
+        spread=value_plot(d, reading.thresholds, words, width=SPREAD_WIDTH),
+        timeline=timeline(d["result"], d["exact"]["faces"], d["examined_s"], words)
+        if reading.is_video
+        else None,
+        files=sorted(digests.items()),
+        certificate=signing.certificate_sha256,
+        signature_line=signing.line,
+    )
+
+
+def _picture(reading: Reading, picture: dict[str, Any], files_: Mapping[str, bytes]) -> Picture:
+    words, face = reading.words, reading.document["exact"]["faces"][picture["face"]]
+    crop, person = files_[picture["crop"]], face["track"] + 1
+    return Picture(
+        plain=layered(crop),
+        heat=layered(crop, files_[picture["heatmap"]]),
+        line=words(
+            "picture_line" if reading.is_video else "still_line",
+            time=tenths(face["time_s"]),
+            person=person,
+            llr=signed(picture["log_likelihood_ratio"]),
+        ),
+        alt=f"{words('person')} {person}",
+    )
+
+
+def _pictures_note(reading: Reading, *, are_shown: bool) -> str | None:
+    document, words = reading.document, reading.words
+    if document["case"]["minor"]:
+        return words("pictures_withheld")
+    if not document["pictures"]:
+        return words("pictures_none")
+    return None if are_shown else words("pictures_left_out", edition=document["edition"])
+
+
+def layered(picture: bytes, overlay: bytes | None = None) -> str:
+    """Return an SVG that holds a PNG and, over it, another one of the same size."""
+    layers = "".join(
+        f'<image width="100" height="100" href="data:image/png;base64,'
+        f'{base64.b64encode(layer).decode()}"/>'
+        for layer in (picture, overlay)
+        if layer is not None
+    )
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">{layers}</svg>'

@@ -3,64 +3,105 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from deepfake_service.documents.formatting import (
-    first_and_last,
     percent,
     signed,
     tenths,
     to_the_second,
     verbal,
 )
-from deepfake_service.documents.i18n import Words
-from deepfake_service.documents.report_presenter import (
-    is_indicative,
-    is_refused,
-    listed_people,
-    thresholds_of,
-)
-from deepfake_service.documents.typesetting import readable
+from deepfake_service.documents.reading import Reading
 
 MAX_STATED_OCCURRENCES = 100
+MAX_FIRST_CUSTODY, MAX_LAST_CUSTODY = 40, 40
 _REQUESTER = re.compile(r"(?P<name>.*) \((?P<kind>person|system), (?P<role>\w+)\)")
+
+NO_CUSTODY: Mapping[str, Any] = {"accounts": {}, "entries": []}
 
 Rows = list[list[str]]
 """Cells by row; of a table of facts, a label and a value."""
 
 
-class TablePresenter:
-    """The tables for experts of a ``verdict.json`` document, in one language.
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The tables of a report for experts, in the words of one language."""
 
-    ``time`` formats times; by default, it is ``to_the_second``.
+    item: Rows
+    """The facts about the submitted file."""
+    finding: Rows
+    """The verdict, the value that it rests on, and the reasons."""
+    method: Rows
+    """The model, and every rule by which it was applied."""
+    occurrences: list[Rows]
+    """The facts about each place where the file was found."""
+    occurrences_more: str | None
+    """How many places are left out; ``None`` if all are listed."""
+    conditions: Rows
+    """The error rates measured on faces like those of each person listed."""
+    rates_note: str
+    """At which thresholds these rates were measured."""
+    custody: Rows
+    """The first and the last entries of the chain of custody."""
+    custody_more: str | None
+    """How many entries are left out; ``None`` if all are listed."""
+
+
+def tables_of(
+    reading: Reading,
+    custody: Mapping[str, Any] = NO_CUSTODY,
+    time: Callable[[str | None], str] | None = None,
+) -> Tables:
+    """Return the tables of a ``verdict.json`` document.
+
+    Args:
+        custody: its chain of custody, with texts in a form that can be shown.
+        time: formats times; by default, ``to_the_second``.
     """
+    return _Writer(reading, time).tables(custody)
 
-    def __init__(
-        self,
-        document: dict[str, Any],
-        words: Words,
-        time: Callable[[str | None], str] | None = None,
-    ) -> None:
-        self._time = time or partial(to_the_second, language=words.language)
-        self._d = document
-        self._w = words
-        self._result = document["result"]
-        self._media = self._result["media"]
-        self._still = bool(self._media) and self._media["kind"] == "image"
+
+class _Writer:
+    def __init__(self, reading: Reading, time: Callable[[str | None], str] | None) -> None:
+        self._r = reading
+        self._d, self._w = reading.document, reading.words
+        self._result, self._media = reading.result, reading.media
+        self._time = time or partial(to_the_second, language=reading.words.language)
+
+    def tables(self, custody: Mapping[str, Any]) -> Tables:
+        d, w = self._d, self._w
+        face = d["method"]["thresholds"]["face"]["likely_manipulated"]
+        item = self._r.thresholds["likely_manipulated"]
+        places = len(d["occurrences"]) - MAX_STATED_OCCURRENCES
+        omitted = custody.get("omitted", {"count": 0})["count"]
+        shown = _first_and_last(custody["entries"])
+        entries = len(custody["entries"]) + omitted - len(shown)
+        return Tables(
+            item=self._item(),
+            finding=self._finding(),
+            method=self._method(),
+            occurrences=self._occurrences(),
+            occurrences_more=w("more_stated", count=places) if places > 0 else None,
+            conditions=self._conditions(),
+            rates_note=w("rates_note", face=signed(face), item=signed(item)),
+            custody=[self._entry(entry, custody["accounts"]) for entry in shown],
+            custody_more=w("custody_more", count=entries) if entries > 0 else None,
+        )
 
     def _requester(self, requester: str) -> str:
         """Translate the kind and role in ``NAME (KIND, ROLE)``, as editions record it."""
         match = _REQUESTER.fullmatch(requester)
         if match is None:
-            return readable(requester)
+            return requester
         kind, role = self._w.of("kinds", match["kind"]), self._w.of("roles", match["role"])
-        return f"{readable(match['name'])} ({kind}, {role})"
+        return f"{match['name']} ({kind}, {role})"
 
-    def item(self) -> Rows:
-        """Return the facts about the submitted file."""
+    def _item(self) -> Rows:
         w, d, item, media = self._w, self._d, self._d["item"], self._media
         rows = [[w("job"), f"{d['job']['id']} · {w('case')} {d['case']['id']}"]]
         if d["job"].get("requester"):
@@ -72,7 +113,7 @@ class TablePresenter:
         ]
         if media:
             rows.append([w("dimensions"), f"{media['width']} × {media['height']}"])
-            if not self._still:
+            if not self._r.is_still:
                 rows.append([w("duration"), w("seconds", seconds=tenths(media["duration_s"]))])
                 rows.append([w("frame_count"), str(media["frames"])])
         rows += [
@@ -101,27 +142,26 @@ class TablePresenter:
             parts.append(w.stored(credentials["reason"]))
         claims = [credentials.get("issuer"), credentials.get("generator")]
         claims += [a["source_type"] or a["action"] for a in credentials.get("actions") or []]
-        return " · ".join([*parts, *(readable(claim) for claim in claims if claim)])
+        return " · ".join([*parts, *(claim for claim in claims if claim)])
 
     def _sandbox(self, missing: list[str]) -> str:
         if not missing:
             return self._w("sandbox_complete")
-        return self._w("sandbox_incomplete", layers=", ".join(map(readable, missing)))
+        return self._w("sandbox_incomplete", layers=", ".join(missing))
 
     def _perceptual(self) -> str:
         w, hashes = self._w, self._d["item"]["perceptual"]
         if not hashes["frames"]:
-            return readable(w.stored(hashes["reason"]) if hashes["reason"] else w("none"))
-        if self._still:
+            return w.stored(hashes["reason"]) if hashes["reason"] else w("none")
+        if self._r.is_still:
             return w("perceptual_picture")
         return w("perceptual_line", count=hashes["frames"], interval=tenths(hashes["interval_s"]))
 
-    def occurrences(self) -> list[Rows]:
-        """Return the facts about each place where the file was found."""
+    def _occurrences(self) -> list[Rows]:
         w = self._w
         return [
             [
-                [label, self._time(o[name]) if name == "captured_at" else readable(str(o[name]))]
+                [label, self._time(o[name]) if name == "captured_at" else str(o[name])]
                 for name, label in (
                     ("source_url", w("occurrences")),
                     ("platform", w("platform")),
@@ -137,13 +177,7 @@ class TablePresenter:
             if any(o[name] for name in ("source_url", "platform", "account", "captured_at"))
         ]
 
-    def occurrences_more(self) -> str | None:
-        """Return how many places are left out; ``None`` if all are listed."""
-        more = len(self._d["occurrences"]) - MAX_STATED_OCCURRENCES
-        return self._w("more_stated", count=more) if more > 0 else None
-
-    def finding(self) -> Rows:
-        """Return the verdict, the value that it rests on, and the reasons."""
+    def _finding(self) -> Rows:
         w, result = self._w, self._result
         rows = [[w("verdict"), w.of("verdicts", result["verdict"])]]
         ratio = result["log_likelihood_ratio"]
@@ -164,21 +198,20 @@ class TablePresenter:
         for reason in result["reasons"]:
             # The detail, with its figures, is in English alone.
             english = w.language == "en"
-            text = readable(reason["detail"]) if english else w.of("reason_texts", reason["code"])
+            text = reason["detail"] if english else w.of("reason_texts", reason["code"])
             rows.append([w("reasons"), text])
         return rows
 
-    def conditions(self) -> Rows:
-        """Return the error rates measured on faces like those of each person listed."""
+    def _conditions(self) -> Rows:
         w = self._w
-        listed = {t["track"]: t for t in listed_people(self._result["tracks"])}
+        listed = {track["track"] for track in self._r.people}
         return [
             [
                 str(p["track"] + 1),
                 f"{p['face_px']:.0f} px, {p['sharpness']:.1f}",
                 self._bin(p["bin"]) if p["bin"] else w("not_measured"),
                 *(
-                    self._rate(p.get(name), refused=is_refused(listed[p["track"]]))
+                    self._rate(p.get(name), refused=p["track"] in self._r.refused)
                     for name in ("false_positive_rate", "true_positive_rate")
                 ),
             ]
@@ -206,7 +239,7 @@ class TablePresenter:
             return self._w("not_measured")
         if refused:
             return self._w("rate_unused", groups=f"{rate['groups']:,}")
-        return ("*" if is_indicative(rate) else "") + self._w(
+        return ("*" if rate["indicative"] else "") + self._w(
             "rate",
             value=percent(rate["value"]),
             low=percent(rate["low"]),
@@ -215,17 +248,7 @@ class TablePresenter:
             groups=f"{rate['groups']:,}",
         )
 
-    def rates_note(self) -> str:
-        """Return at which thresholds the rates by condition were measured."""
-        faces = self._d["method"]["thresholds"]["face"]
-        return self._w(
-            "rates_note",
-            face=signed(faces["likely_manipulated"]),
-            item=signed(thresholds_of(self._d)["likely_manipulated"]),
-        )
-
-    def method(self) -> Rows:
-        """Return the model, and every rule by which it was applied."""
+    def _method(self) -> Rows:
         w, m, rates = self._w, self._d["method"], self._d["error_rates"]
         scored = max(sum(t["log_likelihood_ratio"] is not None for t in self._result["tracks"]), 1)
         calibration = rates["calibration"]
@@ -234,12 +257,12 @@ class TablePresenter:
         return [
             [w("model"), w("model_line", name=model["name"], version=model["version"])],
             [w("model_sha256"), model["sha256"]],
-            [w("terms"), readable(w.of("terms_of_use", model["terms"]))],
+            [w("terms"), w.of("terms_of_use", model["terms"])],
             [w("detector"), w("detector_line", thresholds=" / ".join(
                 f"{t:g}" for t in m["detector"]["thresholds"]))],
             [w("crop"), w("crop_line", scale=" / ".join(map(str, scales)), size=m["crop"]["size"],
                           resample=m["crop"]["resample"])],
-            [w("rule"), w("rule_picture", people=scored) if self._still else
+            [w("rule"), w("rule_picture", people=scored) if self._r.is_still else
                         w("rule_video", people=scored,
                           min_faces=m["aggregation"]["min_track_faces"])],
             [w("thresholds"), w("thresholds_line",
@@ -253,7 +276,7 @@ class TablePresenter:
 
     def _leaning_edges(self) -> Rows:
         """Return the edges of leaning with their rates; no row for a model without them."""
-        edges = thresholds_of(self._d).get("leaning")
+        edges = self._r.thresholds.get("leaning")
         if not edges:
             return []
         line = self._w(
@@ -268,22 +291,18 @@ class TablePresenter:
         )
         return [[self._w("leaning"), line]]
 
-    def custody(self, custody: dict[str, Any]) -> Rows:
-        """Return the first and the last entries of the chain of custody."""
-        w, accounts = self._w, custody["accounts"]
+    def _entry(self, entry: dict[str, Any], accounts: dict[str, Any]) -> list[str]:
+        w, detail = self._w, f" ({entry['detail']})" if entry["detail"] else ""
         return [
-            [
-                str(e["number"]),
-                self._time(e["at"]),
-                readable(accounts.get(e["account"], {}).get("name") or w("service")),
-                w.of("actions", e["action"])
-                + (f" ({readable(e['detail'])})" if e["detail"] else ""),
-            ]
-            for e in first_and_last(custody["entries"])
+            str(entry["number"]),
+            self._time(entry["at"]),
+            accounts.get(entry["account"], {}).get("name") or w("service"),
+            w.of("actions", entry["action"]) + detail,
         ]
 
-    def custody_more(self, custody: dict[str, Any]) -> str | None:
-        """Return how many entries are left out; ``None`` if all are listed."""
-        omitted = custody.get("omitted") or {"count": 0}
-        more = len(custody["entries"]) + omitted["count"] - len(first_and_last(custody["entries"]))
-        return self._w("custody_more", count=more) if more else None
+
+def _first_and_last(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return how the item came in, and what happened last."""
+    if len(entries) <= MAX_FIRST_CUSTODY + MAX_LAST_CUSTODY:
+        return entries
+    return entries[:MAX_FIRST_CUSTODY] + entries[-MAX_LAST_CUSTODY:]

@@ -10,8 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-import unicodedata
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -19,12 +18,8 @@ import typst
 from fontTools.ttLib import TTFont
 from pylopdf_fonts_ko import sans_path
 
-from deepfake_service.documents.characters import code_point, revealed
-from deepfake_service.documents.i18n import words
+from deepfake_service.documents.characters import code_point, with_texts
 
-MAX_TEXT_CHARS = 6000
-"""More than any field accepts: a statement has up to 5,000 characters. A longer text, as a forged
-bundle may have, is cut off."""
 FONTS = (
     "Noto Sans KR", "Noto Sans Hebrew", "Noto Sans Arabic", "Noto Naskh Arabic", "DejaVu Sans",
     "Libertinus Serif", "DejaVu Sans Mono",
@@ -53,27 +48,15 @@ def _fonts() -> typst.Fonts:
     )
 
 
-def readable(text: str) -> str:
-    """Return text of unknown origin in a form that a document can show, on one line.
-
-    Bidirectional marks can make a URL read as another one: characters that are not shown become
-    their code points.
-    """
-    normal = unicodedata.normalize("NFC", text[:MAX_TEXT_CHARS])
-    spaced = (" " if c in "\n\t" or unicodedata.category(c).startswith("Z") else c for c in normal)
-    shown = revealed("".join(spaced)).strip()
-    return f"{shown} …" if len(text) > MAX_TEXT_CHARS else shown
-
-
 def pdf_of(template: bytes, data: dict[str, Any], at: datetime) -> bytes:
     """Return the PDF/A-3b (ISO 19005-3) that ``template`` makes of ``data``, dated ``at``.
 
     A glyph that no font has would make Typst refuse the whole PDF/A. Such characters are set as
-    their code points, and ``characters_note`` of the data, which is ``None`` otherwise, says so.
-    The same arguments and fonts give the same bytes.
+    their code points. The same arguments and fonts give the same bytes.
 
     Args:
-        data: all texts, the language as ``lang``, and ``polite`` if Korean addresses a reader.
+        data: all texts; ``characters_note`` says what a code point stands for, and is left out
+            where the document has none.
     """
     for _ in range(_MAX_ATTEMPTS):
         try:
@@ -82,14 +65,13 @@ def pdf_of(template: bytes, data: dict[str, Any], at: datetime) -> bytes:
             missing = {_unquoted(text) for text in _UNSHOWN.findall(error.diagnostic)}
             if not missing:
                 break
-            data = _changed(data, functools.partial(_with_named, missing))
-    return _compiled(template, _changed(data, _in_main_font), at)
+            data = with_texts(data, functools.partial(_with_named, missing))
+    return _compiled(template, with_texts(data, _in_main_font), at)
 
 
 def _compiled(template: bytes, data: dict[str, Any], at: datetime) -> bytes:
     is_marked = _MARK.search(json.dumps(data, ensure_ascii=False))
-    texts = words(data["lang"], polite=bool(data.get("polite")))
-    note = texts("characters_note") if is_marked else None
+    note = data["characters_note"] if is_marked else None
     content = {**data, "fonts": FONTS, "characters_note": note}
     pdf: bytes = typst.compile(
         template,
@@ -102,15 +84,6 @@ def _compiled(template: bytes, data: dict[str, Any], at: datetime) -> bytes:
     # update, and without a newline before it the signed file would not be a PDF/A (ISO 19005-3,
     # 6.1.9).
     return pdf + b"\n"
-
-
-def _changed(value: Any, change: Callable[[str], str]) -> Any:
-    """Return JSON data with every text in it changed, but no names."""
-    if isinstance(value, dict):
-        return {name: _changed(each, change) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_changed(each, change) for each in value]
-    return change(value) if isinstance(value, str) else value
 
 
 def _with_named(missing: Collection[str], text: str) -> str:

@@ -26,11 +26,11 @@ from deepfake_models.decision.serialization import load_exact
 from deepfake_service.documents.formatting import verbal
 from deepfake_service.documents.i18n import LANGUAGES, words
 from deepfake_service.documents.report import Signing, report
-from deepfake_service.documents.report_presenter import (
+from deepfake_service.documents.report_summary import (
     CLASS_ACTIVATION,
-    SummaryPresenter,
     question_key,
 )
+from deepfake_service.documents.timeline import timeline
 from deepfake_service.errors import EvidenceTooLarge
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import MODEL_CARD, Material
@@ -112,7 +112,9 @@ def build(
             {"format": "deepfake-service/custody/1", **as_json(dossier.custody)}
         ),
         HASHES: rfc8785.dumps(_hashes(document, material)),
-        TIMELINE: SummaryPresenter(document, words("en")).timeline().encode(),
+        TIMELINE: timeline(
+            document["result"], document["exact"]["faces"], document["examined_s"], words("en")
+        ).encode(),
         CASE_GRAPH: rfc8785.dumps(graph(document)),
         **{f"data/{name}": content for name, content in pictures.items()},
         **{f"data/{name}": material.files[name] for name in material.files

@@ -9,11 +9,11 @@ from datetime import date, datetime
 from importlib.resources import files
 from typing import Any
 
-from deepfake_service.documents.characters import revealed_url
+from deepfake_service.documents.characters import readable, revealed_url
 from deepfake_service.documents.formatting import day, to_the_second
 from deepfake_service.documents.i18n import Words, words
 from deepfake_service.documents.organisation import Organisation
-from deepfake_service.documents.typesetting import pdf_of, readable
+from deepfake_service.documents.typesetting import pdf_of
 from deepfake_service.notices.compose import Composed, Section
 from deepfake_service.notices.kinds import Kind
 
@@ -85,7 +85,7 @@ def notice_data(
         "title": composed.title,
         "opening": composed.opening,
         "lang": language,
-        "polite": True,
+        "characters_note": words(language, polite=True)("characters_note"),
         "issuer": readable(imprint.organisation.name(language) or imprint.issuer),
         "sender": [readable(line) for line in imprint.organisation.reached_at()],
         "date": day(imprint.at, language),

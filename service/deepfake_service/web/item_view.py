@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from deepfake_models.bundle.results import input_at_fault
 from deepfake_models.faces.crops import square
 from deepfake_service.documents.i18n import words
-from deepfake_service.documents.report_presenter import SummaryPresenter, thresholds_of
-from deepfake_service.documents.report_tables import TablePresenter
-from deepfake_service.documents.value_plot import value_note
+from deepfake_service.documents.reading import read, thresholds_of
+from deepfake_service.documents.report_summary import (
+    Person,
+    reasons_of_people,
+    summary_of,
+)
+from deepfake_service.documents.report_tables import tables_of
+from deepfake_service.documents.value_plot import value_plot
 from deepfake_service.web.pages import evidence_time, safe
 from deepfake_service.web.plots import log10_ratio, moments_plot
 
@@ -21,35 +27,31 @@ STRONGEST = 3
 def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
     """Return the result in an edition of evidence as the page shows it."""
     texts = words(language, polite=True)
-    summary = SummaryPresenter(document, texts)
-    tables = TablePresenter(document, texts, evidence_time)
+    reading = read(document, texts)
+    summary, tables = summary_of(reading), tables_of(reading, time=evidence_time)
     media = document["result"]["media"]
     codes = list(dict.fromkeys(r["code"] for r in document["result"]["reasons"]))
     pictures = _pictures(document)
-    spread = summary.spread(width="100%")
+    spread = value_plot(document, reading.thresholds, texts, width="100%")
     is_video = bool(media) and media["kind"] == "video"
     return {
-        **summary.page_one(),
+        **asdict(summary),
         "verdict": document["result"]["verdict"],
         "leans": document["result"].get("leaning"),
         "codes": codes,
         "broken": any(map(input_at_fault, codes)),
         "bins": bins_of(document),
         "spread": safe(spread) if spread else None,
-        "spread_note": value_note(document, texts),
         "plot": safe(moments_plot(document, texts)) if is_video else None,
         "boxes": None if is_video or not media else _boxes(document),
-        "people": _by_value(summary.people()) if not is_video else summary.people(),
-        "people_more": summary.people_more(),
-        "people_reasons": summary.reasons_of_people(),
-        "people_note": summary.people_note(),
-        "pictures_meaning": summary.pictures_meaning(),
+        "people": summary.people if is_video else _by_value(summary.people),
+        "people_reasons": reasons_of_people(document),
         "strongest": pictures[:STRONGEST],
         "pictures": pictures,
-        "item": tables.item(),
-        "finding": tables.finding(),
-        "method": tables.method(),
-        "conditions": tables.conditions(),
+        "item": tables.item,
+        "finding": tables.finding,
+        "method": tables.method,
+        "conditions": tables.conditions,
         "is_video": is_video,
         "sampled": document["result"]["frames"]["sampled"],
         "width": media["width"] if media else None,
@@ -101,10 +103,10 @@ def _boxes(document: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda box: _UNKNOWN if box["llr"] is None else -box["llr"])
 
 
-def _by_value(people: list[dict[str, str]]) -> list[dict[str, str]]:
-    def value(person: dict[str, str]) -> float:
+def _by_value(people: list[Person]) -> list[Person]:
+    def value(person: Person) -> float:
         try:
-            return float(person["llr"].replace("\u2212", "-"))
+            return float(person.llr.replace("\u2212", "-"))
         except ValueError:
             return -_UNKNOWN
 

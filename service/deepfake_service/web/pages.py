@@ -20,7 +20,7 @@ from deepfake_models.decision.fitness import unfit
 from deepfake_service.db.enums import Role
 from deepfake_service.documents.formatting import to_the_second
 from deepfake_service.documents.i18n import translations, words
-from deepfake_service.documents.report_presenter import not_for_use
+from deepfake_service.documents.report_summary import not_for_use
 from deepfake_service.errors import (
     FieldError,
     InvalidRequest,

@@ -14,13 +14,13 @@ from deepfake_service.db import AuditEntry, Contact
 from deepfake_service.db.enums import Role
 from deepfake_service.documents.i18n import words
 from deepfake_service.documents.organisation import Organisation
-from deepfake_service.documents.report import report_texts
 from deepfake_service.evidence.builder import build, verdict_document
 from deepfake_service.settings import Settings
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 from tests.support.jobkit import headers
 from tests.support.noticekit import confirmed
+from tests.support.texts import report_texts
 from tests.unit.service.conftest import Service
 
 CENTRE = {

@@ -15,7 +15,8 @@ from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.db import Case, Job, Review, new_id
 from deepfake_service.db.enums import Decision, Finding, JobState, Role
 from deepfake_service.documents.i18n import LANGUAGES, words
-from deepfake_service.documents.report_presenter import SummaryPresenter
+from deepfake_service.documents.reading import read
+from deepfake_service.documents.report_summary import summary_of
 from deepfake_service.evidence.builder import verdict_document
 from deepfake_service.security.audit_log import Action, append_entry
 from deepfake_service.storage import seal_json
@@ -152,6 +153,6 @@ def test_a_report_tells_a_conflict(language: str) -> None:
                                                   "undecided")):  # fmt: skip
         dossier = kit.dossier(video, reviews=some, finding="undecided")
         document = json.loads(json.dumps(verdict_document(dossier, kit.material(video))))
-        last = SummaryPresenter(document, words(language)).reviews()[-1]
+        last = summary_of(read(document, words(language))).reviews[-1]
         assert words(language).of("findings", key) in last
         assert document["finding"] == "undecided"

@@ -13,8 +13,8 @@ from babel.messages.catalog import Message
 from deepfake_models.bundle.results import Leaning
 from deepfake_service.documents.formatting import day, to_the_second
 from deepfake_service.documents.i18n import load, words
-from deepfake_service.documents.report import report_texts
-from deepfake_service.documents.report_tables import TablePresenter
+from deepfake_service.documents.reading import read
+from deepfake_service.documents.report_tables import tables_of
 from deepfake_service.evidence.artifacts import Material
 from deepfake_service.evidence.builder import verdict_document
 from deepfake_service.notices.compose import Basis, NoticeSubject, compose
@@ -24,7 +24,7 @@ from tests.support import evidencekit as kit
 from tests.support import mediakit
 from tests.support.catalogue import faults
 from tests.support.noticekit import BASIS, GOOD, SEEN
-from tests.support.texts import leaves
+from tests.support.texts import leaves, report_texts
 
 LATIN = re.compile(r"[A-Za-z]{2,}")
 NAMES = {
@@ -45,7 +45,7 @@ NOT_WORDS = re.compile(r"{\w+}|[0-9a-f]{16,64}|deepfake-service|docs/ko/[a-z-]+\
 """Placeholders, digests, and where the description of the verification is."""
 POLITE = re.compile("[습입합됩]니[다까]|십시오|세요|해요")
 PLAIN = re.compile(r"(?<!니)다[.(]|(?<!니)다$|는가\?", re.MULTILINE)
-DRAWN = ("timeline", "pictures", "colour", "lang", "footer", "item", "words")
+DRAWN = ("timeline", "pictures", "colour", "lang", "footer", "digest", "certificate", "words")
 """Parts of a report that are not text, or that are checked on their own."""
 
 
@@ -113,7 +113,7 @@ def test_a_report_says_that_its_result_is_that_of_an_earlier_examination() -> No
     job = document["job"]
 
     def examined() -> str:
-        item = TablePresenter(document, words("en")).item()
+        item = tables_of(read(document, words("en"))).item
         return dict(map(tuple, item))["Examined"]
 
     job["submitted_at"] = job["examined_at"]
@@ -129,7 +129,7 @@ def test_a_report_says_which_way_an_inconclusive_value_leans(leans: Leaning, sti
     material = kit.leaning_material(media, leans)
     document = verdict_document(kit.dossier(media), material)
     texts = report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))
-    finding = dict(map(tuple, texts["facts"]["finding"]))
+    finding = dict(map(tuple, texts["finding"]))
     assert finding["Leaning"] == words("en").of("leanings", leans)
     rates = {
         Leaning.TOWARDS_MANIPULATED: ["4.1%", "6.2%", "70.3%", "proves nothing"],
@@ -137,7 +137,7 @@ def test_a_report_says_which_way_an_inconclusive_value_leans(leans: Leaning, sti
         Leaning.TOWARDS_UNTOUCHED: ["18.4%", "65.5%", "proves nothing"],
     }[leans]
     assert all(part in texts["leaning"] for part in rates), texts["leaning"]
-    (edges,) = [value for label, value in texts["facts"]["method"] if label == "Leaning"]
+    (edges,) = [value for label, value in texts["method"] if label == "Leaning"]
     assert "4.1%" in edges
     person = texts["people"][0]["verdict"]
     if leans is Leaning.TOWARDS_MANIPULATED:
@@ -157,7 +157,9 @@ def test_a_report_of_a_model_without_edges_does_not_mention_a_leaning() -> None:
     document = verdict_document(kit.dossier(media), kit.material(media))
     texts = report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))
     assert texts["leaning"] is texts["kinds"] is None
-    assert "Leaning" not in [label for rows in texts["facts"].values() for label, _ in rows]
+    assert "Leaning" not in [
+        label for name in ("item", "finding", "method") for label, _ in texts[name]
+    ]
 
 
 def test_a_report_counts_frames_that_could_not_be_decoded_if_there_are_any() -> None:
@@ -220,7 +222,7 @@ def test_the_terms_of_use_of_the_model_are_stated_in_the_language_of_the_report(
             document["method"]["model"]["terms"] = terms
             texts = report_texts(document, {}, custody, words(language))
             assert f": {stated}." in texts["limits"][-1]
-            assert [words(language)("terms"), stated] in texts["facts"]["method"]
+            assert [words(language)("terms"), stated] in texts["method"]
 
 
 def test_stored_sentences_in_english_are_translated() -> None:

@@ -19,10 +19,10 @@ from pyhanko.sign.signers.pdf_signer import PdfSigningSession
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import SSlibKey
 
+from deepfake_service.documents.characters import MAX_TEXT_CHARS, readable
 from deepfake_service.documents.i18n import LANGUAGES, words
-from deepfake_service.documents.report import report_texts
-from deepfake_service.documents.report_presenter import SummaryPresenter
-from deepfake_service.documents.typesetting import MAX_TEXT_CHARS, readable
+from deepfake_service.documents.reading import read
+from deepfake_service.documents.report_summary import summary_of
 from deepfake_service.evidence import pdf_signature
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.builder import (
@@ -43,6 +43,7 @@ from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import ExitCode, Outcome
 from tests.support import evidencekit as kit
 from tests.support import mediakit
+from tests.support.texts import report_texts
 from tests.support.verifykit import OURS, files, outcomes
 
 
@@ -71,9 +72,9 @@ def test_a_video_with_a_person_who_passes_by_has_evidence() -> None:
     valued = [t["track"] for t in tracks if t["log_likelihood_ratio"] is not None]
     assert [p["track"] for p in document["error_rates"]["people"]] == valued
     for language in LANGUAGES:
-        view = SummaryPresenter(document, words(language))
-        assert view.page_one()["rates"]
-        assert len(view.people()) == len(tracks)
+        view = summary_of(read(document, words(language)))
+        assert view.rates
+        assert len(view.people) == len(tracks)
 
 
 def test_the_same_input_gives_the_same_bytes_but_for_signatures() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.documents.formatting import layered
 from deepfake_service.documents.i18n import words
-from deepfake_service.documents.report_presenter import SummaryPresenter
-from deepfake_service.documents.report_tables import TablePresenter
+from deepfake_service.documents.reading import read
+from deepfake_service.documents.report import layered
+from deepfake_service.documents.report_tables import NO_CUSTODY, tables_of
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import Material
 from deepfake_service.evidence.builder import VERDICT, build
@@ -19,6 +19,7 @@ from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import Outcome, Step, Trust
 from tests.support import evidencekit as kit
 from tests.support.bundlekit import two_square_scorer
+from tests.support.texts import report_texts
 
 OURS = Trust(keys=(kit.signers().statement.public_key(),))
 
@@ -50,9 +51,10 @@ def test_every_square_is_stored_and_the_report_shows_the_first() -> None:
     assert all(s.outcome is not Outcome.FAIL for s in verify(content, OURS).steps)
     document = json.loads(bag.unzipped(content)[VERDICT])
     assert all(len(face["kind_logits"]) == 2 for face in document["exact"]["faces"])
-    (first, *_) = SummaryPresenter(document, words("en")).pictures(material.pictures)
+    shown = report_texts(document, material.pictures, NO_CUSTODY, words("en"))
+    first = shown["pictures"][0]
     assert first["plain"] in [layered(material.files[p["crop"]]) for p in pictures]
-    assert any("1.3 / 0.8 ×" in row[1] for row in TablePresenter(document, words("en")).method())
+    assert any("1.3 / 0.8 ×" in row[1] for row in tables_of(read(document, words("en"))).method)
 
 
 def test_one_square_is_stored_as_before() -> None:

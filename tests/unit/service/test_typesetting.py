@@ -11,7 +11,9 @@ import pytest
 from pyhanko.pdf_utils.reader import PdfFileReader
 
 from deepfake_service.documents import typesetting
-from deepfake_service.documents.typesetting import pdf_of, readable
+from deepfake_service.documents.characters import readable
+from deepfake_service.documents.i18n import words
+from deepfake_service.documents.typesetting import pdf_of
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TEMPLATE = b"""#let d = json(bytes(sys.inputs.data))
@@ -45,7 +47,12 @@ def characters_in(pdf: bytes) -> set[str]:
 
 
 def made(text: str, language: str = "en") -> bytes:
-    return pdf_of(TEMPLATE, {"text": readable(text), "lang": language}, AT)
+    data = {
+        "text": readable(text),
+        "lang": language,
+        "characters_note": words(language)("characters_note"),
+    }
+    return pdf_of(TEMPLATE, data, AT)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -11,14 +11,14 @@ import pytest
 
 from deepfake_service.db.enums import Role
 from deepfake_service.documents.i18n import words
-from deepfake_service.documents.report import report_texts
-from deepfake_service.documents.report_presenter import thresholds_of
+from deepfake_service.documents.reading import thresholds_of
 from deepfake_service.documents.value_plot import bin_of, histogram_of, value_note, value_plot
 from deepfake_service.evidence.builder import VERDICT
 from deepfake_service.evidence.zip_format import member
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 from tests.support.jobkit import end, post_video
+from tests.support.texts import report_texts
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
