@@ -10,16 +10,16 @@ from typing import BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_models.bundle.bundle import Bundle, BundleSpec, load_bundle
+from deepfake_models.bundle.bundle import Bundle, load_bundle
 from deepfake_models.bundle.results import FaceScore, FrameCounts, MediaFacts, Verdict, unable
 from deepfake_models.bundle.session import Device
-from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.decide import (
     ExaminedFrame,
     Part,
     judge_picture,
     judge_video,
 )
+from deepfake_models.decision.level import Criteria
 from deepfake_models.errors import MediaError, UndecodableMedia
 from deepfake_models.faces.crops import CroppedFace, crop_faces
 from deepfake_models.media.decoder import InProcessDecoder
@@ -42,7 +42,7 @@ class FrameProgress:
 
 
 def conclude(
-    timeline: Timeline, sampled: Sequence[int], parts: Sequence[Part], spec: BundleSpec
+    timeline: Timeline, sampled: Sequence[int], parts: Sequence[Part], criteria: Criteria
 ) -> Verdict:
     """Judge the examined ``parts`` of one item; ``sampled`` are all frames that were requested.
 
@@ -54,7 +54,7 @@ def conclude(
     if timeline.facts.kind == "image":
         if failed:
             raise UndecodableMedia
-        return judge_picture(timeline.facts, examined[0].faces, spec)
+        return judge_picture(timeline.facts, examined[0].faces, criteria)
     seen = {f.time_s for f in examined}
     counts = FrameCounts(
         sampled=len(sampled),
@@ -64,7 +64,7 @@ def conclude(
             timeline.times, [i for i in sampled if float(timeline.times[i]) in seen]
         ),
     )
-    return judge_video(timeline.facts, examined, counts, spec)
+    return judge_video(timeline.facts, examined, counts, criteria)
 
 
 class Scorer:
@@ -72,6 +72,7 @@ class Scorer:
 
     def __init__(self, bundle: Bundle, networks: Networks, decoder: Decoder) -> None:
         self.bundle = bundle
+        self.criteria = Criteria.of(bundle.spec)
         self.classifier = networks.classifier
         self._networks = networks
         self._decoder = decoder
@@ -124,7 +125,7 @@ class Scorer:
         A face without a crop has the score ``None``.
         """
         faces = [o.scored(s) for o, s in zip(observations, scores, strict=True)]
-        return judge_picture(facts, faces, self.bundle.spec)
+        return judge_picture(facts, faces, self.criteria)
 
     def score(
         self,
@@ -228,19 +229,15 @@ class Scorer:
         self, timeline: Timeline, sampled: Sequence[int], parts: Sequence[Part]
     ) -> Verdict:
         """Judge the examined ``parts``; see the function ``conclude``."""
-        return conclude(timeline, sampled, parts, self.bundle.spec)
+        return conclude(timeline, sampled, parts, self.criteria)
 
     def _suspect_times(self, examined: Sequence[ExaminedFrame]) -> list[float]:
         """Return the times of faces that look manipulated, most suspect first."""
-        spec = self.bundle.spec
+        level = self.criteria.face
         suspects = []
         for frame in examined:
-            ratios = [
-                log_likelihood_ratio(f.logit, spec.calibration.face)
-                for f in frame.faces
-                if f.logit is not None
-            ]
-            if ratios and max(ratios) >= spec.thresholds.face.likely_manipulated:
+            ratios = [level.ratio(f.logit) for f in frame.faces if f.logit is not None]
+            if ratios and max(ratios) >= level.thresholds.likely_manipulated:
                 suspects.append((-max(ratios), frame.time_s))
         return [time for _, time in sorted(suspects)]
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from deepfake_models.bundle.bundle import REQUIRED, BundleSpec
-from deepfake_models.bundle.results import Box, Face, Quality, Reason
+from deepfake_models.bundle.results import (
+    Box,
+    Face,
+    FrameCounts,
+    MediaFacts,
+    Quality,
+    Reason,
+    Verdict,
+)
 from deepfake_models.bundle.spec import (
     AggregationSpec,
     Calibration,
@@ -21,7 +30,9 @@ from deepfake_models.bundle.spec import (
     SamplingSpec,
     TrackSpec,
 )
+from deepfake_models.decision import decide
 from deepfake_models.decision.decide import ExaminedFrame
+from deepfake_models.decision.level import Criteria
 
 LEVELS = ("face", "track", "item")
 
@@ -98,3 +109,17 @@ def conditions(*groups: tuple[int, int]) -> ConditionsSpec:
     return ConditionsSpec(
         face_px_edges=(100.0,), sharpness_edges=(5.0,), bins=(tuple(bins[:2]), tuple(bins[2:]))
     )
+
+
+def judge_picture(facts: MediaFacts, faces: Sequence[Face], bundle: BundleSpec) -> Verdict:
+    return decide.judge_picture(facts, faces, Criteria.of(bundle))
+
+
+def judge_video(
+    facts: MediaFacts, frames: Sequence[ExaminedFrame], counts: FrameCounts, bundle: BundleSpec
+) -> Verdict:
+    return decide.judge_video(facts, frames, counts, Criteria.of(bundle))
+
+
+def judge_again(verdict: Verdict, bundle: BundleSpec) -> Verdict:
+    return decide.judge_again(verdict, Criteria.of(bundle))

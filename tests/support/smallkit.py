@@ -28,6 +28,7 @@ from deepfake_models.bundle.results import (
     VerdictCode,
 )
 from deepfake_models.classifier import Classifier
+from deepfake_models.decision.level import Criteria
 from deepfake_models.errors import NotAPicture, UndecodableMedia
 from deepfake_models.faces.crops import CroppedFace
 from deepfake_models.media.credentials import not_read
@@ -68,6 +69,7 @@ class SmallScorer(Scorer):
     def __init__(self) -> None:  # without a detector, because ``observe`` is replaced
         spec = judgingkit.spec(name="small", terms="tests-only", files=_small_files())
         self.bundle = Bundle(small_bundle_dir(), spec, "0" * 64, {})
+        self.criteria = Criteria.of(spec)
         self.classifier: SmallClassifier = SmallClassifier()
         self.observe_error: Exception | None = None
 

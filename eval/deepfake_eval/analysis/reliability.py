@@ -20,9 +20,8 @@ from deepfake_eval.errors import RunError
 from deepfake_models.bundle.bundle import Bundle, BundleSpec, load_bundle, seal
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.bundle.spec import ConditionBin, ConditionsSpec, MeasuredRate
-from deepfake_models.decision.calibration import log_likelihood_ratio
-from deepfake_models.decision.conditions import track_logit
 from deepfake_models.decision.fitness import marked_card, unfit
+from deepfake_models.decision.level import log_likelihood_ratio, time_weighted_mean
 from deepfake_models.machine import atomic_write_text
 
 FACE_WIDTH_BINS_PX = (0.0, 96.0, 160.0, 320.0, float("inf"))
@@ -164,7 +163,8 @@ def track_table(faces: pd.DataFrame, spec: BundleSpec) -> pd.DataFrame:
         ordered = part.sort_values("time_s")
         labels = {c: ordered[c].iloc[0] for c in ("label", "method", "group")}
         labels["main"] = bool(ordered["main"].iloc[0])
-        raw = track_logit(ordered["time_s"].tolist(), ordered["logit"].tolist(), spec)
+        times, logits = ordered["time_s"].tolist(), ordered["logit"].tolist()
+        raw = time_weighted_mean(times, logits, spec.sampling.interval_s)
         rows.append({"dataset": dataset, "media": media, "track": track, **labels, "raw": raw})
     columns = ["dataset", "media", "track", "label", "method", "group", "main", "raw"]
     return pd.DataFrame(rows, columns=columns)

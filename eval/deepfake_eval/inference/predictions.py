@@ -17,12 +17,13 @@ from deepfake_eval.inference.corruptions import ORIGINAL, Variant, degraded
 from deepfake_eval.inference.frame_folders import open_medium
 from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.bundle.results import Face, Verdict, unable
-from deepfake_models.decision.calibration import (
+from deepfake_models.decision.decide import uncapped_item_ratio
+from deepfake_models.decision.level import (
+    Criteria,
     mean_log_likelihood_ratio,
     probability,
     uncapped_log_likelihood_ratio,
 )
-from deepfake_models.decision.ranking import uncapped_item_ratio
 from deepfake_models.errors import MediaError
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.sandbox.decoder import Decoder
@@ -126,7 +127,7 @@ def item_record(verdict: Verdict, spec: BundleSpec) -> dict[str, Any]:
         "leaning": verdict.leaning and str(verdict.leaning),
         "score": verdict.score,
         "log_likelihood_ratio": verdict.log_likelihood_ratio,
-        "rank": uncapped_item_ratio(verdict, spec),
+        "rank": uncapped_item_ratio(verdict, Criteria.of(spec)),
         "reason": str(verdict.reasons[0].code) if verdict.reasons else None,
         "tracks": len(verdict.tracks),
         "sampled": verdict.frames.sampled,

@@ -189,6 +189,9 @@ class Face:
     kind_logits: KindLogits = None
     """One logit for each of the bundle's ``kinds``; ``None`` for a face that was not scored, or a
     bundle without kinds."""
+    suspect: Annotated[bool, Field(exclude=True)] = field(default=False, compare=False)
+    """Whether the value alone is ``likely_manipulated``, even where the face may not be decided on.
+    Judging sets it for the rules on tracks and items; it is not stored."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the published form of a judged face, without ``turn`` 0 and absent options.

@@ -7,6 +7,7 @@ crop, scale and judge alike. Unknown fields and wrong types are errors that name
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right
 from collections.abc import Sequence
 from operator import not_
 from typing import Annotated, Any, Literal
@@ -381,6 +382,14 @@ class ConditionsSpec(Spec):
         elif len(self.bins) != rows or any(len(row) != columns for row in self.bins):
             raise ValueError(f"the edges make {rows} rows of {columns} bins")
         return self
+
+    def find(self, face_px: float, sharpness: float) -> tuple[int, int, ConditionBin] | None:
+        """Return the row, the column and the content of a face's bin; ``None`` without bins."""
+        if not self.bins:
+            return None
+        row = bisect_right(self.face_px_edges, face_px)
+        column = bisect_right(self.sharpness_edges, sharpness)
+        return row, column, self.bins[row][column]
 
 
 def _ascending(edges: Sequence[float]) -> bool:

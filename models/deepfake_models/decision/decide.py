@@ -5,35 +5,34 @@ bundle can be judged again from its exact record.
 
 Nothing is decided where error rates are not known. By the bundle's ``conditions``,
 
-1. a face is refused, and ``inconclusive``, if its width and sharpness are in a bin with too few
+1. a face is unmeasured, and ``inconclusive``, if its width and sharpness are in a bin with too few
    groups;
-2. a video's track is refused if more than half of its judged faces are, whichever way its value
+2. a video's track is unmeasured if more than half of its judged faces are, whichever way its value
    points; a still's track is its face;
-3. an item is ``likely_manipulated`` only if the tracks that are not refused are sufficient: the sum
-   of their likelihood ratios, divided by the number of all judged tracks, must reach the threshold
-   too, as if the refused ones were certainly authentic;
-4. an item with a refused track is ``no_manipulation_found`` only where the bundle's ``aggregation``
-   lets people count for nothing who are seen so briefly, or are so small, in it.
+3. an item is ``likely_manipulated`` only if the other tracks are sufficient: the sum of their
+   likelihood ratios, divided by the number of all judged tracks, must reach the threshold too, as
+   if the unmeasured ones were certainly authentic;
+4. an item with an unmeasured track is ``no_manipulation_found`` only where the bundle's
+   ``aggregation`` lets people count for nothing who are seen so briefly, or are so small, in it.
 
-Otherwise the verdict is ``inconclusive`` with the reason ``unmeasured_condition``. A refusal
-changes neither the values nor a verdict that does not decide.
+Otherwise the verdict is ``inconclusive`` with the reason ``unmeasured_condition``. This changes
+neither the values nor a verdict that does not decide.
 
 A bundle with ``leaning`` edges also tells which way a value leans. The same rules apply, with the
-edges in place of the thresholds: a refused face or track leans neither way, and what may not be
+edges in place of the thresholds: an unmeasured face or track leans neither way, and what may not be
 ``no_manipulation_found`` does not lean towards untouched.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.bundle.results import (
     Face,
     FrameCounts,
@@ -46,25 +45,26 @@ from deepfake_models.bundle.results import (
     Verdict,
     VerdictCode,
 )
-from deepfake_models.bundle.spec import LevelThresholds
-from deepfake_models.decision.abstention import (
-    brief_doubts,
-    is_refused,
-    item_doubts,
-    item_refusal,
-    notes,
-    track_doubts,
-    track_refusal,
-)
-from deepfake_models.decision.calibration import (
+from deepfake_models.decision.level import (
     LN10,
-    log_likelihood_ratio,
+    Criteria,
+    Judgement,
+    Level,
     mean_log_likelihood_ratio,
-    probability,
+    time_weighted_mean,
+    uncapped_log_likelihood_ratio,
 )
-from deepfake_models.decision.conditions import looks_manipulated, track_value, unmeasured
-from deepfake_models.decision.kinds import kind_shares, shows_kinds
-from deepfake_models.decision.thresholds import band_reason, decide, lean
+from deepfake_models.decision.rules import (
+    ITEM_RULES,
+    TRACK_RULES,
+    SeenItem,
+    SeenTrack,
+    is_unmeasured,
+    notes,
+    unmeasured_face,
+    unmeasured_people,
+    unmeasured_track,
+)
 from deepfake_models.faces.tracks import FrameFaces, link
 
 
@@ -90,11 +90,10 @@ class Part:
     failed: int
 
 
-def judge_face(face: Face, spec: BundleSpec, track: int = 0, *, still: bool = False) -> Face:
-    """Judge one scored face at face level, as part of track number ``track``.
+def judge_face(face: Face, level: Level, criteria: Criteria, track: int = 0) -> Face:
+    """Judge one scored face at ``level``, as part of track number ``track``.
 
-    ``still`` selects the thresholds of stills. A face that was judged before is judged again from
-    its logit.
+    A face that was judged before is judged again from its logit.
     """
     if face.logit is None:
         return replace(
@@ -105,37 +104,26 @@ def judge_face(face: Face, spec: BundleSpec, track: int = 0, *, still: bool = Fa
             log_likelihood_ratio=None,
             leaning=None,
         )
-    thresholds = spec.thresholds.still if still else spec.thresholds.face
-    ratio = log_likelihood_ratio(face.logit, spec.calibration.face)
-    code = decide(ratio, thresholds)
-    reasons = band_reason(code, ratio, thresholds)
-    refusal = unmeasured(face.quality, spec.conditions)
-    leaning = lean(ratio, thresholds)
+    ratio = level.ratio(face.logit)
+    judgement = level.judge(ratio, either=unmeasured_face(face.quality, criteria.conditions))
     return replace(
         face,
         track=track,
-        verdict=VerdictCode.INCONCLUSIVE if refusal else code,
-        score=probability(ratio, spec.prior),
-        log_likelihood_ratio=ratio,
-        reasons=(*reasons, *refusal),
-        leaning=Leaning.NEITHER if leaning and refusal else leaning,
+        suspect=level.verdict(ratio) is VerdictCode.LIKELY_MANIPULATED,
+        **judgement._asdict(),
     )
 
 
-def judge_picture(facts: MediaFacts, faces: Sequence[Face], spec: BundleSpec) -> Verdict:
+def judge_picture(facts: MediaFacts, faces: Sequence[Face], criteria: Criteria) -> Verdict:
     """Judge a still: each face is its own track of one, and the thresholds of stills decide."""
-    scores = tuple(judge_face(f, spec, track=i, still=True) for i, f in enumerate(faces))
+    judged = tuple(judge_face(f, criteria.still, criteria, i) for i, f in enumerate(faces))
     counts = FrameCounts(sampled=1, with_face=int(bool(faces)))
-    tracks = tuple(_track_of_one(face, spec) for face in scores)
-    base = Verdict(
-        VerdictCode.NOT_APPLICABLE, media=facts, tracks=tracks, frames=counts, faces=scores
-    )
-    return _judge_item(base, spec, still=True)
+    tracks = tuple(_track_of_one(face, criteria) for face in judged)
+    return _judge_item(facts, tracks, judged, counts, criteria)
 
 
-def _track_of_one(face: Face, spec: BundleSpec) -> Track:
+def _track_of_one(face: Face, criteria: Criteria) -> Track:
     assert face.verdict is not None
-    shown = shows_kinds(face.verdict, face.leaning)
     return Track(
         track=face.track,
         verdict=face.verdict,
@@ -147,61 +135,56 @@ def _track_of_one(face: Face, spec: BundleSpec) -> Track:
         judged=int(face.log_likelihood_ratio is not None),
         reasons=face.reasons,
         leaning=face.leaning,
-        kinds=kind_shares([face], spec) if shown else None,
+        kinds=_kinds(face, [face], criteria),
     )
 
 
 def judge_video(
-    facts: MediaFacts,
-    frames: Sequence[ExaminedFrame],
-    counts: FrameCounts,
-    spec: BundleSpec,
+    facts: MediaFacts, frames: Sequence[ExaminedFrame], counts: FrameCounts, criteria: Criteria
 ) -> Verdict:
     """Judge a video from its examined frames, which are in time order."""
     labels = link(
         [FrameFaces(f.time_s, tuple(j.box for j in f.faces), f.signature) for f in frames],
-        spec.tracks,
+        criteria.tracks,
     )
-    scores = tuple(
-        judge_face(face, spec, track=number)
+    faces = [
+        replace(face, track=number)
         for frame, numbers in zip(frames, labels, strict=True)
         for face, number in zip(frame.faces, numbers, strict=True)
-    )
-    return _judge_tracks(facts, scores, counts, spec)
+    ]
+    return _judge_faces(facts, faces, counts, criteria)
 
 
-def judge_again(verdict: Verdict, spec: BundleSpec) -> Verdict:
-    """Judge the faces of ``verdict`` by the calibration, thresholds and conditions of ``spec``.
+def judge_again(verdict: Verdict, criteria: Criteria) -> Verdict:
+    """Judge the faces of ``verdict`` by the ``criteria`` of another bundle.
 
-    Logits, boxes, measurements and tracks stay the same, so the bundle of ``spec`` must agree with
-    the one that they came from on detector, crop, classifier, tracks and sampling. A verdict
-    without faces, or on media that could not be decoded, is returned unchanged.
+    Logits, boxes, measurements and tracks stay the same, so the bundles must agree on detector,
+    crop, classifier, tracks and sampling. A verdict without faces, or on media that could not be
+    decoded, is returned unchanged.
     """
     if not verdict.faces or verdict.media is None:
         return verdict
     if verdict.media.kind == "image":
-        return judge_picture(verdict.media, verdict.faces, spec)
-    scores = tuple(judge_face(face, spec, track=face.track) for face in verdict.faces)
-    return _judge_tracks(verdict.media, scores, verdict.frames, spec)
+        return judge_picture(verdict.media, verdict.faces, criteria)
+    return _judge_faces(verdict.media, verdict.faces, verdict.frames, criteria)
 
 
-def _judge_tracks(
-    facts: MediaFacts, scores: tuple[Face, ...], counts: FrameCounts, spec: BundleSpec
+def _judge_faces(
+    facts: MediaFacts, faces: Sequence[Face], counts: FrameCounts, criteria: Criteria
 ) -> Verdict:
+    """Judge a video from its scored faces, which have the numbers of their tracks."""
+    judged = tuple(judge_face(face, criteria.face, criteria, face.track) for face in faces)
     by_track: dict[int, list[Face]] = {}
-    for score in scores:
-        by_track.setdefault(score.track, []).append(score)
+    for face in judged:
+        by_track.setdefault(face.track, []).append(face)
     # A clip of one or two frames cannot show a person more often than that. Frames that could not
     # be decoded or were not sampled do not lower the number that is needed.
-    needed = min(spec.aggregation.min_track_faces, facts.frames or counts.sampled)
-    tracks = tuple(_judge_track(n, by_track[n], needed, spec) for n in sorted(by_track))
-    base = Verdict(
-        VerdictCode.NOT_APPLICABLE, media=facts, tracks=tracks, frames=counts, faces=scores
-    )
-    return _judge_item(base, spec, still=False)
+    needed = min(criteria.aggregation.min_track_faces, facts.frames or counts.sampled)
+    tracks = tuple(_judge_track(n, by_track[n], needed, criteria) for n in sorted(by_track))
+    return _judge_item(facts, tracks, judged, counts, criteria)
 
 
-def _judge_track(number: int, faces: list[Face], needed: int, spec: BundleSpec) -> Track:
+def _judge_track(number: int, faces: list[Face], needed: int, criteria: Criteria) -> Track:
     judged = [f for f in faces if f.logit is not None]
     track = Track(
         track=number,
@@ -215,28 +198,14 @@ def _judge_track(number: int, faces: list[Face], needed: int, spec: BundleSpec) 
     )
     if len(judged) < needed:
         return replace(track, reasons=_unjudged_reasons(faces, needed))
-    ratio = log_likelihood_ratio(track_value(judged, spec), spec.calibration.track)
-    code = decide(ratio, spec.thresholds.track)
-    reasons = band_reason(code, ratio, spec.thresholds.track)
-    moments = _moments(judged, spec)
-    doubts = track_doubts(faces, judged, moments, spec)
-    if code is VerdictCode.NO_MANIPULATION_FOUND and doubts:
-        code, reasons = VerdictCode.INCONCLUSIVE, doubts
-    refusal = track_refusal(judged)
-    leaning = lean(ratio, spec.thresholds.track)
-    if leaning and (refusal or (leaning is Leaning.TOWARDS_UNTOUCHED and doubts)):
-        leaning = Leaning.NEITHER
-    verdict = VerdictCode.INCONCLUSIVE if refusal else code
-    return replace(
-        track,
-        verdict=verdict,
-        score=probability(ratio, spec.prior),
-        log_likelihood_ratio=ratio,
-        moments=moments,
-        reasons=(*reasons, *refusal),
-        leaning=leaning,
-        kinds=kind_shares(judged, spec) if shows_kinds(verdict, leaning) else None,
+    seen = SeenTrack(faces, judged, _moments(judged), criteria)
+    judgement = criteria.track.judge(
+        criteria.track_ratio(judged),
+        untouched=(reason for rule in TRACK_RULES for reason in rule(seen)),
+        either=unmeasured_track(judged),
     )
+    judged_track = replace(track, moments=seen.moments, **judgement._asdict())
+    return replace(judged_track, kinds=_kinds(judged_track, judged, criteria))
 
 
 def _unjudged_reasons(faces: Sequence[Face], needed: int) -> tuple[Reason, ...]:
@@ -269,98 +238,68 @@ def _most_frequent(reasons: Sequence[Reason], total: int, noun: str) -> Reason:
     return Reason(code, f"{count} of {total} {noun} not judged; one of them: {detail}")
 
 
-def _moments(judged: Sequence[Face], spec: BundleSpec) -> tuple[Moment, ...]:
-    """Return the runs of consecutive faces that each look manipulated, refused ones included."""
-    runs: list[list[Face]] = []
-    open_run = False
-    for face in judged:
-        suspect = looks_manipulated(face, spec)
-        if suspect:
-            if not open_run:
-                runs.append([])
-            runs[-1].append(face)
-        open_run = suspect
+def _moments(judged: Sequence[Face]) -> tuple[Moment, ...]:
+    """Return the runs of consecutive suspect faces."""
     moments = []
-    for run in runs:
-        peak = max(run, key=lambda f: f.score or 0.0)
-        moments.append(Moment(run[0].time_s, run[-1].time_s, peak.time_s, peak.score or 0.0))
+    for suspect, faces in groupby(judged, lambda f: f.suspect):
+        if suspect:
+            run = list(faces)
+            peak = max(run, key=lambda f: f.score or 0.0)
+            moments.append(Moment(run[0].time_s, run[-1].time_s, peak.time_s, peak.score or 0.0))
     return tuple(moments)
 
 
-def _judge_item(base: Verdict, spec: BundleSpec, *, still: bool) -> Verdict:
-    """Return ``base`` with the item's verdict, from its tracks; a still is judged at face level."""
-    if not base.tracks:
+def _judge_item(
+    facts: MediaFacts,
+    tracks: tuple[Track, ...],
+    faces: tuple[Face, ...],
+    counts: FrameCounts,
+    criteria: Criteria,
+) -> Verdict:
+    """Judge an item from its judged tracks; a still is judged at face level."""
+    base = Verdict(
+        VerdictCode.NOT_APPLICABLE, media=facts, tracks=tracks, frames=counts, faces=faces
+    )
+    if not tracks:
         return _without_face(base)
-    judged = [t for t in base.tracks if t.log_likelihood_ratio is not None]
+    still = facts.kind == "image"
+    item = SeenItem(tracks, faces, counts, criteria, still)
+    judged = [t for t in tracks if t.log_likelihood_ratio is not None]
     if not judged:
-        reasons = (*_no_track_reasons(base.tracks), *notes(base))
-        return replace(base, verdict=VerdictCode.UNABLE_TO_EVALUATE, reasons=reasons)
-    thresholds = _item_thresholds(spec, still=still)
-    ratio = _item_ratio(judged, len(judged), spec, still=still)
-    measured = _measured_ratio(judged, spec, still=still)
-    code = decide(ratio, thresholds)
-    reasons = band_reason(code, ratio, thresholds)
-    leaning = lean(ratio, thresholds)
-    doubts: tuple[Reason, ...] = ()
-    if code is VerdictCode.NO_MANIPULATION_FOUND or leaning is Leaning.TOWARDS_UNTOUCHED:
-        doubts = item_doubts(base, spec, still=still)
-    objections: tuple[Reason, ...] = ()
-    if code is VerdictCode.NO_MANIPULATION_FOUND:
-        objections = doubts
-    elif code is VerdictCode.LIKELY_MANIPULATED and decide(measured, thresholds) is not code:
-        objections = item_refusal(base)
-    if objections:
-        code, reasons = VerdictCode.INCONCLUSIVE, objections
-    contradicted = leaning is Leaning.TOWARDS_MANIPULATED is not lean(measured, thresholds)
-    if leaning and (doubts or contradicted):
-        leaning = Leaning.NEITHER
-    omissions = notes(base)
-    if code is VerdictCode.NO_MANIPULATION_FOUND:
-        omissions += brief_doubts(base, spec, still=still)
-    given = {r.code for r in reasons}
+        code = VerdictCode.UNABLE_TO_EVALUATE
+        return replace(base, verdict=code, reasons=(*_no_track_reasons(tracks), *notes(item, code)))
+    judgement = _judgement(item, judged)
+    given = {r.code for r in judgement.reasons}
+    further = (n for n in notes(item, judgement.verdict) if n.code not in given)
+    suspect = max(judged, key=lambda t: t.log_likelihood_ratio or 0.0)
+    scored = [f for f in item.faces_of([suspect]) if f.logit is not None]
     return replace(
         base,
-        verdict=code,
-        score=probability(ratio, spec.prior),
-        log_likelihood_ratio=ratio,
-        reasons=(*reasons, *(n for n in omissions if n.code not in given)),
-        leaning=leaning,
-        kinds=_item_kinds(base, judged, spec) if shows_kinds(code, leaning) else None,
+        kinds=_kinds(judgement, scored, criteria),
+        **judgement._replace(reasons=(*judgement.reasons, *further))._asdict(),
     )
 
 
-def _item_thresholds(spec: BundleSpec, *, still: bool) -> LevelThresholds:
-    return spec.thresholds.still if still else spec.thresholds.item
-
-
-def _item_kinds(
-    base: Verdict, judged: Sequence[Track], spec: BundleSpec
-) -> dict[str, float] | None:
-    """Return the kinds of the most suspect of the ``judged`` tracks."""
-    suspect = max(judged, key=lambda t: t.log_likelihood_ratio or 0.0)
-    faces = [f for f in base.faces if f.track == suspect.track and f.logit is not None]
-    return kind_shares(faces, spec)
-
-
-def _item_ratio(tracks: Sequence[Track], people: int, spec: BundleSpec, *, still: bool) -> float:
-    """Return the log10 likelihood ratio of an item of ``people`` judged people.
-
-    People who are not among ``tracks`` count as certainly authentic.
-    """
-    ratios = [r for t in tracks if (r := t.log_likelihood_ratio) is not None]
-    ratio = mean_log_likelihood_ratio(ratios) + math.log10(len(ratios) / people)
-    return ratio if still else log_likelihood_ratio(ratio * LN10, spec.calibration.item)
-
-
-def _measured_ratio(judged: Sequence[Track], spec: BundleSpec, *, still: bool) -> float:
-    """Return the item's log10 likelihood ratio if refused tracks were certainly authentic.
-
-    Negative infinity if every track is refused.
-    """
-    measured = [t for t in judged if not is_refused(t)]
-    if not measured:
-        return -math.inf
-    return _item_ratio(measured, len(judged), spec, still=still)
+def _judgement(item: SeenItem, judged: Sequence[Track]) -> Judgement:
+    """Judge an item with at least one judged track."""
+    criteria, still = item.criteria, item.still
+    level = criteria.still if still else criteria.item
+    ratios = [r for t in judged if (r := t.log_likelihood_ratio) is not None]
+    judgement = level.judge(
+        criteria.item_ratio(ratios, len(judged), still=still),
+        untouched=(reason for rule in ITEM_RULES for reason in rule(item)),
+    )
+    # What points towards manipulated must do so even if people who may not be decided on were
+    # certainly authentic.
+    measured = [t.log_likelihood_ratio or 0.0 for t in judged if not is_unmeasured(t)]
+    least = criteria.item_ratio(measured, len(judged), still=still)
+    likely, towards = VerdictCode.LIKELY_MANIPULATED, Leaning.TOWARDS_MANIPULATED
+    if judgement.verdict is likely is not level.verdict(least):
+        reasons = tuple(unmeasured_people(item, item.tracks))
+        judgement = judgement._replace(verdict=VerdictCode.INCONCLUSIVE, reasons=reasons)
+    if judgement.leaning is towards is not level.leaning(least):
+        judgement = judgement._replace(leaning=Leaning.NEITHER)
+    return judgement
 
 
 def _without_face(base: Verdict) -> Verdict:
@@ -380,3 +319,51 @@ def _without_face(base: Verdict) -> Verdict:
     where = "the one frame" if examined == 1 else f"the {examined} frames"
     reason = Reason(ReasonCode.NO_FACE, f"no face was found in {where} examined")
     return replace(base, verdict=VerdictCode.NOT_APPLICABLE, reasons=(reason,))
+
+
+def _kinds(
+    judgement: Judgement | Face | Track, judged: Sequence[Face], criteria: Criteria
+) -> dict[str, float] | None:
+    """Return the share of each kind, 0 to 1, in the order of the bundle's; they sum to 1.
+
+    The shares are the softmax of the faces' mean logits, each face weighted as in the value of a
+    track. ``judged`` are a track's faces with a logit, in time order. ``None`` if manipulation is
+    not suspected, the bundle tells no kinds apart, or a face does not have one logit for each.
+    """
+    if (
+        judgement.verdict is not VerdictCode.LIKELY_MANIPULATED
+        and judgement.leaning is not Leaning.TOWARDS_MANIPULATED
+    ):
+        return None
+    rows = [f.kind_logits or () for f in judged]
+    if not criteria.kinds or not rows or any(len(row) != len(criteria.kinds) for row in rows):
+        return None
+    times = [f.time_s for f in judged]
+    cap_s = criteria.sampling.interval_s
+    means = np.array(
+        [time_weighted_mean(times, column, cap_s) for column in zip(*rows, strict=True)]
+    )
+    shares = np.exp(means - means.max())
+    shares /= shares.sum()
+    return dict(zip(criteria.kinds, shares.tolist(), strict=True))
+
+
+def uncapped_item_ratio(verdict: Verdict, criteria: Criteria) -> float | None:
+    """Return an item's log10 likelihood ratio with no limit applied at any level.
+
+    ``Verdict.log_likelihood_ratio`` stops at what the fitting material supports, so clear cases
+    tie. A ROC curve needs their order. The two agree wherever no limit was reached. ``None`` where
+    the item has no score.
+    """
+    if verdict.log_likelihood_ratio is None or verdict.media is None:
+        return None
+    still = verdict.media.kind == "image"
+    calibration = (criteria.still if still else criteria.track).calibration
+    ratios = []
+    for track in verdict.tracks:
+        faces = [f for f in verdict.faces if f.track == track.track and f.logit is not None]
+        if track.log_likelihood_ratio is not None and faces:
+            raw = criteria.track_logit(faces)
+            ratios.append(uncapped_log_likelihood_ratio(raw, calibration))
+    mean = mean_log_likelihood_ratio(ratios)
+    return mean if still else uncapped_log_likelihood_ratio(mean * LN10, criteria.item.calibration)

@@ -37,6 +37,7 @@ from deepfake_models.bundle.results import (
     VerdictCode,
 )
 from deepfake_models.decision.decide import ExaminedFrame, Part, judge_again
+from deepfake_models.decision.level import Criteria
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.media.interface import SavedTimeline, Timeline
 
@@ -194,7 +195,7 @@ def judge_exact(recorded: Verdict, spec: BundleSpec) -> Verdict | None:
     """
     if recorded.media is None or not recorded.faces:
         return None
-    return judge_again(recorded, spec)
+    return judge_again(recorded, Criteria.of(spec))
 
 
 def dump_verdict(verdict: Verdict) -> bytes:

@@ -21,7 +21,7 @@ import rfc8785
 from cryptography.hazmat.primitives import hashes
 
 from deepfake_models.bundle.bundle import BundleSpec
-from deepfake_models.decision.calibration import log_likelihood_ratio
+from deepfake_models.decision.level import log_likelihood_ratio
 from deepfake_models.decision.serialization import load_exact
 from deepfake_service.documents.formatting import verbal
 from deepfake_service.documents.i18n import LANGUAGES, words

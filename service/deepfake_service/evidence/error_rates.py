@@ -8,7 +8,6 @@ from typing import Any
 
 from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.bundle.results import Face, Verdict
-from deepfake_models.decision.conditions import condition_of
 
 
 def error_rates(
@@ -85,7 +84,7 @@ class _ConditionRates:
             "blockiness": round(median(f.quality.blockiness for f in faces), 3),
         }
         conditions = self._spec.conditions
-        condition = condition_of(width, sharpness, conditions)
+        condition = conditions.find(width, sharpness)
         if condition is not None:
             row, column, measured = condition
             return {

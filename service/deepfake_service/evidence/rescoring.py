@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.bundle.spec import CropSpec
-from deepfake_models.decision.calibration import LN10
+from deepfake_models.decision.level import LN10
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.artifacts import crops_of

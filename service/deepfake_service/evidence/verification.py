@@ -35,7 +35,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from deepfake_models.bundle.bundle import BundleSpec
-from deepfake_models.decision.calibration import log_likelihood_ratio
+from deepfake_models.decision.level import log_likelihood_ratio
 from deepfake_models.decision.serialization import judge_exact, load_exact
 from deepfake_models.errors import DeepfakeError, SandboxBusy, SandboxIncomplete
 from deepfake_models.scorer import Scorer

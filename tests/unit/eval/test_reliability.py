@@ -20,7 +20,7 @@ from deepfake_eval.analysis.reliability import (
 from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import RunError
 from deepfake_models.bundle.bundle import Bundle, load_bundle
-from deepfake_models.decision.calibration import log_likelihood_ratio
+from deepfake_models.decision.level import log_likelihood_ratio
 from tests.support import evalkit
 
 

@@ -23,7 +23,7 @@ from deepfake_eval.inference.predictions import (
 )
 from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.bundle.results import Verdict
-from deepfake_models.decision.ranking import uncapped_item_ratio
+from deepfake_models.decision.decide import uncapped_item_ratio
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.scorer import Scorer
 from tests.support import evalkit, mediakit
@@ -168,7 +168,7 @@ def test_items_and_frames_of_several_faces_are_valued_by_the_bundle_s_rule(
     for name in ("two.png", "two.mp4"):
         verdict = examine(scorer, tmp_path / name, InProcessDecoder(), frames=32)
         assert len(verdict.tracks) == 2
-        assert uncapped_item_ratio(verdict, scorer.bundle.spec) == pytest.approx(
+        assert uncapped_item_ratio(verdict, scorer.criteria) == pytest.approx(
             verdict.log_likelihood_ratio
         )
     verdict = examine(scorer, tmp_path / "two.png", InProcessDecoder(), frames=32)

@@ -16,7 +16,7 @@ from PIL import Image
 from sqlalchemy import select
 
 from deepfake_models.bundle.results import Face, Quality, Verdict, VerdictCode
-from deepfake_models.decision.thresholds import band_reason
+from deepfake_models.decision.level import Criteria
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_service.db import AuditEntry
 from deepfake_service.db.enums import Role
@@ -161,7 +161,7 @@ async def test_the_text_of_a_reason_tells_a_system_no_value(start: Starter, deta
 @pytest.mark.parametrize("detail", ["rounded", "verdicts"])
 def test_the_text_of_a_reason_tells_a_system_no_value_of_a_picture(detail: ScoreDetail) -> None:
     code = VerdictCode.INCONCLUSIVE
-    reasons = band_reason(code, 0.4321, judgingkit.spec().thresholds.face)
+    reasons = Criteria.of(judgingkit.spec()).face.judge(0.4321).reasons
     face = Face(
         time_s=0.0, box=(0.0, 0.0, 9.0, 9.0), confidence=1.0,
         quality=Quality(9.0, 1.0, 1.0, 0.5), verdict=code, reasons=reasons,

@@ -13,6 +13,7 @@ from rich.console import Console
 from deepfake_models.bundle.bundle import Bundle, BundleSpec
 from deepfake_models.bundle.results import Face, MediaFacts, Verdict
 from deepfake_models.decision.decide import judge_picture
+from deepfake_models.decision.level import Criteria
 from deepfake_service.cli.score import ScoredPath, _print_footer, _table
 from tests.support import judgingkit
 
@@ -41,7 +42,7 @@ def shown(verdict: Verdict) -> str:
 
 def verdict(log10_ratio: float, bundle: BundleSpec) -> Verdict:
     scored = judgingkit.face(0.0, log10_ratio * math.log(10.0))
-    return judge_picture(PICTURE, [_of_kind(scored)], bundle)
+    return judge_picture(PICTURE, [_of_kind(scored)], Criteria.of(bundle))
 
 
 def _of_kind(face: Face) -> Face:

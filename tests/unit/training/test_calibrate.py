@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from deepfake_eval.analysis.reliability import track_table
-from deepfake_models.decision.calibration import log_likelihood_ratio
+from deepfake_models.decision.level import log_likelihood_ratio
 from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.calibrate import (
     ErrorLimits,

@@ -22,11 +22,7 @@ from deepfake_models.bundle.spec import (
     LevelThresholds,
     Thresholds,
 )
-from deepfake_models.decision.calibration import (
-    LN10,
-    log_likelihood_ratio,
-    mean_log_likelihood_ratio,
-)
+from deepfake_models.decision.level import LN10, log_likelihood_ratio, mean_log_likelihood_ratio
 from deepfake_training.config import BundleConfig
 from deepfake_training.errors import TrainingError
 

@@ -44,9 +44,9 @@ from deepfake_models.bundle.spec import (
     LevelThresholds,
     Thresholds,
 )
-from deepfake_models.decision.calibration import log_likelihood_ratio
 from deepfake_models.decision.decide import judge_again
 from deepfake_models.decision.fitness import marked_card, unfit
+from deepfake_models.decision.level import Criteria, log_likelihood_ratio
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import TERMS, Manifest
@@ -308,9 +308,10 @@ def _measure(
     Writes ``predictions.parquet``, ``metrics.json`` and ``report.html`` into ``out``.
     """
     out.mkdir(parents=True, exist_ok=True)
+    criteria = Criteria.of(bundle.spec)
     labelled = []
     for row, verdict in judged:
-        again = judge_again(verdict, bundle.spec)
+        again = judge_again(verdict, criteria)
         record = {
             "faces": face_records(again, bundle.spec),
             "item": item_record(again, bundle.spec),

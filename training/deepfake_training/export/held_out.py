@@ -17,6 +17,7 @@ from deepfake_models.bundle.bundle import BundleSpec, load_bundle, seal
 from deepfake_models.bundle.results import FaceScore, Verdict, unable
 from deepfake_models.classifier import KIND_LOGITS, LOGIT
 from deepfake_models.decision.decide import Part
+from deepfake_models.decision.level import Criteria
 from deepfake_models.errors import MediaError
 from deepfake_models.faces.crops import CroppedFace
 from deepfake_models.scorer import Scorer, conclude
@@ -117,8 +118,9 @@ def score_heads(
     # Stored features do not depend on what a run held out.
     features = FeatureStore(store, held_out.parts[0][0])
     features.examine(listed, report)
+    criteria = Criteria.of(spec)
     verdict_of = {
-        (number, medium.media): _verdict(medium, heads, spec)
+        (number, medium.media): _verdict(medium, heads, criteria)
         for medium in features.examined(listed["media"].to_list())
         for number, (rows, heads) in enumerate(runs)
         if medium.media in rows
@@ -133,7 +135,7 @@ def score_heads(
     ]
 
 
-def _verdict(medium: ExaminedMedium, heads: Heads, spec: BundleSpec) -> Verdict:
+def _verdict(medium: ExaminedMedium, heads: Heads, criteria: Criteria) -> Verdict:
     outputs = logits_of(heads, medium.features)
     kinds = outputs.get(KIND_LOGITS, np.zeros((len(medium.features), 0)))
     scores = iter(
@@ -152,7 +154,7 @@ def _verdict(medium: ExaminedMedium, heads: Heads, spec: BundleSpec) -> Verdict:
     ]
     try:
         part = Part(tuple(frames), medium.part.failed)
-        return conclude(medium.timeline, medium.sampled, [part], spec)
+        return conclude(medium.timeline, medium.sampled, [part], criteria)
     except MediaError as error:
         return unable(error)
 

@@ -13,6 +13,7 @@ from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.bundle.spec import ConditionsSpec
 from deepfake_models.decision.decide import judge_again
+from deepfake_models.decision.level import Criteria
 from deepfake_training.config import Config
 from deepfake_training.export.held_out import Judged
 
@@ -42,14 +43,15 @@ class Outcomes:
     ) -> Outcomes:
         """Judge the media again by ``spec`` and compare their kinds with those of the config."""
         kind_of = {m: k for k in spec.kinds for m in config.cross_validation.families[k]}
+        criteria = Criteria.of(spec)
         named, aside = [], []
         for row, verdict in judged:
-            shares = judge_again(verdict, spec).kinds
+            shares = judge_again(verdict, criteria).kinds
             if shares and row["method"] in kind_of:
                 best = max(shares, key=lambda k: shares[k])
                 named.append((kind_of[row["method"]], best, shares[best]))
         for row, verdict in apart:
-            called = judge_again(verdict, spec).verdict is VerdictCode.LIKELY_MANIPULATED
+            called = judge_again(verdict, criteria).verdict is VerdictCode.LIKELY_MANIPULATED
             aside.append((row["method"], row["group"], called))
         return cls(
             pd.DataFrame(named, columns=["actual", "named", "share"]),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepfake_models.bundle.spec import Calibration
-from deepfake_models.decision.calibration import (
+from deepfake_models.decision.level import (
     log_likelihood_ratio,
     mean_log_likelihood_ratio,
     probability,

@@ -19,9 +19,19 @@ from deepfake_models.bundle.results import (
     unable,
 )
 from deepfake_models.bundle.spec import Calibration, ConditionsSpec
-from deepfake_models.decision.decide import judge_again, judge_picture, judge_video
 from deepfake_models.errors import UndecodableMedia
-from tests.support.judgingkit import GOOD, LEVELS, bundle_fields, conditions, face, frame, spec
+from tests.support.judgingkit import (
+    GOOD,
+    LEVELS,
+    bundle_fields,
+    conditions,
+    face,
+    frame,
+    judge_again,
+    judge_picture,
+    judge_video,
+    spec,
+)
 
 PICTURE = MediaFacts("image", 640, 480, None, 1, 0)
 VIDEO = MediaFacts("video", 640, 480, 20.0, 500, 0)

@@ -16,9 +16,9 @@ from deepfake_models.bundle.results import (
     VerdictCode,
     suspects,
 )
-from deepfake_models.decision.conditions import time_weighted_mean
-from deepfake_models.decision.decide import ExaminedFrame, judge_face, judge_picture, judge_video
-from tests.support.judgingkit import face, frame, spec
+from deepfake_models.decision.decide import ExaminedFrame, judge_face
+from deepfake_models.decision.level import Criteria, time_weighted_mean
+from tests.support.judgingkit import face, frame, judge_picture, judge_video, spec
 
 PICTURE = MediaFacts("image", 640, 480, None, 1, 0)
 VIDEO = MediaFacts("video", 640, 480, 20.0, 500, 0)
@@ -292,7 +292,8 @@ def test_a_face_that_was_not_judged_cannot_be_published() -> None:
 
 def test_a_face_that_was_not_scored_keeps_no_value_that_it_brought() -> None:
     brought = replace(face(0.0, logit=None), score=0.999, log_likelihood_ratio=3.0)
-    judged = judge_face(brought, spec())
+    criteria = Criteria.of(spec())
+    judged = judge_face(brought, criteria.face, criteria)
     assert judged.verdict is VerdictCode.UNABLE_TO_EVALUATE
     assert judged.score is None
     assert judged.log_likelihood_ratio is None

@@ -21,13 +21,7 @@ from deepfake_models.bundle.results import (
     VerdictCode,
 )
 from deepfake_models.bundle.spec import AggregationSpec, LevelThresholds
-from deepfake_models.decision.decide import (
-    ExaminedFrame,
-    Part,
-    judge_again,
-    judge_picture,
-    judge_video,
-)
+from deepfake_models.decision.decide import ExaminedFrame, Part
 from deepfake_models.decision.serialization import (
     dump_exact,
     dump_part,
@@ -37,7 +31,17 @@ from deepfake_models.decision.serialization import (
     load_part,
     load_verdict,
 )
-from tests.support.judgingkit import GOOD, bundle_fields, conditions, face, frame, spec
+from tests.support.judgingkit import (
+    GOOD,
+    bundle_fields,
+    conditions,
+    face,
+    frame,
+    judge_again,
+    judge_picture,
+    judge_video,
+    spec,
+)
 
 PICTURE = MediaFacts("image", 640, 480, None, 1, 0)
 VIDEO = MediaFacts("video", 640, 480, 40.0, 1000, 0)

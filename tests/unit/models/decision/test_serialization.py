@@ -20,7 +20,7 @@ from deepfake_models.bundle.results import (
     VerdictCode,
     unable,
 )
-from deepfake_models.decision.decide import ExaminedFrame, Part, judge_picture
+from deepfake_models.decision.decide import ExaminedFrame, Part
 from deepfake_models.decision.serialization import (
     UnreadablePart,
     UnreadableRecord,
@@ -42,7 +42,7 @@ from deepfake_models.media.interface import SavedTimeline
 from deepfake_models.scorer import Scorer
 from tests.support import mediakit
 from tests.support.bundlekit import small_bundle_dir
-from tests.support.judgingkit import face, spec
+from tests.support.judgingkit import face, judge_picture, spec
 
 
 @pytest.fixture(scope="module")
