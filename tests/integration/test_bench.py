@@ -19,7 +19,7 @@ pytestmark = pytest.mark.server
 def test_a_quick_bench_measures_every_section_and_writes_tables(tmp_path: Path) -> None:
     results, output = _quick_bench(tmp_path)
     assert set(SECTIONS) <= set(results)
-    assert all(row["seconds"]["floor"]["median"] > 0 for row in results["videos"]["cases"])
+    assert all(row["seconds"]["this scorer"]["median"] > 0 for row in results["videos"]["cases"])
     assert "without the sandbox" in results["videos"]["cases"][0]["seconds"]
     assert len(results["videos"]["not_measured"]) == 2
     assert [row["faces_found"] for row in results["pictures"]["single"]] == [1, 4]

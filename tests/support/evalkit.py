@@ -18,6 +18,9 @@ from deepfake_eval.datasets import Rows
 from deepfake_models.bundle.bundle import Bundle, default_bundle_dir, seal
 from tests.support import graphkit, judgingkit, mediakit
 
+DRAWS = 40
+"""Resamples of the runs that tests share."""
+
 TINTS = {"real": (1.0, 1.0, 1.0), "fake": (1.0, 0.75, 0.85)}
 
 

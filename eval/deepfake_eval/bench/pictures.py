@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import io
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from deepfake_eval.bench.media import jpeg
-from deepfake_eval.bench.scoring import Replay, Report, Samples, ratio, run_floor, seconds_of
+from deepfake_eval.bench.scoring import Report, Samples, alternate, ratio, seconds_of
 from deepfake_eval.bench.service import Client, Service
 from deepfake_models.bundle.bundle import Bundle
-from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.sandbox.decoder import ProcessDecoder
+from deepfake_models.scorer import Scorer
+
+SERVICE, SCORER = "the service", "the scorer alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,27 +41,6 @@ class PictureCase:
         return jpeg(self.width, self.height, self.faces)
 
 
-class PictureFloor:
-    """Decodes a picture and runs the networks on its tensors, which are ready."""
-
-    def __init__(self, replay: Replay, picture: bytes) -> None:
-        self._picture = picture
-        with tempfile.NamedTemporaryFile(suffix=".jpg") as file:
-            file.write(picture)
-            file.flush()
-            self._runs = replay.record(Path(file.name), 1)
-
-    def seconds(self, pictures: int) -> float:
-        """Return how long ``pictures`` of them take with all cores busy."""
-        decode = partial(self._decode, pictures)
-        return seconds_of(lambda: run_floor(decode, self._runs * pictures))
-
-    def _decode(self, times: int) -> None:
-        for _ in range(times):
-            with InProcessDecoder().open(io.BytesIO(self._picture), stills_only=True) as media:
-                next(iter(media.frames([0])))
-
-
 @dataclass(frozen=True, slots=True)
 class PictureBench:
     """What the measurements of the service need."""
@@ -76,15 +56,14 @@ class PictureBench:
         self, cases: tuple[PictureCase, ...], clients: tuple[int, ...], requests: int
     ) -> dict[str, Any]:
         """Measure each picture with one client, then the first of them with many clients."""
-        replay = Replay(self.bundle)
-        with self._service() as service:
-            single = [self._single(service, replay, case) for case in cases]
+        with (
+            self._service() as service,
+            closing(ProcessDecoder(workers=1)) as decoder,
+        ):
+            scorer = Scorer.open(self.bundle.directory, decoder=decoder)
+            single = [self._single(service, scorer, case) for case in cases]
             picture = cases[0].jpeg()
-            floor = PictureFloor(replay, picture)
-            levels = [
-                self._level(service, floor, picture, number, max(requests, number))
-                for number in clients
-            ]
+            levels = [self._level(service, picture, n, max(requests, n)) for n in clients]
             return {
                 "picture": cases[0].name,
                 "single": single,
@@ -107,45 +86,42 @@ class PictureBench:
             self.start_seconds.append(service.start_s)
             yield service
 
-    def _single(self, service: Service, replay: Replay, case: PictureCase) -> dict[str, Any]:
+    def _single(self, service: Service, scorer: Scorer, case: PictureCase) -> dict[str, Any]:
         self.report(case.name)
         picture = case.jpeg()
-        floor = PictureFloor(replay, picture)
-        taken, least = [], []
         with closing(service.client()) as client:
             found = len(client.post_picture(picture).json()["frames"][0]["faces"])
-            for _ in range(self.rounds):
-                taken.append(seconds_of(lambda: client.post_picture(picture).json()))
-                least.append(floor.seconds(1))
-        ours, bare = Samples(tuple(taken)), Samples(tuple(least))
+            scorer.score(BytesIO(picture))
+            taken = alternate(
+                {
+                    SERVICE: lambda: seconds_of(lambda: client.post_picture(picture).json()),
+                    SCORER: lambda: seconds_of(lambda: scorer.score(BytesIO(picture))),
+                },
+                self.rounds,
+            )
         return {
             "name": case.name,
             "faces_found": found,
-            "seconds": ours.to_json(),
-            "floor": bare.to_json(),
-            "ratio": ratio(ours, bare).to_json(),
+            "seconds": {name: samples.to_json() for name, samples in taken.items()},
+            "ratio": ratio(taken[SERVICE], taken[SCORER]).to_json(),
         }
 
     def _level(
-        self, service: Service, floor: PictureFloor, picture: bytes, clients: int, requests: int
+        self, service: Service, picture: bytes, clients: int, requests: int
     ) -> dict[str, Any]:
         self.report(f"clients: {clients}")
         share = max(-(-requests // self.rounds), clients)
         sent: list[tuple[float, int]] = []
-        rates, bare = [], []
+        rates = []
         for _ in range(self.rounds):
             began = time.perf_counter()
             sent += _closed_loop(service, picture, clients, share)
             rates.append(share / (time.perf_counter() - began))
-            bare.append(share / floor.seconds(share))
-        ours, least = Samples(tuple(rates), "1/s"), Samples(tuple(bare), "1/s")
         return {
             "clients": clients,
             "requests": len(sent),
             "refusals": sum(refusals for _, refusals in sent),
-            "pictures_per_second": ours.to_json(),
-            "bare_sessions_per_second": least.to_json(),
-            "share_of_bare_sessions": ratio(ours, least).to_json(),
+            "pictures_per_second": Samples(tuple(rates), "1/s").to_json(),
             "latency": Samples(tuple(seconds for seconds, _ in sent)).to_json(),
         }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from deepfake_eval.bench.videos import CONTENDERS, FLOOR
+from deepfake_eval.bench.pictures import SCORER, SERVICE
+from deepfake_eval.bench.videos import CONTENDERS
 
 
 def tables(results: dict[str, Any]) -> str:
@@ -65,30 +66,29 @@ def _videos(section: dict[str, Any]) -> list[str]:
 
 
 def _pictures(section: dict[str, Any]) -> list[str]:
-    measured = ("seconds", "floor", "ratio")
-    rates = ("pictures_per_second", "bare_sessions_per_second", "share_of_bare_sessions")
+    single = (
+        [
+            row["name"],
+            str(row["faces_found"]),
+            *(_spread(row["seconds"][name]) for name in (SERVICE, SCORER)),
+            _spread(row["ratio"]),
+        ]
+        for row in section["single"]
+    )
+    levels = (
+        [
+            str(row["clients"]),
+            _spread(row["pictures_per_second"]),
+            _spread(row["latency"]),
+            str(row["refusals"]),
+        ]
+        for row in section["levels"]
+    )
     return [
         "## Pictures (`POST /v1/frames`)",
-        _table(
-            ["picture, one client", "faces found", "seconds", FLOOR, "ratio"],
-            (
-                [row["name"], str(row["faces_found"]), *(_spread(row[k]) for k in measured)]
-                for row in section["single"]
-            ),
-        ),
+        _table(["picture, in seconds", "faces found", SERVICE, SCORER, "ratio"], single),
         f"Many clients, {section['picture']}:",
-        _table(
-            ["clients", "pictures/s", "bare sessions/s", "share", "seconds", "refusals"],
-            (
-                [
-                    str(row["clients"]),
-                    *(_spread(row[k]) for k in rates),
-                    _spread(row["latency"]),
-                    str(row["refusals"]),
-                ]
-                for row in section["levels"]
-            ),
-        ),
+        _table(["clients", "pictures/s", "seconds", "refusals"], levels),
         f"Memory of the service and its decoders after these requests: "
         f"{section['memory_mb']:.0f} MB, in which shared pages count for each process.",
     ]

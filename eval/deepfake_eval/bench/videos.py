@@ -1,4 +1,4 @@
-"""Measure videos end to end, against the floor and the naive loop.
+"""Measure videos end to end, against the naive loop.
 
 The naive loop is ``eval/baselines/naive_loop.py`` of a checkout, in a process of its own.
 """
@@ -18,13 +18,10 @@ import av.error
 
 from deepfake_eval.bench.media import Clip
 from deepfake_eval.bench.scoring import (
-    Replay,
     Report,
     Samples,
     alternate,
-    decode_sampled,
     ratio,
-    run_floor,
     score,
     seconds_of,
 )
@@ -35,9 +32,9 @@ from deepfake_models.media.interface import ClosesOnExit
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
 
-OURS, FLOOR, UNCONFINED = "this scorer", "floor", "without the sandbox"
+OURS, UNCONFINED = "this scorer", "without the sandbox"
 NAIVE, NAIVE_SMALL = "naive loop, same network", "naive loop, EfficientNet-Lite0"
-CONTENDERS = (OURS, FLOOR, NAIVE, NAIVE_SMALL, UNCONFINED)
+CONTENDERS = (OURS, NAIVE, NAIVE_SMALL, UNCONFINED)
 
 SCRIPT = Path(__file__).resolve().parents[2] / "baselines" / "naive_loop.py"
 SMALL_NETWORK = "tf_efficientnet_lite0"
@@ -164,17 +161,14 @@ class VideoBench:
                     loops[name] = stack.enter_context(loop)
             decoder = stack.enter_context(contextlib.closing(ProcessDecoder(workers=1)))
             ours = Scorer.open(self.bundle.directory, decoder=decoder)
-            replay = Replay(self.bundle)
-            rows = [self._row(case, ours, replay, loops) for case in cases]
+            rows = [self._row(case, ours, loops) for case in cases]
         return {
             "cases": rows,
             "not_measured": missing,
             "baseline": next((loop.facts for loop in loops.values()), None),
         }
 
-    def _row(
-        self, case: VideoCase, ours: Scorer, replay: Replay, loops: dict[str, NaiveLoop]
-    ) -> dict[str, Any]:
+    def _row(self, case: VideoCase, ours: Scorer, loops: dict[str, NaiveLoop]) -> dict[str, Any]:
         self.report(case.name)
         suffix = "webm" if case.clip.codec == "VP9" else "mp4"
         path = self.folder / f"{case.name.replace(' ', '-').replace(',', '')}.{suffix}"
@@ -182,11 +176,8 @@ class VideoBench:
             case.clip.write(path)
         except (av.error.FFmpegError, ValueError) as error:
             return {"name": case.name, "not_measured": f"It cannot be encoded: {error}"}
-        runs = replay.record(path, case.frames)
-        decode = partial(decode_sampled, path, case.frames)
         contenders: dict[str, Callable[[], float]] = {
             OURS: lambda: seconds_of(lambda: score(ours, path, case.frames)),
-            FLOOR: lambda: seconds_of(lambda: run_floor(decode, runs)),
         }
         if case.naive:
             inside = Scorer.open(self.bundle.directory, decoder=InProcessDecoder())
@@ -210,7 +201,7 @@ def _naive_seconds(loop: NaiveLoop, path: Path, frames: int) -> float:
 
 
 def _ratios(taken: dict[str, Samples]) -> dict[str, Any]:
-    pairs = [(OURS, FLOOR), (OURS, UNCONFINED), (NAIVE, OURS), (NAIVE_SMALL, OURS)]
+    pairs = [(OURS, UNCONFINED), (NAIVE, OURS), (NAIVE_SMALL, OURS)]
     return {
         f"{one} / {other}": ratio(taken[one], taken[other]).to_json()
         for one, other in pairs

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from deepfake_eval.cli.options import (
     FRAMES_HELP,
@@ -300,20 +298,7 @@ def robustness(
             progress=progress,
         )
     warn_in_sample(result["settings"]["datasets"])
-    table = Table("", "level", "AUC", "FPR", "TPR", "scored")
-    table.add_row("unchanged", "", *_rates(result["baseline"]))
-    for curve in result["degradations"]:
-        for entry in curve["levels"]:
-            if entry["level"] != curve["identity"]:
-                table.add_row(curve["name"], f"{entry['level']:g}", *_rates(entry))
-    Console().print(table)
     typer.echo(media.out / REPORT)
-
-
-def _rates(entry: dict[str, Any]) -> list[str]:
-    keys = ("auc", "false_positive_rate", "true_positive_rate", "scored_rate")
-    values = [entry[key]["value"] for key in keys]
-    return ["–" if value is None else f"{value:.3f}" for value in values]
 
 
 @dataclass(frozen=True)

@@ -86,25 +86,6 @@ def robustness(
         RunError: there is nothing to score, a degradation is unknown, or two data sets share the
             name of a medium.
     """
-    result = sweep(bundle_dir, datasets, out, options, progress=progress)
-    atomic_write_text(out / ROBUSTNESS, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
-    plots = write_robustness_plots(result, out / PLOTS)
-    write_robustness_report(out / REPORT, result, plots)
-    return result
-
-
-def sweep(
-    bundle_dir: Path,
-    datasets: Sequence[str],
-    out: Path,
-    options: SweepOptions | None = None,
-    *,
-    progress: StageReporter = no_progress,
-) -> dict[str, Any]:
-    """Do what ``robustness`` does without writing the results; return them.
-
-    Only the records and the predictions are written to ``out``.
-    """
     options = options or SweepOptions()
     names = _chosen(options.degradations)
     bundle = load_bundle(bundle_dir)
@@ -118,13 +99,22 @@ def sweep(
     ).to_parquet(out / PREDICTIONS)
     marked = mark_training_sources([dataset.facts() for dataset in loaded], bundle)
     measured = _measure_variants(tables, bundle, options.draws, progress)
-    return {
+    result = {
         **Subject.of_bundle(bundle).heading(),
-        "settings": _settings(options, marked),
+        "settings": {
+            **{k: getattr(options, k) for k in ("frames", "split", "limit", "seed", "draws")},
+            "confidence": CONFIDENCE,
+            "clip_frames": CLIP_FRAMES,
+            "datasets": marked,
+        },
         "media": len(labelled),
         "baseline": measured[ORIGINAL],
         "degradations": [_curve(name, measured) for name in names],
     }
+    atomic_write_text(out / ROBUSTNESS, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    plots = write_robustness_plots(result, out / PLOTS)
+    write_robustness_report(out / REPORT, result, plots)
+    return result
 
 
 def _chosen(names: Sequence[str]) -> list[str]:
@@ -155,19 +145,6 @@ def _measure_variants(
         )
     progress("measuring", len(measured), len(tables))
     return measured
-
-
-def _settings(options: SweepOptions, datasets: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "frames": options.frames,
-        "split": options.split,
-        "limit": options.limit,
-        "seed": options.seed,
-        "draws": options.draws,
-        "confidence": CONFIDENCE,
-        "clip_frames": CLIP_FRAMES,
-        "datasets": datasets,
-    }
 
 
 def draw(labelled: Labelled, limit: int | None, seed: int) -> list[tuple[Row, Path]]:

@@ -5,7 +5,6 @@ Each scored medium adds a line to ``records.jsonl``, so that an interrupted run 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -19,9 +18,9 @@ import pandas as pd
 from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS
 from deepfake_eval.analysis.summary import Subject, summarise
 from deepfake_eval.analysis.training_sources import mark_training_sources
-from deepfake_eval.datasets import SPLITS, Row, Rows, load, parse
+from deepfake_eval.datasets import Row, Rows, load, parse
 from deepfake_eval.datasets.base import namespace
-from deepfake_eval.errors import DatasetError, RunError
+from deepfake_eval.errors import RunError
 from deepfake_eval.inference.cluster import versions
 from deepfake_eval.inference.corruptions import ORIGINAL, Variant
 from deepfake_eval.inference.predictions import assemble
@@ -94,23 +93,6 @@ def run(
         DatasetError: a root does not have the published layout of its data set.
         RunError: there is nothing to score, or two data sets share the name of a medium.
     """
-    predictions, metrics = measure(bundle_dir, datasets, out, options, progress=progress)
-    write_results(out, predictions, metrics)
-    return metrics
-
-
-def measure(
-    bundle_dir: Path,
-    datasets: Sequence[str],
-    out: Path,
-    options: RunOptions | None = None,
-    *,
-    progress: StageReporter = no_progress,
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Do what ``run`` does without writing the results; return the predictions and the metrics.
-
-    Only the records and the list of missing media are written to ``out``.
-    """
     options = options or RunOptions()
     bundle = load_bundle(bundle_dir)
     loaded = [load_dataset(text, options.split) for text in datasets]
@@ -130,7 +112,8 @@ def measure(
         },
         progress=lambda done, total: progress("measuring", done, total),
     )
-    return predictions, metrics
+    write_results(out, predictions, metrics)
+    return metrics
 
 
 def score_variants(
@@ -212,28 +195,12 @@ def labelled_rows(datasets: Sequence[LoadedDataset]) -> list[tuple[Row, Path]]:
 
 
 def _nothing_to_score(datasets: Sequence[LoadedDataset]) -> str:
-    """Return what is absent, where it was looked for, and which other splits have media."""
-    missing = [(d.rows.root, media) for d in datasets for media in d.rows.missing]
+    """Return what is absent, where it was looked for, and where other splits are counted."""
+    missing = [d.rows.root / media for d in datasets for media in d.rows.missing]
     text = "There is nothing to score in this split."
     if missing:
-        root, media = missing[0]
-        text += f" {len(missing)} listed media are absent, for example {root / media}."
-    present = dict.fromkeys(SPLITS, 0)
-    for dataset in datasets:
-        for split in present:
-            with contextlib.suppress(DatasetError):  # not every data set has every split
-                found = load(dataset.adapter, dataset.root, split, **dataset.options)
-                present[split] += len(found.rows)
-    everything = present.pop("all")
-    if filled := {split: count for split, count in present.items() if count}:
-        counts = ", ".join(f"{split}: {count} media" for split, count in filled.items())
-        text += f" Present are {counts}. Choose one with --split {next(iter(filled))}."
-    elif everything:
-        text += (
-            f" {everything} media are of no split named train, val or test. --split all scores "
-            "them."
-        )
-    return text
+        text += f" {len(missing)} listed media are absent, for example {missing[0]}."
+    return text + " `deepfake-eval datasets NAME:ROOT` counts the media of every split."
 
 
 def record_key(row: Row, root: Path, *made_by: object) -> str:

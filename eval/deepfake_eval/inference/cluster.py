@@ -37,36 +37,23 @@ class Cluster:
         """Yield ``function(task)`` of each task, in the order in which they finish.
 
         The function must be importable on the workers. Tasks of a worker that dies are run by
-        another one. A few tasks for each worker are sent at a time, so ``tasks`` may be long.
+        another one.
 
         Raises:
             ClusterError: a task ended several workers, or the scheduler was lost.
             Exception: whatever the function raises.
         """
-        from distributed import as_completed
-
-        remaining = iter(tasks)
-        running: Any = as_completed(loop=self._client.loop)  # type: ignore[no-untyped-call]
-        try:
-            while (future := self._next_finished(function, remaining, running)) is not None:
-                yield self._result(future)
-        finally:
-            running.clear()
-
-    def _next_finished(
-        self, function: Callable[[Task], Result], remaining: Iterator[Task], running: Any
-    ) -> Any:
-        """Send further tasks, and return the next future that finishes; ``None`` after the last."""
-        from distributed import CancelledError
+        from distributed import CancelledError, as_completed
 
         try:
-            for task in remaining:
-                running.add(self._client.submit(function, task, pure=False))
-                if running.count() >= 2 * self._threads():
-                    break
-            return None if running.is_empty() else next(running)
+            futures = self._client.map(function, list(tasks), pure=False)
+            finished = iter(as_completed(futures, loop=self._client.loop))  # type: ignore[no-untyped-call]
         except (CancelledError, OSError) as error:
             raise _lost() from error
+        # Only these references keep a task alive: without them, what was not begun is cancelled.
+        del futures
+        for future in finished:
+            yield self._result(future)
 
     @staticmethod
     def _result(future: Any) -> Any:
@@ -87,11 +74,6 @@ class Cluster:
             return future.result()
         except (CancelledError, OSError) as error:
             raise _lost() from error
-
-    def _threads(self) -> int:
-        # At least one: tasks wait at the scheduler until a worker is there.
-        threads: dict[str, int] = self._client.nthreads()
-        return max(1, sum(threads.values()))
 
 
 def _lost() -> ClusterError:

@@ -11,7 +11,7 @@ import pytest
 
 from deepfake_eval.evaluate.run import RunOptions, run
 from tests.support import evalkit, mediakit
-from tests.support.runkit import DRAWS
+from tests.support.evalkit import DRAWS
 
 
 @pytest.fixture(scope="session")

@@ -15,12 +15,9 @@ from deepfake_eval.bench.media import CODECS, RATE, Clip, jpeg
 from deepfake_eval.bench.report import tables
 from deepfake_eval.bench.run import DEFAULT, SECTIONS, BenchOptions, bench
 from deepfake_eval.bench.scoring import (
-    Replay,
     Samples,
     alternate,
-    decode_sampled,
     ratio,
-    run_floor,
 )
 from deepfake_eval.bench.service import Service, ServiceFailed
 from deepfake_eval.bench.videos import (
@@ -93,21 +90,6 @@ def test_ratios_are_taken_round_by_round() -> None:
     compared = ratio(Samples((2.0, 20.0, 3.0)), Samples((1.0, 10.0, 2.0)))
     assert compared.values == (2.0, 2.0, 1.5)
     assert compared.to_json()["median"] == 2.0
-
-
-def test_the_floor_repeats_the_runs_of_the_networks(video: Path) -> None:
-    runs = Replay(small_bundle()).record(video, 4)
-    networks = {session.name for session, _, _ in runs}
-    assert networks == {"pnet.onnx", "rnet.onnx", "onet.onnx", "classifier.onnx"}
-    run_floor(lambda: decode_sampled(video, 4), runs)
-
-
-def test_an_error_in_the_floor_is_raised() -> None:
-    def fail() -> None:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        run_floor(fail, [])
 
 
 def test_the_naive_loop_gets_the_network_of_the_shipped_bundle() -> None:
@@ -185,7 +167,7 @@ def test_what_was_not_measured_is_named_with_its_reason() -> None:
         "load_before": 0.0, "load_after": 0.0, "rounds": 3, "seconds": 1.0, "quick": False,
         "videos": {
             "cases": [
-                {"name": case.name, "seconds": {"floor": one(1.0)}, "ratios": {}},
+                {"name": case.name, "seconds": {"this scorer": one(1.0)}, "ratios": {}},
                 {"name": "av1", "not_measured": "It cannot be encoded."},
             ],
             "not_measured": {"naive loop, same network": "There is no torch."},

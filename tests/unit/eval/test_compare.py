@@ -17,7 +17,7 @@ from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate.run import RunOptions, run
 from tests.support import evalkit
-from tests.support.runkit import DRAWS
+from tests.support.evalkit import DRAWS
 
 
 def test_compare_finds_the_better_run(

@@ -21,10 +21,10 @@ def test_nothing_to_score_says_how_much_is_absent(bundle: Path, tmp_path: Path) 
     assert not (tmp_path / "out").exists()
 
 
-def test_nothing_to_score_says_that_splits_have_other_names(bundle: Path, tmp_path: Path) -> None:
+def test_nothing_to_score_says_where_splits_are_counted(bundle: Path, tmp_path: Path) -> None:
     evalkit.touch(tmp_path, ["a.png", "b.png"])
     (tmp_path / "manifest.csv").write_text("media,label,split\na.png,real,dev\nb.png,fake,dev\n")
-    with pytest.raises(RunError, match=r"2 media are of no split named .* --split all scores them"):
+    with pytest.raises(RunError, match=r"`deepfake-eval datasets NAME:ROOT` counts the media"):
         run(bundle, [f"csv:{tmp_path}"], tmp_path / "out")
 
 

@@ -18,9 +18,8 @@ from deepfake_eval.analysis.metrics import auc
 from deepfake_eval.cli import app as cli
 from deepfake_eval.datasets import Row
 from deepfake_eval.errors import RunError
-from deepfake_eval.evaluate.robustness import SweepOptions, draw, measure, robustness, sweep
-from deepfake_eval.evaluate.run import RunOptions
-from deepfake_eval.evaluate.run import measure as measure_run
+from deepfake_eval.evaluate.robustness import SweepOptions, draw, measure, robustness
+from deepfake_eval.evaluate.run import RunOptions, run
 from deepfake_eval.inference.runner import RECORDS
 from deepfake_eval.reporting.results import PREDICTIONS
 from deepfake_eval.reporting.robustness_report import render_robustness
@@ -75,7 +74,8 @@ def test_the_level_that_changes_nothing_gives_what_run_gives(
     bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     options = RunOptions(frames=16, draws=DRAWS)
-    of_run, _ = measure_run(bundle, [f"folders:{media}"], tmp_path, options)
+    run(bundle, [f"folders:{media}"], tmp_path, options)
+    of_run = pd.read_parquet(tmp_path / PREDICTIONS)
     of_run.to_parquet(tmp_path / PREDICTIONS)
     plain = pd.read_parquet(tmp_path / PREDICTIONS)
     swept = pd.read_parquet(done[0] / "predictions.parquet")
@@ -114,7 +114,7 @@ def test_a_sweep_goes_on_where_it_stopped(
     lines = (done[0] / RECORDS).read_bytes().splitlines(keepends=True)
     (tmp_path / RECORDS).write_bytes(b"".join(lines[:70]) + lines[70][:30])
     steps: list[tuple[str, int, int]] = []
-    result = sweep(
+    result = robustness(
         bundle,
         [f"folders:{media}"],
         tmp_path,
@@ -272,7 +272,7 @@ def test_command_line(bundle: Path, media: Path, tmp_path: Path) -> None:
     options = ["--only", "jpeg", "--limit", "2", "--frames", "1", "--draws", "5"]
     result = CliRunner().invoke(cli.app, [*line, str(tmp_path / "out"), *options])
     assert result.exit_code == 0, result.output
-    assert "unchanged" in result.output
+    assert str(tmp_path / "out" / "report.html") in result.output
     written = json.loads((tmp_path / "out" / "robustness.json").read_text())
     assert written["media"] == 2
     assert [c["name"] for c in written["degradations"]] == ["jpeg"]

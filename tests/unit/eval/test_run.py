@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfake_eval.evaluate.run import RunOptions, measure, run
+from deepfake_eval.evaluate.run import RunOptions, run
 from deepfake_eval.inference.frame_folders import open_medium
 from deepfake_eval.inference.predictions import (
     examine,
@@ -106,7 +106,7 @@ def test_an_inconclusive_fake_is_a_miss_and_counted_apart(
 ) -> None:
     fields = judged(never_flag=True)
     evalkit.tiny_bundle(tmp_path / "b", **fields)
-    _, metrics = measure(tmp_path / "b", [f"csv:{media}"], tmp_path / "out", RunOptions(draws=5))
+    metrics = run(tmp_path / "b", [f"csv:{media}"], tmp_path / "out", RunOptions(draws=5))
     fakes = next(e for e in metrics["coverage"] if e["label"] == "fake")
     assert (fakes["inconclusive"], fakes["not_judged"], fakes["failed"]) == (6, 1, 1)
     rates = [e for e in metrics["operating_point"] if e["label"] == "fake"]

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from deepfake_eval.errors import RunError
-from deepfake_eval.evaluate.run import RunOptions, file_stamps, measure
+from deepfake_eval.evaluate.run import RunOptions, file_stamps, run
 from deepfake_eval.inference.runner import RECORDS, read_records
 from deepfake_eval.reporting.results import PREDICTIONS
 from tests.support import evalkit, mediakit
-from tests.support.runkit import DRAWS, stored
+from tests.support.evalkit import DRAWS
 
 
 def test_a_run_goes_on_where_it_stopped(
@@ -27,7 +27,7 @@ def test_a_run_goes_on_where_it_stopped(
     # The run was killed while it wrote the sixth record.
     (out / RECORDS).write_bytes(b"".join(lines[:5]) + lines[5][:40])
     scored: list[int] = []
-    predictions, metrics = measure(
+    metrics = run(
         bundle,
         [f"csv,title=made:{media}"],
         out,
@@ -41,7 +41,9 @@ def test_a_run_goes_on_where_it_stopped(
     assert first.pop("created")
     assert second.pop("created")
     assert first == second
-    pd.testing.assert_frame_equal(pd.read_parquet(done[0] / PREDICTIONS), stored(predictions, out))
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(done[0] / PREDICTIONS), pd.read_parquet(out / PREDICTIONS)
+    )
 
 
 @pytest.mark.slow
@@ -56,7 +58,7 @@ def test_another_bundle_or_number_of_frames_scores_anew(
 
     def scored(directory: Path, frames: int | None) -> int:
         steps: list[int] = []
-        measure(
+        run(
             directory,
             [f"folders:{small}"],
             out,
@@ -76,12 +78,12 @@ def test_media_that_could_not_be_read_are_tried_again(bundle: Path, tmp_path: Pa
         picture = mediakit.picture(evalkit.portrait(label, 0), "PNG")
         (tmp_path / "d" / label / "a.png").write_bytes(picture)
     out = tmp_path / "out"
-    measure(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
+    run(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
     records = [json.loads(line) for line in (out / RECORDS).read_text().splitlines()]
     records[0]["item"]["reason"] = "unreadable"
     records[0]["item"]["rank"] = None
     (out / RECORDS).write_text("".join(json.dumps(r) + "\n" for r in records))
-    _, metrics = measure(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
+    metrics = run(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
     assert [e["scored"] for e in metrics["coverage"] if e["scope"] == "all"] == [1, 1]
 
 
@@ -94,7 +96,7 @@ def test_values_of_other_versions_are_not_used(
         (tmp_path / "d" / label / "a.png").write_bytes(picture)
 
     def records() -> int:
-        measure(bundle, [f"folders:{tmp_path / 'd'}"], tmp_path / "out", RunOptions(draws=5))
+        run(bundle, [f"folders:{tmp_path / 'd'}"], tmp_path / "out", RunOptions(draws=5))
         return len((tmp_path / "out" / RECORDS).read_text().splitlines())
 
     assert [records(), records()] == [2, 2]

@@ -12,14 +12,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from deepfake_eval.evaluate.run import RunOptions, measure, run
+from deepfake_eval.evaluate.run import RunOptions, run
 from deepfake_eval.inference import cluster
 from deepfake_eval.inference.cluster import ClusterError
 from deepfake_eval.inference.runner import Job, ScoringOptions, _Setting, _work_on_cluster
 from deepfake_eval.reporting.results import PREDICTIONS
 from deepfake_models.bundle.bundle import load_bundle
 from tests.support import daskkit, evalkit
-from tests.support.runkit import DRAWS, stored
+from tests.support.evalkit import DRAWS
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +34,9 @@ def test_worker_processes_give_the_same_results(
     bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     options = RunOptions(draws=5, workers=2)
-    two, _ = measure(bundle, [f"csv,title=made:{media}"], tmp_path, options)
+    run(bundle, [f"csv,title=made:{media}"], tmp_path, options)
     one = pd.read_parquet(done[0] / PREDICTIONS)
-    pd.testing.assert_frame_equal(one, stored(two, tmp_path), rtol=1e-4)
+    pd.testing.assert_frame_equal(one, pd.read_parquet(tmp_path / PREDICTIONS), rtol=1e-4)
 
 
 @pytest.mark.slow
@@ -49,13 +49,13 @@ def test_workers_of_a_cluster_give_the_same_results(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     options = RunOptions(draws=DRAWS, scheduler=scheduler)
-    several, metrics = measure(bundle, [f"csv,title=made:{media}"], tmp_path / "out", options)
+    metrics = run(bundle, [f"csv,title=made:{media}"], tmp_path / "out", options)
     mixed = cluster.versions() | {"numpy": "1.0"}
     monkeypatch.setattr(cluster, "versions", lambda: mixed)
     with pytest.raises(ClusterError, match=r"numpy .* and this machine 1\.0"):
-        measure(bundle, [f"csv,title=made:{media}"], tmp_path / "again", options)
+        run(bundle, [f"csv,title=made:{media}"], tmp_path / "again", options)
     one = pd.read_parquet(done[0] / PREDICTIONS)
-    pd.testing.assert_frame_equal(one, stored(several, tmp_path / "out"), rtol=1e-4)
+    pd.testing.assert_frame_equal(one, pd.read_parquet(tmp_path / "out" / PREDICTIONS), rtol=1e-4)
     assert metrics["levels"] == done[1]["levels"]
 
 
