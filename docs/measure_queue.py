@@ -43,7 +43,7 @@ def main() -> None:
     """Fill a queue and print the median and the longest time of each page, in milliseconds."""
     items = int(sys.argv[1]) if len(sys.argv) > 1 else ITEMS
     with tempfile.TemporaryDirectory() as folder, Site(Path(folder)) as site:
-        settings = Settings(data_dir=site.root / "var", log_format="console")
+        settings = Settings(data_dir=site.root / "var")
         database = open_database(settings)
         accounts = Accounts(database)
         accounts.create("analyst", "person", Role.ANALYST)

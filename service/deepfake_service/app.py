@@ -32,25 +32,15 @@ from deepfake_service.casework import exports
 from deepfake_service.container import open_container, program_version, watch
 from deepfake_service.db import Database
 from deepfake_service.engine import open_decoder, open_scorer
-from deepfake_service.errors import (
-    TooManyDocuments,
-    TooManyDownloads,
-    TooManyEventStreams,
-    TooManyPackages,
-    TooManyUploads,
-)
 from deepfake_service.evidence.readers import BundleReaders
 from deepfake_service.http import description, problems
-from deepfake_service.http.admission import AccountSlots, AccountThreads, Admission, RateLimit
+from deepfake_service.http.admission import RateLimit, UploadMemory
 from deepfake_service.http.dependencies import AppState, Engine
-from deepfake_service.http.disk_shares import DiskShares
 from deepfake_service.http.failed_sign_ins import FailedSignIns
 from deepfake_service.http.middleware import RequestMiddleware
 from deepfake_service.http.routing import add_routes
-from deepfake_service.http.similar_pictures import SimilarPictures
 from deepfake_service.inference.batching import Batcher
 from deepfake_service.inference.pictures import PictureScorer
-from deepfake_service.jobs.webhooks import RESOLVERS_PER_ACCOUNT
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.security.records import open_database
@@ -71,15 +61,6 @@ DESCRIPTION = (
     "Estimates whether faces in pictures and videos were manipulated. A score is a calibrated "
     "measurement with published error rates; it is not proof."
 )
-PACKAGES_PER_ACCOUNT = 2
-"""Packages of notices that one account downloads at the same time. Each has some files in memory,
-of which a screenshot may have 16 MiB."""
-DOWNLOADS_PER_ACCOUNT = 2
-"""Tables of results and exports of originals that one account downloads at the same time. A table
-may read all cases, and an export writes a copy of the original to the disk."""
-DOCUMENTS_PER_ACCOUNT = 2
-"""Copies of reports and PDFs of notices that are made for one account at the same time. Each takes
-one of the threads of requests, for as long as a time-stamp authority takes to answer."""
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 TAGS = {
     "frames": "Pictures that are scored while you wait.",
@@ -118,27 +99,14 @@ def create_app(
     database = database or open_database(settings)
     metrics = Metrics()
     state = AppState(
-        settings,
-        metrics,
-        Accounts(database),
-        Admission(
-            max_requests=settings.max_pending_requests,
-            max_bytes=settings.max_buffered_bytes,
-            max_requests_per_account=settings.max_pending_requests_per_account,
-            max_bytes_per_account=settings.max_buffered_bytes_per_account,
-        ),
-        RateLimit(settings.submissions_per_account),
-        RateLimit(settings.reads_per_account),
-        FailedSignIns(database, settings),
-        SimilarPictures(database, settings.similar_pictures_per_account, metrics),
-        AccountSlots(settings.max_uploads_per_account, TooManyUploads),
-        AccountSlots(settings.max_event_streams_per_account, TooManyEventStreams),
-        AccountSlots(PACKAGES_PER_ACCOUNT, TooManyPackages),
-        AccountSlots(DOWNLOADS_PER_ACCOUNT, TooManyDownloads),
-        AccountSlots(DOCUMENTS_PER_ACCOUNT, TooManyDocuments),
-        DiskShares(database),
-        AccountThreads(RESOLVERS_PER_ACCOUNT),
-        database,
+        settings=settings,
+        metrics=metrics,
+        database=database,
+        accounts=Accounts(database),
+        failed_sign_ins=FailedSignIns(database, settings),
+        submission_rate=RateLimit(settings.submissions_per_account),
+        read_rate=RateLimit(settings.reads_per_account),
+        memory=UploadMemory(settings.max_buffered_bytes),
     )
 
     @contextlib.asynccontextmanager
@@ -169,12 +137,7 @@ def create_app(
 
     app = _described(_keeping_failure(lifespan, state), settings.public_url)
     app.state.shared = state
-    app.add_middleware(
-        RequestMiddleware,
-        metrics=state.metrics,
-        body_timeout_s=settings.upload_timeout_s,
-        min_upload_rate=settings.min_upload_rate,
-    )
+    app.add_middleware(RequestMiddleware, metrics=state.metrics)
     problems.install(app)
     for module in (
         signing_in,
@@ -262,16 +225,11 @@ async def _engine_running(
     settings, metrics = state.settings, state.metrics
     batcher = Batcher(
         scorer.classifier.scores,
-        max_size=settings.batch_max_size,
-        max_delay_s=settings.batch_max_delay_ms / 1000,
-        max_queue=settings.batch_max_queue,
         on_batch=metrics.batch,
         on_failure=metrics.batch_failed,
     )
     async with batcher:
-        metrics.watch(
-            queue_depth=lambda: batcher.depth, buffered=lambda: state.admission.bytes_held
-        )
+        metrics.watch(queue_depth=lambda: batcher.depth, buffered=lambda: state.memory.bytes_held)
         pictures = PictureScorer(scorer, decoder, batcher, slots=settings.decode_workers)
         confinement = await anyio.to_thread.run_sync(decoder.confinement)
         required = settings.sandbox == "require"

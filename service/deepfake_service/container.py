@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_service.casework.clock_guard import ClockGuard
-from deepfake_service.casework.contacts import Contacts, Sender, initial_organisation
+from deepfake_service.casework.contacts import Contacts, Sender
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.cases import Cases
 from deepfake_service.casework.core.queries import Queries
@@ -38,20 +38,19 @@ from deepfake_service.casework.webhook_deliveries import WebhookSecrets, count_d
 from deepfake_service.db import Database
 from deepfake_service.errors import RecordAltered, SettingsError
 from deepfake_service.evidence import timestamps
-from deepfake_service.jobs import Backlog, JobQueue, Scaling
+from deepfake_service.jobs import Backlog, JobQueue
 from deepfake_service.notices.basis import NoticeBasis
 from deepfake_service.notices.clock import NoticeClock
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.notices.documents import NoticeDocuments
 from deepfake_service.observability.logs import logger
 from deepfake_service.observability.metrics import Metrics
-from deepfake_service.resource_limits import PREFIX
 from deepfake_service.security.checkpoints import Checkpoints, open_checkpoints
 from deepfake_service.security.journal import Journal, open_journal
 from deepfake_service.security.revocation_list import RevocationList
 from deepfake_service.security.second_factors import SecondFactors
 from deepfake_service.security.signing_keys import SigningKeys, open_signing_keys
-from deepfake_service.settings import Settings
+from deepfake_service.settings import PREFIX, Settings
 from deepfake_service.storage import (
     BLOB_FOLDER,
     EpochKeys,
@@ -63,6 +62,14 @@ from deepfake_service.storage import (
 
 CERTIFICATE_WARNING = timedelta(days=30)
 """How long before the certificate of reports expires a start warns of it."""
+EPOCH_KEY_AGE = timedelta(hours=1)
+"""Age of an epoch key before it is destroyed because a case was deleted. The remaining cases are
+then wrapped again, a second or two for 10,000 of them."""
+MEDIA_UNEXAMINED = timedelta(days=7)
+"""How long media are kept that no worker examines; they would otherwise stay for ever."""
+FLAGGED_HASHES_KEPT = timedelta(days=1825)
+"""How long hashes of a case that was flagged for a possible minor outlive it, so that copies are
+flagged as well: five years, as long as such material is known to come back."""
 
 _log = logger("deepfake_service.container")
 
@@ -148,21 +155,21 @@ def open_container(
         database,
         vault,
         case_keys if isinstance(case_keys, EpochKeys) else None,
-        min_age=timedelta(hours=settings.epoch_hours),
+        min_age=EPOCH_KEY_AGE,
     )
     key_epochs.check()
     if not isinstance(case_keys, EpochKeys):
         _log.warning("no_epoch_keys", setting=f"{PREFIX}EPOCH_KEYS")
     journal = open_journal(settings, database)
     journal.catch_up()
-    with contextlib.closing(JobQueue(database, settings.jobs_at_once_per_account)) as queue:
+    with contextlib.closing(JobQueue(database)) as queue:
         blind_index = BlindIndex(database, keys)
         retention, clock_guard = Retention(database, vault, queue, metrics), ClockGuard(database)
         cases = Cases(database, vault, blind_index)
         signing_keys = open_signing_keys(settings, database, keys)
         _warn_of_certificate(signing_keys, database.clock())
         revocation_list = RevocationList(database, signing_keys, issuer=settings.issuer)
-        contacts = Contacts(database, keys, initial_organisation(settings))
+        contacts = Contacts(database, keys)
         sender = Sender(settings.issuer, contacts.organisation)
         evidence_store = EvidenceStore(
             database,
@@ -194,7 +201,7 @@ def open_container(
             vault,
             keys,
             blind_index,
-            kept_for=timedelta(days=settings.flagged_hash_days),
+            kept_for=FLAGGED_HASHES_KEPT,
         )
         queries = Queries(database, vault)
         services = Services(
@@ -202,7 +209,7 @@ def open_container(
             reexaminations=Reexaminations(database, vault, queue, bundle_sha256),
             cases=cases,
             queries=queries,
-            backlog=Backlog(database, Scaling(settings.target_wait_s, settings.jobs_at_once)),
+            backlog=Backlog(database, settings.jobs_at_once),
             scored_jobs=ScoredJobs(database, vault, queries),
             submitted_jobs=SubmittedJobs(database, vault),
             file_names=FileNames(database, vault),
@@ -214,11 +221,7 @@ def open_container(
                 _periods(settings),
                 metrics,
             ),
-            orphans=Orphans(
-                database,
-                vault,
-                longest_upload=timedelta(seconds=settings.video_upload_timeout_s),
-            ),
+            orphans=Orphans(database, vault),
             clock_guard=clock_guard,
             key_epochs=key_epochs,
             webhook_secrets=WebhookSecrets(database, keys),
@@ -256,7 +259,7 @@ def _periods(settings: Settings) -> RetentionPeriods:
     return RetentionPeriods(
         media_after_review=timedelta(hours=settings.media_hours_after_review),
         media_after_verdict=timedelta(days=settings.media_days_after_verdict),
-        media_unexamined=timedelta(days=settings.media_days_unexamined),
+        media_unexamined=MEDIA_UNEXAMINED,
         evidence=timedelta(days=settings.evidence_days),
         case=timedelta(days=settings.case_days),
     )

@@ -20,6 +20,14 @@ from deepfake_service.observability.logs import logger
 from deepfake_service.sandbox_setting import naming_the_setting
 from deepfake_service.settings import Settings
 
+PICTURE_TIMEOUT_S = 30.0
+"""For decoding one picture; after that its decoder process is replaced. The largest picture allowed
+takes about 2 s on one slow core."""
+VIDEO_TIMEOUT_S = 900.0
+"""For one step of a job with a video, without the time for reading it from the store. The longest
+step hashes up to 1800 frames: about 10 minutes for two hours of 1080p on one slow core. A video
+that takes longer in that step gets its verdict, but no perceptual hashes."""
+
 _log = logger("deepfake_service.container")
 
 Opened = Callable[[], tuple[Scorer, ProcessDecoder]]
@@ -44,8 +52,8 @@ def open_decoder(settings: Settings) -> ProcessDecoder:
     """Return the decoder, whose processes start when they are needed. Close it with ``close()``."""
     limits = DecodeLimits(
         max_pixels=settings.max_pixels,
-        timeout_s=settings.video_decode_timeout_s,
-        picture_timeout_s=settings.decode_timeout_s,
+        timeout_s=VIDEO_TIMEOUT_S,
+        picture_timeout_s=PICTURE_TIMEOUT_S,
     )
     required = settings.sandbox == "require"
     return ProcessDecoder(limits, settings.decode_workers, require=required)

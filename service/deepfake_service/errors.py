@@ -53,7 +53,7 @@ class RequestTooLarge(ServiceError):
 
 
 class UnsupportedContentType(ServiceError):
-    """This address does not accept the Content-Type of the request."""
+    """This endpoint does not accept the Content-Type of the request."""
 
 
 class UploadTimeout(ServiceError):
@@ -137,33 +137,20 @@ class LastAdministrator(ServiceError):
 class TooManyRequests(ServiceError):
     """This account exceeds its rate limit. Try again later."""
 
-    def __init__(self, retry_after_s: int = 60) -> None:
-        super().__init__()
+    def __init__(self, retry_after_s: int = 60, message: str | None = None) -> None:
+        super().__init__(message)
         self.retry_after_s = retry_after_s
 
 
-class TooManyUploads(TooManyRequests):
-    """This account sends as many videos as it may at once. Wait until one has arrived."""
+class TooManyAtOnce(TooManyRequests):
+    """The account has too many requests of a kind in progress."""
 
-
-class TooManyEventStreams(TooManyRequests):
-    """This account has as many event streams as it may have at once. Close one, or read the job."""
-
-
-class TooManyPackages(TooManyRequests):
-    """This account downloads as many packages as it may at once. Wait until one has arrived."""
-
-
-class TooManyDocuments(TooManyRequests):
-    """As many documents are being made for this account as may be at once. Wait until one is."""
-
-
-class TooManyDownloads(TooManyRequests):
-    """This account downloads as many files as it may at once. Wait until one has arrived."""
-
-
-class TooMuchStored(TooManyRequests):
-    """The disk is nearly full, and this account stores more than is left. Delete cases of it."""
+    def __init__(self, what: str = "requests") -> None:
+        super().__init__(
+            5,
+            f"This account has reached its limit of concurrent {what}. Try again when one has "
+            "finished.",
+        )
 
 
 class TooManyFailedSignIns(TooManyRequests):
@@ -172,10 +159,6 @@ class TooManyFailedSignIns(TooManyRequests):
 
 class TooManyCodes(TooManyRequests):
     """Too many codes for this account were wrong. Try again later, or ask an administrator."""
-
-
-class TooManySimilarPictures(TooManyRequests):
-    """Too many nearly equal pictures (DEEPFAKE_SIMILAR_PICTURES_PER_ACCOUNT). Try again later."""
 
 
 class Overloaded(ServiceError):
@@ -194,8 +177,8 @@ class DatabaseUnavailable(ServiceError):
     """The database is not responding. Try again later."""
 
     reason: str | None = None
-    """What a server said that refused the connection, such as a wrong password. It names hosts and
-    users, so that it is for operators only."""
+    """The reason the server gave for refusing the connection, such as a wrong password. It names
+    hosts and users, so that it is for operators only."""
 
 
 class DatabaseFull(DatabaseUnavailable):
@@ -230,7 +213,7 @@ class CaseShredded(ServiceError):
 
 
 class TooManyOccurrences(ServiceError):
-    """Evidence cannot list any more posts of this file. Record further posts in another case."""
+    """This file already has as many posts as evidence can list. Record others in another case."""
 
 
 class TooManyCallbacks(ServiceError):

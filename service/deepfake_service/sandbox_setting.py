@@ -1,4 +1,7 @@
-"""Whether commands that parse untrusted files require a complete sandbox (DEEPFAKE_SANDBOX)."""
+"""Whether commands that parse untrusted files require a complete sandbox (DEEPFAKE_SANDBOX).
+
+Apart from ``settings``, because `deepfake score` works without the packages of the service.
+"""
 
 from __future__ import annotations
 

@@ -2,42 +2,70 @@
 
 Each setting is read from the environment variable ``DEEPFAKE_`` plus its name in capitals, or from
 a file of that name in ``$CREDENTIALS_DIRECTORY``, has a default and describes itself;
-``settings_table`` renders ``docs/settings.md`` from that.
+``python -m deepfake_service.settings`` renders ``docs/settings.md`` from that. A value that no two
+operators would choose differently is not a setting but a constant beside its use.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import quote
 
+import limits
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deepfake_service.errors import SettingsError
-from deepfake_service.resource_limits import PREFIX, CallbackHostList, ResourceLimits, networks_of
+from deepfake_service.networks import CallbackHosts, networks_of
 
+PREFIX = "DEEPFAKE_"
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+"""Variable with the folder of secrets, which systemd sets (``LoadCredential=``)."""
 RECORDS_FILE = "records.sqlite"
 EPOCH_KEYS_FILE = "epoch-keys"
 JOURNAL_FILE = "journal.jsonl"
-CREDENTIALS = "CREDENTIALS_DIRECTORY"
-"""Variable with the folder of secrets, which systemd sets (``LoadCredential=``)."""
 MIN_ADMIN_KEY_CHARS = 20
 MIN_ADMIN_KEY_VARIETY = 10
 """Minimum number of distinct characters in a chosen admin key; rejects "aaaa..." and "1234..."."""
+MIB = 1024 * 1024
+MAX_REQUEST_BYTES = 256 * MIB
+"""Of one ``POST /v1/frames``: 64 pictures of 4 MiB, which are held in memory."""
+SECTIONS = {
+    "data_dir": "Storage and keys",
+    "host": "Network",
+    "bundle_dir": "Model and work",
+    "media_days_after_verdict": "Retention",
+    "two_person_review": "Review",
+    "issuer": "Evidence",
+    "max_picture_bytes": "Limits",
+}
+"""Headings of ``docs/settings.md``, by the setting that each begins with."""
 
-ScoreDetail = Literal["full", "rounded", "verdicts"]
+Sandbox = Literal["available", "require"]
 LogLevel = Literal["debug", "info", "warning", "error"]
-LogFormat = Literal["json", "console"]
+Count = Annotated[int, Field(ge=1)]
+Bytes = Annotated[int, Field(ge=1024)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Days = Annotated[float, Field(gt=0.0, le=36500.0)]
 
 
-def _contact(what: str) -> Any:
-    text = f"{what} of the organisation that sends notices, until it is edited in the console."
-    return Field(default=None, max_length=200, description=text)
-
-
-class Settings(ResourceLimits):
+class Settings(BaseSettings):
     """Configuration of the service."""
+
+    # hide_input_in_errors: a rejected admin key must not be printed with the reason.
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,  # compose files pass unset variables as empty ones
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+    )
+
+    # Storage and keys
 
     data_dir: Path = Field(
         default=Path("var"),
@@ -87,34 +115,71 @@ class Settings(ResourceLimits):
         "PostgreSQL none, and the master key wraps the keys of cases. Processes on several "
         "machines cannot share it.",
     )
-    epoch_hours: Annotated[float, Field(ge=0.0, le=8760.0)] = Field(
-        default=1.0,
-        description="Minimum age in hours of an epoch key before it is destroyed because a case "
-        "was deleted. The remaining cases are then wrapped again, which takes one or two seconds "
-        "for 10,000 of them.",
-    )
-    host: str = Field(
-        default="127.0.0.1",
-        description="Address to listen on. The default is the loopback address because the "
-        "service speaks plain HTTP: put a TLS-terminating reverse proxy in front of it for remote "
-        "access.",
-    )
-    port: int = Field(
-        default=8000,
-        ge=0,
-        le=65535,
-        description="Port to listen on; 0 chooses a free one.",
-    )
-    bundle_dir: Path | None = Field(
-        default=None,
-        description="Folder of the model bundle. Unset: the bundle included in the package.",
-    )
     admin_key: SecretStr | None = Field(
         default=None,
         description="Administrator key to use instead of generating one on the first start, for "
         "containers. At least 20 characters; use a random value (`openssl rand -base64 32`), "
         "because only a fast hash of it is stored. A new value replaces the previous one, and "
         "removing the variable revokes it.",
+    )
+
+    # Network
+
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address to listen on. The default is the loopback address because the "
+        "service speaks plain HTTP: put a TLS-terminating reverse proxy in front of it for remote "
+        "access.",
+    )
+    port: Port = Field(
+        default=8000,
+        description="Port to listen on; 0 chooses a free one.",
+    )
+    operations_host: str = Field(
+        default="127.0.0.1",
+        description="Address of the listener at `DEEPFAKE_OPERATIONS_PORT`. It needs no key, so "
+        "choose one that only operators can reach.",
+    )
+    operations_port: Port = Field(
+        default=0,
+        description="Port of a separate listener for `/healthz`, `/readyz` and `/metrics`, which "
+        "clients of the API cannot block. `DEEPFAKE_PORT` then no longer serves `/metrics`. 0 "
+        "disables the listener.",
+    )
+    worker_metrics_port: Port = Field(
+        default=0,
+        description="Prometheus port of `deepfake worker`; 0 disables it. (The service itself "
+        "serves `/metrics`.)",
+    )
+    public_url: str | None = Field(
+        default=None,
+        description="URL at which browsers reach the service, for example "
+        "`https://centre.example`, if a TLS-terminating reverse proxy is in front of it. Cookies "
+        "are then sent over TLS only.",
+    )
+    trusted_proxies: str | None = Field(
+        default=None,
+        description="Addresses or networks of the reverse proxies in front of the service, "
+        "separated by commas. Their `X-Forwarded-For` says from which address a sign-in comes.",
+    )
+    callback_hosts: str | None = Field(
+        default=None,
+        description="Receivers of webhooks that need not have public addresses, separated by "
+        "commas: exact host names, addresses, and networks such as `10.20.0.0/16`. They are called "
+        "on any port. Every account can make the service send requests to them, so list only "
+        "machines that expect webhooks.",
+    )
+    log_level: LogLevel = Field(
+        default="info",
+        description="Least severe log level written: `debug`, `info`, `warning` or `error`. No "
+        "level logs content.",
+    )
+
+    # Model and work
+
+    bundle_dir: Path | None = Field(
+        default=None,
+        description="Folder of the model bundle. Unset: the bundle included in the package.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto",
@@ -129,56 +194,79 @@ class Settings(ResourceLimits):
         "at a time; 0 uses one per core that the process may use. Fewer threads leave cores to the "
         "decoders.",
     )
-    sandbox: Literal["available", "require"] = Field(
+    decode_workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        default=2,
+        description="Number of decoder processes, and of pictures decoded and searched for faces "
+        "concurrently. A decoded picture at the pixel limit takes 150 MB plus copies: one "
+        "50-megapixel picture raised the server's peak memory by about 350 MB, two at once by 570 "
+        "MB.",
+    )
+    jobs_at_once: Count = Field(
+        default=2,
+        description="Videos that one worker examines concurrently. Each needs a decoder process "
+        "and up to 50 MB for frames.",
+    )
+    sandbox: Sandbox = Field(
         default="available",
         description="Layers of the sandbox in which untrusted files are parsed. `available` uses "
         "those that the kernel and the container grant, and reports the others as missing at the "
         "start, in `/readyz` and in evidence; `require` refuses to start unless all are granted.",
     )
-    worker_metrics_port: int = Field(
-        default=0,
-        ge=0,
-        le=65535,
-        description="Prometheus port of `deepfake worker`; 0 disables it. (The service itself "
-        "serves `/metrics`.)",
-    )
-    operations_port: int = Field(
-        default=0,
-        ge=0,
-        le=65535,
-        description="Port of a separate listener for `/healthz`, `/readyz` and `/metrics`, which "
-        "clients of the API cannot block. `DEEPFAKE_PORT` then no longer serves `/metrics`. 0 "
-        "disables the listener.",
-    )
-    operations_host: str = Field(
-        default="127.0.0.1",
-        description="Address of that listener. It needs no key, so choose one that only operators "
-        "can reach.",
-    )
+
+    # Retention
+
     media_days_after_verdict: Annotated[float, Field(gt=0.0, le=365.0)] = Field(
         default=7.0,
         description="Maximum number of days that media are kept after the verdict, unless a legal "
         "hold keeps them longer.",
-    )
-    media_days_unexamined: Annotated[float, Field(gt=0.0, le=365.0)] = Field(
-        default=7.0,
-        description="Maximum number of days that media are kept if no worker examines them. Their "
-        "job then becomes `expired`. Without this limit, media would be kept forever if no worker "
-        "runs.",
     )
     media_hours_after_review: Annotated[float, Field(gt=0.0, le=8760.0)] = Field(
         default=24.0,
         description="Number of hours that media are kept after their whole case has been "
         "reviewed, unless a legal hold keeps them longer.",
     )
-    system_scores: ScoreDetail = Field(
-        default="full",
-        description="Values that the API and the console tell accounts of systems. `rounded`: "
-        "only the log likelihood ratio, in whole numbers; `verdicts`: none. Evidence stays exact.",
+    evidence_days: Days = Field(
+        default=1095.0,
+        description="Number of days that evidence is kept after the verdict or the last notice of "
+        "its case, whichever is later, unless a legal hold keeps it longer. The default is three "
+        "years, because proceedings that follow a notice can take that long.",
     )
-    organisation_name: str | None = _contact("Name")
-    organisation_email: str | None = _contact("E-mail address")
-    organisation_phone: str | None = _contact("Telephone number")
+    case_days: Days = Field(
+        default=365.0,
+        description="Number of days that a case, with its results, notes, occurrences and notices, "
+        "is kept beyond `DEEPFAKE_EVIDENCE_DAYS` after the last thing that happened in it, unless "
+        "a legal hold keeps it longer.",
+    )
+
+    # Review
+
+    two_person_review: bool = Field(
+        default=False,
+        description="Require confirmation by two people before a finding counts as confirmed.",
+    )
+    submitter_confirms: Literal["if_alone", "always", "never"] = Field(
+        default="if_alone",
+        description="Whether the account that submitted an item can confirm its finding without a "
+        "second person. `if_alone`: only while no other person could review, so that a centre of "
+        "one person can work.",
+    )
+    matching: bool = Field(
+        default=False,
+        description="Keep perceptual hashes of confirmed cases and link new submissions to the "
+        "earlier cases they resemble. This never changes a verdict.",
+    )
+    known_hash_days: Days = Field(
+        default=365.0,
+        description="Days after which those hashes are deleted.",
+    )
+    support_contact: Annotated[str, Field(max_length=200)] | None = Field(
+        default=None,
+        description="Support line for victims, shown on the console's help page in both languages. "
+        "Unset: 1366, the Korean Women's Emergency Hotline, named in the language of the page.",
+    )
+
+    # Evidence
+
     issuer: Annotated[str, Field(min_length=1, max_length=64)] = Field(
         default="Deepfake detection service",
         description="Name of the organisation that issues evidence and notices. It appears in "
@@ -194,15 +282,6 @@ class Settings(ResourceLimits):
         default=None,
         description="PEM file of the root certificates trusted for time stamps when an evidence "
         "bundle is verified.",
-    )
-    audit_checkpoints: str | None = Field(
-        default=None,
-        description="Where signed checkpoints of the audit log are sent, separated by commas: "
-        "`s3://bucket/prefix`, `gs://`, `az://`, `syslog://host:514` (UDP), "
-        "`syslog+tcp://host:601` or `syslog:///dev/log`. Unset: none are sent.",
-    )
-    audit_checkpoint_minutes: Annotated[float, Field(gt=0.0, le=10080.0)] = Field(
-        default=60.0, description="Minutes between two checkpoints, if the audit log has grown."
     )
     report_certificate: Path | None = Field(
         default=None,
@@ -225,83 +304,68 @@ class Settings(ResourceLimits):
         description="Folder of PEM files with the public keys of other services whose evidence "
         "`POST /v1/verify` and `deepfake verify` trust.",
     )
-    evidence_days: Annotated[float, Field(gt=0.0, le=36500.0)] = Field(
-        default=1095.0,
-        description="Number of days that evidence is kept after the verdict or the last notice of "
-        "its case, whichever is later, unless a legal hold keeps it longer. The default is three "
-        "years, because proceedings that follow a notice can take that long.",
-    )
-    case_days: Annotated[float, Field(gt=0.0, le=36500.0)] = Field(
-        default=365.0,
-        description="Number of days that a case, with its results, notes, occurrences and notices, "
-        "is kept beyond `DEEPFAKE_EVIDENCE_DAYS` after the last thing that happened in it, unless "
-        "a legal hold keeps it longer.",
-    )
-    public_url: str | None = Field(
+    audit_checkpoints: str | None = Field(
         default=None,
-        description="URL at which browsers reach the service, for example "
-        "`https://centre.example`, if a TLS-terminating reverse proxy is in front of it. Cookies "
-        "are then sent over TLS only.",
+        description="Where signed checkpoints of the audit log are sent, separated by commas: "
+        "`s3://bucket/prefix`, `gs://`, `az://`, `syslog://host:514` (UDP), "
+        "`syslog+tcp://host:601` or `syslog:///dev/log`. Unset: none are sent.",
     )
-    trusted_proxies: str | None = Field(
-        default=None,
-        description="Addresses or networks of the reverse proxies in front of the service, "
-        "separated by commas. Their `X-Forwarded-For` says from which address a sign-in comes.",
+
+    # Limits
+
+    max_picture_bytes: Bytes = Field(
+        default=32 * MIB,
+        description="Maximum size of one picture. A noisy 50-megapixel JPEG of quality 95 is 19 "
+        "MiB; a PNG of that size can be 70 MiB, so raise this limit if you receive such files.",
     )
-    log_client_addresses: bool = Field(
-        default=False,
-        description="Log the network address from which a sign-in failed.",
+    max_video_bytes: Bytes = Field(
+        default=4096 * MIB,
+        description="Maximum size of one `POST /v1/videos`: two hours of 1080p at 4 Mbit/s. "
+        "Uploads are encrypted into the blob store as they arrive; memory holds a few MiB of "
+        "them.",
     )
-    session_hours: Annotated[float, Field(gt=0.0, le=168.0)] = Field(
-        default=10.0,
-        description="Hours after which a console user must sign in again. The default is a "
-        "working day.",
+    max_buffered_bytes: Bytes = Field(
+        default=1024 * MIB,
+        description="Maximum total size of uploads held in memory. Requests above it get 503 with "
+        "`Retry-After`, so the machine does not run out of memory. One "
+        "`POST /v1/frames` may have 256 MiB of it.",
     )
-    support_contact: Annotated[str, Field(max_length=200)] | None = Field(
-        default=None,
-        description="Support line for victims, shown on the console's help page in both languages. "
-        "Unset: 1366, the Korean Women's Emergency Hotline, named in the language of the page.",
+    max_pixels: Count = Field(
+        default=50_000_000,
+        description="Maximum number of pixels of one picture or frame. An 8K frame has 33 "
+        "million, a 50-megapixel photo just fits; each pixel takes 3 bytes decoded.",
     )
-    two_person_review: bool = Field(
-        default=False,
-        description="Require confirmation by two people before a finding counts as confirmed.",
+    min_free_bytes: Annotated[int, Field(ge=0)] = Field(
+        default=2048 * MIB,
+        description="Free space in the data directory below which submissions and exports are "
+        "refused, so that a long video cannot fill the disk. Everything else still works, and "
+        "`/readyz` has `accepts_submissions` for it.",
     )
-    submitter_confirms: Literal["if_alone", "always", "never"] = Field(
-        default="if_alone",
-        description="Whether the account that submitted an item can confirm its finding without a "
-        "second person. `if_alone`: only while no other person could review, so that a centre of "
-        "one person can work.",
+    max_connections: Count = Field(
+        default=512,
+        description="Maximum number of open connections, including idle and unauthenticated ones. "
+        "Requests above it get a plain-text 503 from the server itself, health checks included "
+        "unless there is a listener at `DEEPFAKE_OPERATIONS_PORT`. The default is half of the 1024 "
+        "files that a process may usually open, which leaves room to start decoders.",
     )
-    matching: bool = Field(
-        default=False,
-        description="Keep perceptual hashes of confirmed cases and link new submissions to the "
-        "earlier cases they resemble. This never changes a verdict.",
+    submissions_per_account: str = Field(
+        default="600/minute",
+        description="Rate limit of requests that submit media, per account, for example "
+        "`100/hour` or `10/second`. Requests above it get 429 with `Retry-After`. Each process of "
+        "the service counts separately.",
     )
-    known_hash_days: Annotated[float, Field(gt=0.0, le=36500.0)] = Field(
-        default=365.0,
-        description="Days after which those hashes are deleted.",
+    reads_per_account: str = Field(
+        default="3000/minute",
+        description="Rate limit of all requests that submit nothing, per account: those that read, "
+        "review, or show a page of the console. A person at the console never reaches it. Each "
+        "process of the service counts separately.",
     )
-    flagged_hash_days: Annotated[float, Field(gt=0.0, le=36500.0)] = Field(
-        default=1825.0,
-        description="Days for which perceptual hashes of a case that was flagged for a possible "
-        "minor are retained after its deletion, so that copies are flagged as well.",
-    )
-    callback_hosts: CallbackHostList = Field(
-        default=None,
-        description="Receivers of webhooks that need not have public addresses, separated by "
-        "commas: exact host names, addresses, and networks such as `10.20.0.0/16`. They are called "
-        "on any port. Every account can make the service send requests to them, so list only "
-        "machines that expect webhooks.",
-    )
-    log_level: LogLevel = Field(
-        default="info",
-        description="Least severe log level written: `debug`, `info`, `warning` or `error`. No "
-        "level logs content.",
-    )
-    log_format: LogFormat = Field(
-        default="json",
-        description="`json`: one object per line on standard error, for machines; `console`: for "
-        "people.",
+    failed_sign_ins_per_address: str = Field(
+        default="10/minute",
+        description="Rate limit of failed sign-ins, per client address (IPv6: per /64 network). "
+        "Further sign-ins from it get 429; valid keys of the API are not affected. Set "
+        "`DEEPFAKE_TRUSTED_PROXIES` if the service is behind a proxy, or all clients share one "
+        "address.",
     )
 
     @property
@@ -324,6 +388,11 @@ class Settings(ResourceLimits):
             return self.data_dir / EPOCH_KEYS_FILE
         return self.epoch_keys
 
+    @property
+    def max_request_bytes(self) -> int:
+        """Return the maximum size of one request with pictures."""
+        return min(MAX_REQUEST_BYTES, self.max_buffered_bytes)
+
     @field_validator("trusted_proxies")
     @classmethod
     def _check_networks(cls, value: str | None) -> str | None:
@@ -331,6 +400,23 @@ class Settings(ResourceLimits):
             networks_of(value)
         except ValueError:
             raise ValueError("must be addresses or networks, separated by commas") from None
+        return value
+
+    @field_validator("callback_hosts")
+    @classmethod
+    def _check_hosts(cls, value: str | None) -> str | None:
+        CallbackHosts.of(value)
+        return value
+
+    @field_validator("submissions_per_account", "reads_per_account", "failed_sign_ins_per_address")
+    @classmethod
+    def _check_rate(cls, value: str) -> str:
+        try:
+            limits.parse(value)
+        except ValueError:
+            raise ValueError(
+                "must be a number and a unit of time, for example 600/minute"
+            ) from None
         return value
 
     @field_validator("public_url")
@@ -357,10 +443,16 @@ class Settings(ResourceLimits):
         return value
 
     @model_validator(mode="after")
-    def _check_report_signer(self) -> Settings:
+    def _check_pairs(self) -> Self:
         if (self.report_certificate is None) != (self.report_key is None):
             raise ValueError(
                 f"set both {PREFIX}REPORT_CERTIFICATE and {PREFIX}REPORT_KEY, or neither"
+            )
+        if self.max_picture_bytes > self.max_request_bytes:
+            raise ValueError(
+                f"{PREFIX}MAX_PICTURE_BYTES ({self.max_picture_bytes}) must not exceed "
+                f"{self.max_request_bytes}, the size of a request: {MAX_REQUEST_BYTES}, or "
+                f"{PREFIX}MAX_BUFFERED_BYTES if that is less"
             )
         return self
 
@@ -392,9 +484,28 @@ def load_settings() -> Settings:
         raise SettingsError("; ".join(problems)) from None
 
 
+def settings_markdown() -> str:
+    """Return the content of ``docs/settings.md``."""
+    lines = [
+        "# Settings",
+        "",
+        "Every setting is an environment variable, or a file of the same name, in lower or upper",
+        "case, in the folder `CREDENTIALS_DIRECTORY`. Use files for secrets: `LoadCredential=` of",
+        "systemd and container engines provide them. This page is generated by",
+        "`python -m deepfake_service.settings`; a test keeps it up to date.",
+    ]
+    for name, field in Settings.model_fields.items():
+        if name in SECTIONS:
+            lines += ["", f"## {SECTIONS[name]}", ""]
+            lines += ["| Variable | Default | Description |", "|---|---|---|"]
+        lines.append(_markdown_row(name, field))
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_row(name: str, field: FieldInfo) -> str:
+    default = "unset" if field.default is None else f"`{field.default}`"
+    return f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |"
+
+
 if __name__ == "__main__":
-    import sys
-
-    from deepfake_service.settings_table import settings_markdown
-
-    sys.stdout.write(settings_markdown(Settings))
+    sys.stdout.write(settings_markdown())

@@ -26,18 +26,25 @@ from deepfake_service.db import Database
 from deepfake_service.engine import engine_running
 from deepfake_service.errors import DatabaseUnavailable, SettingsError
 from deepfake_service.jobs import Runner, WorkerRules
+from deepfake_service.networks import CallbackHosts
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
-from deepfake_service.resource_limits import PREFIX, CallbackHosts
 from deepfake_service.security.process import protect_process
 from deepfake_service.security.records import open_database
-from deepfake_service.settings import Settings
+from deepfake_service.settings import PREFIX, Settings
 
 SWEEP_EVERY_S = 60.0
 ORPHANS_EVERY_S = 3600.0
+CHECKPOINT_EVERY_S = 3600.0
 INTEGRITY_EVERY_S = 24 * 3600.0
 JOURNAL_EVERY_S = 5.0
 SEND_EVERY_S = 1.0
+MAX_ATTEMPTS = 10
+"""How many times one step of a job (a few frames) may be started, by any worker, before the job
+fails: a video that kills its worker must not do so forever."""
+TAKE_OVER_S = 600.0
+"""How long a job that was begun waits for a worker with its model bundle and version. After that, a
+worker with another one examines it anew. A worker restarts within minutes."""
 POLL_S = 60.0
 """How often a worker asks whether a shared chore is due, at least. One that waited for the chore's
 whole period would never do it if it is restarted more often than that."""
@@ -59,7 +66,7 @@ def worker_running(
         ModelRuntime(scorer, decoder),
         ResultSinks(services.evidence_store, services.hash_bank, services.minor_flags, metrics),
         ExaminationRules(
-            max_attempts=settings.max_attempts,
+            max_attempts=MAX_ATTEMPTS,
             keep_after_verdict=timedelta(days=settings.media_days_after_verdict),
             anchors=_trust_anchors(settings),
         ),
@@ -71,10 +78,8 @@ def worker_running(
         metrics,
         allowed=CallbackHosts.of(settings.callback_hosts),
     )
-    rules = WorkerRules(
-        scorer.bundle.sha256, settings.jobs_at_once, 60.0 * settings.take_over_minutes
-    )
-    runner = Runner(database, container.queue, steps, rules, on_step=metrics.step)
+    rules = WorkerRules(scorer.bundle.sha256, settings.jobs_at_once, TAKE_OVER_S)
+    runner = Runner(database, steps, rules, on_step=metrics.step)
     runner.start()
     # Each chore has a thread of its own: a webhook receiver that does not answer must not delay
     # the other chores or make this worker look dead.
@@ -87,7 +92,7 @@ def worker_running(
         "flags": (services.minor_flags.catch_up, SWEEP_EVERY_S),
         "flagged": (when_trusted(services.minor_flags.forget_expired), ORPHANS_EVERY_S),
         "editions": (services.reviews.catch_up, SWEEP_EVERY_S),
-        "checkpoints": (services.checkpoints.send, 60.0 * settings.audit_checkpoint_minutes),
+        "checkpoints": (services.checkpoints.send, CHECKPOINT_EVERY_S),
     }
     chores = [
         *(shared_chore(database, name, *chore) for name, chore in shared.items()),
@@ -104,7 +109,7 @@ def worker_running(
             chore.stop()
         deliveries.close()
         steps.stopping.set()
-        runner.stop(drain_s=min(DRAIN_S, settings.shutdown_timeout_s))
+        runner.stop(drain_s=DRAIN_S)
 
 
 def _trust_anchors(settings: Settings) -> str | None:

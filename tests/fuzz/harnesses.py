@@ -36,7 +36,7 @@ from deepfake_service.evidence.pdf_signature import InvalidReport
 from deepfake_service.evidence.readers import BundleReaders, UnreadableFile
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import ExitCode, Trust
-from deepfake_service.http.admission import Admission
+from deepfake_service.http.admission import UploadMemory
 from deepfake_service.http.problems import problem_of
 from deepfake_service.http.uploads import read_pictures
 from deepfake_service.settings import Settings
@@ -184,7 +184,7 @@ def check_request(data: bytes) -> None:
 
 
 async def _read(content_type: bytes, body: bytes) -> None:
-    settings = Settings(max_picture_bytes=100_000, max_request_bytes=1_000_000)
+    settings = Settings(max_picture_bytes=100_000, max_buffered_bytes=1_000_000)
     state = SimpleNamespace(shared=SimpleNamespace(settings=settings))
     scope: dict[str, Any] = {
         "type": "http", "method": "POST", "path": "/v1/frames",
@@ -194,14 +194,8 @@ async def _read(content_type: bytes, body: bytes) -> None:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    admission = Admission(
-        max_requests=1,
-        max_bytes=1_000_000,
-        max_requests_per_account=1,
-        max_bytes_per_account=1_000_000,
-    )
-    with admission.enter("a") as ticket:
-        uploads, form = await read_pictures(Request(scope, receive), settings, ticket)
+    with UploadMemory(1_000_000).share() as take:
+        uploads, form = await read_pictures(Request(scope, receive), settings, take)
         assert all(upload.name.isprintable() for upload in uploads)
         form.submission()
 

@@ -50,8 +50,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
         "DEEPFAKE_READS_PER_ACCOUNT": unlimited,
         "DEEPFAKE_DECODE_WORKERS": "2",
         "DEEPFAKE_MAX_PIXELS": "4000000",
-        "DEEPFAKE_DECODE_TIMEOUT_S": "20",
-        "DEEPFAKE_VIDEO_DECODE_TIMEOUT_S": "20",
     }
     with Site(tmp_path, settings) as private:
         yield private

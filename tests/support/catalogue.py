@@ -24,7 +24,6 @@ from deepfake_service.documents.i18n import CATALOGUES, load
 from deepfake_service.http.problems import STATUS_AND_CODE, problem_of
 from deepfake_service.notices.fields import STATEMENT_TOO_SHORT
 from deepfake_service.web.api_errors import SCREENSHOT_FORMAT
-from deepfake_service.web.items import VALUES_WITHHELD
 from deepfake_service.web.model_card import TABLE_NAME
 from deepfake_service.web.notice_form import INPUT_MESSAGES
 from deepfake_service.web.pages import INVALID_FORM
@@ -38,7 +37,6 @@ FORM_PACKAGES = ("casework", "notices", "web")
 COMPOSED = frozenset(
     {
         INVALID_FORM,
-        VALUES_WITHHELD,
         "1 to 100 printable characters",
         "1 to 4000 characters are needed",
         "required",

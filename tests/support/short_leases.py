@@ -6,6 +6,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from deepfake_service.jobs import heartbeats, webhooks
+from tests.support.constants import replace_constants
 
 BEAT_S, LEASE_S = 0.8, 4.0
 """As many beats as in production. A living worker must not look dead on a busy machine: its thread
@@ -19,6 +20,7 @@ def main() -> None:
     webhooks.BACK_OFF = (FIRST_BACK_OFF, *webhooks.BACK_OFF[1:])
     from deepfake_service.cli.app import main as run
 
+    replace_constants()
     run()
 
 

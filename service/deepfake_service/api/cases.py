@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from deepfake_models.media.image import picture_format
 from deepfake_service.api.jobs import JobBase
 from deepfake_service.casework.exports import open_once, pieces_of
 from deepfake_service.container import Services
-from deepfake_service.http.admission import Ticket
+from deepfake_service.http.admission import SCORING
 from deepfake_service.http.auth import Exporter, Keeper, Reader, Submitter, while_authenticated
 from deepfake_service.http.binary import binary, media_type_for
 from deepfake_service.http.dependencies import AppStateDep, PageDep, ServicesDep
@@ -205,11 +206,12 @@ async def add_occurrence(
     medium."""
     boundary = boundary_of(request.headers.get("content-type"))
     state.check_space()
-    with state.admission.enter(caller.account_id) as ticket:
-        upload = _OccurrenceUpload(ticket)
-        body = receive_body(
-            request, max_bytes=MAX_OCCURRENCE_BYTES, timeout_s=state.settings.upload_timeout_s
-        )
+    with (
+        state.budget.enter(caller.account_id, "requests", SCORING),
+        state.memory.share() as take,
+    ):
+        upload = _OccurrenceUpload(take)
+        body = receive_body(request, max_bytes=MAX_OCCURRENCE_BYTES)
         await parse_multipart(body, boundary, upload.open_part)
         occurrence, is_new = await anyio.to_thread.run_sync(
             _add_occurrence, services, caller, case_id, upload
@@ -222,8 +224,8 @@ async def add_occurrence(
 class _OccurrenceUpload:
     """The text fields and the screenshot of one request."""
 
-    def __init__(self, ticket: Ticket) -> None:
-        self._ticket = ticket
+    def __init__(self, take: Callable[[int], None]) -> None:
+        self._take = take
         self.fields = TextFields(OccurrenceForm, files=(SCREENSHOT,))
         self._screenshot: bytearray | None = None
 
@@ -237,7 +239,7 @@ class _OccurrenceUpload:
         def write(data: memoryview) -> None:
             if len(content) + len(data) > MAX_SCREENSHOT_BYTES:
                 raise invalid_field(SCREENSHOT, f"more than {MAX_SCREENSHOT_BYTES} bytes")
-            self._ticket.take(len(data))
+            self._take(len(data))
             content.extend(data)
 
         return write

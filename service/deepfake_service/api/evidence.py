@@ -23,6 +23,7 @@ from deepfake_service.evidence.trust_store import trust_of
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import Step
 from deepfake_service.evidence.zip_format import MAX_BYTES
+from deepfake_service.http.admission import HEAVY, SCORING
 from deepfake_service.http.auth import Reader, Verifier
 from deepfake_service.http.binary import OCTETS, binary, media_type_for
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
@@ -80,12 +81,11 @@ ReportQueryDep = Annotated[ReportQuery, Depends()]
 async def _report_reader(
     caller: Reader, state: AppStateDep, asked: ReportQueryDep
 ) -> AsyncIterator[Caller]:
-    """Return the caller; a copy counts among the few documents that are made for the account at
-    the same time (else ``TooManyDocuments``)."""
+    """Return the caller; making a copy counts against the account's budget."""
     if asked.copy is None:
         yield caller
         return
-    with state.documents.enter(caller.account_id):
+    with state.budget.enter(caller.account_id, "documents", HEAVY):
         yield caller
 
 
@@ -257,15 +257,14 @@ async def verify_evidence(
     """Run the steps of `deepfake verify` on a bundle, which is not stored. Trusted are the keys of
     this service, retired ones included, and the pinned keys of others."""
     content = io.BytesIO()  # in memory: a bundle has pictures of faces
-    with state.admission.enter(caller.account_id) as ticket:
-        async for chunk in receive_body(
-            request,
-            # No more than the account may hold at a time: it would be told to try again for ever.
-            max_bytes=min(MAX_BYTES, state.settings.max_buffered_bytes_per_account),
-            timeout_s=state.settings.upload_timeout_s,
-            noun="A bundle",
-        ):
-            ticket.take(len(chunk))
+    with (
+        state.budget.enter(caller.account_id, "requests", SCORING),
+        state.memory.share() as take,
+    ):
+        # No more than may be held at a time: the client would be told to try again for ever.
+        limit = min(MAX_BYTES, state.settings.max_request_bytes)
+        async for chunk in receive_body(request, max_bytes=limit, noun="A bundle"):
+            take(len(chunk))
             content.write(chunk)
         return await anyio.to_thread.run_sync(_verify, content.getvalue(), state, services)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from functools import partial
 
 import anyio
 import anyio.to_thread
@@ -14,13 +13,13 @@ from starlette.types import Receive
 from deepfake_models.bundle.results import Verdict
 from deepfake_service.container import Services
 from deepfake_service.errors import ClientGone, Overloaded
+from deepfake_service.http.admission import SCORING
 from deepfake_service.http.auth import Submitter
-from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
+from deepfake_service.http.dependencies import AppStateDep, ServicesDep
 from deepfake_service.http.multipart import MULTIPART
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import FrameOut, FramesOut, ModelOut, frame_out
-from deepfake_service.http.score_detail import answer_to
 from deepfake_service.http.submission_form import PictureForm, form_schema, invalid_field
 from deepfake_service.http.uploads import FIELD, Upload, read_pictures, streams_body
 from deepfake_service.inference.pictures import PictureScorer
@@ -74,8 +73,11 @@ async def score_pictures(
     engine = state.require_engine()
     if engine.batcher.full:
         raise Overloaded
-    with state.admission.enter(caller.account_id) as ticket:
-        uploads, form = await read_pictures(request, state.settings, ticket)
+    with (
+        state.budget.enter(caller.account_id, "requests", SCORING),
+        state.memory.share() as take,
+    ):
+        uploads, form = await read_pictures(request, state.settings, take)
         try:
             if form.case_reference is None and form.model_fields_set:
                 raise invalid_field(
@@ -83,8 +85,7 @@ async def score_pictures(
                 )
             if form.case_reference is not None:
                 state.check_space()
-                await state.check_share(caller.account_id)
-            frames = await _score_all(state, uploads, request.receive, caller)
+            frames = await _score_all(engine.pictures, uploads, request.receive)
             if form.case_reference is not None:
                 for (frame, _), upload in zip(frames, uploads, strict=True):
                     frame.job_id = await _submit(services, caller, form, upload)
@@ -110,22 +111,20 @@ async def _pieces(upload: Upload) -> AsyncIterator[bytes]:
 
 
 async def _score_all(
-    state: AppState, uploads: list[Upload], receive: Receive, caller: Caller
+    pictures: PictureScorer, uploads: list[Upload], receive: Receive
 ) -> list[tuple[FrameOut, Verdict]]:
     """Score ``uploads``, some at a time, unless the client goes away or one of them fails.
 
     Raises:
         ClientGone: the client closed the connection; pictures not yet begun are dropped.
-        TooManySimilarPictures: the account sent too many that nearly equal each other.
     """
-    pictures = state.require_engine().pictures
     answers: dict[int, tuple[FrameOut, Verdict]] = {}
     failures: list[Exception] = []
 
     async def work(todo: Iterator[tuple[int, Upload]]) -> None:
         try:
             for index, upload in todo:
-                answers[index] = await _score_one(state, pictures, upload, caller)
+                answers[index] = await _score_one(pictures, upload)
         except Exception as error:
             failures.append(error)
             group.cancel_scope.cancel()
@@ -148,12 +147,8 @@ async def _score_all(
     return [answers[index] for index in range(len(uploads))]
 
 
-async def _score_one(
-    state: AppState, pictures: PictureScorer, upload: Upload, caller: Caller
-) -> tuple[FrameOut, Verdict]:
+async def _score_one(pictures: PictureScorer, upload: Upload) -> tuple[FrameOut, Verdict]:
     digest = await anyio.to_thread.run_sync(upload.sha256)
     upload.content.seek(0)
-    check = partial(state.similar_pictures.check, caller)
-    verdict = await pictures.score(upload.content, caller.account_id, check=check)
-    answer = frame_out(upload.name, digest, verdict)
-    return answer_to(caller, answer, state.settings.system_scores), verdict
+    verdict = await pictures.score(upload.content)
+    return frame_out(upload.name, digest, verdict), verdict

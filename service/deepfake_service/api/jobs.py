@@ -13,7 +13,6 @@ from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.bundle.results import VerdictCode
-from deepfake_service.casework.core.pagination import Order
 from deepfake_service.db.enums import ENDED, Finding, JobState, Priority, RetentionPolicy
 from deepfake_service.errors import NotAuthenticated, NotFound, SecondFactorRequired
 from deepfake_service.http.auth import Follower, Reader, Submitter, check_still_authenticated
@@ -32,8 +31,6 @@ from deepfake_service.http.schemas import (
     Sha256,
     Time,
 )
-from deepfake_service.http.score_detail import answer_to, is_told_values
-from deepfake_service.http.submission_form import invalid_field
 from deepfake_service.security.accounts import Caller
 
 router = api_router("jobs")
@@ -153,10 +150,7 @@ class JobsOut(Published):
 
 def job_out(state: AppState, caller: Caller, job_id: str) -> JobOut:
     """Return what a job's caller is told of it. Reads the database: call it in a thread."""
-    job = JobOut.model_validate(state.require_services().queries.job(caller, job_id))
-    if job.result is not None:
-        job.result = answer_to(caller, job.result, state.settings.system_scores)
-    return job
+    return JobOut.model_validate(state.require_services().queries.job(caller, job_id))
 
 
 @router.get("/jobs", summary="List jobs", responses=problems(401, 403, 422, 429, 503))
@@ -166,14 +160,8 @@ def list_jobs(
     """List the jobs of this account with the values of their results; analysts and administrators
     see the jobs of all accounts. Audited once in ten minutes."""
     filters = query.filters(state, caller)
-    told = is_told_values(caller, state.settings.system_scores)
-    if filters.order is Order.LIKELIHOOD and not told:
-        raise invalid_field("order", "this account is not told the values of jobs")
     listed = services.scored_jobs.page(caller, filters, limit=page.limit, cursor=page.cursor)
-    jobs = [
-        answer_to(caller, ListedJobOut.model_validate(job), state.settings.system_scores)
-        for job in listed.jobs
-    ]
+    jobs = [ListedJobOut.model_validate(job) for job in listed.jobs]
     return JobsOut(jobs=jobs, next=listed.next)
 
 

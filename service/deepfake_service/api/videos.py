@@ -12,6 +12,7 @@ import anyio.to_thread
 from fastapi import Request, Response
 
 from deepfake_service.api.jobs import JobOut, job_out
+from deepfake_service.casework.orphans import LONGEST_UPLOAD
 from deepfake_service.errors import CallbackRefused, FieldError, InvalidRequest, RequestTooLarge
 from deepfake_service.http.auth import Uploader
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
@@ -28,8 +29,7 @@ from deepfake_service.http.submission_form import (
 )
 from deepfake_service.http.uploads import receive_body, refuse_encoding, streams_body
 from deepfake_service.jobs import webhooks
-from deepfake_service.resource_limits import CallbackHosts
-from deepfake_service.security.accounts import Caller
+from deepfake_service.networks import CallbackHosts
 
 router = api_router("videos")
 
@@ -88,7 +88,6 @@ async def submit_video(
     with the existing job; a new URL is added to it.
     """
     state.check_space()
-    await state.check_share(caller.account_id)
     refuse_encoding(request)
     fields = TextFields(VideoForm, files=(FILE,))
     for field, value in request.query_params.multi_items():
@@ -96,10 +95,10 @@ async def submit_video(
     name = None
     if _is_raw(request):
         form = fields.parse()
-        sealed = await services.submissions.seal(_video(request, state, caller))
+        sealed = await services.submissions.seal(_video(request, state))
     else:
         upload = _MultipartVideo(request.headers.get("content-type"), fields)
-        sealed = await services.submissions.seal(upload.content(_video(request, state, caller)))
+        sealed = await services.submissions.seal(upload.content(_video(request, state)))
         try:
             form = fields.parse()
         except InvalidRequest:
@@ -112,7 +111,7 @@ async def submit_video(
     submission = replace(form.submission(idempotency_key), file_name=name)
     if submission.callback is not None:
         try:
-            await _check_callback(submission.callback.url, caller, state)
+            await _check_callback(submission.callback.url, state)
         except CallbackRefused:
             await services.submissions.discard(sealed)
             raise
@@ -129,12 +128,12 @@ def _is_raw(request: Request) -> bool:
     return RAW_TYPES.fullmatch(media_type.lower()) is not None
 
 
-async def _check_callback(url: str, caller: Caller, state: AppState) -> None:
+async def _check_callback(url: str, state: AppState) -> None:
     """Refuse now a callback URL that would be refused when it is called."""
     allowed = CallbackHosts.of(state.settings.callback_hosts)
-    resolve = partial(webhooks.resolved, account_id=caller.account_id)
-    await state.callback_checks.run(
-        caller.account_id, lambda: webhooks.check(url, allowed=allowed, resolve=resolve)
+    # Not in a thread of requests: a name server may take seconds.
+    await anyio.to_thread.run_sync(
+        partial(webhooks.check, url, allowed=allowed), limiter=state.resolvers
     )
 
 
@@ -175,25 +174,22 @@ class _MultipartVideo:
             raise invalid_field(FILE, "missing; send the video to examine")
 
 
-async def _video(request: Request, state: AppState, caller: Caller) -> AsyncIterator[bytes]:
+async def _video(request: Request, state: AppState) -> AsyncIterator[bytes]:
     """Yield the body of ``request``, as long as the disk has space for it."""
     limit, received, checked = state.settings.max_video_bytes, 0, 0
     body = receive_body(
         request,
         max_bytes=limit,
-        timeout_s=state.settings.video_upload_timeout_s,
+        timeout_s=LONGEST_UPLOAD.total_seconds(),
         noun="A video",
     )
     try:
-        with state.disk_shares.arriving(caller.account_id) as add:
-            async for chunk in body:
-                received += len(chunk)
-                add(len(chunk))
-                if received - checked > SPACE_CHECKED_EVERY:
-                    state.check_space()  # other uploads take space meanwhile
-                    await state.check_share(caller.account_id)
-                    checked = received
-                yield chunk
+        async for chunk in body:
+            received += len(chunk)
+            if received - checked > SPACE_CHECKED_EVERY:
+                state.check_space()  # other uploads take space meanwhile
+                checked = received
+            yield chunk
     except RequestTooLarge as error:
         detail = f"more than {limit} bytes"
         raise RequestTooLarge(error.message, errors=[FieldError(FILE, detail)]) from None

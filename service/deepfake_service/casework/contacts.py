@@ -19,7 +19,6 @@ from deepfake_service.errors import InvalidRequest
 from deepfake_service.notices.fields import Email, Phone, Text, field_error_of
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action, append_entry
-from deepfake_service.settings import Settings
 from deepfake_service.storage import context_of, installation_secret
 from deepfake_service.storage.envelope import KeyWrapper, seal, unseal
 
@@ -70,20 +69,13 @@ class Sender:
 class Contacts:
     """Stores contacts, and says what they fill forms with."""
 
-    def __init__(self, database: Database, keys: KeyWrapper, initial: Organisation) -> None:
-        """Open the contacts in ``database``.
-
-        Args:
-            initial: the organisation until an administrator has stored one.
-        """
+    def __init__(self, database: Database, keys: KeyWrapper) -> None:
         self._database = database
         self._keys = keys
-        self._initial = initial
 
     def organisation(self) -> Organisation:
-        """Return the organisation."""
-        stored = self._stored(ORGANISATION)
-        return self._initial if stored is None else Organisation(**stored)
+        """Return the organisation: without any fields until an administrator has stored one."""
+        return Organisation(**(self._stored(ORGANISATION) or {}))
 
     def own(self, caller: Caller) -> OwnContact:
         """Return the contact of the caller's account."""
@@ -138,17 +130,6 @@ def _store(session: Session, key: bytes, row_id: str, content: dict[str, Any]) -
     row.sealed = seal(key, json.dumps(content).encode(), _context(row_id))
     row.changed_at = current_time(session)
     session.add(row)
-
-
-def initial_organisation(settings: Settings) -> Organisation:
-    """Return the organisation that the settings name."""
-    name = settings.organisation_name
-    return Organisation(
-        name_ko=name,
-        name_en=name,
-        phone=settings.organisation_phone,
-        email=settings.organisation_email,
-    )
 
 
 def organisation_of_form(values: dict[str, str]) -> OrganisationRecord:

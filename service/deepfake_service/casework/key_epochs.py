@@ -17,8 +17,8 @@ from sqlalchemy import ColumnElement, LargeBinary, func, literal, select, update
 from deepfake_service.db import AuditEntry, Case, Database
 from deepfake_service.errors import DataDirError, DecryptionFailed
 from deepfake_service.observability.logs import describe, logger
-from deepfake_service.resource_limits import PREFIX
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
+from deepfake_service.settings import PREFIX
 from deepfake_service.storage import CASE_KEYS_LOCK, EpochKeys, Vault
 from deepfake_service.storage.epoch_keys import EPOCH_MAGIC, PREFIX_BYTES, Epoch
 

@@ -13,10 +13,10 @@ from deepfake_service.db import Case, Database, Edition, Job, Media, NoticeEvent
 from deepfake_service.db.enums import UNFINISHED
 from deepfake_service.storage import Vault
 
-ORPHANED_AFTER = timedelta(hours=2)
-"""Age at which blobs that no row names are deleted, at the earliest."""
+LONGEST_UPLOAD = timedelta(hours=1)
+"""Within which the upload of a video must complete. Object stores date a blob by its beginning."""
 COMMITTED_WITHIN = timedelta(hours=1)
-"""How long after the end of an upload its row is there. Object stores date it by its beginning."""
+"""How long after the end of an upload its row is there."""
 BLOBS_PER_QUERY = 500
 """Blobs that are in memory at a time, and whose rows are looked up by one query."""
 
@@ -24,17 +24,16 @@ BLOBS_PER_QUERY = 500
 class Orphans:
     """Deletes blobs that no row names."""
 
-    def __init__(self, database: Database, vault: Vault, *, longest_upload: timedelta) -> None:
+    def __init__(self, database: Database, vault: Vault) -> None:
         self._database = database
         self._vault = vault
-        self._kept_for = max(ORPHANED_AFTER, longest_upload + COMMITTED_WITHIN)
 
     def delete(self) -> None:
         """Delete those that are old enough.
 
         This lists the whole store, so that it should not run every minute.
         """
-        before = self._database.clock() - self._kept_for
+        before = self._database.clock() - LONGEST_UPLOAD - COMMITTED_WITHIN
         blobs = self._vault.blobs
         for prefix, find_orphans in (
             ("media/", self._media),

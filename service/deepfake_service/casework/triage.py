@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal, not_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, not_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from deepfake_models.bundle.results import Leaning, VerdictCode
@@ -84,8 +84,6 @@ class Asked:
     """Part of a case reference, a file name or a SHA-256."""
     cursor: str | None = None
     limit: int = 50
-    valued: bool = True
-    """Whether the caller is told values; otherwise, nothing is in their order either."""
 
 
 class Triage:
@@ -141,10 +139,7 @@ class Triage:
                 add_places(session, found)
         if found:
             self._read_audit.note(self._database, caller, Action.RESULT_READ, detail="list")
-        if not asked.valued:
-            for job in found:
-                job["listing"]["llr"] = None
-        elif asked.tab in RANKED:
+        if asked.tab in RANKED:
             found.sort(key=_urgency, reverse=True)
         return JobPage(found, last.encoded() if more and last else None)
 
@@ -320,8 +315,7 @@ def _order(caller: Caller, asked: Asked) -> list[ColumnElement[Any] | Instrument
         return [*UNDER_WAY]
     if asked.tab not in RANKED:
         return [Job.created_at, Job.id]
-    rank = func.coalesce(Job.rank, UNRANKED) if asked.valued else literal(UNRANKED)
-    return [_standing(caller), rank, Job.created_at, Job.id]
+    return [_standing(caller), func.coalesce(Job.rank, UNRANKED), Job.created_at, Job.id]
 
 
 def _standing(caller: Caller) -> ColumnElement[int]:

@@ -7,7 +7,6 @@ import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 
 import httpx
 from sqlalchemy import func, select, update
@@ -22,9 +21,9 @@ from deepfake_service.errors import (
     DecryptionFailed,
 )
 from deepfake_service.jobs import webhooks
+from deepfake_service.networks import CallbackHosts
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.observability.metrics import Metrics
-from deepfake_service.resource_limits import CallbackHosts
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action, append_entry
 from deepfake_service.storage import Vault, context_of, installation_secret, open_json
@@ -38,8 +37,6 @@ FINISH_WITHIN_S, FINISH_EVERY_S = 30.0, 1.0
 ``webhooks.DEADLINE_S`` before it, that is less than ``CLAIMED_FOR``."""
 SENDERS = 8
 """Deliveries that one process sends at the same time."""
-SENDERS_PER_ACCOUNT = 3
-"""Of these, deliveries of one account, so that its receivers cannot hold up those of others."""
 LOOK_AGAIN_S = 1.0
 """How long further webhooks that are due are not looked for while receivers do not answer."""
 CANDIDATES_PER_ACCOUNT = 50
@@ -167,11 +164,7 @@ class WebhookDeliveries:
     def _may_send(self, due: _Due) -> bool:
         with self._lock:
             sending = list(self._sending.values())
-        return (
-            len(sending) < SENDERS
-            and sum(s.job.account_id == due.job.account_id for s in sending) < SENDERS_PER_ACCOUNT
-            and all(s.host != due.host for s in sending)
-        )
+        return len(sending) < SENDERS and all(s.host != due.host for s in sending)
 
     def _candidates(self) -> list[_Due]:
         """Return due deliveries: the oldest of each account, then their second, and so on.
@@ -254,11 +247,7 @@ class WebhookDeliveries:
     def _try(self, due: _Due) -> webhooks.DeliveryOutcome:
         try:
             # Checked for each attempt, because a name can resolve to another address by then.
-            target = webhooks.check(
-                due.callback.url,
-                allowed=self._allowed,
-                resolve=partial(webhooks.resolved, account_id=due.job.account_id),
-            )
+            target = webhooks.check(due.callback.url, allowed=self._allowed)
         except CallbackUnresolved:
             return webhooks.DeliveryOutcome("unresolved")
         except CallbackRefused:

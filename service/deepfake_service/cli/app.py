@@ -148,7 +148,7 @@ def serve(
 
     settings = load_settings()
     protect_process()
-    logs.configure(settings.log_level, settings.log_format)
+    logs.configure(settings.log_level)
     # A start creates almost no garbage. ``run`` enables collections again once it is done.
     gc.disable()
     try:
@@ -242,7 +242,7 @@ def worker() -> None:
     from deepfake_service.worker import run_worker
 
     settings = load_settings()
-    logs.configure(settings.log_level, settings.log_format)
+    logs.configure(settings.log_level)
     run_worker(settings)
 
 

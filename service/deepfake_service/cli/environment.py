@@ -6,8 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from deepfake_service.resource_limits import PREFIX
-from deepfake_service.settings import CREDENTIALS, Settings
+from deepfake_service.settings import CREDENTIALS, PREFIX, Settings
 
 
 def unknown_variables(environment: Iterable[str] | None = None) -> list[str]:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any, Literal
 
 import uvicorn
 from structlog.stdlib import BoundLogger
@@ -28,15 +29,19 @@ from deepfake_service.cli.output import clean
 from deepfake_service.cli.score import naming_bundle
 from deepfake_service.engine import Opened
 from deepfake_service.errors import DatabaseError, DatabaseUnavailable, DataDirError
-from deepfake_service.http.connections import MAX_HEAD_BYTES, ConnectionLimits, connection_class
 from deepfake_service.observability import logs
-from deepfake_service.resource_limits import PREFIX
 from deepfake_service.security.admin_key import ADMIN_KEY_FILE, FirstKey, ensure_admin_key
 from deepfake_service.security.records import open_database
-from deepfake_service.settings import Settings
+from deepfake_service.settings import PREFIX, Settings
 
 KEEP_ALIVE_S = 15
-BACKLOG = 128
+SHUTDOWN_S = 30
+"""How long running requests may take to finish when the service stops."""
+MAX_HEAD_BYTES = 32 * 1024
+"""Of a request line and headers that arrive in pieces. Real requests have less than 1 kB."""
+OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
+"""The only paths of the operators' listener."""
+OPERATIONS_CONNECTIONS = 16
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 SIGNING_LIBRARIES = ("deepfake_service.evidence.pdf_signature", "securesystemslib.signer")
 """Modules whose import takes a sixth of a start: pyHanko, and what its signers import."""
@@ -63,10 +68,10 @@ def run(settings: Settings, opened: Opened, *, worker: bool = True) -> None:
         with naming_bundle(settings.bundle_dir):
             scorer, decoder = opened()
         listener = stack.enter_context(_listen(settings.host, settings.port))
-        listeners = [listener]
+        operators = None
         if settings.operations_port:
             host, port = settings.operations_host, settings.operations_port
-            listeners.append(stack.enter_context(_listen(host, port, "OPERATIONS_")))
+            operators = stack.enter_context(_listen(host, port, "OPERATIONS_"))
         with _naming_data_dir(settings):
             first = ensure_admin_key(database, settings, terminal=sys.stderr.isatty())
         app = create_app(settings, scorer=scorer, decoder=decoder, database=database, worker=worker)
@@ -74,44 +79,70 @@ def run(settings: Settings, opened: Opened, *, worker: bool = True) -> None:
         _greet_sandbox(decoder.confinement())
         if os.geteuid() == 0:
             _warn_of_root(log)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                # Nothing depends on the client's address, and proxy headers can be forged.
-                proxy_headers=False,
-                ws="none",
-                http=connection_class(
-                    ConnectionLimits(
-                        max_connections=settings.max_connections,
-                        head_timeout_s=settings.head_timeout_s,
-                        stall_timeout_s=settings.stall_timeout_s,
-                        operations_port=settings.operations_port,
-                    )
-                ),
-                h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-                timeout_keep_alive=KEEP_ALIVE_S,
-                timeout_graceful_shutdown=max(1, round(settings.shutdown_timeout_s)),
-                backlog=BACKLOG,
-            )
-        )
+        server = _server(app, lifespan="on", max_connections=settings.max_connections)
         app.state.shared.is_stopping = lambda: server.should_exit
         # uvicorn stops on these signals and then raises them again, which would make the exit
         # status that of a killed process. A requested stop is a success.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _ignore)
         threading.Thread(target=_import_later, args=[server], name="imports", daemon=True).start()
+        if operators is not None:
+            stack.enter_context(_operators_served(app, operators))
         # What a start creates lives as long as the service: collections need not visit it.
         gc.freeze()
         gc.enable()
         with contextlib.suppress(SystemExit):  # how uvicorn ends if the app could not start
-            server.run(sockets=listeners)
+            server.run(sockets=[listener])
         if not server.started:
             raise _not_started(app.state.shared.start_failure, log)
         log.info("stopped")
+
+
+def _server(app: Any, *, lifespan: Literal["on", "off"], max_connections: int) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            lifespan=lifespan,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            # Nothing depends on the client's address, and proxy headers can be forged.
+            proxy_headers=False,
+            ws="none",
+            http="h11",
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=SHUTDOWN_S,
+            limit_concurrency=max_connections,
+            # A client whose connection does not fit in the backlog waits a second or more.
+            backlog=max_connections,
+        )
+    )
+
+
+@contextlib.contextmanager
+def _operators_served(app: Any, listener: socket.socket) -> Iterator[None]:
+    """Serve the operators' paths of ``app`` while the context lasts, from a thread with an event
+    loop of its own: connections of clients cannot take these places."""
+
+    async def operations_only(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] in OPERATIONS:
+            await app(scope, receive, send)
+            return
+        headers = [(b"content-type", b"text/plain; charset=utf-8")]
+        await send({"type": "http.response.start", "status": 404, "headers": headers})
+        await send({"type": "http.response.body", "body": b"Not found.\n"})
+
+    server = _server(operations_only, lifespan="off", max_connections=OPERATIONS_CONNECTIONS)
+    thread = threading.Thread(
+        target=server.run, kwargs={"sockets": [listener]}, name="operations", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def _not_started(failure: Exception | None, log: BoundLogger) -> DeepfakeError:

@@ -1,4 +1,5 @@
-"""Admission control: rate, concurrency and upload-memory limits."""
+"""Admission of requests: rates, one budget of concurrent requests an account, and the memory that
+uploads may take together."""
 
 from __future__ import annotations
 
@@ -7,21 +8,25 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import TypeVar
-from weakref import WeakValueDictionary
 
-import anyio.to_thread
 import limits
 import limits.storage
 import limits.strategies
-from anyio import CapacityLimiter
 
-from deepfake_service.errors import Overloaded, TooManyRequests
+from deepfake_service.errors import Overloaded, TooManyAtOnce, TooManyRequests
 
-T = TypeVar("T")
-
-BUSY_RETRY_S = 5
-"""Seconds after which an account with as many pending requests as allowed should try again."""
+BUDGET = 40
+"""What the concurrent requests of one account may cost together. As many threads serve requests, so
+that one account cannot hold more of them. ``deepfake submit`` sends at most 32 videos at a time,
+and the console three."""
+SCORING = 5
+"""Cost of a request whose body is held in memory until it is answered."""
+HEAVY = 8
+"""Cost of a download or document that is made for the request: it may hold several files in memory,
+read all cases, copy an original to the disk, or wait in a thread for a time-stamp authority."""
+MAX_SCORING = 32
+"""Requests with their body in memory, of all accounts. Further ones are refused at once: they would
+otherwise wait longer than their clients do."""
 
 
 class RateLimit:
@@ -42,136 +47,66 @@ class RateLimit:
             raise TooManyRequests(max(1, math.ceil(reset - time.time())))
 
 
-class AccountSlots:
-    """Limits how many requests of one kind an account has at the same time. Use it in the event
-    loop only."""
+class AccountBudget:
+    """Limits what one account does at the same time. Use it in the event loop only."""
 
-    def __init__(self, per_account: int, refusal: type[TooManyRequests]) -> None:
-        self._per_account = per_account
-        self._refusal = refusal
-        self._taken: Counter[str] = Counter()
+    def __init__(self) -> None:
+        self._spent: Counter[str] = Counter()
 
-    def of(self, account_id: str) -> int:
-        """Return how many requests the account has now."""
-        return self._taken[account_id]
+    def spent(self, account_id: str) -> int:
+        """Return what the requests of the account cost now."""
+        return self._spent[account_id]
 
     @contextlib.contextmanager
-    def enter(self, account_id: str) -> Iterator[None]:
+    def enter(self, account_id: str, what: str = "requests", cost: int = 1) -> Iterator[None]:
         """Count a request of an account while the context lasts.
 
         Raises:
-            TooManyRequests: the account has as many already; it is of the kind ``refusal``.
+            TooManyAtOnce: the account's requests would cost more than ``BUDGET`` together.
         """
-        if self._taken[account_id] >= self._per_account:
-            raise self._refusal(BUSY_RETRY_S)
-        self._taken[account_id] += 1
+        if self._spent[account_id] + cost > BUDGET:
+            raise TooManyAtOnce(what)
+        self._spent[account_id] += cost
         try:
             yield
         finally:
-            self._taken[account_id] -= 1
-            if not self._taken[account_id]:
-                del self._taken[account_id]
+            self._spent[account_id] -= cost
+            if not self._spent[account_id]:
+                del self._spent[account_id]
 
 
-class AccountThreads:
-    """Runs what may take seconds in threads of its own, a few for each account. Further calls of
-    the account wait in the event loop, so that the threads of requests stay free for others."""
+class UploadMemory:
+    """Bounds the uploads that are held in memory, because plaintext media are never on the disk.
+    Use it in the event loop only."""
 
-    def __init__(self, per_account: int) -> None:
-        self._per_account = per_account
-        self._limiters: WeakValueDictionary[str, CapacityLimiter] = WeakValueDictionary()
-
-    async def run(self, account_id: str, function: Callable[[], T]) -> T:
-        """Return what ``function`` returns."""
-        limiter = self._limiters.get(account_id)
-        if limiter is None:
-            limiter = self._limiters[account_id] = CapacityLimiter(self._per_account)
-        return await anyio.to_thread.run_sync(function, limiter=limiter)
-
-
-class Ticket:
-    """The share of the upload memory that one admitted request of an account holds."""
-
-    def __init__(self, admission: Admission, account_id: str) -> None:
-        self._admission = admission
-        self._account_id = account_id
-        self._bytes = 0
-
-    def take(self, count: int) -> None:
-        """Count ``count`` more bytes held in memory.
-
-        Raises:
-            Overloaded: all requests together would hold too many.
-            TooManyRequests: the requests of the account would.
-        """
-        self._admission.reserve(self._account_id, count)
-        self._bytes += count
-
-    def give_back(self) -> None:
-        """Return the whole share."""
-        self._admission.release(self._account_id, self._bytes)
-        self._bytes = 0
-
-
-class Admission:
-    """Admits requests up to a number of requests and of bytes, and up to a share of both for each
-    account. Use it in the event loop only."""
-
-    def __init__(
-        self,
-        *,
-        max_requests: int,
-        max_bytes: int,
-        max_requests_per_account: int,
-        max_bytes_per_account: int,
-    ) -> None:
-        self._max_requests = max_requests
+    def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._max_bytes_per_account = max_bytes_per_account
-        self._by_account = AccountSlots(max_requests_per_account, TooManyRequests)
-        self._requests = 0
-        self._bytes = 0
-        self._bytes_by_account: Counter[str] = Counter()
-
-    @property
-    def bytes_held(self) -> int:
-        return self._bytes
-
-    @property
-    def requests(self) -> int:
-        return self._requests
+        self.requests = 0
+        self.bytes_held = 0
 
     @contextlib.contextmanager
-    def enter(self, account_id: str) -> Iterator[Ticket]:
-        """Admit a request of an account while the context lasts.
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """Admit a request, and give a function that counts bytes which it holds until the end of
+        the context.
 
         Raises:
-            Overloaded: the maximum number of requests is being processed.
-            TooManyRequests: as many of them as one account may have are of this account.
+            Overloaded: there are ``MAX_SCORING`` requests; also from the function, if all together
+                would hold too many bytes.
         """
-        if self._requests >= self._max_requests:
+        if self.requests >= MAX_SCORING:
             raise Overloaded
-        with self._by_account.enter(account_id):
-            self._requests += 1
-            ticket = Ticket(self, account_id)
-            try:
-                yield ticket
-            finally:
-                ticket.give_back()
-                self._requests -= 1
+        taken = 0
 
-    def reserve(self, account_id: str, count: int) -> None:
-        """Count bytes that a request of the account is about to hold: see ``Ticket.take``."""
-        if self._bytes + count > self._max_bytes:
-            raise Overloaded
-        if self._bytes_by_account[account_id] + count > self._max_bytes_per_account:
-            raise TooManyRequests(BUSY_RETRY_S)
-        self._bytes += count
-        self._bytes_by_account[account_id] += count
+        def take(count: int) -> None:
+            nonlocal taken
+            if self.bytes_held + count > self._max_bytes:
+                raise Overloaded
+            taken += count
+            self.bytes_held += count
 
-    def release(self, account_id: str, count: int) -> None:
-        """Count bytes that a request of the account no longer holds."""
-        self._bytes -= count
-        self._bytes_by_account[account_id] -= count
-        if not self._bytes_by_account[account_id]:
-            del self._bytes_by_account[account_id]
+        self.requests += 1
+        try:
+            yield take
+        finally:
+            self.requests -= 1
+            self.bytes_held -= taken

@@ -20,8 +20,7 @@ from starlette.requests import HTTPConnection
 
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import CrossSiteRequest, KeyRejected, NotAuthenticated
-from deepfake_service.http.admission import AccountSlots, RateLimit
-from deepfake_service.http.connections import KNOWN_SENDER
+from deepfake_service.http.admission import HEAVY, RateLimit
 from deepfake_service.http.dependencies import AppState, AppStateDep, app_state
 from deepfake_service.security.accounts import Caller, authorize
 from deepfake_service.security.roles import MAY_AUDIT, MAY_HOLD, MAY_REVIEW, MAY_SUBMIT
@@ -182,22 +181,19 @@ def while_authenticated(request: Request, pieces: Iterable[T]) -> Iterator[T]:
 
 # The database is read in a thread, which has a copy of the log's context: the key is bound to it
 # here, in the event loop.
-def _bound(request: Request, caller: Caller) -> Caller:
+def _bound(caller: Caller) -> Caller:
     structlog.contextvars.bind_contextvars(key_id=caller.key_id)
-    setattr(request.state, KNOWN_SENDER, True)
     return caller
 
 
-async def current_caller(
-    request: Request, caller: Annotated[Caller, Depends(_authenticated)]
-) -> Caller:
+async def current_caller(caller: Annotated[Caller, Depends(_authenticated)]) -> Caller:
     """Return the caller of an API route.
 
     Raises:
         NotAuthenticated: the request has no valid key and no valid session.
         CrossSiteRequest: a browser's request would change something and has no CSRF token.
     """
-    return _bound(request, caller)
+    return _bound(caller)
 
 
 async def signed_in_caller(
@@ -209,7 +205,7 @@ async def signed_in_caller(
         NotAuthenticated: the browser has no session, or its key no longer works.
     """
     setattr(request.state, _BY_SESSION, True)
-    return _bound(request, caller)
+    return _bound(caller)
 
 
 def requires(
@@ -251,15 +247,15 @@ def limited(
     return counted
 
 
-def one_of_few(
-    permitted: Callable[..., Awaitable[Caller]], slots_of: Callable[[AppState], AccountSlots]
+def budgeted(
+    permitted: Callable[..., Awaitable[Caller]], what: str = "requests", cost: int = 1
 ) -> Callable[..., AsyncIterator[Caller]]:
-    """Return a dependency that gives the caller of ``permitted``, and counts the request among
-    those that the account has at the same time until it is answered (else ``TooManyRequests``)."""
+    """Return a dependency that gives the caller of ``permitted``, and counts the request against
+    the account's budget of concurrent ones until it is answered (else ``TooManyAtOnce``)."""
     admitted = Depends(permitted)
 
     async def counted(state: AppStateDep, caller: Caller = admitted) -> AsyncIterator[Caller]:
-        with slots_of(state).enter(caller.account_id):
+        with state.budget.enter(caller.account_id, what, cost):
             yield caller
 
     return counted
@@ -307,18 +303,16 @@ PageAuditor = Annotated[Caller, Depends(_asks(requires(MAY_AUDIT, signed_in_call
 PageAdmin = Annotated[Caller, Depends(_asks(requires(_ADMIN, signed_in_caller)))]
 """Administers accounts and keys in the console."""
 
-# These count among the few of their kind that the account may have at the same time as well.
-Uploader = Annotated[Caller, Depends(one_of_few(_may_submit, lambda state: state.uploads))]
+# These count against the account's budget of concurrent requests as well.
+Uploader = Annotated[Caller, Depends(budgeted(_may_submit, "uploads"))]
 """Submits a video."""
-Follower = Annotated[Caller, Depends(one_of_few(_may_read, lambda state: state.event_streams))]
+Follower = Annotated[Caller, Depends(budgeted(_may_read, "event streams"))]
 """Follows a job."""
-DocumentReader = Annotated[Caller, Depends(one_of_few(_may_read, lambda state: state.documents))]
+DocumentReader = Annotated[Caller, Depends(budgeted(_may_read, "documents", HEAVY))]
 """Reads documents that may have to be made and signed first."""
-PackageReader = Annotated[
-    Caller, Depends(one_of_few(_may_read_pages, lambda state: state.packages))
-]
+PackageReader = Annotated[Caller, Depends(budgeted(_may_read_pages, cost=HEAVY))]
 """Downloads packages of notices in the console."""
-TableReader = Annotated[Caller, Depends(one_of_few(_may_read_pages, lambda state: state.downloads))]
+TableReader = Annotated[Caller, Depends(budgeted(_may_read_pages, cost=HEAVY))]
 """Downloads the table of results in the console."""
-Exporter = Annotated[Caller, Depends(one_of_few(_may_hold, lambda state: state.downloads))]
+Exporter = Annotated[Caller, Depends(budgeted(_may_hold, "downloads", HEAVY))]
 """Exports originals."""

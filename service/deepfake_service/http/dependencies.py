@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, cast
 
-import anyio.to_thread
+from anyio import CapacityLimiter
 from fastapi import Depends, Query
 from starlette.requests import HTTPConnection
 
@@ -16,14 +16,13 @@ from deepfake_models.sandbox.confinement import Confinement
 from deepfake_service.casework.core.pagination import MAX_PAGE
 from deepfake_service.container import Services
 from deepfake_service.db import Database
-from deepfake_service.errors import DiskFull, NotReady, TooMuchStored
+from deepfake_service.errors import DiskFull, NotReady
 from deepfake_service.evidence.readers import BundleReaders
-from deepfake_service.http.admission import AccountSlots, AccountThreads, Admission, RateLimit
-from deepfake_service.http.disk_shares import DiskShares
+from deepfake_service.http.admission import AccountBudget, RateLimit, UploadMemory
 from deepfake_service.http.failed_sign_ins import FailedSignIns
-from deepfake_service.http.similar_pictures import SimilarPictures
 from deepfake_service.inference.batching import Batcher
 from deepfake_service.inference.pictures import PictureScorer
+from deepfake_service.jobs.webhooks import RESOLVERS
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.settings import Settings
@@ -61,20 +60,15 @@ class AppState:
 
     settings: Settings
     metrics: Metrics
+    database: Database
     accounts: Accounts
-    admission: Admission
+    failed_sign_ins: FailedSignIns
     submission_rate: RateLimit
     read_rate: RateLimit
-    failed_sign_ins: FailedSignIns
-    similar_pictures: SimilarPictures
-    uploads: AccountSlots
-    event_streams: AccountSlots
-    packages: AccountSlots
-    downloads: AccountSlots
-    documents: AccountSlots
-    disk_shares: DiskShares
-    callback_checks: AccountThreads
-    database: Database
+    memory: UploadMemory
+    budget: AccountBudget = field(default_factory=AccountBudget)
+    resolvers: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(RESOLVERS))
+    """Threads that look up the hosts of callbacks."""
     engine: Engine | None = None
     services: Services | None = None
     is_stopping: Callable[[], bool] = _is_not_stopping
@@ -145,21 +139,6 @@ class AppState:
                 f"The disk of the service is nearly full: {upcoming} bytes are to be written, and "
                 f"{must_stay} must stay free."
             )
-
-    async def check_share(self, account_id: str) -> None:
-        """Raise ``TooMuchStored`` if the disk is so full that its rest is kept for other accounts.
-
-        While less than twice of what must stay free is left, an account may store as much as what
-        is left for all. So no account alone can take the space in which others submit.
-        Media in a store of their own (``DEEPFAKE_BLOB_URL``) take none of it.
-        """
-        if self.settings.blob_url is not None:
-            return
-        left = self.free_bytes() - self._must_stay_free
-        if left >= self._must_stay_free:
-            return
-        if await anyio.to_thread.run_sync(self.disk_shares.of, account_id) > left:
-            raise TooMuchStored
 
 
 def app_state(connection: HTTPConnection) -> AppState:

@@ -15,8 +15,8 @@ from starlette.requests import HTTPConnection
 
 from deepfake_service.db import Database
 from deepfake_service.errors import TooManyFailedSignIns
+from deepfake_service.networks import networks_of
 from deepfake_service.observability.logs import logger
-from deepfake_service.resource_limits import networks_of
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.settings import Settings
 
@@ -35,7 +35,6 @@ class FailedSignIns:
         self._database = database
         self._rate = limits.parse(settings.failed_sign_ins_per_address)
         self._proxies = networks_of(settings.trusted_proxies)
-        self._logs_addresses = settings.log_client_addresses
         self._window = limits.strategies.MovingWindowRateLimiter(limits.storage.MemoryStorage())
         self._lock = threading.Lock()
         self._unrecorded = 0
@@ -60,8 +59,7 @@ class FailedSignIns:
         address = client_network(request, self._proxies)
         named = _KEY_ID.match(key)
         key_id = named[1] if named else None
-        shown = {"network": address} if self._logs_addresses else {}
-        _log.warning("sign_in_failed", failed_key_id=key_id, reason=reason, **shown)
+        _log.warning("sign_in_failed", failed_key_id=key_id, reason=reason)
         if not self._window.hit(self._rate, address):
             with self._lock:
                 self._unrecorded += 1

@@ -82,8 +82,7 @@ class _JobQuery:
         Query(
             description="`newest` or `oldest` first, or by falling likelihood ratio: pages follow "
             "each other in steps of half a decade, and a page is in exact order. Jobs without a "
-            "value are last. Refused to accounts that "
-            "`DEEPFAKE_SYSTEM_SCORES` does not tell exact values."
+            "value are last."
         ),
     ] = Order.NEWEST
 

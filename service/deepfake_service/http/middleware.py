@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from deepfake_service.errors import NotReady
 from deepfake_service.http.problems import REQUEST_ID_KEY, BodyRefused, problem_of, response_of
 from deepfake_service.http.uploads import (
+    BODY_TIMEOUT_S,
     UNKNOWN_SENDER_GRACE_S,
     BodyLimits,
     bounded_receive,
@@ -37,14 +38,10 @@ class RequestMiddleware:
         app: ASGIApp,
         *,
         metrics: Metrics,
-        body_timeout_s: float,
-        min_upload_rate: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._metrics = metrics
-        self._body_timeout_s = body_timeout_s
-        self._min_upload_rate = min_upload_rate
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,14 +92,10 @@ class RequestMiddleware:
             structlog.contextvars.clear_contextvars()
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
-        """Bound the body of every route that does not bound it itself: FastAPI reads a body as a
-        whole before it asks who sent it."""
+        """Limit the body on routes that set no limit: FastAPI reads the whole body before it
+        authenticates."""
         limits = BodyLimits(
-            MAX_BODY_BYTES,
-            self._body_timeout_s,
-            self._min_upload_rate,
-            UNKNOWN_SENDER_GRACE_S,
-            raised_as=BodyRefused,
+            MAX_BODY_BYTES, BODY_TIMEOUT_S, UNKNOWN_SENDER_GRACE_S, raised_as=BodyRefused
         )
         bounded = bounded_receive(receive, limits)
         declared = Headers(scope=scope).get("content-length", "")

@@ -58,15 +58,12 @@ Score = Annotated[
         ge=0.0,
         le=1.0,
         description="Higher = more probably manipulated, calibrated at the bundle's prior. "
-        "Null if nothing was scored, or `DEEPFAKE_SYSTEM_SCORES` withholds it.",
+        "Null if nothing was scored.",
     ),
 ]
 LogLikelihoodRatio = Annotated[
     float | None,
-    Field(
-        description="Base 10, independent of the prior. Null if nothing was scored, or "
-        "`DEEPFAKE_SYSTEM_SCORES` withholds it; a whole number if that setting rounds it."
-    ),
+    Field(description="Base 10, independent of the prior. Null if nothing was scored."),
 ]
 
 

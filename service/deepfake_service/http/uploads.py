@@ -22,13 +22,17 @@ from deepfake_service.errors import (
     UnsupportedContentType,
     UploadTimeout,
 )
-from deepfake_service.http.admission import Ticket
-from deepfake_service.http.dependencies import app_state
 from deepfake_service.http.multipart import Part, Sink, boundary_of, parse_multipart
 from deepfake_service.http.submission_form import PictureForm, TextFields
 from deepfake_service.settings import Settings
 
 FIELD = "files"
+MAX_PICTURES = 64
+"""Pictures of one request, which is answered while its client waits."""
+BODY_TIMEOUT_S = 120.0
+"""Within which a body must arrive, other than a video's: idle clients hold memory and places."""
+MIN_RATE = 8192
+"""Bytes per second that a body must have. Time that the service itself takes does not count."""
 GRACE_S = 20.0
 """How long the body of a request of an account may take to begin, before its rate is measured."""
 UNKNOWN_SENDER_GRACE_S = 5.0
@@ -48,9 +52,8 @@ class BodyLimits:
     max_bytes: int
     timeout_s: float
     """From the first read to the end of the body."""
-    min_rate: int
-    """Bytes per second after the first ``grace_s`` seconds, while the service waits for them."""
     grace_s: float
+    """After these seconds the body must have ``MIN_RATE``, while the service waits for it."""
     noun: str = "A request"
     """What the body is, for the error about its size."""
     raised_as: Callable[[ServiceError], Exception] = _unchanged
@@ -64,10 +67,10 @@ class BodyLimits:
 
     def too_slow(self) -> Exception:
         """Return the error of a body that did not arrive in time."""
-        rate = f", or came slower than {self.min_rate} bytes per second" if self.min_rate else ""
         return self.raised_as(
             UploadTimeout(
-                f"The body of the request did not arrive within {self.timeout_s:g} seconds{rate}."
+                f"The body of the request did not arrive within {self.timeout_s:g} seconds, or "
+                f"came slower than {MIN_RATE} bytes per second."
             )
         )
 
@@ -82,9 +85,7 @@ def bounded_receive(receive: Receive, limits: BodyLimits) -> Receive:
             return await receive()
         began = asyncio.get_running_loop().time()
         deadline = deadline or began + limits.timeout_s
-        until = deadline
-        if limits.min_rate:
-            until = min(until, began + limits.grace_s + received / limits.min_rate - waited_s)
+        until = min(deadline, began + limits.grace_s + received / MIN_RATE - waited_s)
         try:
             async with asyncio.timeout_at(until):
                 message = await receive()
@@ -101,14 +102,18 @@ def bounded_receive(receive: Receive, limits: BodyLimits) -> Receive:
 
 
 async def receive_body(
-    request: Request, *, max_bytes: int, timeout_s: float, noun: str = "A request"
+    request: Request,
+    *,
+    max_bytes: int,
+    timeout_s: float | None = None,
+    noun: str = "A request",
 ) -> AsyncIterator[bytes]:
     """Yield the body of ``request`` as it arrives. The route must be marked ``streams_body``.
 
     Args:
         request: a request whose body nothing has read yet.
         max_bytes: the largest body that is accepted.
-        timeout_s: seconds within which the whole body must arrive.
+        timeout_s: seconds within which the whole body must arrive; ``BODY_TIMEOUT_S`` if not given.
         noun: what the body is, for the error about its size.
 
     Raises:
@@ -116,8 +121,7 @@ async def receive_body(
         UploadTimeout: the body did not arrive in time, or too slowly.
         ClientGone: the client closed the connection.
     """
-    min_rate = app_state(request).settings.min_upload_rate
-    limits = BodyLimits(max_bytes, timeout_s, min_rate, GRACE_S, noun)
+    limits = BodyLimits(max_bytes, timeout_s or BODY_TIMEOUT_S, GRACE_S, noun)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise limits.too_large()
@@ -171,9 +175,9 @@ class Upload:
 class _Files:
     """Collects the parts of one request."""
 
-    def __init__(self, settings: Settings, ticket: Ticket) -> None:
+    def __init__(self, settings: Settings, take: Callable[[int], None]) -> None:
         self._settings = settings
-        self._ticket = ticket
+        self._take = take
         self.uploads: list[Upload] = []
         self.texts = TextFields(PictureForm)
 
@@ -191,11 +195,10 @@ class _Files:
                 f"-F {FIELD}=@picture.jpg",
                 errors=[FieldError(FIELD, "must be a file, not text")],
             )
-        limit = self._settings.max_frames_per_request
-        if len(self.uploads) == limit:
+        if len(self.uploads) == MAX_PICTURES:
             raise RequestTooLarge(
-                f"A request may hold at most {limit} pictures.",
-                errors=[FieldError(FIELD, f"more than {limit} files")],
+                f"A request may hold at most {MAX_PICTURES} pictures.",
+                errors=[FieldError(FIELD, f"more than {MAX_PICTURES} files")],
             )
         upload = Upload(part.filename, io.BytesIO())
         self.uploads.append(upload)
@@ -210,14 +213,14 @@ class _Files:
                     f"A picture may have at most {limit} bytes.",
                     errors=[FieldError(field, f"more than {limit} bytes")],
                 )
-            self._ticket.take(len(data))
+            self._take(len(data))
             upload.content.write(data)
 
         return write
 
 
 async def read_pictures(
-    request: Request, settings: Settings, ticket: Ticket
+    request: Request, settings: Settings, take: Callable[[int], None]
 ) -> tuple[list[Upload], PictureForm]:
     """Return the pictures of a multipart request, in order, and its text fields. The caller closes
     the pictures.
@@ -233,10 +236,8 @@ async def read_pictures(
     """
     boundary = boundary_of(request.headers.get("content-type"))
     refuse_encoding(request)
-    files = _Files(settings, ticket)
-    chunks = receive_body(
-        request, max_bytes=settings.max_request_bytes, timeout_s=settings.upload_timeout_s
-    )
+    files = _Files(settings, take)
+    chunks = receive_body(request, max_bytes=settings.max_request_bytes)
     try:
         await parse_multipart(chunks, boundary, files.open_part)
         form = files.texts.parse()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,19 +24,25 @@ Classify = Callable[[Sequence[NDArray[np.uint8]]], Sequence[FaceScore]]
 """Maps crops, as in ``Classifier.scores``, to one score each. Called by one thread at a time."""
 
 
+MAX_SIZE = 32
+"""Crops of one batch. Larger batches gain nothing on a CPU."""
+MAX_DELAY_S = 0.010
+"""How long the first crop of a batch waits for others: little, compared with decoding."""
+MAX_QUEUE = 1024
+"""Crops that wait, of 150 kB for each square that the model sees."""
+
+
 @dataclass(slots=True, eq=False)
 class _Waiting:
     crop: NDArray[np.uint8]
     since: float
     score: asyncio.Future[FaceScore]
-    account_id: str
 
 
 class Batcher:
     """Collects crops and classifies them in batches; an async context manager.
 
-    At most ``max_queue`` crops are queued; callers with more wait for room, in order. A batch takes
-    crops of the waiting accounts in turn, so that an account with many holds up no other.
+    At most ``max_queue`` crops are queued; callers with more wait for room, in order.
     On leaving the context, the queued crops are still classified and new ones are refused.
     ``on_batch`` is called with the size of each batch, ``on_failure`` when the classifier fails on
     one.
@@ -46,9 +52,9 @@ class Batcher:
         self,
         classify: Classify,
         *,
-        max_size: int,
-        max_delay_s: float,
-        max_queue: int,
+        max_size: int = MAX_SIZE,
+        max_delay_s: float = MAX_DELAY_S,
+        max_queue: int = MAX_QUEUE,
         on_batch: Callable[[int], None] | None = None,
         on_failure: Callable[[], None] | None = None,
     ) -> None:
@@ -92,9 +98,7 @@ class Batcher:
             await self._task
         self._thread.shutdown()
 
-    async def scores(
-        self, crops: Sequence[NDArray[np.uint8]], account_id: str = ""
-    ) -> list[FaceScore]:
+    async def scores(self, crops: Sequence[NDArray[np.uint8]]) -> list[FaceScore]:
         """Return the scores of ``crops``, as in ``Classifier.scores``, in order.
 
         If the caller is cancelled, its crops leave the queue without affecting other callers.
@@ -106,7 +110,7 @@ class Batcher:
         queued: list[_Waiting] = []
         try:
             for crop in crops:
-                queued.append(await self._enqueue(crop, account_id))
+                queued.append(await self._enqueue(crop))
             return [await item.score for item in queued]
         finally:
             for item in queued:
@@ -118,13 +122,13 @@ class Batcher:
                     # as that of a later crop when the first one failed.
                     item.score.exception()
 
-    async def _enqueue(self, crop: NDArray[np.uint8], account_id: str) -> _Waiting:
+    async def _enqueue(self, crop: NDArray[np.uint8]) -> _Waiting:
         await self._room.acquire()
         if not self.running:
             self._room.release()
             raise NotReady
         loop = asyncio.get_running_loop()
-        item = _Waiting(crop, loop.time(), loop.create_future(), account_id)
+        item = _Waiting(crop, loop.time(), loop.create_future())
         self._waiting.append(item)
         self._wake.set()
         return item
@@ -160,15 +164,7 @@ class Batcher:
                     await self._wake.wait()
 
     def _take(self) -> list[_Waiting]:
-        before: Counter[str] = Counter()
-        turns: list[tuple[int, _Waiting]] = []
-        for item in self._waiting:
-            turns.append((before[item.account_id], item))
-            before[item.account_id] += 1
-        turns.sort(key=lambda turn: turn[0])  # stable: within a turn, the order of arrival
-        batch = [item for _, item in turns[: self._max_size]]
-        taken = set(map(id, batch))
-        self._waiting = deque(item for item in self._waiting if id(item) not in taken)
+        batch = [self._waiting.popleft() for _ in range(min(self._max_size, len(self._waiting)))]
         for _ in batch:
             self._room.release()
         return batch

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import BinaryIO
 
 import anyio
 import anyio.to_thread
-import numpy as np
-from numpy.typing import NDArray
 
 from deepfake_models.bundle.results import (
     MediaFacts,
@@ -24,14 +21,13 @@ from deepfake_models.media.interface import FailedFrame
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.inference.batching import Batcher
-from deepfake_service.inference.fair_slots import FairSlots
 
 
 class PictureScorer:
     """Scores single pictures with a shared batcher.
 
     At most ``slots`` pictures are decoded and searched for faces at a time; each slot holds one
-    decoded picture in memory. Accounts share the slots by the seconds that their pictures take.
+    decoded picture in memory.
     """
 
     def __init__(self, scorer: Scorer, decoder: Decoder, batcher: Batcher, *, slots: int) -> None:
@@ -40,7 +36,6 @@ class PictureScorer:
         self._batcher = batcher
         self._slots = slots
         self._limiter = anyio.CapacityLimiter(slots)
-        self._fair_slots = FairSlots(slots)
 
     @property
     def concurrency(self) -> int:
@@ -51,17 +46,8 @@ class PictureScorer:
         """
         return 2 * self._slots
 
-    async def score(
-        self,
-        source: BinaryIO,
-        account_id: str = "",
-        *,
-        check: Callable[[NDArray[np.uint8]], None] | None = None,
-    ) -> Verdict:
+    async def score(self, source: BinaryIO) -> Verdict:
         """Score one picture; input that cannot be examined gives ``unable_to_evaluate``.
-
-        The time that decoding and detection take is charged to the account ``account_id``.
-        ``check`` is called with the decoded picture in a thread, and may refuse it by an exception.
 
         When cancelled, it stops before the next stage; a decode that has started runs to its end.
 
@@ -70,30 +56,25 @@ class PictureScorer:
             NotReady: the batcher is not running.
         """
         try:
-            async with self._fair_slots.slot(account_id):
-                facts, faces = await anyio.to_thread.run_sync(
-                    self._observe, source, check, limiter=self._limiter
-                )
+            facts, faces = await anyio.to_thread.run_sync(
+                self._observe, source, limiter=self._limiter
+            )
         except NotAPicture:
             return _not_a_picture()
         except MediaError as error:
             return unable(error)
         crops = [f.crop for f in faces if f.crop is not None]
-        scores = iter(await self._batcher.scores(crops, account_id))
+        scores = iter(await self._batcher.scores(crops))
         return self._scorer.judge_picture(
             facts, faces, [None if f.crop is None else next(scores) for f in faces]
         )
 
-    def _observe(
-        self, source: BinaryIO, check: Callable[[NDArray[np.uint8]], None] | None
-    ) -> tuple[MediaFacts, list[CroppedFace]]:
+    def _observe(self, source: BinaryIO) -> tuple[MediaFacts, list[CroppedFace]]:
         with self._decoder.open(source, stills_only=True) as media:
             facts = media.facts
             frame = next(iter(media.frames([0])), None)
         if frame is None or isinstance(frame, FailedFrame):
             raise UndecodableMedia
-        if check is not None:
-            check(frame.pixels)
         (faces,) = self._scorer.observe([frame.pixels], [frame.time_s])
         return facts, faces
 

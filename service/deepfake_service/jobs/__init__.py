@@ -1,6 +1,6 @@
 """Durable jobs: queued in the transaction that accepts them, and resumed if their worker dies."""
 
-from deepfake_service.jobs.backlog import Backlog, Scaling
+from deepfake_service.jobs.backlog import Backlog
 from deepfake_service.jobs.queue import JobQueue
 from deepfake_service.jobs.runner import Runner, WorkerRules
 from deepfake_service.jobs.workflow import ExaminationSteps, ExaminationWorkflow
@@ -11,6 +11,5 @@ __all__ = [
     "ExaminationWorkflow",
     "JobQueue",
     "Runner",
-    "Scaling",
     "WorkerRules",
 ]

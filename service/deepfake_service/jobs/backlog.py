@@ -17,7 +17,6 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -37,32 +36,28 @@ MAX_AGE_S = 5.0
 OUTDATED_AFTER_S = 300.0
 """How long the last figures are told while the database does not answer: no workers are stopped or
 started for the sake of a short outage."""
+TARGET_WAIT_S = 60.0
+"""Within how many seconds a job should begin. For another time, scale the number of workers."""
 SAMPLE = 50
 """Ended examinations whose duration counts."""
 DEFAULT_SECONDS = 10.0
 """What a job is taken to last before any has ended."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scaling:
-    """What the settings say about the number of workers."""
-
-    target_wait_s: float
-    slots: int
-    """Jobs that a worker examines at a time, where no worker lives to tell."""
-
-
 class Backlog:
-    """Reads the state of the queue. ``ticks`` returns seconds from a monotonic clock."""
+    """Reads the state of the queue.
+
+    Args:
+        database: the database with the queue.
+        slots: jobs that a worker examines at a time, where no worker lives to tell.
+        ticks: a monotonic clock.
+    """
 
     def __init__(
-        self,
-        database: Database,
-        scaling: Scaling,
-        ticks: Callable[[], float] = time.monotonic,
+        self, database: Database, slots: int, ticks: Callable[[], float] = time.monotonic
     ) -> None:
         self._database = database
-        self._scaling = scaling
+        self._slots = slots
         self._ticks = ticks
         self._lock = threading.Lock()
         self._last: tuple[float, QueueState] | None = None
@@ -116,8 +111,8 @@ class Backlog:
 
     def _wanted(self, waiting: int, running: int, slots: list[int], each_s: float | None) -> int:
         each_s = DEFAULT_SECONDS if each_s is None else each_s
-        each = sum(slots) / len(slots) if slots else self._scaling.slots
-        needed = (running + waiting * each_s / self._scaling.target_wait_s) / each
+        each = sum(slots) / len(slots) if slots else self._slots
+        needed = (running + waiting * each_s / TARGET_WAIT_S) / each
         return max(1, math.ceil(needed))
 
 

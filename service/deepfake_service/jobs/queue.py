@@ -10,7 +10,6 @@ from dbos import DBOS, DBOSClient, EnqueueOptions, Serializer
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import Database, Job
-from deepfake_service.jobs.account_limit import AccountLimit
 from deepfake_service.jobs.turns import queue_rank
 from deepfake_service.jobs.workflow_rows import APPLICATION, EXAMINE, QUEUE, job_version
 
@@ -44,14 +43,10 @@ def _plain(value: Any) -> Any:
 
 
 class JobQueue:
-    """The queue of examinations in ``database``. Its tables are created if necessary.
+    """The queue of examinations in ``database``. Its tables are created if necessary."""
 
-    At most ``per_account`` jobs of one account are examined at a time, if that is not ``None``.
-    """
-
-    def __init__(self, database: Database, per_account: int | None = None) -> None:
+    def __init__(self, database: Database) -> None:
         quieten()
-        self._account_limit = AccountLimit(database, per_account)
         # Jobs can be accepted before the first worker is ever started.
         DBOS.migrate(database.url)
         self._client = DBOSClient(
@@ -77,11 +72,6 @@ class JobQueue:
             "priority": queue_rank(job.priority, job.turn or 0),
         }
         self._client.enqueue_in_transaction(session, options, job_id)
-        self._account_limit.hold_back(session, job_id)
-
-    def release(self) -> None:
-        """Let jobs begin that were held back for the limit on jobs of their account."""
-        self._account_limit.release()
 
     def cancel(self, job_id: str) -> None:
         """Stop a job before its next step. A job that has ended may be cancelled too."""

@@ -21,7 +21,7 @@ from sqlalchemy import delete
 from deepfake_service.db import Database, Lease
 from deepfake_service.errors import DatabaseUnavailable
 from deepfake_service.jobs import heartbeats
-from deepfake_service.jobs.queue import JobQueue, PlainJson, quieten
+from deepfake_service.jobs.queue import PlainJson, quieten
 from deepfake_service.jobs.take_over import TakeOver
 from deepfake_service.jobs.workflow import ExaminationSteps, ExaminationWorkflow
 from deepfake_service.jobs.workflow_rows import APPLICATION, QUEUE, job_version
@@ -80,7 +80,6 @@ class Runner:
     def __init__(
         self,
         database: Database,
-        queue: JobQueue,
         steps: ExaminationSteps,
         rules: WorkerRules,
         *,
@@ -102,7 +101,6 @@ class Runner:
         chores = (
             ("lease", self._renew_lease, heartbeats.BEAT_S, self._ended),
             ("rescue", take_over.look, heartbeats.BEAT_S, self._stop),
-            ("release", queue.release, POLL_S, self._stop),
         )
         self._threads = [
             threading.Thread(target=self._repeat, args=chore, name=chore[0], daemon=True)

@@ -1,9 +1,8 @@
 """Turns: the order of waiting jobs, in which the accounts alternate.
 
-This is start-time fair queueing (Goyal, Vin and Cheng 1996, SIGCOMM). The first waiting job of an
-account has the turn that is being served; each further one has a later turn, by the seconds that
-jobs of this account took lately. So an account with many jobs, or with long ones, does not delay
-the jobs of others by more than the ones that have begun.
+This is round robin: the first waiting job of an account has the turn that is being served, and each
+further one the turn after it. So an account with many jobs does not delay those of others by more
+than one job each.
 """
 
 from __future__ import annotations
@@ -15,16 +14,8 @@ from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import Job
-from deepfake_service.db.enums import ENDED, UNFINISHED, JobState, Priority
+from deepfake_service.db.enums import UNFINISHED, JobState, Priority
 
-CHARGED_BY_JOBS = 10
-"""Ended jobs of an account by whose duration its next one is charged: few, so that the charge soon
-follows when an account sends longer or shorter videos than before."""
-DEFAULT_COST_S = 10
-"""What a job of an account is charged before any of its jobs has ended."""
-MAX_COST_S = 3600
-"""What a job of an account is charged at most: jobs that took very long, as while a worker hung,
-must not put the next ones of the account behind all others for days."""
 _BAND = 2**31 // len(Priority) - 1
 """How many turns each priority has: DBOS takes priorities from 1 to 2^31 - 1."""
 
@@ -39,20 +30,12 @@ def next_turn(session: Session, account_id: str, priority: Priority) -> int:
     )
     last = session.scalar(own)
     earliest = session.scalar(served) or 0
-    return earliest if last is None else max(earliest, last + _cost_s(session, account_id))
+    return earliest if last is None else max(earliest, last + 1)
 
 
 def queue_rank(priority: Priority, turn: int) -> int:
     """Return the rank of a job in the queue: lower ones are served first."""
     return (priority.rank - 1) * _BAND + 1 + min(turn, _BAND - 1)
-
-
-def _cost_s(session: Session, account_id: str) -> int:
-    """Return how many seconds the account's latest jobs took, on average."""
-    own = Job.account_id == account_id, Job.state.in_(ENDED)
-    rows = session.execute(latest_times(CHARGED_BY_JOBS, *own))
-    mean = mean_s((start, end) for start, end in rows)
-    return DEFAULT_COST_S if mean is None else min(max(1, round(mean)), MAX_COST_S)
 
 
 def latest_times(

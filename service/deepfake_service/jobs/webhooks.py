@@ -12,9 +12,6 @@ import asyncio
 import ipaddress
 import json
 import socket
-import threading
-import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,7 +23,7 @@ from standardwebhooks.webhooks import Webhook
 
 from deepfake_service.db.enums import CallbackContent
 from deepfake_service.errors import CallbackRefused, CallbackUnresolved, FieldError
-from deepfake_service.resource_limits import CallbackHosts
+from deepfake_service.networks import CallbackHosts
 
 TIMEOUT_S = 10.0
 """Time for connecting, and for each read."""
@@ -69,13 +66,8 @@ RESOLVE_S = 5.0
 """Time for resolving a name."""
 RESOLVERS = 8
 """Names that this process resolves at the same time."""
-RESOLVERS_PER_ACCOUNT = 2
-"""Of these, names for one account, whose name servers need not answer."""
 _resolvers = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolver")
 """Threads of their own: a name server that does not answer must not occupy those of requests."""
-_idle = threading.Condition()
-_resolving: Counter[str] = Counter()
-"""Names that are being resolved, by account; guarded by ``_idle``."""
 
 Resolve = Callable[[str, int], Sequence[str]]
 """Resolves host and port to numeric addresses."""
@@ -124,35 +116,19 @@ class DeliveryOutcome:
     final: bool = False
 
 
-def resolved(host: str, port: int, *, account_id: str = "") -> Sequence[str]:
-    """Return the addresses of ``host``, for one account.
-
-    A look-up cannot be stopped once it runs, so it counts against the account until it ends.
+def resolved(host: str, port: int) -> Sequence[str]:
+    """Return the addresses of ``host``.
 
     Raises:
         OSError: it does not resolve, or not within ``RESOLVE_S`` (TimeoutError).
     """
-    until = time.monotonic() + RESOLVE_S
-    with _idle:
-        if not _idle.wait_for(lambda: _resolving[account_id] < RESOLVERS_PER_ACCOUNT, RESOLVE_S):
-            raise TimeoutError("the account's other names do not resolve")
-        _resolving[account_id] += 1
     pending = _resolvers.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-    pending.add_done_callback(lambda _: _end_resolving(account_id))
     try:
-        entries = pending.result(max(0.0, until - time.monotonic()))
+        entries = pending.result(RESOLVE_S)
     except TimeoutError:
         pending.cancel()  # unless it runs: nobody waits for it any more
         raise
     return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
-
-
-def _end_resolving(account_id: str) -> None:
-    with _idle:
-        _resolving[account_id] -= 1
-        if not _resolving[account_id]:
-            del _resolving[account_id]
-        _idle.notify_all()
 
 
 def check(

@@ -29,8 +29,8 @@ WORKFLOW_VERSION = "1"
 """Version of the workflow's steps and of their results. Raise it if the worker can no longer resume
 a job that an older one began."""
 _BUNDLE_CHARS = 32
-PENDING, ENQUEUED, DELAYED = "PENDING", "ENQUEUED", "DELAYED"
-WAITING = (ENQUEUED, DELAYED)
+PENDING, ENQUEUED = "PENDING", "ENQUEUED"
+WAITING = (ENQUEUED, "DELAYED")
 _IN_QUEUE: list[ColumnElement[str]] = [
     literal_column(f"'{status}'") for status in (ENQUEUED, PENDING)
 ]
@@ -133,15 +133,6 @@ class WorkflowRows:
     def forget_steps(self, session: Session, job_id: str) -> None:
         """Delete the results of a job's steps, so that it begins anew."""
         session.execute(delete(self._steps).where(self._steps.c.workflow_uuid == job_id))
-
-    def set_status(self, session: Session, before: str, after: str, *conditions: Any) -> None:
-        """Change the status of the jobs that meet ``conditions``."""
-        columns = self.table.c
-        session.execute(
-            self.table.update()
-            .where(columns.name == EXAMINE, columns.status == before, *conditions)
-            .values(status=after)
-        )
 
     def _rows(
         self, session: Session, *conditions: Any, limit: int | None = None

@@ -20,7 +20,7 @@ import structlog
 from prometheus_client import Counter
 from structlog.typing import EventDict, Processor
 
-from deepfake_service.settings import LogFormat, LogLevel
+from deepfake_service.settings import LogLevel
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 """Accepted form of a client's ``X-Request-ID``. It is strict, because the value is logged."""
@@ -115,9 +115,7 @@ def _foreign(_: Any, __: str, event: EventDict) -> EventDict:
     return event
 
 
-def configure(
-    level: LogLevel = "info", style: LogFormat = "json", stream: TextIO | None = None
-) -> None:
+def configure(level: LogLevel = "info", stream: TextIO | None = None) -> None:
     """Send the log lines of structlog and of the standard library to ``stream``.
 
     The default is standard error.
@@ -130,14 +128,12 @@ def configure(
         _without_content,
         _counted,
     ]
-    renderer: Processor = (
-        structlog.processors.JSONRenderer()
-        if style == "json"
-        else structlog.dev.ConsoleRenderer(colors=False)
-    )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[*shared, _foreign],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.JSONRenderer(),
+        ],
     )
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(formatter)

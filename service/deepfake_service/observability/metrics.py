@@ -63,11 +63,6 @@ class Metrics:
             "Pictures scored by POST /v1/frames.",
             registry=self.registry,
         )
-        self._similar_pictures = Counter(
-            "deepfake_similar_pictures",
-            "Pictures sent to POST /v1/frames that nearly equal an earlier one of the account.",
-            registry=self.registry,
-        )
         self._decoder_failures = Counter(
             "deepfake_decoder_failures",
             "Inputs that could not be examined, by reason code.",
@@ -225,10 +220,6 @@ class Metrics:
         for reason in verdict.reasons:
             if reason.code.input_at_fault:
                 self._decoder_failures.labels(str(reason.code)).inc()
-
-    def similar_picture(self) -> None:
-        """Count one picture that nearly equals an earlier one of the same account."""
-        self._similar_pictures.inc()
 
     def job_ended(self, state: str, seconds: float | None = None) -> None:
         """Count one finished job and record its duration in seconds, if known."""

@@ -60,6 +60,6 @@ class QueueCollector(Collector):
         )
         yield GaugeMetricFamily(
             "deepfake_workers_wanted",
-            "Workers with which waiting jobs would begin within DEEPFAKE_TARGET_WAIT_S.",
+            "Workers with which waiting jobs would begin within a minute.",
             state.workers_wanted,
         )

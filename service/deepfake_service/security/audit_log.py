@@ -56,7 +56,6 @@ class Action(StrEnum):
     SIGNED_IN = "signed.in"
     SIGNED_OUT = "signed.out"
     SIGN_IN_FAILED = "sign_in.failed"
-    SIMILAR_PICTURES_REFUSED = "similar_pictures.refused"
     MEDIA_SUBMITTED = "media.submitted"
     OCCURRENCE_ADDED = "occurrence.added"
     RESULT_READ = "result.read"

@@ -9,8 +9,7 @@ from typing import get_args
 from pydantic import SecretStr
 
 from deepfake_models.sandbox.confinement import protect_memory
-from deepfake_service.resource_limits import PREFIX
-from deepfake_service.settings import Settings
+from deepfake_service.settings import PREFIX, Settings
 
 STORE_SECRETS = (
     "AWS_SECRET_ACCESS_KEY",

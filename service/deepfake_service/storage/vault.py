@@ -18,8 +18,7 @@ from deepfake_service.clock import Clock
 from deepfake_service.db import Case
 from deepfake_service.errors import CaseShredded, SettingsError
 from deepfake_service.files import create_private
-from deepfake_service.resource_limits import PREFIX
-from deepfake_service.settings import Settings
+from deepfake_service.settings import PREFIX, Settings
 from deepfake_service.storage.blobs import Blobs
 from deepfake_service.storage.envelope import (
     KEY_BYTES,

@@ -24,9 +24,9 @@ from deepfake_service.web.plots import rates_by_width
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 SETTINGS_SHOWN = (
-    "issuer", "media_days_after_verdict", "media_hours_after_review", "media_days_unexamined",
+    "issuer", "media_days_after_verdict", "media_hours_after_review",
     "evidence_days", "two_person_review", "submitter_confirms", "matching", "known_hash_days",
-    "timestamp_url", "jobs_at_once", "submissions_per_account", "session_hours",
+    "timestamp_url", "jobs_at_once", "submissions_per_account",
 )  # fmt: skip
 """Settings that the page shows. None of them may be a secret."""
 GRACE_HOURS = ("0", "24", "168")

@@ -25,7 +25,6 @@ from deepfake_service.evidence.builder import VERDICT
 from deepfake_service.http.auth import PageKeeper, PageReader, PageReviewer
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.problems import problem_of
-from deepfake_service.http.score_detail import is_told_values
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.security.accounts import Caller
 from deepfake_service.web.api_errors import api_errors
@@ -38,10 +37,6 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 Id = Annotated[str, Path(max_length=26)]
 MAX_REASON = 4000
 """Characters of the reason of a review, as in the API."""
-VALUES_WITHHELD = (
-    "This account belongs to a system, and such accounts are not told exact values here "
-    "(DEEPFAKE_SYSTEM_SCORES). The evidence has them."
-)
 ITEMS_PER_PAGE, OCCURRENCES_PER_PAGE = 50, 50
 """As many as a page of the API has by default. The page of a case has both lists."""
 
@@ -75,8 +70,6 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
         "place": services.triage.place(caller, job_id),
         "view": None,
         "missing": None,
-        "withheld": job["state"] == JobState.SUCCEEDED
-        and not is_told_values(caller, state.settings.system_scores),
         "reviews": services.reviews.of(caller, job_id),
         "standing": services.reviews.standing(caller, job_id),
         "matches": services.triage.copies(caller, job_id),
@@ -92,9 +85,7 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
         "problem": None,
         "kept_until": _media_expire_at(job, case, after_review),
     }
-    if values["withheld"]:
-        values["missing"] = translations(language).gettext(VALUES_WITHHELD)
-    elif job["state"] == JobState.SUCCEEDED:
+    if job["state"] == JobState.SUCCEEDED:
         try:
             edition = services.evidence_store.read(caller, job_id, shown=True)
             document = json.loads(edition.member(VERDICT))

@@ -20,7 +20,6 @@ from deepfake_service.casework.triage import Asked, Tab
 from deepfake_service.db.enums import DISAGREEMENT, Finding, JobState, Role
 from deepfake_service.http.auth import PageReader, TableReader, while_authenticated
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
-from deepfake_service.http.score_detail import is_told_values, row_for
 from deepfake_service.notices.clock import NoticePart
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.roles import MAY_REVIEW
@@ -105,8 +104,7 @@ class QueueQuery(BaseModel):
             exact = self.model_copy(update={"reference": text}).filters(state, caller, now)
             if services.queries.jobs(caller, exact, limit=1, cursor=None).jobs:
                 filters, text = exact, ""
-        valued = is_told_values(caller, state.settings.system_scores)
-        return Asked(self.shown_tab, filters, text, self.cursor, PAGE, valued)
+        return Asked(self.shown_tab, filters, text, self.cursor, PAGE)
 
     @property
     def shown_tab(self) -> Tab:
@@ -210,8 +208,7 @@ def get_csv(
                 continue
             if not services.evidence_store.is_recorded(row["job"]):
                 row["finding"] = "record_altered"
-            told = row_for(caller, row, state.settings.system_scores)
-            yield _csv_line([told[name] for name in COLUMNS])
+            yield _csv_line([row[name] for name in COLUMNS])
 
     return StreamingResponse(
         while_authenticated(request, lines()),

@@ -44,6 +44,8 @@ STATIC = {
 }
 LANGUAGE_COOKIE_S = 365 * 24 * 3600
 
+SESSION_HOURS = 10.0
+"""After which a console user must sign in again: a working day."""
 Next = Annotated[str, Query(alias="next", max_length=1000)]
 
 
@@ -64,11 +66,10 @@ def post_sign_in(request: Request, state: AppStateDep, fields: PublicForm) -> Re
     """Exchange a key for a session cookie that scripts cannot read. It replaces the browser's
     earlier session, which ends."""
     target = local_path(fields.get("next", "/"))
-    hours = state.settings.session_hours
     state.failed_sign_ins.check(request)
     key = fields.get("key", "")
     try:
-        caller, token = state.accounts.sign_in(key, hours=hours)
+        caller, token = state.accounts.sign_in(key, hours=SESSION_HOURS)
     except SecondFactorRequired:
         return _ask_for_code(request, state, key, target)
     except NotAuthenticated:
@@ -91,9 +92,9 @@ def post_code(request: Request, state: AppStateDep, fields: PublicForm) -> Respo
     target = local_path(fields.get("next", "/"))
     state.failed_sign_ins.check(request)
     token = request.cookies.get(_pending_cookie(request), "")
-    factors, hours = state.require_services().second_factors, state.settings.session_hours
+    factors = state.require_services().second_factors
     try:
-        caller, session = factors.finish_sign_in(token, fields.get("code", ""), hours=hours)
+        caller, session = factors.finish_sign_in(token, fields.get("code", ""), hours=SESSION_HOURS)
     except CodeRejected as error:
         state.failed_sign_ins.record(request, f"dfk_{error.key_id}_", "code")
         return page(request, "sign_in_code.html", status=401, next=target, failed=True)
@@ -130,8 +131,7 @@ def _signed_in(
     if earlier := session_token(request):
         state.accounts.sign_out(earlier)
     response = redirect(target)
-    valid_for = timedelta(hours=state.settings.session_hours)
-    _set_cookie(request, response, session_cookie(request), token, valid_for)
+    _set_cookie(request, response, session_cookie(request), token, timedelta(hours=SESSION_HOURS))
     return response
 
 

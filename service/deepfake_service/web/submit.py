@@ -49,8 +49,7 @@ SHOWN_PROBLEMS = (
     errors.DatabaseUnavailable, errors.DiskFull, errors.Forbidden, errors.InvalidRequest,
     errors.MalformedRequest, errors.NotAuthenticated, errors.NotFound, errors.NotReady,
     errors.Overloaded, errors.RequestTooLarge, errors.StorageUnavailable,
-    errors.TooManyOccurrences, errors.TooManyRequests, errors.TooManyUploads,
-    errors.TooMuchStored, errors.UploadTimeout,
+    errors.TooManyAtOnce, errors.TooManyOccurrences, errors.TooManyRequests, errors.UploadTimeout,
 )  # fmt: skip
 """What the API may answer to an upload or to its cancellation; the API answers in English."""
 

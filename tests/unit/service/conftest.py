@@ -11,6 +11,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,9 @@ from deepfake_service.db import Database
 from deepfake_service.db.enums import Role
 from deepfake_service.jobs import webhooks
 from deepfake_service.jobs.webhooks import Callback
+from deepfake_service.networks import CallbackHosts
 from deepfake_service.observability import logs
 from deepfake_service.observability.metrics import Metrics
-from deepfake_service.resource_limits import CallbackHosts
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import RECORDS_FILE, Settings
@@ -122,6 +123,12 @@ def copied_tables(request: pytest.FixtureRequest, migrated_file: Path) -> Iterat
         if request.module.__name__.rpartition(".")[2] not in MIGRATED:
             patch.setattr(Database, "_migrate", copy)
         yield
+
+
+@pytest.fixture
+def epochs_end_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a deletion destroy even an epoch key that was just created."""
+    monkeypatch.setattr("deepfake_service.container.EPOCH_KEY_AGE", timedelta(0))
 
 
 @dataclass(frozen=True)
@@ -246,7 +253,7 @@ def log_lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
     root = logging.getLogger()
     before = (root.handlers[:], root.level)
     stream = io.StringIO()
-    logs.configure("debug", "json", stream)
+    logs.configure("debug", stream)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     root.handlers[:], root.level = before
     structlog.reset_defaults()

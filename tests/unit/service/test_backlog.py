@@ -9,13 +9,18 @@ from sqlalchemy.exc import OperationalError
 
 from deepfake_service.db import Job, Lease
 from deepfake_service.db.enums import JobState, Priority
-from deepfake_service.jobs import Backlog, Scaling
+from deepfake_service.jobs import Backlog
 from deepfake_service.jobs.backlog import DEFAULT_SECONDS, MAX_AGE_S, OUTDATED_AFTER_S
 from deepfake_service.jobs.workflow_rows import job_version
 from tests.support.jobkit import post_video
 from tests.unit.service.conftest import Service
 
-TARGET_S, SLOTS = 20.0, 2
+SLOTS = 2
+
+
+@pytest.fixture(autouse=True)
+def target(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepfake_service.jobs.backlog.TARGET_WAIT_S", 20.0)
 
 
 class Ticks:
@@ -28,7 +33,7 @@ class Ticks:
 
 
 def backlog(service: Service, ticks: Ticks | None = None) -> Backlog:
-    return Backlog(service.database, Scaling(TARGET_S, SLOTS), ticks or Ticks())
+    return Backlog(service.database, SLOTS, ticks or Ticks())
 
 
 async def queued(service: Service, *names: str, priority: str = "batch") -> list[str]:
@@ -123,7 +128,7 @@ async def test_figures_are_reused_and_outlast_a_short_outage(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    backlog = Backlog(service.database, Scaling(TARGET_S, SLOTS), lambda: now)
+    backlog = Backlog(service.database, SLOTS, lambda: now)
 
     def waiting() -> int | None:
         state = backlog.state()

@@ -140,11 +140,12 @@ async def test_a_backup_that_stops_leaves_nothing(
     assert not (tmp_path / "backup").exists()
 
 
+@pytest.mark.usefixtures("epochs_end_at_once")
 async def test_a_backup_says_that_keys_were_renewed_meanwhile(
     start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(data_dir=tmp_path / "var")
-    async with start(epoch_hours=0.0) as service:
+    async with start() as service:
         jobs = [await submit(service, VIDEO + bytes([n])) for n in range(2)]
         path = f"/v1/cases/{jobs[0]['case_id']}"
         assert (await service.client.delete(path, **as_role(service, Role.ADMIN))).is_success

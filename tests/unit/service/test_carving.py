@@ -8,6 +8,8 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from deepfake_service.db import Database
 from deepfake_service.db.write_ahead_log import overwrite_log
 from tests.support.carving import carve_case_keys, carve_media, image_of, loop_mount
@@ -15,6 +17,7 @@ from tests.support.deletionkit import admin, all_entries
 from tests.support.submitting import VIDEO, submit
 
 
+@pytest.mark.usefixtures("epochs_end_at_once")
 async def test_a_shredded_case_cannot_be_carved_from_the_disk(start: Any, tmp_path: Path) -> None:
     with loop_mount(tmp_path) as (image, mounted):
         (tmp_path / "var").symlink_to(mounted / "var")
@@ -32,7 +35,7 @@ async def test_a_shredded_case_cannot_be_carved_from_the_disk(start: Any, tmp_pa
         keys = carve_case_keys(before, master_key, job["case_id"])
         assert len(keys) == 1
         assert carve_media(before, keys, job["media_id"], len(VIDEO)) == VIDEO
-        async with start(epoch_hours=0.0, min_free_bytes=0) as service:
+        async with start(min_free_bytes=0) as service:
             await service.client.delete(f"/v1/cases/{job['case_id']}", headers=admin(service))
             epochs = service.app.state.shared.services.key_epochs
             for _ in range(2):  # two sweeps
@@ -49,6 +52,7 @@ async def test_a_shredded_case_cannot_be_carved_from_the_disk(start: Any, tmp_pa
         assert not carve_case_keys(image_of(image, mounted), master_key, job["case_id"])
 
 
+@pytest.mark.usefixtures("epochs_end_at_once")
 async def test_what_the_last_item_of_a_case_leaves_cannot_be_carved_from_the_disk(
     start: Any, tmp_path: Path
 ) -> None:
@@ -61,7 +65,7 @@ async def test_what_the_last_item_of_a_case_leaves_cannot_be_carved_from_the_dis
         before = image_of(image, mounted)
         keys = carve_case_keys(before, master_key, job["case_id"])
         assert carve_media(before, keys, job["media_id"], len(VIDEO)) == VIDEO
-        async with start(epoch_hours=0.0, min_free_bytes=0) as service:
+        async with start(min_free_bytes=0) as service:
             path = f"/v1/jobs/{job['id']}"
             deleted = await service.client.delete(path, headers=admin(service))
             assert deleted.status_code == 204

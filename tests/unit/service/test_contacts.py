@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.casework.contacts import Contacts, OrganisationRecord, initial_organisation
+from deepfake_service.casework.contacts import OrganisationRecord
 from deepfake_service.db import AuditEntry, Contact
 from deepfake_service.db.enums import Role
 from deepfake_service.documents.i18n import words
 from deepfake_service.documents.organisation import Organisation
 from deepfake_service.evidence.builder import build, verdict_document
-from deepfake_service.settings import Settings
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 from tests.support.jobkit import headers
@@ -115,23 +113,13 @@ async def test_a_form_is_filled_by_the_organisation_and_by_ones_own_contact_firs
     assert (await filled())["reporter_name"] == "서울지원센터"  # another account
 
 
-def test_settings_are_the_organisation_until_one_is_stored(tmp_path: Path) -> None:
-    settings = Settings(organisation_name="Centre", organisation_email="a@example.org")
-    initial = initial_organisation(settings)
-    assert (initial.name("ko"), initial.name("en")) == ("Centre", "Centre")
-    assert Organisation(name_en="Centre").name("ko") == "Centre"
-    assert initial.known() == {
-        "name_ko": "Centre", "name_en": "Centre", "email": "a@example.org",
-    }  # fmt: skip
-
-
-async def test_what_is_stored_replaces_the_settings_as_a_whole(service: Service) -> None:
-    services = service.app.state.shared.services
-    contacts = Contacts(service.database, services.contacts._keys, Organisation(phone="02-1"))
-    assert contacts.organisation() == Organisation(phone="02-1")
+async def test_the_organisation_is_empty_until_one_is_stored(service: Service) -> None:
+    contacts = service.app.state.shared.services.contacts
+    assert contacts.organisation() == Organisation()
     caller = service.accounts.authenticate(service.keys[Role.ADMIN])
     contacts.change_organisation(caller, OrganisationRecord(name_ko="센터"))
     assert contacts.organisation() == Organisation(name_ko="센터")
+    assert Organisation(name_en="Centre").name("ko") == "Centre"
 
 
 @pytest.mark.parametrize("language", ["ko", "en"])

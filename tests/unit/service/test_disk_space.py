@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +18,6 @@ import pytest
 from deepfake_service.casework import exports
 from deepfake_service.db import Job
 from deepfake_service.db.enums import Role
-from deepfake_service.http import disk_shares
 from deepfake_service.http.dependencies import AppState
 from tests.support.answerkit import check_problem
 from tests.support.jobkit import headers
@@ -75,62 +74,6 @@ async def test_a_client_is_not_asked_to_send_its_file_again_every_two_seconds(
         assert answer.headers["Retry-After"] == "60"
     # ``deepfake submit`` says once why it waits: the text must not change with the free space.
     assert len({answer.json()["detail"] for answer in answers}) == 1
-
-
-async def test_an_account_that_stores_most_leaves_the_rest_of_the_disk_to_others(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One account could fill the disk to its limit, after which nobody could submit."""
-    monkeypatch.setattr(disk_shares, "COUNTED_EVERY_S", 0.0)
-    job = await submit(service)
-    must_stay = service.app.state.shared.settings.min_free_bytes
-    monkeypatch.setattr(AppState, "free_bytes", lambda _: must_stay + len(VIDEO) - 1)
-    files = {"file": ("v.mp4", b"another")}
-    refused = await service.client.post("/v1/videos", files=files)
-    assert refused.status_code == 429
-    assert refused.json()["type"].endswith(":too_much_stored")
-    assert int(refused.headers["retry-after"]) >= 1
-    assert (await service.post(PICTURE)).status_code == 200, "nothing is stored"
-    assert (await service.post(PICTURE, data={"case_reference": "R"})).status_code == 429
-    other = headers(service, Role.ANALYST)
-    assert (await service.client.post("/v1/videos", files=files, headers=other)).status_code == 202
-    deleted = await service.client.delete(f"/v1/cases/{job['case_id']}")
-    assert deleted.is_success
-    assert (await service.client.post("/v1/videos", files=files)).status_code == 202
-
-
-async def test_media_in_an_object_store_take_no_space_from_others(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where only the database is on the disk, deleting cases would make no space either."""
-    await submit(service)
-    state = service.app.state.shared
-    must_stay = state.settings.min_free_bytes
-    monkeypatch.setattr(AppState, "free_bytes", lambda _: must_stay + len(VIDEO) - 1)
-    state.settings = state.settings.model_copy(update={"blob_url": "s3://bucket"})
-    files = {"file": ("v.mp4", b"another")}
-    assert (await service.client.post("/v1/videos", files=files)).status_code == 202
-
-
-async def test_what_an_account_is_sending_counts_as_well(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("deepfake_service.api.videos.SPACE_CHECKED_EVERY", 1000)
-    must_stay = service.app.state.shared.settings.min_free_bytes
-    monkeypatch.setattr(AppState, "free_bytes", lambda _: must_stay + 5000)
-    sent = []
-
-    async def body() -> AsyncIterator[bytes]:
-        for _ in range(10):
-            sent.append(1)
-            yield b"x" * 1500
-
-    answer = await service.client.post(
-        "/v1/videos", content=body(), headers={"Content-Type": "video/mp4"}
-    )
-    assert answer.status_code == 429
-    assert len(sent) == 4
-    assert service.app.state.shared.disk_shares._arriving == {}
 
 
 async def test_an_export_that_was_left_over_is_deleted_while_others_vanish(

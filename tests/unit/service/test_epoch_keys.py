@@ -21,7 +21,7 @@ from tests.support.submitting import VIDEO, submit
 async def test_a_deletion_renews_the_keys_of_all_other_cases_and_nothing_else_does(
     start: Any,
 ) -> None:
-    async with start(epoch_hours=1.0) as service:
+    async with start() as service:
         jobs = [await submit(service, VIDEO + bytes([n]), case_reference=str(n)) for n in range(3)]
         epochs = service.app.state.shared.services.key_epochs
 
@@ -51,10 +51,11 @@ async def test_a_deletion_renews_the_keys_of_all_other_cases_and_nothing_else_do
         assert (await service.client.get(f"/v1/cases/{jobs[2]['case_id']}")).status_code == 200
 
 
+@pytest.mark.usefixtures("epochs_end_at_once")
 async def test_a_case_key_that_does_not_unwrap_keeps_no_others_from_being_renewed(
     start: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with start(epoch_hours=0.0) as service:
+    async with start() as service:
         jobs = [await submit(service, VIDEO + bytes([n]), case_reference=str(n)) for n in range(3)]
         damaged, deleted, kept = (job["case_id"] for job in jobs)
         with service.database.write() as session:
@@ -152,10 +153,11 @@ def test_an_epoch_whose_master_key_is_lost_does_not_lock_the_others(tmp_path: Pa
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+@pytest.mark.usefixtures("epochs_end_at_once")
 async def test_epoch_keys_can_be_used_with_postgresql(
     start: Any, backend: dict[str, Any], tmp_path: Path
 ) -> None:
-    async with start(epoch_keys=tmp_path / "epoch-keys", epoch_hours=0.0) as service:
+    async with start(epoch_keys=tmp_path / "epoch-keys") as service:
         kept, gone = [await submit(service, VIDEO + bytes([n])) for n in range(2)]
         keys = EpochKeys(tmp_path / "epoch-keys", MasterKeys(new_key()))
         first = keys.current()

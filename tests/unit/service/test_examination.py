@@ -37,7 +37,6 @@ from deepfake_service.container import Container, open_container
 from deepfake_service.db import Case, Job
 from deepfake_service.db.enums import Decision, JobState, Role
 from deepfake_service.documents.i18n import words
-from deepfake_service.engine import open_decoder
 from deepfake_service.errors import RecordAltered
 from deepfake_service.evidence import artifacts
 from deepfake_service.evidence.artifacts import Material
@@ -186,13 +185,6 @@ def examined(worker: Worker) -> Material:
     with worker.container.database.read() as session:
         key = worker.container.vault.case_key(session.get_one(Case, job.case_id))
     return Material.unpack(worker.container.vault.read(material_of(job), key))
-
-
-def test_a_video_gets_another_time_limit_than_a_picture() -> None:
-    settings = Settings(decode_timeout_s=7.0, video_decode_timeout_s=500.0)
-    with contextlib.closing(open_decoder(settings)) as decoder:
-        limits = decoder._limits
-    assert (limits.picture_timeout_s, limits.timeout_s) == (7.0, 500.0)
 
 
 def test_frames_that_take_too_long_to_hash_leave_the_pictures_and_the_true_reason(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
 from threading import Event, Semaphore
 from typing import Any
 
@@ -12,16 +11,17 @@ import httpx
 import pytest
 from dbos import DBOSClient
 
-from deepfake_service.app import DOWNLOADS_PER_ACCOUNT
 from deepfake_service.casework.reviews import Reviews
 from deepfake_service.casework.submissions import Submission
 from deepfake_service.db import Account, Job
 from deepfake_service.db.enums import Decision, JobState, Priority, Role
 from deepfake_service.errors import NotReviewable
-from deepfake_service.http import auth
+from deepfake_service.http import admission, auth
 from deepfake_service.jobs.queue import PlainJson
 from deepfake_service.jobs.turns import queue_rank
 from tests.unit.service.conftest import Service, Starter
+
+LIMIT = "This account has reached its limit of concurrent"
 
 
 async def submit(service: Service, role: Role, name: str, **options: Any) -> str:
@@ -71,20 +71,6 @@ async def test_a_newcomer_takes_turns_and_does_not_overtake_a_whole_queue(
     assert owners == ["earlier", "later"] * 4
 
 
-async def test_an_account_whose_jobs_take_long_is_served_less_often(service: Service) -> None:
-    for role, seconds in ((Role.PIPELINE, 100), (Role.ANALYST, 10)):
-        job_id = await submit(service, role, "done")
-        with service.database.write() as session:
-            job = session.get_one(Job, job_id)
-            job.started_at = service.clock()
-            service.clock.advance(timedelta(seconds=seconds))
-            job.finished_at, job.state = service.clock(), JobState.FAILED
-    slow = [await submit(service, Role.PIPELINE, str(n)) for n in range(4)]
-    fast = [await submit(service, Role.ANALYST, str(n)) for n in range(12)]
-    order = served_in_order(service, slow + fast)
-    assert sum(job in slow for job in order[:12]) == 2
-
-
 async def test_live_is_a_right_of_an_account_and_not_a_field(service: Service) -> None:
     service.accounts.create("system", "system", Role.PIPELINE)
     service.accounts.create("urgent", "system", Role.PIPELINE, live=True)
@@ -108,8 +94,11 @@ def test_priorities_do_not_overlap() -> None:
     assert 1 <= ranks[0] <= ranks[-1] < 2**31
 
 
-async def test_one_account_cannot_take_every_pending_request(start: Starter) -> None:
-    async with start(max_pending_requests_per_account=2) as service:
+async def test_one_account_cannot_take_every_pending_request(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "BUDGET", 2 * admission.SCORING)
+    async with start() as service:
         flood = [asyncio.create_task(service.post(b"slow still 1 120")) for _ in range(2)]
         for _ in flood:
             await asyncio.to_thread(service.decoder.entered.acquire)
@@ -125,9 +114,12 @@ async def test_one_account_cannot_take_every_pending_request(start: Starter) -> 
         assert (await service.post(b"still 1 120")).status_code == 200
 
 
-async def test_slow_uploads_of_one_account_leave_room_for_those_of_another(start: Starter) -> None:
-    async with start(max_uploads_per_account=2) as service:
-        uploads = service.app.state.shared.uploads
+async def test_slow_uploads_of_one_account_leave_room_for_those_of_another(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "BUDGET", 2)
+    async with start() as service:
+        budget = service.app.state.shared.budget
         begun, arrived = asyncio.Semaphore(0), asyncio.Event()
         account = service.accounts.authenticate(service.keys[Role.PIPELINE]).account_id
 
@@ -153,15 +145,17 @@ async def test_slow_uploads_of_one_account_leave_room_for_those_of_another(start
             assert refused.status_code == 429
             assert refused.headers["retry-after"] == "5"
             problem = refused.json()
-            assert problem["type"] == "urn:deepfake-service:problem:too_many_uploads"
-            assert problem["detail"].startswith("This account sends as many videos as it may")
+            assert problem["type"] == "urn:deepfake-service:problem:too_many_at_once"
+            assert problem["detail"].startswith(
+                "This account has reached its limit of concurrent uploads."
+            )
             assert (await upload(b"another", Role.ANALYST)).status_code == 202
             held[1].cancel()  # as if its client had left
             await asyncio.wait(held[1:])
             assert (await upload(b"video")).status_code == 202
             arrived.set()
             assert (await held[0]).status_code == 202
-        assert uploads.of(account) == 0
+        assert budget.spent(account) == 0
 
 
 async def test_event_streams_of_an_account_are_limited(
@@ -172,8 +166,9 @@ async def test_event_streams_of_an_account_are_limited(
     monkeypatch.setattr(
         "deepfake_service.api.jobs.check_still_authenticated", lambda _: begun.set()
     )
-    async with start(max_event_streams_per_account=1) as service:
-        streams = service.app.state.shared.event_streams
+    monkeypatch.setattr(admission, "BUDGET", 1)
+    async with start() as service:
+        budget = service.app.state.shared.budget
         account = service.accounts.authenticate(service.keys[Role.PIPELINE]).account_id
         job_id = await submit(service, Role.PIPELINE, "followed")
         address = f"/v1/jobs/{job_id}/events"
@@ -185,8 +180,10 @@ async def test_event_streams_of_an_account_are_limited(
             assert refused.status_code == 429
             assert refused.headers["retry-after"] == "5"
             problem = refused.json()
-            assert problem["type"] == "urn:deepfake-service:problem:too_many_event_streams"
-            assert problem["detail"].startswith("This account has as many event streams")
+            assert problem["type"] == "urn:deepfake-service:problem:too_many_at_once"
+            assert problem["detail"].startswith(
+                "This account has reached its limit of concurrent event streams."
+            )
             assert not followed.done()
             with service.database.write() as session:
                 session.get_one(Job, job_id).state = JobState.SUCCEEDED
@@ -194,7 +191,7 @@ async def test_event_streams_of_an_account_are_limited(
             for headers in ({}, analyst):
                 answer = await service.client.get(address, headers=headers)
                 assert answer.status_code == 200
-        assert not streams.of(account)
+        assert not budget.spent(account)
 
 
 async def test_reads_are_limited_and_repeated_ones_audited_once(start: Starter) -> None:
@@ -280,22 +277,6 @@ async def test_the_two_accounts_of_the_installer_are_one_person(
         reviews.decide(callers[1], job_id, Decision.CONFIRMED, "seen")
 
 
-async def test_uploads_of_one_account_leave_half_of_the_memory_to_others(start: Starter) -> None:
-    limits = {"max_picture_bytes": 2048, "max_request_bytes": 4096, "max_buffered_bytes": 8192}
-    async with start(**limits) as service:
-        contents = b"slow still 0 0 " + b"x" * 1700, b"still 0 0 " + b"x" * 1700
-        held = asyncio.create_task(service.post(*contents))
-        await asyncio.to_thread(service.decoder.entered.acquire)
-        refused = await service.post(b"x" * 1900)
-        assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
-        other = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
-        answer = await service.post(b"still 0 0 " + b"x" * 1900, headers=other)
-        assert answer.status_code == 200
-        service.decoder.gate.set()
-        assert (await held).status_code == 200
-        assert (await service.post(b"still 0 0 " + b"x" * 1900)).status_code == 200
-
-
 async def test_pages_and_changes_count_against_a_rate(start: Starter) -> None:
     """The console and several roles had none, so that one session could ask without end."""
     async with start(reads_per_account="4/minute") as service:
@@ -321,15 +302,13 @@ async def test_an_account_downloads_few_tables_at_the_same_time(
 
     monkeypatch.setattr(auth, "CHECKED_EVERY_S", 0.0)
     monkeypatch.setattr(auth, "check_still_authenticated", held)
-    path = "/results.csv"
-    downloads = [
-        asyncio.create_task(service.client.get(path)) for _ in range(DOWNLOADS_PER_ACCOUNT)
-    ]
+    path, most = "/results.csv", admission.BUDGET // admission.HEAVY
+    downloads = [asyncio.create_task(service.client.get(path)) for _ in range(most)]
     for _ in downloads:
         assert await asyncio.to_thread(begun.acquire, timeout=60)
     refused = await service.client.get(path, headers={"Accept-Language": "en"})
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
-    assert "as many files as it may at once" in refused.text
+    assert f"{LIMIT} requests." in refused.text
     go_on.set()
-    assert [(await task).status_code for task in downloads] == [200] * DOWNLOADS_PER_ACCOUNT
+    assert [(await task).status_code for task in downloads] == [200] * most
     assert (await service.client.get(path)).status_code == 200

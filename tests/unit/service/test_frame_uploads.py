@@ -16,13 +16,13 @@ import pytest
 
 from deepfake_service import api
 from deepfake_service.db.enums import Role
-from deepfake_service.http.connections import KNOWN_SENDER
 from tests.support.answerkit import check_problem
 from tests.unit.service.conftest import Service, Starter
 
 
-async def test_too_many_pictures(start: Starter) -> None:
-    async with start(max_frames_per_request=2) as service:
+async def test_too_many_pictures(start: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deepfake_service.http.uploads.MAX_PICTURES", 2)
+    async with start() as service:
         assert (await service.post(b"still 0 0", b"still 0 0")).status_code == 200
         body = check_problem(await service.post(*[b"still 0 0"] * 3), 413, "request_too_large")
     assert "2 pictures" in body["detail"]
@@ -33,7 +33,7 @@ async def test_a_picture_too_large_is_named(start: Starter) -> None:
         assert (await service.post(b"still 0 0 " + b"x" * 1014)).status_code == 200
         answer = await service.post(b"still 0 0", b"still 0 0 " + b"x" * 1015)
         body = check_problem(answer, 413, "request_too_large")
-        assert service.app.state.shared.admission.bytes_held == 0
+        assert service.app.state.shared.memory.bytes_held == 0
     assert body["errors"] == [{"field": "files[1]", "detail": "more than 1024 bytes"}]
 
 
@@ -45,7 +45,7 @@ async def test_a_request_too_large_is_refused_declared_or_not(
         for _ in range(100):
             yield b"x" * 100
 
-    async with start(max_picture_bytes=1024, max_request_bytes=2048) as service:
+    async with start(max_picture_bytes=1024, max_buffered_bytes=2048) as service:
         if declared:
             answer = await service.post(b"x" * 3000)
         else:
@@ -61,20 +61,26 @@ async def test_a_request_too_large_is_refused_declared_or_not(
     assert "2048 bytes" in body["detail"]
 
 
-async def test_an_upload_that_trickles_in_is_ended(start: Starter) -> None:
+async def test_an_upload_that_trickles_in_is_ended(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.http.uploads.BODY_TIMEOUT_S", 0.1)
+
     async def slow() -> AsyncIterator[bytes]:
         yield b"--b\r\n"
         await asyncio.sleep(30)
         yield b"never"
 
-    async with start(upload_timeout_s=0.1) as service:
-        headers = {"Content-Type": "multipart/form-data; boundary=b"}
-        answer = await service.client.post("/v1/frames", content=slow(), headers=headers)
-        check_problem(answer, 408, "upload_timeout")
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    answer = await service.client.post("/v1/frames", content=slow(), headers=headers)
+    check_problem(answer, 408, "upload_timeout")
 
 
-async def test_beyond_the_requests_allowed_clients_are_told_to_come_back(start: Starter) -> None:
-    async with start(max_pending_requests=1) as service:
+async def test_beyond_the_requests_allowed_clients_are_told_to_come_back(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.http.admission.MAX_SCORING", 1)
+    async with start() as service:
         first = asyncio.create_task(service.post(b"slow still 1 120"))
         await asyncio.to_thread(service.decoder.entered.acquire)
         answer = await service.post(b"still 1 120")
@@ -86,7 +92,7 @@ async def test_beyond_the_requests_allowed_clients_are_told_to_come_back(start: 
 
 
 async def test_uploads_together_never_hold_more_memory_than_allowed(start: Starter) -> None:
-    limits = {"max_picture_bytes": 2048, "max_request_bytes": 4096, "max_buffered_bytes": 4096}
+    limits = {"max_picture_bytes": 2048, "max_buffered_bytes": 4096}
     async with start(**limits) as service:
         first = asyncio.create_task(service.post(b"slow still 0 0 " + b"x" * 1900))
         await asyncio.to_thread(service.decoder.entered.acquire)
@@ -94,14 +100,14 @@ async def test_uploads_together_never_hold_more_memory_than_allowed(start: Start
         assert (await service.post(b"still 0 0 " + b"x" * 1000)).status_code == 200
         service.decoder.gate.set()
         assert (await first).status_code == 200
-        assert service.app.state.shared.admission.bytes_held == 0
-        assert service.app.state.shared.admission.requests == 0
+        assert service.app.state.shared.memory.bytes_held == 0
+        assert service.app.state.shared.memory.requests == 0
 
 
 async def test_a_full_queue_refuses_new_requests(
     start: Starter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with start(batch_max_queue=1) as service:
+    async with start() as service:
         batcher = service.app.state.shared.engine.batcher
         monkeypatch.setattr(type(batcher), "full", property(lambda _: True))
         check_problem(await service.post(b"still 1 120"), 503, "overloaded")
@@ -151,7 +157,7 @@ async def test_a_body_that_trickles_is_refused(
             yield b"x"
             await asyncio.sleep(0.05)
 
-    async with start(min_upload_rate=8192) as service:
+    async with start() as service:
         key = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
         multipart = {**key, "Content-Type": "multipart/form-data; boundary=b"}
         raw = {**key, "Content-Type": "video/mp4"}
@@ -176,7 +182,7 @@ async def test_work_that_a_client_no_longer_waits_for_is_dropped(start: Starter)
         assert service.decoder.opened == 1
         assert service.scorer.batches == []
         assert connection.sent[0]["status"] == 499
-        assert service.app.state.shared.admission.requests == 0
+        assert service.app.state.shared.memory.requests == 0
         assert (await service.post(b"still 1 120")).status_code == 200
 
 
@@ -187,16 +193,7 @@ async def test_a_client_that_leaves_while_uploading(start: Starter) -> None:
         connection.hung_up.set()
         await service.app(connection.scope, connection.receive, connection.send)
         assert connection.sent[0]["status"] == 499
-        assert service.app.state.shared.admission.requests == 0
-
-
-async def test_the_sender_of_an_upload_is_known_once_the_key_was_checked(start: Starter) -> None:
-    async with start() as service:
-        for key, is_known in ((service.keys[Role.ADMIN], True), ("wrong", False)):
-            connection = Connection(_multipart(b"still 1 120"), key)
-            connection.scope["state"] = {}
-            await service.app(connection.scope, connection.receive, connection.send)
-            assert (KNOWN_SENDER in connection.scope["state"]) is is_known
+        assert service.app.state.shared.memory.requests == 0
 
 
 async def test_a_large_request_does_not_hold_up_a_small_one(start: Starter) -> None:
@@ -204,7 +201,7 @@ async def test_a_large_request_does_not_hold_up_a_small_one(start: Starter) -> N
         large = asyncio.create_task(service.post(*[b"slow still 1 120"] * 40))
         await asyncio.to_thread(service.decoder.entered.acquire)
         small = asyncio.create_task(service.post(b"still 1 120"))
-        while service.app.state.shared.admission.requests < 2:  # noqa: ASYNC110
+        while service.app.state.shared.memory.requests < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         await asyncio.sleep(0.02)
         service.decoder.gate.set()

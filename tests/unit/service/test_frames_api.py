@@ -79,7 +79,8 @@ async def test_one_bad_picture_spoils_no_other(service: Service, bad: bytes, cod
 
 
 async def test_concurrent_requests_are_classified_together(start: Starter) -> None:
-    async with start(batch_max_delay_ms=200, decode_workers=8) as service:
+    async with start(decode_workers=8) as service:
+        service.app.state.shared.engine.batcher._max_delay_s = 0.2
         calls = [service.post(f"still 1 {90 + i}".encode()) for i in range(8)]
         answers = await asyncio.gather(*calls)
         assert max(service.scorer.batches) > 1

@@ -17,7 +17,7 @@ def stream() -> Iterator[io.StringIO]:
     root = logging.getLogger()
     before = (root.handlers[:], root.level)
     captured = io.StringIO()
-    logs.configure("info", "json", captured)
+    logs.configure("info", captured)
     yield captured
     root.handlers[:], root.level = before
     structlog.reset_defaults()
@@ -77,20 +77,6 @@ def test_lines_below_the_level_and_access_logs_are_not_written(stream: io.String
     logging.getLogger("uvicorn.access").info("GET /v1/jobs?url=secret")
     logging.getLogger("python_multipart.multipart").warning("secret.jpg")
     assert stream.getvalue() == ""
-
-
-def test_the_style_for_people(stream: io.StringIO) -> None:
-    people = io.StringIO()
-    logs.configure("info", "console", people)
-    logs.logger("here").info("done", count=2)
-    assert "done" in people.getvalue()
-    assert "count=2" in people.getvalue()
-    try:
-        _fail()
-    except ValueError:
-        logs.logger("here").exception("failed")
-    assert "builtins.ValueError" in people.getvalue()
-    assert "secret" not in people.getvalue()
 
 
 @pytest.mark.parametrize("given", ["abcdefgh", "A-b_9" * 4, "0" * 64])

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.casework.orphans import COMMITTED_WITHIN, ORPHANED_AFTER
+from deepfake_service.casework.orphans import COMMITTED_WITHIN, LONGEST_UPLOAD
 from deepfake_service.db import AuditEntry, Case
 from deepfake_service.db.enums import Role
 from tests.support.jobkit import blobs, headers
 from tests.support.videokit import end, submit, sweep
-from tests.unit.service.conftest import Service, Starter
+from tests.unit.service.conftest import Service
 
 
 async def test_media_expire_unless_a_legal_hold_keeps_them(service: Service) -> None:
@@ -78,7 +78,7 @@ async def test_what_no_record_names_is_swept_once_it_is_old(
         services.retention._vault.blobs.put_bytes(name, b"sealed")
     sweep(service)
     assert len(blobs(service)) == 4
-    service.clock.advance(ORPHANED_AFTER + timedelta(seconds=5))
+    service.clock.advance(LONGEST_UPLOAD + COMMITTED_WITHIN + timedelta(seconds=5))
     sweep(service)
     left = {p.relative_to(p.parents[1]).as_posix() for p in blobs(service)}
     assert len(left) == 2
@@ -110,19 +110,17 @@ async def test_orphans_are_looked_for_some_at_a_time(
     delete = store.delete
     monkeypatch.setattr(store, "older_than", counted)
     monkeypatch.setattr(store, "delete", forgotten)
-    service.clock.advance(ORPHANED_AFTER + timedelta(seconds=5))
+    service.clock.advance(LONGEST_UPLOAD + COMMITTED_WITHIN + timedelta(seconds=5))
     services.orphans.delete()
     assert [p.name for p in blobs(service)] == [job["media_id"]]
     assert at_a_time <= 3
 
 
-async def test_an_upload_is_no_orphan_as_long_as_it_may_take(start: Starter) -> None:
-    longest = timedelta(hours=24)
-    async with start(video_upload_timeout_s=longest.total_seconds()) as service:
-        services = service.app.state.shared.services
-        # Object stores date a blob by the beginning of its upload, whose row follows its end.
-        services.retention._vault.blobs.put_bytes("media/being-uploaded", b"sealed")
-        for pause, left in ((longest, 1), (COMMITTED_WITHIN + timedelta(seconds=5), 0)):
-            service.clock.advance(pause)
-            services.orphans.delete()
-            assert len(blobs(service)) == left
+async def test_an_upload_is_no_orphan_as_long_as_it_may_take(service: Service) -> None:
+    services = service.app.state.shared.services
+    # Object stores date a blob by the beginning of its upload, whose row follows its end.
+    services.retention._vault.blobs.put_bytes("media/being-uploaded", b"sealed")
+    for pause, left in ((LONGEST_UPLOAD, 1), (COMMITTED_WITHIN + timedelta(seconds=5), 0)):
+        service.clock.advance(pause)
+        services.orphans.delete()
+        assert len(blobs(service)) == left

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, select
 
+from deepfake_service.container import FLAGGED_HASHES_KEPT
 from deepfake_service.db import Case, FlaggedHashes, new_id
 from deepfake_service.db.enums import Role
 from deepfake_service.evidence.perceptual_hashes import (
@@ -145,8 +146,7 @@ async def test_h6_deleting_the_flagged_case_does_not_lift_the_flag_of_copies(
     assert is_flagged(service, same.json())
     copy = await examined(service, kit.video() + b"x", kit.video())
     assert is_flagged(service, copy)
-    days = service.app.state.shared.settings.flagged_hash_days
-    service.clock.advance(timedelta(days=days - 1))
+    service.clock.advance(FLAGGED_HASHES_KEPT - timedelta(days=1))
     flags.forget_expired()
     with service.database.read() as session:
         assert session.scalars(select(FlaggedHashes)).all()

@@ -18,7 +18,6 @@ from tests.unit.service.conftest import Service
 
 RULES = DEPLOY / "prometheus" / "rules.yaml"
 DASHBOARD = DEPLOY / "grafana" / "dashboards" / "deepfake.json"
-SCALING = DEPLOY / "kubernetes" / "overlays" / "keda" / "scaling.yaml"
 NAME = re.compile(r"\bdeepfake_\w+")
 SAMPLES = {
     "counter": ["", "_total"],
@@ -32,8 +31,6 @@ def expressions() -> Iterator[str]:
         yield from (rule["expr"] for rule in group["rules"])
     dashboard = json.loads(DASHBOARD.read_text())
     yield from (t["expr"] for panel in dashboard["panels"] for t in panel.get("targets", []))
-    for trigger in yaml.safe_load(SCALING.read_text())["spec"]["triggers"]:
-        yield trigger["metadata"]["query"]
 
 
 async def test_every_metric_is_exported(service: Service) -> None:

@@ -93,8 +93,9 @@ async def test_a_service_that_has_not_started_is_alive_but_not_ready(
 
 
 async def test_stopping_lets_what_runs_finish(start: Starter) -> None:
-    async with start(batch_max_delay_ms=1000) as service:
+    async with start() as service:
         engine = service.app.state.shared.engine
+        engine.batcher._max_delay_s = 1.0
         running = asyncio.create_task(engine.pictures.score(io.BytesIO(b"still 1 120")))
         async with asyncio.timeout(20):
             while engine.batcher.depth == 0:  # noqa: ASYNC110

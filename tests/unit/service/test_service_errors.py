@@ -106,7 +106,7 @@ def test_a_status_is_written_in_one_way(status: int) -> None:
 NOT_OF_THE_API = {
     errors.AccountExists, errors.AccountUnknown, errors.ClientGone, errors.CodeRejected,
     errors.EditionUnknown, errors.InvalidCheckpoint, errors.InvitationInvalid, errors.KeyUnknown,
-    errors.LastAdministrator, errors.TooManyCodes, errors.TooManyPackages,
+    errors.LastAdministrator, errors.TooManyCodes,
 }  # fmt: skip
 """Errors of the console and of the command line, and one that no client receives."""
 

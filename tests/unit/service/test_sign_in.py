@@ -16,7 +16,7 @@ from deepfake_service.db.enums import JobState, Role
 from deepfake_service.errors import InvitationInvalid, RecordAltered
 from deepfake_service.http.auth import check_still_authenticated
 from deepfake_service.http.failed_sign_ins import client_network
-from deepfake_service.resource_limits import networks_of
+from deepfake_service.networks import networks_of
 from deepfake_service.security.invitations import Invitations
 from deepfake_service.settings import Settings
 from tests.support.signinkit import ORIGIN, csrf_of, failures

@@ -119,15 +119,15 @@ async def test_rows_are_checked_for_the_page_only(service: Service) -> None:
     assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=/")
 
 
-async def test_an_account_that_stores_too_much_is_told_in_the_language_of_the_page(
+async def test_an_account_that_sends_too_much_at_once_is_told_in_the_language_of_the_page(
     service: Service,
 ) -> None:
     await token_of(service)
     page = (await service.client.get("/submit")).text
     found = re.search(r'data-problems="([^"]*)"', page)
     assert found
-    told = json.loads(html.unescape(found[1]))["too_much_stored"]
-    assert "이 계정이 저장한 양이 남은 공간보다 많습니다" in told
+    told = json.loads(html.unescape(found[1]))["too_many_at_once"]
+    assert "이 계정이 동시에 처리할 수 있는 요청 수에 이르렀습니다" in told
 
 
 async def test_sent_files_are_listed_by_the_ids_of_their_jobs(service: Service) -> None:

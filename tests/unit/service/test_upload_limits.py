@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -126,12 +127,17 @@ async def test_a_body_that_is_declared_too_large_is_refused_before_it_is_sent(
     assert not blobs(service)
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(start: Starter) -> None:
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.http.uploads.BODY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("deepfake_service.http.middleware.BODY_TIMEOUT_S", 0.2)
+
     async def stuck() -> AsyncIterator[bytes]:
         yield b"{"
         await anyio.sleep(30)
 
-    async with start(upload_timeout_s=0.2) as service:
+    async with start() as service:
         for path in ("/v1/cases", "/v1/verify"):
             kind = {"Content-Type": "application/json"}
             answer = await service.client.post(path, content=stuck(), headers=kind)
@@ -168,13 +174,17 @@ async def test_what_a_disk_does_not_hold_is_not_taken_to_its_end(
 
 
 @pytest.mark.parametrize("content_type", ["video/mp4", "multipart/form-data; boundary=b"])
-async def test_a_video_that_trickles_in_is_ended(start: Starter, content_type: str) -> None:
+async def test_a_video_that_trickles_in_is_ended(
+    start: Starter, content_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.api.videos.LONGEST_UPLOAD", timedelta(seconds=0.2))
+
     async def slow() -> AsyncIterator[bytes]:
         yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
         await anyio.sleep(30)
         yield b"never"
 
-    async with start(video_upload_timeout_s=0.2) as service:
+    async with start() as service:
         headers = {"Content-Type": content_type}
         answer = await service.client.post("/v1/videos", content=slow(), headers=headers)
         assert answer.status_code == 408

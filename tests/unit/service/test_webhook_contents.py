@@ -15,8 +15,8 @@ from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
 from deepfake_service.db import AuditEntry, Delivery, Secret
 from deepfake_service.db.enums import DeliveryState, Role
 from deepfake_service.jobs import webhooks
+from deepfake_service.networks import CallbackHosts
 from deepfake_service.observability.metrics import Metrics
-from deepfake_service.resource_limits import CallbackHosts
 from deepfake_service.security.audit_log import Action
 from tests.support import evidencekit as kit
 from tests.support.jobkit import examined, post_video

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -27,9 +28,8 @@ from deepfake_service.jobs.webhooks import (
     resolved,
     send,
 )
-from deepfake_service.resource_limits import CallbackHosts
+from deepfake_service.networks import CallbackHosts
 from deepfake_service.settings import Settings
-from tests.support.servekit import wait_until
 
 SECRET = "whsec_" + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
@@ -200,38 +200,22 @@ def name_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
     stand_in = NameServer()
     monkeypatch.setattr(webhooks, "RESOLVE_S", 0.05)
     monkeypatch.setattr(webhooks.socket, "getaddrinfo", stand_in.getaddrinfo)
-    try:
-        yield stand_in
-    finally:
-        stand_in.answers.set()
-        wait_until(lambda: not webhooks._resolving)
-
-
-def test_slow_name_servers_of_one_account_do_not_hold_up_the_names_of_others(
-    name_server: NameServer,
-) -> None:
-    for number in range(webhooks.RESOLVERS + 1):
-        with pytest.raises(TimeoutError):
-            resolved(f"slow{number}.example", 443, account_id="a")
-    assert resolved("fast.example", 443, account_id="b") == ["93.184.216.34"]
-    with pytest.raises(TimeoutError):
-        resolved("fast.example", 443, account_id="a")
-    name_server.answers.set()
-    wait_until(lambda: not webhooks._resolving)
-    assert resolved("fast.example", 443, account_id="a") == ["93.184.216.34"]
-    assert name_server.asked == ["slow0.example", "slow1.example", *["fast.example"] * 2]
+    with ThreadPoolExecutor(webhooks.RESOLVERS) as resolvers:
+        monkeypatch.setattr(webhooks, "_resolvers", resolvers)
+        try:
+            yield stand_in
+        finally:
+            stand_in.answers.set()
 
 
 def test_a_name_that_nobody_waits_for_any_more_is_not_looked_up(name_server: NameServer) -> None:
-    accounts = webhooks.RESOLVERS // webhooks.RESOLVERS_PER_ACCOUNT
-    for number in range(webhooks.RESOLVERS):
+    for _ in range(webhooks.RESOLVERS):
         with pytest.raises(TimeoutError):
-            resolved("slow.example", 443, account_id=str(number % accounts))
+            resolved("slow.example", 443)
     with pytest.raises(TimeoutError):
-        resolved("late.example", 443, account_id="late")
+        resolved("late.example", 443)
     name_server.answers.set()
-    wait_until(lambda: not webhooks._resolving)
-    assert resolved("last.example", 443, account_id="late") == ["93.184.216.34"]
+    assert resolved("last.example", 443) == ["93.184.216.34"]
     assert name_server.asked == [*["slow.example"] * webhooks.RESOLVERS, "last.example"]
 
 

@@ -27,13 +27,13 @@ def test_a_worker_never_reads_the_limit_of_another(
 
     def run(at_once: int) -> None:
         rules = WorkerRules(OF_TAKER, at_once, TAKE_OVER_S)
-        runner = Runner(database, queue, Steps(OF_TAKER), rules, on_step=lambda *_: None)
+        runner = Runner(database, Steps(OF_TAKER), rules, on_step=lambda *_: None)
         runner.start()
         runner.stop(drain_s=0)
 
     with (
         closing(open_database(Settings(data_dir=tmp_path))) as database,
-        closing(JobQueue(database)) as queue,
+        closing(JobQueue(database)),  # creates its tables
     ):
         run(at_once=5)  # this limit is the one in the database from now on
         # In place of the thread that looks into the queue, which launching starts.
