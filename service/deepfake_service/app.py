@@ -49,11 +49,8 @@ from deepfake_service.web import account as web_account
 from deepfake_service.web import admin as web_admin
 from deepfake_service.web import audit as web_audit
 from deepfake_service.web import bulk_reviews, items, queue, signing_in
-from deepfake_service.web import help as web_help
-from deepfake_service.web import model_card as web_model_card
 from deepfake_service.web import notice_form as web_notice_form
 from deepfake_service.web import notices as web_notices
-from deepfake_service.web import organisation as web_organisation
 from deepfake_service.web import submit as web_submit
 from deepfake_service.worker import Chore, worker_running
 
@@ -147,11 +144,8 @@ def create_app(
         web_submit,
         web_notices,
         web_notice_form,
-        web_help,
         web_admin,
-        web_model_card,
         web_audit,
-        web_organisation,
         web_account,
     ):
         add_routes(app, module.router)

@@ -23,11 +23,9 @@ from deepfake_service.documents.characters import HiddenCharacter
 from deepfake_service.documents.i18n import CATALOGUES, load
 from deepfake_service.http.problems import STATUS_AND_CODE, problem_of
 from deepfake_service.notices.fields import STATEMENT_TOO_SHORT
-from deepfake_service.web.api_errors import SCREENSHOT_FORMAT
-from deepfake_service.web.model_card import TABLE_NAME
 from deepfake_service.web.notice_form import INPUT_MESSAGES
 from deepfake_service.web.pages import INVALID_FORM
-from deepfake_service.web.submit import CELL_MESSAGES
+from deepfake_service.web.submit import CELL_MESSAGES, SCREENSHOT_FORMAT
 
 _METHODS = [("**.html", "jinja2.ext.babel_extract")]
 _PERCENT = re.compile(r"%(?:\((\w+)\)s|%)")
@@ -42,7 +40,6 @@ COMPOSED = frozenset(
         "required",
         "at least 2 characters are required",
         STATEMENT_TOO_SHORT,
-        TABLE_NAME,
         "at most 200 characters are allowed",
         "at most 5000 characters are allowed",
         "decision: choose one",

@@ -14,8 +14,7 @@ from deepfake_service.http.auth import SignedIn, session_token
 from deepfake_service.http.dependencies import AppState, AppStateDep
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.invitations import Invitations, KeyTerms
-from deepfake_service.web.organisation import explained
-from deepfake_service.web.pages import Form, PageRoute, PublicForm, page, redirect, safe
+from deepfake_service.web.pages import Form, PageRoute, PublicForm, explained, page, redirect, safe
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 

@@ -1,24 +1,35 @@
-"""The administration page."""
+"""The pages of administration: accounts and keys, the organisation, and the model card."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from deepfake_service.casework.contacts import organisation_of_form
+from deepfake_service.container import Services
 from deepfake_service.db.enums import Role
 from deepfake_service.documents.i18n import translations, words
 from deepfake_service.errors import AccountExists, FieldError, InvalidRequest
 from deepfake_service.http.auth import PageAdmin
-from deepfake_service.http.dependencies import AppState, AppStateDep
+from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.invitations import Invitations, KeyTerms
 from deepfake_service.security.keys import last_moment
 from deepfake_service.web.language import language_of
-from deepfake_service.web.pages import Form, PageRoute, page, redirect, require_sure, safe
+from deepfake_service.web.pages import (
+    Form,
+    PageRoute,
+    explained,
+    page,
+    redirect,
+    require_sure,
+    safe,
+)
 from deepfake_service.web.plots import rates_by_width
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -181,3 +192,50 @@ def _model(state: AppState, language: str) -> dict[str, Any]:
         "plot": safe(rates_by_width(rates, labels, min_groups=min_groups)),
         "min_groups": min_groups,
     }
+
+
+@router.get("/admin/model-card")
+def get_model_card(request: Request, caller: PageAdmin, state: AppStateDep) -> Response:
+    """Show the model card of the bundle as the text that it is."""
+    bundle = state.require_engine().bundle
+    card = bundle.read("MODEL_CARD.md").decode("utf-8", errors="replace")
+    return page(request, "model_card.html", caller, card=card, model=bundle.model_json())
+
+
+@router.get("/admin/organisation")
+def get_organisation(request: Request, caller: PageAdmin, services: ServicesDep) -> Response:
+    """Show the form of the organisation."""
+    return _organisation_page(request, caller, services)
+
+
+@router.post("/admin/organisation")
+def post_organisation(
+    request: Request, caller: PageAdmin, services: ServicesDep, values: Form
+) -> Response:
+    """Store the organisation, or show the form again with what is wrong."""
+    try:
+        record = organisation_of_form(values)
+    except InvalidRequest as error:
+        return _organisation_page(request, caller, services, typed=values, errors=error.errors)
+    services.contacts.change_organisation(caller, record)
+    return redirect("/admin/organisation?saved=yes")
+
+
+def _organisation_page(
+    request: Request,
+    caller: Caller,
+    services: Services,
+    *,
+    typed: Mapping[str, str] | None = None,
+    errors: Sequence[FieldError] = (),
+) -> Response:
+    stored: dict[str, Any] = asdict(services.contacts.organisation())
+    return page(
+        request,
+        "organisation.html",
+        caller,
+        status=422 if errors else 200,
+        values={name: value or "" for name, value in stored.items()} | dict(typed or {}),
+        errors=explained(request, errors),
+        saved=request.query_params.get("saved") == "yes" and not errors,
+    )

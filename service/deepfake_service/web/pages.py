@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Annotated, Any
@@ -205,6 +205,12 @@ def require_sure(fields: Mapping[str, str]) -> None:
     """
     if fields.get("sure") != "yes":
         raise InvalidRequest(errors=[FieldError("sure", "tick the box: this cannot be undone")])
+
+
+def explained(request: Request, errors: Sequence[FieldError]) -> dict[str, str]:
+    """Return what is wrong with fields, by name, in the reader's language."""
+    translate = translations(language_of(request)).gettext
+    return {e.field: e.translated(translate) for e in errors}
 
 
 def redirect(path: str, done: str | None = None, *, part: str | None = None) -> RedirectResponse:

@@ -1,9 +1,10 @@
-"""Sign-in and sign-out, the language switch, and static files."""
+"""What needs no session: sign-in and sign-out, help, the language switch, and static files."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from importlib.resources import files
+from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -14,8 +15,15 @@ from deepfake_service.errors import (
     NotAuthenticated,
     NotFound,
     SecondFactorRequired,
+    ServiceError,
 )
-from deepfake_service.http.auth import SignedIn, session_cookie, session_token, uses_tls
+from deepfake_service.http.auth import (
+    SignedIn,
+    browser_caller,
+    session_cookie,
+    session_token,
+    uses_tls,
+)
 from deepfake_service.http.dependencies import AppState, AppStateDep
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.roles import MAY_SUBMIT
@@ -25,23 +33,7 @@ from deepfake_service.web.pages import Form, PageRoute, PublicForm, page, redire
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-STATIC = {
-    "console.css": "text/css",
-    "submit.js": "text/javascript",
-    "sheet.js": "text/javascript",
-    "submitted.js": "text/javascript",
-    "delimited.js": "text/javascript",
-    "api_errors.js": "text/javascript",
-    "decide.js": "text/javascript",
-    "item.js": "text/javascript",
-    "keys.js": "text/javascript",
-    "queue.js": "text/javascript",
-    "times.js": "text/javascript",
-    "case.js": "text/javascript",
-    "notice.js": "text/javascript",
-    "progress.js": "text/javascript",
-    "icon.svg": "image/svg+xml",
-}
+MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 LANGUAGE_COOKIE_S = 365 * 24 * 3600
 
 SESSION_HOURS = 10.0
@@ -166,9 +158,19 @@ def get_language(request: Request, language: str, target: Next = "/") -> Respons
 @router.get("/static/{name}")
 def get_static(name: str) -> Response:
     """Return a static file of the console."""
-    if name not in STATIC:
+    file = files("deepfake_service.web") / "static" / name
+    kind = MEDIA_TYPES.get(Path(name).suffix)
+    if kind is None or "/" in name or not file.is_file():
         raise NotFound
-    content = (files("deepfake_service.web") / "static" / name).read_bytes()
-    return Response(
-        content, media_type=STATIC[name], headers={"Cache-Control": "max-age=300, must-revalidate"}
-    )
+    headers = {"Cache-Control": "max-age=300, must-revalidate"}
+    return Response(file.read_bytes(), media_type=kind, headers=headers)
+
+
+@router.get("/help")
+def get_help(request: Request, state: AppStateDep) -> Response:
+    """Show what verdicts and values mean, and where victims find support."""
+    try:
+        caller = browser_caller(request)
+    except ServiceError:
+        caller = None
+    return page(request, "help.html", caller, support=state.settings.support_contact)

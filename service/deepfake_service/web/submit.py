@@ -53,6 +53,20 @@ SHOWN_PROBLEMS = (
 )  # fmt: skip
 """What the API may answer to an upload or to its cancellation; the API answers in English."""
 
+SCREENSHOT_FORMAT = "send a PNG, JPEG or WebP picture"
+_DETAILS = {
+    SCREENSHOT_FORMAT: SCREENSHOT_FORMAT,
+    "use printable characters only": CELL_MESSAGES["not_printable"],
+    "send a time in ISO 8601, for example 2026-01-31T12:00:00Z": CELL_MESSAGES["not_a_time"],
+    "add a time zone; end the time with Z for UTC": CELL_MESSAGES["no_time_zone"],
+    "send a time that is not in the future": CELL_MESSAGES["in_the_future"],
+    "send a URL that begins with http:// or https://": CELL_MESSAGES["not_a_url"],
+    "The occurrence is empty. Send a field or a screenshot with it.": (
+        "The occurrence is empty. Send a field or a screenshot with it."
+    ),
+}
+"""What the API says of a field, and the console's text for it."""
+
 Ids = list[Annotated[str, Field(max_length=26)]]
 Jobs = Annotated[Ids, Query(alias="job", max_length=MAX_JOBS, default_factory=list)]
 Known = Annotated[Ids, Query(alias="known", max_length=MAX_JOBS, default_factory=list)]
@@ -112,3 +126,18 @@ def _invalid_cells(row: Mapping[str, str]) -> Iterator[FieldError]:
             template = CELL_MESSAGES.get(problem["type"], OTHER)
             values = {"most": MAX_FRAMES, "max_length": problem.get("ctx", {}).get("max_length", 0)}
             yield FieldError(str(problem["loc"][0])[:64], template, template, values)
+
+
+def api_errors(language: str) -> dict[str, str]:
+    """Return the console's texts by the English detail, and for other details by the code.
+
+    It is empty for English pages, which show what the API says.
+    """
+    if language == "en":
+        return {}
+    translate = translations(language).gettext
+    problems = [problem_of(kind()) for kind in SHOWN_PROBLEMS]
+    return {
+        **{problem.code: translate(problem.detail) for problem in problems},
+        **{detail: translate(text) for detail, text in _DETAILS.items()},
+    }
