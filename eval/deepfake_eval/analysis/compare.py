@@ -18,12 +18,8 @@ from deepfake_eval.analysis.intervals import (
     fewest_groups,
     two_class_bootstrap,
 )
-from deepfake_eval.analysis.metrics import (
-    auc_value,
-    delong,
-)
+from deepfake_eval.analysis.metrics import auc_value
 from deepfake_eval.errors import RunError
-from deepfake_models.bundle.spec import ConditionsSpec
 
 LEVELS = ("item", "frame")
 
@@ -33,9 +29,8 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
 
     Only media (or frames) scored in both runs are compared; the numbers scored in one run alone are
     reported. ``difference`` is A minus B, with an interval from resampling the same groups in both
-    runs; media that share a group in either run are one group. ``delong`` assumes independent
-    samples, so it is given for items only: the frames of a video are not independent. There is no
-    entry ``frame`` if a run has no frames, or no frame of either class was scored in both. The
+    runs; media that share a group in either run are one group. There is no entry ``frame`` if a run
+    has no frames, or no frame of either class was scored in both. The
     frames of a score table, which may be numbers or times, are compared with those of other score
     tables only. ``in_sample`` names the runs whose weights were fitted on a compared data set.
 
@@ -45,7 +40,7 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
     """
     first, second = _read(a), _read(b)
     metrics = [_metrics(folder) for folder in (a, b)]
-    min_groups = max(map(_min_groups, metrics))
+    min_groups = max(run["bundle"]["min_groups"] for run in metrics)
     names = [folder.resolve().name for folder in (a, b)]
     if names[0] == names[1]:
         names = [str(a), str(b)]
@@ -76,7 +71,6 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
         entry["scored_in_a_alone"] = int(left["rank"].notna().sum()) - len(scored)
         entry["scored_in_b_alone"] = int(right["rank"].notna().sum()) - len(scored)
         if level == "item":
-            entry["delong"] = _delong(scored, truth)
             compared = set(scored["dataset"])
             result["in_sample"] = [
                 name for name, run in zip(names, metrics, strict=True) if compared & _fitted_on(run)
@@ -117,27 +111,18 @@ def sentence(result: dict[str, Any], level: str = "item") -> str:
     The runs differ if the interval of the difference in AUC excludes 0.
     """
     entry = result[level]
-    difference = entry["difference"]
-    a, b, value, low, high = (
-        result["a"],
-        result["b"],
-        *(difference[key] for key in ("value", "low", "high")),
-    )
+    difference, a, b = entry["difference"], result["a"], result["b"]
+    value, low, high = (difference[key] for key in ("value", "low", "high"))
     better, worse = (a, b) if value >= 0 else (b, a)
-    size = f"{abs(value):.3f}"
     if low is None:
-        shown = f"AUC of {better} is higher by {size}, without an interval"
+        shown = f"AUC of {better} is higher by {abs(value):.3f}, without an interval"
     else:
-        bounds = (
-            sorted((abs(low), abs(high)))
-            if low * high > 0
-            else sorted((low, high) if value >= 0 else (-low, -high))
-        )
-        interval = f"[{bounds[0]:.3f}, {bounds[1]:.3f}]"
+        low, high = (low, high) if value >= 0 else (-high, -low)
+        size = f"{abs(value):.3f} [{low:.3f}, {high:.3f}]"
         shown = (
-            f"{better} is better than {worse} by {size} {interval} AUC"
-            if low * high > 0
-            else f"No difference is shown: AUC of {better} is higher by {size} {interval}"
+            f"{better} is better than {worse} by {size} AUC"
+            if low > 0
+            else f"No difference is shown: AUC of {better} is higher by {size}"
         )
     doubt = "; indicative, too few groups" if difference["indicative"] else ""
     return (
@@ -151,7 +136,9 @@ def _read(folder: Path) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise RunError(f"{folder} has no readable predictions.parquet.") from error
+        raise RunError(
+            f"{folder} has no readable predictions.parquet. Give the results folder of a run."
+        ) from error
     needed = {"level", "dataset", "media", "label", "group", "rank", "time_s"}
     if not needed <= set(table.columns) or "degradation" in table.columns:
         raise RunError(
@@ -162,23 +149,13 @@ def _read(folder: Path) -> pd.DataFrame:
 
 
 def _metrics(folder: Path) -> dict[str, Any]:
-    """Return the figures of a run; empty if it has none."""
     try:
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return metrics if isinstance(metrics, dict) else {}
-
-
-def _min_groups(metrics: dict[str, Any]) -> int:
-    """Return ``min_groups`` of the bundle that a run measured.
-
-    Runs of earlier versions did not record it: the default then holds.
-    """
-    try:
-        return int(metrics["bundle"]["min_groups"])
-    except (ValueError, TypeError, KeyError):
-        return ConditionsSpec().min_groups
+        metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{folder} has no readable metrics.json. Give the results folder of a run."
+        ) from error
+    return metrics
 
 
 def _fitted_on(metrics: dict[str, Any]) -> set[str]:
@@ -223,13 +200,3 @@ def _joined(scored: pd.DataFrame) -> NDArray[np.object_]:
     lowest = np.minimum(a.to_numpy(object), b.to_numpy(object))
     named = lowest + "\0" + (scored["dataset"] + "\0" + scored["media"]).to_numpy(object)
     return pd.Series(named).groupby(of_name[first]).transform("min").to_numpy(object)
-
-
-def _delong(scored: pd.DataFrame, truth: NDArray[np.intp]) -> dict[str, float | None] | None:
-    """Return DeLong's test; ``z`` is ``None`` if it is infinite, because no variance was seen."""
-    try:
-        test = delong(truth, scored["rank_a"], scored["rank_b"])
-    except ValueError:
-        return None
-    z = round(test.z, 4) if np.isfinite(test.z) else None
-    return {"z": z, "p_value": float(f"{test.p_value:.3g}")}

@@ -5,13 +5,11 @@ Labels are 1 or true for manipulated and 0 for real.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm, rankdata
 
 from deepfake_eval.analysis.intervals import (
     BOOTSTRAP_DRAWS,
@@ -268,43 +266,3 @@ def coverage(items: pd.DataFrame, min_groups: int) -> dict[str, Any]:
         "reasons": {str(k): int(v) for k, v in reasons.items()},
         "frames": {k: int(items[k].sum()) for k in ("sampled", "with_face", "failed")},
     }
-
-
-@dataclass(frozen=True, slots=True)
-class DeLong:
-    """Result of DeLong's test of two correlated AUCs. ``p_value`` is two-sided."""
-
-    auc_a: float
-    auc_b: float
-    z: float
-    p_value: float
-
-
-def delong(truth: ArrayLike, a: ArrayLike, b: ArrayLike) -> DeLong:
-    """Compare two AUCs on the same samples (DeLong et al. 1988; midranks as in Sun and Xu 2014).
-
-    ``truth`` is (N,), 1 for manipulated; ``a`` and ``b`` are (N,) and rank the same samples. The
-    test assumes independent samples: if groups hold several, rely on the clustered bootstrap.
-
-    Raises:
-        ValueError: a class has fewer than two samples.
-    """
-    y = np.asarray(truth, dtype=np.intp)
-    m, n = int((y == 1).sum()), int((y == 0).sum())
-    if m < 2 or n < 2:
-        raise ValueError("each class needs at least two samples")
-    positive, negative, areas = [], [], []
-    for ranks in (np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)):
-        fakes, reals = ranks[y == 1], ranks[y == 0]
-        both = rankdata(np.concatenate([fakes, reals]))
-        positive.append((both[:m] - rankdata(fakes)) / n)
-        negative.append(1.0 - (both[m:] - rankdata(reals)) / m)
-        areas.append(float(positive[-1].mean()))
-    covariance = np.cov(np.stack(positive)) / m + np.cov(np.stack(negative)) / n
-    variance = float(covariance[0, 0] + covariance[1, 1] - 2.0 * covariance[0, 1])
-    difference = areas[0] - areas[1]
-    if variance <= 0.0:
-        z = 0.0 if difference == 0.0 else float(np.copysign(np.inf, difference))
-    else:
-        z = difference / variance**0.5
-    return DeLong(areas[0], areas[1], z, float(2.0 * norm.sf(abs(z))))

@@ -185,7 +185,7 @@ def compare(
     draws: DrawsOption = 1000,
     as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
 ) -> None:
-    """Compare two runs on the media that both scored: clustered bootstrap and DeLong's test."""
+    """Compare two runs on the media that both scored, by resampling whole groups."""
     from deepfake_eval.analysis.compare import LEVELS, sentence
     from deepfake_eval.analysis.compare import compare as compare_runs
 
@@ -204,8 +204,6 @@ def compare(
             highlight=False,
             markup=False,
         )
-    if test := result["item"]["delong"]:
-        typer.echo(f"DeLong's test of items: p = {test['p_value']:.3g}, if items are independent.")
 
 
 @app.command()
@@ -255,7 +253,7 @@ class _SweepOptions:
         str,
         typer.Option(
             help="Degradations to apply, separated by commas: jpeg, h264, resize, blur, noise, "
-            "smoothing, screen. The default is all of them."
+            "screen. The default is all of them."
         ),
     ] = ""
     limit: Annotated[

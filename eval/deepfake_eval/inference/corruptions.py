@@ -1,4 +1,4 @@
-"""Degrade media as sharing them does: recompression, rescaling, blur, noise, filters.
+"""Degrade media as sharing them does: recompression, rescaling, blur, noise.
 
 A degradation applies to whole decoded frames, before face detection, so that it affects the
 detector as well. Video is really encoded again, by libx264.
@@ -21,7 +21,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.ndimage import gaussian_filter, uniform_filter
+from scipy.ndimage import gaussian_filter
 
 from deepfake_models.bundle.results import MediaFacts
 from deepfake_models.errors import MediaError
@@ -84,14 +84,9 @@ ORIGINAL = Variant()
 
 def jpeg(pixels: Pixels, quality: float, _rng: np.random.Generator | None = None) -> Pixels:
     """Encode as JPEG (quality as in libjpeg, chroma 4:2:0) and decode again."""
-    return np.array(Image.open(BytesIO(encode_jpeg(pixels, int(quality)))))
-
-
-def encode_jpeg(pixels: Pixels, quality: int) -> bytes:
-    """Return (H, W, 3) uint8 RGB ``pixels`` as a JPEG file."""
     file = BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling="4:2:0")
-    return file.getvalue()
+    Image.fromarray(pixels).save(file, "JPEG", quality=int(quality), subsampling="4:2:0")
+    return np.array(Image.open(file))
 
 
 def resize(pixels: Pixels, scale: float, _rng: np.random.Generator | None = None) -> Pixels:
@@ -114,28 +109,6 @@ def noise(pixels: Pixels, deviation: float, rng: np.random.Generator) -> Pixels:
     """
     normal = rng.standard_normal(pixels.shape, dtype=np.float32)
     return _bytes(pixels + np.float32(255.0 * deviation) * normal)
-
-
-def smooth(pixels: Pixels, strength: float, _rng: np.random.Generator | None = None) -> Pixels:
-    """Smooth skin and keep edges, as beauty filters do.
-
-    This is the guided filter of He, Sun and Tang (2013) with each channel as its own guide and a
-    radius of 1/80 of the shorter side of the frame. It halves texture whose standard deviation is
-    0.03, 0.06 or 0.12 of full scale (``strength`` 1, 2 or 3); it smooths weaker texture more and
-    stronger edges less.
-    """
-    size = 2 * max(2, round(min(pixels.shape[:2]) / 80)) + 1
-    threshold = (0.015 * 2.0**strength) ** 2
-    guide = pixels.astype(np.float32) / 255.0
-
-    def mean(values: NDArray[np.float32]) -> NDArray[np.float32]:
-        means: NDArray[np.float32] = uniform_filter(values, (size, size, 1))
-        return means
-
-    average = mean(guide)
-    variance = np.maximum(mean(guide * guide) - average**2, 0.0)
-    slope = variance / (variance + np.float32(threshold))
-    return _bytes(255.0 * (mean(slope) * guide + mean((1.0 - slope) * average)))
 
 
 def show(pixels: Pixels, scale: float, _rng: np.random.Generator | None = None) -> Pixels:
@@ -223,7 +196,6 @@ DEGRADATIONS: dict[str, Degradation] = {
         0.0,
         noise,
     ),
-    "smoothing": Degradation("Smoothing filter", "strength", (0, 1, 2, 3), 0, smooth),
     "screen": Degradation(
         "Screen recording",
         f"scale on the screen, recorded at CRF {SCREEN_CRF}",

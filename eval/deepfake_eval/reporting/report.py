@@ -153,42 +153,26 @@ def _operating_point(metrics: Mapping[str, Any]) -> str:
         for entry in entries
     ]
     return (
-        f"<h2>At the thresholds</h2><p>{escape(_decisions(thresholds))} TPR counts every fake: "
-        "those that are inconclusive, not judged or failed are missed. FPR counts scored reals "
-        "only.</p>"
-        + _leaning_edges(thresholds)
+        "<h2>At the thresholds</h2>"
+        + _limits_table(thresholds)
+        + "<p>TPR counts every fake: those that are inconclusive, not judged or failed are missed. "
+        "FPR counts scored reals only. The columns on leaning include what is decided that way; a "
+        "leaning ranks what to review first and proves nothing.</p>"
         + table([*header, *(LEANINGS[k] for k in leanings)], rows)
     )
 
 
-def _decisions(thresholds: Mapping[str, Any]) -> str:
-    """Return the sentence that says from which values a medium is decided."""
-    if "no_manipulation_found" not in thresholds["video"]:
-        return f"Media are flagged from a score of {thresholds['video']['likely_manipulated']:g}."
-    decisions = "; ".join(
-        f"{kind}s are likely_manipulated from {thresholds[kind]['likely_manipulated']:+.2f} and "
-        f"no_manipulation_found below {thresholds[kind]['no_manipulation_found']:+.2f}"
-        for kind in ("video", "picture")
-    )
-    return f"By log10 likelihood ratio, {decisions}."
-
-
-def _leaning_edges(thresholds: Mapping[str, Any]) -> str:
-    """Return the edges of leaning, with the rates that the bundle gives; empty without any."""
-    lines = [
-        f"{kind}s lean towards manipulated from {edges['towards_manipulated']:+.2f} (bundle: "
-        f"{edges['false_positive_rate']:.1%} of held-out reals, at most "
-        f"{edges['false_positive_rate_upper']:.1%}; {edges['true_positive_rate']:.1%} of fakes) "
-        f"and towards untouched below {edges['towards_untouched']:+.2f} "
-        f"({edges['miss_rate']:.1%} of fakes, {edges['true_negative_rate']:.1%} of reals)"
-        for kind in ("video", "picture")
-        if (edges := thresholds[kind].get("leaning"))
-    ]
-    if not lines:
-        return ""
-    return (
-        f"<p>{escape('; '.join(lines))}. The columns on leaning include what is decided that way. "
-        "A leaning ranks what to review first and proves nothing.</p>"
+def _limits_table(thresholds: Mapping[str, Any]) -> str:
+    """Return the thresholds of pictures and videos, and the edges and rates of their leanings."""
+    names: dict[str, list[str]] = {}
+    for kind, limits in thresholds.items():
+        leaning = limits.get("leaning") or {}
+        for name, value in {**limits, **{f"leaning: {k}": v for k, v in leaning.items()}}.items():
+            if isinstance(value, float):
+                names.setdefault(name, []).append(f"{value:.3f} ({kind})")
+    return table(
+        ("threshold", "log10 likelihood ratio, score or rate"),
+        [[cell(name.replace("_", " ")), cell(", ".join(values))] for name, values in names.items()],
     )
 
 

@@ -16,13 +16,11 @@ from deepfake_eval.inference.corruptions import (
     blur,
     degraded,
     encode_h264,
-    encode_jpeg,
     h264,
     jpeg,
     noise,
     resize,
     show,
-    smooth,
 )
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.interface import ClosesOnExit, FailedFrame, Frame
@@ -45,8 +43,6 @@ def test_jpeg_loses_more_the_lower_its_quality(clip: list[np.ndarray]) -> None:
     quality = [psnr(clip[0], jpeg(clip[0], q)) for q in levels]
     assert quality == sorted(quality, reverse=True)
     assert quality[0] > quality[-1] + 8
-    sizes = [len(encode_jpeg(clip[0], int(q))) for q in levels]
-    assert sizes == sorted(sizes, reverse=True)
 
 
 def test_h264_loses_more_and_takes_less_the_higher_its_rate_factor(clip: list[np.ndarray]) -> None:
@@ -66,23 +62,6 @@ def test_h264_returns_the_frame_asked_for(clip: list[np.ndarray]) -> None:
         got = h264(clip, 18, place)
         nearest = max(range(CLIP_FRAMES), key=lambda k: psnr(clip[k], got))
         assert nearest == place
-
-
-def test_smoothing_takes_texture_and_leaves_edges() -> None:
-    rng = np.random.default_rng(0)
-    step = np.full((80, 80, 3), 60.0)
-    step[:, 40:] = 200.0
-    texture = rng.normal(0, 6, step.shape)
-    picture = (step + texture).clip(0, 255).astype(np.uint8)
-    # Farther from the step than the filter reaches.
-    flat = np.s_[:, 52:]
-    left = [float(smooth(picture, s)[flat].std()) for s in (0, 1, 2, 3)]
-    assert left == sorted(left, reverse=True)
-    assert left[3] < left[0] / 2
-    filtered = smooth(picture, 2).astype(float)
-    assert filtered[:, 41].mean() - filtered[:, 38].mean() > 120
-    blurred = blur(picture, 3.0).astype(float)
-    assert blurred[:, 41].mean() - blurred[:, 38].mean() < 100
 
 
 def test_blur_and_noise_do_what_they_state() -> None:

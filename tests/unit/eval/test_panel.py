@@ -10,7 +10,6 @@ from sklearn.metrics import roc_auc_score
 
 from deepfake_eval.analysis.metrics import (
     calibration_bins,
-    delong,
     equal_error_rate,
     expected_calibration_error,
     panel,
@@ -151,31 +150,3 @@ def test_calibration_is_judged_at_the_prior_not_at_the_set_s_share_of_fakes() ->
 
 def test_scores_of_exactly_one_have_a_bin() -> None:
     assert expected_calibration_error([0, 1], [0.0, 1.0]) == 0.0
-
-
-def test_delong_against_the_definition() -> None:
-    truth = np.array([0] * 25 + [1] * 15)
-    a = RNG.normal(size=40) + truth
-    b = np.round(RNG.normal(size=40) + 0.4 * truth, 1)  # with ties
-    test = delong(truth, a, b)
-    assert test.auc_a == pytest.approx(roc_auc_score(truth, a))
-    assert test.auc_b == pytest.approx(roc_auc_score(truth, b))
-    # Structural components by counting every pair (DeLong et al. 1988, eqs. 4 and 5).
-    parts = []
-    for ranks in (a, b):
-        x, y = ranks[truth == 1][:, None], ranks[truth == 0][None, :]
-        wins = (x > y) + 0.5 * (x == y)
-        parts.append((wins.mean(axis=1), wins.mean(axis=0)))
-    v10, v01 = np.cov([p[0] for p in parts]), np.cov([p[1] for p in parts])
-    s = v10 / 15 + v01 / 25
-    z = (test.auc_a - test.auc_b) / np.sqrt(s[0, 0] + s[1, 1] - 2 * s[0, 1])
-    assert test.z == pytest.approx(z)
-    assert 0.0 < test.p_value < 1.0
-    assert delong(truth, b, a).z == pytest.approx(-z)
-
-
-def test_delong_of_a_run_with_itself() -> None:
-    truth = np.array([0, 0, 1, 1])
-    assert delong(truth, [1, 2, 3, 4], [1, 2, 3, 4]).p_value == 1.0
-    with pytest.raises(ValueError, match="two samples"):
-        delong([0, 1], [0, 1], [0, 1])

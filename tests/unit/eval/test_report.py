@@ -145,8 +145,8 @@ def test_rates_of_leaning_are_reported_where_the_bundle_has_edges(
     of_method = [e for e in unseen if e["scope"] == "source" and e["name"] == method]
     assert [e["towards_manipulated_rate"]["value"] for e in of_method] == [0.0]
     page = render(metrics, {})
-    assert "towards manipulated from +0.50" in page
-    assert "4.1% of held-out reals, at most 6.2%" in page
+    assert "<td>leaning: towards manipulated</td><td>0.500 (picture), 0.500 (video)</td>" in page
+    assert "<td>leaning: false positive rate upper</td><td>0.062 (picture), 0.062 (vid" in page
     assert '<th scope="col">towards untouched</th>' in page
     assert "towards manipulated" not in made[0]
     assert not any("towards_manipulated_rate" in e for e in made[2]["operating_point"])
