@@ -20,8 +20,9 @@ from deepfake_service.casework.core.queries import Queries
 from deepfake_service.casework.due import RetentionPeriods
 from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.exports import EXPORT_FOLDER, Exports
-from deepfake_service.casework.file_names import FileNames
 from deepfake_service.casework.hash_bank import HashBank
+from deepfake_service.casework.item_page import ItemPages
+from deepfake_service.casework.job_lists import JobLists
 from deepfake_service.casework.key_epochs import KeyEpochs
 from deepfake_service.casework.minor_flags import MinorFlags
 from deepfake_service.casework.orphans import Orphans
@@ -29,9 +30,7 @@ from deepfake_service.casework.reexaminations import Reexaminations
 from deepfake_service.casework.retention import Retention
 from deepfake_service.casework.review_rules import ReviewRules
 from deepfake_service.casework.reviews import Consequences, Reviews
-from deepfake_service.casework.scored_jobs import ScoredJobs
 from deepfake_service.casework.submissions import Submissions
-from deepfake_service.casework.submitted_jobs import SubmittedJobs
 from deepfake_service.casework.sweeps import Deleters, Sweeps
 from deepfake_service.casework.triage import Triage
 from deepfake_service.casework.webhook_deliveries import WebhookSecrets, count_due
@@ -82,10 +81,9 @@ class Services:
     cases: Cases
     queries: Queries
     backlog: Backlog
-    scored_jobs: ScoredJobs
+    job_lists: JobLists
+    item_pages: ItemPages
     reexaminations: Reexaminations
-    submitted_jobs: SubmittedJobs
-    file_names: FileNames
     retention: Retention
     sweeps: Sweeps
     orphans: Orphans
@@ -204,15 +202,30 @@ def open_container(
             kept_for=FLAGGED_HASHES_KEPT,
         )
         queries = Queries(database, vault)
+        job_lists = JobLists(database, vault, queries)
+        reexaminations = Reexaminations(database, vault, queue, bundle_sha256)
+        reviews = Reviews(
+            database,
+            vault,
+            Consequences(evidence_store, notice_desk, hash_bank, minor_flags),
+            rules=ReviewRules(settings.two_person_review, settings.submitter_confirms),
+        )
         services = Services(
             submissions=Submissions(database, vault, queue, blind_index, cases, bundle_sha256),
-            reexaminations=Reexaminations(database, vault, queue, bundle_sha256),
+            reexaminations=reexaminations,
             cases=cases,
             queries=queries,
             backlog=Backlog(database, settings.jobs_at_once),
-            scored_jobs=ScoredJobs(database, vault, queries),
-            submitted_jobs=SubmittedJobs(database, vault),
-            file_names=FileNames(database, vault),
+            job_lists=job_lists,
+            item_pages=ItemPages(
+                database,
+                vault,
+                queries,
+                evidence_store,
+                reviews,
+                reexaminations,
+                notice_desk,
+            ),
             retention=retention,
             sweeps=Sweeps(
                 database,
@@ -234,14 +247,9 @@ def open_container(
             contacts=contacts,
             hash_bank=hash_bank,
             minor_flags=minor_flags,
-            reviews=Reviews(
-                database,
-                vault,
-                Consequences(evidence_store, notice_desk, hash_bank, minor_flags),
-                rules=ReviewRules(settings.two_person_review, settings.submitter_confirms),
-            ),
+            reviews=reviews,
             second_factors=SecondFactors(database, keys, settings.issuer),
-            triage=Triage(database, vault),
+            triage=Triage(database, vault, job_lists),
         )
         yield Container(settings, database, vault, journal, queue, services)
 

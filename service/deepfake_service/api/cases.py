@@ -146,7 +146,7 @@ def open_case(response: Response, case: CaseIn, caller: Reader, services: Servic
     if not created:
         response.status_code = 200
     response.headers["Location"] = f"/v1/cases/{case_id}"
-    return CaseOut.model_validate(services.queries.case(caller, case_id))
+    return CaseOut.model_validate(services.job_lists.case(caller, case_id))
 
 
 @router.get(
@@ -303,7 +303,7 @@ def get_screenshot(
 def get_case(case_id: CaseId, caller: Reader, services: ServicesDep) -> CaseOut:
     """Return a case with its newest jobs and occurrences, in the order in which they were added.
     Audited."""
-    return CaseOut.model_validate(services.queries.case(caller, case_id))
+    return CaseOut.model_validate(services.job_lists.case(caller, case_id))
 
 
 @router.delete(

@@ -160,7 +160,7 @@ def list_jobs(
     """List the jobs of this account with the values of their results; analysts and administrators
     see the jobs of all accounts. Audited once in ten minutes."""
     filters = query.filters(state, caller)
-    listed = services.scored_jobs.page(caller, filters, limit=page.limit, cursor=page.cursor)
+    listed = services.job_lists.scored(caller, filters, limit=page.limit, cursor=page.cursor)
     jobs = [ListedJobOut.model_validate(job) for job in listed.jobs]
     return JobsOut(jobs=jobs, next=listed.next)
 

@@ -87,7 +87,11 @@ def list_reviews(job_id: JobId, caller: Reader, services: ServicesDep) -> Review
 def _reviews(services: Services, caller: Caller, job_id: str) -> ReviewsOut:
     job = services.queries.progress(caller, job_id)
     told = {name: job[name] for name in ("finding", "reviewers_disagree")}
-    return ReviewsOut.model_validate({**told, "reviews": services.reviews.of(caller, job_id)})
+    reviews = [
+        {name: review[name] for name in ReviewOut.model_fields}
+        for review in services.reviews.of_job(caller, job_id)
+    ]
+    return ReviewsOut.model_validate({**told, "reviews": reviews})
 
 
 class MatchOut(Published):

@@ -365,20 +365,7 @@ class EvidenceStore:
     def editions(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
         """List the editions of a job, newest first."""
         with self._database.read() as session:
-            _, case = find_visible(session, caller, Job, job_id)
-            editions = session.scalars(
-                select(Edition).where(Edition.job_id == job_id).order_by(Edition.number.desc())
-            ).all()
-        return [
-            {
-                "edition": e.number,
-                "sha256": e.sha256,
-                "created_at": iso_time(e.created_at),
-                "kept": e.blob is not None,
-                "withheld": e.imagery and case.minor_at is not None,
-            }
-            for e in editions
-        ]
+            return editions_of(session, *find_visible(session, caller, Job, job_id))
 
     def newest_of(self, sha256: str) -> tuple[int, int] | None:
         """Return the number of the edition with this SHA-256, and that of its job's newest one.
@@ -395,6 +382,23 @@ class EvidenceStore:
                 .order_by(Edition.number.desc())
             ).first()
         return edition.number, newest or edition.number
+
+
+def editions_of(session: Session, job: Job, case: Case) -> list[dict[str, Any]]:
+    """Return the editions of a job, newest first."""
+    editions = session.scalars(
+        select(Edition).where(Edition.job_id == job.id).order_by(Edition.number.desc())
+    )
+    return [
+        {
+            "edition": e.number,
+            "sha256": e.sha256,
+            "created_at": iso_time(e.created_at),
+            "kept": e.blob is not None,
+            "withheld": e.imagery and case.minor_at is not None,
+        }
+        for e in editions
+    ]
 
 
 def _require_success(job: Job) -> None:

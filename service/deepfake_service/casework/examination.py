@@ -22,7 +22,7 @@ from deepfake_models.scorer import FrameProgress, Scorer
 from deepfake_service.casework.core.cases import media_key
 from deepfake_service.casework.core.listings import ListedResult, end_listing, listed_result
 from deepfake_service.casework.core.media_deletion import expire
-from deepfake_service.casework.core.progress import DENSE, EVIDENCE, OVERVIEW
+from deepfake_service.casework.core.queries import DENSE, EVIDENCE, OVERVIEW
 from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.job_files import JobFiles

@@ -5,7 +5,7 @@ A match links cases. It never changes a verdict.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from deepfake_service.casework.core.editions import examination_of
 from deepfake_service.casework.core.for_each import for_each
 from deepfake_service.casework.core.pagination import MAX_PAGE
 from deepfake_service.casework.core.queries import iso_time
+from deepfake_service.casework.core.unreadable import opened_rows
 from deepfake_service.casework.core.visibility import find_visible, visible_to
 from deepfake_service.db import (
     Case,
@@ -39,8 +40,6 @@ from deepfake_service.storage.envelope import KeyWrapper
 
 _NAME = "matching"
 CATCH_UP_BATCH = 100
-MOST_SIMILAR = ((Match.percent + Match.known_percent).desc(), Match.id)
-"""The order of matches: the most similar first."""
 
 _log = logger("deepfake_service.hash_bank")
 
@@ -201,21 +200,10 @@ class HashBank:
         """List the earlier cases that a job's medium resembles most, if the caller may see them."""
         with self._database.read() as session:
             find_visible(session, caller, Job, job_id)
-            matches = session.scalars(
-                select(Match)
-                .join(Case, Match.case_id == Case.id)
-                .where(Match.job_id == job_id, visible_to(caller), Case.wrapped_key.is_not(None))
-                .order_by(*MOST_SIMILAR)
-                .limit(MAX_PAGE)
-            ).all()
+            found = similar_cases(session, self._vault, caller, [job_id])
+        fields = ("case_id", "percent", "known_percent", "found_at")
         return [
-            {
-                "case_id": m.case_id,
-                "percent": m.percent,
-                "known_percent": m.known_percent,
-                "found_at": iso_time(m.created_at),
-            }
-            for m in matches
+            {name: match[name] for name in fields} for match in found.get(job_id, [])[:MAX_PAGE]
         ]
 
     def export(self, caller: Caller) -> Iterator[str]:
@@ -245,3 +233,34 @@ class HashBank:
             opened = [content for _, content in self._opened(entries)]
             for line in exchange_lines((o["pdq"], o["vpdq"]) for o in opened):
                 yield f"{line}\n"
+
+
+def similar_cases(
+    session: Session, vault: Vault, caller: Caller, job_ids: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the earlier cases that jobs' media resemble, the most similar first, by job.
+
+    ``confirmed`` says whether a finding in the case was confirmed. Cases that the caller may not
+    see are left out.
+    """
+    confirmed = select(Job.case_id).where(Job.finding == Finding.CONFIRMED).correlate(None)
+    matches = session.execute(
+        select(Match, Case, Case.id.in_(confirmed))
+        .join(Case, Match.case_id == Case.id)
+        .where(Match.job_id.in_(job_ids), visible_to(caller), Case.sealed.is_not(None))
+        .order_by((Match.percent + Match.known_percent).desc(), Match.id)
+    )
+    found: dict[str, list[dict[str, Any]]] = {}
+    opened = opened_rows(matches, lambda row: open_json(vault.case_key(row[1]), row[1]))
+    for (match, earlier, is_confirmed), content in opened:
+        found.setdefault(match.job_id, []).append(
+            {
+                "case_id": earlier.id,
+                "case_reference": content["reference"],
+                "percent": match.percent,
+                "known_percent": match.known_percent,
+                "confirmed": bool(is_confirmed),
+                "found_at": iso_time(match.created_at),
+            }
+        )
+    return found

@@ -61,10 +61,6 @@ class Reexaminations:
             append_entry(session, caller.actor, Action.EXAMINATION_REPEATED, new.id, origin)
         return Accepted(new.id, created=True)
 
-    def most(self, caller: Caller, job_id: str) -> int | None:
-        with self._database.read() as session:
-            return self.offered_frames(session, *find_visible(session, caller, Job, job_id))
-
     def offered_frames(self, session: Session, job: Job, case: Case) -> int | None:
         """Return with how many frames a job's video can be examined again; ``None`` if it cannot,
         or if a job has them already."""

@@ -10,9 +10,8 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.case_lock import lock_open_case
 from deepfake_service.casework.core.editions import outdated_jobs
-from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.visibility import find_visible
-from deepfake_service.casework.dossiers import recorded_custody
+from deepfake_service.casework.dossiers import recorded_custody, reviews_of
 from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.minor_flags import MinorFlags
@@ -44,7 +43,7 @@ from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
-from deepfake_service.storage import Vault, open_json, seal_json
+from deepfake_service.storage import Vault, seal_json
 
 CATCH_UP_BATCH = 100
 MAX_REVIEWS = 100
@@ -183,38 +182,16 @@ class Reviews:
         ).first()
         case.reviewed_at = None if unreviewed else case.reviewed_at or current_time(session)
 
-    def of(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
+    def of_job(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
         """List the decisions on a job, oldest first."""
         with self._database.read() as session:
             job, case = find_visible(session, caller, Job, job_id)
-            rows = session.execute(
-                select(Review, Account)
-                .join(Account, Review.account_id == Account.id)
-                .where(Review.job_id == job.id)
-                .order_by(Review.created_at)
-            ).all()
-        key = self._vault.case_key(case)
-        return [
-            {
-                "at": iso_time(review.created_at),
-                "name": account.name,
-                "role": account.role,
-                "decision": review.decision,
-                **open_json(key, review),
-            }
-            for review, account in rows
-        ]
+            return reviews_of(session, job, self._vault.case_key(case))
 
-    def standing(self, caller: Caller, job_id: str) -> Standing:
-        """Return where the caller stands in the review of a job.
-
-        Raises:
-            NotFound: there is no such job, or the caller may not see it.
-        """
-        with self._database.read() as session:
-            job, _ = find_visible(session, caller, Job, job_id)
-            confirmed_by = _confirming(_latest_decisions(session, job_id))
-            return standing_of(session, self._rules, caller.account_id, job, confirmed_by)
+    def standing(self, session: Session, caller: Caller, job: Job) -> Standing:
+        """Return where the caller stands in the review of a job."""
+        confirmed_by = _confirming(_latest_decisions(session, job.id))
+        return standing_of(session, self._rules, caller.account_id, job, confirmed_by)
 
     def flag_minor(self, caller: Caller, case_id: str, *, enabled: bool) -> None:
         """Set or remove the flag that a person shown in a case may be a minor.

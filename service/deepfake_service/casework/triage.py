@@ -1,9 +1,9 @@
-"""Triage: what to look at first, in an order that the database finds without opening anything.
+"""The queue: what to look at first, in an order that the database finds without opening anything.
 
 Known copies of confirmed cases are first, then what leans towards manipulation by falling
 likelihood ratio, then what could not be evaluated, then everything else. The database orders by
 ``Job.rank``, in steps of half a decade; the rows of a page are then ordered by their exact values,
-which are opened for those who may see them, and audited once in ten minutes.
+which are opened for that, and audited once in ten minutes.
 """
 
 from __future__ import annotations
@@ -15,31 +15,33 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, not_, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Session
 
 from deepfake_models.bundle.results import Leaning, VerdictCode
-from deepfake_service.casework.core.disagreements import disagreed
-from deepfake_service.casework.core.listings import (
-    mentions,
-    open_listing,
-    open_reasons,
-    open_thumbnail,
+from deepfake_service.casework.core.listings import mentions
+from deepfake_service.casework.core.pagination import (
+    MAX_RANK,
+    MAX_TURN,
+    UNRANKED,
+    Columns,
+    Filters,
+    JobPage,
+    Position,
+    after,
+    conditions,
+    disagreed,
 )
-from deepfake_service.casework.core.pagination import Filters, JobPage, conditions
-from deepfake_service.casework.core.queries import find_job, iso_time, job_json
-from deepfake_service.casework.core.read_audit import ReadAudit
-from deepfake_service.casework.core.triage_cursor import UNRANKED, Position, after
+from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.core.unreadable import opened_rows
-from deepfake_service.casework.core.visibility import find_visible, visible_to
-from deepfake_service.casework.hash_bank import MOST_SIMILAR
-from deepfake_service.casework.queue_places import UNDER_WAY, add_places
-from deepfake_service.db import Case, Database, Job, Listing, Match, Media, Notice, Review
-from deepfake_service.db.enums import UNFINISHED, Finding, JobState, NoticeState
-from deepfake_service.errors import ImageryWithheld, NotFound
+from deepfake_service.casework.core.visibility import visible_to
+from deepfake_service.casework.hash_bank import similar_cases
+from deepfake_service.casework.job_lists import JobLists, job_rows
+from deepfake_service.db import Case, Database, Job, Match, Notice, Review
+from deepfake_service.db.enums import UNFINISHED, Finding, JobState, NoticeState, Priority
+from deepfake_service.jobs.turns import latest_times, mean_s
 from deepfake_service.notices.states import RUNNING
 from deepfake_service.security.accounts import Caller
-from deepfake_service.security.audit_log import Action
-from deepfake_service.storage import Vault, open_json
+from deepfake_service.storage import Vault
 
 SCANNED = 500
 """Rows that one search opens, which takes a sixth of a second. A search that finds too little in
@@ -48,6 +50,15 @@ _BATCH = 200
 SOON = timedelta(hours=24)
 COPY, SUSPECT, UNREADABLE, OTHER = 3, 2, 1, 0
 """The standing of a job that nobody has reviewed, by falling urgency."""
+ESTIMATED_BY_JOBS = 20
+"""Ended jobs by whose duration the wait is estimated: those of all accounts, which differ more than
+those of one."""
+_BY_PRIORITY = case({priority.value: priority.rank for priority in Priority}, value=Job.priority)
+SERVED = _BY_PRIORITY, func.coalesce(Job.turn, 0), Job.created_at, Job.id
+"""What the order in which waiting jobs are examined rises by."""
+UNDER_WAY = case((Job.state == JobState.RUNNING, 0), else_=1), *SERVED
+"""What the order of unfinished jobs rises by: those that are being examined are before those that
+wait."""
 
 
 class Tab(StrEnum):
@@ -75,7 +86,7 @@ RANKED = (Tab.REVIEW, Tab.FIRST, Tab.SECOND, Tab.LATER, Tab.UNREADABLE)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QueueRequest:
     """A page of the queue that is asked for."""
 
     tab: Tab = Tab.REVIEW
@@ -89,241 +100,132 @@ class Asked:
 class Triage:
     """Reads the queue for callers, who find only what they may see."""
 
-    def __init__(self, database: Database, vault: Vault) -> None:
+    def __init__(self, database: Database, vault: Vault, lists: JobLists) -> None:
         self._database = database
         self._vault = vault
-        self._read_audit = ReadAudit(database.clock)
+        self._lists = lists
 
     def counts(self, caller: Caller, filters: Filters | None = None) -> dict[str, int]:
         """Return how many jobs that match the filters are in each tab."""
-        standing = _standing(caller)
-        now = self._database.clock()
-        columns = [
-            func.coalesce(func.sum(case((_within(tab, caller, standing, now), 1), else_=0)), 0)
-            for tab in Tab
-        ]
+        tabs = _tabs(caller, self._database.clock())
+        columns = [func.coalesce(func.sum(case((rows, 1), else_=0)), 0) for rows in tabs.values()]
         statement = select(*columns).select_from(Job).join(Case, Job.case_id == Case.id)
         within = visible_to(caller), *conditions(filters or Filters())
         with self._database.read() as session:
             row = session.execute(statement.where(*within)).one()
-        return {str(tab): int(count) for tab, count in zip(Tab, row, strict=True)}
+        return {str(tab): int(count) for tab, count in zip(tabs, row, strict=True)}
 
-    def page(self, caller: Caller, asked: Asked) -> JobPage:
+    def page(self, caller: Caller, request: QueueRequest) -> JobPage:
         """Return a page of jobs, each with its case and with what lists show of it.
 
         A text is looked for in at most ``SCANNED`` rows after the cursor, so a page may hold fewer
-        than ``asked.limit`` jobs, or none, and still name a next one.
+        than ``request.limit`` jobs, or none, and still name a next one.
 
         Raises:
             InvalidRequest: the cursor is invalid.
         """
-        statement = self._statement(caller, asked)
-        most = SCANNED if asked.text else asked.limit
-        found: list[dict[str, Any]] = []
         with self._database.read() as session:
-            positions = [Position(tuple(row)) for row in session.execute(statement.limit(most + 1))]
-            last, more = None, len(positions) > most
-            for position, row in _loaded(session, positions[:most]):
-                if len(found) == asked.limit:
-                    more = True
-                    break
-                last = position
-                rows = [row] if row is not None else []
-                for _, shown in opened_rows(rows, self._shown):
-                    names = (shown["case"]["case_reference"], shown["listing"].get("name"))
-                    if mentions(asked.text, names, shown["sha256"], shown["id"]):
-                        found.append({**shown, "standing": position.standing})
-            self._add_copies(session, caller, found)
-            self._add_clocks(session, found)
-            if asked.tab in (Tab.WAITING, Tab.ALL):
-                add_places(session, found)
+            found, following = self._search(session, caller, request)
+            jobs = {job["id"]: job for job in found}
+            similar = similar_cases(session, self._vault, caller, list(jobs))
+            deadlines = _deadlines(session, {job["case_id"] for job in found})
+            for job_id, job in jobs.items():
+                job["copies"] = similar.get(job_id, [])
+                job["clock"] = iso_time(deadlines.get(job["case_id"]))
+                job["place"] = None
+            if request.tab in (Tab.WAITING, Tab.ALL):
+                waiting = [job["id"] for job in found if job["state"] == JobState.QUEUED]
+                for job_id, place in places_of(session, waiting).items():
+                    jobs[job_id]["place"] = place
         if found:
-            self._read_audit.note(self._database, caller, Action.RESULT_READ, detail="list")
-        if asked.tab in RANKED:
+            self._lists.audit(caller)
+        if request.tab in RANKED:
             found.sort(key=_urgency, reverse=True)
-        return JobPage(found, last.encoded() if more and last else None)
+        return JobPage(found, following)
 
-    def thumbnail(self, caller: Caller, job_id: str) -> bytes:
-        """Return the blurred thumbnail of a job as JPEG.
-
-        Raises:
-            NotFound: there is none, or the caller may not see the job. ImageryWithheld: a person
-                shown may be a minor.
-        """
-        with self._database.read() as session:
-            job, _, of_job = find_job(session, caller, job_id)
-            sealed = session.scalar(select(Listing.thumbnail).where(Listing.id == job.id))
-        if sealed is None:
-            raise NotFound
-        if of_job.minor_at is not None:
-            raise ImageryWithheld
-        return open_thumbnail(self._vault.case_key(of_job), job.id, sealed)
-
-    def listing(self, caller: Caller, job_id: str) -> dict[str, Any]:
-        """Return what lists show of a job, and the reference of its case.
-
-        Raises:
-            NotFound: there is no such job, or the caller may not see it.
-        """
-        with self._database.read() as session:
-            job, _, of_job = find_job(session, caller, job_id)
-            listing = session.get(Listing, job.id)
-        key = self._vault.case_key(of_job)
-        return {**open_listing(key, listing), "case_reference": open_json(key, of_job)["reference"]}
-
-    def place(self, caller: Caller, job_id: str) -> dict[str, Any] | None:
-        """Return the place of a waiting job and about how long it waits, as ``page`` does.
-
-        Raises:
-            NotFound: there is no such job, or the caller may not see it.
-        """
-        with self._database.read() as session:
-            job, _, _ = find_job(session, caller, job_id)
-            found: list[dict[str, Any]] = [{"id": job.id, "state": job.state, "place": None}]
-            add_places(session, found)
-        place: dict[str, Any] | None = found[0]["place"]
-        return place
+    def _search(
+        self, session: Session, caller: Caller, request: QueueRequest
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Return the jobs of a page, and the cursor of the next one."""
+        most = SCANNED if request.text else request.limit
+        statement = self._positions(caller, request).limit(most + 1)
+        positions = [Position(tuple(row)) for row in session.execute(statement)]
+        last, more = None, len(positions) > most
+        found: list[dict[str, Any]] = []
+        for position, row in _loaded(session, positions[:most]):
+            if len(found) == request.limit:
+                more = True
+                break
+            last = position
+            for _, job in opened_rows([row] if row else [], self._lists.shown):
+                names = (job["case"]["case_reference"], job["listing"].get("name"))
+                if mentions(request.text, names, job["sha256"], job["id"]):
+                    found.append({**job, "standing": position.standing})
+        return found, last.encoded() if more and last else None
 
     def next_unreviewed(self, caller: Caller, after_job: str) -> str | None:
         """Return the id of the job that the caller reviews after ``after_job``, worst first.
 
         Jobs that were skipped come again after the last one.
         """
-        order = _order(caller, Asked())
-        waiting = self._statement(caller, Asked()).where(Job.id != after_job).limit(1)
+        order = _order(caller, QueueRequest())
+        waiting = self._positions(caller, QueueRequest()).where(Job.id != after_job).limit(1)
         here = select(*order).join(Case, Job.case_id == Case.id).where(Job.id == after_job)
         with self._database.read() as session:
             row, at = None, session.execute(here).first()
             if at is not None:
                 row = session.execute(waiting.where(after(order, Position(tuple(at))))).first()
             row = row or session.execute(waiting).first()
-        return Position(tuple(row)).job_id if row else None
+        return Position(tuple(row)).row_id if row else None
 
-    def _statement(self, caller: Caller, asked: Asked) -> Select[*tuple[Any, ...]]:
+    def _positions(self, caller: Caller, request: QueueRequest) -> Select[*tuple[Any, ...]]:
         """Return the query for the positions of jobs, in order.
 
         It selects nothing else: sorting ten thousand rows with their sealed columns takes far
         longer than loading those of one page afterwards.
         """
-        order, now = _order(caller, asked), self._database.clock()
-        rising = asked.tab is Tab.WAITING
+        order, tab = _order(caller, request), request.tab
+        rising = tab is Tab.WAITING
         statement = (
             select(*order)
             .join(Case, Job.case_id == Case.id)
-            .where(visible_to(caller), Case.sealed.is_not(None), *conditions(asked.filters))
-            .where(_within(asked.tab, caller, _standing(caller), now))
+            .where(visible_to(caller), Case.sealed.is_not(None), *conditions(request.filters))
+            .where(_tabs(caller, self._database.clock())[tab])
         )
-        if asked.cursor is not None:
-            position = Position.decoded(asked.cursor, ranks=len(order) - 2, turns=rising)
+        if request.cursor is not None:
+            largest = [MAX_RANK] * (len(order) - 2)
+            if rising:
+                largest[-1] = MAX_TURN
+            position = Position.decoded(request.cursor, largest)
             statement = statement.where(after(order, position, rising=rising))
         return statement.order_by(*(c if rising else c.desc() for c in order))
 
-    def _shown(self, row: Any) -> dict[str, Any]:
-        job, media, of_job, listing, pictured, disagree = row
-        key = self._vault.case_key(of_job)
-        return {
-            **job_json(job, media, self._database.clock(), disagree),
-            "case": {
-                "case_reference": open_json(key, of_job)["reference"],
-                "legal_hold": of_job.held_at is not None,
-                "minor": of_job.minor_at is not None,
-            },
-            "listing": open_listing(key, listing),
-            "reasons": open_reasons(key, job),
-            "thumbnail": bool(pictured) and of_job.minor_at is None,
-            "copies": [],
-            "clock": None,
-            "place": None,
-        }
-
-    def copies(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
-        """Return the earlier cases that a job's medium resembles, and whether they are confirmed.
-
-        Raises:
-            NotFound: there is no such job, or the caller may not see it.
-        """
-        found: dict[str, Any] = {"id": job_id, "copies": []}
-        with self._database.read() as session:
-            find_visible(session, caller, Job, job_id)
-            self._add_copies(session, caller, [found])
-        copies: list[dict[str, Any]] = found["copies"]
-        return copies
-
-    def _add_copies(self, session: Session, caller: Caller, found: list[dict[str, Any]]) -> None:
-        """Name the earlier cases that the jobs' media resemble."""
-        jobs = {job["id"]: job for job in found}
-        confirmed = _confirmed_cases()
-        matches = session.execute(
-            select(Match, Case, Case.id.in_(confirmed))
-            .join(Case, Match.case_id == Case.id)
-            .where(Match.job_id.in_(jobs), visible_to(caller), Case.sealed.is_not(None))
-            .order_by(*MOST_SIMILAR)
-        )
-        for row, reference in opened_rows(matches, self._reference):
-            match, earlier, is_confirmed = row
-            jobs[match.job_id]["copies"].append(
-                {
-                    "case_id": earlier.id,
-                    "case_reference": reference,
-                    "percent": match.percent,
-                    "known_percent": match.known_percent,
-                    "confirmed": bool(is_confirmed),
-                }
-            )
-
-    def _reference(self, row: Any) -> str | None:
-        _, earlier, _ = row
-        reference: str | None = open_json(self._vault.case_key(earlier), earlier)["reference"]
-        return reference
-
-    @staticmethod
-    def _add_clocks(session: Session, found: list[dict[str, Any]]) -> None:
-        """Add the next deadline of a notice in the jobs' cases."""
-        cases = {job["case_id"] for job in found}
-        due = session.execute(
-            select(Notice.case_id, func.min(Notice.due_at))
-            .where(Notice.case_id.in_(cases), Notice.state.in_(RUNNING))
-            .group_by(Notice.case_id)
-        )
-        clocks: dict[str, datetime | None] = {row[0]: row[1] for row in due}
-        for job in found:
-            job["clock"] = iso_time(clocks.get(job["case_id"]))
-
 
 def _loaded(session: Session, positions: Sequence[Position]) -> Iterator[tuple[Position, Any]]:
-    """Yield positions, each with the job and what belongs to it.
-
-    It is ``None`` if the job was deleted in the meantime.
-    """
+    """Yield positions, each with its row of ``job_rows``: ``None`` if that was just deleted."""
     for start in range(0, len(positions), _BATCH):
         batch = positions[start : start + _BATCH]
-        found = session.execute(
-            select(Job, Media, Case, Listing, Listing.thumbnail.is_not(None), disagreed())
-            .join(Media, Job.media_id == Media.id)
-            .join(Case, Job.case_id == Case.id)
-            .outerjoin(Listing, Listing.id == Job.id)
-            .where(Job.id.in_([p.job_id for p in batch]), Case.sealed.is_not(None)),
-        )
+        ids = [position.row_id for position in batch]
+        found = session.execute(job_rows().where(Job.id.in_(ids), Case.sealed.is_not(None)))
         rows = {row[0].id: row for row in found}
         for position in batch:
-            yield position, rows.get(position.job_id)
+            yield position, rows.get(position.row_id)
 
 
-def _order(caller: Caller, asked: Asked) -> list[ColumnElement[Any] | InstrumentedAttribute[Any]]:
+def _order(caller: Caller, request: QueueRequest) -> Columns:
     """Return what a page is ordered by: rising in the tab of what waits, falling in the others."""
-    if asked.tab is Tab.WAITING:
-        return [*UNDER_WAY]
-    if asked.tab not in RANKED:
-        return [Job.created_at, Job.id]
-    return [_standing(caller), func.coalesce(Job.rank, UNRANKED), Job.created_at, Job.id]
+    if request.tab is Tab.WAITING:
+        return UNDER_WAY
+    if request.tab not in RANKED:
+        return (Job.created_at, Job.id)
+    return (_standing(caller), func.coalesce(Job.rank, UNRANKED), Job.created_at, Job.id)
 
 
 def _standing(caller: Caller) -> ColumnElement[int]:
     """Return how urgent a job is, as an expression of a query on ``Job`` joined with ``Case``."""
     seen = select(Case.id).where(visible_to(caller)).correlate(None)
-    copies = select(Match.job_id).where(
-        Match.case_id.in_(seen), Match.case_id.in_(_confirmed_cases())
-    )
+    confirmed = select(Job.case_id).where(Job.finding == Finding.CONFIRMED).correlate(None)
+    copies = select(Match.job_id).where(Match.case_id.in_(seen), Match.case_id.in_(confirmed))
     suspect = or_(
         Job.finding == Finding.AWAITING_SECOND,
         Job.verdict == VerdictCode.LIKELY_MANIPULATED,
@@ -341,14 +243,9 @@ def _standing(caller: Caller) -> ColumnElement[int]:
     )
 
 
-def _confirmed_cases() -> Select[Any]:
-    return select(Job.case_id).where(Job.finding == Finding.CONFIRMED).correlate(None)
-
-
-def _within(
-    tab: Tab, caller: Caller, standing: ColumnElement[int], now: datetime
-) -> ColumnElement[bool]:
-    """Return the condition for the jobs of a tab."""
+def _tabs(caller: Caller, now: datetime) -> dict[Tab, ColumnElement[bool]]:
+    """Return the condition for the jobs of each tab."""
+    standing = _standing(caller)
     decided = select(Review.job_id).where(Review.account_id == caller.account_id)
     awaits_caller = and_(
         Job.finding == Finding.AWAITING_SECOND, Job.id.not_in(decided.correlate(None))
@@ -360,7 +257,7 @@ def _within(
     noticed = select(Notice.case_id)
     running = Notice.state.in_(RUNNING)
     to_withdraw = and_(Notice.withdraw_at.is_not(None), Notice.state != NoticeState.WITHDRAWN)
-    every: dict[Tab, ColumnElement[bool]] = {
+    return {
         Tab.REVIEW: awaits_review,
         Tab.FIRST: and_(awaits_review, standing >= SUSPECT),
         Tab.SECOND: awaits_caller,
@@ -375,7 +272,34 @@ def _within(
         Tab.DUE: Job.case_id.in_(noticed.where(running, Notice.due_at < now + SOON)),
         Tab.ALL: Job.id.is_not(None),
     }
-    return every[tab]
+
+
+def _deadlines(session: Session, case_ids: set[str]) -> dict[str, datetime]:
+    """Return the next deadline of a notice in each of these cases that has one."""
+    due = session.execute(
+        select(Notice.case_id, func.min(Notice.due_at))
+        .where(Notice.case_id.in_(case_ids), Notice.state.in_(RUNNING))
+        .group_by(Notice.case_id)
+    )
+    return {row[0]: row[1] for row in due if row[1] is not None}
+
+
+def places_of(session: Session, waiting: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the place of waiting jobs in the queue, and about how many seconds they wait."""
+    if not waiting:
+        return {}
+    # Numbered by the database: many more jobs than those of a page may wait.
+    number = func.row_number().over(order_by=SERVED).label("number")
+    queue = select(Job.id, number).where(Job.state == JobState.QUEUED).subquery()
+    rows = session.execute(select(queue.c.id, queue.c.number).where(queue.c.id.in_(waiting)))
+    latest = latest_times(ESTIMATED_BY_JOBS, Job.state == JobState.SUCCEEDED)
+    mean = mean_s((start, end) for start, end in session.execute(latest))
+    running = session.scalar(select(func.count()).where(Job.state == JobState.RUNNING))
+    each_s = mean and mean / max(running or 1, 1)
+    return {
+        row.id: {"number": row.number, "wait_s": each_s and round(each_s * row.number)}
+        for row in rows
+    }
 
 
 def _urgency(job: dict[str, Any]) -> tuple[int, float]:

@@ -169,15 +169,21 @@ class NoticeDesk:
             NotFound: there is no such case, or the caller may not see it. InvalidRequest: the
                 cursor is invalid.
         """
+        with self._database.read() as session:
+            self._case(session, caller, case_id)
+            return self.list_case(session, case_id, limit=limit, cursor=cursor)
+
+    def list_case(
+        self, session: Session, case_id: str, *, limit: int = MAX_PAGE, cursor: str | None = None
+    ) -> NoticePage:
+        """Return a page of the notices of a case that the caller may see, as ``of_case``."""
         statement = select(Notice).where(Notice.case_id == case_id)
         if cursor is not None:
             statement = statement.where(older(Notice.created_at, Notice.id, cursor))
         statement = statement.order_by(Notice.created_at.desc(), Notice.id.desc())
-        with self._database.read() as session:
-            self._case(session, caller, case_id)
-            notices = session.scalars(statement.limit(limit)).all()
-            cursor = next_cursor(session, statement, Notice, limit)
-        return NoticePage([self._listed(n) for n in notices], cursor)
+        notices = session.scalars(statement.limit(limit)).all()
+        following = next_cursor(session, statement, Notice, limit)
+        return NoticePage([self._listed(notice) for notice in notices], following)
 
     def overdue(
         self, caller: Caller, *, limit: int = MAX_PAGE, cursor: str | None = None

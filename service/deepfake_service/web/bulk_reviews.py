@@ -12,7 +12,7 @@ from deepfake_service.casework.bulk_reviews import MAX_ITEMS, decide_each
 from deepfake_service.container import Services
 from deepfake_service.db.enums import Decision
 from deepfake_service.documents.i18n import translations
-from deepfake_service.errors import FieldError, InvalidRequest, NotFound
+from deepfake_service.errors import FieldError, InvalidRequest
 from deepfake_service.http.auth import PageReviewer
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.security.accounts import Caller
@@ -80,17 +80,14 @@ def post_reviews(
 
 def _items(services: Services, caller: Caller, selected: Sequence[str]) -> list[dict[str, Any]]:
     """Return the selected items that exist and that the caller may see, each once."""
-    items = []
-    for job_id in dict.fromkeys(selected):
-        try:
-            job = services.queries.progress(caller, job_id)
-            listing = services.triage.listing(caller, job_id)
-        except NotFound:
-            continue
-        name = listing["name"] or job["sha256"][:12]
-        reference = listing["case_reference"] or job["case_id"][-8:]
-        items.append({**job, "name": name, "case_reference": reference})
-    return items
+    return [
+        {
+            **job,
+            "name": job["listing"]["name"] or job["sha256"][:12],
+            "case_reference": job["case"]["case_reference"] or job["case_id"][-8:],
+        }
+        for job in services.job_lists.of_ids(caller, selected)
+    ]
 
 
 def _values(items: list[dict[str, Any]]) -> dict[str, Any]:

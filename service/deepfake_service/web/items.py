@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
-from deepfake_service.casework.core.pagination import Filters, Order
+from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.db.enums import ENDED, Decision, JobState
 from deepfake_service.documents.i18n import translations
 from deepfake_service.errors import (
-    EvidenceMissing,
-    EvidenceTooLarge,
     FieldError,
-    ImageryWithheld,
     InvalidRequest,
     NotReviewable,
     TooManyReviews,
 )
-from deepfake_service.evidence.builder import VERDICT
 from deepfake_service.http.auth import PageKeeper, PageReader, PageReviewer
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.problems import problem_of
@@ -49,51 +45,20 @@ def get_item(request: Request, job_id: Id, caller: PageReader, state: AppStateDe
 
 def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dict[str, Any]:
     """Return the variables of ``item.html``."""
-    services = state.require_services()
-    language = language_of(request)
+    language, translate = language_of(request), translations(language_of(request)).gettext
+    item = state.require_services().item_pages.read(caller, job_id)
     after_review = timedelta(hours=state.settings.media_hours_after_review)
-    job = services.queries.progress(caller, job_id)
-    case = services.queries.brief(caller, job["case_id"])
-    in_case = Filters(case_id=job["case_id"])
-    of_medium = Filters(case_id=job["case_id"], media=(job["media_id"],), order=Order.OLDEST)
-    examinations = services.queries.jobs(caller, of_medium, limit=ITEMS_PER_PAGE, cursor=None)
-    occurrences = services.queries.occurrences(
-        caller, job["case_id"], media_id=job["media_id"], limit=OCCURRENCES_PER_PAGE
-    )
-    values: dict[str, Any] = {
-        "job": job,
-        "case": case,
-        "over": JobState(job["state"]) in ENDED,
-        "occurrences": occurrences.occurrences,
-        "more_occurrences": occurrences.next is not None,
-        "listing": services.triage.listing(caller, job_id),
-        "place": services.triage.place(caller, job_id),
-        "view": None,
-        "missing": None,
-        "reviews": services.reviews.of(caller, job_id),
-        "standing": services.reviews.standing(caller, job_id),
-        "matches": services.triage.copies(caller, job_id),
-        "editions": services.evidence_store.editions(caller, job_id),
-        "notices": services.notice_desk.of_case(caller, job["case_id"]),
+    return {
+        **{field.name: getattr(item, field.name) for field in dataclasses.fields(item)},
+        "over": JobState(item.job["state"]) in ENDED,
+        "view": result_view(item.document, language) if item.document else None,
+        "missing": item.missing and translate(item.missing.message),
         "kinds": list(KINDS),
-        "deletable": services.queries.deletable(caller, job_id),
-        "alone": len(services.queries.jobs(caller, in_case, limit=2, cursor=None).jobs) == 1,
-        "others": [other for other in examinations.jobs if other["id"] != job_id],
-        "more_frames": services.reexaminations.most(caller, job_id),
         "decisions": [str(d) for d in Decision],
         "reason": "",
         "problem": None,
-        "kept_until": _media_expire_at(job, case, after_review),
+        "kept_until": _media_expire_at(item.job, item.case, after_review),
     }
-    if job["state"] == JobState.SUCCEEDED:
-        try:
-            edition = services.evidence_store.read(caller, job_id, shown=True)
-            document = json.loads(edition.member(VERDICT))
-        except (EvidenceMissing, EvidenceTooLarge, ImageryWithheld) as error:
-            values["missing"] = translations(language).gettext(error.message)
-        else:
-            values["view"] = result_view(document, language)
-    return values
 
 
 def _media_expire_at(
@@ -182,9 +147,9 @@ def get_case(
     seen: Cursor = None,
 ) -> Response:
     """Show a case. ``cursor`` and ``seen`` are the pages of its items and of its occurrences."""
-    queries = services.queries
+    queries, lists = services.queries, services.job_lists
     case = queries.brief(caller, case_id)
-    items = queries.jobs(caller, Filters(case_id=case_id), limit=ITEMS_PER_PAGE, cursor=cursor)
+    items = lists.page(caller, Filters(case_id=case_id), limit=ITEMS_PER_PAGE, cursor=cursor)
     posts = queries.occurrences(caller, case_id, limit=OCCURRENCES_PER_PAGE, cursor=seen)
     media = {found["media_id"] for found in (*items.jobs, *posts.occurrences)}
     return page(
@@ -199,7 +164,7 @@ def get_case(
         empty=not (items.jobs or cursor),
         deletable=queries.case_deletable(caller, case_id),
         seen=posts,
-        names=services.file_names.of_case(caller, case_id, media),
+        names=lists.names(caller, case_id, media),
         notices=services.notice_desk.of_case(caller, case_id),
         cursor=cursor,
         seen_cursor=seen,

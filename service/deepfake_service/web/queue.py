@@ -16,7 +16,7 @@ from deepfake_models.bundle.results import VerdictCode, input_at_fault
 from deepfake_service.casework import triage
 from deepfake_service.casework.core.listings import mentions
 from deepfake_service.casework.core.pagination import Filters
-from deepfake_service.casework.triage import Asked, Tab
+from deepfake_service.casework.triage import QueueRequest, Tab
 from deepfake_service.db.enums import DISAGREEMENT, Finding, JobState, Role
 from deepfake_service.http.auth import PageReader, TableReader, while_authenticated
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
@@ -92,7 +92,7 @@ class QueueQuery(BaseModel):
             references=references,
         )
 
-    def asked(self, state: AppState, caller: Caller, now: datetime) -> Asked:
+    def asked(self, state: AppState, caller: Caller, now: datetime) -> QueueRequest:
         """Return the page of the queue that this asks for.
 
         A text that is the whole reference of a case is found by the blind index, however old the
@@ -102,9 +102,9 @@ class QueueQuery(BaseModel):
         filters, text = self.filters(state, caller, now), self.q
         if text and not self.reference:
             exact = self.model_copy(update={"reference": text}).filters(state, caller, now)
-            if services.queries.jobs(caller, exact, limit=1, cursor=None).jobs:
+            if services.job_lists.page(caller, exact, limit=1).jobs:
                 filters, text = exact, ""
-        return Asked(self.shown_tab, filters, text, self.cursor, PAGE)
+        return QueueRequest(self.shown_tab, filters, text, self.cursor, PAGE)
 
     @property
     def shown_tab(self) -> Tab:
@@ -184,7 +184,7 @@ def get_thumbnail(
     job_id: Annotated[str, Path(max_length=26)], caller: PageReader, services: ServicesDep
 ) -> Response:
     """Return the blurred thumbnail of an item."""
-    picture = services.triage.thumbnail(caller, job_id)
+    picture = services.queries.thumbnail(caller, job_id)
     return Response(picture, media_type="image/jpeg", headers=HEADERS)
 
 
@@ -201,7 +201,7 @@ def get_csv(
 
     def lines() -> Iterator[str]:
         yield BYTE_ORDER_MARK + _csv_line(COLUMNS)
-        for row in services.queries.results(caller, asked.filters, limit=MAX_ROWS):
+        for row in services.job_lists.results(caller, asked.filters, limit=MAX_ROWS):
             names = (row["case_reference"], row["file_name"])
             if not mentions(asked.text, names, row["sha256"], row["job"]):
                 yield ""  # nobody searches on for a reader who has left, or whose key has ended

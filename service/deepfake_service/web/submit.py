@@ -111,10 +111,10 @@ def get_submitted(
 ) -> Response:
     """Return the rows of jobs that the account submitted. ``known`` are those that existed before
     the browser sent their file: they are not offered for cancellation."""
-    listed = services.submitted_jobs.of(caller, jobs)
-    for job in listed.jobs:
+    listed = services.job_lists.of_ids(caller, jobs, submitted=True)
+    for job in listed:
         job["unreadable"] = any(map(input_at_fault, job["reasons"]))
-    values: dict[str, Any] = {"jobs": listed.jobs, "known": set(known)}
+    values: dict[str, Any] = {"jobs": listed, "known": set(known)}
     return page(request, "submitted.html", caller, **values)
 
 

@@ -178,10 +178,10 @@ async def test_both_shares_are_reported_where_copies_are_named(start: Any) -> No
         assert match["case_id"] == first["case_id"]
         assert match["percent"] >= 90
         assert 40 <= match["known_percent"] <= 70
-        copies = service.app.state.shared.services.triage.copies(
+        item = service.app.state.shared.services.item_pages.read(
             service.accounts.authenticate(service.keys[Role.ADMIN]), copy["id"]
         )
-        assert copies[0]["known_percent"] == match["known_percent"]
+        assert item.matches[0]["known_percent"] == match["known_percent"]
 
 
 async def test_hashes_that_cannot_be_read_hold_up_no_others(start: Any) -> None:

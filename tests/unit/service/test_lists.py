@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import func, select
 
 from deepfake_service.casework.core.listings import ListedResult
+from deepfake_service.casework.core.pagination import Position
 from deepfake_service.casework.core.read_audit import WINDOW
-from deepfake_service.casework.core.triage_cursor import Position
 from deepfake_service.casework.examination import EndedJob, end_job
 from deepfake_service.db import AuditEntry, Case, Job
 from deepfake_service.db.enums import Role

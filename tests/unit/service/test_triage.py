@@ -22,8 +22,7 @@ from deepfake_service.casework.core.listings import (
     rank_of,
 )
 from deepfake_service.casework.core.pagination import Filters
-from deepfake_service.casework.queue_places import add_places
-from deepfake_service.casework.triage import Asked, Tab
+from deepfake_service.casework.triage import QueueRequest, Tab, places_of
 from deepfake_service.db import AuditEntry, Case, Job, Listing, Match, Media, Notice, Review, new_id
 from deepfake_service.db.enums import Finding, JobState, NoticeState, Role
 from deepfake_service.documents.i18n import words
@@ -74,7 +73,7 @@ class Desk:
         return case_id
 
     def ids(self, tab: Tab = Tab.REVIEW, text: str = "", **asked: Any) -> list[str]:
-        page = self.services.triage.page(self.caller, Asked(tab, text=text, **asked))
+        page = self.services.triage.page(self.caller, QueueRequest(tab, text=text, **asked))
         return [job["id"] for job in page.jobs]
 
 
@@ -113,7 +112,7 @@ async def test_the_worst_is_first(service: Service) -> None:
         "review": 6, "first": 4, "second": 0, "later": 1, "unreadable": 1, "waiting": 0,
         "disagreement": 0, "done": 1, "withdraw": 0, "due": 0, "all": 7,
     }  # fmt: skip
-    page = desk.services.triage.page(desk.caller, Asked())
+    page = desk.services.triage.page(desk.caller, QueueRequest())
     assert page.jobs[0]["copies"][0]["case_reference"] == "2026-known-0117"
     assert page.jobs[0]["copies"][0]["confirmed"]
 
@@ -199,7 +198,7 @@ async def test_what_awaits_a_second_person_is_left_to_others(service: Service) -
     assert desk.ids(Tab.SECOND) == []
     assert triage.next_unreviewed(desk.caller, "job1") is None
     other = service.accounts.authenticate(service.keys[Role.ADMIN])
-    assert [job["id"] for job in triage.page(other, Asked(Tab.SECOND)).jobs] == ["job2"]
+    assert [job["id"] for job in triage.page(other, QueueRequest(Tab.SECOND)).jobs] == ["job2"]
     assert triage.counts(other)["second"] == 1
     assert triage.next_unreviewed(other, "job1") == "job2"
 
@@ -211,7 +210,7 @@ async def test_pages_follow_one_another_through_equal_ranks(service: Service) ->
     seen: list[str] = []
     cursor = None
     while len(seen) < 9:
-        page = desk.services.triage.page(desk.caller, Asked(limit=2, cursor=cursor))
+        page = desk.services.triage.page(desk.caller, QueueRequest(limit=2, cursor=cursor))
         seen += [job["id"] for job in page.jobs]
         cursor = page.next
     assert cursor is None
@@ -234,7 +233,9 @@ async def test_what_waits_is_in_the_order_of_its_places_from_page_to_page(
     seen: list[tuple[str, int | None]] = []
     cursor = None
     for _ in range(5):
-        page = desk.services.triage.page(desk.caller, Asked(Tab.WAITING, limit=1, cursor=cursor))
+        page = desk.services.triage.page(
+            desk.caller, QueueRequest(Tab.WAITING, limit=1, cursor=cursor)
+        )
         seen += [(job["id"], job["place"] and job["place"]["number"]) for job in page.jobs]
         cursor = page.next
     assert cursor is None
@@ -246,7 +247,7 @@ async def test_a_cursor_of_another_tab_is_refused(service: Service) -> None:
     desk = Desk(service)
     for n in range(2):
         desk.add(f"job{n}", 0.6, **LEANS)
-    cursor = desk.services.triage.page(desk.caller, Asked(limit=1)).next
+    cursor = desk.services.triage.page(desk.caller, QueueRequest(limit=1)).next
     with pytest.raises(InvalidRequest):
         desk.ids(Tab.ALL, cursor=cursor)
 
@@ -273,7 +274,7 @@ async def test_part_of_a_reference_or_of_a_name_is_found_by_those_who_may_see_it
     assert desk.ids(Tab.ALL, "job2-01") == ["job2"]
     assert desk.ids(Tab.ALL, "other") == []
     pipeline = service.accounts.authenticate(service.keys[Role.PIPELINE])
-    assert not desk.services.triage.page(pipeline, Asked(Tab.ALL, text="수신본")).jobs
+    assert not desk.services.triage.page(pipeline, QueueRequest(Tab.ALL, text="수신본")).jobs
 
 
 async def test_a_search_that_stops_early_can_be_continued(
@@ -284,11 +285,11 @@ async def test_a_search_that_stops_early_can_be_continued(
     for n in range(5):
         name = "wanted.mp4" if n == 4 else "clip.mp4"
         desk.add(f"job{n}", None, name, created_at=desk.now - timedelta(minutes=n))
-    asked, found = Asked(Tab.ALL, text="wanted"), []
+    asked, found = QueueRequest(Tab.ALL, text="wanted"), []
     for _ in range(3):
         page = desk.services.triage.page(desk.caller, asked)
         found += [job["id"] for job in page.jobs]
-        asked = Asked(Tab.ALL, text="wanted", cursor=page.next)
+        asked = QueueRequest(Tab.ALL, text="wanted", cursor=page.next)
     assert found == ["job4"]
     assert page.next is None
 
@@ -344,13 +345,13 @@ async def test_waiting_items_have_a_place_by_priority(service: Service) -> None:
     desk.add("ended", 0.6, started_at=desk.now - timedelta(seconds=20), finished_at=desk.now)
     desk.add("second", None, **{**waiting, "turn": 3})
     desk.add("first", None, **{**waiting, "priority": "live", "turn": 9})
-    page = desk.services.triage.page(desk.caller, Asked(Tab.WAITING))
+    page = desk.services.triage.page(desk.caller, QueueRequest(Tab.WAITING))
     assert {job["id"]: job["place"] for job in page.jobs} == {
         "first": {"number": 1, "wait_s": 20},
         "second": {"number": 2, "wait_s": 40},
     }
-    assert desk.services.triage.place(desk.caller, "second") == {"number": 2, "wait_s": 40}
-    assert desk.services.triage.place(desk.caller, "ended") is None
+    for job_id, place in (("second", {"number": 2, "wait_s": 40}), ("ended", None)):
+        assert desk.services.item_pages.read(desk.caller, job_id).place == place
 
 
 async def test_places_are_counted_by_the_database(service: Service) -> None:
@@ -358,10 +359,9 @@ async def test_places_are_counted_by_the_database(service: Service) -> None:
     waiting = {"state": JobState.QUEUED, "priority": "batch"}
     for name, turn in (("d", 4), ("b", None), ("c", 3), ("a", None), ("e", 4)):
         desk.add(name, None, **{**waiting, "turn": turn})
-    found = [{"id": name, "state": JobState.QUEUED} for name in ("e", "a")]
     with statements(service.database.engine) as seen, service.database.read() as session:
-        add_places(session, found)
-    assert [job["place"]["number"] for job in found] == [5, 1]
+        places = places_of(session, ["e", "a"])
+    assert {name: place["number"] for name, place in places.items()} == {"e": 5, "a": 1}
     limits = (" IN (", "LIMIT", "count(")
     assert all(any(limit in s for limit in limits) for s in seen if "FROM jobs" in s)
 
@@ -402,4 +402,4 @@ async def test_names_and_thumbnails_are_sealed_and_deleted_with_the_evidence(
     assert (await service.client.get(path)).status_code == 404
     caller = service.accounts.authenticate(service.keys[Role.ADMIN])
     with pytest.raises(NotFound):
-        services.triage.thumbnail(caller, job["id"])
+        services.queries.thumbnail(caller, job["id"])

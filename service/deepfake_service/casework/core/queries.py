@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any, BinaryIO
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.cases import media_key, open_occurrence
-from deepfake_service.casework.core.disagreements import disagreed, is_disagreed
-from deepfake_service.casework.core.listings import open_listing
+from deepfake_service.casework.core.listings import open_thumbnail
 from deepfake_service.casework.core.missing_blobs import missing_as
 from deepfake_service.casework.core.pagination import (
     MAX_PAGE,
     Filters,
-    JobPage,
     OccurrencePage,
     case_conditions,
-    conditions,
+    disagreed,
     next_cursor,
     older,
     placed,
 )
-from deepfake_service.casework.core.progress import progress_json
 from deepfake_service.casework.core.read_audit import ReadAudit
 from deepfake_service.casework.core.unreadable import opened_rows
 from deepfake_service.casework.core.visibility import find_visible, may_delete, visible_to
 from deepfake_service.db import Case, Database, Job, Listing, Media, Occurrence
-from deepfake_service.db.enums import DISAGREEMENT, UNFINISHED, Role
-from deepfake_service.errors import (
-    ImageryWithheld,
-    NotFound,
-)
+from deepfake_service.db.enums import UNFINISHED, JobState, Role
+from deepfake_service.errors import ImageryWithheld, NotFound
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action, append_entry
 from deepfake_service.storage import Vault, open_json
 
-CASE_PAGE = 100
-"""Occurrences and jobs that the answer about a case has. An occurrence has up to 18 kB."""
+OVERVIEW, DENSE, EVIDENCE = "overview", "dense", "evidence"
+"""The stages of an examination, in order."""
+FEWEST_FRAMES, SHORTEST_S = 8, 3.0
+"""Before so many frames and seconds, the time that a frame takes is not known: opening the media
+takes longer than the first frames."""
 
 
 class Queries:
@@ -60,31 +56,46 @@ class Queries:
             NotFound: there is no such job, or the caller may not see it.
         """
         with self._database.read() as session:
-            job, media, case = find_job(session, caller, job_id)
-            disagree = is_disagreed(session, job)
-        result = self._result(job, case) if job.result is not None else None
-        if result is not None and audited:
-            self._read_audit.note(self._database, caller, Action.RESULT_READ, job_id)
-        shown = job_json(job, media, self._database.clock(), disagree)
+            job, case = find_visible(session, caller, Job, job_id)
+            shown = self.plain(session, job)
+        result = None
+        if job.result is not None:
+            result = open_json(self._vault.case_key(case), job)
+            if audited:
+                self._read_audit.note(self._database, caller, Action.RESULT_READ, job_id)
         return {**shown, "media_kind": media_kind(result), "result": result}
 
     def progress(self, caller: Caller, job_id: str) -> dict[str, Any]:
         """Return a job without its result."""
         with self._database.read() as session:
-            job, media, _ = find_job(session, caller, job_id)
-            disagree = is_disagreed(session, job)
-        return job_json(job, media, self._database.clock(), disagree)
+            return self.plain(session, find_visible(session, caller, Job, job_id)[0])
 
-    def deletable(self, caller: Caller, job_id: str) -> bool:
-        """Return whether the caller may delete a job, and no legal hold prevents it."""
+    def plain(self, session: Session, job: Job) -> dict[str, Any]:
+        """Return what is in plain text about a job."""
+        at_odds = select(Job.id).where(Job.id == job.id, disagreed())
+        disagree = session.scalar(at_odds) is not None
+        return job_json(job, session.get_one(Media, job.media_id), self._database.clock(), disagree)
+
+    def thumbnail(self, caller: Caller, job_id: str) -> bytes:
+        """Return the blurred thumbnail of a job as JPEG.
+
+        Raises:
+            NotFound: there is none, or the caller may not see the job. ImageryWithheld: a person
+                shown may be a minor.
+        """
         with self._database.read() as session:
             job, case = find_visible(session, caller, Job, job_id)
-        return may_delete(caller, job.account_id) and case.held_at is None
+            sealed = session.scalar(select(Listing.thumbnail).where(Listing.id == job.id))
+        if sealed is None:
+            raise NotFound
+        if case.minor_at is not None:
+            raise ImageryWithheld
+        return open_thumbnail(self._vault.case_key(case), job.id, sealed)
 
     def case_deletable(self, caller: Caller, case_id: str) -> bool:
         """Return whether the caller may delete a case, and no legal hold prevents it."""
         with self._database.read() as session:
-            case = _find_case(session, caller, case_id)
+            case = find_kept(session, caller, case_id)
         return may_delete(caller, case.account_id) and case.held_at is None
 
     def oldest_s(self) -> float:
@@ -134,74 +145,6 @@ class Queries:
             raise ImageryWithheld
         return media, media_key(media, self._vault.case_key(case))
 
-    def results(self, caller: Caller, filters: Filters, *, limit: int) -> Iterator[dict[str, Any]]:
-        """Yield at most ``limit`` jobs with their scores, newest first. Audited as one read."""
-        with self._database.write() as session:
-            append_entry(session, caller.actor, Action.RESULT_READ, detail="table")
-        cursor, left = None, limit
-        while left > 0:
-            page = self.jobs(caller, filters, limit=min(MAX_PAGE, left), cursor=cursor)
-            left -= len(page.jobs)
-            with self._database.read() as session:
-                ids = [j["id"] for j in page.jobs]
-                rows = session.execute(
-                    select(Job, Case, Listing, disagreed())
-                    .join(Case, Job.case_id == Case.id)
-                    .outerjoin(Listing, Listing.id == Job.id)
-                    .where(Job.id.in_(ids))
-                ).all()
-            by_id = {row[0].id: [row] for row in rows if row[1].sealed}
-            for listed in page.jobs:
-                shown = partial(self._result_row, sha256=listed["sha256"])
-                opened = opened_rows(by_id.get(listed["id"], ()), shown)
-                yield from (values for _, values in opened)
-            if page.next is None:
-                return
-            cursor = page.next
-
-    def _result_row(self, row: Any, sha256: str) -> dict[str, Any]:
-        job, case, listing, disagree = row
-        name = open_listing(self._vault.case_key(case), listing)["name"]
-        result = self._result(job, case) if job.result is not None else {}
-        return {
-            "job": job.id,
-            "case": case.id,
-            "case_reference": self._case_json(case)["case_reference"],
-            "state": job.state,
-            "verdict": job.verdict,
-            "score": result.get("score"),
-            "log_likelihood_ratio": result.get("log_likelihood_ratio"),
-            "finding": DISAGREEMENT if disagree else job.finding,
-            "sha256": sha256,
-            "submitted_at": iso_time(job.created_at),
-            "finished_at": iso_time(job.finished_at),
-            "leaning": job.leaning,
-            "file_name": name,
-        }
-
-    def _result(self, job: Job, case: Case) -> dict[str, Any]:
-        return open_json(self._vault.case_key(case), job)
-
-    def jobs(self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None) -> JobPage:
-        """Return a page of the jobs that the caller may see, without results.
-
-        Raises:
-            InvalidRequest: the cursor is invalid.
-        """
-        statement = (
-            select(Job, Media, Case, disagreed())
-            .join(Media, Job.media_id == Media.id)
-            .join(Case, Job.case_id == Case.id)
-            .where(visible_to(caller), *conditions(filters))
-        )
-        statement = placed(statement, Job, filters.order, cursor)
-        with self._database.read() as session:
-            rows = session.execute(statement.limit(limit)).all()
-            cursor = next_cursor(session, statement, Job, limit, filters.order)
-        now = self._database.clock()
-        jobs = [job_json(job, media, now, disagree) for job, media, _, disagree in rows]
-        return JobPage(jobs, cursor)
-
     def cases(
         self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None
     ) -> dict[str, Any]:
@@ -221,10 +164,11 @@ class Queries:
         with self._database.read() as session:
             rows = session.execute(statement.limit(limit)).all()
             cursor = next_cursor(session, statement, Case, limit)
-        opened = opened_rows(rows, lambda row: self._case_json(row[0]))
+        opened = opened_rows(rows, lambda row: self.case_json(row[0]))
         return {"cases": [shown for _, shown in opened], "next": cursor}
 
-    def _case_json(self, case: Case) -> dict[str, Any]:
+    def case_json(self, case: Case) -> dict[str, Any]:
+        """Return a case without its content."""
         return {
             "id": case.id,
             "case_reference": open_json(self._vault.case_key(case), case)["reference"],
@@ -241,10 +185,10 @@ class Queries:
             NotFound: there is no such case, or the caller may not see it.
         """
         with self._database.read() as session:
-            case = _find_case(session, caller, case_id)
+            case = find_kept(session, caller, case_id)
         with self._database.write() as session:
             append_entry(session, caller.actor, Action.CASE_READ, case_id)
-        return self._case_json(case)
+        return self.case_json(case)
 
     def occurrences(
         self,
@@ -275,10 +219,10 @@ class Queries:
             statement = statement.where(older(Occurrence.created_at, Occurrence.id, cursor))
         statement = statement.order_by(Occurrence.created_at.desc(), Occurrence.id.desc())
         with self._database.read() as session:
-            case = _find_case(session, caller, case_id)
+            case = find_kept(session, caller, case_id)
             rows = session.scalars(statement.limit(limit)).all()
             cursor = next_cursor(session, statement, Occurrence, limit)
-        return OccurrencePage(_occurrences_json(rows, self._vault.case_key(case)), cursor)
+        return OccurrencePage(occurrences_json(rows, self._vault.case_key(case)), cursor)
 
     def occurrence(self, caller: Caller, case_id: str, occurrence_id: str) -> dict[str, Any]:
         """Return one occurrence of a case.
@@ -291,45 +235,21 @@ class Queries:
             raise NotFound
         return page.occurrences[0]
 
-    def case(self, caller: Caller, case_id: str) -> dict[str, Any]:
-        """Return a case with its newest occurrences and jobs, and audit that it was read.
 
-        Of each there are at most ``CASE_PAGE``, in the order in which they were added. The cursors
-        ``occurrences_next`` and ``jobs_next`` continue with older ones.
-
-        Raises:
-            NotFound: there is no such case, or the caller may not see it.
-        """
-        content = self.brief(caller, case_id)
-        seen = self.occurrences(caller, case_id, limit=CASE_PAGE)
-        jobs = self.jobs(caller, Filters(case_id=case_id), limit=CASE_PAGE, cursor=None)
-        return {
-            **content,
-            "occurrences": seen.occurrences[::-1],
-            "occurrences_next": seen.next,
-            "jobs": jobs.jobs[::-1],
-            "jobs_next": jobs.next,
-        }
-
-
-def find_job(session: Session, caller: Caller, job_id: str) -> tuple[Job, Media, Case]:
-    """Return a job with its medium and its case.
+def find_kept(session: Session, caller: Caller, case_id: str) -> Case:
+    """Return a case that is not being shredded.
 
     Raises:
-        NotFound: there is no such job, or the caller may not see it.
+        NotFound: there is no such case, or the caller may not see it.
     """
-    job, case = find_visible(session, caller, Job, job_id)
-    return job, session.get_one(Media, job.media_id), case
-
-
-def _find_case(session: Session, caller: Caller, case_id: str) -> Case:
     case, _ = find_visible(session, caller, Case, case_id)
     if case.sealed is None:
-        raise NotFound  # the case is being shredded
+        raise NotFound
     return case
 
 
-def _occurrences_json(occurrences: Sequence[Occurrence], key: bytes) -> list[dict[str, Any]]:
+def occurrences_json(occurrences: Sequence[Occurrence], key: bytes) -> list[dict[str, Any]]:
+    """Return the content of occurrences, decrypted with the key of their case."""
     return [
         {
             "id": o.id,
@@ -373,6 +293,36 @@ def job_json(job: Job, media: Media, now: datetime, disagree: bool | None) -> di
         "media_expires_at": iso_time(media.expires_at) if media.blob else None,
         "media_kept": media.blob is not None,
     }
+
+
+def progress_json(job: Job, now: datetime) -> dict[str, Any]:
+    """Return the progress of a job, in frames, and the seconds left at ``now``."""
+    return {
+        "stage": job.stage,
+        "done": job.done or 0,
+        "total": job.total,
+        "overview": job.overview,
+        "remaining_s": _remaining_s(job, now),
+    }
+
+
+def _remaining_s(job: Job, now: datetime) -> int | None:
+    """Return about how many seconds the frames planned so far take, by those that are finished.
+
+    ``None`` until that is known, and while no frames are examined. It counts from the beginning of
+    the examination, so it grows while nothing is finished.
+    """
+    if job.state != JobState.RUNNING or job.stage not in (OVERVIEW, DENSE):
+        return None
+    if job.started_at is None or not job.total:
+        return None
+    spent_s, left = (now - job.started_at).total_seconds(), job.total - job.done
+    if left <= 0 or job.done < FEWEST_FRAMES or spent_s < SHORTEST_S:
+        return None
+    seconds = left * spent_s / job.done
+    # To ten seconds, or to minutes from a minute and a half on: it is no more exact.
+    step = 10 if seconds < 90 else 60
+    return max(step, step * round(seconds / step))
 
 
 def iso_time(at: datetime | None) -> str | None:
