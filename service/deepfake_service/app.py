@@ -223,7 +223,12 @@ async def _engine_running(
         on_failure=metrics.batch_failed,
     )
     async with batcher:
-        metrics.watch(queue_depth=lambda: batcher.depth, buffered=lambda: state.memory.bytes_held)
+        metrics.watch(
+            {
+                "deepfake_queue_depth": lambda: batcher.depth,
+                "deepfake_upload_buffered_bytes": lambda: state.memory.bytes_held,
+            }
+        )
         pictures = PictureScorer(scorer, decoder, batcher, slots=settings.decode_workers)
         confinement = await anyio.to_thread.run_sync(decoder.confinement)
         required = settings.sandbox == "require"

@@ -288,12 +288,19 @@ def watch(container: Container, metrics: Metrics) -> None:
     Each process exports them: it finds damage and altered records by itself.
     """
     services, database = container.services, container.database
-    metrics.watch_queue(services.backlog.state, services.queries.oldest_s)
-    metrics.watch_notices(services.notice_desk.count_overdue)
-    metrics.watch_webhooks(lambda: count_due(database))
-    metrics.watch_disk(lambda: shutil.disk_usage(container.settings.data_dir).free)
-    metrics.watch_database(lambda: database.damage is None, database.count_altered)
-    metrics.watch_certificate(lambda: _certificate_end_s(services.evidence_store.keys))
-    metrics.watch_retention(
-        services.sweeps.count_marked, lambda: services.clock_guard.problem() is None
+    metrics.watch_queue(services.backlog.state)
+    metrics.watch(
+        {
+            "deepfake_oldest_job_seconds": services.queries.oldest_s,
+            "deepfake_notices_overdue": services.notice_desk.count_overdue,
+            "deepfake_webhooks_due": lambda: count_due(database),
+            "deepfake_disk_free_bytes": lambda: shutil.disk_usage(container.settings.data_dir).free,
+            "deepfake_deletions_marked": services.sweeps.count_marked,
+            "deepfake_clock_trusted": lambda: services.clock_guard.problem() is None,
+            "deepfake_database_intact": lambda: database.damage is None,
+            "deepfake_records_altered": database.count_altered,
+            "deepfake_report_certificate_end_seconds": lambda: _certificate_end_s(
+                services.evidence_store.keys
+            ),
+        }
     )

@@ -42,7 +42,7 @@ _FILES = {
 @router.post(
     "/frames",
     summary="Score pictures",
-    responses=problems(400, 401, 403, 408, 413, 415, 422, 429, 500, 503),
+    responses=problems(415, 500),
     openapi_extra={
         "requestBody": {
             "required": True,

@@ -18,7 +18,6 @@ from deepfake_service.errors import NotAuthenticated, NotFound, SecondFactorRequ
 from deepfake_service.http.auth import Follower, Reader, Submitter, check_still_authenticated
 from deepfake_service.http.dependencies import AppState, AppStateDep, PageDep, ServicesDep
 from deepfake_service.http.list_filters import JobQuery
-from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
     ItemId,
@@ -153,7 +152,7 @@ def job_out(state: AppState, caller: Caller, job_id: str) -> JobOut:
     return JobOut.model_validate(state.require_services().queries.job(caller, job_id))
 
 
-@router.get("/jobs", summary="List jobs", responses=problems(401, 403, 422, 429, 503))
+@router.get("/jobs", summary="List jobs")
 def list_jobs(
     caller: Reader, state: AppStateDep, services: ServicesDep, page: PageDep, query: JobQuery
 ) -> JobsOut:
@@ -165,22 +164,13 @@ def list_jobs(
     return JobsOut(jobs=jobs, next=listed.next)
 
 
-@router.get(
-    "/jobs/{job_id}",
-    summary="Read a job",
-    responses=problems(401, 403, 404, 410, 429, 503),
-)
+@router.get("/jobs/{job_id}", summary="Read a job")
 def get_job(job_id: JobId, caller: Reader, state: AppStateDep) -> JobOut:
     """Return a job, with its result once there is one. Reading a result is audited."""
     return job_out(state, caller, job_id)
 
 
-@router.delete(
-    "/jobs/{job_id}",
-    summary="Cancel and delete a job",
-    status_code=204,
-    responses=problems(401, 403, 404, 409, 429, 503),
-)
+@router.delete("/jobs/{job_id}", summary="Cancel and delete a job", status_code=204)
 def delete_job(
     job_id: JobId,
     caller: Reader,
@@ -203,10 +193,7 @@ def delete_job(
     "/jobs/{job_id}/reexaminations",
     summary="Examine a video again",
     status_code=202,
-    responses={
-        200: {"model": JobOut, "description": "The job that the same request created before."},
-        **problems(400, 401, 403, 404, 409, 410, 422, 429, 503),
-    },
+    responses={200: {"model": JobOut, "description": "The job that this request created before."}},
 )
 def reexamine(
     response: Response,
@@ -231,10 +218,7 @@ def reexamine(
     "/jobs/{job_id}/events",
     summary="Follow a job",
     response_class=StreamingResponse,
-    responses={
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
-        **problems(401, 403, 404, 429, 503),
-    },
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
 def follow_job(
     request: Request,
@@ -292,21 +276,13 @@ class WebhookSecretOut(Published):
     secret: str = Field(description="For any library of the Standard Webhooks specification.")
 
 
-@router.get(
-    "/webhook-secret",
-    summary="Read the webhook secret",
-    responses=problems(401, 403, 429, 503),
-)
+@router.get("/webhook-secret", summary="Read the webhook secret")
 def get_webhook_secret(caller: Reader, services: ServicesDep) -> WebhookSecretOut:
     """Return the secret with which a receiver verifies this account's webhooks."""
     return WebhookSecretOut(secret=services.webhook_secrets.of(caller.account_id))
 
 
-@router.post(
-    "/webhook-secret",
-    summary="Replace the webhook secret",
-    responses=problems(401, 403, 429, 503),
-)
+@router.post("/webhook-secret", summary="Replace the webhook secret")
 def replace_webhook_secret(caller: Reader, services: ServicesDep) -> WebhookSecretOut:
     """Replace the secret of this account's webhooks, for example because others know it. From now
     on webhooks are signed with the new one, those that are sent again as well. Audited."""

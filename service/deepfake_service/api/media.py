@@ -12,11 +12,9 @@ from starlette.responses import StreamingResponse
 
 from deepfake_service.evidence.artifacts import mime_of
 from deepfake_service.http.auth import Reader, while_authenticated
-from deepfake_service.http.binary import OCTETS, binary
 from deepfake_service.http.dependencies import ServicesDep
-from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import NO_STORE, CaseId, MediaId
+from deepfake_service.http.schemas import NO_STORE, OCTETS, CaseId, MediaId, binary
 
 router = api_router("cases")
 
@@ -52,7 +50,6 @@ def _span(range_header: str | None, size: int) -> _Span:
     responses={
         **binary(OCTETS, 200, 206),
         416: {"description": "The medium has no such part."},
-        **problems(401, 403, 404, 410, 429, 503),
     },
 )
 def get_medium(

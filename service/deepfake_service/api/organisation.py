@@ -9,7 +9,6 @@ from pydantic import Field
 from deepfake_service.casework.contacts import OrganisationRecord
 from deepfake_service.http.auth import Administrator, Reader
 from deepfake_service.http.dependencies import ServicesDep
-from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import Published
 
@@ -27,21 +26,13 @@ class OrganisationOut(Published):
     contact: str | None = Field(description="Person or department that answers.")
 
 
-@router.get(
-    "/organisation",
-    summary="Read the organisation",
-    responses=problems(401, 403, 429, 503),
-)
+@router.get("/organisation", summary="Read the organisation")
 def get_organisation(_: Reader, services: ServicesDep) -> OrganisationOut:
     """Return the organisation that issues reports and sends notices."""
     return OrganisationOut.model_validate(asdict(services.contacts.organisation()))
 
 
-@router.put(
-    "/organisation",
-    summary="Change the organisation",
-    responses=problems(400, 401, 403, 422, 503),
-)
+@router.put("/organisation", summary="Change the organisation")
 def put_organisation(
     organisation: OrganisationRecord, caller: Administrator, services: ServicesDep
 ) -> OrganisationOut:

@@ -11,9 +11,7 @@ from starlette.responses import StreamingResponse
 from deepfake_service.container import Services
 from deepfake_service.db.enums import Decision, Finding, Role
 from deepfake_service.http.auth import Reader, Reviewer, while_authenticated
-from deepfake_service.http.binary import binary, media_type_for
 from deepfake_service.http.dependencies import ServicesDep
-from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
     NO_STORE,
@@ -22,6 +20,7 @@ from deepfake_service.http.schemas import (
     JobId,
     Published,
     Time,
+    binary,
 )
 from deepfake_service.security.accounts import Caller
 
@@ -59,12 +58,7 @@ class ReviewsOut(Published):
     reviews: list[ReviewOut] = Field(description="The decisions, oldest first.")
 
 
-@router.post(
-    "/v1/jobs/{job_id}/reviews",
-    summary="Review an examination",
-    status_code=201,
-    responses=problems(400, 401, 403, 404, 409, 410, 422, 503),
-)
+@router.post("/v1/jobs/{job_id}/reviews", summary="Review an examination", status_code=201)
 def review_job(
     job_id: JobId, review: ReviewIn, caller: Reviewer, services: ServicesDep
 ) -> ReviewsOut:
@@ -74,11 +68,7 @@ def review_job(
     return _reviews(services, caller, job_id)
 
 
-@router.get(
-    "/v1/jobs/{job_id}/reviews",
-    summary="Read the reviews",
-    responses=problems(401, 403, 404, 410, 429, 503),
-)
+@router.get("/v1/jobs/{job_id}/reviews", summary="Read the reviews")
 def list_reviews(job_id: JobId, caller: Reader, services: ServicesDep) -> ReviewsOut:
     """Return every decision about an examination, oldest first."""
     return _reviews(services, caller, job_id)
@@ -115,11 +105,7 @@ class MatchesOut(Published):
     matches: list[MatchOut] = Field(description="The earlier cases.")
 
 
-@router.get(
-    "/v1/jobs/{job_id}/matches",
-    summary="List similar earlier cases",
-    responses=problems(401, 403, 404, 429, 503),
-)
+@router.get("/v1/jobs/{job_id}/matches", summary="List similar earlier cases")
 def list_matches(job_id: JobId, caller: Reader, services: ServicesDep) -> MatchesOut:
     """List the similar cases that are visible to this account. A match never changes a verdict."""
     matches = services.hash_bank.matches(caller, job_id)
@@ -130,7 +116,7 @@ def list_matches(job_id: JobId, caller: Reader, services: ServicesDep) -> Matche
     "/v1/known-hashes",
     summary="Export the hashes of confirmed cases",
     response_class=StreamingResponse,
-    responses={**binary("application/x-ndjson"), **problems(401, 403, 503)},
+    responses=binary("application/x-ndjson"),
 )
 def export_known_hashes(
     request: Request, caller: Reviewer, services: ServicesDep
@@ -138,17 +124,10 @@ def export_known_hashes(
     """Return one JSON object a line, in the form that `POST /c/bank/BANK/signal` of
     Hasher-Matcher-Actioner accepts. Contains hashes only. Audited."""
     lines = while_authenticated(request, services.hash_bank.export(caller))
-    return StreamingResponse(
-        lines, media_type=media_type_for(request, "application/x-ndjson"), headers=NO_STORE
-    )
+    return StreamingResponse(lines, media_type="application/x-ndjson", headers=NO_STORE)
 
 
-@router.put(
-    "/v1/cases/{case_id}/minor",
-    summary="Flag a possible minor",
-    status_code=204,
-    responses=problems(401, 403, 404, 503),
-)
+@router.put("/v1/cases/{case_id}/minor", summary="Flag a possible minor", status_code=204)
 def flag_minor(case_id: CaseId, caller: Reviewer, services: ServicesDep) -> Response:
     """Record that a person shown may be a minor: pictures are withheld, fewer people see the case,
     and notices name the reporting route for child sexual abuse material."""
@@ -157,10 +136,7 @@ def flag_minor(case_id: CaseId, caller: Reviewer, services: ServicesDep) -> Resp
 
 
 @router.delete(
-    "/v1/cases/{case_id}/minor",
-    summary="Remove the flag of a possible minor",
-    status_code=204,
-    responses=problems(401, 403, 404, 503),
+    "/v1/cases/{case_id}/minor", summary="Remove the flag of a possible minor", status_code=204
 )
 def unflag_minor(case_id: CaseId, caller: Reviewer, services: ServicesDep) -> Response:
     """Record that no person shown is a minor."""

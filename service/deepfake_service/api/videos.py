@@ -44,7 +44,7 @@ RAW_TYPES = re.compile(r"(video|image)/[a-z0-9.+-]{1,64}|application/octet-strea
     status_code=202,
     responses={
         200: {"model": JobOut, "description": "The job that already existed."},
-        **problems(400, 401, 403, 408, 409, 413, 415, 422, 429, 500, 503),
+        **problems(409, 415, 500),
     },
     openapi_extra={
         "parameters": query_parameters(VideoForm),

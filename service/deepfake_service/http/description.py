@@ -35,7 +35,8 @@ def install(app: FastAPI) -> None:
             methods["post"]["responses"].pop("422", None)  # likewise
         for methods in api["paths"].values():
             for operation in methods.values():
-                operation["responses"] = {**_shared(operation), **operation["responses"]}
+                responses = {**_shared(operation), **operation["responses"]}
+                operation["responses"] = dict(sorted(responses.items()))
                 _name_upload(operation, schemas)
         return api
 
@@ -46,9 +47,11 @@ def _shared(operation: dict[str, Any]) -> dict[str, Any]:
     """Return the ``responses`` that an operation has because of what it shares with others."""
     statuses = set()
     if "security" in operation:
-        statuses.add(429)  # too many requests of the account, or failed sign-ins of the address
+        statuses |= {401, 403, 429, 503}
+        if any(p["in"] == "path" for p in operation.get("parameters", ())):
+            statuses |= {404, 409, 410}  # unknown, altered, or deleted meanwhile
     if "requestBody" in operation:
-        statuses |= {408, 413}  # the body comes too slowly, or is too large
+        statuses |= {400, 408, 413}  # the body is malformed, comes too slowly, or is too large
     return {str(status): response for status, response in problems(*sorted(statuses)).items()}
 
 

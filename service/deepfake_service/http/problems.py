@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,74 +29,56 @@ REQUEST_ID_KEY = "request_id"
 """Key of the request's id in the state of an ASGI scope."""
 
 _INTERNAL = (500, "internal_error")
-STATUS_AND_CODE: dict[type[ServiceError], tuple[int, str]] = {
-    errors.ServiceError: _INTERNAL,
-    errors.MalformedRequest: (400, "malformed_request"),
-    errors.NotAuthenticated: (401, "not_authenticated"),
-    errors.KeyRejected: (401, "not_authenticated"),
-    errors.Forbidden: (403, "forbidden"),
-    errors.SecondFactorRequired: (403, "second_factor_required"),
-    errors.CodeRejected: (403, "code_rejected"),
-    errors.InvitationInvalid: (410, "invitation_invalid"),
-    errors.CrossSiteRequest: (403, "cross_site_request"),
-    errors.ImageryWithheld: (403, "imagery_withheld"),
-    errors.NotFound: (404, "not_found"),
-    errors.AccountUnknown: (404, "account_unknown"),
-    errors.EditionUnknown: (404, "edition_unknown"),
-    errors.KeyUnknown: (404, "key_unknown"),
-    errors.UploadTimeout: (408, "upload_timeout"),
-    errors.AccountExists: (409, "account_exists"),
-    errors.BeingDeleted: (409, "being_deleted"),
-    errors.CaseHeld: (409, "case_held"),
-    errors.EvidenceMissing: (409, "evidence_missing"),
-    errors.EvidenceTooLarge: (409, "evidence_too_large"),
-    errors.IdempotencyConflict: (409, "idempotency_conflict"),
-    errors.LastAdministrator: (409, "last_administrator"),
-    errors.NoticeRefused: (409, "notice_refused"),
-    errors.NotReexaminable: (409, "not_reexaminable"),
-    errors.NotReviewable: (409, "not_reviewable"),
-    errors.TooManyCallbacks: (409, "too_many_callbacks"),
-    errors.TooManyOccurrences: (409, "too_many_occurrences"),
-    errors.TooManyReviews: (409, "too_many_reviews"),
-    errors.RecordAltered: (409, "record_altered"),
-    errors.CaseShredded: (410, "case_shredded"),
-    errors.RequestTooLarge: (413, "request_too_large"),
-    errors.UnsupportedContentType: (415, "unsupported_content_type"),
-    errors.InvalidRequest: (422, "invalid_request"),
-    errors.CallbackRefused: (422, "callback_refused"),
-    errors.InvalidCheckpoint: (422, "invalid_checkpoint"),
-    errors.TooManyRequests: (429, "too_many_requests"),
-    errors.TooManyAtOnce: (429, "too_many_at_once"),
-    errors.TooManyFailedSignIns: (429, "too_many_failed_sign_ins"),
-    errors.TooManyCodes: (429, "too_many_codes"),
+_STATUS: dict[int, tuple[type[ServiceError], ...]] = {
+    400: (errors.MalformedRequest,),
+    401: (errors.NotAuthenticated,),
+    403: (
+        errors.Forbidden, errors.SecondFactorRequired, errors.CodeRejected,
+        errors.CrossSiteRequest, errors.ImageryWithheld,
+    ),
+    404: (errors.NotFound, errors.AccountUnknown, errors.EditionUnknown, errors.KeyUnknown),
+    408: (errors.UploadTimeout,),
+    409: (
+        errors.AccountExists, errors.BeingDeleted, errors.CaseHeld, errors.EvidenceMissing,
+        errors.EvidenceTooLarge, errors.IdempotencyConflict, errors.LastAdministrator,
+        errors.NoticeRefused, errors.NotReexaminable, errors.NotReviewable, errors.RecordAltered,
+        errors.TooManyCallbacks, errors.TooManyOccurrences, errors.TooManyReviews,
+    ),
+    410: (errors.CaseShredded, errors.InvitationInvalid),
+    413: (errors.RequestTooLarge,),
+    415: (errors.UnsupportedContentType,),
+    422: (errors.InvalidRequest, errors.CallbackRefused, errors.InvalidCheckpoint),
+    429: (
+        errors.TooManyRequests, errors.TooManyAtOnce, errors.TooManyFailedSignIns,
+        errors.TooManyCodes,
+    ),
     # nginx's unregistered status: no client reads it, but dashboards can tell a client that left
     # from a fault of the service.
-    errors.ClientGone: (499, "client_closed_request"),
-    errors.CallbackUnresolved: (503, "callback_unresolved"),
-    errors.DatabaseDamaged: (503, "database_damaged"),
-    errors.DatabaseUnavailable: (503, "database_unavailable"),
-    errors.DiskFull: (503, "disk_full"),
-    errors.DatabaseDiskFailing: (503, "database_unavailable"),
-    errors.DatabaseFull: (503, "database_unavailable"),
-    errors.DatabaseInaccessible: (503, "database_unavailable"),
-    errors.DatabaseReadOnly: (503, "database_unavailable"),
-    errors.EvidenceBusy: (503, "evidence_busy"),
-    errors.KeyUnreadable: (503, "key_unreadable"),
-    errors.NotReady: (503, "not_ready"),
-    errors.Overloaded: (503, "overloaded"),
-    errors.StorageUnavailable: (503, "storage_unavailable"),
-    errors.StoreMissing: (503, "storage_unavailable"),
-    # Faults of the installation, which clients are not told about.
-    errors.AuditBroken: _INTERNAL,
-    errors.ClassificationFailed: _INTERNAL,
-    errors.DataDirError: _INTERNAL,
-    errors.DatabaseError: _INTERNAL,
-    errors.DecryptionFailed: _INTERNAL,
-    errors.RowUnknown: _INTERNAL,
-    errors.SettingsError: _INTERNAL,
-    errors.StorageError: _INTERNAL,
+    499: (errors.ClientGone,),
+    503: (
+        errors.CallbackUnresolved, errors.DatabaseDamaged, errors.DatabaseUnavailable,
+        errors.DiskFull, errors.EvidenceBusy, errors.KeyUnreadable, errors.NotReady,
+        errors.Overloaded, errors.StorageUnavailable,
+    ),
+}  # fmt: skip
+"""Errors that clients are told about. A class that is not here has the entry of its parent."""
+_LISTED = {
+    kind: (status, re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower())
+    for status, kinds in _STATUS.items()
+    for kind in kinds
 }
-"""HTTP status and stable code of each domain error. A class without an entry has its parent's."""
+
+
+def _status_and_code(kind: type[Exception]) -> tuple[int, str]:
+    return next((_LISTED[c] for c in kind.__mro__ if c in _LISTED), _INTERNAL)
+
+
+STATUS_AND_CODE: dict[type[ServiceError], tuple[int, str]] = {
+    kind: _status_and_code(kind)
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, ServiceError)
+}
+"""HTTP status of each error, and its stable code, which is the name of the class."""
 
 _CODE_OF_STATUS = {
     400: "bad_request",
@@ -271,11 +254,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-
-
-def _status_and_code(kind: type[Exception]) -> tuple[int, str]:
-    """Return the status and code of an error class or of its nearest listed parent."""
-    return next((STATUS_AND_CODE[c] for c in kind.__mro__ if c in STATUS_AND_CODE), _INTERNAL)
 
 
 def _title(code: str) -> str:

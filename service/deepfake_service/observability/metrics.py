@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -20,177 +20,84 @@ would create a new time series."""
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 _JOB_SECONDS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 ENDED_STATES = ("succeeded", "failed", "cancelled", "expired")
+_REQUEST = ("method", "route")
 _CROPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+GAUGES = {
+    "deepfake_queue_depth": "Face crops waiting for the classifier.",
+    "deepfake_upload_buffered_bytes": "Bytes of uploads held in memory.",
+    "deepfake_oldest_job_seconds": "Age of the oldest unfinished job.",
+    "deepfake_notices_overdue": "Notices sent whose deadline has passed without action.",
+    "deepfake_webhooks_due": "Webhooks of ended jobs that are neither delivered nor given up.",
+    "deepfake_disk_free_bytes": "Free space on the disk of the data directory.",
+    "deepfake_deletions_marked": "Media, bundles of evidence and cases that will be deleted after "
+    "a grace period.",
+    "deepfake_clock_trusted": "1 if the clock can be trusted to say what expires, or 0.",
+    "deepfake_database_intact": "0 once damage of the database was noticed, otherwise 1.",
+    "deepfake_records_altered": "Records that this process has refused since it started, because "
+    "they were altered.",
+    "deepfake_report_certificate_end_seconds": "Unix time at which the certificate that signs "
+    "reports expires.",
+}
+"""Gauges that are read from their source at every scrape."""
 
 
 class Metrics:
     """The metrics of one app, in a registry of its own so that apps do not share them."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.registry.register(ERRORS)
-        self._requests = Counter(
-            "deepfake_http_requests",
-            "Requests answered.",
-            ["method", "route", "status"],
-            registry=self.registry,
-        )
-        self._seconds = Histogram(
-            "deepfake_http_request_seconds",
+        registry = self.registry = CollectorRegistry()
+        registry.register(ERRORS)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"deepfake_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+            return Histogram(f"deepfake_{name}", text, labels, buckets=buckets, registry=registry)
+
+        self._requests = counter("http_requests", "Requests answered.", *_REQUEST, "status")
+        self._seconds = histogram(
+            "http_request_seconds",
             "Time from the first byte of a request to the last byte of its response.",
-            ["method", "route"],
-            buckets=_SECONDS,
-            registry=self.registry,
+            _SECONDS,
+            *_REQUEST,
         )
         self._in_progress = Gauge(
             "deepfake_http_requests_in_progress",
             "Requests being received, processed or answered.",
-            registry=self.registry,
+            registry=registry,
         )
-        self._batches = Histogram(
-            "deepfake_batch_crops",
-            "Face crops per classified batch.",
-            buckets=_CROPS,
-            registry=self.registry,
+        self._batches = histogram("batch_crops", "Face crops per classified batch.", _CROPS)
+        self._batch_failures = counter(
+            "batch_failures", "Batches that failed and were retried crop by crop."
         )
-        self._batch_failures = Counter(
-            "deepfake_batch_failures",
-            "Batches that failed and were retried crop by crop.",
-            registry=self.registry,
+        self._frames = counter("frames", "Pictures scored by POST /v1/frames.")
+        self._decoder_failures = counter(
+            "decoder_failures", "Inputs that could not be examined, by reason code.", "code"
         )
-        self._frames = Counter(
-            "deepfake_frames",
-            "Pictures scored by POST /v1/frames.",
-            registry=self.registry,
-        )
-        self._decoder_failures = Counter(
-            "deepfake_decoder_failures",
-            "Inputs that could not be examined, by reason code.",
-            ["code"],
-            registry=self.registry,
-        )
-        self._jobs = Counter(
-            "deepfake_jobs",
-            "Finished jobs, by state.",
-            ["state"],
-            registry=self.registry,
-        )
+        self._jobs = counter("jobs", "Finished jobs, by state.", "state")
         for state in ENDED_STATES:  # a rate misses the increase by which a series begins
             self._jobs.labels(state)
-        self._job_seconds = Histogram(
-            "deepfake_job_seconds",
-            "Time from the first step of a job to its verdict.",
-            buckets=_JOB_SECONDS,
-            registry=self.registry,
+        self._job_seconds = histogram(
+            "job_seconds", "Time from the first step of a job to its verdict.", _JOB_SECONDS
         )
-        self._step_seconds = Histogram(
-            "deepfake_step_seconds",
-            "Duration of one step of a job.",
-            ["step"],
-            buckets=_SECONDS,
-            registry=self.registry,
+        self._step_seconds = histogram(
+            "step_seconds", "Duration of one step of a job.", _SECONDS, "step"
         )
+        self._webhooks = counter("webhooks", "Webhook delivery attempts, by outcome.", "outcome")
         self._queue = QueueCollector()
-        self.registry.register(self._queue)
-        self._oldest_job = Gauge(
-            "deepfake_oldest_job_seconds",
-            "Age of the oldest unfinished job.",
-            registry=self.registry,
-        )
-        self._overdue = Gauge(
-            "deepfake_notices_overdue",
-            "Notices that were sent and whose deadline has passed without action.",
-            registry=self.registry,
-        )
-        self._marked = Gauge(
-            "deepfake_deletions_marked",
-            "Media, bundles of evidence and cases that will be deleted after a grace period.",
-            registry=self.registry,
-        )
-        self._clock_trusted = Gauge(
-            "deepfake_clock_trusted",
-            "1 if the clock can be trusted to say what expires, or 0.",
-            registry=self.registry,
-        )
-        self._intact = Gauge(
-            "deepfake_database_intact",
-            "0 once damage of the database was noticed, otherwise 1.",
-            registry=self.registry,
-        )
-        self._altered = Gauge(
-            "deepfake_records_altered",
-            "Records that this process has refused since it started, because they were altered.",
-            registry=self.registry,
-        )
-        self._certificate_end = Gauge(
-            "deepfake_report_certificate_end_seconds",
-            "Unix time at which the certificate that signs reports expires.",
-            registry=self.registry,
-        )
-        self._disk_free = Gauge(
-            "deepfake_disk_free_bytes",
-            "Free space on the disk of the data directory.",
-            registry=self.registry,
-        )
-        self._webhooks_due = Gauge(
-            "deepfake_webhooks_due",
-            "Webhooks of ended jobs that are neither delivered nor given up.",
-            registry=self.registry,
-        )
-        self._webhooks = Counter(
-            "deepfake_webhooks",
-            "Webhook delivery attempts, by outcome.",
-            ["outcome"],
-            registry=self.registry,
-        )
-        self._queue_depth = Gauge(
-            "deepfake_queue_depth", "Face crops waiting for the classifier.", registry=self.registry
-        )
-        self._buffered = Gauge(
-            "deepfake_upload_buffered_bytes",
-            "Bytes of uploads held in memory.",
-            registry=self.registry,
-        )
+        registry.register(self._queue)
+        self._gauges = {name: Gauge(name, GAUGES[name], registry=registry) for name in GAUGES}
 
-    def watch(self, *, queue_depth: Callable[[], float], buffered: Callable[[], float]) -> None:
-        """Read these two gauges from their source at every scrape."""
-        self._queue_depth.set_function(queue_depth)
-        self._buffered.set_function(buffered)
+    def watch(self, reads: Mapping[str, Callable[[], float]]) -> None:
+        """Read ``GAUGES`` from their sources at every scrape."""
+        for name, read in reads.items():
+            self._gauges[name].set_function(_or_nan(read))
 
-    def watch_queue(
-        self, state: Callable[[], QueueState | None], oldest_s: Callable[[], float]
-    ) -> None:
-        """Read the gauges of the queue from the database at every scrape."""
+    def watch_queue(self, state: Callable[[], QueueState | None]) -> None:
+        """Read the state of the queue from the database at every scrape."""
         self._queue.read = state
-        self._oldest_job.set_function(_or_nan(oldest_s))
-
-    def watch_notices(self, overdue: Callable[[], float]) -> None:
-        """Read the number of overdue notices from the database at every scrape."""
-        self._overdue.set_function(_or_nan(overdue))
-
-    def watch_webhooks(self, due: Callable[[], float]) -> None:
-        """Read the number of undelivered webhooks from the database at every scrape."""
-        self._webhooks_due.set_function(_or_nan(due))
-
-    def watch_disk(self, free_bytes: Callable[[], float]) -> None:
-        """Read the free space of the data directory at every scrape."""
-        self._disk_free.set_function(free_bytes)
-
-    def watch_database(self, intact: Callable[[], bool], altered: Callable[[], int]) -> None:
-        """Read at every scrape whether damage was noticed, and how many records were refused."""
-        self._intact.set_function(lambda: float(intact()))
-        self._altered.set_function(altered)
-
-    def watch_certificate(self, end_s: Callable[[], float]) -> None:
-        """Read at every scrape when the certificate that signs reports expires."""
-        self._certificate_end.set_function(_or_nan(end_s))
-
-    def watch_retention(
-        self, marked: Callable[[], float], clock_trusted: Callable[[], bool]
-    ) -> None:
-        """Read at every scrape how much will be deleted, and whether the clock can be trusted."""
-        self._marked.set_function(_or_nan(marked))
-        self._clock_trusted.set_function(_or_nan(clock_trusted))
 
     def step(self, name: str, seconds: float) -> None:
         """Record the duration of one step of a job."""

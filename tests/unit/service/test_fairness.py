@@ -15,7 +15,7 @@ from deepfake_service.casework.reviews import Reviews
 from deepfake_service.casework.submissions import Submission
 from deepfake_service.db import Account, Job
 from deepfake_service.db.enums import Decision, JobState, Priority, Role
-from deepfake_service.errors import NotReviewable
+from deepfake_service.errors import NotReviewable, RecordAltered
 from deepfake_service.http import admission, auth
 from deepfake_service.jobs.queue import PlainJson
 from deepfake_service.jobs.turns import queue_rank
@@ -226,7 +226,8 @@ async def test_others_disabled_in_the_database_do_not_make_the_submitter_alone(
             (analyst.account_id,),
         )
     reviews = service.app.state.shared.services.reviews
-    assert reviews.decide(analyst, job_id, Decision.CONFIRMED, "seen") == "awaiting_second"
+    with pytest.raises(RecordAltered):
+        reviews.decide(analyst, job_id, Decision.CONFIRMED, "seen")
 
 
 @pytest.mark.parametrize("rule", ["if_alone", "always", "never"])
