@@ -27,6 +27,7 @@ from deepfake_service.casework.key_epochs import KeyEpochs
 from deepfake_service.casework.minor_flags import MinorFlags
 from deepfake_service.casework.orphans import Orphans
 from deepfake_service.casework.reexaminations import Reexaminations
+from deepfake_service.casework.restoration import merge_journal
 from deepfake_service.casework.retention import Retention
 from deepfake_service.casework.review_rules import ReviewRules
 from deepfake_service.casework.reviews import Consequences, Reviews
@@ -159,12 +160,12 @@ def open_container(
     if not isinstance(case_keys, EpochKeys):
         _log.warning("no_epoch_keys", setting=f"{PREFIX}EPOCH_KEYS")
     journal = open_journal(settings, database)
-    journal.catch_up()
+    signing_keys = open_signing_keys(settings, database, keys)
+    merge_journal(database, journal, signing_keys)
     with contextlib.closing(JobQueue(database)) as queue:
         blind_index = BlindIndex(database, keys)
         retention, clock_guard = Retention(database, vault, queue, metrics), ClockGuard(database)
         cases = Cases(database, vault, blind_index)
-        signing_keys = open_signing_keys(settings, database, keys)
         _warn_of_certificate(signing_keys, database.clock())
         revocation_list = RevocationList(database, signing_keys, issuer=settings.issuer)
         contacts = Contacts(database, keys)

@@ -27,7 +27,7 @@ CREDENTIALS = "CREDENTIALS_DIRECTORY"
 """Variable with the folder of secrets, which systemd sets (``LoadCredential=``)."""
 RECORDS_FILE = "records.sqlite"
 EPOCH_KEYS_FILE = "epoch-keys"
-JOURNAL_FILE = "journal.jsonl"
+JOURNAL_FILE = "journal.json"
 MIN_ADMIN_KEY_CHARS = 20
 MIN_ADMIN_KEY_VARIETY = 10
 """Minimum number of distinct characters in a chosen admin key; rejects "aaaa..." and "1234..."."""
@@ -86,9 +86,9 @@ class Settings(BaseSettings):
     )
     journal: Path | None = Field(
         default=None,
-        description="File to which revoked keys, flags, legal holds and deletions are also "
-        "appended, by their ids, so that `deepfake restore` can replay them on an older database. "
-        "Put it on another disk than the database. Unset: `journal.jsonl` in the data directory.",
+        description="File that also has revoked keys, flags, legal holds and deletions, by their "
+        "ids, so that they hold again where an older database is restored. Put it on another disk "
+        "than the database. Unset: `journal.json` in the data directory.",
     )
     master_key: SecretStr | None = Field(
         default=None,

@@ -338,7 +338,7 @@ def test_a_backup_of_a_running_service_is_restored(site: Site) -> None:
     with Site(site.root / "restored") as restored:
         (restored.root / "var").mkdir(parents=True)
         shutil.copy(site.root / "var" / "master-key", restored.root / "var")
-        journal = site.root / "var" / "journal.jsonl"
+        journal = site.root / "var" / "journal.json"
         restored.command("restore", str(backup), "--journal", str(journal))
         restored.serve()
         assert restored.job(done["id"])["result"] == done["result"]

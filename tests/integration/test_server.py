@@ -167,7 +167,7 @@ def test_a_server_from_its_first_start_to_its_end(servers: list[Server], tmp_pat
     written = {p.name for p in server.data_dir.iterdir()}
     # The last of these is written once the service has run for a minute.
     assert written - {"records.sqlite-shm", "records.sqlite-wal", "epoch-keys"} == {
-        "admin-key", "blobs", "journal.jsonl", "master-key", "records-sealed", "records.sqlite",
+        "admin-key", "blobs", "journal.json", "master-key", "records.sqlite",
     }  # fmt: skip
     assert not list((server.data_dir / "blobs").iterdir())
     assert server.stop() == 0

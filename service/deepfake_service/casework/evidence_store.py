@@ -292,10 +292,6 @@ class EvidenceStore:
             raise EvidenceMissing("This evidence was deleted at the end of its retention period.")
         if is_withdrawn(session, edition.sha256):
             raise EvidenceMissing("This edition of the evidence was withdrawn.")
-        if edition.blob is None:
-            raise EvidenceMissing(
-                "This edition was lost when a backup was restored. Request the newest one."
-            )
         if edition.imagery and case.minor_at is not None:
             raise ImageryWithheld
         return edition, self._vault.case_key(case)

@@ -202,12 +202,12 @@ def restore(
         ),
     ] = False,
 ) -> None:
-    """Restore a backup, and replay the revocations, flags, holds and deletions that followed it.
+    """Restore a backup, and renew the revocations, flags, holds and deletions that followed it.
 
     Stop the service first, and put the master key in place.
     """
     from deepfake_service.cli.restore import copy_backup
-    from deepfake_service.cli.restore import restore as replay
+    from deepfake_service.cli.restore import restore as renew
     from deepfake_service.settings import load_settings
 
     settings = load_settings()
@@ -221,10 +221,10 @@ def restore(
             )
     if backup is not None:
         copy_backup(settings, backup)
-    done = replay(settings, None if without_journal else journal)
+    done = renew(settings, None if without_journal else journal)
     typer.echo(f"restored as of entry {done.head} of the audit log")
-    for action, count in sorted(done.replayed.items()):
-        typer.echo(f"replayed: {action}, {count}")
+    for kind, count in sorted(done.renewed.items()):
+        typer.echo(f"renewed: {kind}, {count}")
     if without_journal:
         typer.echo(
             f"{done.keys_revoked} keys revoked. Flags for possible minors, legal holds and "

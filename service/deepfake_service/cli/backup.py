@@ -24,9 +24,9 @@ from deepfake_service.errors import (
 from deepfake_service.files import private_folder
 from deepfake_service.jobs.workflow_rows import PENDING, WAITING
 from deepfake_service.security.audit_log import START
-from deepfake_service.security.journal import BACKUP_FACT
+from deepfake_service.security.journal import BACKUP_FACT, open_journal
 from deepfake_service.security.process import restrict_files
-from deepfake_service.security.records import require_records
+from deepfake_service.security.records import open_existing_database, require_records
 from deepfake_service.settings import EPOCH_KEYS_FILE, RECORDS_FILE, Settings
 from deepfake_service.storage import (
     BLOB_FOLDER,
@@ -89,7 +89,10 @@ def back_up(settings: Settings, out: Path) -> list[str]:
             _require_intact(copy, "The copy of the database")
             _copy_blobs(settings.data_dir / BLOB_FOLDER, out / BLOB_FOLDER)
             vault = Vault(open_blobs(None, out / BLOB_FOLDER), keys)
-            return list(_damaged_blobs(live, copy, vault))
+            damaged = list(_damaged_blobs(live, copy, vault))
+            with closing(open_existing_database(settings)) as database:
+                open_journal(settings, database).write()  # `deepfake restore` refuses an older one
+            return damaged
     except BaseException as error:
         shutil.rmtree(out, ignore_errors=True)  # or a rotation would count it as a backup
         if isinstance(error, OSError | sqlite3.Error):

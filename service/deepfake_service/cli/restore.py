@@ -7,27 +7,20 @@ import sqlite3
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
-from deepfake_service.casework.restoration import Restoration
-from deepfake_service.casework.retention import Retention
-from deepfake_service.db import Database
+from deepfake_service.casework.restoration import distrust, finish, merge, require_complete
 from deepfake_service.db.integrity import damage_of
 from deepfake_service.errors import DatabaseDamaged, DataDirError, SettingsError
 from deepfake_service.files import private_folder
-from deepfake_service.jobs import JobQueue
-from deepfake_service.observability.metrics import Metrics
-from deepfake_service.security.journal import open_journal, read_journal
+from deepfake_service.security import audit_log
+from deepfake_service.security.journal import open_journal
 from deepfake_service.security.records import open_existing_database
 from deepfake_service.security.signing_keys import open_signing_keys
 from deepfake_service.settings import EPOCH_KEYS_FILE, RECORDS_FILE, Settings
 from deepfake_service.storage import (
     BLOB_FOLDER,
     MASTER_KEY_FILE,
-    Vault,
-    open_blobs,
-    open_case_keys,
     open_keys,
 )
 
@@ -38,7 +31,8 @@ class Restored:
 
     head: int
     """The last entry of the backup's audit log."""
-    replayed: Counter[str]
+    renewed: Counter[str]
+    """How many protections of each kind were renewed from the journal."""
     keys_revoked: int
     """How many keys were revoked because there was no journal."""
 
@@ -90,37 +84,27 @@ def copy_backup(settings: Settings, backup: Path) -> None:
 
 
 def restore(settings: Settings, journal: Path | None) -> Restored:
-    """Replay ``journal`` on the restored database, and let it be served again.
+    """Merge ``journal`` into the restored database, and let it be served again.
 
-    Without a journal all keys are revoked, because it is unknown which ones were.
+    Without a journal all keys are revoked, because it is unknown which ones were. If it is
+    interrupted, it can be repeated.
 
     Raises:
-        DataDirError: the journal cannot be read, was altered, or does not belong to the backup.
+        DataDirError: the journal cannot be read, was altered, or is older than the backup.
         DecryptionFailed: the master key is not the one of the backup.
     """
     with closing(open_existing_database(settings, restoring=True)) as database:
         database.check_integrity()
-        entries = read_journal(journal, settings, database) if journal else []
-        with closing(JobQueue(database)) as queue:
-            restoration = _restoration(settings, database, queue)
-            head = restoration.head()
-            replayed = restoration.replay(entries)
-            revoked = 0 if journal else restoration.distrust()
-            _set_aside(settings.journal_path, database.clock())
-            restoration.finish(head)
-            open_journal(settings, database).catch_up()
-    return Restored(head, replayed, revoked)
-
-
-def _restoration(settings: Settings, database: Database, queue: JobQueue) -> Restoration:
-    keys = open_keys(settings)
-    case_keys = open_case_keys(settings, keys, database.clock)
-    vault = Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), case_keys)
-    retention = Retention(database, vault, queue, Metrics())  # no one reads those of a command
-    return Restoration(database, vault, retention, open_signing_keys(settings, database, keys))
-
-
-def _set_aside(path: Path, now: datetime) -> None:
-    """Rename the journal of the database that was replaced. A new one continues the backup."""
-    if path.exists():
-        path.rename(path.with_name(f"{path.stem}-until-{now:%Y%m%dT%H%M%S}{path.suffix}"))
+        with database.read() as session:
+            head = audit_log.head(session).number
+        own, renewed, revoked = open_journal(settings, database), Counter[str](), 0
+        if journal is None:
+            revoked = distrust(database)
+        else:
+            stored = own.read(journal)
+            require_complete(database, stored)
+            renewed = merge(database, stored)
+        keys = open_signing_keys(settings, database, open_keys(settings))
+        finish(database, keys, f"entry {head}")
+        own.write()
+    return Restored(head, renewed, revoked)

@@ -370,6 +370,20 @@ class Fact(Base):
     value: Mapped[str] = mapped_column(Text)
 
 
+class Protection(Base):
+    """Something that the restoration of an older database must not undo; see ``security/journal``.
+
+    ``value`` is empty after it was lifted.
+    """
+
+    __tablename__ = "protections"
+
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(DIGEST_CHARS), primary_key=True)
+    version: Mapped[int] = mapped_column(Integer)
+    value: Mapped[str] = mapped_column(Text)
+
+
 class Lease(Base):
     """A live worker. It renews its lease until it stops."""
 

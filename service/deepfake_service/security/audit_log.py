@@ -31,6 +31,7 @@ from deepfake_service.db.row_authentication import authenticator_of
 from deepfake_service.errors import AuditBroken, InvalidCheckpoint
 from deepfake_service.evidence import timestamps
 from deepfake_service.evidence.timestamps import InvalidTimestamp
+from deepfake_service.security.journal import protect
 
 START = "0" * 64
 """The hash that the first entry covers in place of an earlier one."""
@@ -112,6 +113,24 @@ class Action(StrEnum):
     WEBHOOK_SECRET_REPLACED = "webhook_secret.replaced"  # noqa: S105 - the name of an action
 
 
+PROTECTIONS: dict[Action, str] = {
+    Action.KEY_REVOKED: "key",
+    Action.KEY_CHANGED: "key_end",
+    Action.ACCOUNT_DISABLED: "account",
+    Action.SECOND_FACTOR_ADDED: "second_factor",
+    Action.SECOND_FACTOR_REMOVED: "second_factor",
+    Action.HOLD_SET: "hold",
+    Action.HOLD_LIFTED: "hold",
+    Action.MINOR_FLAGGED: "minor",
+    Action.MINOR_UNFLAGGED: "minor",
+    Action.CASE_SHREDDED: "case",
+    Action.CASE_EXPIRED: "case",
+    Action.JOB_DELETED: "job",
+}
+"""Actions that the restoration of an older database must not undo, by the kind of protection."""
+LIFTED = (Action.SECOND_FACTOR_REMOVED, Action.HOLD_LIFTED, Action.MINOR_UNFLAGGED)
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """The account and key behind an action. Both are ``None`` for actions of the service."""
@@ -161,6 +180,10 @@ def append_entry(
     )
     entry.hash = _hash(entry, last.hash if last else START)
     session.add(entry)
+    if action in PROTECTIONS and subject is not None:
+        value = detail if action is Action.KEY_CHANGED else actor.account_id or detail
+        value = "" if action in LIFTED else value or "service"
+        protect(session, PROTECTIONS[action], subject, value)
     session.flush()
     return entry
 

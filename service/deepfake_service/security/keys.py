@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from deepfake_service.db import Database, Key, current_time
 from deepfake_service.errors import DatabaseUnavailable, InvalidRequest, KeyUnknown
 from deepfake_service.security.audit_log import Action, Actor, append_entry
+from deepfake_service.security.journal import protect
 
 SECRET_BYTES = 32
 MAX_KEY_CHARS = 1024
@@ -93,6 +94,7 @@ def replace_key(session: Session, key: Key, grace: timedelta, actor: Actor | Non
     actor = actor or Actor(key.account_id, new.id)
     key.expires_at = min(now + grace, key.expires_at or now + grace)
     store_key(session, new, actor, Action.KEY_ROTATED, detail=key.id)
+    protect(session, "key", key.id, "rotated")
     return new
 
 

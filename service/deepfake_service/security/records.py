@@ -14,7 +14,7 @@ from deepfake_service.db.tables import Authenticated
 from deepfake_service.errors import DatabaseError, RowUnknown, SettingsError
 from deepfake_service.files import private_folder
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
-from deepfake_service.security.journal import require_newest
+from deepfake_service.security.journal import refuse_backup
 from deepfake_service.settings import RECORDS_FILE, Settings
 from deepfake_service.storage import installation_secret, open_keys
 from deepfake_service.storage.envelope import KeyWrapper
@@ -31,13 +31,13 @@ def open_database(
 
     Raises:
         DataDirError: the data directory cannot be created. DatabaseError, DatabaseUnavailable: see
-            ``Database`` and ``require_newest``. DecryptionFailed: the master key is another one.
+            ``Database`` and ``refuse_backup``. DecryptionFailed: the master key is another one.
     """
     private_folder(settings.data_dir)
     database = Database(settings.records_url, clock=clock)
     try:
         if not restoring:
-            require_newest(settings, database)
+            refuse_backup(database)
         authenticate_rows(database, open_keys(settings))
     except BaseException:
         database.close()

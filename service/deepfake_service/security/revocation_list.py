@@ -12,6 +12,7 @@ from deepfake_service.db.enums import EditionState
 from deepfake_service.errors import EditionUnknown
 from deepfake_service.evidence.revocations import Revocation, Revocations
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
+from deepfake_service.security.journal import protect
 from deepfake_service.security.signing_keys import SigningKeys
 
 MAX_AGE_S = 60.0
@@ -75,6 +76,7 @@ class RevocationList:
                 row = RevokedEdition(sha256=sha256)
                 session.add(row)
             row.state, row.at = EditionState.WITHDRAWN, current_time(session)
+            protect(session, "edition", sha256, EditionState.WITHDRAWN)
             append_entry(
                 session, SERVICE, Action.EDITION_WITHDRAWN, edition.job_id, str(edition.number)
             )

@@ -9,6 +9,7 @@ published, so that earlier evidence can still be verified.
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +34,7 @@ from deepfake_service.errors import KeyUnknown
 from deepfake_service.evidence.signers import Signers, own_signer, self_made_certificate
 from deepfake_service.evidence.statement import key_id
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
+from deepfake_service.security.journal import protect
 from deepfake_service.settings import Settings
 from deepfake_service.storage import secret_context
 from deepfake_service.storage.envelope import KeyWrapper
@@ -142,6 +144,7 @@ class SigningKeys:
             self._retire(session, revoked)
             revoked.revoked_at = current_time(session)
             append_entry(session, SERVICE, Action.SIGNING_KEY_REVOKED, detail=revoked.id)
+            protect(session, "revoked_key", revoked.id, "revoked")
             for key in session.scalars(select(SigningKey).where(SigningKey.retired_at.is_(None))):
                 self._retire(session, key)  # keys are created in pairs
 
@@ -205,6 +208,13 @@ class SigningKeys:
         name = _secret_name(key)
         session.add(Secret(name=name, wrapped=self._keys.wrap(private, secret_context(name))))
         session.add(key)
+        made = {
+            "purpose": purpose,
+            "public_pem": key.public_pem,
+            "certificate_pem": key.certificate_pem,
+            "created_at": key.created_at.isoformat(),
+        }
+        protect(session, "signing_key", key.id, json.dumps(made))
         session.flush()
         return key
 

@@ -209,8 +209,8 @@ def test_what_a_command_did_before_it_failed_is_journaled(
         monkeypatch.setenv(f"DEEPFAKE_REPORT_{name}", str(tmp_path / "missing.pem"))
     done = run("keys", "signing", "revoke", key.stem.removeprefix("statement-"))
     assert isinstance(done.exception, SettingsError)
-    journal = (settings.data_dir / "journal.jsonl").read_text()
-    assert '"signing_key.revoked"' in journal
+    journal = (settings.data_dir / "journal.json").read_text()
+    assert '"revoked_key"' in journal
 
 
 def test_a_renewal_says_that_a_key_is_kept_for_a_case_that_does_not_unwrap(

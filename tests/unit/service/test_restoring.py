@@ -15,12 +15,11 @@ from dbos._sys_db import WorkflowStatusString, workflow_is_active
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from deepfake_service.casework.retention import Retention
 from deepfake_service.cli.backup import _restart_pending_jobs as restart_pending_jobs
 from deepfake_service.cli.backup import back_up
 from deepfake_service.cli.restore import copy_backup, restore
 from deepfake_service.db import AuditEntry, Case, Job, Key, SigningKey
-from deepfake_service.db.enums import Role
+from deepfake_service.db.enums import JobState, Role
 from deepfake_service.errors import (
     DatabaseError,
     DataDirError,
@@ -30,11 +29,12 @@ from deepfake_service.errors import (
 )
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.security.audit_log import verify
-from deepfake_service.security.journal import read_journal
+from deepfake_service.security.journal import open_journal
 from deepfake_service.security.records import open_database
 from deepfake_service.security.signing_keys import open_signing_keys
 from deepfake_service.settings import Settings
 from deepfake_service.storage import open_keys
+from tests.support.deletionkit import sweep
 from tests.support.restorekit import as_role, run
 from tests.support.submitting import VIDEO, submit
 
@@ -86,11 +86,11 @@ async def test_a_restored_backup_brings_nothing_to_life(start: Any, tmp_path: Pa
     with pytest.raises(DatabaseError, match="is a backup of"):
         open_database(Settings(data_dir=copied))
 
-    done = run(restored, "restore", backup, "--journal", old.data_dir / "journal.jsonl")
+    done = run(restored, "restore", backup, "--journal", old.data_dir / "journal.json")
     assert done.exit_code == 0, (done.output, done.exception)
-    for action in ("key.revoked", "key.changed", "account.disabled", "minor.flagged", "hold.set",
-                   "case.shredded", "job.deleted", "signing_keys.made"):  # fmt: skip
-        assert f"replayed: {action}, 1" in done.output, action
+    for kind in ("key", "key_end", "account", "minor", "hold", "case", "job"):
+        assert f"renewed: {kind}, 1\n" in done.output, kind
+    assert "renewed: signing_key, 2\n" in done.output
 
     with contextlib.closing(open_database(restored)) as database:
         accounts = Accounts(database)
@@ -103,13 +103,14 @@ async def test_a_restored_backup_brings_nothing_to_life(start: Any, tmp_path: Pa
             expires_at = session.get_one(Key, ending.id).expires_at
             assert expires_at == end.replace(microsecond=0)
             cases = {case.id: case for case in session.scalars(select(Case))}
-            assert set(cases) == {flagged, held, kept, partly}
+            assert set(cases) == {flagged, held, kept, partly, shredded}
+            assert cases[shredded].wrapped_key is None  # the next sweep deletes the rest
+            assert session.get_one(Job, beside["id"]).state == JobState.CANCELLED
             assert cases[flagged].minor_at is not None
             assert cases[flagged].minor_by is not None
             assert cases[held].held_at is not None
             assert cases[kept].minor_at is cases[kept].held_at is None
             assert later["id"] not in set(session.scalars(select(Job.id)))
-            assert beside["id"] not in set(session.scalars(select(Job.id)))
             actions = list(session.scalars(select(AuditEntry.action)))
             signers = {key.id: key for key in session.scalars(select(SigningKey))}
         assert "installation.restored" in actions
@@ -122,65 +123,111 @@ async def test_a_restored_backup_brings_nothing_to_life(start: Any, tmp_path: Pa
         assert active not in [s.statement.public_key().public_bytes_raw() for s in before]
         assert len(signers) == 6
     # What it holds now is journaled again, so that an older copy of this one is noticed as well.
-    assert (restored.data_dir / "journal.jsonl").exists()
+    assert (restored.data_dir / "journal.json").exists()
 
 
-async def test_an_older_database_is_refused_even_if_it_is_no_backup(
+async def test_an_older_database_gets_back_what_protects_people_at_the_next_start(
     start: Any, tmp_path: Path
 ) -> None:
     settings = Settings(data_dir=tmp_path / "var")
     async with start() as service:
         job = await submit(service)
+        await service.sign_in(Role.ADMIN)
+        cookies = dict(service.client.cookies)
     records = settings.data_dir / "records.sqlite"
     shutil.copy(records, tmp_path / "snapshot")
     async with start() as service:
-        headers = {"Authorization": f"Bearer {service.keys[Role.ADMIN]}"}
-        answer = await service.client.delete(f"/v1/cases/{job['case_id']}", headers=headers)
+        answer = await service.client.delete(
+            f"/v1/cases/{job['case_id']}", **as_role(service, Role.ADMIN)
+        )
         assert answer.status_code == 204
     async with start():
+        pass  # the journal is complete at a start, whatever happened before
+    for _ in range(2):  # however often
+        shutil.copy(tmp_path / "snapshot", records)
+        async with start() as service:
+            assert (await service.client.get(f"/v1/cases/{job['case_id']}")).status_code == 404
+            service.client.cookies.update(cookies)
+            del service.client.headers["Authorization"]
+            assert (await service.client.get("/")).status_code != 200, "the session lives on"
+            sweep(service)
+            with service.database.read() as session:
+                assert session.get(Case, job["case_id"]) is None
+                actions = list(session.scalars(select(AuditEntry.action)))
+            assert "installation.restored" in actions
+
+
+async def test_r1_a_journal_that_is_older_than_the_backup_is_refused(
+    start: Any, tmp_path: Path
+) -> None:
+    """It was accepted, and keys that were revoked since opened the service again."""
+    old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
+    async with start() as service:
+        name = service.accounts.all()[0].name
+        first, second = (service.accounts.create_key(name) for _ in range(2))
+        service.accounts.revoke(first.id)
+    async with start():
         pass
-    shutil.copy(tmp_path / "snapshot", records)
-    with pytest.raises(DatabaseError, match="older than its journal"):
-        open_database(settings)
-    done = run(settings, "restore")
-    assert done.exit_code == 0, (done.output, done.exception)
-    assert "replayed: case.shredded, 1" in done.output
-    with contextlib.closing(open_database(settings)) as database, database.read() as session:
-        assert session.get(Case, job["case_id"]) is None
+    shutil.copy(old.data_dir / "journal.json", tmp_path / "old.json")
+    assert back_up(old, backup) == []
+    with contextlib.closing(open_database(old)) as database:
+        Accounts(database).revoke(second.id)
+    async with start():
+        pass
+    for n, (journal, is_taken) in enumerate(
+        ((tmp_path / "old.json", False), (old.data_dir / "journal.json", True))
+    ):
+        restored = Settings(data_dir=tmp_path / f"restored-{n}")
+        restored.data_dir.mkdir()
+        shutil.copy(old.data_dir / "master-key", restored.data_dir)
+        done = run(restored, "restore", backup, "--journal", journal)
+        if is_taken:
+            assert done.exit_code == 0, (done.output, done.exception)
+            with (
+                contextlib.closing(open_database(restored)) as database,
+                pytest.raises(NotAuthenticated),
+            ):
+                Accounts(database).authenticate(second.text)
+        else:
+            assert isinstance(done.exception, DataDirError)
+            assert "older than the backup" in done.exception.message
+            with pytest.raises(DatabaseError, match="is a backup of"):
+                open_database(restored)
 
 
 async def test_a_restoration_that_was_interrupted_can_be_repeated(
     start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = Settings(data_dir=tmp_path / "var")
+    old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
     async with start() as service:
         jobs = [await submit(service, VIDEO + bytes([n])) for n in range(2)]
-    records = settings.data_dir / "records.sqlite"
-    shutil.copy(records, tmp_path / "snapshot")
-    async with start() as service:
+        back_up(old, backup)
         admin = as_role(service, Role.ADMIN)
         shredded, held = (f"/v1/cases/{job['case_id']}" for job in jobs)
         assert (await service.client.delete(shredded, **admin)).is_success
         assert (await service.client.put(f"{held}/hold", **admin)).is_success
     async with start():
         pass
-    shutil.copy(tmp_path / "snapshot", records)
+    restored = Settings(data_dir=tmp_path / "restored")
+    restored.data_dir.mkdir()
+    shutil.copy(old.data_dir / "master-key", restored.data_dir)
 
     def stop(*_: object) -> None:
         raise StorageUnavailable
 
+    journal = old.data_dir / "journal.json"
     with monkeypatch.context() as patch:
-        patch.setattr(Retention, "finish_shredding", stop)
-        assert isinstance(run(settings, "restore").exception, StorageUnavailable)
-    with pytest.raises(DatabaseError, match="restoration of this database was interrupted"):
-        open_database(settings)
-    done = run(settings, "restore")
+        patch.setattr("deepfake_service.cli.restore.finish", stop)
+        done = run(restored, "restore", backup, "--journal", journal)
+        assert isinstance(done.exception, StorageUnavailable)
+    with pytest.raises(DatabaseError, match="is a backup of"):
+        open_database(restored)
+    done = run(restored, "restore", "--journal", journal)
     assert done.exit_code == 0, (done.output, done.exception)
-    with contextlib.closing(open_database(settings)) as database, database.read() as session:
+    with contextlib.closing(open_database(restored)) as database, database.read() as session:
         verify(session)
-        (case,) = session.scalars(select(Case))
-        assert case.id == jobs[1]["case_id"]
-        assert case.held_at is not None
+        assert session.get_one(Case, jobs[0]["case_id"]).wrapped_key is None
+        assert session.get_one(Case, jobs[1]["case_id"]).held_at is not None
 
 
 async def test_a_backup_that_was_copied_in_part_is_copied_again(start: Any, tmp_path: Path) -> None:
@@ -196,10 +243,10 @@ async def test_a_backup_that_was_copied_in_part_is_copied_again(start: Any, tmp_
     with pytest.raises(DataDirError, match="cannot be copied"):
         copy_backup(restored, backup)
     with pytest.raises(SettingsError, match="has no records"):
-        restore(restored, old.data_dir / "journal.jsonl")
+        restore(restored, old.data_dir / "journal.json")
     in_the_way.unlink()
     copy_backup(restored, backup)
-    restore(restored, old.data_dir / "journal.jsonl")
+    restore(restored, old.data_dir / "journal.json")
     assert (in_the_way / "media" / job["media_id"]).exists()
 
 
@@ -217,23 +264,18 @@ async def test_a_journal_that_was_altered_or_lost_is_not_replayed(
         keys = dict(service.keys)
     async with start():
         pass
-    journal = tmp_path / "journal.jsonl"
-    lines = (settings.data_dir / "journal.jsonl").read_text().splitlines()
-    holds = [n for n, line in enumerate(lines) if '"hold.' in line]
-    assert len(holds) == 2
-    forged = json.loads(lines[holds[0]])
-    forged["action"] = "case.shredded"
-    for altered in (
-        lines[: holds[0]] + lines[holds[1] :],
-        [*lines[: holds[0]], json.dumps(forged), *lines[holds[1] :]],
-        [*lines[: holds[0]], lines[holds[1]], lines[holds[0]]],
-    ):
-        journal.write_text("".join(f"{line}\n" for line in altered))
+    journal = tmp_path / "journal.json"
+    content = json.loads((settings.data_dir / "journal.json").read_text())
+    holds = [row for row in content["rows"] if row[0] == "hold"]
+    assert holds == [["hold", job["case_id"], 2, ""]]
+    others = [row for row in content["rows"] if row not in holds]
+    for rows in (others, [*others, ["case", job["case_id"], 1, "x"]], []):
+        journal.write_text(json.dumps({**content, "rows": rows}))
         with (
             contextlib.closing(open_database(settings)) as database,
             pytest.raises(DataDirError, match="altered"),
         ):
-            read_journal(journal, settings, database)
+            open_journal(settings, database).read(journal)
 
     restored = Settings(data_dir=tmp_path / "restored")
     missing = run(restored, "restore", backup)
@@ -256,7 +298,7 @@ async def test_a_journal_that_was_altered_or_lost_is_not_replayed(
         copy_backup(restored, backup)
     other = Settings(data_dir=tmp_path / "other", master_key=SecretStr("A" * 43 + "="))
     open_database(other).close()
-    with pytest.raises(DataDirError, match="had a journal"):
+    with pytest.raises(DataDirError, match="another installation"):
         restore(other, journal)
 
 
@@ -271,8 +313,8 @@ async def test_a_backup_with_a_case_key_that_does_not_unwrap_can_be_restored(
             assert case.wrapped_key is not None
             case.wrapped_key = case.wrapped_key[:-1] + bytes([case.wrapped_key[-1] ^ 1])
         assert len(back_up(settings, backup)) == 1
-    journal = tmp_path / "journal.jsonl"
-    (settings.data_dir / "journal.jsonl").rename(journal)
+    journal = tmp_path / "journal.json"
+    (settings.data_dir / "journal.json").rename(journal)
     shutil.rmtree(settings.data_dir / "blobs")
     for name in ("records.sqlite", "epoch-keys"):
         (settings.data_dir / name).unlink()

@@ -14,6 +14,7 @@ from deepfake_service.db.enums import EditionState, JobState
 from deepfake_service.evidence import zip_format
 from deepfake_service.evidence.artifacts import EXAMINATION
 from deepfake_service.security.audit_log import Action
+from deepfake_service.security.journal import protect
 from deepfake_service.storage import Vault
 
 _last_decision = (
@@ -28,7 +29,8 @@ _newest = (
     .subquery()
 )
 
-_withdrawn = select(RevokedEdition.sha256).where(RevokedEdition.state == EditionState.WITHDRAWN)
+
+_superseded = select(RevokedEdition.sha256).where(RevokedEdition.state == EditionState.SUPERSEDED)
 
 
 def material_of(job: Job) -> str:
@@ -102,12 +104,8 @@ def _lacks_a_decision() -> ColumnElement[bool]:
             Job.shown.is_(True),
             Edition.blob.is_not(None),
         ),
-        # Its content was lost when a backup was restored. What was withdrawn is not made again.
-        and_(
-            Edition.blob.is_(None),
-            Job.evidence_expired_at.is_(None),
-            Edition.sha256.not_in(_withdrawn),
-        ),
+        # The edition that replaced it was lost when a backup was restored.
+        Edition.sha256.in_(_superseded),
     )
 
 
@@ -116,6 +114,7 @@ def supersede(session: Session, sha256: str | None) -> None:
     if sha256 is not None and session.get(RevokedEdition, sha256) is None:
         now = current_time(session)
         session.add(RevokedEdition(sha256=sha256, state=EditionState.SUPERSEDED, at=now))
+        protect(session, "edition", sha256, EditionState.SUPERSEDED)
 
 
 def is_withdrawn(session: Session, sha256: str) -> bool:
