@@ -66,16 +66,6 @@ def fitted_run(crops: Path, smoke: Config, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
-def exported_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The face detector, exported from facenet-pytorch."""
-    from deepfake_training.export.detector import export_detector
-
-    out = tmp_path_factory.mktemp("detector")
-    export_detector(out)
-    return out
-
-
-@pytest.fixture(scope="session")
 def few_draws() -> Iterator[None]:
     """Let exports draw fewer samples for the intervals of their hundreds of figures."""
     from deepfake_training.export import bundle

@@ -37,19 +37,13 @@ from deepfake_training.export.bundle import HELD_OUT_REPORT, ExportInputs, expor
 from deepfake_training.networks.backbone import ExportGraph, create_backbone
 from deepfake_training.train.checkpoints import BEST
 from deepfake_training.train.loop import fit
-from tests.support.trainkit import LITE, SMOKE, as_if_of, copy_detector
+from tests.support.trainkit import LITE, SMOKE, as_if_of
 
 pytestmark = [
     pytest.mark.torch,
     pytest.mark.usefixtures("few_draws"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
-
-
-@pytest.fixture
-def quick_detector(exported_detector: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Copy the detector's graphs in place of exporting them again."""
-    monkeypatch.setattr(bundle_module, "export_detector", copy_detector(exported_detector))
 
 
 def test_export_gives_a_bundle_that_scores(exported_bundle: Bundle, manifest: Path) -> None:
@@ -128,7 +122,6 @@ def crossed(smoke: Config) -> Config:
     return smoke.model_copy(update=update)
 
 
-@pytest.mark.usefixtures("quick_detector")
 def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
     manifest: Path,
     crops: Path,
@@ -188,7 +181,6 @@ def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
     assert "Methods and sources never seen" in card
 
 
-@pytest.mark.usefixtures("quick_detector")
 def test_a_cross_validation_that_is_not_complete_is_named(
     manifest: Path, crops: Path, crossed: Config, fitted_run: Path, tmp_path: Path
 ) -> None:

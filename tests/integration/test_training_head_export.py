@@ -25,8 +25,6 @@ from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import Manifest
 from deepfake_training.errors import TrainingError
-from deepfake_training.export import bundle as bundle_module
-from deepfake_training.export import detector as detector_module
 from deepfake_training.export.bundle import ExportInputs, export
 from deepfake_training.export.graphs import (
     classifier_graph,
@@ -44,13 +42,11 @@ from deepfake_training.networks.graphs import FEATURES
 from deepfake_training.train.feature_store import FeatureStore
 from tests.support.trainkit import (
     HEAD,
-    copy_detector,
     direct_effects,
     head_config,
     in_arithmetic,
     seed_networks,
     seeded_backbone,
-    shipped_detector,
 )
 
 pytestmark = [
@@ -64,28 +60,17 @@ ARITHMETIC = pytest.mark.parametrize("arithmetic", ["float32", "int8"])
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
-    """Seed the network, and copy the detector's graphs in place of exporting them; give the folders
-    to which they were copied."""
-    copied = copy_detector(shipped_detector(tmp_path_factory.mktemp("detector")))
-    folders: list[Path] = []
-
-    def copy(out: Path) -> list[Path]:
-        folders.append(out)
-        return copied(out)
-
+def one_network() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         seed_networks(patch)
-        for module in (bundle_module, detector_module):
-            patch.setattr(module, "export_detector", copy)
-        yield folders
+        yield
 
 
 @pytest.fixture(scope="module")
 def work(
     head_manifest: Path,
     head_crops: Path,
-    one_network: list[Path],
+    one_network: None,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """The folder in which ``deepfake-train run`` has made a bundle, with all that it left."""
@@ -98,7 +83,6 @@ def work(
     assert done.exit_code == 0, (done.output, done.exception)
     assert "12 media" in done.output
     assert load_bundle(work / "bundle").sha256 in done.output
-    assert one_network == [work / "detector"], "the detector that cut the crops is in the bundle"
     return work
 
 

@@ -96,13 +96,6 @@ def test_a_crop_that_cannot_be_written_stops_prepare(
     assert CropStore(out).index.equals(of_few(crops))
 
 
-def test_missing_graphs_are_reported_before_anything_is_cut(
-    manifest: Path, smoke: Config, tmp_path: Path
-) -> None:
-    with pytest.raises(TrainingError, match=r"graphs: pnet\.onnx is missing"):
-        prepare([Manifest(manifest)], tmp_path / "c", smoke, graphs=tmp_path / "graphs", workers=0)
-
-
 def test_identical_files_are_used_once_and_may_not_contradict(
     manifest: Path, smoke: Config, tmp_path: Path
 ) -> None:
@@ -164,7 +157,7 @@ def test_another_root_than_that_of_the_manifest_is_told(smoke: Config, tmp_path:
     (tmp_path / "m.csv").write_text(
         "media,label,method,dataset,group,fold\na/b.png,real,original,d,a,0\nc.png,fake,m,d,b,0\n"
     )
-    with pytest.raises(TrainingError, match=r"none of the 2 files .* exists, .*a/b\.png; .* ROOT"):
+    with pytest.raises(TrainingError, match=r"None of the 2 files .* exists, .*a/b\.png\. .*ROOT"):
         prepare([Manifest(tmp_path / "m.csv")], tmp_path / "crops", smoke, workers=0)
 
 

@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from deepfake_models.bundle.bundle import default_bundle_dir
 from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.bundle.spec import DetectorSpec
 from deepfake_models.faces.detection import Detection, scaled_to_each
@@ -36,10 +37,8 @@ pytestmark = [
 
 
 @pytest.fixture(scope="session")
-def detector(tmp_path_factory: pytest.TempPathFactory) -> MtcnnDetector:
-    from deepfake_training.export.detector import export_detector
-
-    paths = export_detector(tmp_path_factory.mktemp("detector"))
+def detector() -> MtcnnDetector:
+    paths = [default_bundle_dir() / f"{name}.onnx" for name in ("pnet", "rnet", "onet")]
     pnet, rnet, onet = (OnnxSession(p.read_bytes(), device="cpu", threads=1) for p in paths)
     return MtcnnDetector(pnet, rnet, onet, SPEC)
 

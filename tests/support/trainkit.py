@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import shutil
 import tomllib
-from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,7 +16,6 @@ import pytest
 import torch
 from PIL import Image
 
-from deepfake_models.bundle.bundle import default_bundle_dir
 from deepfake_training.config import Config
 from deepfake_training.networks import graphs
 from deepfake_training.networks.backbone import create_backbone
@@ -154,13 +152,6 @@ def write_head_manifest(root: Path, clips: Path) -> Path:
     return path
 
 
-def shipped_detector(folder: Path) -> Path:
-    """Copy the shipped bundle's face detector into ``folder``."""
-    for name in ("pnet.onnx", "rnet.onnx", "onet.onnx"):
-        shutil.copy(default_bundle_dir() / name, folder / name)
-    return folder
-
-
 def convert_lite(folder: Path) -> None:
     """Convert EfficientNet-Lite0's weights to where torch looks if TORCH_HOME is ``folder``."""
     convert_weights(LITE, folder / "hub" / "checkpoints" / f"{LITE}.safetensors")
@@ -223,16 +214,6 @@ def _frame(clip: int, number: int, fake: bool) -> mediakit.Pixels:
     colours = [0.7, 1.0, 0.7] if fake else [1.0, 1.0, 1.0]
     bright = view.astype(float) * colours * (0.9 + 0.01 * clip)
     return mediakit.resized(bright.clip(0, 255).astype(np.uint8), 180, 180)
-
-
-def copy_detector(exported: Path) -> Callable[[Path], list[Path]]:
-    """Return a stand-in for ``export_detector`` that copies the graphs in ``exported``."""
-
-    def copy(out_dir: Path) -> list[Path]:
-        out_dir.mkdir(parents=True, exist_ok=True)
-        return [Path(shutil.copy(path, out_dir)) for path in sorted(exported.glob("*.onnx"))]
-
-    return copy
 
 
 def as_if_of(config: Config, run: Path, folder: Path) -> Path:

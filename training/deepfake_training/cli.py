@@ -16,8 +16,6 @@ from deepfake_models.decision.fitness import unfit
 from deepfake_training.config import load_config
 
 if TYPE_CHECKING:
-    from deepfake_training.config import Config
-    from deepfake_training.data.datasets import CropStore
     from deepfake_training.data.splits import Split
     from deepfake_training.export.bundle import ExportInputs
     from deepfake_training.train.checkpoints import StepReport
@@ -62,25 +60,10 @@ def weights(
 
 
 @app.command()
-def detector(out: OutOption) -> None:
-    """Export facenet-pytorch's MTCNN as pnet.onnx, rnet.onnx and onet.onnx."""
-    from deepfake_training.export.detector import export_detector
-
-    for path in export_detector(out):
-        typer.echo(path)
-
-
-@app.command()
 def prepare(
     config: ConfigOption,
     manifest: ManifestOption,
     out: CropsOption,
-    graphs: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of the detector's ONNX files, by default those of the shipped bundle."
-        ),
-    ] = None,
     workers: Annotated[
         int, typer.Option(min=0, help="Number of processes; 0 cuts in this one.")
     ] = 2,
@@ -96,7 +79,6 @@ def prepare(
             manifests,
             out,
             settings,
-            graphs=graphs,
             workers=workers,
             progress=partial(report, "cutting faces"),
         )
@@ -115,28 +97,10 @@ def fit(config: ConfigOption, crops: CropsOption, run: RunOption) -> None:
     from deepfake_training.train.loop import fit as run_fit
 
     settings, _ = load_config(config)
-    _checked_store(crops, settings)
     with progress_shown(console) as report:
         best = run_fit(crops, run, settings, progress=partial(_show, report, "fitting"))
     mean = f", mean AUC {best['auc_mean']:.4f}" if "auc_mean" in best else ""
     typer.echo(f"chosen: step {best.get('step', 0):.0f}{mean}")
-
-
-_warned: set[str] = set()
-"""Warnings that were printed: ``run`` calls several commands, which have the same ones."""
-
-
-def _checked_store(crops: Path, settings: Config) -> CropStore:
-    """Open the prepared crops; print a warning for each field with names that no medium has."""
-    from deepfake_training.data.datasets import CropStore
-    from deepfake_training.data.splits import unmatched_names
-
-    store = CropStore(crops)
-    for warning in unmatched_names(store.index, settings):
-        if warning not in _warned:
-            _warned.add(warning)
-            console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
-    return store
 
 
 def _show(report: Report, stage: str, step: StepReport) -> None:
@@ -175,11 +139,12 @@ def crossvalidate(
     scheduler: SchedulerOption = None,
 ) -> None:
     """Fit one run for each part of the folds, or each leave-out set. Resumes if interrupted."""
+    from deepfake_training.data.datasets import CropStore
     from deepfake_training.data.splits import check_folds, fold_splits, leave_out_splits
     from deepfake_training.evaluate.crossvalidate import run_splits, summarise
 
     settings, _ = load_config(config)
-    store = _checked_store(crops, settings)
+    store = CropStore(crops)
     if not leave_out:
         check_folds(store.index, settings)
     splits = leave_out_splits(settings) if leave_out else fold_splits(settings)
@@ -266,9 +231,8 @@ def run_all(
     backbone = settings.backbone
     if backbone.weights == "package" and not weights_path(backbone.name).exists():
         weights(config)
-    graphs, crops = work / "detector", work / "crops"
-    detector(graphs)
-    prepare(config, manifest, crops, graphs, workers)
+    crops = work / "crops"
+    prepare(config, manifest, crops, workers)
     crossed = None
     if not settings.validation_folds:
         crossed = work / "cross-validation"
@@ -276,7 +240,7 @@ def run_all(
         if settings.cross_validation.leave_out:
             crossvalidate(config, crops, crossed, leave_out=True)
     fit(config, crops, work / "fit")
-    inputs = ExportInputs(manifests, crops, work / "fit", crossed, detector=graphs)
+    inputs = ExportInputs(manifests, crops, work / "fit", crossed)
     _export(config, inputs, out)
 
 

@@ -45,7 +45,7 @@ _LEVEL_SUPPRESSION, _PICTURE_SUPPRESSION = 0.5, 0.7
 
 
 class MtcnnDetector:
-    """MTCNN with the three graphs that ``deepfake_training.export.detector`` exports."""
+    """MTCNN with the three graphs of the shipped bundle, which have facenet-pytorch's weights."""
 
     def __init__(self, pnet: Session, rnet: Session, onet: Session, spec: DetectorSpec) -> None:
         self._pnet = pnet

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from deepfake_training.config import BackboneConfig, BundleConfig, CardConfig, CardSource, Config
-from deepfake_training.export.model_card import _network, _partition, model_card
-from deepfake_training.export.outcomes import Outcomes
+from deepfake_training.export.model_card import Outcomes, model_card
 
 DIGEST = "ab" * 32
 
@@ -23,10 +21,13 @@ def card(
     fields: dict[str, Any] | None = None,
     by_source: Sequence[dict[str, Any]] = (),
     methods: Path | None = None,
+    backbone: BackboneConfig | None = None,
+    arithmetic: str = "float32",
     **training: Any,
 ) -> str:
     config = Config(
-        bundle=BundleConfig(name="n", version="1", terms="for tests"),
+        bundle=BundleConfig(name="n", version="1", terms="for tests", arithmetic=arithmetic),
+        backbone=backbone or BackboneConfig(),
         card=CardConfig(sources=sources),
     )
     content = {
@@ -106,24 +107,18 @@ def test_the_limits_except_the_table_of_methods_that_were_left_out(tmp_path: Pat
 def test_the_card_says_what_of_the_network_was_fitted(
     backbone: dict[str, Any], sentences: str
 ) -> None:
-    bundle = BundleConfig(name="n", version="1", terms="t")
-    text = _network(Config(bundle=bundle, backbone=BackboneConfig(**backbone)))
+    text = card({}, backbone=BackboneConfig(**backbone)).split("## What it does\n\n")[1]
     assert text.startswith("The network is ")
     assert sentences in text
-    assert text.endswith(".")
+    assert ". Its input is a square crop of 224 px, cut at 1.3 times the face box. " in text
 
 
-def test_the_card_says_what_the_runs_of_all_folds_share() -> None:
-    bundle = BundleConfig(name="n", version="1", terms="t", arithmetic="int8")
+def test_the_card_says_what_the_runs_of_all_folds_share(tmp_path: Path) -> None:
     backbone = BackboneConfig(name="vit_tiny_patch16_224", blocks=(1,), tune="head")
-    config = Config(bundle=bundle, backbone=backbone)
-    assert "measured on crops of all folds, without their labels" in _partition(
-        config, crossed=True
-    )
-    plain = config.model_copy(
-        update={"bundle": bundle.model_copy(update={"arithmetic": "float32"})}
-    )
-    assert "crops of all folds" not in _partition(plain, crossed=True)
+    shared = "measured on crops of all folds, without their labels"
+    for arithmetic in ("int8", "float32"):
+        text = card({}, backbone=backbone, arithmetic=arithmetic, methods=tmp_path / "none")
+        assert (shared in text) is (arithmetic == "int8")
 
 
 def test_a_star_marks_what_the_measurement_calls_indicative() -> None:
@@ -169,16 +164,10 @@ def test_the_card_has_a_table_of_the_edges_of_leaning() -> None:
 
 
 def test_the_card_has_the_named_kinds_and_the_methods_apart() -> None:
-    kinds = pd.DataFrame(
-        [("swap", "swap", 0.8), ("swap", "synthesis", 0.5), ("synthesis", "synthesis", 0.9)] * 2,
-        columns=["actual", "named", "share"],
-    )
-    apart = pd.DataFrame(
-        [("retouch", "a", True), ("retouch", "b", False), ("make-up", "a", False)],
-        columns=["method", "group", "called"],
-    )
+    named = [("swap", "swap"), ("swap", "synthesis"), ("synthesis", "synthesis")] * 2
+    apart = [("retouch", "a", 1.0), ("retouch", "b", 0.0), ("make-up", "a", 0.0)]
     fields = {"kinds": ("swap", "reenactment", "synthesis")}
-    text = card({}, fields=fields, outcomes=Outcomes(kinds, apart))
+    text = card({}, fields=fields, outcomes=Outcomes.counted(named, apart, fields["kinds"]))
     assert "| actual kind | named swap | named reenactment | named synthesis |" in text
     assert "| swap | 2 | 0 | 2 |" in text
     assert "| synthesis | 0 | 0 | 2 |" in text
@@ -187,6 +176,6 @@ def test_the_card_has_the_named_kinds_and_the_methods_apart() -> None:
     section = text.split("## Retouching, apart")[1]
     assert "| retouch | 2 | 2 | 0.50* [0.01, 0.99] |" in section
     assert "| make-up | 1 | 1 | 0.00* [0.00, 1.00] |" in section
-    empty = card({}, fields=fields, outcomes=Outcomes(kinds[:0], apart[:0]))
+    empty = card({}, fields=fields, outcomes=Outcomes.counted([], [], fields["kinds"]))
     assert "Kinds of manipulation" not in empty
     assert "Retouching, apart" not in empty

@@ -14,7 +14,7 @@ from PIL import Image
 from deepfake_models.errors import MediaError, UnreadableMedia
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.interface import Frame
-from deepfake_training.data.sources import open_source
+from deepfake_training.data.cutting import open_source
 
 RANGE = (70, 72)
 Pixels = NDArray[np.uint8]

@@ -11,7 +11,6 @@ from deepfake_training.config import (
     Config,
     CrossValidationConfig,
     LeaveOut,
-    MixConfig,
 )
 from deepfake_training.data.splits import (
     check_folds,
@@ -22,7 +21,6 @@ from deepfake_training.data.splits import (
     leave_out_splits,
     measured_on,
     trained_on,
-    unmatched_names,
 )
 from deepfake_training.errors import ConfigError, TrainingError
 
@@ -88,22 +86,6 @@ def test_a_fold_that_no_run_holds_out_is_named() -> None:
     without = INDEX["dataset"].where(INDEX["fold"] == 0, "other")
     excluding = config(folds=((0,),)).model_copy(update={"excluded_datasets": ("other",)})
     check_folds(INDEX.assign(dataset=without), excluding)
-
-
-def test_names_that_match_nothing_are_warned_of() -> None:
-    assert not unmatched_names(INDEX, config())
-    chosen = LeaveOut(name="a", methods=("talker",), datasets=("ffpp", "pairs/talkers"))
-    mine = config(
-        apart=("Deepfakes", "FaceSwap"),
-        families={"swap": ("a", "b", "Deepfakes"), "other": ("c", "d", "e")},
-        leave_out=(chosen,),
-    ).model_copy(update={"mix": MixConfig(method_weights={"talker": 1.0, "walker": 2.0})})
-    assert unmatched_names(INDEX, mine) == [
-        "cross_validation.apart: no prepared medium has the method 'FaceSwap'",
-        "cross_validation.families: no prepared medium has the method 'a', 'b', 'c' or 2 more",
-        "mix.method_weights: no prepared medium has the method 'walker'",
-        "cross_validation.leave_out: no prepared medium has the dataset 'pairs/talkers'",
-    ]
 
 
 def test_a_bundle_needs_held_out_videos_of_both_classes() -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from deepfake_models.bundle.bundle import CLASSIFIER, GRAPHS, default_bundle_dir
 from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.errors import DecoderFailed, MediaError, UnreadableMedia
@@ -18,25 +23,24 @@ from deepfake_models.faces.crops import cut, square, usable
 from deepfake_models.faces.detection import Detection
 from deepfake_models.faces.mtcnn import MtcnnDetector
 from deepfake_models.machine import atomic_write_text
-from deepfake_models.media.interface import FailedFrame
+from deepfake_models.media.interface import FailedFrame, Frame, OpenMedia
 from deepfake_models.media.sampling import sample
-from deepfake_models.sandbox.decoder import ProcessDecoder
+from deepfake_models.sandbox.decoder import Decoder, ProcessDecoder
 from deepfake_training.config import Config
 from deepfake_training.data.landmarks import DenseLandmarks
-from deepfake_training.data.sources import open_source
 
-GRAPHS = ("pnet.onnx", "rnet.onnx", "onet.onnx")
-"""The graphs of the face detector."""
+_LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff"})
 
 
 class _Cutter:
     """The detector and landmark models of one worker process."""
 
-    def __init__(self, graphs: Path, config: Config) -> None:
+    def __init__(self, config: Config) -> None:
         cv2.setNumThreads(0)
         pnet, rnet, onet = (
-            OnnxSession((graphs / name).read_bytes(), name=name, device="cpu", threads=1)
+            OnnxSession((default_bundle_dir() / name).read_bytes(), device="cpu", threads=1)
             for name in GRAPHS
+            if name != CLASSIFIER
         )
         self.detector = MtcnnDetector(pnet, rnet, onet, config.bundle.detector)
         self.dense = DenseLandmarks()
@@ -151,9 +155,9 @@ def _main_face(faces: list[Detection], min_face_px: int) -> Detection | None:
 _cutter: _Cutter | None = None
 
 
-def start_worker(graphs: Path, config_json: str) -> None:
+def start_worker(config_json: str) -> None:
     global _cutter  # each worker process loads the models once
-    _cutter = _Cutter(graphs, Config.model_validate_json(config_json))
+    _cutter = _Cutter(Config.model_validate_json(config_json))
 
 
 def cut_medium(job: tuple[Path, dict[str, Any]]) -> dict[str, Any]:
@@ -165,3 +169,44 @@ def cut_medium(job: tuple[Path, dict[str, Any]]) -> dict[str, Any]:
         return record  # not saved, so that the next run looks for the file again
     atomic_write_text(record_path(out, row["media"]), json.dumps(record))
     return record
+
+
+@contextmanager
+def open_source(
+    path: Path, decoder: Decoder, lossless_quality: tuple[int, int] | None
+) -> Iterator[OpenMedia]:
+    """Open the medium at ``path``, and a picture without loss as a JPEG of it.
+
+    The JPEG's quality is in the range ``lossless_quality`` and depends only on the file's bytes, so
+    that every step sees the same pixels. ``None``: the picture is opened as it is.
+
+    Raises:
+        UnreadableMedia: there is no such file, or it cannot be read.
+        MediaError: the medium cannot be decoded.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise UnreadableMedia from error
+    with file:
+        source: BinaryIO = file
+        if lossless_quality and path.suffix.lower() in _LOSSLESS:
+            source = _as_jpeg(file, decoder, lossless_quality)
+        with decoder.open(source) as media:
+            yield media
+
+
+def _as_jpeg(file: BinaryIO, decoder: Decoder, qualities: tuple[int, int]) -> BinaryIO:
+    digest = hashlib.sha256(file.read()).digest()
+    file.seek(0)
+    low, high = qualities
+    quality = low + int.from_bytes(digest[:4], "big") % (high - low + 1)
+    with decoder.open(file) as media:
+        frames = [f for f in media.frames([0]) if isinstance(f, Frame)]
+    file.seek(0)
+    if not frames:
+        return file
+    coded = io.BytesIO()
+    Image.fromarray(frames[0].pixels).save(coded, "JPEG", quality=quality)
+    coded.seek(0)
+    return coded

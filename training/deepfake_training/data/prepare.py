@@ -16,11 +16,10 @@ import numpy as np
 import pandas as pd
 
 from deepfake_eval.inference.pool import Processes, run_tasks
-from deepfake_models.bundle.bundle import default_bundle_dir
 from deepfake_models.faces.detection import Detection
 from deepfake_models.machine import atomic_write, atomic_write_text
 from deepfake_training.config import Config, PrepareConfig
-from deepfake_training.data.cutting import GRAPHS, cut_medium, record_path, start_worker
+from deepfake_training.data.cutting import cut_medium, record_path, start_worker
 from deepfake_training.data.manifests import COLUMNS, TERMS, Manifest, read_manifests
 from deepfake_training.errors import TrainingError
 
@@ -57,7 +56,6 @@ def prepare(
     out: Path,
     config: Config,
     *,
-    graphs: Path | None = None,
     workers: int = 2,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
@@ -66,13 +64,13 @@ def prepare(
     Media that an earlier call has cut are not cut again, whichever manifests it was given, unless
     one of their crops has been deleted, or their decoder failed: memory may have run out.
 
-    ``graphs`` is the folder of the detector's ONNX files, by default that of the shipped bundle.
-    ``progress`` receives the number of finished media and of all media.
+    Faces are found by the detector of the shipped bundle. ``progress`` receives the number of
+    finished media and of all media.
 
     Raises:
         TrainingError: if the manifests are invalid or contradict each other, list the same bytes as
             real and as fake, or no file that exists; if ``out`` contains crops that were cut
-            differently; or if one of the ``graphs`` is missing, or a process ended unexpectedly.
+            differently; or if a process ended unexpectedly.
     """
     listing = read_manifests(manifests, excluded=config.excluded_datasets)
     (out / "crops").mkdir(parents=True, exist_ok=True)
@@ -81,16 +79,13 @@ def prepare(
     rows = cast("list[dict[str, Any]]", listing.rows.to_dict("records"))
     todo = _not_done(rows, out)
     finished = len(rows) - len(todo)
-    graphs = graphs or default_bundle_dir()
     if not finished:
         _check_present(rows)
-    if todo:
-        _check_graphs(graphs)
     missing = set()
     for record in run_tasks(
         cut_medium,
         [(out, row) for row in todo],
-        Processes(workers, start_worker, (graphs, config.model_dump_json())),
+        Processes(workers, start_worker, (config.model_dump_json(),)),
         name=lambda job: str(job[1]["media"]),
         error=TrainingError,
     ):
@@ -133,23 +128,10 @@ def _check_present(rows: Sequence[dict[str, Any]]) -> None:
     """
     if rows and not any(Path(row["path"]).exists() for row in rows):
         raise TrainingError(
-            f"none of the {len(rows)} files of the manifests exists, for example "
-            f"{rows[0]['path']}; their paths are relative to the folder of the manifest, or to "
-            "ROOT in FILE:ROOT"
+            f"None of the {len(rows)} files of the manifests exists, for example "
+            f"{rows[0]['path']}. Pass the folder to which their paths are relative as "
+            "--manifest FILE:ROOT."
         )
-
-
-def _check_graphs(graphs: Path) -> None:
-    """Check that the graphs of the face detector are in the folder ``graphs``.
-
-    Raises:
-        TrainingError: if one is missing.
-    """
-    for name in GRAPHS:
-        if not (graphs / name).is_file():
-            raise TrainingError(
-                f"{graphs}: {name} is missing; run deepfake-train detector, or leave out --graphs"
-            )
 
 
 def _same_cut(out: Path, config: Config) -> None:

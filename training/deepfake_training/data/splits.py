@@ -8,9 +8,7 @@ left-out method whose originals were trained on belong to neither part.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -21,8 +19,6 @@ from deepfake_training.config import Config
 from deepfake_training.errors import ConfigError, TrainingError
 
 _MAY_BE_ANIMATED = frozenset({".gif", ".webp", ".avif"})
-_SHOWN = 3
-"""Names that a warning shows; others are counted."""
 
 
 def is_still(media: str) -> bool:
@@ -95,31 +91,6 @@ def check_videos(rows: pd.DataFrame, config: Config) -> None:
                 f"no {name} video is held out, and a bundle is calibrated on held-out videos of "
                 "both classes: add some, raise --limit if it is given, or hold out other folds"
             )
-
-
-def unmatched_names(index: pd.DataFrame, config: Config) -> list[str]:
-    """Return a warning for each field of the config with methods or data sets that no row of
-    ``index`` has."""
-    crossing = config.cross_validation
-    methods: dict[str, Iterable[str]] = {
-        "cross_validation.apart": crossing.apart,
-        "cross_validation.families": chain.from_iterable(crossing.families.values()),
-        "cross_validation.leave_out": chain.from_iterable(s.methods for s in crossing.leave_out),
-        "mix.method_weights": config.mix.method_weights,
-        "probe.method_weights": config.probe.method_weights,
-    }
-    datasets = {
-        "cross_validation.leave_out": chain.from_iterable(s.datasets for s in crossing.leave_out)
-    }
-    warnings = []
-    for column, fields in (("method", methods), ("dataset", datasets)):
-        known = set(index[column])
-        for field, names in fields.items():
-            if unknown := sorted(set(names) - known):
-                shown = ", ".join(map(repr, unknown[:_SHOWN]))
-                more = f" or {len(unknown) - _SHOWN} more" if len(unknown) > _SHOWN else ""
-                warnings.append(f"{field}: no prepared medium has the {column} {shown}{more}")
-    return warnings
 
 
 def thinned(rows: pd.DataFrame, media_per_group: int) -> pd.DataFrame:

@@ -36,7 +36,15 @@ from deepfake_eval.inference.predictions import (
     item_record,
 )
 from deepfake_eval.reporting.results import write_results
-from deepfake_models.bundle.bundle import CLASSIFIER, GRAPHS, MANIFEST, Bundle, load_bundle, seal
+from deepfake_models.bundle.bundle import (
+    CLASSIFIER,
+    GRAPHS,
+    MANIFEST,
+    Bundle,
+    default_bundle_dir,
+    load_bundle,
+    seal,
+)
 from deepfake_models.bundle.spec import (
     Calibration,
     ConditionsSpec,
@@ -55,7 +63,6 @@ from deepfake_training.data.splits import check_folds, held_out, trained_on
 from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.calibrate import ErrorLimits, Fitted, fit_levels
 from deepfake_training.evaluate.crossvalidate import METHODS, fold_weights, recipe_of
-from deepfake_training.export.detector import export_detector
 from deepfake_training.export.graphs import (
     heads_parity,
     logit_noise,
@@ -71,8 +78,7 @@ from deepfake_training.export.held_out import (
     score_heads,
     score_networks,
 )
-from deepfake_training.export.model_card import model_card
-from deepfake_training.export.outcomes import Outcomes
+from deepfake_training.export.model_card import Outcomes, model_card
 from deepfake_training.heads import heads_of
 from deepfake_training.networks.backbone import MapMethod
 from deepfake_training.train.checkpoints import BEST, config_of, read_checkpoint
@@ -100,8 +106,6 @@ class ExportInputs:
     frames: int = 32
     """Frames of each video that are scored. For a head on a frozen network they are those of
     ``prepare.frames``."""
-    detector: Path | None = None
-    """Folder with the graphs of the face detector that cut the crops; None: they are exported."""
 
 
 def export(
@@ -114,7 +118,8 @@ def export(
 ) -> Bundle:
     """Export the best weights of a run as the bundle in the folder ``out``.
 
-    1. The network and the face detector are written as ONNX, and logits are compared with torch's.
+    1. The network is written as ONNX beside the shipped face detector, and its logits are compared
+       with torch's.
     2. Held-out media are scored through the serving path with a neutral calibration: each fold by
        the run in ``inputs.cross_validation`` that did not see it, or else the run's own held-out
        folds.
@@ -142,7 +147,9 @@ def export(
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as scratch:
         directory = Path(scratch) / "bundle"
         directory.mkdir()
-        _add_detector(directory, inputs.detector)
+        for name in GRAPHS:
+            if name != CLASSIFIER:  # the face detector that cut the crops
+                shutil.copy(default_bundle_dir() / name, directory / name)
         difference, method = _export_classifier(directory, weights, config, store)
         rows = listed_once(inputs.manifests, inputs.crops, config)
         _check_prepared(rows, store)
@@ -260,16 +267,6 @@ def _check_prepared(rows: pd.DataFrame, store: CropStore) -> None:
             f"{differ.idxmax()}: The manifests have changed since the crops were prepared. Run "
             "deepfake-train prepare again, then fit in other folders."
         )
-
-
-def _add_detector(directory: Path, exported: Path | None) -> None:
-    """Write the graphs of the face detector into ``directory``, or copy those in ``exported``."""
-    if exported is None:
-        export_detector(directory)
-        return
-    for name in GRAPHS:
-        if name != CLASSIFIER:
-            shutil.copy(exported / name, directory / name)
 
 
 def _export_classifier(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -55,20 +55,9 @@ def feature_graph(config: Config, samples: NDArray[np.uint8]) -> onnx.ModelProto
     return in_int8(graph, activation_ranges(graph, samples))
 
 
-def traced(
-    module: nn.Module,
-    example: torch.Tensor,
-    source: str,
-    outputs: Sequence[str],
-    axes: Mapping[str, Mapping[int, str]] | None = None,
-) -> onnx.ModelProto:
-    """Return the graph of ``module``, which maps ``source``, for instance ``example``, to
-    ``outputs``.
-
-    The first axis of each is ``batch``, of any length, and so are the further ``axes`` of a tensor,
-    by its name, their numbers and their own names.
-    """
-    free = {name: {0: "batch", **(axes or {}).get(name, {})} for name in (source, *outputs)}
+def traced_on_crops(module: nn.Module, size: int, outputs: Sequence[str]) -> onnx.ModelProto:
+    """Return the graph of ``module``, which maps ``crops`` (N, size, size, 3) uint8 RGB to
+    ``outputs``. The first axis of each is ``batch``, of any length."""
     with (
         tempfile.TemporaryDirectory() as scratch,
         torch.no_grad(),
@@ -79,22 +68,15 @@ def traced(
         path = Path(scratch) / "graph.onnx"
         torch.onnx.export(
             module,
-            (example,),
+            (torch.zeros((2, size, size, 3), dtype=torch.uint8),),
             path,
             dynamo=False,
             opset_version=OPSET,
-            input_names=[source],
+            input_names=[CROPS],
             output_names=list(outputs),
-            dynamic_axes=free,
+            dynamic_axes={name: {0: "batch"} for name in (CROPS, *outputs)},
         )
-        return onnx.load(str(path))
-
-
-def traced_on_crops(module: nn.Module, size: int, outputs: Sequence[str]) -> onnx.ModelProto:
-    """Return the graph of ``module``, which maps ``crops`` (N, size, size, 3) uint8 RGB to
-    ``outputs``."""
-    example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
-    model = traced(module, example, CROPS, outputs)
+        model = onnx.load(str(path))
     _name_tensors_directly(model.graph)
     onnx.checker.check_model(model)
     return model

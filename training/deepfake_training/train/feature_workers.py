@@ -23,9 +23,9 @@ from deepfake_models.media.interface import FailedFrame
 from deepfake_models.media.sampling import sample
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_training.config import Config
+from deepfake_training.data.cutting import open_source
 from deepfake_training.data.datasets import CropStore, PairDataset
 from deepfake_training.data.prepare import recorded_detections, was_decoded
-from deepfake_training.data.sources import open_source
 from deepfake_training.errors import TrainingError
 
 _BATCH = 8

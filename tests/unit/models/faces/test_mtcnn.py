@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from deepfake_models.bundle.bundle import default_bundle_dir
 from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.bundle.spec import DetectorSpec
 from deepfake_models.faces import mtcnn as faces
@@ -25,18 +26,18 @@ from deepfake_models.faces.mtcnn import (
 )
 from tests.support import mediakit
 
-torch = pytest.importorskip("torch", reason="the graphs are exported from torch")
-pytest.importorskip("facenet_pytorch", reason="the detector's weights are in its wheel")
-
 Picture = NDArray[np.uint8]
+SHAPES = {
+    "pnet": [(1, 3, 12, 12), (2, 3, 97, 61)],
+    "rnet": [(1, 3, 24, 24), (7, 3, 24, 24)],
+    "onet": [(1, 3, 48, 48), (7, 3, 48, 48)],
+}
+"""Of the inputs on which each graph is compared with its network in torch."""
 
 
 @pytest.fixture(scope="session")
-def sessions(tmp_path_factory: pytest.TempPathFactory) -> list[OnnxSession]:
-    from deepfake_training.export.detector import export_detector
-
-    paths = export_detector(tmp_path_factory.mktemp("detector"))
-    assert [p.name for p in paths] == ["pnet.onnx", "rnet.onnx", "onet.onnx"]
+def sessions() -> list[OnnxSession]:
+    paths = [default_bundle_dir() / f"{name}.onnx" for name in SHAPES]
     return [OnnxSession(p.read_bytes(), device="cpu", threads=1) for p in paths]
 
 
@@ -308,30 +309,26 @@ def test_suppression_of_more_boxes_than_one_block(seed: int, overlap: Overlap) -
     assert remaining.tolist() == brute_force(boxes, scores, 0.50001, overlap)
 
 
-def test_export_gives_the_same_bytes_each_time(tmp_path: Path) -> None:
-    from deepfake_training.export.detector import export_detector
-
-    first, second = export_detector(tmp_path / "first"), export_detector(tmp_path / "second")
-    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
-
-
-def test_export_that_disagrees_with_torch_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from deepfake_training.export import detector as detector_export
-
-    # Exact agreement is 0, so any result exceeds this tolerance.
-    monkeypatch.setattr(detector_export, "TOLERANCE", -1.0)
-    with pytest.raises(detector_export.DetectorExportFailed, match="pnet probability"):
-        detector_export.export_detector(tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
-def test_export_without_facenet_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from deepfake_training.export import detector as detector_export
-
-    monkeypatch.setattr(detector_export, "find_spec", lambda name: None)
-    with pytest.raises(detector_export.FacenetMissing, match="facenet-pytorch==2"):
-        detector_export.export_detector(tmp_path)
+@pytest.mark.torch
+def test_the_graphs_compute_what_facenet_pytorch_does(sessions: list[OnnxSession]) -> None:
+    """Their weights are those in its wheel: the published ones of Zhang et al. 2016
+    (arXiv:1604.02878), converted by David Sandberg's facenet."""
+    torch = pytest.importorskip("torch")
+    networks = pytest.importorskip("facenet_pytorch.models.mtcnn")
+    weights = Path(networks.__file__).parents[1] / "data"
+    generator = torch.Generator().manual_seed(0)
+    for (name, shapes), session in zip(SHAPES.items(), sessions, strict=True):
+        network = getattr(networks, f"{name[0].upper()}Net")(pretrained=False).eval()
+        network.load_state_dict(torch.load(weights / f"{name}.pt", weights_only=True))
+        for shape in shapes:
+            # Uniformly distributed over the range of normalised pixels, (x - 127.5) / 128.
+            pixels = torch.rand(shape, generator=generator) * 2 - 1
+            with torch.no_grad():
+                # The regression, the landmarks if any, and the probabilities.
+                regression, *points, probabilities = network(pixels)
+            outputs = ["probability", "regression", *(["landmarks"] if points else [])]
+            landmarks = [p.reshape(-1, 2, 5).transpose(1, 2) for p in points]
+            got = session.run(outputs, {"pixels": pixels.numpy()})
+            for have, want in zip(got, (probabilities[:, 1], regression, *landmarks), strict=True):
+                assert have.shape == tuple(want.shape)
+                assert np.abs(have - want.numpy()).max() <= 1e-4
