@@ -13,7 +13,6 @@ from importlib.metadata import PackageNotFoundError, version
 
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_service.casework.clock_guard import ClockGuard
-from deepfake_service.casework.contacts import Contacts, Sender
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.cases import Cases
 from deepfake_service.casework.core.queries import Queries
@@ -43,6 +42,7 @@ from deepfake_service.notices.basis import NoticeBasis
 from deepfake_service.notices.clock import NoticeClock
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.notices.documents import NoticeDocuments
+from deepfake_service.notices.organisation import Sender
 from deepfake_service.observability.logs import logger
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.checkpoints import Checkpoints, open_checkpoints
@@ -97,7 +97,7 @@ class Services:
     checkpoints: Checkpoints
     notice_desk: NoticeDesk
     notice_clock: NoticeClock
-    contacts: Contacts
+    sender: Sender
     hash_bank: HashBank
     minor_flags: MinorFlags
     reviews: Reviews
@@ -168,8 +168,7 @@ def open_container(
         cases = Cases(database, vault, blind_index)
         _warn_of_certificate(signing_keys, database.clock())
         revocation_list = RevocationList(database, signing_keys, issuer=settings.issuer)
-        contacts = Contacts(database, keys)
-        sender = Sender(settings.issuer, contacts.organisation)
+        sender = Sender(database, keys, settings.issuer)
         evidence_store = EvidenceStore(
             database,
             vault,
@@ -245,7 +244,7 @@ def open_container(
             checkpoints=open_checkpoints(settings, database, keys),
             notice_desk=notice_desk,
             notice_clock=NoticeClock(database, vault),
-            contacts=contacts,
+            sender=sender,
             hash_bank=hash_bank,
             minor_flags=minor_flags,
             reviews=reviews,

@@ -15,7 +15,6 @@ from deepfake_service.http.auth import DocumentReader, Reader
 from deepfake_service.http.dependencies import Page, PageDep, ServicesDep
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
-    NO_STORE,
     PDF,
     CaseId,
     ItemId,
@@ -25,8 +24,8 @@ from deepfake_service.http.schemas import (
     Time,
     binary,
 )
-from deepfake_service.notices.compose import Basis, Composed
-from deepfake_service.notices.kinds import KINDS
+from deepfake_service.notices.compose import Basis
+from deepfake_service.notices.kinds import KINDS, Bilingual
 from deepfake_service.notices.states import (
     CaptureChoice,
     KindId,
@@ -39,19 +38,17 @@ router = api_router("notices")
 
 
 class KindOut(Published):
-    """A kind of notice."""
+    """A kind of notice, as its manifest describes it."""
 
-    kind: KindId = Field(description="The kind.")
-    provision: str = Field(description="The legal provision that it rests on.")
-    provision_ko: str = Field(description="The provision in Korean.")
-    clock_hours: float | None = Field(description="Hours from sending to the expected action.")
-    clock_basis: str = Field(description="Where the deadline comes from.")
-    clock_basis_ko: str = Field(description="Where the deadline comes from, in Korean.")
-    needs_url: bool = Field(description="Whether each occurrence needs a URL.")
-    needs_screenshot: bool = Field(description="Whether each occurrence needs a screenshot.")
-    waived_for_minors: list[str] = Field(
-        description="Fields that may be left out if a person shown may be a minor."
-    )
+    id: KindId = Field(description="The kind.")
+    name: Bilingual = Field(description="Its name.")
+    country: str = Field(description="Whose law it rests on; `any` for a treaty.")
+    law: Bilingual = Field(description="The legal provision that it rests on.")
+    recipient: str = Field(description="`platform` or `authority`.")
+    needs: list[str] = Field(description="What each occurrence needs: `url`, `screenshot`.")
+    hours_to_act: int | None = Field(description="Hours from sending to the expected action.")
+    deadline: Bilingual = Field(description="Where the deadline comes from.")
+    outcomes: list[str] = Field(description="What can come of it, besides that it is withdrawn.")
     fields: dict[str, Any] = Field(
         description="JSON Schema; each field names the `provision` that it comes from."
     )
@@ -126,7 +123,6 @@ class NoticeOut(NoticeBase):
     )
     basis: list[Basis] = Field(description="The examinations that it relies on.")
     text: str = Field(description="Plain text, for pasting into a form.")
-    words: Composed = Field(description="Its text in parts.")
     undo_until: Time | None = Field(
         description="Until when `undo_sent` can take back that it was sent."
     )
@@ -152,7 +148,12 @@ class LongPage(Page):
 @router.get("/notices", summary="List kinds of notices")
 def list_notice_kinds() -> KindsOut:
     """List the kinds of notices, their legal provisions, and the fields that each needs."""
-    return KindsOut.model_validate({"kinds": [kind.to_json() for kind in KINDS.values()]})
+    stated = set(KindOut.model_fields) - {"fields"}
+    kinds = [
+        {**kind.model_dump(include=stated), "fields": kind.model.model_json_schema()}
+        for kind in KINDS.values()
+    ]
+    return KindsOut.model_validate({"kinds": kinds})
 
 
 @router.post("/cases/{case_id}/notices", summary="Create a notice", status_code=201)
@@ -195,18 +196,6 @@ def _notices_out(page: NoticePage) -> NoticesOut:
 def get_notice(notice_id: NoticeId, caller: Reader, services: ServicesDep) -> NoticeOut:
     """Return a notice with its fields, its text and its outcome. Audited."""
     return NoticeOut.model_validate(services.notice_desk.read(caller, notice_id))
-
-
-@router.get(
-    "/notices/{notice_id}/text",
-    summary="Read a notice as plain text",
-    response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
-)
-def get_notice_text(notice_id: NoticeId, caller: Reader, services: ServicesDep) -> Response:
-    """Return the text of a notice, for pasting into a form. Audited."""
-    text = services.notice_desk.read(caller, notice_id)["text"]
-    return Response(text, media_type="text/plain; charset=utf-8", headers=NO_STORE)
 
 
 @router.get(

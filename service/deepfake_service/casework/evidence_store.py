@@ -14,7 +14,6 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.contacts import Sender
 from deepfake_service.casework.core.case_lock import lock_case
 from deepfake_service.casework.core.cases import folder_of
 from deepfake_service.casework.core.editions import (
@@ -55,6 +54,7 @@ from deepfake_service.errors import (
 from deepfake_service.evidence import timestamps, zip_format
 from deepfake_service.evidence.artifacts import Material
 from deepfake_service.evidence.builder import Dossier, ReportCopy, build, report_copy
+from deepfake_service.notices.organisation import Sender
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import (

@@ -1,4 +1,4 @@
-"""The table of contacts: the organisation's, and those of accounts."""
+"""The table of the organisation's contact."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from deepfake_service.db.tables import ID_CHARS, Base
 
 
 class Contact(Base):
-    """How the organisation, or the owner of an account, is named and reached."""
+    """How the organisation is named and reached."""
 
     __tablename__ = "contacts"
 
     id: Mapped[str] = mapped_column(String(ID_CHARS), primary_key=True)
-    """The id of an account, or the constant of the organisation."""
+    """The constant of the organisation."""
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     """Names and addresses as JSON, under a key of the installation."""
     changed_at: Mapped[datetime] = mapped_column(Moment)

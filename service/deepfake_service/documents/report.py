@@ -15,8 +15,7 @@ from typing import Any
 
 from deepfake_service.documents.characters import readable, with_texts
 from deepfake_service.documents.formatting import signed, tenths, to_the_second
-from deepfake_service.documents.i18n import Words
-from deepfake_service.documents.organisation import Organisation
+from deepfake_service.documents.i18n import LANGUAGES, Words
 from deepfake_service.documents.reading import Reading, read
 from deepfake_service.documents.report_summary import Summary, summary_of
 from deepfake_service.documents.report_tables import Tables, tables_of
@@ -111,7 +110,8 @@ def present(
     reading = read(document, words)
     d = reading.document
     known = d.get("organisation", {})
-    name = Organisation(**known).name(words.language) or d["issuer"]
+    names = (known.get(f"name_{language}") for language in (words.language, *LANGUAGES))
+    name = next(filter(None, names), d["issuer"])
     created = to_the_second(d["created_at"], words.language)
     shown = [p for p in d["pictures"] if p["crop"] in pictures]
     return Report(

@@ -55,12 +55,12 @@ class NoticeSubject:
 class Section:
     """A label and lines of text."""
 
-    heading: Annotated[str, Field(description="Its label.")]
-    lines: Annotated[list[str], Field(description="Its lines.")]
-    name: Annotated[str, Field(description="The field of the notice that it states, or its part.")]
-    provision: Annotated[
-        str | None, Field(description="The provision that requires the field.")
-    ] = None
+    heading: str
+    lines: list[str]
+    name: str
+    """The field of the notice that it states, or its part."""
+    provision: str | None = None
+    """The provision that requires the field."""
 
     @property
     def title(self) -> str:
@@ -72,9 +72,10 @@ class Section:
 class Composed:
     """The text of a notice."""
 
-    title: Annotated[str, Field(description="The title.")]
-    opening: Annotated[str, Field(description="The first paragraph.")]
-    sections: Annotated[list[Section], Field(description="What follows.")]
+    title: str
+    opening: str
+    """The first paragraph."""
+    sections: list[Section]
 
     def text(self) -> str:
         """Return the notice as plain text."""

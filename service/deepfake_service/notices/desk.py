@@ -305,7 +305,6 @@ class NoticeDesk:
             "captures": content["captures"],
             "basis": content["basis"],
             "text": composed.text(),
-            "words": asdict(composed),
             "history": history.events(),
             "undo_until": iso_time(history.undo_until()),
         }

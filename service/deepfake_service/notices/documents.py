@@ -18,7 +18,6 @@ from sqlalchemy.orm import Session
 from deepfake_models.errors import MediaError
 from deepfake_models.media.interface import Frame
 from deepfake_models.sandbox.decoder import Decoder
-from deepfake_service.casework.contacts import Sender
 from deepfake_service.casework.core.case_lock import lock_open_case
 from deepfake_service.casework.core.cases import folder_of, open_occurrence, screenshot_of
 from deepfake_service.casework.core.missing_blobs import missing_as
@@ -30,6 +29,7 @@ from deepfake_service.evidence.timestamps import PostQuery
 from deepfake_service.notices.compose import MAX_CAPTURES, composed_of
 from deepfake_service.notices.history import NoticeHistory
 from deepfake_service.notices.kinds import kind_of
+from deepfake_service.notices.organisation import Sender
 from deepfake_service.notices.pdf import Capture, Imprint, Post, notice_pdf
 from deepfake_service.security.audit_log import Action, Actor, append_entry
 from deepfake_service.security.signing_keys import SigningKeys
@@ -92,7 +92,9 @@ class NoticeDocuments:
 
         composed = composed_of(content["composed"])
         issuer = self._sender.issuer
-        imprint = Imprint(issuer, notice.created_at, self._sender.organisation())
+        organisation = self._sender.organisation()
+        name, reached_at = organisation.name(notice.language), organisation.reached_at()
+        imprint = Imprint(issuer, notice.created_at, name, reached_at)
         # Not in a transaction: decoding and an authority may take their time.
         captures = self.captures(actor, notice, key, content)
         pdf = notice_pdf(kind_of(notice.kind), composed, notice.language, imprint, captures)

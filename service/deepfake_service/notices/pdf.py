@@ -12,7 +12,6 @@ from typing import Any
 from deepfake_service.documents.characters import readable, revealed_url
 from deepfake_service.documents.formatting import day, to_the_second
 from deepfake_service.documents.i18n import Words, words
-from deepfake_service.documents.organisation import Organisation
 from deepfake_service.documents.typesetting import pdf_of
 from deepfake_service.notices.compose import Composed, Section
 from deepfake_service.notices.kinds import Kind
@@ -53,7 +52,10 @@ class Imprint:
 
     issuer: str
     at: datetime
-    organisation: Organisation
+    sender: str | None
+    """The name of the organisation in the language of the notice."""
+    reached_at: Sequence[str]
+    """How the organisation is reached."""
 
 
 def notice_pdf(
@@ -86,8 +88,8 @@ def notice_data(
         "opening": composed.opening,
         "lang": language,
         "characters_note": words(language, polite=True)("characters_note"),
-        "issuer": readable(imprint.organisation.name(language) or imprint.issuer),
-        "sender": [readable(line) for line in imprint.organisation.reached_at()],
+        "issuer": readable(imprint.sender or imprint.issuer),
+        "sender": [readable(line) for line in imprint.reached_at],
         "date": day(imprint.at, language),
         "captures": [_capture(c, number, len(captures), t) for number, c in enumerate(captures, 1)],
         **(

@@ -109,7 +109,6 @@ class Action(StrEnum):
     EDITION_WITHDRAWN = "edition.withdrawn"
     ORGANISATION_CHANGED = "organisation.changed"
     """The names of the changed fields are in the detail."""
-    CONTACT_CHANGED = "contact.changed"
     WEBHOOK_SECRET_REPLACED = "webhook_secret.replaced"  # noqa: S105 - the name of an action
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 
 import segno
 from fastapi import APIRouter, Request, Response
 
-from deepfake_service.casework.contacts import own_contact_of_form
-from deepfake_service.errors import CodeRejected, FieldError, InvalidRequest
+from deepfake_service.errors import CodeRejected
 from deepfake_service.http.auth import SignedIn, session_token
 from deepfake_service.http.dependencies import AppState, AppStateDep
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.invitations import Invitations, KeyTerms
-from deepfake_service.web.pages import Form, PageRoute, PublicForm, explained, page, redirect, safe
+from deepfake_service.web.pages import Form, PageRoute, PublicForm, page, redirect, safe
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -48,27 +46,13 @@ def post_second_factor(
     return redirect("/account")
 
 
-@router.post("/account/contact")
-def post_contact(request: Request, caller: SignedIn, state: AppStateDep, fields: Form) -> Response:
-    """Store the contact that fills the forms of this account, or show what is wrong with it."""
-    try:
-        contact = own_contact_of_form(fields)
-    except InvalidRequest as error:
-        return _account_page(request, caller, state, typed=fields, errors=error.errors)
-    state.require_services().contacts.change_own(caller, contact)
-    return redirect("/account")
-
-
 def _account_page(
     request: Request,
     caller: Caller,
     state: AppState,
     *,
     failed: bool = False,
-    typed: dict[str, str] | None = None,
-    errors: Sequence[FieldError] = (),
 ) -> Response:
-    contact = asdict(state.require_services().contacts.own(caller))
     factors = state.require_services().second_factors
     account = next(a for a in state.accounts.all() if a.id == caller.account_id)
     enrolment = factors.unconfirmed(caller)
@@ -76,9 +60,7 @@ def _account_page(
         request,
         "account.html",
         caller,
-        status=403 if failed else 422 if errors else 200,
-        contact={name: value or "" for name, value in contact.items()} | (typed or {}),
-        errors=explained(request, errors),
+        status=403 if failed else 200,
         account=account,
         is_on=factors.is_on(caller.account_id),
         secret=enrolment.secret if enrolment else None,

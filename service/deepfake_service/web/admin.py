@@ -10,13 +10,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from deepfake_service.casework.contacts import organisation_of_form
 from deepfake_service.container import Services
 from deepfake_service.db.enums import Role
 from deepfake_service.documents.i18n import translations, words
 from deepfake_service.errors import AccountExists, FieldError, InvalidRequest
 from deepfake_service.http.auth import PageAdmin
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
+from deepfake_service.notices.organisation import organisation_of_form
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.invitations import Invitations, KeyTerms
 from deepfake_service.security.keys import last_moment
@@ -149,7 +149,7 @@ def _admin_page(
     """Return the page; ``done`` is what became of a form: a ``new_key``, an ``invitation`` and the
     ``owner`` of its account, or what was ``typed`` and the ``problem`` with it."""
     language = language_of(request)
-    organisation = state.require_services().contacts.organisation()
+    organisation = state.require_services().sender.organisation()
     return page(
         request,
         "admin.html",
@@ -217,7 +217,7 @@ def post_organisation(
         record = organisation_of_form(values)
     except InvalidRequest as error:
         return _organisation_page(request, caller, services, typed=values, errors=error.errors)
-    services.contacts.change_organisation(caller, record)
+    services.sender.change_organisation(caller, record)
     return redirect("/admin/organisation?saved=yes")
 
 
@@ -229,7 +229,7 @@ def _organisation_page(
     typed: Mapping[str, str] | None = None,
     errors: Sequence[FieldError] = (),
 ) -> Response:
-    stored: dict[str, Any] = asdict(services.contacts.organisation())
+    stored: dict[str, Any] = asdict(services.sender.organisation())
     return page(
         request,
         "organisation.html",

@@ -227,7 +227,7 @@ def _form_page(
     posts = Posts(usable, frozenset(o["id"] for o in usable if not lacks[o["id"]]))
     if not values:
         chosen = posts.of_recipient(kind)
-        values = contact_values(kind, services.contacts.form_values(caller, language))
+        values = contact_values(kind, services.sender.form_values(language))
     return page(
         request,
         "notice_form.html",

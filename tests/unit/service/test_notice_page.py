@@ -82,7 +82,6 @@ async def test_the_page_offers_no_download_that_would_be_refused(service: Servic
     assert not any(f'href="{download}"' in page for download in downloads)
     assert "The PDF with its screenshots and the package are not provided" in page
     assert "Withdraw this notice and create a new one." in page
-    assert f'href="/v1{path}/text"' in page
 
 
 async def test_the_state_of_a_notice_is_one_cell_on_narrow_screens(service: Service) -> None:

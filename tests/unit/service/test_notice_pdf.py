@@ -18,7 +18,6 @@ from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_service.casework.core.cases import screenshot_of
 from deepfake_service.db import AuditEntry, Case, Notice
 from deepfake_service.db.enums import Role
-from deepfake_service.documents.organisation import Organisation
 from deepfake_service.notices.compose import Composed, NoticeSubject, compose, composed_of
 from deepfake_service.notices.documents import MAX_SIDE, NoticeDocuments
 from deepfake_service.notices.kinds import KINDS
@@ -29,10 +28,8 @@ from tests.support.noticekit import BASIS, GOOD, SEEN, confirmed
 from tests.support.texts import leaves
 from tests.unit.service.conftest import Service
 
-CENTRE = Organisation(
-    "지원센터", "Support Centre", "서울 중구 1", "02-1", "a@example.org", "상담팀"
-)
-IMPRINT = Imprint("Issuer", datetime(2026, 1, 2, tzinfo=UTC), CENTRE)
+REACHED_AT = ["상담팀", "02-1", "a@example.org", "서울 중구 1"]
+IMPRINT = Imprint("Issuer", datetime(2026, 1, 2, tzinfo=UTC), "Support Centre", REACHED_AT)
 FORM = "kr-tba-22-5"
 POST = Post("https://example.org/1", "2026-01-02T03:04:05+00:00", "2026-01-03T03:04:05+00:00")
 

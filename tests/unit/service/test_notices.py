@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from deepfake_service.db import Notice
 from deepfake_service.db.enums import NoticeState
-from deepfake_service.documents.organisation import Organisation
 from deepfake_service.errors import InvalidRequest, NotFound
 from deepfake_service.notices.compose import Basis, NoticeSubject, compose
 from deepfake_service.notices.fields import STATEMENT_TOO_SHORT
@@ -76,7 +75,7 @@ def test_a_notice_has_what_a_person_states(kind: str, language: str) -> None:
         if isinstance(value, str) and " " in value:
             assert value in text
     assert "forgery" not in text  # no person has stated that
-    imprint = Imprint("Centre", datetime(2026, 1, 2, tzinfo=UTC), Organisation())
+    imprint = Imprint("Centre", datetime(2026, 1, 2, tzinfo=UTC), None, ())
     pdf = notice_pdf(KINDS[kind], letter, language, imprint)
     assert pdf.startswith(b"%PDF")
     assert pdf == notice_pdf(KINDS[kind], letter, language, imprint)

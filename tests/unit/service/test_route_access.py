@@ -24,7 +24,7 @@ PUBLIC = {
 }  # fmt: skip
 """Routes that answer anybody. None of them shows anything of a case."""
 ANY_ROLE = {
-    "GET /account", "POST /account/contact", "POST /account/second-factor", "POST /sign-out",
+    "GET /account", "POST /account/second-factor", "POST /sign-out",
 }  # fmt: skip
 """Routes about the account that has signed in, whatever its role."""
 

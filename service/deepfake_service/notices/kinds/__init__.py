@@ -139,22 +139,6 @@ class Kind(_Part):
         declared: dict[str, Any] = {n: field.declaration() for n, field in self.fields.items()}
         return create_model(self.id, __doc__=self.law.en, __config__=_Part.model_config, **declared)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the kind as the HTTP interface describes it."""
-        elsewhere = any(field.replaces_url for field in self.fields.values())
-        return {
-            "kind": self.id,
-            "provision": self.law.en,
-            "provision_ko": self.law.ko,
-            "clock_hours": self.hours_to_act,
-            "clock_basis": self.deadline.en,
-            "clock_basis_ko": self.deadline.ko,
-            "needs_url": "url" in self.needs and not elsewhere,
-            "needs_screenshot": self.needs_screenshot,
-            "waived_for_minors": self.waived_for_minors,
-            "fields": self.model.model_json_schema(),
-        }
-
     def check(
         self, given: Mapping[str, Any], posts: Sequence[Mapping[str, Any]], *, minor: bool
     ) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The organisation and one's own contact: stored sealed, audited, shown in forms and reports."""
+"""The organisation: stored sealed, audited, shown in forms and reports."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.casework.contacts import OrganisationRecord
 from deepfake_service.db import AuditEntry, Contact
 from deepfake_service.db.enums import Role
 from deepfake_service.documents.i18n import words
-from deepfake_service.documents.organisation import Organisation
 from deepfake_service.evidence.builder import build, verdict_document
+from deepfake_service.notices.organisation import Organisation
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 from tests.support.jobkit import headers
@@ -87,7 +86,7 @@ async def test_the_page_of_the_organisation_keeps_what_was_typed(service: Servic
     assert (await service.client.get(path)).status_code == 403
 
 
-async def test_a_form_is_filled_by_the_organisation_and_by_ones_own_contact_first(
+async def test_a_form_is_filled_by_the_organisation_but_never_signed(
     service: Service,
 ) -> None:
     assert (await put(service)).status_code == 200
@@ -95,31 +94,20 @@ async def test_a_form_is_filled_by_the_organisation_and_by_ones_own_contact_firs
     del service.client.headers["Authorization"]
     await service.sign_in(Role.PIPELINE)
 
-    async def filled() -> dict[str, str]:
-        page = (await service.client.get(f"/cases/{case_id}/notices/kr-tba-22-5")).text
-        return dict(re.findall(r'<input id="f-(\w+)" name="\w+" value="([^"]*)"', page))
-
-    first = await filled()
-    assert (first["reporter_name"], first["reporter_email"]) == ("서울지원센터", "help@example.org")
-    wrong = await post_page(service, "/account/contact", {"name": "김담당", "phone": "no"})
-    assert wrong.status_code == 422
-    assert 'value="김담당"' in wrong.text
-    saved = await post_page(service, "/account/contact", {"name": "김담당", "phone": ""})
-    assert saved.status_code == 303
-    second = await filled()
-    assert (second["reporter_name"], second["reporter_phone"]) == ("김담당", "02-815-0382")
-    assert second["signature"] == ""
-    await service.sign_in(Role.ADMIN)
-    assert (await filled())["reporter_name"] == "서울지원센터"  # another account
+    page = (await service.client.get(f"/cases/{case_id}/notices/kr-tba-22-5")).text
+    filled = dict(re.findall(r'<input id="f-(\w+)" name="\w+" value="([^"]*)"', page))
+    assert filled["reporter_name"] == CENTRE["name_ko"]
+    assert filled["reporter_email"] == CENTRE["email"]
+    assert filled["reporter_phone"] == CENTRE["phone"]
+    assert filled["signature"] == ""
 
 
-async def test_the_organisation_is_empty_until_one_is_stored(service: Service) -> None:
-    contacts = service.app.state.shared.services.contacts
-    assert contacts.organisation() == Organisation()
-    caller = service.accounts.authenticate(service.keys[Role.ADMIN])
-    contacts.change_organisation(caller, OrganisationRecord(name_ko="센터"))
-    assert contacts.organisation() == Organisation(name_ko="센터")
+def test_an_organisation_is_named_in_the_other_language_if_need_be() -> None:
     assert Organisation(name_en="Centre").name("ko") == "Centre"
+    assert Organisation(name_ko="센터").name("en") == "센터"
+    assert Organisation(name_en="Centre", phone="02-1").known() == {
+        "name_en": "Centre", "phone": "02-1",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("language", ["ko", "en"])
