@@ -5,14 +5,13 @@ A match links cases. It never changes a verdict.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.batches import in_batches
 from deepfake_service.casework.core.case_lock import lock_case
 from deepfake_service.casework.core.editions import examination_of
 from deepfake_service.casework.core.for_each import for_each
@@ -23,6 +22,7 @@ from deepfake_service.casework.core.visibility import find_visible, visible_to
 from deepfake_service.db import (
     Case,
     Database,
+    FlaggedHashes,
     Job,
     KnownHashes,
     Match,
@@ -40,6 +40,9 @@ from deepfake_service.storage.envelope import KeyWrapper
 
 _NAME = "matching"
 CATCH_UP_BATCH = 100
+BATCH_ROWS = 100
+"""Lists of hashes in memory at a time. Each has up to 1,800 PDQ hashes, sealed in some 400 kB."""
+OfList = TypeVar("OfList", KnownHashes, FlaggedHashes)
 
 _log = logger("deepfake_service.hash_bank")
 
@@ -162,22 +165,11 @@ class HashBank:
         if not self._enabled:
             return
         submitted = usable(hashes)
-        known = in_batches(self._database, KnownHashes, KnownHashes.case_id != job.case_id)
-        for entry, hashes_of_entry in self._opened(known):
-            shares = shares_alike(submitted, hashes_of_entry["pdq"])
+        of_others = KnownHashes.case_id != job.case_id
+        for entry, content in read_hashes(self._database, self._key, KnownHashes, of_others):
+            shares = shares_alike(submitted, content["pdq"])
             if shares.match:
                 self._link(job, entry, shares)
-
-    def _opened(
-        self, entries: Iterable[KnownHashes]
-    ) -> Iterator[tuple[KnownHashes, dict[str, Any]]]:
-        """Yield entries with their hashes. One that cannot be read must not hold up the others: no
-        video could be examined any more."""
-        for entry in entries:
-            try:
-                yield entry, open_json(self._key, entry)
-            except DecryptionFailed as error:
-                _log.error("hashes_unreadable", job_id=entry.job_id, failure=describe(error))
 
     def _link(self, job: Job, entry: KnownHashes, shares: Shares) -> None:
         with self._database.write() as session:
@@ -218,21 +210,35 @@ class HashBank:
         return self._lines()
 
     def _lines(self) -> Iterator[str]:
-        last = ""
-        while self._enabled:
-            with self._database.read() as session:
-                entries = session.scalars(
-                    select(KnownHashes)
-                    .where(KnownHashes.id > last)
-                    .order_by(KnownHashes.id)
-                    .limit(CATCH_UP_BATCH)
-                ).all()
-            if not entries:
-                return
-            last = entries[-1].id
-            opened = [content for _, content in self._opened(entries)]
-            for line in exchange_lines((o["pdq"], o["vpdq"]) for o in opened):
+        if self._enabled:
+            entries = read_hashes(self._database, self._key, KnownHashes)
+            for line in exchange_lines((o["pdq"], o["vpdq"]) for _, o in entries):
                 yield f"{line}\n"
+
+
+def read_hashes(
+    database: Database, key: bytes, model: type[OfList], *conditions: ColumnElement[bool]
+) -> Iterator[tuple[OfList, dict[str, Any]]]:
+    """Yield the entries of a list of hashes that meet ``conditions``, by their ids, with content.
+
+    They are read a batch at a time, and no transaction is open while one is used. An entry that
+    cannot be read must not hold up the others: no video could be examined any more.
+    """
+    last = ""
+    while True:
+        batch = select(model).where(model.id > last, *conditions).order_by(model.id)
+        with database.read() as session:
+            entries = session.scalars(batch.limit(BATCH_ROWS)).all()
+        if not entries:
+            return
+        last = entries[-1].id
+        for entry in entries:
+            try:
+                content = open_json(key, entry)
+            except DecryptionFailed as error:
+                _log.error("hashes_unreadable", job_id=entry.job_id, failure=describe(error))
+            else:
+                yield entry, content
 
 
 def similar_cases(

@@ -9,39 +9,86 @@ the case, so that its deletion does not give pictures of copies back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select
+from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.batches import in_batches
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.case_lock import lock_case
 from deepfake_service.casework.core.editions import examination_of
-from deepfake_service.casework.core.for_each import for_each
-from deepfake_service.casework.core.minor_flag import MinorFlag, digest_of, set_flag
 from deepfake_service.casework.core.unreadable import opened_rows
 from deepfake_service.casework.core.visibility import find_visible, visible_to
-from deepfake_service.db import Case, Database, FlaggedHashes, Job, Media, new_id
+from deepfake_service.casework.hash_bank import read_hashes
+from deepfake_service.db import Case, Database, FlaggedHashes, Job, Media, current_time, new_id
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.errors import DatabaseUnavailable, Forbidden, NotFound, StorageUnavailable
 from deepfake_service.evidence.perceptual_hashes import resembles, usable
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
-from deepfake_service.security.audit_log import SERVICE
+from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
 from deepfake_service.storage import BlobMissing, Vault, installation_secret, open_json, seal_json
 from deepfake_service.storage.envelope import KeyWrapper
 
 _NAME = "minors"
 BATCH = 100
 """Jobs that are read at once, and that a request compares before it answers."""
-RENEWED_WITHIN = timedelta(days=1)
-"""How exactly the retention period of hashes begins with the end of their flag."""
 
 _log = logger("deepfake_service.minors")
+
+
+@dataclass(frozen=True, slots=True)
+class MinorFlag:
+    """A flag to set on a case."""
+
+    account_id: str | None
+    """The account that decided on the flag. It, and administrators, can remove it."""
+    origin: str | None = None
+    """The id of the case whose flag this one follows; ``None`` if a person flagged this case."""
+
+
+def digest_of(blind_index: BlindIndex, sha256: str) -> str:
+    """Return the blind-index digest by which the flag of some bytes is found."""
+    return blind_index.of("flagged", sha256)
+
+
+def flag_of_bytes(session: Session, blind_index: BlindIndex, sha256: str) -> MinorFlag | None:
+    """Return the flag that a submission of these bytes follows, if there is one.
+
+    The flagged case may have been deleted in the meantime.
+    """
+    case = session.scalars(
+        select(Case)
+        .join(Media, Media.case_id == Case.id)
+        .where(Media.sha256 == sha256, Case.minor_at.is_not(None))
+        .limit(1)
+    ).first()
+    if case is not None:
+        return MinorFlag(case.minor_by, case.minor_from or case.id)
+    hashes = session.scalars(
+        select(FlaggedHashes).where(FlaggedHashes.digest == digest_of(blind_index, sha256)).limit(1)
+    ).first()
+    return MinorFlag(hashes.flagged_by, hashes.case_id) if hashes is not None else None
+
+
+def set_flag(
+    session: Session, vault: Vault, actor: Actor, case: Case, flag: MinorFlag | None
+) -> None:
+    """Set the flag of a case, or remove it (``None``), and audit that.
+
+    Notices of a case that is flagged are marked to be withdrawn.
+    """
+    case.minor_at = current_time(session) if flag else None
+    case.minor_by = flag.account_id if flag else None
+    case.minor_from = flag.origin if flag else None
+    action = Action.MINOR_FLAGGED if flag else Action.MINOR_UNFLAGGED
+    append_entry(session, actor, action, case.id)
+    if flag:
+        NoticeDesk.mark_flagged(session, vault, case)
 
 
 class MinorFlags:
@@ -105,18 +152,16 @@ class MinorFlags:
 
     def _flag(self, session: Session, caller: Caller, case: Case, flag: MinorFlag) -> None:
         if case.minor_at is None:
-            set_flag(session, caller.actor, case, flag)
-            NoticeDesk.mark_flagged(session, self._vault, case)
+            set_flag(session, self._vault, caller.actor, case, flag)
         elif case.minor_from is not None and flag.origin is None:
             # A person says so of this case, too: it no longer depends on the other one.
             case.minor_from = None
 
-    @staticmethod
-    def _unflag(session: Session, caller: Caller, case: Case, *, cleared: bool) -> None:
+    def _unflag(self, session: Session, caller: Caller, case: Case, *, cleared: bool) -> None:
         """Remove a flag. If the case itself was ``cleared``, it never follows that flag again."""
         origin = case.minor_from
         if case.minor_at is not None:
-            set_flag(session, caller.actor, case, None)
+            set_flag(session, self._vault, caller.actor, case, None)
         if cleared:
             case.minor_from = origin
         session.execute(delete(FlaggedHashes).where(FlaggedHashes.case_id == case.id))
@@ -170,18 +215,21 @@ class MinorFlags:
         if own is not None:
             self._store(job, submitted, own.sha256)
         if submitted:
-            others = in_batches(self._database, FlaggedHashes, FlaggedHashes.case_id != job.case_id)
-            self._compare(job, submitted, ((entry, self._pdq(entry)) for entry in others))
+            self._compare(job, submitted, self._listed(FlaggedHashes.case_id != job.case_id))
 
-    def _pdq(self, entry: FlaggedHashes) -> list[str]:
-        pdq: list[str] = open_json(self._key, entry)["pdq"]
-        return pdq
+    def _listed(
+        self, condition: ColumnElement[bool]
+    ) -> Iterator[tuple[FlaggedHashes, dict[str, Any]]]:
+        return read_hashes(self._database, self._key, FlaggedHashes, condition)
 
     def _compare(
-        self, job: Job, submitted: list[str], entries: Iterable[tuple[FlaggedHashes, list[str]]]
+        self,
+        job: Job,
+        submitted: list[str],
+        entries: Iterable[tuple[FlaggedHashes, dict[str, Any]]],
     ) -> None:
         for entry, known in entries:
-            if entry.case_id == job.case_id or not resembles(submitted, known):
+            if entry.case_id == job.case_id or not resembles(submitted, known["pdq"]):
                 continue
             with self._database.write() as session:
                 case = lock_case(session, job.case_id)
@@ -192,8 +240,8 @@ class MinorFlags:
                 if case is None or case.wrapped_key is None or case.minor_at is not None:
                     return
                 if case.minor_from != entry.case_id:  # no person has cleared it
-                    set_flag(session, SERVICE, case, MinorFlag(entry.flagged_by, entry.case_id))
-                    NoticeDesk.mark_flagged(session, self._vault, case)
+                    flag = MinorFlag(entry.flagged_by, entry.case_id)
+                    set_flag(session, self._vault, SERVICE, case, flag)
                     return
 
     def catch_up(self, *, newest_only: bool = False) -> None:
@@ -203,37 +251,29 @@ class MinorFlags:
         compares the rest.
         """
         self._remember(newest_only=newest_only)
-        with self._database.read() as session:
-            added = select(FlaggedHashes).where(FlaggedHashes.compared_at.is_(None))
-            new = session.scalars(added).all()
+        new = list(self._listed(FlaggedHashes.compared_at.is_(None)))
         if not new:
             return
-        entries = [(entry, self._pdq(entry)) for entry in new]
         before = None
         while jobs := self._jobs_before(before):
-            for job, case in self._with_cases(jobs):
+            for job, case in jobs:
                 submitted = usable(self._hashes(job, case))
                 if submitted:
-                    self._compare(job, submitted, entries)
+                    self._compare(job, submitted, new)
             if newest_only:
                 return
-            before = jobs[-1]
-        now = self._database.clock()
-        for entry in new:
-            with self._database.write() as session:
-                compared = session.get(FlaggedHashes, entry.id)
-                if compared is not None:
-                    compared.compared_at = now
+            before = jobs[-1][0].id
+        with self._database.write() as session:
+            session.execute(
+                update(FlaggedHashes)
+                .where(FlaggedHashes.id.in_([entry.id for entry, _ in new]))
+                .values(compared_at=self._database.clock())
+            )
 
-    def _with_cases(self, job_ids: Sequence[str]) -> list[tuple[Job, Case]]:
-        statement = select(Job, Case).join(Case, Job.case_id == Case.id).where(Job.id.in_(job_ids))
-        with self._database.read() as session:
-            return [(job, case) for job, case in session.execute(statement)]
-
-    def _jobs_before(self, job_id: str | None) -> Sequence[str]:
-        """Return the ids of the next older jobs in cases without a flag, the newest first."""
+    def _jobs_before(self, job_id: str | None) -> list[tuple[Job, Case]]:
+        """Return the next older jobs in cases without a flag, the newest first."""
         statement = (
-            select(Job.id)
+            select(Job, Case)
             .join(Case, Job.case_id == Case.id)
             .where(
                 Case.wrapped_key.is_not(None),
@@ -245,7 +285,8 @@ class MinorFlags:
         if job_id is not None:
             statement = statement.where(Job.id < job_id)
         with self._database.read() as session:
-            return session.scalars(statement.order_by(Job.id.desc()).limit(BATCH)).all()
+            rows = session.execute(statement.order_by(Job.id.desc()).limit(BATCH))
+            return [(job, case) for job, case in rows]
 
     def _hashes(self, job: Job, case: Case) -> dict[str, Any]:
         """Return the hashes that an examination found; none if its material cannot be read."""
@@ -306,27 +347,14 @@ class MinorFlags:
     def forget_expired(self) -> None:
         """Delete hashes whose retention period has passed since their case was last flagged."""
         now = self._database.clock()
-        flagged = select(Case.id).where(Case.minor_at.is_not(None))
-        with self._database.read() as session:
-            renewable = session.scalars(
-                select(FlaggedHashes.id).where(
-                    FlaggedHashes.case_id.in_(flagged),
-                    FlaggedHashes.expires_at < now + self._kept_for - RENEWED_WITHIN,
-                )
-            ).all()
+        is_flagged = FlaggedHashes.case_id.in_(select(Case.id).where(Case.minor_at.is_not(None)))
         with self._database.write() as session:
             session.execute(
-                delete(FlaggedHashes).where(
-                    FlaggedHashes.expires_at <= now, FlaggedHashes.case_id.not_in(flagged)
-                )
+                update(FlaggedHashes).where(is_flagged).values(expires_at=now + self._kept_for)
             )
-        for_each(renewable, lambda row: self._renew(row, now + self._kept_for))
-
-    def _renew(self, entry_id: str, expires_at: datetime) -> None:
-        with self._database.write() as session:
-            entry = session.get(FlaggedHashes, entry_id)
-            if entry is not None:
-                entry.expires_at = expires_at
+            session.execute(
+                delete(FlaggedHashes).where(FlaggedHashes.expires_at <= now, ~is_flagged)
+            )
 
 
 def _flagged_by_a_person() -> ColumnElement[bool]:

@@ -13,7 +13,7 @@ from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.case_lock import lock_case
 from deepfake_service.casework.core.cases import Cases, Sighting, canonical_reference
 from deepfake_service.casework.core.listings import begin_listing
-from deepfake_service.casework.core.minor_flag import flag_of_bytes, set_flag
+from deepfake_service.casework.minor_flags import flag_of_bytes, set_flag
 from deepfake_service.db import (
     Account,
     Case,
@@ -42,7 +42,6 @@ from deepfake_service.errors import (
 from deepfake_service.jobs import JobQueue
 from deepfake_service.jobs.turns import next_turn
 from deepfake_service.jobs.webhooks import Callback
-from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import Stored, Vault, context_of
@@ -338,8 +337,7 @@ class Submissions:
         begin_job(session, self._queue, case_key, job, listed)
         if flag is not None and case.minor_at is None:
             # The same bytes show the same person.
-            set_flag(session, SERVICE, case, flag)
-            NoticeDesk.mark_flagged(session, self._vault, case)
+            set_flag(session, self._vault, SERVICE, case, flag)
         append_entry(session, caller.actor, Action.MEDIA_SUBMITTED, job.id)
         return job
 

@@ -208,7 +208,7 @@ async def test_hashes_that_cannot_be_read_hold_up_no_others(start: Any) -> None:
 async def test_known_hashes_are_compared_some_at_a_time(
     start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.casework.core.batches.BATCH_ROWS", 2)
+    monkeypatch.setattr("deepfake_service.casework.hash_bank.BATCH_ROWS", 2)
     async with start(matching=True) as service:
         jobs = [await submit(service, VIDEO + bytes([n]), case_reference=str(n)) for n in range(6)]
         for job in jobs[:5]:

@@ -147,8 +147,7 @@ async def test_a_finding_is_reversed_while_hashes_are_stored(
     async with start(database_url=url, matching=True) as service:
         job = await examined(service, kit.video())
         bank = service.app.state.shared.services.hash_bank
-        with service.database.write() as session:
-            session.get_one(Job, job["id"]).finding = Finding.CONFIRMED
+        decides(service, job, Decision.CONFIRMED)()
         bank.remember(job["id"])
         meanwhile = Meanwhile(service, decides(service, job, Decision.REJECTED))
         real = HashBank.forget

@@ -92,7 +92,7 @@ async def test_h6_another_encoding_does_not_escape_the_flag(service: Service, ch
 async def test_hashes_of_flagged_cases_are_compared_some_at_a_time(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.casework.core.batches.BATCH_ROWS", 2)
+    monkeypatch.setattr("deepfake_service.casework.hash_bank.BATCH_ROWS", 2)
     first = await examined(service, encoded("other"), encoded("other"), case_reference="other")
     await flag(service, first)
     with service.database.write() as session:
