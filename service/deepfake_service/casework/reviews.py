@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,11 +33,13 @@ from deepfake_service.db import (
 )
 from deepfake_service.db.enums import REUSED, Decision, Finding, JobState
 from deepfake_service.errors import (
+    DatabaseUnavailable,
     EvidenceBusy,
     EvidenceMissing,
     EvidenceTooLarge,
     NotFound,
     NotReviewable,
+    ServiceError,
     TooManyReviews,
 )
 from deepfake_service.notices.desk import NoticeDesk
@@ -61,6 +64,15 @@ class Consequences:
     notices: NoticeDesk
     hash_bank: HashBank
     minor_flags: MinorFlags
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewOutcome:
+    """What became of the decision on one item: the resulting finding, or why it was refused."""
+
+    job_id: str
+    finding: Finding | None
+    refusal: ServiceError | None = None
 
 
 class Reviews:
@@ -146,6 +158,25 @@ class Reviews:
             self._hash_bank.remember_if_possible(job_id)
         self._create_edition(caller.actor, job_id)
         return finding
+
+    def decide_each(
+        self, caller: Caller, job_ids: Sequence[str], decision: Decision, reason: str
+    ) -> list[ReviewOutcome]:
+        """Record the caller's decision on each of some items. A refusal does not stop the others.
+
+        Raises:
+            DatabaseUnavailable: nothing further can be recorded. Earlier decisions stay recorded.
+        """
+        outcomes = []
+        for job_id in dict.fromkeys(job_ids):
+            try:
+                finding = self.decide(caller, job_id, decision, reason)
+                outcomes.append(ReviewOutcome(job_id, finding))
+            except DatabaseUnavailable:
+                raise
+            except ServiceError as error:
+                outcomes.append(ReviewOutcome(job_id, None, error))
+        return outcomes
 
     def _create_edition(self, actor: Actor, job_id: str) -> None:
         try:

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
-from deepfake_service.casework.bulk_reviews import MAX_ITEMS, decide_each
 from deepfake_service.container import Services
 from deepfake_service.db.enums import Decision
 from deepfake_service.documents.i18n import translations
@@ -20,6 +19,8 @@ from deepfake_service.web.items import decided
 from deepfake_service.web.language import language_of
 from deepfake_service.web.pages import Form, PageRoute, page
 
+MAX_ITEMS = 50
+"""As many as a page of the queue has: nobody decides about what they have not seen listed."""
 MOST_SELECTED = 1000
 """Items in one address. The page says that at most ``MAX_ITEMS`` can be reviewed at once."""
 
@@ -62,7 +63,7 @@ def post_reviews(
         values["problems"] = [(e.field, e.translated(translate)) for e in invalid]
         return page(request, "bulk_review.html", caller, status=422, **values)
     shown = {item["id"]: item for item in items}
-    outcomes = decide_each(services.reviews, caller, selected, Decision(decision), reason)
+    outcomes = services.reviews.decide_each(caller, selected, Decision(decision), reason)
     disagree = {j["id"] for j in _items(services, caller, selected) if j["reviewers_disagree"]}
     values["outcomes"] = [
         {

@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.casework import hash_bank
-from deepfake_service.casework.bulk_reviews import decide_each
 from deepfake_service.casework.core.editions import material_of
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.db import Case, Job, KnownHashes, Review
@@ -76,7 +75,7 @@ async def test_a_decision_stands_if_what_follows_from_it_fails(
         await asyncio.to_thread(services.evidence_store.issue, jobs[0], SERVICE)
     caller = service.accounts.authenticate(service.keys[Role.ANALYST])
     outcomes = await asyncio.to_thread(
-        decide_each, services.reviews, caller, jobs, Decision.CONFIRMED, "seen by Kim"
+        services.reviews.decide_each, caller, jobs, Decision.CONFIRMED, "seen by Kim"
     )
     assert [(o.finding, o.refusal) for o in outcomes] == [(Finding.CONFIRMED, None)] * 2
     with service.database.read() as session:

@@ -7,6 +7,7 @@ could go on, and PostgreSQL would abort one of them.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -147,7 +148,7 @@ async def test_a_finding_is_reversed_while_hashes_are_stored(
     async with start(database_url=url, matching=True) as service:
         job = await examined(service, kit.video())
         bank = service.app.state.shared.services.hash_bank
-        decides(service, job, Decision.CONFIRMED)()
+        await asyncio.to_thread(decides(service, job, Decision.CONFIRMED))
         bank.remember(job["id"])
         meanwhile = Meanwhile(service, decides(service, job, Decision.REJECTED))
         real = HashBank.forget
