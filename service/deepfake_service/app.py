@@ -106,33 +106,40 @@ def create_app(
         memory=UploadMemory(settings.max_buffered_bytes),
     )
 
+    async def start(stack: contextlib.AsyncExitStack) -> None:
+        opened = scorer
+        if opened is None:
+            opened = await anyio.to_thread.run_sync(open_scorer, settings)
+        decoding = decoder or stack.enter_context(contextlib.closing(open_decoder(settings)))
+        engine = await stack.enter_async_context(_engine_running(state, opened, decoding))
+        container = stack.enter_context(
+            open_container(settings, state.database, engine.bundle.sha256, decoding, metrics)
+        )
+        if worker and isinstance(decoding, ProcessDecoder):
+            examining = worker_running(container, opened, decoding, state.metrics)
+            # DBOS must be started and stopped in a thread: its calls would block the event loop.
+            await stack.enter_async_context(_in_thread(examining))
+        services = container.services
+        deletion = Chore("exports", services.exports.delete_old, exports.DELETED_EVERY_S)
+        stack.callback(deletion.stop)
+        watch(container, state.metrics)
+        state.engine, state.services = engine, services
+
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
-            opened = scorer
-            if opened is None:
-                opened = await anyio.to_thread.run_sync(open_scorer, settings)
-            decoding = decoder or stack.enter_context(contextlib.closing(open_decoder(settings)))
-            engine = await stack.enter_async_context(_engine_running(state, opened, decoding))
-            container = stack.enter_context(
-                open_container(settings, state.database, engine.bundle.sha256, decoding, metrics)
-            )
-            if worker and isinstance(decoding, ProcessDecoder):
-                examining = worker_running(container, opened, decoding, state.metrics)
-                # DBOS must be started and stopped in a thread: its calls would block the event
-                # loop.
-                await stack.enter_async_context(_in_thread(examining))
-            services = container.services
-            deletion = Chore("exports", services.exports.delete_old, exports.DELETED_EVERY_S)
-            stack.callback(deletion.stop)
-            watch(container, state.metrics)
-            state.engine, state.services = engine, services
+            try:
+                await start(stack)
+            except Exception as error:
+                # The server only logs a traceback, whose text the logs leave out.
+                state.start_failure = error
+                raise
             try:
                 yield
             finally:
                 state.engine = state.services = None
 
-    app = _described(_keeping_failure(lifespan, state), settings.public_url)
+    app = _described(lifespan, settings.public_url)
     app.state.shared = state
     app.add_middleware(RequestMiddleware, metrics=state.metrics)
     problems.install(app)
@@ -150,25 +157,6 @@ def create_app(
     ):
         add_routes(app, module.router)
     return app
-
-
-def _keeping_failure(lifespan: Lifespan, state: AppState) -> Lifespan:
-    """Return ``lifespan``, which also leaves in ``state`` why the app could not start.
-
-    The server that runs the app only logs a traceback, whose text the logs leave out.
-    """
-
-    @contextlib.asynccontextmanager
-    async def kept(app: FastAPI) -> AsyncIterator[None]:
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                await stack.enter_async_context(lifespan(app))
-            except Exception as error:
-                state.start_failure = error
-                raise
-            yield
-
-    return kept
 
 
 def api_description() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 import httpx
@@ -17,7 +17,6 @@ from deepfake_service.db.enums import CallbackContent, DeliveryState, JobState
 from deepfake_service.errors import (
     CallbackRefused,
     CallbackUnresolved,
-    DatabaseUnavailable,
     DecryptionFailed,
 )
 from deepfake_service.jobs import webhooks
@@ -31,10 +30,8 @@ from deepfake_service.storage.envelope import KeyWrapper, unseal
 from deepfake_service.storage.installation_secrets import replace_secret
 
 CLAIMED_FOR = timedelta(seconds=3 * webhooks.DEADLINE_S)
-"""How long a delivery belongs to one process. After that the process is taken for dead."""
-FINISH_WITHIN_S, FINISH_EVERY_S = 30.0, 1.0
-"""For how long, and how often, the outcome is written again if the database does not answer. With
-``webhooks.DEADLINE_S`` before it, that is less than ``CLAIMED_FOR``."""
+"""How long a delivery belongs to one process. After that the process is taken for dead, or could
+not record the outcome: the webhook is sent again, with the same id."""
 SENDERS = 8
 """Deliveries that one process sends at the same time."""
 LOOK_AGAIN_S = 1.0
@@ -130,7 +127,6 @@ class WebhookDeliveries:
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._sending: dict[str, _Due] = {}
-        self._known: dict[str, _Due] = {}
 
     def send_due(self) -> None:
         """Send the webhooks that are due. A host gets the next one as soon as it has answered.
@@ -195,20 +191,16 @@ class WebhookDeliveries:
                 .where(due.c.turn <= CANDIDATES_PER_ACCOUNT)
                 .order_by(due.c.turn, Delivery.due_at)
             ).all()
-        unreadable, known = list[str](), dict[str, _Due]()
+        unreadable, found = list[str](), list[_Due]()
         for delivery, job, case in rows:
             try:
-                # The URL is decrypted once, not at every look.
-                opened = self._known.get(delivery.id) or self._opened(delivery, job, case)
+                found.append(self._opened(delivery, job, case))
             except DecryptionFailed:
                 unreadable.append(delivery.id)
-            else:
-                known[delivery.id] = replace(opened, job=job)
-        self._known = known
         for delivery_id in unreadable:
             if self._claim(delivery_id):
                 self._finish(delivery_id, webhooks.DeliveryOutcome("unreadable"))
-        return list(known.values())
+        return found
 
     def _opened(self, delivery: Delivery, job: Job, case: Case) -> _Due:
         key = self._vault.case_key(case)
@@ -237,7 +229,7 @@ class WebhookDeliveries:
 
     def _send(self, due: _Due) -> None:
         try:
-            self._finish_through_outages(due, self._try(due))
+            self._finish(due.id, self._try(due))
         except Exception as error:
             _log.error("webhook_broken", delivery_id=due.id, failure=describe(error))
         finally:
@@ -263,20 +255,6 @@ class WebhookDeliveries:
             return webhooks.DeliveryOutcome("unreadable")
         body = webhooks.event(f"job.{due.job.state}", job, now)
         return webhooks.send(target, secret, due.id, body, now)
-
-    def _finish_through_outages(self, due: _Due, outcome: webhooks.DeliveryOutcome) -> None:
-        """Record an outcome, if the database comes back before the claim ends.
-
-        Otherwise the webhook is sent again, with the same id.
-        """
-        for _ in range(round(FINISH_WITHIN_S / FINISH_EVERY_S)):
-            try:
-                self._finish(due.id, outcome)
-            except DatabaseUnavailable:
-                if self._closing.wait(FINISH_EVERY_S):
-                    return
-            else:
-                return
 
     def _finish(self, delivery_id: str, outcome: webhooks.DeliveryOutcome) -> None:
         with self._database.write() as session:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import importlib.util
 import io
 import json
@@ -141,7 +140,7 @@ def serve(
     worker: Annotated[bool, typer.Option(help="Also examine jobs in this process.")] = True,
 ) -> None:
     """Serve the HTTP API and the console. Configure it with DEEPFAKE_* environment variables."""
-    from deepfake_service.engine import engine_starting
+    from deepfake_service.cli.serve import run
     from deepfake_service.observability import logs
     from deepfake_service.security.process import protect_process
     from deepfake_service.settings import load_settings
@@ -149,15 +148,7 @@ def serve(
     settings = load_settings()
     protect_process()
     logs.configure(settings.log_level)
-    # A start creates almost no garbage. ``run`` enables collections again once it is done.
-    gc.disable()
-    try:
-        with engine_starting(settings) as opened:
-            from deepfake_service.cli.serve import run  # takes most of the start
-
-            run(settings, opened, worker=worker)
-    finally:
-        gc.enable()
+    run(settings, worker=worker)
 
 
 @app.command()

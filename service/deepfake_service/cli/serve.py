@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import gc
-import importlib
 import os
 import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any, Literal
@@ -27,7 +24,7 @@ from deepfake_service.app import create_app
 from deepfake_service.cli.environment import unknown_variables
 from deepfake_service.cli.output import clean
 from deepfake_service.cli.score import naming_bundle
-from deepfake_service.engine import Opened
+from deepfake_service.engine import engine_running
 from deepfake_service.errors import DatabaseError, DatabaseUnavailable, DataDirError
 from deepfake_service.observability import logs
 from deepfake_service.security.admin_key import ADMIN_KEY_FILE, FirstKey, ensure_admin_key
@@ -43,15 +40,13 @@ OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
 """The only paths of the operators' listener."""
 OPERATIONS_CONNECTIONS = 16
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-SIGNING_LIBRARIES = ("deepfake_service.evidence.pdf_signature", "securesystemslib.signer")
-"""Modules whose import takes a sixth of a start: pyHanko, and what its signers import."""
 
 
 class AddressUnavailable(DeepfakeError):
     """The service cannot listen on the configured address."""
 
 
-def run(settings: Settings, opened: Opened, *, worker: bool = True) -> None:
+def run(settings: Settings, *, worker: bool = True) -> None:
     """Serve until SIGTERM or SIGINT (Ctrl-C), then let running requests finish and return.
 
     Raises:
@@ -66,7 +61,7 @@ def run(settings: Settings, opened: Opened, *, worker: bool = True) -> None:
         database.check_integrity()
     with contextlib.ExitStack() as stack:
         with naming_bundle(settings.bundle_dir):
-            scorer, decoder = opened()
+            scorer, decoder = stack.enter_context(engine_running(settings))
         listener = stack.enter_context(_listen(settings.host, settings.port))
         operators = None
         if settings.operations_port:
@@ -85,12 +80,8 @@ def run(settings: Settings, opened: Opened, *, worker: bool = True) -> None:
         # status that of a killed process. A requested stop is a success.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _ignore)
-        threading.Thread(target=_import_later, args=[server], name="imports", daemon=True).start()
         if operators is not None:
             stack.enter_context(_operators_served(app, operators))
-        # What a start creates lives as long as the service: collections need not visit it.
-        gc.freeze()
-        gc.enable()
         with contextlib.suppress(SystemExit):  # how uvicorn ends if the app could not start
             server.run(sockets=[listener])
         if not server.started:
@@ -152,16 +143,6 @@ def _not_started(failure: Exception | None, log: BoundLogger) -> DeepfakeError:
     if failure is not None:
         log.error("not_started", failure=logs.describe(failure))
     return DeepfakeError("The service could not start. See its log for the reason.")
-
-
-def _import_later(server: uvicorn.Server) -> None:
-    """Import, once the service is ready, what would otherwise hold up the first evidence."""
-    while not server.started:
-        if server.should_exit:
-            return
-        time.sleep(0.1)
-    for name in SIGNING_LIBRARIES:
-        importlib.import_module(name)
 
 
 @contextlib.contextmanager

@@ -30,21 +30,31 @@ otherwise wait longer than their clients do."""
 
 
 class RateLimit:
-    """Limits the requests of one account in a moving window, such as ``600/minute``."""
+    """Limits requests by a key, such as an account, in a moving window, such as ``600/minute``."""
 
-    def __init__(self, rate: str) -> None:
+    def __init__(self, rate: str, refusal: type[TooManyRequests] = TooManyRequests) -> None:
         self._rate = limits.parse(rate)
+        self._refusal = refusal
         self._window = limits.strategies.MovingWindowRateLimiter(limits.storage.MemoryStorage())
 
-    def hit(self, account_id: str) -> None:
+    def hit(self, key: str) -> None:
         """Count a request.
 
         Raises:
-            TooManyRequests: the account exceeds its rate; the error has the seconds to wait.
+            TooManyRequests: it exceeds the rate; the error has the seconds to wait, and is of the
+                kind ``refusal``.
         """
-        if not self._window.hit(self._rate, account_id):
-            reset = self._window.get_window_stats(self._rate, account_id).reset_time
-            raise TooManyRequests(max(1, math.ceil(reset - time.time())))
+        if not self._window.hit(self._rate, key):
+            raise self._refused(key)
+
+    def check(self, key: str) -> None:
+        """Raise as ``hit`` would, and count nothing."""
+        if not self._window.test(self._rate, key):
+            raise self._refused(key)
+
+    def _refused(self, key: str) -> TooManyRequests:
+        reset = self._window.get_window_stats(self._rate, key).reset_time
+        return self._refusal(max(1, math.ceil(reset - time.time())))
 
 
 class AccountBudget:

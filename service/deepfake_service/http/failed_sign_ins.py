@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 import re
 import threading
-import time
 
-import limits
-import limits.storage
-import limits.strategies
 from starlette.requests import HTTPConnection
 
 from deepfake_service.db import Database
-from deepfake_service.errors import TooManyFailedSignIns
+from deepfake_service.errors import TooManyFailedSignIns, TooManyRequests
+from deepfake_service.http.admission import RateLimit
 from deepfake_service.networks import networks_of
 from deepfake_service.observability.logs import logger
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.settings import Settings
 
-AUDITED = limits.parse("30/minute")
+AUDITED = "30/minute"
 """Failures with an audit entry of their own. A flood must not fill the log: the next entry counts
 the failures that had none."""
 _KEY_ID = re.compile(r"dfk_([0-9a-f]{12})_")
@@ -33,17 +29,15 @@ class FailedSignIns:
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
-        self._rate = limits.parse(settings.failed_sign_ins_per_address)
+        self._rate = RateLimit(settings.failed_sign_ins_per_address, TooManyFailedSignIns)
+        self._audited = RateLimit(AUDITED)
         self._proxies = networks_of(settings.trusted_proxies)
-        self._window = limits.strategies.MovingWindowRateLimiter(limits.storage.MemoryStorage())
         self._lock = threading.Lock()
         self._unrecorded = 0
 
     def check(self, request: HTTPConnection) -> None:
         """Raise ``TooManyFailedSignIns`` if too many sign-ins from this address have failed."""
-        address = client_network(request, self._proxies)
-        if not self._window.test(self._rate, address):
-            raise TooManyFailedSignIns(self._reset_s(address))
+        self._rate.check(client_network(request, self._proxies))
 
     def record(self, request: HTTPConnection, key: str, reason: str = "key") -> None:
         """Record that a sign-in failed. Writes to the database: call it in a thread.
@@ -60,22 +54,20 @@ class FailedSignIns:
         named = _KEY_ID.match(key)
         key_id = named[1] if named else None
         _log.warning("sign_in_failed", failed_key_id=key_id, reason=reason)
-        if not self._window.hit(self._rate, address):
+        try:
+            self._rate.hit(address)
+            self._audited.hit("")
+        except TooManyRequests as error:
             with self._lock:
                 self._unrecorded += 1
-            raise TooManyFailedSignIns(self._reset_s(address))
+            if isinstance(error, TooManyFailedSignIns):
+                raise
+            return
         with self._lock:
-            if not self._window.hit(AUDITED, "audited"):
-                self._unrecorded += 1
-                return
             before, self._unrecorded = self._unrecorded, 0
         detail = f"{reason} +{before}" if before else reason
         with self._database.write() as session:
             append_entry(session, SERVICE, Action.SIGN_IN_FAILED, key_id, detail)
-
-    def _reset_s(self, address: str) -> int:
-        reset = self._window.get_window_stats(self._rate, address).reset_time
-        return max(1, math.ceil(reset - time.time()))
 
 
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]

@@ -222,15 +222,11 @@ class TrackOut(Stored):
 class FrameCountsOut(Stored):
     """How many frames were examined, and how many could not be."""
 
-    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
-
-    sampled: int = Field(
-        default=0, description="Frames that were to be examined, with those that failed."
-    )
-    with_face: int = Field(default=0, description="Of these, frames with a face.")
-    failed: int = Field(default=0, description="Of these, frames that could not be decoded.")
+    sampled: int = Field(description="Frames that were to be examined, with those that failed.")
+    with_face: int = Field(description="Of these, frames with a face.")
+    failed: int = Field(description="Of these, frames that could not be decoded.")
     longest_gap_s: float = Field(
-        default=0.0, description="Longest time between two examined frames, in seconds."
+        description="Longest time between two examined frames, in seconds."
     )
 
 
@@ -245,25 +241,18 @@ class ResultOut(Stored):
     """The result of a job: that of `deepfake score --json --faces`, without the name of the file
     and the model."""
 
-    # Fields that a result of an older version lacks have defaults.
-    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
-
     media: MediaOut | None = Field(
-        default=None, description="What the container says; null if the medium could not be opened."
+        description="What the container says; null if the medium could not be opened."
     )
     verdict: VerdictCode = Field(description="The conclusion on the whole medium.")
-    score: Score = None
-    log_likelihood_ratio: LogLikelihoodRatio = None
+    score: Score
+    log_likelihood_ratio: LogLikelihoodRatio
     reasons: list[ReasonOut] = Field(
-        default=[], description="Why the verdict is not a decision, or what limits it."
+        description="Why the verdict is not a decision, or what limits it."
     )
-    tracks: list[TrackOut] = Field(default=[], description="The people whose faces were found.")
-    frames: FrameCountsOut = Field(
-        default=FrameCountsOut(), description="How many frames were examined."
-    )
-    faces: list[TrackedFaceOut] = Field(
-        default=[], description="The faces that were found, frame by frame."
-    )
+    tracks: list[TrackOut] = Field(description="The people whose faces were found.")
+    frames: FrameCountsOut = Field(description="How many frames were examined.")
+    faces: list[TrackedFaceOut] = Field(description="The faces that were found, frame by frame.")
     leaning: LeaningOut = None
     kinds: Kinds = None
 

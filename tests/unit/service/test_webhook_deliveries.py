@@ -19,7 +19,6 @@ from deepfake_service.casework.webhook_deliveries import (
 )
 from deepfake_service.db import Case, Delivery, Job, new_id
 from deepfake_service.db.enums import DeliveryState, JobState
-from deepfake_service.errors import DatabaseUnavailable
 from deepfake_service.jobs import webhooks
 from deepfake_service.jobs.webhooks import check
 from deepfake_service.storage import context_of
@@ -88,29 +87,6 @@ async def test_a_delivery_whose_sender_died_is_sent_by_another_process(
     assert send_due(deliveries) == 1
     assert state(service) is DeliveryState.DELIVERED
     assert '"state":"queued"' in receiver.bodies[-1]
-
-
-async def test_an_outcome_is_recorded_once_the_database_is_back(
-    service: Service,
-    deliveries: WebhookDeliveries,
-    receiver: Receiver,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    receiver.outcome = webhooks.DeliveryOutcome("http_200", delivered=True)
-    finish, failures = deliveries._finish, iter([True, True])
-    monkeypatch.setattr(webhook_deliveries, "FINISH_EVERY_S", 0.01)
-
-    def fail_twice(*arguments: Any) -> None:
-        if next(failures, False):
-            raise DatabaseUnavailable
-        finish(*arguments)
-
-    monkeypatch.setattr(deliveries, "_finish", fail_twice)
-    assert send_due(deliveries) == 1
-    assert state(service) is DeliveryState.DELIVERED
-    service.clock.advance(2 * CLAIMED_FOR)
-    assert send_due(deliveries) == 0
-    assert len(receiver.bodies) == 1
 
 
 async def test_a_delivery_waits_for_a_name_server_that_is_down_and_not_for_an_unknown_name(
