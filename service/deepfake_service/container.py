@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 
 from deepfake_models.sandbox.decoder import Decoder
-from deepfake_service.casework.clock_guard import ClockGuard
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.cases import Cases
 from deepfake_service.casework.core.queries import Queries
@@ -88,7 +87,6 @@ class Services:
     retention: Retention
     sweeps: Sweeps
     orphans: Orphans
-    clock_guard: ClockGuard
     key_epochs: KeyEpochs
     webhook_secrets: WebhookSecrets
     exports: Exports
@@ -164,7 +162,7 @@ def open_container(
     merge_journal(database, journal, signing_keys)
     with contextlib.closing(JobQueue(database)) as queue:
         blind_index = BlindIndex(database, keys)
-        retention, clock_guard = Retention(database, vault, queue, metrics), ClockGuard(database)
+        retention = Retention(database, vault, queue, metrics)
         cases = Cases(database, vault, blind_index)
         _warn_of_certificate(signing_keys, database.clock())
         revocation_list = RevocationList(database, signing_keys, issuer=settings.issuer)
@@ -230,12 +228,10 @@ def open_container(
             sweeps=Sweeps(
                 database,
                 Deleters(retention, queue, vault),
-                clock_guard,
                 _periods(settings),
                 metrics,
             ),
             orphans=Orphans(database, vault),
-            clock_guard=clock_guard,
             key_epochs=key_epochs,
             webhook_secrets=WebhookSecrets(database, keys),
             exports=Exports(database, vault, queries, settings.data_dir / EXPORT_FOLDER),
@@ -296,7 +292,6 @@ def watch(container: Container, metrics: Metrics) -> None:
             "deepfake_webhooks_due": lambda: count_due(database),
             "deepfake_disk_free_bytes": lambda: shutil.disk_usage(container.settings.data_dir).free,
             "deepfake_deletions_marked": services.sweeps.count_marked,
-            "deepfake_clock_trusted": lambda: services.clock_guard.problem() is None,
             "deepfake_database_intact": lambda: database.damage is None,
             "deepfake_records_altered": database.count_altered,
             "deepfake_report_certificate_end_seconds": lambda: _certificate_end_s(

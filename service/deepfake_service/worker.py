@@ -13,6 +13,7 @@ from prometheus_client import start_http_server
 
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
+from deepfake_service.casework.clock_check import is_clock_confirmed
 from deepfake_service.casework.examination import (
     Examination,
     ExaminationRules,
@@ -83,14 +84,17 @@ def worker_running(
     runner.start()
     # Each chore has a thread of its own: a webhook receiver that does not answer must not delay
     # the other chores or make this worker look dead.
-    when_trusted = services.clock_guard.when_trusted
+
+    def when_confirmed(task: Callable[[], object]) -> Callable[[], object]:
+        return lambda: is_clock_confirmed(database) and task()
+
     # One worker of all does these, and each worker those below.
     shared: dict[str, tuple[Callable[[], object], float]] = {
         "sweep": (services.sweeps.sweep, SWEEP_EVERY_S),
-        "orphans": (when_trusted(services.orphans.delete), ORPHANS_EVERY_S),
-        "known": (when_trusted(services.hash_bank.forget_expired), SWEEP_EVERY_S),
+        "orphans": (when_confirmed(services.orphans.delete), ORPHANS_EVERY_S),
+        "known": (when_confirmed(services.hash_bank.forget_expired), SWEEP_EVERY_S),
         "flags": (services.minor_flags.catch_up, SWEEP_EVERY_S),
-        "flagged": (when_trusted(services.minor_flags.forget_expired), ORPHANS_EVERY_S),
+        "flagged": (when_confirmed(services.minor_flags.forget_expired), ORPHANS_EVERY_S),
         "editions": (services.reviews.catch_up, SWEEP_EVERY_S),
         "checkpoints": (services.checkpoints.send, CHECKPOINT_EVERY_S),
     }

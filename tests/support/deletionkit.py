@@ -45,8 +45,8 @@ def sweep(service: Service) -> None:
     """Do what the worker's chores do once."""
     services = service.app.state.shared.services
     services.sweeps.sweep()
-    services.clock_guard.when_trusted(services.orphans.delete)()
-    services.clock_guard.when_trusted(services.hash_bank.forget_expired)()
+    services.orphans.delete()
+    services.hash_bank.forget_expired()
 
 
 def examined(service: Service, job: dict[str, Any]) -> None:

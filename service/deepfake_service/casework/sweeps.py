@@ -6,7 +6,7 @@
 
 So a wrong clock or a mistyped setting deletes nothing before that can be noticed: the metric
 ``deepfake_deletions_marked`` rises first. What is no longer due loses its mark. Nothing expires
-while the clock cannot be trusted.
+after a leap of the clock that nobody has confirmed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sqlalchemy import (
     update,
 )
 
-from deepfake_service.casework.clock_guard import ClockGuard
+from deepfake_service.casework.clock_check import is_clock_confirmed
 from deepfake_service.casework.core.case_lock import lock_case
 from deepfake_service.casework.core.for_each import for_each
 from deepfake_service.casework.core.media_deletion import expire, expire_screenshot
@@ -47,7 +47,7 @@ from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import Vault
 
-MIN_SHARE, MAX_SHARE, SHARE = 50, 200, 20
+MIN_SHARE, MAX_SHARE, SHARE = 5, 200, 20
 """One sweep deletes at most a ``SHARE``-th of the rows of a kind, within these bounds."""
 IDEMPOTENCY_KEPT_FOR = timedelta(days=7)
 
@@ -70,7 +70,6 @@ class Sweeps:
         self,
         database: Database,
         deleters: Deleters,
-        clock_guard: ClockGuard,
         periods: RetentionPeriods,
         metrics: Metrics,
     ) -> None:
@@ -78,14 +77,13 @@ class Sweeps:
         self._retention = deleters.retention
         self._queue = deleters.queue
         self._vault = deleters.vault
-        self._guard = clock_guard
         self._periods = periods
         self._metrics = metrics
 
     def sweep(self) -> None:
         """Mark and delete what is due, and complete deletions that were interrupted.
 
-        The former only while the clock can be trusted. A stage that fails does not prevent the
+        The former only where the clock is confirmed. A stage that fails does not prevent the
         others: while the store does not answer, cases still lose their keys.
 
         Raises:
@@ -97,7 +95,7 @@ class Sweeps:
             # A concurrent reader may have prevented an earlier attempt.
             self._database.purge_deleted,
         ]
-        if self._guard.is_trusted():
+        if is_clock_confirmed(self._database):
             stages = [
                 self._mark,
                 self._expire_jobs,

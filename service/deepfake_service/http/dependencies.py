@@ -101,12 +101,11 @@ class AppState:
         account that fills it would otherwise take reads and deletions from all others.
 
         Raises:
-            NotReady: the app is starting or stopping, or the clock cannot be trusted.
+            NotReady: the app is starting or stopping.
             DatabaseUnavailable: the database does not answer.
         """
-        services = self.require_services()
+        self.require_services()
         self.database.check()
-        services.clock_guard.require()
 
     def free_bytes(self) -> int:
         """Return the free space on the disk of the data directory."""

@@ -33,7 +33,6 @@ GAUGES = {
     "deepfake_disk_free_bytes": "Free space on the disk of the data directory.",
     "deepfake_deletions_marked": "Media, bundles of evidence and cases that will be deleted after "
     "a grace period.",
-    "deepfake_clock_trusted": "1 if the clock can be trusted to say what expires, or 0.",
     "deepfake_database_intact": "0 once damage of the database was noticed, otherwise 1.",
     "deepfake_records_altered": "Records that this process has refused since it started, because "
     "they were altered.",

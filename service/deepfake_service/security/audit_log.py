@@ -82,7 +82,7 @@ class Action(StrEnum):
     HASHES_EXPIRED = "hashes.expired"
     RESTORED = "installation.restored"
     """A backup was restored; its last entry is the detail."""
-    CLOCK_ACCEPTED = "clock.accepted"
+    CLOCK_CONFIRMED = "clock.confirmed"
     HOLD_SET = "hold.set"
     HOLD_LIFTED = "hold.lifted"
     AUDIT_READ = "audit.read"

@@ -31,16 +31,12 @@ async def two_old_cases(service: Service) -> None:
             row = session.get_one(Job, job["id"])
             row.state, row.finished_at = JobState.SUCCEEDED, service.clock()
             session.get_one(Media, job["media_id"]).expires_at = service.clock()
-    service.app.state.shared.services.clock_guard.is_trusted()
     service.clock.advance(timedelta(days=9000))
 
 
 @pytest.fixture
-def due(service: Service, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The sweeps, which trust the clock although years have passed."""
-    services = service.app.state.shared.services
-    monkeypatch.setattr(services.clock_guard, "is_trusted", lambda: True)
-    return services.sweeps
+def due(service: Service) -> Any:
+    return service.app.state.shared.services.sweeps
 
 
 async def test_an_outage_of_the_store_stops_no_deletion_that_does_not_need_it(
