@@ -7,14 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from deepfake_service.db import Notice
 from deepfake_service.db.enums import NoticeState
 from deepfake_service.errors import InvalidRequest, NotFound
 from deepfake_service.notices.compose import Basis, NoticeSubject, compose
 from deepfake_service.notices.fields import STATEMENT_TOO_SHORT
-from deepfake_service.notices.kinds import KINDS, Kind, kind_of
+from deepfake_service.notices.kinds import KINDS, kind_of
 from deepfake_service.notices.pdf import Imprint, notice_pdf
 from deepfake_service.notices.states import (
     CLOCK_SKEW,
@@ -275,20 +274,3 @@ def test_an_impossible_update_is_refused(
     with pytest.raises(InvalidRequest) as error:
         apply_update(notice, update, datetime.now(UTC))
     assert error.value.errors[0].field == named
-
-
-def test_every_kind_has_outcomes_and_its_texts_in_both_languages() -> None:
-    for kind in KINDS.values():
-        assert set(kind.outcomes) <= set(NoticeState) - {NoticeState.DRAFTED, NoticeState.SENT}
-        for text in (kind.name, kind.law, kind.deadline, kind.title, kind.opening, kind.if_minor):
-            assert korean_in(text.ko)
-            assert not korean_in(text.en)
-        if kind.template:
-            assert korean_in(kind.form["law"].ko)
-
-
-def test_a_mistake_in_a_manifest_is_named() -> None:
-    manifest = KINDS["kr-tba-22-5"].model_dump()
-    for place, wrong_value in {"needs": ["title"], "colour": "red", "recipient": "friend"}.items():
-        with pytest.raises(ValidationError, match=place):
-            Kind.model_validate({**manifest, place: wrong_value})
