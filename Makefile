@@ -26,7 +26,7 @@ help:
 	@echo "make soak             long campaigns: killed processes, cut networks, large uploads, hostile files"
 	@echo "make fuzz             generated requests and mutated media, for about twenty minutes"
 	@echo "make system-packages  install the system packages that some tests need (Debian, Ubuntu)"
-	@echo "make openapi          write the description of the API again (docs/openapi.json)"
+	@echo "make openapi          write the description of the API and the table of notices again (docs)"
 	@echo "make client           generate the Python client of the API from it (clients/python)"
 	@echo "make release          build the distributions of a release (dist) and try them"
 	@echo "make translations     list texts that are not translated, or not used"
@@ -162,6 +162,7 @@ test-offline: $(DEV)/.dev
 
 openapi: $(DEV)/.dev
 	$(DEV)/bin/python -m deepfake_service.app > docs/openapi.json
+	$(DEV)/bin/python -m tests.support.notice_table
 
 # Only what has a digest: what builds a release could change it.
 .venv-release/.done: deploy/constraints/release.txt | check-python

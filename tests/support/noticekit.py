@@ -11,6 +11,7 @@ from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.db import AuditEntry, Job, Occurrence
 from deepfake_service.db.enums import JobState
 from deepfake_service.notices.compose import Basis
+from deepfake_service.notices.kinds import KINDS
 from tests.support.submitting import submit
 
 # ``conftest.Service`` of the unit tests, which imports these modules itself.
@@ -26,32 +27,31 @@ BASIS = [Basis("ab" * 32, "likely_manipulated", "confirmed", "j1", 2, "2026-01-0
 LONG = "Somebody's face was put into this video without their consent."
 RLO = "\u202e"
 """A right-to-left override, after which text is shown in reverse."""
-GOOD: dict[str, dict[str, Any]] = {
-    "eu-dsa-16": {
-        "explanation": LONG, "notifier_name": "A", "notifier_email": "a@example.org",
-        "good_faith": True,
-    },
-    "us-take-it-down": {
-        "depiction": LONG, "good_faith_statement": LONG, "signer_name": "A",
-        "signer_capacity": "identifiable_individual", "signature": "/s/ A",
-        "contact_email": "a@example.org",
-    },
+BY_TYPE = {
+    "text": "A", "statement": LONG, "email": "a@example.org", "phone": "+82 2 1234 5678",
+    "date": "2026-01-02", "signature": "/s/ A", "affirmation": True,
+}  # fmt: skip
+KOREAN = {
     "kr-tba-22-5": {
-        "reporter_name": "김신고", "reporter_phone": "02-1234-5678",
-        "reporter_email": "a@example.org", "request": "deletion", "reason": "false_video",
-        "statement": LONG, "signed_on": "2026-01-02", "signature": "김신고",
+        "reporter_name": "김신고", "request": "deletion", "reason": "false_video",
+        "signature": "김신고",
     },
     "kr-d4u": {
-        "requester_name": "김신청", "requester_relation": "victim",
-        "requester_phone": "+82 2 1234 5678", "identity_proof": "주민등록증 사본",
-        "victim_shown": LONG, "post_title": "제목", "keywords": "검색어",
+        "requester_name": "김신청", "identity_proof": "주민등록증 사본", "post_title": "제목",
+        "keywords": "검색어",
     },
-    "budapest-29": {
-        "authority": "경찰청", "offence": "성폭력처벌법 제14조의2", "facts": LONG, "data": LONG,
-        "custodian": "Example Hosting", "necessity": LONG, "assistance_will_follow": True,
-        "signed_by": "김수사",
-    },
+    "budapest-29": {"authority": "경찰청", "offence": "성폭력처벌법 제14조의2"},
 }  # fmt: skip
+GOOD: dict[str, dict[str, Any]] = {
+    kind.id: {
+        name: field.choices[0].value if field.choices else BY_TYPE[field.type]
+        for name, field in kind.fields.items()
+        if not field.optional
+    }
+    | KOREAN.get(kind.id, {})
+    for kind in KINDS.values()
+}
+"""Fields that each kind of notice accepts."""
 
 
 async def confirmed(service: Service) -> tuple[str, str]:

@@ -243,13 +243,13 @@ def test_stored_sentences_in_english_are_translated() -> None:
 @pytest.mark.parametrize("minor", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_korean_notice_has_no_english_in_it(kind: str, minor: bool) -> None:
-    given = dict(GOOD[kind])
-    if minor and kind == "kr-tba-22-5":
-        given["reason"] = "child_sexual_exploitation"
+    given, declared = dict(GOOD[kind]), KINDS[kind].fields
+    if minor:
+        given |= {name: f.for_minors for name, f in declared.items() if f.for_minors}
     fields = KINDS[kind].check(given, SEEN, minor=minor)
     basis = [*BASIS, Basis("cd" * 32, "inconclusive", None, "j2", 1, "2026-01-02T03:04:05+00:00")]
     notice = compose(KINDS[kind], fields, NoticeSubject(SEEN, basis, minor=minor), language="ko")
-    free = {k: v for k, v in given.items() if k not in ("request", "reason", "requester_relation")}
+    free = {name: value for name, value in given.items() if not declared[name].choices}
     assert latin(notice.text(), [free, SEEN, "ab" * 32, "cd" * 32]) == set()
 
 
@@ -263,9 +263,9 @@ def test_korean_documents_are_written_in_the_plain_style(catalogue: str) -> None
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_korean_notice_addresses_its_recipient_politely(kind: str, minor: bool) -> None:
     """A notice is a letter to an outsider, to whom the plain style of a report is rude."""
-    given = dict(GOOD[kind])
-    if minor and kind == "kr-tba-22-5":
-        given["reason"] = "child_sexual_exploitation"
+    given, declared = dict(GOOD[kind]), KINDS[kind].fields
+    if minor:
+        given |= {name: f.for_minors for name, f in declared.items() if f.for_minors}
     fields = KINDS[kind].check(given, SEEN, minor=minor)
     basis = [*BASIS, Basis("cd" * 32, "inconclusive", None, "j2", 1, "2026-01-02T03:04:05+00:00")]
     notice = compose(KINDS[kind], fields, NoticeSubject(SEEN, basis, minor=minor), language="ko")

@@ -187,10 +187,10 @@ def test_the_clocks() -> None:
     hours = {
         k: kind.time_to_act and kind.time_to_act / timedelta(hours=1) for k, kind in KINDS.items()
     }
-    assert hours == {
+    assert hours.items() >= {
         "eu-dsa-16": None, "us-take-it-down": 48, "kr-tba-22-5": 24, "kr-d4u": None,
         "budapest-29": 60 * 24,
-    }  # fmt: skip
+    }.items()  # fmt: skip
     with pytest.raises(NotFound):
         kind_of("../eu")
 
