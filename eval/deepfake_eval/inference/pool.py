@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -37,7 +37,6 @@ def run_tasks(
     tasks: Sequence[Task],
     processes: Processes,
     *,
-    name: Callable[[Task], str],
     error: type[DeepfakeError],
 ) -> Iterator[Result]:
     """Yield ``function(task)`` of each task, in the order in which they finish.
@@ -45,50 +44,33 @@ def run_tasks(
     With 0 workers, and in a process that may not have children, everything is done here.
 
     Raises:
-        error: a process ended unexpectedly. The message has the names of the tasks that the
-            processes may have been working on.
+        error: a process ended unexpectedly.
         Exception: whatever ``start`` or ``function`` raises.
     """
     if not tasks:
         return
-    workers = processes.workers
-    if not allowed_processes(workers):
+    if not allowed_processes(processes.workers):
         processes.start(*processes.arguments)
         yield from map(function, tasks)
         return
     # Forking a process that holds onnxruntime's threads can deadlock.
     context = multiprocessing.get_context("spawn")
-    running: dict[Future[Result], Task] = {}
     with ProcessPoolExecutor(
-        workers, context, initializer=_begin, initargs=(processes.start, processes.arguments)
+        processes.workers,
+        context,
+        initializer=_begin,
+        initargs=(processes.start, processes.arguments),
     ) as pool:
-        remaining = iter(tasks)
         try:
-            while True:
-                for task in remaining:
-                    running[pool.submit(_perform, function, task)] = task
-                    if len(running) >= 2 * workers:
-                        break
-                if not running:
-                    return
-                done = wait(running, return_when=FIRST_COMPLETED).done
-                # What succeeded first, so that it is not lost with what failed.
-                for future in sorted(done, key=_succeeded, reverse=True):
-                    result = future.result()
-                    del running[future]
-                    yield result
+            for future in as_completed([pool.submit(_perform, function, t) for t in tasks]):
+                yield future.result()
         except BrokenProcessPool as broken:
-            # A new task may have met the broken pool before these results were taken.
-            yield from [future.result() for future in running if _succeeded(future)]
-            lost = [name(task) for future, task in running.items() if not _succeeded(future)]
-            work = f", while working on {' or '.join(lost[:workers])}" if lost else ""
             raise error(
-                f"A process ended unexpectedly, perhaps because memory ran out{work}; run the same "
+                "A process ended unexpectedly, perhaps because memory ran out. Run the same "
                 "command again to resume, with fewer processes if needed."
             ) from broken
         finally:
-            for future in running:
-                future.cancel()
+            pool.shutdown(cancel_futures=True)
 
 
 _failure: Exception | None = None
@@ -107,7 +89,3 @@ def _perform(function: Callable[[Task], Result], task: Task) -> Result:
     if _failure is not None:
         raise _failure
     return function(task)
-
-
-def _succeeded(future: Future[Any]) -> bool:
-    return future.done() and future.exception() is None

@@ -109,7 +109,7 @@ def _score(
         return
     threads = max(1, usable_cores() // options.workers)
     processes = Processes(options.workers, _start, (bundle_dir, options, threads))
-    yield from run_tasks(_work, jobs, processes, name=lambda job: str(job.path), error=RunError)
+    yield from run_tasks(_work, jobs, processes, error=RunError)
 
 
 def _score_on_cluster(

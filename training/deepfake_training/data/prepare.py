@@ -86,7 +86,6 @@ def prepare(
         cut_medium,
         [(out, row) for row in todo],
         Processes(workers, start_worker, (config.model_dump_json(),)),
-        name=lambda job: str(job[1]["media"]),
         error=TrainingError,
     ):
         finished += 1

@@ -199,19 +199,10 @@ class FeatureStore:
                 start_worker,
                 (self._store.root, self._neutral.model_dump_json(), graph),
             ),
-            name=_name,
             error=TrainingError,
         )
         for done, _ in enumerate(finished, start=1):
             report(done, len(jobs))
-
-
-def _name(job: tuple[Path, Shard]) -> str:
-    shard = job[1]
-    if isinstance(shard, range):
-        return f"pairs {shard.start} to {shard.stop - 1}"
-    others = len(shard) - 1
-    return shard[0]["media"] + (f" and the {others} media after it" if others else "")
 
 
 def _examined(record: dict[str, Any], features: Array) -> ExaminedMedium:
