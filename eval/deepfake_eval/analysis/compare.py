@@ -63,8 +63,8 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
             if level == "frame":
                 continue
             raise RunError(
-                "The media that both runs scored lack a class. Both real and manipulated media are "
-                "needed."
+                "The media that both runs scored lack a class. Score real and manipulated media "
+                "in both."
             )
         entry = _difference(scored, truth, draws, min_groups)
         entry["scored_in_both"] = len(scored)

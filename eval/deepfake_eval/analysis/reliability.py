@@ -199,7 +199,7 @@ def write_reliability(
     faces = faces[faces["main"].astype(bool) | (faces["label"] == "real")]
     judged = faces[faces["logit"].notna()]
     if judged.empty:
-        raise RunError("No face was judged in these predictions, so there are no rates to measure.")
+        raise RunError("No face was judged in these predictions. Measure more media.")
     face_threshold = spec.thresholds.face.likely_manipulated
     min_groups = spec.conditions.min_groups
     table = {
@@ -344,9 +344,13 @@ def _read(path: Path, bundle: Bundle) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
-        raise RunError(f"{path} is not a readable Parquet file.") from error
+        raise RunError(
+            f"{path} is not a readable Parquet file. Give predictions.parquet of a run."
+        ) from error
     if not set(REQUIRED_COLUMNS) <= set(table.columns) or "degradation" in table.columns:
-        raise RunError(f"{path} does not hold the predictions of deepfake-eval run.")
+        raise RunError(
+            f"{path} does not hold the predictions of deepfake-eval run. Give that file."
+        )
     judged = table[(table["level"] == "face") & table["logit"].notna()]
     calibration = bundle.spec.calibration.face
     ratios = [log_likelihood_ratio(float(z), calibration) for z in judged["logit"]]

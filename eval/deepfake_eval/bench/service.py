@@ -94,7 +94,7 @@ class Client:
             if answer.status not in (429, 503):
                 return Response(answer.status, received, refusals)
             time.sleep(float(answer.headers.get("Retry-After", 1)))
-        raise ServiceFailed(f"The service refused a picture {MAX_RETRIES} times.")
+        raise ServiceFailed(f"The service refused a picture {MAX_RETRIES} times. Look at its log.")
 
     def close(self) -> None:
         """Close the connection."""

@@ -48,7 +48,7 @@ def run(
 
     if detector:
         if frames is not None:
-            raise typer.BadParameter("--detector runs without --frames: the function chooses them")
+            raise typer.BadParameter("Leave --frames out: the function of --detector chooses them.")
         _run_detector(detector, media)
         return
     options = RunOptions(
@@ -82,7 +82,9 @@ def _run_detector(detector: str, media: MediaOptions) -> None:
     from deepfake_eval.reporting.results import REPORT
 
     if media.bundle or media.workers > 1 or media.scheduler:
-        raise typer.BadParameter("--detector runs without --bundle, and in one process")
+        raise typer.BadParameter(
+            "Leave --bundle, --workers and --scheduler out: --detector runs in one process."
+        )
     with progress_shown(console) as progress:
         metrics = run_detector(
             detector,
@@ -141,7 +143,7 @@ def score_table(
     from deepfake_eval.reporting.results import REPORT
 
     if given.prior is not None and not given.probabilities:
-        raise typer.BadParameter("--prior needs calibrated probabilities: add --probabilities")
+        raise typer.BadParameter("Add --probabilities: --prior needs calibrated ones.")
     options = ScoreTableOptions(
         name=given.name,
         threshold=given.threshold,

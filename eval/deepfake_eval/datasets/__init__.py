@@ -37,17 +37,17 @@ def load(name: str, root: Path, split: str = "test", **options: str) -> Rows:
     """
     adapter = DATASETS.get(name)
     if adapter is None:
-        raise DatasetError(f"There is no data set {name!r}. Known: {', '.join(DATASETS)}.")
+        raise DatasetError(f"There is no data set {name!r}. Choose from {', '.join(DATASETS)}.")
     if split not in SPLITS:
         raise DatasetError(f"The split must be one of {', '.join(SPLITS)}, not {split!r}.")
     known = [f.name for f in dataclasses.fields(adapter)]  # type: ignore[arg-type]
     for option in options:
         if option not in known:
             raise DatasetError(
-                f"{name} has no option {option!r}. Its options: {', '.join(known) or 'none'}."
+                f"{name} has no option {option!r}. Choose from {', '.join(known) or 'none'}."
             )
     if not root.exists():
-        raise DatasetError(f"{name}: {root} does not exist. Give the folder of the data set.")
+        raise DatasetError(f"{root} does not exist. Give the folder of the data set {name}.")
     return adapter(**options).rows(root, split)
 
 

@@ -153,14 +153,14 @@ def refuse_split(name: str, split: str, *refused: str) -> None:
     """Raise ``DatasetError`` if ``split`` is one that the data set does not publish."""
     if split in refused:
         others = " or ".join(s for s in SPLITS if s not in refused)
-        raise DatasetError(f"{name} publishes no {split} split. Use {others}.")
+        raise DatasetError(f"The data set {name} publishes no {split} split. Use {others}.")
 
 
 def check_option(name: str, option: str, value: str, known: Sequence[str]) -> None:
     """Raise ``DatasetError`` unless the ``value`` of an option is one of ``known``."""
     if value not in known:
         raise DatasetError(
-            f"{name}: the option {option} must be one of {', '.join(known)}, not {value!r}."
+            f"The option {option} of {name} must be one of {', '.join(known)}, not {value!r}."
         )
 
 
@@ -183,8 +183,8 @@ def checked_label(label: str, where: str, error: type[EvalError]) -> Label:
     if label == "fake":
         return "fake"
     raise error(
-        f"{where}: the label must be real or fake, not {label!r}. Numbers are refused, because 1 "
-        "means real in some lists and fake in others."
+        f"In {where}, the label must be real or fake, not {label!r}. Numbers are refused, because "
+        "1 means real in some lists and fake in others."
     )
 
 
@@ -207,7 +207,10 @@ def wrong_root(name: str, root: Path, expected: str, inner: Iterable[str] = ()) 
         fits = [c for c in visible(root) if c.is_dir() and all((c / n).exists() for n in names)]
         if fits:
             hint = f" {fits[0]} looks like it."
-    return DatasetError(f"{name}: expected {expected} in {root}, but found {describe(root)}.{hint}")
+    return DatasetError(
+        f"The data set {name} needs {expected} in {root}, which has {describe(root)}.{hint} See "
+        f"`deepfake-eval datasets {name}` for its layout."
+    )
 
 
 def require(name: str, root: Path, names: Sequence[str]) -> None:

@@ -107,12 +107,12 @@ def _listed(root: Path, folders: dict[str, str]) -> list[str]:
         folder = folders.get(top.lower())
         if flag not in IS_REAL or folder is None or not rest:
             raise DatasetError(
-                f"celebdf: {TEST_LIST}, line {number}: expected a line like "
-                "'1 YouTube-real/00170.mp4'."
+                f"Line {number} of {TEST_LIST} must be like '1 YouTube-real/00170.mp4'. Download "
+                "the list again."
             )
         if IS_REAL[flag] == (top.lower() == "celeb-synthesis"):
             raise DatasetError(
-                f"celebdf: {TEST_LIST}, line {number}: {flag} contradicts {folder}. 1 means real."
+                f"In line {number} of {TEST_LIST}, {flag} contradicts {folder}. Write 1 for real."
             )
         listed.append(f"{folder}/{rest}")
     return listed

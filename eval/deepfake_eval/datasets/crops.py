@@ -104,13 +104,13 @@ class Df40:
             absent = sorted(set(chosen) - {p.name for p in methods})
             if absent:
                 raise DatasetError(
-                    f"{self.name}: there is no method {absent[0]!r}; "
-                    f"found {', '.join(p.name for p in methods)}."
+                    f"{self.name} has no method {absent[0]!r} here. Choose from "
+                    f"{', '.join(p.name for p in methods)}."
                 )
             methods = [p for p in methods if p.name in chosen]
         domains = self.domain.split("+")
         if not set(domains) <= {"ff", "cdf"}:
-            raise DatasetError(f"{self.name}: the option domain must be ff, cdf or ff+cdf.")
+            raise DatasetError(f"The option domain of {self.name} must be ff, cdf or ff+cdf.")
         found = Found(root)
         for method in methods:
             still = method.name.lower() in STILL_METHODS

@@ -61,14 +61,16 @@ class DeeperForensics:
             if not (root / "manipulated_videos" / variant).is_dir():
                 present = [p.name for p in visible(root / "manipulated_videos") if p.is_dir()]
                 raise DatasetError(
-                    f"{self.name}: there is no variant {variant!r}; "
-                    f"found {', '.join(present) or 'none'}."
+                    f"{TITLE} has no variant {variant!r} here. Choose from "
+                    f"{', '.join(present) or 'none'}."
                 )
         found = Found(root)
         for part in parts_of(split, LISTS):
             path = root / "lists" / "splits" / f"{part}.txt"
             if not path.is_file():
-                raise DatasetError(f"{self.name}: expected lists/splits/{part}.txt in {root}.")
+                raise DatasetError(
+                    f"{root} needs lists/splits/{part}.txt of {TITLE}. Download it again."
+                )
             for line in path.read_text(encoding="utf-8").split():
                 target, _, actor = Path(line).stem.partition("_")
                 for variant in variants:

@@ -110,7 +110,7 @@ def _entries(path: Path, compression: str, notes: dict[str, None]) -> Iterator[_
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DatasetError(f"deepfakebench: {path.name} is not readable JSON.") from error
+        raise DatasetError(f"{path.name} is not readable JSON. Write the list again.") from error
     for dataset, labels in _mapping(content, path).items():
         for label, splits in _mapping(labels, path).items():
             for split, videos in _mapping(splits, path).items():
@@ -134,15 +134,14 @@ def _entries(path: Path, compression: str, notes: dict[str, None]) -> Iterator[_
 def _frames(facts: Any, where: str) -> tuple[str, ...]:
     frames = facts.get("frames") if isinstance(facts, dict) else None
     if not isinstance(frames, list) or not all(isinstance(f, str) for f in frames):
-        raise DatasetError(f"deepfakebench: {where} has no list of frames.")
+        raise DatasetError(f"{where} has no list of frames. Write the list again by rearrange.py.")
     return tuple(frames)
 
 
 def _mapping(value: Any, path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DatasetError(
-            f"deepfakebench: {path.name} does not have the form "
-            "{DATASET: {LABEL: {SPLIT: {VIDEO: ...}}}}."
+            f"{path.name} must have the form {{DATASET: {{LABEL: {{SPLIT: {{VIDEO: ...}}}}}}}}."
         )
     return value
 
@@ -179,4 +178,4 @@ def _binary(label: str) -> Label:
         return "real"
     if label in METHODS or re.search(r"[-_]fake[AB]?$", label, re.IGNORECASE):
         return "fake"
-    raise DatasetError(f"deepfakebench: the label {label!r} is neither real nor fake.")
+    raise DatasetError(f"The label {label!r} is neither real nor fake. Correct the list.")

@@ -28,21 +28,21 @@ from deepfake_eval.errors import DatasetError
 CLASSES: dict[str, Label] = {"FAKE": "fake", "REAL": "real", "1": "fake", "0": "real"}
 
 
-def _json(path: Path, name: str) -> dict[str, Any]:
+def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{name}: {path} is not readable JSON.") from error
+        raise DatasetError(f"{path} is not readable JSON. Download it again.") from error
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
-        raise DatasetError(f"{name}: {path} does not map each file name to an object.")
+        raise DatasetError(f"{path} must map each file name to an object. Download it again.")
     return content
 
 
-def _label(value: object, name: str, where: str) -> Label:
+def _label(value: object, where: str) -> Label:
     label = CLASSES.get(str(value).strip().upper())
     if label is None:
         raise DatasetError(
-            f"{name}: {where}: the label must be one of {', '.join(CLASSES)}, not {value!r}."
+            f"The label of {where} must be one of {', '.join(CLASSES)}, not {value!r}."
         )
     return label
 
@@ -80,8 +80,8 @@ class Dfdc:
             if not parts:
                 raise wrong_root(self.name, root / "train", "dfdc_train_part_N/")
             for part in parts:
-                for file, fact in _json(part / "metadata.json", self.name).items():
-                    label = _label(fact.get("label"), self.name, file)
+                for file, fact in _json(part / "metadata.json").items():
+                    label = _label(fact.get("label"), file)
                     media, group = f"{relative(part, root)}/{file}", fact.get("original") or file
                     method = original_or("DFDC", label)
                     found.add_listed(Row(media, label, method, "DFDC", "train", str(group)))
@@ -93,9 +93,9 @@ class Dfdc:
         with (test / "labels.csv").open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             if not {"filename", "label"} <= set(reader.fieldnames or ()):
-                raise DatasetError(f"{self.name}: labels.csv needs the columns filename and label.")
+                raise DatasetError("labels.csv needs the columns filename and label.")
             for line in reader:
-                label = _label(line["label"], self.name, "labels.csv")
+                label = _label(line["label"], "labels.csv")
                 media, method = f"{folder}videos/{line['filename']}", original_or("DFDC", label)
                 group = Path(line["filename"]).stem
                 found.add_listed(Row(media, label, method, "DFDC", "test", group))
@@ -126,7 +126,7 @@ class DfdcPreview:
             for path in files_below(top, pictures=False)
         }
         found = Found(root)
-        for key, fact in _json(root / "dataset.json", self.name).items():
+        for key, fact in _json(root / "dataset.json").items():
             part = str(fact.get("set"))
             if split not in ("all", part):
                 continue
@@ -135,7 +135,7 @@ class DfdcPreview:
             if media is None:
                 found.missing.append(key)
                 continue
-            label = _label(fact.get("label"), self.name, key)
+            label = _label(fact.get("label"), key)
             ids = [str(fact[k]) for k in ("target_id", "swapped_id") if fact.get(k)]
             people = ids or [rest.split("/")[0].split("_")[0]]
             found.add(Row(media, label, media.split("/")[0], "DFDCP", part, ""), *people)

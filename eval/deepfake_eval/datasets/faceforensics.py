@@ -58,8 +58,8 @@ class FaceForensics:
         sources = self._sources(root, found.notes)
         if not any((root / folder).is_dir() for folder in sources.values()):
             raise DatasetError(
-                f"{self.name}: expected {sources['original']} or the {self.compression} folder of "
-                f"a method in {root}."
+                f"{root} needs {sources['original']} or the {self.compression} folder of a method. "
+                "Choose another compression, or download it."
             )
         for part in parts_of(split, LISTS):
             for one, two in _pairs(root / f"{part}.json"):
@@ -87,8 +87,8 @@ class FaceForensics:
                 notes.append(f"FaceForensics++: {self.compression} of {method} is absent.")
             else:
                 raise DatasetError(
-                    f"{self.name}: there is no method {method!r}; "
-                    f"found {', '.join(present) or 'none'}."
+                    f"There is no method {method!r} here. Choose from "
+                    f"{', '.join(present) or 'none'}."
                 )
         absent = [m for m in METHODS if m not in present]
         if absent and not self.methods:
@@ -102,13 +102,13 @@ def _pairs(path: Path) -> list[tuple[str, str]]:
         pairs = [(a, b) for a, b in content if isinstance(a, str) and isinstance(b, str)]
     except FileNotFoundError as error:
         raise DatasetError(
-            f"ffpp: expected the official list {path.name} in {path.parent}. It is published with "
-            "the code of the data set, under dataset/splits."
+            f"{path.parent} needs the official list {path.name}. Download it with the code of the "
+            "data set, where it is in dataset/splits."
         ) from error
     except (OSError, ValueError, TypeError) as error:
-        raise DatasetError(f"ffpp: {path.name} is not a list of id pairs.") from error
+        raise DatasetError(f"{path.name} is not a list of id pairs. Download it again.") from error
     if len(pairs) != len(content):
-        raise DatasetError(f"ffpp: {path.name} is not a list of id pairs.")
+        raise DatasetError(f"{path.name} is not a list of id pairs. Download it again.")
     return pairs
 
 
@@ -147,8 +147,8 @@ class DeepFakeDetection:
             clips = clips_in(root / folder / self.compression)
             if not clips:
                 raise DatasetError(
-                    f"{self.name}: expected clips in {folder}/{self.compression}/videos below "
-                    f"{root}."
+                    f"{root} needs clips in {folder}/{self.compression}/videos. Download them, or "
+                    "choose another compression."
                 )
             for clip in clips:
                 media = relative(clip, root)

@@ -114,13 +114,12 @@ def _table(path: Path) -> list[dict[str, str]]:
         except UnicodeDecodeError:
             continue
     else:
-        raise DatasetError(f"kodf: {path.name} is neither UTF-8 nor CP949.")
+        raise DatasetError(f"{path.name} is neither UTF-8 nor CP949. Save it as one of them.")
     reader = csv.DictReader(text.splitlines())
     columns = [composed(c.strip()) for c in reader.fieldnames or ()]
     if VIDEO_ID not in columns:
         raise DatasetError(
-            f"kodf: {path.name}: expected a column {VIDEO_ID}, "
-            f"but found {', '.join(columns) or 'none'}."
+            f"{path.name} needs a column {VIDEO_ID}. It has {', '.join(columns) or 'none'}."
         )
     reader.fieldnames = columns
     return [

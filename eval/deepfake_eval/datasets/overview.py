@@ -25,7 +25,7 @@ def of_one(text: str) -> str:
     """
     if ":" not in text:
         if text not in DATASETS:
-            raise DatasetError(f"There is no data set {text!r}. Known: {', '.join(DATASETS)}.")
+            raise DatasetError(f"There is no data set {text!r}. Choose from {', '.join(DATASETS)}.")
         return _block(text)
     name, options, root = parse(text)
     return "\n".join([_block(name) if name in DATASETS else name, "", _found(name, options, root)])

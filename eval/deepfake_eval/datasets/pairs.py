@@ -55,7 +55,7 @@ class Ffiw:
                 clips = clips_in(base / folder / part)
                 if not clips:
                     raise DatasetError(
-                        f"{self.name}: expected videos in {folder}/{part}/videos below {base}."
+                        f"{base} needs videos in {folder}/{part}/videos. Download them."
                     )
                 for clip in clips:
                     media, group = relative(clip, root), f"{part}-{clip.stem}"

@@ -72,9 +72,11 @@ class Csv:
     def rows(self, root: Path, split: str) -> Rows:
         path = root / "manifest.csv" if root.is_dir() else root
         if not path.is_file():
-            raise DatasetError(f"{self.name}: expected manifest.csv in {root}.")
+            raise DatasetError(
+                f"{root} needs manifest.csv. Give the path of the table if its name is another."
+            )
         found = Found(path.parent)
-        columns, lines = self._lines(path)
+        columns, lines = _lines(path)
         if self.split_column not in columns and split != "all":
             found.notes.append(f"{path.name} has no column {self.split_column}; every row is used.")
         if "group" not in columns:
@@ -85,7 +87,7 @@ class Csv:
             if self.split_column in columns and split not in ("all", part):
                 unassigned[part] += part not in SPLITS or part == "all"
                 continue
-            row = self._row(line, f"{self.name}: {path.name}, line {number}", path.stem, split)
+            row = self._row(line, f"{path.name}, line {number}", path.stem, split)
             if (found.root / row.media).exists():
                 found.add(row)
             else:
@@ -97,30 +99,12 @@ class Csv:
             )
         return found.rows()
 
-    def _lines(self, path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-        """Return the columns of the table, and its lines with their numbers."""
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file)
-                columns = list(reader.fieldnames or ())
-                lines = [(reader.line_num, line) for line in reader]
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise DatasetError(
-                f"{self.name}: {path.name} is not a readable CSV in UTF-8. Save it as one."
-            ) from error
-        if not {"media", "label"} <= set(columns):
-            raise DatasetError(
-                f"{self.name}: {path.name}: expected the columns media and label, "
-                f"but found {', '.join(columns) or 'none'}."
-            )
-        return columns, lines
-
     def _row(self, line: dict[str, str], where: str, title: str, split: str) -> Row:
         part = line.get(self.split_column)
         label, media = checked_label(line["label"], where, DatasetError), line["media"]
         pure = PurePosixPath(media or "")
         if not media or pure.is_absolute() or ".." in pure.parts:
-            raise DatasetError(f"{where}: media must be a path below the folder of the table.")
+            raise DatasetError(f"In {where}, media must be a path below the folder of the table.")
         return Row(
             media,
             label,
@@ -135,3 +119,21 @@ class Csv:
                 if c and c.startswith("attribute_") and v
             ),
         )
+
+
+def _lines(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Return the columns of the table, and its lines with their numbers."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or ())
+            lines = [(reader.line_num, line) for line in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(
+            f"{path.name} is not a readable CSV in UTF-8. Save it as one."
+        ) from error
+    if not {"media", "label"} <= set(columns):
+        raise DatasetError(
+            f"{path.name} needs the columns media and label. It has {', '.join(columns) or 'none'}."
+        )
+    return columns, lines

@@ -126,17 +126,21 @@ def load_detector(name: str) -> Detector:
     """
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
-        raise RunError(f"A detector is named MODULE:FUNCTION, not {name!r}.")
+        raise RunError(f"Name a detector MODULE:FUNCTION, not {name!r}.")
     if (folder := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, folder)
     try:
         function = getattr(importlib.import_module(module), attribute)
     except ImportError as error:
-        raise RunError(f"The module {module} cannot be imported: {error}.") from error
+        raise RunError(
+            f"The module {module} cannot be imported: {error}. Run in its folder."
+        ) from error
     except AttributeError as error:
-        raise RunError(f"The module {module} has no function {attribute}.") from error
+        raise RunError(
+            f"The module {module} has no function {attribute}. Define it there."
+        ) from error
     if not callable(function):
-        raise RunError(f"{name} is not a function.")
+        raise RunError(f"{name} is not a function. Name one.")
     detector: Detector = function
     return detector
 
@@ -180,7 +184,9 @@ def _score_all(
                 failures.append((row.dataset, f"{row.media} ({type(error).__name__})"))
                 first = first or f"{row.media}: {type(error).__name__}: {error}"
                 if len(failures) == len(keys):
-                    raise RunError(f"{name} failed on every medium; first {first}") from error
+                    raise RunError(
+                        f"{name} failed on every medium. Correct it; the first failure is {first}."
+                    ) from error
                 continue
             record = {"key": key, "item": {"score": _number(value, name, row.media)}, "faces": []}
             records[key] = record
@@ -198,7 +204,7 @@ def _number(value: object, name: str, media: str) -> float | None:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise RunError(f"{name} returned {value!r} for {media}; a finite number or None is needed.")
+        raise RunError(f"{name} returned {value!r} for {media}. Return a finite number or None.")
     return number
 
 

@@ -122,7 +122,7 @@ def _chosen(names: Sequence[str]) -> list[str]:
     unknown = [name for name in names if name not in DEGRADATIONS]
     if unknown:
         raise RunError(
-            f"Unknown degradation {unknown[0]!r}. The known ones are {', '.join(DEGRADATIONS)}."
+            f"There is no degradation {unknown[0]!r}. Choose from {', '.join(DEGRADATIONS)}."
         )
     return [name for name in DEGRADATIONS if not names or name in names]
 

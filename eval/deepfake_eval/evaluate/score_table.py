@@ -88,19 +88,22 @@ def read(path: Path, options: ScoreTableOptions) -> pd.DataFrame:
         frames = by_media.setdefault((row["dataset"], row["media"]), {})
         if frames and (frame is None or None in frames):
             raise RunError(
-                f"{where}: {row['media']} occurs twice. Give each row of a medium its frame in a "
-                "column named frame."
+                f"In {where}, {row['media']} occurs twice. Give each row of a medium its frame in "
+                "a column named frame."
             )
         if frame in frames:
-            raise RunError(f"{where}: the frame {frame} of {row['media']} occurs twice.")
+            raise RunError(
+                f"In {where}, the frame {frame} of {row['media']} occurs twice. Leave one out."
+            )
         above = next(iter(frames.values()), row)
         if any(above[c] != row[c] for c in ("label", "method", "group")):
             raise RunError(
-                f"{where}: {row['media']} has another label, method or group than in a line above."
+                f"In {where}, {row['media']} has another label, method or group than in a line "
+                "above. Correct one of them."
             )
         frames[frame] = row
     if not by_media:
-        raise RunError(f"{path.name} has no rows below its header.")
+        raise RunError(f"{path.name} has no rows below its header. Add one for each medium.")
     lines = [line for frames in by_media.values() for line in _lines([*frames.values()], options)]
     table = pd.DataFrame(lines)
     if table["dataset"].nunique() > 1 and not options.grouped:
@@ -122,16 +125,16 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             for line in reader:
                 yield reader.line_num, _labels(line, f"{path.name}, line {reader.line_num}")
     except (UnicodeDecodeError, csv.Error) as error:
-        raise RunError(f"{path.name} is not a readable CSV in UTF-8.") from error
+        raise RunError(f"{path.name} is not a readable CSV in UTF-8. Save it as one.") from error
 
 
 def _labels(line: dict[str, Any], where: str) -> dict[str, Any]:
     label, media = checked_label(line["label"], where, RunError), line["media"]
     kind = line.get("kind") or ""
     if not media:
-        raise RunError(f"{where}: the column media is empty.")
+        raise RunError(f"In {where}, the column media is empty. Name the medium.")
     if kind not in KINDS:
-        raise RunError(f"{where}: the kind must be picture or video, not {kind!r}.")
+        raise RunError(f"In {where}, the kind must be picture or video, not {kind!r}.")
     frame = _frame(line.get("frame"))
     return {
         "media": media,
@@ -165,9 +168,9 @@ def _score(text: str | None, where: str, options: ScoreTableOptions) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise RunError(f"{where}: the score must be a number, or empty, not {text!r}.")
+        raise RunError(f"In {where}, the score must be a number, or empty, not {text!r}.")
     if options.probabilities and not 0.0 <= value <= 1.0:
-        raise RunError(f"{where}: a probability is from 0 to 1, not {text}.")
+        raise RunError(f"In {where}, a probability must be from 0 to 1, not {text}.")
     return value
 
 

@@ -93,7 +93,7 @@ def connected(scheduler: str) -> Iterator[Cluster]:
         from distributed import Client
     except ImportError:
         raise ClusterError(
-            "--scheduler needs Dask: pip install 'deepfake-service[cluster]'"
+            "Dask is not installed. Run pip install 'deepfake-service[cluster]'."
         ) from None
     try:
         client: Any = Client(scheduler, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
@@ -105,7 +105,7 @@ def connected(scheduler: str) -> Iterator[Cluster]:
     with client:
         if not client.nthreads():
             raise ClusterError(
-                f"The scheduler at {scheduler} has no workers: start some with `dask worker "
+                f"The scheduler at {scheduler} has no workers. Start some with `dask worker "
                 f"{scheduler} --nthreads 1`."
             )
         yield Cluster(client)
@@ -119,7 +119,7 @@ def require_shared(path: Path) -> None:
     """
     if not path.exists():
         raise ClusterError(
-            f"A worker does not see {path}. Files must have the same paths on all machines: share "
+            f"A worker does not see {path}. Files must have the same paths on all machines. Share "
             "their folder."
         )
 
@@ -146,6 +146,6 @@ def check_versions(expected: dict[str, Any]) -> None:
         if expected.get(package) != here.get(package):
             raise ClusterError(
                 f"A worker has {package} {here.get(package, '(not installed)')} and this machine "
-                f"{expected.get(package, '(not installed)')}: results could differ. Install the "
+                f"{expected.get(package, '(not installed)')}, so results could differ. Install the "
                 "same versions everywhere."
             )

@@ -57,7 +57,7 @@ def test_command_line(
     assert "1 listed but absent, such as absent.mp4" in result.stdout
     result = CliRunner().invoke(cli.app, ["datasets", "nothing"])
     assert isinstance(result.exception, DatasetError)
-    assert "There is no data set 'nothing'. Known: " in result.exception.message
+    assert "There is no data set 'nothing'. Choose from " in result.exception.message
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tests.support import evalkit
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("nope", ".", "test"), "There is no data set 'nope'\\. Known: .*ffpp"),
+        (("nope", ".", "test"), "There is no data set 'nope'\\. Choose from .*ffpp"),
         (("ffpp", ".", "dev"), "split must be one of train, val, test, all"),
     ],
 )
@@ -28,7 +28,7 @@ def test_unknown_names_are_refused(arguments: tuple[str, str, str], named: str) 
 
 def test_unknown_options_are_refused() -> None:
     with pytest.raises(
-        DatasetError, match=r"has no option 'speed'\. Its options: compression, methods"
+        DatasetError, match=r"has no option 'speed'\. Choose from compression, methods"
     ):
         load("ffpp", Path(), speed="9")
 

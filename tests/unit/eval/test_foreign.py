@@ -124,11 +124,11 @@ def test_an_empty_score_is_an_abstention(write: Callable[..., Path]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"label": "1"}, "line 2: the label must be real or fake, not '1'"),
-        ({"score": "high"}, "line 2: the score must be a number, or empty, not 'high'"),
-        ({"score": "nan"}, "line 2: the score must be a number"),
-        ({"media": ""}, "line 2: the column media is empty"),
-        ({"media": "fake/0.mp4"}, "line 3: fake/0.mp4 occurs twice"),
+        ({"label": "1"}, "line 2, the label must be real or fake, not '1'"),
+        ({"score": "high"}, "line 2, the score must be a number, or empty, not 'high'"),
+        ({"score": "nan"}, "line 2, the score must be a number"),
+        ({"media": ""}, "line 2, the column media is empty"),
+        ({"media": "fake/0.mp4"}, "line 3, fake/0.mp4 occurs twice"),
     ],
 )
 def test_a_wrong_line_is_named(
@@ -143,7 +143,7 @@ def test_a_wrong_line_is_named(
 def test_probabilities_outside_0_to_1_are_refused(write: Callable[..., Path]) -> None:
     rows = scored(1.0)
     rows[0]["score"] = 1.5
-    with pytest.raises(RunError, match=r"line 2: a probability is from 0 to 1, not 1\.5"):
+    with pytest.raises(RunError, match=r"line 2, a probability must be from 0 to 1, not 1\.5"):
         read(write(rows), ScoreTableOptions(probabilities=True))
 
 
@@ -286,8 +286,8 @@ def test_frames_of_a_table_are_not_matched_with_those_of_a_bundle(
 @pytest.mark.parametrize(
     ("frames", "message"),
     [
-        (["7", "007"], "line 3: the frame 7 of a occurs twice"),
-        (["", "7"], "line 3: a occurs twice. Give each row of a medium its frame"),
+        (["7", "007"], "line 3, the frame 7 of a occurs twice"),
+        (["", "7"], "line 3, a occurs twice. Give each row of a medium its frame"),
     ],
 )
 def test_a_frame_that_occurs_twice_is_refused(

@@ -87,7 +87,7 @@ def test_a_number_of_frames_is_refused_for_a_function(folders: Path, tmp_path: P
     arguments += ["--detector", "own_detector:brightness", "--frames", "8"]
     done = CliRunner().invoke(cli.app, arguments)
     assert done.exit_code == 2
-    assert "--detector runs without --frames" in done.output
+    assert "Leave --frames out" in done.output
 
 
 def test_videos_and_pictures_are_told_apart(folders: Path, tmp_path: Path) -> None:
@@ -122,8 +122,8 @@ def test_the_report_says_on_how_many_media_a_function_failed(folders: Path, tmp_
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("own_detector:failing", "failed on every medium; first .*: ValueError: no weights"),
-        ("own_detector:text", "returned 'fake' for .*; a finite number or None is needed"),
+        ("own_detector:failing", "failed on every medium.*: ValueError: no weights"),
+        ("own_detector:text", "returned 'fake' for .*. Return a finite number or None"),
         ("own_detector:absent", "has no function absent"),
         ("absent_module:score", "absent_module cannot be imported"),
         ("own_detector", "MODULE:FUNCTION, not 'own_detector'"),

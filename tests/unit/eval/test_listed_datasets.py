@@ -140,11 +140,11 @@ def test_csv_rows_of_unknown_splits_are_noted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("path,label\na,real\n", "expected the columns media and label, but found path, label"),
-        ("", "found none"),
-        ("media,label\n/etc/passwd,real\n", "line 2: media must be a path below"),
-        ("media,label\n../up.mp4,real\n", "line 2: media must be a path below"),
-        ("media,label\na.mp4,real\n\nb.mp4,1\n", "line 4: the label must be real or fake"),
+        ("path,label\na,real\n", "needs the columns media and label. It has path, label"),
+        ("", "It has none"),
+        ("media,label\n/etc/passwd,real\n", "line 2, media must be a path below"),
+        ("media,label\n../up.mp4,real\n", "line 2, media must be a path below"),
+        ("media,label\na.mp4,real\n\nb.mp4,1\n", "line 4, the label must be real or fake"),
         ("media,label\na.mp4\n", "label must be real or fake, not None"),
     ],
 )
