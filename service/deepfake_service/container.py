@@ -28,7 +28,7 @@ from deepfake_service.casework.reexaminations import Reexaminations
 from deepfake_service.casework.restoration import merge_journal
 from deepfake_service.casework.retention import Retention
 from deepfake_service.casework.review_rules import ReviewRules
-from deepfake_service.casework.reviews import Consequences, Reviews
+from deepfake_service.casework.reviews import ReviewEffects, Reviews
 from deepfake_service.casework.submissions import Submissions
 from deepfake_service.casework.sweeps import Deleters, Sweeps
 from deepfake_service.casework.triage import Triage
@@ -205,7 +205,7 @@ def open_container(
         reviews = Reviews(
             database,
             vault,
-            Consequences(evidence_store, notice_desk, hash_bank, minor_flags),
+            ReviewEffects(evidence_store, notice_desk, hash_bank, minor_flags),
             rules=ReviewRules(settings.two_person_review, settings.submitter_confirms),
         )
         services = Services(

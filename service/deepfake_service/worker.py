@@ -18,7 +18,7 @@ from deepfake_service.casework.examination import (
     Examination,
     ExaminationRules,
     ModelRuntime,
-    ResultSinks,
+    ResultStores,
 )
 from deepfake_service.casework.shared_chores import SharedChores
 from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
@@ -65,7 +65,7 @@ def worker_running(
         database,
         container.vault,
         ModelRuntime(scorer, decoder),
-        ResultSinks(services.evidence_store, services.hash_bank, services.minor_flags, metrics),
+        ResultStores(services.evidence_store, services.hash_bank, services.minor_flags, metrics),
         ExaminationRules(
             max_attempts=MAX_ATTEMPTS,
             keep_after_verdict=timedelta(days=settings.media_days_after_verdict),

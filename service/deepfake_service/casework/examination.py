@@ -66,7 +66,7 @@ class ModelRuntime:
 
 
 @dataclass(frozen=True, slots=True)
-class ResultSinks:
+class ResultStores:
     """Where the results of examinations go."""
 
     evidence: EvidenceStore
@@ -141,20 +141,24 @@ class Examination:
         database: Database,
         vault: Vault,
         runtime: ModelRuntime,
-        sinks: ResultSinks,
+        sinks: ResultStores,
         rules: ExaminationRules,
     ) -> None:
         self._database = database
         self._vault = vault
         self._scorer = runtime.scorer
         self._decoder = runtime.decoder
-        self._sinks = sinks
+        self._stores = sinks
         self._rules = rules
         self.stopping = threading.Event()
         """Set when the worker stops: decoders are then closed under running steps."""
 
     def claim_job(self, job_id: str) -> None:
-        """See ``ExaminationSteps``."""
+        """Record that a worker starts or resumes the job.
+
+        Raises:
+            JobOver: the job has ended, or was claimed too often and has failed now.
+        """
         with self._database.write() as session:
             job = session.get(Job, job_id, with_for_update=True)
             if job is None or job.state in ENDED:
@@ -172,27 +176,33 @@ class Examination:
         """Return the code of the reason why a job must not be examined here."""
         if job.attempts > self._rules.max_attempts:
             return TOO_MANY_ATTEMPTS
-        # The queue gives this worker jobs of its model only: this is a second line.
+        # The queue gives this worker jobs of its model only: this is a second check.
         return None if job.bundle_sha256 == self._scorer.bundle.sha256 else ANOTHER_MODEL
 
     def restart_job(self, session: Session, job: Job) -> None:
-        """See ``ExaminationSteps``."""
+        """Make a job, which another model or version was to examine, one of this worker's.
+
+        What was examined of it so far is not used. Audited.
+        """
         job.bundle_sha256 = self._scorer.bundle.sha256
         job.state, job.started_at, job.attempts = JobState.QUEUED, None, 0
         job.stage, job.done, job.total, job.overview = None, 0, None, None
         append_entry(session, SERVICE, Action.JOB_REASSIGNED, job.id, job.bundle_sha256)
 
     def plan_overview(self, job_id: str) -> int:
-        """See ``ExaminationSteps``. The timeline is saved: later steps need no scan for it."""
+        """Scan the media and plan; return the number of chunks to examine, 0 for none at all.
+
+        The timeline is saved so that later steps need not scan the file again.
+        """
         opened = self._open(job_id)
         files = opened.files
         try:
             timeline = self._with_media(opened, SavedTimeline.of)
         except MediaError as error:
-            # Media that cannot be examined have a verdict too: it is no failure of the service.
+            # Media that cannot be examined have a verdict too: this is not a service failure.
             files.save_verdict(unable(error))
             return 0
-        # An attempt before this one may have failed to open the media, or was of another model.
+        # An attempt before this one may have failed to open the media, or used another model.
         files.delete_leftovers()
         frames = self._scorer.plan(timeline, opened.job.frames)
         chunks = _chunks(frames)
@@ -202,7 +212,7 @@ class Examination:
         return len(chunks)
 
     def examine_chunk(self, job_id: str, number: int) -> None:
-        """See ``ExaminationSteps``."""
+        """Examine chunk ``number``, counted from 0."""
         opened = self._open(job_id)
         chunks = opened.files.plan()
         before = sum(len(chunk) for chunk in chunks[:number])
@@ -220,7 +230,9 @@ class Examination:
         self._report(job_id, stage, before + len(chunks[number]), total, step_done=True)
 
     def plan_dense(self, job_id: str, chunks: int) -> int:
-        """See ``ExaminationSteps``."""
+        """Plan a denser second pass around the suspect moments found in the overview, which is the
+        first ``chunks`` chunks, and return the number of chunks that it adds.
+        """
         opened = self._open(job_id)
         if opened.job.frames is not None:
             return 0
@@ -233,17 +245,17 @@ class Examination:
         return len(dense)
 
     def conclude(self, job_id: str, chunks: int) -> None:
-        """See ``ExaminationSteps``."""
+        """Judge all ``chunks``, gather the evidence and end the job."""
         opened = self._open(job_id)
         self._report(job_id, EVIDENCE, opened.job.done or 0, opened.job.total or 0)
         parts = [self._part(opened, number) for number in range(chunks)]
         verdict = opened.files.verdict() or self._judge(opened, parts)
         material = self._gather(opened, verdict, parts)
-        self._sinks.evidence.store_material(opened.job, opened.case_key, material)
-        self._sinks.minor_flags.follow(opened.job, material.examination["hashes"])
-        self._sinks.hash_bank.link_similar(opened.job, material.examination["hashes"])
+        self._stores.evidence.store_material(opened.job, opened.case_key, material)
+        self._stores.minor_flags.follow(opened.job, material.examination["hashes"])
+        self._stores.hash_bank.link_similar(opened.job, material.examination["hashes"])
         try:
-            self._sinks.evidence.issue_first(job_id)
+            self._stores.evidence.issue_first(job_id)
         except (DatabaseUnavailable, StorageUnavailable):
             raise
         except Exception as error:
@@ -313,7 +325,7 @@ class Examination:
             raise Stopping from error
 
     def fail(self, job_id: str, code: str) -> None:
-        """See ``ExaminationSteps``."""
+        """End the job as failed through a fault of the service."""
         with self._database.write() as session:
             job = session.get(Job, job_id, with_for_update=True)
             if job is None or job.state in ENDED:
@@ -324,7 +336,7 @@ class Examination:
             set_media_expiry(media, job, self._rules.keep_after_verdict)
             release_callbacks(session, job_id)
             append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, JobState.FAILED)
-        self._sinks.metrics.job_ended(JobState.FAILED)
+        self._stores.metrics.job_ended(JobState.FAILED)
 
     def _end(self, opened: _OpenedJob, ended: EndedJob) -> None:
         job_id = opened.job.id
@@ -336,7 +348,7 @@ class Examination:
             assert job.started_at is not None
             assert job.finished_at is not None
             seconds = (job.finished_at - job.started_at).total_seconds()
-        self._sinks.metrics.job_ended(JobState.SUCCEEDED, seconds)
+        self._stores.metrics.job_ended(JobState.SUCCEEDED, seconds)
         if opened.job.retention == RetentionPolicy.ZERO:
             # At once; should this be interrupted, the next sweep does it.
             expire(self._database, self._vault, opened.media.id)

@@ -17,7 +17,7 @@ from deepfake_service.casework.dossiers import reviews_of
 from deepfake_service.casework.evidence_store import EvidenceStore, editions_of
 from deepfake_service.casework.hash_bank import similar_cases
 from deepfake_service.casework.reexaminations import Reexaminations
-from deepfake_service.casework.review_rules import Standing
+from deepfake_service.casework.review_rules import ReviewerStatus
 from deepfake_service.casework.reviews import Reviews
 from deepfake_service.casework.triage import places_of
 from deepfake_service.db import Case, Database, Job, Listing, Occurrence
@@ -53,7 +53,7 @@ class ItemPage:
     place: dict[str, Any] | None
     """The place of a waiting job in the queue."""
     reviews: list[dict[str, Any]]
-    standing: Standing
+    standing: ReviewerStatus
     matches: list[dict[str, Any]]
     editions: list[dict[str, Any]]
     notices: NoticePage

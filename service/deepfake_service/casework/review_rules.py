@@ -44,7 +44,7 @@ class ReviewRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ReviewerStatus:
     """Where a person stands in the review of a job."""
 
     reviewed: bool
@@ -57,7 +57,7 @@ class Standing:
 
 def standing_of(
     session: Session, rules: ReviewRules, account_id: str, job: Job, confirmed_by: Collection[str]
-) -> Standing:
+) -> ReviewerStatus:
     """Return where the person with an account stands in the review of a job, for its page.
 
     Args:
@@ -69,7 +69,7 @@ def standing_of(
 
     reviewers = select(Review.account_id).where(Review.job_id == job.id).distinct()
     enough = rules.is_enough(session, job.id, {*confirmed_by, account_id})
-    return Standing(
+    return ReviewerStatus(
         reviewed=any(is_own(reviewer) for reviewer in session.scalars(reviewers)),
         submitted=is_own(job.account_id),
         needs_another=not enough,

@@ -17,8 +17,8 @@ from deepfake_service.casework.evidence_store import EvidenceStore
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.minor_flags import MinorFlags
 from deepfake_service.casework.review_rules import (
+    ReviewerStatus,
     ReviewRules,
-    Standing,
     check_same_person,
     standing_of,
 )
@@ -57,7 +57,7 @@ _log = logger("deepfake_service.reviews")
 
 
 @dataclass(frozen=True, slots=True)
-class Consequences:
+class ReviewEffects:
     """What changes with a decision or a flag."""
 
     evidence: EvidenceStore
@@ -76,7 +76,7 @@ class ReviewOutcome:
 
 
 class Reviews:
-    """Records decisions and their consequences.
+    """Records decisions and their effects.
 
     These are a new edition of the evidence, marks on notices, hashes that are stored or deleted,
     and the time at which media expire.
@@ -86,16 +86,16 @@ class Reviews:
         self,
         database: Database,
         vault: Vault,
-        consequences: Consequences,
+        effects: ReviewEffects,
         *,
         rules: ReviewRules,
     ) -> None:
         self._database = database
         self._vault = vault
-        self._evidence = consequences.evidence
-        self._notices = consequences.notices
-        self._hash_bank = consequences.hash_bank
-        self._minor_flags = consequences.minor_flags
+        self._evidence = effects.evidence
+        self._notices = effects.notices
+        self._hash_bank = effects.hash_bank
+        self._minor_flags = effects.minor_flags
         self._rules = rules
         self._without_edition: set[str] = set()
         """Ids of jobs for which no further edition can be created."""
@@ -219,7 +219,7 @@ class Reviews:
             job, case = find_visible(session, caller, Job, job_id)
             return reviews_of(session, job, self._vault.case_key(case))
 
-    def standing(self, session: Session, caller: Caller, job: Job) -> Standing:
+    def standing(self, session: Session, caller: Caller, job: Job) -> ReviewerStatus:
         """Return where the caller stands in the review of a job."""
         confirmed_by = _confirming(_latest_decisions(session, job.id))
         return standing_of(session, self._rules, caller.account_id, job, confirmed_by)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.casework.core.blind_index import BlindIndex
 from deepfake_service.casework.core.case_lock import lock_case
-from deepfake_service.casework.core.cases import Cases, Sighting, canonical_reference
+from deepfake_service.casework.core.cases import Cases, PostDetails, canonical_reference
 from deepfake_service.casework.core.listings import begin_listing
 from deepfake_service.casework.minor_flags import flag_of_bytes, set_flag
 from deepfake_service.db import (
@@ -60,7 +60,7 @@ class Submission:
 
     kind: str = "video"
     case_reference: str | None = None
-    sighting: Sighting = field(default_factory=Sighting)
+    sighting: PostDetails = field(default_factory=PostDetails)
     callback: Callback | None = None
     priority: Priority = Priority.BATCH
     frames: int | None = None

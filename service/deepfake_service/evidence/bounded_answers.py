@@ -7,9 +7,8 @@ decompressing a piece of it takes that memory before its size can be looked at.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import httpx
 
@@ -18,16 +17,6 @@ from deepfake_models.errors import DeepfakeError
 
 class UnusableAnswer(DeepfakeError):
     """A server did not answer as asked; the message says how, as the predicate of a sentence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A request to another server."""
-
-    method: str
-    url: str
-    content: bytes | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,31 +40,36 @@ class _NameLookups(ThreadPoolExecutor):
         super().shutdown(wait=False, cancel_futures=cancel_futures)
 
 
-def answer_to(query: Query, limits: AnswerLimits) -> bytes:
-    """Send a request and return the body of its answer. Redirects are not followed.
+def fetch_bounded(
+    url: str, limits: AnswerLimits, *, post: bytes | None = None, media_type: str | None = None
+) -> bytes:
+    """Return the body of a server's answer. Redirects are not followed.
 
-    Call it in a thread that runs no event loop.
+    What is to be ``post``ed has this media type. Call it in a thread that runs no event loop.
 
     Raises:
         UnusableAnswer: the server cannot be reached, refuses, compresses its answer, or exceeds
             the limits.
     """
+    headers = {
+        "Accept-Encoding": "identity",
+        **({"Content-Type": media_type} if media_type else {}),
+    }
+    method = "GET" if post is None else "POST"
     try:
-        return asyncio.run(asyncio.wait_for(_received(query, limits), limits.deadline_s))
+        request = httpx.Request(method, url, content=post, headers=headers)
+        return asyncio.run(asyncio.wait_for(_received(request, limits), limits.deadline_s))
     except (TimeoutError, httpx.TimeoutException) as error:
         raise UnusableAnswer("answers too slowly") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise UnusableAnswer("does not answer") from error
 
 
-async def _received(query: Query, limits: AnswerLimits) -> bytes:
-    headers = {**query.headers, "Accept-Encoding": "identity"}
+async def _received(request: httpx.Request, limits: AnswerLimits) -> bytes:
     content = bytearray()
     asyncio.get_running_loop().set_default_executor(_NameLookups(max_workers=1))
-    async with (
-        httpx.AsyncClient(timeout=limits.pause_s) as client,
-        client.stream(query.method, query.url, content=query.content, headers=headers) as answer,
-    ):
+    async with httpx.AsyncClient(timeout=limits.pause_s) as client:
+        answer = await client.send(request, stream=True)
         if answer.status_code != 200:
             raise UnusableAnswer(f"answered with status {answer.status_code}")
         if answer.headers.get("content-encoding", "identity") != "identity":

@@ -22,9 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from deepfake_models.errors import DeepfakeError
 from deepfake_service.evidence.bounded_answers import (
     AnswerLimits,
-    Query,
     UnusableAnswer,
-    answer_to,
+    fetch_bounded,
 )
 from deepfake_service.evidence.statement import (
     key_id,
@@ -179,7 +178,7 @@ def read_list(source: str) -> bytes:
     """
     try:
         if source.startswith(("https://", "http://")):
-            return answer_to(Query("GET", source), AnswerLimits(MAX_BYTES, TIMEOUT_S, DEADLINE_S))
+            return fetch_bounded(source, AnswerLimits(MAX_BYTES, TIMEOUT_S, DEADLINE_S))
         path = Path(source)
         if path.stat().st_size > MAX_BYTES:
             raise RevocationsUnusable("The list of revocations is too large.")

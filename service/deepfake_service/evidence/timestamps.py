@@ -22,9 +22,8 @@ from rfc3161_client import (
 from deepfake_models.errors import DeepfakeError
 from deepfake_service.evidence.bounded_answers import (
     AnswerLimits,
-    Query,
     UnusableAnswer,
-    answer_to,
+    fetch_bounded,
 )
 
 MAX_REPLY_BYTES = 256 * 1024
@@ -88,10 +87,8 @@ def post(url: str, query: bytes) -> bytes:
             large, or takes longer than ``DEADLINE_S``.
     """
     try:
-        return answer_to(
-            Query("POST", url, query, {"Content-Type": _QUERY}),
-            AnswerLimits(MAX_REPLY_BYTES, TIMEOUT_S, DEADLINE_S),
-        )
+        limits = AnswerLimits(MAX_REPLY_BYTES, TIMEOUT_S, DEADLINE_S)
+        return fetch_bounded(url, limits, post=query, media_type=_QUERY)
     except UnusableAnswer as error:
         raise TimestampFailed(f"the time-stamp authority {error.message}") from error
 

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from deepfake_service.casework.core.cases import Sighting, canonical_reference
+from deepfake_service.casework.core.cases import PostDetails, canonical_reference
 from deepfake_service.casework.submissions import MAX_FRAMES, Submission
 from deepfake_service.clock import utc_now
 from deepfake_service.db.enums import CallbackContent, Priority, RetentionPolicy
@@ -118,9 +118,9 @@ class SightingForm(BaseModel):
         Field(description="What the collector notes about it.", examples=["found by search"]),
     ] = None
 
-    def sighting(self) -> Sighting:
+    def sighting(self) -> PostDetails:
         """Return these fields without those that a subclass adds."""
-        return Sighting(**{name: getattr(self, name) for name in SightingForm.model_fields})
+        return PostDetails(**{name: getattr(self, name) for name in SightingForm.model_fields})
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"  # submitted text must not reach a log

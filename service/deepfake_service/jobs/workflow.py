@@ -48,45 +48,19 @@ class Stopping(BaseException):
 
 
 class ExaminationSteps(Protocol):
-    """What each step does. Any step may be repeated after a crash in the middle of it."""
+    """What each step does; see ``casework.examination.Examination``.
 
-    def claim_job(self, job_id: str) -> None:
-        """Record that a worker starts or resumes the job.
+    Any step may be repeated after a crash in the middle of it, and raises ``JobOver`` if the job
+    has ended.
+    """
 
-        Raises:
-            JobOver: the job has ended, or was claimed too often and has failed now.
-        """
-        ...
-
-    def restart_job(self, session: Session, job: Job) -> None:
-        """Make ``job``, which another model or version was to examine, one of this worker's.
-
-        What was examined of it so far is not used. Audited.
-        """
-        ...
-
-    def plan_overview(self, job_id: str) -> int:
-        """Scan the media and plan; return the number of chunks to examine, 0 for none at all."""
-        ...
-
-    def examine_chunk(self, job_id: str, number: int) -> None:
-        """Examine chunk ``number``, counted from 0."""
-        ...
-
-    def plan_dense(self, job_id: str, chunks: int) -> int:
-        """Plan a denser pass around suspect moments of the overview, the first ``chunks`` chunks.
-
-        Return the number of chunks that it adds.
-        """
-        ...
-
-    def conclude(self, job_id: str, chunks: int) -> None:
-        """Judge all ``chunks`` and end the job."""
-        ...
-
-    def fail(self, job_id: str, code: str) -> None:
-        """End the job as failed through a fault of the service."""
-        ...
+    def claim_job(self, job_id: str) -> None: ...
+    def restart_job(self, session: Session, job: Job) -> None: ...
+    def plan_overview(self, job_id: str) -> int: ...
+    def examine_chunk(self, job_id: str, number: int) -> None: ...
+    def plan_dense(self, job_id: str, chunks: int) -> int: ...
+    def conclude(self, job_id: str, chunks: int) -> None: ...
+    def fail(self, job_id: str, code: str) -> None: ...
 
 
 class ExaminationWorkflow:

@@ -17,9 +17,8 @@ import pytest
 from deepfake_service.evidence import revocations, timestamps
 from deepfake_service.evidence.bounded_answers import (
     AnswerLimits,
-    Query,
     UnusableAnswer,
-    answer_to,
+    fetch_bounded,
 )
 from deepfake_service.evidence.revocations import RevocationsUnusable, read_list
 from deepfake_service.evidence.timestamps import TimestampFailed
@@ -97,13 +96,13 @@ def test_an_answer_is_returned_whole_up_to_its_limit(
     serving: Callable[[Answer], Server],
 ) -> None:
     server = serving(whole(b"x" * 1000, b"Content-Encoding: identity\r\n"))
-    assert answer_to(Query("GET", server.url), LIMITS) == b"x" * 1000
+    assert fetch_bounded(server.url, LIMITS) == b"x" * 1000
     with pytest.raises(UnusableAnswer, match="too large"):
-        answer_to(Query("GET", serving(whole(b"x" * 1001)).url), LIMITS)
+        fetch_bounded(serving(whole(b"x" * 1001)).url, LIMITS)
     with pytest.raises(UnusableAnswer, match="does not answer"):
-        answer_to(Query("GET", "http://127.0.0.1:1/"), LIMITS)
+        fetch_bounded("http://127.0.0.1:1/", LIMITS)
     with pytest.raises(UnusableAnswer, match="does not answer"):
-        answer_to(Query("GET", "http://127.0.0.1:port/"), LIMITS)
+        fetch_bounded("http://127.0.0.1:port/", LIMITS)
 
 
 def test_a_compressed_answer_is_never_expanded(serving: Callable[[Answer], Server]) -> None:
@@ -158,7 +157,7 @@ def test_a_name_that_is_looked_up_slowly_does_not_put_off_the_deadline(
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     try:
         with pytest.raises(UnusableAnswer, match="too slowly"):
-            answer_to(Query("GET", "http://example.org/"), replace(LIMITS, deadline_s=1.0))
+            fetch_bounded("http://example.org/", replace(LIMITS, deadline_s=1.0))
         assert begun.wait(20.0)
         assert not ended.is_set()
     finally:

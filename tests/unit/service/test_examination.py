@@ -29,7 +29,7 @@ from deepfake_service.casework.examination import (
     Examination,
     ExaminationRules,
     ModelRuntime,
-    ResultSinks,
+    ResultStores,
 )
 from deepfake_service.casework.job_files import JobFiles
 from deepfake_service.casework.submissions import Submission
@@ -137,7 +137,7 @@ def working(scorer: Scorer, tmp_path: Path, decoder: Any) -> Iterator[Worker]:
             database,
             container.vault,
             ModelRuntime(scorer, decoder),
-            ResultSinks(
+            ResultStores(
                 services.evidence_store, services.hash_bank, services.minor_flags, Metrics()
             ),
             ExaminationRules(max_attempts=3, keep_after_verdict=timedelta(days=1)),

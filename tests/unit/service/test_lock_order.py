@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.casework import retention
-from deepfake_service.casework.core.cases import Sighting
+from deepfake_service.casework.core.cases import PostDetails
 from deepfake_service.casework.hash_bank import HashBank
 from deepfake_service.casework.submissions import Sealed, Submission
 from deepfake_service.casework.webhook_deliveries import release_callbacks
@@ -170,7 +170,7 @@ async def test_a_job_ends_while_it_is_submitted_again_with_a_callback(service: S
     job = await submit(service)
     submissions = service.app.state.shared.services.submissions
     again = Submission(
-        sighting=Sighting(source_url="https://example.org/2"),
+        sighting=PostDetails(source_url="https://example.org/2"),
         callback=Callback("https://hooks.example.org/"),
     )
     sealed = Sealed(new_id(), new_key(), Stored(job["sha256"], job["size"]))

@@ -31,7 +31,7 @@ from deepfake_service.storage.envelope import unseal
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class PostDetails:
     """Where and when a medium was seen, according to its submitter."""
 
     source_url: str | None = None
@@ -42,10 +42,10 @@ class Sighting:
     note: str | None = None
 
     def __repr__(self) -> str:
-        return "Sighting()"
+        return "PostDetails()"
 
 
-OCCURRENCE_FIELDS = (*(f.name for f in fields(Sighting)), "case_reference", "tool")
+OCCURRENCE_FIELDS = (*(f.name for f in fields(PostDetails)), "case_reference", "tool")
 """The fields of an occurrence, beside its collector and a screenshot."""
 _DISTINGUISHING = OCCURRENCE_FIELDS[:-1]
 MAX_OCCURRENCES = 500
@@ -62,7 +62,7 @@ class Screenshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
+class RecordedPost:
     """An occurrence, and whether it was recorded just now."""
 
     occurrence_id: str
@@ -138,7 +138,7 @@ class Cases:
         media: Media,
         sighting: Mapping[str, str | None],
         screenshot: Screenshot | None = None,
-    ) -> Noted | None:
+    ) -> RecordedPost | None:
         """Record an occurrence of a medium, unless it is known or empty.
 
         The first occurrence of a medium is recorded even if it is empty, because it says who
@@ -159,7 +159,7 @@ class Cases:
         digest = self._blind_index.of_content("occurrence", compared)
         known = session.scalars(of_medium.where(Occurrence.digest == digest)).first()
         if known is not None:
-            return Noted(known, is_new=False)
+            return RecordedPost(known, is_new=False)
         counted = select(func.count(Occurrence.id)).where(Occurrence.media_id == media.id)
         if (session.scalar(counted) or 0) >= MAX_OCCURRENCES:
             raise TooManyOccurrences
@@ -178,7 +178,7 @@ class Cases:
             append_entry(
                 session, caller.actor, Action.OCCURRENCE_ADDED, media.case_id, occurrence.id
             )
-        return Noted(occurrence.id, is_new=True)
+        return RecordedPost(occurrence.id, is_new=True)
 
     def add_occurrence(
         self,
@@ -187,7 +187,7 @@ class Cases:
         media_id: str | None,
         sighting: Mapping[str, str | None],
         screenshot: bytes | None,
-    ) -> Noted:
+    ) -> RecordedPost:
         """Record where else a medium of a case was seen, unless it is known.
 
         ``media_id`` may be ``None`` if the case has one medium only.
@@ -235,7 +235,7 @@ class Cases:
         media_id: str | None,
         sighting: Mapping[str, str | None],
         screenshot: Screenshot | None,
-    ) -> Noted | None:
+    ) -> RecordedPost | None:
         with self._database.write() as session:
             case, _ = find_visible(session, caller, Case, case_id)
             self._database.one_at_a_time(session, case.account_id)
