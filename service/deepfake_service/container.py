@@ -58,6 +58,7 @@ from deepfake_service.storage import (
     open_case_keys,
     open_keys,
 )
+from deepfake_service.storage.envelope import KeyWrapper
 
 CERTIFICATE_WARNING = timedelta(days=30)
 """How long before the certificate of reports expires a start warns of it."""
@@ -167,38 +168,10 @@ def open_container(
         _warn_of_certificate(signing_keys, database.clock())
         revocation_list = RevocationList(database, signing_keys, issuer=settings.issuer)
         sender = Sender(database, keys, settings.issuer)
-        evidence_store = EvidenceStore(
-            database,
-            vault,
-            signing_keys,
-            sender=sender,
-            software=f"deepfake-service {program_version()}",
-            timestamp_url=settings.timestamp_url,
-        )
-        documents = NoticeDocuments(
-            database,
-            vault,
-            signing_keys,
-            decoder,
-            sender=sender,
-            post=timestamps.poster(settings.timestamp_url),
-        )
-        basis = NoticeBasis(vault, two_people=settings.two_person_review)
-        notice_desk = NoticeDesk(database, vault, basis, documents)
-        hash_bank = HashBank(
-            database,
-            vault,
-            keys,
-            enabled=settings.matching,
-            kept_for=timedelta(days=settings.known_hash_days),
-        )
-        minor_flags = MinorFlags(
-            database,
-            vault,
-            keys,
-            blind_index,
-            kept_for=FLAGGED_HASHES_KEPT,
-        )
+        rooms = _Rooms(settings, database, vault, keys)
+        evidence_store = rooms.evidence(signing_keys, sender)
+        notice_desk = rooms.notices(signing_keys, sender, decoder)
+        hash_bank, minor_flags = rooms.hash_lists(blind_index)
         queries = Queries(database, vault)
         job_lists = JobLists(database, vault, queries)
         reexaminations = Reexaminations(database, vault, queue, bundle_sha256)
@@ -216,13 +189,13 @@ def open_container(
             backlog=Backlog(database, settings.jobs_at_once),
             job_lists=job_lists,
             item_pages=ItemPages(
-                database,
-                vault,
-                queries,
-                evidence_store,
-                reviews,
-                reexaminations,
-                notice_desk,
+                database=database,
+                vault=vault,
+                queries=queries,
+                evidence=evidence_store,
+                reviews=reviews,
+                reexaminations=reexaminations,
+                notices=notice_desk,
             ),
             retention=retention,
             sweeps=Sweeps(
@@ -248,6 +221,46 @@ def open_container(
             triage=Triage(database, vault, job_lists),
         )
         yield Container(settings, database, vault, journal, queue, services)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rooms:
+    """Opens the services of each room from what all of them need."""
+
+    settings: Settings
+    database: Database
+    vault: Vault
+    keys: KeyWrapper
+
+    def evidence(self, signing_keys: SigningKeys, sender: Sender) -> EvidenceStore:
+        return EvidenceStore(
+            self.database,
+            self.vault,
+            signing_keys,
+            sender=sender,
+            software=f"deepfake-service {program_version()}",
+            timestamp_url=self.settings.timestamp_url,
+        )
+
+    def notices(self, signing_keys: SigningKeys, sender: Sender, decoder: Decoder) -> NoticeDesk:
+        documents = NoticeDocuments(
+            self.database,
+            self.vault,
+            signing_keys,
+            decoder,
+            sender=sender,
+            post=timestamps.poster(self.settings.timestamp_url),
+        )
+        basis = NoticeBasis(self.vault, two_people=self.settings.two_person_review)
+        return NoticeDesk(self.database, self.vault, basis, documents)
+
+    def hash_lists(self, blind_index: BlindIndex) -> tuple[HashBank, MinorFlags]:
+        known_for = timedelta(days=self.settings.known_hash_days)
+        stores = self.database, self.vault, self.keys
+        return (
+            HashBank(*stores, enabled=self.settings.matching, kept_for=known_for),
+            MinorFlags(*stores, blind_index, kept_for=FLAGGED_HASHES_KEPT),
+        )
 
 
 def _warn_of_certificate(signing_keys: SigningKeys, now: datetime) -> None:
