@@ -181,22 +181,6 @@ class DatabaseUnavailable(ServiceError):
     hosts and users, so that it is for operators only."""
 
 
-class DatabaseFull(DatabaseUnavailable):
-    """The disk of the database is full. Free space on it."""
-
-
-class DatabaseReadOnly(DatabaseUnavailable):
-    """The database cannot be changed: it, or its disk, is read-only. Check who may write it."""
-
-
-class DatabaseInaccessible(DatabaseUnavailable):
-    """A file of the database cannot be opened. Check who owns it, and the limit on open files."""
-
-
-class DatabaseDiskFailing(DatabaseUnavailable):
-    """The disk of the database reports an error. Check its free space and the log of the system."""
-
-
 # -- cases ----------------------------------------------------------------------------------------
 
 

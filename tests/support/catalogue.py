@@ -19,6 +19,7 @@ from string import Formatter
 from babel.messages.catalog import Message
 from babel.messages.extract import extract_from_dir
 
+from deepfake_service.db.integrity import UNAVAILABLE
 from deepfake_service.documents.characters import HiddenCharacter
 from deepfake_service.documents.i18n import CATALOGUES, load
 from deepfake_service.http.problems import STATUS_AND_CODE, problem_of
@@ -40,6 +41,7 @@ COMPOSED = frozenset(
         "required",
         "at least 2 characters are required",
         STATEMENT_TOO_SHORT,
+        *UNAVAILABLE.values(),
         "at most 200 characters are allowed",
         "at most 5000 characters are allowed",
         "decision: choose one",

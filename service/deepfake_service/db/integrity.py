@@ -7,27 +7,28 @@ from collections.abc import Mapping
 
 from sqlalchemy.exc import DBAPIError
 
-from deepfake_service.errors import (
-    DatabaseDiskFailing,
-    DatabaseFull,
-    DatabaseInaccessible,
-    DatabaseReadOnly,
-    DatabaseUnavailable,
-)
+from deepfake_service.errors import DatabaseUnavailable
 
 _PRIMARY = 0xFF
 """The primary result code is the lowest byte of an extended one."""
 _DAMAGE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_BY_SQLITE_CODE: Mapping[int | None, type[DatabaseUnavailable]] = {
-    sqlite3.SQLITE_FULL: DatabaseFull,
-    sqlite3.SQLITE_READONLY: DatabaseReadOnly,
-    sqlite3.SQLITE_CANTOPEN: DatabaseInaccessible,
-    sqlite3.SQLITE_IOERR: DatabaseDiskFailing,
+_FULL = "The disk of the database is full. Free space on it."
+_READ_ONLY = (
+    "The database cannot be changed: it, or its disk, is read-only. Check who may write it."
+)
+_STANDBY = "25006"
+"""SQLSTATE of a server that accepts no changes."""
+UNAVAILABLE: Mapping[int | str | None, str] = {
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
+    sqlite3.SQLITE_CANTOPEN: "A file of the database cannot be opened. Check who owns it, and the "
+    "limit on open files.",
+    sqlite3.SQLITE_IOERR: "The disk of the database reports an error. Check its free space and the "
+    "log of the system.",
+    "53100": _FULL,
+    _STANDBY: _READ_ONLY,
 }
-_BY_SQLSTATE: Mapping[str | None, type[DatabaseUnavailable]] = {
-    "53100": DatabaseFull,
-    "25006": DatabaseReadOnly,  # a standby server, for instance
-}
+"""What is wrong, by the codes of SQLite and of PostgreSQL."""
 
 
 def is_damage(error: DBAPIError) -> bool:
@@ -40,9 +41,8 @@ def unavailable(error: BaseException | None, *, connecting: bool = False) -> Dat
 
     With ``connecting``, there was no statement whose values the driver's message could contain.
     """
-    kind = _BY_SQLITE_CODE.get(_primary_code(error))
-    kind = kind or _BY_SQLSTATE.get(getattr(error, "sqlstate", None))
-    found = kind() if kind else DatabaseUnavailable()
+    code = _primary_code(error) or getattr(error, "sqlstate", None)
+    found = DatabaseUnavailable(UNAVAILABLE.get(code))
     if connecting and hasattr(error, "sqlstate"):
         found.reason = " ".join(str(error).split())
     return found
@@ -50,7 +50,7 @@ def unavailable(error: BaseException | None, *, connecting: bool = False) -> Dat
 
 def is_read_only(error: DBAPIError) -> bool:
     """Return whether the PostgreSQL server accepts no changes."""
-    return isinstance(unavailable(error.orig), DatabaseReadOnly)
+    return getattr(error.orig, "sqlstate", None) == _STANDBY
 
 
 def damage_of(connection: sqlite3.Connection) -> str | None:

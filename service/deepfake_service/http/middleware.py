@@ -11,12 +11,11 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deepfake_service.errors import NotReady
+from deepfake_service.errors import NotReady, ServiceError
 from deepfake_service.http.problems import REQUEST_ID_KEY, BodyRefused, problem_of, response_of
 from deepfake_service.http.uploads import (
     BODY_TIMEOUT_S,
     UNKNOWN_SENDER_GRACE_S,
-    BodyLimits,
     bounded_receive,
     is_streamed,
 )
@@ -64,7 +63,7 @@ class RequestMiddleware:
         started = self._clock()
         self._metrics.request_started()
         try:
-            await self._app(scope, self._bounded(scope, receive), send_with_headers)
+            await self._app(scope, _bounded(scope, receive), send_with_headers)
         except asyncio.CancelledError:
             # Only the server cancels requests, when its time to shut down is over; it would log a
             # traceback and answer 500.
@@ -91,24 +90,28 @@ class RequestMiddleware:
             )
             structlog.contextvars.clear_contextvars()
 
-    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
-        """Limit the body on routes that set no limit: FastAPI reads the whole body before it
-        authenticates."""
-        limits = BodyLimits(
-            MAX_BODY_BYTES, BODY_TIMEOUT_S, UNKNOWN_SENDER_GRACE_S, raised_as=BodyRefused
-        )
-        bounded = bounded_receive(receive, limits)
-        declared = Headers(scope=scope).get("content-length", "")
 
-        async def receive_some() -> Message:
-            # The route is known once something reads the body.
-            if is_streamed(scope):
-                return await receive()
-            if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
-                raise limits.too_large()  # before the client is asked to send it
+def _bounded(scope: Scope, receive: Receive) -> Receive:
+    """Limit the body on routes that set no limit: FastAPI reads the whole body before it
+    authenticates."""
+    bounded = bounded_receive(
+        scope,
+        receive,
+        MAX_BODY_BYTES,
+        timeout_s=BODY_TIMEOUT_S,
+        grace_s=UNKNOWN_SENDER_GRACE_S,
+    )
+
+    async def receive_some() -> Message:
+        # The route is known once something reads the body.
+        if is_streamed(scope):
+            return await receive()
+        try:
             return await bounded()
+        except ServiceError as error:
+            raise BodyRefused(error) from error
 
-        return receive_some
+    return receive_some
 
 
 def _add_headers(headers: MutableHeaders, path: str, request_id: str) -> None:

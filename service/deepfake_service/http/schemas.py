@@ -125,6 +125,11 @@ class ReasonOut(Stored):
     detail: str = Field(description="The reason in English.")
 
 
+Reasons = Annotated[
+    list[ReasonOut], Field(description="Why the verdict is not a decision, or what limits it.")
+]
+
+
 class QualityOut(Stored):
     """Measurements of a face, taken before it was scored."""
 
@@ -147,9 +152,7 @@ class FaceOut(Stored):
     log_likelihood_ratio: LogLikelihoodRatio
     verdict: VerdictCode = Field(description="The conclusion on this face.")
     quality: QualityOut = Field(description="Measurements of the face.")
-    reasons: list[ReasonOut] = Field(
-        description="Why the verdict is not a decision, or what limits it."
-    )
+    reasons: Reasons
     leaning: LeaningOut = None
 
 
@@ -161,9 +164,7 @@ class FrameOut(Published):
     verdict: VerdictCode = Field(description="The conclusion on the picture.")
     score: Score
     log_likelihood_ratio: LogLikelihoodRatio
-    reasons: list[ReasonOut] = Field(
-        description="Why the verdict is not a decision, or what limits it."
-    )
+    reasons: Reasons
     faces: list[FaceOut] = Field(description="The faces that were found.")
     leaning: LeaningOut = None
     kinds: Kinds = None
@@ -212,9 +213,7 @@ class TrackOut(Stored):
     faces: int = Field(description="Faces found.")
     judged: int = Field(description="Faces scored.")
     moments: list[MomentOut] = Field(description="Spans in which the face looks manipulated.")
-    reasons: list[ReasonOut] = Field(
-        description="Why the verdict is not a decision, or what limits it."
-    )
+    reasons: Reasons
     leaning: LeaningOut = None
     kinds: Kinds = None
 
@@ -247,9 +246,7 @@ class ResultOut(Stored):
     verdict: VerdictCode = Field(description="The conclusion on the whole medium.")
     score: Score
     log_likelihood_ratio: LogLikelihoodRatio
-    reasons: list[ReasonOut] = Field(
-        description="Why the verdict is not a decision, or what limits it."
-    )
+    reasons: Reasons
     tracks: list[TrackOut] = Field(description="The people whose faces were found.")
     frames: FrameCountsOut = Field(description="How many frames were examined.")
     faces: list[TrackedFaceOut] = Field(description="The faces that were found, frame by frame.")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import Request
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
@@ -18,7 +19,6 @@ from deepfake_service.errors import (
     FieldError,
     InvalidRequest,
     RequestTooLarge,
-    ServiceError,
     UnsupportedContentType,
     UploadTimeout,
 )
@@ -41,60 +41,53 @@ has at hand when it sends the head."""
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
-def _unchanged(error: ServiceError) -> Exception:
-    return error
+def bounded_receive(
+    scope: Scope,
+    receive: Receive,
+    max_bytes: int,
+    *,
+    timeout_s: float,
+    grace_s: float,
+    noun: str = "A request",
+) -> Receive:
+    """Return an ASGI ``receive`` that bounds the body.
 
+    Args:
+        scope: says how long the body is, if its client does.
+        receive: gives the body.
+        max_bytes: the largest body that is accepted.
+        timeout_s: from the first read to the end of the body.
+        grace_s: after these seconds the body must have ``MIN_RATE``, while it is waited for.
+        noun: what the body is, for the error about its size.
 
-@dataclass(frozen=True, slots=True)
-class BodyLimits:
-    """What a body may have, and the errors of one that exceeds it."""
-
-    max_bytes: int
-    timeout_s: float
-    """From the first read to the end of the body."""
-    grace_s: float
-    """After these seconds the body must have ``MIN_RATE``, while the service waits for it."""
-    noun: str = "A request"
-    """What the body is, for the error about its size."""
-    raised_as: Callable[[ServiceError], Exception] = _unchanged
-    """Returns the exception that is raised for an error about the body."""
-
-    def too_large(self) -> Exception:
-        """Return the error of a body with more bytes."""
-        return self.raised_as(
-            RequestTooLarge(f"{self.noun} may have at most {self.max_bytes} bytes.")
-        )
-
-    def too_slow(self) -> Exception:
-        """Return the error of a body that did not arrive in time."""
-        return self.raised_as(
-            UploadTimeout(
-                f"The body of the request did not arrive within {self.timeout_s:g} seconds, or "
-                f"came slower than {MIN_RATE} bytes per second."
-            )
-        )
-
-
-def bounded_receive(receive: Receive, limits: BodyLimits) -> Receive:
-    """Return an ASGI ``receive`` that raises when the body exceeds ``limits``."""
+    Raises:
+        RequestTooLarge: by what it returns, before the client is asked to send too much.
+        UploadTimeout: likewise, if the body comes too slowly.
+    """
+    declared = Headers(scope=scope).get("content-length", "")
     received, complete, deadline, waited_s = 0, False, 0.0, 0.0
 
     async def receive_within_limits() -> Message:
         nonlocal received, complete, deadline, waited_s
         if complete:  # the next message tells that the client left, at any time
             return await receive()
+        if declared.isdecimal() and int(declared) > max_bytes:
+            raise RequestTooLarge(f"{noun} may have at most {max_bytes} bytes.")
         began = asyncio.get_running_loop().time()
-        deadline = deadline or began + limits.timeout_s
-        until = min(deadline, began + limits.grace_s + received / MIN_RATE - waited_s)
+        deadline = deadline or began + timeout_s
+        until = min(deadline, began + grace_s + received / MIN_RATE - waited_s)
         try:
             async with asyncio.timeout_at(until):
                 message = await receive()
         except TimeoutError as error:
-            raise limits.too_slow() from error
+            raise UploadTimeout(
+                f"The body of the request did not arrive within {timeout_s:g} seconds, or came "
+                f"slower than {MIN_RATE} bytes per second."
+            ) from error
         waited_s += asyncio.get_running_loop().time() - began
         received += len(message.get("body", b""))
-        if received > limits.max_bytes:
-            raise limits.too_large()
+        if received > max_bytes:
+            raise RequestTooLarge(f"{noun} may have at most {max_bytes} bytes.")
         complete = message["type"] != "http.request" or not message.get("more_body", False)
         return message
 
@@ -102,32 +95,27 @@ def bounded_receive(receive: Receive, limits: BodyLimits) -> Receive:
 
 
 async def receive_body(
-    request: Request,
-    *,
-    max_bytes: int,
-    timeout_s: float | None = None,
-    noun: str = "A request",
+    request: Request, max_bytes: int, *, timeout_s: float | None = None, noun: str = "A request"
 ) -> AsyncIterator[bytes]:
     """Yield the body of ``request`` as it arrives. The route must be marked ``streams_body``.
 
-    Args:
-        request: a request whose body nothing has read yet.
-        max_bytes: the largest body that is accepted.
-        timeout_s: seconds within which the whole body must arrive; ``BODY_TIMEOUT_S`` if not given.
-        noun: what the body is, for the error about its size.
+    The limits are those of ``bounded_receive``, with ``BODY_TIMEOUT_S`` if no time is given.
 
     Raises:
         RequestTooLarge: the body has more bytes, or its Content-Length says so.
         UploadTimeout: the body did not arrive in time, or too slowly.
         ClientGone: the client closed the connection.
     """
-    limits = BodyLimits(max_bytes, timeout_s or BODY_TIMEOUT_S, GRACE_S, noun)
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > max_bytes:
-        raise limits.too_large()
+    receive = bounded_receive(
+        request.scope,
+        request.receive,
+        max_bytes,
+        timeout_s=timeout_s or BODY_TIMEOUT_S,
+        grace_s=GRACE_S,
+        noun=noun,
+    )
     try:
-        bounded = Request(request.scope, bounded_receive(request.receive, limits))
-        async for chunk in bounded.stream():
+        async for chunk in Request(request.scope, receive).stream():
             yield chunk
     except ClientDisconnect as error:
         raise ClientGone from error

@@ -20,7 +20,7 @@ from deepfake_service.db import Account, Database, new_id
 from deepfake_service.db.database import _newest_version
 from deepfake_service.db.enums import Role
 from deepfake_service.db.tables import Base
-from deepfake_service.errors import DatabaseReadOnly
+from deepfake_service.errors import DatabaseUnavailable
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
 
@@ -65,7 +65,7 @@ def test_a_database_that_accepts_no_changes_is_named(database: Database) -> None
             session.execute(text(command))
             session.execute(text("CREATE TABLE more (number INTEGER)"))
 
-    with pytest.raises(DatabaseReadOnly, match="read-only"):
+    with pytest.raises(DatabaseUnavailable, match="read-only"):
         write()
 
 

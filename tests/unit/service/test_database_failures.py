@@ -16,8 +16,7 @@ from deepfake_service.cli.backup import back_up
 from deepfake_service.cli.restore import copy_backup
 from deepfake_service.db import Database
 from deepfake_service.errors import (
-    DatabaseFull,
-    DatabaseInaccessible,
+    DatabaseUnavailable,
     DataDirError,
     SettingsError,
 )
@@ -33,7 +32,7 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     with contextlib.closing(open_database(Settings(data_dir=tmp_path))) as database:
         with database.write() as session:
             session.execute(text("PRAGMA max_page_count = 1"))  # SQLite takes the present size
-        with pytest.raises(DatabaseFull, match="full"):
+        with pytest.raises(DatabaseUnavailable, match="full"):
             _add_table(database)
         database.check()
 
@@ -57,7 +56,7 @@ def test_a_database_that_cannot_be_read_now_is_not_taken_for_damaged(tmp_path: P
     with contextlib.closing(open_database(settings)) as database:
         database.engine.dispose()  # the last connection deletes the file that is in the way
         with unreadable(settings.data_dir):
-            with pytest.raises(DatabaseInaccessible):
+            with pytest.raises(DatabaseUnavailable, match="cannot be opened"):
                 database.check_integrity()
             with pytest.raises(DataDirError, match="cannot be read"):
                 back_up(settings, tmp_path / "backup")
