@@ -49,7 +49,7 @@ from deepfake_service.security.journal import Journal, open_journal
 from deepfake_service.security.revocation_list import RevocationList
 from deepfake_service.security.second_factors import SecondFactors
 from deepfake_service.security.signing_keys import SigningKeys, open_signing_keys
-from deepfake_service.settings import PREFIX, Settings
+from deepfake_service.settings import Settings
 from deepfake_service.storage import (
     BLOB_FOLDER,
     EpochKeys,
@@ -62,7 +62,7 @@ from deepfake_service.storage.envelope import KeyWrapper
 
 CERTIFICATE_WARNING = timedelta(days=30)
 """How long before the certificate of reports expires a start warns of it."""
-EPOCH_KEY_AGE = timedelta(hours=1)
+EPOCH_KEY_AGE = timedelta(days=1)
 """Age of an epoch key before it is destroyed because a case was deleted. The remaining cases are
 then wrapped again, a second or two for 10,000 of them."""
 MEDIA_UNEXAMINED = timedelta(days=7)
@@ -156,8 +156,6 @@ def open_container(
         min_age=EPOCH_KEY_AGE,
     )
     key_epochs.check()
-    if not isinstance(case_keys, EpochKeys):
-        _log.warning("no_epoch_keys", setting=f"{PREFIX}EPOCH_KEYS")
     journal = open_journal(settings, database)
     signing_keys = open_signing_keys(settings, database, keys)
     merge_journal(database, journal, signing_keys)

@@ -26,7 +26,7 @@ PREFIX = "DEEPFAKE_"
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 """Variable with the folder of secrets, which systemd sets (``LoadCredential=``)."""
 RECORDS_FILE = "records.sqlite"
-EPOCH_KEYS_FILE = "epoch-keys"
+EPOCH_KEYS_FOLDER = "epoch-keys"
 JOURNAL_FILE = "journal.json"
 MIN_ADMIN_KEY_CHARS = 20
 MIN_ADMIN_KEY_VARIETY = 10
@@ -106,14 +106,6 @@ class Settings(BaseSettings):
         description="`package.module:function` that returns a `KeyWrapper` of "
         "`deepfake_service.storage.envelope` backed by a key management service. Replaces the "
         "master key.",
-    )
-    epoch_keys: Path | None = Field(
-        default=None,
-        description="File of the epoch keys, which wrap the keys of cases and are destroyed after "
-        "deletions, on a file system that overwrites in place (ext4 or XFS, not Btrfs, ZFS or a "
-        "network file system). Unset: `epoch-keys` in the data directory with SQLite; with "
-        "PostgreSQL none, and the master key wraps the keys of cases. Processes on several "
-        "machines cannot share it.",
     )
     admin_key: SecretStr | None = Field(
         default=None,
@@ -380,13 +372,6 @@ class Settings(BaseSettings):
     def journal_path(self) -> Path:
         """Return the file of the journal."""
         return self.journal or self.data_dir / JOURNAL_FILE
-
-    @property
-    def epoch_keys_path(self) -> Path | None:
-        """Return the file of the epoch keys, or ``None`` if the master key wraps cases."""
-        if self.epoch_keys is None and self.database_url is None:
-            return self.data_dir / EPOCH_KEYS_FILE
-        return self.epoch_keys
 
     @property
     def max_request_bytes(self) -> int:

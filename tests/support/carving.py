@@ -21,12 +21,7 @@ from deepfake_service.storage.envelope import (
     UnsealedReader,
     unseal,
 )
-from deepfake_service.storage.epoch_keys import (
-    EPOCH_MAGIC,
-    PREFIX_BYTES,
-    SLOT_BYTES,
-    parse_slots,
-)
+from deepfake_service.storage.epoch_keys import MAGIC, PREFIX_BYTES
 
 SEALED_KEY_BYTES = 12 + 32 + 16
 """A nonce, a key and a tag."""
@@ -93,8 +88,8 @@ def carve_case_keys(image: bytes, master_key: bytes, case_id: str) -> set[bytes]
         wrapped = image[match.start() : match.start() + 8 + SEALED_KEY_BYTES]
         with contextlib.suppress(DecryptionFailed):
             keys.add(master.unwrap(wrapped, context))
-    for match in re.finditer(re.escape(EPOCH_MAGIC), image):
-        epoch_id = image[match.start() + len(EPOCH_MAGIC) : match.start() + PREFIX_BYTES]
+    for match in re.finditer(re.escape(MAGIC), image):
+        epoch_id = image[match.start() + len(MAGIC) : match.start() + PREFIX_BYTES]
         start = match.start() + PREFIX_BYTES
         sealed = image[start : start + SEALED_KEY_BYTES]
         for key in epochs.get(epoch_id, ()):
@@ -105,11 +100,11 @@ def carve_case_keys(image: bytes, master_key: bytes, case_id: str) -> set[bytes]
 
 def _carve_epoch_keys(image: bytes, master: MasterKeys) -> dict[bytes, list[bytes]]:
     keys: dict[bytes, list[bytes]] = {}
-    for match in re.finditer(re.escape(EPOCH_MAGIC), image):
-        for epoch in parse_slots(image[match.start() : match.start() + SLOT_BYTES]):
-            with contextlib.suppress(DecryptionFailed):
-                context = f"epoch-key/{epoch.id.hex()}".encode()
-                keys.setdefault(epoch.id, []).append(master.unwrap(epoch.wrapped, context))
+    for match in re.finditer(rb'"epoch": "(\w{16})".*?"wrapped": "(\w+)"', image):
+        epoch_id, wrapped = (bytes.fromhex(group.decode()) for group in match.groups())
+        with contextlib.suppress(DecryptionFailed):
+            context = f"epoch-key/{epoch_id.hex()}".encode()
+            keys.setdefault(epoch_id, []).append(master.unwrap(wrapped, context))
     return keys
 
 

@@ -10,7 +10,6 @@ from deepfake_service.db import Case, Database, Secret
 from deepfake_service.errors import DecryptionFailed
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
 from deepfake_service.storage import (
-    CASE_KEYS_LOCK,
     EpochKeys,
     Vault,
     rewrapped,
@@ -44,15 +43,14 @@ def rotate_master_key(
         case_keys: what wraps the keys of cases: epoch keys, or ``master``.
     """
     done = Rotation()
-    if isinstance(case_keys, EpochKeys) and case_keys.all():
-        done.changed += case_keys.rewrap()
-        done.unreadable += [f"epoch {epoch.id.hex()}" for epoch in case_keys.unreadable()]
+    if isinstance(case_keys, EpochKeys):
+        done.changed, unreadable = case_keys.rewrap()
+        done.unreadable += [f"epoch {epoch_id.hex()}" for epoch_id in unreadable]
     keyed = Case.wrapped_key.is_not(None)
     with database.read() as session:
         ids = list(session.scalars(select(Case.id).where(keyed)))
     for start in range(0, len(ids), BATCH):
         with database.write() as session:
-            database.one_at_a_time(session, CASE_KEYS_LOCK)
             # Locked and read again, so that a case deleted meanwhile does not get its key back.
             batch = Case.id.in_(ids[start : start + BATCH])
             query = select(Case.id, Case.wrapped_key).where(batch, keyed)

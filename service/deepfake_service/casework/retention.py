@@ -35,7 +35,7 @@ from deepfake_service.jobs import JobQueue
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
-from deepfake_service.storage import CASE_KEYS_LOCK, Vault, open_json, seal_json
+from deepfake_service.storage import Vault, open_json, seal_json
 
 OfAccount = TypeVar("OfAccount", Case, Job)
 
@@ -152,7 +152,6 @@ class Retention:
         self._queue.forget(job_id)
         with self._database.write() as session:
             self._database.one_at_a_time(session, case.account_id)
-            self._database.one_at_a_time(session, CASE_KEYS_LOCK)
             case = lock_case(session, job.case_id)
             session.execute(delete(KnownHashes).where(KnownHashes.job_id == job_id))
             session.execute(delete(Job).where(Job.id == job_id))

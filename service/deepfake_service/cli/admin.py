@@ -218,7 +218,9 @@ def renew_epoch() -> None:
     with opened_records() as (settings, database):
         case_keys = open_case_keys(settings, open_keys(settings), database.clock)
         if not isinstance(case_keys, EpochKeys):
-            raise SettingsError("The master key wraps cases directly. Set DEEPFAKE_EPOCH_KEYS.")
+            raise SettingsError(
+                "With PostgreSQL there are no epoch keys: the master key wraps cases."
+            )
         vault = Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), case_keys)
         epochs = KeyEpochs(database, vault, case_keys, min_age=timedelta(0))
         epochs.check()

@@ -27,7 +27,7 @@ from deepfake_service.security.audit_log import START
 from deepfake_service.security.journal import BACKUP_FACT, open_journal
 from deepfake_service.security.process import restrict_files
 from deepfake_service.security.records import open_existing_database, require_records
-from deepfake_service.settings import EPOCH_KEYS_FILE, RECORDS_FILE, Settings
+from deepfake_service.settings import EPOCH_KEYS_FOLDER, RECORDS_FILE, Settings
 from deepfake_service.storage import (
     BLOB_FOLDER,
     BlobMissing,
@@ -40,7 +40,7 @@ from deepfake_service.storage import (
     open_keys,
 )
 from deepfake_service.storage.envelope import unseal
-from deepfake_service.storage.epoch_keys import EPOCH_MAGIC, PREFIX_BYTES
+from deepfake_service.storage.epoch_keys import PREFIX_BYTES
 
 _CHUNK_BYTES = 1024 * 1024
 
@@ -83,7 +83,7 @@ def back_up(settings: Settings, out: Path) -> list[str]:
         ):
             _require_intact(live, "The database")
             live.backup(copy)
-            keys = _wrap_by_own_epoch(settings, live, copy, out / EPOCH_KEYS_FILE)
+            keys = _wrap_by_own_epoch(settings, live, copy, out / EPOCH_KEYS_FOLDER)
             _restart_pending_jobs(copy)
             _mark(copy)
             _require_intact(copy, "The copy of the database")
@@ -219,8 +219,6 @@ def _wrap_by_own_epoch(
                 ) from None
             if failures == len(cases):
                 raise
-            if not wrapped.startswith(EPOCH_MAGIC):
-                continue
             # No service starts on a case that names an epoch which its file does not have.
             again = own.current().prefix + wrapped[PREFIX_BYTES:]
         copy.execute("UPDATE cases SET wrapped_key = ? WHERE id = ?", (again, case_id))

@@ -17,7 +17,7 @@ from deepfake_service.security import audit_log
 from deepfake_service.security.journal import open_journal
 from deepfake_service.security.records import open_existing_database
 from deepfake_service.security.signing_keys import open_signing_keys
-from deepfake_service.settings import EPOCH_KEYS_FILE, RECORDS_FILE, Settings
+from deepfake_service.settings import EPOCH_KEYS_FOLDER, RECORDS_FILE, Settings
 from deepfake_service.storage import (
     BLOB_FOLDER,
     MASTER_KEY_FILE,
@@ -73,12 +73,13 @@ def copy_backup(settings: Settings, backup: Path) -> None:
             shutil.copytree(
                 backup / BLOB_FOLDER, settings.data_dir / BLOB_FOLDER, dirs_exist_ok=True
             )
+        if (backup / EPOCH_KEYS_FOLDER).exists():
+            keys = settings.data_dir / EPOCH_KEYS_FOLDER
+            shutil.copytree(backup / EPOCH_KEYS_FOLDER, keys, dirs_exist_ok=True)
         # The database last and as a whole: a copy that stopped is not taken for a complete one.
-        for name in (EPOCH_KEYS_FILE, RECORDS_FILE):
-            if (backup / name).exists():
-                partial = settings.data_dir / f".{name}.partial"
-                shutil.copy2(backup / name, partial)
-                partial.replace(settings.data_dir / name)
+        partial = settings.data_dir / f".{RECORDS_FILE}.partial"
+        shutil.copy2(backup / RECORDS_FILE, partial)
+        partial.replace(target)
     except (OSError, sqlite3.Error) as error:
         raise DataDirError(f"The backup cannot be copied: {error}.") from error
 

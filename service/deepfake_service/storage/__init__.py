@@ -7,7 +7,7 @@ from deepfake_service.storage.blobs import (
     open_blobs,
     open_checkpoint_store,
 )
-from deepfake_service.storage.epoch_keys import CASE_KEYS_LOCK, EpochKeys
+from deepfake_service.storage.epoch_keys import EpochKeys
 from deepfake_service.storage.installation_secrets import installation_secret
 from deepfake_service.storage.sealed_columns import open_json, seal_json
 from deepfake_service.storage.vault import (
@@ -24,7 +24,6 @@ from deepfake_service.storage.vault import (
 
 __all__ = [
     "BLOB_FOLDER",
-    "CASE_KEYS_LOCK",
     "MASTER_KEY_FILE",
     "BlobMissing",
     "Blobs",

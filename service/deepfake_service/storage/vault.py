@@ -18,7 +18,7 @@ from deepfake_service.clock import Clock
 from deepfake_service.db import Case
 from deepfake_service.errors import CaseShredded, SettingsError
 from deepfake_service.files import create_private
-from deepfake_service.settings import PREFIX, Settings
+from deepfake_service.settings import EPOCH_KEYS_FOLDER, PREFIX, Settings
 from deepfake_service.storage.blobs import Blobs
 from deepfake_service.storage.envelope import (
     KEY_BYTES,
@@ -173,13 +173,13 @@ def open_keys(settings: Settings) -> KeyWrapper:
 
 
 def open_case_keys(settings: Settings, master: KeyWrapper, clock: Clock) -> KeyWrapper:
-    """Return what wraps the keys of cases: epoch keys under ``master``.
+    """Return what wraps the keys of cases: with SQLite epoch keys under ``master``, or ``master``.
 
-    Without a file for them, which services on several machines would have to share, it is
-    ``master``.
+    Services on several machines, which PostgreSQL is for, could not share the files.
     """
-    path = settings.epoch_keys_path
-    return master if path is None else EpochKeys(path, master, clock)
+    if settings.database_url is not None:
+        return master
+    return EpochKeys(settings.data_dir / EPOCH_KEYS_FOLDER, master, clock)
 
 
 def _decoded(text: str, where: str) -> bytes:

@@ -71,7 +71,6 @@ def test_every_setting_exists_and_is_valid(
         url = f"postgresql://deepfake:{password}@database/deepfake"
         assert settings.database_url == SecretStr(url)
         assert settings.blob_url == "s3://deepfake"
-        assert str(settings.epoch_keys) == "/data/epoch-keys"
     if name == "api":
         assert settings.public_url == f"https://{EXAMPLE['SITE']}"
         assert (
@@ -99,11 +98,6 @@ def test_the_example_has_every_variable_and_no_other() -> None:
     assert {n.removeprefix("DEEPFAKE_").lower() for n in commented} <= set(Settings.model_fields)
     defaults = compose("compose.yaml", {"SITE": EXAMPLE["SITE"]})
     assert defaults == SEVERAL
-
-
-def test_the_epoch_keys_can_be_left_out() -> None:
-    content = compose("compose.yaml", {**EXAMPLE, "EPOCH_KEYS": ""})
-    assert not content["services"]["api"]["environment"]["DEEPFAKE_EPOCH_KEYS"]
 
 
 @pytest.mark.parametrize(("file", "name"), [*OWN, *(("compose.yaml", name) for name in OTHERS)])

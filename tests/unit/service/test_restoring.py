@@ -316,8 +316,8 @@ async def test_a_backup_with_a_case_key_that_does_not_unwrap_can_be_restored(
     journal = tmp_path / "journal.json"
     (settings.data_dir / "journal.json").rename(journal)
     shutil.rmtree(settings.data_dir / "blobs")
-    for name in ("records.sqlite", "epoch-keys"):
-        (settings.data_dir / name).unlink()
+    shutil.rmtree(settings.data_dir / "epoch-keys")
+    (settings.data_dir / "records.sqlite").unlink()
     done = run(settings, "restore", backup, "--journal", journal)
     assert done.exit_code == 0, (done.output, done.exception)
     async with start() as service:

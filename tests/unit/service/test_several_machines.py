@@ -17,20 +17,15 @@ from sqlalchemy.orm import Session
 
 from deepfake_service import worker
 from deepfake_service.casework.core import queries
-from deepfake_service.casework.key_epochs import KeyEpochs
 from deepfake_service.casework.shared_chores import SharedChores
-from deepfake_service.db import Account, Case, Database, Fact, Job, new_id
+from deepfake_service.db import Account, Database, Fact, Job, new_id
 from deepfake_service.db.server_connections import ServerClock, patient_url
-from deepfake_service.errors import DataDirError
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.security.admin_key import ensure_admin_key
 from deepfake_service.security.records import open_database
 from deepfake_service.settings import Settings
-from deepfake_service.storage import open_blobs, open_case_keys, open_keys
-from deepfake_service.storage.vault import Vault
 from tests.support import pgkit
 from tests.support.clocks import AdjustableClock
-from tests.support.jobkit import post_video
 from tests.support.submitting import VIDEO, submit
 from tests.unit.service.conftest import Service, Starter
 
@@ -170,22 +165,6 @@ def test_services_that_start_at_once_agree_on_the_administrators_key(
         assert Accounts(opened).authenticate(key)
         with opened.read() as session:
             assert session.query(Account).count() == 1
-
-
-async def test_epoch_keys_that_another_process_has_are_missed_at_the_start(
-    service: Service, tmp_path: Path
-) -> None:
-    await post_video(service, b"video")
-    with service.database.read() as session:
-        assert session.query(Case).count() == 1
-    settings = service.app.state.shared.settings
-    keys = open_keys(settings)
-    vault = Vault(open_blobs(None, tmp_path / "blobs"), keys)
-    without = KeyEpochs(service.database, vault, None, min_age=timedelta(hours=1))
-    with pytest.raises(DataDirError, match="DEEPFAKE_EPOCH_KEYS"):
-        without.check()
-    own: Any = open_case_keys(settings, keys, service.clock)
-    KeyEpochs(service.database, vault, own, min_age=timedelta(hours=1)).check()
 
 
 def test_a_chore_is_done_by_one_worker_of_all(service: Service) -> None:

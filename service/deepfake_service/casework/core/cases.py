@@ -26,7 +26,7 @@ from deepfake_service.errors import (
 )
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import Action, append_entry
-from deepfake_service.storage import CASE_KEYS_LOCK, Vault, context_of, open_json, seal_json
+from deepfake_service.storage import Vault, context_of, open_json, seal_json
 from deepfake_service.storage.envelope import unseal
 
 
@@ -116,7 +116,6 @@ class Cases:
             case = lock_case(session, case.id) if case is not None else None
             if case is not None and case.wrapped_key is not None:  # it has not just expired
                 return case, self._vault.case_key(case), False
-        self._database.one_at_a_time(session, CASE_KEYS_LOCK)
         case_id = new_id()
         key, wrapped = self._vault.new_case_key(case_id)
         case = Case(
