@@ -274,10 +274,9 @@ def robustness(
     sweep: _SweepOptions,
     frames: Annotated[int, typer.Option(min=0, help=FRAMES_HELP)] = 16,
 ) -> None:
-    """Score media unchanged and degraded, and write robustness.json, plots and report.html."""
-    from deepfake_eval.evaluate.robustness import SweepOptions
+    """Score media unchanged and degraded, and write robustness.json, robustness.csv and plots."""
+    from deepfake_eval.evaluate.robustness import TABLE, SweepOptions
     from deepfake_eval.evaluate.robustness import robustness as sweep_all
-    from deepfake_eval.reporting.results import REPORT
 
     options = SweepOptions(
         frames=frames or None,
@@ -298,7 +297,7 @@ def robustness(
             progress=progress,
         )
     warn_in_sample(result["settings"]["datasets"])
-    typer.echo(media.out / REPORT)
+    typer.echo(media.out / TABLE)
 
 
 @dataclass(frozen=True)

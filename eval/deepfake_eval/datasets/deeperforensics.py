@@ -11,16 +11,12 @@ from deepfake_eval.datasets.base import (
     Row,
     Rows,
     adapter,
-    check_option,
-    clips_below,
     parts_of,
-    relative,
     require,
     visible,
 )
 from deepfake_eval.errors import DatasetError
 
-REALS = ("none", "source")
 SEX = {"M": "M", "W": "F"}
 LISTS = ("train", "val", "test")
 TITLE = "DeeperForensics-1.0"
@@ -37,15 +33,13 @@ class DeeperForensics:
 
     variant: str = "end_to_end"
     """Folders below ``manipulated_videos``, joined by ``+``."""
-    reals: str = "none"
-    """``source`` uses ``source_videos`` as real, like DeepfakeBench; they belong to no split."""
     group: str = "auto"
     """``auto``, ``component`` or ``target``; see ``base.group_by_people``."""
 
     name: ClassVar[str] = "deeperforensics"
     layout: ClassVar[str] = (
         "manipulated_videos/{end_to_end,end_to_end_level_1..5,end_to_end_mix_{2,3,4}_distortions,"
-        "end_to_end_random_level,reenact_postprocess}/TTT_SSSS.mp4, source_videos/<actor>/, "
+        "end_to_end_random_level,reenact_postprocess}/TTT_SSSS.mp4, "
         "lists/splits/{train,val,test}.txt"
     )
     grouping: ClassVar[str] = (
@@ -55,7 +49,6 @@ class DeeperForensics:
 
     def rows(self, root: Path, split: str) -> Rows:
         require(self.name, root, ("manipulated_videos", "lists"))
-        check_option(self.name, "reals", self.reals, REALS)
         variants = self.variant.split("+")
         for variant in variants:
             if not (root / "manipulated_videos" / variant).is_dir():
@@ -77,25 +70,11 @@ class DeeperForensics:
                     media = f"manipulated_videos/{variant}/{line}"
                     row = Row(media, "fake", variant, TITLE, part, "", attributes=_sex(actor))
                     found.add_listed(row, target, actor)
-        if self.reals == "source":
-            self._add_sources(found, split)
-        else:
-            found.notes.append(
-                f"{TITLE} has only fakes. Its real class is FaceForensics++ c23: add "
-                "--dataset ffpp:ROOT."
-            )
-        return found.rows(self.group)
-
-    def _add_sources(self, found: Found, split: str) -> None:
-        for folder in visible(found.root / "source_videos"):
-            for clip in clips_below(folder) if folder.is_dir() else ():
-                media, sex = relative(clip, found.root), _sex(folder.name)
-                row = Row(media, "real", "source", TITLE, split, "", attributes=sex)
-                found.add(row, folder.name)
         found.notes.append(
-            f"{TITLE}: source_videos belong to no published split and are not its real class. "
-            "Figures against them say little about real footage."
+            f"{TITLE} has only fakes. Its real class is FaceForensics++ c23: add "
+            "--dataset ffpp:ROOT."
         )
+        return found.rows(self.group)
 
 
 def _sex(actor: str) -> tuple[tuple[str, str], ...]:

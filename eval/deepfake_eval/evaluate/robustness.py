@@ -45,12 +45,12 @@ from deepfake_eval.evaluate.run import (
 )
 from deepfake_eval.inference.corruptions import CLIP_FRAMES, DEGRADATIONS, ORIGINAL, Variant
 from deepfake_eval.inference.runner import StageReporter, no_progress
-from deepfake_eval.reporting.results import PLOTS, PREDICTIONS, REPORT
-from deepfake_eval.reporting.robustness_report import write_robustness_report
+from deepfake_eval.reporting.results import PLOTS, PREDICTIONS
+from deepfake_eval.reporting.tables import sweep_table
 from deepfake_models.bundle.bundle import Bundle, load_bundle
 from deepfake_models.machine import atomic_write_text
 
-ROBUSTNESS = "robustness.json"
+ROBUSTNESS, TABLE = "robustness.json", "robustness.csv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +112,8 @@ def robustness(
         "degradations": [_curve(name, measured) for name in names],
     }
     atomic_write_text(out / ROBUSTNESS, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
-    plots = write_robustness_plots(result, out / PLOTS)
-    write_robustness_report(out / REPORT, result, plots)
+    atomic_write_text(out / TABLE, sweep_table(result))
+    write_robustness_plots(result, out / PLOTS)
     return result
 
 

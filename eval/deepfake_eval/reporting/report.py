@@ -1,23 +1,43 @@
-"""``report.html`` of ``deepfake-eval run``."""
+"""``report.html`` of ``deepfake-eval run``: one file that loads nothing from outside.
+
+All names in it are escaped.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from deepfake_eval.reporting.page import (
-    cell,
-    datasets_section,
-    estimate_cell,
-    figures,
-    number_cell,
-    page,
-    rate_cell,
-    table,
-)
+from deepfake_eval.analysis.training_sources import in_sample_warnings
 from deepfake_models.machine import atomic_write_text
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8886; --soft: #8882; --warn: #b45309; }
+@media (prefers-color-scheme: dark) { :root { --warn: #fbbf24; } }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 84rem; margin: 0 auto; padding: 1.5rem; }
+h1 { font-size: 1.6rem; margin: 0 0 .3rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem; }
+p { max-width: 46rem; } .scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+caption { text-align: left; padding: .3rem 0; }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right;
+  vertical-align: top; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 11rem;
+  overflow-wrap: break-word; }
+thead th { border-bottom-width: 2px; } small { opacity: .8; display: block; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; }
+dt { opacity: .8; } dd { margin: 0; overflow-wrap: anywhere; }
+.terms, .warn { border-left: 4px solid var(--warn); background: var(--soft);
+  padding: .5rem .9rem; margin: .8rem 0; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr));
+  gap: 1.5rem; } figure { margin: 0; } figure svg { width: 100%; height: auto; }
+figcaption { font-size: .9rem; }
+"""
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+"""Content Security Policy: the page may load and run nothing, whatever a name in it contains."""
 
 CAPTIONS = {
     "roc": "ROC curves of items (pictures and videos) and of frames.",
@@ -52,12 +72,11 @@ def write_report(path: Path, metrics: Mapping[str, Any], plots: Mapping[str, str
 
 def render(metrics: Mapping[str, Any], plots: Mapping[str, str]) -> str:
     """Return the report of one run as HTML; ``metrics`` is the content of ``metrics.json``."""
-    return page(
-        "Evaluation",
+    return _page(
         metrics,
         [
             _headline(metrics),
-            datasets_section(metrics["settings"]["datasets"]),
+            _datasets_section(metrics["settings"]["datasets"]),
             _plots(plots),
             "<h2>Figures</h2>" + _explanation(metrics["bundle"]),
             _panels(metrics, "item", "Items: pictures and videos"),
@@ -117,22 +136,22 @@ def _panels(metrics: Mapping[str, Any], level: str, title: str) -> str:
             name, detail = "all", ""
         mark = "†" if entry["indicative"] else ""
         counts = [
-            cell(str(count["scored"]), f"+ {count['not_scored']} not scored")
+            _cell(str(count["scored"]), f"+ {count['not_scored']} not scored")
             if count["not_scored"]
-            else cell(str(count["scored"]))
+            else _cell(str(count["scored"]))
             for count in (entry["real"], entry["fake"])
         ]
         rows.append(
             [
-                cell(name + mark, detail),
+                _cell(name + mark, detail),
                 *counts,
                 str(entry["groups"]),
-                *(estimate_cell(entry[key]) for key, _ in COLUMNS),
-                number_cell(entry["worst_case_auc"]),
+                *(_estimate_cell(entry[key]) for key, _ in COLUMNS),
+                _number_cell(entry["worst_case_auc"]),
             ]
         )
     header = ("", "real", "manip.", "groups", *(t for _, t in COLUMNS), "worst case AUC")
-    return f"<h3>{escape(title)}</h3>" + table(header, rows)
+    return f"<h3>{escape(title)}</h3>" + _table(header, rows)
 
 
 def _operating_point(metrics: Mapping[str, Any]) -> str:
@@ -144,11 +163,11 @@ def _operating_point(metrics: Mapping[str, Any]) -> str:
     leanings = [k for k in LEANINGS if any(k in entry for entry in entries)]
     rows = [
         [
-            cell(_source_name(entry), entry.get("dataset", "")),
-            rate_cell(entry.get("true_positive_rate")),
-            rate_cell(entry.get("false_positive_rate")),
-            rate_cell(entry["cleared_rate"]),
-            *(rate_cell(entry.get(k)) for k in leanings),
+            _cell(_source_name(entry), entry.get("dataset", "")),
+            _rate_cell(entry.get("true_positive_rate")),
+            _rate_cell(entry.get("false_positive_rate")),
+            _rate_cell(entry["cleared_rate"]),
+            *(_rate_cell(entry.get(k)) for k in leanings),
         ]
         for entry in entries
     ]
@@ -158,7 +177,7 @@ def _operating_point(metrics: Mapping[str, Any]) -> str:
         + "<p>TPR counts every fake: those that are inconclusive, not judged or failed are missed. "
         "FPR counts scored reals only. The columns on leaning include what is decided that way; a "
         "leaning ranks what to review first and proves nothing.</p>"
-        + table([*header, *(LEANINGS[k] for k in leanings)], rows)
+        + _table([*header, *(LEANINGS[k] for k in leanings)], rows)
     )
 
 
@@ -170,9 +189,12 @@ def _limits_table(thresholds: Mapping[str, Any]) -> str:
         for name, value in {**limits, **{f"leaning: {k}": v for k, v in leaning.items()}}.items():
             if isinstance(value, float):
                 names.setdefault(name, []).append(f"{value:.3f} ({kind})")
-    return table(
+    return _table(
         ("threshold", "log10 likelihood ratio, score or rate"),
-        [[cell(name.replace("_", " ")), cell(", ".join(values))] for name, values in names.items()],
+        [
+            [_cell(name.replace("_", " ")), _cell(", ".join(values))]
+            for name, values in names.items()
+        ],
     )
 
 
@@ -187,27 +209,27 @@ def _coverage(coverage: Sequence[Mapping[str, Any]]) -> str:
     counts = ("media", "scored", "flagged", "cleared", "inconclusive", "not_judged", "failed")
     rows = [
         [
-            cell(_source_name(entry), entry.get("dataset", "")),
+            _cell(_source_name(entry), entry.get("dataset", "")),
             *(str(entry[key]) for key in counts),
-            rate_cell(entry["decided_rate"]),
+            _rate_cell(entry["decided_rate"]),
             escape(", ".join(f"{k} {v}" for k, v in entry["reasons"].items())),
         ]
         for entry in coverage
     ]
     header = ("", *(name.replace("_", " ") for name in counts), "decided", "reasons")
-    return "<h2>Coverage</h2>" + table(header, rows)
+    return "<h2>Coverage</h2>" + _table(header, rows)
 
 
 def _false_positives(entries: Iterable[Mapping[str, Any]]) -> str:
     rows = [
-        [cell(f"{e['attribute']}: {e['value']}"), rate_cell(e["false_positive_rate"])]
+        [_cell(f"{e['attribute']}: {e['value']}"), _rate_cell(e["false_positive_rate"])]
         for e in entries
     ]
-    return "<h2>False positives by attribute</h2>" + table(("", "FPR"), rows) if rows else ""
+    return "<h2>False positives by attribute</h2>" + _table(("", "FPR"), rows) if rows else ""
 
 
 def _plots(plots: Mapping[str, str]) -> str:
-    drawn = figures((plots[name], text, text) for name, text in CAPTIONS.items() if name in plots)
+    drawn = _figures((plots[name], text, text) for name, text in CAPTIONS.items() if name in plots)
     return f"<h2>Plots</h2>{drawn}" if drawn else ""
 
 
@@ -218,3 +240,130 @@ def _limits() -> str:
         "platforms, may be judged less reliably. A score is evidence, not proof, and it says "
         "nothing about consent.</p>"
     )
+
+
+def _page(metrics: Mapping[str, Any], sections: Iterable[str]) -> str:
+    """Return a whole HTML page: the title, the facts of the run, the terms of the bundle, and
+    ``sections``, which are HTML. Empty sections are left out."""
+    bundle = metrics["bundle"]
+    title = f"Evaluation of {bundle['bundle']} {bundle['version']}".rstrip()
+    body = [
+        f"<h1>{escape(title)}</h1>",
+        _facts(metrics),
+        _terms(bundle["terms"]),
+        *(section for section in sections if section),
+    ]
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(body)
+        + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _terms(terms: str) -> str:
+    if not terms:
+        return ""
+    return f'<p class="terms">Terms of the bundle: <strong>{escape(terms)}</strong></p>'
+
+
+def _facts(metrics: Mapping[str, Any]) -> str:
+    """Return what was measured and how: bundle, split, frames, intervals, date."""
+    bundle, settings = metrics["bundle"], metrics["settings"]
+    frames = settings["frames"]
+    is_bundle = bool(bundle["version"])
+    facts = {
+        "Bundle" if is_bundle else "Detector": f"{bundle['bundle']} {bundle['version']}".rstrip(),
+        "SHA-256" if is_bundle else "SHA-256 of the scores": bundle["sha256"],
+        "Split": settings["split"],
+        "Frames": f"{frames} per video, evenly spread"
+        if frames
+        else ("as the bundle samples" if is_bundle else "as the detector chose"),
+        "Intervals": f"{settings['confidence']:.0%}, {settings['draws']} resamples of whole "
+        "groups, and for rates exact binomial ones with a design effect",
+        "Created": metrics["created"],
+    }
+    pairs = "".join(f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in facts.items())
+    return f"<dl>{pairs}</dl>"
+
+
+def _datasets_section(datasets: Sequence[Mapping[str, Any]]) -> str:
+    """Return the section on the media: counts by data set, absent media, and remarks.
+
+    It begins with a warning for each data set that the bundle's weights were fitted on.
+    """
+    rows = []
+    notes: list[str] = []
+    for entry in datasets:
+        chosen = ", ".join(f"{k}={v}" for k, v in entry["options"].items())
+        name = ", ".join(entry["names"]) or entry["adapter"]
+        detail = f"{entry['adapter']}{' ' + chosen if chosen else ''}"
+        if entry.get("in_sample"):
+            detail += "; in-sample"
+        rows.append(
+            [
+                _cell(name, detail),
+                *(str(entry[k]) for k in ("real", "fake", "groups", "missing")),
+            ]
+        )
+        notes += entry["notes"]
+    listing = _table(("data set", "real", "manipulated", "groups", "listed but absent"), rows)
+    remarks = "".join(f"<li>{escape(n)}</li>" for n in notes)
+    warnings = "".join(f'<p class="warn">{escape(w)}</p>' for w in in_sample_warnings(datasets))
+    return "<h2>Media</h2>" + warnings + listing + (f"<ul>{remarks}</ul>" if remarks else "")
+
+
+def _figures(plots: Iterable[tuple[str, str, str]]) -> str:
+    """Return figures from triples of SVG text, label for screen readers, and caption."""
+    drawn = []
+    for svg, label, caption in plots:
+        text = re.sub(r"<\?xml.*?\?>|<!DOCTYPE.*?>", "", svg, flags=re.DOTALL)
+        text = text.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
+        drawn.append(f"<figure>{text}<figcaption>{escape(caption)}</figcaption></figure>")
+    return f'<div class="plots">{"".join(drawn)}</div>' if drawn else ""
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table. The cells of ``rows`` are HTML, such as from ``cell``; ``header`` is text."""
+    head = "".join(f'<th scope="col">{escape(h)}</th>' for h in header)
+    body = "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)
+    return (
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _cell(text: str, detail: str = "") -> str:
+    """Return a cell with ``text`` and, in small print below it, ``detail``; both are escaped."""
+    return escape(text) + (f"<small>{escape(detail)}</small>" if detail else "")
+
+
+def _estimate_cell(estimate: Mapping[str, Any]) -> str:
+    """Return a cell with a figure and its interval, or a dash if there is no figure.
+
+    A figure that says of itself that it is indicative is marked.
+    """
+    if estimate["value"] is None:
+        return "–"
+    mark = "†" if estimate.get("indicative") else ""
+    low, high = estimate["low"], estimate["high"]
+    interval = f"{low:.3f} to {high:.3f}" if low is not None else "no interval"
+    return _cell(f"{estimate['value']:.3f}{mark}", interval)
+
+
+def _rate_cell(estimate: Mapping[str, Any] | None) -> str:
+    """Return a cell with a rate in per cent, its interval and its number of groups, or a dash."""
+    if estimate is None or estimate["value"] is None:
+        return "–"
+    mark = "†" if estimate["indicative"] else ""
+    return _cell(
+        f"{estimate['value']:.1%}{mark}",
+        f"{estimate['low']:.1%} to {estimate['high']:.1%}; {estimate['groups']} groups",
+    )
+
+
+def _number_cell(value: float | None) -> str:
+    """Return a cell with a number to three decimals, or a dash for ``None``."""
+    return "–" if value is None else f"{value:.3f}"

@@ -21,6 +21,14 @@ LATEX_FIGURES = {
 }
 """The figures in the LaTeX table, with their headings; the CSV file has all of them."""
 
+SWEEP_FIGURES = (
+    "auc",
+    "auc_change",
+    "false_positive_rate",
+    "true_positive_rate",
+    "scored_rate",
+)
+_COLUMNS = (("", "value"), ("_low", "low"), ("_high", "high"), ("_indicative", "indicative"))
 _RATES = (
     "true_positive_rate",
     "false_positive_rate",
@@ -76,7 +84,7 @@ def figure_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
             **{
                 f"{figure}{suffix}": entry[figure][key]
                 for figure in FIGURES
-                for suffix, key in (("", "value"), ("_low", "low"), ("_high", "high"))
+                for suffix, key in _COLUMNS[:3]
             },
             "worst_case_auc": entry["worst_case_auc"],
         }
@@ -103,6 +111,31 @@ def rate_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         for name in _RATES
         if name in entry
     ]
+
+
+def sweep_table(result: Mapping[str, Any]) -> str:
+    """Return the content of ``robustness.json`` as CSV: the unchanged media, then each level."""
+    entries = [("none", "", result["baseline"])]
+    entries += [
+        (curve["name"], f"{entry['level']:g}", entry)
+        for curve in result["degradations"]
+        for entry in curve["levels"]
+    ]
+    return _csv(
+        [
+            {
+                "degradation": name,
+                "level": level,
+                **{
+                    f"{figure}{suffix}": entry[figure][key]
+                    for figure in SWEEP_FIGURES
+                    for suffix, key in _COLUMNS
+                },
+                "worst_case_auc": entry["worst_case_auc"],
+            }
+            for name, level, entry in entries
+        ]
+    )
 
 
 def latex(metrics: Mapping[str, Any]) -> str:

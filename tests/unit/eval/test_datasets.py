@@ -232,7 +232,6 @@ def test_deeperforensics(tmp_path: Path) -> None:
             "manipulated_videos/end_to_end/000_W101.mp4",
             "manipulated_videos/end_to_end/001_M004.mp4",
             "manipulated_videos/end_to_end_level_5/000_W101.mp4",
-            "source_videos/W101/light_up/happy/camera_front/W101_light_up_happy_camera_front.mp4",
         ],
     )
     splits = tmp_path / "lists" / "splits"
@@ -249,12 +248,10 @@ def test_deeperforensics(tmp_path: Path) -> None:
         "deeperforensics",
         tmp_path,
         variant="end_to_end_level_5",
-        reals="source",
         group="component",
     )
     assert [(r.label, r.method, r.group) for r in more.rows] == [
         ("fake", "end_to_end_level_5", "000_W101"),
-        ("real", "source", "000_W101"),
     ]
     with pytest.raises(DatasetError, match=r"no variant 'x' here\. Choose from end_to_end"):
         load("deeperforensics", tmp_path, variant="x")

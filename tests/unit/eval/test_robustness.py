@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -22,7 +21,6 @@ from deepfake_eval.evaluate.robustness import SweepOptions, draw, measure, robus
 from deepfake_eval.evaluate.run import RunOptions, run
 from deepfake_eval.inference.runner import RECORDS
 from deepfake_eval.reporting.results import PREDICTIONS
-from deepfake_eval.reporting.robustness_report import render_robustness
 from tests.support import evalkit, mediakit
 
 DRAWS = 20
@@ -58,7 +56,7 @@ def test_what_a_sweep_writes(done: tuple[Path, dict[str, Any]]) -> None:
     out, result = done
     names = {p.name for p in out.iterdir()}
     assert names == {
-        "robustness.json", "predictions.parquet", "records.jsonl", "report.html", "plots",
+        "robustness.json", "predictions.parquet", "records.jsonl", "robustness.csv", "plots",
     }  # fmt: skip
     assert json.loads((out / "robustness.json").read_text()) == result
     assert {p.name for p in (out / "plots").iterdir()} == {
@@ -129,60 +127,15 @@ def test_a_sweep_goes_on_where_it_stopped(
     assert (tmp_path / RECORDS).read_bytes().splitlines(keepends=True)[:70] == lines[:70]
 
 
-class _Nesting(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: set[str] = set()
-        self.text = ""
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        if tag != "meta":
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
-def test_the_page_is_well_formed_escaped_and_self_contained(
-    done: tuple[Path, dict[str, Any]],
-) -> None:
-    hostile = "<script>alert(1)</script>"
-    result = json.loads(json.dumps(done[1]))
-    result["settings"]["datasets"][0]["names"] = [hostile]
-    plots = {p.stem: p.read_text() for p in (done[0] / "plots").glob("*.svg")}
-    html = render_robustness(result, plots)
-    page = _Nesting()
-    page.feed(html)
-    page.close()
-    assert page.open == []
-    assert "script" not in page.tags
-    assert hostile in page.text
-    assert html.count("<svg ") == 3
-    assert "default-src 'none'" in html
-    assert "H.264: constant rate factor" in page.text
-    assert "face_too_small" in page.text or "no_face" in page.text
-
-
-def test_each_figure_of_a_sweep_is_marked_by_its_own_groups(
-    done: tuple[Path, dict[str, Any]],
-) -> None:
-    result = json.loads(json.dumps(done[1]))
-    baseline = result["baseline"] | {"auc": {**result["baseline"]["auc"], "indicative": False}}
-    baseline["auc_change"] = {
-        "value": 0.123, "low": None, "high": None, "samples": 4, "groups": 4, "indicative": True
-    }  # fmt: skip
-    row = render_robustness({**result, "baseline": baseline}, {}).partition("unchanged")[2]
-    area, change = row.split("</td><td>")[1:3]
-    assert "†" not in area
-    assert change.startswith("0.123†")
+def test_the_table_has_a_row_for_each_level(done: tuple[Path, dict[str, Any]]) -> None:
+    table = pd.read_csv(done[0] / "robustness.csv")
+    assert list(table["degradation"]) == ["none"] + ["h264"] * 6 + ["resize"] * 3 + ["noise"] * 5
+    assert table["auc"][0] == done[1]["baseline"]["auc"]["value"]
+    smallest = table[(table["degradation"] == "resize") & (table["level"] == 0.25)].iloc[0]
+    assert np.isnan(smallest["auc"])
+    assert smallest["worst_case_auc"] == 0.0
+    assert smallest["true_positive_rate"] == 0.0
+    assert bool(smallest["true_positive_rate_indicative"]) is True
 
 
 def test_figures_of_a_level_on_known_scores() -> None:
@@ -272,7 +225,7 @@ def test_command_line(bundle: Path, media: Path, tmp_path: Path) -> None:
     options = ["--only", "jpeg", "--limit", "2", "--frames", "1", "--draws", "5"]
     result = CliRunner().invoke(cli.app, [*line, str(tmp_path / "out"), *options])
     assert result.exit_code == 0, result.output
-    assert str(tmp_path / "out" / "report.html") in result.output
+    assert str(tmp_path / "out" / "robustness.csv") in result.output
     written = json.loads((tmp_path / "out" / "robustness.json").read_text())
     assert written["media"] == 2
     assert [c["name"] for c in written["degradations"]] == ["jpeg"]
