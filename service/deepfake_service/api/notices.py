@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends, Query, Response
+from fastapi import Response
 from pydantic import Field
 
 from deepfake_models.bundle.spec import is_none
-from deepfake_service.casework.core.pagination import MAX_PAGE, NoticePage
 from deepfake_service.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.http.auth import DocumentReader, Reader
-from deepfake_service.http.dependencies import Page, PageDep, ServicesDep
+from deepfake_service.http.dependencies import PageDep, ServicesDep
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
     PDF,
@@ -24,6 +22,7 @@ from deepfake_service.http.schemas import (
     Time,
     binary,
 )
+from deepfake_service.notices.clock import NoticePart
 from deepfake_service.notices.compose import Basis
 from deepfake_service.notices.kinds import KINDS, Bilingual
 from deepfake_service.notices.states import (
@@ -138,11 +137,18 @@ class NoticesOut(Published):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class LongPage(Page):
-    """Which page of a list that is mostly short a request asks for."""
+class OverdueNotice(NoticeBase):
+    """A notice whose deadline has passed."""
 
-    limit: Annotated[int, Query(ge=1, le=MAX_PAGE, description="Notices on the page.")] = MAX_PAGE
+    recipient: str | None = Field(description="Who it is addressed to.")
+    case_reference: str | None = Field(description="The reference of its case.")
+
+
+class OverdueNoticesOut(Published):
+    """The notices whose deadline has passed, longest overdue first."""
+
+    notices: list[OverdueNotice] = Field(description="The first 200 of them.")
+    total: int = Field(description="How many there are.")
 
 
 @router.get("/notices", summary="List kinds of notices")
@@ -177,19 +183,14 @@ def list_notices(
 ) -> NoticesOut:
     """List the notices of a case, newest first."""
     listed = services.notice_desk.of_case(caller, case_id, limit=page.limit, cursor=page.cursor)
-    return _notices_out(listed)
+    return NoticesOut.model_validate({"notices": listed.notices, "next": listed.next})
 
 
 @router.get("/notices/overdue", summary="List overdue notices")
-def list_overdue_notices(
-    caller: Reader, services: ServicesDep, page: Annotated[LongPage, Depends()]
-) -> NoticesOut:
+def list_overdue_notices(caller: Reader, services: ServicesDep) -> OverdueNoticesOut:
     """List the notices whose deadline has passed without an answer, longest overdue first."""
-    return _notices_out(services.notice_desk.overdue(caller, limit=page.limit, cursor=page.cursor))
-
-
-def _notices_out(page: NoticePage) -> NoticesOut:
-    return NoticesOut.model_validate({"notices": page.notices, "next": page.next})
+    overdue = services.notice_clock.by_clock(caller, [NoticePart.OVERDUE])[NoticePart.OVERDUE]
+    return OverdueNoticesOut(notices=overdue.notices, total=overdue.total)
 
 
 @router.get("/notices/{notice_id}", summary="Read a notice")

@@ -65,17 +65,8 @@ class NoticeList:
     total: int
     """How many notices the part has, those on other pages included."""
 
-    @property
-    def end(self) -> int:
-        """Return how many notices come before the next page."""
-        return min(self.start + MAX_PAGE, self.total)
-
-
-@dataclass(frozen=True, slots=True)
-class NoticesByClock:
-    """The notices that a caller may see, at most ``MAX_PAGE`` of each part."""
-
-    parts: dict[NoticePart, NoticeList]
+    end: int
+    """How many notices come before the next page."""
 
 
 class NoticeClock:
@@ -92,7 +83,7 @@ class NoticeClock:
         *,
         start: int = 0,
         limit: int | None = None,
-    ) -> NoticesByClock:
+    ) -> dict[NoticePart, NoticeList]:
         """Return a page of each of ``parts`` of the notices that the caller may see, after the
         first ``start`` of them."""
         now = self.now()
@@ -110,8 +101,9 @@ class NoticeClock:
                 )
                 opened = opened_rows(session.execute(shown), self._listed)
                 total = _count(session, caller, condition)
-                lists[part] = NoticeList([notice for _, notice in opened], start, total)
-        return NoticesByClock(lists)
+                end = min(start + (limit or MAX_PAGE), total)
+                lists[part] = NoticeList([notice for _, notice in opened], start, total, end)
+        return lists
 
     def count(self, caller: Caller, part: NoticePart) -> int:
         """Count the notices of a part that the caller may see."""

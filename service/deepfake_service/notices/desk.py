@@ -15,12 +15,11 @@ from deepfake_service.casework.core.cases import open_occurrence
 from deepfake_service.casework.core.pagination import (
     MAX_PAGE,
     NoticePage,
-    later,
     next_cursor,
     older,
 )
 from deepfake_service.casework.core.queries import iso_time
-from deepfake_service.casework.core.visibility import find_visible, visible_to
+from deepfake_service.casework.core.visibility import find_visible
 from deepfake_service.db import (
     Case,
     Database,
@@ -184,27 +183,6 @@ class NoticeDesk:
         notices = session.scalars(statement.limit(limit)).all()
         following = next_cursor(session, statement, Notice, limit)
         return NoticePage([self._listed(notice) for notice in notices], following)
-
-    def overdue(
-        self, caller: Caller, *, limit: int = MAX_PAGE, cursor: str | None = None
-    ) -> NoticePage:
-        """Return a page of the notices whose deadline has passed, the longest overdue first.
-
-        Raises:
-            InvalidRequest: the cursor is invalid.
-        """
-        statement = (
-            select(Notice)
-            .join(Case, Notice.case_id == Case.id)
-            .where(is_overdue(self._database.clock()), visible_to(caller))
-            .order_by(Notice.due_at, Notice.id)
-        )
-        if cursor is not None:
-            statement = statement.where(later(Notice.due_at, Notice.id, cursor))
-        with self._database.read() as session:
-            notices = session.scalars(statement.limit(limit)).all()
-            cursor = next_cursor(session, statement, Notice, limit, Notice.due_at)
-        return NoticePage([self._listed(n) for n in notices], cursor)
 
     def count_overdue(self) -> int:
         """Count the notices whose deadline has passed."""

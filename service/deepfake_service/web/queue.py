@@ -171,7 +171,7 @@ def get_queue(
         tabs=services.triage.counts(caller, query.filters(state, caller, now)),
         to_withdraw=services.notice_clock.count(caller, NoticePart.WITHDRAW),
         now=now,
-        overdue=overdue.parts[NoticePart.OVERDUE].notices,
+        overdue=overdue[NoticePart.OVERDUE].notices,
         reviewers=[a for a in accounts if a.kind == "person" and Role(a.role) in MAY_REVIEW],
         states=[str(s) for s in JobState],
         verdicts=[str(v) for v in VerdictCode],

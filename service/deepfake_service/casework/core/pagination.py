@@ -242,17 +242,6 @@ def older(
     return after((at, row_id), Position.decoded(cursor))
 
 
-def later(
-    at: InstrumentedAttribute[Any], row_id: InstrumentedAttribute[str], cursor: str
-) -> ColumnElement[bool]:
-    """Return the condition for rows after a cursor, in a list by a time, the earliest first.
-
-    Raises:
-        InvalidRequest: the cursor is not one of an earlier answer.
-    """
-    return after((at, row_id), Position.decoded(cursor), rising=True)
-
-
 _BY_LIKELIHOOD = (func.coalesce(Job.rank, UNRANKED), Job.created_at, Job.id)
 
 
@@ -277,15 +266,10 @@ def next_cursor(
     statement: Select[*tuple[Any, ...]],
     model: OfPage,
     limit: int,
-    order: Order | InstrumentedAttribute[Any] = Order.NEWEST,
+    order: Order = Order.NEWEST,
 ) -> str | None:
-    """Return the cursor of the rows after the first ``limit`` ones of a list, if there are more.
-
-    Args:
-        order: the order of the list, or the time by which it is ordered.
-    """
-    at = model.created_at if isinstance(order, Order) else order
-    columns = _BY_LIKELIHOOD if order is Order.LIKELIHOOD else (at, model.id)
+    """Return the cursor of the rows after the first ``limit`` ones of a list, if there are more."""
+    columns = _BY_LIKELIHOOD if order is Order.LIKELIHOOD else (model.created_at, model.id)
     ends = session.execute(
         statement.with_only_columns(*columns, maintain_column_froms=True).offset(limit - 1).limit(2)
     ).all()
