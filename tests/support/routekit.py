@@ -29,7 +29,7 @@ def authenticates(dependant: Dependant) -> bool:
 
 def has_rate(dependant: Dependant) -> bool:
     """Return whether the requests of a route count against a rate of their account."""
-    limits = getattr(dependant.call, "limits_rate", False)
+    limits = hasattr(dependant.call, "roles")
     return limits or any(map(has_rate, dependant.dependencies))
 
 

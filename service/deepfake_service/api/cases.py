@@ -17,7 +17,6 @@ from deepfake_models.media.image import picture_format
 from deepfake_service.api.jobs import JobBase
 from deepfake_service.casework.exports import open_once, pieces_of
 from deepfake_service.container import Services
-from deepfake_service.http.admission import SCORING
 from deepfake_service.http.auth import Exporter, Keeper, Reader, Submitter, while_authenticated
 from deepfake_service.http.dependencies import AppStateDep, PageDep, ServicesDep
 from deepfake_service.http.list_filters import CaseQuery
@@ -206,10 +205,7 @@ async def add_occurrence(
     medium."""
     boundary = boundary_of(request.headers.get("content-type"))
     state.check_space()
-    with (
-        state.budget.enter(caller.account_id, "requests", SCORING),
-        state.memory.share() as take,
-    ):
+    with state.memory.share() as take:
         upload = _OccurrenceUpload(take)
         body = receive_body(request, max_bytes=MAX_OCCURRENCE_BYTES)
         await parse_multipart(body, boundary, upload.open_part)

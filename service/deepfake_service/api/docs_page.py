@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 from fastapi import APIRouter
 from starlette.responses import FileResponse, HTMLResponse, Response
@@ -60,19 +61,11 @@ def get_docs() -> HTMLResponse:
     return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
 
 
-@router.get("/start.js")
-def get_start() -> Response:
-    """Return the script that starts Swagger UI."""
-    return Response(_START, media_type="text/javascript", headers=_CACHED)
-
-
-@router.get("/swagger-ui-bundle.js")
-def get_script() -> FileResponse:
-    """Return Swagger UI's script."""
-    return FileResponse(_ASSETS / "swagger-ui-bundle.js", headers=_CACHED)
-
-
-@router.get("/swagger-ui.css")
-def get_style() -> FileResponse:
-    """Return Swagger UI's style sheet."""
-    return FileResponse(_ASSETS / "swagger-ui.css", headers=_CACHED)
+@router.get("/{name}")
+def get_asset(
+    name: Literal["start.js", "swagger-ui-bundle.js", "swagger-ui.css"],
+) -> Response:
+    """Return a file of the page."""
+    if name == "start.js":
+        return Response(_START, media_type="text/javascript", headers=_CACHED)
+    return FileResponse(_ASSETS / name, headers=_CACHED)

@@ -23,7 +23,7 @@ from deepfake_service.evidence.trust_store import trust_of
 from deepfake_service.evidence.verification import verify
 from deepfake_service.evidence.verification_result import Step
 from deepfake_service.evidence.zip_format import MAX_BYTES
-from deepfake_service.http.admission import HEAVY, SCORING
+from deepfake_service.http.admission import HEAVY
 from deepfake_service.http.auth import Reader, Verifier
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.problems import problems
@@ -241,15 +241,12 @@ class VerificationOut(Published):
 )
 @streams_body
 async def verify_evidence(
-    request: Request, caller: Verifier, state: AppStateDep, services: ServicesDep
+    request: Request, _: Verifier, state: AppStateDep, services: ServicesDep
 ) -> VerificationOut:
     """Run the steps of `deepfake verify` on a bundle, which is not stored. Trusted are the keys of
     this service, retired ones included, and the pinned keys of others."""
     content = io.BytesIO()  # in memory: a bundle has pictures of faces
-    with (
-        state.budget.enter(caller.account_id, "requests", SCORING),
-        state.memory.share() as take,
-    ):
+    with state.memory.share() as take:
         # No more than may be held at a time: the client would be told to try again for ever.
         limit = min(MAX_BYTES, state.settings.max_request_bytes)
         async for chunk in receive_body(request, max_bytes=limit, noun="A bundle"):

@@ -13,7 +13,6 @@ from starlette.types import Receive
 from deepfake_models.bundle.results import Verdict
 from deepfake_service.container import Services
 from deepfake_service.errors import ClientGone, Overloaded
-from deepfake_service.http.admission import SCORING
 from deepfake_service.http.auth import Submitter
 from deepfake_service.http.dependencies import AppStateDep, ServicesDep
 from deepfake_service.http.multipart import MULTIPART
@@ -73,10 +72,7 @@ async def score_pictures(
     engine = state.require_engine()
     if engine.batcher.full:
         raise Overloaded
-    with (
-        state.budget.enter(caller.account_id, "requests", SCORING),
-        state.memory.share() as take,
-    ):
+    with state.memory.share() as take:
         uploads, form = await read_pictures(request, state.settings, take)
         try:
             if form.case_reference is None and form.model_fields_set:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,8 +20,8 @@ from starlette.requests import HTTPConnection
 
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import CrossSiteRequest, KeyRejected, NotAuthenticated
-from deepfake_service.http.admission import HEAVY, RateLimit
-from deepfake_service.http.dependencies import AppState, AppStateDep, app_state
+from deepfake_service.http.admission import HEAVY, SCORING
+from deepfake_service.http.dependencies import AppStateDep, app_state
 from deepfake_service.security.accounts import Caller, authorize
 from deepfake_service.security.roles import MAY_AUDIT, MAY_HOLD, MAY_REVIEW, MAY_SUBMIT
 
@@ -208,111 +208,75 @@ async def signed_in_caller(
     return _bound(caller)
 
 
-def requires(
-    roles: frozenset[Role], authenticate: Callable[..., Any] = current_caller
-) -> Callable[..., Awaitable[Caller]]:
-    """Return a dependency that gives the caller if their role is one of ``roles``.
+def admits(
+    roles: frozenset[Role],
+    authenticate: Callable[..., Any] = current_caller,
+    *,
+    submits: bool = False,
+    what: str = "requests",
+    cost: int = 0,
+) -> Any:
+    """Return a dependency that gives the caller of a route.
 
     Args:
         roles: who is admitted; others get ``Forbidden``.
         authenticate: the dependency that gives the caller.
+        submits: whether the request counts against the rate of submissions, or against that of all
+            others (else ``TooManyRequests``).
+        what: what the request is, for the error about its cost.
+        cost: counts against the account's budget of concurrent requests until the request is
+            answered (else ``TooManyAtOnce``).
 
-    The dependency has the attribute ``roles``, so that the roles of a route can be listed.
+    It has the attribute ``roles``, so that the roles of a route can be listed.
     """
     authenticated = Depends(authenticate)
 
-    async def permitted(caller: Caller = authenticated) -> Caller:
+    async def admitted(state: AppStateDep, caller: Caller = authenticated) -> AsyncIterator[Caller]:
         authorize(caller, roles)
-        return caller
-
-    permitted.roles = roles  # type: ignore[attr-defined]
-    return permitted
-
-
-def limited(
-    permitted: Callable[..., Awaitable[Caller]], rate_of: Callable[[AppState], RateLimit]
-) -> Callable[..., Awaitable[Caller]]:
-    """Return a dependency that gives the caller of ``permitted``, and counts the request against
-    the rate that ``rate_of`` gives (else ``TooManyRequests``).
-
-    The dependency has the attribute ``limits_rate``, so that routes without a rate can be found.
-    """
-    admitted = Depends(permitted)
-
-    async def counted(state: AppStateDep, caller: Caller = admitted) -> Caller:
-        rate_of(state).hit(caller.account_id)
-        return caller
-
-    counted.limits_rate = True  # type: ignore[attr-defined]
-    return counted
-
-
-def budgeted(
-    permitted: Callable[..., Awaitable[Caller]], what: str = "requests", cost: int = 1
-) -> Callable[..., AsyncIterator[Caller]]:
-    """Return a dependency that gives the caller of ``permitted``, and counts the request against
-    the account's budget of concurrent ones until it is answered (else ``TooManyAtOnce``)."""
-    admitted = Depends(permitted)
-
-    async def counted(state: AppStateDep, caller: Caller = admitted) -> AsyncIterator[Caller]:
+        (state.submission_rate if submits else state.read_rate).hit(caller.account_id)
         with state.budget.enter(caller.account_id, what, cost):
             yield caller
 
-    return counted
-
-
-def _submits(roles: frozenset[Role]) -> Callable[..., Awaitable[Caller]]:
-    return limited(requires(roles), lambda state: state.submission_rate)
-
-
-def _asks(permitted: Callable[..., Awaitable[Caller]]) -> Callable[..., Awaitable[Caller]]:
-    return limited(permitted, lambda state: state.read_rate)
+    admitted.roles = roles  # type: ignore[attr-defined]
+    return Depends(admitted)
 
 
 _ADMIN = frozenset({Role.ADMIN})
-_may_read = _asks(requires(MAY_SUBMIT))
-_may_read_pages = _asks(requires(MAY_SUBMIT, signed_in_caller))
-_may_submit = _submits(MAY_SUBMIT)
-_may_hold = _asks(requires(MAY_HOLD))
 
-# All of them count against a rate of the account (else ``TooManyRequests``).
-Reader = Annotated[Caller, Depends(_may_read)]
+# All of them count against a rate of the account.
+Reader = Annotated[Caller, admits(MAY_SUBMIT)]
 """Reads jobs and cases. Auditors see neither media nor scores."""
-Submitter = Annotated[Caller, Depends(_may_submit)]
-"""Submits media."""
-Verifier = Annotated[Caller, Depends(_submits(MAY_SUBMIT | MAY_AUDIT))]
-"""Verifies evidence."""
-Keeper = Annotated[Caller, Depends(_may_hold)]
-"""Sets legal holds."""
-Reviewer = Annotated[Caller, Depends(_asks(requires(MAY_REVIEW)))]
-"""Reviews examinations and flags possible minors."""
-Auditor = Annotated[Caller, Depends(_asks(requires(MAY_AUDIT)))]
-"""Reads the audit log."""
-Administrator = Annotated[Caller, Depends(_asks(requires(_ADMIN)))]
-"""Changes what concerns the whole installation."""
-SignedIn = Annotated[Caller, Depends(_asks(signed_in_caller))]
-"""Has signed in to the console, in any role."""
-PageReader = Annotated[Caller, Depends(_may_read_pages)]
-"""Submits media, and reads jobs and cases, in the console."""
-PageReviewer = Annotated[Caller, Depends(_asks(requires(MAY_REVIEW, signed_in_caller)))]
-"""Reviews examinations and flags possible minors in the console."""
-PageKeeper = Annotated[Caller, Depends(_asks(requires(MAY_HOLD, signed_in_caller)))]
-"""Sets legal holds in the console."""
-PageAuditor = Annotated[Caller, Depends(_asks(requires(MAY_AUDIT, signed_in_caller)))]
-"""Reads the audit log in the console."""
-PageAdmin = Annotated[Caller, Depends(_asks(requires(_ADMIN, signed_in_caller)))]
-"""Administers accounts and keys in the console."""
-
-# These count against the account's budget of concurrent requests as well.
-Uploader = Annotated[Caller, Depends(budgeted(_may_submit, "uploads"))]
+Submitter = Annotated[Caller, admits(MAY_SUBMIT, submits=True, cost=SCORING)]
+"""Submits media that are held in memory."""
+Uploader = Annotated[Caller, admits(MAY_SUBMIT, submits=True, what="uploads", cost=1)]
 """Submits a video."""
-Follower = Annotated[Caller, Depends(budgeted(_may_read, "event streams"))]
+Verifier = Annotated[Caller, admits(MAY_SUBMIT | MAY_AUDIT, submits=True, cost=SCORING)]
+"""Verifies evidence."""
+Follower = Annotated[Caller, admits(MAY_SUBMIT, what="event streams", cost=1)]
 """Follows a job."""
-DocumentReader = Annotated[Caller, Depends(budgeted(_may_read, "documents", HEAVY))]
+DocumentReader = Annotated[Caller, admits(MAY_SUBMIT, what="documents", cost=HEAVY)]
 """Reads documents that may have to be made and signed first."""
-PackageReader = Annotated[Caller, Depends(budgeted(_may_read_pages, cost=HEAVY))]
-"""Downloads packages of notices in the console."""
-TableReader = Annotated[Caller, Depends(budgeted(_may_read_pages, cost=HEAVY))]
-"""Downloads the table of results in the console."""
-Exporter = Annotated[Caller, Depends(budgeted(_may_hold, "downloads", HEAVY))]
+Keeper = Annotated[Caller, admits(MAY_HOLD)]
+"""Sets legal holds."""
+Exporter = Annotated[Caller, admits(MAY_HOLD, what="downloads", cost=HEAVY)]
 """Exports originals."""
+Reviewer = Annotated[Caller, admits(MAY_REVIEW)]
+"""Reviews examinations and flags possible minors."""
+Auditor = Annotated[Caller, admits(MAY_AUDIT)]
+"""Reads the audit log."""
+Administrator = Annotated[Caller, admits(_ADMIN)]
+"""Changes what concerns the whole installation."""
+SignedIn = Annotated[Caller, admits(frozenset(Role), signed_in_caller)]
+"""Has signed in to the console, in any role."""
+PageReader = Annotated[Caller, admits(MAY_SUBMIT, signed_in_caller)]
+"""Submits media, and reads jobs and cases, in the console."""
+PageDownloader = Annotated[Caller, admits(MAY_SUBMIT, signed_in_caller, cost=HEAVY)]
+"""Downloads packages of notices, or the table of results, in the console."""
+PageReviewer = Annotated[Caller, admits(MAY_REVIEW, signed_in_caller)]
+"""Reviews examinations and flags possible minors in the console."""
+PageKeeper = Annotated[Caller, admits(MAY_HOLD, signed_in_caller)]
+"""Sets legal holds in the console."""
+PageAuditor = Annotated[Caller, admits(MAY_AUDIT, signed_in_caller)]
+"""Reads the audit log in the console."""
+PageAdmin = Annotated[Caller, admits(_ADMIN, signed_in_caller)]
+"""Administers accounts and keys in the console."""

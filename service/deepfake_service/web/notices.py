@@ -15,7 +15,7 @@ from deepfake_service.container import Services
 from deepfake_service.db.enums import NoticeState
 from deepfake_service.documents.i18n import translations
 from deepfake_service.errors import FieldError, InvalidRequest
-from deepfake_service.http.auth import PackageReader, PageReader, check_still_authenticated
+from deepfake_service.http.auth import PageDownloader, PageReader, check_still_authenticated
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.notices.clock import NoticePart
 from deepfake_service.notices.kinds import kind_of
@@ -135,7 +135,7 @@ def _local_time(text: str, offset: str) -> datetime:
 
 @router.get("/notices/{notice_id}/package.zip")
 def get_package(
-    request: Request, notice_id: Id, caller: PackageReader, services: ServicesDep
+    request: Request, notice_id: Id, caller: PageDownloader, services: ServicesDep
 ) -> Response:
     """Return what is sent with a notice as a ZIP, which is made while it is sent."""
     package = package_of(

@@ -18,7 +18,7 @@ from deepfake_service.casework.core.listings import mentions
 from deepfake_service.casework.core.pagination import Filters
 from deepfake_service.casework.triage import QueueRequest, Tab
 from deepfake_service.db.enums import DISAGREEMENT, Finding, JobState, Role
-from deepfake_service.http.auth import PageReader, TableReader, while_authenticated
+from deepfake_service.http.auth import PageDownloader, PageReader, while_authenticated
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.notices.clock import NoticePart
 from deepfake_service.security.accounts import Caller
@@ -191,7 +191,7 @@ def get_thumbnail(
 @router.get("/results.csv")
 def get_csv(
     request: Request,
-    caller: TableReader,
+    caller: PageDownloader,
     state: AppStateDep,
     services: ServicesDep,
     query: Annotated[QueueQuery, Query()],

@@ -16,7 +16,7 @@ from tests.support.routekit import authenticates, has_rate, roles_of, routes_of
 PUBLIC = {
     "GET /.well-known/jwks.json", "GET /v1/revocations", "GET /v1/notices",
     "GET /healthz", "HEAD /healthz", "GET /readyz", "HEAD /readyz", "GET /metrics",
-    "GET /docs", "GET /docs/start.js", "GET /docs/swagger-ui.css", "GET /docs/swagger-ui-bundle.js",
+    "GET /docs", "GET /docs/{name}",
     "GET /help", "GET /openapi.json", "HEAD /openapi.json",
     "GET /sign-in", "POST /sign-in", "POST /sign-in/code",
     "GET /invitation/{token}", "POST /invitation/{token}",
