@@ -38,7 +38,6 @@ def error_rates(
     for face in record.faces:
         if face.logit is not None:
             scored.setdefault(face.track, []).append(face)
-    rates = _ConditionRates(spec, reliability)
     return {
         "level": "face" if still else "item",
         "likely_manipulated_from": thresholds.likely_manipulated,
@@ -56,7 +55,7 @@ def error_rates(
                 "miss_rate": thresholds.miss_rate,
             },
         },
-        "people": [rates.of_person(track, scored[track]) for track in people],
+        "people": [_rates_of_person(i, scored[i], spec, reliability) for i in people],
     }
 
 
@@ -66,51 +65,47 @@ def _complete(level: dict[str, Any] | None) -> dict[str, Any] | None:
     return level if rates and all(rate["value"] is not None for rate in rates) else None
 
 
-class _ConditionRates:
-    """The rates that were measured on faces of one width and sharpness."""
+def _rates_of_person(
+    track: int, faces: Sequence[Face], spec: BundleSpec, reliability: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the rates measured on faces like the median of a track's scored ``faces``."""
+    width = median(f.quality.face_px for f in faces)
+    sharpness = median(f.quality.sharpness for f in faces)
+    person: dict[str, Any] = {
+        "track": track,
+        "face_px": round(width, 1),
+        "sharpness": round(sharpness, 2),
+        "blockiness": round(median(f.quality.blockiness for f in faces), 3),
+    }
+    conditions = spec.conditions
 
-    def __init__(self, spec: BundleSpec, reliability: dict[str, Any]) -> None:
-        self._spec = spec
-        self._reliability = reliability
+    def marked(rate: dict[str, Any]) -> dict[str, Any]:
+        return {**rate, "indicative": rate["groups"] < conditions.min_groups}
 
-    def of_person(self, track: int, faces: Sequence[Face]) -> dict[str, Any]:
-        """Return the rates measured on faces like the median of a track's scored ``faces``."""
-        width = median(f.quality.face_px for f in faces)
-        sharpness = median(f.quality.sharpness for f in faces)
-        person: dict[str, Any] = {
-            "track": track,
-            "face_px": round(width, 1),
-            "sharpness": round(sharpness, 2),
-            "blockiness": round(median(f.quality.blockiness for f in faces), 3),
+    condition = conditions.find(width, sharpness)
+    if condition is not None:
+        row, column, measured = condition
+        return {
+            **person,
+            "by": "face_px_and_sharpness",
+            "bin": {
+                "face_px": _range(conditions.face_px_edges, row),
+                "sharpness": _range(conditions.sharpness_edges, column),
+            },
+            "false_positive_rate": marked(measured.false_positive_rate.model_dump()),
+            "true_positive_rate": marked(measured.true_positive_rate.model_dump()),
         }
-        conditions = self._spec.conditions
-        condition = conditions.find(width, sharpness)
-        if condition is not None:
-            row, column, measured = condition
+    for part in reliability.get("level_face", {}).get("by_face_width", []):
+        low, high = part["face_px"]
+        if low <= width and (high is None or width < high):
             return {
                 **person,
-                "by": "face_px_and_sharpness",
-                "bin": {
-                    "face_px": _range(conditions.face_px_edges, row),
-                    "sharpness": _range(conditions.sharpness_edges, column),
-                },
-                "false_positive_rate": self._marked(measured.false_positive_rate.model_dump()),
-                "true_positive_rate": self._marked(measured.true_positive_rate.model_dump()),
+                "by": "face_px",
+                "bin": {"face_px": [low, high]},
+                "false_positive_rate": marked(part["false_positive_rate"]),
+                "true_positive_rate": marked(part["true_positive_rate"]),
             }
-        for part in self._reliability.get("level_face", {}).get("by_face_width", []):
-            low, high = part["face_px"]
-            if low <= width and (high is None or width < high):
-                return {
-                    **person,
-                    "by": "face_px",
-                    "bin": {"face_px": [low, high]},
-                    "false_positive_rate": self._marked(part["false_positive_rate"]),
-                    "true_positive_rate": self._marked(part["true_positive_rate"]),
-                }
-        return {**person, "by": None, "bin": None}
-
-    def _marked(self, rate: dict[str, Any]) -> dict[str, Any]:
-        return {**rate, "indicative": rate["groups"] < self._spec.conditions.min_groups}
+    return {**person, "by": None, "bin": None}
 
 
 def _range(edges: tuple[float, ...], index: int) -> list[float | None]:

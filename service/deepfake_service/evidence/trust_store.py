@@ -23,15 +23,6 @@ class _JwkSet(BaseModel, extra="ignore"):  # RFC 7517 demands that other members
     keys: list[dict[str, Any]]
 
 
-def public_key(path: Path) -> Ed25519PublicKey:
-    """Read the Ed25519 public key in a PEM file.
-
-    Raises:
-        KeyUnreadable: the file cannot be read, or holds no such key.
-    """
-    return _public_key(path, _read(path))
-
-
 def _public_key(path: Path, content: bytes) -> Ed25519PublicKey:
     try:
         if not content.lstrip().startswith(_PEM):
@@ -88,7 +79,9 @@ def pinned_keys(folder: Path | None) -> list[Ed25519PublicKey]:
     Raises:
         KeyUnreadable: a file is not a public key.
     """
-    return [public_key(path) for path in sorted(folder.glob("*.pem"))] if folder else []
+    return (
+        [_public_key(path, _read(path)) for path in sorted(folder.glob("*.pem"))] if folder else []
+    )
 
 
 def certificates(path: Path | None) -> list[x509.Certificate]:

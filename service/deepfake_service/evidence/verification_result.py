@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any
 
@@ -43,15 +43,6 @@ class Step:
     title: Annotated[str, Field(description="What is checked.")]
     outcome: Annotated[Outcome, Field(description="What came out.")]
     detail: Annotated[str, Field(description="An explanation.")]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the step as JSON data."""
-        return {
-            "number": self.number,
-            "title": self.title,
-            "outcome": str(self.outcome),
-            "detail": self.detail,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,5 +97,5 @@ class Verification:
             "edition": predicate.get("edition"),
             "verdict": predicate.get("verdict"),
             "finding": predicate.get("finding"),
-            "steps": [s.to_json() for s in self.steps],
+            "steps": [asdict(step) for step in self.steps],
         }
