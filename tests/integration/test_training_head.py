@@ -195,7 +195,7 @@ def test_a_fold_without_a_class_is_reported_before_anything_is_computed(
         alone = Workers(0, 1, torch.device("cpu"))
         reports: list[StepReport] = []
         mine = head_config(validation_folds=(0,))
-        with pytest.raises(TrainingError, match=f"no {missing} crop is held out"):
+        with pytest.raises(TrainingError, match=f"No {missing} crop is held out"):
             fit_frozen(spoilt, tmp_path, mine, alone, reports.append)
         assert not reports
 

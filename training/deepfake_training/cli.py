@@ -212,8 +212,7 @@ def run_all(
 
     If the config has validation_folds, cross-validation is skipped and those folds are measured.
     """
-    from deepfake_training.data.limited import limited
-    from deepfake_training.data.manifests import Manifest, read_manifests
+    from deepfake_training.data.manifests import Manifest, limited, read_manifests
     from deepfake_training.data.splits import check_videos
     from deepfake_training.export.bundle import ExportInputs, check_destination
     from deepfake_training.networks.weights import weights_path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -223,6 +223,23 @@ class Config(Spec):
     def frozen(self) -> bool:
         """True if heads alone are fitted, on the features of a frozen network."""
         return self.backbone.tune == "head"
+
+    def recipe(self) -> dict[str, Any]:
+        """Return the fields that determine the weights and the figures of a run, by full name."""
+        parts = self.model_dump(
+            include={
+                "validation_folds": True, "left_out_methods": True, "left_out_datasets": True,
+                "prepare": True, "mix": True, "backbone": True, "fit": True, "probe": True,
+                "cross_validation": {"crops_per_medium", "media_per_group", "families", "apart"},
+                "bundle": {"crop", "input", "arithmetic"},
+            },
+            exclude={"fit": {"workers", "checkpoint_every"}},
+        )  # fmt: skip
+        recipe: dict[str, Any] = {}
+        for name, value in parts.items():
+            fields = value.items() if isinstance(value, dict) else [(None, value)]
+            recipe |= {name if field is None else f"{name}.{field}": v for field, v in fields}
+        return recipe
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:

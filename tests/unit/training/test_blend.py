@@ -14,7 +14,7 @@ from skimage import data
 
 from deepfake_training.data import blend
 from deepfake_training.data.augment import AugmentConfig, Augmenter, Chain, Geometry
-from deepfake_training.data.cv_ops import colours_matched, poisson_cloned
+from deepfake_training.data.blend import colours_matched, poisson_cloned
 from deepfake_training.data.landmarks import DenseLandmarks, five_points, hull_mask, transform
 
 Face = tuple[NDArray[np.uint8], NDArray[np.float32]]

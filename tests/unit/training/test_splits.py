@@ -12,12 +12,12 @@ from deepfake_training.config import (
     CrossValidationConfig,
     LeaveOut,
 )
+from deepfake_training.data.manifests import is_still
 from deepfake_training.data.splits import (
     check_folds,
     check_videos,
     fold_splits,
     held_out,
-    is_still,
     leave_out_splits,
     measured_on,
     trained_on,

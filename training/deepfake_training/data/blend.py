@@ -13,25 +13,14 @@ from the given generator, and the same state gives the same bytes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
-from deepfake_training.data.cv_ops import (
-    Field,
-    Mask,
-    blurred,
-    coarse_axes,
-    colours_matched,
-    converted,
-    enlarged,
-    grid,
-    poisson_cloned,
-    remapped,
-    toned,
-)
 from deepfake_training.data.landmarks import (
     LEFT_EYE,
     LIPS,
@@ -47,6 +36,10 @@ from deepfake_training.data.landmarks import (
     similarity,
     transform,
 )
+
+Mask = NDArray[np.float32]
+Field = NDArray[np.float32]
+Table = NDArray[np.float64]
 
 BLEND_RATIOS: Final = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 """Blend ratios of self-blended images, from the paper."""
@@ -73,6 +66,7 @@ P_ENHANCED: Final = 0.2
 P_POISSON: Final = 0.12
 """Share of swaps by gradient-domain cloning, which takes several times as long as the rest."""
 _RAMP: Final = np.arange(256.0)
+_NO_SECOND_MAP: Any = None
 _FAINTEST: Final = 1 / 255
 """Mask values below this cannot change a pixel by one grey level and are set to 0."""
 
@@ -161,7 +155,7 @@ def swapped(
 
     generated, scale = _as_generated(donor, donor_landmarks, rng)
     warp = _warp_between(shape, scale * (donor_landmarks + 0.5) - 0.5, crop.shape[:2])
-    face = remapped(generated, warp, _pick(rng, cv2.INTER_LINEAR, cv2.INTER_CUBIC))
+    face = _remapped(generated, warp, _pick(rng, cv2.INTER_LINEAR, cv2.INTER_CUBIC))
 
     region = _draw(rng, SWAP_REGIONS)
     hull = _region(landmarks, region, crop.shape[:2])
@@ -199,10 +193,10 @@ def smoothed_regeneration(
     _check(crop, landmarks)
     size = crop.shape[:2]
     extent = rng.random()
-    moved = grid((size[0], size[1])) + _expression_shift(landmarks, size, rng)
-    face = remapped(crop, moved, cv2.INTER_CUBIC)
+    moved = _grid((size[0], size[1])) + _expression_shift(landmarks, size, rng)
+    face = _remapped(crop, moved, cv2.INTER_CUBIC)
     face = _regenerated(face, landmarks, rng, traces=extent > 0.9 or rng.random() < 0.4)
-    face = toned(face, _RAMP[:, None] + rng.normal(0.0, 3.0, 3))
+    face = _toned(face, _RAMP[:, None] + rng.normal(0.0, 3.0, 3))
     if extent > 0.9:
         return face, np.ones(size, np.float32)
     if extent > 0.6:
@@ -240,12 +234,12 @@ def _colour_jitter(image: Image, rng: np.random.Generator, amount: float) -> Ima
     hue, saturation, value = rng.uniform(-1.0, 1.0, 3) * (4.0, 25.0, 20.0) * amount
     # A grey pixel has no hue: more saturation would turn it red.
     hsv = np.stack([(_RAMP + hue) % 180, _RAMP + saturation * (_RAMP > 0), _RAMP + value], axis=1)
-    in_hue = toned(converted(image, cv2.COLOR_RGB2HSV), hsv)
+    in_hue = _toned(_converted(image, cv2.COLOR_RGB2HSV), hsv)
     contrast = 1.0 + rng.uniform(-0.1, 0.1) * amount
     brightness = rng.uniform(-0.1, 0.1) * amount
     shift = rng.uniform(-20.0, 20.0, 3) * amount * (rng.random() < 0.3)
     rgb = (_RAMP[:, None] - 127.5) * contrast + 127.5 * (1.0 + brightness) + shift
-    return toned(converted(in_hue, cv2.COLOR_HSV2RGB), rgb)
+    return _toned(_converted(in_hue, cv2.COLOR_HSV2RGB), rgb)
 
 
 def _coarser(image: Image, rng: np.random.Generator) -> Image:
@@ -308,7 +302,7 @@ def _regenerated(
 def _expression_shift(landmarks: Points, size: Sequence[int], rng: np.random.Generator) -> Field:
     """Return the displacement of each pixel's source when mouth and eyes move a little."""
     cells = 64
-    x, y = coarse_axes(size, cells)
+    x, y = _coarse_axes(size, cells)
     field = np.zeros((cells, cells, 2))
     blink = rng.uniform(-0.2, 0.2)
     for part, stretch in ((LIPS, rng.uniform(-0.2, 0.2)), (RIGHT_EYE, blink), (LEFT_EYE, blink)):
@@ -319,18 +313,18 @@ def _expression_shift(landmarks: Points, size: Sequence[int], rng: np.random.Gen
         drift = rng.normal(0.0, 0.03, 2) * reach
         field[..., 0] += near * (0.3 * stretch * dx + drift[0])
         field[..., 1] += near * (stretch * dy + drift[1])
-    return enlarged(field, size)
+    return _enlarged(field, size)
 
 
 def _warp_between(shape: Points, source: Points, size: Sequence[int]) -> Field:
     """Return the map for ``cv2.remap`` that moves ``source`` points to those of ``shape``."""
     cells = 32
     index = list(WARP_POINTS)
-    x, y = coarse_axes(size, cells)
+    x, y = _coarse_axes(size, cells)
     # A little smoothing, because coinciding points, as in profile, would be singular.
     spline = RBFInterpolator(shape[index], source[index], kernel="thin_plate_spline", smoothing=1.0)
     places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    return enlarged(spline(places).reshape(cells, cells, 2), size)
+    return _enlarged(spline(places).reshape(cells, cells, 2), size)
 
 
 def _region(landmarks: Points, region: str, size: Sequence[int]) -> Image:
@@ -342,8 +336,8 @@ def _region(landmarks: Points, region: str, size: Sequence[int]) -> Image:
 def _elastic(mask: Image, rng: np.random.Generator) -> Image:
     height, width = mask.shape[:2]
     amplitude = rng.uniform(0.002, 0.01) * max(height, width)
-    field = enlarged(rng.normal(0.0, amplitude, (20, 20, 2)), (height, width))
-    return remapped(mask, grid((height, width)) + field, cv2.INTER_LINEAR)
+    field = _enlarged(rng.normal(0.0, amplitude, (20, 20, 2)), (height, width))
+    return _remapped(mask, _grid((height, width)) + field, cv2.INTER_LINEAR)
 
 
 def _softened(hull: Image, rng: np.random.Generator) -> Mask:
@@ -351,11 +345,11 @@ def _softened(hull: Image, rng: np.random.Generator) -> Mask:
     region."""
     _, _, w, h = cv2.boundingRect(hull)
     side = max(min(w, h), 1)
-    mask = blurred(np.where(hull > 127, 1.0, 0.0), float(rng.uniform(0.01, 0.05)) * side)
+    mask = _blurred(np.where(hull > 127, 1.0, 0.0), float(rng.uniform(0.01, 0.05)) * side)
     # A Gaussian reaches 1 again about two deviations inside the edge.
     level = 0.98 if mask.max() >= 0.98 else 0.5 * float(mask.max())
     sigma = float(np.exp(rng.uniform(np.log(0.006), np.log(0.07)))) * side
-    soft = blurred(np.where(mask >= level, 1.0, 0.0), max(sigma, 0.5))
+    soft = _blurred(np.where(mask >= level, 1.0, 0.0), max(sigma, 0.5))
     soft /= max(float(soft.max()), _FAINTEST)
     soft[soft < _FAINTEST] = 0.0
     return soft
@@ -385,3 +379,78 @@ def _check(crop: Image, landmarks: Points) -> None:
     inside = ((landmarks >= 0) & (landmarks < (crop.shape[1], crop.shape[0]))).all(axis=1)
     if inside.mean() < 0.5:
         raise ValueError("the landmarks are outside the crop")
+
+
+def _blurred(mask: NDArray[Any], sigma: float) -> Mask:
+    """Return ``mask`` blurred by a Gaussian of ``sigma`` pixels, at least 0.3; float32."""
+    return cv2.GaussianBlur(mask.astype(np.float32), (0, 0), max(sigma, 0.3)).astype(
+        np.float32, copy=False
+    )
+
+
+def _coarse_axes(size: Sequence[int], cells: int) -> tuple[Table, Table]:
+    """Return the pixel centres (x, y) of a coarse grid that ``enlarged`` resamples to ``size``."""
+    middle = (np.arange(cells) + 0.5) / cells
+    return middle * size[1] - 0.5, middle * size[0] - 0.5
+
+
+def _enlarged(field: NDArray[Any], size: Sequence[int]) -> Field:
+    """Resample a coarse (h, w[, c]) field to ``size`` (height, width); float32."""
+    return cv2.resize(
+        field.astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_LINEAR
+    ).astype(np.float32, copy=False)
+
+
+@lru_cache(maxsize=8)
+def _grid(size: tuple[int, int]) -> Field:
+    """Return the pixel coordinates (x, y) of a picture of ``size`` (H, W): (H, W, 2) float32,
+    read-only."""
+    points = np.stack(np.meshgrid(np.arange(size[1]), np.arange(size[0])), -1).astype(np.float32)
+    points.setflags(write=False)
+    return points
+
+
+def _remapped(image: Image, field: Field, interpolation: int) -> Image:
+    """Sample ``image`` at the coordinates ``field`` (H, W, 2), reflected at its edges; uint8."""
+    return cv2.remap(
+        image, field, _NO_SECOND_MAP, interpolation, borderMode=cv2.BORDER_REFLECT_101
+    ).astype(np.uint8, copy=False)
+
+
+def _toned(image: Image, values: Table) -> Image:
+    """Map each channel of ``image`` by its column of ``values`` (256, 3); uint8."""
+    table = np.rint(np.clip(values, 0.0, 255.0)).astype(np.uint8).reshape(256, 1, 3)
+    return cv2.LUT(image, table).astype(np.uint8, copy=False)
+
+
+def _converted(image: Image, code: int) -> Image:
+    """Convert ``image`` to another colour space by one of OpenCV's codes; uint8."""
+    return cv2.cvtColor(image, code).astype(np.uint8, copy=False)
+
+
+def colours_matched(face: Image, target: Image, hull: Image, strength: float) -> Image:
+    """Move mean and deviation of ``face`` in LAB to those of ``target`` inside the mask ``hull``
+    (Reinhard et al. 2001); uint8. ``strength`` is in [0, 1]."""
+    lab = _converted(face, cv2.COLOR_RGB2LAB)
+    mean, deviation = (v.ravel() for v in cv2.meanStdDev(lab, mask=hull))
+    goal = cv2.meanStdDev(_converted(target, cv2.COLOR_RGB2LAB), mask=hull)
+    to_mean, to_deviation = (v.ravel() for v in goal)
+    gain = np.clip(to_deviation / np.maximum(deviation, 1.0), 0.5, 2.0)
+    ramp = np.arange(256.0)[:, None]
+    matched = (ramp - mean) * gain + to_mean
+    return _converted(_toned(lab, ramp + strength * (matched - ramp)), cv2.COLOR_LAB2RGB)
+
+
+def poisson_cloned(face: Image, target: Image, hull: Image) -> Image:
+    """Clone the gradients of ``face`` into ``target`` inside the mask ``hull`` (Perez et al. 2003);
+    uint8. Masks of less than 8 pixels are too small and leave ``face`` unchanged."""
+    inside = hull.copy()
+    # seamlessClone reads one pixel around the mask and rejects masks that touch the border.
+    inside[:2], inside[-2:], inside[:, :2], inside[:, -2:] = 0, 0, 0, 0
+    x, y, w, h = cv2.boundingRect(inside)
+    if min(w, h) < 8:
+        return face
+    centre = (x + w // 2, y + h // 2)
+    return cv2.seamlessClone(face, target, inside, centre, cv2.NORMAL_CLONE).astype(
+        np.uint8, copy=False
+    )

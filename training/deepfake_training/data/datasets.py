@@ -24,9 +24,9 @@ from deepfake_training.config import Config
 from deepfake_training.data.augment import AugmentConfig, Augmenter
 from deepfake_training.data.blend import self_blended_pair, smoothed_regeneration, swapped
 from deepfake_training.data.landmarks import shape_distance
-from deepfake_training.data.manifests import COLUMNS
+from deepfake_training.data.manifests import COLUMNS, is_still
 from deepfake_training.data.prepare import INDEX, stored_prepare
-from deepfake_training.data.splits import is_still, measured_on, trained_on
+from deepfake_training.data.splits import measured_on, trained_on
 from deepfake_training.errors import TrainingError
 
 REAL_FAKE, SELF_BLENDED, SWAPPED, REGENERATED = range(4)

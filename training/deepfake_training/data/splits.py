@@ -21,11 +21,6 @@ from deepfake_training.errors import ConfigError, TrainingError
 _MAY_BE_ANIMATED = frozenset({".gif", ".webp", ".avif"})
 
 
-def is_still(media: str) -> bool:
-    """Return True if the file name ``media`` is that of a picture, not a video."""
-    return PurePosixPath(media).suffix.lower() in PICTURE_SUFFIXES
-
-
 def trained_on(index: pd.DataFrame, config: Config) -> pd.Series:
     """Return a mask (N,) bool of the rows of ``index`` (fold, method, dataset) to learn from."""
     return ~(

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -30,9 +29,6 @@ from deepfake_training.train.loop import fit
 from deepfake_training.train.method_metrics import by_acquaintance, check_measurable, method_table
 
 METHODS = "methods.md"
-_WITHOUT_EFFECT = ("fit.workers", "fit.checkpoint_every")
-"""Fields of the parts in a recipe that do not influence weights."""
-
 SplitReporter = Callable[[Split, StepReport], None]
 Weights = dict[str, torch.Tensor]
 
@@ -163,27 +159,7 @@ def _weights(out: Path, split: Split, data: str) -> Weights:
         raise TrainingError(
             f"{out}: {split.name} is missing; complete deepfake-train crossvalidate first"
         )
-    if recipe_of(config_of(path.parent, data)) != recipe_of(split.config):
+    if config_of(path.parent, data).recipe() != split.config.recipe():
         raise TrainingError(f"{out}: {split.name} is a run of another recipe or schedule")
     weights: Weights = read_checkpoint(path)["weights"]
     return weights
-
-
-def recipe_of(config: Config) -> dict[str, Any]:
-    """Return the fields of a config that determine the weights of a run, by their full names."""
-    parts = config.model_dump(
-        include={
-            "validation_folds": True, "left_out_methods": True, "left_out_datasets": True,
-            "prepare": True, "mix": True, "backbone": True, "fit": True,
-            "probe": True, "bundle": {"crop", "input", "arithmetic"},
-        }
-    )  # fmt: skip
-    recipe: dict[str, Any] = {}
-    for name, value in parts.items():
-        if isinstance(value, dict):
-            recipe |= {f"{name}.{field}": content for field, content in value.items()}
-        else:
-            recipe[name] = value
-    for field in _WITHOUT_EFFECT:
-        del recipe[field]
-    return recipe

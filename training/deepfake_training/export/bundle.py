@@ -62,7 +62,7 @@ from deepfake_training.data.prepare import stored_manifests
 from deepfake_training.data.splits import check_folds, held_out, trained_on
 from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.calibrate import ErrorLimits, Fitted, fit_levels
-from deepfake_training.evaluate.crossvalidate import METHODS, fold_weights, recipe_of
+from deepfake_training.evaluate.crossvalidate import METHODS, fold_weights
 from deepfake_training.export.graphs import (
     heads_parity,
     logit_noise,
@@ -245,7 +245,7 @@ def _move_bundle(bundle: Path, place: Path, scratch: Path) -> None:
 def _check_run(run: Path, run_config: Config, config: Config) -> None:
     """Check that the weights of a run were fitted as ``config`` describes, and saw nothing that it
     holds out."""
-    theirs, ours = recipe_of(run_config), recipe_of(config)
+    theirs, ours = run_config.recipe(), config.recipe()
     for field in theirs:
         if theirs[field] != ours[field]:
             raise TrainingError(

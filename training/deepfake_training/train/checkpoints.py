@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from deepfake_models.machine import atomic_write, atomic_write_text
-from deepfake_training.config import CardConfig, Config
+from deepfake_training.config import Config
 from deepfake_training.errors import TrainingError
 
 CHECKPOINT = "checkpoint.pt"
@@ -68,7 +68,7 @@ def own_checkpoint(out: Path, config: Config, data: str) -> dict[str, Any] | Non
     if not path.exists():
         return None
     state = read_checkpoint(path)
-    if _decisive(Config.model_validate_json(state["config"])) != _decisive(config):
+    if Config.model_validate_json(state["config"]).recipe() != config.recipe():
         raise TrainingError(
             f"{out}: This folder has the checkpoint of another config. Choose another folder."
         )
@@ -87,13 +87,6 @@ def _check_data(run: Path, state: dict[str, Any], data: str) -> None:
             f"{run}: The prepared data have changed since this run was started. Choose another "
             "folder and fit again."
         )
-
-
-def _decisive(config: Config) -> Config:
-    """Return ``config`` without what does not influence a run: the texts of the model card, and the
-    number of processes, which errors advise to lower."""
-    fit = config.fit.model_copy(update={"workers": 0})
-    return config.model_copy(update={"card": CardConfig(), "fit": fit})
 
 
 def config_of(run: Path, data: str) -> Config:

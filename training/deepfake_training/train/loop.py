@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +15,7 @@ from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 
 from deepfake_eval.inference.pool import allowed_processes
@@ -58,19 +58,6 @@ def _loader(
         worker_init_fn=_start_loader_worker,
         **options,
     )
-
-
-class _FixedOrder(Sampler[int]):
-    """Pair numbers in a fixed order, so that a resumed run sees the same pairs."""
-
-    def __init__(self, numbers: Sequence[int]) -> None:
-        self._numbers = numbers
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._numbers)
-
-    def __len__(self) -> int:
-        return len(self._numbers)
 
 
 def moving_average(model: nn.Module, fit: FitConfig) -> ModelEmaV3:
@@ -207,7 +194,7 @@ class _Run:
             PairDataset(self._store, self._config, fit.steps * fit.pairs),
             fit,
             batch_size=self._workers.share(fit.pairs),
-            sampler=_FixedOrder(self._workers.numbers(self._step, fit.steps, fit.pairs)),
+            sampler=self._workers.numbers(self._step, fit.steps, fit.pairs),
         )
         trained = self._workers.wrapped(self._model)
         # Only one process logs: TensorBoard reads the newest file, which could be an empty one.

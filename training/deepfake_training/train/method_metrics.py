@@ -12,7 +12,8 @@ from deepfake_eval.analysis.intervals import Estimate
 from deepfake_eval.analysis.metrics import auc
 from deepfake_models.bundle.spec import ConditionsSpec
 from deepfake_training.config import Config
-from deepfake_training.data.splits import held_out, is_still
+from deepfake_training.data.manifests import is_still
+from deepfake_training.data.splits import held_out
 from deepfake_training.errors import TrainingError
 
 _MIN_OWN = 3
@@ -28,7 +29,9 @@ def check_classes(rows: pd.DataFrame, apart: Sequence[str] = ()) -> None:
     """
     labels = rows.loc[~rows["method"].isin(apart), "label"]
     if missing := sorted({"real", "fake"} - set(labels)):
-        raise TrainingError(f"no {missing[0]} crop is held out, so nothing can be measured")
+        raise TrainingError(
+            f"No {missing[0]} crop is held out, so nothing can be measured. Hold out more."
+        )
 
 
 def check_measurable(index: pd.DataFrame, config: Config) -> None:
@@ -112,58 +115,38 @@ def method_aucs(scores: pd.DataFrame) -> dict[str, Estimate]:
 def by_acquaintance(
     scores: pd.DataFrame, config: Config
 ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
-    """Return the AUC by method from runs that learnt the method, and from runs that did not.
+    """Return the AUC by method from runs of the folds, which learnt the method from other people,
+    and from runs that left it or its source out.
 
-    ``scores`` are those of any splits of ``config``. A method that one split leaves out and another
-    learns has a figure in both.
+    ``scores`` are those of any splits of ``config``. Logits of different runs are not comparable,
+    so each run that leaves something out is ranked by itself. Those of the folds are of one recipe
+    and are calibrated together, so they are ranked together.
     """
-    sets = {f"without-{s.name}": s for s in config.cross_validation.leave_out}
-    left = pd.Series(
-        [
-            s in sets and (m in sets[s].methods or d in sets[s].datasets)
-            for s, m, d in zip(scores["split"], scores["method"], scores["dataset"], strict=True)
-        ],
-        index=scores.index,
+    seen = scores[scores["split"].str.startswith("fold-")]
+    unseen: dict[str, list[Estimate]] = {}
+    fakes = [scores[:0]]
+    for left in config.cross_validation.leave_out:
+        part = scores[scores["split"] == f"without-{left.name}"]
+        chosen = part["method"].isin(left.methods) | part["dataset"].isin(left.datasets)
+        fakes.append(part[chosen & (part["label"] == "fake")])
+        for method, estimate in method_aucs(part[chosen | (part["label"] == "real")]).items():
+            unseen.setdefault(method, []).append(estimate)
+    # A medium or group that several runs measure counts once.
+    counts = pd.concat(fakes).groupby("method")[["media", "group"]].nunique()
+    pooled = {m: _pooled(values, *counts.loc[m]) for m, values in sorted(unseen.items())}
+    return method_aucs(seen), pooled
+
+
+def _pooled(estimates: Sequence[Estimate], media: int, groups: int) -> Estimate:
+    """Return the mean of ``estimates`` by different runs, weighted by media, with the union of
+    their intervals, or none (NaN) if one of them has none."""
+    return Estimate(
+        float(np.average([e.value for e in estimates], weights=[e.samples for e in estimates])),
+        float(np.min([e.low for e in estimates])),
+        float(np.max([e.high for e in estimates])),
+        int(media),
+        int(groups),
     )
-    real = scores["label"] == "real"
-    folds = ~scores["split"].isin(sets)
-    # Logits of different runs are not comparable, so each leave-out run is ranked separately. Those
-    # of the folds are of one recipe and are calibrated together, so they are ranked together. If
-    # there are any, the figures for methods that were learnt are from them only.
-    seen = [scores[folds]] if folds.any() else []
-    unseen = []
-    for _, part in scores[~folds].groupby("split", sort=True):
-        if not folds.any():
-            seen.append(part[(real | ~left)[part.index]])
-        unseen.append(part[(real | left)[part.index]])
-    return _pooled(seen), _pooled(unseen)
-
-
-def _pooled(parts: Sequence[pd.DataFrame]) -> dict[str, Estimate]:
-    """Return the mean AUC of each method over ``parts``, weighted by media, with the union of their
-    intervals, or none (NaN) if one of them has none. A medium or group that several parts measure
-    counts once."""
-    estimates: dict[str, list[Estimate]] = {}
-    for part in parts:
-        if (part["label"] == "fake").any():
-            for method, estimate in method_aucs(part).items():
-                estimates.setdefault(method, []).append(estimate)
-    if not estimates:
-        return {}
-    fakes = pd.concat(parts)
-    fakes = fakes[fakes["label"] == "fake"]
-    media = fakes.groupby("method")["media"].nunique().to_dict()
-    groups = fakes.groupby("method")["group"].nunique().to_dict()
-    return {
-        method: Estimate(
-            float(np.average([e.value for e in values], weights=[e.samples for e in values])),
-            float(np.min([e.low for e in values])),
-            float(np.max([e.high for e in values])),
-            int(media[method]),
-            int(groups[method]),
-        )
-        for method, values in sorted(estimates.items())
-    }
 
 
 def method_table(seen: Mapping[str, Estimate], left_out: Mapping[str, Estimate]) -> str:
