@@ -184,7 +184,7 @@ def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
 def test_a_cross_validation_that_is_not_complete_is_named(
     manifest: Path, crops: Path, crossed: Config, fitted_run: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(TrainingError, match="no run of this cross-validation is complete"):
+    with pytest.raises(TrainingError, match="No run of this cross-validation is complete"):
         summarise(tmp_path, crossed, CropStore(crops).digest())
     run = as_if_of(crossed, fitted_run, tmp_path / "run")
     with pytest.raises(TrainingError, match="fold-0 is missing"):

@@ -61,7 +61,7 @@ def test_an_interrupted_computation_resumes_with_what_is_missing(
     again = FeatureStore(store, head_config(fit=in_a_process))
     again.pairs(16, lambda done, total: resumed.append((done, total)))
     assert resumed == [(16, 16)], "what was stored counts too"
-    with pytest.raises(TrainingError, match="not examined yet"):
+    with pytest.raises(TrainingError, match="It is not examined yet"):
         list(again.examined(listing["media"].to_list()))
     again.examine(listing)
     assert {p: p.stat().st_mtime_ns for p in before} == before
@@ -79,7 +79,7 @@ def test_a_medium_that_cannot_be_read_is_examined_when_it_is_back(
     store = CropStore(crops)
     listing = store.index.drop_duplicates("media").head(1)
     features = FeatureStore(store, head_config())
-    with pytest.raises(TrainingError, match=r"^00\.mp4: cannot be read; restore "):
+    with pytest.raises(TrainingError, match=r"^00\.mp4: The file cannot be read. Restore "):
         features.examine(listing.assign(path=str(tmp_path / "gone.mp4")))
     features.examine(listing)
     assert [medium.media for medium in features.examined(["00.mp4"])] == ["00.mp4"]
@@ -95,7 +95,7 @@ def test_a_decoder_that_fails_is_the_fault_of_the_medium_where_it_failed_before(
     no_time = DecodeLimits(timeout_s=1e-9)
     with monkeypatch.context() as patch:
         patch.setattr(feature_workers, "ProcessDecoder", partial(ProcessDecoder, no_time))
-        with pytest.raises(TrainingError, match=r"^00\.mp4: the decoder failed, perhaps"):
+        with pytest.raises(TrainingError, match=r"^00\.mp4: The decoder failed, perhaps"):
             features.examine(listing)
         record = crops / "records" / f"{record_key('00.mp4')}.json"
         content = record.read_text()

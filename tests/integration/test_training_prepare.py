@@ -73,10 +73,10 @@ def test_a_crop_that_was_deleted_is_cut_again(
     lost = again / "crops" / store.index["crop"].iloc[0]
     content = lost.read_bytes()
     lost.write_bytes(content[:100])
-    with pytest.raises(TrainingError, match=r"png: damaged; delete it and run deepfake-train prep"):
+    with pytest.raises(TrainingError, match=r"png: The crop is damaged. Delete it and run"):
         store.read(0)
     lost.unlink()
-    with pytest.raises(TrainingError, match=r"png: missing; run deepfake-train prepare again"):
+    with pytest.raises(TrainingError, match=r"png: The crop is missing. Run deepfake-train prepare again"):
         store.read(0)
     prepare([Manifest(manifest)], again, smoke, workers=0)
     assert lost.read_bytes() == content
@@ -149,7 +149,7 @@ def test_an_index_without_a_face_is_not_learnt_from(smoke: Config, tmp_path: Pat
     )
     summary = prepare([Manifest(tmp_path / "m.csv")], tmp_path / "crops", smoke, workers=0)
     assert (summary.without_face, summary.absent) == (1, 1)
-    with pytest.raises(TrainingError, match="crops: no face was found in the media"):
+    with pytest.raises(TrainingError, match="crops: No face was found in the media"):
         CropStore(tmp_path / "crops")
 
 
@@ -229,7 +229,7 @@ def test_turned_tight_crops_are_stored_upright(smoke: Config, tmp_path: Path) ->
         ("media,label,method,dataset,group,fold\na,1,m,d,g,0\n", "label"),
         (
             "media,label,method,dataset,group,fold\na,real,m,d,g,0\nb,fake,m,d,g,1\n",
-            "group g is in more than one fold",
+            "Group g is in more than one fold",
         ),
     ],
 )
@@ -276,7 +276,7 @@ def test_both_halves_of_a_pair_are_framed_alike(crops: Path) -> None:
 def test_a_class_without_a_sample_is_named(crops: Path, smoke: Config) -> None:
     store = CropStore(crops)
     store.index = store.index[store.index["label"] == "real"]
-    with pytest.raises(TrainingError, match="no fake crop"):
+    with pytest.raises(TrainingError, match="there are no fake crops"):
         PairDataset(store, smoke, 8)
     # Self-blended images need only real faces.
     mix = MixConfig(real_fakes=0.0, self_blended=1.0, swapped=0.0, regenerated=0.0)

@@ -64,7 +64,9 @@ class MixConfig(Spec):
     @model_validator(mode="after")
     def _has_weight(self) -> MixConfig:
         if self.real_fakes + self.synthesised <= 0.0:
-            raise ValueError("every weight is 0, which leaves nothing to learn from")
+            raise ValueError(
+                "Every weight is 0, which leaves nothing to learn from. Set one of them."
+            )
         return self
 
 
@@ -283,11 +285,15 @@ def load_config(path: Path) -> tuple[Config, str]:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+        raise ConfigError(
+            f"{path}: The config cannot be read ({error.strerror}). Name another file."
+        ) from error
     try:
         config = Config.model_validate(tomllib.loads(raw.decode("utf-8")))
     except ValidationError as error:
         raise ConfigError(f"{path.name}: {first_problem(error)}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name}: not valid TOML: {error}") from error
+        raise ConfigError(
+            f"{path.name}: This is not valid TOML. Correct the file. ({error})"
+        ) from error
     return config, hashlib.sha256(raw).hexdigest()

@@ -34,7 +34,7 @@ def error_of(
 def test_brackets_in_messages_are_text(error_of: Callable[..., str], tmp_path: Path) -> None:
     manifest = tmp_path / "list[/bold].csv"
     error = error_of("prepare", "--config", SMOKE, "--manifest", manifest, "--crops", tmp_path)
-    assert error == f"error: {manifest}: there is no such manifest; pass FILE or FILE:ROOT"
+    assert error == f"error: {manifest}: There is no such manifest. Pass FILE or FILE:ROOT."
 
 
 def test_a_file_that_cannot_be_used_is_told_in_a_line(

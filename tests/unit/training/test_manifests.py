@@ -47,7 +47,7 @@ def test_numeric_groups_of_one_manifest_are_those_of_another(tmp_path: Path) -> 
     """Groups are text in both, although one column looks like numbers."""
     one = manifest(tmp_path / "one", "a.mp4,real,original,film,12,0")
     two = manifest(tmp_path / "two", "b.mp4,real,original,film,12,1", "c.mp4,real,o,film,x,1")
-    with pytest.raises(TrainingError, match="group 12 is in more than one fold"):
+    with pytest.raises(TrainingError, match="Group 12 is in more than one fold"):
         read_manifests([one, two])
 
 
@@ -55,7 +55,7 @@ def test_a_group_in_two_folds_names_both_rows(tmp_path: Path) -> None:
     one = manifest(tmp_path / "one", "x.mp4,real,o,film,h,2", "a.mp4,real,o,film,g,0")
     two = manifest(tmp_path / "two", "b.mp4,fake,swap,tool,g,3")
     expected = (
-        rf"group g .* {one.path}, row 2 \(a\.mp4\) has fold 0, "
+        rf"Group g .* {one.path}, row 2 \(a\.mp4\) has fold 0, "
         rf"{two.path}, row 1 \(b\.mp4\) has fold 3"
     )
     with pytest.raises(TrainingError, match=expected):
@@ -109,11 +109,11 @@ def test_different_files_of_one_name_and_data_set_are_refused(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("row", "named"),
     [
-        ("a.mp4,real,o,film,,0", r"m\.csv, row 2 \(a\.mp4\): group is empty"),
-        ("a.mp4,real,o,film,g", r"m\.csv, row 2 \(a\.mp4\): fold is empty"),
-        ("a.mp4,real,o,film,g,x", r"row 2 .*: fold must be a whole number, not 'x'"),
-        ("a.mp4,real,o,film,g,0.5", r"row 2 .*: fold must be a whole number"),
-        ("a.mp4,1,o,film,g,0", r"row 2 .*: label must be real or fake, not '1'"),
+        ("a.mp4,real,o,film,,0", r"m\.csv, row 2 \(a\.mp4\): The group is empty"),
+        ("a.mp4,real,o,film,g", r"m\.csv, row 2 \(a\.mp4\): The fold is empty"),
+        ("a.mp4,real,o,film,g,x", r"row 2 .*: The fold must be a whole number, not 'x'"),
+        ("a.mp4,real,o,film,g,0.5", r"row 2 .*: The fold must be a whole number"),
+        ("a.mp4,1,o,film,g,0", r"row 2 .*: The label must be real or fake, not '1'"),
     ],
 )
 def test_a_wrong_value_names_its_row(tmp_path: Path, row: str, named: str) -> None:
@@ -134,7 +134,7 @@ def test_the_root_follows_a_colon(tmp_path: Path) -> None:
     for text, named in (
         (f"{listed}:{tmp_path / 'nowhere'}", "is not a folder"),
         (f"{listed}:", "is not a folder"),
-        (str(tmp_path / "nothing.csv"), "there is no such manifest"),
+        (str(tmp_path / "nothing.csv"), "There is no such manifest"),
     ):
         with pytest.raises(TrainingError, match=named):
             Manifest.parse(text)
@@ -146,5 +146,5 @@ def test_excluded_data_sets_are_checked_and_left_out(tmp_path: Path) -> None:
     assert listing.rows["media"].tolist() == ["b.mp4"]
     assert (listing.repeated, listing.sources[0]["rows"]) == (0, 2)
     wrong = manifest(tmp_path, "a.mp4,real,o,film,g,0", "b.mp4,real,o,films,g,1", name="w.csv")
-    with pytest.raises(TrainingError, match="group g is in more than one fold"):
+    with pytest.raises(TrainingError, match="Group g is in more than one fold"):
         read_manifests([wrong], excluded=("film",))

@@ -81,7 +81,7 @@ def test_people_of_a_left_out_source_who_were_learnt_from_are_not_measured() -> 
 
 def test_a_fold_that_no_run_holds_out_is_named() -> None:
     check_folds(INDEX, config(folds=((0,), (1, 2))))
-    with pytest.raises(ConfigError, match=r"folds: lacks 1, 2, which the data have"):
+    with pytest.raises(ConfigError, match=r"folds does not list 1, 2, which occur in the data"):
         check_folds(INDEX, config(folds=((0,), (7,))))
     without = INDEX["dataset"].where(INDEX["fold"] == 0, "other")
     excluding = config(folds=((0,),)).model_copy(update={"excluded_datasets": ("other",)})
@@ -100,15 +100,15 @@ def test_a_bundle_needs_held_out_videos_of_both_classes() -> None:
     one_picture = pd.concat([pictures.iloc[[0]], rows.iloc[1:]])  # the real medium of fold 0
     check_videos(one_picture, config())
     for listed, change, named in (
-        (pictures, {}, "no real video is held out"),
-        (one_picture, {"validation_folds": (0,)}, "no real video"),
-        (rows, {"validation_folds": (2,)}, "no manipulated video"),
-        (rows, {"validation_folds": (0,), "excluded_datasets": ("ffpp",)}, "no real video"),
+        (pictures, {}, "No real video is held out"),
+        (one_picture, {"validation_folds": (0,)}, "No real video"),
+        (rows, {"validation_folds": (2,)}, "No manipulated video"),
+        (rows, {"validation_folds": (0,), "excluded_datasets": ("ffpp",)}, "No real video"),
     ):
         with pytest.raises(TrainingError, match=named):
             check_videos(listed, config().model_copy(update=change))
     aside = config(apart=("Face2Face", "Deepfakes", "talker"))
-    with pytest.raises(TrainingError, match="no manipulated video"):
+    with pytest.raises(TrainingError, match="No manipulated video"):
         check_videos(rows, aside)
 
 
@@ -122,11 +122,11 @@ def test_an_excluded_data_set_is_neither_trained_on_nor_measured() -> None:
 
 
 def test_sets_that_cannot_be_run_say_so() -> None:
-    with pytest.raises(ConfigError, match="no set of methods"):
+    with pytest.raises(ConfigError, match="no set to leave out"):
         leave_out_splits(config())
-    with pytest.raises(ConfigError, match="two sets have the same name"):
+    with pytest.raises(ConfigError, match="Two sets have the same name"):
         leave_out_splits(config(leave_out=(LeaveOut(name="a"), LeaveOut(name="a"))))
-    with pytest.raises(ConfigError, match="a fold is in two parts"):
+    with pytest.raises(ConfigError, match="A fold is in two parts"):
         fold_splits(config(folds=((0, 1), (1,))))
 
 

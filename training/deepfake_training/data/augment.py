@@ -123,7 +123,7 @@ class Augmenter:
         self.config = config or AugmentConfig()
         chances = self.config.chances
         if (chances.h264 or chances.final_encoding) and "libx264" not in av.codec.codecs_available:
-            raise SpecError("Augmentation by H.264 needs a PyAV with libx264.")
+            raise SpecError("Augmentation by H.264 needs a PyAV with libx264. Install one.")
 
     def __call__(
         self,

@@ -373,12 +373,12 @@ def _draw(rng: np.random.Generator, shares: dict[str, float]) -> str:
 
 def _check(crop: Image, landmarks: Points) -> None:
     if crop.dtype != np.uint8 or crop.ndim != 3 or crop.shape[2] != 3 or min(crop.shape[:2]) < 16:
-        raise ValueError("the crop must be uint8 (H, W, 3) with sides of at least 16 pixels")
+        raise ValueError("The crop must be uint8 (H, W, 3) with sides of at least 16 pixels.")
     if landmarks.shape != (N_POINTS, 2) or not np.isfinite(landmarks).all():
-        raise ValueError("the dense landmarks must be finite and of shape (468, 2)")
+        raise ValueError("The dense landmarks must be finite and of shape (468, 2).")
     inside = ((landmarks >= 0) & (landmarks < (crop.shape[1], crop.shape[0]))).all(axis=1)
     if inside.mean() < 0.5:
-        raise ValueError("the landmarks are outside the crop")
+        raise ValueError("The landmarks are outside the crop.")
 
 
 def _blurred(mask: NDArray[Any], sigma: float) -> Mask:

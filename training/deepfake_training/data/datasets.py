@@ -62,12 +62,12 @@ class CropStore:
             self.index: pd.DataFrame = pd.read_parquet(root / INDEX)
         except (OSError, ValueError) as error:
             raise TrainingError(
-                f"{root}: no prepared crops here; run deepfake-train prepare"
+                f"{root}: There are no prepared crops. Run deepfake-train prepare."
             ) from error
         if self.index.empty:
             raise TrainingError(
-                f"{root}: no face was found in the media of the manifests; run deepfake-train "
-                "prepare with others, or with a smaller prepare.min_face_px in another folder"
+                f"{root}: No face was found in the media of the manifests. Run deepfake-train "
+                "prepare with others, or with a smaller prepare.min_face_px in another folder."
             )
         self._store_scale = stored_prepare(root).store_scale
 
@@ -89,8 +89,8 @@ class CropStore:
         path = self.root / "crops" / entry["crop"]
         pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if pixels is None:
-            problem = "damaged; delete it and" if path.exists() else "missing;"
-            raise TrainingError(f"{path}: {problem} run deepfake-train prepare again")
+            problem = "damaged. Delete it and run" if path.exists() else "missing. Run"
+            raise TrainingError(f"{path}: The crop is {problem} deepfake-train prepare again.")
         return Crop(
             cast(NDArray[np.uint8], np.ascontiguousarray(pixels[..., ::-1])),
             np.asarray(entry["points"], np.float32).reshape(-1, 2),
@@ -214,16 +214,19 @@ class PairDataset:
         train = index[trained_on(index, config)]
         real, fake = train[train["label"] == "real"], train[train["label"] == "fake"]
         if real.empty:
-            raise TrainingError("no real crop is left to train on")
+            raise TrainingError("No real crop is left to train on. Add some, or hold out less.")
         if fake.empty and self._mix.real_fakes:
-            raise TrainingError("no fake crop is left to train on, but mix.real_fakes needs some")
+            raise TrainingError(
+                "mix.real_fakes is set, but there are no fake crops to train on. Add some, hold "
+                "out less, or set it to 0."
+            )
         self._real = _Tree(real, "dataset")
         self._fake = _Tree(fake, "method")
         blendable = real[real["dense"].notna()]
         if blendable.empty and self._mix.synthesised:
             raise TrainingError(
-                "no real crop has the landmarks that blending needs; "
-                "set the weights in mix to real fakes only"
+                "No real crop has the landmarks that blending needs. Set the weights in mix to "
+                "real fakes only."
             )
         self._blendable = _Tree(blendable, "dataset")
         self._blendable_weights = self._blendable.weights()

@@ -189,7 +189,7 @@ class DenseLandmarks:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
-            raise DeepfakeError("Dense landmarks need the package ai-edge-litert.") from error
+            raise DeepfakeError("Dense landmarks need ai-edge-litert. Install it.") from error
         self._min_presence = min_presence
         # Loaded from the bytes that were hashed, so that the file cannot change in between.
         self._model: Any = Interpreter(model_content=_verified_model(), num_threads=1)
@@ -258,9 +258,14 @@ def _verified_model() -> bytes:
     try:
         content = MODEL_PATH.read_bytes()
     except OSError as error:
-        raise BundleError("The face landmark model is missing from the package.") from error
+        raise BundleError(
+            "The face landmark model is missing from the package. Install it again."
+        ) from error
     if hashlib.sha256(content).hexdigest() != MODEL_SHA256:
-        raise BundleError("The face landmark model has another SHA-256 than this version expects.")
+        raise BundleError(
+            "The face landmark model has another SHA-256 than this version expects. Install the "
+            "package again."
+        )
     return content
 
 

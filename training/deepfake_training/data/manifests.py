@@ -60,9 +60,11 @@ class Manifest:
             path, root = Path(text[:position]), Path(text[position + 1 :])
             if path.is_file():
                 if not text[position + 1 :] or not root.is_dir():
-                    raise TrainingError(f"{path.name}: the root {str(root)!r} is not a folder")
+                    raise TrainingError(
+                        f"{path.name}: The root {str(root)!r} is not a folder. Name one."
+                    )
                 return cls(path, root)
-        raise TrainingError(f"{text}: there is no such manifest; pass FILE or FILE:ROOT")
+        raise TrainingError(f"{text}: There is no such manifest. Pass FILE or FILE:ROOT.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def read_manifests(manifests: Sequence[Manifest], *, excluded: Sequence[str] = (
             names the rows.
     """
     if not manifests:
-        raise TrainingError("no manifest is given")
+        raise TrainingError("No manifest is given. Pass --manifest FILE.")
     short = [m.path.name for m in manifests]
     names = short if len(set(short)) == len(short) else [str(m.path) for m in manifests]
     sources, frames = [], []
@@ -172,26 +174,29 @@ def _read(manifest: Manifest, name: str) -> pd.DataFrame:
     try:
         frame = pd.read_csv(manifest.path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise TrainingError(f"{name}: not a readable manifest: {error}") from error
+        raise TrainingError(
+            f"{name}: This is not a readable manifest. Save it as CSV in UTF-8. ({error})"
+        ) from error
     missing = [c for c in COLUMNS if c not in frame.columns]
     if missing:
-        raise TrainingError(f"{name}: the columns {', '.join(missing)} are missing")
+        raise TrainingError(f"{name}: The columns {', '.join(missing)} are missing. Add them.")
     frame["where"] = [f"{name}, row {n} ({m})" for n, m in enumerate(frame["media"], start=1)]
     frame[TERMS] = frame[TERMS].fillna("").str.strip() if TERMS in frame.columns else ""
     for column in COLUMNS:
         empty = frame[frame[column].isna() | (frame[column].astype(str).str.strip() == "")]
         if len(empty):
-            raise TrainingError(f"{empty['where'].iloc[0]}: {column} is empty")
+            raise TrainingError(f"{empty['where'].iloc[0]}: The {column} is empty. Fill it in.")
     wrong = frame[~frame["label"].isin(("real", "fake"))]
     if len(wrong):
         raise TrainingError(
-            f"{wrong['where'].iloc[0]}: label must be real or fake, not {wrong['label'].iloc[0]!r}"
+            f"{wrong['where'].iloc[0]}: The label must be real or fake, not "
+            f"{wrong['label'].iloc[0]!r}."
         )
     folds = pd.to_numeric(frame["fold"], errors="coerce")
     odd = frame[~(folds >= 0) | (folds % 1 != 0)]
     if len(odd):
         raise TrainingError(
-            f"{odd['where'].iloc[0]}: fold must be a whole number, not {odd['fold'].iloc[0]!r}"
+            f"{odd['where'].iloc[0]}: The fold must be a whole number, not {odd['fold'].iloc[0]!r}."
         )
     frame["fold"] = folds.astype("int64")
     root = manifest.media_root.resolve()
@@ -205,8 +210,9 @@ def _check_folds(listed: pd.DataFrame) -> None:
         group = crossing.idxmax()
         ends = listed[listed["group"] == group].drop_duplicates("fold")
         raise TrainingError(
-            f"group {group} is in more than one fold: "
+            f"Group {group} is in more than one fold. Give it one: "
             + ", ".join(f"{r.where} has fold {r.fold}" for r in ends.head(2).itertuples())
+            + "."
         )
 
 
@@ -225,7 +231,7 @@ def _one_row_per_medium(listed: pd.DataFrame) -> pd.DataFrame:
             if not _same_content(same.iloc[0]["path"], row["path"]):
                 raise TrainingError(
                     f"{same.iloc[0]['where']} and {row['where']} are different files with the same "
-                    f"name in {row['dataset']}; give one of them another dataset"
+                    f"name in {row['dataset']}. Give one of them another dataset."
                 )
             _check_agreement(same.iloc[0], row)
             copies.append(row.name)
@@ -234,7 +240,7 @@ def _one_row_per_medium(listed: pd.DataFrame) -> pd.DataFrame:
     rows.loc[taken, "media"] = rows["dataset"] + "/" + rows["media"]
     if rows["media"].duplicated().any():
         one, two = rows[rows["media"].duplicated(keep=False)]["where"].head(2)
-        raise TrainingError(f"{one} and {two} cannot be told apart; rename one of the files")
+        raise TrainingError(f"{one} and {two} cannot be told apart. Rename one of the files.")
     return rows
 
 
@@ -244,7 +250,7 @@ def _check_agreement(one: pd.Series, two: pd.Series) -> None:
         if one[column] != two[column]:
             raise TrainingError(
                 f"{one['where']} and {two['where']} list the same medium, once with the {column} "
-                f"{one[column]} and once with {two[column]}"
+                f"{one[column]} and once with {two[column]}. Correct one of the rows."
             )
 
 

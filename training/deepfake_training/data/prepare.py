@@ -164,7 +164,9 @@ def stored_prepare(out: Path) -> PrepareConfig:
         stored = json.loads((out / CUT).read_text(encoding="utf-8"))["prepare"]
         return PrepareConfig.model_validate(stored)
     except (OSError, ValueError, KeyError) as error:
-        raise TrainingError(f"{out}: no prepared crops here; run deepfake-train prepare") from error
+        raise TrainingError(
+            f"{out}: There are no prepared crops. Run deepfake-train prepare."
+        ) from error
 
 
 def check_cut(out: Path, prepare: PrepareConfig) -> None:
@@ -174,7 +176,9 @@ def check_cut(out: Path, prepare: PrepareConfig) -> None:
         TrainingError: if they were not.
     """
     if stored_prepare(out) != prepare:
-        raise TrainingError(f"{out}: contains crops that were cut with another [prepare] section")
+        raise TrainingError(
+            f"{out}: The crops were cut with another [prepare] section. Choose another folder."
+        )
 
 
 def recorded_detections(out: Path, media: str) -> dict[float, list[Detection]]:
@@ -236,7 +240,7 @@ def _write_index(
             if earlier["label"] != row["label"]:
                 raise TrainingError(
                     f"{earlier['media']} and {row['media']} have the same bytes, which the "
-                    "manifests list as real and as fake"
+                    "manifests list as real and as fake. Correct one of the rows."
                 )
             duplicates.append(row["media"])
             continue

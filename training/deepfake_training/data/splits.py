@@ -61,8 +61,8 @@ def check_folds(index: pd.DataFrame, config: Config) -> None:
     listed = {fold for part in config.cross_validation.folds for fold in part}
     if missing := sorted(set(used["fold"].tolist()) - listed):
         raise ConfigError(
-            f"cross_validation.folds: lacks {', '.join(map(str, missing))}, which the data have; "
-            "list every fold, so that every medium is measured"
+            f"cross_validation.folds does not list {', '.join(map(str, missing))}, which occur in "
+            "the data. List every fold so that every file is evaluated."
         )
 
 
@@ -83,8 +83,8 @@ def check_videos(rows: pd.DataFrame, config: Config) -> None:
     for label, name in (("real", "real"), ("fake", "manipulated")):
         if label not in labels:
             raise TrainingError(
-                f"no {name} video is held out, and a bundle is calibrated on held-out videos of "
-                "both classes: add some, raise --limit if it is given, or hold out other folds"
+                f"No {name} video is held out, but a bundle is calibrated on held-out videos of "
+                "both classes. Add some, raise --limit if it is given, or hold out other folds."
             )
 
 
@@ -118,7 +118,7 @@ def fold_splits(config: Config) -> list[Split]:
     """
     parts = config.cross_validation.folds
     if len({f for p in parts for f in p}) < sum(map(len, parts)):
-        raise ConfigError("cross_validation.folds: a fold is in two parts")
+        raise ConfigError("cross_validation.folds: A fold is in two parts. List it once.")
     return [
         _split(config, f"fold-{'-'.join(map(str, part))}", validation_folds=part) for part in parts
     ]
@@ -132,9 +132,9 @@ def leave_out_splits(config: Config) -> list[Split]:
     """
     sets = config.cross_validation.leave_out
     if not sets:
-        raise ConfigError("cross_validation.leave_out: no set of methods to leave out is given")
+        raise ConfigError("cross_validation.leave_out: There is no set to leave out. Add one.")
     if len({s.name for s in sets}) < len(sets):
-        raise ConfigError("cross_validation.leave_out: two sets have the same name")
+        raise ConfigError("cross_validation.leave_out: Two sets have the same name. Rename one.")
     return [
         _split(
             config,

@@ -1,1 +1,5 @@
-"""Cross-validate, calibrate and compare recipes."""
+"""Measure a recipe by runs that hold something out, and fit calibrations and thresholds.
+
+May import train and everything below it.
+Begin with ``run_splits`` in ``crossvalidate.py`` and ``fit_levels`` in ``calibrate.py``.
+"""

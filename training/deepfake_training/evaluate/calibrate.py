@@ -74,8 +74,8 @@ def fit_calibration(level: Level, name: str) -> Calibration:
         )
         if not len(names):
             raise TrainingError(
-                f"{name} level: no held-out {'fake' if truth else 'real'} value; calibration needs "
-                "held-out videos of both classes with enough judged faces"
+                f"{name} level: There is no held-out {'fake' if truth else 'real'} value. Hold out "
+                "videos of both classes with enough judged faces."
             )
         groups[truth] = len(names)
         weights[in_class] = 1.0 / (sizes[codes] * len(names))
@@ -84,8 +84,8 @@ def fit_calibration(level: Level, name: str) -> Calibration:
     slope = float(model.coef_[0, 0])
     if slope <= 0.0:
         raise TrainingError(
-            f"{name} level: higher values do not mean manipulated on held-out data, so they cannot "
-            "be calibrated; fit for more steps or on more media (run: raise --limit)"
+            f"{name} level: Higher values do not mean manipulated on held-out data, so they cannot "
+            "be calibrated. Fit for more steps or on more media (run: raise --limit)."
         )
     return Calibration(
         slope=slope,
@@ -314,7 +314,9 @@ def fit_levels(faces: pd.DataFrame, spec: BundleSpec, limits: ErrorLimits) -> Fi
     judged = faces[faces["logit"].notna() & (faces["main"] | (faces["label"] == "real"))].copy()
     every = track_table(faces, spec)
     if every.empty:
-        raise TrainingError("no held-out video track could be judged; calibration needs videos")
+        raise TrainingError(
+            "No held-out video track could be judged. Hold out videos with enough judged faces."
+        )
     # A label describes the main person. A bystander in a fake is probably real, but not certainly.
     tracks = every[every["main"] | (every["label"] == "real")]
     face = fit_calibration(_level(judged, "logit"), "face")

@@ -116,7 +116,10 @@ def held_out_crops(out: Path, splits: Sequence[Split]) -> pd.DataFrame:
         if (path := out / s.name / HELD_OUT).exists()
     ]
     if not parts:
-        raise TrainingError(f"{out}: no run of this cross-validation is complete")
+        raise TrainingError(
+            f"{out}: No run of this cross-validation is complete. Run deepfake-train "
+            "crossvalidate first."
+        )
     return pd.concat(parts, ignore_index=True)
 
 
@@ -157,9 +160,11 @@ def _weights(out: Path, split: Split, data: str) -> Weights:
     path = out / split.name / BEST
     if not path.exists():
         raise TrainingError(
-            f"{out}: {split.name} is missing; complete deepfake-train crossvalidate first"
+            f"{out}: {split.name} is missing. Complete deepfake-train crossvalidate first."
         )
     if config_of(path.parent, data).recipe() != split.config.recipe():
-        raise TrainingError(f"{out}: {split.name} is a run of another recipe or schedule")
+        raise TrainingError(
+            f"{out}: {split.name} is a run of another recipe. Choose another folder."
+        )
     weights: Weights = read_checkpoint(path)["weights"]
     return weights

@@ -94,7 +94,8 @@ def _input_size(name: str) -> tuple[int, int] | None:
         known = timm.get_pretrained_cfg(name)
     except RuntimeError as error:
         raise ConfigError(
-            f"backbone.name: timm {timm.__version__} does not have these weights: {error}"
+            f"backbone.name: timm {timm.__version__} does not have these weights. Choose another "
+            f"tag. ({error})"
         ) from error
     if known is None or not known.fixed_input_size:
         return None

@@ -92,7 +92,7 @@ def source_of(name: str) -> WeightsSource:
         return SOURCES[name]
     except KeyError:
         raise ConfigError(
-            f'backbone.weights: "package" supports {", ".join(SOURCES)}, not {name}; use "timm"'
+            f'backbone.weights: "package" supports {", ".join(SOURCES)}, not {name}. Use "timm".'
         ) from None
 
 
@@ -126,23 +126,30 @@ def load_package_weights(model: nn.Module, name: str) -> None:
     source, path = source_of(name), weights_path(name)
     if not path.exists():
         raise WeightsMissing(
-            f"{path} does not exist; run deepfake-train weights, which needs {source.install}"
+            f"{path} does not exist. Run deepfake-train weights, which needs {source.install}."
         )
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise WeightsMissing(f"{path}: not a readable safetensors file: {error}") from error
+        raise WeightsMissing(
+            f"{path}: This is not a readable safetensors file. Delete it and run deepfake-train "
+            f"weights again. ({error})"
+        ) from error
     if tensors_digest(tensors) != source.tensors_sha256:
         raise WeightsMissing(
-            f"{path}: the tensors are not those of {source.package}; delete the file and run "
-            "deepfake-train weights again"
+            f"{path}: The tensors are not those of {source.package}. Delete the file and run "
+            "deepfake-train weights again."
         )
     try:
         missing, unexpected = model.load_state_dict(tensors, strict=False)
     except RuntimeError as error:
-        raise ConfigError(f"bundle.input: the weights of {name} have another size") from error
+        raise ConfigError(
+            f"bundle.input: The weights of {name} have another size. Use that size."
+        ) from error
     if unexpected or not all(key.startswith(_HEADS) for key in missing):
-        raise WeightsMissing(f"{path}: the tensors do not match timm's {name}")
+        raise WeightsMissing(
+            f"{path}: The tensors do not match timm's {name}. Install another version of timm."
+        )
 
 
 def convert_weights(name: str, out: Path | None = None) -> Path:
@@ -161,8 +168,9 @@ def convert_weights(name: str, out: Path | None = None) -> Path:
     digest = tensors_digest(tensors)
     if digest != source.tensors_sha256:
         raise WeightsMissing(
-            f"{source.file}: the converted tensors have the digest {digest}, not "
-            f"{source.tensors_sha256}; this version of timm may name its tensors differently"
+            f"{source.file}: The converted tensors have the digest {digest}, not "
+            f"{source.tensors_sha256}. This version of timm may name its tensors differently: "
+            "install another one."
         )
     metadata = {
         "model": f"timm {name}, without its last layer",
@@ -186,17 +194,18 @@ def _verified_file(source: WeightsSource) -> bytes:
     spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
         raise WeightsMissing(
-            f"{source.package} is not installed; it contains {source.description}: {source.install}"
+            f"{source.package} is not installed, which contains {source.description}. Run "
+            f"{source.install}."
         )
     try:
         content = (Path(spec.origin).parent / path).read_bytes()
     except OSError as error:
         raise WeightsMissing(
-            f"{source.file}: cannot be read ({error.strerror}); {source.install}"
+            f"{source.file}: The file cannot be read ({error.strerror}). Run {source.install}."
         ) from error
     if hashlib.sha256(content).hexdigest() != source.sha256:
         raise WeightsMissing(
-            f"{source.file}: its SHA-256 is not that of {source.package}; {source.install}"
+            f"{source.file}: Its SHA-256 is not that of {source.package}. Run {source.install}."
         )
     return content
 

@@ -39,7 +39,10 @@ class Workers:
                 depend on the number of processes.
         """
         if pairs % self.world:
-            raise ConfigError(f"fit.pairs: {pairs} is not divisible by {self.world} processes")
+            raise ConfigError(
+                f"fit.pairs: {pairs} is not divisible by {self.world} processes. Start another "
+                "number of processes."
+            )
         return pairs // self.world
 
     def numbers(self, start: int, steps: int, pairs: int) -> list[int]:

@@ -174,7 +174,9 @@ class FeatureStore:
                         yield _examined(record, part["features"][start:end])
                 start = end
         if missing := wanted - seen:
-            raise TrainingError(f"{min(missing)}: not examined yet; run deepfake-train fit first")
+            raise TrainingError(
+                f"{min(missing)}: It is not examined yet. Run deepfake-train fit first."
+            )
 
     def _examined_folder(self) -> Path:
         return self._network / f"examined-{_digest(_examination_parts(self._config))}"

@@ -68,7 +68,8 @@ class _Worker:
         features = np.concatenate(parts).astype(np.float16).reshape(len(crops), views, -1)
         if not np.isfinite(features).all():
             raise TrainingError(
-                f"{self.config.backbone.name}: a feature exceeds the range of float16"
+                f"{self.config.backbone.name}: A feature exceeds the range of float16. Choose "
+                "other blocks or another network."
             )
         return features
 
@@ -120,15 +121,15 @@ def _write_examined(path: Path, media: Sequence[dict[str, str]]) -> None:
         except UnreadableMedia as error:
             # Not stored: the file may be back when the command is run again.
             raise TrainingError(
-                f"{row['media']}: cannot be read; restore {row['path']}, or take it out of the "
-                "manifest and run deepfake-train prepare again"
+                f"{row['media']}: The file cannot be read. Restore {row['path']}, or take it out "
+                "of the manifest and run deepfake-train prepare again."
             ) from error
         except MediaError as error:
             if isinstance(error, DecoderFailed) and was_decoded(_worker.store.root, row["media"]):
                 # Not stored either: prepare decoded the same frames.
                 raise TrainingError(
-                    f"{row['media']}: the decoder failed, perhaps because memory ran out; run the "
-                    "same command again to resume, with fewer fit.workers if needed"
+                    f"{row['media']}: The decoder failed, perhaps because memory ran out. Run the "
+                    "same command again to resume, with fewer fit.workers if needed."
                 ) from error
             record["error"] = error.message
         else:
