@@ -76,7 +76,9 @@ def test_a_crop_that_was_deleted_is_cut_again(
     with pytest.raises(TrainingError, match=r"png: The crop is damaged. Delete it and run"):
         store.read(0)
     lost.unlink()
-    with pytest.raises(TrainingError, match=r"png: The crop is missing. Run deepfake-train prepare again"):
+    with pytest.raises(
+        TrainingError, match=r"png: The crop is missing. Run deepfake-train prepare again"
+    ):
         store.read(0)
     prepare([Manifest(manifest)], again, smoke, workers=0)
     assert lost.read_bytes() == content
