@@ -92,6 +92,9 @@ class Classifier:
                 one = self._waiting.popleft()
                 if one.score.set_running_or_notify_cancel():
                     batch.append(one)
+        self._score_batch(batch)
+
+    def _score_batch(self, batch: Sequence[_Waiting]) -> None:
         if not batch:
             return
         try:
@@ -101,17 +104,9 @@ class Classifier:
                 batch[0].score.set_exception(error)
                 return
             for one in batch:
-                self._score_alone(one)
+                self._score_batch([one])
             return
         for one, score in zip(batch, scores, strict=True):
-            one.score.set_result(score)
-
-    def _score_alone(self, one: _Waiting) -> None:
-        try:
-            (score,) = self._score(one.crop[None])
-        except Exception as error:
-            one.score.set_exception(error)
-        else:
             one.score.set_result(score)
 
     def _score(self, crops: NDArray[np.uint8]) -> list[FaceScore]:

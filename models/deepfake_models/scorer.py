@@ -157,21 +157,9 @@ class Scorer:
         Raises:
             MediaError: the media cannot be examined.
         """
-        if media.facts.kind == "image":
-            return self._score_picture(media)
-        return self._score_video(media, frames, progress or _ignore_progress)
-
-    def _score_picture(self, media: OpenMedia) -> Verdict:
-        part = self.examine(media, [0])
-        return self.conclude(media, [0], [part])
-
-    def _score_video(
-        self, media: OpenMedia, frames: int | None, progress: Callable[[FrameProgress], None]
-    ) -> Verdict:
         indices = self.plan(media, frames)
         parts = [self.examine(media, indices, progress=progress)]
-        if frames is None:
-            extra = self.plan_dense(media, indices, parts)
+        if frames is None and (extra := self.plan_dense(media, indices, parts)):
             parts.append(self.examine(media, extra, stage="dense", progress=progress))
             indices = sorted([*indices, *extra])
         return self.conclude(media, indices, parts)
@@ -199,7 +187,6 @@ class Scorer:
         Raises:
             MediaError: the media cannot be read or decoded any further.
         """
-        report = progress or _ignore_progress
         pipeline = FramePipeline(self.observe, self._networks)
         examined: list[ExaminedFrame] = []
         failed = 0
@@ -209,8 +196,8 @@ class Scorer:
             else:
                 examined.append(result)
             done = len(examined) + failed
-            if done % REPORT_EVERY == 0 or done == len(indices):
-                report(FrameProgress(stage, done, len(indices)))
+            if progress and (done % REPORT_EVERY == 0 or done == len(indices)):
+                progress(FrameProgress(stage, done, len(indices)))
         return Part(tuple(examined), failed)
 
     def plan_dense(
@@ -222,25 +209,17 @@ class Scorer:
         """
         if timeline.facts.kind == "image":
             return []
-        suspects = self._suspect_times([f for part in parts for f in part.examined])
-        return densify(timeline.times, sampled, suspects, self.bundle.spec.sampling)
+        level = self.criteria.face
+        suspects = []
+        for frame in (f for part in parts for f in part.examined):
+            ratios = [level.ratio(f.logit) for f in frame.faces if f.logit is not None]
+            if ratios and max(ratios) >= level.thresholds.likely_manipulated:
+                suspects.append((-max(ratios), frame.time_s))
+        times = [time_s for _, time_s in sorted(suspects)]  # most suspect first
+        return densify(timeline.times, sampled, times, self.bundle.spec.sampling)
 
     def conclude(
         self, timeline: Timeline, sampled: Sequence[int], parts: Sequence[Part]
     ) -> Verdict:
         """Judge the examined ``parts``; see the function ``conclude``."""
         return conclude(timeline, sampled, parts, self.criteria)
-
-    def _suspect_times(self, examined: Sequence[ExaminedFrame]) -> list[float]:
-        """Return the times of faces that look manipulated, most suspect first."""
-        level = self.criteria.face
-        suspects = []
-        for frame in examined:
-            ratios = [level.ratio(f.logit) for f in frame.faces if f.logit is not None]
-            if ratios and max(ratios) >= level.thresholds.likely_manipulated:
-                suspects.append((-max(ratios), frame.time_s))
-        return [time for _, time in sorted(suspects)]
-
-
-def _ignore_progress(_: FrameProgress) -> None:
-    """Ignore the progress."""

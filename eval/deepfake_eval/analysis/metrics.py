@@ -20,7 +20,7 @@ from deepfake_eval.analysis.intervals import (
     resamples,
     two_class_bootstrap,
 )
-from deepfake_models.bundle.results import ReasonCode, VerdictCode
+from deepfake_models.bundle.results import ReasonCode, VerdictCode, input_at_fault
 
 
 def auc_value(truth: NDArray[Any], scores: NDArray[np.float64]) -> float:
@@ -235,7 +235,7 @@ OUTCOMES = ("flagged", "cleared", "inconclusive", "not_judged", "failed")
 def outcome(items: pd.DataFrame) -> pd.Series:
     """Return which of ``OUTCOMES`` each item has, from its ``verdict`` and ``reason``."""
     verdict = items["verdict"]
-    failures = [str(code) for code in ReasonCode if code.input_at_fault]
+    failures = [str(code) for code in ReasonCode if input_at_fault(code)]
     chosen = np.select(
         [
             verdict == VerdictCode.LIKELY_MANIPULATED,

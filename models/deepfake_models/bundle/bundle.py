@@ -10,7 +10,6 @@ import json
 import re
 from dataclasses import dataclass
 from importlib.resources import files as package_files
-from operator import not_
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,7 +27,6 @@ from deepfake_models.bundle.spec import (
     Spec,
     Thresholds,
     TrackSpec,
-    is_none,
 )
 from deepfake_models.errors import BundleError
 from deepfake_models.machine import atomic_write
@@ -72,17 +70,16 @@ class BundleSpec(Spec):
     thresholds: Thresholds
     conditions: ConditionsSpec = ConditionsSpec()
     """Where error rates are known well enough to decide; by default, everywhere."""
-    kinds: Annotated[tuple[str, ...], Field(exclude_if=not_)] = ()
+    kinds: tuple[str, ...] = ()
     """Names of the kinds of manipulation that the classifier tells apart, in the order of
-    ``Face.kind_logits``; left out where it tells none apart."""
-    logit_noise: Annotated[float, Field(ge=0.0, exclude_if=not_)] = 0.0
+    ``Face.kind_logits``; empty where it tells none apart."""
+    logit_noise: Annotated[float, Field(ge=0.0)] = 0.0
     """Standard deviation of a face's logit under a change of one bit of one pixel of each square,
-    the largest of those of the logit and of the logits of kinds (those of kinds were not measured
-    for bundles up to 0.3.2). 8-bit arithmetic rounds such a change up or down, as it does with the
-    last digits in which processors differ, so another machine may differ by as much. 0, which is
-    left out: by no more than a hundredth."""
-    histograms: Annotated[Histograms | None, Field(exclude_if=is_none)] = None
-    """How the values of held-out media spread; left out where that was not recorded."""
+    the largest of those of the logit and of the logits of kinds. 8-bit arithmetic rounds such a
+    change up or down, as it does with the last digits in which processors differ, so another
+    machine may differ by as much. 0: by no more than a hundredth."""
+    histograms: Histograms | None = None
+    """How the values of held-out media spread, where that was recorded."""
     training: dict[str, Any]
     """Provenance: config and its hash, data sets and their terms, seeds, versions, metrics."""
     files: dict[str, str]

@@ -8,15 +8,13 @@ the displayed (rotated) frame; times are seconds from the first frame's timestam
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from operator import not_
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import Field
 
-from deepfake_models.bundle.spec import is_none
 from deepfake_models.errors import (
     DecoderFailed,
     DecoderTooSlow,
@@ -76,11 +74,6 @@ class ReasonCode(StrEnum):
     FAILED_FRAMES = "failed_frames"
     UNMEASURED_CONDITION = "unmeasured_condition"
 
-    @property
-    def input_at_fault(self) -> bool:
-        """Return whether the input could not be decoded at all, whatever faces it may show."""
-        return input_at_fault(self)
-
 
 def input_at_fault(code: str) -> bool:
     """Return whether a stored reason is that the input could not be decoded at all.
@@ -102,20 +95,55 @@ _INPUT_FAULTS = frozenset(
 )
 
 
+_UNPUBLISHED = frozenset({"logit", "kind_logits", "suspect"})
+_LEFT_OUT_IF_ABSENT = frozenset({"turn", "leaning", "kinds"})
+_DIGITS = {
+    "box": 1, "face_px": 1, "sharpness": 2, "confidence": 4, "score": 4, "peak_score": 4,
+    "log_likelihood_ratio": 4, "kinds": 4,
+}  # fmt: skip
+"""Decimals of published numbers; those of others, such as times, are 3."""
+
+
+class Published:
+    """A dataclass with a published form."""
+
+    __slots__ = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the published form: rounded, and without fields that are only stored."""
+        values = {f.name: getattr(self, f.name) for f in fields(cast("Any", self))}
+        return {
+            name: _published(value, _DIGITS.get(name, 3))
+            for name, value in values.items()
+            if name not in _UNPUBLISHED and (value or name not in _LEFT_OUT_IF_ABSENT)
+        }
+
+
+def _published(value: Any, digits: int) -> Any:
+    match value:
+        case Published():
+            return value.to_json()
+        case float():
+            return round(value, digits)
+        case StrEnum():
+            return str(value)
+        case tuple():
+            return [_published(v, digits) for v in value]
+        case dict():
+            return {name: round(share, digits) for name, share in value.items()}
+    return value
+
+
 @dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Published):
     """A machine-readable code and a sentence for a person."""
 
     code: ReasonCode
     detail: str
 
-    def to_json(self) -> dict[str, str]:
-        """Return the published form."""
-        return {"code": str(self.code), "detail": self.detail}
-
 
 @dataclass(frozen=True, slots=True)
-class Quality:
+class Quality(Published):
     """Measurements of a face, taken before it is scored."""
 
     face_px: float
@@ -128,28 +156,11 @@ class Quality:
     exposure: float
     """Mean luma of the crop, 0 (black) to 1 (white)."""
 
-    def to_json(self) -> dict[str, float]:
-        """Return the published form, rounded."""
-        return {
-            "face_px": round(self.face_px, 1),
-            "sharpness": round(self.sharpness, 2),
-            "blockiness": round(self.blockiness, 3),
-            "exposure": round(self.exposure, 3),
-        }
-
 
 Box = tuple[float, float, float, float]
 
-OptionalLeaning = Annotated[Leaning | None, Field(exclude_if=is_none)]
-"""Left out of what is stored where the bundle has no edges, or nothing was judged."""
-KindLogits = Annotated[tuple[float, ...] | None, Field(exclude_if=is_none)]
-KindShares = Annotated[dict[str, float] | None, Field(exclude_if=is_none)]
-"""The share of each kind of manipulation, 0 to 1, which sum to 1: a softmax, not a probability that
-the medium was manipulated."""
-
-Turn = Annotated[int, Field(ge=0, le=270, multiple_of=90, exclude_if=not_)]
-"""A clockwise turn in degrees. A turn of 0 is left out of what is stored, which therefore remains
-readable by versions that do not know turns."""
+Turn = Annotated[int, Field(ge=0, le=270, multiple_of=90)]
+"""A clockwise turn in degrees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +174,7 @@ class FaceScore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Face:
+class Face(Published):
     """One face in one frame: first measured, then scored, then judged.
 
     ``logit`` is ``None`` for a face that was not fit to score; ``reasons`` then say why. Judging
@@ -185,8 +196,8 @@ class Face:
     turn: Turn = 0
     """Degrees by which the crop was turned clockwise, so that the face is upright: 0, 90, 180 or
     270."""
-    leaning: OptionalLeaning = None
-    kind_logits: KindLogits = None
+    leaning: Leaning | None = None
+    kind_logits: tuple[float, ...] | None = None
     """One logit for each of the bundle's ``kinds``; ``None`` for a face that was not scored, or a
     bundle without kinds."""
     suspect: Annotated[bool, Field(exclude=True)] = field(default=False, compare=False)
@@ -194,30 +205,18 @@ class Face:
     Judging sets it for the rules on tracks and items; it is not stored."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the published form of a judged face, without ``turn`` 0 and absent options.
+        """Return the published form of a judged face.
 
         Raises:
             ValueError: the face was not judged.
         """
         if self.verdict is None:
             raise ValueError("a face must be judged before it is published")
-        return {
-            "time_s": round(self.time_s, 3),
-            "track": self.track,
-            "box": [round(v, 1) for v in self.box],
-            "confidence": round(self.confidence, 4),
-            "score": rounded(self.score),
-            "log_likelihood_ratio": rounded(self.log_likelihood_ratio),
-            "verdict": str(self.verdict),
-            "quality": self.quality.to_json(),
-            "reasons": [r.to_json() for r in self.reasons],
-            **({"turn": self.turn} if self.turn else {}),
-            **_options(self.leaning),
-        }
+        return Published.to_json(self)
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(Published):
     """A span of one track in which every face looks manipulated.
 
     It shows a person where to look. It rests on the faces' values alone and decides nothing.
@@ -228,18 +227,9 @@ class Moment:
     peak_s: float
     peak_score: float
 
-    def to_json(self) -> dict[str, float]:
-        """Return the published form, rounded."""
-        return {
-            "start_s": round(self.start_s, 3),
-            "end_s": round(self.end_s, 3),
-            "peak_s": round(self.peak_s, 3),
-            "peak_score": round(self.peak_score, 4),
-        }
-
 
 @dataclass(frozen=True, slots=True)
-class Track:
+class Track(Published):
     """The face of one person between two scene cuts."""
 
     track: int
@@ -252,28 +242,14 @@ class Track:
     judged: int
     moments: tuple[Moment, ...] = ()
     reasons: tuple[Reason, ...] = ()
-    leaning: OptionalLeaning = None
-    kinds: KindShares = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the published form, rounded."""
-        return {
-            "track": self.track,
-            "verdict": str(self.verdict),
-            "score": rounded(self.score),
-            "log_likelihood_ratio": rounded(self.log_likelihood_ratio),
-            "first_s": round(self.first_s, 3),
-            "last_s": round(self.last_s, 3),
-            "faces": self.faces,
-            "judged": self.judged,
-            "moments": [m.to_json() for m in self.moments],
-            "reasons": [r.to_json() for r in self.reasons],
-            **_options(self.leaning, self.kinds),
-        }
+    leaning: Leaning | None = None
+    kinds: dict[str, float] | None = None
+    """The share of each kind of manipulation, 0 to 1, which sum to 1: a softmax, not a probability
+    that the file was manipulated."""
 
 
 @dataclass(frozen=True, slots=True)
-class FrameCounts:
+class FrameCounts(Published):
     """How much of an item was examined, in frames."""
 
     sampled: int = 0
@@ -281,18 +257,9 @@ class FrameCounts:
     failed: int = 0
     longest_gap_s: float = 0.0
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the published form, rounded."""
-        return {
-            "sampled": self.sampled,
-            "with_face": self.with_face,
-            "failed": self.failed,
-            "longest_gap_s": round(self.longest_gap_s, 3),
-        }
-
 
 @dataclass(frozen=True, slots=True)
-class MediaFacts:
+class MediaFacts(Published):
     """Facts that the container states. Width and height are those displayed, after rotation."""
 
     kind: str
@@ -304,20 +271,9 @@ class MediaFacts:
     rotation: int
     """Clockwise degrees by which the stored picture was turned: 0, 90, 180 or 270."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the published form, rounded."""
-        return {
-            "kind": self.kind,
-            "width": self.width,
-            "height": self.height,
-            "duration_s": rounded(self.duration_s, 3),
-            "frames": self.frames,
-            "rotation": self.rotation,
-        }
-
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Published):
     """The verdict on one item, a picture or a video, with its tracks and faces."""
 
     verdict: VerdictCode
@@ -328,38 +284,14 @@ class Verdict:
     tracks: tuple[Track, ...] = ()
     frames: FrameCounts = field(default_factory=FrameCounts)
     faces: tuple[Face, ...] = ()
-    leaning: OptionalLeaning = None
-    kinds: KindShares = None
+    leaning: Leaning | None = None
+    kinds: dict[str, float] | None = None
     """Those of the most suspect track."""
 
     def to_json(self, *, faces: bool = False) -> dict[str, Any]:
-        """Return the published form, rounded; ``faces`` adds every face.
-
-        It names neither the item nor the model.
-        """
-        body: dict[str, Any] = {
-            "media": self.media.to_json() if self.media else None,
-            "verdict": str(self.verdict),
-            "score": rounded(self.score),
-            "log_likelihood_ratio": rounded(self.log_likelihood_ratio),
-            "reasons": [r.to_json() for r in self.reasons],
-            "tracks": [t.to_json() for t in self.tracks],
-            "frames": self.frames.to_json(),
-            **_options(self.leaning, self.kinds),
-        }
-        if faces:
-            body["faces"] = [f.to_json() for f in self.faces]
-        return body
-
-
-def _options(leaning: Leaning | None, kinds: Mapping[str, float] | None = None) -> dict[str, Any]:
-    """Return the published form of what only some bundles tell; empty where they do not."""
-    options: dict[str, Any] = {}
-    if leaning is not None:
-        options["leaning"] = str(leaning)
-    if kinds is not None:
-        options["kinds"] = {name: round(share, 4) for name, share in kinds.items()}
-    return options
+        """Return the published form; ``faces`` adds every face. It names neither item nor model."""
+        body = Published.to_json(self if faces else replace(self, faces=()))
+        return body if faces else {name: body[name] for name in body if name != "faces"}
 
 
 def rounded(value: float | None, digits: int = 4) -> float | None:

@@ -9,15 +9,12 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_right
 from collections.abc import Sequence
-from operator import not_
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
     model_validator,
 )
 
@@ -30,11 +27,6 @@ Count = Annotated[int, Field(ge=0)]
 def is_none(value: object) -> bool:
     """Return whether an option is absent, and therefore left out of what is written."""
     return value is None
-
-
-NewShare = Annotated[float, Field(ge=0.0, le=1.0, exclude_if=not_)]
-"""A share whose default of 0 is left out of what is written: bundles and evidence from before the
-option existed then keep their bytes."""
 
 
 class Spec(BaseModel):
@@ -90,19 +82,6 @@ class DetectorSpec(Spec):
     """Width of the smallest face that is detected in a copy, as a share of the picture's shorter
     side: smaller faces have background around them, and are found in the picture itself."""
 
-    @model_serializer(mode="wrap")
-    def _without_copies(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Omit the options of copies where none is examined.
-
-        Evidence contains this specification. It is then written as before these options existed, so
-        that evidence of either time verifies.
-        """
-        content: dict[str, Any] = serialize(self)
-        if self.border == 0.0 and self.turn_above is None:
-            for option in ("border", "turn_above", "large_face"):
-                content.pop(option, None)
-        return content
-
 
 class CropSpec(Spec):
     """The square face crop that the classifier sees."""
@@ -121,7 +100,7 @@ class CropSpec(Spec):
     min_sharpness: Annotated[float, Field(ge=0.0)] = 2.5
     """Crops less sharp than this (see ``crops.sharpness``) are not scored. They are under 1% of the
     held-out faces of the shipped model, so its errors on them are unknown."""
-    further_scales: Annotated[tuple[Positive, ...], Field(exclude_if=not_)] = ()
+    further_scales: tuple[Positive, ...] = ()
     """Scales of further squares of the same face that the classifier sees beside the first."""
 
     @property
@@ -174,13 +153,13 @@ class AggregationSpec(Spec):
     max_unjudged_presence: Probability = 0.25
     """Nor can an item if people who were not judged appear in a larger share of its frames with a
     face."""
-    max_doubtful_presence: NewShare = 0.0
+    max_doubtful_presence: Probability = 0.0
     """Nor can a video if people about whom there are doubts, or who may not be decided on, appear
     in a larger share of its frames with a face. The same holds for faces that look manipulated
     of people seen too briefly to judge. People seen in fewer frames are only mentioned. With 0, the
     default, each counts, however briefly seen. A track that is ``likely_manipulated`` always
     counts."""
-    max_unjudged_width: NewShare = 0.0
+    max_unjudged_width: Probability = 0.0
     """Nor can a picture if a face that was not judged, or may not be decided on, is wider than this
     share of the widest face that was judged. Narrower ones are only mentioned. With 0, the default,
     each counts."""
@@ -248,7 +227,7 @@ class LevelThresholds(Spec):
     """Share of held-out manipulated material at or above ``likely_manipulated``."""
     miss_rate: Probability
     """Share of held-out manipulated material below ``no_manipulation_found``."""
-    leaning: Annotated[LeaningEdges | None, Field(exclude_if=is_none)] = None
+    leaning: LeaningEdges | None = None
     """Edges by which an inconclusive value leans one way; ``None`` if none were measured."""
 
     @model_validator(mode="after")
@@ -272,7 +251,7 @@ class Thresholds(Spec):
     track: LevelThresholds
     item: LevelThresholds
     """For whole videos."""
-    picture: Annotated[LevelThresholds | None, Field(exclude_if=is_none)] = None
+    picture: LevelThresholds | None = None
     """For whole stills and the faces in them, on values of the face calibration. ``None``: those of
     ``face`` apply."""
 
@@ -315,16 +294,10 @@ class ValueHistogram(Spec):
 class Histograms(Spec):
     """Histograms of the values of whole media, on which a report shows where an item lies."""
 
-    item: Annotated[ValueHistogram | None, Field(exclude_if=is_none)] = None
+    item: ValueHistogram | None = None
     """Of videos."""
-    picture: Annotated[ValueHistogram | None, Field(exclude_if=is_none)] = None
+    picture: ValueHistogram | None = None
     """Of stills."""
-
-    @model_validator(mode="after")
-    def _any(self) -> Histograms:
-        if self.item is None and self.picture is None:
-            raise ValueError("neither item nor picture")
-        return self
 
 
 class MeasuredRate(Spec):

@@ -46,13 +46,10 @@ from deepfake_models.bundle.results import (
     VerdictCode,
 )
 from deepfake_models.decision.level import (
-    LN10,
     Criteria,
     Judgement,
     Level,
-    mean_log_likelihood_ratio,
     time_weighted_mean,
-    uncapped_log_likelihood_ratio,
 )
 from deepfake_models.decision.rules import (
     ITEM_RULES,
@@ -355,15 +352,4 @@ def uncapped_item_ratio(verdict: Verdict, criteria: Criteria) -> float | None:
     tie. A ROC curve needs their order. The two agree wherever no limit was reached. ``None`` where
     the item has no score.
     """
-    if verdict.log_likelihood_ratio is None or verdict.media is None:
-        return None
-    still = verdict.media.kind == "image"
-    calibration = (criteria.still if still else criteria.track).calibration
-    ratios = []
-    for track in verdict.tracks:
-        faces = [f for f in verdict.faces if f.track == track.track and f.logit is not None]
-        if track.log_likelihood_ratio is not None and faces:
-            raw = criteria.track_logit(faces)
-            ratios.append(uncapped_log_likelihood_ratio(raw, calibration))
-    mean = mean_log_likelihood_ratio(ratios)
-    return mean if still else uncapped_log_likelihood_ratio(mean * LN10, criteria.item.calibration)
+    return judge_again(verdict, criteria.uncapped()).log_likelihood_ratio

@@ -139,9 +139,6 @@ def marked_card(card: str, reasons: Sequence[Unfit]) -> str:
     rest = rest.lstrip("\n")
     if rest.startswith(NOTICE):
         rest = rest.partition("\n\n")[2]
-    notice = " ".join([NOTICE, "The thresholds of this bundle decide nothing.", *_details(reasons)])
+    sentences = ["The thresholds of this bundle decide nothing.", *(r.detail for r in reasons)]
+    notice = " ".join([NOTICE, *sentences])
     return f"{title}\n\n{notice}\n\n{rest}" if reasons else f"{title}\n\n{rest}"
-
-
-def _details(reasons: Sequence[Unfit]) -> list[str]:
-    return [reason.detail for reason in reasons]

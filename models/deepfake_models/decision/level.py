@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -43,6 +43,11 @@ class Level:
     calibration: Calibration
     thresholds: LevelThresholds
     prior: float
+
+    def uncapped(self) -> Self:
+        """Return the level without a limit of its ratios: for ranking alone."""
+        limitless = self.calibration.model_copy(update={"limit": math.inf})
+        return replace(self, calibration=limitless)
 
     def ratio(self, raw: float) -> float:
         """Return the log10 likelihood ratio of a raw value."""
@@ -136,14 +141,18 @@ class Criteria:
             kinds=spec.kinds,
         )
 
+    def uncapped(self) -> Self:
+        """Return the criteria without limits of ratios: for ranking alone."""
+        face, still, track, item = (
+            level.uncapped() for level in (self.face, self.still, self.track, self.item)
+        )
+        return replace(self, face=face, still=still, track=track, item=item)
+
     def track_ratio(self, judged: Sequence[Face]) -> float:
         """Return the log10 likelihood ratio of a track from its judged faces, in time order."""
-        return self.track.ratio(self.track_logit(judged))
-
-    def track_logit(self, judged: Sequence[Face]) -> float:
-        """Return the raw value of a track from its judged faces, in time order."""
         logits = [f.logit for f in judged if f.logit is not None]
-        return time_weighted_mean([f.time_s for f in judged], logits, self.sampling.interval_s)
+        times = [f.time_s for f in judged]
+        return self.track.ratio(time_weighted_mean(times, logits, self.sampling.interval_s))
 
     def item_ratio(self, track_ratios: Sequence[float], people: int, *, still: bool) -> float:
         """Return the log10 likelihood ratio of an item of ``people`` judged people.

@@ -1,6 +1,6 @@
 """Read and write what examinations store: exact records, verdicts, checkpoints and timelines.
 
-Four formats are stored, and data written by earlier versions stays readable:
+Four formats are stored:
 
 - the **exact record** of an evidence bundle, JSON data: what a verdict was computed from, which is
   every face's logit, box, measurements and track number. With the bundle's specification it can be
@@ -27,11 +27,9 @@ from deepfake_models.bundle.results import (
     Box,
     Face,
     FrameCounts,
-    KindLogits,
     MediaFacts,
     Quality,
     Reason,
-    ReasonCode,
     Turn,
     Verdict,
     VerdictCode,
@@ -45,25 +43,13 @@ _STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class UnreadableRecord(DeepfakeError):
-    """The exact record is malformed."""
-
-
-class UnreadablePart(DeepfakeError):
-    """The checkpoint of an examination is malformed."""
-
-
-class UnreadableVerdict(DeepfakeError):
-    """The stored verdict is malformed."""
-
-
-class UnreadableTimeline(DeepfakeError):
-    """The stored timeline of a medium is malformed."""
+    """What is stored of an examination is malformed."""
 
 
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True)
 class _ExactFace:
-    """A face of an exact record, which holds nothing that follows from judging it."""
+    """A scored face, without what follows from judging it."""
 
     time_s: float
     track: int
@@ -73,7 +59,7 @@ class _ExactFace:
     logit: float | None
     reasons: tuple[Reason, ...]
     turn: Turn = 0
-    kind_logits: KindLogits = None
+    kind_logits: tuple[float, ...] | None = None
 
     @classmethod
     def of(cls, face: Face) -> _ExactFace:
@@ -96,51 +82,10 @@ class _ExactRecord:
 
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True)
-class _StoredFace:
-    """A scored face of a checkpoint. Measurements and reasons are lists, in field order."""
-
-    time_s: float
-    box: Box
-    confidence: float
-    quality: tuple[float, float, float, float]
-    logit: float | None
-    reasons: tuple[tuple[ReasonCode, str], ...]
-    turn: Turn = 0
-    kind_logits: KindLogits = None
-
-    @classmethod
-    def of(cls, face: Face) -> _StoredFace:
-        q = face.quality
-        return cls(
-            time_s=face.time_s,
-            box=face.box,
-            confidence=face.confidence,
-            quality=(q.face_px, q.sharpness, q.blockiness, q.exposure),
-            logit=face.logit,
-            reasons=tuple((r.code, r.detail) for r in face.reasons),
-            turn=face.turn,
-            kind_logits=face.kind_logits,
-        )
-
-    def face(self) -> Face:
-        return Face(
-            time_s=self.time_s,
-            box=self.box,
-            confidence=self.confidence,
-            quality=Quality(*self.quality),
-            logit=self.logit,
-            reasons=tuple(Reason(code, detail) for code, detail in self.reasons),
-            turn=self.turn,
-            kind_logits=self.kind_logits,
-        )
-
-
-@with_config(_STRICT)
-@dataclass(frozen=True, slots=True)
 class _StoredFrame:
     time_s: float
     signature: tuple[float, ...]
-    faces: tuple[_StoredFace, ...]
+    faces: tuple[_ExactFace, ...]
 
 
 @with_config(_STRICT)
@@ -150,24 +95,18 @@ class _StoredPart:
     frames: tuple[_StoredFrame, ...]
 
 
-_EXACT_FACE = TypeAdapter(_ExactFace)
 _EXACT = TypeAdapter(_ExactRecord)
 _PART = TypeAdapter(_StoredPart)
 _VERDICT = TypeAdapter(Verdict)
-_MEDIA = TypeAdapter(MediaFacts | None)
 _FACTS = TypeAdapter(MediaFacts)
-_COUNTS = TypeAdapter(FrameCounts)
 
 
 def dump_exact(verdict: Verdict) -> dict[str, Any]:
     """Return the exact record of ``verdict`` as JSON data: ``media``, ``frames`` and ``faces``."""
-    return {
-        "media": _MEDIA.dump_python(verdict.media, mode="json"),
-        "frames": _COUNTS.dump_python(verdict.frames, mode="json"),
-        "faces": [
-            _EXACT_FACE.dump_python(_ExactFace.of(face), mode="json") for face in verdict.faces
-        ],
-    }
+    faces = tuple(_ExactFace.of(face) for face in verdict.faces)
+    record = _ExactRecord(verdict.media, verdict.frames, faces)
+    exact: dict[str, Any] = _EXACT.dump_python(record, mode="json")
+    return exact
 
 
 def load_exact(record: dict[str, Any]) -> Verdict:
@@ -207,12 +146,12 @@ def load_verdict(raw: bytes) -> Verdict:
     """Return the verdict that ``dump_verdict`` wrote, or one in its published form.
 
     Raises:
-        UnreadableVerdict: ``raw`` is neither.
+        UnreadableRecord: ``raw`` is neither.
     """
     try:
         return _VERDICT.validate_json(raw)
     except ValidationError as error:
-        raise UnreadableVerdict from error
+        raise UnreadableRecord from error
 
 
 def dump_part(part: Part) -> bytes:
@@ -223,7 +162,7 @@ def dump_part(part: Part) -> bytes:
             _StoredFrame(
                 time_s=frame.time_s,
                 signature=tuple(float(v) for v in frame.signature),
-                faces=tuple(_StoredFace.of(face) for face in frame.faces),
+                faces=tuple(_ExactFace.of(face) for face in frame.faces),
             )
             for frame in part.examined
         ),
@@ -235,12 +174,12 @@ def load_part(raw: bytes) -> Part:
     """Return the part whose checkpoint is ``raw``.
 
     Raises:
-        UnreadablePart: ``raw`` was not written by ``dump_part``.
+        UnreadableRecord: ``raw`` was not written by ``dump_part``.
     """
     try:
         stored = _PART.validate_json(raw)
     except ValidationError as error:
-        raise UnreadablePart from error
+        raise UnreadableRecord from error
     frames = tuple(
         ExaminedFrame(
             frame.time_s,
@@ -262,7 +201,7 @@ def load_timeline(raw: bytes) -> SavedTimeline:
     """Return the timeline that ``dump_timeline`` wrote.
 
     Raises:
-        UnreadableTimeline: ``raw`` was not written by ``dump_timeline``.
+        UnreadableRecord: ``raw`` was not written by ``dump_timeline``.
     """
     facts, _, times = raw.partition(b"\n")
     try:
@@ -270,7 +209,7 @@ def load_timeline(raw: bytes) -> SavedTimeline:
             _FACTS.validate_json(facts), np.frombuffer(times, "<f8").astype(np.float64)
         )
     except ValueError as error:
-        raise UnreadableTimeline from error
+        raise UnreadableRecord from error
 
 
 def _compact(content: Any) -> bytes:

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,7 +186,10 @@ class MtcnnDetector:
             return
         probability, regression, marks = (np.concatenate(o) for o in zip(*outputs, strict=True))
         sure = np.flatnonzero(probability > np.float32(self._spec.thresholds[2]))
-        faces, marks = candidates.scored(probability, regression).at(sure), marks[sure]
+        faces, marks = (
+            candidates.scored(probability, regression).at(sure),
+            marks[sure],
+        )
         # Landmarks are relative to the candidate before this network's correction of its box.
         sides = faces.boxes[:, None, 2:] - faces.boxes[:, None, :2] + 1
         points = faces.boxes[:, None, :2] + sides * marks - 1
@@ -241,8 +243,7 @@ def _covers(some: Floats, others: Floats, threshold: float, overlap: Overlap) ->
     return covered
 
 
-@dataclass(frozen=True, slots=True)
-class _Candidates:
+class _Candidates(NamedTuple):
     """Candidate boxes in a batch of pictures."""
 
     picture: Indices
@@ -252,26 +253,20 @@ class _Candidates:
 
     @staticmethod
     def joined(parts: Sequence[_Candidates]) -> _Candidates:
-        if not parts:
-            four = np.empty((0, 4), np.float32)
-            return _Candidates(np.empty(0, np.intp), four, np.empty(0, np.float32), four)
-        return _Candidates(
-            np.concatenate([p.picture for p in parts]),
-            np.concatenate([p.boxes for p in parts]),
-            np.concatenate([p.scores for p in parts]),
-            np.concatenate([p.regression for p in parts]),
-        )
+        four, one = np.empty((0, 4), np.float32), np.empty(0, np.float32)
+        none = _Candidates(np.empty(0, np.intp), four, one, four)
+        columns: list[Any] = [np.concatenate(c) for c in zip(none, *parts, strict=True)]
+        return _Candidates(*columns)
 
     def at(self, index: Indices) -> _Candidates:
-        return _Candidates(
-            self.picture[index], self.boxes[index], self.scores[index], self.regression[index]
-        )
+        columns: list[Any] = [column[index] for column in self]
+        return _Candidates(*columns)
 
     def moved(self, boxes: Floats) -> _Candidates:
-        return _Candidates(self.picture, boxes, self.scores, self.regression)
+        return self._replace(boxes=boxes)
 
     def scored(self, scores: Floats, regression: Floats) -> _Candidates:
-        return _Candidates(self.picture, self.boxes, scores, regression)
+        return self._replace(scores=scores, regression=regression)
 
     def suppressed(self, threshold: float) -> _Candidates:
         return self.at(self.survivors(threshold, "union"))

@@ -170,9 +170,7 @@ def serve(connection: Connection, tasks: dict[str, Task]) -> None:
     while True:
         request = wire.receive_request(connection)
         try:
-            if isinstance(request, wire.Ping):
-                wire.send(connection, wire.Pong())
-            elif isinstance(request, wire.Open):
+            if isinstance(request, wire.Open):
                 _open(connection, request)
             elif isinstance(request, wire.Run) and request.task in tasks:
                 _run_task(connection, request, tasks[request.task])
@@ -186,15 +184,12 @@ def serve(connection: Connection, tasks: dict[str, Task]) -> None:
 
 def _open(connection: Connection, request: wire.Open) -> None:
     source = cast("BinaryIO", RemoteFile(connection, request.size))
-    decoder = InProcessDecoder(request.limits)
-    try:
-        with decoder.open(source, stills_only=request.stills_only) as media:
-            _announce(connection, media)
-            _serve_item(connection, media)
-    finally:
-        Image.MAX_IMAGE_PIXELS = (
-            None  # the limit of this item's picture: see image.in_decoder_process
-        )
+    with InProcessDecoder(request.limits).open(source, stills_only=request.stills_only) as media:
+        times = np.ascontiguousarray(media.times, dtype="<f8")
+        facts = wire.Facts.model_validate(asdict(media.facts))
+        wire.send(connection, wire.Opened(facts=facts, frames=len(times)))
+        wire.send_data(connection, times.tobytes())
+        _serve_frames(connection, media)
 
 
 def _run_task(connection: Connection, request: wire.Run, task: Task) -> None:
@@ -202,7 +197,7 @@ def _run_task(connection: Connection, request: wire.Run, task: Task) -> None:
     source = cast("BinaryIO", RemoteFile(connection, request.size))
     with _bounded(request):
         result = task(source, argument)
-    wire.send(connection, wire.Finished(size=len(result)))
+    wire.send(connection, wire.Finished())
     wire.send_data(connection, result)
 
 
@@ -221,14 +216,7 @@ def _bounded(request: wire.Run) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
 
-def _announce(connection: Connection, media: OpenMedia) -> None:
-    times = np.ascontiguousarray(media.times, dtype="<f8")
-    facts = wire.Facts.model_validate(asdict(media.facts))
-    wire.send(connection, wire.Opened(facts=facts, frames=len(times)))
-    wire.send_data(connection, times.tobytes())
-
-
-def _serve_item(connection: Connection, media: OpenMedia) -> None:
+def _serve_frames(connection: Connection, media: OpenMedia) -> None:
     """Answer requests for frames until the parent closes the connection."""
     results = iter(media.frames([]))
     while True:

@@ -7,10 +7,10 @@ crashes, hangs or takes over FFmpeg costs that process and nothing else.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from types import TracebackType
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from deepfake_models.errors import DecoderFailed
 from deepfake_models.media import credentials
 from deepfake_models.media.interface import (
+    ClosesOnExit,
     DecodeLimits,
     FailedFrame,
     Frame,
@@ -128,7 +129,7 @@ class ProcessDecoder:
         self._pool.close()
 
 
-class _RemoteMedia:
+class _RemoteMedia(ClosesOnExit):
     """Media that are open in a confined process; implements ``OpenMedia``."""
 
     def __init__(
@@ -158,16 +159,9 @@ class _RemoteMedia:
             data = wire.receive_data(process.connection, 8 * opened.frames)
             self.times = _times(data, opened.frames, limits)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._call += 1  # the pool ends the process
+    def close(self) -> None:
+        """End iterators; the pool ends the process."""
+        self._call += 1
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
         """See ``OpenMedia.frames``. The next frame is decoded while this one is used."""
@@ -229,9 +223,10 @@ class _RemoteMedia:
         shape = (self.facts.height, self.facts.width, 3)
         if (header.height, header.width, 3) != shape:
             raise wire.WireError
-        pixels = np.empty(shape, np.uint8)
-        wire.receive_data_into(self._process.connection, pixels.data.cast("B"))
-        return pixels
+        data = wire.receive_data(self._process.connection, math.prod(shape))
+        if len(data) != math.prod(shape):
+            raise wire.WireError
+        return np.frombuffer(data, np.uint8).reshape(shape).copy()
 
 
 def _times(data: bytes, count: int, limits: DecodeLimits) -> NDArray[np.float64]:

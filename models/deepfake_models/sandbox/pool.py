@@ -34,9 +34,6 @@ from deepfake_models.sandbox.confinement import Confinement
 from deepfake_models.sandbox.server import START_TIMEOUT_S, ForkServer
 from deepfake_models.sandbox.watchdog import Watchdog
 
-PING_TIMEOUT_S = 30.0
-"""Time for an idle process to answer: usually no time at all, but far longer under load."""
-
 MAX_SOURCE_S = 3600.0
 """Time that reading the source of one item may take. The process is not charged for it, but without
 a limit one that was taken over could ask for bytes for ever."""
@@ -258,13 +255,7 @@ class ConfinedProcess:
 
     def alive(self) -> bool:
         """Return whether the process, which may have waited for long, can take an item."""
-        if self.broken:
-            return False
-        with suppress(DecoderFailed), self.exchange(PING_TIMEOUT_S):
-            wire.send(self.connection, wire.Ping())
-            if not isinstance(wire.receive_answer(self.connection), wire.Pong):
-                raise wire.WireError
-        return not self.broken
+        return not (self.broken or self.connection.poll())  # only the end of it can be read
 
     def await_ready(self) -> Confinement:
         """Wait until the process has started, and return which layers it lacks.
@@ -291,12 +282,9 @@ class ConfinedProcess:
             )
             wire.send(self.connection, request)
             wire.send_data(self.connection, argument)
-            finished = item.answer()
-            if not isinstance(finished, wire.Finished):
+            if not isinstance(item.answer(), wire.Finished):
                 raise wire.WireError
-            result = wire.receive_data(self.connection, finished.size)
-            if len(result) != finished.size:
-                raise wire.WireError
+            result = wire.receive_data(self.connection, wire.MAX_RESULT_BYTES)
         # A task may have caught the error of its source.
         guard.check()
         return result
@@ -377,7 +365,9 @@ class Item:
                 self._serve(message)
             elif isinstance(message, wire.Error):
                 self._source.check()
-                raise _relayed(message)
+                if message.name not in RELAYED:
+                    raise wire.WireError
+                raise RELAYED[message.name](message.message)
             else:
                 return message
 
@@ -406,9 +396,3 @@ class Item:
             parts.append(part)
             length -= len(part)
         return b"".join(parts)
-
-
-def _relayed(message: wire.Error) -> MediaError:
-    if message.name not in RELAYED:
-        raise wire.WireError
-    return RELAYED[message.name](message.message)

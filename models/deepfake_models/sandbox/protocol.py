@@ -7,8 +7,6 @@ child sends: the length of every block is bounded before it is read, and every f
 
 from __future__ import annotations
 
-import os
-import struct
 from multiprocessing.connection import Connection
 from typing import Annotated, Literal, TypeVar
 
@@ -20,7 +18,6 @@ from deepfake_models.media.interface import DecodeLimits
 from deepfake_models.sandbox.confinement import Layer
 
 T = TypeVar("T")
-B = TypeVar("B", bytearray, memoryview)
 
 JSON, DATA = b"J", b"D"
 
@@ -99,12 +96,6 @@ class Next(Message):
     op: Literal["next"] = "next"
 
 
-class Ping(Message):
-    """Say that you wait for an item; the child answers ``Pong``."""
-
-    op: Literal["ping"] = "ping"
-
-
 class Run(Message):
     """Run a task on a source of ``size`` bytes. Data follow: its argument. The child answers
     ``Finished``."""
@@ -138,10 +129,9 @@ class Confined(Message):
 
 
 class Finished(Message):
-    """A task has ended. Data follow: its result, of ``size`` bytes."""
+    """A task has ended. Data follow: its result."""
 
     op: Literal["finished"] = "finished"
-    size: Annotated[int, Field(ge=0, le=MAX_RESULT_BYTES)]
 
 
 class Read(Message):
@@ -221,14 +211,8 @@ class Error(Message):
     message: Text
 
 
-class Pong(Message):
-    """The process waits for an item."""
-
-    op: Literal["pong"] = "pong"
-
-
-Request = Ping | Open | Run | Frames | Next
-Answer = Confined | Pong | Read | Opened | FrameHeader | Failed | Finished | Error
+Request = Open | Run | Frames | Next
+Answer = Confined | Read | Opened | FrameHeader | Failed | Finished | Error
 
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
 _ANSWER: TypeAdapter[Answer] = TypeAdapter(Annotated[Answer, Field(discriminator="op")])
@@ -276,39 +260,6 @@ def receive_data(connection: Connection, limit: int) -> bytes:
     if _block(connection, MAX_JSON_BYTES) != DATA:
         raise WireError
     return _block(connection, limit)
-
-
-def receive_data_into(connection: Connection, buffer: memoryview) -> None:
-    """Fill ``buffer`` with data that ``receive_data`` would return, without copying them.
-
-    Raises:
-        EOFError: the other side has closed the connection.
-        WireError: the message but one is not data of exactly that many bytes.
-    """
-    if _block(connection, MAX_JSON_BYTES) != DATA:
-        raise WireError
-    # multiprocessing.connection writes the length of a block as 32 bits, or as -1 and 64 bits.
-    length: int
-    (length,) = struct.unpack("!i", _exactly(connection, bytearray(4)))
-    if length == -1:
-        (length,) = struct.unpack("!Q", _exactly(connection, bytearray(8)))
-    if length != len(buffer):
-        raise WireError
-    _exactly(connection, buffer)
-
-
-def _exactly(connection: Connection, buffer: B) -> B:
-    """Fill ``buffer`` from the connection, and return it."""
-    missing = memoryview(buffer)
-    try:
-        while missing:
-            count = os.readv(connection.fileno(), [missing])
-            if count == 0:
-                raise EOFError
-            missing = missing[count:]
-    except OSError as error:  # the other side has gone
-        raise WireError from error
-    return buffer
 
 
 def _parsed(connection: Connection, adapter: TypeAdapter[T]) -> T:

@@ -162,10 +162,6 @@ class _Server:
         self._serve = serve
         self._processes: dict[int, int] = {}
         """The processes by the numbers that the parent gave them."""
-        self._itself: int | None = None
-        """A descriptor of this process (pidfd_open(2)), by which others see whether it runs."""
-        with suppress(OSError):  # Linux before 5.3, and some sandboxes
-            self._itself = os.pidfd_open(os.getpid())
 
     def run(self) -> None:
         """Serve the parent until it closes the socket, and end all processes then."""
@@ -234,16 +230,7 @@ class _Server:
             return
         # The server has adopted this process, so that it is the parent that is meant.
         end_with_parent(signal.SIGKILL)
-        if not self._has_ended():
-            self._serve(connection, beginning, int(number))
-
-    def _has_ended(self) -> bool:
-        """Return, in another process, whether the server has ended before it was watched."""
-        if self._itself is None:
-            return False
-        ended = bool(select.select([self._itself], [], [], 0)[0])
-        os.close(self._itself)
-        return ended
+        self._serve(connection, beginning, int(number))
 
     def _end(self, number: int) -> None:
         if number in self._processes:

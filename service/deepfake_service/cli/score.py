@@ -25,7 +25,15 @@ from rich.table import Table
 from rich.text import Text
 
 from deepfake_models.bundle.bundle import Bundle, default_bundle_dir
-from deepfake_models.bundle.results import Leaning, Track, Verdict, VerdictCode, suspects, unable
+from deepfake_models.bundle.results import (
+    Leaning,
+    Track,
+    Verdict,
+    VerdictCode,
+    input_at_fault,
+    suspects,
+    unable,
+)
 from deepfake_models.bundle.session import Device
 from deepfake_models.decision.fitness import unfit
 from deepfake_models.errors import BundleError, UnreadableMedia
@@ -57,7 +65,7 @@ class ScoredPath:
     @property
     def unreadable(self) -> bool:
         return self.verdict.verdict is VerdictCode.UNABLE_TO_EVALUATE and any(
-            r.code.input_at_fault for r in self.verdict.reasons
+            input_at_fault(r.code) for r in self.verdict.reasons
         )
 
     def to_json(self, bundle: Bundle, *, faces: bool) -> dict[str, Any]:

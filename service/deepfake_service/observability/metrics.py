@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from deepfake_models.bundle.results import Verdict
+from deepfake_models.bundle.results import Verdict, input_at_fault
 from deepfake_service.errors import DatabaseDamaged, DatabaseUnavailable, RecordAltered
 from deepfake_service.observability.logs import ERRORS
 from deepfake_service.observability.queue_state import QueueCollector, QueueState
@@ -124,7 +124,7 @@ class Metrics:
         """Count one scored picture, and its failures if it could not be examined."""
         self._frames.inc()
         for reason in verdict.reasons:
-            if reason.code.input_at_fault:
+            if input_at_fault(reason.code):
                 self._decoder_failures.labels(str(reason.code)).inc()
 
     def job_ended(self, state: str, seconds: float | None = None) -> None:

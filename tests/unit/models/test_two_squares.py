@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deepfake_models.bundle.bundle import CLASSIFIER, MANIFEST, MAP, WEIGHTS, load_bundle, seal
+from deepfake_models.bundle.bundle import CLASSIFIER, MAP, WEIGHTS, load_bundle, seal
 from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.errors import BundleError
@@ -122,9 +122,6 @@ def test_a_bundle_without_shared_weights_has_its_map_in_the_classifier() -> None
     assert small.classifier.logits([crop]).shape == (1,)
     assert small.classifier.scores([crop])[0].kind_logits is None
     assert small.classifier.activation_maps([crop]).shape == (1, 14, 14)
-    manifest = (bundle.directory / MANIFEST).read_text()
-    assert "further_scales" not in manifest
-    assert "kinds" not in manifest
 
 
 def test_open_networks_do_not_keep_the_files_in_memory(altered: Path) -> None:

@@ -16,6 +16,7 @@ from deepfake_models.bundle.results import (
     ReasonCode,
     Verdict,
     VerdictCode,
+    input_at_fault,
     unable,
 )
 from deepfake_models.bundle.spec import Calibration, ConditionsSpec
@@ -162,7 +163,7 @@ def test_judging_again_with_another_bundle_gives_that_bundles_verdict() -> None:
 
 
 def test_faults_of_the_input_are_told_apart_from_faults_of_faces() -> None:
-    assert ReasonCode.UNDECODABLE.input_at_fault
-    assert ReasonCode.NOT_A_PICTURE.input_at_fault
-    assert not ReasonCode.NO_FACE.input_at_fault
-    assert not ReasonCode.FACE_TOO_SMALL.input_at_fault
+    assert input_at_fault(ReasonCode.UNDECODABLE)
+    assert input_at_fault(ReasonCode.NOT_A_PICTURE)
+    assert not input_at_fault(ReasonCode.NO_FACE)
+    assert not input_at_fault(ReasonCode.FACE_TOO_SMALL)

@@ -130,9 +130,3 @@ def test_further_squares_follow_the_first() -> None:
             assert np.array_equal(view, crops.cut(picture, box, own, turn))
         assert np.array_equal(crops.first_view(views), views[0])
     assert np.array_equal(crops.first_view(views[0]), views[0])
-
-
-def test_a_crop_without_further_squares_is_stored_as_before() -> None:
-    assert "further_scales" not in CropSpec().model_dump()
-    stored = CropSpec(further_scales=(0.8,)).model_dump_json()
-    assert CropSpec.model_validate_json(stored).further_scales == (0.8,)
