@@ -298,9 +298,8 @@ class Settings(BaseSettings):
     )
     audit_checkpoints: str | None = Field(
         default=None,
-        description="Where signed checkpoints of the audit log are sent, separated by commas: "
-        "`s3://bucket/prefix`, `gs://`, `az://`, `syslog://host:514` (UDP), "
-        "`syslog+tcp://host:601` or `syslog:///dev/log`. Unset: none are sent.",
+        description="Where signed checkpoints of the audit log are stored, separated by commas: "
+        "`s3://bucket/prefix`, `gs://` or `az://`. Unset: they are only logged.",
     )
 
     # Limits

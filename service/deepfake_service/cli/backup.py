@@ -23,6 +23,7 @@ from deepfake_service.errors import (
 )
 from deepfake_service.files import private_folder
 from deepfake_service.jobs.workflow_rows import PENDING, WAITING
+from deepfake_service.security import audit_log
 from deepfake_service.security.audit_log import START
 from deepfake_service.security.journal import BACKUP_FACT, open_journal
 from deepfake_service.security.process import restrict_files
@@ -33,14 +34,11 @@ from deepfake_service.storage import (
     BlobMissing,
     EpochKeys,
     Vault,
-    case_key_context,
     context_of,
     open_blobs,
-    open_case_keys,
     open_keys,
 )
 from deepfake_service.storage.envelope import unseal
-from deepfake_service.storage.epoch_keys import PREFIX_BYTES
 
 _CHUNK_BYTES = 1024 * 1024
 
@@ -50,9 +48,9 @@ def back_up(settings: Settings, out: Path) -> list[str]:
 
     The database is copied first: blobs newer than it become orphans, which are deleted after a
     restore. The master key is not copied. The copy can only be decrypted with it, so store the two
-    separately. In the copy, an epoch key of its own wraps the keys of cases, so that the epoch keys
-    of the service can be destroyed, and the copy's own with the copy. The copy says that it is one:
-    no service starts on it before ``deepfake restore``.
+    separately. The epoch keys are copied. A new epoch begins afterwards, so that they do not open
+    cases that are created, and deleted, after the backup. The copy says that it is one: no service
+    starts on it before ``deepfake restore``.
 
     Returns:
         The names of blobs that the database needs and that are missing or do not decrypt, nor do
@@ -61,7 +59,7 @@ def back_up(settings: Settings, out: Path) -> list[str]:
     Raises:
         SettingsError: the database or the blobs are outside the data directory, or it has none.
         DatabaseDamaged: the database or its copy is damaged.
-        DataDirError: ``out`` already exists or cannot be written, or keys were renewed meanwhile.
+        DataDirError: ``out`` already exists or cannot be written.
         DecryptionFailed: the master key is not the one of the database.
         StorageUnavailable: a blob cannot be read. After any error, ``out`` does not exist.
     """
@@ -82,17 +80,23 @@ def back_up(settings: Settings, out: Path) -> list[str]:
             closing(sqlite3.connect(out / RECORDS_FILE)) as copy,
         ):
             _require_intact(live, "The database")
+            _copy_epoch_keys(settings, out)
             live.backup(copy)
-            keys = _wrap_by_own_epoch(settings, live, copy, out / EPOCH_KEYS_FOLDER)
+            _copy_epoch_keys(settings, out)  # and those that began meanwhile
             _restart_pending_jobs(copy)
             _mark(copy)
             _require_intact(copy, "The copy of the database")
             _copy_blobs(settings.data_dir / BLOB_FOLDER, out / BLOB_FOLDER)
-            vault = Vault(open_blobs(None, out / BLOB_FOLDER), keys)
-            damaged = list(_damaged_blobs(live, copy, vault))
             with closing(open_existing_database(settings)) as database:
                 open_journal(settings, database).write()  # `deepfake restore` refuses an older one
-            return damaged
+                with database.read() as session:
+                    number = audit_log.head(session).number
+            master = open_keys(settings)
+            EpochKeys(settings.data_dir / EPOCH_KEYS_FOLDER, master).begin(number)
+            keys = EpochKeys(out / EPOCH_KEYS_FOLDER, master)
+            return list(
+                _damaged_blobs(live, copy, Vault(open_blobs(None, out / BLOB_FOLDER), keys))
+            )
     except BaseException as error:
         shutil.rmtree(out, ignore_errors=True)  # or a rotation would count it as a backup
         if isinstance(error, OSError | sqlite3.Error):
@@ -192,45 +196,12 @@ def _required(key: bytes | None) -> bytes:
     return key
 
 
-def _wrap_by_own_epoch(
-    settings: Settings, live: sqlite3.Connection, copy: sqlite3.Connection, path: Path
-) -> EpochKeys:
-    """Wrap the keys of cases in ``copy`` with a new epoch key, stored at ``path``.
-
-    The copy therefore does not open what is deleted from the service's disk later. A key that does
-    not unwrap does not in the copy either, unless none does.
-    """
-    master = open_keys(settings)
-    current, own = open_case_keys(settings, master, utc_now), EpochKeys(path, master)
-    copy.execute("PRAGMA secure_delete = ON")
-    cases = copy.execute(
-        "SELECT id, wrapped_key FROM cases WHERE wrapped_key IS NOT NULL"
-    ).fetchall()
-    failures = 0
-    for case_id, wrapped in cases:
-        context = case_key_context(case_id)
-        try:
-            again = own.wrap(current.unwrap(wrapped, context), context)
-        except DecryptionFailed:
-            failures += 1
-            if _has_changed(live, case_id, wrapped):
-                raise DataDirError(
-                    "The keys of cases were renewed while the backup was made. Start it again."
-                ) from None
-            if failures == len(cases):
-                raise
-            # No service starts on a case that names an epoch which its file does not have.
-            again = own.current().prefix + wrapped[PREFIX_BYTES:]
-        copy.execute("UPDATE cases SET wrapped_key = ? WHERE id = ?", (again, case_id))
-    copy.commit()
-    return own
-
-
-def _has_changed(live: sqlite3.Connection, case_id: str, wrapped: bytes) -> bool:
-    """Return whether a case has another wrapped key now than in the copy, or none."""
-    query = "SELECT wrapped_key FROM cases WHERE id = ?"
-    row: tuple[bytes | None] | None = live.execute(query, (case_id,)).fetchone()
-    return row is None or row[0] != wrapped
+def _copy_epoch_keys(settings: Settings, out: Path) -> None:
+    """Copy the epoch keys that exist, and are not destroyed at this moment."""
+    for file in (settings.data_dir / EPOCH_KEYS_FOLDER).glob("*"):
+        private_folder(out / EPOCH_KEYS_FOLDER)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(file, out / EPOCH_KEYS_FOLDER / file.name)
 
 
 def _restart_pending_jobs(copy: sqlite3.Connection) -> None:

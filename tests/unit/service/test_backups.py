@@ -12,17 +12,16 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from deepfake_service.cli.backup import back_up
+from deepfake_service.cli.backup import _copy_epoch_keys, back_up
 from deepfake_service.db import Case, Database, Job, Media
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.errors import (
     DatabaseDamaged,
-    DataDirError,
     DecryptionFailed,
     StorageUnavailable,
 )
 from deepfake_service.settings import Settings
-from deepfake_service.storage import Vault, open_case_keys
+from deepfake_service.storage import Vault
 from tests.support.restorekit import as_role, run
 from tests.support.submitting import VIDEO, submit
 from tests.unit.service.conftest import Service
@@ -141,7 +140,7 @@ async def test_a_backup_that_stops_leaves_nothing(
 
 
 @pytest.mark.usefixtures("epochs_end_at_once")
-async def test_a_backup_says_that_keys_were_renewed_meanwhile(
+async def test_a_backup_is_complete_although_keys_are_renewed_meanwhile(
     start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(data_dir=tmp_path / "var")
@@ -150,13 +149,21 @@ async def test_a_backup_says_that_keys_were_renewed_meanwhile(
         path = f"/v1/cases/{jobs[0]['case_id']}"
         assert (await service.client.delete(path, **as_role(service, Role.ADMIN))).is_success
 
-        def renew_first(*arguments: Any) -> Any:
-            for _ in range(2):
-                service.app.state.shared.services.key_epochs.advance()
-            return open_case_keys(*arguments)
+        advance = service.app.state.shared.services.key_epochs.advance
+        copies = []
 
-        monkeypatch.setattr("deepfake_service.cli.backup.open_case_keys", renew_first)
-        with pytest.raises(DataDirError, match="Start it again"):
-            back_up(settings, tmp_path / "backup")
-        assert not (tmp_path / "backup").exists()
+        def copy(*arguments: Any) -> None:
+            copies.append(arguments)
+            _copy_epoch_keys(*arguments)
+            if len(copies) == 1:
+                advance()
+
+        monkeypatch.setattr("deepfake_service.cli.backup._copy_epoch_keys", copy)
+        before = service.app.state.shared.services.key_epochs._keys.ids()
         assert back_up(settings, tmp_path / "backup") == []
+        advance()
+    live = {path.name for path in (settings.data_dir / "epoch-keys").iterdir()}
+    kept = {path.name for path in (tmp_path / "backup" / "epoch-keys").iterdir()}
+    assert before[0].hex() in kept
+    assert len(kept) == 2
+    assert max(live) not in kept, "the backup opens what is created after it"
