@@ -76,3 +76,16 @@ def signed(value: float | None) -> str:
 def tenths(seconds: float | None) -> str:
     """Format seconds to a tenth."""
     return "–" if seconds is None else f"{seconds:.1f}"
+
+
+def leaning_figures(edges: dict[str, Any]) -> dict[str, str]:
+    """Format the values from which a value leans, and how often such values are wrong."""
+    return {
+        "high": signed(edges["towards_manipulated"]),
+        "low": signed(edges["towards_untouched"]),
+        "fpr": percent(edges["false_positive_rate"]),
+        "fpr_upper": percent(edges["false_positive_rate_upper"]),
+        "tpr": percent(edges["true_positive_rate"]),
+        "miss": percent(edges["miss_rate"]),
+        "tnr": percent(edges["true_negative_rate"]),
+    }

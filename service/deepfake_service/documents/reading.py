@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from deepfake_models.bundle.results import ReasonCode
 from deepfake_service.documents.characters import readable, with_texts
 from deepfake_service.documents.i18n import Words
 
+NO_CUSTODY: Mapping[str, Any] = {"accounts": {}, "entries": []}
 MAX_PEOPLE = 60
 """People listed, those with the highest values; ``verdict.json`` has all."""
 
@@ -20,6 +22,8 @@ class Reading:
 
     document: dict[str, Any]
     """With texts of unknown origin, as names, in a form that can be shown."""
+    custody: Mapping[str, Any]
+    """Its chain of custody, likewise."""
     words: Words
     result: dict[str, Any]
     media: dict[str, Any] | None
@@ -35,13 +39,16 @@ class Reading:
     rates measured on faces like theirs are no part of the verdict, and are not stated."""
 
 
-def read(document: dict[str, Any], words: Words) -> Reading:
+def read(
+    document: dict[str, Any], words: Words, custody: Mapping[str, Any] = NO_CUSTODY
+) -> Reading:
     """Return what the parts of a report in the language of ``words`` ask of a document."""
-    document = with_texts(document, readable)
+    document, custody = with_texts([document, custody], readable)
     result, media = document["result"], document["result"]["media"]
     is_still = bool(media) and media["kind"] == "image"
     return Reading(
         document,
+        custody,
         words,
         result,
         media,

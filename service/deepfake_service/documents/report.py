@@ -13,7 +13,6 @@ from datetime import datetime
 from importlib.resources import files
 from typing import Any
 
-from deepfake_service.documents.characters import readable, with_texts
 from deepfake_service.documents.formatting import signed, tenths, to_the_second
 from deepfake_service.documents.i18n import LANGUAGES, Words
 from deepfake_service.documents.reading import Reading, read
@@ -107,7 +106,7 @@ def present(
     signing: Signing,
 ) -> Report:
     """Return all that the report of a ``verdict.json`` document says. See ``report``."""
-    reading = read(document, words)
+    reading = read(document, words, custody)
     d = reading.document
     known = d.get("organisation", {})
     names = (known.get(f"name_{language}") for language in (words.language, *LANGUAGES))
@@ -131,7 +130,7 @@ def present(
         ],
         footer=f"{name} · {d['job']['id']} · {d['edition']}",
         summary=summary_of(reading),
-        tables=tables_of(reading, with_texts(custody, readable)),
+        tables=tables_of(reading),
         pictures=[
             _picture(reading, p, pictures)
             for p in sorted(shown, key=lambda p: (-p["log_likelihood_ratio"], p["number"]))

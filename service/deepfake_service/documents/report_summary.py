@@ -11,6 +11,7 @@ from deepfake_models.bundle.spec import Calibration, LevelThresholds
 from deepfake_models.decision.fitness import Unfit, unfit_level
 from deepfake_service.documents.formatting import (
     interval,
+    leaning_figures,
     percent,
     ratio_text,
     signed,
@@ -187,14 +188,7 @@ class _Writer:
         leaning, edges = self._result.get("leaning"), self._r.thresholds.get("leaning")
         if not leaning or not edges or self._result["verdict"] != VerdictCode.INCONCLUSIVE:
             return None
-        return self._w(
-            f"leaning_{leaning}",
-            fpr=percent(edges["false_positive_rate"]),
-            fpr_upper=percent(edges["false_positive_rate_upper"]),
-            tpr=percent(edges["true_positive_rate"]),
-            miss=percent(edges["miss_rate"]),
-            tnr=percent(edges["true_negative_rate"]),
-        )
+        return self._w(f"leaning_{leaning}", **leaning_figures(edges))
 
     def _kinds(self) -> str | None:
         kinds = self._result.get("kinds")

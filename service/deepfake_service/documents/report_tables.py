@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from deepfake_service.documents.formatting import (
+    leaning_figures,
     percent,
     signed,
     tenths,
@@ -21,8 +22,6 @@ from deepfake_service.documents.reading import Reading
 MAX_STATED_OCCURRENCES = 100
 MAX_FIRST_CUSTODY, MAX_LAST_CUSTODY = 40, 40
 _REQUESTER = re.compile(r"(?P<name>.*) \((?P<kind>person|system), (?P<role>\w+)\)")
-
-NO_CUSTODY: Mapping[str, Any] = {"accounts": {}, "entries": []}
 
 Rows = list[list[str]]
 """Cells by row; of a table of facts, a label and a value."""
@@ -52,18 +51,13 @@ class Tables:
     """How many entries are left out; ``None`` if all are listed."""
 
 
-def tables_of(
-    reading: Reading,
-    custody: Mapping[str, Any] = NO_CUSTODY,
-    time: Callable[[str | None], str] | None = None,
-) -> Tables:
+def tables_of(reading: Reading, time: Callable[[str | None], str] | None = None) -> Tables:
     """Return the tables of a ``verdict.json`` document.
 
     Args:
-        custody: its chain of custody, with texts in a form that can be shown.
         time: formats times; by default, ``to_the_second``.
     """
-    return _Writer(reading, time).tables(custody)
+    return _Writer(reading, time).tables()
 
 
 class _Writer:
@@ -73,8 +67,8 @@ class _Writer:
         self._result, self._media = reading.result, reading.media
         self._time = time or partial(to_the_second, language=reading.words.language)
 
-    def tables(self, custody: Mapping[str, Any]) -> Tables:
-        d, w = self._d, self._w
+    def tables(self) -> Tables:
+        d, w, custody = self._d, self._w, self._r.custody
         face = d["method"]["thresholds"]["face"]["likely_manipulated"]
         item = self._r.thresholds["likely_manipulated"]
         places = len(d["occurrences"]) - MAX_STATED_OCCURRENCES
@@ -279,17 +273,7 @@ class _Writer:
         edges = self._r.thresholds.get("leaning")
         if not edges:
             return []
-        line = self._w(
-            "leaning_edges",
-            high=signed(edges["towards_manipulated"]),
-            low=signed(edges["towards_untouched"]),
-            fpr=percent(edges["false_positive_rate"]),
-            fpr_upper=percent(edges["false_positive_rate_upper"]),
-            tpr=percent(edges["true_positive_rate"]),
-            miss=percent(edges["miss_rate"]),
-            tnr=percent(edges["true_negative_rate"]),
-        )
-        return [[self._w("leaning"), line]]
+        return [[self._w("leaning"), self._w("leaning_edges", **leaning_figures(edges))]]
 
     def _entry(self, entry: dict[str, Any], accounts: dict[str, Any]) -> list[str]:
         w, detail = self._w, f" ({entry['detail']})" if entry["detail"] else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
@@ -58,21 +58,25 @@ def pdf_of(template: bytes, data: dict[str, Any], at: datetime) -> bytes:
         data: all texts; ``characters_note`` says what a code point stands for, and is left out
             where the document has none.
     """
+    missing: set[str] = set()
     for _ in range(_MAX_ATTEMPTS):
         try:
-            return _compiled(template, data, at)
+            return _compiled(template, data, at, functools.partial(_with_named, missing))
         except typst.TypstError as error:
-            missing = {_unquoted(text) for text in _UNSHOWN.findall(error.diagnostic)}
-            if not missing:
+            unshown = {_unquoted(text) for text in _UNSHOWN.findall(error.diagnostic)}
+            if not unshown:
                 break
-            data = with_texts(data, functools.partial(_with_named, missing))
-    return _compiled(template, with_texts(data, _in_main_font), at)
+            missing |= unshown
+    return _compiled(template, data, at, _in_main_font)
 
 
-def _compiled(template: bytes, data: dict[str, Any], at: datetime) -> bytes:
-    is_marked = _MARK.search(json.dumps(data, ensure_ascii=False))
-    note = data["characters_note"] if is_marked else None
-    content = {**data, "fonts": FONTS, "characters_note": note}
+def _compiled(
+    template: bytes, data: dict[str, Any], at: datetime, change: Callable[[str], str]
+) -> bytes:
+    """Set ``data`` with its texts changed."""
+    content = {**with_texts(data, change), "fonts": FONTS}
+    if not _MARK.search(json.dumps(content, ensure_ascii=False)):
+        content["characters_note"] = None
     pdf: bytes = typst.compile(
         template,
         font_paths=_fonts(),
@@ -88,6 +92,8 @@ def _compiled(template: bytes, data: dict[str, Any], at: datetime) -> bytes:
 
 def _with_named(missing: Collection[str], text: str) -> str:
     """Return ``text`` with the code points of the characters in ``missing``, longest first."""
+    if not missing:
+        return text
     pattern = "|".join(re.escape(each) for each in sorted(missing, key=len, reverse=True))
     return re.sub(pattern, lambda match: _named(match[0]), text)
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from deepfake_service.documents.i18n import words
-from deepfake_service.documents.reading import read
+from deepfake_service.documents.reading import NO_CUSTODY, read
 from deepfake_service.documents.report import layered
-from deepfake_service.documents.report_tables import NO_CUSTODY, tables_of
+from deepfake_service.documents.report_tables import tables_of
 from deepfake_service.evidence import zip_format as bag
 from deepfake_service.evidence.artifacts import Material
 from deepfake_service.evidence.builder import VERDICT, build

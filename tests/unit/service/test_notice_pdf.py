@@ -228,6 +228,7 @@ async def test_the_form_says_which_post_lacks_what_and_ticks_those_that_lack_not
     posts = dict(re.findall(r'id="post-(\w+)">(.*?)</div>', page, re.DOTALL))
     assert ("data-lacks" in posts[bare], "data-lacks" in posts[complete]) == (True, False)
     assert 'data-source_url="https://example.org/1"' in posts[bare]
+    assert "data-captured_at=" in posts[bare]  # the new record of the post keeps it
     csrf = re.findall(r'name="csrf" value="([^"]+)"', page)[0]
     values = {"csrf": csrf, "occurrences": bare, "captures": "blurred", "statement": "적은 내용"}
     origin = {"Origin": str(service.client.base_url)}
