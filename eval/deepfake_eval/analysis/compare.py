@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,11 @@ from deepfake_eval.analysis.intervals import (
     two_class_bootstrap,
 )
 from deepfake_eval.analysis.metrics import auc_value
+from deepfake_eval.analysis.stored import read_run
 from deepfake_eval.errors import RunError
 
 LEVELS = ("item", "frame")
+COLUMNS = ("level", "dataset", "media", "label", "group", "rank", "time_s")
 
 
 def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]:
@@ -38,8 +39,9 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
         RunError: a folder has no predictions, the runs have no medium in common or label one
             differently, or a class is missing among the media scored in both.
     """
-    first, second = _read(a), _read(b)
-    metrics = [_metrics(folder) for folder in (a, b)]
+    runs = [read_run(folder / "predictions.parquet", COLUMNS) for folder in (a, b)]
+    (first, _), (second, _) = runs
+    metrics = [metrics for _, metrics in runs]
     min_groups = max(run["bundle"]["min_groups"] for run in metrics)
     names = [folder.resolve().name for folder in (a, b)]
     if names[0] == names[1]:
@@ -129,33 +131,6 @@ def sentence(result: dict[str, Any], level: str = "item") -> str:
         f"{level}: {shown} ({entry['auc_a']:.3f} and {entry['auc_b']:.3f} on "
         f"{entry['scored_in_both']} {level}s of {difference['groups']} groups{doubt})."
     )
-
-
-def _read(folder: Path) -> pd.DataFrame:
-    path = folder / "predictions.parquet"
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{folder} has no readable predictions.parquet. Give the results folder of a run."
-        ) from error
-    needed = {"level", "dataset", "media", "label", "group", "rank", "time_s"}
-    if not needed <= set(table.columns) or "degradation" in table.columns:
-        raise RunError(
-            f"{folder}: predictions.parquet was not written by deepfake-eval run. Only its results "
-            "can be compared."
-        )
-    return table
-
-
-def _metrics(folder: Path) -> dict[str, Any]:
-    try:
-        metrics: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{folder} has no readable metrics.json. Give the results folder of a run."
-        ) from error
-    return metrics
 
 
 def _fitted_on(metrics: dict[str, Any]) -> set[str]:

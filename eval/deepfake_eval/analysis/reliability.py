@@ -15,6 +15,7 @@ import pandas as pd
 from deepfake_eval.analysis.condition_bins import adaptive_edges
 from deepfake_eval.analysis.intervals import Estimate, fewest_groups, rate
 from deepfake_eval.analysis.metrics import auc
+from deepfake_eval.analysis.stored import read_run
 from deepfake_eval.datasets.base import namespace
 from deepfake_eval.errors import RunError
 from deepfake_models.bundle.bundle import Bundle, BundleSpec, load_bundle, seal
@@ -29,7 +30,7 @@ FACE_WIDTH_BINS_PX = (0.0, 96.0, 160.0, 320.0, float("inf"))
 
 REQUIRED_COLUMNS = (
     "level", "dataset", "media", "label", "method", "group", "kind", "track", "main", "time_s",
-    "logit", "log_likelihood_ratio", "face_px", "sharpness",
+    "logit", "log_likelihood_ratio", "face_px", "sharpness", "verdict", "rank",
 )  # fmt: skip
 
 
@@ -76,19 +77,17 @@ def reliability_table(
 
 
 def _error_rates(values: pd.DataFrame, threshold: float, min_groups: int) -> dict[str, Any]:
-    """Return FPR, TPR and, where both classes are present, AUC of ``values`` at ``threshold``."""
+    """Return FPR, TPR and, where both classes are present, AUC of ``values`` at ``threshold``.
+
+    The AUC is indicative if either class has too few groups.
+    """
     entry = _rates(values, threshold, min_groups)
-    if values["label"].nunique() == 2:
-        entry["auc"] = _area(values, min_groups)
-    return entry
-
-
-def _area(values: pd.DataFrame, min_groups: int) -> dict[str, Any]:
-    """Return the AUC of ``values``, indicative if either class has too few groups."""
     fake = (values["label"] == "fake").to_numpy(int)
-    estimate = auc(fake, values["log_likelihood_ratio"], values["group"])
-    fewest = fewest_groups(fake, values["group"])
-    return {**estimate.to_json(), "indicative": fewest < min_groups}
+    if 0 < fake.sum() < len(fake):
+        estimate = auc(fake, values["log_likelihood_ratio"], values["group"])
+        fewest = fewest_groups(fake, values["group"])
+        entry["auc"] = {**estimate.to_json(), "indicative": fewest < min_groups}
+    return entry
 
 
 def _rates(values: pd.DataFrame, threshold: float, min_groups: int) -> dict[str, Any]:
@@ -108,19 +107,20 @@ def _estimates(values: pd.DataFrame, threshold: float) -> dict[str, Estimate]:
 
 def _by_source(values: pd.DataFrame, threshold: float, min_groups: int) -> list[dict[str, Any]]:
     entries = []
+    real = values[values["label"] == "real"]
     for (dataset, method, label), part in values.groupby(["dataset", "method", "label"], sort=True):
-        name = "false_positive_rate" if label == "real" else "true_positive_rate"
-        estimate = rate(part["log_likelihood_ratio"] >= threshold, part["group"])
         entry: dict[str, Any] = {"dataset": dataset, "method": method, "label": label}
-        entry[name] = estimate.to_json(min_groups=min_groups)
-        if label == "fake":
-            real = values[values["label"] == "real"]
+        if label == "real":
+            name = "false_positive_rate"
+            entry[name] = _rates(part, threshold, min_groups)[name]
+        else:
             own = real[real["dataset"] == dataset]
             against = own if len(own) else real
-            both = pd.concat([part, against])
-            if len(against):
-                entry["auc"] = _area(both, min_groups)
-                entry["auc"]["against"] = dataset if len(own) else "all real sources"
+            measured = _error_rates(pd.concat([part, against]), threshold, min_groups)
+            entry["true_positive_rate"] = measured["true_positive_rate"]
+            if "auc" in measured:
+                where = dataset if len(own) else "all real sources"
+                entry["auc"] = {**measured["auc"], "against": where}
         entries.append(entry)
     return entries
 
@@ -189,7 +189,13 @@ def write_reliability(
         raise RunError(f"{bundle_out} already exists. Name a new folder for the bundle.")
     bundle = load_bundle(bundle_dir)
     spec = bundle.spec
-    tables = _groups_apart([_read(path, bundle) for path in predictions])
+    tables = []
+    for path in predictions:
+        table, metrics = read_run(path, REQUIRED_COLUMNS)
+        if metrics["bundle"]["sha256"] != bundle.sha256:
+            raise RunError(f"{path} was scored with another bundle. Run deepfake-eval run again.")
+        tables.append(table)
+    tables = _groups_apart(tables)
     everything = pd.concat(tables, ignore_index=True)
     media = pd.concat([t[["dataset", "media"]].drop_duplicates() for t in tables])
     if media.duplicated().any():
@@ -202,7 +208,7 @@ def write_reliability(
         raise RunError("No face was judged in these predictions. Measure more media.")
     face_threshold = spec.thresholds.face.likely_manipulated
     min_groups = spec.conditions.min_groups
-    table = {
+    rates = {
         **reliability_table(
             judged,
             _calibrated(track_table(judged, spec), spec),
@@ -214,19 +220,19 @@ def write_reliability(
         "bundle": bundle.model_json(),
     }
     items = everything[everything["level"] == "item"]
-    if not bundle_out and {"verdict", "rank"} <= set(items.columns):
+    if not bundle_out:
         # These are verdicts of the measured bundle. One with other conditions decides differently.
-        table["level_item"] = item_table(items, min_groups)
-        table["level_picture"] = item_table(items, min_groups, "image")
-    text = json.dumps(table, indent=2, ensure_ascii=False) + "\n"
+        rates["level_item"] = item_table(items, min_groups)
+        rates["level_picture"] = item_table(items, min_groups, "image")
+    text = json.dumps(rates, indent=2, ensure_ascii=False) + "\n"
     out.parent.mkdir(parents=True, exist_ok=True)
     atomic_write_text(out, text)
     if bundle_out:
         _seal_copy(bundle, bundle_out, text, conditions(faces, face_threshold, min_groups))
-    return table
+    return rates
 
 
-def _groups_apart(tables: Sequence[pd.DataFrame]) -> Sequence[pd.DataFrame]:
+def _groups_apart(tables: list[pd.DataFrame]) -> list[pd.DataFrame]:
     """Return predictions of several runs, with groups named as in one run of all their data sets.
 
     A run of a single data set names groups as that does, and person 1 of it is not person 1 of
@@ -333,34 +339,3 @@ def _inside(faces: pd.DataFrame, **spans: tuple[float, float]) -> pd.DataFrame:
 
 def _span_json(span: tuple[float, float]) -> list[float | None]:
     return [span[0], span[1] if np.isfinite(span[1]) else None]
-
-
-def _read(path: Path, bundle: Bundle) -> pd.DataFrame:
-    """Read the predictions of a run of ``bundle``.
-
-    Raises:
-        RunError: the file is unreadable, of another kind, or from a run of another bundle.
-    """
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{path} is not a readable Parquet file. Give predictions.parquet of a run."
-        ) from error
-    if not set(REQUIRED_COLUMNS) <= set(table.columns) or "degradation" in table.columns:
-        raise RunError(
-            f"{path} does not hold the predictions of deepfake-eval run. Give that file."
-        )
-    judged = table[(table["level"] == "face") & table["logit"].notna()]
-    calibration = bundle.spec.calibration.face
-    ratios = [log_likelihood_ratio(float(z), calibration) for z in judged["logit"]]
-    metrics = path.with_name("metrics.json")
-    try:
-        digest = json.loads(metrics.read_text(encoding="utf-8"))["bundle"]["sha256"]
-    except (OSError, ValueError, TypeError, KeyError):
-        # Without metrics.json beside it, only the calibration tells which bundle was used.
-        digest = bundle.sha256
-    same = np.allclose(ratios, judged["log_likelihood_ratio"].to_numpy(dtype=np.float64))
-    if digest != bundle.sha256 or not same:
-        raise RunError(f"{path} was scored with another bundle. Run deepfake-eval run again.")
-    return table

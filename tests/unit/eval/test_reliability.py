@@ -46,7 +46,7 @@ def predictions(bundle: Bundle, groups: int = 12) -> pd.DataFrame:
                 "method": "original" if label == "real" else "swap", "group": f"g{group}",
                 "kind": "video", "track": 0, "main": True, "time_s": time_s, "logit": logit,
                 "log_likelihood_ratio": ratio, "face_px": 200.0, "sharpness": 12.0,
-                **more,
+                "verdict": None, "rank": None, **more,
             }
         )  # fmt: skip
 
@@ -63,6 +63,13 @@ def predictions(bundle: Bundle, groups: int = 12) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     items = table.drop_duplicates("media").assign(level="item", main=None, logit=None)
     return pd.concat([table, items], ignore_index=True)
+
+
+def save(table: pd.DataFrame, path: Path, bundle: Bundle) -> None:
+    """Write predictions, and what a run records of its bundle beside them."""
+    table.to_parquet(path)
+    metrics = {"bundle": {"sha256": bundle.sha256}}
+    path.with_name("metrics.json").write_text(json.dumps(metrics))
 
 
 def bin_of(table: dict[str, Any], width: float, measure: str, value: float) -> dict[str, Any]:
@@ -83,18 +90,21 @@ def bin_of(table: dict[str, Any], width: float, measure: str, value: float) -> d
 def table(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("run")
     path = folder / "predictions.parquet"
-    predictions(bundle).to_parquet(path)
+    save(predictions(bundle), path, bundle)
     before = {p.name: p.read_bytes() for p in bundle.directory.iterdir()}
     result = write_reliability(bundle.directory, [path], folder / "rates.json")
     assert json.loads((folder / "rates.json").read_text()) == result
     assert {p.name: p.read_bytes() for p in bundle.directory.iterdir()} == before
-    assert {p.name for p in folder.iterdir()} == {"predictions.parquet", "rates.json"}
+    assert {p.name for p in folder.iterdir()} == {
+        "metrics.json", "predictions.parquet", "rates.json",
+    }  # fmt: skip
     return result
 
 
 def test_the_structure_is_that_of_a_bundle_s_table(table: dict[str, Any], bundle: Bundle) -> None:
     assert set(table) == {
-        "format_version", "level_face", "level_track", "by_condition", "bundle",
+        "format_version", "level_face", "level_track", "by_condition", "bundle", "level_item",
+        "level_picture",
     }  # fmt: skip
     assert table["bundle"]["sha256"] == bundle.sha256
     # One edge of width, 200, and two of sharpness, 5 and 12: nothing else was measured.
@@ -154,7 +164,7 @@ def test_an_auc_is_indicative_by_the_class_with_fewer_groups(bundle: Bundle) -> 
 def test_the_bundle_says_how_many_groups_are_enough(tmp_path: Path) -> None:
     lenient = evalkit.tiny_bundle(tmp_path / "lenient", conditions={"min_groups": 5})
     path = tmp_path / "predictions.parquet"
-    predictions(lenient, 6).to_parquet(path)
+    save(predictions(lenient, 6), path, lenient)
     out = tmp_path / "copy"
     rates = write_reliability(lenient.directory, [path], tmp_path / "r.json", bundle_out=out)
     assert rates["by_condition"]["min_groups"] == 5
@@ -176,7 +186,7 @@ def test_faces_not_judged_are_counted_and_bystanders_left_out(table: dict[str, A
 
 def test_several_runs_add_up_and_may_not_overlap(bundle: Bundle, tmp_path: Path) -> None:
     whole = predictions(bundle)
-    whole.to_parquet(tmp_path / "a.parquet")
+    save(whole, tmp_path / "a.parquet", bundle)
     whole.assign(dataset="e", group=whole["group"] + "e").to_parquet(tmp_path / "b.parquet")
     paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
     both = write_reliability(bundle.directory, paths, tmp_path / "out.json")
@@ -196,7 +206,7 @@ def test_groups_of_runs_of_different_data_sets_are_kept_apart(
     )
     runs["more"] = whole.assign(media=whole["media"] + "more")
     for name, table in runs.items():
-        table.to_parquet(tmp_path / f"{name}.parquet")
+        save(table, tmp_path / f"{name}.parquet", bundle)
 
     def groups(*names: str) -> int:
         paths = [tmp_path / f"{name}.parquet" for name in names]
@@ -217,16 +227,16 @@ def test_what_is_not_a_run_of_this_bundle_is_refused(bundle: Bundle, tmp_path: P
             write_reliability(bundle.directory, [path], out)
         assert not out.exists()
 
-    refused("not a readable Parquet file")
+    refused("is not readable")
     path.write_bytes(b"PAR1 torn")
-    refused("not a readable Parquet file")
+    refused("is not readable")
     whole = predictions(bundle)
-    whole.drop(columns="sharpness").to_parquet(path)
-    refused("does not hold the predictions of deepfake-eval run")
-    whole.assign(degradation="none").to_parquet(path)
-    refused("does not hold the predictions of deepfake-eval run")
-    whole.assign(log_likelihood_ratio=whole["log_likelihood_ratio"] + 0.1).to_parquet(path)
-    refused("scored with another bundle")
+    whole.to_parquet(path)
+    refused("metrics.json beside it is not readable")
+    save(whole.drop(columns="sharpness"), path, bundle)
+    refused("was not written by deepfake-eval run")
+    save(whole.assign(degradation="none"), path, bundle)
+    refused("was not written by deepfake-eval run")
     whole.assign(logit=np.nan, log_likelihood_ratio=np.nan).to_parquet(path)
     refused("No face was judged")
     whole.to_parquet(path)
@@ -236,7 +246,7 @@ def test_what_is_not_a_run_of_this_bundle_is_refused(bundle: Bundle, tmp_path: P
 
 def test_command_line(bundle: Bundle, tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
-    predictions(bundle).to_parquet(path)
+    save(predictions(bundle), path, bundle)
     line = ["reliability", "--bundle", str(bundle.directory), "--predictions", str(path)]
     rates = tmp_path / "new" / "rates.json"
     result = CliRunner().invoke(cli.app, [*line, "--out", str(rates)])
@@ -247,7 +257,7 @@ def test_command_line(bundle: Bundle, tmp_path: Path) -> None:
 
 def test_a_bundle_can_be_sealed_with_rates_of_ones_own(bundle: Bundle, tmp_path: Path) -> None:
     path, mine = tmp_path / "p.parquet", tmp_path / "mine"
-    predictions(bundle).to_parquet(path)
+    save(predictions(bundle), path, bundle)
     line = ["reliability", "--bundle", bundle.directory, "--predictions", path]
     line += ["--out", tmp_path / "rates.json", "--bundle-out", mine]
     result = CliRunner().invoke(cli.app, [*map(str, line)])
