@@ -22,7 +22,7 @@ from deepfake_eval.analysis.intervals import rate
 from deepfake_eval.analysis.summary import Subject
 from deepfake_eval.datasets import Row
 from deepfake_eval.errors import RunError
-from deepfake_eval.evaluate.run import labelled_rows, load_dataset
+from deepfake_eval.evaluate.run import Labelled, labelled_rows, load_dataset
 from deepfake_eval.inference.frame_folders import open_medium
 from deepfake_eval.inference.runner import StageReporter, no_progress
 from deepfake_models.bundle.results import Verdict, VerdictCode, rounded
@@ -40,8 +40,6 @@ Query = Callable[[Floats], float | None]
 """Asks for the value of the picture with a field of changes added; ``None`` ends the attack."""
 
 RESULT = "attack.json"
-BUDGETS: Final = (1, 10, 30, 100, 300, 1000)
-"""Numbers of queries at which the share of changed verdicts is reported."""
 FIELD: Final = (28, 28, 3)
 """Cells of a field, which covers a square of ``SCALE`` times the side of the face's box."""
 SCALE: Final = 1.4
@@ -134,26 +132,30 @@ def run_attack(
     if options.attack not in ATTACKS:
         raise RunError(f"No attack is named {options.attack}. Choose from {', '.join(ATTACKS)}.")
     labelled = labelled_rows([load_dataset(text, options.split) for text in datasets])
-    order = np.random.default_rng(options.seed).permutation(len(labelled))
-    media = [(labelled[n][0], labelled[n][1] / labelled[n][0].media) for n in order.tolist()]
+    order = np.random.default_rng(options.seed).permutation(len(labelled)).tolist()
     scorer = Scorer.open(bundle_dir, decoder=InProcessDecoder())
     with closing(ProcessDecoder(workers=1)) as decoder:
-        chosen = [
-            target
-            for label in ("fake", "real")
-            for target in choose_targets(scorer, decoder, media, label, options.limit)
-        ]
+        chosen = list(choose_targets(scorer, decoder, [labelled[n] for n in order], options.limit))
     if not chosen:
         raise RunError("The bundle is right about no picture, so none can be attacked. Add media.")
     attempts = []
     for number, target in enumerate(chosen, start=1):
         attempts.append(attack_picture(scorer, target, options))
         progress("attacking", number, len(chosen))
-    by_label = {label: [a for a in attempts if a["label"] == label] for label in ("fake", "real")}
     result = {
         **Subject.of_bundle(scorer.bundle).heading(),
         "settings": asdict(options),
-        "results": [_shares(label, part, options) for label, part in by_label.items() if part],
+        "results": [
+            {
+                "label": label,
+                "pictures": len(part),
+                "changed": rate(
+                    [bool(a["queries"]) for a in part], [a["group"] for a in part]
+                ).to_json(),
+            }
+            for label in ("fake", "real")
+            if (part := [a for a in attempts if a["label"] == label])
+        ],
         "attempts": attempts,
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -162,29 +164,28 @@ def run_attack(
 
 
 def choose_targets(
-    scorer: Scorer, decoder: Decoder, media: Sequence[tuple[Row, Path]], label: str, limit: int
+    scorer: Scorer, decoder: Decoder, media: Labelled, limit: int
 ) -> Iterator[Target]:
-    """Yield at most ``limit`` stills, or middle frames of videos, on which the bundle is right."""
-    used: set[str] = set()
-    for row, path in media:
-        if len(used) == limit:
-            return
-        if row.label != label or row.group in used:
+    """Yield at most ``limit`` targets of each class, one for each group: stills, or middle frames
+    of videos, on which the bundle is right."""
+    used: set[tuple[str, str]] = set()
+    for row, root in media:
+        if (row.label, row.group) in used or sum(row.label == k for k, _ in used) == limit:
             continue
         try:
-            with open_medium(path, decoder) as medium:
+            with open_medium(root / row.media, decoder) as medium:
                 frame = next(iter(medium.frames([len(medium.times) // 2])), None)
         except MediaError:
             continue
         if not isinstance(frame, Frame):
             continue
         verdict = score_picture(scorer, frame.pixels)
-        valued = [f for f in verdict.faces if f.log_likelihood_ratio is not None]
-        face = max(valued, key=lambda f: f.log_likelihood_ratio or 0.0, default=None)
-        if face and verdict.log_likelihood_ratio is not None:
-            target = Target(row, frame.pixels, verdict, face.box)
+        values = [(f.log_likelihood_ratio, f.box) for f in verdict.faces]
+        known = [(value, box) for value, box in values if value is not None]
+        if known and verdict.log_likelihood_ratio is not None:
+            target = Target(row, frame.pixels, verdict, max(known)[1])
             if not target.is_reached(verdict):
-                used.add(row.group)
+                used.add((row.label, row.group))
                 yield target
 
 
@@ -215,14 +216,3 @@ def attack_picture(scorer: Scorer, target: Target, options: AttackOptions) -> di
         "verdict": seen[-1].verdict,
         "queries": len(seen) if target.is_reached(seen[-1]) else None,
     }
-
-
-def _shares(
-    label: str, attempts: Sequence[dict[str, Any]], options: AttackOptions
-) -> dict[str, Any]:
-    """Return the shares of pictures whose verdict had changed after so many queries."""
-    groups = [a["group"] for a in attempts]
-    needed = np.array([a["queries"] or math.inf for a in attempts])
-    budgets = sorted({min(budget, options.queries) for budget in BUDGETS})
-    changed = [{"queries": b, **rate(needed <= b, groups).to_json()} for b in budgets]
-    return {"label": label, "pictures": len(attempts), "changed": changed}

@@ -220,7 +220,7 @@ def reliability(
         typer.Option(help="New folder for a copy of the bundle that decides by these rates."),
     ] = None,
 ) -> None:
-    """Measure error rates by face width, sharpness and blockiness, and write them as JSON."""
+    """Measure error rates by face width and sharpness, and write them as JSON."""
     from deepfake_eval.analysis.reliability import write_reliability
 
     table = write_reliability(
@@ -336,10 +336,10 @@ def attack(
             bundle or default_bundle_dir(), dataset, out, options, progress=progress
         )
     for entry in result["results"]:
-        last = entry["changed"][-1]
+        share = entry["changed"]
         typer.echo(
-            f"{entry['pictures']} {entry['label']} pictures: {last['value']:.0%} changed "
-            f"({last['low']:.0%} to {last['high']:.0%}) after {last['queries']} queries"
+            f"{entry['pictures']} {entry['label']} pictures: {share['value']:.0%} changed "
+            f"({share['low']:.0%} to {share['high']:.0%}) after at most {options.queries} queries"
         )
     typer.echo(out / RESULT)
 
