@@ -8,7 +8,7 @@ import pytest
 from deepfake_models.classifier import KIND_LOGITS, LOGIT
 from deepfake_training.config import BundleConfig, Config, ProbeConfig
 from deepfake_training.errors import ConfigError
-from deepfake_training.heads import HEADS, chosen_heads, heads_of, logits_of, state_of
+from deepfake_training.heads import chosen_heads, heads_of, logits_of, state_of
 from deepfake_training.heads.kinds import KindHead
 from deepfake_training.heads.linear import LinearHead
 
@@ -57,8 +57,3 @@ def test_heads_that_make_no_bundle_are_named(names: tuple[str, ...], says: str) 
     config = Config(bundle=bundle, probe=ProbeConfig(heads=names))
     with pytest.raises(ConfigError, match=says):
         chosen_heads(config)
-
-
-def test_every_head_of_the_registry_gives_an_output_of_its_own() -> None:
-    outputs = [head.output for head in HEADS.values()]
-    assert len(set(outputs)) == len(outputs)
