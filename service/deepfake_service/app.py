@@ -25,7 +25,6 @@ from deepfake_service.api import (
     organisation,
     reviews,
     videos,
-    webhook_events,
 )
 from deepfake_service.api import docs_page as docs
 from deepfake_service.casework import exports
@@ -172,7 +171,6 @@ def _described(lifespan: Lifespan | None = None, public_url: str | None = None) 
         version=program_version(),
         servers=[{"url": public_url or "/"}],
         openapi_tags=[{"name": name, "description": text} for name, text in TAGS.items()],
-        webhooks=webhook_events.router,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,

@@ -31,8 +31,6 @@ def install(app: FastAPI) -> None:
         # FastAPI's own form of invalid requests, which this service does not send.
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
-        for methods in api["webhooks"].values():
-            methods["post"]["responses"].pop("422", None)  # likewise
         for methods in api["paths"].values():
             for operation in methods.values():
                 responses = {**_shared(operation), **operation["responses"]}

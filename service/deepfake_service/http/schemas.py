@@ -240,6 +240,9 @@ class ResultOut(Stored):
     """The result of a job: that of `deepfake score --json --faces`, without the name of the file
     and the model."""
 
+    # ``Verdict.to_json`` has faces only where it is asked for them.
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
     media: MediaOut | None = Field(
         description="What the container says; null if the medium could not be opened."
     )
@@ -249,7 +252,9 @@ class ResultOut(Stored):
     reasons: Reasons
     tracks: list[TrackOut] = Field(description="The people whose faces were found.")
     frames: FrameCountsOut = Field(description="How many frames were examined.")
-    faces: list[TrackedFaceOut] = Field(description="The faces that were found, frame by frame.")
+    faces: list[TrackedFaceOut] = Field(
+        default=[], description="The faces that were found, frame by frame."
+    )
     leaning: LeaningOut = None
     kinds: Kinds = None
 

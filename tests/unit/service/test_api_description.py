@@ -49,7 +49,7 @@ def api() -> dict[str, Any]:
 
 
 def _operations(api: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for section in ("paths", "webhooks"):
+    for section in ("paths",):
         for path, methods in api[section].items():
             for method, operation in methods.items():
                 yield f"{method} {path}", operation
@@ -124,14 +124,11 @@ def test_statuses_that_ask_a_client_to_wait_have_the_header_that_says_how_long(
     assert set(answers["401"]["headers"]) == {"WWW-Authenticate"}
 
 
-def test_limited_addresses_say_so_and_webhooks_are_described(api: dict[str, Any]) -> None:
+def test_limited_addresses_say_so(api: dict[str, Any]) -> None:
     for path, method in (
         ("/v1/videos", "post"),
         ("/v1/jobs/{job_id}", "get"),
         ("/v1/verify", "post"),
     ):
         assert "429" in api["paths"][path][method]["responses"]
-    events = {f"job.{s}" for s in ("succeeded", "failed", "expired")}
-    assert set(api["webhooks"]) == events
-    assert set(api["components"]["schemas"]["EventOut"]["properties"]["type"]["enum"]) == events
     assert api["servers"] == [{"url": "/"}]
