@@ -93,7 +93,7 @@ def worker_running(
         "sweep": (services.sweeps.sweep, SWEEP_EVERY_S),
         "orphans": (when_confirmed(services.orphans.delete), ORPHANS_EVERY_S),
         "known": (when_confirmed(services.hash_bank.forget_expired), SWEEP_EVERY_S),
-        "flags": (services.minor_flags.catch_up, SWEEP_EVERY_S),
+        "flags": (services.minor_flags.compare_earlier_jobs, SWEEP_EVERY_S),
         "flagged": (when_confirmed(services.minor_flags.forget_expired), ORPHANS_EVERY_S),
         "editions": (services.reviews.catch_up, SWEEP_EVERY_S),
         "checkpoints": (services.checkpoints.send, CHECKPOINT_EVERY_S),

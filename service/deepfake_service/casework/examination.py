@@ -252,7 +252,7 @@ class Examination:
         verdict = opened.files.verdict() or self._judge(opened, parts)
         material = self._gather(opened, verdict, parts)
         self._stores.evidence.store_material(opened.job, opened.case_key, material)
-        self._stores.minor_flags.follow(opened.job, material.examination["hashes"])
+        self._stores.minor_flags.compare_job(opened.job, material.examination["hashes"])
         self._stores.hash_bank.link_similar(opened.job, material.examination["hashes"])
         try:
             self._stores.evidence.issue_first(job_id)

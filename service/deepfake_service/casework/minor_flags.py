@@ -110,9 +110,11 @@ class MinorFlags:
         self._kept_for = kept_for
 
     def set(self, caller: Caller, case_id: str, *, enabled: bool) -> None:
-        """Set or remove the flag of a case, and of the cases that follow it.
+        """Set or remove the flag of a case, and of the cases that were flagged because of it.
 
-        Cases with the same bytes follow at once, those that look alike in ``catch_up``.
+        Cases with the same bytes are flagged at once, those that look alike by
+        ``compare_earlier_jobs``. A case whose flag is removed with this one is flagged again if it
+        resembles another flagged case as well.
 
         Raises:
             NotFound: there is no such case, or the caller may not see it. Forbidden: another
@@ -125,46 +127,51 @@ class MinorFlags:
             again = session.get(Case, case_id, populate_existing=True)
             if again is None or again.wrapped_key is None:
                 raise NotFound
-            if not enabled and caller.account_id != case.minor_by and caller.role is not Role.ADMIN:
+            flagged_by, is_admin = case.minor_by, caller.role is Role.ADMIN
+            if not enabled and not is_admin and caller.account_id != flagged_by:
                 raise Forbidden(
                     "Only the account that set this flag or an administrator can remove it."
                 )
-            digests = sorted(
-                set(session.scalars(select(Media.sha256).where(Media.case_id == case_id)))
-            )
-            for digest in digests:  # submissions of the same bytes wait for this transaction
-                self._database.one_at_a_time(session, digest)
-            same_bytes = Case.id.in_(select(Media.case_id).where(Media.sha256.in_(digests)))
-            followers = or_(same_bytes, Case.minor_from == case_id)
-            flagged_by = case.minor_by
-            # In the order of their ids, so that two such transactions do not wait for each other.
-            ids = sorted(session.scalars(select(Case.id).where(or_(Case.id == case_id, followers))))
-            locked = [case for case in (lock_case(session, i) for i in ids) if case is not None]
-            for other in locked:
-                if other.wrapped_key is None:
-                    continue
+            others = []
+            for other in self._lock_related(session, case_id):
                 if enabled:
-                    origin = None if other.id == case_id else case_id
-                    self._flag(session, caller, other, MinorFlag(caller.account_id, origin))
-                elif other.minor_by == flagged_by or caller.role is Role.ADMIN:
-                    # Otherwise another account flagged this one.
-                    self._unflag(session, caller, other, cleared=other.id == case_id)
+                    because_of = None if other.id == case_id else case_id
+                    flag = MinorFlag(caller.account_id, because_of)
+                    if other.minor_at is None:
+                        set_flag(session, self._vault, caller.actor, other, flag)
+                    elif because_of is None:
+                        # A person says so of this case, too: it depends on no other any more.
+                        other.minor_from = None
+                elif is_admin or other.minor_by == flagged_by:  # else another account flagged it
+                    because_of = other.minor_from
+                    if other.minor_at is not None:
+                        set_flag(session, self._vault, caller.actor, other, None)
+                    session.execute(delete(FlaggedHashes).where(FlaggedHashes.case_id == other.id))
+                    if other.id == case_id:
+                        other.minor_from = because_of  # whose flag it never gets again
+                    else:
+                        others.append(other.id)
+        for other_id in others:
+            self._recompute(other_id)
 
-    def _flag(self, session: Session, caller: Caller, case: Case, flag: MinorFlag) -> None:
-        if case.minor_at is None:
-            set_flag(session, self._vault, caller.actor, case, flag)
-        elif case.minor_from is not None and flag.origin is None:
-            # A person says so of this case, too: it no longer depends on the other one.
-            case.minor_from = None
+    def _lock_related(self, session: Session, case_id: str) -> list[Case]:
+        """Lock a case, those with the same bytes, and those that were flagged because of it."""
+        digests = sorted(set(session.scalars(select(Media.sha256).where(Media.case_id == case_id))))
+        for digest in digests:  # submissions of the same bytes wait for this transaction
+            self._database.one_at_a_time(session, digest)
+        same_bytes = Case.id.in_(select(Media.case_id).where(Media.sha256.in_(digests)))
+        related = or_(Case.id == case_id, same_bytes, Case.minor_from == case_id)
+        # In the order of their ids, so that two such transactions do not wait for each other.
+        locked = [
+            lock_case(session, i) for i in sorted(session.scalars(select(Case.id).where(related)))
+        ]
+        return [case for case in locked if case is not None and case.wrapped_key is not None]
 
-    def _unflag(self, session: Session, caller: Caller, case: Case, *, cleared: bool) -> None:
-        """Remove a flag. If the case itself was ``cleared``, it never follows that flag again."""
-        origin = case.minor_from
-        if case.minor_at is not None:
-            set_flag(session, self._vault, caller.actor, case, None)
-        if cleared:
-            case.minor_from = origin
-        session.execute(delete(FlaggedHashes).where(FlaggedHashes.case_id == case.id))
+    def _recompute(self, case_id: str) -> None:
+        """Flag a case because of any flagged one that its media resemble."""
+        for job, case in self._jobs(Job.case_id == case_id):
+            others = self._listed(FlaggedHashes.case_id != case_id)
+            self._flag_if_alike(job, usable(self._hashes(job, case)), others)
 
     def trail(self, caller: Caller, case_id: str) -> dict[str, Any]:
         """Return what the flag of a case follows, and what follows it.
@@ -198,7 +205,7 @@ class MinorFlags:
         reference = open_json(self._vault.case_key(case), case)["reference"]
         return {"id": case.id, "case_reference": reference}
 
-    def follow(self, job: Job, hashes: dict[str, Any]) -> None:
+    def compare_job(self, job: Job, hashes: dict[str, Any]) -> None:
         """Flag the case of a job if its medium resembles one of a flagged case.
 
         Call it after the material of the job's evidence was stored, while the job is running or has
@@ -213,22 +220,22 @@ class MinorFlags:
                 .where(Media.id == job.media_id, _flagged_by_a_person())
             ).first()
         if own is not None:
-            self._store(job, submitted, own.sha256)
-        if submitted:
-            self._compare(job, submitted, self._listed(FlaggedHashes.case_id != job.case_id))
+            self._store_hashes(job, submitted, own.sha256)
+        of_others = self._listed(FlaggedHashes.case_id != job.case_id)
+        self._flag_if_alike(job, submitted, of_others)
 
     def _listed(
         self, condition: ColumnElement[bool]
     ) -> Iterator[tuple[FlaggedHashes, dict[str, Any]]]:
         return read_hashes(self._database, self._key, FlaggedHashes, condition)
 
-    def _compare(
+    def _flag_if_alike(
         self,
         job: Job,
         submitted: list[str],
         entries: Iterable[tuple[FlaggedHashes, dict[str, Any]]],
     ) -> None:
-        for entry, known in entries:
+        for entry, known in entries if submitted else ():
             if entry.case_id == job.case_id or not resembles(submitted, known["pdq"]):
                 continue
             with self._database.write() as session:
@@ -244,25 +251,23 @@ class MinorFlags:
                     set_flag(session, self._vault, SERVICE, case, flag)
                     return
 
-    def catch_up(self, *, newest_only: bool = False) -> None:
+    def compare_earlier_jobs(self, *, newest_only: bool = False) -> None:
         """Store the hashes of flagged cases, and flag earlier media that resemble new ones.
 
         With ``newest_only``, as within a request, the newest media are compared, and another call
         compares the rest.
         """
-        self._remember(newest_only=newest_only)
+        self._store_missing(newest_only=newest_only)
         new = list(self._listed(FlaggedHashes.compared_at.is_(None)))
         if not new:
             return
-        before = None
-        while jobs := self._jobs_before(before):
+        jobs = self._jobs()
+        while jobs:
             for job, case in jobs:
-                submitted = usable(self._hashes(job, case))
-                if submitted:
-                    self._compare(job, submitted, new)
+                self._flag_if_alike(job, usable(self._hashes(job, case)), new)
             if newest_only:
                 return
-            before = jobs[-1][0].id
+            jobs = self._jobs(Job.id < jobs[-1][0].id)
         with self._database.write() as session:
             session.execute(
                 update(FlaggedHashes)
@@ -270,8 +275,8 @@ class MinorFlags:
                 .values(compared_at=self._database.clock())
             )
 
-    def _jobs_before(self, job_id: str | None) -> list[tuple[Job, Case]]:
-        """Return the next older jobs in cases without a flag, the newest first."""
+    def _jobs(self, *conditions: ColumnElement[bool]) -> list[tuple[Job, Case]]:
+        """Return the newest jobs in cases without a flag whose media can be compared."""
         statement = (
             select(Job, Case)
             .join(Case, Job.case_id == Case.id)
@@ -280,10 +285,9 @@ class MinorFlags:
                 Case.minor_at.is_(None),
                 Job.evidence_expired_at.is_(None),
                 Job.state.in_([JobState.RUNNING, JobState.SUCCEEDED]),
+                *conditions,
             )
         )
-        if job_id is not None:
-            statement = statement.where(Job.id < job_id)
         with self._database.read() as session:
             rows = session.execute(statement.order_by(Job.id.desc()).limit(BATCH))
             return [(job, case) for job, case in rows]
@@ -303,7 +307,7 @@ class MinorFlags:
             return {}
         return hashes
 
-    def _remember(self, *, newest_only: bool) -> None:
+    def _store_missing(self, *, newest_only: bool) -> None:
         """Store the hashes of cases that a person flagged, unless they are stored."""
         missing = (
             select(Job, Case, Media.sha256)
@@ -321,11 +325,11 @@ class MinorFlags:
             with self._database.read() as session:
                 rows = session.execute(missing).all()
             for job, case, sha256 in rows:
-                self._store(job, usable(self._hashes(job, case)), sha256)
+                self._store_hashes(job, usable(self._hashes(job, case)), sha256)
             if newest_only or len(rows) < BATCH:
                 return
 
-    def _store(self, job: Job, pdq: list[str], sha256: str) -> None:
+    def _store_hashes(self, job: Job, pdq: list[str], sha256: str) -> None:
         now = self._database.clock()
         with self._database.write() as session:
             case = lock_case(session, job.case_id)

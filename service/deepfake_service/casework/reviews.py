@@ -238,7 +238,7 @@ class Reviews:
         """
         self._minor_flags.set(caller, case_id, enabled=enabled)
         # The chores of the worker compare what this leaves.
-        self._minor_flags.catch_up(newest_only=True)
+        self._minor_flags.compare_earlier_jobs(newest_only=True)
         self._create_editions(outdated_jobs().where(Job.case_id == case_id))
 
     def catch_up(self) -> None:

@@ -126,7 +126,7 @@ async def test_h6_a_copy_that_was_examined_earlier_is_flagged_too(service: Servi
     with service.database.read() as session:
         (entry,) = session.scalars(select(FlaggedHashes))
     assert entry.compared_at is None  # the worker compares the rest
-    service.app.state.shared.services.minor_flags.catch_up()
+    service.app.state.shared.services.minor_flags.compare_earlier_jobs()
     with service.database.read() as session:
         (entry,) = session.scalars(select(FlaggedHashes))
     assert entry.compared_at is not None
@@ -179,6 +179,22 @@ async def test_removing_the_flag_removes_it_from_those_that_follow(service: Serv
     assert not is_flagged(service, later)
 
 
+async def test_a_copy_of_two_flagged_cases_stays_flagged_because_of_the_other(
+    service: Service,
+) -> None:
+    first = await examined(service, kit.video(), kit.video(), case_reference="1")
+    second = await examined(service, kit.video() + b"x", kit.video(), case_reference="2")
+    copy = await examined(service, encoded("dimmer"), encoded("dimmer"), case_reference="3")
+    await flag(service, first)
+    await flag(service, second, Role.ADMIN)  # which was flagged because of the first one
+    await unflag(service, first)
+    assert not is_flagged(service, first)
+    assert is_flagged(service, second)
+    assert is_flagged(service, copy)
+    with service.database.read() as session:
+        assert session.get_one(Case, copy["case_id"]).minor_from == second["case_id"]
+
+
 async def test_the_page_of_a_case_says_which_flag_it_follows_and_which_follow(
     service: Service,
 ) -> None:
@@ -226,7 +242,7 @@ async def test_removing_the_flag_of_one_that_follows_leaves_the_other(service: S
     assert is_flagged(service, first)
     assert not is_flagged(service, copy)
     # The worker does not overrule the person.
-    service.app.state.shared.services.minor_flags.catch_up()
+    service.app.state.shared.services.minor_flags.compare_earlier_jobs()
     assert not is_flagged(service, copy)
 
 
@@ -237,7 +253,7 @@ async def test_a_case_flagged_by_an_earlier_version_is_followed(service: Service
         case = session.get_one(Case, first["case_id"])
         case.minor_at, case.minor_by = service.clock(), case.account_id
         session.execute(delete(FlaggedHashes))
-    service.app.state.shared.services.minor_flags.catch_up()
+    service.app.state.shared.services.minor_flags.compare_earlier_jobs()
     assert is_flagged(service, copy)
 
 
