@@ -112,9 +112,8 @@ def bootstrap(
     """Return the percentile interval of ``statistic`` under resampling of whole groups.
 
     ``statistic`` takes row numbers, which may repeat. It may return NaN for a sample on which it is
-    not defined, for example one with a single class; such samples are ignored. An infinite value
-    counts, and may be an end of the interval. With a single group, of which all samples are alike,
-    both ends are NaN.
+    not defined, for example one with a single class; such samples are ignored. With a single group,
+    of which all samples are alike, both ends are NaN.
     """
     if len(np.unique(np.asarray(groups).astype(str))) < 2:
         return float("nan"), float("nan")
@@ -123,11 +122,7 @@ def bootstrap(
     if not len(values):
         return float("nan"), float("nan")
     tail = (1.0 - CONFIDENCE) / 2.0
-    # Between two values of which one is infinite there is nothing to interpolate.
-    finite = bool(np.isfinite(values).all())
-    low, high = np.quantile(
-        values, [tail, 1.0 - tail], method="linear" if finite else "inverted_cdf"
-    )
+    low, high = np.quantile(values, [tail, 1.0 - tail])
     return float(low), float(high)
 
 

@@ -137,18 +137,6 @@ def test_an_auc_has_an_interval_if_both_classes_have_two_groups() -> None:
     assert fewest_groups([1, 1], ["a", "b"]) == 0
 
 
-def test_an_infinite_value_may_be_an_end_of_an_interval() -> None:
-    values = np.r_[np.arange(1.0, 8.0), np.inf, np.inf, np.inf]
-
-    def median(rows: np.ndarray) -> float:
-        return float(np.sort(values[rows])[len(rows) // 2])
-
-    low, high = bootstrap(median, np.arange(10), draws=400)
-    assert 1.0 <= low < 6.0
-    assert high == np.inf
-    assert bootstrap(lambda _: float("inf"), np.arange(10), draws=20) == (np.inf, np.inf)
-
-
 def test_resampling_one_group_gives_no_interval() -> None:
     values = np.arange(6.0)
     low, high = bootstrap(lambda rows: float(values[rows].mean()), ["a"] * 6, draws=20)
