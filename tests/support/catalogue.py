@@ -61,7 +61,7 @@ def template_messages() -> set[str]:
     folder = str(Path(str(files("deepfake_service.web"))) / "templates")
     options = {"**.html": {"newstyle_gettext": "true", "trim_blocks": "true"}}
     extracted = extract_from_dir(
-        folder, _METHODS, options, keywords={"_": None, "ngettext": (1, 2)}
+        folder, _METHODS, options, keywords={"_": None, "gettext": None, "ngettext": (1, 2)}
     )
     return {m[2] if isinstance(m[2], str) else m[2][0] for m in extracted}
 

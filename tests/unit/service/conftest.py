@@ -39,6 +39,7 @@ from deepfake_service.security.records import open_database
 from deepfake_service.settings import RECORDS_FILE, Settings
 from tests.support import pgkit
 from tests.support.clocks import AdjustableClock
+from tests.support.markup import compact_pages
 from tests.support.smallkit import SmallDecoder, SmallScorer
 from tests.support.webhookkit import Receiver, send_due
 
@@ -66,6 +67,7 @@ class Service:
             transport=httpx.ASGITransport(app, raise_app_exceptions=True),
             base_url="http://service",
             headers={"Authorization": f"Bearer {self.keys[Role.PIPELINE]}"},
+            event_hooks={"response": [compact_pages]},
         )
 
     async def sign_in(self, role: Role) -> httpx.Response:

@@ -158,7 +158,7 @@ async def test_the_day_of_the_last_use_is_shown(service: Service) -> None:
     page = (await service.client.get("/admin")).text
     rows = [row for row in page.split("<tr>") if "data-label" in row]
     used = {
-        role: re.search(r'data-label="[^"]+">(\d{4}-\d\d-\d\d|–)</td>\n', row)
+        role: re.search(r'data-label="마지막 사용일">(\d{4}-\d\d-\d\d|–)<', row)
         for row in rows
         for role in Role
         if id_of(service, role) in row

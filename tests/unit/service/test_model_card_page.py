@@ -20,4 +20,4 @@ async def test_administrators_alone_read_it_and_it_is_text(
     monkeypatch.setattr(Bundle, "read", lambda *_: hostile)
     answer = await service.client.get("/admin/model-card")
     assert "script-src 'self'" in answer.headers["content-security-policy"]
-    assert "# Card &lt;/pre&gt;&lt;script&gt;alert(1)&lt;/script&gt; \ufffd\n| &lt;b" in answer.text
+    assert "# Card &lt;/pre&gt;&lt;script&gt;alert(1)&lt;/script&gt; \ufffd | &lt;b" in answer.text

@@ -127,7 +127,7 @@ async def test_the_tabs_count_what_matches_the_filters(service: Service) -> None
     assert counts["first"] == 0
     await service.sign_in(Role.ANALYST)
     page = (await service.client.get("/?verdict=no_manipulation_found")).text
-    shown = re.findall(r'tab=(\w+)" [^>]*>[^<]*<span class="count">(\d+)</span>', page)
+    shown = re.findall(r'tab=(\w+)"[^>]*>[^<]*<span class="count">(\d+)</span>', page)
     assert dict(shown) == {
         "review": "1", "first": "0", "later": "1", "waiting": "0", "done": "0", "all": "1",
     }  # fmt: skip
