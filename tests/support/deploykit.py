@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deepfake_service.cli.environment import unknown_variables
+from deepfake_service.cli.serve import unknown_variables
 from deepfake_service.settings import Settings, load_settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

@@ -8,7 +8,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
@@ -21,7 +22,6 @@ from deepfake_models.errors import DeepfakeError
 from deepfake_models.sandbox.confinement import Confinement
 from deepfake_models.sandbox.pool import missing_layers
 from deepfake_service.app import create_app
-from deepfake_service.cli.environment import unknown_variables
 from deepfake_service.cli.output import clean
 from deepfake_service.cli.score import naming_bundle
 from deepfake_service.engine import engine_running
@@ -29,7 +29,7 @@ from deepfake_service.errors import DatabaseError, DatabaseUnavailable, DataDirE
 from deepfake_service.observability import logs
 from deepfake_service.security.admin_key import ADMIN_KEY_FILE, FirstKey, ensure_admin_key
 from deepfake_service.security.records import open_database
-from deepfake_service.settings import PREFIX, Settings
+from deepfake_service.settings import CREDENTIALS, PREFIX, Settings
 
 KEEP_ALIVE_S = 15
 SHUTDOWN_S = 30
@@ -234,3 +234,16 @@ def _greet(
     lines.append('API requests send it as "Authorization: Bearer KEY". Press Ctrl-C to stop.')
     sys.stderr.write("\n".join(lines) + "\n")
     sys.stderr.flush()
+
+
+def unknown_variables(environment: Iterable[str] | None = None) -> list[str]:
+    """Return the names in the environment that look like settings but are not.
+
+    A misspelt limit would otherwise silently keep its default. ``environment`` defaults to that of
+    this process, and the names of its files in ``CREDENTIALS``.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    folder = os.environ.get(CREDENTIALS)
+    files = [path.name for path in Path(folder).iterdir()] if folder else []
+    names = [*os.environ, *files] if environment is None else environment
+    return sorted(n for n in names if n.upper().startswith(PREFIX) and n.upper() not in known)

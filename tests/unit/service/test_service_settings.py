@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_service.cli.environment import unknown_variables
+from deepfake_service.cli.serve import unknown_variables
 from deepfake_service.errors import SettingsError
 from deepfake_service.settings import (
     CREDENTIALS,
