@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-unit soak fuzz lint lint-ruff lint-format lint-types lint-imports \
-	lint-spelling lint-bandit constraints audit sbom deploy-check test-offline openapi client dist release translations screenshots format check-python check-system-packages system-packages clean
+	lint-spelling lint-bandit constraints audit sbom deploy-check test-offline settings openapi client dist release catalogue screenshots format check-python check-system-packages system-packages clean
 
 # The first suitable interpreter on the path; PYTHON=... chooses another.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -26,10 +26,11 @@ help:
 	@echo "make soak             long campaigns: killed processes, cut networks, large uploads, hostile files"
 	@echo "make fuzz             generated requests and mutated media, for about twenty minutes"
 	@echo "make system-packages  install the system packages that some tests need (Debian, Ubuntu)"
+	@echo "make settings         write the table of settings again (docs/settings.md)"
 	@echo "make openapi          write the description of the API and the table of notices again (docs)"
 	@echo "make client           generate the Python client of the API from it (clients/python)"
 	@echo "make release          build the distributions of a release (dist) and try them"
-	@echo "make translations     list texts that are not translated, or not used"
+	@echo "make catalogue        list texts that are not translated, or not used"
 	@echo "make screenshots      take the pictures of the documentation again, in Chromium"
 	@echo "make clean            remove the environments that make created"
 
@@ -160,6 +161,9 @@ test-unit: $(DEV)/.dev
 test-offline: $(DEV)/.dev
 	unshare --net $(if $(filter 0,$(shell id -u)),,--map-root-user) sh -c 'ip link set lo up && exec $(DEV)/bin/pytest $(PARALLEL) -m "not install"'
 
+settings: $(DEV)/.dev
+	$(DEV)/bin/python -m deepfake_service.settings > docs/settings.md
+
 openapi: $(DEV)/.dev
 	$(DEV)/bin/python -m deepfake_service.app > docs/openapi.json
 	$(DEV)/bin/python -m tests.support.notice_table
@@ -181,7 +185,7 @@ release: dist
 	$(PYTHON) deploy/release.py try
 	@cd dist && sha256sum *
 
-translations: $(DEV)/.dev
+catalogue: $(DEV)/.dev
 	$(DEV)/bin/python -m tests.support.catalogue
 
 screenshots: $(DEV)/.dev

@@ -1,4 +1,4 @@
-"""``make translations``: check the translations of all texts.
+"""``make catalogue``: check the translations of all texts.
 
 Prints each text of the console (templates, errors and field errors), of reports or of notices
 that is not translated, not used, marked fuzzy, or whose translation has other placeholders, and

@@ -3,7 +3,7 @@
 Texts are in three gettext catalogues in ``locale/``, each of which holds English and Korean side by
 side. In ``console.ko.po`` the English is that of the templates. In ``report.ko.po`` and
 ``notice.ko.po`` the context (``msgctxt``) is a key, by which the code asks for a text. Run
-``make translations`` after changing a text: it reports what does not match.
+``make catalogue`` after changing a text: it reports what does not match.
 """
 
 from __future__ import annotations
