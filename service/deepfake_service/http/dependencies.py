@@ -47,10 +47,6 @@ class Engine:
         return self.bundle.model_json()
 
 
-def _is_not_stopping() -> bool:
-    return False
-
-
 @dataclass(slots=True)
 class AppState:
     """Everything that the routes of one app share.
@@ -71,7 +67,7 @@ class AppState:
     """Threads that look up the hosts of callbacks."""
     engine: Engine | None = None
     services: Services | None = None
-    is_stopping: Callable[[], bool] = _is_not_stopping
+    is_stopping: Callable[[], bool] = lambda: False
     """Whether the server was asked to stop and waits for the requests that it is answering."""
     start_failure: Exception | None = None
     """Why the app could not start."""

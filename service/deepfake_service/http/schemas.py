@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from deepfake_models.bundle.results import Face, Leaning, ReasonCode, Verdict, VerdictCode
+from deepfake_models.bundle.results import Leaning, ReasonCode, Verdict, VerdictCode
 from deepfake_models.bundle.spec import is_none
 from deepfake_models.sandbox.confinement import Layer
 
@@ -156,7 +156,7 @@ class FaceOut(Stored):
     leaning: LeaningOut = None
 
 
-class FrameOut(Published):
+class FrameOut(Stored):
     """The result of one picture."""
 
     name: str = Field(description="Base name of the uploaded file, printable characters only.")
@@ -314,16 +314,4 @@ class ReadyOut(Published):
 
 def frame_out(name: str, sha256: str, verdict: Verdict) -> FrameOut:
     """Return the published form of one picture's verdict."""
-    published = verdict.to_json()
-    result = {field: published.get(field) for field in _OF_RESULT}
-    return FrameOut.model_validate(
-        {"name": name, "sha256": sha256, **result, "faces": [_face(f) for f in verdict.faces]}
-    )
-
-
-_OF_RESULT = ("verdict", "score", "log_likelihood_ratio", "reasons", "leaning", "kinds")
-
-
-def _face(face: Face) -> dict[str, Any]:
-    published = face.to_json()
-    return {name: published[name] for name in FaceOut.model_fields if name in published}
+    return FrameOut.model_validate({"name": name, "sha256": sha256, **verdict.to_json(faces=True)})
