@@ -116,10 +116,6 @@ class Classifier:
         values = logits.reshape(len(crops)).tolist()
         return [FaceScore(z, row) for z, row in zip(values, rows, strict=True)]
 
-    def logits(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Return (N,) float32 logits of ``crops``, as in ``scores``."""
-        return np.array([score.logit for score in self.scores(crops)], dtype=np.float32)
-
     def activation_maps(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Return (N, h, w) float32 maps of ``crops`` on the network's grid over the first square.
 

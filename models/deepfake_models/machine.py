@@ -35,31 +35,22 @@ def share_arenas() -> None:
         mallopt(M_ARENA_MAX, ARENAS)
 
 
-def return_free_memory() -> None:
-    """Return the free pages of the heap to the system, with glibc; without effect elsewhere.
-
-    By itself, glibc returns only what is free at the end of the heap. Between two objects that
-    live on, freed buffers of networks and frames remain resident: 240 MB in a service after a few
-    hundred pictures.
-    """
-    malloc_trim = getattr(_libc, "malloc_trim", None)
-    if malloc_trim is not None:
-        malloc_trim(0)
-
-
 @contextmanager
 def returning_free_memory(every_s: float = RETURN_EVERY_S) -> Iterator[None]:
-    """Return free memory to the system every ``every_s`` seconds while the context lasts.
+    """Return the heap's free pages to the system every ``every_s`` seconds while the context lasts.
 
-    A run of the networks uses the same pages again and again. They are therefore not returned after
-    each one, since the system would have to clear them for the next: buffers that are mapped and
-    unmapped each time cost a quarter of the processor time.
+    Only with glibc, which by itself returns what is free at the end of the heap alone. Between two
+    objects that live on, freed buffers of networks and frames remain resident: 240 MB in a service
+    after a few hundred pictures. They are not returned after each run of the networks, which uses
+    the same pages again: buffers that are mapped and unmapped each time cost a quarter of the
+    processor time.
     """
     ended = threading.Event()
+    malloc_trim = getattr(_libc, "malloc_trim", lambda _: None)
 
     def repeat() -> None:
         while not ended.wait(every_s):
-            return_free_memory()
+            malloc_trim(0)
 
     thread = threading.Thread(target=repeat, name="free-memory", daemon=True)
     thread.start()

@@ -299,14 +299,6 @@ def rounded(value: float | None, digits: int = 4) -> float | None:
     return None if value is None else round(value, digits)
 
 
-def coarse(log10_ratio: float | None) -> float | None:
-    """Return a log10 likelihood ratio in whole numbers; return ``None`` for ``None``.
-
-    An answer that coarse hides the small steps that a search for adversarial changes follows.
-    """
-    return None if log10_ratio is None else float(round(log10_ratio))
-
-
 def suspects(tracks: Sequence[Track]) -> list[Track]:
     """Return the tracks judged ``likely_manipulated``, most suspect first."""
     suspect = [t for t in tracks if t.verdict is VerdictCode.LIKELY_MANIPULATED]

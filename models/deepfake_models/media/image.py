@@ -35,9 +35,9 @@ Image.MAX_IMAGE_PIXELS = None
 pillow_heif.register_heif_opener()
 
 in_decoder_process = False
-"""Whether this is a decoder process: it opens one picture at a time and only sends its frames on.
+"""Whether this is a decoder process, which opens one picture at a time.
 Pillow's limit is then that of the open picture, for what it allocates on the way to a frame of a
-GIF, and frames are not copied."""
+GIF."""
 
 HEAD_BYTES = 4096
 """Bytes that are enough to recognise the format; the ``ftyp`` box of ISO media lists its brands."""
@@ -183,7 +183,7 @@ class PictureMedia(ClosesOnExit):
         for index in indices:
             time = float(self.times[index])
             if self._still is not None:
-                yield Frame(index, time, _handed_out(self._still))
+                yield Frame(index, time, self._still.copy())
                 continue
             try:
                 self._image.seek(index)
@@ -195,7 +195,7 @@ class PictureMedia(ClosesOnExit):
             if pixels.shape[:2] != (self.facts.height, self.facts.width):
                 yield FailedFrame(index, time, "the frame differs in size from the first")
                 continue
-            yield Frame(index, time, _handed_out(pixels))
+            yield Frame(index, time, pixels.copy())
 
     def _read_orientation(self) -> Orientation:
         try:
@@ -245,11 +245,6 @@ class PictureMedia(ClosesOnExit):
         self._image.load()
         check_pixels(*self._image.size, self._limits)
         return self._orientation.apply(_rgb(self._image))
-
-
-def _handed_out(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return pixels that the receiver may change, unless it only sends them on."""
-    return pixels if in_decoder_process else pixels.copy()
 
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:

@@ -14,10 +14,10 @@ import pkgutil
 import resource
 import signal
 import sys
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import lru_cache
 from multiprocessing.connection import Connection
 from typing import BinaryIO, cast
 
@@ -54,7 +54,7 @@ class RemoteFile(io.RawIOBase):
         self._connection = connection
         self._size = size
         self._position = 0
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+        self._block = lru_cache(CACHED_BLOCKS)(self._fetch)
 
     def readable(self) -> bool:
         return True
@@ -84,20 +84,14 @@ class RemoteFile(io.RawIOBase):
             self._position += len(part)
         return b"".join(parts)
 
-    def _block(self, number: int) -> bytes:
-        if number in self._blocks:
-            self._blocks.move_to_end(number)
-            return self._blocks[number]
+    def _fetch(self, number: int) -> bytes:
         offset = number * wire.MAX_READ_BYTES
         length = min(wire.MAX_READ_BYTES, self._size - offset)
         wire.send(self._connection, wire.Read(offset=offset, length=length))
         try:
-            self._blocks[number] = wire.receive_data(self._connection, wire.MAX_READ_BYTES)
+            return wire.receive_data(self._connection, wire.MAX_READ_BYTES)
         except wire.WireError as error:
             raise OSError("the source failed") from error
-        if len(self._blocks) > CACHED_BLOCKS:
-            self._blocks.popitem(last=False)
-        return self._blocks[number]
 
 
 def load(options: wire.Options) -> dict[str, Task]:

@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+LOOK_S = 0.05
+"""Least time between two looks at the clock during a pause."""
+
 
 class Watchdog:
     """Calls ``expire`` once ``seconds`` have passed, unless it is stopped before.
@@ -18,9 +21,7 @@ class Watchdog:
         self._expire = expire
         self._deadline = time.monotonic() + max(seconds, 0.0)
         self._paused_at: float | None = None
-        self._stopped = False
-        self._waits_for_resumption = False
-        self._changed = threading.Condition()
+        self._stopped = threading.Event()
         self.has_expired = False
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
@@ -31,31 +32,22 @@ class Watchdog:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Stop the clock while the context lasts."""
-        with self._changed:
-            self._paused_at = time.monotonic()
+        self._paused_at = paused_at = time.monotonic()
         try:
             yield
         finally:
-            with self._changed:
-                self._deadline += time.monotonic() - self._paused_at
-                self._paused_at = None
-                # To wake the thread after every pause would cost more than most pauses last: it
-                # notices the later deadline by itself when the earlier one has passed.
-                if self._waits_for_resumption:
-                    self._changed.notify()
+            # In this order, so that the thread never sees the old deadline without the pause. It is
+            # not woken: that would cost more than most pauses last.
+            self._deadline += time.monotonic() - paused_at
+            self._paused_at = None
 
     def stop(self) -> None:
         """End the watch."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify()
+        self._stopped.set()
 
     def _watch(self) -> None:
-        with self._changed:
-            while not self._stopped and (self._paused_at is not None or self.left_s() > 0.0):
-                self._waits_for_resumption = self._paused_at is not None
-                self._changed.wait(None if self._waits_for_resumption else self.left_s())
-            if self._stopped:
+        while not self._stopped.wait(max(self.left_s(), LOOK_S if self._paused_at else 0.0)):
+            if self._paused_at is None and self.left_s() <= 0.0:
+                self.has_expired = True
+                self._expire()
                 return
-            self.has_expired = True
-        self._expire()

@@ -104,10 +104,9 @@ def test_batches_of_any_size_give_the_same_logits(classifier: Classifier) -> Non
     rng = np.random.default_rng(0)
     portrait = squares(resized(astronaut()[:300, 80:380], 224, 224))
     crops = [portrait, *rng.integers(0, 256, (2, 2, 224, 224, 3), dtype=np.uint8)]
-    together = classifier.logits(crops)
-    alone = np.concatenate([classifier.logits([crop]) for crop in crops])
-    assert together.shape == (3,)
-    assert np.abs(together - alone).max() < 1e-4
+    together = [s.logit for s in classifier.scores(crops)]
+    alone = [classifier.scores([crop])[0].logit for crop in crops]
+    assert together == pytest.approx(alone, abs=1e-4)
 
 
 def test_it_tells_the_documented_kinds_apart(bundle: Bundle, classifier: Classifier) -> None:
@@ -132,8 +131,8 @@ def test_the_activation_map_has_one_value_a_patch_of_the_documented_kind(
 
 
 def test_no_crops_and_wrong_crops(classifier: Classifier) -> None:
-    assert classifier.logits([]).shape == (0,)
+    assert classifier.scores([]) == []
     with pytest.raises(ValueError, match="uint8"):
-        classifier.logits([np.zeros((2, 224, 224, 3), np.float32)])  # type: ignore[list-item]
+        classifier.scores([np.zeros((2, 224, 224, 3), np.float32)])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="224"):
-        classifier.logits([np.zeros((2, 112, 112, 3), np.uint8)])
+        classifier.scores([np.zeros((2, 112, 112, 3), np.uint8)])
