@@ -27,7 +27,6 @@ from deepfake_service.api import (
     videos,
 )
 from deepfake_service.api import docs_page as docs
-from deepfake_service.casework import exports
 from deepfake_service.container import open_container, program_version, watch
 from deepfake_service.db import Database
 from deepfake_service.engine import open_decoder, open_scorer
@@ -51,7 +50,7 @@ from deepfake_service.web import bulk_reviews, items, queue, signing_in
 from deepfake_service.web import notice_form as web_notice_form
 from deepfake_service.web import notices as web_notices
 from deepfake_service.web import submit as web_submit
-from deepfake_service.worker import Chore, worker_running
+from deepfake_service.worker import worker_running
 
 DESCRIPTION = (
     "Estimates whether faces in pictures and videos were manipulated. A score is a calibrated "
@@ -119,8 +118,6 @@ def create_app(
             # DBOS must be started and stopped in a thread: its calls would block the event loop.
             await stack.enter_async_context(_in_thread(examining))
         services = container.services
-        deletion = Chore("exports", services.exports.delete_old, exports.DELETED_EVERY_S)
-        stack.callback(deletion.stop)
         watch(container, state.metrics)
         state.engine, state.services = engine, services
 

@@ -15,7 +15,7 @@ from starlette.responses import StreamingResponse
 
 from deepfake_models.media.image import picture_format
 from deepfake_service.api.jobs import JobBase
-from deepfake_service.casework.exports import open_once, pieces_of
+from deepfake_service.casework.exports import pieces_of
 from deepfake_service.container import Services
 from deepfake_service.http.auth import Exporter, Keeper, Reader, Submitter, while_authenticated
 from deepfake_service.http.dependencies import AppStateDep, PageDep, ServicesDep
@@ -322,10 +322,9 @@ def export_medium(
 ) -> StreamingResponse:
     """Return the original, encrypted (age, age-encryption.org/v1) to the public key of an
     authority, so that only the authority can open it. Audited."""
-    path = state.require_services().exports.export(
+    file = state.require_services().exports.export(
         caller, case_id, media_id, export.recipient, check_space=state.check_space
     )
-    file = open_once(path)
     return StreamingResponse(
         while_authenticated(request, pieces_of(file)),
         media_type="application/age",

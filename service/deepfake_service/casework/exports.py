@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
+import tempfile
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,21 +19,7 @@ from deepfake_service.security.audit_log import Action, append_entry
 from deepfake_service.storage import Vault
 
 EXPORT_FOLDER = "exports"
-KEPT_FOR = timedelta(hours=1)
-"""Age at which an export that was never sent is deleted."""
-DELETED_EVERY_S = 60.0
-"""How often each service looks for such exports in its own data directory."""
 PIECE_BYTES = 256 * 1024
-
-
-def open_once(export: Path) -> BinaryIO:
-    """Open a written export, and delete its name: its space is free once the file is closed.
-
-    A client may leave before the first piece is asked for, and nothing would be deleted after that.
-    """
-    file = export.open("rb")
-    export.unlink(missing_ok=True)
-    return file
 
 
 def pieces_of(export: BinaryIO) -> Iterator[bytes]:
@@ -45,7 +30,10 @@ def pieces_of(export: BinaryIO) -> Iterator[bytes]:
 
 
 class Exports:
-    """Writes exports to a folder. Only their recipients can decrypt them."""
+    """Writes exports, which only their recipients can decrypt, to files in a folder.
+
+    The files have no names: their space is free once they are closed, even if the process dies.
+    """
 
     def __init__(self, database: Database, vault: Vault, queries: Queries, folder: Path) -> None:
         self._database = database
@@ -61,8 +49,8 @@ class Exports:
         recipient: str,
         *,
         check_space: Callable[[int], object],
-    ) -> Path:
-        """Write a medium encrypted to ``recipient``, an age public key, and return the file.
+    ) -> BinaryIO:
+        """Return a file with a medium encrypted to ``recipient``, an age public key.
 
         The export is audited when the file is complete: the chain of custody must not name one that
         failed, and nothing leaves without its entry.
@@ -77,16 +65,16 @@ class Exports:
         blob, key = self._queries.medium(caller, case_id, media_id)
         with missing_as(NotFound, case_id=case_id, media_id=media_id):
             check_space(self._vault.blobs.open(blob).size)
-            path = self._written(blob, key, recipient)
+            file = self._written(blob, key, recipient)
         try:
             with self._database.write() as session:
                 append_entry(session, caller.actor, Action.MEDIA_EXPORTED, media_id)
         except BaseException:
-            path.unlink(missing_ok=True)
+            file.close()
             raise
-        return path
+        return file
 
-    def _written(self, blob: str, key: bytes, recipient: str) -> Path:
+    def _written(self, blob: str, key: bytes, recipient: str) -> BinaryIO:
         try:
             public_key = pyrage.x25519.Recipient.from_str(recipient)
         except pyrage.RecipientError as error:
@@ -96,21 +84,12 @@ class Exports:
                 errors=[invalid],
             ) from error
         private_folder(self._folder)
-        path = self._folder / f"{secrets.token_hex(16)}.age"
+        file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - the answer closes it
         try:
-            with self._vault.open(blob, key) as medium, path.open("xb") as out:
-                pyrage.encrypt_io(medium, out, [public_key])
+            with self._vault.open(blob, key) as medium:
+                pyrage.encrypt_io(medium, file, [public_key])
+            file.seek(0)
         except BaseException:
-            path.unlink(missing_ok=True)
+            file.close()
             raise
-        return path
-
-    def delete_old(self) -> None:
-        """Delete exports that were begun long ago, whose process died before it sent them."""
-        before = (self._database.clock() - KEPT_FOR).timestamp()
-        for path in self._folder.glob("*.age"):
-            try:
-                if path.stat().st_mtime < before:
-                    path.unlink()
-            except FileNotFoundError:
-                continue  # it was sent meanwhile
+        return file

@@ -1,27 +1,20 @@
-"""Space on the disk: what needs it is refused without it, and left-over exports do not take it."""
+"""Space on the disk: what needs it is refused without it."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-import anyio
-import anyio.to_thread
 import httpx
 import pyrage
 import pytest
 
-from deepfake_service.casework import exports
 from deepfake_service.db import Job
 from deepfake_service.db.enums import Role
 from deepfake_service.http.dependencies import AppState
 from tests.support.answerkit import check_problem
 from tests.support.jobkit import headers
-from tests.support.servekit import wait_until
 from tests.support.submitting import VIDEO, submit
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -74,21 +67,3 @@ async def test_a_client_is_not_asked_to_send_its_file_again_every_two_seconds(
         assert answer.headers["Retry-After"] == "60"
     # ``deepfake submit`` says once why it waits: the text must not change with the free space.
     assert len({answer.json()["detail"] for answer in answers}) == 1
-
-
-async def test_an_export_that_was_left_over_is_deleted_while_others_vanish(
-    start: Starter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exports, "DELETED_EVERY_S", 0.01)
-    folder = tmp_path / "var" / "exports"
-    async with start() as service:
-        folder.mkdir()
-        old, new = folder / "old.age", folder / "new.age"
-        (folder / "gone.age").symlink_to("deleted")  # as one that is listed and then gone
-        for path in (new, old):
-            path.write_bytes(b"sealed")
-        begun = (service.clock() - exports.KEPT_FOR - timedelta(minutes=1)).timestamp()
-        os.utime(old, (begun, begun))
-        await anyio.to_thread.run_sync(wait_until, lambda: not old.exists())
-        assert new.exists()
-        assert (await export(service, await submit(service))).status_code == 200
