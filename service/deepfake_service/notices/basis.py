@@ -38,8 +38,10 @@ class NoticeBasis:
         self._vault = vault
         self._two_people = two_people
 
-    def of(self, session: Session, case: Case, key: bytes, media_ids: set[str]) -> list[Basis]:
-        """Return the newest examination of each medium.
+    def of(
+        self, session: Session, case: Case, key: bytes, media_ids: set[str]
+    ) -> tuple[list[Basis], int]:
+        """Return the newest examination of each medium, and how many of their reports there are.
 
         Reviews count for all examinations of the same bytes: what was rejected in one examination
         must not be reported on the basis of another.
@@ -47,7 +49,7 @@ class NoticeBasis:
         Raises:
             NoticeRefused: a finding was not confirmed, or there is none.
         """
-        basis = []
+        basis, reported = [], set()
         for media_id in sorted(media_ids):
             job = self.founding(session, case, media_id)
             edition = newest_edition(session, job.id)
@@ -61,27 +63,9 @@ class NoticeBasis:
                     examined_at=self._examined_at(job, key),
                 )
             )
-        return basis
-
-    @staticmethod
-    def reports(session: Session, basis: Sequence[Basis], *, minor: bool) -> int:
-        """Return how many reports on these examinations the package of a notice has.
-
-        An edition that does not exist yet is created when it is read, without faces if a person
-        shown may be a ``minor``.
-        """
-        available = set()
-        for b in basis:
-            numbered = select(Edition).where(Edition.job_id == b.job, Edition.number == b.edition)
-            edition = session.scalars(numbered).first()
-            if edition is None:
-                is_kept = session.get_one(Job, b.job).evidence_expired_at is None
-            else:
-                is_withheld = (edition.imagery and minor) or is_withdrawn(session, edition.sha256)
-                is_kept = edition.blob is not None and not is_withheld
-            if is_kept:
-                available.add(b.job)
-        return len(available)
+            if _has_report(session, job, edition, minor=case.minor_at is not None):
+                reported.add(job.id)
+        return basis, len(reported)
 
     def founding(self, session: Session, case: Case, media_id: str) -> Job:
         """Return the examination of a medium that a notice may rest on.
@@ -144,6 +128,18 @@ class NoticeBasis:
             return str(examination_of(self._vault, job, key)["examined_at"])
         except BlobMissing:
             return str(iso_time(job.finished_at))
+
+
+def _has_report(session: Session, job: Job, edition: Edition | None, *, minor: bool) -> bool:
+    """Return whether the package of a notice has the report of an edition.
+
+    An edition that does not exist yet is created when it is read, without faces if a person shown
+    may be a ``minor``.
+    """
+    if edition is None:
+        return job.evidence_expired_at is None
+    is_withheld = (edition.imagery and minor) or is_withdrawn(session, edition.sha256)
+    return edition.blob is not None and not is_withheld
 
 
 def digests_against(session: Session, case: Case) -> set[str]:

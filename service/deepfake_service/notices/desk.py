@@ -44,7 +44,6 @@ from deepfake_service.notices.states import (
     apply_update,
     field_error,
     require_shown,
-    undo_sending,
 )
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.audit_log import SERVICE, Action, append_entry
@@ -83,7 +82,8 @@ class NoticeDesk:
             minor = case.minor_at is not None
             fields = kind.check(request.fields, contents, minor=minor)
             require_shown("recipient", request.recipient, lines=False)
-            basis = self._basis.of(session, case, key, {o.media_id for o in occurrences})
+            media = {o.media_id for o in occurrences}
+            basis, reports = self._basis.of(session, case, key, media)
             captures = request.captures if kind.needs_screenshot and not minor else None
             subject = NoticeSubject(
                 contents,
@@ -92,7 +92,7 @@ class NoticeDesk:
                 reference=reference,
                 minor=minor,
                 captures=captures,
-                reports=self._basis.reports(session, basis, minor=minor),
+                reports=reports,
             )
             composed = compose(kind, fields, subject, language=request.language)
             notice = Notice(
@@ -203,15 +203,14 @@ class NoticeDesk:
             session.refresh(notice)
             content = open_json(key, notice)
             history = NoticeHistory(session, key, notice)
-            for kind, step in update.steps():
-                now = current_time(session)
-                if kind is NoticeEventKind.SEND_UNDONE:
-                    undo_sending(notice, history.undo_until(), now)
-                apply_update(notice, step, now)
-                if step.receipt is not None:
-                    content["receipt"] = step.receipt
+            now = current_time(session)
+            for kind in apply_update(notice, update, history.undo_until(), now):
+                receipt = update.receipt if kind is NoticeEventKind.RECEIPT else None
+                reason = update.reason if kind is NoticeEventKind.SENT else None
+                if receipt is not None:
+                    content["receipt"] = receipt
                     seal_json(key, notice, content)
-                history.append(kind, caller.actor, receipt=step.receipt, reason=step.sent_reason)
+                history.append(kind, caller.actor, receipt=receipt, reason=reason)
             return self._json(notice, content, history)
 
     def mark_reversed(self, session: Session, case: Case, job: Job) -> None:

@@ -97,24 +97,19 @@ class NoticeUpdate:
         Field(description="Take back that it was recorded as sent, within ten minutes."),
     ] = False
 
-    def steps(self) -> Iterator[tuple[NoticeEventKind, NoticeUpdate]]:
-        """Yield what happened, one thing after the other."""
-        if self.undo_sent:
-            yield NoticeEventKind.SEND_UNDONE, NoticeUpdate()
-        if self.sent_at is not None:
-            reason = (self.sent_reason or "").strip() or None
-            yield NoticeEventKind.SENT, NoticeUpdate(sent_at=self.sent_at, sent_reason=reason)
-        elif self.sent_reason:
-            raise field_error("sent_reason", "only with the time at which it was sent")
-        if self.receipt is not None:
-            yield NoticeEventKind.RECEIPT, NoticeUpdate(receipt=self.receipt)
-        if self.outcome is not None or self.answered_at is not None:
-            answer = NoticeUpdate(outcome=self.outcome, answered_at=self.answered_at)
-            yield NoticeEventKind.OUTCOME, answer
+    @property
+    def reason(self) -> str | None:
+        """Why it was sent before it was created, if that is stated."""
+        return (self.sent_reason or "").strip() or None
 
 
-def apply_update(notice: Notice, update: NoticeUpdate, now: datetime) -> None:
-    """Change the state and the times of ``notice``.
+def apply_update(
+    notice: Notice, update: NoticeUpdate, undo_until: datetime | None, now: datetime
+) -> Iterator[NoticeEventKind]:
+    """Change the state and the times of ``notice``; yield what happened, one thing after the other.
+
+    Args:
+        undo_until: until when a record that it was sent can be undone; ``None`` if it cannot.
 
     Raises:
         InvalidRequest: the update contradicts the notice's state or kind, or lies in the future.
@@ -123,10 +118,19 @@ def apply_update(notice: Notice, update: NoticeUpdate, now: datetime) -> None:
     require_shown("sent_reason", update.sent_reason, lines=False)
     sent_at = _not_after(now, "sent_at", update.sent_at)
     answered_at = _not_after(now, "answered_at", update.answered_at)
+    if update.undo_sent:
+        _undo_sending(notice, undo_until, now)
+        yield NoticeEventKind.SEND_UNDONE
     if sent_at is not None:
-        _send(notice, sent_at, update.sent_reason)
+        _send(notice, sent_at, update.reason)
+        yield NoticeEventKind.SENT
+    elif update.sent_reason:
+        raise field_error("sent_reason", "only with the time at which it was sent")
+    if update.receipt is not None:
+        yield NoticeEventKind.RECEIPT
     if update.outcome is not None:
         _conclude(notice, update.outcome, answered_at or now)
+        yield NoticeEventKind.OUTCOME
     elif answered_at is not None:
         raise field_error("answered_at", "requires an outcome")
 
@@ -142,15 +146,7 @@ def _not_after(now: datetime, name: str, at: datetime | None) -> datetime | None
     return at and min(at, now)
 
 
-def undo_sending(notice: Notice, until: datetime | None, now: datetime) -> None:
-    """Make a notice that was recorded as sent by mistake a draft again.
-
-    Args:
-        until: the end of the time in which this is possible; ``None`` if it is not.
-
-    Raises:
-        InvalidRequest: it was not recorded as sent, or longer than ``UNDO_FOR`` ago.
-    """
+def _undo_sending(notice: Notice, until: datetime | None, now: datetime) -> None:
     if notice.state != NoticeState.SENT or until is None:
         raise field_error("undo_sent", "the notice is not marked as sent")
     if now > until:

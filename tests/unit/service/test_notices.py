@@ -195,6 +195,10 @@ def test_the_clocks() -> None:
         kind_of("../eu")
 
 
+def applied(notice: Notice, update: NoticeUpdate, now: datetime) -> None:
+    list(apply_update(notice, update, None, now))
+
+
 def drafted(kind: str = "kr-tba-22-5") -> Notice:
     made = datetime.now(UTC) - timedelta(days=90)
     return Notice(kind=kind, state=NoticeState.DRAFTED, created_at=made)
@@ -203,17 +207,17 @@ def drafted(kind: str = "kr-tba-22-5") -> Notice:
 def test_the_states_of_a_notice() -> None:
     now = datetime.now(UTC)
     notice = drafted()
-    apply_update(notice, NoticeUpdate(sent_at=now - timedelta(hours=30)), datetime.now(UTC))
+    applied(notice, NoticeUpdate(sent_at=now - timedelta(hours=30)), datetime.now(UTC))
     assert notice.state == NoticeState.SENT
     assert notice.due_at == now - timedelta(hours=6)
-    apply_update(notice, NoticeUpdate(outcome=NoticeState.TEMPORARILY_BLOCKED), datetime.now(UTC))
+    applied(notice, NoticeUpdate(outcome=NoticeState.TEMPORARILY_BLOCKED), datetime.now(UTC))
     assert notice.state == NoticeState.TEMPORARILY_BLOCKED
-    apply_update(notice, NoticeUpdate(outcome=NoticeState.REMOVED), datetime.now(UTC))
+    applied(notice, NoticeUpdate(outcome=NoticeState.REMOVED), datetime.now(UTC))
     assert notice.state == NoticeState.REMOVED
-    apply_update(notice, NoticeUpdate(outcome=NoticeState.WITHDRAWN), datetime.now(UTC))
+    applied(notice, NoticeUpdate(outcome=NoticeState.WITHDRAWN), datetime.now(UTC))
     for update in (NoticeUpdate(outcome=NoticeState.REMOVED), NoticeUpdate(sent_at=now)):
         with pytest.raises(InvalidRequest):
-            apply_update(notice, update, datetime.now(UTC))
+            applied(notice, update, datetime.now(UTC))
 
 
 def test_a_clock_that_is_a_little_ahead_states_the_present() -> None:
@@ -221,22 +225,20 @@ def test_a_clock_that_is_a_little_ahead_states_the_present() -> None:
     now = datetime.now(UTC)
     ahead = now + CLOCK_SKEW
     notice = drafted()
-    apply_update(notice, NoticeUpdate(sent_at=ahead), now)
+    applied(notice, NoticeUpdate(sent_at=ahead), now)
     assert notice.sent_at == now
     assert notice.due_at == now + timedelta(hours=24)
-    apply_update(notice, NoticeUpdate(outcome=NoticeState.REMOVED, answered_at=ahead), now)
+    applied(notice, NoticeUpdate(outcome=NoticeState.REMOVED, answered_at=ahead), now)
     assert notice.answered_at == now
     later = NoticeUpdate(sent_at=ahead + timedelta(seconds=1))
     with pytest.raises(InvalidRequest, match="in the future"):
-        apply_update(drafted(), later, now)
+        applied(drafted(), later, now)
 
 
 def test_the_clock_keeps_running_for_preserved_data() -> None:
     notice = drafted("budapest-29")
-    apply_update(
-        notice, NoticeUpdate(sent_at=datetime.now(UTC) - timedelta(days=61)), datetime.now(UTC)
-    )
-    apply_update(notice, NoticeUpdate(outcome=NoticeState.PRESERVED), datetime.now(UTC))
+    applied(notice, NoticeUpdate(sent_at=datetime.now(UTC) - timedelta(days=61)), datetime.now(UTC))
+    applied(notice, NoticeUpdate(outcome=NoticeState.PRESERVED), datetime.now(UTC))
     assert notice.due_at is not None
     assert notice.due_at < datetime.now(UTC)
     assert notice.state in RUNNING
@@ -266,11 +268,11 @@ def test_an_impossible_update_is_refused(
 ) -> None:
     notice = drafted(kind)
     if before:
-        apply_update(
+        applied(
             notice,
             NoticeUpdate(sent_at=datetime.now(UTC) - timedelta(hours=before)),
             datetime.now(UTC),
         )
     with pytest.raises(InvalidRequest) as error:
-        apply_update(notice, update, datetime.now(UTC))
+        applied(notice, update, datetime.now(UTC))
     assert error.value.errors[0].field == named
