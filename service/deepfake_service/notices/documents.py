@@ -91,10 +91,13 @@ class NoticeDocuments:
         from deepfake_service.evidence import pdf_signature
 
         composed = composed_of(content["composed"])
-        issuer = self._sender.issuer
-        organisation = self._sender.organisation()
-        name, reached_at = organisation.name(notice.language), organisation.reached_at()
-        imprint = Imprint(issuer, notice.created_at, name, reached_at)
+        issuer, organisation = self._sender.issuer, self._sender.organisation()
+        imprint = Imprint(
+            issuer,
+            notice.created_at,
+            organisation.name(notice.language),
+            organisation.reached_at(),
+        )
         # Not in a transaction: decoding and an authority may take their time.
         captures = self.captures(actor, notice, key, content)
         pdf = notice_pdf(kind_of(notice.kind), composed, notice.language, imprint, captures)

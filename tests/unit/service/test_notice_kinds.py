@@ -40,6 +40,11 @@ def test_every_kind_has_outcomes_and_its_texts_in_both_languages() -> None:
 
 def test_a_mistake_in_a_manifest_is_named() -> None:
     manifest = KINDS["kr-tba-22-5"].model_dump()
-    for place, mistake in {"needs": ["title"], "colour": "red", "recipient": "friend"}.items():
+    mistakes = {"needs": ["title"], "colour": "red", "recipient": "friend", "form": {}}
+    for place, mistake in mistakes.items():
         with pytest.raises(ValidationError, match=place):
             Kind.model_validate({**manifest, place: mistake})
+    for change in ({"choices": []}, {"for_minors": "else"}, {"type": "text"}):
+        field = manifest["fields"]["reason"] | change
+        with pytest.raises(ValidationError, match="choices"):
+            Kind.model_validate({**manifest, "fields": {"reason": field}})

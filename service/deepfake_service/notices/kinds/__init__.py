@@ -11,9 +11,17 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from deepfake_service.errors import FieldError, InvalidRequest, NotFound
 from deepfake_service.notices.fields import TYPES, field_error_of
@@ -68,6 +76,15 @@ class NoticeField(_Part):
     example: Bilingual | None = None
     choices: tuple[Choice, ...] = ()
 
+    @model_validator(mode="after")
+    def _check_choices(self) -> Self:
+        values = {choice.value for choice in self.choices}
+        if bool(values) != (self.type == "choice"):
+            raise ValueError("choices belong to a field of the type choice, which needs some")
+        if self.for_minors is not None and self.for_minors not in values:
+            raise ValueError("for_minors must be one of the choices")
+        return self
+
     def declaration(self) -> tuple[Any, Any]:
         """Return the type of the field and its description, as Pydantic takes them."""
         values = tuple(choice.value for choice in self.choices)
@@ -117,6 +134,12 @@ class Kind(_Part):
     fields: dict[str, NoticeField]
     form: dict[str, Bilingual] = {}
     """The texts of its template."""
+
+    @model_validator(mode="after")
+    def _check_form(self) -> Self:
+        if self.template and not {"date", "addressee"} <= self.form.keys():
+            raise ValueError("a template needs the texts date and addressee in form")
+        return self
 
     @property
     def time_to_act(self) -> timedelta | None:
