@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from threading import Event, Semaphore
 from typing import Any
@@ -15,7 +16,7 @@ from deepfake_service.casework.reviews import Reviews
 from deepfake_service.casework.submissions import Submission
 from deepfake_service.db import Account, Job
 from deepfake_service.db.enums import Decision, JobState, Priority, Role
-from deepfake_service.errors import NotReviewable, RecordAltered
+from deepfake_service.errors import NotReviewable, RecordAltered, TooManyAtOnce
 from deepfake_service.http import admission, auth
 from deepfake_service.jobs.queue import PlainJson
 from deepfake_service.jobs.turns import queue_rank
@@ -313,3 +314,14 @@ async def test_an_account_downloads_few_tables_at_the_same_time(
     go_on.set()
     assert [(await task).status_code for task in downloads] == [200] * most
     assert (await service.client.get(path)).status_code == 200
+
+
+def test_requests_of_all_kinds_share_one_budget_of_their_account() -> None:
+    budget = admission.AccountBudget()
+    with contextlib.ExitStack() as held:
+        for _ in range(admission.BUDGET - admission.HEAVY + 1):
+            held.enter_context(budget.enter("a", "uploads"))
+        with pytest.raises(TooManyAtOnce, match="limit of concurrent documents"):
+            held.enter_context(budget.enter("a", "documents", admission.HEAVY))
+        held.enter_context(budget.enter("b", "documents", admission.HEAVY))
+    assert budget.spent("a") == budget.spent("b") == 0

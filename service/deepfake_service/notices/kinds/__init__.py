@@ -41,8 +41,8 @@ class _Part(BaseModel):
 class Bilingual(_Part):
     """A text in both languages. Korean ones address their reader politely, as letters do."""
 
-    en: str
-    ko: str
+    en: str = Field(description="In English.")
+    ko: str = Field(description="In Korean.")
 
     def of(self, language: str) -> str:
         """Return the text in a language."""
