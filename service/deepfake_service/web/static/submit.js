@@ -204,7 +204,7 @@ async function answered(row, request) {
   }
   const seconds = Number(request.getResponseHeader("Retry-After"));
   // Nobody deletes anything, or calls an operator, for a page that says that the service is busy.
-  const isFull = /:(too_much_stored|disk_full)$/.test(answer.type);
+  const isFull = /:disk_full$/.test(answer.type);
   if (seconds > 0 && row.waits < MAX_WAITS && !isFull) {
     const wait = Math.min(seconds, LONGEST_WAIT_S) * 1000;
     row.waits += 1;
