@@ -18,7 +18,7 @@ MEASURED_SHARE = 0.95
 """Share of the judged faces of either class that should be in a bin with enough groups."""
 
 _QUANTILES = (0.25, 0.5, 0.75)
-_CLASSES = ("real", "fake")
+_CLASSES = ["real", "fake"]
 _MEASURES = (("face_px", 0), ("sharpness", 1))
 """The two measurements, and the decimals to which edges are rounded."""
 
@@ -49,49 +49,23 @@ def adaptive_edges(judged: pd.DataFrame, min_groups: int) -> Edges:
     face_px, sharpness = (_quantiles(judged, *measure) for measure in _MEASURES)
     options = [Edges(a, b) for a in _choices(face_px) for b in _choices(sharpness)]
 
-    faces = _Faces.of(judged)
-
     def merit(edges: Edges) -> tuple[float, ...]:
-        share = faces.measured_share(edges, min_groups)
+        share = _measured_share(judged, edges, min_groups)
         return (1.0, edges.bins, share) if share >= MEASURED_SHARE else (0.0, share, -edges.bins)
 
     return max(options, key=merit)
 
 
-@dataclass(frozen=True, slots=True)
-class _Faces:
-    """The columns of judged faces as arrays (N,), since many choices of edges are tried on them."""
-
-    face_px: NDArray[np.float64]
-    sharpness: NDArray[np.float64]
-    group: NDArray[np.intp]
-    classes: tuple[NDArray[np.bool_], ...]
-    """Which faces are of each class."""
-
-    @classmethod
-    def of(cls, judged: pd.DataFrame) -> _Faces:
-        label = judged["label"].to_numpy()
-        return cls(
-            judged["face_px"].to_numpy(np.float64),
-            judged["sharpness"].to_numpy(np.float64),
-            pd.factorize(judged["group"])[0],
-            tuple(label == name for name in _CLASSES),
-        )
-
-    def measured_share(self, edges: Edges, min_groups: int) -> float:
-        """Return the share of faces in measured bins, of the class that has fewer in them."""
-        if not len(self.group):
-            return 1.0
-        row = np.searchsorted(edges.face_px, self.face_px, side="right")
-        column = np.searchsorted(edges.sharpness, self.sharpness, side="right")
-        place = row * (len(edges.sharpness) + 1) + column
-        measured = np.ones(edges.bins, dtype=np.bool_)
-        for chosen in self.classes:
-            seen = np.zeros((edges.bins, int(self.group.max()) + 1), dtype=np.bool_)
-            seen[place[chosen], self.group[chosen]] = True
-            measured &= seen.sum(axis=1) >= min_groups
-        inside = measured[place]
-        return min(float(inside[chosen].mean()) for chosen in self.classes if chosen.any())
+def _measured_share(judged: pd.DataFrame, edges: Edges, min_groups: int) -> float:
+    """Return the share of faces in measured bins, of the class that has fewer in them."""
+    if judged.empty:
+        return 1.0
+    row = np.searchsorted(edges.face_px, judged["face_px"], side="right")
+    column = np.searchsorted(edges.sharpness, judged["sharpness"], side="right")
+    place = pd.Series(row * (len(edges.sharpness) + 1) + column, index=judged.index)
+    groups = judged.groupby([place, "label"])["group"].nunique().unstack(fill_value=0)
+    measured = (groups.reindex(columns=_CLASSES, fill_value=0) >= min_groups).all(axis=1)
+    return float(place.map(measured).groupby(judged["label"]).mean().min())
 
 
 def _choices(edges: tuple[float, ...]) -> Iterator[tuple[float, ...]]:
