@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -24,19 +22,11 @@ INK = "#010203"
 REAL, FAKE, THIRD = "#1f77b4", "#d1495b", "#8a8f98"
 """Blue and red also differ in lightness, so that colour-blind readers can tell them apart."""
 
-FALLBACK_FONTS = ("Noto Sans CJK KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo")
-"""Fonts for characters that DejaVu Sans lacks, used if they are installed."""
-
-MAX_BARS = 40
-"""Largest number of methods in the bar chart; the table in the report lists all of them."""
-
-LABEL_CHARACTERS = 32
-
 
 def write_plots(
     predictions: pd.DataFrame, metrics: Mapping[str, Any], folder: Path
 ) -> dict[str, str]:
-    """Write ``roc``, ``scores``, ``reliability`` and ``methods``; return their SVG text by name.
+    """Write ``roc``, ``scores`` and ``reliability``; return their SVG text by name.
 
     Each is an SVG file for pages and a PDF file for papers. A plot is left out if it needs both
     classes and one is missing, and ``reliability`` if the scores are not calibrated. Older plots in
@@ -84,12 +74,6 @@ def figures(predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> dict[str, 
     items = scored[scored["level"] == "item"]
     if len(items):
         drawn["scores"] = draw_panels(lambda axes: _scores(axes, items, metrics))
-    bars = [e for e in metrics["levels"]["item"] if e["scope"] == "method"]
-    bars = [e for e in bars if e["auc"]["value"] is not None]
-    if bars:
-        min_groups = metrics["bundle"]["min_groups"]
-        height = 1.2 + 0.32 * min(len(bars), MAX_BARS)
-        drawn["methods"] = draw_panels(lambda axes: _methods(axes, bars, min_groups), height)
     return drawn
 
 
@@ -108,9 +92,7 @@ def robustness_figures(result: dict[str, Any]) -> dict[str, Figure]:
 def svg(figure: Figure, name: str) -> str:
     """Return ``figure`` as SVG: glyphs as outlines, text in the page's colour, unique ids."""
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": name}), warnings.catch_warnings():
-        # Glyphs that no installed font has become boxes; the tables of the report show the names.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+    with mpl.rc_context({"svg.fonttype": "path", "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue().replace(INK, "currentColor")
     # One document contains several SVGs, and an id may occur only once in it.
@@ -119,19 +101,14 @@ def svg(figure: Figure, name: str) -> str:
 
 def pdf(figure: Figure, path: Path) -> None:
     """Write ``figure`` as a PDF file with embedded TrueType fonts, as publishers require."""
-    with mpl.rc_context({"pdf.fonttype": 42}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+    with mpl.rc_context({"pdf.fonttype": 42}):
         figure.savefig(path, format="pdf", metadata={"CreationDate": None})
 
 
-def draw_panels(
-    plot: Callable[..., None], height: float = 4.2, panels_down: int = 1, *, shared_x: bool = True
-) -> Figure:
+def draw_panels(plot: Callable[..., None], height: float = 4.2, panels_down: int = 1) -> Figure:
     """Return a figure with ``panels_down`` axes below each other, drawn by ``plot(*axes)``."""
-    installed = set(font_manager.get_font_names())
-    fonts = ["DejaVu Sans", *(f for f in FALLBACK_FONTS if f in installed)]
     style: Any = {
-        "font.family": fonts,
+        "font.family": "DejaVu Sans",
         "font.size": 10,
         "text.color": INK,
         "axes.labelcolor": INK,
@@ -145,7 +122,7 @@ def draw_panels(
     }
     with mpl.rc_context(style):
         figure = Figure(figsize=(6.4, height), layout="constrained")
-        panels = figure.subplots(panels_down, 1, sharex=shared_x, squeeze=False)[:, 0].tolist()
+        panels = figure.subplots(panels_down, 1, sharex=True, squeeze=False)[:, 0].tolist()
         for axes in panels:
             axes.grid(visible=True, color=THIRD, alpha=0.3, linewidth=0.6)
             axes.set_axisbelow(True)
@@ -222,33 +199,6 @@ def _reliability(axes: Axes, levels: dict[Any, pd.DataFrame], prior: float) -> N
     axes.legend(loc="upper left")
 
 
-def _methods(axes: Axes, bars: Sequence[dict[str, Any]], min_groups: int) -> None:
-    shown = sorted(bars, key=lambda e: e["auc"]["value"])[:MAX_BARS]
-    for place, entry in enumerate(shown):
-        auc = entry["auc"]
-        axes.barh(
-            place,
-            auc["value"],
-            0.62,
-            color=FAKE,
-            alpha=0.35 if entry["indicative"] else 0.75,
-            edgecolor=FAKE,
-        )
-        if auc["low"] is not None:
-            axes.plot([auc["low"], auc["high"]], [place, place], color=INK, linewidth=1.4)
-        axes.text(1.01, place, f"{auc['value']:.3f}", va="center", fontsize=9)
-    datasets = {e["dataset"] for e in shown}
-    names = [e["name"] if len(datasets) == 1 else f"{e['dataset']}: {e['name']}" for e in shown]
-    axes.set_yticks(range(len(shown)))
-    # Names come from folders, in which a dollar sign does not mark a formula.
-    axes.set_yticklabels([shorten(n) for n in names], parse_math=False)
-    axes.axvline(0.5, color=THIRD, linewidth=1, linestyle="--")
-    axes.set(
-        xlim=(0, 1.08), xlabel=f"AUC of items, 95% interval\n(pale: fewer than {min_groups} groups)"
-    )
-    axes.grid(visible=False, axis="y")
-
-
 def _curves(above: Axes, below: Axes, curve: dict[str, Any], baseline: dict[str, Any]) -> None:
     levels = curve["levels"]
     # Markers differ in size, so that curves that coincide stay visible.
@@ -281,9 +231,3 @@ def _curves(above: Axes, below: Axes, curve: dict[str, Any], baseline: dict[str,
     for axes in (above, below):
         # The legend is outside the axes: inside, some curve would always cross it.
         axes.legend(loc="upper left", bbox_to_anchor=(0.0, 1.16), ncols=4, fontsize=8)
-
-
-def shorten(text: str) -> str:
-    """Return ``text`` on one line, cut to ``LABEL_CHARACTERS``."""
-    plain = "".join(c if c.isprintable() else " " for c in text)
-    return plain if len(plain) <= LABEL_CHARACTERS else plain[: LABEL_CHARACTERS - 1] + "…"

@@ -44,7 +44,6 @@ CAPTIONS = {
     "scores": "Distribution of item scores by class. Between the thresholds nothing is decided.",
     "reliability": "Reliability diagram: of the media with a score s, a share s is manipulated if "
     "the scores are calibrated.",
-    "methods": "AUC of items by manipulation method.",
 }
 
 COLUMNS = (

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfake_eval.analysis.plots import figures, shorten, svg, write_plots
+from deepfake_eval.analysis.plots import figures, svg, write_plots
 from deepfake_eval.analysis.summary import Subject, summarise
 from deepfake_eval.reporting.report import render
 from deepfake_eval.reporting.tables import rate_rows
@@ -204,7 +204,7 @@ def test_ids_of_the_plots_do_not_collide_and_their_links_resolve(
 def test_plots_are_xml_with_outlined_glyphs_in_the_page_s_colour(
     made: tuple[str, dict[str, str], dict[str, Any]],
 ) -> None:
-    assert set(made[1]) == {"roc", "scores", "reliability", "methods"}
+    assert set(made[1]) == {"roc", "scores", "reliability"}
     for text in made[1].values():
         root = ElementTree.fromstring(text)
         assert root.tag.endswith("svg")
@@ -273,8 +273,3 @@ def test_the_bundle_says_how_many_groups_are_enough(tmp_path: Path) -> None:
     html = render(metrics, {})
     assert "At least one class has fewer than 31 groups" in html
     assert "† marks fewer than 31 groups in a class" in html
-
-
-def test_names_on_plots_stay_on_one_line_and_short() -> None:
-    assert shorten("a\nb\u202e") == "a b "
-    assert len(shorten("x" * 99)) == 32
