@@ -131,7 +131,7 @@ def _submit_many(
     """Submit the files of a folder and return the exit code."""
     # The rules of the form come with FastAPI, which the other uses of the command do not need.
     from deepfake_service.cli import manifest as tables
-    from deepfake_service.cli.submit_many import ManySubmitter, Options, SubmissionOutcome, heading
+    from deepfake_service.cli.submit_many import ManySubmitter, Options, SubmissionOutcome
 
     fields = {n: v for n, v in dataclasses.asdict(submission).items() if v is not None}
     encoding = "UTF-8"
@@ -151,8 +151,6 @@ def _submit_many(
     def report(outcome: SubmissionOutcome) -> None:
         typer.echo(json_line(outcome.to_json()) if work.as_json else outcome.to_line())
 
-    if not work.as_json:
-        typer.echo(heading())
     options = Options(
         service.url, work.priority or "batch", work.frames, work.wait is not False, work.parallel
     )

@@ -13,7 +13,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
@@ -41,7 +40,6 @@ LINE_S = 30.0
 """Seconds between two lines about the progress where there is no terminal."""
 RECENT_S = 300.0
 """The rate is that of the last minutes: a service slows down or gets more workers."""
-NAME_WIDTH, CASE_WIDTH, STATE_WIDTH = 32, 18, 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,32 +60,14 @@ class SubmissionOutcome:
         return {"file": self.row.name, **self.row.fields, "problem": self.problem, "job": job}
 
     def to_line(self) -> str:
-        """Return a line of the table."""
-        case = self.row.fields.get("case_reference", "")
-        start = f"{_cell(self.row.name, NAME_WIDTH)}  {_cell(case, CASE_WIDTH)}"
+        """Return a line of text. The columns of different width are at its end."""
+        name = clean(f"{self.row.name}  {self.row.fields.get('case_reference', '')}").rstrip()
         if self.job is None:
-            return f"{start}  rejected: {clean(self.problem or '')}"
+            return f"{'rejected':<31}  {name}: {clean(self.problem or '')}"
         state = clean(self.job.verdict or self.job.state).replace("_", " ")
         score = self.job.result.score if self.job.result else None
         shown = "" if score is None else f"{score:.2f}"
-        return f"{start}  {state:<{STATE_WIDTH}}  {shown:>5}  {self.job.id}"
-
-
-def heading() -> str:
-    """Return the first line of the table."""
-    columns = f"{'file':<{NAME_WIDTH}}  {'case':<{CASE_WIDTH}}  {'verdict':<{STATE_WIDTH}}"
-    return f"{columns}  {'score':>5}  job"
-
-
-def _cell(text: str, width: int) -> str:
-    """Return text truncated to ``width`` columns of a terminal; Korean letters take two each."""
-    shown = clean(text)
-    if cell_len(shown) > width:
-        # The end of a path says more than its start.
-        while cell_len(shown) >= width:
-            shown = shown[1:]
-        shown = f"…{shown}"
-    return set_cell_size(shown, width)
+        return f"{state:<24}  {shown:>5}  {name}  {self.job.id}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,12 @@ import pytest
 
 from deepfake_service.cli.manifest import (
     InvalidManifest,
+    Row,
     SubmittedRows,
     read_manifest,
     rows_of_folder,
 )
-from deepfake_service.cli.submit_many import NAME_WIDTH, SubmissionOutcome
+from deepfake_service.cli.submit_many import SubmissionOutcome
 
 
 @pytest.fixture
@@ -172,11 +173,7 @@ def test_a_file_that_is_no_progress_is_left_as_it_is(tmp_path: Path) -> None:
     assert path.read_text() == "the only copy of a note"
 
 
-def test_names_are_cut_to_the_columns_that_they_take(folder: Path) -> None:
-    row = rows_of_folder(folder, {})[0]
-    long = type(row)(row.folder, "한글" * 30 + "/end.mp4\x1b", {})
-    line = SubmissionOutcome(long, None, "too large").to_line()
-    assert line.startswith("…")
-    assert "end.mp4\N{REPLACEMENT CHARACTER}" in line
-    wide = sum(2 if "가" <= c <= "힣" else 1 for c in line.partition("  ")[0])
-    assert NAME_WIDTH - 2 <= wide <= NAME_WIDTH
+def test_a_line_about_a_rejected_file_is_safe_for_a_terminal(folder: Path) -> None:
+    row = Row(folder, "한글/end.mp4\x1b", {"case_reference": "C-1"})
+    line = SubmissionOutcome(row, None, "too large\n").to_line()
+    assert line == f"{'rejected':<31}  한글/end.mp4\ufffd  C-1: too large\ufffd"
