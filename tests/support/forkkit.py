@@ -32,7 +32,7 @@ PRELOADED = (
     "deepfake_service.cli.preparation", "deepfake_service.cli.app", "deepfake_service.worker",
     "onnxruntime", "anyio._backends._asyncio", "sqlalchemy.dialects.sqlite.pysqlite",
     "uvicorn.lifespan.on", "uvicorn.loops.asyncio",
-    "deepfake_service.cli.admin", "deepfake_service.cli.clock",
+    "deepfake_service.cli.admin",
     "deepfake_service.evidence.pdf_signature", "securesystemslib.signer",
     "alembic.command", "alembic.config",
 )  # fmt: skip

@@ -15,8 +15,7 @@ from rich.table import Column, Table
 from deepfake_service.casework.dossiers import contradictions
 from deepfake_service.casework.key_epochs import KeyEpochs
 from deepfake_service.casework.key_rotation import rotate_master_key
-from deepfake_service.cli.records import opened_records
-from deepfake_service.cli.verify import signing
+from deepfake_service.cli.records import opened_records, signing
 from deepfake_service.db import Database, Key
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import (

@@ -1,18 +1,34 @@
-"""The records of a service, running or not, for commands on its machine."""
+"""The records of a service, running or not, and commands about its signing keys, its evidence and
+its clock."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
 
 from deepfake_models.errors import DeepfakeError
+from deepfake_service.casework.clock_check import confirm_clock
 from deepfake_service.casework.restoration import merge_journal
 from deepfake_service.db import Database
 from deepfake_service.security.journal import open_journal
 from deepfake_service.security.records import open_existing_database
-from deepfake_service.security.signing_keys import open_signing_keys
+from deepfake_service.security.revocation_list import RevocationList
+from deepfake_service.security.signing_keys import STATEMENT, SigningKeys, open_signing_keys
 from deepfake_service.settings import Settings, load_settings
 from deepfake_service.storage import open_keys
+
+evidence = typer.Typer(help="Withdraw evidence.", no_args_is_help=True, add_completion=False)
+signing = typer.Typer(help="Manage the keys that sign evidence.", no_args_is_help=True)
+clock = typer.Typer(
+    help="Confirm the clock that deletions rely on.", no_args_is_help=True, add_completion=False
+)
 
 
 @contextmanager
@@ -35,3 +51,114 @@ def opened_records() -> Iterator[tuple[Settings, Database]]:
                 journal.catch_up()
             raise
         journal.catch_up()
+
+
+@contextmanager
+def _signing_keys() -> Iterator[SigningKeys]:
+    with _records() as (keys, _):
+        yield keys
+
+
+@contextmanager
+def _records() -> Iterator[tuple[SigningKeys, RevocationList]]:
+    # Keys generated elsewhere by mistake would be published as if they were the service's.
+    with opened_records() as (settings, database):
+        keys = open_signing_keys(settings, database, open_keys(settings))
+        yield keys, RevocationList(database, keys, issuer=settings.issuer)
+
+
+@signing.command("list")
+def list_signing_keys() -> None:
+    """List current and former signing keys."""
+    table = Table("id", "purpose", "created", "state")
+    with _signing_keys() as keys:
+        for key in keys.all():
+            created = key.created_at.strftime("%Y-%m-%d %H:%M")
+            state = "revoked" if key.revoked_at else "retired" if key.retired_at else "active"
+            table.add_row(key.id[:16], key.purpose, created, state)
+    Console().print(table)
+
+
+@signing.command("rotate")
+def rotate_signing_keys() -> None:
+    """Create new signing keys. Evidence signed with the old ones remains verifiable."""
+    with _signing_keys() as keys:
+        typer.echo(f"New statements are signed with key {keys.rotate()}.")
+    typer.echo("Publish it with: deepfake keys signing publish --out DIR", err=True)
+
+
+@signing.command("revoke")
+def revoke_signing_key(
+    key: Annotated[str, typer.Argument(help="Id of the key, or its first characters.")],
+) -> None:
+    """Revoke a signing key (for example after a compromise) and create a new one.
+
+    Evidence signed with a revoked key no longer verifies.
+    """
+    with _signing_keys() as keys:
+        keys.revoke(key)
+        keys.current()
+    typer.echo("revoked")
+    typer.echo("Publish the new keys and the new list of revocations.", err=True)
+
+
+@signing.command("publish")
+def publish_signing_keys(
+    out: Annotated[Path, typer.Option(help="Folder to write to.", file_okay=False)],
+) -> None:
+    """Write all public keys: PEM files, report certificates and a JWK Set (RFC 7517).
+
+    Publish them where people who verify your evidence can find them, for example on your website.
+    """
+    with _signing_keys() as keys:
+        keys.current()
+        out.mkdir(parents=True, exist_ok=True)
+        for key in keys.all():
+            if key.revoked_at:
+                continue
+            name = f"{key.purpose}-{key.id[:16]}"
+            if key.certificate_pem:
+                (out / f"{name}.crt").write_text(key.certificate_pem, encoding="ascii")
+            else:
+                (out / f"{name}.pem").write_text(key.public_pem, encoding="ascii")
+        (out / "jwks.json").write_text(json.dumps(keys.jwks(), indent=2) + "\n", encoding="ascii")
+        active = [k for k in keys.all() if k.purpose == STATEMENT and not k.retired_at]
+    typer.echo(f"{out}: {out / f'{STATEMENT}-{active[0].id[:16]}.pem'} verifies new evidence")
+
+
+@evidence.command("withdraw")
+def withdraw_edition(
+    sha256: Annotated[str, typer.Argument(help="SHA-256 of the bundle.")],
+) -> None:
+    """Withdraw an edition of evidence: it is no longer handed out, and fails verification against
+    the list of revocations. Audited."""
+    with _records() as (_, revocations):
+        revocations.withdraw(sha256)
+    typer.echo("withdrawn")
+
+
+@evidence.command("revocations")
+def write_revocations(
+    out: Annotated[Path, typer.Option(help="File to write.", dir_okay=False)],
+) -> None:
+    """Write the signed list of replaced and withdrawn editions and of revoked keys, as GET
+    /v1/revocations returns it. Publish a new one at least every week: it expires."""
+    with _records() as (_, revocations):
+        out.write_bytes(revocations.signed())
+    typer.echo(f"{out}")
+
+
+@clock.callback()
+def _group() -> None:
+    """Keep ``confirm`` a command of its own although there is no other."""
+
+
+@clock.command("confirm")
+def confirm() -> None:
+    """Let deletions rely on the clock. Check the date first.
+
+    What is past its retention is marked at once, and deleted after a grace period of a day.
+    """
+    with opened_records() as (_, database):
+        at = confirm_clock(database)
+    typer.echo(f"confirmed: {at:%Y-%m-%d %H:%M} UTC")

@@ -1,4 +1,4 @@
-"""``deepfake verify`` and ``deepfake keys signing``: verify evidence and manage signing keys."""
+"""``deepfake verify``: verify evidence, offline."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from typing import Annotated, BinaryIO
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from deepfake_models.command_line import flatten_options
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
-from deepfake_service.cli.records import opened_records
 from deepfake_service.cli.score import naming_bundle
 from deepfake_service.clock import utc_now
 from deepfake_service.evidence import verification
@@ -28,13 +26,8 @@ from deepfake_service.evidence.trust_store import certificates, pinned_keys, pub
 from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust, Verification
 from deepfake_service.evidence.zip_format import MAX_BYTES
 from deepfake_service.sandbox_setting import naming_the_setting, sandbox_required
-from deepfake_service.security.revocation_list import RevocationList
-from deepfake_service.security.signing_keys import STATEMENT, SigningKeys, open_signing_keys
-from deepfake_service.storage import open_keys
 
 verify = typer.Typer(add_completion=False)
-evidence = typer.Typer(help="Withdraw evidence.", no_args_is_help=True, add_completion=False)
-signing = typer.Typer(help="Manage the keys that sign evidence.", no_args_is_help=True)
 
 _STYLES = {
     Outcome.PASS: "green",
@@ -197,98 +190,3 @@ def _show(result: Verification, console: Console, *, is_current: bool) -> None:
             "--revocations.[/dim]",
             soft_wrap=True,
         )
-
-
-@contextlib.contextmanager
-def _signing_keys() -> Iterator[SigningKeys]:
-    with _records() as (keys, _):
-        yield keys
-
-
-@contextlib.contextmanager
-def _records() -> Iterator[tuple[SigningKeys, RevocationList]]:
-    # Keys generated elsewhere by mistake would be published as if they were the service's.
-    with opened_records() as (settings, database):
-        keys = open_signing_keys(settings, database, open_keys(settings))
-        yield keys, RevocationList(database, keys, issuer=settings.issuer)
-
-
-@signing.command("list")
-def list_signing_keys() -> None:
-    """List current and former signing keys."""
-    table = Table("id", "purpose", "created", "state")
-    with _signing_keys() as keys:
-        for key in keys.all():
-            created = key.created_at.strftime("%Y-%m-%d %H:%M")
-            state = "revoked" if key.revoked_at else "retired" if key.retired_at else "active"
-            table.add_row(key.id[:16], key.purpose, created, state)
-    Console().print(table)
-
-
-@signing.command("rotate")
-def rotate_signing_keys() -> None:
-    """Create new signing keys. Evidence signed with the old ones remains verifiable."""
-    with _signing_keys() as keys:
-        typer.echo(f"New statements are signed with key {keys.rotate()}.")
-    typer.echo("Publish it with: deepfake keys signing publish --out DIR", err=True)
-
-
-@signing.command("revoke")
-def revoke_signing_key(
-    key: Annotated[str, typer.Argument(help="Id of the key, or its first characters.")],
-) -> None:
-    """Revoke a signing key (for example after a compromise) and create a new one.
-
-    Evidence signed with a revoked key no longer verifies.
-    """
-    with _signing_keys() as keys:
-        keys.revoke(key)
-        keys.current()
-    typer.echo("revoked")
-    typer.echo("Publish the new keys and the new list of revocations.", err=True)
-
-
-@signing.command("publish")
-def publish_signing_keys(
-    out: Annotated[Path, typer.Option(help="Folder to write to.", file_okay=False)],
-) -> None:
-    """Write all public keys: PEM files, report certificates and a JWK Set (RFC 7517).
-
-    Publish them where people who verify your evidence can find them, for example on your website.
-    """
-    with _signing_keys() as keys:
-        keys.current()
-        out.mkdir(parents=True, exist_ok=True)
-        for key in keys.all():
-            if key.revoked_at:
-                continue
-            name = f"{key.purpose}-{key.id[:16]}"
-            if key.certificate_pem:
-                (out / f"{name}.crt").write_text(key.certificate_pem, encoding="ascii")
-            else:
-                (out / f"{name}.pem").write_text(key.public_pem, encoding="ascii")
-        (out / "jwks.json").write_text(json.dumps(keys.jwks(), indent=2) + "\n", encoding="ascii")
-        active = [k for k in keys.all() if k.purpose == STATEMENT and not k.retired_at]
-    typer.echo(f"{out}: {out / f'{STATEMENT}-{active[0].id[:16]}.pem'} verifies new evidence")
-
-
-@evidence.command("withdraw")
-def withdraw_edition(
-    sha256: Annotated[str, typer.Argument(help="SHA-256 of the bundle.")],
-) -> None:
-    """Withdraw an edition of evidence: it is no longer handed out, and fails verification against
-    the list of revocations. Audited."""
-    with _records() as (_, revocations):
-        revocations.withdraw(sha256)
-    typer.echo("withdrawn")
-
-
-@evidence.command("revocations")
-def write_revocations(
-    out: Annotated[Path, typer.Option(help="File to write.", dir_okay=False)],
-) -> None:
-    """Write the signed list of replaced and withdrawn editions and of revoked keys, as GET
-    /v1/revocations returns it. Publish a new one at least every week: it expires."""
-    with _records() as (_, revocations):
-        out.write_bytes(revocations.signed())
-    typer.echo(f"{out}")
