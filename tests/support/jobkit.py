@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from deepfake_service.casework.core.listings import listed_result
-from deepfake_service.casework.examination import EndedJob, end_job
+from deepfake_service.casework.examination import end_job
 from deepfake_service.db import Case, Job
 from deepfake_service.db.enums import JobState, Role
 from deepfake_service.evidence.artifacts import Material
@@ -66,6 +66,6 @@ def end(service: Service, job_id: str, material: Material) -> None:
     services.minor_flags.compare_job(row, material.examination["hashes"])
     result = material.examination["result"]
     listed = listed_result(result, material)
-    ended = EndedJob(result, row.bundle_sha256, bool(material.pictures), listed)
     with service.database.write() as session:
-        end_job(session, session.get_one(Job, job_id), key, ended, timedelta(days=7))
+        row = session.get_one(Job, job_id)
+        end_job(session, row, key, result, listed, timedelta(days=7))

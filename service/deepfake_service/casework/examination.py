@@ -98,27 +98,21 @@ class _OpenedJob:
     files: JobFiles
 
 
-@dataclass(frozen=True, slots=True)
-class EndedJob:
-    """What an examination leaves in the record of its job."""
-
-    result: Mapping[str, Any]
-    bundle_sha256: str
-    shown: bool
-    """Whether its evidence can show faces."""
-    listed: ListedResult
-
-
 def end_job(
-    session: Session, job: Job, case_key: bytes, ended: EndedJob, keep_after_verdict: timedelta
+    session: Session,
+    job: Job,
+    case_key: bytes,
+    result: Mapping[str, Any],
+    listed: ListedResult,
+    keep_after_verdict: timedelta,
 ) -> None:
     """Record that a job has succeeded, set when its media expire, and release its webhooks."""
     now = current_time(session)
-    seal_json(case_key, job, dict(ended.result))
-    job.state, job.bundle_sha256 = JobState.SUCCEEDED, ended.bundle_sha256
-    job.verdict, job.leaning = ended.result["verdict"], ended.result.get("leaning")
-    job.shown = ended.shown
-    end_listing(session, case_key, job, ended.listed)
+    seal_json(case_key, job, dict(result))
+    job.state = JobState.SUCCEEDED
+    job.verdict, job.leaning = result["verdict"], result.get("leaning")
+    job.shown = listed.shown
+    end_listing(session, case_key, job, listed)
     job.started_at, job.finished_at = job.started_at or now, now
     job.stage, job.done = None, job.total or 0
     set_media_expiry(session.get_one(Media, job.media_id), job, keep_after_verdict)
@@ -262,9 +256,7 @@ class Examination:
             # The verdict is valid without evidence, which is made again when it is asked for.
             _log.error("evidence_failed", job_id=job_id, failure=describe(error))
         result = verdict.to_json(faces=True)
-        listed = listed_result(result, material)
-        digest, shown = self._scorer.bundle.sha256, bool(material.pictures)
-        self._end(opened, EndedJob(result, digest, shown, listed))
+        self._end(opened, result, listed_result(result, material))
         opened.files.delete_all(chunks)
 
     def _judge(self, opened: _OpenedJob, parts: Sequence[Part]) -> Verdict:
@@ -338,13 +330,14 @@ class Examination:
             append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, JobState.FAILED)
         self._stores.metrics.job_ended(JobState.FAILED)
 
-    def _end(self, opened: _OpenedJob, ended: EndedJob) -> None:
+    def _end(self, opened: _OpenedJob, result: dict[str, Any], listed: ListedResult) -> None:
         job_id = opened.job.id
         with self._database.write() as session:
             job = session.get(Job, job_id, with_for_update=True)
             if not self._is_ours(job):
                 raise JobOver
-            end_job(session, job, opened.case_key, ended, self._rules.keep_after_verdict)
+            keep = self._rules.keep_after_verdict
+            end_job(session, job, opened.case_key, result, listed, keep)
             assert job.started_at is not None
             assert job.finished_at is not None
             seconds = (job.finished_at - job.started_at).total_seconds()

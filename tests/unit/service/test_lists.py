@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from deepfake_service.casework.core.listings import ListedResult
 from deepfake_service.casework.core.pagination import Position
 from deepfake_service.casework.core.read_audit import WINDOW
-from deepfake_service.casework.examination import EndedJob, end_job
+from deepfake_service.casework.examination import end_job
 from deepfake_service.db import AuditEntry, Case, Job
 from deepfake_service.db.enums import Role
 from tests.support import evidencekit as kit
@@ -137,8 +137,7 @@ async def ended(service: Service, number: int, ratio: float | None) -> str:
         job = session.get_one(Job, job_id)
         vault = service.app.state.shared.services.queries._vault
         key = vault.case_key(session.get_one(Case, job.case_id))
-        listed = ListedResult({"llr": ratio}, None)
-        end_job(session, job, key, EndedJob(result, job.bundle_sha256, False, listed), WINDOW)
+        end_job(session, job, key, result, ListedResult({"llr": ratio}), WINDOW)
     service.clock.advance(timedelta(seconds=1))
     return job_id
 

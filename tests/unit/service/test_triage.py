@@ -69,7 +69,7 @@ class Desk:
                 session.add(row)
                 session.flush()
             begin_listing(session, key, job_id, name, "X")
-            end_listing(session, key, job, ListedResult({"llr": llr}, None))
+            end_listing(session, key, job, ListedResult({"llr": llr}))
         return case_id
 
     def ids(self, tab: Tab = Tab.REVIEW, text: str = "", **asked: Any) -> list[str]:

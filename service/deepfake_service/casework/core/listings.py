@@ -37,7 +37,9 @@ class ListedResult:
     """What the end of an examination adds to a job's entry in lists."""
 
     values: Mapping[str, Any]
-    thumbnail: bytes | None
+    thumbnail: bytes | None = None
+    shown: bool = False
+    """Whether its evidence can show faces."""
 
 
 def rank_of(log10_ratio: float | None) -> int | None:
@@ -112,7 +114,7 @@ def listed_result(result: Mapping[str, Any], material: Material) -> ListedResult
             "high": level.likely_manipulated,
             "limit": calibration.limit,
         }
-    return ListedResult(values, _thumbnail(material))
+    return ListedResult(values, _thumbnail(material), bool(material.pictures))
 
 
 def _thumbnail(material: Material) -> bytes | None:
