@@ -33,7 +33,7 @@ from deepfake_service.engine import open_decoder, open_scorer
 from deepfake_service.evidence.readers import BundleReaders
 from deepfake_service.http import description, problems
 from deepfake_service.http.admission import RateLimit, UploadMemory
-from deepfake_service.http.dependencies import AppState, Engine
+from deepfake_service.http.dependencies import AppState, DiskSpace, Engine
 from deepfake_service.http.failed_sign_ins import FailedSignIns
 from deepfake_service.http.middleware import RequestMiddleware
 from deepfake_service.http.routing import add_routes
@@ -102,6 +102,7 @@ def create_app(
         submission_rate=RateLimit(settings.submissions_per_account),
         read_rate=RateLimit(settings.reads_per_account),
         memory=UploadMemory(settings.max_buffered_bytes),
+        disk=DiskSpace(settings),
     )
 
     async def start(stack: contextlib.AsyncExitStack) -> None:

@@ -204,7 +204,7 @@ async def add_occurrence(
     JPEG or WebP), and return the occurrence. `media_id` may be left out if the case has only one
     medium."""
     boundary = boundary_of(request.headers.get("content-type"))
-    state.check_space()
+    state.disk.require()
     with state.memory.share() as take:
         upload = _OccurrenceUpload(take)
         body = receive_body(request, max_bytes=MAX_OCCURRENCE_BYTES)
@@ -323,7 +323,7 @@ def export_medium(
     """Return the original, encrypted (age, age-encryption.org/v1) to the public key of an
     authority, so that only the authority can open it. Audited."""
     file = state.require_services().exports.export(
-        caller, case_id, media_id, export.recipient, check_space=state.check_space
+        caller, case_id, media_id, export.recipient, check_space=state.disk.require
     )
     return StreamingResponse(
         while_authenticated(request, pieces_of(file)),

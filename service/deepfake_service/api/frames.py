@@ -80,7 +80,7 @@ async def score_pictures(
                     "case_reference", "required when any other metadata field is given"
                 )
             if form.case_reference is not None:
-                state.check_space()
+                state.disk.require()
             frames = await _score_all(engine.pictures, uploads, request.receive)
             if form.case_reference is not None:
                 for (frame, _), upload in zip(frames, uploads, strict=True):

@@ -87,7 +87,7 @@ async def submit_video(
     If you send the same content again for the same case with the same options, the answer is 200
     with the existing job; a new URL is added to it.
     """
-    state.check_space()
+    state.disk.require()
     refuse_encoding(request)
     fields = TextFields(VideoForm, files=(FILE,))
     for field, value in request.query_params.multi_items():
@@ -187,7 +187,7 @@ async def _video(request: Request, state: AppState) -> AsyncIterator[bytes]:
         async for chunk in body:
             received += len(chunk)
             if received - checked > SPACE_CHECKED_EVERY:
-                state.check_space()  # other uploads take space meanwhile
+                state.disk.require()  # other uploads take space meanwhile
                 checked = received
             yield chunk
     except RequestTooLarge as error:

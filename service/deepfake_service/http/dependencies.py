@@ -47,6 +47,38 @@ class Engine:
         return self.bundle.model_json()
 
 
+class DiskSpace:
+    """The space on the disk of the data directory.
+
+    What must stay free does not matter where the database and the blobs are elsewhere.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        elsewhere = settings.database_url is not None and settings.blob_url is not None
+        self._folder = settings.data_dir
+        self._must_stay = 0 if elsewhere else settings.min_free_bytes
+
+    def free_bytes(self) -> int:
+        """Return the free space."""
+        return shutil.disk_usage(self._folder).free
+
+    def is_enough(self) -> bool:
+        """Return whether submissions are accepted: see ``require``."""
+        return self.free_bytes() >= self._must_stay
+
+    def require(self, upcoming: int = 0) -> None:
+        """Raise ``DiskFull`` if less than must stay free is left, or would be after ``upcoming``
+        bytes were written to the data directory."""
+        free = self.free_bytes()
+        if free < self._must_stay:
+            raise DiskFull
+        if free < self._must_stay + upcoming:
+            raise DiskFull(
+                f"The disk of the service is nearly full: {upcoming} bytes are to be written, and "
+                f"{self._must_stay} must stay free."
+            )
+
+
 @dataclass(slots=True)
 class AppState:
     """Everything that the routes of one app share.
@@ -62,6 +94,7 @@ class AppState:
     submission_rate: RateLimit
     read_rate: RateLimit
     memory: UploadMemory
+    disk: DiskSpace
     budget: AccountBudget = field(default_factory=AccountBudget)
     resolvers: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(RESOLVERS))
     """Threads that look up the hosts of callbacks."""
@@ -102,38 +135,6 @@ class AppState:
         """
         self.require_services()
         self.database.check()
-
-    def free_bytes(self) -> int:
-        """Return the free space on the disk of the data directory."""
-        return shutil.disk_usage(self.settings.data_dir).free
-
-    @property
-    def has_space(self) -> bool:
-        """Whether the disk of the data directory has space for submissions: see ``check_space``."""
-        return self.free_bytes() >= self._must_stay_free
-
-    @property
-    def _must_stay_free(self) -> int:
-        settings = self.settings
-        elsewhere = settings.database_url is not None and settings.blob_url is not None
-        return 0 if elsewhere else settings.min_free_bytes
-
-    def check_space(self, upcoming: int = 0) -> None:
-        """Raise ``DiskFull`` if the disk of the data directory is nearly full.
-
-        What must stay free does not matter where the database and the blobs are elsewhere.
-
-        Args:
-            upcoming: the number of bytes that are about to be written to the data directory.
-        """
-        free, must_stay = self.free_bytes(), self._must_stay_free
-        if free < must_stay:
-            raise DiskFull
-        if free < must_stay + upcoming:
-            raise DiskFull(
-                f"The disk of the service is nearly full: {upcoming} bytes are to be written, and "
-                f"{must_stay} must stay free."
-            )
 
 
 def app_state(connection: HTTPConnection) -> AppState:

@@ -12,7 +12,7 @@ import pytest
 
 from deepfake_service.db import Job
 from deepfake_service.db.enums import Role
-from deepfake_service.http.dependencies import AppState
+from deepfake_service.http.dependencies import DiskSpace
 from tests.support.answerkit import check_problem
 from tests.support.jobkit import headers
 from tests.support.submitting import VIDEO, submit
@@ -40,7 +40,7 @@ async def test_an_export_needs_space_beyond_what_must_stay_free(
     must_stay = service.app.state.shared.settings.min_free_bytes
     for beyond, status in ((100, 503), (2**20, 200)):
         free = must_stay + beyond
-        monkeypatch.setattr(AppState, "free_bytes", lambda _, free=free: free)
+        monkeypatch.setattr(DiskSpace, "free_bytes", lambda _, free=free: free)
         assert (await export(service, job)).status_code == status
     folder = service.app.state.shared.settings.data_dir / "exports"
     assert not list(folder.glob("*"))

@@ -61,7 +61,7 @@ async def test_nothing_is_exported_without_an_entry(service: Service) -> None:
     recipient = str(pyrage.x25519.Identity.generate().to_public())
     with service.database.write() as session:
         session.execute(text("ALTER TABLE audit RENAME TO elsewhere"))
-    check_space = service.app.state.shared.check_space
+    check_space = service.app.state.shared.disk.require
     with pytest.raises(DatabaseUnavailable):
         exports.export(caller, job["case_id"], job["media_id"], recipient, check_space=check_space)
     with service.database.write() as session:

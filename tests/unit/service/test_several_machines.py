@@ -207,4 +207,4 @@ async def test_the_disk_does_not_matter_where_nothing_is_stored_on_it(service: S
     state = service.app.state.shared
     values = {"min_free_bytes": 10**18, "database_url": SecretStr("postgresql://h/n")}
     state.settings = state.settings.model_copy(update={**values, "blob_url": "s3://bucket"})
-    state.check_space()
+    state.disk.require()

@@ -12,7 +12,7 @@ import pytest
 
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import NotReady
-from deepfake_service.http.dependencies import AppState
+from deepfake_service.http.dependencies import DiskSpace
 from tests.support.jobkit import blobs, headers
 from tests.support.videokit import VIDEO, submit
 from tests.unit.service.conftest import Service, Starter
@@ -56,7 +56,7 @@ async def test_a_nearly_full_disk_stops_submissions_and_nothing_else(
     assert (await service.client.get("/readyz")).json()["accepts_submissions"] is True
     job = (await submit(service)).json()
     kept = blobs(service)
-    monkeypatch.setattr(AppState, "free_bytes", lambda _: 2**30)
+    monkeypatch.setattr(DiskSpace, "free_bytes", lambda _: 2**30)
     answer = await submit(service, b"another")
     assert answer.status_code == 503
     assert "nearly full" in answer.json()["detail"]
@@ -157,7 +157,7 @@ async def test_what_a_disk_does_not_hold_is_not_taken_to_its_end(
         if calls > 2:
             raise NotReady("The disk of the data directory is nearly full.")
 
-    monkeypatch.setattr(AppState, "check_space", nearly_full)
+    monkeypatch.setattr(DiskSpace, "require", nearly_full)
     sent = 0
 
     async def film() -> AsyncIterator[bytes]:
