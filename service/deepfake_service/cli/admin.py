@@ -28,7 +28,7 @@ from deepfake_service.files import replace_private
 from deepfake_service.security import audit_log as log
 from deepfake_service.security.accounts import Accounts
 from deepfake_service.security.checkpoints import audit_key
-from deepfake_service.security.invitations import Invitations, KeyTerms
+from deepfake_service.security.invitations import Invitations
 from deepfake_service.security.keys import NewKey
 from deepfake_service.security.records import accept_row, altered_rows
 from deepfake_service.security.second_factors import SecondFactors
@@ -113,7 +113,7 @@ def invite(name: Name, expires_in: Expiry = None) -> None:
     """Print a one-time link with which the owner of an account creates a key."""
     with opened_records() as (settings, database):
         end = _end(database, expires_in)
-        token = Invitations(database).create(name, terms=KeyTerms(end))
+        token = Invitations(database).create(name, key_expires_at=end)
     base = settings.public_url or f"http://{settings.host}:{settings.port}"
     typer.echo(f"{base.rstrip('/')}/invitation/{token}")
 

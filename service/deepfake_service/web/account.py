@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import segno
 from fastapi import APIRouter, Request, Response
 
@@ -11,7 +9,7 @@ from deepfake_service.errors import CodeRejected
 from deepfake_service.http.auth import SignedIn, session_token
 from deepfake_service.http.dependencies import AppState, AppStateDep
 from deepfake_service.security.accounts import Caller
-from deepfake_service.security.invitations import Invitations, KeyTerms
+from deepfake_service.security.invitations import Invitations
 from deepfake_service.web.pages import Form, PageRoute, PublicForm, page, redirect, safe
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -78,15 +76,22 @@ def _qr(uri: str) -> str:
 @router.get("/invitation/{token}")
 def get_invitation(request: Request, token: str, state: AppStateDep) -> Response:
     """Show who is invited. The invitation is not used up, because programs open links as well."""
-    account = Invitations(state.database).account_of(token)
-    terms = asdict(KeyTerms.of(token))
-    return page(request, "invitation.html", account=account, new_key=None, **terms)
+    invitation, account = Invitations(state.database).find(token)
+    return page(
+        request,
+        "invitation.html",
+        account=account,
+        new_key=None,
+        expires_at=invitation.key_expires_at,
+        replaces=invitation.replaces,
+        grace_hours=invitation.grace_hours,
+    )
 
 
 @router.post("/invitation/{token}")
 def post_invitation(request: Request, token: str, state: AppStateDep, _: PublicForm) -> Response:
     """Create the key of an invited account, and show it once."""
     invitations = Invitations(state.database)
-    account = invitations.account_of(token)
+    account = invitations.find(token)[1]
     new_key = invitations.redeem(token).text
     return page(request, "invitation.html", account=account, new_key=new_key)

@@ -18,7 +18,7 @@ from deepfake_service.http.auth import PageAdmin
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.notices.organisation import organisation_of_form
 from deepfake_service.security.accounts import Caller
-from deepfake_service.security.invitations import Invitations, KeyTerms
+from deepfake_service.security.invitations import Invitations
 from deepfake_service.security.keys import last_moment
 from deepfake_service.web.language import language_of
 from deepfake_service.web.pages import (
@@ -89,7 +89,7 @@ def post_key(request: Request, caller: PageAdmin, state: AppStateDep, fields: Fo
     if state.accounts.named(name).id == caller.account_id:
         key = state.accounts.create_key(name, expires_at=end, actor=caller.actor)
         return _admin_page(request, caller, state, new_key=key.text)
-    token = Invitations(state.database).create(name, caller.actor, KeyTerms(end))
+    token = Invitations(state.database).create(name, caller.actor, key_expires_at=end)
     return _admin_page(request, caller, state, invitation=_link(request, state, token), owner=name)
 
 

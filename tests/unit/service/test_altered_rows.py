@@ -114,9 +114,13 @@ def _alter_and_write(session: Session) -> None:
 
 
 def test_columns_without_a_code_may_change_without_a_key(database: Database) -> None:
-    account = Accounts(database).named("ana1")
-    Accounts(database).allow_live("ana1", allowed=False)
-    assert Accounts(database).named("ana1").mac == account.mac
+    book = Accounts(database)
+    new = book.create_key("ana1")
+    (before,) = [key for key, _ in book.keys("ana1") if key.id == new.id]
+    book.authenticate(new.text)  # notes the day
+    (after,) = [key for key, _ in book.keys("ana1") if key.id == new.id]
+    assert before.last_used_on != after.last_used_on
+    assert after.mac == before.mac
 
 
 def test_transactions_that_change_one_row_at_once_leave_a_valid_code(

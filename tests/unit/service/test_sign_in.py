@@ -229,7 +229,7 @@ async def test_an_invitation_expires_and_ends_with_its_account(service: Service)
     ):
         service.accounts.create(name, "person", Role.ANALYST)
         token = invitations.create(name)
-        invitations.account_of(token)
+        invitations.find(token)
         end()
         with pytest.raises(InvitationInvalid):
             invitations.redeem(token)
