@@ -54,13 +54,11 @@ def open_networks(
     *,
     device: Device = "auto",
     threads: int = 0,
-    wrap: Callable[[OnnxSession], Session] | None = None,
 ) -> Networks:
     """Open the graphs of ``bundle``, as ``load_bundle`` returned it.
 
     ``threads`` of them run at a time, 0: one for each usable core. Each runs in one thread, because
-    threads that share a run wait for each other at every layer. ``wrap`` puts something around each
-    graph, such as a measurement.
+    threads that share a run wait for each other at every layer.
 
     Raises:
         BundleError: a graph cannot be loaded, or the classifier's lacks an output.
@@ -84,7 +82,7 @@ def open_networks(
         if name == CLASSIFIER:
             _require_outputs(opened, files.spec)
         providers.add(opened.provider)
-        return wrap(opened) if wrap else opened
+        return opened
 
     graphs = bundle.graphs
     pnet, rnet, onet, network = (

@@ -189,7 +189,20 @@ class LevelCalibrations(Spec):
     item: Calibration
 
 
-class LeaningEdges(Spec):
+class _Rates(Spec):
+    """Rates that were measured on held-out material at an upper and a lower edge."""
+
+    false_positive_rate: Probability
+    """Share of real material at or above the upper edge."""
+    false_positive_rate_upper: Probability
+    """Upper end of its 95% interval, clustered by group."""
+    true_positive_rate: Probability
+    """Share of manipulated material at or above the upper edge."""
+    miss_rate: Probability
+    """Share of manipulated material below the lower edge."""
+
+
+class LeaningEdges(_Rates):
     """Edges on log10 likelihood ratios between which a value leans neither way.
 
     They rank what is inconclusive, at error rates that are too high to decide by.
@@ -199,19 +212,11 @@ class LeaningEdges(Spec):
     """Values at or above it lean towards manipulated."""
     towards_untouched: float
     """Values below it lean towards untouched."""
-    false_positive_rate: Probability
-    """Share of held-out real material at or above ``towards_manipulated``."""
-    false_positive_rate_upper: Probability
-    """Upper end of its 95% interval, clustered by group."""
-    true_positive_rate: Probability
-    """Share of held-out manipulated material at or above ``towards_manipulated``."""
-    miss_rate: Probability
-    """Share of held-out manipulated material below ``towards_untouched``."""
     true_negative_rate: Probability
-    """Share of held-out real material below ``towards_untouched``."""
+    """Share of real material below ``towards_untouched``."""
 
 
-class LevelThresholds(Spec):
+class LevelThresholds(_Rates):
     """Decision thresholds of one level, on log10 likelihood ratios."""
 
     likely_manipulated: float
@@ -219,14 +224,6 @@ class LevelThresholds(Spec):
     no_manipulation_found: float
     """Values below it are ``no_manipulation_found``; those between the two are
     ``inconclusive``."""
-    false_positive_rate: Probability
-    """Share of held-out real material at or above ``likely_manipulated``."""
-    false_positive_rate_upper: Probability
-    """Upper end of its 95% interval, clustered by group."""
-    true_positive_rate: Probability
-    """Share of held-out manipulated material at or above ``likely_manipulated``."""
-    miss_rate: Probability
-    """Share of held-out manipulated material below ``no_manipulation_found``."""
     leaning: LeaningEdges | None = None
     """Edges by which an inconclusive value leans one way; ``None`` if none were measured."""
 
