@@ -57,12 +57,7 @@ from deepfake_service.evidence.builder import Dossier, ReportCopy, build, report
 from deepfake_service.notices.organisation import Sender
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
-from deepfake_service.security.audit_log import (
-    SERVICE,
-    Action,
-    Actor,
-    append_entry,
-)
+from deepfake_service.security.audit_log import SERVICE, Action, Actor, append_entry
 from deepfake_service.security.signing_keys import SigningKeys
 from deepfake_service.storage import BlobMissing, Vault, open_json
 
@@ -372,12 +367,8 @@ class EvidenceStore:
             edition = session.scalars(select(Edition).where(Edition.sha256 == sha256)).first()
             if edition is None:
                 return None
-            newest = session.scalars(
-                select(Edition.number)
-                .where(Edition.job_id == edition.job_id)
-                .order_by(Edition.number.desc())
-            ).first()
-        return edition.number, newest or edition.number
+            newest = newest_edition(session, edition.job_id) or edition
+        return edition.number, newest.number
 
 
 def editions_of(session: Session, job: Job, case: Case) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """How much waits in the queue, and how many workers it takes: the signals to scale by.
 
-Every process reads the same figures, in one query, at most once in ``MAX_AGE_S``. The number of
-workers wanted is
+Every process reads the same figures, at most once in ``MAX_AGE_S``. The number of workers wanted is
 
     ceil((running + waiting * seconds / target) / slots), at least 1
 
@@ -17,10 +16,8 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any
 
-from sqlalchemy import CompoundSelect, String, cast, func, literal, null, select, union_all
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.db import Database, Job, Lease
@@ -83,30 +80,25 @@ class Backlog:
         now = self._database.clock()
         waiting = {str(priority): 0 for priority in Priority}
         oldest_s = {str(priority): 0.0 for priority in Priority}
-        unfinished: dict[str, int] = {}
-        slots: list[int] = []
-        served: set[str] = set()
-        ended: list[tuple[datetime, datetime]] = []
-        running = 0
-        for kind, text, count, first, second in session.execute(_figures()):
-            if kind == "waiting":
-                waiting[text] = count
-                oldest_s[text] = max(0.0, (now - first).total_seconds())
-            elif kind == "bundle":
-                unfinished[job_version(text)] = count
-            elif kind == "running":
-                running = count
-            elif kind == "lease" and first > now:
-                served.add(text)
-                slots.append(count)
-            elif kind == "ended":
-                ended.append((first, second))
+        oldest = func.min(Job.created_at, type_=Moment)
+        queued = select(Job.priority, func.count(), oldest).where(Job.state == JobState.QUEUED)
+        for priority, count, first in session.execute(queued.group_by(Job.priority)):
+            waiting[str(priority)] = count
+            oldest_s[str(priority)] = max(0.0, (now - first).total_seconds())
+        unfinished = select(Job.bundle_sha256, func.count()).where(Job.state.in_(UNFINISHED))
+        by_bundle = session.execute(unfinished.group_by(Job.bundle_sha256)).all()
+        running = session.scalar(select(func.count()).where(Job.state == JobState.RUNNING)) or 0
+        is_worker = Lease.version.is_not(None), Lease.expires_at > now
+        workers = session.scalars(select(Lease).where(*is_worker)).all()
+        served, slots = {w.version for w in workers}, [w.slots or 1 for w in workers]
+        ended = session.execute(latest_times(SAMPLE, Job.state == JobState.SUCCEEDED))
+        each_s = mean_s((start, end) for start, end in ended)
         return QueueState(
             waiting,
             oldest_s,
-            sum(count for version, count in unfinished.items() if version not in served),
-            len(slots),
-            self._wanted(sum(waiting.values()), running, slots, mean_s(ended)),
+            sum(count for bundle, count in by_bundle if job_version(bundle) not in served),
+            len(workers),
+            self._wanted(sum(waiting.values()), running, slots, each_s),
         )
 
     def _wanted(self, waiting: int, running: int, slots: list[int], each_s: float | None) -> int:
@@ -114,26 +106,3 @@ class Backlog:
         each = sum(slots) / len(slots) if slots else self._slots
         needed = (running + waiting * each_s / TARGET_WAIT_S) / each
         return max(1, math.ceil(needed))
-
-
-def _figures() -> CompoundSelect[Any]:
-    """Return one statement for all figures: rows of a kind, a text, a count and two times."""
-    no_text, no_time = cast(null(), String), cast(null(), Moment)
-    by_priority = cast(Job.priority, String)
-    oldest = func.min(Job.created_at, type_=Moment)
-    latest = latest_times(SAMPLE, Job.state == JobState.SUCCEEDED).subquery()
-    return union_all(
-        select(literal("waiting"), by_priority, func.count(), oldest, no_time)
-        .where(Job.state == JobState.QUEUED)
-        .group_by(by_priority),
-        select(literal("bundle"), Job.bundle_sha256, func.count(), no_time, no_time)
-        .where(Job.state.in_(UNFINISHED))
-        .group_by(Job.bundle_sha256),
-        select(literal("running"), no_text, func.count(), no_time, no_time).where(
-            Job.state == JobState.RUNNING
-        ),
-        select(literal("lease"), Lease.version, Lease.slots, Lease.expires_at, no_time).where(
-            Lease.version.is_not(None)
-        ),
-        select(literal("ended"), no_text, literal(1), latest.c.started_at, latest.c.finished_at),
-    )
