@@ -88,7 +88,7 @@ def exported_bundle(
     from deepfake_training.data.manifests import Manifest
     from deepfake_training.export.bundle import ExportInputs, export
 
-    inputs = ExportInputs([Manifest(manifest)], crops, fitted_run, frames=4)
+    inputs = ExportInputs([Manifest(manifest)], crops, fitted_run)
     return export(inputs, tmp_path_factory.mktemp("exported") / "bundle", smoke, "0" * 64)
 
 

@@ -95,7 +95,7 @@ def test_a_run_of_another_recipe_is_refused(
     named: str,
 ) -> None:
     other = as_if_of(smoke.model_copy(update=update), fitted_run, tmp_path / "other")
-    inputs = ExportInputs([Manifest(manifest)], crops, other, frames=4)
+    inputs = ExportInputs([Manifest(manifest)], crops, other)
     with pytest.raises(TrainingError, match=named):
         export(inputs, tmp_path / "b", smoke, "0" * 64)
 
@@ -105,7 +105,7 @@ def test_manifests_that_changed_after_prepare_are_refused(
 ) -> None:
     changed = tmp_path / "manifest.csv"
     changed.write_text(manifest.read_text().replace("g11,1", "g11,0"))
-    inputs = ExportInputs([Manifest(changed, manifest.parent)], crops, fitted_run, frames=4)
+    inputs = ExportInputs([Manifest(changed, manifest.parent)], crops, fitted_run)
     with pytest.raises(TrainingError, match=r"^11\.mp4: The manifests have changed"):
         export(inputs, tmp_path / "b", smoke, "0" * 64)
 
@@ -150,7 +150,7 @@ def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
     with pytest.raises(TrainingError, match="fold-0: The prepared data have changed"):
         summarise(folder, crossed, "0" * 64)
     fit(crops, tmp_path / "all", crossed)
-    inputs = ExportInputs([Manifest(manifest)], crops, tmp_path / "all", folder, frames=4)
+    inputs = ExportInputs([Manifest(manifest)], crops, tmp_path / "all", folder)
     # Histograms of as few groups as these would not be kept otherwise.
     few = partial(histograms, min_groups=6)
     monkeypatch.setattr(bundle_module, "histograms", lambda *args: few(*args[:2]))
@@ -189,17 +189,17 @@ def test_a_cross_validation_that_is_not_complete_is_named(
     run = as_if_of(crossed, fitted_run, tmp_path / "run")
     with pytest.raises(TrainingError, match="fold-0 is missing"):
         export(
-            ExportInputs([Manifest(manifest)], crops, run, tmp_path, frames=4),
+            ExportInputs([Manifest(manifest)], crops, run, tmp_path),
             tmp_path / "bundle", crossed, "0" * 64,
         )  # fmt: skip
-    inputs = ExportInputs([Manifest(manifest)], crops, run, frames=4)
+    inputs = ExportInputs([Manifest(manifest)], crops, run)
     with pytest.raises(TrainingError, match="Nothing is held out"):
         export(inputs, tmp_path / "bundle", crossed, "0" * 64)
     longer = crossed.fit.model_copy(update={"steps": 13})
     other = as_if_of(crossed.model_copy(update={"fit": longer}), fitted_run, tmp_path / "other")
     with pytest.raises(TrainingError, match="another recipe"):
         export(
-            ExportInputs([Manifest(manifest)], crops, other, tmp_path, frames=4),
+            ExportInputs([Manifest(manifest)], crops, other, tmp_path),
             tmp_path / "bundle", crossed, "0" * 64,
         )  # fmt: skip
 

@@ -33,7 +33,7 @@ from deepfake_training.export.graphs import (
     map_graph,
     write_heads,
 )
-from deepfake_training.export.held_out import HeldOut, listed_once, score_heads
+from deepfake_training.export.held_out import listed_once, score_heads
 from deepfake_training.heads import Heads, logits_of, state_of
 from deepfake_training.heads.kinds import KindHead
 from deepfake_training.heads.linear import LinearHead
@@ -275,7 +275,7 @@ def test_verdicts_from_stored_features_are_those_of_the_service(
     write_heads(copy, onnx.load(str(features.graph())), heads, config)
     seal(copy, bundle.spec.model_dump(exclude={"files"}))
     scorer = Scorer.open(copy, device="cpu")
-    held_out = HeldOut([(config, state_of(heads), rows)])
+    held_out = [(config, state_of(heads), rows)]
     logits: list[float] = []
     judged = score_heads(held_out, store, scorer.bundle.spec)
     assert [row["media"] for row, _ in judged] == rows["media"].to_list()
@@ -294,7 +294,7 @@ def test_verdicts_from_stored_features_are_those_of_the_service(
     assert np.ptp(logits) > 0.02, "all faces score alike: the test shows nothing"
 
 
-def test_a_folder_that_is_not_a_bundle_is_refused_before_anything_is_done(
+def test_a_folder_that_exists_is_refused_before_anything_is_done(
     work: Path, head_manifest: Path, tmp_path: Path
 ) -> None:
     photos = tmp_path / "photos"
@@ -306,7 +306,7 @@ def test_a_folder_that_is_not_a_bundle_is_refused_before_anything_is_done(
     assert isinstance(done.exception, TrainingError)
     assert not (tmp_path / "runs").exists()
     inputs = ExportInputs([Manifest(head_manifest)], work / "crops", work / "fit")
-    with pytest.raises(TrainingError, match="is not a bundle"):
+    with pytest.raises(TrainingError, match="This already exists"):
         export(inputs, photos, head_config(), "0" * 64)
     assert [p.name for p in photos.iterdir()] == ["a.jpg"]
 

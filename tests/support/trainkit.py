@@ -170,7 +170,7 @@ def short_smoke_text() -> str:
     ):
         assert text.count(old) == 1, old
         text = text.replace(old, new)
-    return text
+    return text + "\n[bundle.sampling]\nmin_frames = 4\n"
 
 
 def short_smoke() -> Config:

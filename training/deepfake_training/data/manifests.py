@@ -7,7 +7,6 @@ of the data set is put before it.
 
 from __future__ import annotations
 
-import filecmp
 import hashlib
 import os
 from collections import Counter
@@ -85,8 +84,8 @@ def read_manifests(manifests: Sequence[Manifest], *, excluded: Sequence[str] = (
 
     Rows of the data sets in ``excluded`` are checked like all others, and left out of the result.
 
-    A medium that is listed more than once, by one or several manifests, is used once: the same
-    file, or files with the same content, path and data set. Its first row counts.
+    A file that is listed more than once, by one or several manifests, is used once. Its first row
+    counts.
 
     Raises:
         TrainingError: if a file cannot be read, lacks a column or a value, has an unknown label,
@@ -217,45 +216,26 @@ def _check_folds(listed: pd.DataFrame) -> None:
 
 
 def _one_row_per_medium(listed: pd.DataFrame) -> pd.DataFrame:
-    """Return the first row of each medium, with unique ``media``."""
+    """Return the first row of each file, with unique ``media``."""
     repeats = []
     for _, same in listed[listed["path"].duplicated(keep=False)].groupby("path", sort=False):
+        first = same.iloc[0]
         for _, row in same.iloc[1:].iterrows():
-            _check_agreement(same.iloc[0], row)
+            for column in ("label", "group", "fold"):
+                if first[column] != row[column]:
+                    raise TrainingError(
+                        f"{first['where']} and {row['where']} list the same file, once with the "
+                        f"{column} {first[column]} and once with {row[column]}. Correct one of "
+                        "the rows."
+                    )
             repeats.append(row.name)
-    rows = listed.drop(index=cast("list[int]", repeats))
-    copies = []
-    shared = rows[rows.duplicated(["dataset", "media"], keep=False)]
-    for _, same in shared.groupby(["dataset", "media"], sort=False):
-        for _, row in same.iloc[1:].iterrows():
-            if not _same_content(same.iloc[0]["path"], row["path"]):
-                raise TrainingError(
-                    f"{same.iloc[0]['where']} and {row['where']} are different files with the same "
-                    f"name in {row['dataset']}. Give one of them another dataset."
-                )
-            _check_agreement(same.iloc[0], row)
-            copies.append(row.name)
-    rows = rows.drop(index=cast("list[int]", copies)).reset_index(drop=True)
+    rows = listed.drop(index=cast("list[int]", repeats)).reset_index(drop=True)
     taken = rows["media"].duplicated(keep=False)
     rows.loc[taken, "media"] = rows["dataset"] + "/" + rows["media"]
     if rows["media"].duplicated().any():
         one, two = rows[rows["media"].duplicated(keep=False)]["where"].head(2)
-        raise TrainingError(f"{one} and {two} cannot be told apart. Rename one of the files.")
+        raise TrainingError(
+            f"{one} and {two} are different files with the same name. Rename one of the files, or "
+            "give it another dataset."
+        )
     return rows
-
-
-def _check_agreement(one: pd.Series, two: pd.Series) -> None:
-    """Raise ``TrainingError`` if two rows of one medium contradict each other."""
-    for column in ("label", "group", "fold"):
-        if one[column] != two[column]:
-            raise TrainingError(
-                f"{one['where']} and {two['where']} list the same medium, once with the {column} "
-                f"{one[column]} and once with {two[column]}. Correct one of the rows."
-            )
-
-
-def _same_content(one: str, two: str) -> bool:
-    try:
-        return filecmp.cmp(one, two, shallow=False)
-    except OSError:
-        return False

@@ -23,7 +23,7 @@ from deepfake_models.bundle.spec import (
     Thresholds,
 )
 from deepfake_models.decision.level import LN10, log_likelihood_ratio, mean_log_likelihood_ratio
-from deepfake_training.config import BundleConfig
+from deepfake_training.config import ErrorLimits
 from deepfake_training.errors import TrainingError
 
 # Weak regularisation: a slope and an intercept need none, but separable scores do.
@@ -97,28 +97,6 @@ def fit_calibration(level: Level, name: str) -> Calibration:
 
 
 @dataclass(frozen=True, slots=True)
-class ErrorLimits:
-    """The error rates that thresholds may have on held-out media; see ``BundleConfig``."""
-
-    false_positive_rate: float = 0.01
-    false_positive_upper: float = 0.025
-    miss_rate: float = 0.1
-    leaning_false_positive_rate: float = 0.05
-    leaning_miss_rate: float = 0.2
-
-    @classmethod
-    def of(cls, config: BundleConfig) -> ErrorLimits:
-        """Return the limits that ``config`` gives."""
-        return cls(
-            config.max_false_positive_rate,
-            config.max_false_positive_upper,
-            config.max_miss_rate,
-            config.max_leaning_false_positive_rate,
-            config.max_leaning_miss_rate,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class _Media:
     """Calibrated values of one class, of which each medium counts once.
 
@@ -184,22 +162,22 @@ def fit_thresholds(level: Level, calibration: Calibration, limits: ErrorLimits) 
 
     ``likely_manipulated`` is the lowest value at which
 
-    1. at most ``limits.false_positive_rate`` of the real media are called manipulated;
+    1. at most ``limits.max_false_positive_rate`` of the real media are called manipulated;
     2. the upper end of that rate's 95% interval, clustered by group, is at most
-       ``limits.false_positive_upper``;
+       ``limits.max_false_positive_upper``;
     3. no source with enough groups is significantly above twice the rate: a detector that is right
        on average and wrong on one kind of camera, filter or people is useless to those people;
     4. the value is at least ``LEAST_RATIO``.
 
     With too little material to show the second, no real value may be called manipulated.
-    ``no_manipulation_found`` is the highest value below which at most ``limits.miss_rate`` of the
-    manipulated media lie, and at most ``likely_manipulated``. For the edges of leaning see
+    ``no_manipulation_found`` is the highest value below which at most ``limits.max_miss_rate`` of
+    the manipulated media lie, and at most ``likely_manipulated``. For the edges of leaning see
     ``_leaning``.
     """
     values = np.array([log_likelihood_ratio(float(r), calibration) for r in level.raw])
     real, fake = _Media.of(level, values, 0), _Media.of(level, values, 1)
     upper = _likely_manipulated(real, limits)
-    lower = min(fake.highest_below(limits.miss_rate), upper)
+    lower = min(fake.highest_below(limits.max_miss_rate), upper)
     false_positives = real.above(upper)
     thresholds = LevelThresholds(
         likely_manipulated=upper,
@@ -214,7 +192,7 @@ def fit_thresholds(level: Level, calibration: Calibration, limits: ErrorLimits) 
 
 def _likely_manipulated(real: _Media, limits: ErrorLimits) -> float:
     """Return the lowest threshold that ``limits`` allow on ``real`` media."""
-    start = max(real.lowest_above(limits.false_positive_rate), LEAST_RATIO)
+    start = max(real.lowest_above(limits.max_false_positive_rate), LEAST_RATIO)
     higher = np.round(np.unique(real.values[real.values >= start]) + _MARGIN, 4)
     for candidate in (start, *higher.tolist()):
         if _allowed(real, candidate, limits):
@@ -225,9 +203,12 @@ def _likely_manipulated(real: _Media, limits: ErrorLimits) -> float:
 def _allowed(real: _Media, threshold: float, limits: ErrorLimits) -> bool:
     share = real.share(real.values >= threshold)
     pooled = rate(share, real.group)
-    if pooled.value > limits.false_positive_rate or pooled.high > limits.false_positive_upper:
+    if (
+        pooled.value > limits.max_false_positive_rate
+        or pooled.high > limits.max_false_positive_upper
+    ):
         return False
-    tolerated = 2.0 * limits.false_positive_rate
+    tolerated = 2.0 * limits.max_false_positive_rate
     return all(rate(share[own], real.group[own]).low <= tolerated for own in real.large_sources())
 
 
@@ -237,15 +218,15 @@ def _leaning(
     """Return the edges between which a value leans neither way, and their error rates.
 
     The upper edge is the lowest value at or above which at most
-    ``limits.leaning_false_positive_rate`` of the real media lie; the lower edge the highest below
-    which at most ``limits.leaning_miss_rate`` of the manipulated ones do. Evidence against
-    manipulation never leans towards it, nor the reverse, and both edges stay between the
+    ``limits.max_leaning_false_positive_rate`` of the real media lie; the lower edge the highest
+    below which at most ``limits.max_leaning_miss_rate`` of the manipulated ones do. Evidence
+    against manipulation never leans towards it, nor the reverse, and both edges stay between the
     thresholds.
     """
     low, high = thresholds.no_manipulation_found, thresholds.likely_manipulated
-    upper = max(real.lowest_above(limits.leaning_false_positive_rate), 0.0)
+    upper = max(real.lowest_above(limits.max_leaning_false_positive_rate), 0.0)
     upper = min(max(upper, low), high)
-    lower = min(fake.highest_below(limits.leaning_miss_rate), 0.0)
+    lower = min(fake.highest_below(limits.max_leaning_miss_rate), 0.0)
     lower = min(max(lower, low), upper)
     false_positives = real.above(upper)
     return LeaningEdges(
@@ -299,7 +280,6 @@ class Fitted:
     thresholds: Thresholds
     faces: pd.DataFrame
     tracks: pd.DataFrame
-    items: pd.DataFrame
 
 
 def fit_levels(faces: pd.DataFrame, spec: BundleSpec, limits: ErrorLimits) -> Fitted:
@@ -333,5 +313,4 @@ def fit_levels(faces: pd.DataFrame, spec: BundleSpec, limits: ErrorLimits) -> Fi
         ),
         judged,
         tracks,
-        items,
     )

@@ -39,7 +39,6 @@ from deepfake_eval.reporting.results import write_results
 from deepfake_models.bundle.bundle import (
     CLASSIFIER,
     GRAPHS,
-    MANIFEST,
     Bundle,
     default_bundle_dir,
     load_bundle,
@@ -61,7 +60,7 @@ from deepfake_training.data.manifests import TERMS, Manifest
 from deepfake_training.data.prepare import stored_manifests
 from deepfake_training.data.splits import check_folds, held_out, trained_on
 from deepfake_training.errors import TrainingError
-from deepfake_training.evaluate.calibrate import ErrorLimits, Fitted, fit_levels
+from deepfake_training.evaluate.calibrate import Fitted, fit_levels
 from deepfake_training.evaluate.crossvalidate import METHODS, fold_weights
 from deepfake_training.export.graphs import (
     heads_parity,
@@ -71,9 +70,9 @@ from deepfake_training.export.graphs import (
     write_network,
 )
 from deepfake_training.export.held_out import (
-    HeldOut,
     HeldOutRun,
     Judged,
+    held_out_rows,
     listed_once,
     score_heads,
     score_networks,
@@ -103,9 +102,6 @@ class ExportInputs:
     cross_validation: Path | None = None
     """Folder of the fold runs from which calibration and figures come. None: the exported run is
     measured on its own held-out folds."""
-    frames: int = 32
-    """Frames of each video that are scored. For a head on a frozen network they are those of
-    ``prepare.frames``."""
 
 
 def export(
@@ -124,18 +120,18 @@ def export(
        the run in ``inputs.cross_validation`` that did not see it, or else the run's own held-out
        folds.
     3. Calibrations and thresholds are fitted, error rates measured, the model card written.
-    4. The bundle is sealed beside ``out`` and moved there, in place of an earlier bundle. The
-       evaluation remains in the run's folder.
+    4. The bundle is sealed beside ``out`` and moved there as a whole. The evaluation remains in the
+       run's folder.
 
     ``config_sha256`` is the digest of the config's file. ``progress`` receives the number of scored
     media and of all media.
 
     Raises:
-        TrainingError: if ``out`` cannot be replaced (see ``check_destination``), no media are held
+        TrainingError: if ``out`` exists, no media are held
             out, a file is not a checkpoint, the runs do not match the config, the crops or the
             manifests, or logits differ from torch's.
     """
-    out = check_destination(out, inputs.crops, inputs.run)
+    out = check_destination(out)
     store = CropStore(inputs.crops)
     weights = read_checkpoint(inputs.run / BEST)["weights"]
     _check_run(inputs.run, config_of(inputs.run, store.digest()), config)
@@ -153,7 +149,7 @@ def export(
         difference, method = _export_classifier(directory, weights, config, store)
         rows = listed_once(inputs.manifests, inputs.crops, config)
         _check_prepared(rows, store)
-        held_out_media = HeldOut.of(measured, rows)
+        held_out_media = held_out_rows(measured, rows)
         training = {
             **_provenance(config, store),
             "config_sha256": config_sha256,
@@ -163,14 +159,12 @@ def export(
         }
         neutral = _seal_neutral(directory, config, training)
         if config.frozen:
-            frames = config.prepare.frames
             judged = score_heads(held_out_media, store, neutral.spec, progress)
         else:
-            frames = inputs.frames
-            judged = score_networks(held_out_media, directory, frames, progress)
+            judged = score_networks(held_out_media, directory, progress)
         judged, apart = _without(judged, config.cross_validation.apart)
         faces = face_table(judged, neutral.spec)
-        fitted = fit_levels(faces, neutral.spec, ErrorLimits.of(config.bundle))
+        fitted = fit_levels(faces, neutral.spec, config.bundle)
         table, measured_in = _reliability(fitted, faces)
         _write_json(directory / "reliability.json", table)
         fields = _fields(config, fitted.calibration, fitted.thresholds, training)
@@ -178,7 +172,7 @@ def export(
         if config.frozen:
             fields["logit_noise"] = logit_noise(directory, _samples(store, config))
         bundle = seal(directory, fields)
-        measures, items = _measure(judged, bundle, inputs.run / HELD_OUT_REPORT, frames)
+        measures, items = _measure(judged, bundle, inputs.run / HELD_OUT_REPORT, config)
         table["level_item"] = item_table(items, bundle.spec.conditions.min_groups)
         table["level_picture"] = item_table(items, bundle.spec.conditions.min_groups, "image")
         _write_json(directory / "reliability.json", table)
@@ -197,49 +191,20 @@ def export(
         card = marked_card(card, unfit(bundle.spec))
         (directory / "MODEL_CARD.md").write_text(card, encoding="utf-8")
         seal(directory, fields)
-        _move_bundle(directory, out, Path(scratch))
+        check_destination(out)
+        directory.rename(out)
     return load_bundle(out)
 
 
-def check_destination(out: Path, *needed: Path) -> Path:
-    """Return the absolute path of ``out`` after checking that a bundle may be moved there.
+def check_destination(out: Path) -> Path:
+    """Return the absolute path of ``out``, where a bundle is to be written.
 
     Raises:
-        TrainingError: if there is something else than a bundle, or ``out`` is or would be around
-            one of the paths ``needed`` or the current folder.
+        TrainingError: if there is something already.
     """
-    place = out.resolve()
-    for path in (Path.cwd(), *needed):
-        if path.resolve().is_relative_to(place):
-            raise TrainingError(
-                f"{out}: The folder of the bundle would contain {path.resolve()}. Name another "
-                "folder."
-            )
-    if place.exists() and not (place / MANIFEST).is_file():
-        raise TrainingError(
-            f"{out}: This already exists and is not a bundle, so it is not replaced. Name another "
-            "folder."
-        )
-    return place
-
-
-def _move_bundle(bundle: Path, place: Path, scratch: Path) -> None:
-    """Move the folder ``bundle`` to ``place``, and a bundle that is there into ``scratch``.
-
-    All three are on one file system, so nothing is copied: ``place`` never holds part of a bundle.
-    It is absent for a moment between the two moves, and the earlier bundle is moved back if the
-    second one fails or is interrupted.
-    """
-    check_destination(place)
-    replaced = scratch / "replaced"
-    try:
-        if place.exists():
-            place.rename(replaced)
-        bundle.rename(place)
-    except BaseException:  # also of Ctrl-C: whatever is left in ``scratch`` is deleted
-        if replaced.exists() and not place.exists():
-            replaced.rename(place)
-        raise
+    if out.exists():
+        raise TrainingError(f"{out}: This already exists. Name another folder, or delete it.")
+    return out.resolve()
 
 
 def _check_run(run: Path, run_config: Config, config: Config) -> None:
@@ -297,7 +262,7 @@ def _samples(store: CropStore, config: Config) -> NDArray[np.uint8]:
 
 
 def _measure(
-    judged: Sequence[Judged], bundle: Bundle, out: Path, frames: int
+    judged: Sequence[Judged], bundle: Bundle, out: Path, config: Config
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Judge the held-out media under the fitted calibration and report them as an evaluation;
     return its figures, and a table with one row per item.
@@ -318,6 +283,7 @@ def _measure(
     predictions = assemble(labelled, bundle.spec.prior)
     rows = tuple(r for r, _ in labelled)
     source = LoadedDataset("manifest", {}, Rows(Path(), rows))
+    frames = config.prepare.frames if config.frozen else config.bundle.sampling.min_frames
     settings = {
         "frames": frames,
         "split": "held out",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,31 +39,22 @@ Judged = tuple[dict[str, Any], Verdict]
 Report = Callable[[int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class HeldOut:
-    """The media that runs held out: the manifests' rows, and for each run its part of them."""
+HeldOut = Sequence[tuple[Config, dict[str, Any], pd.DataFrame]]
+"""For each run its config, its weights, and the rows of the manifests that it held out."""
 
-    parts: Sequence[tuple[Config, dict[str, Any], pd.DataFrame]]
 
-    @classmethod
-    def of(cls, measured: Iterable[HeldOutRun], rows: pd.DataFrame) -> HeldOut:
-        """Return what the runs ``measured`` held out of ``rows``, a result of ``listed_once``.
+def held_out_rows(measured: Iterable[HeldOutRun], rows: pd.DataFrame) -> HeldOut:
+    """Return what the runs ``measured`` held out of ``rows``, a result of ``listed_once``.
 
-        Raises:
-            TrainingError: if that is nothing.
-        """
-        parts = [(config, weights, measured_on(rows, config)) for config, weights in measured]
-        if not sum(len(part) for _, _, part in parts):
-            raise TrainingError(
-                "Nothing is held out. Pass --cross-validation, or set validation_folds in the "
-                "config."
-            )
-        return cls(parts)
-
-    @property
-    def total(self) -> int:
-        """The number of media."""
-        return sum(len(part) for _, _, part in self.parts)
+    Raises:
+        TrainingError: if that is nothing.
+    """
+    parts = [(config, weights, measured_on(rows, config)) for config, weights in measured]
+    if not sum(len(part) for _, _, part in parts):
+        raise TrainingError(
+            "Nothing is held out. Pass --cross-validation, or set validation_folds in the config."
+        )
+    return parts
 
 
 def listed_once(manifests: Sequence[Manifest], crops: Path, config: Config) -> pd.DataFrame:
@@ -78,11 +69,12 @@ def listed_once(manifests: Sequence[Manifest], crops: Path, config: Config) -> p
 
 
 def score_networks(
-    held_out: HeldOut, directory: Path, frames: int, report: Report | None = None
+    held_out: HeldOut, directory: Path, report: Report | None = None
 ) -> list[Judged]:
     """Score each run's media by its own network in a copy of the sealed bundle ``directory``."""
     judged: list[Judged] = []
-    for config, weights, part in held_out.parts:
+    total = sum(len(part) for _, _, part in held_out)
+    for config, weights, part in held_out:
         with tempfile.TemporaryDirectory(dir=directory.parent) as copy:
             shutil.copytree(directory, copy, dirs_exist_ok=True)
             write_network(Path(copy), weights, config.backbone, config.bundle.input)
@@ -91,12 +83,12 @@ def score_networks(
 
             def progress(scored: int, _: int, done: int = done) -> None:
                 if report:
-                    report(done + scored, held_out.total)
+                    report(done + scored, total)
 
             judged += verdicts(
                 Scorer.open(Path(copy), device="cpu"),
                 [(Path(row["path"]), row) for row in _records(part)],
-                frames=frames,
+                frames=config.bundle.sampling.min_frames,
                 progress=progress,
             )
     return judged
@@ -112,11 +104,11 @@ def score_heads(
     """
     runs = [
         ({row["media"]: row for row in _records(part)}, heads_of(weights))
-        for _, weights, part in held_out.parts
+        for _, weights, part in held_out
     ]
-    listed = pd.concat([part for _, _, part in held_out.parts]).drop_duplicates("media")
+    listed = pd.concat([part for _, _, part in held_out]).drop_duplicates("media")
     # Stored features do not depend on what a run held out.
-    features = FeatureStore(store, held_out.parts[0][0])
+    features = FeatureStore(store, held_out[0][0])
     features.examine(listed, report)
     criteria = Criteria.of(spec)
     verdict_of = {
@@ -126,7 +118,7 @@ def score_heads(
         if medium.media in rows
     }
     if report:
-        report(held_out.total, held_out.total)
+        report(len(verdict_of), len(verdict_of))
     unreadable = unable(MediaError("The medium cannot be decoded."))
     return [
         (row, verdict_of.get((number, media), unreadable))

@@ -8,7 +8,6 @@ from typing import Any
 import timm
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from deepfake_models.bundle.spec import InputSpec
 from deepfake_training.config import BackboneConfig
@@ -190,13 +189,12 @@ class ExportGraph(nn.Module):
         """Return logits (N,) and maps (N, h, w), float32, of crops (N, S, S, 3) uint8 RGB."""
         features = self.backbone.forward_features(self.normalise(crops))
         logit = self.backbone.forward_head(features).flatten()
-        cells = self._cells(features)
-        if self.map_method is MapMethod.CLASS_ACTIVATION:
-            (head,) = last_layers(self.backbone)
-            values = F.linear(cells, head.weight, head.bias)  # type: ignore[arg-type]
-        else:
-            values = self.backbone.forward_head(self._alone(cells))
-        return logit, values.reshape(-1, *self.grid)
+        return logit, self._map(features).reshape(-1, *self.grid)
+
+    def _map(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the head's logit for each cell alone, (N * cells, 1)."""
+        values: torch.Tensor = self.backbone.forward_head(self._alone(self._cells(features)))
+        return values
 
     def _features_of(self, spec: InputSpec) -> torch.Tensor:
         name, size = type(self.backbone).__name__, (spec.height, spec.width)
@@ -250,18 +248,13 @@ class ExportGraph(nn.Module):
     def _method(self, features: torch.Tensor) -> MapMethod:
         random = torch.Generator().manual_seed(0)
         drawn = torch.randn(features.shape, generator=random).to(features.device)
-        cells = self._cells(drawn)
-        heads = last_layers(self.backbone)
         try:
-            pooled = self.backbone.forward_head(drawn, pre_logits=True).flatten(1)
-            if len(heads) == 1 and isinstance(heads[0], nn.Linear):
-                mean = cells.mean(dim=1)
-                if mean.shape == pooled.shape and torch.allclose(mean, pooled, atol=1e-4):
-                    return MapMethod.CLASS_ACTIVATION
-            self.backbone.forward_head(self._alone(cells))
+            logit = self.backbone.forward_head(drawn).flatten()
+            mean = self._map(drawn).reshape(len(drawn), -1).mean(dim=1)
         except (AssertionError, IndexError, RuntimeError, ValueError) as error:
             raise ConfigError(
                 f"backbone.name: The head of {type(self.backbone).__name__} does not accept a "
                 f"single cell, so it has no map. Choose another network. ({error})"
             ) from error
-        return MapMethod.CELL_LOGIT
+        shares = torch.allclose(mean, logit, atol=1e-5)
+        return MapMethod.CLASS_ACTIVATION if shares else MapMethod.CELL_LOGIT
