@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 # Unlike the monotonic clock, it also counts while a machine sleeps. Only Linux has it.
 _TICKING: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+CLIENT_SKEW = timedelta(minutes=5)
+"""How far the clock of a client may differ from that of the service."""
 
 
 class Clock(Protocol):

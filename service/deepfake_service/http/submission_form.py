@@ -22,11 +22,10 @@ from pydantic_core import PydanticCustomError
 
 from deepfake_service.casework.core.cases import PostDetails, canonical_reference
 from deepfake_service.casework.submissions import MAX_FRAMES, Submission
-from deepfake_service.clock import utc_now
+from deepfake_service.clock import CLIENT_SKEW, utc_now
 from deepfake_service.db.enums import CallbackContent, Priority, RetentionPolicy
 from deepfake_service.errors import FieldError, InvalidRequest
 from deepfake_service.jobs.webhooks import Callback
-from deepfake_service.notices.states import CLOCK_SKEW
 
 MAX_FIELD_BYTES = 8192
 """Of one text field. URLs of 2,000 characters are common, and longer ones exist."""
@@ -55,7 +54,7 @@ def _moment(value: str) -> str:
         ) from None
     if at.tzinfo is None:
         raise PydanticCustomError("no_time_zone", "add a time zone; end the time with Z for UTC")
-    if at > utc_now() + CLOCK_SKEW:
+    if at > utc_now() + CLIENT_SKEW:
         raise PydanticCustomError("in_the_future", "send a time that is not in the future")
     return at.isoformat()
 

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from deepfake_service.casework.core.moments import Moment
+from deepfake_service.clock import CLIENT_SKEW
 from deepfake_service.db import Notice
 from deepfake_service.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.documents.characters import HiddenCharacter, shown
@@ -19,8 +20,6 @@ from deepfake_service.notices.kinds import KINDS, kind_of
 
 RUNNING = (NoticeState.SENT, NoticeState.PRESERVED)
 """States in which the deadline counts."""
-CLOCK_SKEW = timedelta(minutes=5)
-"""How far the clock of a client may differ from that of the service."""
 UNDO_FOR = timedelta(minutes=10)
 """Time in which a notice that was recorded as sent by mistake can become a draft again."""
 
@@ -141,7 +140,7 @@ def _not_after(now: datetime, name: str, at: datetime | None) -> datetime | None
     Raises:
         InvalidRequest: it lies further in the future.
     """
-    if at is not None and at > now + CLOCK_SKEW:
+    if at is not None and at > now + CLIENT_SKEW:
         raise field_error(name, "in the future")
     return at and min(at, now)
 
@@ -157,7 +156,7 @@ def _undo_sending(notice: Notice, until: datetime | None, now: datetime) -> None
 def _send(notice: Notice, sent_at: datetime, reason: str | None) -> None:
     if notice.state != NoticeState.DRAFTED:
         raise field_error("sent_at", "the notice is already marked as sent")
-    is_earlier = sent_at < notice.created_at - CLOCK_SKEW  # by telephone, for example
+    is_earlier = sent_at < notice.created_at - CLIENT_SKEW  # by telephone, for example
     if is_earlier and not reason:
         raise field_error("sent_reason", "before the notice was created: state the reason")
     if reason and not is_earlier:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deepfake_service.clock import CLIENT_SKEW
 from deepfake_service.db import Notice
 from deepfake_service.db.enums import NoticeState
 from deepfake_service.errors import InvalidRequest, NotFound
@@ -16,7 +17,6 @@ from deepfake_service.notices.fields import STATEMENT_TOO_SHORT
 from deepfake_service.notices.kinds import KINDS, kind_of
 from deepfake_service.notices.pdf import Imprint, notice_pdf
 from deepfake_service.notices.states import (
-    CLOCK_SKEW,
     RUNNING,
     NoticeUpdate,
     apply_update,
@@ -223,7 +223,7 @@ def test_the_states_of_a_notice() -> None:
 def test_a_clock_that_is_a_little_ahead_states_the_present() -> None:
     """A program that recorded what it had just sent used to be refused for a second."""
     now = datetime.now(UTC)
-    ahead = now + CLOCK_SKEW
+    ahead = now + CLIENT_SKEW
     notice = drafted()
     applied(notice, NoticeUpdate(sent_at=ahead), now)
     assert notice.sent_at == now
