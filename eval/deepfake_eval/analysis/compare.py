@@ -11,12 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from deepfake_eval.analysis.intervals import (
-    BOOTSTRAP_DRAWS,
-    Estimate,
-    fewest_groups,
-    two_class_bootstrap,
-)
+from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS, two_class_estimate
 from deepfake_eval.analysis.metrics import auc_value
 from deepfake_eval.analysis.stored import read_run
 from deepfake_eval.errors import RunError
@@ -148,15 +143,11 @@ def _difference(
     def difference(rows: NDArray[np.intp]) -> float:
         return auc_value(truth[rows], a[rows]) - auc_value(truth[rows], b[rows])
 
-    everything = np.arange(len(truth))
-    count = len(np.unique(groups))
-    fewest = fewest_groups(truth, groups)
-    low, high = two_class_bootstrap(difference, truth, groups, draws=draws)
-    estimate = Estimate(difference(everything), low, high, len(truth), count)
+    estimate = two_class_estimate(difference, truth, groups, draws=draws)
     return {
         "auc_a": round(auc_value(truth, a), 4),
         "auc_b": round(auc_value(truth, b), 4),
-        "difference": {**estimate.to_json(), "indicative": fewest < min_groups},
+        "difference": estimate.to_json(min_groups=min_groups),
     }
 
 

@@ -20,18 +20,23 @@ BOOTSTRAP_DRAWS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure with its 95% confidence interval and the size of the sample behind it."""
+    """A figure with its 95% confidence interval and the size of the sample behind it.
+
+    ``fewest`` is the number of groups of the class that has fewer, where classes are compared.
+    """
 
     value: float
     low: float
     high: float
     samples: int
     groups: int
+    fewest: int | None = None
 
     def to_json(self, *, min_groups: int | None = None) -> dict[str, Any]:
         """Return the figure rounded to four decimals, with ``None`` for what is not finite.
 
-        With ``min_groups``, add ``indicative``: true if the figure rests on fewer groups.
+        With ``min_groups``, add ``indicative``: true if the figure rests on fewer groups, of either
+        class where they are compared.
         """
 
         def plain(x: float) -> float | None:
@@ -44,7 +49,10 @@ class Estimate:
             "samples": self.samples,
             "groups": self.groups,
         }
-        return entry if min_groups is None else {**entry, "indicative": self.groups < min_groups}
+        if min_groups is None:
+            return entry
+        decisive = self.groups if self.fewest is None else self.fewest
+        return {**entry, "indicative": decisive < min_groups}
 
 
 def rate(hits: ArrayLike, groups: ArrayLike) -> Estimate:
@@ -135,18 +143,21 @@ def fewest_groups(truth: ArrayLike, groups: ArrayLike) -> int:
     return min(len(np.unique(g[y == label])) for label in (0, 1))
 
 
-def two_class_bootstrap(
+def two_class_estimate(
     statistic: Callable[[NDArray[np.intp]], float],
     truth: ArrayLike,
     groups: ArrayLike,
     *,
     draws: int = BOOTSTRAP_DRAWS,
-) -> tuple[float, float]:
-    """Return the interval of ``bootstrap`` for a ``statistic`` that compares both classes.
+) -> Estimate:
+    """Estimate a ``statistic`` of row numbers that compares both classes, with its ``bootstrap``.
 
-    It is NaN if either class has fewer than two groups: resampling could only vary the other one,
-    and the interval would be too narrow.
+    There is no interval (NaN) if either class has fewer than two groups: resampling could only vary
+    the other one, and the interval would be too narrow.
     """
-    if fewest_groups(truth, groups) < 2:
-        return float("nan"), float("nan")
-    return bootstrap(statistic, groups, draws=draws)
+    fewest, samples = fewest_groups(truth, groups), len(np.asarray(groups))
+    low, high = (
+        bootstrap(statistic, groups, draws=draws) if fewest > 1 else (float("nan"), float("nan"))
+    )
+    value = statistic(np.arange(samples))
+    return Estimate(value, low, high, samples, len(set(np.asarray(groups).astype(str))), fewest)

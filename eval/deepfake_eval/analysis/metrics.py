@@ -18,7 +18,7 @@ from deepfake_eval.analysis.intervals import (
     fewest_groups,
     rate,
     resamples,
-    two_class_bootstrap,
+    two_class_estimate,
 )
 from deepfake_models.bundle.results import ReasonCode, VerdictCode, input_at_fault
 
@@ -49,9 +49,7 @@ def auc(
     interval (NaN) if a class has fewer than two groups.
     """
     y, s, g = np.asarray(truth), np.asarray(scores, dtype=np.float64), np.asarray(groups)
-    value = auc_value(y, s)
-    low, high = two_class_bootstrap(lambda rows: auc_value(y[rows], s[rows]), y, g, draws=draws)
-    return Estimate(value, low, high, len(y), len(np.unique(g)))
+    return two_class_estimate(lambda rows: auc_value(y[rows], s[rows]), y, g, draws=draws)
 
 
 FIGURES = (

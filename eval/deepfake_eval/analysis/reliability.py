@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from deepfake_eval.analysis.condition_bins import adaptive_edges
-from deepfake_eval.analysis.intervals import Estimate, fewest_groups, rate
+from deepfake_eval.analysis.intervals import Estimate, rate
 from deepfake_eval.analysis.metrics import auc
 from deepfake_eval.analysis.stored import read_run
 from deepfake_eval.datasets.base import namespace
@@ -84,9 +84,8 @@ def _error_rates(values: pd.DataFrame, threshold: float, min_groups: int) -> dic
     entry = _rates(values, threshold, min_groups)
     fake = (values["label"] == "fake").to_numpy(int)
     if 0 < fake.sum() < len(fake):
-        estimate = auc(fake, values["log_likelihood_ratio"], values["group"])
-        fewest = fewest_groups(fake, values["group"])
-        entry["auc"] = {**estimate.to_json(), "indicative": fewest < min_groups}
+        area = auc(fake, values["log_likelihood_ratio"], values["group"])
+        entry["auc"] = area.to_json(min_groups=min_groups)
     return entry
 
 

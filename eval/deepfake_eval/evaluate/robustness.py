@@ -17,14 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepfake_eval.analysis.intervals import (
-    BOOTSTRAP_DRAWS,
-    CONFIDENCE,
-    Estimate,
-    fewest_groups,
-    rate,
-    two_class_bootstrap,
-)
+from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS, CONFIDENCE, rate, two_class_estimate
 from deepfake_eval.analysis.metrics import (
     auc_value,
     coverage,
@@ -195,12 +188,10 @@ def measure(
         statistic: Callable[[NDArray[np.intp]], float], counted: NDArray[np.bool_]
     ) -> dict[str, Any]:
         rows = np.flatnonzero(counted)
-        low, high = two_class_bootstrap(
+        measured = two_class_estimate(
             lambda sample: statistic(rows[sample]), fake[rows], groups[rows], draws=draws
         )
-        measured = Estimate(statistic(rows), low, high, len(rows), len(set(groups[rows])))
-        fewest = fewest_groups(fake[rows], groups[rows])
-        return {**measured.to_json(), "indicative": fewest < min_groups}
+        return measured.to_json(min_groups=min_groups)
 
     area = estimate(lambda rows: auc_value(fake[rows], now[rows]), scored)
     change = estimate(
