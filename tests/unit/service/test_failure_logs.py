@@ -35,14 +35,14 @@ async def test_why_a_file_is_not_stored_is_logged(service: Service, log_lines: L
 async def test_a_page_that_fails_is_logged(service: Service, log_lines: LogLines) -> None:
     job = await submit(service, VIDEO)
     with service.database.write() as session:
-        session.execute(text("UPDATE jobs SET bundle_sha256 = 'x'"))
+        session.execute(text("UPDATE cases SET wrapped_key = x'00'"))
     origin = {"Origin": str(service.client.base_url)}
     key = {"key": service.keys[Role.ADMIN]}
     assert (await service.client.post("/sign-in", data=key, headers=origin)).status_code == 303
     answer = await service.client.get(f"/items/{job['id']}")
     assert answer.status_code == 500
     (line,) = [line for line in log_lines() if line["event"] == "request_failed"]
-    assert line["failure"]["error"] == "deepfake_service.errors.RecordAltered"
+    assert line["failure"]["error"] == "deepfake_service.errors.DecryptionFailed"
 
 
 def test_a_chore_without_a_database_logs_a_short_line(log_lines: LogLines) -> None:

@@ -79,20 +79,6 @@ async def test_a_result_is_published_as_it_was_stored(service: Service) -> None:
     assert await _job_with_result(service, STORED_RESULT) == STORED_RESULT
 
 
-async def test_a_stored_result_without_newer_fields_is_published(service: Service) -> None:
-    result = await _job_with_result(service, {"verdict": "not_applicable", "retired": 1})
-    assert result == {
-        "media": None,
-        "verdict": "not_applicable",
-        "score": None,
-        "log_likelihood_ratio": None,
-        "reasons": [],
-        "tracks": [],
-        "frames": {"sampled": 0, "with_face": 0, "failed": 0, "longest_gap_s": 0.0},
-        "faces": [],
-    }
-
-
 async def test_a_leaning_and_kinds_are_published(service: Service) -> None:
     leaning = copy.deepcopy(STORED_RESULT)
     shown = {"leaning": "towards_manipulated", "kinds": {"swap": 0.7, "reenactment": 0.3}}
