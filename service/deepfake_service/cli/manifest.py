@@ -54,7 +54,7 @@ class Row:
         Raises:
             OSError: the file cannot be read.
         """
-        with open(open_regular(self.path), "rb") as file:  # noqa: PTH123 - a descriptor
+        with open_regular(self.path) as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         known = json.dumps([service, content, self.fields], sort_keys=True)
         return hashlib.sha256(known.encode()).hexdigest()

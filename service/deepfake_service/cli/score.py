@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from rich.console import Console
 from rich.progress import (
@@ -150,8 +150,8 @@ def _is_candidate(path: Path) -> bool:
         return True
 
 
-def open_regular(path: Path) -> int:
-    """Open a regular file for reading and return its descriptor.
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading.
 
     Raises:
         OSError: it cannot be opened, or is a folder, a pipe or a device.
@@ -160,7 +160,7 @@ def open_regular(path: Path) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
-        return descriptor
+        return os.fdopen(descriptor, "rb")
     os.close(descriptor)
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -175,7 +175,7 @@ def score_path(
 ) -> ScoredPath:
     """Score one file. A file that cannot be read gets ``unable_to_evaluate``."""
     try:
-        with open(open_regular(path), "rb") as file:
+        with open_regular(path) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
             return ScoredPath(path, digest, scorer.score(file, frames=frames, progress=progress))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+from rich.markup import escape
+from rich.progress import Progress
 
 from deepfake_models.command_line import flatten_options
 from deepfake_service.cli.output import EXIT_INVALID, EXIT_OK, EXIT_UNREADABLE, clean, json_line
@@ -112,11 +111,13 @@ def submit_path(
         raise typer.BadParameter("requires a folder", param_hint="--manifest")
     fields = {**dataclasses.asdict(submission), "frames": work.frames}
     fields["priority"] = work.priority or "live"
-    with Submitter(service.url, service.key) as submitter, submission_bars() as bars:
-        size = path.stat().st_size
-        job = submitter.submit(path, fields, lambda sent: bars.update("uploading", sent, size))
+    console = Console(stderr=True)
+    with Submitter(service.url, service.key) as submitter:
+        with Progress(console=console, transient=True) as bar:
+            job = submitter.submit(path, fields, bar)
         if work.wait:
-            job = submitter.wait(job.id, bars.examined)
+            with console.status(job.state) as status:
+                job = submitter.wait(job.id, lambda job: status.update(examined(job)))
     typer.echo(json_line(job.sent) if work.as_json else summary(job))
     raise typer.Exit(EXIT_UNREADABLE if job.state in UNSUCCESSFUL else EXIT_OK)
 
@@ -165,39 +166,10 @@ def _submit_many(
     return EXIT_UNREADABLE if many.problems else EXIT_OK
 
 
-class Bars:
-    """Progress bars of the upload and the examination, each added when it begins."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
-
-    def update(self, name: str, done: int, total: int | None, text: str | None = None) -> None:
-        """Show how far ``name`` is, under another text if one is given."""
-        if name not in self._tasks:
-            self._tasks[name] = self._progress.add_task(name, total=None)
-        self._progress.update(
-            self._tasks[name], completed=done, total=total, description=text or name
-        )
-
-    def examined(self, job: Job) -> None:
-        """Show how far the examination is: one bar for its overview, and one for the close look.
-
-        With one for both, it would step back when frames are added for the close look.
-        """
-        done, total = job.progress.done, job.progress.total or 0
-        overview = job.progress.overview or total
-        self.update("overview", min(done, overview), overview or None, clean(job.state))
-        if total > overview:
-            self.update("close look", max(done - overview, 0), total - overview)
-
-
-@contextmanager
-def submission_bars() -> Iterator[Bars]:
-    """Show progress bars on standard error and remove them at the end."""
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield Bars(progress)
+def examined(job: Job) -> str:
+    """Return how far the examination is, as markup of Rich."""
+    counts = f": {job.progress.done} of {job.progress.total} frames" if job.progress.total else ""
+    return escape(clean(job.state) + counts)
 
 
 def summary(job: Job) -> str:

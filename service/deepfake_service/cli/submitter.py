@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import httpx
 from pydantic import BaseModel, Field
+from rich.progress import Progress
 
 from deepfake_models.errors import DeepfakeError
 from deepfake_service.cli.output import clean
@@ -62,7 +63,6 @@ class _Result(BaseModel):
 class _Progress(BaseModel):
     done: int
     total: int | None = None
-    overview: int | None = None
 
 
 class Job(BaseModel):
@@ -103,19 +103,6 @@ def _read_bounded(answer: httpx.Response) -> bytes:
     return bytes(body)
 
 
-class _Reported(io.FileIO):
-    """A file that reports how much of it was read."""
-
-    def __init__(self, path: Path, progress: Callable[[int], None]) -> None:
-        super().__init__(open_regular(path))
-        self._progress = progress
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = super().read(size)
-        self._progress(self.tell())
-        return data
-
-
 class Submitter:
     """Submits files to one service with one key; a context manager."""
 
@@ -133,15 +120,13 @@ class Submitter:
     def __exit__(self, *details: Any) -> None:
         self._client.__exit__(*details)
 
-    def submit(
-        self, path: Path, fields: dict[str, Any], progress: Callable[[int], None] | None = None
-    ) -> Job:
+    def submit(self, path: Path, fields: dict[str, Any], bar: Progress | None = None) -> Job:
         """Stream a file to the service and return its job.
 
         Args:
             path: the file.
             fields: fields of the form of ``POST /v1/videos``; those that are ``None`` are not sent.
-            progress: called with the number of bytes sent so far.
+            bar: shows how much was sent.
 
         Raises:
             KeyRefused: the service does not accept the key. ServiceRefused: it rejected the file.
@@ -149,8 +134,10 @@ class Submitter:
             OSError: the file cannot be read.
         """
         given = {name: str(value) for name, value in fields.items() if value is not None}
-        with _Reported(path, progress or (lambda _sent: None)) as file:
-            return self._request("POST", "videos", data=given, files={"file": (path.name, file)})
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            sent = bar.wrap_file(file, size, description="uploading") if bar else file
+            return self._request("POST", "videos", data=given, files={"file": (path.name, sent)})
 
     def read(self, job_id: str) -> Job:
         """Read a job, with its result if it has ended. Raises the same errors as ``submit``."""
