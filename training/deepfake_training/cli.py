@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -107,18 +106,6 @@ def _show(report: Report, stage: str, step: StepReport) -> None:
         console.print(f"step {step.step}: {figures}", highlight=False, markup=False)
 
 
-def _split_shown(report: Report) -> Callable[[Split, StepReport], None]:
-    """Return a progress callback of several runs, each of which is a stage."""
-    stages: dict[int, str] = {}
-
-    def show(split: Split, step: StepReport) -> None:
-        number = len(stages) + 1
-        stage = stages.setdefault(id(split), f"fitting {split.name} (run {number})")
-        _show(report, stage, step)
-
-    return show
-
-
 @app.command()
 def crossvalidate(
     config: ConfigOption,
@@ -143,7 +130,11 @@ def crossvalidate(
         check_folds(store.index, settings)
     splits = leave_out_splits(settings) if leave_out else fold_splits(settings)
     with progress_shown(console) as report:
-        run_splits(crops, out, splits, progress=_split_shown(report), scheduler=scheduler)
+
+        def show(split: Split, step: StepReport) -> None:
+            _show(report, f"fitting {split.name}", step)
+
+        run_splits(crops, out, splits, progress=show, scheduler=scheduler)
     typer.echo(summarise(out, settings, store.digest()))
 
 

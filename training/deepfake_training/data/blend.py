@@ -71,12 +71,14 @@ _FAINTEST: Final = 1 / 255
 """Mask values below this cannot change a pixel by one grey level and are set to 0."""
 
 
-def self_blended(crop: Image, landmarks: Points, rng: np.random.Generator) -> tuple[Image, Mask]:
+def self_blended_pair(
+    crop: Image, landmarks: Points, rng: np.random.Generator
+) -> tuple[Image, Image, Mask]:
     """Blend a face with an altered copy of itself (Shiohara & Yamasaki 2022, arXiv:2204.08376).
 
-    The copy (source) differs in colour and sharpness and is slightly shifted and scaled. The
-    picture into which it is blended (target) is not altered. ``self_blended_pair`` alters either,
-    as the paper does.
+    The copy differs in colour and sharpness and is slightly shifted and scaled. As in the paper,
+    either it is blended into ``crop``, or ``crop`` into it; the altered picture is then the real
+    one of the pair.
 
     Args:
         crop: uint8 (H, W, 3) RGB.
@@ -84,29 +86,11 @@ def self_blended(crop: Image, landmarks: Points, rng: np.random.Generator) -> tu
         rng: the source of all randomness.
 
     Returns:
-        The blended face, uint8 (H, W, 3), and the mask, float32 (H, W) in [0, 1]: the source's
-        weight.
+        The real picture and the blended one, both uint8 (H, W, 3), and the mask, float32 (H, W) in
+        [0, 1]: the weight of what was blended in.
 
     Raises:
         ValueError: if a shape or type is wrong, or the landmarks are outside the crop.
-    """
-    _check(crop, landmarks)
-    return _blend_with_self(_altered(crop, rng), crop, landmarks, rng)
-
-
-def self_blended_pair(
-    crop: Image, landmarks: Points, rng: np.random.Generator
-) -> tuple[Image, Image, Mask]:
-    """Return the paper's pair, in which either the source or the target is altered.
-
-    If the target is altered, so is the blend; the altered target is then the real picture of the
-    pair, not ``crop``.
-
-    Returns:
-        The real picture and the blended one, both uint8 (H, W, 3), and the mask.
-
-    Raises:
-        ValueError: as ``self_blended``.
     """
     _check(crop, landmarks)
     altered = _altered(crop, rng)
@@ -141,7 +125,7 @@ def swapped(
         The swapped face, uint8 (H, W, 3), and the mask, float32 (H, W): the donor's weight.
 
     Raises:
-        ValueError: as ``self_blended``.
+        ValueError: as ``self_blended_pair``.
     """
     _check(crop, landmarks)
     _check(donor, donor_landmarks)
@@ -188,7 +172,7 @@ def smoothed_regeneration(
     ``augment`` smooths and rescales real pictures too, so most of this is deliberately a weak cue.
     It should be a small share of the manipulated samples beside the output of real generators.
 
-    Arguments, results and errors are those of ``self_blended``.
+    Arguments, results and errors are those of ``self_blended_pair``.
     """
     _check(crop, landmarks)
     size = crop.shape[:2]

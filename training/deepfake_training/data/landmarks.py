@@ -185,12 +185,11 @@ class DenseLandmarks:
             ``training`` extra installs it on Linux only).
     """
 
-    def __init__(self, min_presence: float = MIN_PRESENCE) -> None:
+    def __init__(self) -> None:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
             raise DeepfakeError("Dense landmarks need ai-edge-litert. Install it.") from error
-        self._min_presence = min_presence
         # Loaded from the bytes that were hashed, so that the file cannot change in between.
         self._model: Any = Interpreter(model_content=_verified_model(), num_threads=1)
         self._model.allocate_tensors()
@@ -247,7 +246,7 @@ class DenseLandmarks:
         self._model.set_tensor(self._input, view[None].astype(np.float32) / np.float32(255))
         self._model.invoke()
         logit = float(self._model.get_tensor(self._presence).reshape(()))
-        if 1.0 / (1.0 + np.exp(-np.clip(logit, -60.0, 60.0))) < self._min_presence:
+        if 1.0 / (1.0 + np.exp(-np.clip(logit, -60.0, 60.0))) < MIN_PRESENCE:
             return None
         raw: Points = self._model.get_tensor(self._points).reshape(N_POINTS, 3)[:, :2]
         located = transform(raw, matrix)
