@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import FrameType
 
 from prometheus_client import start_http_server
@@ -20,10 +20,9 @@ from deepfake_service.casework.examination import (
     ModelRuntime,
     ResultStores,
 )
-from deepfake_service.casework.shared_chores import SharedChores
 from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
 from deepfake_service.container import Container, open_container, watch
-from deepfake_service.db import Database
+from deepfake_service.db import Database, Fact
 from deepfake_service.engine import engine_running
 from deepfake_service.errors import DatabaseUnavailable, SettingsError
 from deepfake_service.jobs import Runner, WorkerRules
@@ -49,6 +48,9 @@ worker with another one examines it anew. A worker restarts within minutes."""
 POLL_S = 60.0
 """How often a worker asks whether a shared chore is due, at least. One that waited for the chore's
 whole period would never do it if it is restarted more often than that."""
+EARLY_SHARE, EARLY_S = 0.1, 6.0
+"""How long before the end of its period a chore may be done again, of which the shorter one counts:
+workers' minutes differ."""
 DRAIN_S = 20.0
 """How long a stopping worker waits for running steps. Another worker resumes what is left."""
 
@@ -161,9 +163,34 @@ class Chore:
 def shared_chore(
     database: Database, name: str, task: Callable[[], object], every_s: float
 ) -> Chore:
-    """Start a chore that one of all workers does every ``every_s`` seconds."""
-    when_due = SharedChores(database).when_due(name, task, every_s)
+    """Start a chore that one of all workers does every ``every_s`` seconds.
+
+    A sweep deletes at most a share of what there is. If each of twenty workers swept every minute,
+    that limit would be twenty times as high.
+    """
+
+    def when_due() -> None:
+        if claim_chore(database, name, every_s):
+            task()
+
     return Chore(name, when_due, min(every_s, POLL_S))
+
+
+def claim_chore(database: Database, name: str, every_s: float) -> bool:
+    """Return whether a chore is due, and remember that it was begun.
+
+    If this process dies meanwhile, another one does the chore at its next time.
+    """
+    fact = f"chore-{name}"
+    period = timedelta(seconds=every_s - min(EARLY_SHARE * every_s, EARLY_S))
+    with database.write() as session:
+        database.one_at_a_time(session, fact)
+        now, before = database.clock(), session.get(Fact, fact)
+        # A time from the future is of a clock that was set back.
+        if before is not None and abs(now - datetime.fromisoformat(before.value)) < period:
+            return False
+        session.merge(Fact(name=fact, value=now.isoformat()))
+    return True
 
 
 def _open_intact(settings: Settings) -> Database:

@@ -24,7 +24,6 @@ from deepfake_service.errors import (
 from deepfake_service.files import private_folder
 from deepfake_service.jobs.workflow_rows import PENDING, WAITING
 from deepfake_service.security import audit_log
-from deepfake_service.security.audit_log import START
 from deepfake_service.security.journal import BACKUP_FACT, open_journal
 from deepfake_service.security.process import restrict_files
 from deepfake_service.security.records import open_existing_database, require_records
@@ -126,14 +125,9 @@ def _require_intact(connection: sqlite3.Connection, name: str) -> None:
 
 
 def _mark(copy: sqlite3.Connection) -> None:
-    """Mark the copy as a backup, with the end of the audit log when it was made."""
-    tables = {name for (name,) in copy.execute("SELECT name FROM sqlite_master")}
-    if "facts" not in tables:
-        raise DataDirError("Start this version of the service once before you make a backup.")
-    last = copy.execute("SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1").fetchone()
-    number, digest = last or (0, START)
-    mark = {"made_at": utc_now().isoformat(), "audit_number": number, "audit_hash": digest}
-    copy.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (BACKUP_FACT, json.dumps(mark)))
+    """Say in the copy that it is a backup, and when it was made."""
+    mark = json.dumps({"made_at": utc_now().isoformat()})
+    copy.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (BACKUP_FACT, mark))
     copy.commit()
 
 

@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session
 
 from deepfake_service import worker
 from deepfake_service.casework.core import queries
-from deepfake_service.casework.shared_chores import SharedChores
 from deepfake_service.db import Account, Database, Fact, Job, new_id
 from deepfake_service.db.server_connections import ServerClock, patient_url
 from deepfake_service.security.accounts import Accounts
@@ -168,21 +167,14 @@ def test_services_that_start_at_once_agree_on_the_administrators_key(
 
 
 def test_a_chore_is_done_by_one_worker_of_all(service: Service) -> None:
-    done: list[str] = []
-    workers = [
-        SharedChores(service.database).when_due("sweep", lambda n=name: done.append(n), 60.0)
-        for name in "ab"
-    ]
-    for work in workers:
-        work()
-    assert done == ["a"]
+    def claimed() -> list[bool]:
+        return [worker.claim_chore(service.database, "sweep", 60.0) for _ in "ab"]
+
+    assert claimed() == [True, False]
     service.clock.advance(timedelta(seconds=50))
-    workers[1]()
-    assert done == ["a"]
+    assert claimed() == [False, False]
     service.clock.advance(timedelta(seconds=8))
-    for work in reversed(workers):
-        work()
-    assert done == ["a", "b"]
+    assert claimed() == [True, False]
 
 
 def test_a_chore_with_a_long_period_is_done_soon_after_a_start(
