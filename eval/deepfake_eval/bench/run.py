@@ -66,7 +66,7 @@ DEFAULT = Plan(
         PictureCase(4000, 3000, 1),
         PictureCase(2560, 1440, 40),
     ),
-    clients=(1, 4, 16, 64),
+    clients=(1, 4, 8),
     requests=24,
 )
 QUICK = Plan(
