@@ -126,6 +126,11 @@ def publish_signing_keys(
     typer.echo(f"{out}: {out / f'{STATEMENT}-{active[0].id[:16]}.pem'} verifies new evidence")
 
 
+@evidence.callback()
+def _evidence() -> None:
+    """Keep ``withdraw`` a command of its own although there is no other."""
+
+
 @evidence.command("withdraw")
 def withdraw_edition(
     sha256: Annotated[str, typer.Argument(help="SHA-256 of the bundle.")],
@@ -135,17 +140,6 @@ def withdraw_edition(
     with _records() as (_, revocations):
         revocations.withdraw(sha256)
     typer.echo("withdrawn")
-
-
-@evidence.command("revocations")
-def write_revocations(
-    out: Annotated[Path, typer.Option(help="File to write.", dir_okay=False)],
-) -> None:
-    """Write the signed list of replaced and withdrawn editions and of revoked keys, as GET
-    /v1/revocations returns it. Publish a new one at least every week: it expires."""
-    with _records() as (_, revocations):
-        out.write_bytes(revocations.signed())
-    typer.echo(f"{out}")
 
 
 @clock.callback()

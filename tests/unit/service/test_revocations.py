@@ -195,8 +195,7 @@ def test_replaced_and_withdrawn_editions_and_revoked_keys_are_listed(
         assert (last.action, last.subject, last.detail) == (Action.EDITION_WITHDRAWN, "j", "2")
         session.execute(text("DELETE FROM cases"))  # the list outlives the case
     out = settings.data_dir / "list.json"
-    done = CliRunner().invoke(app, ["evidence", "revocations", "--out", str(out)])
-    assert done.exit_code == 0, done.output
+    out.write_bytes(listing.signed())
     opened = open_revocations(read_list(str(out)), keys.published(), datetime.now(UTC))
     assert {s: r.state for s, r in opened.editions.items()} == {
         "1" * 64: SUPERSEDED, "2" * 64: WITHDRAWN,
@@ -209,13 +208,14 @@ def test_the_error_names_the_file_that_cannot_be_written(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    out = settings.data_dir / "absent" / "list.json"
+    out = settings.data_dir / "file" / "keys"
+    out.parent.write_text("no folder")
     list_of(settings, database)
-    monkeypatch.setattr("sys.argv", ["deepfake", "evidence", "revocations", "--out", str(out)])
+    monkeypatch.setattr("sys.argv", ["deepfake", "keys", "signing", "publish", "--out", str(out)])
     monkeypatch.setattr("deepfake_service.cli.app._drop_output", lambda: None)
     with pytest.raises(SystemExit):
         main()
-    assert capsys.readouterr().err == f"error: {out}: No such file or directory\n"
+    assert capsys.readouterr().err == f"error: {out}: Not a directory\n"
 
 
 def test_the_command_says_what_it_cannot_know(tmp_path: Path) -> None:
