@@ -24,10 +24,11 @@ from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
 from deepfake_service.container import Container, open_container, watch
 from deepfake_service.db import Database, Fact
 from deepfake_service.engine import engine_running
-from deepfake_service.errors import DatabaseUnavailable, SettingsError
+from deepfake_service.errors import SettingsError
 from deepfake_service.jobs import Runner, WorkerRules
+from deepfake_service.jobs.chores import Chore
 from deepfake_service.networks import CallbackHosts
-from deepfake_service.observability.logs import describe, logger
+from deepfake_service.observability.logs import logger
 from deepfake_service.observability.metrics import Metrics
 from deepfake_service.security.process import protect_process
 from deepfake_service.security.records import open_database
@@ -133,31 +134,6 @@ def _trust_anchors(settings: Settings) -> str | None:
             f"The file of {PREFIX}CONTENT_CREDENTIAL_ANCHORS cannot be read. It must contain "
             "certificates in PEM."
         ) from error
-
-
-class Chore:
-    """A task that a thread of its own repeats every ``every_s`` seconds. A failure is logged, and
-    the task is tried again at its next time."""
-
-    def __init__(self, name: str, task: Callable[[], object], every_s: float) -> None:
-        self._name, self._task, self._every_s = name, task, every_s
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop after the current run of the task, and wait up to five seconds for it."""
-        self._stop.set()
-        self._thread.join(timeout=5.0)
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._every_s):
-            try:
-                self._task()
-            except DatabaseUnavailable as error:  # some chores meet it every second
-                _log.warning("database_unavailable", chore=self._name, problem=error.message)
-            except Exception as error:
-                _log.error("chore_failed", chore=self._name, failure=describe(error))
 
 
 def shared_chore(

@@ -21,14 +21,11 @@ from sqlalchemy import delete
 from deepfake_service.db import Database, Lease
 from deepfake_service.errors import DatabaseUnavailable
 from deepfake_service.jobs import heartbeats
+from deepfake_service.jobs.chores import Chore
 from deepfake_service.jobs.queue import PlainJson, quieten
 from deepfake_service.jobs.take_over import TakeOver
 from deepfake_service.jobs.workflow import ExaminationSteps, ExaminationWorkflow
 from deepfake_service.jobs.workflow_rows import APPLICATION, QUEUE, job_version
-from deepfake_service.observability.logs import describe, logger
-
-_log = logger("deepfake_service.jobs")
-
 
 POLL_S = 0.5
 """Poll interval of a worker: a worker idles half of it after each job."""
@@ -90,22 +87,11 @@ class Runner:
         self._rules = rules
         self.executor_id = f"{socket.gethostname()[:32]}-{secrets.token_hex(6)}"
         self._stop = threading.Event()
-        self._ended = threading.Event()
         workflow = ExaminationWorkflow(steps, on_step, self._stop)
         self._version = job_version(rules.bundle_sha256)
-        take_over = TakeOver(
+        self._take_over = TakeOver(
             database, steps, self._lease(), workflow.active, take_over_s=rules.take_over_s
         )
-        # Each chore has its own thread: taking over may wait for the database, and a worker that
-        # waits must still renew its lease.
-        chores = (
-            ("lease", self._renew_lease, heartbeats.BEAT_S, self._ended),
-            ("rescue", take_over.look, heartbeats.BEAT_S, self._stop),
-        )
-        self._threads = [
-            threading.Thread(target=self._repeat, args=chore, name=chore[0], daemon=True)
-            for chore in chores
-        ]
         config: DBOSConfig = {
             "name": APPLICATION,
             "system_database_url": database.url,
@@ -128,37 +114,23 @@ class Runner:
             polling_interval_sec=POLL_S,
             on_conflict="always_update",
         )
-        for thread in self._threads:
-            thread.start()
+        # Each has its own thread: taking over may wait for the database, and a worker that waits
+        # must still renew its lease.
+        self._rescue = Chore("rescue", self._take_over.look, heartbeats.BEAT_S)
+        self._beat = Chore("lease", self._renew_lease, heartbeats.BEAT_S)
 
     def stop(self, *, drain_s: float) -> None:
         """Stop; wait up to ``drain_s`` seconds for running jobs. Other workers resume the rest."""
         self._stop.set()
+        self._rescue.stop()
         DBOS.destroy(workflow_completion_timeout_sec=max(0, round(drain_s)), destroy_registry=True)
         # The lease is renewed until here, or others would take over jobs that are being finished.
-        self._ended.set()
-        for thread in self._threads:
-            thread.join(timeout=2 * heartbeats.BEAT_S)
+        self._beat.stop()
         try:
             with self._database.write() as session:
                 session.execute(delete(Lease).where(Lease.executor_id == self.executor_id))
         except DatabaseUnavailable:
             return  # the lease no longer changes, and others notice
-
-    def _repeat(
-        self,
-        name: str,
-        chore: Callable[[], None],
-        every_s: float,
-        until: threading.Event,
-    ) -> None:
-        while not until.wait(every_s):
-            try:
-                chore()
-            except DatabaseUnavailable as error:
-                _log.warning("database_unavailable", thread=name, problem=error.message)
-            except Exception as error:  # a thread that ended would go unnoticed
-                _log.error("housekeeping_failed", thread=name, failure=describe(error))
 
     def _renew_lease(self) -> None:
         with self._database.write() as session:

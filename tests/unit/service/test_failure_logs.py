@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from deepfake_service.db.enums import Role
 from deepfake_service.errors import DatabaseUnavailable
-from deepfake_service.worker import Chore
+from deepfake_service.jobs.chores import Chore
 from tests.support.jobkit import headers
 from tests.support.submitting import VIDEO, submit
 from tests.unit.service.conftest import Service
