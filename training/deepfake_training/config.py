@@ -198,7 +198,7 @@ class BundleConfig(ErrorLimits):
     version: str
     terms: str
     arithmetic: Literal["float32", "int8"] = "float32"
-    """Arithmetic of the network's large matrix products (see ``int8_arithmetic``). ``int8`` needs
+    """Arithmetic of the network's large matrix products (see ``int8``). ``int8`` needs
     ``backbone.tune = "head"``, because the head is fitted on what the exported graph computes."""
     sampling: SamplingSpec = SamplingSpec()
     detector: DetectorSpec = DetectorSpec()

@@ -74,7 +74,7 @@ def prepare(
     """
     listing = read_manifests(manifests, excluded=config.excluded_datasets)
     (out / "crops").mkdir(parents=True, exist_ok=True)
-    _same_cut(out, config)
+    check_cut(out, config)
     (out / "records").mkdir(exist_ok=True)
     rows = cast("list[dict[str, Any]]", listing.rows.to_dict("records"))
     todo = _not_done(rows, out)
@@ -133,7 +133,7 @@ def _check_present(rows: Sequence[dict[str, Any]]) -> None:
         )
 
 
-def _same_cut(out: Path, config: Config) -> None:
+def check_cut(out: Path, config: Config) -> None:
     """Save how the crops in ``out`` are cut, or compare it with what an earlier run saved.
 
     Raises:
@@ -167,18 +167,6 @@ def stored_prepare(out: Path) -> PrepareConfig:
         raise TrainingError(
             f"{out}: There are no prepared crops. Run deepfake-train prepare."
         ) from error
-
-
-def check_cut(out: Path, prepare: PrepareConfig) -> None:
-    """Check that the crops in ``out`` were cut by the settings ``prepare``.
-
-    Raises:
-        TrainingError: if they were not.
-    """
-    if stored_prepare(out) != prepare:
-        raise TrainingError(
-            f"{out}: The crops were cut with another [prepare] section. Choose another folder."
-        )
 
 
 def recorded_detections(out: Path, media: str) -> dict[float, list[Detection]]:

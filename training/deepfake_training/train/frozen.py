@@ -50,7 +50,7 @@ def fit_frozen(
             contains the run of another config or on other data, or there are several processes.
     """
     chosen_heads(config)
-    check_cut(store.root, config.prepare)
+    check_cut(store.root, config)
     data = store.digest()
     out.mkdir(parents=True, exist_ok=True)
     if (out / BEST).exists() and own_checkpoint(out, config, data) is not None:

@@ -147,7 +147,7 @@ class _Run:
     """The state of one training run in one process."""
 
     def __init__(self, store: CropStore, out: Path, config: Config, workers: Workers) -> None:
-        check_cut(store.root, config.prepare)
+        check_cut(store.root, config)
         check_measurable(store.index, config)
         fit = config.fit
         torch.manual_seed(fit.seed)
