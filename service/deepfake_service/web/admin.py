@@ -20,11 +20,11 @@ from deepfake_service.notices.organisation import organisation_of_form
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.invitations import Invitations
 from deepfake_service.security.keys import last_moment
-from deepfake_service.web.language import language_of
 from deepfake_service.web.pages import (
     Form,
     PageRoute,
     explained,
+    language_of,
     page,
     redirect,
     require_sure,

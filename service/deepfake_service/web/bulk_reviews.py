@@ -16,8 +16,7 @@ from deepfake_service.http.auth import PageReviewer
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.security.accounts import Caller
 from deepfake_service.web.items import decided
-from deepfake_service.web.language import language_of
-from deepfake_service.web.pages import Form, PageRoute, page
+from deepfake_service.web.pages import Form, PageRoute, language_of, page
 
 MAX_ITEMS = 50
 """As many as a page of the queue has: nobody decides about what they have not seen listed."""

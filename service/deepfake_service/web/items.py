@@ -24,8 +24,15 @@ from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.security.accounts import Caller
 from deepfake_service.web.item_view import result_view
-from deepfake_service.web.language import language_of
-from deepfake_service.web.pages import Cursor, Form, PageRoute, page, redirect, require_sure
+from deepfake_service.web.pages import (
+    Cursor,
+    Form,
+    PageRoute,
+    language_of,
+    page,
+    redirect,
+    require_sure,
+)
 from deepfake_service.web.submit import api_errors
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

@@ -28,8 +28,7 @@ from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.notices.states import NoticeRequest, NoticeUpdate
 from deepfake_service.observability.logs import describe, logger
 from deepfake_service.security.accounts import Caller
-from deepfake_service.web.language import language_of
-from deepfake_service.web.pages import Form, PageRoute, page, redirect
+from deepfake_service.web.pages import Form, PageRoute, language_of, page, redirect
 from deepfake_service.web.submit import api_errors
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

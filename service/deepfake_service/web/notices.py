@@ -22,9 +22,8 @@ from deepfake_service.notices.kinds import kind_of
 from deepfake_service.notices.package import package_of
 from deepfake_service.notices.states import NoticeUpdate
 from deepfake_service.security.accounts import Caller
-from deepfake_service.web.language import language_of
 from deepfake_service.web.notice_form import Attempt, Id, checked_input
-from deepfake_service.web.pages import HEADERS, Form, PageRoute, page, redirect
+from deepfake_service.web.pages import HEADERS, Form, PageRoute, language_of, page, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 

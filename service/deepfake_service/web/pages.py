@@ -8,6 +8,7 @@ from functools import cache
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, quote
 
+from babel.core import negotiate_locale
 from fastapi import Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
@@ -19,7 +20,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from deepfake_models.decision.fitness import unfit
 from deepfake_service.db.enums import Role
 from deepfake_service.documents.formatting import to_the_second
-from deepfake_service.documents.i18n import translations, words
+from deepfake_service.documents.i18n import LANGUAGES, translations, words
 from deepfake_service.documents.report_summary import not_for_use
 from deepfake_service.errors import (
     FieldError,
@@ -40,8 +41,10 @@ from deepfake_service.http.problems import BodyRefused, note_failure, problem_of
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.roles import MAY_REVIEW, MAY_SUBMIT
-from deepfake_service.web.language import language_of
 
+LANGUAGE_COOKIE = "language"
+_MAX_LANGUAGES = 500
+"""Characters of the header `Accept-Language` that are read."""
 MAX_FORM_BYTES = 512 * 1024
 """Three texts of 5,000 Hangul syllables, which take nine bytes each when URL-encoded."""
 MAX_FORM_FIELDS = 500
@@ -59,6 +62,16 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+
+
+def language_of(request: Request) -> str:
+    """Return ``ko`` or ``en``: by the switch's cookie, else ``Accept-Language``, else Korean."""
+    chosen = request.cookies.get(LANGUAGE_COOKIE)
+    if chosen in LANGUAGES:
+        return chosen
+    accepted = request.headers.get("accept-language", "")[:_MAX_LANGUAGES]
+    preferred = [part.partition(";")[0].strip() for part in accepted.split(",")]
+    return negotiate_locale(preferred, LANGUAGES, sep="-") or LANGUAGES[0]
 
 
 @cache

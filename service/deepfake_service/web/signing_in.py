@@ -28,8 +28,7 @@ from deepfake_service.http.dependencies import AppState, AppStateDep
 from deepfake_service.security.accounts import Caller
 from deepfake_service.security.roles import MAY_SUBMIT
 from deepfake_service.security.second_factors import PENDING_FOR
-from deepfake_service.web.language import COOKIE as LANGUAGE_COOKIE
-from deepfake_service.web.pages import Form, PageRoute, PublicForm, page, redirect
+from deepfake_service.web.pages import LANGUAGE_COOKIE, Form, PageRoute, PublicForm, page, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 

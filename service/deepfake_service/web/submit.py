@@ -20,8 +20,7 @@ from deepfake_service.http.auth import CSRF_HEADER, PageReader, check_csrf
 from deepfake_service.http.dependencies import AppStateDep, ServicesDep
 from deepfake_service.http.problems import problem_of
 from deepfake_service.http.submission_form import VideoForm
-from deepfake_service.web.language import language_of
-from deepfake_service.web.pages import HEADERS, PageRoute, page
+from deepfake_service.web.pages import HEADERS, PageRoute, language_of, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
