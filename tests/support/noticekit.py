@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from deepfake_models.bundle.results import VerdictCode
-from deepfake_service.db import AuditEntry, Job, Occurrence
+from deepfake_service.db import AuditEntry, Case, Job, Occurrence
 from deepfake_service.db.enums import JobState
 from deepfake_service.notices.compose import Basis
 from deepfake_service.notices.kinds import KINDS
+from deepfake_service.storage import seal_json
 from tests.support.submitting import submit
 
 # ``conftest.Service`` of the unit tests, which imports these modules itself.
@@ -54,14 +55,26 @@ GOOD: dict[str, dict[str, Any]] = {
 """Fields that each kind of notice accepts."""
 
 
+def look_manipulated(service: Service, session: Session, job_id: str) -> None:
+    """End a job with that verdict, without evidence."""
+    row = session.get_one(Job, job_id)
+    key = service.app.state.shared.services.queries._vault.case_key(
+        session.get_one(Case, row.case_id)
+    )
+    row.state, row.verdict = JobState.SUCCEEDED, VerdictCode.LIKELY_MANIPULATED
+    row.finished_at = row.finished_at or service.clock()
+    counts = {"sampled": 0, "with_face": 0, "failed": 0, "longest_gap_s": 0.0}
+    empty = {"media": None, "score": None, "log_likelihood_ratio": None, "frames": counts}
+    lists: dict[str, Any] = {"reasons": [], "tracks": [], "faces": []}
+    seal_json(key, row, {"verdict": str(row.verdict), **empty, **lists})
+
+
 async def confirmed(service: Service) -> tuple[str, str]:
     """Return the ids of a case with a file that looks manipulated, and of its occurrence."""
     job = await submit(service, source_url="https://example.org/1", platform="Example")
     with service.database.write() as session:
-        row = session.get_one(Job, job["id"])
-        now = datetime.now(UTC)
-        row.state, row.verdict = JobState.SUCCEEDED, VerdictCode.LIKELY_MANIPULATED
-        row.finished_at = row.evidence_expired_at = now
+        look_manipulated(service, session, job["id"])
+        session.get_one(Job, job["id"]).evidence_expired_at = service.clock()
         seen = session.scalars(select(Occurrence.id)).one()
     return job["case_id"], seen
 

@@ -18,9 +18,10 @@ from deepfake_service.casework.core.queries import iso_time
 from deepfake_service.casework.dossiers import recorded_custody
 from deepfake_service.db import Case, Edition, Job, Media
 from deepfake_service.db.enums import Finding, JobState
+from deepfake_service.db.row_authentication import refuse
 from deepfake_service.errors import NoticeRefused
 from deepfake_service.notices.compose import Basis
-from deepfake_service.storage import BlobMissing, Vault
+from deepfake_service.storage import BlobMissing, Vault, open_json
 
 AGAINST = frozenset({Finding.REJECTED, Finding.UNDECIDED, Finding.AWAITING_SECOND})
 """Findings that no notice may rest on."""
@@ -52,6 +53,9 @@ class NoticeBasis:
         basis, reported = [], set()
         for media_id in sorted(media_ids):
             job = self.founding(session, case, media_id)
+            # The result is sealed: in the column, anybody could have written another verdict.
+            if job.result is None or open_json(key, job)["verdict"] != job.verdict:
+                raise refuse(session, "jobs", job.id, "verdict")
             edition = newest_edition(session, job.id)
             basis.append(
                 Basis(

@@ -19,7 +19,6 @@ from pydantic import SecretStr
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.casework import retention
 from deepfake_service.casework.core.cases import PostDetails
 from deepfake_service.casework.hash_bank import HashBank
@@ -52,7 +51,7 @@ from tests.support import evidencekit as kit
 from tests.support import pgkit
 from tests.support.jobkit import examined
 from tests.support.lockkit import WAIT_S, Meanwhile, adds_an_occurrence, caller_of
-from tests.support.noticekit import GOOD
+from tests.support.noticekit import GOOD, look_manipulated
 from tests.support.submitting import submit
 from tests.unit.service.conftest import Service, Starter
 
@@ -71,9 +70,8 @@ async def ended(service: Service) -> dict[str, Any]:
         service, case_reference="R", source_url="https://example.org/1", platform="Example"
     )
     with service.database.write() as session:
-        row = session.get_one(Job, job["id"])
-        row.state, row.verdict = JobState.SUCCEEDED, VerdictCode.LIKELY_MANIPULATED
-        row.finished_at = row.evidence_expired_at = service.database.clock()
+        look_manipulated(service, session, job["id"])
+        session.get_one(Job, job["id"]).evidence_expired_at = service.clock()
     return job
 
 

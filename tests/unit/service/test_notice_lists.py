@@ -9,10 +9,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, text
 
-from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.db import Job, Notice, Occurrence
-from deepfake_service.db.enums import JobState, NoticeState, Role
-from tests.support.noticekit import GOOD, drafted, updated
+from deepfake_service.db.enums import NoticeState, Role
+from tests.support.noticekit import GOOD, drafted, look_manipulated, updated
 from tests.support.submitting import VIDEO, submit
 from tests.unit.service.conftest import Service
 
@@ -80,9 +79,8 @@ async def test_a_case_that_cannot_be_opened_does_not_hide_the_notices_of_others(
     place = {"source_url": "https://example.org/2", "platform": "Example", "case_reference": "B"}
     job = await submit(service, VIDEO + b"2", **place)
     with service.database.write() as session:
-        row = session.get_one(Job, job["id"])
-        row.state, row.verdict = JobState.SUCCEEDED, VerdictCode.LIKELY_MANIPULATED
-        row.finished_at = row.evidence_expired_at = service.clock()
+        look_manipulated(service, session, job["id"])
+        session.get_one(Job, job["id"]).evidence_expired_at = service.clock()
         there = select(Occurrence.id).where(Occurrence.case_id == job["case_id"])
         seen = session.scalars(there).one()
     content = {

@@ -16,15 +16,14 @@ import pytest
 from fastapi import Request
 from sqlalchemy import select
 
-from deepfake_models.bundle.results import VerdictCode
-from deepfake_service.db import AuditEntry, Case, Job, Occurrence
+from deepfake_service.db import AuditEntry, Case, Occurrence
 from deepfake_service.db.enums import Role
 from deepfake_service.http.admission import BUDGET, HEAVY
 from deepfake_service.http.auth import check_still_authenticated
 from deepfake_service.notices.package import package_of
 from tests.support import evidencekit as kit
 from tests.support.jobkit import examined, headers
-from tests.support.noticekit import GOOD, confirmed, drafted
+from tests.support.noticekit import GOOD, confirmed, drafted, look_manipulated
 from tests.unit.service.conftest import Service, Starter
 
 
@@ -92,7 +91,7 @@ async def test_a_notice_lists_the_reports_that_its_package_has(service: Service)
         platform="Example", case_reference="UNREAD",
     )  # fmt: skip
     with service.database.write() as session:
-        session.get_one(Job, unread["id"]).verdict = VerdictCode.LIKELY_MANIPULATED
+        look_manipulated(service, session, unread["id"])
         case = session.get_one(Case, unread["case_id"])
         assert case.minor_at is not None  # it resembles the other one
         seen = session.scalars(select(Occurrence.id).where(Occurrence.case_id == case.id)).one()

@@ -7,10 +7,9 @@ from typing import Any
 
 from sqlalchemy import select
 
-from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.db import Job, Notice, Occurrence, new_id
 from deepfake_service.db.enums import Decision, JobState, NoticeState, Role
-from tests.support.noticekit import GOOD
+from tests.support.noticekit import GOOD, look_manipulated
 from tests.support.submitting import VIDEO, submit
 from tests.unit.service.conftest import Service
 
@@ -23,9 +22,8 @@ async def noticed(service: Service, *files: bytes) -> tuple[str, list[str]]:
     jobs = [(await submit(service, file, **place)) for file in files]
     with service.database.write() as session:
         for job in jobs:
-            row = session.get_one(Job, job["id"])
-            row.state, row.verdict = JobState.SUCCEEDED, VerdictCode.LIKELY_MANIPULATED
-            row.finished_at = row.evidence_expired_at = service.database.clock()
+            look_manipulated(service, session, job["id"])
+            session.get_one(Job, job["id"]).evidence_expired_at = service.clock()
         seen = list(session.scalars(select(Occurrence.id)))
     content = {
         "kind": "kr-d4u", "language": "en", "occurrence_ids": seen, "fields": GOOD["kr-d4u"],

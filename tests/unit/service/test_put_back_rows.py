@@ -22,6 +22,7 @@ from deepfake_service.storage import seal_json
 from tests.support import evidencekit as kit
 from tests.support.editionkit import decide
 from tests.support.jobkit import examined
+from tests.support.noticekit import GOOD, confirmed
 from tests.support.submitting import VIDEO, submit
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -89,6 +90,22 @@ async def test_r4_rows_that_were_put_back_are_found_before_anything_is_made_of_t
     done = CliRunner().invoke(app, ["audit", "verify"])
     assert isinstance(done.exception, AuditBroken)
     assert f"differs from the log: job {job['id']}" in done.stdout
+
+
+async def test_no_notice_rests_on_a_verdict_that_was_written_into_the_database(
+    service: Service,
+) -> None:
+    case_id, seen = await confirmed(service)
+    notice = {"kind": "kr-d4u", "language": "en", "occurrence_ids": [seen],
+              "fields": GOOD["kr-d4u"], "recipient": "D4U"}  # fmt: skip
+    for verdict, status in (("inconclusive", 409), ("likely_manipulated", 201)):
+        write(service, "UPDATE jobs SET verdict = 'likely_manipulated'")
+        with service.database.write() as session:
+            job = session.query(Job).one()
+            vault = service.app.state.shared.services.queries._vault
+            seal_json(vault.case_key(session.get_one(Case, case_id)), job, {"verdict": verdict})
+        answer = await service.client.post(f"/v1/cases/{case_id}/notices", json=notice)
+        assert answer.status_code == status, answer.text
 
 
 UNREADABLE = {
