@@ -162,7 +162,7 @@ test-offline: $(DEV)/.dev
 	unshare --net $(if $(filter 0,$(shell id -u)),,--map-root-user) sh -c 'ip link set lo up && exec $(DEV)/bin/pytest $(PARALLEL) -m "not install"'
 
 settings: $(DEV)/.dev
-	$(DEV)/bin/python -m deepfake_service.settings > docs/settings.md
+	$(DEV)/bin/python -m deepfake_service.platform.settings > docs/settings.md
 
 openapi: $(DEV)/.dev
 	$(DEV)/bin/python -m deepfake_service.app > docs/openapi.json

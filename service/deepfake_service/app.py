@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from deepfake_models.sandbox.decoder import Decoder, ProcessDecoder
 from deepfake_models.scorer import Scorer
+from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.api import (
     audit,
     cases,
@@ -27,22 +28,21 @@ from deepfake_service.api import (
     videos,
 )
 from deepfake_service.api import docs_page as docs
+from deepfake_service.audit.records import open_database
 from deepfake_service.container import open_container, program_version, watch
-from deepfake_service.db import Database
-from deepfake_service.engine import open_decoder, open_scorer
-from deepfake_service.evidence.readers import BundleReaders
+from deepfake_service.evidence.bundle.readers import BundleReaders
+from deepfake_service.examination.batching import Batcher
+from deepfake_service.examination.engine import open_decoder, open_scorer
+from deepfake_service.examination.pictures import PictureScorer
 from deepfake_service.http import description, problems
 from deepfake_service.http.admission import RateLimit, UploadMemory
 from deepfake_service.http.dependencies import AppState, DiskSpace, Engine
 from deepfake_service.http.failed_sign_ins import FailedSignIns
 from deepfake_service.http.middleware import RequestMiddleware
 from deepfake_service.http.routing import add_routes
-from deepfake_service.inference.batching import Batcher
-from deepfake_service.inference.pictures import PictureScorer
-from deepfake_service.observability.metrics import Metrics
-from deepfake_service.security.accounts import Accounts
-from deepfake_service.security.records import open_database
-from deepfake_service.settings import Settings
+from deepfake_service.platform.db import Database
+from deepfake_service.platform.metrics import Metrics
+from deepfake_service.platform.settings import Settings
 from deepfake_service.web import account as web_account
 from deepfake_service.web import admin as web_admin
 from deepfake_service.web import audit as web_audit
@@ -80,7 +80,7 @@ def create_app(
     """Return the application.
 
     Args:
-        settings: see ``settings.py``.
+        settings: see ``platform/settings.py``.
         scorer: scores pictures; opened from the model bundle when the app starts if not given.
         decoder: decodes pictures; started and closed with the app if not given.
         database: opened now if not given.

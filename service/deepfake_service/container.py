@@ -1,4 +1,4 @@
-"""The composition root: open the vault and the services of casework."""
+"""The composition root: open the vault and the services of the rooms."""
 
 from __future__ import annotations
 
@@ -12,45 +12,31 @@ from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 
 from deepfake_models.sandbox.decoder import Decoder
-from deepfake_service.casework.core.blind_index import BlindIndex
-from deepfake_service.casework.core.cases import Cases
-from deepfake_service.casework.core.queries import Queries
-from deepfake_service.casework.due import RetentionPeriods
-from deepfake_service.casework.evidence_store import EvidenceStore
-from deepfake_service.casework.exports import EXPORT_FOLDER, Exports
-from deepfake_service.casework.hash_bank import HashBank
-from deepfake_service.casework.item_page import ItemPages
-from deepfake_service.casework.job_lists import JobLists
-from deepfake_service.casework.key_epochs import KeyEpochs
-from deepfake_service.casework.minor_flags import MinorFlags
-from deepfake_service.casework.orphans import Orphans
-from deepfake_service.casework.reexaminations import Reexaminations
-from deepfake_service.casework.restoration import merge_journal
-from deepfake_service.casework.retention import Retention
-from deepfake_service.casework.review_rules import ReviewRules
-from deepfake_service.casework.reviews import ReviewEffects, Reviews
-from deepfake_service.casework.submissions import Submissions
-from deepfake_service.casework.sweeps import Deleters, Sweeps
-from deepfake_service.casework.triage import Triage
-from deepfake_service.casework.webhook_deliveries import WebhookSecrets, count_due
-from deepfake_service.db import Database
-from deepfake_service.errors import RecordAltered, SettingsError
-from deepfake_service.evidence import timestamps
-from deepfake_service.jobs import Backlog, JobQueue
+from deepfake_service.accounts.organisation import Sender
+from deepfake_service.accounts.second_factors import SecondFactors
+from deepfake_service.audit.checkpoints import Checkpoints, open_checkpoints
+from deepfake_service.audit.journal import Journal, open_journal
+from deepfake_service.cases.blind_index import BlindIndex
+from deepfake_service.cases.cases import Cases
+from deepfake_service.evidence.revocation_list import RevocationList
+from deepfake_service.evidence.signing_keys import SigningKeys, open_signing_keys
+from deepfake_service.evidence.store import EvidenceStore
+from deepfake_service.examination.backlog import Backlog
+from deepfake_service.examination.queue import JobQueue
+from deepfake_service.examination.reexaminations import Reexaminations
+from deepfake_service.examination.submissions import Submissions
+from deepfake_service.examination.webhook_deliveries import WebhookSecrets, count_due
 from deepfake_service.notices.basis import NoticeBasis
 from deepfake_service.notices.clock import NoticeClock
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.notices.documents import NoticeDocuments
-from deepfake_service.notices.organisation import Sender
-from deepfake_service.observability.logs import logger
-from deepfake_service.observability.metrics import Metrics
-from deepfake_service.security.checkpoints import Checkpoints, open_checkpoints
-from deepfake_service.security.journal import Journal, open_journal
-from deepfake_service.security.revocation_list import RevocationList
-from deepfake_service.security.second_factors import SecondFactors
-from deepfake_service.security.signing_keys import SigningKeys, open_signing_keys
-from deepfake_service.settings import Settings
-from deepfake_service.storage import (
+from deepfake_service.platform import timestamps
+from deepfake_service.platform.db import Database
+from deepfake_service.platform.errors import RecordAltered, SettingsError
+from deepfake_service.platform.logs import logger
+from deepfake_service.platform.metrics import Metrics
+from deepfake_service.platform.settings import Settings
+from deepfake_service.platform.storage import (
     BLOB_FOLDER,
     EpochKeys,
     Vault,
@@ -58,7 +44,22 @@ from deepfake_service.storage import (
     open_case_keys,
     open_keys,
 )
-from deepfake_service.storage.envelope import KeyWrapper
+from deepfake_service.platform.storage.envelope import KeyWrapper
+from deepfake_service.retention.deletion import Retention
+from deepfake_service.retention.due import RetentionPeriods
+from deepfake_service.retention.key_epochs import KeyEpochs
+from deepfake_service.retention.orphans import Orphans
+from deepfake_service.retention.restoration import merge_journal
+from deepfake_service.retention.sweeps import Deleters, Sweeps
+from deepfake_service.review.exports import EXPORT_FOLDER, Exports
+from deepfake_service.review.hash_bank import HashBank
+from deepfake_service.review.item_page import ItemPages
+from deepfake_service.review.job_lists import JobLists
+from deepfake_service.review.minor_flags import MinorFlags
+from deepfake_service.review.queries import Queries
+from deepfake_service.review.review_rules import ReviewRules
+from deepfake_service.review.reviews import ReviewEffects, Reviews
+from deepfake_service.review.triage import Triage
 
 CERTIFICATE_WARNING = timedelta(days=30)
 """How long before the certificate of reports expires a start warns of it."""
@@ -76,7 +77,7 @@ _log = logger("deepfake_service.container")
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The services of casework: what happens to cases, jobs, evidence and notices."""
+    """The services of the rooms: what happens to cases, jobs, evidence and notices."""
 
     submissions: Submissions
     cases: Cases
@@ -133,7 +134,7 @@ def open_container(
     decoder: Decoder,
     metrics: Metrics,
 ) -> Iterator[Container]:
-    """Open the vault, the queue and the services of casework.
+    """Open the vault, the queue and the services of the rooms.
 
     Args:
         settings: where everything is, and how long it is retained.
@@ -192,7 +193,7 @@ def open_container(
                 queries=queries,
                 evidence=evidence_store,
                 reviews=reviews,
-                reexaminations=reexaminations,
+                offered_frames=reexaminations.offered_frames,
                 notices=notice_desk,
             ),
             retention=retention,

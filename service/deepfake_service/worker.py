@@ -13,26 +13,26 @@ from prometheus_client import start_http_server
 
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
-from deepfake_service.casework.clock_check import is_clock_confirmed
-from deepfake_service.casework.examination import (
+from deepfake_service.audit.records import open_database
+from deepfake_service.container import Container, open_container, watch
+from deepfake_service.examination.engine import engine_running
+from deepfake_service.examination.runner import Runner, WorkerRules
+from deepfake_service.examination.steps import (
     Examination,
     ExaminationRules,
     ModelRuntime,
     ResultStores,
 )
-from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
-from deepfake_service.container import Container, open_container, watch
-from deepfake_service.db import Database, Fact
-from deepfake_service.engine import engine_running
-from deepfake_service.errors import SettingsError
-from deepfake_service.jobs import Runner, WorkerRules
+from deepfake_service.examination.webhook_deliveries import WebhookDeliveries
 from deepfake_service.jobs.chores import Chore
-from deepfake_service.networks import CallbackHosts
-from deepfake_service.observability.logs import logger
-from deepfake_service.observability.metrics import Metrics
-from deepfake_service.security.process import protect_process
-from deepfake_service.security.records import open_database
-from deepfake_service.settings import PREFIX, Settings
+from deepfake_service.platform.db import Database, Fact
+from deepfake_service.platform.errors import SettingsError
+from deepfake_service.platform.logs import logger
+from deepfake_service.platform.metrics import Metrics
+from deepfake_service.platform.networks import CallbackHosts
+from deepfake_service.platform.process import protect_process
+from deepfake_service.platform.settings import PREFIX, Settings
+from deepfake_service.retention.clock_check import is_clock_confirmed
 
 SWEEP_EVERY_S = 60.0
 ORPHANS_EVERY_S = 3600.0

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from deepfake_models.bundle.bundle import default_bundle_dir
-from deepfake_service.security.records import open_database
-from deepfake_service.settings import Settings
+from deepfake_service.audit.records import open_database
+from deepfake_service.platform.settings import Settings
 from tests.support import bundlekit, forkkit, mediakit
 
 ROOT = Path(__file__).parents[2]

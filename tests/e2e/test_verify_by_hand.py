@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_service.evidence import zip_format as bag
+from deepfake_service.evidence.bundle import zip_format as bag
 from tests.support import evidencekit as kit
 
 PAGE = Path(__file__).parents[2] / "docs" / "verify-by-hand.md"

@@ -30,16 +30,16 @@ from deepfake_models.media.image import HEAD_BYTES
 from deepfake_models.media.interface import DecodeLimits
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
-from deepfake_service.errors import ServiceError
-from deepfake_service.evidence.artifacts import PictureAltered, mime_of
-from deepfake_service.evidence.pdf_signature import InvalidReport
-from deepfake_service.evidence.readers import BundleReaders, UnreadableFile
-from deepfake_service.evidence.verification import verify
-from deepfake_service.evidence.verification_result import ExitCode, Trust
+from deepfake_service.evidence.bundle.artifacts import PictureAltered, mime_of
+from deepfake_service.evidence.bundle.pdf_signature import InvalidReport
+from deepfake_service.evidence.bundle.readers import BundleReaders, UnreadableFile
+from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.evidence.bundle.verification_result import ExitCode, Trust
 from deepfake_service.http.admission import UploadMemory
 from deepfake_service.http.problems import problem_of
 from deepfake_service.http.uploads import read_pictures
-from deepfake_service.settings import Settings
+from deepfake_service.platform.errors import ServiceError
+from deepfake_service.platform.settings import Settings
 from tests.support import bundlekit, evidencekit
 from tests.support.mutation import requests
 

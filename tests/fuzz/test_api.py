@@ -15,8 +15,8 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 
 from deepfake_service.app import create_app
-from deepfake_service.db.enums import Role
-from deepfake_service.settings import Settings
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.settings import Settings
 from tests.support.routekit import authenticates, roles_of, routes_of
 from tests.support.servekit import ADMIN_KEY, Site
 

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from deepfake_service.db import Notice
+from deepfake_service.platform.db import Notice
 from tests.support import mediakit
 from tests.support.mediakit import short_clip
 from tests.support.servekit import Site

@@ -14,11 +14,11 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
+from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.app import create_app
-from deepfake_service.db.enums import Role
-from deepfake_service.security.accounts import Accounts
-from deepfake_service.security.records import open_database
-from deepfake_service.settings import Settings
+from deepfake_service.audit.records import open_database
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.settings import Settings
 from tests.support import mediakit
 from tests.support.bundlekit import small_bundle_dir
 from tests.support.picturekit import astronaut, encoded

@@ -21,8 +21,8 @@ import pytest
 from sqlalchemy import select, update
 from standardwebhooks.webhooks import Webhook
 
-from deepfake_service.db import Delivery, Job, Lease, Media
-from deepfake_service.db.enums import DeliveryState
+from deepfake_service.platform.db import Delivery, Job, Lease, Media
+from deepfake_service.platform.db.enums import DeliveryState
 from tests.support import held_jobs
 from tests.support.mediakit import short_clip
 from tests.support.servekit import ADMIN_KEY, Site, campaign, wait_until

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.db import AuditEntry, migrations
+from deepfake_service.platform.db import AuditEntry, migrations
 from tests.support import held_jobs, pgkit
 from tests.support.mediakit import short_clip
 from tests.support.servekit import ADMIN_KEY, Site, wait_until

@@ -9,10 +9,10 @@ import pytest
 
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.scorer import Scorer
-from deepfake_service.evidence.artifacts import EndedExamination, Gathering, Reading
-from deepfake_service.evidence.builder import build
-from deepfake_service.evidence.verification import verify
-from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust
+from deepfake_service.evidence.bundle.artifacts import EndedExamination, Gathering, Reading
+from deepfake_service.evidence.bundle.builder import build
+from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.evidence.bundle.verification_result import ExitCode, Outcome, Trust
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 

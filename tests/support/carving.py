@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_service.errors import DecryptionFailed
-from deepfake_service.storage.envelope import (
+from deepfake_service.platform.errors import DecryptionFailed
+from deepfake_service.platform.storage.envelope import (
     CHUNK_BYTES,
     HEADER_BYTES,
     TAG_BYTES,
@@ -21,7 +21,7 @@ from deepfake_service.storage.envelope import (
     UnsealedReader,
     unseal,
 )
-from deepfake_service.storage.epoch_keys import MAGIC, PREFIX_BYTES
+from deepfake_service.platform.storage.epoch_keys import MAGIC, PREFIX_BYTES
 
 SEALED_KEY_BYTES = 12 + 32 + 16
 """A nonce, a key and a tag."""

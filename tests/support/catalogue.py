@@ -19,11 +19,11 @@ from string import Formatter
 from babel.messages.catalog import Message
 from babel.messages.extract import extract_from_dir
 
-from deepfake_service.db.integrity import UNAVAILABLE
-from deepfake_service.documents.characters import HiddenCharacter
-from deepfake_service.documents.i18n import CATALOGUES, load
 from deepfake_service.http.problems import STATUS_AND_CODE, problem_of
-from deepfake_service.notices.fields import STATEMENT_TOO_SHORT
+from deepfake_service.platform.db.integrity import UNAVAILABLE
+from deepfake_service.platform.texts.characters import HiddenCharacter
+from deepfake_service.platform.texts.fields import STATEMENT_TOO_SHORT
+from deepfake_service.platform.texts.i18n import CATALOGUES, load
 from deepfake_service.web.notice_form import INPUT_MESSAGES
 from deepfake_service.web.pages import INVALID_FORM
 from deepfake_service.web.submit import CELL_MESSAGES, SCREENSHOT_FORMAT
@@ -31,8 +31,13 @@ from deepfake_service.web.submit import CELL_MESSAGES, SCREENSHOT_FORMAT
 _METHODS = [("**.html", "jinja2.ext.babel_extract")]
 _PERCENT = re.compile(r"%(?:\((\w+)\)s|%)")
 INTERNAL = (500,)
-FORM_PACKAGES = ("casework", "notices", "web")
-"""Packages whose errors about fields are shown in the console's forms."""
+FORM_SOURCES = (
+    "accounts/visibility.py", "cases/*.py", "evidence/*.py", "examination/*.py", "notices/**/*.py",
+    "platform/pagination.py", "retention/*.py", "review/*.py", "web/*.py",
+)  # fmt: skip
+"""Modules whose errors about fields are shown in the console's forms."""
+SIGNING_KEYS = "signing_keys.py"
+"""Its errors are an operator's alone."""
 COMPOSED = frozenset(
     {
         INVALID_FORM,
@@ -79,8 +84,9 @@ def raised_messages() -> set[str]:
     root = Path(str(files("deepfake_service")))
     return {
         message
-        for package in FORM_PACKAGES
-        for module in sorted((root / package).rglob("*.py"))
+        for pattern in FORM_SOURCES
+        for module in sorted(root.glob(pattern))
+        if module.name != SIGNING_KEYS
         for message in _literals(ast.parse(module.read_text(encoding="utf-8")), position)
     }
 

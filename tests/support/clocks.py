@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from deepfake_service.clock import utc_now
+from deepfake_service.platform.clock import utc_now
 
 
 class AdjustableClock:

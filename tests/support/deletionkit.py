@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 from sqlalchemy import select
 
-from deepfake_service.db import AuditEntry, Job, Media
-from deepfake_service.db.enums import JobState, Role
+from deepfake_service.platform.db import AuditEntry, Job, Media
+from deepfake_service.platform.db.enums import JobState, Role
 
 # ``conftest.Service`` of the unit tests.
 Service = Any

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from deepfake_service.cli.serve import unknown_variables
-from deepfake_service.settings import Settings, load_settings
+from deepfake_service.platform.settings import Settings, load_settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SECRETS = "/run/secrets"

@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 
-from deepfake_service.db.enums import Role
-from deepfake_service.evidence.builder import VERDICT
-from deepfake_service.evidence.zip_format import member
+from deepfake_service.evidence.bundle.builder import VERDICT
+from deepfake_service.evidence.bundle.zip_format import member
+from deepfake_service.platform.db.enums import Role
 from tests.support import evidencekit as kit
 from tests.support.jobkit import headers
 

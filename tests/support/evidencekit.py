@@ -27,8 +27,8 @@ from deepfake_models.errors import MediaError
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.image import HEAD_BYTES
 from deepfake_models.scorer import Scorer
-from deepfake_service.evidence import zip_format as bag
-from deepfake_service.evidence.artifacts import (
+from deepfake_service.evidence.bundle import zip_format as bag
+from deepfake_service.evidence.bundle.artifacts import (
     MODEL_MANIFEST,
     EndedExamination,
     Gathering,
@@ -36,8 +36,8 @@ from deepfake_service.evidence.artifacts import (
     Reading,
     mime_of,
 )
-from deepfake_service.evidence.builder import STATEMENT, Dossier, build
-from deepfake_service.evidence.signers import Signers, self_made_certificate
+from deepfake_service.evidence.bundle.builder import STATEMENT, Dossier, build
+from deepfake_service.evidence.bundle.signers import Signers, self_made_certificate
 from tests.support import bundlekit, mediakit
 
 EXAMINED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -33,7 +33,7 @@ PRELOADED = (
     "onnxruntime", "anyio._backends._asyncio", "sqlalchemy.dialects.sqlite.pysqlite",
     "uvicorn.lifespan.on", "uvicorn.loops.asyncio",
     "deepfake_service.cli.admin",
-    "deepfake_service.evidence.pdf_signature", "securesystemslib.signer",
+    "deepfake_service.evidence.bundle.pdf_signature", "securesystemslib.signer",
     "alembic.command", "alembic.config",
 )  # fmt: skip
 """What commands import, at once or later."""

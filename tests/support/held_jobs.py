@@ -19,7 +19,7 @@ POLL_S = 0.05
 
 def main() -> None:
     """Run the command that the arguments name."""
-    from deepfake_service.casework import examination
+    from deepfake_service.examination import steps as examination
 
     hold = Path(os.environ["TMPDIR"]) / HOLD
     examine_chunk = examination.Examination.examine_chunk

@@ -8,11 +8,11 @@ from typing import Any
 
 import httpx
 
-from deepfake_service.casework.core.listings import listed_result
-from deepfake_service.casework.examination import end_job
-from deepfake_service.db import Case, Job
-from deepfake_service.db.enums import JobState, Role
-from deepfake_service.evidence.artifacts import Material
+from deepfake_service.evidence.bundle.artifacts import Material
+from deepfake_service.evidence.listings import listed_result
+from deepfake_service.examination.steps import end_job
+from deepfake_service.platform.db import Case, Job
+from deepfake_service.platform.db.enums import JobState, Role
 from tests.support import evidencekit as kit
 
 # ``conftest.Service`` of the unit tests; conftest modules cannot be imported.

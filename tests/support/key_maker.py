@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from deepfake_service.security.accounts import Accounts
-from deepfake_service.security.records import open_database
-from deepfake_service.settings import Settings
+from deepfake_service.accounts.accounts import Accounts
+from deepfake_service.audit.records import open_database
+from deepfake_service.platform.settings import Settings
 
 KEYS = 10
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from deepfake_service.db.enums import Role
-from deepfake_service.security.accounts import Caller
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.platform.db.enums import Role
 
 # ``conftest.Service`` of the unit tests, which imports these modules itself.
 Service = Any

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepfake_service.jobs import workflow_rows
+from deepfake_service.examination import workflow_rows
 from tests.support import short_leases
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_models.bundle.results import VerdictCode
-from deepfake_service.db import AuditEntry, Case, Job, Occurrence
-from deepfake_service.db.enums import JobState
 from deepfake_service.notices.compose import Basis
 from deepfake_service.notices.kinds import KINDS
-from deepfake_service.storage import seal_json
+from deepfake_service.platform.db import AuditEntry, Case, Job, Occurrence
+from deepfake_service.platform.db.enums import JobState
+from deepfake_service.platform.storage import seal_json
 from tests.support.submitting import submit
 
 # ``conftest.Service`` of the unit tests, which imports these modules itself.

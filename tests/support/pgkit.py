@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 from dbos import DBOS
 
-from deepfake_service.db import Database
+from deepfake_service.platform.db import Database
 
 FASTER = "-c fsync=off -c full_page_writes=off -c autovacuum=off"
 """Settings that matter if the machine crashes, or if a database lives long."""

@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from deepfake_service.cli.app import app as command
-from deepfake_service.db.enums import Role
-from deepfake_service.settings import Settings
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.settings import Settings
 
 # ``conftest.Service`` of the unit tests.
 Service = Any

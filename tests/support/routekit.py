@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import iter_route_contexts
 
-from deepfake_service.db.enums import Role
 from deepfake_service.http.auth import browser_caller, current_caller, signed_in_caller
+from deepfake_service.platform.db.enums import Role
 
 
 def roles_of(dependant: Dependant) -> Iterator[frozenset[Role]]:

@@ -22,12 +22,12 @@ from dbos import DBOS
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from deepfake_service.db import AuditEntry, Database
-from deepfake_service.security.accounts import Accounts, Kind, Role
-from deepfake_service.security.audit_log import Action, verify
-from deepfake_service.security.records import authenticate_rows
-from deepfake_service.settings import RECORDS_FILE, Settings
-from deepfake_service.storage import open_keys
+from deepfake_service.accounts.accounts import Accounts, Kind, Role
+from deepfake_service.audit.log import Action, verify
+from deepfake_service.audit.records import authenticate_rows
+from deepfake_service.platform.db import AuditEntry, Database
+from deepfake_service.platform.settings import RECORDS_FILE, Settings
+from deepfake_service.platform.storage import open_keys
 from tests.support import forkkit, held_jobs
 from tests.support.bundlekit import small_bundle_dir
 from tests.support.mediakit import clip

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from deepfake_service.jobs import heartbeats, webhooks
+from deepfake_service.examination import heartbeats
+from deepfake_service.platform import webhooks
 from tests.support.constants import replace_constants
 
 BEAT_S, LEASE_S = 0.8, 4.0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from deepfake_service.db import AuditEntry
-from deepfake_service.security import audit_log
-from deepfake_service.security.audit_log import Action
+from deepfake_service.audit import log as audit_log
+from deepfake_service.audit.log import Action
+from deepfake_service.platform.db import AuditEntry
 
 # ``conftest.Service`` of the unit tests.
 Service = Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepfake_service.casework.examination import Examination
+from deepfake_service.examination.steps import Examination
 
 OF_TAKER = "f" * 64
 """SHA-256 of its model bundle."""

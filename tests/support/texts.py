@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from deepfake_service.documents.i18n import Words
-from deepfake_service.documents.report import Signing, present
+from deepfake_service.evidence.report.report import Signing, present
+from deepfake_service.platform.texts.i18n import Words
 
 
 def leaves(value: Any) -> Iterator[str]:

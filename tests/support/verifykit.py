@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from deepfake_service.evidence import zip_format as bag
-from deepfake_service.evidence.verification import verify
-from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust, Verification
+from deepfake_service.evidence.bundle import zip_format as bag
+from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.evidence.bundle.verification_result import (
+    ExitCode,
+    Outcome,
+    Trust,
+    Verification,
+)
 from tests.support import evidencekit as kit
 
 OURS = Trust(keys=(kit.signers().statement.public_key(),))

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 
-from deepfake_service.db import Job, Media
-from deepfake_service.db.enums import JobState
+from deepfake_service.platform.db import Job, Media
+from deepfake_service.platform.db.enums import JobState
 
 # ``conftest.Service`` of the unit tests.
 Service = Any

@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import select
 
-from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
-from deepfake_service.db import Delivery
-from deepfake_service.db.enums import DeliveryState
-from deepfake_service.jobs import webhooks
+from deepfake_service.examination.webhook_deliveries import WebhookDeliveries
+from deepfake_service.platform import webhooks
+from deepfake_service.platform.db import Delivery
+from deepfake_service.platform.db.enums import DeliveryState
 
 # ``conftest.Service`` of the unit tests.
 Service = Any

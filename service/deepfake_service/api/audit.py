@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import Field
 
+from deepfake_service.audit import log as audit_log
 from deepfake_service.http.auth import Auditor
 from deepfake_service.http.dependencies import AppStateDep
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import EXAMPLE_ID, ItemId, Published, Time
-from deepfake_service.security import audit_log
 
 router = api_router("audit")
 

@@ -14,8 +14,8 @@ from starlette.background import BackgroundTask
 from starlette.responses import StreamingResponse
 
 from deepfake_models.media.image import picture_format
+from deepfake_service.accounts.accounts import Caller
 from deepfake_service.api.jobs import JobBase
-from deepfake_service.casework.exports import pieces_of
 from deepfake_service.container import Services
 from deepfake_service.http.auth import Exporter, Keeper, Reader, Submitter, while_authenticated
 from deepfake_service.http.dependencies import AppStateDep, PageDep, ServicesDep
@@ -40,7 +40,7 @@ from deepfake_service.http.submission_form import (
     invalid_field,
 )
 from deepfake_service.http.uploads import receive_body, streams_body
-from deepfake_service.security.accounts import Caller
+from deepfake_service.review.exports import pieces_of
 
 router = api_router("cases")
 

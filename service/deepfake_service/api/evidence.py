@@ -15,14 +15,13 @@ from pydantic import Field
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.bundle.spec import is_none
 from deepfake_models.errors import SandboxBusy
+from deepfake_service.accounts.accounts import Caller
 from deepfake_service.container import Services
-from deepfake_service.db.enums import Finding
-from deepfake_service.errors import Overloaded
-from deepfake_service.evidence.builder import TIMELINE, ReportCopy, report_of
-from deepfake_service.evidence.trust_store import trust_of
-from deepfake_service.evidence.verification import verify
-from deepfake_service.evidence.verification_result import Step
-from deepfake_service.evidence.zip_format import MAX_BYTES
+from deepfake_service.evidence.bundle.builder import TIMELINE, ReportCopy, report_of
+from deepfake_service.evidence.bundle.trust_store import trust_of
+from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.evidence.bundle.verification_result import Step
+from deepfake_service.evidence.bundle.zip_format import MAX_BYTES
 from deepfake_service.http.admission import HEAVY
 from deepfake_service.http.auth import Reader, Verifier
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
@@ -42,7 +41,8 @@ from deepfake_service.http.schemas import (
     binary,
 )
 from deepfake_service.http.uploads import receive_body, streams_body
-from deepfake_service.security.accounts import Caller
+from deepfake_service.platform.db.enums import Finding
+from deepfake_service.platform.errors import Overloaded
 
 router = api_router("evidence", prefix="")
 

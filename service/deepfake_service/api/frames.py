@@ -11,8 +11,9 @@ from fastapi import Request
 from starlette.types import Receive
 
 from deepfake_models.bundle.results import Verdict
+from deepfake_service.accounts.accounts import Caller
 from deepfake_service.container import Services
-from deepfake_service.errors import ClientGone, Overloaded
+from deepfake_service.examination.pictures import PictureScorer
 from deepfake_service.http.auth import Submitter
 from deepfake_service.http.dependencies import AppStateDep, ServicesDep
 from deepfake_service.http.multipart import MULTIPART
@@ -21,8 +22,7 @@ from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import FrameOut, FramesOut, ModelOut, frame_out
 from deepfake_service.http.submission_form import PictureForm, form_schema, invalid_field
 from deepfake_service.http.uploads import FIELD, Upload, read_pictures, streams_body
-from deepfake_service.inference.pictures import PictureScorer
-from deepfake_service.security.accounts import Caller
+from deepfake_service.platform.errors import ClientGone, Overloaded
 
 router = api_router("frames")
 

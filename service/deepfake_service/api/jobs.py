@@ -13,8 +13,7 @@ from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.bundle.results import VerdictCode
-from deepfake_service.db.enums import ENDED, Finding, JobState, Priority, RetentionPolicy
-from deepfake_service.errors import NotAuthenticated, NotFound, SecondFactorRequired
+from deepfake_service.accounts.accounts import Caller
 from deepfake_service.http.auth import Follower, Reader, Submitter, check_still_authenticated
 from deepfake_service.http.dependencies import AppState, AppStateDep, PageDep, ServicesDep
 from deepfake_service.http.list_filters import JobQuery
@@ -30,7 +29,8 @@ from deepfake_service.http.schemas import (
     Sha256,
     Time,
 )
-from deepfake_service.security.accounts import Caller
+from deepfake_service.platform.db.enums import ENDED, Finding, JobState, Priority, RetentionPolicy
+from deepfake_service.platform.errors import NotAuthenticated, NotFound, SecondFactorRequired
 
 router = api_router("jobs")
 

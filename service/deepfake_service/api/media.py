@@ -10,7 +10,7 @@ from typing import Annotated, BinaryIO
 from fastapi import Header, Request, Response
 from starlette.responses import StreamingResponse
 
-from deepfake_service.evidence.artifacts import mime_of
+from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.http.auth import Reader, while_authenticated
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.http.routing import api_router

@@ -8,7 +8,6 @@ from fastapi import Response
 from pydantic import Field
 
 from deepfake_models.bundle.spec import is_none
-from deepfake_service.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.http.auth import DocumentReader, Reader
 from deepfake_service.http.dependencies import PageDep, ServicesDep
 from deepfake_service.http.routing import api_router
@@ -32,6 +31,7 @@ from deepfake_service.notices.states import (
     NoticeRequest,
     NoticeUpdate,
 )
+from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
 
 router = api_router("notices")
 

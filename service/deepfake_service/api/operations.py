@@ -6,11 +6,11 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from deepfake_models.decision.fitness import unfit
-from deepfake_service.errors import NotFound
 from deepfake_service.http.dependencies import AppStateDep
 from deepfake_service.http.description import operation_id
 from deepfake_service.http.problems import problems
 from deepfake_service.http.schemas import HealthOut, ModelOut, ReadyOut, SandboxOut
+from deepfake_service.platform.errors import NotFound
 
 router = APIRouter(tags=["operations"], generate_unique_id_function=operation_id)
 

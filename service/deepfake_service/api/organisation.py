@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from deepfake_service.accounts.organisation import Organisation
 from deepfake_service.http.auth import Administrator, Reader
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.http.routing import api_router
-from deepfake_service.notices.organisation import Organisation
 
 router = api_router("notices")
 

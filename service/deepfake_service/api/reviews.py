@@ -8,8 +8,8 @@ from fastapi import Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
+from deepfake_service.accounts.accounts import Caller
 from deepfake_service.container import Services
-from deepfake_service.db.enums import Decision, Finding, Role
 from deepfake_service.http.auth import Reader, Reviewer, while_authenticated
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.http.routing import api_router
@@ -22,7 +22,7 @@ from deepfake_service.http.schemas import (
     Time,
     binary,
 )
-from deepfake_service.security.accounts import Caller
+from deepfake_service.platform.db.enums import Decision, Finding, Role
 
 router = api_router("evidence", prefix="")
 

@@ -12,8 +12,6 @@ import anyio.to_thread
 from fastapi import Request, Response
 
 from deepfake_service.api.jobs import JobOut, job_out
-from deepfake_service.casework.orphans import LONGEST_UPLOAD
-from deepfake_service.errors import CallbackRefused, FieldError, InvalidRequest, RequestTooLarge
 from deepfake_service.http.auth import Uploader
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.multipart import MULTIPART, MultipartReader, Part, Sink, boundary_of
@@ -28,8 +26,15 @@ from deepfake_service.http.submission_form import (
     query_parameters,
 )
 from deepfake_service.http.uploads import receive_body, refuse_encoding, streams_body
-from deepfake_service.jobs import webhooks
-from deepfake_service.networks import CallbackHosts
+from deepfake_service.platform import webhooks
+from deepfake_service.platform.errors import (
+    CallbackRefused,
+    FieldError,
+    InvalidRequest,
+    RequestTooLarge,
+)
+from deepfake_service.platform.networks import CallbackHosts
+from deepfake_service.retention.orphans import LONGEST_UPLOAD
 
 router = api_router("videos")
 

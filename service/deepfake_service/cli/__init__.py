@@ -1,1 +1,4 @@
-"""The `deepfake` command."""
+"""The `deepfake` command.
+
+Imports everything else. Begin in `app.py`.
+"""

@@ -12,27 +12,25 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from rich.console import Console
 from rich.table import Column, Table
 
-from deepfake_service.casework.dossiers import contradictions
-from deepfake_service.casework.key_epochs import KeyEpochs
-from deepfake_service.casework.key_rotation import rotate_master_key
+from deepfake_service.accounts.accounts import Accounts
+from deepfake_service.accounts.invitations import Invitations
+from deepfake_service.accounts.keys import NewKey
+from deepfake_service.accounts.second_factors import SecondFactors
+from deepfake_service.audit import log
+from deepfake_service.audit.checkpoints import audit_key
+from deepfake_service.audit.records import accept_row, altered_rows
 from deepfake_service.cli.records import opened_records, signing
-from deepfake_service.db import Database, Key
-from deepfake_service.db.enums import Role
-from deepfake_service.errors import (
+from deepfake_service.evidence.dossiers import contradictions
+from deepfake_service.platform.db import Database, Key
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.errors import (
     AuditBroken,
     DecryptionFailed,
     InvalidCheckpoint,
     SettingsError,
 )
-from deepfake_service.files import replace_private
-from deepfake_service.security import audit_log as log
-from deepfake_service.security.accounts import Accounts
-from deepfake_service.security.checkpoints import audit_key
-from deepfake_service.security.invitations import Invitations
-from deepfake_service.security.keys import NewKey
-from deepfake_service.security.records import accept_row, altered_rows
-from deepfake_service.security.second_factors import SecondFactors
-from deepfake_service.storage import (
+from deepfake_service.platform.files import replace_private
+from deepfake_service.platform.storage import (
     BLOB_FOLDER,
     EpochKeys,
     Vault,
@@ -40,6 +38,8 @@ from deepfake_service.storage import (
     open_case_keys,
     open_keys,
 )
+from deepfake_service.retention.key_epochs import KeyEpochs
+from deepfake_service.retention.key_rotation import rotate_master_key
 
 accounts = typer.Typer(
     help="Manage the accounts of people and systems.", no_args_is_help=True, add_completion=False

@@ -29,7 +29,7 @@ from deepfake_service.cli.output import (
     writes_utf8,
 )
 from deepfake_service.cli.score import open_scorer, score_path, show, walk
-from deepfake_service.errors import DatabaseUnavailable
+from deepfake_service.platform.errors import DatabaseUnavailable
 
 MODULES = {
     "accounts": "admin",
@@ -141,9 +141,9 @@ def serve(
 ) -> None:
     """Serve the HTTP API and the console. Configure it with DEEPFAKE_* environment variables."""
     from deepfake_service.cli.serve import run
-    from deepfake_service.observability import logs
-    from deepfake_service.security.process import protect_process
-    from deepfake_service.settings import load_settings
+    from deepfake_service.platform import logs
+    from deepfake_service.platform.process import protect_process
+    from deepfake_service.platform.settings import load_settings
 
     settings = load_settings()
     protect_process()
@@ -157,7 +157,7 @@ def backup(
 ) -> None:
     """Copy the database and the encrypted media while the service runs, without their keys."""
     from deepfake_service.cli.backup import back_up
-    from deepfake_service.settings import load_settings
+    from deepfake_service.platform.settings import load_settings
 
     settings = load_settings()
     damaged = back_up(settings, out)
@@ -199,7 +199,7 @@ def restore(
     """
     from deepfake_service.cli.restore import copy_backup
     from deepfake_service.cli.restore import restore as renew
-    from deepfake_service.settings import load_settings
+    from deepfake_service.platform.settings import load_settings
 
     settings = load_settings()
     if journal is None and not without_journal:
@@ -228,8 +228,8 @@ def restore(
 @app.command()
 def worker() -> None:
     """Examine jobs, for a service started with --no-worker or alongside other workers."""
-    from deepfake_service.observability import logs
-    from deepfake_service.settings import load_settings
+    from deepfake_service.platform import logs
+    from deepfake_service.platform.settings import load_settings
     from deepfake_service.worker import run_worker
 
     settings = load_settings()

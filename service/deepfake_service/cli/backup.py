@@ -12,23 +12,23 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
-from deepfake_service.clock import utc_now
-from deepfake_service.db import Case
-from deepfake_service.db.integrity import damage_of
-from deepfake_service.errors import (
+from deepfake_service.audit import log as audit_log
+from deepfake_service.audit.journal import BACKUP_FACT, open_journal
+from deepfake_service.audit.records import open_existing_database, require_records
+from deepfake_service.examination.workflow_rows import PENDING, WAITING
+from deepfake_service.platform.clock import utc_now
+from deepfake_service.platform.db import Case
+from deepfake_service.platform.db.integrity import damage_of
+from deepfake_service.platform.errors import (
     DatabaseDamaged,
     DataDirError,
     DecryptionFailed,
     SettingsError,
 )
-from deepfake_service.files import private_folder
-from deepfake_service.jobs.workflow_rows import PENDING, WAITING
-from deepfake_service.security import audit_log
-from deepfake_service.security.journal import BACKUP_FACT, open_journal
-from deepfake_service.security.process import restrict_files
-from deepfake_service.security.records import open_existing_database, require_records
-from deepfake_service.settings import EPOCH_KEYS_FOLDER, RECORDS_FILE, Settings
-from deepfake_service.storage import (
+from deepfake_service.platform.files import private_folder
+from deepfake_service.platform.process import restrict_files
+from deepfake_service.platform.settings import EPOCH_KEYS_FOLDER, RECORDS_FILE, Settings
+from deepfake_service.platform.storage import (
     BLOB_FOLDER,
     BlobMissing,
     EpochKeys,
@@ -37,7 +37,7 @@ from deepfake_service.storage import (
     open_blobs,
     open_keys,
 )
-from deepfake_service.storage.envelope import unseal
+from deepfake_service.platform.storage.envelope import unseal
 
 _CHUNK_BYTES = 1024 * 1024
 

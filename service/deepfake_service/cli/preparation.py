@@ -8,15 +8,15 @@ from datetime import timedelta
 import typer
 from sqlalchemy import text
 
-from deepfake_service.clock import utc_now
-from deepfake_service.db import new_id
-from deepfake_service.errors import StorageError
-from deepfake_service.jobs import JobQueue
-from deepfake_service.security.admin_key import ensure_admin_key
-from deepfake_service.security.process import protect_process
-from deepfake_service.security.records import open_database, require_records
-from deepfake_service.settings import Settings, load_settings
-from deepfake_service.storage import BLOB_FOLDER, open_blobs
+from deepfake_service.accounts.admin_key import ensure_admin_key
+from deepfake_service.audit.records import open_database, require_records
+from deepfake_service.examination.queue import JobQueue
+from deepfake_service.platform.clock import utc_now
+from deepfake_service.platform.db import new_id
+from deepfake_service.platform.errors import StorageError
+from deepfake_service.platform.process import protect_process
+from deepfake_service.platform.settings import Settings, load_settings
+from deepfake_service.platform.storage import BLOB_FOLDER, open_blobs
 
 _CONTENT = b"written by deepfake check-store\n"
 

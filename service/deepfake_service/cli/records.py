@@ -14,15 +14,15 @@ from rich.console import Console
 from rich.table import Table
 
 from deepfake_models.errors import DeepfakeError
-from deepfake_service.casework.clock_check import confirm_clock
-from deepfake_service.casework.restoration import merge_journal
-from deepfake_service.db import Database
-from deepfake_service.security.journal import open_journal
-from deepfake_service.security.records import open_existing_database
-from deepfake_service.security.revocation_list import RevocationList
-from deepfake_service.security.signing_keys import STATEMENT, SigningKeys, open_signing_keys
-from deepfake_service.settings import Settings, load_settings
-from deepfake_service.storage import open_keys
+from deepfake_service.audit.journal import open_journal
+from deepfake_service.audit.records import open_existing_database
+from deepfake_service.evidence.revocation_list import RevocationList
+from deepfake_service.evidence.signing_keys import STATEMENT, SigningKeys, open_signing_keys
+from deepfake_service.platform.db import Database
+from deepfake_service.platform.settings import Settings, load_settings
+from deepfake_service.platform.storage import open_keys
+from deepfake_service.retention.clock_check import confirm_clock
+from deepfake_service.retention.restoration import merge_journal
 
 evidence = typer.Typer(help="Withdraw evidence.", no_args_is_help=True, add_completion=False)
 signing = typer.Typer(help="Manage the keys that sign evidence.", no_args_is_help=True)

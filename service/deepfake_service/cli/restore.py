@@ -9,20 +9,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepfake_service.casework.restoration import distrust, finish, merge, require_complete
-from deepfake_service.db.integrity import damage_of
-from deepfake_service.errors import DatabaseDamaged, DataDirError, SettingsError
-from deepfake_service.files import private_folder
-from deepfake_service.security import audit_log
-from deepfake_service.security.journal import open_journal
-from deepfake_service.security.records import open_existing_database
-from deepfake_service.security.signing_keys import open_signing_keys
-from deepfake_service.settings import EPOCH_KEYS_FOLDER, RECORDS_FILE, Settings
-from deepfake_service.storage import (
-    BLOB_FOLDER,
-    MASTER_KEY_FILE,
-    open_keys,
-)
+from deepfake_service.audit import log as audit_log
+from deepfake_service.audit.journal import open_journal
+from deepfake_service.audit.records import open_existing_database
+from deepfake_service.evidence.signing_keys import open_signing_keys
+from deepfake_service.platform.db.integrity import damage_of
+from deepfake_service.platform.errors import DatabaseDamaged, DataDirError, SettingsError
+from deepfake_service.platform.files import private_folder
+from deepfake_service.platform.settings import EPOCH_KEYS_FOLDER, RECORDS_FILE, Settings
+from deepfake_service.platform.storage import BLOB_FOLDER, MASTER_KEY_FILE, open_keys
+from deepfake_service.retention.restoration import distrust, finish, merge, require_complete
 
 
 @dataclass(frozen=True, slots=True)

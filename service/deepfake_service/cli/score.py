@@ -41,7 +41,7 @@ from deepfake_models.errors import BundleError, UnreadableMedia
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import FrameProgress, Scorer
 from deepfake_service.cli.output import clean
-from deepfake_service.sandbox_setting import naming_the_setting, sandbox_required
+from deepfake_service.platform.sandbox_setting import naming_the_setting, sandbox_required
 
 _STYLES = {
     VerdictCode.LIKELY_MANIPULATED: "bold red",

@@ -21,15 +21,15 @@ from deepfake_models.decision.fitness import unfit
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.sandbox.confinement import Confinement
 from deepfake_models.sandbox.pool import missing_layers
+from deepfake_service.accounts.admin_key import ADMIN_KEY_FILE, FirstKey, ensure_admin_key
 from deepfake_service.app import create_app
+from deepfake_service.audit.records import open_database
 from deepfake_service.cli.output import clean
 from deepfake_service.cli.score import naming_bundle
-from deepfake_service.engine import engine_running
-from deepfake_service.errors import DatabaseError, DatabaseUnavailable, DataDirError
-from deepfake_service.observability import logs
-from deepfake_service.security.admin_key import ADMIN_KEY_FILE, FirstKey, ensure_admin_key
-from deepfake_service.security.records import open_database
-from deepfake_service.settings import CREDENTIALS, PREFIX, Settings
+from deepfake_service.examination.engine import engine_running
+from deepfake_service.platform import logs
+from deepfake_service.platform.errors import DatabaseError, DatabaseUnavailable, DataDirError
+from deepfake_service.platform.settings import CREDENTIALS, PREFIX, Settings
 
 KEEP_ALIVE_S = 15
 SHUTDOWN_S = 30

@@ -18,14 +18,19 @@ from deepfake_models.errors import DeepfakeError
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.cli.score import naming_bundle
-from deepfake_service.clock import utc_now
-from deepfake_service.evidence import verification
-from deepfake_service.evidence.readers import BundleReaders
-from deepfake_service.evidence.revocations import open_revocations, read_list
-from deepfake_service.evidence.trust_store import certificates, pinned_keys, public_keys
-from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust, Verification
-from deepfake_service.evidence.zip_format import MAX_BYTES
-from deepfake_service.sandbox_setting import naming_the_setting, sandbox_required
+from deepfake_service.evidence.bundle import verification
+from deepfake_service.evidence.bundle.readers import BundleReaders
+from deepfake_service.evidence.bundle.revocations import open_revocations, read_list
+from deepfake_service.evidence.bundle.trust_store import certificates, pinned_keys, public_keys
+from deepfake_service.evidence.bundle.verification_result import (
+    ExitCode,
+    Outcome,
+    Trust,
+    Verification,
+)
+from deepfake_service.evidence.bundle.zip_format import MAX_BYTES
+from deepfake_service.platform.clock import utc_now
+from deepfake_service.platform.sandbox_setting import naming_the_setting, sandbox_required
 
 verify = typer.Typer(add_completion=False)
 

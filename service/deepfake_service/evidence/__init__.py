@@ -1,1 +1,4 @@
-"""Signed evidence bundles: what they hold, how they are built, and how they are verified."""
+"""Evidence of an examination: its editions are issued and read here.
+
+Imports `cases` and what is below. Begin in `store.py`; `bundle/` and `report/` need no database.
+"""

@@ -1,1 +1,4 @@
-"""What every route shares: authentication, limits, uploads and error responses."""
+"""What every route shares: authentication, limits, uploads and error responses.
+
+Imports the rooms and `container`. Begin in `auth.py` and `problems.py`.
+"""

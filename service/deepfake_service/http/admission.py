@@ -13,7 +13,7 @@ import limits
 import limits.storage
 import limits.strategies
 
-from deepfake_service.errors import Overloaded, TooManyAtOnce, TooManyRequests
+from deepfake_service.platform.errors import Overloaded, TooManyAtOnce, TooManyRequests
 
 BUDGET = 40
 """What the concurrent requests of one account may cost together. As many threads serve requests, so

@@ -13,19 +13,19 @@ from starlette.requests import HTTPConnection
 
 from deepfake_models.bundle.bundle import Bundle
 from deepfake_models.sandbox.confinement import Confinement
-from deepfake_service.casework.core.pagination import MAX_PAGE
+from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.container import Services
-from deepfake_service.db import Database
-from deepfake_service.errors import DiskFull, NotReady
-from deepfake_service.evidence.readers import BundleReaders
+from deepfake_service.evidence.bundle.readers import BundleReaders
+from deepfake_service.examination.batching import Batcher
+from deepfake_service.examination.pictures import PictureScorer
 from deepfake_service.http.admission import AccountBudget, RateLimit, UploadMemory
 from deepfake_service.http.failed_sign_ins import FailedSignIns
-from deepfake_service.inference.batching import Batcher
-from deepfake_service.inference.pictures import PictureScorer
-from deepfake_service.jobs.webhooks import RESOLVERS
-from deepfake_service.observability.metrics import Metrics
-from deepfake_service.security.accounts import Accounts
-from deepfake_service.settings import Settings
+from deepfake_service.platform.db import Database
+from deepfake_service.platform.errors import DiskFull, NotReady
+from deepfake_service.platform.metrics import Metrics
+from deepfake_service.platform.pagination import MAX_PAGE
+from deepfake_service.platform.settings import Settings
+from deepfake_service.platform.webhooks import RESOLVERS
 
 
 @dataclass(slots=True)
@@ -116,7 +116,7 @@ class AppState:
         return self.engine
 
     def require_services(self) -> Services:
-        """Return the services of casework.
+        """Return the services of the rooms.
 
         Raises:
             NotReady: the app is starting or stopping.
@@ -153,7 +153,7 @@ async def _services(connection: HTTPConnection) -> Services:
 
 AppStateDep = Annotated[AppState, Depends(_app_state)]
 ServicesDep = Annotated[Services, Depends(_services)]
-"""The services of casework; answers 503 while the app starts or stops."""
+"""The services of the rooms; answers 503 while the app starts or stops."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ import threading
 
 from starlette.requests import HTTPConnection
 
-from deepfake_service.db import Database
-from deepfake_service.errors import TooManyFailedSignIns, TooManyRequests
+from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.http.admission import RateLimit
-from deepfake_service.networks import networks_of
-from deepfake_service.observability.logs import logger
-from deepfake_service.security.audit_log import SERVICE, Action, append_entry
-from deepfake_service.settings import Settings
+from deepfake_service.platform.db import Database
+from deepfake_service.platform.errors import TooManyFailedSignIns, TooManyRequests
+from deepfake_service.platform.logs import logger
+from deepfake_service.platform.networks import networks_of
+from deepfake_service.platform.settings import Settings
 
 AUDITED = "30/minute"
 """Failures with an audit entry of their own. A flood must not fill the log: the next entry counts

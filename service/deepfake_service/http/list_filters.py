@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 from fastapi import Depends, Query
 
 from deepfake_models.bundle.results import Leaning, VerdictCode
-from deepfake_service.casework.core.moments import Moment
-from deepfake_service.casework.core.pagination import Filters, Order
-from deepfake_service.db.enums import Finding, JobState
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.roles import MAY_READ_ALL
 from deepfake_service.http.dependencies import AppState
 from deepfake_service.http.schemas import EXAMPLE_ID
-from deepfake_service.security.accounts import Caller
-from deepfake_service.security.roles import MAY_READ_ALL
+from deepfake_service.platform.db.enums import Finding, JobState
+from deepfake_service.platform.moments import Moment
+from deepfake_service.platform.pagination import Filters, Order
 
 Reference = Annotated[
     str | None,

@@ -11,7 +11,6 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deepfake_service.errors import NotReady, ServiceError
 from deepfake_service.http.problems import REQUEST_ID_KEY, BodyRefused, problem_of, response_of
 from deepfake_service.http.uploads import (
     BODY_TIMEOUT_S,
@@ -19,8 +18,9 @@ from deepfake_service.http.uploads import (
     bounded_receive,
     is_streamed,
 )
-from deepfake_service.observability.logs import describe, logger, request_id_from
-from deepfake_service.observability.metrics import UNMATCHED, Metrics, known_method
+from deepfake_service.platform.errors import NotReady, ServiceError
+from deepfake_service.platform.logs import describe, logger, request_id_from
+from deepfake_service.platform.metrics import UNMATCHED, Metrics, known_method
 
 REQUEST_ID_HEADER = "X-Request-ID"
 MAX_BODY_BYTES = 1024 * 1024

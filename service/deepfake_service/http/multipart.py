@@ -14,7 +14,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from deepfake_service.errors import MalformedRequest, UnsupportedContentType
+from deepfake_service.platform.errors import MalformedRequest, UnsupportedContentType
 
 MULTIPART = "multipart/form-data"
 MAX_NAME_CHARS = 255

@@ -15,9 +15,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from deepfake_service import errors
-from deepfake_service.errors import FieldError, InvalidRequest, ServiceError, TooManyRequests
-from deepfake_service.observability.logs import describe, kinds, logger
+from deepfake_service.platform import errors
+from deepfake_service.platform.errors import (
+    FieldError,
+    InvalidRequest,
+    ServiceError,
+    TooManyRequests,
+)
+from deepfake_service.platform.logs import describe, kinds, logger
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:deepfake-service:problem:"
@@ -103,7 +108,7 @@ _STATUS_DETAIL = {
     404: "There is nothing at this address.",
     405: "This address does not support this method.",
 }
-_log = logger("deepfake_service.errors")
+_log = logger("deepfake_service.platform.errors")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.routing import APIRoute
 
-from deepfake_service.errors import FieldError, InvalidRequest
 from deepfake_service.http.description import operation_id
 from deepfake_service.http.problems import problems
+from deepfake_service.platform.errors import FieldError, InvalidRequest
 
 
 def api_router(tag: str, prefix: str = "/v1") -> APIRouter:

@@ -20,12 +20,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from deepfake_service.casework.core.cases import PostDetails, canonical_reference
-from deepfake_service.casework.submissions import MAX_FRAMES, Submission
-from deepfake_service.clock import CLIENT_SKEW, utc_now
-from deepfake_service.db.enums import CallbackContent, Priority, RetentionPolicy
-from deepfake_service.errors import FieldError, InvalidRequest
-from deepfake_service.jobs.webhooks import Callback
+from deepfake_service.cases.cases import PostDetails, canonical_reference
+from deepfake_service.examination.submissions import MAX_FRAMES, Submission
+from deepfake_service.platform.clock import CLIENT_SKEW, utc_now
+from deepfake_service.platform.db.enums import CallbackContent, Priority, RetentionPolicy
+from deepfake_service.platform.errors import FieldError, InvalidRequest
+from deepfake_service.platform.webhooks import Callback
 
 MAX_FIELD_BYTES = 8192
 """Of one text field. URLs of 2,000 characters are common, and longer ones exist."""

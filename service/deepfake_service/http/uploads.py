@@ -14,7 +14,9 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
-from deepfake_service.errors import (
+from deepfake_service.http.multipart import Part, Sink, boundary_of, parse_multipart
+from deepfake_service.http.submission_form import PictureForm, TextFields
+from deepfake_service.platform.errors import (
     ClientGone,
     FieldError,
     InvalidRequest,
@@ -22,9 +24,7 @@ from deepfake_service.errors import (
     UnsupportedContentType,
     UploadTimeout,
 )
-from deepfake_service.http.multipart import Part, Sink, boundary_of, parse_multipart
-from deepfake_service.http.submission_form import PictureForm, TextFields
-from deepfake_service.settings import Settings
+from deepfake_service.platform.settings import Settings
 
 FIELD = "files"
 MAX_PICTURES = 64

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from deepfake_service.errors import DatabaseUnavailable
-from deepfake_service.observability.logs import describe, logger
+from deepfake_service.platform.errors import DatabaseUnavailable
+from deepfake_service.platform.logs import describe, logger
 
 _log = logger("deepfake_service.worker")
 

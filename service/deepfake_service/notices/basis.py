@@ -8,20 +8,20 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_models.bundle.results import VerdictCode
-from deepfake_service.casework.core.editions import (
+from deepfake_service.evidence.dossiers import recorded_custody
+from deepfake_service.evidence.editions import (
     examination_of,
     is_outdated,
     is_withdrawn,
     newest_edition,
 )
-from deepfake_service.casework.core.queries import iso_time
-from deepfake_service.casework.dossiers import recorded_custody
-from deepfake_service.db import Case, Edition, Job, Media
-from deepfake_service.db.enums import Finding, JobState
-from deepfake_service.db.row_authentication import refuse
-from deepfake_service.errors import NoticeRefused
 from deepfake_service.notices.compose import Basis
-from deepfake_service.storage import BlobMissing, Vault, open_json
+from deepfake_service.platform.clock import iso_time
+from deepfake_service.platform.db import Case, Edition, Job, Media
+from deepfake_service.platform.db.enums import Finding, JobState
+from deepfake_service.platform.db.row_authentication import refuse
+from deepfake_service.platform.errors import NoticeRefused
+from deepfake_service.platform.storage import BlobMissing, Vault, open_json
 
 AGAINST = frozenset({Finding.REJECTED, Finding.UNDECIDED, Finding.AWAITING_SECOND})
 """Findings that no notice may rest on."""

@@ -11,15 +11,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.pagination import MAX_PAGE
-from deepfake_service.casework.core.queries import iso_time
-from deepfake_service.casework.core.unreadable import opened_rows
-from deepfake_service.casework.core.visibility import visible_to
-from deepfake_service.db import Case, Database, Notice
-from deepfake_service.db.enums import NoticeState
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.visibility import visible_to
 from deepfake_service.notices.states import RUNNING
-from deepfake_service.security.accounts import Caller
-from deepfake_service.storage import Vault, open_json
+from deepfake_service.platform.clock import iso_time
+from deepfake_service.platform.db import Case, Database, Notice
+from deepfake_service.platform.db.enums import NoticeState
+from deepfake_service.platform.pagination import MAX_PAGE
+from deepfake_service.platform.storage import Vault, open_json
+from deepfake_service.platform.unreadable import opened_rows
 
 TO_WITHDRAW = Notice.withdraw_at.is_not(None) & (Notice.state != NoticeState.WITHDRAWN)
 """Notices whose basis has changed, and which nobody has withdrawn yet."""

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from deepfake_service.documents.characters import revealed, revealed_url
-from deepfake_service.documents.formatting import day, to_the_second
-from deepfake_service.documents.i18n import Words, words
 from deepfake_service.notices.kinds import Kind, NoticeField
+from deepfake_service.platform.texts.characters import revealed, revealed_url
+from deepfake_service.platform.texts.formatting import day, to_the_second
+from deepfake_service.platform.texts.i18n import Words, words
 
 MAX_CAPTURES = 50
 """Screenshots in one PDF, of up to 1 MB each. The ZIP of a notice has all of them."""

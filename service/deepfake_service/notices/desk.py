@@ -10,28 +10,11 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.case_lock import lock_open_case
-from deepfake_service.casework.core.cases import open_occurrence
-from deepfake_service.casework.core.pagination import (
-    MAX_PAGE,
-    NoticePage,
-    next_cursor,
-    older,
-)
-from deepfake_service.casework.core.queries import iso_time
-from deepfake_service.casework.core.visibility import find_visible
-from deepfake_service.db import (
-    Case,
-    Database,
-    Job,
-    Media,
-    Notice,
-    Occurrence,
-    current_time,
-    new_id,
-)
-from deepfake_service.db.enums import NoticeEventKind, NoticeState
-from deepfake_service.errors import NotFound, NoticeRefused
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.visibility import find_visible
+from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.cases.case_lock import lock_open_case
+from deepfake_service.cases.cases import open_occurrence
 from deepfake_service.notices.basis import NoticeBasis, digests_against
 from deepfake_service.notices.clock import is_overdue, listed
 from deepfake_service.notices.compose import NoticeSubject, compose, composed_of
@@ -45,9 +28,21 @@ from deepfake_service.notices.states import (
     field_error,
     require_shown,
 )
-from deepfake_service.security.accounts import Caller
-from deepfake_service.security.audit_log import SERVICE, Action, append_entry
-from deepfake_service.storage import Vault, open_json, seal_json
+from deepfake_service.platform.clock import iso_time
+from deepfake_service.platform.db import (
+    Case,
+    Database,
+    Job,
+    Media,
+    Notice,
+    Occurrence,
+    current_time,
+    new_id,
+)
+from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
+from deepfake_service.platform.errors import NotFound, NoticeRefused
+from deepfake_service.platform.pagination import MAX_PAGE, NoticePage, next_cursor, older
+from deepfake_service.platform.storage import Vault, open_json, seal_json
 
 
 class NoticeDesk:

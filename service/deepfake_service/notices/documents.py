@@ -18,22 +18,22 @@ from sqlalchemy.orm import Session
 from deepfake_models.errors import MediaError
 from deepfake_models.media.interface import Frame
 from deepfake_models.sandbox.decoder import Decoder
-from deepfake_service.casework.core.case_lock import lock_open_case
-from deepfake_service.casework.core.cases import folder_of, open_occurrence, screenshot_of
-from deepfake_service.casework.core.missing_blobs import missing_as
-from deepfake_service.casework.core.queries import iso_time
-from deepfake_service.db import Case, Database, Notice, NoticeEvent, Occurrence, new_id
-from deepfake_service.db.enums import NoticeEventKind
-from deepfake_service.errors import ImageryWithheld, NotFound, RecordAltered
-from deepfake_service.evidence.timestamps import PostQuery
+from deepfake_service.accounts.organisation import Sender
+from deepfake_service.audit.log import Action, Actor, append_entry
+from deepfake_service.cases.case_lock import lock_open_case
+from deepfake_service.cases.cases import folder_of, open_occurrence, screenshot_of
+from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.notices.compose import MAX_CAPTURES, composed_of
 from deepfake_service.notices.history import NoticeHistory
 from deepfake_service.notices.kinds import kind_of
-from deepfake_service.notices.organisation import Sender
 from deepfake_service.notices.pdf import Capture, Imprint, Post, notice_pdf
-from deepfake_service.security.audit_log import Action, Actor, append_entry
-from deepfake_service.security.signing_keys import SigningKeys
-from deepfake_service.storage import BlobMissing, Vault, open_json
+from deepfake_service.platform.clock import iso_time
+from deepfake_service.platform.db import Case, Database, Notice, NoticeEvent, Occurrence, new_id
+from deepfake_service.platform.db.enums import NoticeEventKind
+from deepfake_service.platform.errors import ImageryWithheld, NotFound, RecordAltered
+from deepfake_service.platform.missing_blobs import missing_as
+from deepfake_service.platform.storage import BlobMissing, Vault, open_json
+from deepfake_service.platform.timestamps import PostQuery
 
 MAX_SIDE = 1800
 """Longer side of a capture in the PDF, in pixels: 190 dots an inch on the height of a page."""
@@ -88,7 +88,7 @@ class NoticeDocuments:
         return self._stored(notice, signed, key)
 
     def _make(self, actor: Actor, notice: Notice, key: bytes, content: dict[str, Any]) -> bytes:
-        from deepfake_service.evidence import pdf_signature
+        from deepfake_service.evidence.bundle import pdf_signature
 
         composed = composed_of(content["composed"])
         issuer, organisation = self._sender.issuer, self._sender.organisation()

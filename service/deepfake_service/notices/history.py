@@ -19,13 +19,20 @@ import rfc8785
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.queries import iso_time
-from deepfake_service.db import Account, AuditEntry, Notice, NoticeEvent, current_time, new_id
-from deepfake_service.db.enums import NoticeEventKind, NoticeState
-from deepfake_service.errors import RecordAltered
+from deepfake_service.audit.log import Action, Actor, append_entry
 from deepfake_service.notices.states import UNDO_FOR
-from deepfake_service.security.audit_log import Action, Actor, append_entry
-from deepfake_service.storage import open_json, seal_json
+from deepfake_service.platform.clock import iso_time
+from deepfake_service.platform.db import (
+    Account,
+    AuditEntry,
+    Notice,
+    NoticeEvent,
+    current_time,
+    new_id,
+)
+from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
+from deepfake_service.platform.errors import RecordAltered
+from deepfake_service.platform.storage import open_json, seal_json
 
 EVENT_TYPE = "deepfake-service/notice-event/1"
 SALT_BYTES = 16

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from deepfake_service.casework.core.cases import Cases
-from deepfake_service.casework.evidence_store import EvidenceStore
-from deepfake_service.errors import EvidenceMissing, ImageryWithheld, NotFound
-from deepfake_service.evidence.builder import report_of
-from deepfake_service.evidence.zip_format import sha256, zip_pieces
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.cases.cases import Cases
+from deepfake_service.evidence.bundle.builder import report_of
+from deepfake_service.evidence.bundle.zip_format import sha256, zip_pieces
+from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.notices.desk import NoticeDesk
-from deepfake_service.security.accounts import Caller
+from deepfake_service.platform.errors import EvidenceMissing, ImageryWithheld, NotFound
 
 _ENDINGS = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "webp"}
 

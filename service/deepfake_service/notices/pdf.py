@@ -9,12 +9,12 @@ from datetime import date, datetime
 from importlib.resources import files
 from typing import Any
 
-from deepfake_service.documents.characters import readable, revealed_url
-from deepfake_service.documents.formatting import day, to_the_second
-from deepfake_service.documents.i18n import Words, words
-from deepfake_service.documents.typesetting import pdf_of
 from deepfake_service.notices.compose import Composed, Section
 from deepfake_service.notices.kinds import Kind
+from deepfake_service.platform.texts.characters import readable, revealed_url
+from deepfake_service.platform.texts.formatting import day, to_the_second
+from deepfake_service.platform.texts.i18n import Words, words
+from deepfake_service.platform.texts.typesetting import pdf_of
 
 
 @dataclass(frozen=True, slots=True)

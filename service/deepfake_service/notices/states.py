@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from deepfake_service.casework.core.moments import Moment
-from deepfake_service.clock import CLIENT_SKEW
-from deepfake_service.db import Notice
-from deepfake_service.db.enums import NoticeEventKind, NoticeState
-from deepfake_service.documents.characters import HiddenCharacter, shown
-from deepfake_service.errors import FieldError, InvalidRequest
 from deepfake_service.notices.kinds import KINDS, kind_of
+from deepfake_service.platform.clock import CLIENT_SKEW
+from deepfake_service.platform.db import Notice
+from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
+from deepfake_service.platform.errors import FieldError, InvalidRequest
+from deepfake_service.platform.moments import Moment
+from deepfake_service.platform.texts.characters import HiddenCharacter, shown
 
 RUNNING = (NoticeState.SENT, NoticeState.PRESERVED)
 """States in which the deadline counts."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import segno
 from fastapi import APIRouter, Request, Response
 
-from deepfake_service.errors import CodeRejected
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.invitations import Invitations
 from deepfake_service.http.auth import SignedIn, session_token
 from deepfake_service.http.dependencies import AppState, AppStateDep
-from deepfake_service.security.accounts import Caller
-from deepfake_service.security.invitations import Invitations
+from deepfake_service.platform.errors import CodeRejected
 from deepfake_service.web.pages import Form, PageRoute, PublicForm, page, redirect, safe
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

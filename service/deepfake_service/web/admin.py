@@ -10,16 +10,16 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.invitations import Invitations
+from deepfake_service.accounts.keys import last_moment
+from deepfake_service.accounts.organisation import organisation_of_form
 from deepfake_service.container import Services
-from deepfake_service.db.enums import Role
-from deepfake_service.documents.i18n import translations, words
-from deepfake_service.errors import AccountExists, FieldError, InvalidRequest
 from deepfake_service.http.auth import PageAdmin
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
-from deepfake_service.notices.organisation import organisation_of_form
-from deepfake_service.security.accounts import Caller
-from deepfake_service.security.invitations import Invitations
-from deepfake_service.security.keys import last_moment
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.errors import AccountExists, FieldError, InvalidRequest
+from deepfake_service.platform.texts.i18n import translations, words
 from deepfake_service.web.pages import (
     Form,
     PageRoute,

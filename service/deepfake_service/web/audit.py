@@ -11,11 +11,11 @@ from pydantic import AfterValidator, BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from deepfake_service.db import Case, Job, Notice
-from deepfake_service.db.enums import Role
+from deepfake_service.audit import log as audit_log
 from deepfake_service.http.auth import PageAuditor
 from deepfake_service.http.dependencies import AppStateDep
-from deepfake_service.security import audit_log
+from deepfake_service.platform.db import Case, Job, Notice
+from deepfake_service.platform.db.enums import Role
 from deepfake_service.web.pages import PageRoute, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
+from deepfake_service.accounts.accounts import Caller
 from deepfake_service.container import Services
-from deepfake_service.db.enums import Decision
-from deepfake_service.documents.i18n import translations
-from deepfake_service.errors import FieldError, InvalidRequest
 from deepfake_service.http.auth import PageReviewer
 from deepfake_service.http.dependencies import ServicesDep
-from deepfake_service.security.accounts import Caller
+from deepfake_service.platform.db.enums import Decision
+from deepfake_service.platform.errors import FieldError, InvalidRequest
+from deepfake_service.platform.texts.i18n import translations
 from deepfake_service.web.items import decided
 from deepfake_service.web.pages import Form, PageRoute, language_of, page
 

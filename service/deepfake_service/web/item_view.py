@@ -7,15 +7,11 @@ from typing import Any
 
 from deepfake_models.bundle.results import input_at_fault
 from deepfake_models.faces.crops import square
-from deepfake_service.documents.i18n import words
-from deepfake_service.documents.reading import read, thresholds_of
-from deepfake_service.documents.report_summary import (
-    Person,
-    reasons_of_people,
-    summary_of,
-)
-from deepfake_service.documents.report_tables import tables_of
-from deepfake_service.documents.value_plot import value_plot
+from deepfake_service.evidence.report.reading import read, thresholds_of
+from deepfake_service.evidence.report.summary import Person, reasons_of_people, summary_of
+from deepfake_service.evidence.report.tables import tables_of
+from deepfake_service.evidence.report.value_plot import value_plot
+from deepfake_service.platform.texts.i18n import words
 from deepfake_service.web.pages import evidence_time, safe
 from deepfake_service.web.plots import log10_ratio, moments_plot
 

@@ -9,20 +9,20 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
-from deepfake_service.casework.core.pagination import Filters
-from deepfake_service.db.enums import ENDED, Decision, JobState
-from deepfake_service.documents.i18n import translations
-from deepfake_service.errors import (
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.http.auth import PageKeeper, PageReader, PageReviewer
+from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
+from deepfake_service.http.problems import problem_of
+from deepfake_service.notices.kinds import KINDS
+from deepfake_service.platform.db.enums import ENDED, Decision, JobState
+from deepfake_service.platform.errors import (
     FieldError,
     InvalidRequest,
     NotReviewable,
     TooManyReviews,
 )
-from deepfake_service.http.auth import PageKeeper, PageReader, PageReviewer
-from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
-from deepfake_service.http.problems import problem_of
-from deepfake_service.notices.kinds import KINDS
-from deepfake_service.security.accounts import Caller
+from deepfake_service.platform.pagination import Filters
+from deepfake_service.platform.texts.i18n import translations
 from deepfake_service.web.item_view import result_view
 from deepfake_service.web.pages import (
     Cursor,

@@ -10,24 +10,24 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import TypeAdapter, ValidationError
 
-from deepfake_service.casework.core.pagination import MAX_PAGE, Filters, OccurrencePage
+from deepfake_service.accounts.accounts import Caller
 from deepfake_service.container import Services
-from deepfake_service.db.enums import NoticeState
-from deepfake_service.documents.i18n import LANGUAGES, translations
-from deepfake_service.errors import (
+from deepfake_service.http.auth import PageReader
+from deepfake_service.http.dependencies import ServicesDep
+from deepfake_service.notices.kinds import Kind, kind_of
+from deepfake_service.notices.states import NoticeRequest, NoticeUpdate
+from deepfake_service.platform.db.enums import NoticeState
+from deepfake_service.platform.errors import (
     FieldError,
     InvalidRequest,
     NotFound,
     NoticeRefused,
     ServiceError,
 )
-from deepfake_service.http.auth import PageReader
-from deepfake_service.http.dependencies import ServicesDep
-from deepfake_service.notices.fields import NEVER_COPIED
-from deepfake_service.notices.kinds import Kind, kind_of
-from deepfake_service.notices.states import NoticeRequest, NoticeUpdate
-from deepfake_service.observability.logs import describe, logger
-from deepfake_service.security.accounts import Caller
+from deepfake_service.platform.logs import describe, logger
+from deepfake_service.platform.pagination import MAX_PAGE, Filters, OccurrencePage
+from deepfake_service.platform.texts.fields import NEVER_COPIED
+from deepfake_service.platform.texts.i18n import LANGUAGES, translations
 from deepfake_service.web.pages import Form, PageRoute, language_of, page, redirect
 from deepfake_service.web.submit import api_errors
 

@@ -10,18 +10,18 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import TypeAdapter
 from starlette.responses import StreamingResponse
 
-from deepfake_service.casework.core.queries import iso_time
+from deepfake_service.accounts.accounts import Caller
 from deepfake_service.container import Services
-from deepfake_service.db.enums import NoticeState
-from deepfake_service.documents.i18n import translations
-from deepfake_service.errors import FieldError, InvalidRequest
 from deepfake_service.http.auth import PageDownloader, PageReader, check_still_authenticated
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.notices.clock import NoticePart
 from deepfake_service.notices.kinds import kind_of
 from deepfake_service.notices.package import package_of
 from deepfake_service.notices.states import NoticeUpdate
-from deepfake_service.security.accounts import Caller
+from deepfake_service.platform.clock import iso_time
+from deepfake_service.platform.db.enums import NoticeState
+from deepfake_service.platform.errors import FieldError, InvalidRequest
+from deepfake_service.platform.texts.i18n import translations
 from deepfake_service.web.notice_form import Attempt, Id, checked_input
 from deepfake_service.web.pages import HEADERS, Form, PageRoute, language_of, page, redirect
 

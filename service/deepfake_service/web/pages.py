@@ -18,17 +18,9 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from deepfake_models.decision.fitness import unfit
-from deepfake_service.db.enums import Role
-from deepfake_service.documents.formatting import to_the_second
-from deepfake_service.documents.i18n import LANGUAGES, translations, words
-from deepfake_service.documents.report_summary import not_for_use
-from deepfake_service.errors import (
-    FieldError,
-    InvalidRequest,
-    NotAuthenticated,
-    RequestTooLarge,
-    ServiceError,
-)
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.roles import MAY_REVIEW, MAY_SUBMIT
+from deepfake_service.evidence.report.summary import not_for_use
 from deepfake_service.http.auth import (
     browser_caller,
     check_csrf,
@@ -39,8 +31,16 @@ from deepfake_service.http.auth import (
 from deepfake_service.http.dependencies import app_state
 from deepfake_service.http.problems import BodyRefused, note_failure, problem_of
 from deepfake_service.notices.kinds import KINDS
-from deepfake_service.security.accounts import Caller
-from deepfake_service.security.roles import MAY_REVIEW, MAY_SUBMIT
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.errors import (
+    FieldError,
+    InvalidRequest,
+    NotAuthenticated,
+    RequestTooLarge,
+    ServiceError,
+)
+from deepfake_service.platform.texts.formatting import to_the_second
+from deepfake_service.platform.texts.i18n import LANGUAGES, translations, words
 
 LANGUAGE_COOKIE = "language"
 _MAX_LANGUAGES = 500

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from deepfake_service.documents.i18n import Words
-from deepfake_service.documents.svg import FONT, INK, Picture, along
+from deepfake_service.platform.texts.i18n import Words
+from deepfake_service.platform.texts.svg import FONT, INK, Picture, along
 
 SERIES = (("false_positive_rate", "#1d4ed8", -7.0), ("true_positive_rate", "#c2410c", 7.0))
 COLOURS = 6

@@ -13,16 +13,16 @@ from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.bundle.results import VerdictCode, input_at_fault
-from deepfake_service.casework import triage
-from deepfake_service.casework.core.listings import mentions
-from deepfake_service.casework.core.pagination import Filters
-from deepfake_service.casework.triage import QueueRequest, Tab
-from deepfake_service.db.enums import DISAGREEMENT, Finding, JobState, Role
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.roles import MAY_REVIEW
+from deepfake_service.evidence.listings import mentions
 from deepfake_service.http.auth import PageDownloader, PageReader, while_authenticated
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.notices.clock import NoticePart
-from deepfake_service.security.accounts import Caller
-from deepfake_service.security.roles import MAY_REVIEW
+from deepfake_service.platform.db.enums import DISAGREEMENT, Finding, JobState, Role
+from deepfake_service.platform.pagination import Filters
+from deepfake_service.review import triage
+from deepfake_service.review.triage import QueueRequest, Tab
 from deepfake_service.web.pages import HEADERS, PageRoute, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

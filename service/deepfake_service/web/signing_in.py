@@ -9,14 +9,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from deepfake_service.documents.i18n import LANGUAGES
-from deepfake_service.errors import (
-    CodeRejected,
-    NotAuthenticated,
-    NotFound,
-    SecondFactorRequired,
-    ServiceError,
-)
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.roles import MAY_SUBMIT
+from deepfake_service.accounts.second_factors import PENDING_FOR
 from deepfake_service.http.auth import (
     SignedIn,
     browser_caller,
@@ -25,9 +20,14 @@ from deepfake_service.http.auth import (
     uses_tls,
 )
 from deepfake_service.http.dependencies import AppState, AppStateDep
-from deepfake_service.security.accounts import Caller
-from deepfake_service.security.roles import MAY_SUBMIT
-from deepfake_service.security.second_factors import PENDING_FOR
+from deepfake_service.platform.errors import (
+    CodeRejected,
+    NotAuthenticated,
+    NotFound,
+    SecondFactorRequired,
+    ServiceError,
+)
+from deepfake_service.platform.texts.i18n import LANGUAGES
 from deepfake_service.web.pages import LANGUAGE_COOKIE, Form, PageRoute, PublicForm, page, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

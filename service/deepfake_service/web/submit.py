@@ -11,15 +11,15 @@ from fastapi.responses import JSONResponse
 from pydantic import Field, ValidationError
 
 from deepfake_models.bundle.results import input_at_fault
-from deepfake_service import errors
-from deepfake_service.casework.submissions import MAX_FRAMES
-from deepfake_service.db.enums import Priority
-from deepfake_service.documents.i18n import translations
-from deepfake_service.errors import FieldError
+from deepfake_service.examination.submissions import MAX_FRAMES
 from deepfake_service.http.auth import CSRF_HEADER, PageReader, check_csrf
 from deepfake_service.http.dependencies import AppStateDep, ServicesDep
 from deepfake_service.http.problems import problem_of
 from deepfake_service.http.submission_form import VideoForm
+from deepfake_service.platform import errors
+from deepfake_service.platform.db.enums import Priority
+from deepfake_service.platform.errors import FieldError
+from deepfake_service.platform.texts.i18n import translations
 from deepfake_service.web.pages import HEADERS, PageRoute, language_of, page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)

@@ -10,10 +10,16 @@ from typing import Any
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from deepfake_service.evidence import zip_format as bag
-from deepfake_service.evidence.builder import PUBLIC_KEY, STAMP, STAMP_SIGNATURE, STATEMENT
-from deepfake_service.evidence.signers import public_pem
-from deepfake_service.evidence.statement import MEDIA_SUBJECT, opened, sign, statement, subjects
+from deepfake_service.evidence.bundle import zip_format as bag
+from deepfake_service.evidence.bundle.builder import PUBLIC_KEY, STAMP, STAMP_SIGNATURE, STATEMENT
+from deepfake_service.evidence.bundle.signers import public_pem
+from deepfake_service.evidence.bundle.statement import (
+    MEDIA_SUBJECT,
+    opened,
+    sign,
+    statement,
+    subjects,
+)
 from tests.support.mutation import chunks, documents, mutate, pdfs
 from tests.support.mutation.noise import scramble
 

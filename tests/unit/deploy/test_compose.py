@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from deepfake_service.settings import Settings
-from deepfake_service.storage import open_keys
+from deepfake_service.platform.settings import Settings
+from deepfake_service.platform.storage import open_keys
 from tests.support.deploykit import (
     DEPLOY,
     compose,
@@ -81,7 +81,7 @@ def test_every_setting_exists_and_is_valid(
 def test_a_misspelt_or_invalid_setting_would_be_found(
     written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deepfake_service.errors import SettingsError
+    from deepfake_service.platform.errors import SettingsError
 
     with pytest.raises(AssertionError):
         loaded({"DEEPFAKE_THREAD": "2"}, {}, tmp_path, monkeypatch)

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from deepfake_service.api import operations
-from deepfake_service.storage import open_blobs
+from deepfake_service.platform.storage import open_blobs
 from tests.support.deploykit import DEPLOY, env_file, loaded, manifests
 
 FOLDER = DEPLOY / "kubernetes"

@@ -22,21 +22,20 @@ from dbos import DBOS
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.app import create_app
-from deepfake_service.casework import sweeps
-from deepfake_service.casework.submissions import Submission
-from deepfake_service.casework.webhook_deliveries import WebhookDeliveries, release_callbacks
+from deepfake_service.audit.records import open_database
 from deepfake_service.container import open_container
-from deepfake_service.db import Database
-from deepfake_service.db.enums import Role
-from deepfake_service.jobs import webhooks
-from deepfake_service.jobs.webhooks import Callback
-from deepfake_service.networks import CallbackHosts
-from deepfake_service.observability import logs
-from deepfake_service.observability.metrics import Metrics
-from deepfake_service.security.accounts import Accounts
-from deepfake_service.security.records import open_database
-from deepfake_service.settings import RECORDS_FILE, Settings
+from deepfake_service.examination.submissions import Submission
+from deepfake_service.examination.webhook_deliveries import WebhookDeliveries, release_callbacks
+from deepfake_service.platform import logs, webhooks
+from deepfake_service.platform.db import Database
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.metrics import Metrics
+from deepfake_service.platform.networks import CallbackHosts
+from deepfake_service.platform.settings import RECORDS_FILE, Settings
+from deepfake_service.platform.webhooks import Callback
+from deepfake_service.retention import sweeps
 from tests.support import pgkit
 from tests.support.clocks import AdjustableClock
 from tests.support.markup import compact_pages

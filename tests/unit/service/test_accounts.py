@@ -14,9 +14,19 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from deepfake_service.db import AuditEntry, Database
-from deepfake_service.db.enums import Role
-from deepfake_service.errors import (
+from deepfake_service.accounts.accounts import ENVIRONMENT_ID, Accounts, authorize
+from deepfake_service.accounts.admin_key import (
+    ADMIN_KEY_FILE,
+    FIRST_ACCOUNT,
+    FirstKey,
+    ensure_admin_key,
+)
+from deepfake_service.accounts.keys import MAX_KEY_CHARS, NewKey
+from deepfake_service.accounts.roles import MAY_SUBMIT
+from deepfake_service.audit.records import open_database
+from deepfake_service.platform.db import AuditEntry, Database
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.errors import (
     AccountExists,
     AccountUnknown,
     DatabaseError,
@@ -28,21 +38,7 @@ from deepfake_service.errors import (
     LastAdministrator,
     NotAuthenticated,
 )
-from deepfake_service.security.accounts import (
-    ENVIRONMENT_ID,
-    Accounts,
-    authorize,
-)
-from deepfake_service.security.admin_key import (
-    ADMIN_KEY_FILE,
-    FIRST_ACCOUNT,
-    FirstKey,
-    ensure_admin_key,
-)
-from deepfake_service.security.keys import MAX_KEY_CHARS, NewKey
-from deepfake_service.security.records import open_database
-from deepfake_service.security.roles import MAY_SUBMIT
-from deepfake_service.settings import RECORDS_FILE, Settings
+from deepfake_service.platform.settings import RECORDS_FILE, Settings
 from tests.support import forkkit, key_maker
 from tests.support.clocks import AdjustableClock
 
@@ -393,7 +389,7 @@ def test_hashes_are_compared_in_constant_time(
         compared.append((a, b))
         return a == b
 
-    monkeypatch.setattr("deepfake_service.security.accounts.hmac.compare_digest", watched)
+    monkeypatch.setattr("deepfake_service.accounts.accounts.hmac.compare_digest", watched)
     refused(accounts, "dfk_" + "0" * 12 + "_" + "A" * 43)
     ((given, expected),) = compared
     assert len(given) == len(expected) == 64

@@ -14,17 +14,17 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 from typer.testing import CliRunner
 
+from deepfake_service.accounts.accounts import Accounts
+from deepfake_service.accounts.keys import key_hash
+from deepfake_service.audit.log import Action, Actor, append_entry, verify
+from deepfake_service.audit.records import altered_rows, open_database
 from deepfake_service.cli.app import app
-from deepfake_service.db import Account, Database, Key
-from deepfake_service.db.enums import Role
-from deepfake_service.db.row_authentication import COLUMNS
-from deepfake_service.db.tables import Authenticated
-from deepfake_service.errors import AuditBroken, DatabaseError, RecordAltered
-from deepfake_service.security.accounts import Accounts
-from deepfake_service.security.audit_log import Action, Actor, append_entry, verify
-from deepfake_service.security.keys import key_hash
-from deepfake_service.security.records import altered_rows, open_database
-from deepfake_service.settings import Settings
+from deepfake_service.platform.db import Account, Database, Key
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.db.row_authentication import COLUMNS
+from deepfake_service.platform.db.tables import Authenticated
+from deepfake_service.platform.errors import AuditBroken, DatabaseError, RecordAltered
+from deepfake_service.platform.settings import Settings
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 

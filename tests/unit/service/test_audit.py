@@ -11,9 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import delete, update
 
-from deepfake_service.db import AuditEntry, Database
-from deepfake_service.errors import AuditBroken, InvalidCheckpoint
-from deepfake_service.security.audit_log import (
+from deepfake_service.audit.log import (
     SERVICE,
     START,
     Action,
@@ -24,8 +22,10 @@ from deepfake_service.security.audit_log import (
     page,
     verify,
 )
-from deepfake_service.security.records import open_database
-from deepfake_service.settings import Settings
+from deepfake_service.audit.records import open_database
+from deepfake_service.platform.db import AuditEntry, Database
+from deepfake_service.platform.errors import AuditBroken, InvalidCheckpoint
+from deepfake_service.platform.settings import Settings
 
 KEY = Ed25519PrivateKey.generate()
 

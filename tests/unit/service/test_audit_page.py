@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from deepfake_service.db.enums import Role
-from deepfake_service.documents.i18n import words
-from deepfake_service.security.audit_log import SERVICE, Action, append_entry
+from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.texts.i18n import words
 from tests.support.submitting import submit
 from tests.unit.service.conftest import Service
 

@@ -7,11 +7,15 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from deepfake_service.db import Job, Lease
-from deepfake_service.db.enums import JobState, Priority
-from deepfake_service.jobs import Backlog
-from deepfake_service.jobs.backlog import DEFAULT_SECONDS, MAX_AGE_S, OUTDATED_AFTER_S
-from deepfake_service.jobs.workflow_rows import job_version
+from deepfake_service.examination.backlog import (
+    DEFAULT_SECONDS,
+    MAX_AGE_S,
+    OUTDATED_AFTER_S,
+    Backlog,
+)
+from deepfake_service.examination.workflow_rows import job_version
+from deepfake_service.platform.db import Job, Lease
+from deepfake_service.platform.db.enums import JobState, Priority
 from tests.support.jobkit import post_video
 from tests.unit.service.conftest import Service
 
@@ -20,7 +24,7 @@ SLOTS = 2
 
 @pytest.fixture(autouse=True)
 def target(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deepfake_service.jobs.backlog.TARGET_WAIT_S", 20.0)
+    monkeypatch.setattr("deepfake_service.examination.backlog.TARGET_WAIT_S", 20.0)
 
 
 class Ticks:

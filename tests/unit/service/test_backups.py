@@ -13,15 +13,11 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from deepfake_service.cli.backup import _copy_epoch_keys, back_up
-from deepfake_service.db import Case, Database, Job, Media
-from deepfake_service.db.enums import JobState, Role
-from deepfake_service.errors import (
-    DatabaseDamaged,
-    DecryptionFailed,
-    StorageUnavailable,
-)
-from deepfake_service.settings import Settings
-from deepfake_service.storage import Vault
+from deepfake_service.platform.db import Case, Database, Job, Media
+from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.errors import DatabaseDamaged, DecryptionFailed, StorageUnavailable
+from deepfake_service.platform.settings import Settings
+from deepfake_service.platform.storage import Vault
 from tests.support.restorekit import as_role, run
 from tests.support.submitting import VIDEO, submit
 from tests.unit.service.conftest import Service

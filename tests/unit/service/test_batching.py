@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from deepfake_models.bundle.results import FaceScore
-from deepfake_service.errors import ClassificationFailed, NotReady
-from deepfake_service.inference.batching import Batcher
+from deepfake_service.examination.batching import Batcher
+from deepfake_service.platform.errors import ClassificationFailed, NotReady
 
 Crop = NDArray[np.uint8]
 BAD = 255

@@ -14,14 +14,11 @@ from typing import BinaryIO
 
 import pytest
 
-from deepfake_service.evidence import revocations, timestamps
-from deepfake_service.evidence.bounded_answers import (
-    AnswerLimits,
-    UnusableAnswer,
-    fetch_bounded,
-)
-from deepfake_service.evidence.revocations import RevocationsUnusable, read_list
-from deepfake_service.evidence.timestamps import TimestampFailed
+from deepfake_service.evidence.bundle import revocations
+from deepfake_service.evidence.bundle.revocations import RevocationsUnusable, read_list
+from deepfake_service.platform import timestamps
+from deepfake_service.platform.bounded_answers import AnswerLimits, UnusableAnswer, fetch_bounded
+from deepfake_service.platform.timestamps import TimestampFailed
 
 LIMITS = AnswerLimits(max_bytes=1000, pause_s=10.0, deadline_s=10.0)
 BOMB = gzip.compress(gzip.compress(bytes(64 * 1024 * 1024)))

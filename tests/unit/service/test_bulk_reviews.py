@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import select
 
-from deepfake_service.db import AuditEntry, Job, Match, Review, new_id
-from deepfake_service.db.enums import Finding, JobState, Role
-from deepfake_service.security.audit_log import Action
+from deepfake_service.audit.log import Action
+from deepfake_service.platform.db import AuditEntry, Job, Match, Review, new_id
+from deepfake_service.platform.db.enums import Finding, JobState, Role
 from tests.support import evidencekit as kit
 from tests.support.jobkit import examined
 from tests.support.submitting import VIDEO, submit

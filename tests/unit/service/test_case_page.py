@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from deepfake_service.db import Listing
-from deepfake_service.db.enums import Role
+from deepfake_service.platform.db import Listing
+from deepfake_service.platform.db.enums import Role
 from tests.support.submitting import VIDEO
 
 # ``conftest.Service``; conftest modules cannot be imported.

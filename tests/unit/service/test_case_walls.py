@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from deepfake_service.db import Case, Notice, new_id
-from deepfake_service.db.enums import Role
-from deepfake_service.errors import DatabaseUnavailable
+from deepfake_service.platform.db import Case, Notice, new_id
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.errors import DatabaseUnavailable
 from tests.support.jobkit import blobs, headers
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -79,7 +79,7 @@ async def test_h2_a_hold_on_one_case_is_not_a_hold_on_another(service: Service) 
 async def test_m14_the_answer_about_a_flooded_case_is_bounded(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.casework.job_lists.CASE_PAGE", 3)
+    monkeypatch.setattr("deepfake_service.review.job_lists.CASE_PAGE", 3)
     job = (await submit(service, case_reference="R", note="0")).json()
     path = f"/v1/cases/{job['case_id']}"
     for number in range(1, 8):

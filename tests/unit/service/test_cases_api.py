@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pyrage
 import pytest
 
-from deepfake_service.casework.due import GRACE
-from deepfake_service.db import Case, Notice, new_id
-from deepfake_service.db.enums import Role
-from deepfake_service.storage import seal_json
+from deepfake_service.platform.db import Case, Notice, new_id
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.storage import seal_json
+from deepfake_service.retention.due import GRACE
 from tests.support.jobkit import blobs, headers
 from tests.support.videokit import VIDEO, end, submit, sweep
 from tests.support.watching import files_containing

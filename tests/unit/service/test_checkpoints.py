@@ -14,21 +14,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import delete
 from typer.testing import CliRunner
 
+from deepfake_service.audit.checkpoints import Checkpoints, audit_key, open_checkpoints
+from deepfake_service.audit.log import SERVICE, Action, Checkpoint, append_entry, verify
+from deepfake_service.audit.records import open_database
 from deepfake_service.cli.app import app
-from deepfake_service.db import AuditEntry, Database
-from deepfake_service.errors import AuditBroken, InvalidCheckpoint, StorageError
-from deepfake_service.evidence import timestamps
-from deepfake_service.security.audit_log import (
-    SERVICE,
-    Action,
-    Checkpoint,
-    append_entry,
-    verify,
-)
-from deepfake_service.security.checkpoints import Checkpoints, audit_key, open_checkpoints
-from deepfake_service.security.records import open_database
-from deepfake_service.settings import Settings
-from deepfake_service.storage import open_keys
+from deepfake_service.platform import timestamps
+from deepfake_service.platform.db import AuditEntry, Database
+from deepfake_service.platform.errors import AuditBroken, InvalidCheckpoint, StorageError
+from deepfake_service.platform.settings import Settings
+from deepfake_service.platform.storage import open_keys
 from tests.support import evidencekit as kit
 
 

@@ -10,17 +10,17 @@ from pydantic import SecretStr
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core import media_deletion
-from deepfake_service.casework.core.case_lock import lock_case
-from deepfake_service.casework.core.media_deletion import expire, expire_screenshot
-from deepfake_service.casework.retention import delete_case_key
-from deepfake_service.casework.submissions import Accepted, Sealed, Submission
-from deepfake_service.db import AuditEntry, Case, Job, Media, Occurrence, new_id
-from deepfake_service.db.enums import JobState, Role
-from deepfake_service.errors import NotFound
-from deepfake_service.security.audit_log import SERVICE, Action, append_entry, verify
-from deepfake_service.storage import Stored
-from deepfake_service.storage.envelope import new_key
+from deepfake_service.audit.log import SERVICE, Action, append_entry, verify
+from deepfake_service.cases import media_deletion
+from deepfake_service.cases.case_lock import lock_case
+from deepfake_service.cases.media_deletion import expire, expire_screenshot
+from deepfake_service.examination.submissions import Accepted, Sealed, Submission
+from deepfake_service.platform.db import AuditEntry, Case, Job, Media, Occurrence, new_id
+from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.errors import NotFound
+from deepfake_service.platform.storage import Stored
+from deepfake_service.platform.storage.envelope import new_key
+from deepfake_service.retention.deletion import delete_case_key
 from tests.support import pgkit
 from tests.support.lockkit import Meanwhile, adds_an_occurrence, caller_of
 from tests.support.submitting import submit

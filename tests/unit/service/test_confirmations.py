@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.db import Case
-from deepfake_service.db.enums import Role
+from deepfake_service.platform.db import Case
+from deepfake_service.platform.db.enums import Role
 from tests.support.submitting import submit
 
 # ``conftest.Service``; conftest modules cannot be imported.

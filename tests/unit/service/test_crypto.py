@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepfake_service.errors import DecryptionFailed
-from deepfake_service.storage.envelope import (
+from deepfake_service.platform.errors import DecryptionFailed
+from deepfake_service.platform.storage.envelope import (
     CHUNK_BYTES,
     HEADER_BYTES,
     READ_AHEAD_CHUNKS,

@@ -8,10 +8,15 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.evidence.builder import build
-from deepfake_service.evidence.custody import CustodyMismatch, check_chain, compare, findings_of
-from deepfake_service.evidence.verification import verify
-from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust
+from deepfake_service.evidence.bundle.builder import build
+from deepfake_service.evidence.bundle.custody import (
+    CustodyMismatch,
+    check_chain,
+    compare,
+    findings_of,
+)
+from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.evidence.bundle.verification_result import ExitCode, Outcome, Trust
 from tests.support import evidencekit as kit
 
 

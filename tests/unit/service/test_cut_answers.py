@@ -10,10 +10,10 @@ import pyrage
 import pytest
 from fastapi import Request
 
-from deepfake_service.db import KnownHashes, new_id
-from deepfake_service.db.enums import Role
 from deepfake_service.http import auth
-from deepfake_service.storage import seal_json
+from deepfake_service.platform.db import KnownHashes, new_id
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.storage import seal_json
 from tests.support.jobkit import headers
 from tests.support.submitting import submit
 from tests.unit.service.conftest import Service, Starter
@@ -70,7 +70,7 @@ async def test_an_answer_is_cut_off_when_its_readers_key_is_revoked(
     """They went on to their end: a whole video, or the results of all cases."""
     monkeypatch.setattr(auth, "CHECKED_EVERY_S", 0.0)
     monkeypatch.setattr("deepfake_service.api.media.PIECE_BYTES", 1024)
-    monkeypatch.setattr("deepfake_service.casework.exports.PIECE_BYTES", 1024)
+    monkeypatch.setattr("deepfake_service.review.exports.PIECE_BYTES", 1024)
     still, checks = auth.check_still_authenticated, []
 
     async with start(matching=True) as service:

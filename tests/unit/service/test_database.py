@@ -16,13 +16,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import select, text, update
 from sqlalchemy.exc import StatementError
 
-from deepfake_service.db import Account, Database, new_id
-from deepfake_service.db.database import _newest_version
-from deepfake_service.db.enums import Role
-from deepfake_service.db.tables import Base
-from deepfake_service.errors import DatabaseUnavailable
-from deepfake_service.security.records import open_database
-from deepfake_service.settings import Settings
+from deepfake_service.audit.records import open_database
+from deepfake_service.platform.db import Account, Database, new_id
+from deepfake_service.platform.db.database import _newest_version
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.db.tables import Base
+from deepfake_service.platform.errors import DatabaseUnavailable
+from deepfake_service.platform.settings import Settings
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_tables_of_this_version_are_not_migrated_again(
 
 
 def test_the_newest_migration_is_the_last_file() -> None:
-    migrations = files("deepfake_service.db") / "migrations"
+    migrations = files("deepfake_service.platform.db") / "migrations"
     assert [_newest_version(migrations)] == ScriptDirectory(str(migrations)).get_heads()
 
 

@@ -12,19 +12,15 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from deepfake_service.audit.records import open_database
 from deepfake_service.cli.backup import back_up
 from deepfake_service.cli.restore import copy_backup
-from deepfake_service.db import Database
-from deepfake_service.errors import (
-    DatabaseUnavailable,
-    DataDirError,
-    SettingsError,
-)
-from deepfake_service.jobs import JobQueue
-from deepfake_service.observability.metrics import Metrics
-from deepfake_service.security.records import open_database
-from deepfake_service.settings import RECORDS_FILE, Settings
-from deepfake_service.storage import BLOB_FOLDER, MASTER_KEY_FILE
+from deepfake_service.examination.queue import JobQueue
+from deepfake_service.platform.db import Database
+from deepfake_service.platform.errors import DatabaseUnavailable, DataDirError, SettingsError
+from deepfake_service.platform.metrics import Metrics
+from deepfake_service.platform.settings import RECORDS_FILE, Settings
+from deepfake_service.platform.storage import BLOB_FOLDER, MASTER_KEY_FILE
 from deepfake_service.worker import _serve_metrics as serve_metrics
 
 

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.casework import hash_bank
-from deepfake_service.casework.core.editions import material_of
-from deepfake_service.casework.hash_bank import HashBank
-from deepfake_service.db import Case, Job, KnownHashes, Review
-from deepfake_service.db.enums import Decision, Finding, JobState, Role
-from deepfake_service.errors import StorageUnavailable
-from deepfake_service.evidence.artifacts import UnreadableMaterial
-from deepfake_service.security.audit_log import SERVICE
-from deepfake_service.storage.blobs import BLOB_FOLDER
+from deepfake_service.audit.log import SERVICE
+from deepfake_service.evidence.bundle.artifacts import UnreadableMaterial
+from deepfake_service.evidence.editions import material_of
+from deepfake_service.platform.db import Case, Job, KnownHashes, Review
+from deepfake_service.platform.db.enums import Decision, Finding, JobState, Role
+from deepfake_service.platform.errors import StorageUnavailable
+from deepfake_service.platform.storage.blobs import BLOB_FOLDER
+from deepfake_service.review import hash_bank
+from deepfake_service.review.hash_bank import HashBank
 from tests.support import evidencekit as kit
 from tests.support.jobkit import examined
 from tests.support.submitting import VIDEO, submit

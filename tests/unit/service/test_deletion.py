@@ -10,10 +10,10 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.casework.due import GRACE
-from deepfake_service.db import AuditEntry, Case, Job, Media, Notice, new_id
-from deepfake_service.db.enums import JobState, NoticeState, Role
-from deepfake_service.security.audit_log import verify
+from deepfake_service.audit.log import verify
+from deepfake_service.platform.db import AuditEntry, Case, Job, Media, Notice, new_id
+from deepfake_service.platform.db.enums import JobState, NoticeState, Role
+from deepfake_service.retention.due import GRACE
 from tests.support.deletionkit import all_entries, delete_case, examined, finish, sweep
 from tests.support.jobkit import blobs
 from tests.support.submitting import VIDEO, submit
@@ -161,7 +161,7 @@ async def test_who_may_see_but_not_delete_is_told_so_in_the_console(service: Ser
 async def test_one_sweep_deletes_a_bounded_share(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.casework.sweeps.MIN_SHARE", 5)
+    monkeypatch.setattr("deepfake_service.retention.sweeps.MIN_SHARE", 5)
     for n in range(5 + 3):
         job = await submit(service, VIDEO + n.to_bytes(2, "big"), case_reference="R")
         examined(service, job)

@@ -10,9 +10,9 @@ import httpx
 import pyrage
 import pytest
 
-from deepfake_service.db import Job
-from deepfake_service.db.enums import Role
 from deepfake_service.http.dependencies import DiskSpace
+from deepfake_service.platform.db import Job
+from deepfake_service.platform.db.enums import Role
 from tests.support.answerkit import check_problem
 from tests.support.jobkit import headers
 from tests.support.submitting import VIDEO, submit

@@ -11,15 +11,15 @@ import pytest
 from babel.messages.catalog import Message
 
 from deepfake_models.bundle.results import Leaning
-from deepfake_service.documents.formatting import day, to_the_second
-from deepfake_service.documents.i18n import load, words
-from deepfake_service.documents.reading import read
-from deepfake_service.documents.report_tables import tables_of
-from deepfake_service.evidence.artifacts import Material
-from deepfake_service.evidence.builder import verdict_document
+from deepfake_service.audit.log import Action
+from deepfake_service.evidence.bundle.artifacts import Material
+from deepfake_service.evidence.bundle.builder import verdict_document
+from deepfake_service.evidence.report.reading import read
+from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.notices.compose import Basis, NoticeSubject, compose
 from deepfake_service.notices.kinds import KINDS
-from deepfake_service.security.audit_log import Action
+from deepfake_service.platform.texts.formatting import day, to_the_second
+from deepfake_service.platform.texts.i18n import load, words
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 from tests.support.catalogue import faults

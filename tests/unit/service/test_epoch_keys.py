@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.db import Case
-from deepfake_service.errors import DataDirError, DecryptionFailed
-from deepfake_service.storage import EpochKeys
-from deepfake_service.storage.envelope import MasterKeys, new_key
+from deepfake_service.platform.db import Case
+from deepfake_service.platform.errors import DataDirError, DecryptionFailed
+from deepfake_service.platform.storage import EpochKeys
+from deepfake_service.platform.storage.envelope import MasterKeys, new_key
 from tests.support.deletionkit import admin, delete_case
 from tests.support.submitting import VIDEO, submit
 

@@ -19,13 +19,9 @@ from pyhanko.sign.signers.pdf_signer import PdfSigningSession
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import SSlibKey
 
-from deepfake_service.documents.characters import MAX_TEXT_CHARS, readable
-from deepfake_service.documents.i18n import LANGUAGES, words
-from deepfake_service.documents.reading import read
-from deepfake_service.documents.report_summary import summary_of
-from deepfake_service.evidence import pdf_signature
-from deepfake_service.evidence import zip_format as bag
-from deepfake_service.evidence.builder import (
+from deepfake_service.evidence.bundle import pdf_signature
+from deepfake_service.evidence.bundle import zip_format as bag
+from deepfake_service.evidence.bundle.builder import (
     CASE_GRAPH,
     CERTIFICATES,
     CUSTODY,
@@ -38,9 +34,13 @@ from deepfake_service.evidence.builder import (
     report_copy,
     report_of,
 )
-from deepfake_service.evidence.signers import self_made_certificate
-from deepfake_service.evidence.verification import verify
-from deepfake_service.evidence.verification_result import ExitCode, Outcome
+from deepfake_service.evidence.bundle.signers import self_made_certificate
+from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.evidence.bundle.verification_result import ExitCode, Outcome
+from deepfake_service.evidence.report.reading import read
+from deepfake_service.evidence.report.summary import summary_of
+from deepfake_service.platform.texts.characters import MAX_TEXT_CHARS, readable
+from deepfake_service.platform.texts.i18n import LANGUAGES, words
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 from tests.support.texts import report_texts

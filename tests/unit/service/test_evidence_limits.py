@@ -10,22 +10,22 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.casework.core.cases import MAX_OCCURRENCES
-from deepfake_service.casework.dossiers import (
+from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.cases.cases import MAX_OCCURRENCES
+from deepfake_service.evidence.bundle.builder import CUSTODY
+from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.evidence.bundle.verification_result import ExitCode, Trust
+from deepfake_service.evidence.bundle.zip_format import MAX_BYTES, member
+from deepfake_service.evidence.dossiers import (
     MAX_FLAGS_IN_CUSTODY,
     MAX_OTHERS_IN_CUSTODY,
     MAX_READS_IN_CUSTODY,
     custody_of,
 )
-from deepfake_service.casework.reviews import MAX_REVIEWS
-from deepfake_service.casework.submissions import MAX_CALLBACKS
-from deepfake_service.db import AuditEntry, Case, Job, Media, new_id
-from deepfake_service.db.enums import Role
-from deepfake_service.evidence.builder import CUSTODY
-from deepfake_service.evidence.verification import verify
-from deepfake_service.evidence.verification_result import ExitCode, Trust
-from deepfake_service.evidence.zip_format import MAX_BYTES, member
-from deepfake_service.security.audit_log import SERVICE, Action, append_entry
+from deepfake_service.examination.submissions import MAX_CALLBACKS
+from deepfake_service.platform.db import AuditEntry, Case, Job, Media, new_id
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.review.reviews import MAX_REVIEWS
 from tests.support import evidencekit as kit
 from tests.support.editionkit import decide, evidence, submit
 from tests.support.jobkit import examined, headers
@@ -35,7 +35,7 @@ from tests.unit.service.conftest import Service
 async def test_h9_occurrences_of_a_medium_are_limited(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.casework.core.cases.MAX_OCCURRENCES", 3)
+    monkeypatch.setattr("deepfake_service.cases.cases.MAX_OCCURRENCES", 3)
     job = await submit(service, source_url="https://example.org/0")
     path = f"/v1/cases/{job['case_id']}/occurrences"
     for number in (1, 2):
@@ -80,7 +80,7 @@ async def test_a_bundle_that_is_issued_can_be_verified_here(
     answer = await service.client.post("/v1/verify", content=b"x", headers=declared)
     assert answer.status_code == 413
     job = await examined(service, kit.video())
-    monkeypatch.setattr("deepfake_service.evidence.zip_format.MAX_BYTES", 10_000)
+    monkeypatch.setattr("deepfake_service.evidence.bundle.zip_format.MAX_BYTES", 10_000)
     refused = await evidence(service, job)
     assert refused.json()["type"].endswith(":evidence_too_large")
 
@@ -88,7 +88,7 @@ async def test_a_bundle_that_is_issued_can_be_verified_here(
 async def test_h9_decisions_of_an_account_are_limited(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.casework.reviews.MAX_REVIEWS", 2)
+    monkeypatch.setattr("deepfake_service.review.reviews.MAX_REVIEWS", 2)
     reviews = service.app.state.shared.services.reviews
     monkeypatch.setattr(reviews, "_create_edition", lambda *_: None)
     job = await examined(service, kit.video())
@@ -102,7 +102,7 @@ async def test_h9_decisions_of_an_account_are_limited(
 async def test_h9_reads_do_not_make_the_chain_of_custody_too_large(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.casework.dossiers.MAX_READS_IN_CUSTODY", 3)
+    monkeypatch.setattr("deepfake_service.evidence.dossiers.MAX_READS_IN_CUSTODY", 3)
     job = await submit(service)
     with service.database.write() as session:
         for number in range(9):
@@ -122,7 +122,7 @@ async def test_reads_do_not_push_exports_and_holds_out_of_the_chain_of_custody(
 ) -> None:
     """Thousands of reads of the evidence hid an export from the next edition, which did not say
     that anything was left out."""
-    monkeypatch.setattr("deepfake_service.casework.dossiers.MAX_READS_IN_CUSTODY", 3)
+    monkeypatch.setattr("deepfake_service.evidence.dossiers.MAX_READS_IN_CUSTODY", 3)
     job = await examined(service, kit.video())
     kept = [
         (Action.MEDIA_EXPORTED, job["media_id"]),
@@ -173,7 +173,7 @@ async def test_h9_posts_of_other_files_are_not_in_the_chain_of_custody(service: 
 async def test_m4_callbacks_of_a_job_are_limited(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.jobs.webhooks.check", lambda *_, **__: None)
+    monkeypatch.setattr("deepfake_service.platform.webhooks.check", lambda *_, **__: None)
     urls = [f"https://example.org/hook/{n}" for n in range(MAX_CALLBACKS + 1)]
     for url in urls[:-1]:
         await submit(service, callback_url=url)

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.documents.i18n import words
-from deepfake_service.documents.reading import NO_CUSTODY, read
-from deepfake_service.documents.report import layered
-from deepfake_service.documents.report_tables import tables_of
-from deepfake_service.evidence import zip_format as bag
-from deepfake_service.evidence.artifacts import Material
-from deepfake_service.evidence.builder import VERDICT, build
-from deepfake_service.evidence.verification import verify
-from deepfake_service.evidence.verification_result import Outcome, Step, Trust
+from deepfake_service.evidence.bundle import zip_format as bag
+from deepfake_service.evidence.bundle.artifacts import Material
+from deepfake_service.evidence.bundle.builder import VERDICT, build
+from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.evidence.bundle.verification_result import Outcome, Step, Trust
+from deepfake_service.evidence.report.reading import NO_CUSTODY, read
+from deepfake_service.evidence.report.report import layered
+from deepfake_service.evidence.report.tables import tables_of
+from deepfake_service.platform.texts.i18n import words
 from tests.support import evidencekit as kit
 from tests.support.bundlekit import two_square_scorer
 from tests.support.texts import report_texts

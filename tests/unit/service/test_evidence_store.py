@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.casework import evidence_store as store_module
-from deepfake_service.db import Edition, Job
-from deepfake_service.db.enums import Role
-from deepfake_service.errors import EvidenceTooLarge
-from deepfake_service.evidence.timestamps import TimestampFailed
+from deepfake_service.evidence import store as store_module
 from deepfake_service.http import admission
+from deepfake_service.platform.db import Edition, Job
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.errors import EvidenceTooLarge
+from deepfake_service.platform.timestamps import TimestampFailed
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 from tests.support.answerkit import check_problem

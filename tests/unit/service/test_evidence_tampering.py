@@ -15,13 +15,19 @@ import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deepfake_models.bundle.results import Leaning
-from deepfake_service.evidence import builder as edition_module
-from deepfake_service.evidence import zip_format as bag
-from deepfake_service.evidence.artifacts import Material, PictureAltered, pixels_of, png
-from deepfake_service.evidence.builder import PUBLIC_KEY, STATEMENT, VERDICT, build, report_of
-from deepfake_service.evidence.statement import opened, sign
-from deepfake_service.evidence.verification import verify
-from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust
+from deepfake_service.evidence.bundle import builder as edition_module
+from deepfake_service.evidence.bundle import zip_format as bag
+from deepfake_service.evidence.bundle.artifacts import Material, PictureAltered, pixels_of, png
+from deepfake_service.evidence.bundle.builder import (
+    PUBLIC_KEY,
+    STATEMENT,
+    VERDICT,
+    build,
+    report_of,
+)
+from deepfake_service.evidence.bundle.statement import opened, sign
+from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.evidence.bundle.verification_result import ExitCode, Outcome, Trust
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 from tests.support.verifykit import OURS, failed_at, files, outcomes

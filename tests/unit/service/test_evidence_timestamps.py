@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from pyhanko.pdf_utils.reader import PdfFileReader
 
-from deepfake_service.evidence import timestamps
-from deepfake_service.evidence import zip_format as bag
-from deepfake_service.evidence.builder import STAMP, build, report_of
-from deepfake_service.evidence.timestamps import TimestampFailed
-from deepfake_service.evidence.trust_store import certificates
-from deepfake_service.evidence.verification import verify
-from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust
+from deepfake_service.evidence.bundle import zip_format as bag
+from deepfake_service.evidence.bundle.builder import STAMP, build, report_of
+from deepfake_service.evidence.bundle.trust_store import certificates
+from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.evidence.bundle.verification_result import ExitCode, Outcome, Trust
+from deepfake_service.platform import timestamps
+from deepfake_service.platform.timestamps import TimestampFailed
 from tests.support import evidencekit as kit
 from tests.support.verifykit import OURS, failed_at, outcomes
 

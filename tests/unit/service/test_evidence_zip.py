@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.evidence import zip_format as bag
-from deepfake_service.evidence.builder import VERDICT
-from deepfake_service.evidence.verification import verify
-from deepfake_service.evidence.verification_result import ExitCode
+from deepfake_service.evidence.bundle import zip_format as bag
+from deepfake_service.evidence.bundle.builder import VERDICT
+from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.evidence.bundle.verification_result import ExitCode
 from tests.support import evidencekit as kit
 from tests.support.verifykit import OURS, failed_at
 

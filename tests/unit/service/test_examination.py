@@ -24,29 +24,29 @@ from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.interface import OpenMedia
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
-from deepfake_service.casework.core.editions import material_of
-from deepfake_service.casework.examination import (
+from deepfake_service.accounts.accounts import Accounts
+from deepfake_service.audit.log import SERVICE
+from deepfake_service.audit.records import open_database
+from deepfake_service.container import Container, open_container
+from deepfake_service.evidence.bundle import artifacts
+from deepfake_service.evidence.bundle.artifacts import Material
+from deepfake_service.evidence.bundle.perceptual_hashes import hash_media
+from deepfake_service.evidence.editions import material_of
+from deepfake_service.examination.job_files import JobFiles
+from deepfake_service.examination.steps import (
     Examination,
     ExaminationRules,
     ModelRuntime,
     ResultStores,
 )
-from deepfake_service.casework.job_files import JobFiles
-from deepfake_service.casework.submissions import Submission
-from deepfake_service.container import Container, open_container
-from deepfake_service.db import Case, Job
-from deepfake_service.db.enums import Decision, JobState, Role
-from deepfake_service.documents.i18n import words
-from deepfake_service.errors import RecordAltered
-from deepfake_service.evidence import artifacts
-from deepfake_service.evidence.artifacts import Material
-from deepfake_service.evidence.perceptual_hashes import hash_media
-from deepfake_service.jobs.workflow import JobOver
-from deepfake_service.observability.metrics import Metrics
-from deepfake_service.security.accounts import Accounts
-from deepfake_service.security.audit_log import SERVICE
-from deepfake_service.security.records import open_database
-from deepfake_service.settings import Settings
+from deepfake_service.examination.submissions import Submission
+from deepfake_service.examination.workflow import JobOver
+from deepfake_service.platform.db import Case, Job
+from deepfake_service.platform.db.enums import Decision, JobState, Role
+from deepfake_service.platform.errors import RecordAltered
+from deepfake_service.platform.metrics import Metrics
+from deepfake_service.platform.settings import Settings
+from deepfake_service.platform.texts.i18n import words
 from tests.support import evalkit, mediakit
 
 

@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import select, text
 from starlette.types import Message, Scope
 
-from deepfake_service.db import AuditEntry, Media
-from deepfake_service.db.enums import Role
-from deepfake_service.errors import DatabaseUnavailable
-from deepfake_service.security.audit_log import Action
-from deepfake_service.storage.blobs import BLOB_FOLDER
+from deepfake_service.audit.log import Action
+from deepfake_service.platform.db import AuditEntry, Media
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.errors import DatabaseUnavailable
+from deepfake_service.platform.storage.blobs import BLOB_FOLDER
 from tests.support.jobkit import headers
 from tests.support.submitting import VIDEO, submit
 from tests.unit.service.conftest import Service

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import text
 
-from deepfake_service.db.enums import Role
-from deepfake_service.errors import DatabaseUnavailable
 from deepfake_service.jobs.chores import Chore
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.errors import DatabaseUnavailable
 from tests.support.jobkit import headers
 from tests.support.submitting import VIDEO, submit
 from tests.unit.service.conftest import Service
@@ -26,7 +26,7 @@ async def test_why_a_file_is_not_stored_is_logged(service: Service, log_lines: L
     )
     assert answer.status_code == 503
     (line,) = [line for line in log_lines() if line["event"] == "request_not_served"]
-    assert line["errors"][0] == "deepfake_service.errors.StorageUnavailable"
+    assert line["errors"][0] == "deepfake_service.platform.errors.StorageUnavailable"
     assert len(line["errors"]) > 1
     assert line["request_id"] == answer.headers["x-request-id"]
     assert str(folder) not in str(line)
@@ -42,7 +42,7 @@ async def test_a_page_that_fails_is_logged(service: Service, log_lines: LogLines
     answer = await service.client.get(f"/items/{job['id']}")
     assert answer.status_code == 500
     (line,) = [line for line in log_lines() if line["event"] == "request_failed"]
-    assert line["failure"]["error"] == "deepfake_service.errors.DecryptionFailed"
+    assert line["failure"]["error"] == "deepfake_service.platform.errors.DecryptionFailed"
 
 
 def test_a_chore_without_a_database_logs_a_short_line(log_lines: LogLines) -> None:

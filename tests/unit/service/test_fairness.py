@@ -12,14 +12,14 @@ import httpx
 import pytest
 from dbos import DBOSClient
 
-from deepfake_service.casework.reviews import Reviews
-from deepfake_service.casework.submissions import Submission
-from deepfake_service.db import Account, Job
-from deepfake_service.db.enums import Decision, JobState, Priority, Role
-from deepfake_service.errors import NotReviewable, RecordAltered, TooManyAtOnce
+from deepfake_service.cases.turns import queue_rank
+from deepfake_service.examination.queue import PlainJson
+from deepfake_service.examination.submissions import Submission
 from deepfake_service.http import admission, auth
-from deepfake_service.jobs.queue import PlainJson
-from deepfake_service.jobs.turns import queue_rank
+from deepfake_service.platform.db import Account, Job
+from deepfake_service.platform.db.enums import Decision, JobState, Priority, Role
+from deepfake_service.platform.errors import NotReviewable, RecordAltered, TooManyAtOnce
+from deepfake_service.review.reviews import Reviews
 from tests.unit.service.conftest import Service, Starter
 
 LIMIT = "This account has reached its limit of concurrent"

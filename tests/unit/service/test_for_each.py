@@ -6,8 +6,8 @@ from itertools import count
 
 import pytest
 
-from deepfake_service.casework.core.for_each import FAILING_S, for_each
-from deepfake_service.errors import DatabaseUnavailable, RecordAltered, StorageUnavailable
+from deepfake_service.platform.errors import DatabaseUnavailable, RecordAltered, StorageUnavailable
+from deepfake_service.platform.for_each import FAILING_S, for_each
 
 
 @pytest.mark.parametrize("error", [StorageUnavailable, RecordAltered, ValueError])

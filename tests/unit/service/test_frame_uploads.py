@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from deepfake_service import api
-from deepfake_service.db.enums import Role
+from deepfake_service.platform.db.enums import Role
 from tests.support.answerkit import check_problem
 from tests.unit.service.conftest import Service, Starter
 

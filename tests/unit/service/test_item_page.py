@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.db.enums import Role
+from deepfake_service.platform.db.enums import Role
 from tests.support import evidencekit as kit
 from tests.support.jobkit import examined, headers
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.db import AuditEntry, Case, Job, KnownHashes, Media, new_id
-from deepfake_service.db.enums import Role
-from deepfake_service.security.audit_log import verify
+from deepfake_service.audit.log import verify
+from deepfake_service.platform.db import AuditEntry, Case, Job, KnownHashes, Media, new_id
+from deepfake_service.platform.db.enums import Role
 from tests.support.jobkit import blobs, headers
 from tests.support.videokit import VIDEO, submit, sweep
 from tests.support.watching import files_containing

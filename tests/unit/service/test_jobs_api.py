@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.db.enums import Role
+from deepfake_service.platform.db.enums import Role
 from tests.support import evidencekit as kit
 from tests.support.jobkit import examined, headers
 from tests.support.videokit import VIDEO, submit, sweep
@@ -90,7 +90,7 @@ async def test_without_a_database_requests_are_told_to_come_back(
         raise OperationalError("secret", {}, Exception("secret"))
 
     with monkeypatch.context() as gone:
-        gone.setattr("deepfake_service.db.database.Session", lost)
+        gone.setattr("deepfake_service.platform.db.database.Session", lost)
         answer = await submit(service)
         assert answer.status_code == 503
         assert answer.json()["type"].endswith(":database_unavailable")

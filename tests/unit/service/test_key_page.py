@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from deepfake_service.db import Account, Key
-from deepfake_service.db.enums import Role
-from deepfake_service.errors import InvitationInvalid, NotAuthenticated
-from deepfake_service.security.invitations import Invitations
+from deepfake_service.accounts.invitations import Invitations
+from deepfake_service.platform.db import Account, Key
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.errors import InvitationInvalid, NotAuthenticated
 from deepfake_service.web.pages import last_day
 from tests.unit.service.conftest import Service
 

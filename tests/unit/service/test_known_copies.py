@@ -16,10 +16,10 @@ from PIL import Image, ImageDraw, ImageFont
 from sqlalchemy import select
 
 from deepfake_models.media.decoder import InProcessDecoder
-from deepfake_service.db import AuditEntry, Case, Job, KnownHashes, Match, new_id
-from deepfake_service.db.enums import JobState, Role
-from deepfake_service.evidence.perceptual_hashes import hash_media, shares_alike, usable
-from deepfake_service.storage import seal_json
+from deepfake_service.evidence.bundle.perceptual_hashes import hash_media, shares_alike, usable
+from deepfake_service.platform.db import AuditEntry, Case, Job, KnownHashes, Match, new_id
+from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.storage import seal_json
 from tests.support import mediakit
 from tests.support.jobkit import headers
 from tests.support.submitting import VIDEO, submit
@@ -208,7 +208,7 @@ async def test_hashes_that_cannot_be_read_hold_up_no_others(start: Any) -> None:
 async def test_known_hashes_are_compared_some_at_a_time(
     start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.casework.hash_bank.BATCH_ROWS", 2)
+    monkeypatch.setattr("deepfake_service.review.hash_bank.BATCH_ROWS", 2)
     async with start(matching=True) as service:
         jobs = [await submit(service, VIDEO + bytes([n]), case_reference=str(n)) for n in range(6)]
         for job in jobs[:5]:

@@ -12,10 +12,10 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.casework import retention as retention_module
-from deepfake_service.db import Case, Job, KnownHashes, Media, new_id
-from deepfake_service.db.enums import JobState, Role
-from deepfake_service.errors import BeingDeleted, CaseHeld, NotFound
+from deepfake_service.platform.db import Case, Job, KnownHashes, Media, new_id
+from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.errors import BeingDeleted, CaseHeld, NotFound
+from deepfake_service.retention import deletion as retention_module
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any

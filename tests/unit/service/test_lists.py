@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from deepfake_service.casework.core.listings import ListedResult
-from deepfake_service.casework.core.pagination import Position
-from deepfake_service.casework.core.read_audit import WINDOW
-from deepfake_service.casework.examination import end_job
-from deepfake_service.db import AuditEntry, Case, Job
-from deepfake_service.db.enums import Role
+from deepfake_service.accounts.read_audit import WINDOW
+from deepfake_service.evidence.listings import ListedResult
+from deepfake_service.examination.steps import end_job
+from deepfake_service.platform.db import AuditEntry, Case, Job
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.pagination import Position
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 from tests.support.jobkit import examined, headers, post_video

@@ -19,12 +19,19 @@ from pydantic import SecretStr
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework import retention
-from deepfake_service.casework.core.cases import PostDetails
-from deepfake_service.casework.hash_bank import HashBank
-from deepfake_service.casework.submissions import Sealed, Submission
-from deepfake_service.casework.webhook_deliveries import release_callbacks
-from deepfake_service.db import (
+from deepfake_service.accounts import accounts as accounts_module
+from deepfake_service.accounts import keys as keys_module
+from deepfake_service.accounts import second_factors as second_factors_module
+from deepfake_service.accounts.accounts import ENVIRONMENT_ID
+from deepfake_service.accounts.admin_key import FirstKey, ensure_admin_key
+from deepfake_service.accounts.second_factors import STEP_S
+from deepfake_service.audit.log import SERVICE, Action, append_entry, verify
+from deepfake_service.cases.cases import PostDetails
+from deepfake_service.examination.submissions import Sealed, Submission
+from deepfake_service.examination.webhook_deliveries import release_callbacks
+from deepfake_service.notices import history as notice_history
+from deepfake_service.notices.states import NoticeUpdate
+from deepfake_service.platform.db import (
     Case,
     Delivery,
     Job,
@@ -33,20 +40,13 @@ from deepfake_service.db import (
     SecondFactor,
     new_id,
 )
-from deepfake_service.db.enums import Decision, DeliveryState, Finding, JobState, Role
-from deepfake_service.errors import CodeRejected, Forbidden, LastAdministrator
-from deepfake_service.jobs.webhooks import Callback
-from deepfake_service.notices import history as notice_history
-from deepfake_service.notices.states import NoticeUpdate
-from deepfake_service.security import accounts as accounts_module
-from deepfake_service.security import keys as keys_module
-from deepfake_service.security import second_factors as second_factors_module
-from deepfake_service.security.accounts import ENVIRONMENT_ID
-from deepfake_service.security.admin_key import FirstKey, ensure_admin_key
-from deepfake_service.security.audit_log import SERVICE, Action, append_entry, verify
-from deepfake_service.security.second_factors import STEP_S
-from deepfake_service.storage import Stored
-from deepfake_service.storage.envelope import new_key
+from deepfake_service.platform.db.enums import Decision, DeliveryState, Finding, JobState, Role
+from deepfake_service.platform.errors import CodeRejected, Forbidden, LastAdministrator
+from deepfake_service.platform.storage import Stored
+from deepfake_service.platform.storage.envelope import new_key
+from deepfake_service.platform.webhooks import Callback
+from deepfake_service.retention import deletion as retention
+from deepfake_service.review.hash_bank import HashBank
 from tests.support import evidencekit as kit
 from tests.support import pgkit
 from tests.support.jobkit import examined

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from deepfake_service.observability import logs
-from deepfake_service.observability.metrics import Metrics
+from deepfake_service.platform import logs
+from deepfake_service.platform.metrics import Metrics
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.pagination import MAX_PAGE, Filters
-from deepfake_service.db import Account, Case, Job, Media, Notice, Occurrence, new_id
-from deepfake_service.db.enums import JobState, NoticeEventKind, Role
-from deepfake_service.documents.i18n import words
 from deepfake_service.notices.history import NoticeHistory
-from deepfake_service.storage import context_of
-from deepfake_service.storage.envelope import seal
+from deepfake_service.platform.db import Account, Case, Job, Media, Notice, Occurrence, new_id
+from deepfake_service.platform.db.enums import JobState, NoticeEventKind, Role
+from deepfake_service.platform.pagination import MAX_PAGE, Filters
+from deepfake_service.platform.storage import context_of
+from deepfake_service.platform.storage.envelope import seal
+from deepfake_service.platform.texts.i18n import words
 from tests.support.jobkit import headers
 from tests.unit.service.conftest import Service
 

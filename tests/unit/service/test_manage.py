@@ -13,11 +13,14 @@ import pytest
 from sqlalchemy import delete, make_url
 from typer.testing import CliRunner, Result
 
-from deepfake_service.casework.core.blind_index import BlindIndex
+from deepfake_service.accounts.accounts import Accounts
+from deepfake_service.accounts.invitations import Invitations
+from deepfake_service.audit.records import open_database
+from deepfake_service.cases.blind_index import BlindIndex
 from deepfake_service.cli.app import app, main
-from deepfake_service.db import AuditEntry, Case, Secret
-from deepfake_service.db.enums import Role
-from deepfake_service.errors import (
+from deepfake_service.platform.db import AuditEntry, Case, Secret
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.errors import (
     AuditBroken,
     DecryptionFailed,
     InvalidCheckpoint,
@@ -26,12 +29,9 @@ from deepfake_service.errors import (
     NotAuthenticated,
     SettingsError,
 )
-from deepfake_service.security.accounts import Accounts
-from deepfake_service.security.invitations import Invitations
-from deepfake_service.security.records import open_database
-from deepfake_service.settings import Settings, load_settings
-from deepfake_service.storage import Vault, open_blobs, open_case_keys, open_keys
-from deepfake_service.storage.envelope import new_key
+from deepfake_service.platform.settings import Settings, load_settings
+from deepfake_service.platform.storage import Vault, open_blobs, open_case_keys, open_keys
+from deepfake_service.platform.storage.envelope import new_key
 from tests.support import pgkit
 
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.casework.orphans import COMMITTED_WITHIN, LONGEST_UPLOAD
-from deepfake_service.db import AuditEntry, Case
-from deepfake_service.db.enums import Role
+from deepfake_service.platform.db import AuditEntry, Case
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.retention.orphans import COMMITTED_WITHIN, LONGEST_UPLOAD
 from tests.support.jobkit import blobs, headers
 from tests.support.videokit import end, submit, sweep
 from tests.unit.service.conftest import Service
@@ -88,7 +88,7 @@ async def test_what_no_record_names_is_swept_once_it_is_old(
 async def test_orphans_are_looked_for_some_at_a_time(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.casework.orphans.BLOBS_PER_QUERY", 2)
+    monkeypatch.setattr("deepfake_service.retention.orphans.BLOBS_PER_QUERY", 2)
     job = (await submit(service)).json()
     services = service.app.state.shared.services
     store, at_a_time, read = services.retention._vault.blobs, 0, 0

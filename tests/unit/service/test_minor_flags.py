@@ -11,16 +11,16 @@ import pytest
 from sqlalchemy import delete, select
 
 from deepfake_service.container import FLAGGED_HASHES_KEPT
-from deepfake_service.db import Case, FlaggedHashes, new_id
-from deepfake_service.db.enums import Role
-from deepfake_service.evidence.perceptual_hashes import (
+from deepfake_service.evidence.bundle.perceptual_hashes import (
     distances,
     orientations,
     packed,
     pdq,
     resembles,
 )
-from deepfake_service.storage import open_json, seal_json
+from deepfake_service.platform.db import Case, FlaggedHashes, new_id
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.storage import open_json, seal_json
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 from tests.support.jobkit import examined, headers
@@ -92,7 +92,7 @@ async def test_h6_another_encoding_does_not_escape_the_flag(service: Service, ch
 async def test_hashes_of_flagged_cases_are_compared_some_at_a_time(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.casework.hash_bank.BATCH_ROWS", 2)
+    monkeypatch.setattr("deepfake_service.review.hash_bank.BATCH_ROWS", 2)
     first = await examined(service, encoded("other"), encoded("other"), case_reference="other")
     await flag(service, first)
     with service.database.write() as session:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deepfake_models.bundle.bundle import Bundle
-from deepfake_service.db.enums import Role
+from deepfake_service.platform.db.enums import Role
 from tests.unit.service.conftest import Service
 
 

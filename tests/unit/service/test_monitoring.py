@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from deepfake_service.db.enums import ENDED
-from deepfake_service.observability.metrics import Metrics
+from deepfake_service.platform.db.enums import ENDED
+from deepfake_service.platform.metrics import Metrics
 from tests.support.deploykit import DEPLOY
 from tests.unit.service.conftest import Service
 

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepfake_service.errors import MalformedRequest, ServiceError, UnsupportedContentType
 from deepfake_service.http.multipart import (
     MAX_NAME_CHARS,
     Part,
@@ -17,6 +16,7 @@ from deepfake_service.http.multipart import (
     boundary_of,
     parse_multipart,
 )
+from deepfake_service.platform.errors import MalformedRequest, ServiceError, UnsupportedContentType
 
 BODY = (
     b'--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n'

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from deepfake_models.scorer import Scorer
-from deepfake_service import engine
-from deepfake_service.db.enums import Role
-from deepfake_service.settings import Settings
+from deepfake_service.examination import engine
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.settings import Settings
 from tests.unit.service.conftest import Service
 
 

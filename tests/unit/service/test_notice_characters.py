@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.db import Notice, NoticeEvent
-from deepfake_service.documents.characters import hidden, revealed, revealed_url
-from deepfake_service.errors import InvalidRequest
 from deepfake_service.notices.compose import NoticeSubject, compose
 from deepfake_service.notices.kinds import KINDS
+from deepfake_service.platform.db import Notice, NoticeEvent
+from deepfake_service.platform.errors import InvalidRequest
+from deepfake_service.platform.texts.characters import hidden, revealed, revealed_url
 from tests.support.noticekit import BASIS, GOOD, LONG, RLO, SEEN, confirmed, drafted
 from tests.unit.service.conftest import Service
 

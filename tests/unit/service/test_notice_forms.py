@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.db import new_id
-from deepfake_service.db.enums import NoticeState, Role
+from deepfake_service.accounts.accounts import Caller
 from deepfake_service.notices.states import NoticeUpdate
-from deepfake_service.security.accounts import Caller
+from deepfake_service.platform.db import new_id
+from deepfake_service.platform.db.enums import NoticeState, Role
 from tests.support.noticekit import GOOD, drafted
 from tests.unit.service.conftest import Service
 

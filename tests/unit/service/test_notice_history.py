@@ -10,11 +10,11 @@ import pytest
 from cryptography import x509
 from sqlalchemy import delete, update
 
-from deepfake_service.db import NoticeEvent
-from deepfake_service.db.enums import Role
-from deepfake_service.errors import RecordAltered
-from deepfake_service.evidence import pdf_signature
+from deepfake_service.evidence.bundle import pdf_signature
 from deepfake_service.notices.history import digest_of
+from deepfake_service.platform.db import NoticeEvent
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.errors import RecordAltered
 from tests.support.noticekit import GOOD, RLO, drafted, logged, updated
 from tests.unit.service.conftest import Service
 

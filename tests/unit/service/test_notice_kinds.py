@@ -8,8 +8,8 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from deepfake_service.db.enums import NoticeState
 from deepfake_service.notices.kinds import KINDS, Kind
+from deepfake_service.platform.db.enums import NoticeState
 from tests.support.notice_table import DOCS, PAGES, written
 
 

@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, text
 
-from deepfake_service.db import Job, Notice, Occurrence
-from deepfake_service.db.enums import NoticeState, Role
+from deepfake_service.platform.db import Job, Notice, Occurrence
+from deepfake_service.platform.db.enums import NoticeState, Role
 from tests.support.noticekit import GOOD, drafted, look_manipulated, updated
 from tests.support.submitting import VIDEO, submit
 from tests.unit.service.conftest import Service

@@ -16,11 +16,11 @@ import pytest
 from fastapi import Request
 from sqlalchemy import select
 
-from deepfake_service.db import AuditEntry, Case, Occurrence
-from deepfake_service.db.enums import Role
 from deepfake_service.http.admission import BUDGET, HEAVY
 from deepfake_service.http.auth import check_still_authenticated
 from deepfake_service.notices.package import package_of
+from deepfake_service.platform.db import AuditEntry, Case, Occurrence
+from deepfake_service.platform.db.enums import Role
 from tests.support import evidencekit as kit
 from tests.support.jobkit import examined, headers
 from tests.support.noticekit import GOOD, confirmed, drafted, look_manipulated

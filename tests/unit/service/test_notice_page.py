@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.db import Job, Occurrence
-from deepfake_service.db.enums import Decision, Finding, JobState, Role
+from deepfake_service.platform.db import Job, Occurrence
+from deepfake_service.platform.db.enums import Decision, Finding, JobState, Role
 from tests.support import evidencekit, mediakit
 from tests.support.jobkit import examined, headers
 from tests.support.noticekit import GOOD, confirmed

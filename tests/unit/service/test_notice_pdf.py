@@ -15,14 +15,14 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 from sqlalchemy import select
 
 from deepfake_models.media.decoder import InProcessDecoder
-from deepfake_service.casework.core.cases import screenshot_of
-from deepfake_service.db import AuditEntry, Case, Notice
-from deepfake_service.db.enums import Role
+from deepfake_service.audit.log import Action
+from deepfake_service.cases.cases import screenshot_of
 from deepfake_service.notices.compose import Composed, NoticeSubject, compose, composed_of
 from deepfake_service.notices.documents import MAX_SIDE, NoticeDocuments
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.notices.pdf import Capture, Imprint, Post, notice_data, notice_pdf
-from deepfake_service.security.audit_log import Action
+from deepfake_service.platform.db import AuditEntry, Case, Notice
+from deepfake_service.platform.db.enums import Role
 from tests.support import mediakit
 from tests.support.noticekit import BASIS, GOOD, SEEN, confirmed
 from tests.support.texts import leaves

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from deepfake_service.db import Job, Notice, Occurrence, new_id
-from deepfake_service.db.enums import Decision, JobState, NoticeState, Role
+from deepfake_service.platform.db import Job, Notice, Occurrence, new_id
+from deepfake_service.platform.db.enums import Decision, JobState, NoticeState, Role
 from tests.support.noticekit import GOOD, look_manipulated
 from tests.support.submitting import VIDEO, submit
 from tests.unit.service.conftest import Service

@@ -8,12 +8,7 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.clock import CLIENT_SKEW
-from deepfake_service.db import Notice
-from deepfake_service.db.enums import NoticeState
-from deepfake_service.errors import InvalidRequest, NotFound
 from deepfake_service.notices.compose import Basis, NoticeSubject, compose
-from deepfake_service.notices.fields import STATEMENT_TOO_SHORT
 from deepfake_service.notices.kinds import KINDS, kind_of
 from deepfake_service.notices.pdf import Imprint, notice_pdf
 from deepfake_service.notices.states import (
@@ -21,6 +16,11 @@ from deepfake_service.notices.states import (
     NoticeUpdate,
     apply_update,
 )
+from deepfake_service.platform.clock import CLIENT_SKEW
+from deepfake_service.platform.db import Notice
+from deepfake_service.platform.db.enums import NoticeState
+from deepfake_service.platform.errors import InvalidRequest, NotFound
+from deepfake_service.platform.texts.fields import STATEMENT_TOO_SHORT
 from tests.support.noticekit import BASIS, GOOD, LONG, SEEN
 
 OPTIONAL = {

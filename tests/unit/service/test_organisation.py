@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.db import AuditEntry, Contact
-from deepfake_service.db.enums import Role
-from deepfake_service.documents.i18n import words
-from deepfake_service.evidence.builder import build, verdict_document
-from deepfake_service.notices.organisation import Organisation
+from deepfake_service.accounts.organisation import Organisation
+from deepfake_service.evidence.bundle.builder import build, verdict_document
+from deepfake_service.platform.db import AuditEntry, Contact
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.texts.i18n import words
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 from tests.support.jobkit import headers

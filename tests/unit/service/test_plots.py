@@ -7,7 +7,7 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 
-from deepfake_service.documents.i18n import words
+from deepfake_service.platform.texts.i18n import words
 from deepfake_service.web.item_view import bins_of
 from deepfake_service.web.plots import moments_plot, rates_by_width
 

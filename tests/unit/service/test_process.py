@@ -17,7 +17,7 @@ SECRETS = {
 }
 PROTECTED = """
 import os
-from deepfake_service.security.process import protect_process
+from deepfake_service.platform.process import protect_process
 protect_process()
 print(sorted(name for name in os.environ if name.startswith("DEEPFAKE")))
 print(os.environ["AWS_SECRET_ACCESS_KEY"], flush=True)

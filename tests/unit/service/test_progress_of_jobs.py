@@ -6,8 +6,8 @@ import re
 from datetime import timedelta
 from typing import Any
 
-from deepfake_service.db import Job
-from deepfake_service.db.enums import JobState, Role
+from deepfake_service.platform.db import Job
+from deepfake_service.platform.db.enums import JobState, Role
 from tests.support.submitting import submit
 
 # ``conftest.Service``; conftest modules cannot be imported.

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from deepfake_models.media.credentials import read_credentials
-from deepfake_service.evidence import perceptual_hashes as perceptual
-from deepfake_service.evidence.artifacts import mime_of
-from deepfake_service.evidence.perceptual_hashes import (
+from deepfake_service.evidence.bundle import perceptual_hashes as perceptual
+from deepfake_service.evidence.bundle.artifacts import mime_of
+from deepfake_service.evidence.bundle.perceptual_hashes import (
     Shares,
     distances,
     exchange_lines,

@@ -13,12 +13,12 @@ from sqlalchemy import text
 from typer.testing import CliRunner
 
 from deepfake_models.bundle.results import VerdictCode
-from deepfake_service.casework.dossiers import contradictions
 from deepfake_service.cli.app import app
-from deepfake_service.db import Case, Job
-from deepfake_service.db.enums import Decision, JobState, Role
-from deepfake_service.errors import AuditBroken
-from deepfake_service.storage import seal_json
+from deepfake_service.evidence.dossiers import contradictions
+from deepfake_service.platform.db import Case, Job
+from deepfake_service.platform.db.enums import Decision, JobState, Role
+from deepfake_service.platform.errors import AuditBroken
+from deepfake_service.platform.storage import seal_json
 from tests.support import evidencekit as kit
 from tests.support.editionkit import decide
 from tests.support.jobkit import examined

@@ -12,13 +12,13 @@ from threading import Event
 import pytest
 from sqlalchemy import select, text
 
-from deepfake_service.casework.core.read_audit import WINDOW, ReadAudit
-from deepfake_service.db import AuditEntry, Database
-from deepfake_service.db.enums import Role
-from deepfake_service.errors import DatabaseUnavailable
-from deepfake_service.security.accounts import Caller
-from deepfake_service.security.audit_log import SERVICE, Action
-from deepfake_service.storage.blobs import BLOB_FOLDER
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.read_audit import WINDOW, ReadAudit
+from deepfake_service.audit.log import SERVICE, Action
+from deepfake_service.platform.db import AuditEntry, Database
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.errors import DatabaseUnavailable
+from deepfake_service.platform.storage.blobs import BLOB_FOLDER
 from tests.support import evidencekit as kit
 from tests.support.clocks import AdjustableClock
 from tests.support.jobkit import examined

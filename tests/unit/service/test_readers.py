@@ -21,16 +21,17 @@ from deepfake_models.sandbox.confinement import Confinement, Layer
 from deepfake_models.sandbox.pool import ConfinedProcess, ProcessPool, TaskBounds
 from deepfake_models.sandbox.protocol import Options
 from deepfake_service.cli.app import app
-from deepfake_service.errors import SettingsError
-from deepfake_service.evidence import bundle_files, readers, timestamps
-from deepfake_service.evidence import zip_format as bag
-from deepfake_service.evidence.artifacts import PictureAltered, png
-from deepfake_service.evidence.builder import CERTIFICATES, MODEL_RATES, PUBLIC_KEY, build
-from deepfake_service.evidence.pdf_signature import InvalidReport
-from deepfake_service.evidence.readers import BundleReaders, UnreadableFile
-from deepfake_service.evidence.trust_store import certificates
-from deepfake_service.evidence.verification import verify
-from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust
+from deepfake_service.evidence.bundle import bundle_files, readers
+from deepfake_service.evidence.bundle import zip_format as bag
+from deepfake_service.evidence.bundle.artifacts import PictureAltered, png
+from deepfake_service.evidence.bundle.builder import CERTIFICATES, MODEL_RATES, PUBLIC_KEY, build
+from deepfake_service.evidence.bundle.pdf_signature import InvalidReport
+from deepfake_service.evidence.bundle.readers import BundleReaders, UnreadableFile
+from deepfake_service.evidence.bundle.trust_store import certificates
+from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.evidence.bundle.verification_result import ExitCode, Outcome, Trust
+from deepfake_service.platform import timestamps
+from deepfake_service.platform.errors import SettingsError
 from tests.support import attacks, mediakit
 from tests.support import evidencekit as kit
 

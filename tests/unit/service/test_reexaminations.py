@@ -13,11 +13,11 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.casework.due import GRACE
-from deepfake_service.db import AuditEntry, Job, Media
-from deepfake_service.db.enums import Role
-from deepfake_service.evidence.builder import CUSTODY, VERDICT
-from deepfake_service.evidence.zip_format import member
+from deepfake_service.evidence.bundle.builder import CUSTODY, VERDICT
+from deepfake_service.evidence.bundle.zip_format import member
+from deepfake_service.platform.db import AuditEntry, Job, Media
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.retention.due import GRACE
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 from tests.support.jobkit import end, examined, headers

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.db import Delivery
-from deepfake_service.db.enums import Role
+from deepfake_service.platform.db import Delivery
+from deepfake_service.platform.db.enums import Role
 from tests.support.jobkit import blobs, headers
 from tests.support.videokit import VIDEO, submit
 from tests.unit.service.conftest import Service
@@ -66,7 +66,7 @@ async def test_a_repeated_request_does_not_return_a_job_that_is_being_deleted(
 
 
 async def test_a_retry_is_told_of_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deepfake_service.jobs.webhooks.check", lambda *_, **__: None)
+    monkeypatch.setattr("deepfake_service.platform.webhooks.check", lambda *_, **__: None)
 
     async def told(url: str) -> int:
         job = await submit(service, idempotency_key="k" * 20, callback_url=url)

@@ -12,12 +12,12 @@ import pytest
 from deepfake_models.bundle.bundle import ConditionsSpec
 from deepfake_models.bundle.results import Face
 from deepfake_models.decision.serialization import judge_exact, load_exact
-from deepfake_service.documents.i18n import LANGUAGES, words
-from deepfake_service.documents.reading import read
-from deepfake_service.documents.report_summary import reasons_of_people, summary_of
-from deepfake_service.documents.report_tables import tables_of
-from deepfake_service.evidence.builder import VERDICT
-from deepfake_service.evidence.error_rates import error_rates
+from deepfake_service.evidence.bundle.builder import VERDICT
+from deepfake_service.evidence.bundle.error_rates import error_rates
+from deepfake_service.evidence.report.reading import read
+from deepfake_service.evidence.report.summary import reasons_of_people, summary_of
+from deepfake_service.evidence.report.tables import tables_of
+from deepfake_service.platform.texts.i18n import LANGUAGES, words
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 from tests.support.verifykit import files

@@ -11,12 +11,12 @@ from typing import Any
 import anyio.to_thread
 from sqlalchemy import select
 
+from deepfake_service.audit.records import open_database
 from deepfake_service.cli.backup import back_up
 from deepfake_service.cli.restore import copy_backup, restore
-from deepfake_service.db import Edition, RevokedEdition
-from deepfake_service.db.enums import EditionState, Role
-from deepfake_service.security.records import open_database
-from deepfake_service.settings import Settings
+from deepfake_service.platform.db import Edition, RevokedEdition
+from deepfake_service.platform.db.enums import EditionState, Role
+from deepfake_service.platform.settings import Settings
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 from tests.support.jobkit import end, examined, headers, post_video

@@ -13,8 +13,12 @@ import pyotp
 import pytest
 from sqlalchemy import select
 
+from deepfake_service.accounts.accounts import Accounts, Caller
+from deepfake_service.accounts.invitations import Invitations
+from deepfake_service.audit.records import open_database
 from deepfake_service.cli.backup import back_up
-from deepfake_service.db import (
+from deepfake_service.evidence.signing_keys import STATEMENT, open_signing_keys
+from deepfake_service.platform.db import (
     Case,
     Edition,
     FlaggedHashes,
@@ -24,14 +28,10 @@ from deepfake_service.db import (
     SigningKey,
     new_id,
 )
-from deepfake_service.db.enums import EditionState, Role
-from deepfake_service.errors import InvitationInvalid, SecondFactorRequired
-from deepfake_service.security.accounts import Accounts, Caller
-from deepfake_service.security.invitations import Invitations
-from deepfake_service.security.records import open_database
-from deepfake_service.security.signing_keys import STATEMENT, open_signing_keys
-from deepfake_service.settings import Settings
-from deepfake_service.storage import open_keys
+from deepfake_service.platform.db.enums import EditionState, Role
+from deepfake_service.platform.errors import InvitationInvalid, SecondFactorRequired
+from deepfake_service.platform.settings import Settings
+from deepfake_service.platform.storage import open_keys
 from tests.support.restorekit import as_role, run
 from tests.support.submitting import submit
 

@@ -15,25 +15,25 @@ from dbos._sys_db import WorkflowStatusString, workflow_is_active
 from pydantic import SecretStr
 from sqlalchemy import select
 
+from deepfake_service.accounts.accounts import Accounts
+from deepfake_service.audit.journal import open_journal
+from deepfake_service.audit.log import verify
+from deepfake_service.audit.records import open_database
 from deepfake_service.cli.backup import _restart_pending_jobs as restart_pending_jobs
 from deepfake_service.cli.backup import back_up
 from deepfake_service.cli.restore import copy_backup, restore
-from deepfake_service.db import AuditEntry, Case, Job, Key, SigningKey
-from deepfake_service.db.enums import JobState, Role
-from deepfake_service.errors import (
+from deepfake_service.evidence.signing_keys import open_signing_keys
+from deepfake_service.platform.db import AuditEntry, Case, Job, Key, SigningKey
+from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.errors import (
     DatabaseError,
     DataDirError,
     NotAuthenticated,
     SettingsError,
     StorageUnavailable,
 )
-from deepfake_service.security.accounts import Accounts
-from deepfake_service.security.audit_log import verify
-from deepfake_service.security.journal import open_journal
-from deepfake_service.security.records import open_database
-from deepfake_service.security.signing_keys import open_signing_keys
-from deepfake_service.settings import Settings
-from deepfake_service.storage import open_keys
+from deepfake_service.platform.settings import Settings
+from deepfake_service.platform.storage import open_keys
 from tests.support.deletionkit import sweep
 from tests.support.restorekit import as_role, run
 from tests.support.submitting import VIDEO, submit
@@ -288,7 +288,7 @@ async def test_a_journal_that_was_altered_or_lost_is_not_replayed(
     done = run(restored, "restore", backup, "--without-journal")
     assert done.exit_code == 0, (done.output, done.exception)
     assert "keys revoked" in done.output
-    from deepfake_service.security.accounts import Accounts
+    from deepfake_service.accounts.accounts import Accounts
 
     with contextlib.closing(open_database(restored)) as database:
         for text in keys.values():

@@ -13,21 +13,10 @@ import pytest
 from sqlalchemy import text
 from typer.testing import CliRunner
 
-from deepfake_service.casework.core.editions import is_withdrawn, supersede
+from deepfake_service.audit.log import Action
+from deepfake_service.audit.records import open_database
 from deepfake_service.cli.app import app, main
-from deepfake_service.db import (
-    Account,
-    AuditEntry,
-    Case,
-    Database,
-    Edition,
-    Job,
-    Media,
-    new_id,
-)
-from deepfake_service.db.enums import JobState, Priority, RetentionPolicy, Role
-from deepfake_service.errors import EditionUnknown
-from deepfake_service.evidence.revocations import (
+from deepfake_service.evidence.bundle.revocations import (
     SUPERSEDED,
     VALID_FOR,
     WITHDRAWN,
@@ -37,15 +26,26 @@ from deepfake_service.evidence.revocations import (
     open_revocations,
     read_list,
 )
-from deepfake_service.evidence.statement import key_id
-from deepfake_service.evidence.verification import verify
-from deepfake_service.evidence.verification_result import ExitCode, Outcome, Trust
-from deepfake_service.security.audit_log import Action
-from deepfake_service.security.records import open_database
-from deepfake_service.security.revocation_list import RevocationList
-from deepfake_service.security.signing_keys import SigningKeys
-from deepfake_service.settings import Settings
-from deepfake_service.storage import open_keys
+from deepfake_service.evidence.bundle.statement import key_id
+from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.evidence.bundle.verification_result import ExitCode, Outcome, Trust
+from deepfake_service.evidence.editions import is_withdrawn, supersede
+from deepfake_service.evidence.revocation_list import RevocationList
+from deepfake_service.evidence.signing_keys import SigningKeys
+from deepfake_service.platform.db import (
+    Account,
+    AuditEntry,
+    Case,
+    Database,
+    Edition,
+    Job,
+    Media,
+    new_id,
+)
+from deepfake_service.platform.db.enums import JobState, Priority, RetentionPolicy, Role
+from deepfake_service.platform.errors import EditionUnknown
+from deepfake_service.platform.settings import Settings
+from deepfake_service.platform.storage import open_keys
 from tests.support import evidencekit as kit
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

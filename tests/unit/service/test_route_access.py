@@ -10,7 +10,7 @@ from starlette.staticfiles import StaticFiles
 
 from deepfake_service.app import create_app
 from deepfake_service.http.auth import Auditor, current_caller
-from deepfake_service.settings import Settings
+from deepfake_service.platform.settings import Settings
 from tests.support.routekit import authenticates, has_rate, roles_of, routes_of
 
 PUBLIC = {

@@ -11,11 +11,11 @@ import pyrage
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.casework.core.cases import screenshot_of
-from deepfake_service.casework.core.media_deletion import expire_screenshot
-from deepfake_service.casework.due import GRACE
-from deepfake_service.db import Occurrence
-from deepfake_service.db.enums import Role
+from deepfake_service.cases.cases import screenshot_of
+from deepfake_service.cases.media_deletion import expire_screenshot
+from deepfake_service.platform.db import Occurrence
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.retention.due import GRACE
 from tests.support.deletionkit import admin, all_entries, examined, path_of, sweep
 from tests.support.jobkit import blobs
 from tests.support.submitting import VIDEO, submit

@@ -9,17 +9,17 @@ import httpx
 import pyotp
 import pytest
 
-from deepfake_service.db import SecondFactor
-from deepfake_service.db.enums import Role
-from deepfake_service.errors import (
+from deepfake_service.audit import log as audit_log
+from deepfake_service.audit.log import Action
+from deepfake_service.platform.db import SecondFactor
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.errors import (
     CodeRejected,
     Forbidden,
     RecordAltered,
     SecondFactorRequired,
     TooManyCodes,
 )
-from deepfake_service.security import audit_log
-from deepfake_service.security.audit_log import Action
 from tests.support.signinkit import ORIGIN, csrf_of, failures
 from tests.unit.service.conftest import Service, Starter
 

@@ -5,19 +5,19 @@ import re
 import pytest
 
 from deepfake_models.errors import BundleError
-from deepfake_service import errors
-from deepfake_service.errors import (
-    FieldError,
-    InvalidRequest,
-    NotAuthenticated,
-    Overloaded,
-    ServiceError,
-)
 from deepfake_service.http.problems import (
     STATUS_AND_CODE,
     problem_of,
     problem_of_status,
     problems,
+)
+from deepfake_service.platform import errors
+from deepfake_service.platform.errors import (
+    FieldError,
+    InvalidRequest,
+    NotAuthenticated,
+    Overloaded,
+    ServiceError,
 )
 from tests.support.pages import DOCS, text_of
 

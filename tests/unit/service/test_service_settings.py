@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from deepfake_service.cli.serve import unknown_variables
-from deepfake_service.errors import SettingsError
-from deepfake_service.settings import (
+from deepfake_service.platform.errors import SettingsError
+from deepfake_service.platform.settings import (
     CREDENTIALS,
     PREFIX,
     Settings,

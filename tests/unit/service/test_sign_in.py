@@ -11,14 +11,14 @@ import pyotp
 import pytest
 from starlette.requests import HTTPConnection, Request
 
-from deepfake_service.db import Account, Job
-from deepfake_service.db.enums import JobState, Role
-from deepfake_service.errors import InvitationInvalid, RecordAltered
+from deepfake_service.accounts.invitations import Invitations
 from deepfake_service.http.auth import check_still_authenticated
 from deepfake_service.http.failed_sign_ins import client_network
-from deepfake_service.networks import networks_of
-from deepfake_service.security.invitations import Invitations
-from deepfake_service.settings import Settings
+from deepfake_service.platform.db import Account, Job
+from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.errors import InvitationInvalid, RecordAltered
+from deepfake_service.platform.networks import networks_of
+from deepfake_service.platform.settings import Settings
 from tests.support.signinkit import ORIGIN, csrf_of, failures
 from tests.unit.service.conftest import Service, Starter
 

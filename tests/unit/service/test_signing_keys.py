@@ -22,14 +22,14 @@ from cryptography.hazmat.primitives.serialization import (
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from deepfake_service.db import Database
-from deepfake_service.errors import KeyUnknown, SettingsError
-from deepfake_service.evidence.signers import self_made_certificate
-from deepfake_service.security.journal import open_journal
-from deepfake_service.security.records import open_database
-from deepfake_service.security.signing_keys import SigningKeys
-from deepfake_service.settings import Settings
-from deepfake_service.storage.envelope import MasterKeys, new_key
+from deepfake_service.audit.journal import open_journal
+from deepfake_service.audit.records import open_database
+from deepfake_service.evidence.bundle.signers import self_made_certificate
+from deepfake_service.evidence.signing_keys import SigningKeys
+from deepfake_service.platform.db import Database
+from deepfake_service.platform.errors import KeyUnknown, SettingsError
+from deepfake_service.platform.settings import Settings
+from deepfake_service.platform.storage.envelope import MasterKeys, new_key
 from tests.unit.service.conftest import Service, Starter
 
 

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from deepfake_service.documents.i18n import words
-from deepfake_service.documents.speech_levels import to_polite
+from deepfake_service.platform.texts.i18n import words
+from deepfake_service.platform.texts.speech_levels import to_polite
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,10 @@ from moto.server import ThreadedMotoServer
 from obstore.store import MemoryStore
 from pydantic import SecretStr
 
+from deepfake_service.audit.records import open_database
 from deepfake_service.cli.preparation import StoreUnusable, try_store
-from deepfake_service.db import Case
-from deepfake_service.errors import (
+from deepfake_service.platform.db import Case
+from deepfake_service.platform.errors import (
     CaseShredded,
     DecryptionFailed,
     SettingsError,
@@ -29,11 +30,10 @@ from deepfake_service.errors import (
     StorageUnavailable,
     StoreMissing,
 )
-from deepfake_service.security.records import open_database
-from deepfake_service.settings import Settings
-from deepfake_service.storage import Blobs, Vault, open_blobs, open_keys
-from deepfake_service.storage.blobs import BlobMissing, open_checkpoint_store
-from deepfake_service.storage.envelope import CHUNK_BYTES, MasterKeys, new_key
+from deepfake_service.platform.settings import Settings
+from deepfake_service.platform.storage import Blobs, Vault, open_blobs, open_keys
+from deepfake_service.platform.storage.blobs import BlobMissing, open_checkpoint_store
+from deepfake_service.platform.storage.envelope import CHUNK_BYTES, MasterKeys, new_key
 from tests.support.watching import files_containing
 
 KEY = new_key()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from deepfake_service.db import Case, Job
-from deepfake_service.db.enums import JobState
-from deepfake_service.storage import seal_json
+from deepfake_service.platform.db import Case, Job
+from deepfake_service.platform.db.enums import JobState
+from deepfake_service.platform.storage import seal_json
 from tests.support.videokit import submit
 from tests.unit.service.conftest import Service
 

@@ -22,7 +22,7 @@ from deepfake_service.cli.submit_many import (
     SubmissionOutcome,
 )
 from deepfake_service.cli.submitter import Job, ServiceBusy, ServiceRefused, ServiceUnreachable
-from deepfake_service.db.database import new_id
+from deepfake_service.platform.db.database import new_id
 
 
 class Service:

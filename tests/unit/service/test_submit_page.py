@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from deepfake_service.casework.core.read_audit import WINDOW
+from deepfake_service.accounts.read_audit import WINDOW
 from deepfake_service.cli import manifest
-from deepfake_service.db import AuditEntry, Case, Job
-from deepfake_service.db.enums import Role
-from deepfake_service.evidence.builder import verdict_document
-from deepfake_service.storage import open_json, seal_json
+from deepfake_service.evidence.bundle.builder import verdict_document
+from deepfake_service.platform.db import AuditEntry, Case, Job
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.storage import open_json, seal_json
 from deepfake_service.web.item_view import result_view
 from deepfake_service.web.submit import MAX_JOBS, MAX_ROWS
 from tests.support import evidencekit as kit

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.casework.core import for_each
-from deepfake_service.casework.due import GRACE
-from deepfake_service.db import Case, Idempotency, Job, Media
-from deepfake_service.db.enums import JobState
-from deepfake_service.errors import DatabaseUnavailable, StorageUnavailable
+from deepfake_service.platform import for_each
+from deepfake_service.platform.db import Case, Idempotency, Job, Media
+from deepfake_service.platform.db.enums import JobState
+from deepfake_service.platform.errors import DatabaseUnavailable, StorageUnavailable
+from deepfake_service.retention.due import GRACE
 from tests.support.submitting import VIDEO, submit
 
 # ``conftest.Service``; conftest modules cannot be imported.

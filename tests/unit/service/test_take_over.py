@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from sqlalchemy import column, func, select, table
 
-from deepfake_service.db import AuditEntry, Job, Lease
-from deepfake_service.db.enums import AWAITING_MODEL, JobState
-from deepfake_service.jobs import workflow_rows
-from deepfake_service.jobs.heartbeats import BEAT_S, LEASE_S
-from deepfake_service.jobs.take_over import UNCLAIMED_AFTER_S, TakeOver
-from deepfake_service.jobs.workflow_rows import ENQUEUED, PENDING, WorkflowRows
-from deepfake_service.security.audit_log import Action
+from deepfake_service.audit.log import Action
+from deepfake_service.examination import workflow_rows
+from deepfake_service.examination.heartbeats import BEAT_S, LEASE_S
+from deepfake_service.examination.take_over import UNCLAIMED_AFTER_S, TakeOver
+from deepfake_service.examination.workflow_rows import ENQUEUED, PENDING, WorkflowRows
+from deepfake_service.platform.db import AuditEntry, Job, Lease
+from deepfake_service.platform.db.enums import AWAITING_MODEL, JobState
 from tests.support.jobkit import post_video
 from tests.support.takingkit import OF_TAKER, TAKE_OVER_S, Steps
 from tests.unit.service.conftest import Service

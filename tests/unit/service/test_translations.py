@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.documents.i18n import translations
-from deepfake_service.errors import (
+from deepfake_service.platform.errors import (
     AccountExists,
     AccountUnknown,
     BeingDeleted,
@@ -35,6 +34,7 @@ from deepfake_service.errors import (
     TooManyRequests,
     TooManyReviews,
 )
+from deepfake_service.platform.texts.i18n import translations
 from tests.support.catalogue import (
     error_messages,
     problems,

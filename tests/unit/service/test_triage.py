@@ -15,20 +15,25 @@ from PIL import Image
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.casework.core.listings import (
-    ListedResult,
-    begin_listing,
-    end_listing,
-    rank_of,
+from deepfake_service.audit.log import Action
+from deepfake_service.evidence.listings import ListedResult, begin_listing, end_listing, rank_of
+from deepfake_service.platform.db import (
+    AuditEntry,
+    Case,
+    Job,
+    Listing,
+    Match,
+    Media,
+    Notice,
+    Review,
+    new_id,
 )
-from deepfake_service.casework.core.pagination import Filters
-from deepfake_service.casework.triage import QueueRequest, Tab, places_of
-from deepfake_service.db import AuditEntry, Case, Job, Listing, Match, Media, Notice, Review, new_id
-from deepfake_service.db.enums import Finding, JobState, NoticeState, Role
-from deepfake_service.documents.i18n import words
-from deepfake_service.errors import InvalidRequest, NotFound
-from deepfake_service.security.audit_log import Action
-from deepfake_service.storage import seal_json
+from deepfake_service.platform.db.enums import Finding, JobState, NoticeState, Role
+from deepfake_service.platform.errors import InvalidRequest, NotFound
+from deepfake_service.platform.pagination import Filters
+from deepfake_service.platform.storage import seal_json
+from deepfake_service.platform.texts.i18n import words
+from deepfake_service.review.triage import QueueRequest, Tab, places_of
 from tests.support import mediakit
 from tests.support.jobkit import examined
 from tests.support.submitting import submit
@@ -280,7 +285,7 @@ async def test_part_of_a_reference_or_of_a_name_is_found_by_those_who_may_see_it
 async def test_a_search_that_stops_early_can_be_continued(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.casework.triage.SCANNED", 2)
+    monkeypatch.setattr("deepfake_service.review.triage.SCANNED", 2)
     desk = Desk(service)
     for n in range(5):
         name = "wanted.mp4" if n == 4 else "clip.mp4"
@@ -297,7 +302,7 @@ async def test_a_search_that_stops_early_can_be_continued(
 async def test_a_page_says_how_many_items_were_searched(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.casework.triage.SCANNED", 2)
+    monkeypatch.setattr("deepfake_service.review.triage.SCANNED", 2)
     desk = Desk(service)
     for n in range(3):
         desk.add(f"job{n}", None)

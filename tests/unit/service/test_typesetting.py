@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from pyhanko.pdf_utils.reader import PdfFileReader
 
-from deepfake_service.documents import typesetting
-from deepfake_service.documents.characters import readable
-from deepfake_service.documents.i18n import words
-from deepfake_service.documents.typesetting import pdf_of
+from deepfake_service.platform.texts import typesetting
+from deepfake_service.platform.texts.characters import readable
+from deepfake_service.platform.texts.i18n import words
+from deepfake_service.platform.texts.typesetting import pdf_of
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TEMPLATE = b"""#let d = json(bytes(sys.inputs.data))

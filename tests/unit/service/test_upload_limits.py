@@ -10,9 +10,9 @@ from typing import Any
 import anyio
 import pytest
 
-from deepfake_service.db.enums import Role
-from deepfake_service.errors import NotReady
 from deepfake_service.http.dependencies import DiskSpace
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.errors import NotReady
 from tests.support.jobkit import blobs, headers
 from tests.support.videokit import VIDEO, submit
 from tests.unit.service.conftest import Service, Starter

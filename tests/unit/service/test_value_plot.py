@@ -9,12 +9,12 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 
-from deepfake_service.db.enums import Role
-from deepfake_service.documents.i18n import words
-from deepfake_service.documents.reading import thresholds_of
-from deepfake_service.documents.value_plot import bin_of, histogram_of, value_note, value_plot
-from deepfake_service.evidence.builder import VERDICT
-from deepfake_service.evidence.zip_format import member
+from deepfake_service.evidence.bundle.builder import VERDICT
+from deepfake_service.evidence.bundle.zip_format import member
+from deepfake_service.evidence.report.reading import thresholds_of
+from deepfake_service.evidence.report.value_plot import bin_of, histogram_of, value_note, value_plot
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.texts.i18n import words
 from tests.support import evidencekit as kit
 from tests.support import mediakit
 from tests.support.jobkit import end, post_video

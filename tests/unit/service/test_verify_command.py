@@ -17,8 +17,8 @@ from typer.testing import CliRunner, Result
 
 from deepfake_models.errors import BundleError
 from deepfake_service.cli.app import app
-from deepfake_service.errors import KeyUnreadable
-from deepfake_service.evidence.trust_store import public_keys
+from deepfake_service.evidence.bundle.trust_store import public_keys
+from deepfake_service.platform.errors import KeyUnreadable
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.db.enums import Role
-from deepfake_service.errors import InvalidRequest
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.errors import InvalidRequest
 from deepfake_service.web.notices import _local_time
 from deepfake_service.web.pages import moment, utc
 from deepfake_service.web.queue import _escape_formula

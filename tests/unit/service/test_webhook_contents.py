@@ -10,13 +10,13 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.casework.webhook_deliveries import WebhookDeliveries
-from deepfake_service.db import AuditEntry, Delivery, Secret
-from deepfake_service.db.enums import DeliveryState, Role
-from deepfake_service.jobs import webhooks
-from deepfake_service.networks import CallbackHosts
-from deepfake_service.observability.metrics import Metrics
-from deepfake_service.security.audit_log import Action
+from deepfake_service.audit.log import Action
+from deepfake_service.examination.webhook_deliveries import WebhookDeliveries
+from deepfake_service.platform import webhooks
+from deepfake_service.platform.db import AuditEntry, Delivery, Secret
+from deepfake_service.platform.db.enums import DeliveryState, Role
+from deepfake_service.platform.metrics import Metrics
+from deepfake_service.platform.networks import CallbackHosts
 from tests.support import evidencekit as kit
 from tests.support.jobkit import examined, post_video
 from tests.support.webhookkit import Receiver, send_due, state

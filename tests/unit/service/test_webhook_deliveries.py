@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.casework import webhook_deliveries
-from deepfake_service.casework.webhook_deliveries import (
+from deepfake_service.examination import webhook_deliveries
+from deepfake_service.examination.webhook_deliveries import (
     CLAIMED_FOR,
     WebhookDeliveries,
     release_callbacks,
 )
-from deepfake_service.db import Case, Delivery, Job, new_id
-from deepfake_service.db.enums import DeliveryState, JobState
-from deepfake_service.jobs import webhooks
-from deepfake_service.jobs.webhooks import check
-from deepfake_service.storage import context_of
-from deepfake_service.storage.envelope import seal
+from deepfake_service.platform import webhooks
+from deepfake_service.platform.db import Case, Delivery, Job, new_id
+from deepfake_service.platform.db.enums import DeliveryState, JobState
+from deepfake_service.platform.storage import context_of
+from deepfake_service.platform.storage.envelope import seal
+from deepfake_service.platform.webhooks import check
 from tests.support.jobkit import post_video
 from tests.support.servekit import wait_until
 from tests.support.webhookkit import Receiver, send_due, state

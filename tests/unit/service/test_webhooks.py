@@ -17,9 +17,11 @@ import pytest
 from pydantic import ValidationError
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from deepfake_service.errors import CallbackRefused, CallbackUnresolved
-from deepfake_service.jobs import webhooks
-from deepfake_service.jobs.webhooks import (
+from deepfake_service.platform import webhooks
+from deepfake_service.platform.errors import CallbackRefused, CallbackUnresolved
+from deepfake_service.platform.networks import CallbackHosts
+from deepfake_service.platform.settings import Settings
+from deepfake_service.platform.webhooks import (
     BACK_OFF,
     Resolve,
     Target,
@@ -28,8 +30,6 @@ from deepfake_service.jobs.webhooks import (
     resolved,
     send,
 )
-from deepfake_service.networks import CallbackHosts
-from deepfake_service.settings import Settings
 
 SECRET = "whsec_" + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.jobs.queue import JobQueue
-from deepfake_service.jobs.runner import Runner, WorkerRules
-from deepfake_service.jobs.workflow_rows import QUEUE
-from deepfake_service.security.records import open_database
-from deepfake_service.settings import Settings
+from deepfake_service.audit.records import open_database
+from deepfake_service.examination.queue import JobQueue
+from deepfake_service.examination.runner import Runner, WorkerRules
+from deepfake_service.examination.workflow_rows import QUEUE
+from deepfake_service.platform.settings import Settings
 from tests.support.takingkit import OF_TAKER, TAKE_OVER_S, Steps
 
 

@@ -10,9 +10,8 @@ import pytest
 from dbos import DBOS
 from sqlalchemy.exc import OperationalError
 
-from deepfake_service.errors import DatabaseUnavailable
-from deepfake_service.jobs import ExaminationWorkflow
-from deepfake_service.jobs.workflow import JobOver, Stopping
+from deepfake_service.examination.workflow import ExaminationWorkflow, JobOver, Stopping
+from deepfake_service.platform.errors import DatabaseUnavailable
 
 
 class Steps:

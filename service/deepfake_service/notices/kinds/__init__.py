@@ -23,8 +23,8 @@ from pydantic import (
     model_validator,
 )
 
-from deepfake_service.errors import FieldError, InvalidRequest, NotFound
-from deepfake_service.notices.fields import TYPES, field_error_of
+from deepfake_service.platform.errors import FieldError, InvalidRequest, NotFound
+from deepfake_service.platform.texts.fields import TYPES, field_error_of
 
 MANIFEST = "manifest.toml"
 MINOR_NEEDS = (

@@ -50,7 +50,7 @@ def test_a_child_runs_the_code_of_its_parent_and_sees_no_other_of_its_modules(
         variables = dict(v.split("=", 1) for v in environment.read_text().split("\0") if v)
     folder = Path(variables["PYTHONPATH"])
     assert folder == Path(deepfake_models.__file__).resolve().parents[1]
-    assert not (folder / "errors.py").exists()
+    assert not (folder / "platform/errors.py").exists()
     command = "import deepfake_models.sandbox.child as w; print(w.__file__)"
     found = subprocess.run(
         [sys.executable, "-P", "-s", "-c", command],

@@ -1,0 +1,327 @@
+"""Accounts and their keys: who may call the service.
+
+An account belongs to a person or a system. It owns cases and keys; keys can be replaced without
+losing anything. The text of a key is ``dfk_<id>_<secret>``. It is shown once, when it is created,
+and only its hash is stored.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts import administrators
+from deepfake_service.accounts.keys import (
+    KEY_FORM,
+    MAX_KEY_CHARS,
+    NO_HASH,
+    SECRET_BYTES,
+    KeyUse,
+    NewKey,
+    end_key,
+    generate_key,
+    is_valid,
+    key_hash,
+    replace_key,
+    require_future,
+    store_key,
+    valid_key,
+)
+from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
+from deepfake_service.platform.db import (
+    Account,
+    Database,
+    Key,
+    SecondFactor,
+    SignIn,
+    current_time,
+    new_id,
+)
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.errors import (
+    AccountExists,
+    AccountUnknown,
+    Forbidden,
+    NotAuthenticated,
+    SecondFactorRequired,
+)
+
+ENVIRONMENT_ID = "environment"
+"""Id of the key that ``DEEPFAKE_ADMIN_KEY`` sets. There is at most one."""
+
+Kind = Literal["person", "system"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The account that makes a request, whether it belongs to a system, and the key it uses."""
+
+    account_id: str
+    role: Role
+    key_id: str
+    system: bool = False
+
+    @property
+    def actor(self) -> Actor:
+        return Actor(self.account_id, self.key_id)
+
+
+class Accounts:
+    """The accounts and keys of an installation."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._use = KeyUse(database)
+
+    def create(
+        self,
+        name: str,
+        kind: Kind,
+        role: Role,
+        actor: Actor = SERVICE,
+        *,
+        live: bool | None = None,
+    ) -> Account:
+        """Create an account without a key.
+
+        Args:
+            name: how people call it; unique.
+            kind: a person or a system.
+            role: what it may do.
+            actor: who creates it.
+            live: whether its jobs may have the priority ``live``; by default those of people may.
+
+        Raises:
+            AccountExists: another account has this name.
+        """
+        try:
+            with self._database.write() as session:
+                account = create_account(session, name, kind, role, actor)
+                account.live = kind == "person" if live is None else live
+                return account
+        except IntegrityError as error:
+            raise AccountExists(f"An account named {name!r} already exists.") from error
+
+    def all(self) -> Sequence[Account]:
+        """List all accounts by name."""
+        with self._database.read() as session:
+            return session.scalars(select(Account).order_by(Account.name)).all()
+
+    def named(self, name: str) -> Account:
+        """Return the account with this name.
+
+        Raises:
+            AccountUnknown: there is none.
+        """
+        with self._database.read() as session:
+            account = session.scalars(select(Account).where(Account.name == name)).first()
+        if account is None:
+            raise AccountUnknown(f"There is no account named {name!r}.")
+        return account
+
+    def disable(self, name: str, actor: Actor = SERVICE) -> None:
+        """Disable an account and its keys immediately. Its submissions remain.
+
+        Raises:
+            LastAdministrator: no other account has an administrator's key.
+        """
+        account = self.named(name)
+        with self._database.write() as session:
+            administrators.one_at_a_time(self._database, session)
+            session.get_one(Account, account.id).disabled_at = current_time(session)
+            administrators.require_administrator(session, account)
+            append_entry(session, actor, Action.ACCOUNT_DISABLED, account.id)
+
+    def create_key(
+        self, name: str, *, expires_at: datetime | None = None, actor: Actor = SERVICE
+    ) -> NewKey:
+        """Create a key of 256 random bits for the account ``name``, and store its hash.
+
+        Raises:
+            AccountUnknown: there is no such account. InvalidRequest: ``expires_at`` is past.
+        """
+        account = self.named(name)
+        with self._database.write() as session:
+            require_future(expires_at, current_time(session))
+            new = generate_key(account.id, expires_at)
+            store_key(session, new, actor, Action.KEY_CREATED)
+        return new
+
+    def keys(self, name: str | None = None) -> Sequence[tuple[Key, Account]]:
+        """List keys with their accounts, oldest first: all of them, or those of one account."""
+        statement = select(Key, Account).join(Account, Key.account_id == Account.id)
+        if name is not None:
+            statement = statement.where(Account.name == name)
+        with self._database.read() as session:
+            rows = session.execute(statement.order_by(Key.created_at, Key.id))
+            return [(key, account) for key, account in rows]
+
+    def revoke(self, key_id: str, actor: Actor = SERVICE) -> None:
+        """Revoke a key immediately.
+
+        Raises:
+            KeyUnknown: there is no valid key with this id.
+            LastAdministrator: it is the only valid key of an administrator.
+        """
+        with self._database.write() as session:
+            administrators.one_at_a_time(self._database, session)
+            key = valid_key(session, key_id)
+            key.revoked_at = current_time(session)
+            administrators.require_administrator(session, session.get_one(Account, key.account_id))
+            append_entry(session, actor, Action.KEY_REVOKED, key.id)
+
+    def end(self, key_id: str, expires_at: datetime | None, actor: Actor = SERVICE) -> None:
+        """Let a key expire at ``expires_at``, or never. Audited.
+
+        Raises:
+            KeyUnknown: there is no valid key with this id. InvalidRequest: the time is past.
+        """
+        with self._database.write() as session:
+            end_key(session, key_id, expires_at, actor)
+
+    def rotate(
+        self, key_id: str, *, grace: timedelta = timedelta(0), actor: Actor = SERVICE
+    ) -> NewKey:
+        """Create another key for the same account. The old one expires after ``grace``.
+
+        Raises:
+            KeyUnknown: there is no valid key with this id.
+        """
+        with self._database.write() as session:
+            return replace_key(session, valid_key(session, key_id), grace, actor)
+
+    def authenticate(self, text: str, *, signs_in: bool = False) -> Caller:
+        """Return the caller that a key belongs to.
+
+        1. The id is read from the text. Text of another form can only be the key that
+           ``DEEPFAKE_ADMIN_KEY`` sets.
+        2. The stored hash is looked up. For an unknown id, a hash that never matches replaces it.
+        3. Hashes are compared in constant time, so that an unknown id cannot be told from a wrong
+           secret.
+        4. The key must not be expired or revoked, and its account must not be disabled.
+        5. A key of an account with a second factor is only accepted where a code is asked for
+           next: ``signs_in``.
+
+        Raises:
+            NotAuthenticated: with the same message for every reason.
+            SecondFactorRequired: the key is valid, and its account has a second factor.
+        """
+        if len(text) > MAX_KEY_CHARS:
+            raise NotAuthenticated
+        form = KEY_FORM.fullmatch(text)
+        ids = [form[1], ENVIRONMENT_ID] if form else [ENVIRONMENT_ID]
+        with self._database.read() as session:
+            statement = select(Key, Account).join(Account, Key.account_id == Account.id)
+            rows = session.execute(statement.where(Key.id.in_(ids))).all()
+            # Whole rows, because only the code of one that is loaded is compared.
+            factors = session.scalars(
+                select(SecondFactor).where(SecondFactor.id.in_([account.id for _, account in rows]))
+            ).all()
+            protected = {factor.id for factor in factors if factor.confirmed_at is not None}
+            protected |= {account.id for _, account in rows if account.second_factor}
+        by_id = {key.id: (key, account) for key, account in rows}
+        key, account = next((by_id[i] for i in ids if i in by_id), (None, None))
+        if not hmac.compare_digest(key_hash(text), key.sha256 if key else NO_HASH):
+            raise NotAuthenticated
+        if (
+            key is None
+            or account is None
+            or account.disabled_at
+            or not is_valid(key, self._database.clock())
+        ):
+            raise NotAuthenticated
+        if not signs_in and account.id in protected:
+            raise SecondFactorRequired
+        self._use.note(key)
+        return Caller(account.id, account.role, key.id, account.kind == "system")
+
+    def sign_in(self, text: str, *, hours: float) -> tuple[Caller, str]:
+        """Sign a browser in with a key, and return the caller and the value of its cookie.
+
+        Raises:
+            NotAuthenticated, SecondFactorRequired: see ``authenticate``.
+        """
+        caller = self.authenticate(text)
+        with self._database.write() as session:
+            return caller, start_session(session, caller, hours=hours)
+
+    def signed_in(self, token: str) -> Caller:
+        """Return the caller that a browser's cookie belongs to.
+
+        Raises:
+            NotAuthenticated: the cookie is unknown or expired, or its key is no longer valid.
+        """
+        if len(token) > MAX_KEY_CHARS:
+            raise NotAuthenticated
+        with self._database.read() as session:
+            row = session.execute(
+                select(SignIn, Key, Account)
+                .join(Key, SignIn.key_id == Key.id)
+                .join(Account, Key.account_id == Account.id)
+                .where(SignIn.id == key_hash(token), SignIn.expires_at > current_time(session))
+            ).first()
+        if row is None:
+            raise NotAuthenticated
+        _, key, account = row
+        if account.disabled_at or not is_valid(key, self._database.clock()):
+            raise NotAuthenticated
+        self._use.note(key)
+        return Caller(account.id, account.role, key.id, account.kind == "system")
+
+    def sign_out(self, token: str) -> None:
+        """Invalidate a browser's cookie."""
+        with self._database.write() as session:
+            sign_in = session.get(SignIn, key_hash(token))
+            if sign_in is not None:
+                key = session.get_one(Key, sign_in.key_id)
+                actor = Actor(key.account_id, key.id)
+                session.execute(delete(SignIn).where(SignIn.id == sign_in.id))
+                append_entry(session, actor, Action.SIGNED_OUT, key.account_id)
+
+
+def start_session(session: Session, caller: Caller, *, hours: float) -> str:
+    """Store a session for a browser, and return the value of its cookie."""
+    token = secrets.token_urlsafe(SECRET_BYTES)
+    now = current_time(session)
+    session.execute(delete(SignIn).where(SignIn.expires_at <= now))
+    session.add(
+        SignIn(
+            id=key_hash(token),
+            key_id=caller.key_id,
+            created_at=now,
+            expires_at=now + timedelta(hours=hours),
+        )
+    )
+    append_entry(session, caller.actor, Action.SIGNED_IN, caller.account_id)
+    return token
+
+
+def authorize(caller: Caller, allowed: frozenset[Role]) -> None:
+    """Raise ``Forbidden`` unless the caller's role is one of ``allowed``."""
+    if caller.role not in allowed:
+        raise Forbidden
+
+
+def create_account(session: Session, name: str, kind: Kind, role: Role, actor: Actor) -> Account:
+    """Create an account in the transaction of ``session``."""
+    account = Account(
+        id=new_id(),
+        name=name,
+        kind=kind,
+        role=role,
+        created_at=current_time(session),
+        live=kind == "person",
+        second_factor=False,
+    )
+    session.add(account)
+    session.flush()
+    append_entry(session, actor, Action.ACCOUNT_CREATED, account.id, role)
+    return account

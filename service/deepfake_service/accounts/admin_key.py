@@ -1,0 +1,89 @@
+"""The keys by which an administrator can sign in: on the first start, or set in the environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts import administrators
+from deepfake_service.accounts.accounts import ENVIRONMENT_ID, create_account
+from deepfake_service.accounts.keys import generate_key, key_hash, store_key
+from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.platform.db import Account, Database, Key, current_time
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.files import replace_private
+from deepfake_service.platform.settings import Settings
+
+ADMIN_KEY_FILE = "admin-key"
+FIRST_ACCOUNT = "administrator"
+
+
+@dataclass(frozen=True, slots=True)
+class FirstKey:
+    """The administrator's key of the first start: its text, or the file that contains it."""
+
+    text: str | None
+    path: str | None
+
+    def __repr__(self) -> str:
+        return f"FirstKey(path={self.path!r})"
+
+
+def ensure_admin_key(database: Database, settings: Settings, *, terminal: bool) -> FirstKey | None:
+    """Ensure that an administrator can sign in.
+
+    1. ``DEEPFAKE_ADMIN_KEY`` replaces the key of its earlier value. If it is no longer set,
+       that key is revoked.
+    2. If no administrator has a valid key, one is created. On a terminal its text is returned
+       and must be shown once; otherwise it is written to a 0600 file in the data directory.
+
+    Returns:
+        The key that was created, or ``None``.
+    """
+    text = settings.admin_key.get_secret_value() if settings.admin_key else None
+    with database.write() as session:
+        # Several services may do this at once, while the only other administrator is removed.
+        administrators.one_at_a_time(database, session)
+        _set_environment_key(session, text)
+        if administrators.has_administrator(session):
+            return None
+        account = session.scalars(
+            select(Account).where(Account.name == FIRST_ACCOUNT)
+        ).first() or create_account(session, FIRST_ACCOUNT, "person", Role.ADMIN, SERVICE)
+        account.disabled_at = None
+        new = generate_key(account.id, None)
+        path = None if terminal else settings.data_dir / ADMIN_KEY_FILE
+        if path is not None:
+            # Written before it is stored: a crash in between would lock everybody out.
+            replace_private(path, new.text + "\n")
+        store_key(session, new, SERVICE, Action.KEY_CREATED)
+    return FirstKey(None, str(path)) if path else FirstKey(new.text, None)
+
+
+def _set_environment_key(session: Session, text: str | None) -> None:
+    key = session.get(Key, ENVIRONMENT_ID)
+    if text is None:
+        if key is not None:
+            session.delete(key)
+            append_entry(session, SERVICE, Action.KEY_REVOKED, ENVIRONMENT_ID)
+        return
+    digest = key_hash(text)
+    if key is not None and key.sha256 == digest:
+        return
+    if key is not None:
+        session.delete(key)
+        session.flush()
+    account = session.scalars(
+        select(Account).where(Account.name == ENVIRONMENT_ID)
+    ).first() or create_account(session, ENVIRONMENT_ID, "person", Role.ADMIN, SERVICE)
+    session.add(
+        Key(
+            id=ENVIRONMENT_ID,
+            account_id=account.id,
+            sha256=digest,
+            created_at=current_time(session),
+        )
+    )
+    append_entry(session, SERVICE, Action.KEY_CREATED, ENVIRONMENT_ID)

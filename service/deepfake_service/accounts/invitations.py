@@ -1,0 +1,139 @@
+"""One-time invitations: the owner of an account creates its key, and nobody else sees it."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts.accounts import Accounts
+from deepfake_service.accounts.keys import (
+    MAX_KEY_CHARS,
+    SECRET_BYTES,
+    NewKey,
+    generate_key,
+    is_valid,
+    key_hash,
+    replace_key,
+    require_future,
+    store_key,
+    valid_key,
+)
+from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
+from deepfake_service.platform.db import Account, Database, Invitation, Key, current_time
+from deepfake_service.platform.errors import InvitationInvalid
+
+VALID_FOR = timedelta(hours=72)
+
+
+class Invitations:
+    """Creates invitations, and exchanges each of them once for a key."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(
+        self, name: str, actor: Actor = SERVICE, *, key_expires_at: datetime | None = None
+    ) -> str:
+        """Return the token of a new invitation for the account ``name``.
+
+        It replaces the account's earlier invitation. Only its hash is stored. The key will expire
+        at ``key_expires_at``, or never.
+
+        Raises:
+            AccountUnknown: there is no such account. InvalidRequest: the end of the key is past.
+        """
+        account = Accounts(self._database).named(name)
+        return self._create(account, actor, key_expires_at=key_expires_at)
+
+    def replace(self, key_id: str, actor: Actor = SERVICE, *, grace_hours: int = 0) -> str:
+        """Return the token of an invitation to replace a key, which works until that is done.
+
+        It then expires after ``grace_hours``; see ``create``.
+
+        Raises:
+            KeyUnknown: there is no valid key with this id.
+        """
+        with self._database.read() as session:
+            key = valid_key(session, key_id)
+            account = session.get_one(Account, key.account_id)
+        return self._create(account, actor, replaces=key_id, grace_hours=grace_hours)
+
+    def _create(
+        self,
+        account: Account,
+        actor: Actor,
+        *,
+        key_expires_at: datetime | None = None,
+        replaces: str | None = None,
+        grace_hours: int = 0,
+    ) -> str:
+        token = secrets.token_urlsafe(SECRET_BYTES)
+        with self._database.write() as session:
+            now = current_time(session)
+            require_future(key_expires_at, now)
+            session.execute(delete(Invitation).where(Invitation.account_id == account.id))
+            session.add(
+                Invitation(
+                    id=key_hash(token),
+                    account_id=account.id,
+                    created_at=now,
+                    expires_at=now + VALID_FOR,
+                    key_expires_at=key_expires_at,
+                    replaces=replaces,
+                    grace_hours=grace_hours,
+                )
+            )
+            append_entry(session, actor, Action.INVITATION_CREATED, account.id, replaces)
+        return token
+
+    def find(self, token: str) -> tuple[Invitation, Account]:
+        """Return an invitation, and the account that it is for.
+
+        Raises:
+            InvitationInvalid: it has expired, was used or replaced, its account is disabled, or
+                the key that it is to replace is no longer valid.
+        """
+        with self._database.read() as session:
+            return _valid(session, token)
+
+    def redeem(self, token: str) -> NewKey:
+        """Create a key for the account of an invitation, which is then used up.
+
+        Raises:
+            InvitationInvalid: see ``find``.
+        """
+        with self._database.write() as session:
+            invitation, account = _valid(session, token, for_update=True)
+            session.delete(invitation)
+            if invitation.replaces is not None:
+                old = session.get_one(Key, invitation.replaces)
+                return replace_key(session, old, timedelta(hours=invitation.grace_hours), None)
+            new = generate_key(account.id, invitation.key_expires_at)
+            store_key(session, new, Actor(account.id, new.id), Action.KEY_CREATED, "invitation")
+        return new
+
+
+def _valid(session: Session, token: str, *, for_update: bool = False) -> tuple[Invitation, Account]:
+    if len(token) > MAX_KEY_CHARS:
+        raise InvitationInvalid
+    found = select(Invitation).where(
+        Invitation.id == key_hash(token), Invitation.expires_at > current_time(session)
+    )
+    invitation = session.scalars(found.with_for_update() if for_update else found).first()
+    if invitation is None:
+        raise InvitationInvalid
+    now = current_time(session)
+    if invitation.key_expires_at is not None and invitation.key_expires_at <= now:
+        raise InvitationInvalid
+    if invitation.replaces is not None:
+        # Who revoked the key must not have to think of the link.
+        old = session.get(Key, invitation.replaces)
+        if old is None or not is_valid(old, now):
+            raise InvitationInvalid
+    account = session.get_one(Account, invitation.account_id)
+    if account.disabled_at is not None:
+        raise InvitationInvalid
+    return invitation, account

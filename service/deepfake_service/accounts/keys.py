@@ -1,0 +1,176 @@
+"""Keys: make them, store their hashes, give them an end, replace them, and note that they are used.
+
+Everything here works in the transaction of its caller, apart from ``KeyUse``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from sqlalchemy import or_, update
+from sqlalchemy.orm import Session
+
+from deepfake_service.audit.journal import protect
+from deepfake_service.audit.log import Action, Actor, append_entry
+from deepfake_service.platform.db import Database, Key, current_time
+from deepfake_service.platform.errors import DatabaseUnavailable, InvalidRequest, KeyUnknown
+
+SECRET_BYTES = 32
+MAX_KEY_CHARS = 1024
+"""Longer credentials are refused without hashing them."""
+NO_HASH = "-" * 64
+"""A stored hash that no text has."""
+_EXPIRES, _NEVER = "expires=", "never"
+KEY_FORM = re.compile(r"dfk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A new key. ``text`` is the only copy of its secret."""
+
+    id: str
+    account_id: str
+    expires_at: datetime | None
+    text: str
+
+    def __repr__(self) -> str:
+        return f"NewKey(id={self.id!r})"
+
+
+def is_valid(key: Key, now: datetime) -> bool:
+    """Return whether a key is neither revoked nor expired at ``now``."""
+    return key.revoked_at is None and (key.expires_at is None or now < key.expires_at)
+
+
+def valid_key(session: Session, key_id: str) -> Key:
+    """Return a key that is neither revoked nor expired.
+
+    Raises:
+        KeyUnknown: there is none with this id.
+    """
+    key = session.get(Key, key_id)
+    if key is None or not is_valid(key, current_time(session)):
+        raise KeyUnknown(f"There is no valid key {key_id!r}.")
+    return key
+
+
+def generate_key(account_id: str, expires_at: datetime | None) -> NewKey:
+    """Return a key of 256 random bits, which is not stored yet."""
+    key_id = secrets.token_hex(6)
+    text = f"dfk_{key_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
+    return NewKey(key_id, account_id, expires_at, text)
+
+
+def store_key(
+    session: Session, new: NewKey, actor: Actor, action: Action, detail: str | None = None
+) -> None:
+    """Store the hash of a new key in the transaction of ``session``."""
+    session.add(
+        Key(
+            id=new.id,
+            account_id=new.account_id,
+            sha256=key_hash(new.text),
+            created_at=current_time(session),
+            expires_at=new.expires_at,
+        )
+    )
+    append_entry(session, actor, action, new.id, detail)
+
+
+def replace_key(session: Session, key: Key, grace: timedelta, actor: Actor | None) -> NewKey:
+    """Create another key for the account of a valid one, which then expires after ``grace``.
+
+    The new key is valid for as long as the old one was made for. Without an ``actor``, the owner
+    acts with the new key.
+    """
+    now = current_time(session)
+    expires_at = now + (key.expires_at - key.created_at) if key.expires_at else None
+    new = generate_key(key.account_id, expires_at)
+    actor = actor or Actor(key.account_id, new.id)
+    key.expires_at = min(now + grace, key.expires_at or now + grace)
+    store_key(session, new, actor, Action.KEY_ROTATED, detail=key.id)
+    protect(session, "key", key.id, "rotated")
+    return new
+
+
+def end_key(session: Session, key_id: str, expires_at: datetime | None, actor: Actor) -> None:
+    """Let a key expire at a time from now on, or never.
+
+    Raises:
+        KeyUnknown: there is no valid key with this id. InvalidRequest: the time is past.
+    """
+    key = valid_key(session, key_id)
+    require_future(expires_at, current_time(session))
+    key.expires_at = expires_at
+    append_entry(session, actor, Action.KEY_CHANGED, key.id, _end_detail(expires_at))
+
+
+def _end_detail(expires_at: datetime | None) -> str:
+    end = _NEVER if expires_at is None else expires_at.isoformat(timespec="seconds")
+    return f"{_EXPIRES}{end}"
+
+
+def end_of(detail: str) -> datetime | None:
+    """Return the end of a key from the detail of an audit entry ``key.changed``; None: it has none.
+
+    Raises:
+        ValueError: the detail is not one that ``end_key`` writes.
+    """
+    if not detail.startswith(_EXPIRES):
+        raise ValueError(f"no end of a key: {detail}")
+    end = detail.removeprefix(_EXPIRES)
+    return None if end == _NEVER else datetime.fromisoformat(end)
+
+
+def last_moment(day: date) -> datetime:
+    """Return when a key expires that works through a day in UTC."""
+    return datetime.combine(day + timedelta(days=1), time(), UTC)
+
+
+def require_future(expires_at: datetime | None, now: datetime) -> None:
+    """Check the end that a key is to have.
+
+    Raises:
+        InvalidRequest: it is past.
+    """
+    if expires_at is not None and expires_at <= now:
+        raise InvalidRequest("The expiry date of the key is past. To end a key now, revoke it.")
+
+
+def key_hash(text: str) -> str:
+    """Return the SHA-256 of a key's text in hex."""
+    # A slow hash (scrypt, Argon2) makes guessing dear where people choose the secret. 256 random
+    # bits cannot be guessed at any speed, and a slow hash on every request would only let anybody
+    # without a key keep the service busy.
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class KeyUse:
+    """Notes on which day each key was last used. A key costs a process one write a day."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._noted: dict[str, date] = {}
+
+    def note(self, key: Key) -> None:
+        """Note that a key is used now.
+
+        The day alone is kept: it is enough to find keys that nobody needs, and says nothing about
+        anybody's hours of work.
+        """
+        today = self._database.clock().date()
+        if key.last_used_on is not None and key.last_used_on >= today:
+            return
+        if self._noted.get(key.id) == today:
+            return  # another request writes it, or could not
+        self._noted[key.id] = today
+        earlier = or_(Key.last_used_on.is_(None), Key.last_used_on < today)
+        # What the key is used for does not depend on this note.
+        with contextlib.suppress(DatabaseUnavailable), self._database.write() as session:
+            note = update(Key).where(Key.id == key.id, earlier).values(last_used_on=today)
+            session.execute(note, execution_options={"synchronize_session": False})

@@ -1,0 +1,115 @@
+"""The organisation that issues evidence and sends notices, as documents and forms show it.
+
+It never fills a statement or a signature, which only a person can give.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.audit.log import Action, append_entry
+from deepfake_service.platform.db import Contact, Database, current_time
+from deepfake_service.platform.errors import InvalidRequest
+from deepfake_service.platform.storage import context_of, installation_secret
+from deepfake_service.platform.storage.envelope import KeyWrapper, seal, unseal
+from deepfake_service.platform.texts.fields import Email, Phone, Text, field_error_of
+
+ORGANISATION = "organisation"
+"""Id of its row."""
+_CONTEXT = context_of("contact", ORGANISATION)
+_SECRET = "contacts"  # noqa: S105 - the name of a secret
+
+
+@dataclass(frozen=True, slots=True)
+class Organisation:
+    """The organisation, as reports, notices and their forms show it. Unknown fields are null."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    name_ko: Annotated[Text | None, Field(description="Name in Korean.")] = None
+    name_en: Annotated[Text | None, Field(description="Name in English.")] = None
+    address: Annotated[Text | None, Field(description="Postal address.")] = None
+    phone: Annotated[Phone | None, Field(description="Telephone number.")] = None
+    email: Annotated[Email | None, Field(description="E-mail address.")] = None
+    contact: Annotated[Text | None, Field(description="Person or department that answers.")] = None
+
+    def name(self, language: str) -> str | None:
+        """Return the name in a language, or else in the other one."""
+        first, second = self.name_ko, self.name_en
+        return (first or second) if language == "ko" else (second or first)
+
+    def reached_at(self) -> list[str]:
+        """Return how the organisation is reached: contact, telephone, e-mail and address."""
+        return [v for v in (self.contact, self.phone, self.email, self.address) if v]
+
+    def known(self) -> dict[str, str]:
+        """Return the fields that are known, as JSON."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+
+_ORGANISATION = TypeAdapter(Organisation)
+
+
+class Sender:
+    """Who issues evidence and sends notices: stores the organisation, and fills forms with it."""
+
+    def __init__(self, database: Database, keys: KeyWrapper, issuer: str) -> None:
+        """Open the organisation in ``database``.
+
+        Args:
+            issuer: the name in the certificates that sign evidence and notices.
+        """
+        self._database = database
+        self._keys = keys
+        self.issuer = issuer
+
+    def organisation(self) -> Organisation:
+        """Return the organisation; nothing of it is known until an administrator stores it."""
+        with self._database.read() as session:
+            row = session.get(Contact, ORGANISATION)
+        if row is None:
+            return Organisation()
+        return Organisation(**json.loads(unseal(self._key(), row.sealed, _CONTEXT)))
+
+    def change_organisation(self, caller: Caller, organisation: Organisation) -> None:
+        """Store the organisation. The audit log names the fields that were changed."""
+        before, after, key = asdict(self.organisation()), asdict(organisation), self._key()
+        changed = sorted(name for name, value in after.items() if value != before[name])
+        with self._database.write() as session:
+            row = session.get(Contact, ORGANISATION) or Contact(id=ORGANISATION)
+            row.sealed = seal(key, json.dumps(after).encode(), _CONTEXT)
+            row.changed_at = current_time(session)
+            session.add(row)
+            detail = ",".join(changed) or None
+            action = Action.ORGANISATION_CHANGED
+            append_entry(session, caller.actor, action, ORGANISATION, detail)
+
+    def form_values(self, language: str) -> dict[str, str]:
+        """Return the name, telephone and e-mail that fill a form, as far as they are known."""
+        known = self.organisation()
+        values = {"name": known.name(language), "phone": known.phone, "email": known.email}
+        return {name: value for name, value in values.items() if value}
+
+    def _key(self) -> bytes:
+        """Return the key of the row. The first call writes it: not in a transaction."""
+        return installation_secret(self._database, self._keys, _SECRET)
+
+
+def organisation_of_form(values: dict[str, str]) -> Organisation:
+    """Return the organisation that a form has; empty fields are left out.
+
+    Raises:
+        InvalidRequest: naming every field that is invalid.
+    """
+    try:
+        return _ORGANISATION.validate_python({name: v for name, v in values.items() if v})
+    except ValidationError as error:
+        found = error.errors(include_input=False, include_url=False)
+        errors = [field_error_of(str(e["loc"][0]), e) for e in found]
+        names = ", ".join(e.field for e in errors)
+        raise InvalidRequest(f"Invalid fields: {names}.", errors=errors) from error

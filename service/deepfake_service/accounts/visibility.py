@@ -1,0 +1,60 @@
+"""Which accounts may see and delete what."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from sqlalchemy import ColumnElement, or_, true
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.roles import MAY_READ_ALL
+from deepfake_service.platform.db import Case, Job, Media, Notice, Occurrence
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.errors import NotFound
+
+OfCase = TypeVar("OfCase", bound=Case | Job | Media | Notice | Occurrence)
+
+
+def may_see(caller: Caller, case: Case) -> bool:
+    """Return whether a caller may see the content of a case.
+
+    If a person shown may be a minor, only the account of the case, the account that raised the
+    flag, and administrators may.
+    """
+    if caller.account_id in (case.account_id, case.minor_by) or caller.role is Role.ADMIN:
+        return True
+    return caller.role in MAY_READ_ALL and case.minor_at is None
+
+
+def visible_to(caller: Caller) -> ColumnElement[bool]:
+    """Return the rule of ``may_see`` as a condition on ``Case`` in a query."""
+    if caller.role is Role.ADMIN:
+        return true()
+    own = or_(Case.account_id == caller.account_id, Case.minor_by == caller.account_id)
+    return or_(own, Case.minor_at.is_(None)) if caller.role in MAY_READ_ALL else own
+
+
+def find_visible(
+    session: Session, caller: Caller, model: type[OfCase], row_id: str
+) -> tuple[OfCase, Case]:
+    """Return the row of ``model`` with this id, and the case that it belongs to.
+
+    Raises:
+        NotFound: there is no such row, or the caller may not see its case.
+    """
+    row = session.get(model, row_id)
+    if row is None:
+        raise NotFound
+    case = row if isinstance(row, Case) else session.get(Case, row.case_id)
+    if case is None or not may_see(caller, case):
+        raise NotFound
+    return row, case
+
+
+def may_delete(caller: Caller, account_id: str) -> bool:
+    """Return whether a caller may delete what belongs to an account.
+
+    Accounts may delete what is their own, administrators everything.
+    """
+    return caller.account_id == account_id or caller.role is Role.ADMIN

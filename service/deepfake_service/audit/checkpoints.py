@@ -1,0 +1,108 @@
+"""Checkpoints of the audit log that leave the machine, so that nobody there can rewrite the log.
+
+They are in the service's own log, for a collector elsewhere, and are stored in object stores, whose
+locks make them immutable. Where a time-stamp authority is configured, it attests them as well.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from deepfake_service.audit.log import Checkpoint, head
+from deepfake_service.platform import timestamps
+from deepfake_service.platform.db import Database
+from deepfake_service.platform.errors import StorageError
+from deepfake_service.platform.logs import describe, logger
+from deepfake_service.platform.settings import Settings
+from deepfake_service.platform.storage import installation_secret, open_checkpoint_store
+from deepfake_service.platform.storage.blobs import Blobs
+from deepfake_service.platform.storage.envelope import KeyWrapper
+from deepfake_service.platform.timestamps import TimestampFailed
+
+_log = logger("deepfake_service.checkpoints")
+
+
+class Checkpoints:
+    """Signs checkpoints of a log, logs them and stores them in every store."""
+
+    def __init__(
+        self,
+        database: Database,
+        key: Callable[[], Ed25519PrivateKey],
+        stores: Sequence[Blobs],
+        *,
+        stamp: Callable[[bytes], bytes] | None = None,
+    ) -> None:
+        self._database = database
+        self._key = key
+        self._stores = stores
+        self._stamp = stamp
+        self._sent: tuple[int, str] | None = None
+
+    def send(self) -> None:
+        """Send a checkpoint, if the log has grown since the last one.
+
+        A store that fails is logged. The next checkpoint covers what it missed.
+
+        Raises:
+            AuditBroken: the last entry of the log was altered.
+        """
+        with self._database.read() as session:
+            point = head(session)
+        if (point.number, point.hash) == self._sent:
+            return
+        document = self._stamped(point).signed(self._key())
+        is_sent = True
+        _log.info("audit_checkpoint", checkpoint=document)
+        # Each is an object of its own, which is never replaced. Another process may have stored it.
+        name = f"audit-checkpoint-{point.number:012}-{point.hash[:16]}.json"
+        for store in self._stores:
+            try:
+                store.create_bytes(name, document.encode())
+            except (OSError, StorageError) as error:
+                is_sent = False
+                _log.error("checkpoint_not_sent", number=point.number, failure=describe(error))
+        if is_sent:
+            self._sent = point.number, point.hash
+
+    def _stamped(self, point: Checkpoint) -> Checkpoint:
+        if self._stamp is None:
+            return point
+        try:
+            return replace(point, time_stamp=self._stamp(point.payload()))
+        except TimestampFailed as error:
+            _log.error("checkpoint_not_stamped", number=point.number, failure=describe(error))
+            return point
+
+
+def audit_key(database: Database, keys: KeyWrapper) -> Ed25519PrivateKey:
+    """Return the key that signs checkpoints. It is created on first use.
+
+    Raises:
+        DecryptionFailed: the master key is another one.
+    """
+    secret = installation_secret(database, keys, "audit-checkpoints")
+    return Ed25519PrivateKey.from_private_bytes(secret)
+
+
+def open_checkpoints(settings: Settings, database: Database, keys: KeyWrapper) -> Checkpoints:
+    """Open the stores that ``settings`` name.
+
+    Raises:
+        StorageError: the URL of a store is invalid.
+    """
+    urls = [url.strip() for url in (settings.audit_checkpoints or "").split(",")]
+    stores = [open_checkpoint_store(url) for url in urls if url]
+    stamp = None
+    if settings.timestamp_url and stores:
+        stamp = functools.partial(timestamps.request, settings.timestamp_url)
+    return Checkpoints(
+        database,
+        lambda: audit_key(database, keys),
+        stores,
+        stamp=stamp,
+    )

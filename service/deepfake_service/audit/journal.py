@@ -1,0 +1,137 @@
+"""The journal: what protects people and must survive the restoration of an older database.
+
+A backup knows nothing of the keys that were revoked, the second factors that were switched on, the
+flags and holds that were set, the editions that were replaced and the cases that were deleted after
+it was made. Each of these is a row of the table ``protections``, which is part of every backup, and
+of a file outside the database: ids and times only, signed as a whole by an HMAC-SHA256 (RFC 2104)
+under a key that the master key wraps.
+
+Both are sets. Of two rows about the same thing, the one of the higher version counts. So the file
+is merged into the database whenever a process starts, and it does not matter in which order or how
+often; see ``retention/restoration.py``.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from deepfake_service.platform.db import Database, Fact, Protection
+from deepfake_service.platform.errors import DatabaseError, DataDirError
+from deepfake_service.platform.files import private_folder, replace_private
+from deepfake_service.platform.settings import Settings
+from deepfake_service.platform.storage import installation_secret, open_keys
+
+BACKUP_FACT = "backup"
+"""Name of the fact that a database is the copy that ``deepfake backup`` made."""
+_NAME = "journal"
+
+
+def protect(session: Session, kind: str, subject: str, value: str) -> None:
+    """Record something that an older database must not undo, or with an empty ``value`` lift it."""
+    row = session.get(Protection, (kind, subject))
+    if row is None:
+        session.add(Protection(kind=kind, subject=subject, version=1, value=value))
+    else:
+        row.version, row.value = row.version + 1, value
+
+
+def refuse_backup(database: Database) -> None:
+    """Raise ``DatabaseError`` if a database is a backup that nobody has restored."""
+    with database.read() as session:
+        mark = session.get(Fact, BACKUP_FACT)
+    if mark is not None:
+        raise DatabaseError(
+            f"This database is a backup of {json.loads(mark.value)['made_at'][:16]} UTC. Run "
+            "`deepfake restore`, so that keys stay revoked and deleted cases stay deleted."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a journal has: when it was written, and the version and the value of each row."""
+
+    written_at: datetime
+    rows: dict[tuple[str, str], tuple[int, str]]
+
+
+class Journal:
+    """The journal of a database. Several processes may write it."""
+
+    def __init__(self, path: Path, database: Database, key: bytes) -> None:
+        self.path = path
+        self._database = database
+        self._key = key
+        self._written: tuple[int, int] | None = None
+
+    def write(self) -> None:
+        """Replace the file by what the database has now.
+
+        Raises:
+            DataDirError: the file cannot be written.
+        """
+        with self._database.read() as session:
+            self._written = _state(session)
+            rows = session.scalars(select(Protection).order_by(Protection.kind, Protection.subject))
+            content = {
+                "type": "deepfake-service/journal/1",
+                "written_at": self._database.clock().isoformat(),
+                "rows": [[r.kind, r.subject, r.version, r.value] for r in rows],
+            }
+        try:
+            private_folder(self.path.parent)
+            replace_private(self.path, json.dumps({**content, "mac": self._mac(content)}) + "\n")
+        except OSError as error:
+            self._written = None
+            raise DataDirError(f"{self.path} cannot be written: {error.strerror}.") from error
+
+    def catch_up(self) -> None:
+        """Write the file if the database has changed since this process wrote it, or it is gone."""
+        with self._database.read() as session:
+            is_current = _state(session) == self._written
+        if not (is_current and self.path.exists()):
+            self.write()
+
+    def read(self, path: Path | None = None) -> Stored:
+        """Return what a journal has; by default, what the one of this installation has.
+
+        Raises:
+            DataDirError: the file cannot be read, was altered, or belongs to another installation.
+        """
+        path = path or self.path
+        try:
+            content = json.loads(path.read_bytes())
+            stated = content.pop("mac")
+            if not hmac.compare_digest(stated, self._mac(content)):
+                raise DataDirError(f"{path} was altered, or belongs to another installation.")
+            return Stored(
+                datetime.fromisoformat(content["written_at"]),
+                {(kind, subject): (v, value) for kind, subject, v, value in content["rows"]},
+            )
+        except OSError as error:
+            raise DataDirError(f"{path} cannot be read: {error.strerror}.") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataDirError(f"{path} is not a journal of this service.") from error
+
+    def _mac(self, content: dict[str, Any]) -> str:
+        encoded = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+        return hmac.digest(self._key, encoded, "sha256").hex()
+
+
+def _state(session: Session) -> tuple[int, int]:
+    """Return numbers that change with every change of the table."""
+    count, versions = session.execute(select(func.count(), func.sum(Protection.version))).one()
+    return count, versions or 0
+
+
+def open_journal(settings: Settings, database: Database) -> Journal:
+    """Open the journal that ``settings`` name."""
+    key = installation_secret(database, open_keys(settings), _NAME)
+    return Journal(settings.journal_path, database, key)

@@ -1,0 +1,376 @@
+"""The audit log: who did what to which item, when and with which key. It has no content.
+
+The hash of an entry covers the entry and the hash of the entry before it, so that no entry can be
+changed, removed or inserted without breaking the chain after it. Anyone can check the hashes of the
+entries in a bundle. The database also has an authentication code of every hash, so that an attacker
+who can only write to the database cannot build another chain. Entries cut off at the end, and a
+chain built by an attacker who has the key as well, are revealed by signed checkpoints elsewhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import rfc8785
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from deepfake_service.audit.journal import protect
+from deepfake_service.platform import timestamps
+from deepfake_service.platform.db import AuditEntry, current_time
+from deepfake_service.platform.db.row_authentication import authenticator_of
+from deepfake_service.platform.errors import AuditBroken, InvalidCheckpoint
+from deepfake_service.platform.timestamps import InvalidTimestamp
+
+START = "0" * 64
+"""The hash that the first entry covers in place of an earlier one."""
+_LOCK = 0x61756469746C6F67
+_PAGE = 1000
+
+
+class Action(StrEnum):
+    """An action. Its value is part of the format of the log: add values, but never change one."""
+
+    ACCOUNT_CREATED = "account.created"
+    ACCOUNT_DISABLED = "account.disabled"
+    KEY_CREATED = "key.created"
+    KEY_REVOKED = "key.revoked"
+    KEY_ROTATED = "key.rotated"
+    KEY_CHANGED = "key.changed"
+    """The end that it was given is in the detail."""
+    INVITATION_CREATED = "invitation.created"
+    SECOND_FACTOR_ADDED = "second_factor.added"
+    SECOND_FACTOR_REMOVED = "second_factor.removed"
+    SECOND_FACTOR_PAUSED = "second_factor.paused"
+    """No code of the account is accepted for a while, because too many were wrong."""
+    SIGNED_IN = "signed.in"
+    SIGNED_OUT = "signed.out"
+    SIGN_IN_FAILED = "sign_in.failed"
+    MEDIA_SUBMITTED = "media.submitted"
+    OCCURRENCE_ADDED = "occurrence.added"
+    RESULT_READ = "result.read"
+    EXAMINATION_REPEATED = "examination.repeated"
+    """A medium is examined again, by the job that is the subject; the first one is the detail."""
+    CASE_CREATED = "case.created"
+    CASE_READ = "case.read"
+    SCREENSHOT_READ = "screenshot.read"
+    MEDIA_READ = "media.read"
+    MEDIA_EXPORTED = "media.exported"
+    JOB_FINISHED = "job.finished"
+    JOB_REASSIGNED = "job.reassigned"
+    """No worker had the model or version of a job; the SHA-256 of the bundle that examines it
+    instead is the detail."""
+    JOB_CANCELLED = "job.cancelled"
+    JOB_DELETED = "job.deleted"
+    MEDIA_EXPIRED = "media.expired"
+    CASE_SHREDDED = "case.shredded"
+    CASE_EXPIRED = "case.expired"
+    CASE_EMPTIED = "case.emptied"
+    """The key of a case was replaced, because its last item was deleted."""
+    SCREENSHOT_EXPIRED = "screenshot.expired"
+    HASHES_EXPIRED = "hashes.expired"
+    RESTORED = "installation.restored"
+    """A backup was restored; its last entry is the detail."""
+    CLOCK_CONFIRMED = "clock.confirmed"
+    HOLD_SET = "hold.set"
+    HOLD_LIFTED = "hold.lifted"
+    AUDIT_READ = "audit.read"
+    MASTER_KEY_ROTATED = "master_key.rotated"
+    CASE_KEYS_RENEWED = "case_keys.renewed"
+    """An epoch key was destroyed after deletions; its id is the detail."""
+    SIGNING_KEYS_MADE = "signing_keys.made"
+    SIGNING_KEY_REVOKED = "signing_key.revoked"
+    EVIDENCE_MADE = "evidence.made"
+    EVIDENCE_READ = "evidence.read"
+    EVIDENCE_EXPIRED = "evidence.expired"
+    CASE_REVIEWED = "case.reviewed"
+    MINOR_FLAGGED = "minor.flagged"
+    MINOR_UNFLAGGED = "minor.unflagged"
+    NOTICE_MADE = "notice.made"
+    NOTICE_SIGNED = "notice.signed"
+    """The SHA-256 of the PDF is in the detail."""
+    NOTICE_READ = "notice.read"
+    NOTICE_UPDATED = "notice.updated"
+    NOTICE_TO_WITHDRAW = "notice.to_withdraw"
+    MATCH_FOUND = "match.found"
+    HASHES_EXPORTED = "hashes.exported"
+    ROW_ACCEPTED = "row.accepted"
+    EDITION_WITHDRAWN = "edition.withdrawn"
+    ORGANISATION_CHANGED = "organisation.changed"
+    """The names of the changed fields are in the detail."""
+    WEBHOOK_SECRET_REPLACED = "webhook_secret.replaced"  # noqa: S105 - the name of an action
+
+
+PROTECTIONS: dict[Action, str] = {
+    Action.KEY_REVOKED: "key",
+    Action.KEY_CHANGED: "key_end",
+    Action.ACCOUNT_DISABLED: "account",
+    Action.SECOND_FACTOR_ADDED: "second_factor",
+    Action.SECOND_FACTOR_REMOVED: "second_factor",
+    Action.HOLD_SET: "hold",
+    Action.HOLD_LIFTED: "hold",
+    Action.MINOR_FLAGGED: "minor",
+    Action.MINOR_UNFLAGGED: "minor",
+    Action.CASE_SHREDDED: "case",
+    Action.CASE_EXPIRED: "case",
+    Action.JOB_DELETED: "job",
+}
+"""Actions that the restoration of an older database must not undo, by the kind of protection."""
+LIFTED = (Action.SECOND_FACTOR_REMOVED, Action.HOLD_LIFTED, Action.MINOR_UNFLAGGED)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """The account and key behind an action. Both are ``None`` for actions of the service."""
+
+    account_id: str | None = None
+    key_id: str | None = None
+
+
+SERVICE = Actor()
+
+
+def append_entry(
+    session: Session,
+    actor: Actor,
+    action: Action,
+    subject: str | None = None,
+    detail: str | None = None,
+    *,
+    at: datetime | None = None,
+) -> AuditEntry:
+    """Append an entry in the transaction of the action, so that both are committed, or neither.
+
+    Lock or change what the action concerns before: other transactions that append an entry wait
+    until this one ends, and so must not have locked what it still needs.
+
+    Args:
+        subject: the id of the item.
+        detail: a code or another id, never content.
+        at: the time of the action; now, by default.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        # SQLite has one writer at a time. The lock of the log is the last one that a transaction
+        # takes: with it, it must not wait for a row that another one has locked. SQLAlchemy 2.0
+        # does not flush before a statement in text.
+        session.flush()
+        session.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _LOCK})
+    last = session.scalars(select(AuditEntry).order_by(AuditEntry.number.desc()).limit(1)).first()
+    entry = AuditEntry(
+        number=last.number + 1 if last else 1,
+        # To the millisecond, so that every database returns the value that was hashed.
+        at=_milliseconds(at or current_time(session)),
+        account_id=actor.account_id,
+        key_id=actor.key_id,
+        action=str(action),
+        subject=subject,
+        detail=None if detail is None else str(detail),
+    )
+    entry.hash = _hash(entry, last.hash if last else START)
+    session.add(entry)
+    if action in PROTECTIONS and subject is not None:
+        value = detail if action is Action.KEY_CHANGED else actor.account_id or detail
+        value = "" if action in LIFTED else value or "service"
+        protect(session, PROTECTIONS[action], subject, value)
+    session.flush()
+    return entry
+
+
+def _milliseconds(at: datetime) -> datetime:
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
+def entry_json(entry: AuditEntry) -> dict[str, Any]:
+    """Return an entry as it is hashed and exported."""
+    return {
+        "number": entry.number,
+        "at": entry.at.astimezone(UTC).isoformat(timespec="milliseconds"),
+        "account": entry.account_id,
+        "key": entry.key_id,
+        "action": entry.action,
+        "subject": entry.subject,
+        "detail": entry.detail,
+    }
+
+
+def _hash(entry: AuditEntry, previous: str) -> str:
+    content = {**entry_json(entry), "previous": previous}
+    return hashlib.sha256(rfc8785.dumps(content)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The state of the log at a time: the number and the hash of its last entry."""
+
+    number: int
+    hash: str
+    at: str
+    time_stamp: bytes | None = None
+    """A reply of a time-stamp authority (RFC 3161) over ``payload()``."""
+
+    def payload(self) -> bytes:
+        """Return what is signed and stamped."""
+        return rfc8785.dumps({"number": self.number, "hash": self.hash, "at": self.at})
+
+    def signed(self, key: Ed25519PrivateKey) -> str:
+        """Return the signed checkpoint as JSON. Store it where the service cannot write."""
+        document = {
+            "type": "deepfake-service/audit-checkpoint/1",
+            "number": self.number,
+            "hash": self.hash,
+            "at": self.at,
+            "public_key": _public(key.public_key()),
+            "signature": base64.b64encode(key.sign(self.payload())).decode(),
+        }
+        if self.time_stamp is not None:
+            document["time_stamp"] = base64.b64encode(self.time_stamp).decode()
+        return json.dumps(document, indent=2) + "\n"
+
+    @classmethod
+    def opened(cls, document: str, key: Ed25519PublicKey) -> Checkpoint:
+        """Read a signed checkpoint. Only ``key`` is trusted, not the key in the document.
+
+        Raises:
+            InvalidCheckpoint: it is malformed, or was not signed by ``key``, or its time stamp does
+                not cover it.
+        """
+        try:
+            content = json.loads(document)
+            point = cls(int(content["number"]), str(content["hash"]), str(content["at"]))
+            signature = base64.b64decode(content["signature"], validate=True)
+            if "time_stamp" in content:
+                token = base64.b64decode(content["time_stamp"], validate=True)
+                point = replace(point, time_stamp=token)
+        except (ValueError, KeyError, TypeError, binascii.Error) as error:
+            raise InvalidCheckpoint("The file is not a checkpoint of an audit log.") from error
+        try:
+            key.verify(signature, point.payload())
+            if point.time_stamp is not None:
+                timestamps.verify(point.time_stamp, point.payload(), [])
+        except InvalidSignature as error:
+            raise InvalidCheckpoint(
+                "The checkpoint was not signed by this service. It was altered, or it belongs to "
+                "another installation."
+            ) from error
+        except InvalidTimestamp as error:
+            raise InvalidCheckpoint("The time stamp does not cover the checkpoint.") from error
+        return point
+
+
+def _public(key: Ed25519PublicKey) -> str:
+    return base64.b64encode(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
+
+
+def verify(session: Session, since: Checkpoint | None = None) -> Checkpoint:
+    """Verify the whole chain, and that it continues the chain of the checkpoint ``since``.
+
+    1. Numbers run from 1 without a gap.
+    2. Every hash covers its entry and the hash before, and has its authentication code.
+    3. The entry that the checkpoint names exists and has the checkpoint's hash.
+
+    Returns:
+        A checkpoint of the log as it is now.
+
+    Raises:
+        AuditBroken: a check failed; the message names the first such entry.
+    """
+    authenticator = authenticator_of(session)
+    previous, number, is_continued = START, 0, False
+    for entry in _all(session):
+        if entry.number != number + 1:
+            raise AuditBroken(f"Entry {number + 1} of the audit log is missing.")
+        is_keyed = authenticator is None or authenticator.is_authentic(entry)
+        if not is_keyed or entry.hash != _hash(entry, previous):
+            raise AuditBroken(
+                f"Entry {entry.number} of the audit log, or an entry before it, was altered."
+            )
+        previous, number = entry.hash, entry.number
+        if since and number == since.number:
+            is_continued = True
+            if previous != since.hash:
+                raise AuditBroken(
+                    f"Entry {number} of the audit log differs from the one in the checkpoint."
+                )
+    if since and since.number and not is_continued:
+        raise AuditBroken(
+            f"The audit log ends at entry {number}, but the checkpoint names entry {since.number}."
+        )
+    at = current_time(session).isoformat(timespec="milliseconds")
+    return Checkpoint(number, previous, at)
+
+
+def head(session: Session) -> Checkpoint:
+    """Return a checkpoint of the log as it is now, after checking its last entry only.
+
+    Raises:
+        AuditBroken: the last entry was altered.
+    """
+    last = session.scalars(select(AuditEntry).order_by(AuditEntry.number.desc()).limit(1)).first()
+    authenticator = authenticator_of(session)
+    if last and authenticator is not None and not authenticator.is_authentic(last):
+        raise AuditBroken(f"Entry {last.number} of the audit log was altered.")
+    at = current_time(session).isoformat(timespec="milliseconds")
+    return Checkpoint(last.number if last else 0, last.hash if last else START, at)
+
+
+def _all(session: Session) -> Iterator[AuditEntry]:
+    """Yield every entry in order. They are read in pages, as the log may not fit into memory."""
+    last = 0
+    while entries := page(session, after=last, limit=_PAGE):
+        yield from entries
+        last = entries[-1].number
+
+
+def page(
+    session: Session, *, after: int = 0, limit: int = 100, subject: str | None = None
+) -> list[AuditEntry]:
+    """Return entries in order, after the number ``after``; with ``subject``, those about it."""
+    statement = select(AuditEntry).where(AuditEntry.number > after)
+    if subject is not None:
+        statement = statement.where(AuditEntry.subject == subject)
+    return list(session.scalars(statement.order_by(AuditEntry.number).limit(limit)))
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFilters:
+    """Restrictions on a list of entries."""
+
+    account_id: str | None = None
+    action: str | None = None
+    subject: str | None = None
+    since: datetime | None = None
+    """The earliest time."""
+    until: datetime | None = None
+    """The end of the times, which is not among them."""
+
+
+def newest(
+    session: Session, filters: EntryFilters, *, before: int | None, limit: int
+) -> list[AuditEntry]:
+    """Return entries before the number ``before``, newest first, that match the filters."""
+    statement = select(AuditEntry)
+    if before is not None:
+        statement = statement.where(AuditEntry.number < before)
+    for column, wanted in (
+        (AuditEntry.account_id, filters.account_id),
+        (AuditEntry.action, filters.action),
+        (AuditEntry.subject, filters.subject),
+    ):
+        if wanted is not None:
+            statement = statement.where(column == wanted)
+    if filters.since is not None:
+        statement = statement.where(AuditEntry.at >= filters.since)
+    if filters.until is not None:
+        statement = statement.where(AuditEntry.at < filters.until)
+    return list(session.scalars(statement.order_by(AuditEntry.number.desc()).limit(limit)))

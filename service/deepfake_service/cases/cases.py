@@ -1,0 +1,298 @@
+"""Cases and their occurrences: where and when a medium was seen, and who recorded it."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.visibility import find_visible
+from deepfake_service.audit.log import Action, append_entry
+from deepfake_service.cases.blind_index import BlindIndex
+from deepfake_service.cases.case_lock import lock_case, lock_open_case
+from deepfake_service.platform.db import Case, Database, Media, Occurrence, current_time, new_id
+from deepfake_service.platform.errors import (
+    DatabaseUnavailable,
+    FieldError,
+    ImageryWithheld,
+    InvalidRequest,
+    NotFound,
+    TooManyOccurrences,
+)
+from deepfake_service.platform.missing_blobs import missing_as
+from deepfake_service.platform.storage import Vault, context_of, open_json, seal_json
+from deepfake_service.platform.storage.envelope import unseal
+
+
+@dataclass(frozen=True, slots=True)
+class PostDetails:
+    """Where and when a medium was seen, according to its submitter."""
+
+    source_url: str | None = None
+    platform: str | None = None
+    account: str | None = None
+    captured_at: str | None = None
+    """ISO 8601 in UTC."""
+    note: str | None = None
+
+    def __repr__(self) -> str:
+        return "PostDetails()"
+
+
+OCCURRENCE_FIELDS = (*(f.name for f in fields(PostDetails)), "case_reference", "tool")
+"""The fields of an occurrence, beside its collector and a screenshot."""
+_DISTINGUISHING = OCCURRENCE_FIELDS[:-1]
+MAX_OCCURRENCES = 500
+"""Occurrences of one medium. Each has up to 18 kB, and all of them are listed in every edition of
+the evidence, beside up to 48 MB of faces: without a limit, they could make it too large to read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Screenshot:
+    """A screenshot in the vault, and the occurrence that it will belong to."""
+
+    occurrence_id: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedPost:
+    """An occurrence, and whether it was recorded just now."""
+
+    occurrence_id: str
+    is_new: bool
+
+
+def canonical_reference(text: str) -> str | None:
+    """Return the reference of a case as it is stored and compared; ``None`` if it is blank.
+
+    White space around it does not count, and letters that are written in several ways are the same:
+    Korean text from macOS often has its syllables in parts (Unicode normalization form D, UAX 15).
+    """
+    return unicodedata.normalize("NFC", text).strip() or None
+
+
+class Cases:
+    """Creates cases and records occurrences."""
+
+    def __init__(self, database: Database, vault: Vault, blind_index: BlindIndex) -> None:
+        self._database = database
+        self._vault = vault
+        self._blind_index = blind_index
+
+    def open(self, caller: Caller, reference: str | None) -> tuple[str, bool]:
+        """Return the id of the account's case with this reference, and whether it is new."""
+        with self._database.write() as session:
+            self._database.one_at_a_time(session, caller.account_id)
+            case, _, is_new = self.of_reference(session, caller, reference)
+            if is_new:
+                append_entry(session, caller.actor, Action.CASE_CREATED, case.id)
+        return case.id, is_new
+
+    def of_reference(
+        self, session: Session, caller: Caller, reference: str | None
+    ) -> tuple[Case, bytes, bool]:
+        """Find the account's case with this reference and lock it, or create one.
+
+        Returns:
+            The case, its key, and whether it is new.
+        """
+        digest = None
+        if reference is not None:
+            digest = self._blind_index.of("reference", caller.account_id, reference)
+            case = session.scalars(
+                select(Case).where(
+                    Case.account_id == caller.account_id,
+                    Case.reference == digest,
+                    Case.wrapped_key.is_not(None),
+                )
+            ).first()
+            case = lock_case(session, case.id) if case is not None else None
+            if case is not None and case.wrapped_key is not None:  # it has not just expired
+                return case, self._vault.case_key(case), False
+        case_id = new_id()
+        key, wrapped = self._vault.new_case_key(case_id)
+        case = Case(
+            id=case_id,
+            account_id=caller.account_id,
+            wrapped_key=wrapped,
+            reference=digest,
+            created_at=current_time(session),
+        )
+        seal_json(key, case, {"reference": reference})
+        session.add(case)
+        session.flush()
+        return case, key, True
+
+    def note(
+        self,
+        session: Session,
+        caller: Caller,
+        media: Media,
+        sighting: Mapping[str, str | None],
+        screenshot: Screenshot | None = None,
+    ) -> RecordedPost | None:
+        """Record an occurrence of a medium, unless it is known or empty.
+
+        The first occurrence of a medium is recorded even if it is empty, because it says who
+        submitted the medium.
+
+        Returns:
+            The new or the known occurrence, or ``None`` if this one is empty.
+
+        Raises:
+            TooManyOccurrences: the medium has ``MAX_OCCURRENCES`` already.
+        """
+        fields: dict[str, Any] = {name: sighting.get(name) for name in OCCURRENCE_FIELDS}
+        of_medium = select(Occurrence.id).where(Occurrence.media_id == media.id).limit(1)
+        is_first = session.scalars(of_medium).first() is None
+        if not is_first and screenshot is None and not any(fields[n] for n in _DISTINGUISHING):
+            return None
+        compared = {**fields, "tool": None, "screenshot": screenshot and screenshot.sha256}
+        digest = self._blind_index.of_content("occurrence", compared)
+        known = session.scalars(of_medium.where(Occurrence.digest == digest)).first()
+        if known is not None:
+            return RecordedPost(known, is_new=False)
+        counted = select(func.count(Occurrence.id)).where(Occurrence.media_id == media.id)
+        if (session.scalar(counted) or 0) >= MAX_OCCURRENCES:
+            raise TooManyOccurrences
+        occurrence = Occurrence(
+            id=screenshot.occurrence_id if screenshot else new_id(),
+            case_id=media.case_id,
+            media_id=media.id,
+            digest=digest,
+            created_at=current_time(session),
+        )
+        key = self._vault.case_key(session.get_one(Case, media.case_id))
+        content = {**fields, "collector": caller.account_id, "screenshot": screenshot is not None}
+        seal_json(key, occurrence, content)
+        session.add(occurrence)
+        if not is_first:
+            append_entry(
+                session, caller.actor, Action.OCCURRENCE_ADDED, media.case_id, occurrence.id
+            )
+        return RecordedPost(occurrence.id, is_new=True)
+
+    def add_occurrence(
+        self,
+        caller: Caller,
+        case_id: str,
+        media_id: str | None,
+        sighting: Mapping[str, str | None],
+        screenshot: bytes | None,
+    ) -> RecordedPost:
+        """Record where else a medium of a case was seen, unless it is known.
+
+        ``media_id`` may be ``None`` if the case has one medium only.
+
+        Raises:
+            NotFound: there is no such case, or the caller may not see it. InvalidRequest: the
+                medium does not belong to the case, or none is named and the case has several, or
+                the occurrence is empty. TooManyOccurrences: the medium has ``MAX_OCCURRENCES``.
+        """
+        # Stored before the transaction, so that a slow store does not block other writers.
+        stored = None
+        if screenshot is not None:
+            stored = self._store_screenshot(caller, case_id, screenshot)
+        try:
+            noted = self._add(caller, case_id, media_id, sighting, stored)
+        except DatabaseUnavailable:
+            # The transaction may have been committed all the same. If it was not, the sweep of
+            # orphans deletes the screenshot.
+            raise
+        except BaseException:
+            self._discard(case_id, stored)
+            raise
+        if noted is None or not noted.is_new:
+            self._discard(case_id, stored)
+        if noted is None:
+            raise InvalidRequest("The occurrence is empty. Send a field or a screenshot with it.")
+        return noted
+
+    def _store_screenshot(self, caller: Caller, case_id: str, content: bytes) -> Screenshot:
+        with self._database.read() as session:
+            case, _ = find_visible(session, caller, Case, case_id)
+        screenshot = Screenshot(new_id(), hashlib.sha256(content).hexdigest())
+        name = screenshot_of(case_id, screenshot.occurrence_id)
+        self._vault.write(name, self._vault.case_key(case), content)
+        return screenshot
+
+    def _discard(self, case_id: str, screenshot: Screenshot | None) -> None:
+        if screenshot is not None:
+            self._vault.blobs.delete(screenshot_of(case_id, screenshot.occurrence_id))
+
+    def _add(
+        self,
+        caller: Caller,
+        case_id: str,
+        media_id: str | None,
+        sighting: Mapping[str, str | None],
+        screenshot: Screenshot | None,
+    ) -> RecordedPost | None:
+        with self._database.write() as session:
+            case, _ = find_visible(session, caller, Case, case_id)
+            self._database.one_at_a_time(session, case.account_id)
+            lock_open_case(session, case_id)
+            media = {
+                m.id: m for m in session.scalars(select(Media).where(Media.case_id == case_id))
+            }
+            if media_id is None and len(media) == 1:
+                media_id = next(iter(media))
+            if media_id not in media:
+                detail = "not a medium of this case" if media_id else "required for this case"
+                raise InvalidRequest(
+                    f'The field "media_id": {detail}.', errors=[FieldError("media_id", detail)]
+                )
+            return self.note(session, caller, media[media_id], sighting, screenshot)
+
+    def screenshot(self, caller: Caller, case_id: str, occurrence_id: str) -> bytes:
+        """Return the screenshot of an occurrence, and audit that it was read.
+
+        Raises:
+            NotFound: there is none, it was deleted, or the caller may not see it.
+            ImageryWithheld: a person shown may be a minor.
+        """
+        with self._database.read() as session:
+            occurrence, case = find_visible(session, caller, Occurrence, occurrence_id)
+        if occurrence.case_id != case_id:
+            raise NotFound
+        if case.minor_at is not None:
+            raise ImageryWithheld
+        key = self._vault.case_key(case)
+        if not open_occurrence(key, occurrence)["screenshot"]:
+            raise NotFound
+        with missing_as(NotFound, case_id=case_id, occurrence_id=occurrence_id):
+            content = self._vault.read(screenshot_of(case_id, occurrence_id), key)
+        with self._database.write() as session:
+            append_entry(session, caller.actor, Action.SCREENSHOT_READ, occurrence_id)
+        return content
+
+
+def media_key(media: Media, case_key: bytes) -> bytes:
+    """Return the key of a medium that has not been deleted."""
+    assert media.wrapped_key is not None
+    return unseal(case_key, media.wrapped_key, context_of("media-key", media.id))
+
+
+def open_occurrence(key: bytes, occurrence: Occurrence) -> dict[str, Any]:
+    """Return the content of an occurrence. A screenshot that has expired is not in it any more."""
+    content = open_json(key, occurrence)
+    if occurrence.screenshot_expired_at is not None:
+        content["screenshot"] = False
+    return content
+
+
+def folder_of(case_id: str) -> str:
+    """Return the prefix of a case's blobs, other than media and intermediate results."""
+    return f"cases/{case_id}/"
+
+
+def screenshot_of(case_id: str, occurrence_id: str) -> str:
+    """Return the name of the blob of an occurrence's screenshot."""
+    return f"{folder_of(case_id)}screenshot-{occurrence_id}"

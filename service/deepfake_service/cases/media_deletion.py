@@ -1,0 +1,78 @@
+"""Delete one medium with its screenshots, unless its case is under a legal hold."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.cases.case_lock import lock_case
+from deepfake_service.cases.cases import screenshot_of
+from deepfake_service.platform.db import Database, Job, Media, Occurrence
+from deepfake_service.platform.db.enums import UNFINISHED
+from deepfake_service.platform.storage import BlobMissing, Vault
+
+
+def expire(database: Database, vault: Vault, media_id: str, *, in_use: bool = True) -> bool:
+    """Delete a medium, and return whether it existed and was not under a hold.
+
+    Unless ``in_use``, it is left alone if a job that has not ended needs it.
+
+    The key is deleted first, in the transaction that checks for a hold. If the process stops after
+    that, the blob remains as an orphan that nobody can decrypt and that the sweep deletes. The
+    screenshots of where it was seen show what it shows, and are deleted with it.
+    """
+    with database.write() as session:
+        known = session.get(Media, media_id)
+        case = lock_case(session, known.case_id) if known else None
+        media = session.get(Media, media_id, populate_existing=True)
+        if media is None or case is None or case.held_at is not None:
+            return False
+        if not media.blob or (not in_use and _is_in_use(session, media_id)):
+            return False
+        blob, media.blob, media.wrapped_key = media.blob, None, None
+        append_entry(session, SERVICE, Action.MEDIA_EXPIRED, media_id)
+    vault.blobs.delete(blob)
+    with database.read() as session:
+        occurrences = session.scalars(
+            select(Occurrence.id).where(
+                Occurrence.media_id == media_id, Occurrence.screenshot_expired_at.is_(None)
+            )
+        ).all()
+    for occurrence_id in occurrences:
+        expire_screenshot(database, vault, occurrence_id)
+    return True
+
+
+def expire_screenshot(database: Database, vault: Vault, occurrence_id: str) -> None:
+    """Delete the screenshot of an occurrence if there is one, unless its case is under a hold."""
+    with database.read() as session:
+        known = session.get(Occurrence, occurrence_id)
+    if known is None:
+        return
+    # Before the transaction: a store that does not answer would hold up all other writers. A
+    # screenshot is stored before its occurrence, so none appears meanwhile.
+    exists = _exists(vault, screenshot_of(known.case_id, occurrence_id))
+    with database.write() as session:
+        case = lock_case(session, known.case_id)
+        occurrence = session.get(Occurrence, occurrence_id, populate_existing=True)
+        if occurrence is None or case is None or case.held_at is not None:
+            return
+        name = screenshot_of(case.id, occurrence_id)
+        occurrence.screenshot_expired_at = database.clock()
+        if exists:
+            append_entry(session, SERVICE, Action.SCREENSHOT_EXPIRED, occurrence_id)
+    vault.blobs.delete(name)
+
+
+def _is_in_use(session: Session, media_id: str) -> bool:
+    jobs = select(Job.id).where(Job.media_id == media_id, Job.state.in_(UNFINISHED))
+    return session.scalars(jobs.limit(1)).first() is not None
+
+
+def _exists(vault: Vault, name: str) -> bool:
+    try:
+        vault.blobs.open(name)
+    except BlobMissing:
+        return False
+    return True

@@ -1,0 +1,57 @@
+"""Turns: the order of waiting jobs, in which the accounts alternate.
+
+This is round robin: the first waiting job of an account has the turn that is being served, and each
+further one the turn after it. So an account with many jobs does not delay those of others by more
+than one job each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy.orm import Session
+
+from deepfake_service.platform.db import Job
+from deepfake_service.platform.db.enums import UNFINISHED, JobState, Priority
+
+_BAND = 2**31 // len(Priority) - 1
+"""How many turns each priority has: DBOS takes priorities from 1 to 2^31 - 1."""
+
+
+def next_turn(session: Session, account_id: str, priority: Priority) -> int:
+    """Return the turn of a new job of an account. Call it for one job of the account at a time."""
+    # A job that waits for its model has begun: its turn was served long ago.
+    queued = and_(Job.state == JobState.QUEUED, Job.started_at.is_(None))
+    served = select(func.min(Job.turn)).where(queued, Job.priority == priority)
+    own = select(func.max(Job.turn)).where(
+        Job.account_id == account_id, Job.state.in_(UNFINISHED), Job.priority == priority
+    )
+    last = session.scalar(own)
+    earliest = session.scalar(served) or 0
+    return earliest if last is None else max(earliest, last + 1)
+
+
+def queue_rank(priority: Priority, turn: int) -> int:
+    """Return the rank of a job in the queue: lower ones are served first."""
+    return (priority.rank - 1) * _BAND + 1 + min(turn, _BAND - 1)
+
+
+def latest_times(
+    count: int, *conditions: ColumnElement[bool]
+) -> Select[datetime | None, datetime | None]:
+    """Return the statement for the begin and the end of the latest ``count`` jobs that have both
+    and meet ``conditions``."""
+    return (
+        select(Job.started_at, Job.finished_at)
+        .where(Job.started_at.is_not(None), Job.finished_at.is_not(None), *conditions)
+        .order_by(Job.created_at.desc())
+        .limit(count)
+    )
+
+
+def mean_s(times: Iterable[tuple[datetime | None, datetime | None]]) -> float | None:
+    """Return the mean duration in seconds; ``None`` if none has both ``times``."""
+    seconds = [(end - start).total_seconds() for start, end in times if start and end]
+    return sum(seconds) / len(seconds) if seconds else None

@@ -1,1 +1,0 @@
-"""Application services: submission, examination, review, evidence, notices and deletion."""

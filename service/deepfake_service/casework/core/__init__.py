@@ -1,1 +1,0 @@
-"""Records and rules that the services of casework share."""

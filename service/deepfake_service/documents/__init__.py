@@ -1,1 +1,0 @@
-"""Texts, typesetting and the report, in Korean and English."""

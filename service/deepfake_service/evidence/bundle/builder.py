@@ -1,0 +1,322 @@
+"""Build one edition of a job's evidence: a signed bundle of the gathered material and the records.
+
+The same input gives the same bytes, except for signatures and time stamps.
+
+1. ``verdict.json`` has everything; timeline, custody, hashes and the CASE/UCO graph follow.
+2. The reports, in Korean and English, list the digests of those files and are signed.
+3. The bag's manifest covers the payload. The statement covers the manifest, the payload and the
+   submitted media, and is signed.
+4. A time-stamp authority, if one is configured, stamps the signed statement. Its token is signed
+   too. It also stamps the signatures of the reports.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import rfc8785
+from cryptography.hazmat.primitives import hashes
+
+from deepfake_models.bundle.bundle import BundleSpec
+from deepfake_models.decision.level import log_likelihood_ratio
+from deepfake_models.decision.serialization import load_exact
+from deepfake_service.evidence.bundle import zip_format as bag
+from deepfake_service.evidence.bundle.artifacts import MODEL_CARD, Material
+from deepfake_service.evidence.bundle.bundle_files import as_json, too_large
+from deepfake_service.evidence.bundle.case_uco import graph
+from deepfake_service.evidence.bundle.error_rates import error_rates
+from deepfake_service.evidence.bundle.perceptual_hashes import MIN_QUALITY
+from deepfake_service.evidence.bundle.signers import Signers
+from deepfake_service.evidence.bundle.statement import sign, statement
+from deepfake_service.evidence.report.report import Signing, report
+from deepfake_service.evidence.report.summary import CLASS_ACTIVATION, question_key
+from deepfake_service.evidence.report.timeline import timeline
+from deepfake_service.platform.errors import EvidenceTooLarge
+from deepfake_service.platform.texts.formatting import verbal
+from deepfake_service.platform.texts.i18n import LANGUAGES, words
+from deepfake_service.platform.timestamps import PostQuery, TimestampFailed
+
+FORMAT = "deepfake-service/verdict/1"
+STATEMENT, STAMP = "signatures/statement.dsse.json", "signatures/statement.tsr"
+STAMP_SIGNATURE = "signatures/statement.tsr.sig"
+PUBLIC_KEY, CERTIFICATES = "signatures/key.pem", "signatures/report-certificates.pem"
+VERDICT, CUSTODY, HASHES = "data/verdict.json", "data/custody.json", "data/hashes.json"
+TIMELINE, CASE_GRAPH = "data/timeline.svg", "data/case.jsonld"
+MODEL, MODEL_RATES = "data/model/bundle.json", "data/model/reliability.json"
+MODEL_CARD_FILE = f"data/{MODEL_CARD}"
+
+Stamp = Callable[[bytes], bytes]
+"""Requests a time stamp from an authority, or raises ``TimestampFailed``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    """The records of a job that go into an edition. Times are ISO 8601 in UTC."""
+
+    issuer: str
+    edition: int
+    predecessor: str | None
+    """SHA-256 of the previous edition."""
+    created_at: str
+    case: dict[str, Any]
+    """``id``, ``reference``, ``minor``."""
+    job: dict[str, Any]
+    """``id``, ``kind``, ``frames``, ``submitted_at``, ``examined_at``, ``requester``."""
+    item: dict[str, Any]
+    """``sha256``, ``size``."""
+    occurrences: list[dict[str, Any]]
+    reviews: list[dict[str, Any]]
+    """``at``, ``account``, ``name``, ``role``, ``decision``, ``reason``."""
+    finding: str | None
+    custody: dict[str, Any]
+    """``accounts`` by id, and ``entries`` of the audit log with ``hash`` and ``previous``."""
+    software: str
+    organisation: dict[str, str] | None = None
+    """The names and contacts of the organisation that issues it, if they are known."""
+
+
+def report_of(language: str) -> str:
+    """Return the name of the report in a language."""
+    return f"data/report-{language}.pdf"
+
+
+def build(
+    dossier: Dossier,
+    material: Material,
+    signers: Signers,
+    *,
+    stamp: Stamp | None = None,
+    post: PostQuery | None = None,
+) -> bytes:
+    """Return the evidence bundle, a ZIP.
+
+    ``stamp`` stamps the statement, and ``post`` sends the queries for the reports' time stamps.
+
+    Raises:
+        EvidenceTooLarge: ``verdict.json`` or the bundle would be larger than a verifier reads.
+    """
+    pictures = {} if dossier.case["minor"] else material.pictures
+    document = verdict_document(dossier, material)
+    verdict = rfc8785.dumps(document)
+    if too_large(verdict):
+        raise EvidenceTooLarge
+    payload = {
+        VERDICT: verdict,
+        CUSTODY: rfc8785.dumps(
+            {"format": "deepfake-service/custody/1", **as_json(dossier.custody)}
+        ),
+        HASHES: rfc8785.dumps(_hashes(document, material)),
+        TIMELINE: timeline(
+            document["result"], document["exact"]["faces"], document["examined_s"], words("en")
+        ).encode(),
+        CASE_GRAPH: rfc8785.dumps(graph(document)),
+        **{f"data/{name}": content for name, content in pictures.items()},
+        **{f"data/{name}": material.files[name] for name in material.files
+           if name.startswith("model/")},
+    }  # fmt: skip
+    certificate = signers.report_certificates[0].fingerprint(hashes.SHA256()).hex()
+    digests = {name.removeprefix(bag.DATA): bag.sha256(c) for name, c in payload.items()}
+    for language in LANGUAGES:
+        signing = Signing(certificate)
+        pdf = report(document, pictures, dossier.custody, digests, words(language), signing)
+        payload[report_of(language)] = _signed(pdf, signers, dossier.issuer, post)
+    files = bag.tagged(
+        payload,
+        {
+            "Bag-Software-Agent": dossier.software,
+            "Bagging-Date": dossier.created_at[:10],
+            "External-Identifier": f"{dossier.job['id']}/{dossier.edition}",
+            "Bag-Group-Identifier": dossier.case["id"],
+        },
+    )
+    files[PUBLIC_KEY] = signers.public_pem
+    files[CERTIFICATES] = signers.certificates_pem
+    bundle = bag.sealed(
+        {**files, **_signatures(dossier, document, files, certificate, signers, stamp)}
+    )
+    if len(bundle) > bag.MAX_BYTES:
+        raise EvidenceTooLarge
+    return bundle
+
+
+@dataclass(frozen=True, slots=True)
+class ReportCopy:
+    """How a copy of a report differs from the one in its bundle."""
+
+    faces: bool = True
+    """Whether it shows pictures of faces."""
+    signature_line: bool = False
+    """Whether it has a line for name, date and signature of whoever hands it in."""
+
+
+def report_copy(
+    bundle: bytes,
+    language: str,
+    differences: ReportCopy,
+    signers: Signers,
+    post: PostQuery | None = None,
+) -> bytes:
+    """Return the report of a bundle with ``differences``, with a signature of its own."""
+    files = bag.unzipped(bundle)
+    document, custody_log = json.loads(files[VERDICT]), json.loads(files[CUSTODY])
+    reports = {report_of(each) for each in LANGUAGES}
+    payload = {
+        name.removeprefix(bag.DATA): content
+        for name, content in files.items()
+        if name.startswith(bag.DATA) and name not in reports
+    }
+    digests = {name: bag.sha256(content) for name, content in payload.items()}
+    pictures = payload if differences.faces and not document["case"]["minor"] else {}
+    certificate = signers.report_certificates[0].fingerprint(hashes.SHA256()).hex()
+    signing = Signing(certificate, differences.signature_line)
+    pdf = report(document, pictures, custody_log, digests, words(language), signing)
+    return _signed(pdf, signers, document["issuer"], post)
+
+
+def _signed(pdf: bytes, signers: Signers, issuer: str, post: PostQuery | None) -> bytes:
+    from deepfake_service.evidence.bundle import pdf_signature
+
+    return pdf_signature.sign(pdf, signers, issuer, post)
+
+
+def _signatures(
+    dossier: Dossier,
+    document: dict[str, Any],
+    files: dict[str, bytes],
+    certificate: str,
+    signers: Signers,
+    stamp: Stamp | None,
+) -> dict[str, bytes]:
+    predicate = {
+        "issuer": dossier.issuer,
+        "software": dossier.software,
+        "createdAt": dossier.created_at,
+        "case": dossier.case["id"],
+        "job": dossier.job["id"],
+        "edition": dossier.edition,
+        "predecessor": dossier.predecessor and {"sha256": dossier.predecessor},
+        "verdict": document["result"]["verdict"],
+        "finding": dossier.finding,
+        "model": {"sha256": document["method"]["model"]["sha256"]},
+        "reportCertificate": {"sha256": certificate},
+    }
+    digests = {name: bag.sha256(content) for name, content in files.items()}
+
+    def envelope(timestamp: str) -> bytes:
+        content = statement(digests, dossier.item["sha256"], {**predicate, "timestamp": timestamp})
+        return sign(content, signers.statement)
+
+    if stamp is None:
+        return {STATEMENT: envelope("none")}
+    stamped = envelope("rfc3161")
+    try:
+        token = stamp(stamped)
+    except TimestampFailed:
+        # The statement says so, since a missing token could also have been removed by an attacker.
+        return {STATEMENT: envelope("failed")}
+    # The token has bytes that its own signature does not cover, so it is signed as a whole.
+    return {
+        STATEMENT: stamped,
+        STAMP: token,
+        STAMP_SIGNATURE: signers.statement.sign(stamp_message(token)),
+    }
+
+
+def stamp_message(token: bytes) -> bytes:
+    """Return the message whose signature covers a whole time stamp."""
+    return b"deepfake-service/timestamp/1\n" + token
+
+
+def verdict_document(dossier: Dossier, material: Material) -> dict[str, Any]:
+    """Return the content of ``verdict.json``."""
+    examination, spec = material.examination, material.spec
+    record = load_exact(examination["exact"])
+    result = examination["result"]
+    people = [t["track"] for t in result["tracks"] if t["log_likelihood_ratio"] is not None]
+    ratio = result["log_likelihood_ratio"]
+    faces = examination["exact"]["faces"]
+    shown = [] if dossier.case["minor"] else examination["pictures"]
+    return as_json(
+        {
+            "format": FORMAT,
+            "issuer": dossier.issuer,
+            **({"organisation": dossier.organisation} if dossier.organisation else {}),
+            "edition": dossier.edition,
+            "predecessor": dossier.predecessor,
+            "created_at": dossier.created_at,
+            "question": words("en")(question_key(record.media.kind if record.media else None)),
+            "case": dossier.case,
+            "job": dossier.job,
+            "item": {
+                **dossier.item,
+                "mime": examination["mime"],
+                "content_credentials": examination["content_credentials"],
+                "perceptual": {
+                    "frames": len(examination["hashes"]["pdq"] or []),
+                    "interval_s": examination["hashes"].get("interval_s"),
+                    "reason": examination["hashes"].get("reason"),
+                },
+            },
+            "occurrences": dossier.occurrences,
+            "result": result,
+            "verbal": None if ratio is None else {
+                "text": words("en").of("scale", verbal(ratio)),
+                "source": words("en")("verbal_source"),
+            },
+            "exact": examination["exact"],
+            "examined_s": examination["examined_s"],
+            "pictures": [
+                {
+                    **p,
+                    "logit": faces[p["face"]]["logit"],
+                    "log_likelihood_ratio": log_likelihood_ratio(
+                        faces[p["face"]]["logit"], spec.calibration.face
+                    ),
+                }
+                for p in shown
+            ],
+            "method": method_of(spec, material.model_sha256, examination["software"]),
+            **({"sandbox": examination["sandbox"]} if "sandbox" in examination else {}),
+            "error_rates": error_rates(record, people, spec, material.reliability),
+            "reviews": dossier.reviews,
+            "finding": dossier.finding,
+            "limits": [
+                text.format(terms=spec.terms) for text in words("en").list("limits")
+            ],
+        }
+    )  # fmt: skip
+
+
+def method_of(spec: BundleSpec, sha256: str, software: dict[str, str]) -> dict[str, Any]:
+    """Return the description of the method: the model and every rule by which it was applied."""
+    return {
+        "model": {
+            "name": spec.name,
+            "version": spec.version,
+            "sha256": sha256,
+            "terms": spec.terms,
+        },
+        "prior": spec.prior,
+        "map": spec.training.get("map_method", CLASS_ACTIVATION),
+        **spec.model_dump(
+            mode="json",
+            include={
+                "sampling", "detector", "crop", "input", "tracks", "aggregation",
+                "calibration", "thresholds", "kinds", "histograms",
+            },
+        ),
+        "software": software,
+    }  # fmt: skip
+
+
+def _hashes(document: dict[str, Any], material: Material) -> dict[str, Any]:
+    return {
+        "format": "deepfake-service/hashes/1",
+        "sha256": document["item"]["sha256"],
+        "size": document["item"]["size"],
+        "min_quality": MIN_QUALITY,
+        **as_json(material.examination["hashes"]),
+    }

@@ -1,0 +1,261 @@
+"""Readers of the formats in a bundle of evidence, in this process or in a confined one.
+
+A bundle comes from a stranger until its signature has been checked, and its maker may be hostile
+even then. Its ZIP directory, its PDF reports, its time stamps and its pictures are therefore read
+in a process that has no rights and bounded time and memory (``deepfake_models.sandbox.pool``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from numpy.typing import NDArray
+
+from deepfake_models.errors import DecoderFailed, DeepfakeError
+from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
+from deepfake_models.sandbox.protocol import Options
+from deepfake_service.evidence.bundle import zip_format as bag
+from deepfake_service.evidence.bundle.artifacts import PictureAltered, pixels_of
+from deepfake_service.platform import timestamps
+
+MEMORY_BYTES = 3 << 30
+"""Address space of the process: it holds a bundle of the largest size three times."""
+CPU_S = 20.0
+"""Processor time for one file. Those of the service take less than a second."""
+TIMEOUT_S = 120.0
+"""Time for one file on a busy machine."""
+WAIT_S = 60.0
+"""Time to wait for a free process before the verification is refused as too much at once."""
+
+
+LAZY_MODULES = (
+    "deepfake_service.evidence.bundle.pdf_signature",
+    "cryptography.hazmat.backends.openssl.backend",
+    "pyhanko.pdf_utils.crypt.pdfmac",
+    "pyhanko.pdf_utils.filters",
+    "pyhanko_certvalidator.path",
+    "pyhanko_certvalidator.validate",
+)
+"""Modules that this package and the libraries import within functions."""
+
+Answer = tuple[dict[str, Any], bytes]
+"""What a task found, as JSON data and as bytes."""
+
+
+class Task(Protocol):
+    """A function that a confined process runs on a file."""
+
+    __name__: str
+
+    def __call__(self, source: BinaryIO, argument: bytes) -> bytes: ...
+
+
+class UnreadableFile(DeepfakeError):
+    """Reading the file took too much time or memory, or crashed its reader."""
+
+
+class BundleReaders:
+    """Readers of a bundle's ZIP directory, reports, time stamps and pictures.
+
+    Without ``processes``, they parse in the calling process, which is for bundles of our own
+    making only. Otherwise they parse in confined ones, and have to be closed with ``close()``.
+
+    Raises from each method also:
+        UnreadableFile: reading took too much time or memory, or crashed the process.
+        SandboxBusy: no process became free.
+        SandboxIncomplete: a layer is missing, and all are required.
+    """
+
+    def __init__(self, processes: int = 0, *, require: bool = False) -> None:
+        self._pool: ProcessPool | None = None
+        if processes:
+            tasks = tuple(f"{__name__}:{task.__name__}" for task in _TASKS)
+            options = Options(tasks=tasks, memory_bytes=MEMORY_BYTES)
+            self._pool = ProcessPool(options, processes, require=require)
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._pool is not None:
+            self._pool.close()
+
+    def files(self, content: bytes) -> dict[str, bytes]:
+        """Return the files of a bundle.
+
+        Raises:
+            InvalidBag: it is not a canonical ZIP.
+        """
+        if len(content) > bag.MAX_BYTES:
+            raise bag.InvalidBag(f"larger than {bag.MAX_BYTES} bytes, the limit of a bundle")
+        sizes, payload = self._run(unzip, content, {}, bag.InvalidBag)
+        files, offset = {}, 0
+        if len(sizes) > bag.MAX_FILES:
+            raise UnreadableFile
+        for name, size in sizes.items():
+            if not isinstance(size, int):
+                raise UnreadableFile
+            files[name] = payload[offset : offset + size]
+            offset += size
+        # The process that read a hostile file is not trusted: its answer must explain the content.
+        if bag.zipped(files) != content:
+            raise UnreadableFile
+        return files
+
+    def check_report(
+        self,
+        pdf: bytes,
+        certificates: Sequence[x509.Certificate],
+        at: datetime,
+        timestamp_roots: Sequence[x509.Certificate] = (),
+    ) -> datetime | None:
+        """Check a report's signature: see ``pdf_signature.verify``.
+
+        Raises:
+            InvalidReport: it is not valid.
+        """
+        from deepfake_service.evidence.bundle.pdf_signature import InvalidReport
+
+        given = {
+            "chain": _pems(certificates), "roots": _pems(timestamp_roots), "at": at.isoformat()
+        }  # fmt: skip
+        found, _ = self._run(check_pdf, pdf, given, InvalidReport)
+        return None if found.get("stamp") is None else _time(found["stamp"])
+
+    def stamp_time(self, token: bytes, data: bytes, roots: Sequence[x509.Certificate]) -> datetime:
+        """Return the time that a time stamp over ``data`` states: see ``timestamps.verify``.
+
+        Raises:
+            InvalidTimestamp: it is not valid.
+        """
+        if len(token) > timestamps.MAX_REPLY_BYTES:
+            raise timestamps.InvalidTimestamp("the time stamp is too large")
+        given = {"roots": _pems(roots), "size": len(token)}
+        found, _ = self._run(check_stamp, token + data, given, timestamps.InvalidTimestamp)
+        return _time(found.get("at"))
+
+    def picture(self, content: bytes, size: int) -> NDArray[np.uint8]:
+        """Return the pixels of a crop: see ``artifacts.pixels_of``.
+
+        Raises:
+            PictureAltered: it has another size.
+        """
+        _, pixels = self._run(decode_picture, content, {"size": size}, PictureAltered)
+        if len(pixels) != size * size * 3:
+            raise UnreadableFile
+        return np.frombuffer(pixels, np.uint8).reshape(size, size, 3)
+
+    def _run(
+        self, task: Task, content: bytes, given: dict[str, Any], refusal: type[DeepfakeError]
+    ) -> Answer:
+        """Return the answer of a task.
+
+        Raises:
+            refusal: the file is not what it should be.
+        """
+        source, argument = io.BytesIO(content), json.dumps(given).encode()
+        bounds = TaskBounds(TIMEOUT_S, MEMORY_BYTES, CPU_S, WAIT_S)
+        try:
+            if self._pool is None:
+                answer = task(source, argument)
+            else:
+                answer = self._pool.run(f"{__name__}:{task.__name__}", source, argument, bounds)
+            header, _, payload = answer.partition(b"\n")
+            found = json.loads(header)
+        except (DecoderFailed, ValueError) as error:
+            raise UnreadableFile from error
+        if not isinstance(found, dict):
+            raise UnreadableFile
+        if "error" in found:
+            raise refusal(str(found["error"]))
+        return found, payload
+
+
+def _pems(certificates: Sequence[x509.Certificate]) -> list[str]:
+    return [c.public_bytes(Encoding.PEM).decode() for c in certificates]
+
+
+def _time(text: object) -> datetime:
+    try:
+        return datetime.fromisoformat(str(text))
+    except ValueError as error:
+        raise UnreadableFile from error
+
+
+def prepare() -> None:
+    """Import what the libraries would only when they first need it."""
+    for name in LAZY_MODULES:
+        importlib.import_module(name)
+
+
+def begin() -> None:
+    """Open an event loop: pyHanko runs its coroutines by ``asyncio.run``, which would open one.
+
+    Each process has its own, because a file could leave bytes in the sockets of one that they
+    share.
+    """
+    asyncio.run = asyncio.new_event_loop().run_until_complete  # type: ignore[assignment]
+
+
+def _task(read: Callable[[bytes, dict[str, Any]], Answer]) -> Task:
+    """Make a task of the confined process: it answers with a line of JSON, and then with bytes.
+
+    An error of the file is an answer, since only its text crosses to the parent.
+    """
+
+    @functools.wraps(read)
+    def task(source: BinaryIO, argument: bytes) -> bytes:
+        try:
+            found, payload = read(source.read(), json.loads(argument or b"{}"))
+        except DeepfakeError as error:
+            found, payload = {"error": error.message}, b""
+        except Exception as error:
+            found, payload = {"error": f"cannot be read ({type(error).__name__})"}, b""
+        return json.dumps(found).encode() + b"\n" + payload
+
+    return task
+
+
+@_task
+def unzip(content: bytes, _given: dict[str, Any]) -> Answer:
+    """Return the size of each file of a bundle by name, and then their contents."""
+    files = bag.unzipped(content)
+    return {name: len(file) for name, file in files.items()}, b"".join(files.values())
+
+
+@_task
+def check_pdf(content: bytes, given: dict[str, Any]) -> Answer:
+    """Check a report, given certificates in PEM, and the time ``at``."""
+    from deepfake_service.evidence.bundle import pdf_signature
+
+    at = datetime.fromisoformat(given["at"])
+    stamp = pdf_signature.verify(content, _loaded(given["chain"]), at, _loaded(given["roots"]))
+    return {"stamp": stamp and stamp.isoformat()}, b""
+
+
+@_task
+def check_stamp(content: bytes, given: dict[str, Any]) -> Answer:
+    """Check a time stamp, which what it covers follows, given roots and its size."""
+    token, data = content[: given["size"]], content[given["size"] :]
+    return {"at": timestamps.verify(token, data, _loaded(given["roots"])).isoformat()}, b""
+
+
+@_task
+def decode_picture(content: bytes, given: dict[str, Any]) -> Answer:
+    """Decode a crop of the given ``size`` to its pixels, RGB by rows."""
+    return {}, np.ascontiguousarray(pixels_of(content, given["size"])).tobytes()
+
+
+def _loaded(pems: list[str]) -> list[x509.Certificate]:
+    return [x509.load_pem_x509_certificate(text.encode()) for text in pems]
+
+
+_TASKS = (unzip, check_pdf, check_stamp, decode_picture)

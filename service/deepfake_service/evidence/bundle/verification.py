@@ -1,0 +1,396 @@
+"""Verification of an evidence bundle, offline, in numbered steps.
+
+1. The file is a canonical bundle ZIP: no bytes outside the entries, no name twice.
+2. It is a complete BagIt bag: every file is listed in a manifest with its SHA-256.
+3. The statement is an in-toto Statement in a DSSE envelope, in canonical form.
+4. The statement is signed with a trusted key. A key inside the bundle is not trusted.
+5. The statement's subjects are the submitted media and all other files, with their digests.
+6. ``verdict.json`` agrees with the statement and with the chain of custody: who decided what. The
+   bundle has the pictures that it names.
+7. The model's manifest is that of the named model, and the verdict follows from the faces by it.
+8. Each report is signed as a whole, with the certificate that the statement names.
+9. The time stamp, if the statement mentions one, covers this statement.
+10. With a scorer: every stored crop gets its recorded logits from the same model.
+11. With the original file: it has the recorded digest, and scoring it gives the same verdict.
+12. With the issuer's list of revocations: the edition was neither replaced nor withdrawn.
+
+A failure in one of the first six steps ends the verification, because later ones build on them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, BinaryIO
+
+import rfc8785
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from deepfake_models.bundle.bundle import BundleSpec
+from deepfake_models.decision.level import log_likelihood_ratio
+from deepfake_models.decision.serialization import judge_exact, load_exact
+from deepfake_models.errors import DeepfakeError, SandboxBusy, SandboxIncomplete
+from deepfake_models.scorer import Scorer
+from deepfake_service.evidence.bundle import custody
+from deepfake_service.evidence.bundle import zip_format as bag
+from deepfake_service.evidence.bundle.artifacts import crops_of
+from deepfake_service.evidence.bundle.builder import (
+    CERTIFICATES,
+    CUSTODY,
+    FORMAT,
+    MODEL,
+    MODEL_CARD_FILE,
+    MODEL_RATES,
+    PUBLIC_KEY,
+    STAMP,
+    STAMP_SIGNATURE,
+    STATEMENT,
+    VERDICT,
+    method_of,
+    report_of,
+    stamp_message,
+)
+from deepfake_service.evidence.bundle.bundle_files import (
+    as_json,
+    json_file,
+    pem_file,
+    without_wording,
+)
+from deepfake_service.evidence.bundle.error_rates import error_rates
+from deepfake_service.evidence.bundle.readers import BundleReaders
+from deepfake_service.evidence.bundle.rescoring import ratio_tolerance, rescore
+from deepfake_service.evidence.bundle.signers import public_pem
+from deepfake_service.evidence.bundle.statement import (
+    MEDIA_SUBJECT,
+    key_id,
+    opened,
+    signed_by,
+    subjects,
+)
+from deepfake_service.evidence.bundle.verification_result import Outcome, Step, Trust, Verification
+from deepfake_service.platform.texts.formatting import told_finding
+from deepfake_service.platform.texts.i18n import LANGUAGES
+
+MAX_DETAIL = 600
+"""Characters of the detail of a step, which may repeat what an unknown bundle says."""
+_DECIDED = ("likely_manipulated", "no_manipulation_found")
+_PREDICATE = {
+    "job": re.compile(r"[0-9a-z]{1,26}"),
+    "case": re.compile(r"[0-9a-z]{1,26}"),
+    "verdict": re.compile(r"[a-z_]{1,40}"),
+    "createdAt": re.compile(r"[0-9T:.+-]{10,40}"),
+    "timestamp": re.compile(r"[a-z0-9]{1,20}"),
+}
+MAX_LISTED_PICTURES = 64
+"""Pictures that a bundle may list: more than any version gathers, few enough to score again."""
+
+
+class _Failed(Exception):
+    """The step failed for the given reason."""
+
+
+def verify(
+    content: bytes,
+    trust: Trust,
+    *,
+    scorer: Scorer | None = None,
+    original: BinaryIO | None = None,
+    readers: BundleReaders | None = None,
+) -> Verification:
+    """Verify a bundle; a fault in it is reported as an outcome and never raised.
+
+    ``scorer`` enables step 10, and together with ``original``, the submitted file, step 11. Without
+    ``readers``, the calling process parses the bundle.
+
+    Raises:
+        SandboxBusy, SandboxIncomplete: there is no process to parse the bundle in.
+    """
+    return _Run(content, trust, scorer, original, readers or BundleReaders()).run()
+
+
+@dataclass
+class _Run:
+    _content: bytes
+    _trust: Trust
+    _scorer: Scorer | None
+    _original: BinaryIO | None
+    _readers: BundleReaders
+    _files: dict[str, bytes] = field(default_factory=dict)
+    _envelope: dict[str, Any] = field(default_factory=dict)
+    _predicate: dict[str, Any] = field(default_factory=dict)
+    _signer: Ed25519PublicKey | None = None
+
+    def __post_init__(self) -> None:
+        self._done = Verification(hashlib.sha256(self._content).hexdigest())
+
+    def run(self) -> Verification:
+        """Take all steps, up to the first failure among the first six."""
+        steps: list[tuple[str, Callable[[], tuple[Outcome, str]]]] = [
+            ("The file is a bundle", self._zip),
+            ("The bag is complete", self._bag),
+            ("The statement is well formed", self._statement),
+            ("The signature holds", self._signature),
+            ("The statement covers every file", self._coverage),
+            ("The verdict agrees with the statement", self._verdict),
+            ("The verdict follows from the faces", self._judging),
+            ("The reports are signed", self._reports),
+            ("The time stamp holds", self._time_stamp),
+            ("The crops get the recorded values", self._rescoring),
+            ("The original gives this verdict", self._original_again),
+        ]
+        if self._trust.revocations is not None:
+            steps.append(("The issuer answers for this edition", self._revocation))
+        for number, (title, step) in enumerate(steps, start=1):
+            try:
+                outcome, detail = step()
+            except (SandboxBusy, SandboxIncomplete):
+                raise
+            except (_Failed, DeepfakeError) as error:
+                outcome, detail = Outcome.FAIL, str(error) or type(error).__name__
+            except Exception as error:  # content that breaks a parser is not intact
+                outcome, detail = Outcome.FAIL, f"cannot be read ({type(error).__name__})"
+            # The content is not trusted yet: control characters must not reach a terminal.
+            shown = "".join(c if c.isprintable() else "?" for c in detail)[:MAX_DETAIL]
+            self._done.steps.append(Step(number, title, outcome, shown))
+            if outcome is Outcome.FAIL and number <= 6:
+                break
+        return self._done
+
+    def _zip(self) -> tuple[Outcome, str]:
+        self._files = self._readers.files(self._content)
+        return Outcome.PASS, f"{len(self._files)} files, {len(self._content)} bytes"
+
+    def _bag(self) -> tuple[Outcome, str]:
+        bag.check(self._files)
+        return Outcome.PASS, "every file is listed in a manifest with its SHA-256"
+
+    def _statement(self) -> tuple[Outcome, str]:
+        if STATEMENT not in self._files:
+            raise _Failed(f"{STATEMENT}: missing")
+        self._envelope, content = opened(json_file(self._files, STATEMENT))
+        p = content["predicate"]
+        for name, form in _PREDICATE.items():
+            if not isinstance(p.get(name), str) or not form.fullmatch(p[name]):
+                raise _Failed(f"the statement's {name} is malformed")
+        if not isinstance(p.get("edition"), int) or not isinstance(p.get("finding"), str | None):
+            raise _Failed("the statement's edition or finding is malformed")
+        datetime.fromisoformat(p["createdAt"])
+        self._done.statement, self._predicate = content, p
+        return Outcome.PASS, f"job {p['job']}, edition {p['edition']}, of {p['createdAt']}"
+
+    def _signature(self) -> tuple[Outcome, str]:
+        inside = load_pem_public_key(pem_file(self._files, PUBLIC_KEY))
+        if (
+            not isinstance(inside, Ed25519PublicKey)
+            or public_pem(inside) != self._files[PUBLIC_KEY]
+        ):
+            raise _Failed(f"{PUBLIC_KEY}: not an Ed25519 public key in canonical form")
+        self._done.signer, self._signer = key_id(inside), inside
+        self._trust.check_key(self._done.signer)
+        for key in self._trust.keys:
+            if signed_by(self._envelope, key):
+                if key_id(key) != self._done.signer:
+                    raise _Failed(f"{PUBLIC_KEY}: not the key that signed the statement")
+                return Outcome.PASS, f"signed with the trusted key {self._done.signer}"
+        if not signed_by(self._envelope, inside):
+            raise _Failed("the signature does not belong to this statement")
+        if self._trust.keys:
+            raise _Failed(f"signed with the key {self._done.signer}, which is not trusted")
+        return Outcome.UNKNOWN, (
+            f"intact, but signed with the key {self._done.signer}, which only the bundle vouches "
+            "for: get the issuer's key from the issuer and give it with --public-key"
+        )
+
+    def _coverage(self) -> tuple[Outcome, str]:
+        assert self._done.statement is not None
+        named = subjects(self._done.statement)
+        named.pop(MEDIA_SUBJECT, None)
+        present = {
+            name: bag.sha256(content)
+            for name, content in self._files.items()
+            if name not in (STATEMENT, STAMP, STAMP_SIGNATURE, bag.TAG_MANIFEST)
+        }
+        for name in sorted({*named, *present}):
+            if name not in present:
+                raise _Failed(f"{name}: named in the statement, but missing")
+            if name not in named:
+                raise _Failed(f"{name}: not named in the statement")
+            if named[name] != present[name]:
+                raise _Failed(
+                    f"{name}: its SHA-256 is {present[name]}, the statement says {named[name]}"
+                )
+        return Outcome.PASS, f"{len(named)} files and the submitted media"
+
+    def _verdict(self) -> tuple[Outcome, str]:
+        assert self._done.statement is not None
+        raw = json_file(self._files, VERDICT)
+        document = json.loads(raw)
+        if rfc8785.dumps(document) != raw:
+            raise _Failed(f"{VERDICT}: not in canonical JSON (RFC 8785)")
+        if document["format"] != FORMAT:
+            raise _Failed(
+                f"{VERDICT}: its format is {document['format']!r:.100} instead of {FORMAT!r}"
+            )
+        p, media = self._predicate, subjects(self._done.statement)[MEDIA_SUBJECT]
+        self._same("media", media, document["item"]["sha256"])
+        self._same("model", p["model"]["sha256"], document["method"]["model"]["sha256"])
+        self._same("job", p["job"], document["job"]["id"])
+        self._same("case", p["case"], document["case"]["id"])
+        self._same("edition", p["edition"], document["edition"])
+        self._same("predecessor", (p["predecessor"] or {}).get("sha256"), document["predecessor"])
+        self._same("verdict", p["verdict"], document["result"]["verdict"])
+        self._same("finding", p["finding"], document["finding"])
+        if len(document["pictures"]) > MAX_LISTED_PICTURES:
+            raise _Failed(f"{VERDICT}: lists more than {MAX_LISTED_PICTURES} pictures")
+        listed = {
+            f"data/{name}" for p in document["pictures"] for name in (*crops_of(p), p["heatmap"])
+        }
+        present = {n for n in self._files if n.startswith(("data/crops/", "data/heatmaps/"))}
+        self._same("pictures", sorted(present), sorted(listed))
+        self._custody(document)
+        self._done.document = document
+        finding = ""
+        if p["finding"]:
+            finding = f", reviewed: {told_finding(p['finding'], document['reviews'])}"
+        return Outcome.PASS, f"{p['verdict']}{finding}"
+
+    def _custody(self, document: dict[str, Any]) -> None:
+        content = json.loads(json_file(self._files, CUSTODY))
+        custody.check_chain(content["entries"])
+        custody.compare(document, content)
+
+    def _judging(self) -> tuple[Outcome, str]:
+        document = self._document
+        raw = json_file(self._files, MODEL)
+        self._same("model", document["method"]["model"]["sha256"], bag.sha256(raw))
+        spec = BundleSpec.model_validate_json(raw)
+        self._method(document, spec)
+        card = self._files[MODEL_CARD_FILE]
+        self._same("model card", spec.files["MODEL_CARD.md"], bag.sha256(card))
+        rates = json_file(self._files, MODEL_RATES)
+        self._same("error rates", spec.files["reliability.json"], bag.sha256(rates))
+        record = load_exact(document["exact"])
+        # A verdict on media without a face, or that could not be decoded, rests on decoding alone.
+        judged = judge_exact(record, spec)
+        shown = judged or record
+        people = [t.track for t in shown.tracks if t.log_likelihood_ratio is not None]
+        measured = as_json(error_rates(shown, people, spec, json.loads(rates)))
+        self._same("error rates", measured, document["error_rates"])
+        result = document["result"]
+        if judged is None:
+            self._same("value without a face", None, result["log_likelihood_ratio"])
+            if result["verdict"] in _DECIDED or result["tracks"]:
+                raise _Failed("the verdict has a decision, but no faces")
+            return Outcome.PASS, "no face was scored, and nothing was decided"
+        expected = as_json(judged.to_json())
+        self._same("parts of the result", sorted(expected), sorted(result))
+        for name, value in expected.items():
+            self._same(name, without_wording(result[name]), without_wording(value))
+        detail = f"judging {len(record.faces)} faces again gives the same verdict"
+        if any(result[name] != value for name, value in expected.items()):
+            detail += "; its reasons are worded differently from this version of the software"
+        return Outcome.PASS, detail
+
+    def _method(self, document: dict[str, Any], spec: BundleSpec) -> None:
+        """Check the description of the method, and the values of the faces shown, by the model."""
+        method = document["method"]
+        expected = as_json(method_of(spec, method["model"]["sha256"], method["software"]))
+        for name, value in expected.items():
+            self._same(f"method.{name}", value, method[name])
+        self._same("parts of the method", sorted(expected), sorted(method))
+        faces = document["exact"]["faces"]
+        for picture in document["pictures"]:
+            logit = faces[picture["face"]]["logit"]
+            value = log_likelihood_ratio(float(logit), spec.calibration.face)
+            self._same(f"logit of {picture['crop']}", logit, picture["logit"])
+            self._same(
+                f"value of {picture['crop']}",
+                round(value, 9),
+                round(picture["log_likelihood_ratio"], 9),
+            )
+
+    def _reports(self) -> tuple[Outcome, str]:
+        certificates = x509.load_pem_x509_certificates(pem_file(self._files, CERTIFICATES))
+        digest = certificates[0].fingerprint(hashes.SHA256()).hex()
+        self._same("certificate", self._predicate["reportCertificate"]["sha256"], digest)
+        at = datetime.fromisoformat(self._predicate["createdAt"])
+        # The keys of other kinds have ids, too.
+        self._trust.check_key(key_id(certificates[0].public_key()))
+        roots, detail = self._trust.timestamp_roots, ""
+        for language in LANGUAGES:
+            report = self._files[report_of(language)]
+            stamp = self._readers.check_report(report, certificates, at, roots)
+            detail = f", time-stamped at {stamp.isoformat()}" if stamp else ""
+        named = f"{len(LANGUAGES)} reports signed as a whole with the certificate {digest}"
+        return Outcome.PASS, named + detail
+
+    def _time_stamp(self) -> tuple[Outcome, str]:
+        kind, token = self._predicate["timestamp"], self._files.get(STAMP)
+        if kind != "rfc3161":
+            if token is not None or STAMP_SIGNATURE in self._files:
+                raise _Failed(f"{STAMP}: present, but the statement mentions none")
+            why = "the authority failed" if kind == "failed" else "none was requested"
+            return Outcome.SKIPPED, f"no time stamp: {why}"
+        if token is None:
+            raise _Failed(f"{STAMP}: missing, but the statement mentions it")
+        assert self._signer is not None
+        try:
+            self._signer.verify(self._files[STAMP_SIGNATURE], stamp_message(token))
+        except (KeyError, InvalidSignature) as error:
+            raise _Failed(f"{STAMP}: altered, or not signed with the statement's key") from error
+        roots = list(self._trust.timestamp_roots)
+        at = self._readers.stamp_time(token, self._files[STATEMENT], roots).isoformat()
+        if roots:
+            return Outcome.PASS, f"{at}, by a trusted authority"
+        return Outcome.PASS, f"{at}; intact, but its issuer was not checked (--timestamp-root)"
+
+    def _rescoring(self) -> tuple[Outcome, str]:
+        if self._scorer is None:
+            return Outcome.SKIPPED, "not requested (--rescore)"
+        document = self._document
+        if not document["pictures"]:
+            return Outcome.SKIPPED, "the bundle has no crops"
+        self._same("model", document["method"]["model"]["sha256"], self._scorer.bundle.sha256)
+        largest = rescore(document, self._files, self._scorer, self._readers.picture)
+        count = len(document["pictures"])
+        return Outcome.PASS, f"{count} crops, largest difference of a logit {largest:.1e}"
+
+    def _original_again(self) -> tuple[Outcome, str]:
+        if self._original is None or self._scorer is None:
+            return Outcome.SKIPPED, "not requested (--media FILE)"
+        document = self._document
+        digest = hashlib.file_digest(self._original, "sha256").hexdigest()  # type: ignore[arg-type]
+        self._same("SHA-256 of the file", document["item"]["sha256"], digest)
+        self._same("model", document["method"]["model"]["sha256"], self._scorer.bundle.sha256)
+        self._original.seek(0)
+        verdict = self._scorer.score(self._original, frames=document["job"]["frames"])
+        self._same("verdict", document["result"]["verdict"], str(verdict.verdict))
+        recorded, ratio = document["result"]["log_likelihood_ratio"], verdict.log_likelihood_ratio
+        tolerance = ratio_tolerance(self._scorer.bundle.spec)
+        unequal = recorded is None or ratio is None or abs(recorded - ratio) > tolerance
+        if recorded != ratio and unequal:
+            raise _Failed(f"log10 likelihood ratio {ratio}, recorded {recorded}")
+        return Outcome.PASS, f"{verdict.verdict}, log10 likelihood ratio {ratio}"
+
+    def _revocation(self) -> tuple[Outcome, str]:
+        assert self._trust.revocations is not None
+        is_superseded, detail = self._trust.revocations.describe(self._done.sha256)
+        return Outcome.SUPERSEDED if is_superseded else Outcome.PASS, detail
+
+    @property
+    def _document(self) -> dict[str, Any]:
+        assert self._done.document is not None
+        return self._done.document
+
+    @staticmethod
+    def _same(what: str, expected: object, found: object) -> None:
+        if expected != found:
+            raise _Failed(f"{what}: expected {expected!r:.200}, found {found!r:.200}")

@@ -1,0 +1,130 @@
+"""What was gathered for a job's evidence, its newest edition, and whether that is current."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from deepfake_service.audit.journal import protect
+from deepfake_service.audit.log import Action
+from deepfake_service.cases.cases import folder_of
+from deepfake_service.evidence.bundle import zip_format
+from deepfake_service.evidence.bundle.artifacts import EXAMINATION
+from deepfake_service.platform.db import (
+    AuditEntry,
+    Case,
+    Edition,
+    Job,
+    RevokedEdition,
+    current_time,
+)
+from deepfake_service.platform.db.enums import EditionState, JobState
+from deepfake_service.platform.storage import Vault
+
+_last_decision = (
+    select(func.coalesce(func.max(AuditEntry.number), 0))
+    .where(AuditEntry.subject == Job.id, AuditEntry.action == str(Action.CASE_REVIEWED))
+    .correlate(Job)
+    .scalar_subquery()
+)
+_newest = (
+    select(Edition.job_id, func.max(Edition.number).label("number"))
+    .group_by(Edition.job_id)
+    .subquery()
+)
+
+
+_superseded = select(RevokedEdition.sha256).where(RevokedEdition.state == EditionState.SUPERSEDED)
+
+
+def material_of(job: Job) -> str:
+    """Return the name of the blob of what was gathered for a job's evidence."""
+    return f"{folder_of(job.case_id)}material-{job.id}"
+
+
+def examination_of(vault: Vault, job: Job, key: bytes) -> dict[str, Any]:
+    """Return the record of the examination that was gathered for a job's evidence.
+
+    Raises:
+        BlobMissing: nothing was gathered, or it was deleted.
+    """
+    packed = vault.read(material_of(job), key)
+    content: dict[str, Any] = json.loads(zip_format.member(packed, EXAMINATION))
+    return content
+
+
+def newest_edition(session: Session, job_id: str) -> Edition | None:
+    """Return the newest edition of a job's evidence, if there is one."""
+    return session.scalars(
+        select(Edition).where(Edition.job_id == job_id).order_by(Edition.number.desc()).limit(1)
+    ).first()
+
+
+def last_decision(session: Session, job_id: str) -> int:
+    """Return the number of the audit log's entry of the last decision on a job; 0 without one."""
+    return session.scalar(select(_last_decision).where(Job.id == job_id)) or 0
+
+
+def outdated_jobs() -> Select[str]:
+    """Select the ids of jobs whose newest edition lacks a decision or a flag, newest jobs first.
+
+    The audit log says which decision was the last one: neither a clock that was set back nor a
+    review that was deleted from the database makes an edition look newer than it is.
+    """
+    return (
+        _outdated()
+        .where(
+            Case.wrapped_key.is_not(None),
+            # A job of a restored backup may have lost its edition and be examined once more.
+            Job.state == JobState.SUCCEEDED,
+            Job.evidence_expired_at.is_(None),
+        )
+        .order_by(Job.created_at.desc())
+    )
+
+
+def is_outdated(session: Session, job_id: str) -> bool:
+    """Return whether the newest edition of a job's evidence lacks a decision or a flag."""
+    return session.scalars(_outdated().where(Job.id == job_id)).first() is not None
+
+
+def _outdated() -> Select[str]:
+    return (
+        select(Job.id)
+        .join(Case, Job.case_id == Case.id)
+        .join(_newest, _newest.c.job_id == Job.id)
+        .join(Edition, and_(Edition.job_id == Job.id, Edition.number == _newest.c.number))
+        .where(_lacks_a_decision())
+    )
+
+
+def _lacks_a_decision() -> ColumnElement[bool]:
+    return or_(
+        _last_decision != Edition.decided,
+        and_(Case.minor_at.is_not(None), Edition.imagery.is_(True)),
+        and_(
+            Case.minor_at.is_(None),
+            Edition.imagery.is_(False),
+            Job.shown.is_(True),
+            Edition.blob.is_not(None),
+        ),
+        # The edition that replaced it was lost when a backup was restored.
+        Edition.sha256.in_(_superseded),
+    )
+
+
+def supersede(session: Session, sha256: str | None) -> None:
+    """Put the edition with this SHA-256, if there is one, on the public list of revocations."""
+    if sha256 is not None and session.get(RevokedEdition, sha256) is None:
+        now = current_time(session)
+        session.add(RevokedEdition(sha256=sha256, state=EditionState.SUPERSEDED, at=now))
+        protect(session, "edition", sha256, EditionState.SUPERSEDED)
+
+
+def is_withdrawn(session: Session, sha256: str) -> bool:
+    """Return whether the edition with this SHA-256 was withdrawn."""
+    revoked = session.get(RevokedEdition, sha256)
+    return revoked is not None and revoked.state == EditionState.WITHDRAWN

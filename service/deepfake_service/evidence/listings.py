@@ -1,0 +1,149 @@
+"""What lists show of a job: name, platform, value between its thresholds, and a small picture.
+
+All of it is sealed under the key of the case. Only ``Job.rank`` is in plain text, because a list of
+ten thousand jobs cannot be put in order by values that have to be opened first. It has steps of
+half a decade, and so tells little more than the verdict and the leaning, which are plain as well.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image, ImageFilter
+from sqlalchemy.orm import Session
+
+from deepfake_models.bundle.bundle import BundleSpec
+from deepfake_models.bundle.results import VerdictCode
+from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST, Material
+from deepfake_service.platform.db import Job, Listing
+from deepfake_service.platform.storage import context_of, open_json, seal_json
+from deepfake_service.platform.storage.envelope import seal, unseal
+
+STEPS_PER_DECADE = 2
+MAX_RANK = 20
+THUMBNAIL_PX = 14
+"""Width of a thumbnail. So few pixels are blurred for good: there is no sharp picture behind it."""
+_BLUR_PX = 8
+FIELDS = ("name", "platform", "llr", "still", "duration_s", "low", "high", "limit")
+
+
+@dataclass(frozen=True, slots=True)
+class ListedResult:
+    """What the end of an examination adds to a job's entry in lists."""
+
+    values: Mapping[str, Any]
+    thumbnail: bytes | None = None
+    shown: bool = False
+    """Whether its evidence can show faces."""
+
+
+def rank_of(log10_ratio: float | None) -> int | None:
+    """Return the step of half a decade in which a log10 likelihood ratio lies, in [-20, 20]."""
+    if log10_ratio is None:
+        return None
+    return max(-MAX_RANK, min(MAX_RANK, math.floor(STEPS_PER_DECADE * log10_ratio)))
+
+
+def begin_listing(
+    session: Session, case_key: bytes, job_id: str, name: str | None, platform: str | None
+) -> None:
+    """Store what is known of a new job."""
+    listing = Listing(id=job_id)
+    seal_json(case_key, listing, {"name": name, "platform": platform})
+    session.add(listing)
+
+
+def end_listing(session: Session, case_key: bytes, job: Job, result: ListedResult) -> None:
+    """Add the result of a job that ends to its entry, and rank the job."""
+    listing = session.get(Listing, job.id)
+    known = open_json(case_key, listing) if listing else {}
+    if listing is None:
+        listing = Listing(id=job.id)
+    seal_json(case_key, listing, {**known, **result.values})
+    if result.thumbnail is not None:
+        listing.thumbnail = seal(case_key, result.thumbnail, context_of("thumbnail", job.id))
+    session.add(listing)
+    job.rank = rank_of(result.values["llr"])
+
+
+def drop_thumbnail(session: Session, job_id: str) -> None:
+    """Delete the thumbnail of a job whose evidence is deleted."""
+    listing = session.get(Listing, job_id)
+    if listing is not None:
+        listing.thumbnail = None
+
+
+def open_listing(case_key: bytes, listing: Listing | None) -> dict[str, Any]:
+    """Return what is known of a job; what is not is ``None``."""
+    known = open_json(case_key, listing) if listing is not None else {}
+    return {**dict.fromkeys(FIELDS), **known}
+
+
+def open_reasons(case_key: bytes, job: Job) -> list[str]:
+    """Return the codes of the reasons for which a job could not be evaluated, each once."""
+    if job.verdict != VerdictCode.UNABLE_TO_EVALUATE or job.result is None:
+        return []
+    return list(dict.fromkeys(reason["code"] for reason in open_json(case_key, job)["reasons"]))
+
+
+def open_thumbnail(case_key: bytes, job_id: str, sealed: bytes) -> bytes:
+    """Return the thumbnail of a job as JPEG."""
+    return unseal(case_key, sealed, context_of("thumbnail", job_id))
+
+
+def listed_result(result: Mapping[str, Any], material: Material) -> ListedResult:
+    """Return what lists show of a result and of the material of its evidence."""
+    media = result.get("media") or {}
+    still = media.get("kind") == "image"
+    values: dict[str, Any] = {
+        "llr": result["log_likelihood_ratio"],
+        "still": still if media else None,
+        "duration_s": media.get("duration_s"),
+    }
+    if values["llr"] is not None and MODEL_MANIFEST in material.files:
+        spec: BundleSpec = material.spec
+        level = spec.thresholds.still if still else spec.thresholds.item
+        calibration = spec.calibration.face if still else spec.calibration.item
+        values |= {
+            "low": level.no_manipulation_found,
+            "high": level.likely_manipulated,
+            "limit": calibration.limit,
+        }
+    return ListedResult(values, _thumbnail(material), bool(material.pictures))
+
+
+def _thumbnail(material: Material) -> bytes | None:
+    """Return the most suspect face as a small JPEG, blurred for good."""
+    shown = material.examination.get("pictures") or []
+    if not shown:
+        return None
+    faces = material.examination["exact"]["faces"]
+    top = max(shown, key=lambda picture: float(faces[picture["face"]]["logit"] or 0.0))
+    crop = material.files.get(top["crop"])
+    if crop is None:
+        return None
+    with Image.open(io.BytesIO(crop)) as picture:
+        blurred = picture.convert("RGB").filter(ImageFilter.GaussianBlur(_BLUR_PX))
+    small = blurred.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX)
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=70)
+    return out.getvalue()
+
+
+def mentions(text: str, names: tuple[str | None, ...], sha256: str, job_id: str) -> bool:
+    """Return whether a search for ``text`` finds a job with these names.
+
+    Names of files from macOS often have their syllables in parts: see ``canonical_reference``.
+    """
+    wanted = _folded(text)
+    in_name = any(wanted in _folded(name) for name in names if name)
+    return not wanted or in_name or sha256.startswith(wanted) or job_id == wanted
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", text).casefold()

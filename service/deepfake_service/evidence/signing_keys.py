@@ -1,0 +1,252 @@
+"""The keys that evidence is signed with: created on first use, rotated, and published forever.
+
+There are two: an Ed25519 key for statements, and an ECDSA P-256 key with a certificate for the PDF
+signatures of reports. Their private parts are in the database, wrapped by the master key, so that
+all processes of an installation sign with the same keys. A retired key no longer signs but stays
+published, so that earlier evidence can still be verified.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_public_key,
+)
+from joserfc.jwk import ECKey, KeyParameters, OKPKey
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from deepfake_service.audit.journal import protect
+from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.evidence.bundle.signers import Signers, own_signer, self_made_certificate
+from deepfake_service.evidence.bundle.statement import key_id
+from deepfake_service.platform.db import Database, Secret, SigningKey, current_time
+from deepfake_service.platform.errors import KeyUnknown
+from deepfake_service.platform.settings import Settings
+from deepfake_service.platform.storage import secret_context
+from deepfake_service.platform.storage.envelope import KeyWrapper
+
+STATEMENT, REPORT = "statement", "report"
+MIN_KEY_ID_CHARS = 8
+"""The shortest prefix of an id that identifies a key."""
+_LOCK = "signing-keys"
+
+
+class SigningKeys:
+    """The signing keys in a database."""
+
+    def __init__(
+        self,
+        database: Database,
+        keys: KeyWrapper,
+        *,
+        issuer: str,
+        own: tuple[Path, Path] | None = None,
+    ) -> None:
+        """Open the signing keys in ``database``.
+
+        Args:
+            issuer: the name in self-signed certificates.
+            own: PEM files of a certificate chain and its key, which sign reports instead of a
+                generated key.
+        """
+        self._database = database
+        self._keys = keys
+        self._issuer = issuer
+        self._own = own
+
+    def current(self) -> Signers:
+        """Return the current signing keys. They are created if there are none.
+
+        Raises:
+            SettingsError: the configured certificate or key cannot be used.
+        """
+        with self._database.read() as session:
+            pair = self._active(session)
+        if pair is None:
+            with self._database.write() as session:
+                self._database.one_at_a_time(session, _LOCK)
+                pair = self._active(session) or self._create(session)
+        for_statements, for_reports = pair
+        statement = Ed25519PrivateKey.from_private_bytes(self._private(for_statements))
+        if self._own is not None:
+            return Signers(statement, *own_signer(*self._own))
+        scalar = int.from_bytes(self._private(for_reports))
+        assert for_reports.certificate_pem is not None
+        certificate = x509.load_pem_x509_certificate(for_reports.certificate_pem.encode())
+        return Signers(statement, ec.derive_private_key(scalar, ec.SECP256R1()), (certificate,))
+
+    def certificate_end(self) -> datetime | None:
+        """Return when the first of the certificates that sign reports expires.
+
+        It is ``None`` before the first evidence if the service generates them.
+
+        Raises:
+            SettingsError: the configured certificate or key cannot be used.
+        """
+        if self._own is not None:
+            _, chain = own_signer(*self._own)
+            return min(certificate.not_valid_after_utc for certificate in chain)
+        with self._database.read() as session:
+            pair = self._active(session)
+        if pair is None or pair[1].certificate_pem is None:
+            return None
+        return x509.load_pem_x509_certificate(pair[1].certificate_pem.encode()).not_valid_after_utc
+
+    def rotate(self) -> str:
+        """Create new keys, retire the current ones, and return the id of the new statement key."""
+        with self._database.write() as session:
+            self._database.one_at_a_time(session, _LOCK)
+            for key in session.scalars(select(SigningKey).where(SigningKey.retired_at.is_(None))):
+                self._retire(session, key)
+            return self._create(session)[0].id
+
+    @staticmethod
+    def _retire(session: Session, key: SigningKey) -> None:
+        key.retired_at = key.retired_at or current_time(session)
+        # A private key that is no longer needed must not be there to be stolen.
+        secret = session.get(Secret, _secret_name(key))
+        if secret is not None:
+            session.delete(secret)
+
+    def revoke(self, key_id: str) -> None:
+        """Withdraw trust from everything that a key signed, for instance after a compromise.
+
+        ``key_id`` is the key's id or a unique prefix of it. All current keys are retired.
+
+        Raises:
+            KeyUnknown: no key, or more than one, has this id.
+        """
+        with self._database.write() as session:
+            self._database.one_at_a_time(session, _LOCK)
+            matches = session.scalars(
+                select(SigningKey).where(SigningKey.id.startswith(key_id, autoescape=True))
+            ).all()
+            if len(matches) != 1 or len(key_id) < MIN_KEY_ID_CHARS:
+                raise KeyUnknown(
+                    f"There is no signing key {key_id!r}. List them with `deepfake keys signing "
+                    "list`."
+                )
+            (revoked,) = matches
+            self._retire(session, revoked)
+            revoked.revoked_at = current_time(session)
+            append_entry(session, SERVICE, Action.SIGNING_KEY_REVOKED, detail=revoked.id)
+            protect(session, "revoked_key", revoked.id, "revoked")
+            for key in session.scalars(select(SigningKey).where(SigningKey.retired_at.is_(None))):
+                self._retire(session, key)  # keys are created in pairs
+
+    def all(self) -> Sequence[SigningKey]:
+        """List all keys ever created, newest first."""
+        with self._database.read() as session:
+            return session.scalars(
+                select(SigningKey).order_by(SigningKey.created_at.desc(), SigningKey.purpose)
+            ).all()
+
+    def published(self) -> list[Ed25519PublicKey]:
+        """Return the public keys of statements: current and retired ones, but none revoked."""
+        trusted = (k for k in self.all() if k.revoked_at is None)
+        keys = (load_pem_public_key(k.public_pem.encode()) for k in trusted)
+        return [key for key in keys if isinstance(key, Ed25519PublicKey)]
+
+    def jwks(self) -> dict[str, Any]:
+        """Return all public keys that are not revoked as a JWK Set (RFC 7517)."""
+        return {"keys": [_jwk(key) for key in self.all() if key.revoked_at is None]}
+
+    @staticmethod
+    def _active(session: Session) -> tuple[SigningKey, SigningKey] | None:
+        active = session.scalars(select(SigningKey).where(SigningKey.retired_at.is_(None))).all()
+        by_purpose = {key.purpose: key for key in active}
+        return (by_purpose[STATEMENT], by_purpose[REPORT]) if len(by_purpose) == 2 else None
+
+    def _create(self, session: Session) -> tuple[SigningKey, SigningKey]:
+        statement = Ed25519PrivateKey.generate()
+        report = ec.generate_private_key(ec.SECP256R1())
+        raw = statement.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+        pair = (
+            self._store(session, STATEMENT, statement.public_key(), raw, None),
+            self._store(
+                session,
+                REPORT,
+                report.public_key(),
+                report.private_numbers().private_value.to_bytes(32),
+                self_made_certificate(report, self._issuer, current_time(session)),
+            ),
+        )
+        append_entry(session, SERVICE, Action.SIGNING_KEYS_MADE, detail=pair[0].id)
+        return pair
+
+    def _store(
+        self,
+        session: Session,
+        purpose: str,
+        public: Ed25519PublicKey | ec.EllipticCurvePublicKey,
+        private: bytes,
+        certificate: x509.Certificate | None,
+    ) -> SigningKey:
+        key = SigningKey(
+            id=key_id(public),
+            purpose=purpose,
+            public_pem=public.public_bytes(
+                Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
+            ).decode(),
+            certificate_pem=certificate and certificate.public_bytes(Encoding.PEM).decode(),
+            created_at=current_time(session),
+        )
+        name = _secret_name(key)
+        session.add(Secret(name=name, wrapped=self._keys.wrap(private, secret_context(name))))
+        session.add(key)
+        made = {
+            "purpose": purpose,
+            "public_pem": key.public_pem,
+            "certificate_pem": key.certificate_pem,
+            "created_at": key.created_at.isoformat(),
+        }
+        protect(session, "signing_key", key.id, json.dumps(made))
+        session.flush()
+        return key
+
+    def _private(self, key: SigningKey) -> bytes:
+        name = _secret_name(key)
+        with self._database.read() as session:
+            secret = session.get_one(Secret, name)
+        return self._keys.unwrap(secret.wrapped, secret_context(name))
+
+
+def open_signing_keys(settings: Settings, database: Database, keys: KeyWrapper) -> SigningKeys:
+    """Open the signing keys, with the certificate for reports that ``settings`` name."""
+    own = None
+    if settings.report_certificate and settings.report_key:
+        own = (settings.report_certificate, settings.report_key)
+    return SigningKeys(database, keys, issuer=settings.issuer, own=own)
+
+
+def _secret_name(key: SigningKey) -> str:
+    return f"sign-{key.id[:24]}"
+
+
+def _jwk(key: SigningKey) -> dict[str, Any]:
+    """Return a public key as a JWK (RFC 7517), of type OKP (RFC 8037) or EC (RFC 7518)."""
+    parameters: KeyParameters = {"kid": key.id, "use": "sig"}
+    if key.certificate_pem:
+        certificate = x509.load_pem_x509_certificate(key.certificate_pem.encode())
+        der = certificate.public_bytes(Encoding.DER)
+        parameters["x5c"] = [base64.b64encode(der).decode()]
+    public: OKPKey | ECKey
+    if key.purpose == STATEMENT:
+        public = OKPKey.import_key(key.public_pem, {**parameters, "alg": "EdDSA"})
+    else:
+        public = ECKey.import_key(key.public_pem, {**parameters, "alg": "ES256"})
+    return dict(public.as_dict(private=False))

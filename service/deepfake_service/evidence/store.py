@@ -1,0 +1,410 @@
+"""The editions of a job's evidence: issue and read them.
+
+An edition is never changed. A review, or a flag that a minor may be shown, leads to a new edition.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.organisation import Sender
+from deepfake_service.accounts.read_audit import ReadAudit
+from deepfake_service.accounts.visibility import find_visible
+from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
+from deepfake_service.cases.case_lock import lock_case
+from deepfake_service.cases.cases import folder_of
+from deepfake_service.evidence.bundle import zip_format
+from deepfake_service.evidence.bundle.artifacts import Material
+from deepfake_service.evidence.bundle.builder import Dossier, ReportCopy, build, report_copy
+from deepfake_service.evidence.dossiers import (
+    occurrences_of,
+    origin_of,
+    recorded_custody,
+    requester_of,
+    reviews_of,
+)
+from deepfake_service.evidence.editions import (
+    is_outdated,
+    is_withdrawn,
+    last_decision,
+    material_of,
+    newest_edition,
+    supersede,
+)
+from deepfake_service.evidence.signing_keys import SigningKeys
+from deepfake_service.platform import timestamps
+from deepfake_service.platform.clock import iso_time
+from deepfake_service.platform.db import Case, Database, Edition, Job, Media, new_id
+from deepfake_service.platform.db.enums import UNFINISHED, JobState
+from deepfake_service.platform.errors import (
+    EvidenceBusy,
+    EvidenceMissing,
+    ImageryWithheld,
+    NotFound,
+    RecordAltered,
+)
+from deepfake_service.platform.logs import describe, logger
+from deepfake_service.platform.missing_blobs import missing_as
+from deepfake_service.platform.storage import BlobMissing, Vault, open_json
+
+ISSUE_ATTEMPTS = 3
+"""Attempts to add an edition while others create editions of the same job, or decide on it."""
+
+_log = logger("deepfake_service.evidence")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEdition:
+    """An edition of evidence as it is handed out."""
+
+    number: int
+    content: bytes
+
+    def member(self, name: str) -> bytes:
+        """Return one file of the edition's ZIP."""
+        return zip_format.member(self.content, name)
+
+    def __repr__(self) -> str:
+        return f"StoredEdition(number={self.number})"
+
+
+class _DecidedMeanwhile(Exception):
+    """A decision or a flag was recorded while an edition without it was built."""
+
+
+class EvidenceStore:
+    """Issues and reads the evidence of jobs."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        keys: SigningKeys,
+        *,
+        sender: Sender,
+        software: str,
+        timestamp_url: str | None,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self.keys = keys
+        self._sender = sender
+        self._software = software
+        self._read_audit = ReadAudit(database.clock)
+        self._stamps: dict[str, Any] = {}
+        if timestamp_url:
+            self._stamps = {
+                "stamp": functools.partial(timestamps.request, timestamp_url),
+                "post": timestamps.poster(timestamp_url),
+            }
+
+    def store_material(self, job: Job, key: bytes, material: Material) -> None:
+        """Store what was gathered for a job's evidence, encrypted under its case's key."""
+        self._vault.write(material_of(job), key, material.pack())
+
+    def issue_first(self, job_id: str) -> None:
+        """Issue the first edition for a job that is about to end, unless there is one.
+
+        A worker that was cut off, and the one that took its job over, may both get here.
+        """
+        self.issue(job_id, SERVICE, only_first=True)
+
+    def issue(self, job_id: str, actor: Actor, *, only_first: bool = False) -> None:
+        """Issue the next edition of a job's evidence from the records.
+
+        Raises:
+            NotFound: there is no such job. EvidenceMissing: nothing was gathered for it.
+            EvidenceBusy: others issue editions of the same job, or decide on it, at this moment.
+            EvidenceTooLarge: a verifier could not read the edition.
+            RecordAltered: the records differ from the audit log.
+        """
+        for _ in range(ISSUE_ATTEMPTS):
+            dossier, material, edition, key = self._dossier(job_id)
+            if only_first and edition.number > 1:
+                return
+            content = build(dossier, material, self.keys.current(), **self._stamps)
+            assert edition.blob is not None
+            self._vault.write(edition.blob, key, content)
+            edition.sha256 = zip_format.sha256(content)
+            try:
+                with self._database.write() as session:
+                    _require_current(session, dossier, edition)
+                    session.add(edition)
+                    supersede(session, dossier.predecessor)
+                    session.flush()
+                    number = str(edition.number)
+                    append_entry(session, actor, Action.EVIDENCE_MADE, job_id, number)
+                _log.info("evidence_made", job_id=job_id, edition=edition.number)
+                return
+            except (NotFound, EvidenceMissing):
+                self._vault.blobs.delete(edition.blob)
+                raise
+            except (IntegrityError, _DecidedMeanwhile) as error:
+                # Another process used this number, or the job was decided on.
+                self._vault.blobs.delete(edition.blob)
+                _log.warning("edition_again", job_id=job_id, failure=describe(error))
+        # Not EvidenceMissing: callers take that as final.
+        raise EvidenceBusy
+
+    def issue_if_due(self, caller: Caller, job_id: str, number: int | None = None) -> None:
+        """Issue an edition if there is none, or if the newest lacks the last decision or flag.
+
+        Where an edition is wanted by its ``number``, only the first one is issued.
+
+        Raises:
+            NotFound: there is no such job, or the caller may not see it.
+            EvidenceMissing: the job has not succeeded, or nothing was gathered for it.
+            EvidenceBusy, EvidenceTooLarge: see ``issue``.
+        """
+        with self._database.read() as session:
+            job, _ = find_visible(session, caller, Job, job_id)
+            newest = newest_edition(session, job_id)
+            outdated = is_outdated(session, job_id) and job.evidence_expired_at is None
+        _require_success(job)
+        if (number or 1) > 1 or (newest is not None and (number or not outdated)):
+            return
+        try:
+            self.issue(job_id, SERVICE)
+        except EvidenceMissing as error:
+            if newest is None:
+                raise
+            raise EvidenceMissing(
+                "The newest edition does not contain the last decision, and no other can be "
+                "created. Request an edition by its number."
+            ) from error
+
+    def _dossier(self, job_id: str) -> tuple[Dossier, Material, Edition, bytes]:
+        organisation = self._sender.organisation().known()
+        with self._database.read() as session:
+            job = session.get(Job, job_id)
+            if job is None:
+                raise NotFound
+            case, media = session.get_one(Case, job.case_id), session.get_one(Media, job.media_id)
+            key = self._vault.case_key(case)
+            material = self._material(job, key)
+            last = newest_edition(session, job_id)
+            reference = open_json(key, case)["reference"]
+            occurrences = occurrences_of(session, media, key)
+            reviews = reviews_of(session, job, key)
+            origin = origin_of(session, job.id)
+            edition_id = new_id()
+            edition = Edition(
+                id=edition_id,
+                job_id=job_id,
+                number=last.number + 1 if last else 1,
+                blob=f"{folder_of(case.id)}edition-{edition_id}",
+                imagery=bool(material.pictures) and case.minor_at is None,
+                decided=last_decision(session, job_id),
+                created_at=self._database.clock(),
+            )
+            dossier = Dossier(
+                issuer=self._sender.issuer,
+                edition=edition.number,
+                predecessor=last.sha256 if last else None,
+                created_at=str(iso_time(edition.created_at)),
+                case={
+                    "id": case.id,
+                    "reference": reference,
+                    "minor": case.minor_at is not None,
+                },
+                job={
+                    "id": job.id,
+                    "kind": job.kind,
+                    "frames": job.frames,
+                    "submitted_at": iso_time(job.created_at),
+                    "examined_at": material.examination["examined_at"],
+                    "requester": requester_of(session, job),
+                    **({"repeats": origin} if origin else {}),
+                },
+                item={"sha256": media.sha256, "size": media.size},
+                occurrences=occurrences,
+                reviews=reviews,
+                finding=job.finding,
+                custody=recorded_custody(session, job),
+                software=self._software,
+                organisation=organisation or None,
+            )
+        return dossier, material, edition, key
+
+    def _material(self, job: Job, key: bytes) -> Material:
+        try:
+            return Material.unpack(self._vault.read(material_of(job), key))
+        except BlobMissing as error:
+            raise EvidenceMissing from error
+
+    def read(
+        self, caller: Caller, job_id: str, number: int | None = None, *, shown: bool = False
+    ) -> StoredEdition:
+        """Return an edition; by default the newest, which is issued first if that is due.
+
+        Reading is audited, but only once in ten minutes if the edition is just ``shown`` on a page.
+
+        Raises:
+            NotFound: there is no such job or edition, or the caller may not see it.
+            EvidenceMissing: the job has not succeeded, or its evidence was deleted.
+            EvidenceBusy, EvidenceTooLarge: see ``issue``.
+            ImageryWithheld: it shows faces, and a person shown may be a minor.
+            RecordAltered: the records differ from the audit log.
+        """
+        self.issue_if_due(caller, job_id, number)
+        with self._database.read() as session:
+            edition, key = self.find(session, caller, job_id, number)
+        return self.open(caller, edition, key, shown=shown)
+
+    def find(
+        self, session: Session, caller: Caller, job_id: str, number: int | None
+    ) -> tuple[Edition, bytes]:
+        """Return an edition that may be handed out, by default the newest, and the case's key.
+
+        Raises:
+            NotFound, EvidenceMissing, ImageryWithheld, RecordAltered: see ``read``.
+        """
+        job, case = find_visible(session, caller, Job, job_id)
+        _require_success(job)
+        recorded_custody(session, job)
+        if number is None:
+            edition = newest_edition(session, job_id)
+        else:
+            numbered = select(Edition).where(Edition.job_id == job_id, Edition.number == number)
+            edition = session.scalars(numbered).first()
+        if edition is None:
+            raise NotFound
+        if edition.blob is None and job.evidence_expired_at is not None:
+            raise EvidenceMissing("This evidence was deleted at the end of its retention period.")
+        if is_withdrawn(session, edition.sha256):
+            raise EvidenceMissing("This edition of the evidence was withdrawn.")
+        if edition.imagery and case.minor_at is not None:
+            raise ImageryWithheld
+        return edition, self._vault.case_key(case)
+
+    def open(self, caller: Caller, edition: Edition, key: bytes, *, shown: bool) -> StoredEdition:
+        """Return the content of an edition that ``find`` returned. Audited: see ``read``."""
+        assert edition.blob is not None
+        with missing_as(EvidenceMissing, job_id=edition.job_id, edition=str(edition.number)):
+            content = self._vault.read(edition.blob, key)
+        read = self._read_audit.first_read(caller, f"shown/{edition.job_id}")
+        with read if shown else contextlib.nullcontext(True) as is_audited:
+            if is_audited:
+                entry = Action.EVIDENCE_READ, edition.job_id, str(edition.number)
+                with self._database.write() as session:
+                    append_entry(session, caller.actor, *entry)
+        return StoredEdition(edition.number, content)
+
+    def member(self, caller: Caller, job_id: str, name: str, number: int | None = None) -> bytes:
+        """Return one file of an edition. See ``read`` for the errors."""
+        return self.read(caller, job_id, number).member(name)
+
+    def report(
+        self, caller: Caller, job_id: str, language: str, copy: ReportCopy, number: int | None
+    ) -> bytes:
+        """Return a copy of the report of an edition. See ``read``."""
+        bundle = self.read(caller, job_id, number).content
+        post = self._stamps.get("post")
+        return report_copy(bundle, language, copy, self.keys.current(), post)
+
+    def picture(self, caller: Caller, job_id: str, kind: str, number: int) -> bytes:
+        """Return a face (``crops``) or its activation map (``heatmaps``) as PNG.
+
+        Raises:
+            NotFound: there is no such job or picture, or the caller may not see it.
+            EvidenceMissing: the job has not succeeded, or its evidence was deleted.
+            ImageryWithheld: a person shown may be a minor.
+        """
+        with self._database.read() as session:
+            job, case = find_visible(session, caller, Job, job_id)
+        if case.minor_at is not None:
+            raise ImageryWithheld
+        _require_success(job)
+        key = self._vault.case_key(case)
+        try:
+            picture = zip_format.member(
+                self._vault.read(material_of(job), key), f"{kind}/{number:03}.png"
+            )
+        except BlobMissing as error:
+            raise EvidenceMissing from error
+        except KeyError as error:
+            raise NotFound from error
+        self._read_audit.note(self._database, caller, Action.EVIDENCE_READ, job_id, "pictures")
+        return picture
+
+    def is_recorded(self, job_id: str) -> bool:
+        """Return whether what was decided on a job is what the audit log has."""
+        with self._database.read() as session:
+            job = session.get(Job, job_id)
+            if job is None or not (job.finding or last_decision(session, job_id)):
+                return True
+            try:
+                recorded_custody(session, job)
+            except RecordAltered:
+                return False
+        return True
+
+    def editions(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
+        """List the editions of a job, newest first."""
+        with self._database.read() as session:
+            return editions_of(session, *find_visible(session, caller, Job, job_id))
+
+    def newest_of(self, sha256: str) -> tuple[int, int] | None:
+        """Return the number of the edition with this SHA-256, and that of its job's newest one.
+
+        ``None`` if this installation has no such edition.
+        """
+        with self._database.read() as session:
+            edition = session.scalars(select(Edition).where(Edition.sha256 == sha256)).first()
+            if edition is None:
+                return None
+            newest = newest_edition(session, edition.job_id) or edition
+        return edition.number, newest.number
+
+
+def editions_of(session: Session, job: Job, case: Case) -> list[dict[str, Any]]:
+    """Return the editions of a job, newest first."""
+    editions = session.scalars(
+        select(Edition).where(Edition.job_id == job.id).order_by(Edition.number.desc())
+    )
+    return [
+        {
+            "edition": e.number,
+            "sha256": e.sha256,
+            "created_at": iso_time(e.created_at),
+            "kept": e.blob is not None,
+            "withheld": e.imagery and case.minor_at is not None,
+        }
+        for e in editions
+    ]
+
+
+def _require_success(job: Job) -> None:
+    if job.state in UNFINISHED:
+        raise EvidenceMissing(
+            "There is no evidence yet. Request it once the examination has succeeded."
+        )
+    if job.state != JobState.SUCCEEDED:
+        raise EvidenceMissing("There is no evidence, because this examination was not completed.")
+
+
+def _require_current(session: Session, dossier: Dossier, edition: Edition) -> None:
+    """Lock the case of an edition that is about to be added, and compare it with the records.
+
+    Raises:
+        NotFound: the job was deleted. EvidenceMissing: its evidence was. _DecidedMeanwhile: the
+            edition is outdated already.
+    """
+    case = lock_case(session, dossier.case["id"])
+    job = session.get(Job, edition.job_id)
+    if case is None or job is None:
+        raise NotFound
+    if job.evidence_expired_at is not None:
+        # Or no sweep would delete this edition any more.
+        raise EvidenceMissing("This evidence was deleted at the end of its retention period.")
+    minor, decided = case.minor_at is not None, last_decision(session, job.id)
+    if (minor, job.finding, decided) != (dossier.case["minor"], dossier.finding, edition.decided):
+        raise _DecidedMeanwhile

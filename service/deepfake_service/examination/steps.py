@@ -1,0 +1,434 @@
+"""The steps of an examination. Each seals its results, so that another worker can do the next."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from io import BufferedReader
+from typing import Any, TypeGuard, TypeVar
+
+from sqlalchemy.orm import Session
+
+from deepfake_models.bundle.results import Verdict, unable
+from deepfake_models.decision.decide import Part
+from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaError
+from deepfake_models.media.credentials import not_read
+from deepfake_models.media.image import HEAD_BYTES
+from deepfake_models.media.interface import OpenMedia, SavedTimeline
+from deepfake_models.sandbox.decoder import Decoder
+from deepfake_models.scorer import FrameProgress, Scorer
+from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.cases.cases import media_key
+from deepfake_service.cases.media_deletion import expire
+from deepfake_service.evidence.bundle.artifacts import (
+    EndedExamination,
+    Gathering,
+    Material,
+    Reading,
+    mime_of,
+)
+from deepfake_service.evidence.listings import ListedResult, end_listing, listed_result
+from deepfake_service.evidence.store import EvidenceStore
+from deepfake_service.examination.job_files import JobFiles
+from deepfake_service.examination.webhook_deliveries import release_callbacks
+from deepfake_service.examination.workflow import JobOver, Stopping
+from deepfake_service.platform.db import Case, Database, Job, Media, current_time
+from deepfake_service.platform.db.enums import ENDED, JobState, RetentionPolicy
+from deepfake_service.platform.errors import DatabaseUnavailable, StorageUnavailable
+from deepfake_service.platform.logs import describe, logger
+from deepfake_service.platform.metrics import Metrics
+from deepfake_service.platform.storage import Vault, seal_json
+from deepfake_service.review.hash_bank import HashBank
+from deepfake_service.review.minor_flags import MinorFlags
+from deepfake_service.review.queries import DENSE, EVIDENCE, OVERVIEW
+
+CHUNK_FRAMES = 16
+"""Frames of one chunk. A worker that dies loses one chunk, a second or two of work; smaller chunks
+would open the media more often."""
+DECODER_ATTEMPTS = 3
+DECODER_PAUSE_S = 0.5
+TOO_MANY_ATTEMPTS = "too_many_attempts"
+ANOTHER_MODEL = "another_model"
+
+T = TypeVar("T")
+
+_log = logger("deepfake_service.pipeline")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRuntime:
+    """The model, and the decoder that feeds it."""
+
+    scorer: Scorer
+    decoder: Decoder
+
+
+@dataclass(frozen=True, slots=True)
+class ResultStores:
+    """Where the results of examinations go."""
+
+    evidence: EvidenceStore
+    hash_bank: HashBank
+    minor_flags: MinorFlags
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class ExaminationRules:
+    """What the settings say about examinations."""
+
+    max_attempts: int
+    """How often a job may be claimed within one step before it fails."""
+    keep_after_verdict: timedelta
+    """How long media are retained after the verdict."""
+    anchors: str | None = None
+    """The certificates by which Content Credentials are trusted, in PEM."""
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenedJob:
+    """A job's rows, keys and files at the beginning of a step."""
+
+    job: Job
+    media: Media
+    case_key: bytes
+    media_key: bytes
+    files: JobFiles
+
+
+def end_job(
+    session: Session,
+    job: Job,
+    case_key: bytes,
+    result: Mapping[str, Any],
+    listed: ListedResult,
+    keep_after_verdict: timedelta,
+) -> None:
+    """Record that a job has succeeded, set when its media expire, and release its webhooks."""
+    now = current_time(session)
+    seal_json(case_key, job, dict(result))
+    job.state = JobState.SUCCEEDED
+    job.verdict, job.leaning = result["verdict"], result.get("leaning")
+    job.shown = listed.shown
+    end_listing(session, case_key, job, listed)
+    job.started_at, job.finished_at = job.started_at or now, now
+    job.stage, job.done = None, job.total or 0
+    set_media_expiry(session.get_one(Media, job.media_id), job, keep_after_verdict)
+    release_callbacks(session, job.id)
+    append_entry(session, SERVICE, Action.JOB_FINISHED, job.id, JobState.SUCCEEDED)
+
+
+def set_media_expiry(media: Media, job: Job, keep_after_verdict: timedelta) -> None:
+    """Set when the media expire whose job ends now."""
+    now = job.finished_at
+    assert now is not None
+    media.expires_at = now if job.retention == RetentionPolicy.ZERO else now + keep_after_verdict
+
+
+class Examination:
+    """Does the steps of ``jobs.ExaminationSteps``."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        runtime: ModelRuntime,
+        sinks: ResultStores,
+        rules: ExaminationRules,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._scorer = runtime.scorer
+        self._decoder = runtime.decoder
+        self._stores = sinks
+        self._rules = rules
+        self.stopping = threading.Event()
+        """Set when the worker stops: decoders are then closed under running steps."""
+
+    def claim_job(self, job_id: str) -> None:
+        """Record that a worker starts or resumes the job.
+
+        Raises:
+            JobOver: the job has ended, or was claimed too often and has failed now.
+        """
+        with self._database.write() as session:
+            job = session.get(Job, job_id, with_for_update=True)
+            if job is None or job.state in ENDED:
+                raise JobOver
+            job.attempts += 1
+            refusal = self._refusal(job)
+            if refusal is None:
+                job.state = JobState.RUNNING
+                job.started_at = job.started_at or self._database.clock()
+        if refusal is not None:
+            self.fail(job_id, refusal)
+            raise JobOver
+
+    def _refusal(self, job: Job) -> str | None:
+        """Return the code of the reason why a job must not be examined here."""
+        if job.attempts > self._rules.max_attempts:
+            return TOO_MANY_ATTEMPTS
+        # The queue gives this worker jobs of its model only: this is a second check.
+        return None if job.bundle_sha256 == self._scorer.bundle.sha256 else ANOTHER_MODEL
+
+    def restart_job(self, session: Session, job: Job) -> None:
+        """Make a job, which another model or version was to examine, one of this worker's.
+
+        What was examined of it so far is not used. Audited.
+        """
+        job.bundle_sha256 = self._scorer.bundle.sha256
+        job.state, job.started_at, job.attempts = JobState.QUEUED, None, 0
+        job.stage, job.done, job.total, job.overview = None, 0, None, None
+        append_entry(session, SERVICE, Action.JOB_REASSIGNED, job.id, job.bundle_sha256)
+
+    def plan_overview(self, job_id: str) -> int:
+        """Scan the media and plan; return the number of chunks to examine, 0 for none at all.
+
+        The timeline is saved so that later steps need not scan the file again.
+        """
+        opened = self._open(job_id)
+        files = opened.files
+        try:
+            timeline = self._with_media(opened, SavedTimeline.of)
+        except MediaError as error:
+            # Media that cannot be examined have a verdict too: this is not a service failure.
+            files.save_verdict(unable(error))
+            return 0
+        # An attempt before this one may have failed to open the media, or used another model.
+        files.delete_leftovers()
+        frames = self._scorer.plan(timeline, opened.job.frames)
+        chunks = _chunks(frames)
+        files.save_timeline(timeline)
+        files.save_plan(chunks)
+        self._report(job_id, OVERVIEW, 0, len(frames), step_done=True)
+        return len(chunks)
+
+    def examine_chunk(self, job_id: str, number: int) -> None:
+        """Examine chunk ``number``, counted from 0."""
+        opened = self._open(job_id)
+        chunks = opened.files.plan()
+        before = sum(len(chunk) for chunk in chunks[:number])
+        total = sum(len(chunk) for chunk in chunks)
+        overview = opened.files.overview_chunks()
+        stage = OVERVIEW if overview is None or number < overview else DENSE
+
+        def report(progress: FrameProgress) -> None:
+            self._report(job_id, stage, before + progress.done, total)
+
+        part = self._with_media(
+            opened, lambda media: self._scorer.examine(media, chunks[number], progress=report)
+        )
+        opened.files.save_part(number, part, self._scorer.bundle.sha256)
+        self._report(job_id, stage, before + len(chunks[number]), total, step_done=True)
+
+    def plan_dense(self, job_id: str, chunks: int) -> int:
+        """Plan a denser second pass around the suspect moments found in the overview, which is the
+        first ``chunks`` chunks, and return the number of chunks that it adds.
+        """
+        opened = self._open(job_id)
+        if opened.job.frames is not None:
+            return 0
+        overview = opened.files.plan()[:chunks]
+        frames = [index for chunk in overview for index in chunk]
+        parts = [self._part(opened, number) for number in range(chunks)]
+        dense = _chunks(self._scorer.plan_dense(opened.files.timeline(), frames, parts))
+        opened.files.save_overview_chunks(chunks)
+        opened.files.save_plan([*overview, *dense])
+        return len(dense)
+
+    def conclude(self, job_id: str, chunks: int) -> None:
+        """Judge all ``chunks``, gather the evidence and end the job."""
+        opened = self._open(job_id)
+        self._report(job_id, EVIDENCE, opened.job.done or 0, opened.job.total or 0)
+        parts = [self._part(opened, number) for number in range(chunks)]
+        verdict = opened.files.verdict() or self._judge(opened, parts)
+        material = self._gather(opened, verdict, parts)
+        self._stores.evidence.store_material(opened.job, opened.case_key, material)
+        self._stores.minor_flags.compare_job(opened.job, material.examination["hashes"])
+        self._stores.hash_bank.link_similar(opened.job, material.examination["hashes"])
+        try:
+            self._stores.evidence.issue_first(job_id)
+        except (DatabaseUnavailable, StorageUnavailable):
+            raise
+        except Exception as error:
+            # The verdict is valid without evidence, which is made again when it is asked for.
+            _log.error("evidence_failed", job_id=job_id, failure=describe(error))
+        result = verdict.to_json(faces=True)
+        self._end(opened, result, listed_result(result, material))
+        opened.files.delete_all(chunks)
+
+    def _judge(self, opened: _OpenedJob, parts: Sequence[Part]) -> Verdict:
+        frames = sorted(i for chunk in opened.files.plan()[: len(parts)] for i in chunk)
+        try:
+            return self._scorer.conclude(opened.files.timeline(), frames, parts)
+        except MediaError as error:
+            return unable(error)
+
+    def _gather(self, opened: _OpenedJob, verdict: Verdict, parts: Sequence[Part]) -> Material:
+        """Gather the material of evidence; less of it where the media cannot be decoded."""
+        examination = EndedExamination(
+            verdict,
+            sorted(frame.time_s for part in parts for frame in part.examined),
+            self._database.clock(),
+            self._read(opened),
+        )
+        gathering = Gathering(examination, self._scorer)
+        if verdict.media is not None:
+            try:
+                self._with_media(opened, gathering.take)
+            except MediaError as error:
+                # The verdict is valid even if its pictures cannot be decoded a second time.
+                _log.warning("material_missing", job_id=opened.job.id, failure=describe(error))
+                gathering.end(error)
+        return gathering.material()
+
+    def _read(self, opened: _OpenedJob) -> Reading:
+        """Return the type of the file, what its Content Credentials claim, and how it is read.
+
+        Credentials that crash their reader are not read again: the verdict does not depend on them.
+
+        Raises:
+            Stopping: the worker stops.
+            StorageUnavailable: the media could not be read.
+        """
+        assert opened.media.blob is not None
+        with self._vault.open(opened.media.blob, opened.media_key) as file:
+            mime = mime_of(file.read(HEAD_BYTES))
+            try:
+                credentials = self._decoder.read_credentials(file, mime, self._rules.anchors)
+            except MediaError as error:
+                self._raise_unrelated(file, error)
+                credentials = not_read("reading the credentials took too much time or memory")
+        return Reading(mime, credentials, self._decoder.confinement())
+
+    def _raise_unrelated(self, file: BufferedReader, error: MediaError) -> None:
+        """Raise the cause of ``error`` if that is not in the media of ``file``.
+
+        Raises:
+            Stopping: the worker stops.
+            StorageUnavailable: the media could not be read.
+        """
+        storage_failure = getattr(file.raw, "failure", None)
+        if storage_failure is not None:
+            raise storage_failure from error
+        if self.stopping.is_set():
+            raise Stopping from error
+
+    def fail(self, job_id: str, code: str) -> None:
+        """End the job as failed through a fault of the service."""
+        with self._database.write() as session:
+            job = session.get(Job, job_id, with_for_update=True)
+            if job is None or job.state in ENDED:
+                return
+            job.state, job.failure = JobState.FAILED, code[:64]
+            job.finished_at = self._database.clock()
+            media = session.get_one(Media, job.media_id)
+            set_media_expiry(media, job, self._rules.keep_after_verdict)
+            release_callbacks(session, job_id)
+            append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, JobState.FAILED)
+        self._stores.metrics.job_ended(JobState.FAILED)
+
+    def _end(self, opened: _OpenedJob, result: dict[str, Any], listed: ListedResult) -> None:
+        job_id = opened.job.id
+        with self._database.write() as session:
+            job = session.get(Job, job_id, with_for_update=True)
+            if not self._is_ours(job):
+                raise JobOver
+            keep = self._rules.keep_after_verdict
+            end_job(session, job, opened.case_key, result, listed, keep)
+            assert job.started_at is not None
+            assert job.finished_at is not None
+            seconds = (job.finished_at - job.started_at).total_seconds()
+        self._stores.metrics.job_ended(JobState.SUCCEEDED, seconds)
+        if opened.job.retention == RetentionPolicy.ZERO:
+            # At once; should this be interrupted, the next sweep does it.
+            expire(self._database, self._vault, opened.media.id)
+        _log.info("job_succeeded", job_id=job_id, duration_s=round(seconds, 1))
+
+    def _is_ours(self, job: Job | None) -> TypeGuard[Job]:
+        """Return whether a job goes on, and no worker with another model has taken it over.
+
+        A worker that was cut off does not know what happened meanwhile.
+        """
+        if job is None or job.state in ENDED:
+            return False
+        return job.bundle_sha256 == self._scorer.bundle.sha256
+
+    def _open(self, job_id: str) -> _OpenedJob:
+        with self._database.read() as session:
+            job = session.get(Job, job_id)
+            if not self._is_ours(job):
+                raise JobOver
+            media = session.get_one(Media, job.media_id)
+            case = session.get_one(Case, job.case_id)
+        case_key = self._vault.case_key(case)
+        files = JobFiles(self._vault, job_id, case_key)
+        return _OpenedJob(job, media, case_key, media_key(media, case_key), files)
+
+    def _with_media(self, opened: _OpenedJob, use: Callable[[OpenMedia], T]) -> T:
+        """Open the media, and return what ``use`` makes of them.
+
+        A decoder that fails may be the fault of the media or of the machine (out of memory, or a
+        worker that stops). So it is tried several times before the media are blamed, unless it took
+        all the time that is allowed: a slow file must not take that of others again.
+
+        Raises:
+            MediaError: the media cannot be examined.
+            Stopping: the worker stops.
+            StorageUnavailable: the media could not be read, which is no fault of theirs.
+        """
+        assert opened.media.blob is not None
+        for attempts_left in reversed(range(DECODER_ATTEMPTS)):
+            with self._vault.open(opened.media.blob, opened.media_key) as file:
+                try:
+                    with self._decoder.open(file) as media:
+                        return use(media)
+                except MediaError as error:
+                    self._raise_unrelated(file, error)
+                    may_succeed = not isinstance(error, DecoderTooSlow)
+                    if not (isinstance(error, DecoderFailed) and may_succeed and attempts_left):
+                        raise
+            self.stopping.wait(DECODER_PAUSE_S)
+        raise AssertionError("unreachable")
+
+    def _part(self, opened: _OpenedJob, number: int) -> Part:
+        """Return what examining chunk ``number`` gave.
+
+        It is examined again where that was done with another model, as after an upgrade of the
+        worker: no verdict mixes two models.
+        """
+        model = self._scorer.bundle.sha256
+        part = opened.files.part(number, model)
+        if part is None:
+            frames = opened.files.plan()[number]
+            part = self._with_media(opened, lambda media: self._scorer.examine(media, frames))
+            opened.files.save_part(number, part, model)
+        return part
+
+    def _report(
+        self, job_id: str, stage: str, done: int, total: int, *, step_done: bool = False
+    ) -> None:
+        """Record how far the job is.
+
+        Raises:
+            JobOver: the job was cancelled: the rest of the step is not needed.
+        """
+        with self._database.write() as session:
+            job = session.get(Job, job_id)
+            if not self._is_ours(job):
+                raise JobOver
+            if (job.stage, job.total) == (stage, total):
+                done = max(done, job.done)  # a chunk that is examined again takes nothing back
+            elif stage == OVERVIEW:
+                job.overview = total
+            job.stage, job.done, job.total = stage, done, total
+            if step_done:
+                # Attempts are counted within one step: a video is not to blame for workers that
+                # are stopped while each makes progress.
+                job.attempts = 1
+
+
+def _chunks(frames: list[int]) -> list[list[int]]:
+    return [frames[i : i + CHUNK_FRAMES] for i in range(0, len(frames), CHUNK_FRAMES)]

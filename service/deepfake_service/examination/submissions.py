@@ -1,0 +1,374 @@
+"""Idempotent submission of media: equal requests lead to one job, and no occurrence is lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import asdict, dataclass, field
+
+import anyio.to_thread
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.cases.blind_index import BlindIndex
+from deepfake_service.cases.case_lock import lock_case
+from deepfake_service.cases.cases import Cases, PostDetails, canonical_reference
+from deepfake_service.cases.turns import next_turn
+from deepfake_service.evidence.listings import begin_listing
+from deepfake_service.examination.queue import JobQueue
+from deepfake_service.platform.db import (
+    Account,
+    Case,
+    Database,
+    Delivery,
+    Idempotency,
+    Job,
+    Media,
+    current_time,
+    new_id,
+)
+from deepfake_service.platform.db.enums import (
+    ENDED,
+    REUSED,
+    DeliveryState,
+    JobState,
+    Priority,
+    RetentionPolicy,
+)
+from deepfake_service.platform.errors import (
+    DatabaseUnavailable,
+    IdempotencyConflict,
+    ServiceError,
+    TooManyCallbacks,
+)
+from deepfake_service.platform.storage import Stored, Vault, context_of
+from deepfake_service.platform.storage.envelope import new_key, seal, unseal
+from deepfake_service.platform.webhooks import Callback
+from deepfake_service.review.minor_flags import flag_of_bytes, set_flag
+
+MAX_FRAMES = 2000
+"""Of one video: an evidence bundle has to hold their faces."""
+MAX_CALLBACKS = 5
+"""Callback URLs of one job. Each is called up to eight times, so that a job with many would occupy
+the deliveries of all accounts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What is requested for a medium."""
+
+    kind: str = "video"
+    case_reference: str | None = None
+    sighting: PostDetails = field(default_factory=PostDetails)
+    callback: Callback | None = None
+    priority: Priority = Priority.BATCH
+    frames: int | None = None
+    retention: RetentionPolicy = RetentionPolicy.STANDARD
+    idempotency_key: str | None = None
+    tool: str = "api"
+    file_name: str | None = None
+
+    def __repr__(self) -> str:
+        return "Submission()"
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A medium that is stored encrypted and does not belong to a case yet."""
+
+    media_id: str
+    key: bytes
+    stored: Stored
+
+    @property
+    def blob(self) -> str:
+        return blob_of(self.media_id)
+
+    def __repr__(self) -> str:
+        return f"Sealed(media_id={self.media_id!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A job, and whether this request created it."""
+
+    job_id: str
+    created: bool
+
+
+def blob_of(media_id: str) -> str:
+    """Return the name of a medium's blob."""
+    return f"media/{media_id}"
+
+
+def begin_job(
+    session: Session, queue: JobQueue, case_key: bytes, job: Job, listed: dict[str, str | None]
+) -> None:
+    """Store a new job with its turn and its entry in lists, and put it into the queue.
+
+    Call it for one job of the account at a time. ``listed`` is what ``begin_listing`` takes.
+    """
+    job.state = JobState.QUEUED
+    job.turn = next_turn(session, job.account_id, job.priority)
+    job.created_at = current_time(session)
+    # The case now contains something that nobody has reviewed.
+    session.get_one(Case, job.case_id).reviewed_at = None
+    session.add(job)
+    session.flush()
+    begin_listing(session, case_key, job.id, **listed)
+    queue.put(session, job)
+
+
+class Submissions:
+    """Accepts submissions."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        queue: JobQueue,
+        blind_index: BlindIndex,
+        cases: Cases,
+        bundle_sha256: str,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._queue = queue
+        self._blind_index = blind_index
+        self._cases = cases
+        self._bundle = bundle_sha256
+
+    def reference_of(self, account_id: str, reference: str) -> str:
+        """Return the digest by which an account's case with this reference is found."""
+        return self._blind_index.of("reference", account_id, reference)
+
+    def references_of(self, account_ids: Iterable[str], reference: str) -> tuple[str, ...]:
+        """Return the digests by which the cases of these accounts with a reference are found."""
+        canonical = canonical_reference(reference) or reference
+        return tuple(self.reference_of(i, canonical) for i in account_ids)
+
+    async def seal(self, chunks: AsyncIterator[bytes]) -> Sealed:
+        """Encrypt and store a medium while it arrives. Call ``accept`` or ``discard`` next."""
+        media_id, key = new_id(), new_key()
+        stored = await self._vault.store(blob_of(media_id), key, chunks)
+        return Sealed(media_id, key, stored)
+
+    async def discard(self, sealed: Sealed) -> None:
+        """Delete a medium that was not accepted."""
+        await anyio.to_thread.run_sync(self._vault.blobs.delete, sealed.blob)
+
+    async def accept(self, caller: Caller, submission: Submission, sealed: Sealed) -> Accepted:
+        """Create a job for a stored medium, or find the existing one.
+
+        The existing job is returned if the ``Idempotency-Key`` was used before, or if the same
+        account requested the same for equal content in the same case. A new sighting is recorded in
+        either case. Equal content in another case is an item of its own. The medium is deleted if
+        no new job needs it.
+
+        Raises:
+            IdempotencyConflict: the key was used for another request. TooManyOccurrences,
+                TooManyCallbacks: the existing job or its medium has as many as it can have.
+        """
+        try:
+            accepted = await anyio.to_thread.run_sync(self._accept, caller, submission, sealed)
+        except DatabaseUnavailable:
+            # The transaction may have been committed all the same. If it was not, the sweep of
+            # orphans deletes the medium.
+            raise
+        except ServiceError:
+            await self.discard(sealed)
+            raise
+        if not accepted.created:
+            await self.discard(sealed)
+        return accepted
+
+    def _accept(self, caller: Caller, submission: Submission, sealed: Sealed) -> Accepted:
+        with self._database.write() as session:
+            self._database.one_at_a_time(session, caller.account_id)
+            # Flags of the same bytes wait for this transaction, or this one for them.
+            self._database.one_at_a_time(session, sealed.stored.sha256)
+            job = self._existing(session, caller, submission, sealed)
+            created = job is None
+            if job is None:
+                job = self._new_job(session, caller, submission, sealed)
+            self._save_key(session, caller, submission, sealed, job)
+            case = session.get_one(Case, job.case_id)
+            media = session.get_one(Media, job.media_id)
+            self._add_callback(session, submission, job, case)
+            self._cases.note(session, caller, media, self._sighting(submission))
+        return Accepted(job.id, created)
+
+    def _existing(
+        self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
+    ) -> Job | None:
+        """Return the job that a submission repeats, locked together with its case."""
+        job = self._by_key(session, caller, submission, sealed) or self._equal(
+            session, caller, submission, sealed
+        )
+        if job is None:
+            return None
+        case = lock_case(session, job.case_id)  # before its rows are referred to
+        if case is None or case.wrapped_key is None:
+            session.expire_all()  # the case has just expired, and the job with it
+            return self._existing(session, caller, submission, sealed)
+        # A job that ends meanwhile releases the callbacks that it knows: one that is added must be
+        # among them, or be due at once.
+        locked = session.get(Job, job.id, with_for_update=True, populate_existing=True)
+        if locked is None or locked.state == JobState.CANCELLED:
+            session.expire_all()  # the job has just been deleted
+            return self._existing(session, caller, submission, sealed)
+        return locked
+
+    def _by_key(
+        self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
+    ) -> Job | None:
+        if submission.idempotency_key is None:
+            return None
+        used = session.get(Idempotency, (caller.account_id, self._key(submission.idempotency_key)))
+        if used is None:
+            return None
+        if used.request != self._request(submission, sealed):
+            raise IdempotencyConflict
+        job = session.get_one(Job, used.job_id)
+        shredded = session.get_one(Case, job.case_id).wrapped_key is None
+        if shredded or job.state == JobState.CANCELLED:
+            session.delete(used)  # the job is being deleted, alone or with its case
+            session.flush()
+            return None
+        return job
+
+    def _key(self, idempotency_key: str) -> str:
+        return self._blind_index.of("idempotency", idempotency_key)
+
+    def _request(self, submission: Submission, sealed: Sealed) -> str:
+        return self._blind_index.of_content(
+            "request",
+            {
+                "sha256": sealed.stored.sha256,
+                "kind": submission.kind,
+                "frames": submission.frames,
+                "retention": submission.retention,
+                "case_reference": submission.case_reference,
+                **asdict(submission.sighting),
+            },
+        )
+
+    def _save_key(
+        self, session: Session, caller: Caller, submission: Submission, sealed: Sealed, job: Job
+    ) -> None:
+        if submission.idempotency_key is None:
+            return
+        key = (caller.account_id, self._key(submission.idempotency_key))
+        if session.get(Idempotency, key) is None:
+            session.add(
+                Idempotency(
+                    account_id=key[0],
+                    key=key[1],
+                    request=self._request(submission, sealed),
+                    job_id=job.id,
+                    created_at=current_time(session),
+                )
+            )
+
+    def _equal(
+        self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
+    ) -> Job | None:
+        """Return the job of the same request in the same case.
+
+        Cases are walls: an item of another case never receives this sighting, and its deletion
+        never deletes what was submitted here. Submissions without a reference equal one another.
+        """
+        reference = None
+        if submission.case_reference is not None:
+            reference = self.reference_of(caller.account_id, submission.case_reference)
+        return session.scalars(
+            select(Job)
+            .join(Media, Job.media_id == Media.id)
+            .join(Case, Job.case_id == Case.id)
+            .where(
+                Case.wrapped_key.is_not(None),
+                Case.reference.is_(None) if reference is None else Case.reference == reference,
+                Job.account_id == caller.account_id,
+                Media.sha256 == sealed.stored.sha256,
+                Job.kind == submission.kind,
+                Job.frames.is_(None)
+                if submission.frames is None
+                else Job.frames == submission.frames,
+                Job.retention == submission.retention,
+                Job.bundle_sha256 == self._bundle,
+                Job.state.in_(REUSED),
+            )
+            .order_by(Job.created_at.desc())
+            .limit(1)
+        ).first()
+
+    def _new_job(
+        self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
+    ) -> Job:
+        case, case_key, _ = self._cases.of_reference(session, caller, submission.case_reference)
+        media = Media(
+            id=sealed.media_id,
+            case_id=case.id,
+            sha256=sealed.stored.sha256,
+            size=sealed.stored.size,
+            wrapped_key=seal(case_key, sealed.key, context_of("media-key", sealed.media_id)),
+            blob=sealed.blob,
+            created_at=current_time(session),
+        )
+        priority = submission.priority
+        if priority is Priority.LIVE and not session.get_one(Account, caller.account_id).live:
+            priority = Priority.BATCH
+        job = Job(
+            id=new_id(),
+            case_id=case.id,
+            media_id=media.id,
+            account_id=caller.account_id,
+            kind=submission.kind,
+            priority=priority,
+            frames=submission.frames,
+            bundle_sha256=self._bundle,
+            retention=submission.retention,
+        )
+        flag = flag_of_bytes(session, self._blind_index, sealed.stored.sha256)
+        session.add(media)
+        session.flush()
+        listed = {"name": submission.file_name, "platform": submission.sighting.platform}
+        begin_job(session, self._queue, case_key, job, listed)
+        if flag is not None and case.minor_at is None:
+            # The same bytes show the same person.
+            set_flag(session, self._vault, SERVICE, case, flag)
+        append_entry(session, caller.actor, Action.MEDIA_SUBMITTED, job.id)
+        return job
+
+    @staticmethod
+    def _sighting(submission: Submission) -> dict[str, str | None]:
+        return {
+            **asdict(submission.sighting),
+            "case_reference": submission.case_reference,
+            "tool": submission.tool,
+        }
+
+    def _add_callback(self, session: Session, submission: Submission, job: Job, case: Case) -> None:
+        if submission.callback is None:
+            return
+        key = self._vault.case_key(case)
+        target = submission.callback.to_bytes()
+        deliveries = session.scalars(select(Delivery).where(Delivery.job_id == job.id)).all()
+        for delivery in deliveries:
+            known = unseal(key, delivery.target, context_of("delivery", delivery.id))
+            if Callback.from_bytes(known) == submission.callback:
+                return  # a repeated request leads to one webhook only
+        if len(deliveries) >= MAX_CALLBACKS:
+            raise TooManyCallbacks
+        delivery_id = new_id()
+        session.add(
+            Delivery(
+                id=delivery_id,
+                job_id=job.id,
+                target=seal(key, target, context_of("delivery", delivery_id)),
+                state=DeliveryState.DUE if job.state in ENDED else DeliveryState.WAITING,
+                due_at=current_time(session),
+                created_at=current_time(session),
+            )
+        )

@@ -1,0 +1,131 @@
+"""Take over jobs that no worker goes on with.
+
+1. Jobs of a worker that died are queued again for workers of the same version, that is, with the
+   same workflow and the same model bundle (``job_version``).
+2. Jobs of a version that no living worker has belong to nobody.
+
+   a. If they have not begun, this worker takes them over after ``UNCLAIMED_AFTER_S`` seconds, and
+      examines them with its own bundle.
+   b. If they have begun, they wait ``take_over_s`` seconds for a worker of theirs, with the stage
+      ``awaiting_model``. Only then this worker takes them over: it examines them from the
+      beginning, and nothing that another model found goes into the result. That is in the audit
+      log, as it is in a, with the bundle.
+
+All workers look, and none waits for another: a row is changed only if it is still as it was read.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from sqlalchemy import delete, select
+
+from deepfake_service.examination import heartbeats
+from deepfake_service.examination.workflow import ExaminationSteps
+from deepfake_service.examination.workflow_rows import WorkflowRow, WorkflowRows
+from deepfake_service.platform.db import Database, Job, Lease
+from deepfake_service.platform.db.enums import AWAITING_MODEL, ENDED, JobState
+from deepfake_service.platform.logs import logger
+
+UNCLAIMED_AFTER_S = 30.0
+"""How long jobs that have not begun wait for a worker of theirs. In an upgrade, the first new
+worker is often a little later than the first job for it."""
+BATCH = 100
+"""Jobs of one version that one look takes over."""
+
+_log = logger("deepfake_service.jobs")
+
+
+class TakeOver:
+    """Looks for such jobs, for the worker ``executor_id``.
+
+    ``active`` holds the ids of the jobs that run in this process, and ``ticks`` returns seconds
+    from a monotonic clock.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        steps: ExaminationSteps,
+        own: Lease,
+        active: set[str],
+        *,
+        take_over_s: float,
+        ticks: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._steps = steps
+        self._executor_id, self._version = own.executor_id, own.version or ""
+        self._active = active
+        self._take_over_s = take_over_s
+        self._rows = WorkflowRows(database)
+        self._heartbeats = heartbeats.Heartbeats(ticks)
+        self._strays: set[str] = set()
+        """Jobs of this worker that none of its threads ran at the last look.
+
+        Such a job is left over when the result of a step could not be written, or is about to
+        begin: one that was there at the last look as well is queued again.
+        """
+        self._unserved_s: dict[str, float] = {}
+        """For how long each version of unfinished jobs has had no living worker."""
+
+    def look(self) -> None:
+        """Take over what is due. Call it every ``BEAT_S`` seconds."""
+        with self._database.read() as session:
+            # Listed before the leases are read: a worker that starts in between has a lease first.
+            running = self._rows.pending(session, self._version)
+            versions = self._rows.versions(session) - {self._version}
+            leases = {lease.executor_id: lease for lease in session.scalars(select(Lease))}
+        elapsed = self._heartbeats.watch({name: x.expires_at for name, x in leases.items()})
+        alive = self._heartbeats.alive()
+        unserved = versions - {lease.version for name, lease in leases.items() if name in alive}
+        self._unserved_s = {v: self._unserved_s.get(v, -elapsed) + elapsed for v in unserved}
+        self._delete_old_leases()
+        before, self._strays = self._strays, set()
+        for row in running:
+            if row.job_id in self._active:
+                continue
+            if row.executor_id == self._executor_id:
+                self._strays.add(row.job_id)
+                if row.job_id in before:
+                    self._queue_again(row)
+            elif row.executor_id not in alive:
+                self._queue_again(row)
+        for version, seconds in self._unserved_s.items():
+            with self._database.read() as session:
+                rows = self._rows.of_version(session, version, BATCH)
+            for row in rows:
+                self._take(row, seconds)
+
+    def _queue_again(self, row: WorkflowRow) -> None:
+        with self._database.write() as session:
+            if not self._rows.lock(session, row):
+                return  # another worker was faster
+            self._rows.requeue(session, row.job_id, self._version)
+        _log.warning("job_taken_over", job_id=row.job_id)
+
+    def _take(self, row: WorkflowRow, unserved_s: float) -> None:
+        """Take over a job of a version without a worker, if it is due by the rules above."""
+        with self._database.write() as session:
+            job = session.get(Job, row.job_id, with_for_update=True)
+            if not self._rows.lock(session, row):
+                return  # a worker of its version has just started, or it was cancelled
+            if job is not None and job.state not in ENDED:
+                begun = job.started_at is not None
+                if unserved_s < (self._take_over_s if begun else UNCLAIMED_AFTER_S):
+                    if job.state == JobState.RUNNING:
+                        job.state, job.stage = JobState.QUEUED, AWAITING_MODEL
+                    return
+                self._rows.forget_steps(session, row.job_id)
+                self._steps.restart_job(session, job)
+            self._rows.requeue(session, row.job_id, self._version)
+        _log.warning("job_of_another_version_taken_over", job_id=row.job_id, version=row.version)
+
+    def _delete_old_leases(self) -> None:
+        for executor_id, last in self._heartbeats.long_dead().items():
+            with self._database.write() as session:
+                # A worker that was merely slow has changed its lease, and keeps it.
+                session.execute(
+                    delete(Lease).where(Lease.executor_id == executor_id, Lease.expires_at == last)
+                )

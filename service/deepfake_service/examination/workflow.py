@@ -1,0 +1,166 @@
+"""The durable workflow of an examination: its steps and their order.
+
+DBOS stores the result of each step; a worker that resumes a job skips the steps that were done.
+Steps take and return ids and counts alone, since DBOS's tables are not encrypted: what a step finds
+is sealed in the vault.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import ParamSpec, Protocol, TypeVar
+
+from dbos import DBOS, StepOptions
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from deepfake_service.examination.workflow_rows import EXAMINE
+from deepfake_service.platform.db import Job
+from deepfake_service.platform.errors import DatabaseUnavailable, StorageUnavailable
+from deepfake_service.platform.logs import describe, logger
+
+# DBOS stores these names with running jobs, which are resumed by them.
+CLAIM_JOB = "claim_job"
+PLAN_OVERVIEW = "plan_overview"
+EXAMINE_CHUNK = "examine_chunk"
+PLAN_DENSE = "plan_dense"
+CONCLUDE = "conclude"
+FAIL = "fail"
+
+_RETRIES: StepOptions = {"retries_allowed": True, "max_attempts": 3, "interval_seconds": 0.5}
+
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_log = logger("deepfake_service.jobs")
+
+
+class JobOver(Exception):
+    """The job was cancelled, shredded or ended by another worker: nothing is left to do."""
+
+
+class Stopping(BaseException):
+    """The worker stops while a step waits. Another worker resumes the job."""
+
+
+class ExaminationSteps(Protocol):
+    """What each step does; see ``steps.Examination``.
+
+    Any step may be repeated after a crash in the middle of it, and raises ``JobOver`` if the job
+    has ended.
+    """
+
+    def claim_job(self, job_id: str) -> None: ...
+    def restart_job(self, session: Session, job: Job) -> None: ...
+    def plan_overview(self, job_id: str) -> int: ...
+    def examine_chunk(self, job_id: str, number: int) -> None: ...
+    def plan_dense(self, job_id: str, chunks: int) -> int: ...
+    def conclude(self, job_id: str, chunks: int) -> None: ...
+    def fail(self, job_id: str, code: str) -> None: ...
+
+
+class ExaminationWorkflow:
+    """Runs the steps of examinations in order and has DBOS store their results.
+
+    ``on_step`` is called with the name and the seconds of each finished step. Once ``stopping`` is
+    set, no step waits for a database or store any longer. ``active`` holds the ids of the jobs that
+    run in this process.
+    """
+
+    def __init__(
+        self,
+        steps: ExaminationSteps,
+        on_step: Callable[[str, float], None],
+        stopping: threading.Event,
+    ) -> None:
+        self._steps = steps
+        self._on_step = on_step
+        self._stopping = stopping
+        self.active: set[str] = set()
+
+    def register(self) -> None:
+        """Make the workflow known to DBOS. Must be called before DBOS is launched."""
+
+        # DBOS sets attributes on what it registers, which a bound method does not allow.
+        def examine(job_id: str) -> None:
+            self.run(job_id)
+
+        DBOS.workflow(name=EXAMINE)(examine)
+
+    def run(self, job_id: str) -> None:
+        """Examine a job, from the first step that DBOS has no result of."""
+        self.active.add(job_id)
+        try:
+            self._run(job_id)
+        finally:
+            self.active.discard(job_id)
+
+    def _run(self, job_id: str) -> None:
+        steps = self._steps
+        try:
+            # Not a step of DBOS: it must be counted each time a worker resumes the job.
+            self._wait_through_outages(CLAIM_JOB, steps.claim_job, job_id)
+            overview = self._step(PLAN_OVERVIEW, steps.plan_overview, job_id)
+            for number in range(overview):
+                self._step(EXAMINE_CHUNK, steps.examine_chunk, job_id, number)
+            dense = self._step(PLAN_DENSE, steps.plan_dense, job_id, overview) if overview else 0
+            for number in range(overview, overview + dense):
+                self._step(EXAMINE_CHUNK, steps.examine_chunk, job_id, number)
+            self._step(CONCLUDE, steps.conclude, job_id, overview + dense)
+        except JobOver:
+            return
+        except Exception as error:
+            cause = _last_attempt(error)
+            if isinstance(cause, SQLAlchemyError):
+                # DBOS could not store the result of a step, for instance on a full disk. That is
+                # no fault of the job, which is resumed later.
+                raise Stopping from error
+            _log.error("job_failed", job_id=job_id, failure=describe(error))
+            self._step(FAIL, steps.fail, job_id, type(cause).__name__)
+
+    def _step(self, name: str, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``do`` as the DBOS step ``name``, or return the result that DBOS has stored of it.
+
+        Raises:
+            JobOver: the job has ended.
+        """
+        started = time.monotonic()
+
+        def run() -> list[T]:
+            # DBOS takes an exception for a failure and retries; an ended job is none. So the result
+            # is a list, which is empty where the job has ended.
+            try:
+                return [self._wait_through_outages(name, do, *args, **kwargs)]
+            except JobOver:
+                return []
+
+        result = DBOS.run_step({**_RETRIES, "name": name}, run)
+        if not result:
+            raise JobOver
+        self._on_step(name, time.monotonic() - started)
+        return result[0]
+
+    def _wait_through_outages(
+        self, name: str, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run ``do`` again until the database and the store are there: no outage fails a job."""
+        wait_s = _FIRST_WAIT_S
+        while True:
+            try:
+                return do(*args, **kwargs)
+            except (DatabaseUnavailable, StorageUnavailable) as error:
+                _log.warning("waiting", step=name, failure=describe(error))
+                if self._stopping.wait(wait_s):
+                    raise Stopping from error
+                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+
+
+def _last_attempt(error: Exception) -> Exception:
+    """Return the error of the last attempt where DBOS tried a step several times."""
+    attempts = getattr(error, "errors", None)
+    last: Exception = attempts[-1] if attempts else error
+    return last

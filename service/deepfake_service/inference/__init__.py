@@ -1,1 +1,0 @@
-"""Scoring of still pictures in shared batches."""

@@ -1,1 +1,0 @@
-"""Logs and metrics. Neither contains media, file names, URLs or scores."""

@@ -1,0 +1,150 @@
+"""The values of columns that hold one of a few states. They are stored as their strings."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What an account may do."""
+
+    PIPELINE = "pipeline"
+    """Submit media and read its own submissions."""
+    ANALYST = "analyst"
+    """Submit, read and review."""
+    AUDITOR = "auditor"
+    """Read the audit log, but neither media nor scores."""
+    ADMIN = "admin"
+    """Do everything, and manage accounts and keys."""
+
+
+class JobState(StrEnum):
+    """The state of a job.
+
+    ``failed`` means that the service failed. Jobs on media that cannot be examined succeed with
+    the verdict ``unable_to_evaluate``.
+    """
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    """Not examined in time; its media were deleted."""
+
+
+ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED})
+UNFINISHED = frozenset(JobState) - ENDED
+REUSED = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED})
+"""States of jobs that are returned for equal content. Jobs in other states are worth a retry."""
+
+
+AWAITING_MODEL = "awaiting_model"
+"""The stage of a job that was begun with a model bundle or version that no living worker has."""
+
+
+class Priority(StrEnum):
+    """The priority of a job in the queue."""
+
+    LIVE = "live"
+    """A person is waiting for the result."""
+    BATCH = "batch"
+    LOW = "low"
+
+    @property
+    def rank(self) -> int:
+        """The position of this priority: lower ranks are served first."""
+        return list(Priority).index(self) + 1
+
+
+class RetentionPolicy(StrEnum):
+    """How long the media of a job are kept."""
+
+    STANDARD = "standard"
+    """Until some time after the review, or after the verdict."""
+    ZERO = "zero"
+    """Until they have been scored."""
+
+
+class CallbackContent(StrEnum):
+    """What a webhook says about its job."""
+
+    IDS = "ids"
+    """Its id, the id of its case, and the state in which it ended."""
+    VERDICT = "verdict"
+    """The verdict and the reference of the case as well."""
+
+
+class DeliveryState(StrEnum):
+    """The state of a webhook."""
+
+    WAITING = "waiting"
+    DUE = "due"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class Decision(StrEnum):
+    """What one person decides about an examination. The model's verdict does not change."""
+
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+    UNDECIDED = "undecided"
+
+
+class Finding(StrEnum):
+    """The outcome of all decisions on an examination."""
+
+    CONFIRMED = "confirmed"
+    REJECTED = "rejected"
+    UNDECIDED = "undecided"
+    AWAITING_SECOND = "awaiting_second"
+    """Confirmed by one person where two are required."""
+
+
+DISAGREEMENT = "disagreement"
+"""What people are told instead of ``Finding.UNDECIDED`` where reviewers confirmed and rejected. It
+is not stored: see ``platform/pagination.py``."""
+
+
+class EditionState(StrEnum):
+    """Why an edition of evidence must not be relied on any more."""
+
+    SUPERSEDED = "superseded"
+    """A newer edition replaced it."""
+    WITHDRAWN = "withdrawn"
+    """The service no longer answers for it."""
+
+
+class NoticeEventKind(StrEnum):
+    """What happened to a notice. Its value is part of what digests cover: never change one."""
+
+    CREATED = "created"
+    SIGNED = "signed"
+    """The PDF was made and signed."""
+    SENT = "sent"
+    SEND_UNDONE = "send_undone"
+    """Recorded as sent by mistake."""
+    RECEIPT = "receipt"
+    OUTCOME = "outcome"
+    TO_WITHDRAW = "to_withdraw"
+    """The finding was reversed, or a person was flagged as a possible minor."""
+    UPHELD = "upheld"
+    """The finding was confirmed again, so that the notice need not be withdrawn."""
+
+
+class NoticeState(StrEnum):
+    """The state of a notice."""
+
+    DRAFTED = "drafted"
+    SENT = "sent"
+    REMOVED = "removed"
+    """The content was blocked or deleted."""
+    TEMPORARILY_BLOCKED = "temporarily_blocked"
+    """Blocked under Korean law until the Commission has deliberated."""
+    REFUSED = "refused"
+    NO_ANSWER = "no_answer"
+    PRESERVED = "preserved"
+    """The data are preserved; mutual assistance has to be requested before the deadline."""
+    WITHDRAWN = "withdrawn"

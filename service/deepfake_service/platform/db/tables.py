@@ -1,0 +1,397 @@
+"""The tables. Submissions and results are in sealed columns, encrypted under their case's key.
+
+Ids, times, states, digests, sizes and the code of the verdict are in plain text, because lists are
+filtered by them and deadlines depend on them. File names, URLs, scores, notes and references are
+never in plain text.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Date,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from deepfake_models.bundle.results import Leaning, VerdictCode
+from deepfake_service.platform.db.column_types import Moment, States
+from deepfake_service.platform.db.enums import (
+    Decision,
+    DeliveryState,
+    EditionState,
+    Finding,
+    JobState,
+    Priority,
+    RetentionPolicy,
+    Role,
+)
+
+ID_CHARS = 26
+DIGEST_CHARS = 64
+
+
+class Base(DeclarativeBase):
+    """The base of all tables. It names constraints, so that migrations can address them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Authenticated(Base):
+    """A table whose rows have a code that ``row_authentication`` computes and compares."""
+
+    __abstract__ = True
+
+    mac: Mapped[bytes | None] = mapped_column(LargeBinary)
+
+
+def _id() -> Mapped[str]:
+    return mapped_column(String(ID_CHARS), primary_key=True)
+
+
+class Account(Authenticated):
+    """A person or a system, which owns cases and keys."""
+
+    __tablename__ = "accounts"
+
+    id: Mapped[str] = _id()
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    """``person`` or ``system``."""
+    role: Mapped[Role] = mapped_column(States(Role, 16))
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    disabled_at: Mapped[datetime | None] = mapped_column(Moment)
+    live: Mapped[bool] = mapped_column(Boolean, default=False)
+    """Whether its jobs may have the priority ``live``."""
+    second_factor: Mapped[bool] = mapped_column(Boolean)
+    """Whether its keys need a code. Said here too, so that removing the row of ``second_factors``
+    does not switch it off."""
+
+
+class Key(Authenticated):
+    """A key of an account. Only the hash of its secret is stored."""
+
+    __tablename__ = "keys"
+
+    id: Mapped[str] = _id()
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    sha256: Mapped[str] = mapped_column(String(DIGEST_CHARS))
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    expires_at: Mapped[datetime | None] = mapped_column(Moment)
+    revoked_at: Mapped[datetime | None] = mapped_column(Moment)
+    last_used_on: Mapped[date | None] = mapped_column(Date)
+    """The day in UTC on which it was last used; ``None`` if it was not since this is noted."""
+
+
+class SignIn(Authenticated):
+    """A browser that was signed in with a key."""
+
+    __tablename__ = "sign_ins"
+
+    id: Mapped[str] = mapped_column(String(DIGEST_CHARS), primary_key=True)
+    """The hash of the cookie."""
+    key_id: Mapped[str] = mapped_column(ForeignKey("keys.id", ondelete="CASCADE"))
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
+
+
+class Case(Base):
+    """Media that belong together, under one key. Without that key nothing can be decrypted."""
+
+    __tablename__ = "cases"
+
+    id: Mapped[str] = _id()
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    wrapped_key: Mapped[bytes | None] = mapped_column(LargeBinary)
+    reference: Mapped[str | None] = mapped_column(String(DIGEST_CHARS))
+    """Blind-index digest of the submitter's reference, by which the case is found."""
+    sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    reviewed_at: Mapped[datetime | None] = mapped_column(Moment)
+    held_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When the legal hold was set."""
+    minor_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When it was flagged that a person shown may be a minor."""
+    minor_by: Mapped[str | None] = mapped_column(String(ID_CHARS))
+    """Id of the account that set the flag."""
+    minor_from: Mapped[str | None] = mapped_column(String(ID_CHARS))
+    """Id of the case whose flag this one follows, or followed until a person removed it here;
+    ``None`` if a person flagged this case."""
+    expiring_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When it was marked to be deleted after a grace period, at the end of its retention."""
+
+    __table_args__ = (Index("ix_cases_account_reference", "account_id", "reference"),)
+
+
+class Media(Base):
+    """A submitted file, encrypted in the blob store until it expires."""
+
+    __tablename__ = "media"
+
+    id: Mapped[str] = _id()
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
+    sha256: Mapped[str] = mapped_column(String(DIGEST_CHARS), index=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    wrapped_key: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Its own key, sealed under the case's key: media are encrypted before their case is known."""
+    blob: Mapped[str | None] = mapped_column(String(200))
+    """Its name in the store; ``None`` after it was deleted."""
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    expires_at: Mapped[datetime | None] = mapped_column(Moment, index=True)
+    expiring_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When it was marked to be deleted after a grace period."""
+
+
+class Occurrence(Base):
+    """Where and when a medium was seen: URL, platform, account, who collected it with what."""
+
+    __tablename__ = "occurrences"
+
+    id: Mapped[str] = _id()
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
+    media_id: Mapped[str] = mapped_column(ForeignKey("media.id", ondelete="CASCADE"))
+    digest: Mapped[str] = mapped_column(String(DIGEST_CHARS))
+    """Blind-index digest of its content, so that one sent twice is recorded once."""
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    screenshot_expired_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When its screenshot was deleted, or found to be missing, at the end of its retention."""
+
+    __table_args__ = (UniqueConstraint("media_id", "digest"),)
+
+
+class Job(Base):
+    """One examination of one medium, and its result."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = _id()
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
+    media_id: Mapped[str] = mapped_column(ForeignKey("media.id", ondelete="CASCADE"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    kind: Mapped[str] = mapped_column(String(16))
+    """``video`` or ``frame``."""
+    state: Mapped[JobState] = mapped_column(States(JobState, 16), index=True)
+    priority: Mapped[Priority] = mapped_column(States(Priority, 16))
+    turn: Mapped[int | None] = mapped_column(BigInteger)
+    """Its position among the waiting jobs of its priority; see ``cases/turns.py``."""
+    frames: Mapped[int | None] = mapped_column(Integer)
+    bundle_sha256: Mapped[str] = mapped_column(String(DIGEST_CHARS))
+    retention: Mapped[RetentionPolicy] = mapped_column(States(RetentionPolicy, 16))
+    stage: Mapped[str | None] = mapped_column(String(16))
+    done: Mapped[int] = mapped_column(Integer, default=0)
+    total: Mapped[int | None] = mapped_column(Integer)
+    overview: Mapped[int | None] = mapped_column(Integer)
+    """Frames of the overview, the first ones of ``total``; ``None`` until it is planned."""
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    failure: Mapped[str | None] = mapped_column(String(64))
+    """A code."""
+    verdict: Mapped[VerdictCode | None] = mapped_column(States(VerdictCode, 32))
+    leaning: Mapped[Leaning | None] = mapped_column(States(Leaning, 32))
+    """``None`` also for jobs of model bundles without edges of leaning."""
+    finding: Mapped[Finding | None] = mapped_column(States(Finding, 32))
+    """The outcome of reviews, which never changes the verdict."""
+    result: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The whole verdict as JSON, sealed."""
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    started_at: Mapped[datetime | None] = mapped_column(Moment)
+    finished_at: Mapped[datetime | None] = mapped_column(Moment)
+    evidence_expired_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When its evidence was deleted."""
+    expiring_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When its evidence was marked to be deleted after a grace period."""
+    shown: Mapped[bool] = mapped_column(Boolean, default=False)
+    """Whether its evidence can show faces."""
+    rank: Mapped[int | None] = mapped_column(SmallInteger)
+    """The step of half a decade in which its likelihood ratio lies; see ``core/listings.py``.
+    ``None`` without a value."""
+
+    __table_args__ = (
+        Index("ix_jobs_account_created", "account_id", "created_at", "id"),
+        Index("ix_jobs_account_state", "account_id", "state", "created_at"),
+        Index("ix_jobs_created", "created_at", "id"),
+    )
+
+
+class Listing(Base):
+    """What lists show of a job."""
+
+    __tablename__ = "listings"
+
+    id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    """Name, platform and values, as JSON."""
+    thumbnail: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    """A small JPEG, sealed. It is deleted with the evidence."""
+
+
+class Review(Base):
+    """What one person decided about one examination."""
+
+    __tablename__ = "reviews"
+
+    id: Mapped[str] = _id()
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    decision: Mapped[Decision] = mapped_column(States(Decision, 16))
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    """The reason, as JSON."""
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class Edition(Base):
+    """One edition of a job's evidence. It is never changed; others may follow."""
+
+    __tablename__ = "editions"
+
+    id: Mapped[str] = _id()
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"))
+    number: Mapped[int] = mapped_column(Integer)
+    sha256: Mapped[str] = mapped_column(String(DIGEST_CHARS), index=True)
+    """The SHA-256 of the ZIP."""
+    blob: Mapped[str | None] = mapped_column(String(200))
+    imagery: Mapped[bool] = mapped_column(Boolean)
+    """Whether it shows faces."""
+    decided: Mapped[int] = mapped_column(BigInteger)
+    """Number of the audit log's entry of the last decision that it contains; 0 without one."""
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+    __table_args__ = (UniqueConstraint("job_id", "number"),)
+
+
+class RevokedEdition(Base):
+    """An edition that a newer one replaced or that was withdrawn. It outlives its case."""
+
+    __tablename__ = "revoked_editions"
+
+    sha256: Mapped[str] = mapped_column(String(DIGEST_CHARS), primary_key=True)
+    """The SHA-256 of the ZIP."""
+    state: Mapped[EditionState] = mapped_column(States(EditionState, 16))
+    at: Mapped[datetime] = mapped_column(Moment)
+
+
+class SigningKey(Authenticated):
+    """A current or former signing key of evidence. Its private part is a ``Secret``."""
+
+    __tablename__ = "signing_keys"
+
+    id: Mapped[str] = mapped_column(String(DIGEST_CHARS), primary_key=True)
+    purpose: Mapped[str] = mapped_column(String(16))
+    """``statement`` or ``report``."""
+    public_pem: Mapped[str] = mapped_column(Text)
+    certificate_pem: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    retired_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When it stopped signing."""
+    revoked_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When trust in everything that it signed was withdrawn."""
+
+
+class Idempotency(Base):
+    """The job that an account's ``Idempotency-Key`` led to, and the request it was used for."""
+
+    __tablename__ = "idempotency"
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
+    key: Mapped[str] = mapped_column(String(DIGEST_CHARS), primary_key=True)
+    """Blind-index digest of the key."""
+    request: Mapped[str] = mapped_column(String(DIGEST_CHARS))
+    """Blind-index digest of the request."""
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime] = mapped_column(Moment, index=True)
+
+
+class Delivery(Base):
+    """A webhook that is sent when its job ends."""
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[str] = _id()
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    target: Mapped[bytes] = mapped_column(LargeBinary)
+    """The URL, sealed."""
+    state: Mapped[DeliveryState] = mapped_column(States(DeliveryState, 16), index=True)
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    due_at: Mapped[datetime] = mapped_column(Moment)
+    outcome: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class AuditEntry(Authenticated):
+    """One entry of the audit log. ``hash`` covers the entry and the hash of the one before."""
+
+    __tablename__ = "audit"
+
+    number: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False
+    )
+    at: Mapped[datetime] = mapped_column(Moment, index=True)
+    account_id: Mapped[str | None] = mapped_column(String(ID_CHARS))
+    key_id: Mapped[str | None] = mapped_column(String(ID_CHARS))
+    action: Mapped[str] = mapped_column(String(64))
+    subject: Mapped[str | None] = mapped_column(String(ID_CHARS), index=True)
+    detail: Mapped[str | None] = mapped_column(String(200))
+    hash: Mapped[str] = mapped_column(String(DIGEST_CHARS))
+
+
+class Secret(Base):
+    """A secret of the installation, wrapped by the master key."""
+
+    __tablename__ = "secrets"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    wrapped: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Fact(Base):
+    """Something that an installation remembers about itself, as JSON."""
+
+    __tablename__ = "facts"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
+
+
+class Protection(Base):
+    """Something that the restoration of an older database must not undo; see ``security/journal``.
+
+    ``value`` is empty after it was lifted.
+    """
+
+    __tablename__ = "protections"
+
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(DIGEST_CHARS), primary_key=True)
+    version: Mapped[int] = mapped_column(Integer)
+    value: Mapped[str] = mapped_column(Text)
+
+
+class Lease(Base):
+    """A live worker. It renews its lease until it stops."""
+
+    __tablename__ = "leases"
+
+    executor_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(Moment)
+    version: Mapped[str | None] = mapped_column(String(64))
+    """Which jobs it examines; see ``jobs.workflow_rows.job_version``."""
+    slots: Mapped[int | None] = mapped_column(Integer)
+    """How many jobs it examines at the same time."""

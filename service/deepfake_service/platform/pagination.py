@@ -1,0 +1,276 @@
+"""Filters of lists, and their pages: a cursor names the last row of a page.
+
+Cursors are opaque to clients. They hold what orders a list: ranks, if it has any, and then the time
+and the id of a row.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, TypeVarTuple
+
+from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+
+from deepfake_service.platform.db import Case, Job, Media, Notice, Occurrence, Review
+from deepfake_service.platform.db.enums import Decision, Finding, JobState
+from deepfake_service.platform.errors import FieldError, InvalidRequest
+
+MAX_PAGE = 200
+"""Rows of one answer, each of which is decrypted before it begins."""
+UNRANKED = -100
+"""Stands for the rank of a job without a value."""
+MAX_RANK, MAX_TURN = 2**15 - 1, 2**63 - 1
+"""What columns of ranks and of turns hold."""
+Rows = TypeVarTuple("Rows")
+Columns = Sequence[ColumnElement[Any] | InstrumentedAttribute[Any]]
+OfPage = type[Job] | type[Case] | type[Notice] | type[Occurrence]
+
+
+class Order(StrEnum):
+    """The order of a list."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    LIKELIHOOD = "likelihood"
+    """Of jobs only: by falling likelihood ratio in steps of half a decade, and then the newest
+    first. Jobs without a value are last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Restrictions on a list of jobs or cases, and its order."""
+
+    state: str | None = None
+    verdict: str | None = None
+    case_id: str | None = None
+    media: tuple[str, ...] | None = None
+    """Ids of media."""
+    finding: str | None = None
+    """A finding, or ``none`` for jobs that have not been reviewed."""
+    disagreement: bool | None = None
+    """Whether the reviewers of the job disagree."""
+    account_id: str | None = None
+    reviewer: str | None = None
+    """The id of an account that reviewed the job."""
+    since: datetime | None = None
+    """The earliest time of creation."""
+    until: datetime | None = None
+    """The end of the times of creation, which is not among them."""
+    leaning: str | None = None
+    sha256: str | None = None
+    """Digest of the submitted bytes."""
+    order: Order = Order.NEWEST
+    references: tuple[str, ...] | None = None
+    """Blind-index digests of the case's reference, for each account that may own the case."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """A page of jobs, and the cursor of the next page."""
+
+    jobs: list[dict[str, Any]]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OccurrencePage:
+    """A page of occurrences, newest first, and the cursor of the next page."""
+
+    occurrences: list[dict[str, Any]]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NoticePage:
+    """A page of notices without their texts, and the cursor of the next page."""
+
+    notices: list[dict[str, Any]]
+    next: str | None
+
+
+def conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    """Return ``filters`` as conditions of a query on ``Job`` joined with ``Case``."""
+    clauses: list[ColumnElement[bool]] = []
+    for column, value in (
+        (Job.state, filters.state),
+        (Job.verdict, filters.verdict),
+        (Job.leaning, filters.leaning),
+        (Job.case_id, filters.case_id),
+        (Job.account_id, filters.account_id),
+    ):
+        if value is not None:
+            clauses.append(column == value)
+    if filters.media is not None:
+        clauses.append(Job.media_id.in_(filters.media))
+    if filters.sha256 is not None:
+        same = select(Media.id).where(Media.sha256 == filters.sha256)
+        clauses.append(Job.media_id.in_(same))
+    if filters.finding is not None:
+        clauses.append(_found(filters.finding))
+    if filters.disagreement is not None:
+        # Without a finding, the condition is neither true nor false.
+        clauses.append(func.coalesce(disagreed(), false()) == filters.disagreement)
+    if filters.reviewer is not None:
+        reviewed = select(Review.job_id).where(Review.account_id == filters.reviewer)
+        clauses.append(Job.id.in_(reviewed))
+    return [*clauses, *_of_any(Job.created_at, filters)]
+
+
+def case_conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    """Return ``references``, ``since``, ``until`` and ``finding`` as conditions of a query on
+    ``Case``. A case has a finding if one of its jobs has it."""
+    clauses = _of_any(Case.created_at, filters)
+    if filters.finding is not None:
+        clauses.append(Case.id.in_(select(Job.case_id).where(_found(filters.finding))))
+    return clauses
+
+
+def _of_any(at: InstrumentedAttribute[datetime], filters: Filters) -> list[ColumnElement[bool]]:
+    clauses: list[ColumnElement[bool]] = []
+    if filters.references is not None:
+        clauses.append(Case.reference.in_(filters.references))
+    if filters.since is not None:
+        clauses.append(at >= filters.since)
+    if filters.until is not None:
+        clauses.append(at < filters.until)
+    return clauses
+
+
+def _found(finding: str) -> ColumnElement[bool]:
+    if finding == "none":
+        return and_(Job.finding.is_(None), Job.state == JobState.SUCCEEDED)
+    return Job.finding == finding
+
+
+def disagreed() -> ColumnElement[bool]:
+    """Return the condition, in a query on ``Job``, that its reviewers disagree.
+
+    The finding is then ``undecided``, as if somebody had chosen that: the formats of evidence and
+    of the database have no state of its own for it. An undecided finding with a rejection has a
+    confirmation as well, or it would be ``rejected``. The latest decision of each person counts.
+    """
+    last, newer = aliased(Review), aliased(Review)
+    replaced = exists().where(
+        newer.job_id == last.job_id,
+        newer.account_id == last.account_id,
+        or_(
+            newer.created_at > last.created_at,
+            and_(newer.created_at == last.created_at, newer.id > last.id),
+        ),
+    )
+    rejected = exists().where(
+        last.job_id == Job.id, last.decision == Decision.REJECTED, ~replaced.correlate(last)
+    )
+    return and_(Job.finding == Finding.UNDECIDED, rejected.correlate(Job))
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The values of the columns that order a list: ranks, if it has them, time and id of a row."""
+
+    values: tuple[Any, ...]
+
+    @property
+    def row_id(self) -> str:
+        """The id of the row."""
+        return str(self.values[-1])
+
+    @property
+    def standing(self) -> int:
+        """The first rank, in a list by urgency how urgent the job is; 0 without ranks."""
+        return int(self.values[0]) if len(self.values) > 2 else 0
+
+    def encoded(self) -> str:
+        """Return the cursor of the rows after this position."""
+        *ranks, at, row_id = self.values
+        text = "|".join([*map(str, ranks), at.isoformat(), row_id])
+        return base64.urlsafe_b64encode(text.encode()).decode()
+
+    @classmethod
+    def decoded(cls, cursor: str, largest: Sequence[int] = ()) -> Position:
+        """Return the position that a cursor names, in a list with a rank for each of ``largest``.
+
+        Raises:
+            InvalidRequest: the cursor is not one that ``encoded`` made for such a list.
+        """
+        try:
+            *found, at, row_id = base64.urlsafe_b64decode(cursor.encode()).decode().split("|")
+            moment, ranks = datetime.fromisoformat(at), [int(rank) for rank in found]
+            if moment.tzinfo is None or any(
+                abs(rank) > most for rank, most in zip(ranks, largest, strict=True)
+            ):
+                raise ValueError("another list")
+            return cls((*ranks, moment.astimezone(UTC), row_id))
+        except (ValueError, OverflowError, binascii.Error, UnicodeError) as error:
+            invalid = FieldError("cursor", "not a cursor from an earlier response")
+            raise InvalidRequest(
+                "The cursor is invalid. Request the list from its beginning.", errors=[invalid]
+            ) from error
+
+
+def after(order: Columns, position: Position, *, rising: bool = False) -> ColumnElement[bool]:
+    """Return the condition for the rows after a position, in a list by falling ``order``.
+
+    With ``rising``, the list is in the opposite order.
+    """
+    pairs = list(zip(order, position.values, strict=True))
+    return or_(
+        *(
+            and_(
+                *(column == value for column, value in pairs[:n]),
+                pairs[n][0] > pairs[n][1] if rising else pairs[n][0] < pairs[n][1],
+            )
+            for n in range(len(pairs))
+        )
+    )
+
+
+def older(
+    at: InstrumentedAttribute[datetime], row_id: InstrumentedAttribute[str], cursor: str
+) -> ColumnElement[bool]:
+    """Return the condition for rows after a cursor, in a list from the newest to the oldest.
+
+    Raises:
+        InvalidRequest: the cursor is not one of an earlier answer.
+    """
+    return after((at, row_id), Position.decoded(cursor))
+
+
+_BY_LIKELIHOOD = (func.coalesce(Job.rank, UNRANKED), Job.created_at, Job.id)
+
+
+def placed(
+    statement: Select[*Rows], model: type[Job | Case], order: Order, cursor: str | None
+) -> Select[*Rows]:
+    """Return a query in this order, from the row after a cursor on.
+
+    Raises:
+        InvalidRequest: the cursor is not one of an earlier answer.
+    """
+    ranked, rising = order is Order.LIKELIHOOD, order is Order.OLDEST
+    columns: Columns = _BY_LIKELIHOOD if ranked else (model.created_at, model.id)
+    if cursor is not None:
+        position = Position.decoded(cursor, (MAX_RANK,) if ranked else ())
+        statement = statement.where(after(columns, position, rising=rising))
+    return statement.order_by(*(c if rising else c.desc() for c in columns))
+
+
+def next_cursor(
+    session: Session,
+    statement: Select[*tuple[Any, ...]],
+    model: OfPage,
+    limit: int,
+    order: Order = Order.NEWEST,
+) -> str | None:
+    """Return the cursor of the rows after the first ``limit`` ones of a list, if there are more."""
+    columns = _BY_LIKELIHOOD if order is Order.LIKELIHOOD else (model.created_at, model.id)
+    ends = session.execute(
+        statement.with_only_columns(*columns, maintain_column_froms=True).offset(limit - 1).limit(2)
+    ).all()
+    return Position(tuple(ends[0])).encoded() if len(ends) == 2 else None

@@ -1,0 +1,44 @@
+"""Encrypted storage: blobs, sealed columns, and the keys to both."""
+
+from deepfake_service.platform.storage.blobs import (
+    BLOB_FOLDER,
+    BlobMissing,
+    Blobs,
+    open_blobs,
+    open_checkpoint_store,
+)
+from deepfake_service.platform.storage.epoch_keys import EpochKeys
+from deepfake_service.platform.storage.installation_secrets import installation_secret
+from deepfake_service.platform.storage.sealed_columns import open_json, seal_json
+from deepfake_service.platform.storage.vault import (
+    MASTER_KEY_FILE,
+    Stored,
+    Vault,
+    case_key_context,
+    context_of,
+    open_case_keys,
+    open_keys,
+    rewrapped,
+    secret_context,
+)
+
+__all__ = [
+    "BLOB_FOLDER",
+    "MASTER_KEY_FILE",
+    "BlobMissing",
+    "Blobs",
+    "EpochKeys",
+    "Stored",
+    "Vault",
+    "case_key_context",
+    "context_of",
+    "installation_secret",
+    "open_blobs",
+    "open_case_keys",
+    "open_checkpoint_store",
+    "open_json",
+    "open_keys",
+    "rewrapped",
+    "seal_json",
+    "secret_context",
+]

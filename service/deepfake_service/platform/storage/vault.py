@@ -1,0 +1,206 @@
+"""Media and results, encrypted under the key of their case.
+
+Media are encrypted while they arrive and are decrypted in memory only.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import importlib
+import io
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import cast
+
+from deepfake_service.platform.clock import Clock
+from deepfake_service.platform.db import Case
+from deepfake_service.platform.errors import CaseShredded, SettingsError
+from deepfake_service.platform.files import create_private
+from deepfake_service.platform.settings import EPOCH_KEYS_FOLDER, PREFIX, Settings
+from deepfake_service.platform.storage.blobs import Blobs
+from deepfake_service.platform.storage.envelope import (
+    KEY_BYTES,
+    READ_AHEAD_CHUNKS,
+    KeyWrapper,
+    MasterKeys,
+    MovedKeys,
+    StreamSealer,
+    UnsealedReader,
+    new_key,
+    seal,
+    unseal,
+)
+from deepfake_service.platform.storage.epoch_keys import EpochKeys
+
+MASTER_KEY_FILE = "master-key"
+_BUFFER = READ_AHEAD_CHUNKS * 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A stored blob: the SHA-256 of its plaintext in hex, and its size in bytes."""
+
+    sha256: str
+    size: int
+
+
+class Vault:
+    """Encrypts and decrypts the blobs of cases. ``keys`` wraps the keys of cases."""
+
+    def __init__(self, blobs: Blobs, keys: KeyWrapper) -> None:
+        self.blobs = blobs
+        self._keys = keys
+
+    def new_case_key(self, case_id: str) -> tuple[bytes, bytes]:
+        """Return a new key for a case, plain and wrapped. Store the wrapped one only."""
+        key = new_key()
+        return key, self._keys.wrap(key, case_key_context(case_id))
+
+    def case_key(self, case: Case) -> bytes:
+        """Return the key of a case.
+
+        Raises:
+            CaseShredded: the key was deleted. DecryptionFailed: the master key is another one.
+        """
+        if case.wrapped_key is None:
+            raise CaseShredded
+        return self._keys.unwrap(case.wrapped_key, case_key_context(case.id))
+
+    def rewrapped(self, case_id: str, wrapped: bytes) -> bytes | None:
+        """Return a case's key wrapped by the current key, or ``None`` if it already is."""
+        return rewrapped(self._keys, wrapped, case_key_context(case_id))
+
+    async def store(self, name: str, key: bytes, chunks: AsyncIterator[bytes]) -> Stored:
+        """Encrypt ``chunks`` into the blob ``name`` as they arrive, and hash them on the way."""
+        digest, size = hashlib.sha256(), 0
+        sealer = StreamSealer(key, name.encode())
+
+        async def sealed() -> AsyncIterator[bytes]:
+            nonlocal size
+            async for chunk in chunks:
+                digest.update(chunk)
+                size += len(chunk)
+                for part in sealer.update(chunk):
+                    yield part
+            for part in sealer.finish():
+                yield part
+
+        await self.blobs.put(name, sealed())
+        return Stored(digest.hexdigest(), size)
+
+    def open(self, name: str, key: bytes) -> io.BufferedReader:
+        """Return the plaintext of the blob ``name`` as a seekable file, decrypted as it is read.
+
+        Raises:
+            BlobMissing, DecryptionFailed, StorageUnavailable.
+        """
+        reader = UnsealedReader(self.blobs.open(name), key, name.encode())
+        return io.BufferedReader(cast(io.RawIOBase, reader), _BUFFER)
+
+    def write(self, name: str, key: bytes, content: bytes) -> None:
+        """Encrypt ``content`` into the small blob ``name``, which may exist."""
+        self.blobs.put_bytes(name, seal(key, content, name.encode()))
+
+    def create(self, name: str, key: bytes, content: bytes) -> None:
+        """Do what ``write`` does, unless the blob exists."""
+        self.blobs.create_bytes(name, seal(key, content, name.encode()))
+
+    def read(self, name: str, key: bytes) -> bytes:
+        """Return the content of a blob that ``write`` made.
+
+        Raises:
+            BlobMissing, DecryptionFailed, StorageUnavailable.
+        """
+        blob = self.blobs.open(name)
+        return unseal(key, blob.read_at(0, blob.size), name.encode())
+
+
+def rewrapped(keys: KeyWrapper, wrapped: bytes, context: bytes) -> bytes | None:
+    """Return ``wrapped`` as ``keys`` would wrap it now, or ``None`` if nothing would change.
+
+    Raises:
+        DecryptionFailed: ``keys`` cannot unwrap it.
+    """
+    if keys.is_current(wrapped):
+        return None
+    return keys.wrap(keys.unwrap(wrapped, context), context)
+
+
+def context_of(kind: str, row_id: str) -> bytes:
+    """Return the context that binds a sealed value to its row, so that copies do not open."""
+    return f"{kind}/{row_id}".encode()
+
+
+def secret_context(name: str) -> bytes:
+    """Return the context that binds a wrapped secret of the installation to its name."""
+    return context_of("secret", name)
+
+
+def case_key_context(case_id: str) -> bytes:
+    """Return the context that binds a wrapped key of a case to the case's id."""
+    return context_of("case-key", case_id)
+
+
+def open_keys(settings: Settings) -> KeyWrapper:
+    """Return the key wrapper that ``settings`` name: a key management service's, or master keys.
+
+    1. If ``DEEPFAKE_KEY_WRAPPER`` (``package.module:function``) is set, the function is called and
+       returns the wrapper. Keys in ``DEEPFAKE_OLDER_MASTER_KEYS`` still unwrap what they wrapped.
+    2. Otherwise ``DEEPFAKE_MASTER_KEY`` is used, with ``DEEPFAKE_OLDER_MASTER_KEYS`` to unwrap.
+    3. Otherwise a key is created in the data directory, readable by its owner only.
+
+    Raises:
+        SettingsError: a setting has an invalid value; the message names it. DataDirError: the key
+            file cannot be used.
+    """
+    older = tuple(
+        _decoded(text, f"{PREFIX}OLDER_MASTER_KEYS")
+        for text in (settings.older_master_keys.get_secret_value() if settings.older_master_keys
+                     else "").split(",") if text.strip()
+    )  # fmt: skip
+    if settings.key_wrapper:
+        hook = _hook(settings.key_wrapper)
+        return MovedKeys(hook, MasterKeys(older[0], older[1:])) if older else hook
+    if settings.master_key:
+        text = settings.master_key.get_secret_value()
+        return MasterKeys(_decoded(text, f"{PREFIX}MASTER_KEY"), older)
+    text = create_private(
+        settings.data_dir / MASTER_KEY_FILE, lambda: base64.b64encode(new_key()).decode() + "\n"
+    )
+    return MasterKeys(_decoded(text, f"{MASTER_KEY_FILE} in the data directory"), older)
+
+
+def open_case_keys(settings: Settings, master: KeyWrapper, clock: Clock) -> KeyWrapper:
+    """Return what wraps the keys of cases: with SQLite epoch keys under ``master``, or ``master``.
+
+    Services on several machines, which PostgreSQL is for, could not share the files.
+    """
+    if settings.database_url is not None:
+        return master
+    return EpochKeys(settings.data_dir / EPOCH_KEYS_FOLDER, master, clock)
+
+
+def _decoded(text: str, where: str) -> bytes:
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise SettingsError(
+            f"{where} must be {KEY_BYTES} bytes in base64. Create a key with "
+            "`openssl rand -base64 32`."
+        )
+    return key
+
+
+def _hook(name: str) -> KeyWrapper:
+    module, _, function = name.partition(":")
+    try:
+        factory = cast(Callable[[], KeyWrapper], getattr(importlib.import_module(module), function))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SettingsError(
+            f"{PREFIX}KEY_WRAPPER names a function that cannot be imported: {name!r}"
+        ) from error
+    return factory()

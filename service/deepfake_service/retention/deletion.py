@@ -1,0 +1,263 @@
+"""Deletion at a caller's request: cancel jobs, shred cases, and the legal holds that prevent it.
+
+A case outlives its items: its reference and its notices stay until somebody deletes the case, or it
+expires. The last item takes the case's key with it, so that what was encrypted for the item cannot
+be read from freed blocks of the disk either.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TypeVar
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.visibility import find_visible, may_delete
+from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
+from deepfake_service.cases.case_lock import is_being_deleted, lock_case, lock_deletable
+from deepfake_service.cases.cases import folder_of, screenshot_of
+from deepfake_service.evidence.editions import material_of
+from deepfake_service.evidence.listings import drop_thumbnail
+from deepfake_service.examination.queue import JobQueue
+from deepfake_service.platform.db import (
+    Case,
+    Database,
+    Edition,
+    Job,
+    KnownHashes,
+    Match,
+    Media,
+    Notice,
+    Occurrence,
+)
+from deepfake_service.platform.db.enums import ENDED, JobState
+from deepfake_service.platform.errors import BeingDeleted, Forbidden, NotFound
+from deepfake_service.platform.metrics import Metrics
+from deepfake_service.platform.storage import Vault, open_json, seal_json
+
+OfAccount = TypeVar("OfAccount", Case, Job)
+
+
+class Retention:
+    """Deletes jobs, evidence and cases. After a crash, each deletion can be repeated."""
+
+    def __init__(self, database: Database, vault: Vault, queue: JobQueue, metrics: Metrics) -> None:
+        self._database = database
+        self._vault = vault
+        self._queue = queue
+        self._metrics = metrics
+
+    def cancel(self, caller: Caller, job_id: str, *, with_case: bool = False) -> bool:
+        """Stop a job and delete what belongs to it, and return whether its case was deleted, too.
+
+        Args:
+            with_case: delete the case as well, unless it has other jobs.
+
+        Raises:
+            NotFound: there is no such job, or the caller may not see it.
+            Forbidden: the caller may see the job but not delete it.
+            CaseHeld: the case is under a legal hold.
+        """
+        with self._database.write() as session:
+            found = _find_deletable(session, caller, Job, job_id)
+            self._database.one_at_a_time(session, found.account_id)
+            case = lock_deletable(session, found.case_id)
+            # It may have ended, or another request may have deleted it meanwhile.
+            job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
+            if job is None:
+                raise NotFound
+            before = job.state
+            if before not in ENDED:
+                job.finished_at = self._database.clock()
+            # If the process stops after this transaction, the sweep deletes the job.
+            job.state = JobState.CANCELLED
+            if before not in ENDED:
+                append_entry(session, caller.actor, Action.JOB_CANCELLED, job_id)
+            if before != JobState.CANCELLED:
+                append_entry(session, caller.actor, Action.JOB_DELETED, job_id)
+            # Jobs that are being deleted as well do not count.
+            others = select(Job.id).where(
+                Job.case_id == case.id,
+                Job.id != job_id,
+                Job.state != JobState.CANCELLED,
+            )
+            deletes_case = with_case and not session.scalars(others.limit(1)).first()
+            if deletes_case:
+                delete_case_key(session, caller.actor, Action.CASE_SHREDDED, case)
+        if before not in ENDED:
+            self._metrics.job_ended(JobState.CANCELLED)
+        if deletes_case:
+            self.finish_shredding(case.id)
+        else:
+            self.delete_job(job_id)
+        return deletes_case
+
+    def shred(self, case_id: str, caller: Caller) -> None:
+        """Delete a case by deleting its key, and then everything that the key decrypts.
+
+        1. The wrapped key is overwritten. From here on nothing in the case can be decrypted.
+        2. Its blobs are deleted, then its rows, and what DBOS stores about its jobs.
+        3. The database's write-ahead log is overwritten and truncated, so that it does not retain
+           the rows.
+
+        Raises:
+            NotFound: there is no such case, or the caller may not see it.
+            Forbidden: the caller may see the case but not delete it.
+            CaseHeld: the case is under a legal hold.
+        """
+        with self._database.write() as session:
+            case = _find_deletable(session, caller, Case, case_id)
+            self._database.one_at_a_time(session, case.account_id)
+            case = lock_deletable(session, case_id)
+            delete_case_key(session, caller.actor, Action.CASE_SHREDDED, case)
+        self.finish_shredding(case_id)
+
+    def finish_shredding(self, case_id: str) -> None:
+        """Delete the blobs and rows of a case whose key was deleted."""
+        self._database.purge_deleted()
+        with self._database.read() as session:
+            jobs = list(session.scalars(select(Job.id).where(Job.case_id == case_id)))
+            in_case = select(Media.blob).where(Media.case_id == case_id, Media.blob.is_not(None))
+            blobs = list(session.scalars(in_case))
+        for blob in blobs:
+            if blob:
+                self._vault.blobs.delete(blob)
+        self._delete_below(folder_of(case_id))
+        for job_id in jobs:
+            self._queue.cancel(job_id)
+            self._delete_below(f"work/{job_id}/")
+            self._queue.forget(job_id)
+        with self._database.write() as session:
+            session.execute(delete(Case).where(Case.id == case_id))
+        self._database.purge_deleted()
+
+    def delete_job(self, job_id: str) -> None:
+        """Delete what belongs to a job that is cancelled.
+
+        From its cancellation on, no hold can be set on its case.
+        """
+        with self._database.write() as session:
+            job = session.get(Job, job_id)
+            medium = session.get(Media, job.media_id) if job else None
+            if job is None or medium is None:
+                return  # another process has deleted the job
+            case = lock_case(session, job.case_id)
+            if case is None or case.held_at is not None:
+                return
+        self._queue.cancel(job_id)
+        self.delete_evidence(job)
+        self._delete_below(f"work/{job_id}/")
+        self._queue.forget(job_id)
+        with self._database.write() as session:
+            self._database.one_at_a_time(session, case.account_id)
+            case = lock_case(session, job.case_id)
+            session.execute(delete(KnownHashes).where(KnownHashes.job_id == job_id))
+            session.execute(delete(Job).where(Job.id == job_id))
+            blobs = self._delete_medium(session, medium)
+            if case is not None and case.wrapped_key is not None:
+                self._clear_if_empty(session, case)
+        self._database.purge_deleted()
+        # If the process stops here, nobody can decrypt them, and the sweep of orphans deletes them.
+        for blob in blobs:
+            self._vault.blobs.delete(blob)
+
+    @staticmethod
+    def _delete_medium(session: Session, medium: Media) -> list[str]:
+        """Delete a medium that no job needs any longer, with its key and its occurrences.
+
+        Returns:
+            The blobs to delete: the medium and the screenshots of where it was seen.
+        """
+        jobs = select(Job.id).where(Job.media_id == medium.id).limit(1)
+        if session.scalars(jobs).first() is not None:
+            return []
+        seen = session.scalars(select(Occurrence.id).where(Occurrence.media_id == medium.id)).all()
+        session.execute(delete(Media).where(Media.id == medium.id))
+        screenshots = [screenshot_of(medium.case_id, occurrence_id) for occurrence_id in seen]
+        return [medium.blob, *screenshots] if medium.blob else screenshots
+
+    def _clear_if_empty(self, session: Session, case: Case) -> None:
+        """Leave of a case without jobs its reference and its notices only.
+
+        It gets another key, so that what its items left cannot be decrypted: evidence and
+        screenshots are encrypted with the key of the case itself. Notices keep the old one in use:
+        they, and the PDFs in the store, are encrypted with it as well.
+        """
+        if session.scalars(select(Job.id).where(Job.case_id == case.id).limit(1)).first():
+            return
+        session.execute(delete(Match).where(Match.case_id == case.id))
+        if session.scalars(select(Notice.id).where(Notice.case_id == case.id).limit(1)).first():
+            return
+        content = open_json(self._vault.case_key(case), case)
+        key, case.wrapped_key = self._vault.new_case_key(case.id)
+        seal_json(key, case, content)
+        append_entry(session, SERVICE, Action.CASE_EMPTIED, case.id)
+
+    def delete_evidence(self, job: Job, *, expiring: bool = False) -> None:
+        """Delete the blobs of a job's evidence. The list of its editions remains.
+
+        With ``expiring``, a legal hold prevents it, even one that was set a moment ago. If the
+        process stops in between, the sweep finds blobs that no row names.
+        """
+        with self._database.write() as session:
+            case = lock_case(session, job.case_id)
+            if case is None or (expiring and case.held_at is not None):
+                return
+            editions = session.scalars(select(Edition).where(Edition.job_id == job.id)).all()
+            blobs = [e.blob for e in editions if e.blob]
+            for edition in editions:
+                edition.blob = None
+            current = session.get(Job, job.id)
+            if current is None:
+                return
+            current.evidence_expired_at = self._database.clock()
+            drop_thumbnail(session, job.id)
+            if expiring:
+                append_entry(session, SERVICE, Action.EVIDENCE_EXPIRED, job.id)
+        for name in (material_of(job), *blobs):
+            self._vault.blobs.delete(name)
+
+    def _delete_below(self, prefix: str) -> None:
+        for name in list(
+            self._vault.blobs.older_than(prefix, self._database.clock() + timedelta(days=1))
+        ):
+            self._vault.blobs.delete(name)
+
+    def hold(self, caller: Caller, case_id: str, *, enabled: bool) -> None:
+        """Set or lift a legal hold, under which nothing in the case expires or can be deleted.
+
+        Raises:
+            NotFound: there is no such case, or the caller may not see it.
+            BeingDeleted: the deletion of the case, or of an item in it, has begun.
+        """
+        with self._database.write() as session:
+            find_visible(session, caller, Case, case_id)
+            case = lock_case(session, case_id)
+            if case is None:
+                raise NotFound
+            if enabled and is_being_deleted(session, case):
+                raise BeingDeleted
+            if bool(case.held_at) != enabled:
+                case.held_at = self._database.clock() if enabled else None
+                action = Action.HOLD_SET if enabled else Action.HOLD_LIFTED
+                append_entry(session, caller.actor, action, case_id)
+
+
+def delete_case_key(session: Session, actor: Actor, action: Action, case: Case) -> None:
+    """Delete the key of a locked case, and record as ``action`` by whom. Then finish shredding."""
+    case.wrapped_key = case.sealed = None
+    append_entry(session, actor, action, case.id)
+
+
+def _find_deletable(
+    session: Session, caller: Caller, model: type[OfAccount], row_id: str
+) -> OfAccount:
+    row = session.get(model, row_id)
+    if row is None:
+        raise NotFound
+    if not may_delete(caller, row.account_id):
+        find_visible(session, caller, model, row_id)
+        raise Forbidden("Only the account that submitted this, or an administrator, may delete it.")
+    return row

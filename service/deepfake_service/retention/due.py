@@ -1,0 +1,110 @@
+"""What is due to be deleted, and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Exists, Select, and_, exists, or_, select
+
+from deepfake_service.platform.db import Case, Job, Media, Notice, Occurrence, Review
+from deepfake_service.platform.db.enums import UNFINISHED, JobState
+
+GRACE = timedelta(days=1)
+"""How long before its deletion something is marked, unless it is not even kept for that long."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPeriods:
+    """For how long what is kept, at most."""
+
+    media_after_review: timedelta
+    media_after_verdict: timedelta
+    media_unexamined: timedelta
+    evidence: timedelta
+    """After the verdict, or the last notice of the case."""
+    case: timedelta
+    """After the evidence, or the last change of the case."""
+
+    @property
+    def grace(self) -> timedelta:
+        """The time between marking and deleting."""
+        shortest = (self.media_after_review, self.media_after_verdict, self.media_unexamined)
+        return min(GRACE, *shortest, self.evidence)
+
+
+def due_media(periods: RetentionPeriods, at: datetime) -> Select[str]:
+    """Select the media that are due at ``at``, and deleted ones that left a screenshot.
+
+    Media that are being examined again are not, unless that has been waiting for too long.
+    """
+    late = _being_examined().where(Job.created_at <= at - periods.media_unexamined)
+    waiting = _being_examined().where(Job.created_at > at - periods.media_unexamined)
+    reviewed = Case.reviewed_at <= at - periods.media_after_review
+    scored = Media.expires_at.is_not(None)
+    screenshots = exists().where(
+        Occurrence.media_id == Media.id,
+        Occurrence.screenshot_expired_at.is_(None),
+        Occurrence.created_at <= at - periods.media_after_verdict,
+    )
+    due = and_(or_(Media.expires_at <= at, and_(scored, reviewed), late), ~waiting)
+    return (
+        select(Media.id)
+        .join(Case, Media.case_id == Case.id)
+        .where(
+            Case.held_at.is_(None),
+            or_(
+                and_(Media.blob.is_not(None), due),
+                and_(Media.blob.is_(None), screenshots),
+            ),
+        )
+    )
+
+
+def due_evidence(periods: RetentionPeriods, at: datetime) -> Select[str]:
+    """Select the jobs whose evidence is due at ``at``. A recent notice extends the period."""
+    before = at - periods.evidence
+    return (
+        select(Job.id)
+        .join(Case, Job.case_id == Case.id)
+        .where(
+            Case.held_at.is_(None),
+            Job.state == JobState.SUCCEEDED,
+            Job.evidence_expired_at.is_(None),
+            Job.finished_at <= before,
+            Case.id.not_in(select(Notice.case_id).where(Notice.created_at > before)),
+        )
+    )
+
+
+def due_cases(periods: RetentionPeriods, at: datetime) -> Select[str]:
+    """Select the cases in which nothing has happened for as long as everything is kept."""
+    before = at - periods.evidence - periods.case
+    recent_review = (
+        select(Job.case_id).join(Review, Review.job_id == Job.id).where(Review.created_at > before)
+    )
+    active: tuple[ColumnElement[bool], ...] = (
+        Case.id.in_(
+            select(Job.case_id).where(
+                or_(
+                    Job.state.in_(UNFINISHED),
+                    Job.created_at > before,
+                    Job.finished_at > before,
+                )
+            )
+        ),
+        Case.id.in_(select(Notice.case_id).where(Notice.created_at > before)),
+        Case.id.in_(select(Occurrence.case_id).where(Occurrence.created_at > before)),
+        Case.id.in_(recent_review),
+    )
+    return select(Case.id).where(
+        Case.held_at.is_(None),
+        Case.wrapped_key.is_not(None),
+        Case.created_at <= before,
+        ~or_(*active),
+    )
+
+
+def _being_examined() -> Exists:
+    """Return the condition that a job on a medium has not ended."""
+    return exists().where(Job.media_id == Media.id, Job.state.in_(UNFINISHED))

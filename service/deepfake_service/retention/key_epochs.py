@@ -1,0 +1,151 @@
+"""Epochs of the keys that wrap the keys of cases: a deletion begins one, and ends the one before.
+
+1. A new epoch begins, a day after the last one. From then on new cases are wrapped by its key.
+2. The other cases are wrapped again, in small transactions.
+3. A minute later, once no case needs an older key, it is destroyed. Copies of the deleted case's
+   wrapped key that are left on the disk cannot be unwrapped any more, not even with the master key.
+
+The key that a case had before its last item was deleted counts as one of a deleted case.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, LargeBinary, func, literal, select, update
+
+from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.platform.db import AuditEntry, Case, Database
+from deepfake_service.platform.errors import DataDirError, DecryptionFailed
+from deepfake_service.platform.logs import describe, logger
+from deepfake_service.platform.storage import EpochKeys, Vault
+from deepfake_service.platform.storage.epoch_keys import MAGIC, PREFIX_BYTES
+
+BATCH = 200
+"""Cases that are wrapped again in one transaction, which other writers wait for."""
+_DELETIONS = (Action.CASE_SHREDDED, Action.CASE_EXPIRED, Action.CASE_EMPTIED)
+
+_log = logger("deepfake_service.key_epochs")
+
+
+class KeyEpochs:
+    """Replaces epoch keys after deletions.
+
+    Without ``keys`` the master key wraps the keys of cases, and there is nothing to replace.
+    """
+
+    def __init__(
+        self, database: Database, vault: Vault, keys: EpochKeys | None, *, min_age: timedelta
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._keys = keys
+        self._min_age = min_age
+        self._emptied: set[bytes] = set()
+
+    def check(self) -> None:
+        """Raise ``DataDirError`` if an epoch key that a case needs is missing."""
+        known = {MAGIC + epoch_id for epoch_id in self._keys.ids()} if self._keys else set()
+        with self._database.read() as session:
+            wrapped = Case.wrapped_key.is_not(None)
+            needed = set(session.scalars(select(_prefix()).where(wrapped).distinct()))
+        if self._keys is not None and not needed <= known:
+            raise DataDirError(
+                f"{self._keys.folder} does not contain every epoch key that wraps a case. Put back "
+                "the folder that belongs to this database."
+            )
+
+    def advance(self) -> None:
+        """Take the next step of an epoch, if one is due. Call this every minute.
+
+        An old key is destroyed by the call after the one that found no case under it, so that
+        requests that have read a case before it was wrapped again can still open it.
+        """
+        if self._keys is None:
+            return
+        if self._is_outdated(self._keys):
+            self._begin(self._keys)
+        old = self._keys.ids()[:-1]
+        if old:
+            self._wrap_again(self._keys)
+        for epoch_id in self._emptied.intersection(old):
+            self._destroy(self._keys, epoch_id)
+        self._emptied = set(old)
+
+    def renew(self) -> int:
+        """Begin an epoch and destroy the older keys at once.
+
+        A request that a service is just processing may fail because of that.
+
+        Returns:
+            How many older keys were not destroyed, because a case under them does not unwrap.
+        """
+        if self._keys is None:
+            return 0
+        self._begin(self._keys)
+        self._wrap_again(self._keys)
+        for epoch_id in self._keys.ids()[:-1]:
+            self._destroy(self._keys, epoch_id)
+        return len(self._keys.ids()) - 1
+
+    def _is_outdated(self, keys: EpochKeys) -> bool:
+        """Return whether a case was deleted in the current epoch, and that is old enough."""
+        epoch = keys.current()
+        deleted = select(AuditEntry.number).where(
+            AuditEntry.number > epoch.audit_number, AuditEntry.action.in_(_DELETIONS)
+        )
+        # An epoch that began in the future began while the clock was ahead.
+        if abs(self._database.clock() - epoch.begun_at) < self._min_age:
+            return False
+        with self._database.read() as session:
+            return session.scalars(deleted.limit(1)).first() is not None
+
+    def _begin(self, keys: EpochKeys) -> None:
+        with self._database.read() as session:
+            keys.begin(session.scalar(select(func.max(AuditEntry.number))) or 0)
+
+    def _wrap_again(self, keys: EpochKeys) -> None:
+        """Wrap the keys of all cases with the current epoch's key.
+
+        One that does not unwrap stays as it is, and keeps the key of its epoch alive: it must not
+        do so with those of the others.
+        """
+        last, prefix = "", keys.current().prefix
+        while True:
+            with self._database.write() as session:
+                cases = session.execute(
+                    select(Case.id, Case.wrapped_key)
+                    .where(Case.wrapped_key.is_not(None), ~_begins(prefix), Case.id > last)
+                    .order_by(Case.id)
+                    .limit(BATCH)
+                ).all()
+                for case_id, wrapped in cases:
+                    last = case_id
+                    try:
+                        again = self._vault.rewrapped(case_id, wrapped or b"")
+                    except DecryptionFailed as error:
+                        _log.error("case_key_unreadable", case_id=case_id, failure=describe(error))
+                        continue
+                    row = update(Case).where(Case.id == case_id)
+                    session.execute(row.values(wrapped_key=again or wrapped))
+            if len(cases) < BATCH:
+                return
+
+    def _destroy(self, keys: EpochKeys, epoch_id: bytes) -> None:
+        """Destroy the key of an epoch, unless a case is still wrapped by it."""
+        with self._database.write() as session:  # no case can be created meanwhile
+            needs = select(Case.id).where(_begins(MAGIC + epoch_id)).limit(1)
+            if session.scalars(needs).first() is not None:
+                return
+            keys.destroy(epoch_id)
+            append_entry(session, SERVICE, Action.CASE_KEYS_RENEWED, detail=epoch_id.hex())
+        self._database.purge_deleted()
+        _log.info("epoch_key_destroyed", epoch=epoch_id.hex())
+
+
+def _prefix() -> ColumnElement[bytes]:
+    return func.substr(Case.wrapped_key, 1, PREFIX_BYTES, type_=LargeBinary)
+
+
+def _begins(prefix: bytes) -> ColumnElement[bool]:
+    return _prefix() == literal(prefix, LargeBinary)

@@ -1,0 +1,305 @@
+"""Sweeps: delete what has reached the end of its retention, a little at a time and in two stages.
+
+1. A grace period before something is due, it is marked.
+2. Once it is due, and was marked for that long, it is deleted: a twentieth of what there is at most
+   in one sweep.
+
+So a wrong clock or a mistyped setting deletes nothing before that can be noticed: the metric
+``deepfake_deletions_marked`` rises first. What is no longer due loses its mark. Nothing expires
+after a leap of the clock that nobody has confirmed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import (
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
+
+from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.cases.case_lock import lock_case
+from deepfake_service.cases.media_deletion import expire, expire_screenshot
+from deepfake_service.examination.queue import JobQueue
+from deepfake_service.examination.webhook_deliveries import release_callbacks
+from deepfake_service.platform.db import Case, Database, Idempotency, Job, Media, Occurrence
+from deepfake_service.platform.db.enums import ENDED, UNFINISHED, JobState, RetentionPolicy
+from deepfake_service.platform.errors import DatabaseDamaged, DatabaseUnavailable
+from deepfake_service.platform.for_each import for_each
+from deepfake_service.platform.logs import describe, logger
+from deepfake_service.platform.metrics import Metrics
+from deepfake_service.platform.storage import Vault
+from deepfake_service.retention.clock_check import is_clock_confirmed
+from deepfake_service.retention.deletion import Retention, delete_case_key
+from deepfake_service.retention.due import RetentionPeriods, due_cases, due_evidence, due_media
+
+MIN_SHARE, MAX_SHARE, SHARE = 5, 200, 20
+"""One sweep deletes at most a ``SHARE``-th of the rows of a kind, within these bounds."""
+IDEMPOTENCY_KEPT_FOR = timedelta(days=7)
+
+_log = logger("deepfake_service.lifecycle")
+
+
+@dataclass(frozen=True, slots=True)
+class Deleters:
+    """What deletes: at a caller's request, and from the queue and the vault."""
+
+    retention: Retention
+    queue: JobQueue
+    vault: Vault
+
+
+class Sweeps:
+    """Deletes what is due, and completes deletions that were interrupted."""
+
+    def __init__(
+        self,
+        database: Database,
+        deleters: Deleters,
+        periods: RetentionPeriods,
+        metrics: Metrics,
+    ) -> None:
+        self._database = database
+        self._retention = deleters.retention
+        self._queue = deleters.queue
+        self._vault = deleters.vault
+        self._periods = periods
+        self._metrics = metrics
+
+    def sweep(self) -> None:
+        """Mark and delete what is due, and complete deletions that were interrupted.
+
+        The former only where the clock is confirmed. A stage that fails does not prevent the
+        others: while the store does not answer, cases still lose their keys.
+
+        Raises:
+            Exception: the last one of a stage.
+        """
+        stages = [
+            self._complete_shredding,
+            self._complete_cancellations,
+            # A concurrent reader may have prevented an earlier attempt.
+            self._database.purge_deleted,
+        ]
+        if is_clock_confirmed(self._database):
+            stages = [
+                self._mark,
+                self._expire_jobs,
+                self._expire_media,
+                self._expire_screenshots,
+                self._expire_evidence,
+                self._expire_cases,
+                self._forget_requests,
+                *stages,
+            ]
+        failure: Exception | None = None
+        for stage in stages:
+            try:
+                stage()
+            except (DatabaseUnavailable, DatabaseDamaged):
+                raise  # no stage can do without the database
+            except Exception as error:
+                _log.error("sweep_failed", stage=stage.__name__, failure=describe(error))
+                failure = error
+        if failure is not None:
+            raise failure
+
+    def count_marked(self) -> int:
+        """Return how many media, bundles of evidence and cases are marked to be deleted."""
+        counts = (
+            select(func.count()).where(Media.expiring_at.is_not(None), Media.blob.is_not(None)),
+            select(func.count()).where(
+                Job.expiring_at.is_not(None), Job.evidence_expired_at.is_(None)
+            ),
+            select(func.count()).where(Case.expiring_at.is_not(None)),
+        )
+        with self._database.read() as session:
+            return sum(session.scalar(count) or 0 for count in counts)
+
+    def _forget_requests(self) -> None:
+        """Delete the keys of old requests, under which they could be repeated."""
+        with self._database.write() as session:
+            old = Idempotency.created_at < self._database.clock() - IDEMPOTENCY_KEPT_FOR
+            session.execute(delete(Idempotency).where(old))
+
+    def _complete_shredding(self) -> None:
+        with self._database.read() as session:
+            shredded = list(session.scalars(select(Case.id).where(Case.wrapped_key.is_(None))))
+        for_each(shredded, self._retention.finish_shredding)
+
+    def _complete_cancellations(self) -> None:
+        with self._database.read() as session:
+            cancelled = list(
+                session.scalars(
+                    select(Job.id)
+                    .join(Case, Job.case_id == Case.id)
+                    .where(
+                        Job.state == JobState.CANCELLED,
+                        Case.wrapped_key.is_not(None),
+                        Case.held_at.is_(None),
+                    )
+                )
+            )
+        for_each(cancelled, self._retention.delete_job)
+
+    def _mark(self) -> None:
+        """Mark what will be due after the grace period, and unmark what will not."""
+        now = self._database.clock()
+        soon = now + self._periods.grace
+        held = select(Case.id).where(Case.held_at.is_not(None))
+        for model, case_id, due in (
+            (Media, Media.case_id, due_media(self._periods, soon)),
+            (Job, Job.case_id, due_evidence(self._periods, soon)),
+            (Case, Case.id, due_cases(self._periods, soon)),
+        ):
+            with self._database.write() as session:
+                session.execute(
+                    update(model)
+                    .where(model.expiring_at.is_(None), model.id.in_(due))
+                    .values(expiring_at=now)
+                    .execution_options(synchronize_session=False)
+                )
+                session.execute(
+                    update(model)
+                    .where(
+                        model.expiring_at.is_not(None), model.id.not_in(due), case_id.not_in(held)
+                    )
+                    .values(expiring_at=None)
+                    .execution_options(synchronize_session=False)
+                )
+
+    def _share(self, model: type[Media] | type[Job] | type[Case] | type[Occurrence]) -> int:
+        """Return how many rows of ``model`` one sweep may delete."""
+        with self._database.read() as session:
+            total = session.scalar(select(func.count()).select_from(model)) or 0
+        return max(MIN_SHARE, min(MAX_SHARE, total // SHARE))
+
+    def _marked_before(self) -> datetime:
+        return self._database.clock() - self._periods.grace
+
+    def _expire_jobs(self) -> None:
+        """End jobs that were not examined in time, so that their media expire."""
+        with self._database.read() as session:
+            late = session.scalars(
+                select(Job.id)
+                .join(Case, Job.case_id == Case.id)
+                .join(Media, Job.media_id == Media.id)
+                .where(
+                    Job.state.in_(UNFINISHED),
+                    Job.created_at <= self._database.clock() - self._periods.media_unexamined,
+                    Media.expiring_at <= self._marked_before(),
+                    Case.held_at.is_(None),
+                )
+                .limit(self._share(Job))
+            ).all()
+        for_each(late, self._expire_job)
+
+    def _expire_job(self, job_id: str) -> None:
+        with self._database.write() as session:
+            late_job = session.get(Job, job_id)
+            case = lock_case(session, late_job.case_id) if late_job else None
+            job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
+            if job is None or job.state in ENDED or case is None or case.held_at is not None:
+                return
+            job.state, job.finished_at = JobState.EXPIRED, self._database.clock()
+            media = session.get_one(Media, job.media_id)
+            media.expires_at = media.expires_at or self._database.clock()
+            release_callbacks(session, job_id)
+            append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, JobState.EXPIRED)
+        self._metrics.job_ended(JobState.EXPIRED)
+        self._queue.cancel(job_id)
+        _log.warning("job_expired", job_id=job_id)
+
+    def _expire_media(self) -> None:
+        now = self._database.clock()
+        # Media that were not to be kept at all are left over from an interrupted job.
+        unwanted = exists().where(
+            Job.media_id == Media.id,
+            Job.retention == RetentionPolicy.ZERO,
+            Media.expires_at <= now,
+        )
+        marked = Media.expiring_at <= self._marked_before()
+        with self._database.read() as session:
+            due = session.scalars(
+                select(Media.id)
+                .where(
+                    Media.id.in_(due_media(self._periods, now)),
+                    Media.blob.is_not(None),
+                    Media.expires_at.is_not(None),
+                    or_(marked, unwanted),
+                )
+                .limit(self._share(Media))
+            ).all()
+        count = sum(
+            for_each(due, lambda row: expire(self._database, self._vault, row, in_use=False))
+        )
+        if count:
+            _log.info("media_expired", count=count)
+
+    def _expire_screenshots(self) -> None:
+        """Delete screenshots that were added after their medium had been deleted.
+
+        They are kept as long as a medium is.
+        """
+        kept_until = self._database.clock() - self._periods.media_after_verdict
+        with self._database.read() as session:
+            due = session.scalars(
+                select(Occurrence.id)
+                .join(Media, Occurrence.media_id == Media.id)
+                .join(Case, Occurrence.case_id == Case.id)
+                .where(
+                    Case.held_at.is_(None),
+                    Media.blob.is_(None),
+                    Media.expiring_at <= self._marked_before(),
+                    Occurrence.screenshot_expired_at.is_(None),
+                    Occurrence.created_at <= kept_until,
+                )
+                .limit(self._share(Occurrence))
+            ).all()
+        for_each(due, lambda row: expire_screenshot(self._database, self._vault, row))
+
+    def _expire_evidence(self) -> None:
+        """Delete evidence at the end of its retention period."""
+        with self._database.read() as session:
+            due = session.scalars(
+                select(Job.id)
+                .where(
+                    Job.id.in_(due_evidence(self._periods, self._database.clock())),
+                    Job.expiring_at <= self._marked_before(),
+                )
+                .limit(self._share(Job))
+            ).all()
+        for_each(due, self._expire_evidence_of)
+
+    def _expire_evidence_of(self, job_id: str) -> None:
+        with self._database.read() as session:
+            job = session.get(Job, job_id)
+        if job is not None:
+            self._retention.delete_evidence(job, expiring=True)
+
+    def _expire_cases(self) -> None:
+        """Delete cases, with results, notes and notices, at the end of their retention period."""
+        due = due_cases(self._periods, self._database.clock()).where(
+            Case.expiring_at <= self._marked_before()
+        )
+        with self._database.read() as session:
+            case_ids: Sequence[str] = session.scalars(due.limit(self._share(Case))).all()
+
+        def expire_case(case_id: str) -> None:
+            with self._database.write() as session:
+                case = lock_case(session, case_id)
+                is_due = session.scalars(due.where(Case.id == case_id)).first() is not None
+                if case is None or not is_due:
+                    return
+                delete_case_key(session, SERVICE, Action.CASE_EXPIRED, case)
+            # Its blobs are deleted after all keys: that takes a store which answers.
+            _log.info("case_expired", case_id=case_id)
+
+        for_each(case_ids, expire_case)

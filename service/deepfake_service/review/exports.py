@@ -1,0 +1,95 @@
+"""Exports of original media, encrypted to the public key of the authority that receives them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import pyrage
+
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.audit.log import Action, append_entry
+from deepfake_service.platform.db import Database
+from deepfake_service.platform.errors import FieldError, InvalidRequest, NotFound
+from deepfake_service.platform.files import private_folder
+from deepfake_service.platform.missing_blobs import missing_as
+from deepfake_service.platform.storage import Vault
+from deepfake_service.review.queries import Queries
+
+EXPORT_FOLDER = "exports"
+PIECE_BYTES = 256 * 1024
+
+
+def pieces_of(export: BinaryIO) -> Iterator[bytes]:
+    """Yield an opened export, and close it."""
+    with export:
+        while piece := export.read(PIECE_BYTES):
+            yield piece
+
+
+class Exports:
+    """Writes exports, which only their recipients can decrypt, to files in a folder.
+
+    The files have no names: their space is free once they are closed, even if the process dies.
+    """
+
+    def __init__(self, database: Database, vault: Vault, queries: Queries, folder: Path) -> None:
+        self._database = database
+        self._vault = vault
+        self._queries = queries
+        self._folder = folder
+
+    def export(
+        self,
+        caller: Caller,
+        case_id: str,
+        media_id: str,
+        recipient: str,
+        *,
+        check_space: Callable[[int], object],
+    ) -> BinaryIO:
+        """Return a file with a medium encrypted to ``recipient``, an age public key.
+
+        The export is audited when the file is complete: the chain of custody must not name one that
+        failed, and nothing leaves without its entry.
+
+        Args:
+            check_space: raises an error if there is no space for so many bytes.
+
+        Raises:
+            NotFound, ImageryWithheld: see ``Queries.medium``.
+            InvalidRequest: the recipient is not an age public key.
+        """
+        blob, key = self._queries.medium(caller, case_id, media_id)
+        with missing_as(NotFound, case_id=case_id, media_id=media_id):
+            check_space(self._vault.blobs.open(blob).size)
+            file = self._written(blob, key, recipient)
+        try:
+            with self._database.write() as session:
+                append_entry(session, caller.actor, Action.MEDIA_EXPORTED, media_id)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _written(self, blob: str, key: bytes, recipient: str) -> BinaryIO:
+        try:
+            public_key = pyrage.x25519.Recipient.from_str(recipient)
+        except pyrage.RecipientError as error:
+            invalid = FieldError("recipient", "not an age public key (age1...)")
+            raise InvalidRequest(
+                "The recipient is not an age public key. Send one that begins with age1.",
+                errors=[invalid],
+            ) from error
+        private_folder(self._folder)
+        file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - the answer closes it
+        try:
+            with self._vault.open(blob, key) as medium:
+                pyrage.encrypt_io(medium, file, [public_key])
+            file.seek(0)
+        except BaseException:
+            file.close()
+            raise
+        return file

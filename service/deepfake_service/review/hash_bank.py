@@ -1,0 +1,283 @@
+"""The hash bank: perceptual hashes of confirmed cases, and submissions that resemble one.
+
+A match links cases. It never changes a verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.visibility import find_visible, visible_to
+from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.cases.case_lock import lock_case
+from deepfake_service.evidence.bundle.perceptual_hashes import (
+    Shares,
+    exchange_lines,
+    shares_alike,
+    usable,
+)
+from deepfake_service.evidence.editions import examination_of
+from deepfake_service.platform.clock import iso_time
+from deepfake_service.platform.db import (
+    Case,
+    Database,
+    FlaggedHashes,
+    Job,
+    KnownHashes,
+    Match,
+    Review,
+    new_id,
+)
+from deepfake_service.platform.db.enums import Finding
+from deepfake_service.platform.errors import DecryptionFailed
+from deepfake_service.platform.for_each import for_each
+from deepfake_service.platform.logs import describe, logger
+from deepfake_service.platform.pagination import MAX_PAGE
+from deepfake_service.platform.storage import (
+    BlobMissing,
+    Vault,
+    installation_secret,
+    open_json,
+    seal_json,
+)
+from deepfake_service.platform.storage.envelope import KeyWrapper
+from deepfake_service.platform.unreadable import opened_rows
+
+_NAME = "matching"
+CATCH_UP_BATCH = 100
+BATCH_ROWS = 100
+"""Lists of hashes in memory at a time. Each has up to 1,800 PDQ hashes, sealed in some 400 kB."""
+OfList = TypeVar("OfList", KnownHashes, FlaggedHashes)
+
+_log = logger("deepfake_service.hash_bank")
+
+
+class HashBank:
+    """The hashes of confirmed media. Unless ``enabled``, none are stored and nothing matches."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        keys: KeyWrapper,
+        *,
+        enabled: bool,
+        kept_for: timedelta,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._enabled = enabled
+        self._kept_for = kept_for
+        self._key = installation_secret(database, keys, _NAME) if enabled else b""
+        self._without_hashes: set[str] = set()
+        """Ids of confirmed jobs whose media have no hashes that could be stored."""
+
+    def remember(self, job_id: str) -> None:
+        """Store the hashes of the medium of a job whose finding was confirmed."""
+        if not self._enabled:
+            return
+        with self._database.read() as session:
+            job = session.get_one(Job, job_id)
+            case = session.get_one(Case, job.case_id)
+        try:
+            examination = examination_of(self._vault, job, self._vault.case_key(case))
+        except BlobMissing:
+            self._without_hashes.add(job_id)
+            return
+        hashes = examination["hashes"]
+        pdq = usable(hashes)
+        if not pdq:
+            self._without_hashes.add(job_id)
+            return
+        now = self._database.clock()
+        with self._database.write() as session:
+            locked, again = lock_case(session, job.case_id), session.get(Job, job_id)
+            self.forget(session, job_id)
+            if locked is None or again is None or again.finding != Finding.CONFIRMED:
+                return  # the finding has changed in the meantime
+            known = KnownHashes(
+                id=new_id(),
+                case_id=locked.id,
+                job_id=job_id,
+                created_at=now,
+                expires_at=now + self._kept_for,
+            )
+            seal_json(self._key, known, {"pdq": pdq, "vpdq": hashes.get("vpdq") or []})
+            session.add(known)
+
+    def remember_if_possible(self, job_id: str) -> None:
+        """Do what ``remember`` does. An error is logged, and ``remember_recent`` tries again."""
+        try:
+            self.remember(job_id)
+        except Exception as error:
+            _log.error("hashes_not_stored", job_id=job_id, failure=describe(error))
+
+    def remember_recent(self) -> None:
+        """Store the hashes of jobs confirmed in the last day, if an error or a crash prevented it.
+
+        What prevents it for one job does not for the others.
+        """
+        if not self._enabled:
+            return
+        since = self._database.clock() - timedelta(days=1)
+        with self._database.read() as session:
+            missing = session.scalars(
+                select(Job.id)
+                .where(
+                    Job.finding == Finding.CONFIRMED,
+                    Job.id.in_(select(Review.job_id).where(Review.created_at > since)),
+                    Job.id.not_in(select(KnownHashes.job_id)),
+                )
+                .limit(CATCH_UP_BATCH + len(self._without_hashes))
+            ).all()
+        for job_id in [j for j in missing if j not in self._without_hashes][:CATCH_UP_BATCH]:
+            self.remember_if_possible(job_id)
+
+    @staticmethod
+    def forget(session: Session, job_id: str) -> None:
+        """Delete the hashes of a job's medium, whose finding is not confirmed (any longer)."""
+        session.execute(delete(KnownHashes).where(KnownHashes.job_id == job_id))
+
+    def forget_expired(self) -> None:
+        """Delete hashes at the end of their retention period, unless their case is under a hold."""
+        due = (
+            select(KnownHashes.case_id)
+            .where(KnownHashes.expires_at <= self._database.clock())
+            .distinct()
+        )
+        with self._database.read() as session:
+            case_ids = session.scalars(due).all()
+        for_each(case_ids, self._forget_expired_of)
+
+    def _forget_expired_of(self, case_id: str) -> None:
+        with self._database.write() as session:
+            case = lock_case(session, case_id)
+            if case is not None and case.held_at is not None:
+                return
+            deleted = session.execute(
+                delete(KnownHashes)
+                .where(
+                    KnownHashes.case_id == case_id,
+                    KnownHashes.expires_at <= self._database.clock(),
+                )
+                .returning(KnownHashes.id)
+            ).all()
+            if deleted:  # another process may have been faster
+                append_entry(session, SERVICE, Action.HASHES_EXPIRED, case_id)
+
+    def link_similar(self, job: Job, hashes: dict[str, Any]) -> None:
+        """Link a job to the earlier cases whose media its medium resembles."""
+        if not self._enabled:
+            return
+        submitted = usable(hashes)
+        of_others = KnownHashes.case_id != job.case_id
+        for entry, content in read_hashes(self._database, self._key, KnownHashes, of_others):
+            shares = shares_alike(submitted, content["pdq"])
+            if shares.match:
+                self._link(job, entry, shares)
+
+    def _link(self, job: Job, entry: KnownHashes, shares: Shares) -> None:
+        with self._database.write() as session:
+            linked = select(Match.id).where(Match.job_id == job.id, Match.case_id == entry.case_id)
+            if session.scalars(linked).first() is not None:
+                return
+            session.add(
+                Match(
+                    id=new_id(),
+                    job_id=job.id,
+                    case_id=entry.case_id,
+                    percent=int(100 * shares.submitted),
+                    known_percent=int(100 * shares.known),
+                    created_at=self._database.clock(),
+                )
+            )
+            append_entry(session, SERVICE, Action.MATCH_FOUND, job.id)
+
+    def matches(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
+        """List the earlier cases that a job's medium resembles most, if the caller may see them."""
+        with self._database.read() as session:
+            find_visible(session, caller, Job, job_id)
+            found = similar_cases(session, self._vault, caller, [job_id])
+        fields = ("case_id", "percent", "known_percent", "found_at")
+        return [
+            {name: match[name] for name in fields} for match in found.get(job_id, [])[:MAX_PAGE]
+        ]
+
+    def export(self, caller: Caller) -> Iterator[str]:
+        """Return the lines of all hashes in the exchange format, oldest first. Audited.
+
+        They have nothing about the cases. They are read while they are sent, some at a time.
+        """
+        with self._database.write() as session:
+            stored = select(func.count(KnownHashes.id))
+            count = session.scalar(stored) if self._enabled else 0  # nothing is sent otherwise
+            append_entry(session, caller.actor, Action.HASHES_EXPORTED, detail=str(count or 0))
+        return self._lines()
+
+    def _lines(self) -> Iterator[str]:
+        if self._enabled:
+            entries = read_hashes(self._database, self._key, KnownHashes)
+            for line in exchange_lines((o["pdq"], o["vpdq"]) for _, o in entries):
+                yield f"{line}\n"
+
+
+def read_hashes(
+    database: Database, key: bytes, model: type[OfList], *conditions: ColumnElement[bool]
+) -> Iterator[tuple[OfList, dict[str, Any]]]:
+    """Yield the entries of a list of hashes that meet ``conditions``, by their ids, with content.
+
+    They are read a batch at a time, and no transaction is open while one is used. An entry that
+    cannot be read must not hold up the others: no video could be examined any more.
+    """
+    last = ""
+    while True:
+        batch = select(model).where(model.id > last, *conditions).order_by(model.id)
+        with database.read() as session:
+            entries = session.scalars(batch.limit(BATCH_ROWS)).all()
+        if not entries:
+            return
+        last = entries[-1].id
+        for entry in entries:
+            try:
+                content = open_json(key, entry)
+            except DecryptionFailed as error:
+                _log.error("hashes_unreadable", job_id=entry.job_id, failure=describe(error))
+            else:
+                yield entry, content
+
+
+def similar_cases(
+    session: Session, vault: Vault, caller: Caller, job_ids: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the earlier cases that jobs' media resemble, the most similar first, by job.
+
+    ``confirmed`` says whether a finding in the case was confirmed. Cases that the caller may not
+    see are left out.
+    """
+    confirmed = select(Job.case_id).where(Job.finding == Finding.CONFIRMED).correlate(None)
+    matches = session.execute(
+        select(Match, Case, Case.id.in_(confirmed))
+        .join(Case, Match.case_id == Case.id)
+        .where(Match.job_id.in_(job_ids), visible_to(caller), Case.sealed.is_not(None))
+        .order_by((Match.percent + Match.known_percent).desc(), Match.id)
+    )
+    found: dict[str, list[dict[str, Any]]] = {}
+    opened = opened_rows(matches, lambda row: open_json(vault.case_key(row[1]), row[1]))
+    for (match, earlier, is_confirmed), content in opened:
+        found.setdefault(match.job_id, []).append(
+            {
+                "case_id": earlier.id,
+                "case_reference": content["reference"],
+                "percent": match.percent,
+                "known_percent": match.known_percent,
+                "confirmed": bool(is_confirmed),
+                "found_at": iso_time(match.created_at),
+            }
+        )
+    return found

@@ -1,0 +1,149 @@
+"""What the page of an item shows, read in one transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.visibility import find_visible, may_delete
+from deepfake_service.audit.log import Action, append_entry
+from deepfake_service.evidence.bundle.builder import VERDICT
+from deepfake_service.evidence.dossiers import reviews_of
+from deepfake_service.evidence.listings import open_listing
+from deepfake_service.evidence.store import EvidenceStore, editions_of
+from deepfake_service.notices.desk import NoticeDesk
+from deepfake_service.platform.db import Case, Database, Job, Listing, Occurrence
+from deepfake_service.platform.db.enums import JobState
+from deepfake_service.platform.errors import (
+    EvidenceMissing,
+    EvidenceTooLarge,
+    ImageryWithheld,
+    NotFound,
+    ServiceError,
+)
+from deepfake_service.platform.pagination import NoticePage
+from deepfake_service.platform.storage import Vault
+from deepfake_service.review.hash_bank import similar_cases
+from deepfake_service.review.queries import Queries, occurrences_json
+from deepfake_service.review.review_rules import ReviewerStatus
+from deepfake_service.review.reviews import Reviews
+from deepfake_service.review.triage import places_of
+
+LISTED = 50
+"""Posts and other examinations of the file that the page lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPage:
+    """What the page of an item shows."""
+
+    job: dict[str, Any]
+    case: dict[str, Any]
+    listing: dict[str, Any]
+    others: list[dict[str, Any]]
+    """The other examinations of the same file."""
+    occurrences: list[dict[str, Any]]
+    more_occurrences: bool
+    place: dict[str, Any] | None
+    """The place of a waiting job in the queue."""
+    reviews: list[dict[str, Any]]
+    standing: ReviewerStatus
+    matches: list[dict[str, Any]]
+    editions: list[dict[str, Any]]
+    notices: NoticePage
+    deletable: bool
+    """Whether the caller may delete the item, and no legal hold prevents it."""
+    alone: bool
+    """Whether it is the only item of its case."""
+    more_frames: int | None
+    document: dict[str, Any] | None
+    """The ``verdict.json`` of the newest edition of its evidence."""
+    missing: ServiceError | None
+    """Why there is no document, although the job has succeeded."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPages:
+    """Reads pages of items for callers, who find only what they may see."""
+
+    database: Database
+    vault: Vault
+    queries: Queries
+    evidence: EvidenceStore
+    reviews: Reviews
+    offered_frames: Callable[[Session, Job, Case], int | None]
+    """With how many frames an item can be examined again: see ``Reexaminations``."""
+    notices: NoticeDesk
+
+    def read(self, caller: Caller, job_id: str) -> ItemPage:
+        """Return what the page of an item shows. Audited as a reading of the case.
+
+        An edition of its evidence is issued first if that is due. Showing it is audited once in
+        ten minutes.
+
+        Raises:
+            NotFound: there is no such job, or the caller may not see it.
+            EvidenceBusy: others issue editions of its evidence at this moment.
+        """
+        missing: ServiceError | None = None
+        edition, document = None, None
+        try:
+            self.evidence.issue_if_due(caller, job_id)
+        except (EvidenceMissing, EvidenceTooLarge) as error:
+            missing = error
+        with self.database.read() as session:
+            job, case = find_visible(session, caller, Job, job_id)
+            if case.sealed is None:
+                raise NotFound  # the case is being shredded
+            succeeded = job.state == JobState.SUCCEEDED
+            if succeeded and missing is None:
+                try:
+                    edition = self.evidence.find(session, caller, job_id, None)
+                except (EvidenceMissing, ImageryWithheld) as error:
+                    missing = error
+            shown = self._shown(session, caller, job, case)
+        with self.database.write() as session:
+            append_entry(session, caller.actor, Action.CASE_READ, case.id)
+        if edition is not None:
+            try:
+                stored = self.evidence.open(caller, *edition, shown=True)
+                document = json.loads(stored.member(VERDICT))
+            except EvidenceMissing as error:
+                missing = error
+        return ItemPage(**shown, document=document, missing=missing if succeeded else None)
+
+    def _shown(self, session: Session, caller: Caller, job: Job, case: Case) -> dict[str, Any]:
+        key = self.vault.case_key(case)
+        of_file = select(Job).where(Job.media_id == job.media_id, Job.id != job.id)
+        seen = (
+            select(Occurrence)
+            .where(Occurrence.media_id == job.media_id)
+            .order_by(Occurrence.created_at.desc(), Occurrence.id.desc())
+        )
+        others = session.scalars(of_file.order_by(Job.created_at, Job.id).limit(LISTED)).all()
+        occurrences = session.scalars(seen.limit(LISTED + 1)).all()
+        waiting = [job.id] if job.state == JobState.QUEUED else []
+        items = select(func.count(Job.id)).where(Job.case_id == case.id)
+        return {
+            "job": self.queries.plain(session, job),
+            "case": self.queries.case_json(case),
+            "listing": open_listing(key, session.get(Listing, job.id)),
+            "others": [self.queries.plain(session, other) for other in others],
+            "occurrences": occurrences_json(occurrences[:LISTED], key),
+            "more_occurrences": len(occurrences) > LISTED,
+            "place": places_of(session, waiting).get(job.id),
+            "reviews": reviews_of(session, job, key),
+            "standing": self.reviews.standing(session, caller, job),
+            "matches": similar_cases(session, self.vault, caller, [job.id]).get(job.id, []),
+            "editions": editions_of(session, job, case),
+            "notices": self.notices.list_case(session, case.id),
+            "deletable": may_delete(caller, job.account_id) and case.held_at is None,
+            "alone": session.scalar(items) == 1,
+            "more_frames": self.offered_frames(session, job, case),
+        }

@@ -1,0 +1,384 @@
+"""Flags that a person shown may be a minor, which follow the pictures and not the bytes alone.
+
+When a person flags a case, the perceptual hashes of its media are stored. Every examination
+compares its medium with them, and earlier media are compared when a flag is new. A case that
+resembles a flagged one is flagged as well: its pictures are withheld until a person has looked at
+it. This does not depend on whether the matching of confirmed cases is enabled. The hashes outlive
+the case, so that its deletion does not give pictures of copies back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, delete, or_, select, update
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.visibility import find_visible, visible_to
+from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
+from deepfake_service.cases.blind_index import BlindIndex
+from deepfake_service.cases.case_lock import lock_case
+from deepfake_service.evidence.bundle.perceptual_hashes import resembles, usable
+from deepfake_service.evidence.editions import examination_of
+from deepfake_service.notices.desk import NoticeDesk
+from deepfake_service.platform.db import (
+    Case,
+    Database,
+    FlaggedHashes,
+    Job,
+    Media,
+    current_time,
+    new_id,
+)
+from deepfake_service.platform.db.enums import JobState, Role
+from deepfake_service.platform.errors import (
+    DatabaseUnavailable,
+    Forbidden,
+    NotFound,
+    StorageUnavailable,
+)
+from deepfake_service.platform.logs import describe, logger
+from deepfake_service.platform.storage import (
+    BlobMissing,
+    Vault,
+    installation_secret,
+    open_json,
+    seal_json,
+)
+from deepfake_service.platform.storage.envelope import KeyWrapper
+from deepfake_service.platform.unreadable import opened_rows
+from deepfake_service.review.hash_bank import read_hashes
+
+_NAME = "minors"
+BATCH = 100
+"""Jobs that are read at once, and that a request compares before it answers."""
+
+_log = logger("deepfake_service.minors")
+
+
+@dataclass(frozen=True, slots=True)
+class MinorFlag:
+    """A flag to set on a case."""
+
+    account_id: str | None
+    """The account that decided on the flag. It, and administrators, can remove it."""
+    origin: str | None = None
+    """The id of the case whose flag this one follows; ``None`` if a person flagged this case."""
+
+
+def digest_of(blind_index: BlindIndex, sha256: str) -> str:
+    """Return the blind-index digest by which the flag of some bytes is found."""
+    return blind_index.of("flagged", sha256)
+
+
+def flag_of_bytes(session: Session, blind_index: BlindIndex, sha256: str) -> MinorFlag | None:
+    """Return the flag that a submission of these bytes follows, if there is one.
+
+    The flagged case may have been deleted in the meantime.
+    """
+    case = session.scalars(
+        select(Case)
+        .join(Media, Media.case_id == Case.id)
+        .where(Media.sha256 == sha256, Case.minor_at.is_not(None))
+        .limit(1)
+    ).first()
+    if case is not None:
+        return MinorFlag(case.minor_by, case.minor_from or case.id)
+    hashes = session.scalars(
+        select(FlaggedHashes).where(FlaggedHashes.digest == digest_of(blind_index, sha256)).limit(1)
+    ).first()
+    return MinorFlag(hashes.flagged_by, hashes.case_id) if hashes is not None else None
+
+
+def set_flag(
+    session: Session, vault: Vault, actor: Actor, case: Case, flag: MinorFlag | None
+) -> None:
+    """Set the flag of a case, or remove it (``None``), and audit that.
+
+    Notices of a case that is flagged are marked to be withdrawn.
+    """
+    case.minor_at = current_time(session) if flag else None
+    case.minor_by = flag.account_id if flag else None
+    case.minor_from = flag.origin if flag else None
+    action = Action.MINOR_FLAGGED if flag else Action.MINOR_UNFLAGGED
+    append_entry(session, actor, action, case.id)
+    if flag:
+        NoticeDesk.mark_flagged(session, vault, case)
+
+
+class MinorFlags:
+    """Sets and removes flags, and lets them follow copies."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        keys: KeyWrapper,
+        blind_index: BlindIndex,
+        *,
+        kept_for: timedelta,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._key = installation_secret(database, keys, _NAME)
+        self._blind_index = blind_index
+        self._kept_for = kept_for
+
+    def set(self, caller: Caller, case_id: str, *, enabled: bool) -> None:
+        """Set or remove the flag of a case, and of the cases that were flagged because of it.
+
+        Cases with the same bytes are flagged at once, those that look alike by
+        ``compare_earlier_jobs``. A case whose flag is removed with this one is flagged again if it
+        resembles another flagged case as well.
+
+        Raises:
+            NotFound: there is no such case, or the caller may not see it. Forbidden: another
+                account set the flag, and the caller is not an administrator.
+        """
+        with self._database.write() as session:
+            case, _ = find_visible(session, caller, Case, case_id)
+            self._database.one_at_a_time(session, case.account_id)
+            # Locked below, with the others in one order.
+            again = session.get(Case, case_id, populate_existing=True)
+            if again is None or again.wrapped_key is None:
+                raise NotFound
+            flagged_by, is_admin = case.minor_by, caller.role is Role.ADMIN
+            if not enabled and not is_admin and caller.account_id != flagged_by:
+                raise Forbidden(
+                    "Only the account that set this flag or an administrator can remove it."
+                )
+            others = []
+            for other in self._lock_related(session, case_id):
+                if enabled:
+                    because_of = None if other.id == case_id else case_id
+                    flag = MinorFlag(caller.account_id, because_of)
+                    if other.minor_at is None:
+                        set_flag(session, self._vault, caller.actor, other, flag)
+                    elif because_of is None:
+                        # A person says so of this case, too: it depends on no other any more.
+                        other.minor_from = None
+                elif is_admin or other.minor_by == flagged_by:  # else another account flagged it
+                    because_of = other.minor_from
+                    if other.minor_at is not None:
+                        set_flag(session, self._vault, caller.actor, other, None)
+                    session.execute(delete(FlaggedHashes).where(FlaggedHashes.case_id == other.id))
+                    if other.id == case_id:
+                        other.minor_from = because_of  # whose flag it never gets again
+                    else:
+                        others.append(other.id)
+        for other_id in others:
+            self._recompute(other_id)
+
+    def _lock_related(self, session: Session, case_id: str) -> list[Case]:
+        """Lock a case, those with the same bytes, and those that were flagged because of it."""
+        digests = sorted(set(session.scalars(select(Media.sha256).where(Media.case_id == case_id))))
+        for digest in digests:  # submissions of the same bytes wait for this transaction
+            self._database.one_at_a_time(session, digest)
+        same_bytes = Case.id.in_(select(Media.case_id).where(Media.sha256.in_(digests)))
+        related = or_(Case.id == case_id, same_bytes, Case.minor_from == case_id)
+        # In the order of their ids, so that two such transactions do not wait for each other.
+        locked = [
+            lock_case(session, i) for i in sorted(session.scalars(select(Case.id).where(related)))
+        ]
+        return [case for case in locked if case is not None and case.wrapped_key is not None]
+
+    def _recompute(self, case_id: str) -> None:
+        """Flag a case because of any flagged one that its media resemble."""
+        for job, case in self._jobs(Job.case_id == case_id):
+            others = self._listed(FlaggedHashes.case_id != case_id)
+            self._flag_if_alike(job, usable(self._hashes(job, case)), others)
+
+    def trail(self, caller: Caller, case_id: str) -> dict[str, Any]:
+        """Return what the flag of a case follows, and what follows it.
+
+        Returns:
+            ``follows``, whether the flag was set because of another case; ``origin``, that case if
+            the caller may see it; and ``followers``, the cases that the caller may see whose flags
+            follow this one. A case has its ``id`` and its ``case_reference``.
+
+        Raises:
+            NotFound: there is no such case, or the caller may not see it.
+        """
+        with self._database.read() as session:
+            case, _ = find_visible(session, caller, Case, case_id)
+            if case.minor_at is None:  # nothing follows it, and no index finds followers
+                return {"follows": False, "origin": None, "followers": []}
+            origin = case.minor_from
+            follower = and_(Case.minor_from == case_id, Case.minor_at.is_not(None))
+            seen = Case.wrapped_key.is_not(None), visible_to(caller)
+            related = select(Case).where(or_(Case.id == origin, follower), *seen)
+            rows = session.execute(related.order_by(Case.id))
+            named = [shown for _, shown in opened_rows(rows, self._named)]
+        return {
+            "follows": origin is not None,
+            "origin": next((other for other in named if other["id"] == origin), None),
+            "followers": [other for other in named if other["id"] != origin],
+        }
+
+    def _named(self, row: tuple[Case]) -> dict[str, Any]:
+        (case,) = row
+        reference = open_json(self._vault.case_key(case), case)["reference"]
+        return {"id": case.id, "case_reference": reference}
+
+    def compare_job(self, job: Job, hashes: dict[str, Any]) -> None:
+        """Flag the case of a job if its medium resembles one of a flagged case.
+
+        Call it after the material of the job's evidence was stored, while the job is running or has
+        succeeded: a flag that is set at the same time then either is found here or finds the
+        material. Call it before an edition is made as well, or that would show what is withheld.
+        """
+        submitted = usable(hashes)
+        with self._database.read() as session:
+            own = session.execute(
+                select(Case.id, Media.sha256)
+                .join(Media, Media.case_id == Case.id)
+                .where(Media.id == job.media_id, _flagged_by_a_person())
+            ).first()
+        if own is not None:
+            self._store_hashes(job, submitted, own.sha256)
+        of_others = self._listed(FlaggedHashes.case_id != job.case_id)
+        self._flag_if_alike(job, submitted, of_others)
+
+    def _listed(
+        self, condition: ColumnElement[bool]
+    ) -> Iterator[tuple[FlaggedHashes, dict[str, Any]]]:
+        return read_hashes(self._database, self._key, FlaggedHashes, condition)
+
+    def _flag_if_alike(
+        self,
+        job: Job,
+        submitted: list[str],
+        entries: Iterable[tuple[FlaggedHashes, dict[str, Any]]],
+    ) -> None:
+        for entry, known in entries if submitted else ():
+            if entry.case_id == job.case_id or not resembles(submitted, known["pdq"]):
+                continue
+            with self._database.write() as session:
+                case = lock_case(session, job.case_id)
+                # The flag may have been removed since the hashes were read.
+                still = session.get(FlaggedHashes, entry.id, populate_existing=True)
+                if still is None:
+                    continue
+                if case is None or case.wrapped_key is None or case.minor_at is not None:
+                    return
+                if case.minor_from != entry.case_id:  # no person has cleared it
+                    flag = MinorFlag(entry.flagged_by, entry.case_id)
+                    set_flag(session, self._vault, SERVICE, case, flag)
+                    return
+
+    def compare_earlier_jobs(self, *, newest_only: bool = False) -> None:
+        """Store the hashes of flagged cases, and flag earlier media that resemble new ones.
+
+        With ``newest_only``, as within a request, the newest media are compared, and another call
+        compares the rest.
+        """
+        self._store_missing(newest_only=newest_only)
+        new = list(self._listed(FlaggedHashes.compared_at.is_(None)))
+        if not new:
+            return
+        jobs = self._jobs()
+        while jobs:
+            for job, case in jobs:
+                self._flag_if_alike(job, usable(self._hashes(job, case)), new)
+            if newest_only:
+                return
+            jobs = self._jobs(Job.id < jobs[-1][0].id)
+        with self._database.write() as session:
+            session.execute(
+                update(FlaggedHashes)
+                .where(FlaggedHashes.id.in_([entry.id for entry, _ in new]))
+                .values(compared_at=self._database.clock())
+            )
+
+    def _jobs(self, *conditions: ColumnElement[bool]) -> list[tuple[Job, Case]]:
+        """Return the newest jobs in cases without a flag whose media can be compared."""
+        statement = (
+            select(Job, Case)
+            .join(Case, Job.case_id == Case.id)
+            .where(
+                Case.wrapped_key.is_not(None),
+                Case.minor_at.is_(None),
+                Job.evidence_expired_at.is_(None),
+                Job.state.in_([JobState.RUNNING, JobState.SUCCEEDED]),
+                *conditions,
+            )
+        )
+        with self._database.read() as session:
+            rows = session.execute(statement.order_by(Job.id.desc()).limit(BATCH))
+            return [(job, case) for job, case in rows]
+
+    def _hashes(self, job: Job, case: Case) -> dict[str, Any]:
+        """Return the hashes that an examination found; none if its material cannot be read."""
+        try:
+            hashes: dict[str, Any] = examination_of(self._vault, job, self._vault.case_key(case))[
+                "hashes"
+            ]
+        except (DatabaseUnavailable, StorageUnavailable):
+            raise
+        except BlobMissing:
+            return {}
+        except Exception as error:
+            _log.error("hashes_unreadable", job_id=job.id, failure=describe(error))
+            return {}
+        return hashes
+
+    def _store_missing(self, *, newest_only: bool) -> None:
+        """Store the hashes of cases that a person flagged, unless they are stored."""
+        missing = (
+            select(Job, Case, Media.sha256)
+            .join(Case, Job.case_id == Case.id)
+            .join(Media, Job.media_id == Media.id)
+            .where(
+                _flagged_by_a_person(),
+                Job.state == JobState.SUCCEEDED,
+                Job.id.not_in(select(FlaggedHashes.job_id)),
+            )
+            .order_by(Job.id.desc())
+            .limit(BATCH)
+        )
+        while True:
+            with self._database.read() as session:
+                rows = session.execute(missing).all()
+            for job, case, sha256 in rows:
+                self._store_hashes(job, usable(self._hashes(job, case)), sha256)
+            if newest_only or len(rows) < BATCH:
+                return
+
+    def _store_hashes(self, job: Job, pdq: list[str], sha256: str) -> None:
+        now = self._database.clock()
+        with self._database.write() as session:
+            case = lock_case(session, job.case_id)
+            stored = select(FlaggedHashes.id).where(FlaggedHashes.job_id == job.id)
+            if case is None or case.minor_at is None or session.scalars(stored).first():
+                return
+            entry = FlaggedHashes(
+                id=new_id(),
+                case_id=case.id,
+                job_id=job.id,
+                digest=digest_of(self._blind_index, sha256),
+                flagged_by=case.minor_by,
+                created_at=now,
+                expires_at=now + self._kept_for,
+            )
+            seal_json(self._key, entry, {"pdq": pdq})
+            session.add(entry)
+
+    def forget_expired(self) -> None:
+        """Delete hashes whose retention period has passed since their case was last flagged."""
+        now = self._database.clock()
+        is_flagged = FlaggedHashes.case_id.in_(select(Case.id).where(Case.minor_at.is_not(None)))
+        with self._database.write() as session:
+            session.execute(
+                update(FlaggedHashes).where(is_flagged).values(expires_at=now + self._kept_for)
+            )
+            session.execute(
+                delete(FlaggedHashes).where(FlaggedHashes.expires_at <= now, ~is_flagged)
+            )
+
+
+def _flagged_by_a_person() -> ColumnElement[bool]:
+    return Case.minor_at.is_not(None) & Case.minor_from.is_(None) & Case.wrapped_key.is_not(None)

@@ -1,1 +1,0 @@
-"""Accounts, keys and the audit log."""
