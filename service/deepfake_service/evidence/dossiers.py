@@ -41,6 +41,9 @@ BOUNDED = (
 )
 """Actions whose number other limits bound."""
 FLAGS = (Action.MINOR_FLAGGED, Action.MINOR_UNFLAGGED)
+HOLDS = (Action.HOLD_SET, Action.HOLD_LIFTED)
+COMPARED = (*FLAGS, *HOLDS, Action.MEDIA_SUBMITTED, Action.CASE_REVIEWED, Action.EVIDENCE_MADE)
+"""Actions with which rows are compared."""
 READS = (Action.EVIDENCE_READ, Action.MEDIA_READ, Action.SCREENSHOT_READ)
 MAX_FLAGS_IN_CUSTODY, MAX_READS_IN_CUSTODY, MAX_OTHERS_IN_CUSTODY = 500, 5000, 20_000
 """Entries about flags, reads and other actions in the chain of custody, the newest ones. Accounts
@@ -107,8 +110,10 @@ def reviews_of(session: Session, job: Job, key: bytes) -> list[dict[str, Any]]:
     return [{**_stated(review, account), **open_json(key, review)} for review, account in rows]
 
 
-def recorded_custody(session: Session, job: Job) -> dict[str, Any]:
+def recorded_custody(session: Session, job: Job, *, whole: bool = False) -> dict[str, Any]:
     """Compare a job and its case with the audit log, and return their chain of custody.
+
+    Unless it is wanted as a ``whole``, the chain has only the entries that are compared.
 
     Call this before anything about a job is signed, sent or exported: older rows that somebody put
     back into the database have no entry. Reviews, the finding, the requester, the editions, the
@@ -118,7 +123,7 @@ def recorded_custody(session: Session, job: Job) -> dict[str, Any]:
         RecordAltered: they differ, or an entry of the log was altered.
     """
     case, media = session.get_one(Case, job.case_id), session.get_one(Media, job.media_id)
-    chain = custody_of(session, job, media, case)
+    chain = custody_of(session, job, media, case, None if whole else COMPARED)
     entries = chain["entries"]
     rows = session.execute(
         select(Review, Account)
@@ -132,7 +137,7 @@ def recorded_custody(session: Session, job: Job) -> dict[str, Any]:
         "reviews": [_stated(review, account) for review, account in rows],
         "finding": job.finding,
     }
-    holds = [e["action"] for e in entries if e["action"] in (Action.HOLD_SET, Action.HOLD_LIFTED)]
+    holds = [e["action"] for e in entries if e["action"] in HOLDS]
     made = {e["detail"] for e in entries if e["action"] == Action.EVIDENCE_MADE}
     numbers = session.scalars(select(Edition.number).where(Edition.job_id == job.id))
     try:
@@ -163,14 +168,16 @@ def contradictions(database: Database) -> Iterator[str]:
                 yield job_id
 
 
-def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str, Any]:
+def custody_of(
+    session: Session, job: Job, media: Media, case: Case, actions: Sequence[Action] | None = None
+) -> dict[str, Any]:
     """Return the entries of the audit log about a job, its medium and its case.
 
     Of those that are not ``BOUNDED``, only the newest are included; ``omitted`` describes the
     others, if there are any: their ``count``, the ``actions`` with the number of each, and the
     ``sha256`` of their hashes, each followed by a line break. Occurrences of the case's other media
-    are left out. Each entry has the hash of the entry before it in the log, so that its own hash
-    can be recomputed.
+    are left out, and so are those without one of ``actions``, if there are any. Each entry has the
+    hash of the entry before it in the log, so that its own hash can be recomputed.
 
     Raises:
         RecordAltered: an entry does not have its authentication code.
@@ -189,6 +196,8 @@ def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str
         AuditEntry.action.not_in([str(a) for a in NOT_IN_CUSTODY]),
         or_(AuditEntry.action != str(Action.OCCURRENCE_ADDED), AuditEntry.detail.in_(seen)),
     )
+    if actions is not None:
+        concerning = concerning & _is_one_of(actions)
     omitted = _omitted(session, concerning)
     entries = session.scalars(
         select(AuditEntry).where(concerning, ~omitted).order_by(AuditEntry.number)

@@ -228,7 +228,7 @@ class EvidenceStore:
                 occurrences=occurrences,
                 reviews=reviews,
                 finding=job.finding,
-                custody=recorded_custody(session, job),
+                custody=recorded_custody(session, job, whole=True),
                 software=self._software,
                 organisation=organisation or None,
             )
