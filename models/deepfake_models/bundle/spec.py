@@ -154,11 +154,11 @@ class AggregationSpec(Spec):
     """Nor can an item if people who were not judged appear in a larger share of its frames with a
     face."""
     max_doubtful_presence: Probability = 0.0
-    """Nor can a video if people about whom there are doubts, or who may not be decided on, appear
-    in a larger share of its frames with a face. The same holds for faces that look manipulated
-    of people seen too briefly to judge. People seen in fewer frames are only mentioned. With 0, the
-    default, each counts, however briefly seen. A track that is ``likely_manipulated`` always
-    counts."""
+    """Nor can a video if people with reasons of their own against it, or who may not be decided on,
+    appear in a larger share of its frames with a face. The same holds for faces that look
+    manipulated of people seen too briefly to judge. People seen in fewer frames are only mentioned.
+    With 0, the default, each counts, however briefly seen. A track that is ``likely_manipulated``
+    always counts."""
     max_unjudged_width: Probability = 0.0
     """Nor can a picture if a face that was not judged, or may not be decided on, is wider than this
     share of the widest face that was judged. Narrower ones are only mentioned. With 0, the default,

@@ -1,4 +1,4 @@
-"""Stored records: judged again, examined in parts, and read from earlier versions."""
+"""Stored records: judged again, examined in parts, and read as they were written."""
 
 from __future__ import annotations
 
