@@ -24,7 +24,7 @@ from deepfake_service.examination.steps import (
     ResultStores,
 )
 from deepfake_service.examination.webhook_deliveries import WebhookDeliveries
-from deepfake_service.jobs.chores import Chore
+from deepfake_service.platform.chores import Chore
 from deepfake_service.platform.db import Database, Fact
 from deepfake_service.platform.errors import SettingsError
 from deepfake_service.platform.logs import logger

@@ -23,7 +23,7 @@ from deepfake_service.examination.queue import PlainJson, quieten
 from deepfake_service.examination.take_over import TakeOver
 from deepfake_service.examination.workflow import ExaminationSteps, ExaminationWorkflow
 from deepfake_service.examination.workflow_rows import APPLICATION, QUEUE, job_version
-from deepfake_service.jobs.chores import Chore
+from deepfake_service.platform.chores import Chore
 from deepfake_service.platform.db import Database, Lease
 from deepfake_service.platform.errors import DatabaseUnavailable
 

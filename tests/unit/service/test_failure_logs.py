@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from deepfake_service.jobs.chores import Chore
+from deepfake_service.platform.chores import Chore
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import DatabaseUnavailable
 from tests.support.jobkit import headers
