@@ -237,5 +237,11 @@ async def _in_thread(context: AbstractContextManager[None]) -> AsyncIterator[Non
 if __name__ == "__main__":
     import json
     import sys
+    import tomllib
+    from pathlib import Path
 
-    sys.stdout.write(json.dumps(api_description(), indent=1, ensure_ascii=False) + "\n")
+    # An environment that was installed before the version changed still has the old one.
+    project = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]
+    described = api_description()
+    described["info"]["version"] = project["version"]
+    sys.stdout.write(json.dumps(described, indent=1, ensure_ascii=False) + "\n")
