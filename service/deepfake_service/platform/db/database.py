@@ -77,7 +77,7 @@ class Database:
         except DBAPIError as error:
             raise DatabaseError("The file exists but is not a database of this program.") from error
         self.authenticator: RowAuthenticator | None = None
-        """Computes and compares the codes of rows, once ``security.records`` has set it."""
+        """Computes and compares the codes of rows, once ``audit.records`` has set it."""
         self._writing = self.engine.execution_options(writing=True)
         # All queries of a reading transaction see the same rows: a list and the cursor of its next
         # page are two. SQLite does so in any case. Writers lock what they read, and must then see

@@ -221,7 +221,7 @@ class Job(Base):
     shown: Mapped[bool] = mapped_column(Boolean, default=False)
     """Whether its evidence can show faces."""
     rank: Mapped[int | None] = mapped_column(SmallInteger)
-    """The step of half a decade in which its likelihood ratio lies; see ``core/listings.py``.
+    """The step of half a decade in which its likelihood ratio lies; see ``evidence/listings.py``.
     ``None`` without a value."""
 
     __table_args__ = (
@@ -371,7 +371,7 @@ class Fact(Base):
 
 
 class Protection(Base):
-    """Something that the restoration of an older database must not undo; see ``security/journal``.
+    """Something that the restoration of an older database must not undo; see ``audit/journal``.
 
     ``value`` is empty after it was lifted.
     """
