@@ -32,7 +32,7 @@ from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.process import protect_process
 from deepfake_service.platform.settings import PREFIX, Settings
-from deepfake_service.retention.clock_check import is_clock_confirmed
+from deepfake_service.retention.due import is_clock_confirmed
 
 SWEEP_EVERY_S = 60.0
 ORPHANS_EVERY_S = 3600.0

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts import administrators
 from deepfake_service.accounts.keys import (
     KEY_FORM,
     MAX_KEY_CHARS,
@@ -50,6 +49,7 @@ from deepfake_service.platform.errors import (
     AccountExists,
     AccountUnknown,
     Forbidden,
+    LastAdministrator,
     NotAuthenticated,
     SecondFactorRequired,
 )
@@ -58,6 +58,13 @@ ENVIRONMENT_ID = "environment"
 """Id of the key that ``DEEPFAKE_ADMIN_KEY`` sets. There is at most one."""
 
 Kind = Literal["person", "system"]
+MAY_SUBMIT = frozenset({Role.PIPELINE, Role.ANALYST, Role.ADMIN})
+MAY_READ_ALL = frozenset({Role.ANALYST, Role.ADMIN})
+MAY_HOLD = frozenset({Role.ANALYST, Role.ADMIN})
+"""Roles that may set and lift legal holds, and export originals."""
+MAY_REVIEW = frozenset({Role.ANALYST, Role.ADMIN})
+"""Roles that may decide about examinations, and flag that a minor may be shown."""
+MAY_AUDIT = frozenset({Role.AUDITOR, Role.ADMIN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +142,9 @@ class Accounts:
         """
         account = self.named(name)
         with self._database.write() as session:
-            administrators.one_at_a_time(self._database, session)
+            exclude_others(self._database, session)
             session.get_one(Account, account.id).disabled_at = current_time(session)
-            administrators.require_administrator(session, account)
+            require_administrator(session, account)
             append_entry(session, actor, Action.ACCOUNT_DISABLED, account.id)
 
     def create_key(
@@ -172,10 +179,10 @@ class Accounts:
             LastAdministrator: it is the only valid key of an administrator.
         """
         with self._database.write() as session:
-            administrators.one_at_a_time(self._database, session)
+            exclude_others(self._database, session)
             key = valid_key(session, key_id)
             key.revoked_at = current_time(session)
-            administrators.require_administrator(session, session.get_one(Account, key.account_id))
+            require_administrator(session, session.get_one(Account, key.account_id))
             append_entry(session, actor, Action.KEY_REVOKED, key.id)
 
     def end(self, key_id: str, expires_at: datetime | None, actor: Actor = SERVICE) -> None:
@@ -325,3 +332,40 @@ def create_account(session: Session, name: str, kind: Kind, role: Role, actor: A
     session.flush()
     append_entry(session, actor, Action.ACCOUNT_CREATED, account.id, role)
     return account
+
+
+def exclude_others(database: Database, session: Session) -> None:
+    """Exclude other changes after which an administrator has to be left, until this one ends.
+
+    Two that each see the other's administrator could remove both.
+    """
+    database.one_at_a_time(session, "administrators")
+
+
+def has_administrator(session: Session) -> bool:
+    """Return whether an administrator has a valid key."""
+    valid = (
+        select(Key.id)
+        .join(Account, Key.account_id == Account.id)
+        .where(
+            Account.role == Role.ADMIN,
+            Account.disabled_at.is_(None),
+            Key.revoked_at.is_(None),
+            or_(Key.expires_at.is_(None), Key.expires_at > current_time(session)),
+        )
+        .limit(1)
+    )
+    return session.scalar(valid) is not None
+
+
+def require_administrator(session: Session, changed: Account) -> None:
+    """Raise ``LastAdministrator`` if a change to an account or its keys leaves no administrator who
+    can sign in.
+
+    Args:
+        session: the transaction of the change, which the error rolls back, and which began with
+            ``exclude_others``.
+        changed: the account that the change is about.
+    """
+    if changed.role is Role.ADMIN and not has_administrator(session):
+        raise LastAdministrator

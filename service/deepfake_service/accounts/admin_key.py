@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts import administrators
-from deepfake_service.accounts.accounts import ENVIRONMENT_ID, create_account
+from deepfake_service.accounts.accounts import (
+    ENVIRONMENT_ID,
+    create_account,
+    exclude_others,
+    has_administrator,
+)
 from deepfake_service.accounts.keys import generate_key, key_hash, store_key
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.platform.db import Account, Database, Key, current_time
@@ -45,9 +49,9 @@ def ensure_admin_key(database: Database, settings: Settings, *, terminal: bool) 
     text = settings.admin_key.get_secret_value() if settings.admin_key else None
     with database.write() as session:
         # Several services may do this at once, while the only other administrator is removed.
-        administrators.one_at_a_time(database, session)
+        exclude_others(database, session)
         _set_environment_key(session, text)
-        if administrators.has_administrator(session):
+        if has_administrator(session):
             return None
         account = session.scalars(
             select(Account).where(Account.name == FIRST_ACCOUNT)

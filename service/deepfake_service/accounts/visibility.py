@@ -7,8 +7,7 @@ from typing import TypeVar
 from sqlalchemy import ColumnElement, or_, true
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts.accounts import Caller
-from deepfake_service.accounts.roles import MAY_READ_ALL
+from deepfake_service.accounts.accounts import MAY_READ_ALL, Caller
 from deepfake_service.platform.db import Case, Job, Media, Notice, Occurrence
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import NotFound

@@ -25,8 +25,8 @@ from deepfake_service.platform.errors import (
     NotFound,
     TooManyOccurrences,
 )
-from deepfake_service.platform.missing_blobs import missing_as
 from deepfake_service.platform.storage import Vault, context_of, open_json, seal_json
+from deepfake_service.platform.storage.blobs import missing_as
 from deepfake_service.platform.storage.envelope import unseal
 
 

@@ -38,8 +38,7 @@ from deepfake_service.platform.storage import (
     open_case_keys,
     open_keys,
 )
-from deepfake_service.retention.key_epochs import KeyEpochs
-from deepfake_service.retention.key_rotation import rotate_master_key
+from deepfake_service.retention.key_epochs import KeyEpochs, rotate_master_key
 
 accounts = typer.Typer(
     help="Manage the accounts of people and systems.", no_args_is_help=True, add_completion=False

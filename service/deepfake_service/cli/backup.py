@@ -18,7 +18,7 @@ from deepfake_service.audit.records import open_existing_database, require_recor
 from deepfake_service.examination.workflow_rows import PENDING, WAITING
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.db import Case
-from deepfake_service.platform.db.integrity import damage_of
+from deepfake_service.platform.db.sqlite import damage_of
 from deepfake_service.platform.errors import (
     DatabaseDamaged,
     DataDirError,

@@ -21,7 +21,7 @@ from deepfake_service.evidence.signing_keys import STATEMENT, SigningKeys, open_
 from deepfake_service.platform.db import Database
 from deepfake_service.platform.settings import Settings, load_settings
 from deepfake_service.platform.storage import open_keys
-from deepfake_service.retention.clock_check import confirm_clock
+from deepfake_service.retention.due import confirm_clock
 from deepfake_service.retention.restoration import merge_journal
 
 evidence = typer.Typer(help="Withdraw evidence.", no_args_is_help=True, add_completion=False)

@@ -13,7 +13,7 @@ from deepfake_service.audit import log as audit_log
 from deepfake_service.audit.journal import open_journal
 from deepfake_service.audit.records import open_existing_database
 from deepfake_service.evidence.signing_keys import open_signing_keys
-from deepfake_service.platform.db.integrity import damage_of
+from deepfake_service.platform.db.sqlite import damage_of
 from deepfake_service.platform.errors import DatabaseDamaged, DataDirError, SettingsError
 from deepfake_service.platform.files import private_folder
 from deepfake_service.platform.settings import EPOCH_KEYS_FOLDER, RECORDS_FILE, Settings

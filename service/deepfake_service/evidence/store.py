@@ -52,8 +52,8 @@ from deepfake_service.platform.errors import (
     RecordAltered,
 )
 from deepfake_service.platform.logs import describe, logger
-from deepfake_service.platform.missing_blobs import missing_as
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json
+from deepfake_service.platform.storage.blobs import missing_as
 
 ISSUE_ATTEMPTS = 3
 """Attempts to add an edition while others create editions of the same job, or decide on it."""

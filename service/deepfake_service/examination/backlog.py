@@ -26,7 +26,7 @@ from deepfake_service.platform.db import Database, Job, Lease
 from deepfake_service.platform.db.column_types import Moment
 from deepfake_service.platform.db.enums import UNFINISHED, JobState, Priority
 from deepfake_service.platform.errors import DatabaseDamaged, DatabaseUnavailable
-from deepfake_service.platform.queue_state import QueueState
+from deepfake_service.platform.metrics import QueueState
 
 MAX_AGE_S = 5.0
 """How long figures are reused: scrapes of many processes must not become a load."""

@@ -23,7 +23,7 @@ from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.storage import Vault, context_of, installation_secret, open_json
 from deepfake_service.platform.storage.envelope import KeyWrapper, unseal
-from deepfake_service.platform.storage.installation_secrets import replace_secret
+from deepfake_service.platform.storage.vault import replace_secret
 
 CLAIMED_FOR = timedelta(seconds=3 * webhooks.DEADLINE_S)
 """How long a delivery belongs to one process. After that the process is taken for dead, or could

@@ -18,8 +18,14 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import HTTPConnection
 
-from deepfake_service.accounts.accounts import Caller, authorize
-from deepfake_service.accounts.roles import MAY_AUDIT, MAY_HOLD, MAY_REVIEW, MAY_SUBMIT
+from deepfake_service.accounts.accounts import (
+    MAY_AUDIT,
+    MAY_HOLD,
+    MAY_REVIEW,
+    MAY_SUBMIT,
+    Caller,
+    authorize,
+)
 from deepfake_service.http.admission import HEAVY, SCORING
 from deepfake_service.http.dependencies import AppStateDep, app_state
 from deepfake_service.platform.db.enums import Role

@@ -8,12 +8,11 @@ from typing import Annotated, Literal
 from fastapi import Depends, Query
 
 from deepfake_models.bundle.results import Leaning, VerdictCode
-from deepfake_service.accounts.accounts import Caller
-from deepfake_service.accounts.roles import MAY_READ_ALL
+from deepfake_service.accounts.accounts import MAY_READ_ALL, Caller
 from deepfake_service.http.dependencies import AppState
 from deepfake_service.http.schemas import EXAMPLE_ID
+from deepfake_service.platform.clock import Moment
 from deepfake_service.platform.db.enums import Finding, JobState
-from deepfake_service.platform.moments import Moment
 from deepfake_service.platform.pagination import Filters, Order
 
 Reference = Annotated[

@@ -19,7 +19,7 @@ from deepfake_service.platform.db import Case, Database, Notice
 from deepfake_service.platform.db.enums import NoticeState
 from deepfake_service.platform.pagination import MAX_PAGE
 from deepfake_service.platform.storage import Vault, open_json
-from deepfake_service.platform.unreadable import opened_rows
+from deepfake_service.platform.storage.sealed_columns import opened_rows
 
 TO_WITHDRAW = Notice.withdraw_at.is_not(None) & (Notice.state != NoticeState.WITHDRAWN)
 """Notices whose basis has changed, and which nobody has withdrawn yet."""

@@ -31,8 +31,8 @@ from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Notice, NoticeEvent, Occurrence, new_id
 from deepfake_service.platform.db.enums import NoticeEventKind
 from deepfake_service.platform.errors import ImageryWithheld, NotFound, RecordAltered
-from deepfake_service.platform.missing_blobs import missing_as
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json
+from deepfake_service.platform.storage.blobs import missing_as
 from deepfake_service.platform.timestamps import PostQuery
 
 MAX_SIDE = 1800

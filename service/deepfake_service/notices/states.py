@@ -11,11 +11,10 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from deepfake_service.notices.kinds import KINDS, kind_of
-from deepfake_service.platform.clock import CLIENT_SKEW
+from deepfake_service.platform.clock import CLIENT_SKEW, Moment
 from deepfake_service.platform.db import Notice
 from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.platform.errors import FieldError, InvalidRequest
-from deepfake_service.platform.moments import Moment
 from deepfake_service.platform.texts.characters import HiddenCharacter, shown
 
 RUNNING = (NoticeState.SENT, NoticeState.PRESERVED)

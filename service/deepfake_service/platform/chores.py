@@ -1,14 +1,21 @@
-"""Tasks that a process repeats, each in a thread of its own."""
+"""Work that a process repeats: tasks in threads of their own, and the rows of a sweep."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
-from deepfake_service.platform.errors import DatabaseUnavailable
+from deepfake_service.platform.errors import DatabaseDamaged, DatabaseUnavailable
 from deepfake_service.platform.logs import describe, logger
 
-_log = logger("deepfake_service.worker")
+T = TypeVar("T")
+FAILING_S = 60.0
+"""How long the rows that fail may take together. A store that does not answer takes half a minute
+for each, and the sweep has more to do than what needs the store."""
+
+_log = logger("deepfake_service.chores")
 
 
 class Chore:
@@ -34,3 +41,29 @@ class Chore:
                 _log.warning("database_unavailable", chore=self._name, problem=error.message)
             except Exception as error:  # a thread that ended would go unnoticed
                 _log.error("chore_failed", chore=self._name, failure=describe(error))
+
+
+def for_each(ids: Iterable[str], task: Callable[[str], T]) -> list[T]:
+    """Call ``task`` with each id, and return the results of those that succeed.
+
+    What fails, for whatever reason, is logged and tried again by the next sweep: it must not keep
+    the others from being deleted.
+
+    Raises:
+        DatabaseUnavailable, DatabaseDamaged: there is no use in trying the others.
+        Exception: the last one, once failures have taken ``FAILING_S``.
+    """
+    results = []
+    failing_s = 0.0
+    for row_id in ids:
+        began = time.monotonic()
+        try:
+            results.append(task(row_id))
+        except (DatabaseUnavailable, DatabaseDamaged):
+            raise
+        except Exception as error:
+            _log.error("deletion_failed", row=row_id, failure=describe(error))
+            failing_s += time.monotonic() - began
+            if failing_s >= FAILING_S:
+                raise
+    return results

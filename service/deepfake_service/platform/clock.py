@@ -1,10 +1,13 @@
-"""The clock that the service reads."""
+"""The clock that the service reads, and times that clients send and get."""
 
 from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from pydantic import AfterValidator, AwareDatetime
+from pydantic_core import PydanticCustomError
 
 # Unlike the monotonic clock, it also counts while a machine sleeps. Only Linux has it.
 _MONOTONIC: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -43,3 +46,14 @@ utc_now = SystemClock()
 def iso_time(at: datetime | None) -> str | None:
     """Format a time as answers give it: ISO 8601 in UTC, to the millisecond."""
     return None if at is None else at.isoformat(timespec="milliseconds")
+
+
+def _utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as error:
+        raise PydanticCustomError("not_a_time", "send a time from the year 1 to 9999") from error
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+"""A time with a zone, converted to UTC."""

@@ -1,17 +1,39 @@
-"""What is due to be deleted, and when."""
+"""What is due to be deleted, and whether the clock can be relied on for it.
+
+A wrong hardware clock, a bad time server or a resumed virtual machine can set it years ahead, and
+everything would be past its retention. So each sweep remembers when it was. If the clock is more
+than a day from the last one, nothing is deleted until somebody has looked at the date.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Exists, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Exists, Select, and_, exists, func, or_, select
 
-from deepfake_service.platform.db import Case, Job, Media, Notice, Occurrence, Review
+from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.platform.db import (
+    AuditEntry,
+    Case,
+    Database,
+    Fact,
+    Job,
+    Media,
+    Notice,
+    Occurrence,
+    Review,
+    current_time,
+)
 from deepfake_service.platform.db.enums import UNFINISHED, JobState
+from deepfake_service.platform.logs import logger
 
 GRACE = timedelta(days=1)
 """How long before its deletion something is marked, unless it is not even kept for that long."""
+LONGEST_GAP = timedelta(days=1)
+_NAME = "clock"
+
+_log = logger("deepfake_service.clock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +130,27 @@ def due_cases(periods: RetentionPeriods, at: datetime) -> Select[str]:
 def _being_examined() -> Exists:
     """Return the condition that a job on a medium has not ended."""
     return exists().where(Job.media_id == Media.id, Job.state.in_(UNFINISHED))
+
+
+def is_clock_confirmed(database: Database) -> bool:
+    """Return whether the clock is within a day of the last sweep, and remember this one."""
+    with database.write() as session:
+        now, fact = current_time(session), session.get(Fact, _NAME)
+        if fact is not None:
+            last: datetime = datetime.fromisoformat(fact.value)
+        else:  # of a new installation the log ends now
+            last = session.scalar(select(func.max(AuditEntry.at))) or now
+        if abs(now - last) > LONGEST_GAP:
+            _log.error("clock_not_confirmed", now=now.isoformat(), last=last.isoformat())
+            return False
+        session.merge(Fact(name=_NAME, value=max(now, last).isoformat()))
+    return True
+
+
+def confirm_clock(database: Database) -> datetime:
+    """Let deletions rely on the clock as it is, and return its time. Audited."""
+    with database.write() as session:
+        now = current_time(session)
+        session.merge(Fact(name=_NAME, value=now.isoformat()))
+        append_entry(session, SERVICE, Action.CLOCK_CONFIRMED)
+    return now

@@ -1,4 +1,6 @@
-"""Epochs of the keys that wrap the keys of cases: a deletion begins one, and ends the one before.
+"""The keys that wrap the keys of cases: epochs, which deletions end, and the master key's rotation.
+
+After a deletion:
 
 1. A new epoch begins, a day after the last one. From then on new cases are wrapped by its key.
 2. The other cases are wrapped again, in small transactions.
@@ -10,19 +12,22 @@ The key that a case had before its last item was deleted counts as one of a dele
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, LargeBinary, func, literal, select, update
 
 from deepfake_service.audit.log import SERVICE, Action, append_entry
-from deepfake_service.platform.db import AuditEntry, Case, Database
+from deepfake_service.platform.db import AuditEntry, Case, Database, Secret
 from deepfake_service.platform.errors import DataDirError, DecryptionFailed
 from deepfake_service.platform.logs import describe, logger
-from deepfake_service.platform.storage import EpochKeys, Vault
+from deepfake_service.platform.storage import EpochKeys, Vault, rewrapped, secret_context
+from deepfake_service.platform.storage.envelope import KeyWrapper
 from deepfake_service.platform.storage.epoch_keys import MAGIC, PREFIX_BYTES
 
-BATCH = 200
-"""Cases that are wrapped again in one transaction, which other writers wait for."""
+BATCH = 100
+"""Cases that are wrapped again in one transaction. A key management service may be asked twice for
+each, and other writers wait meanwhile."""
 _DELETIONS = (Action.CASE_SHREDDED, Action.CASE_EXPIRED, Action.CASE_EMPTIED)
 
 _log = logger("deepfake_service.key_epochs")
@@ -107,29 +112,9 @@ class KeyEpochs:
     def _wrap_again(self, keys: EpochKeys) -> None:
         """Wrap the keys of all cases with the current epoch's key.
 
-        One that does not unwrap stays as it is, and keeps the key of its epoch alive: it must not
-        do so with those of the others.
+        One that does not unwrap keeps the key of its epoch alive.
         """
-        last, prefix = "", keys.current().prefix
-        while True:
-            with self._database.write() as session:
-                cases = session.execute(
-                    select(Case.id, Case.wrapped_key)
-                    .where(Case.wrapped_key.is_not(None), ~_begins(prefix), Case.id > last)
-                    .order_by(Case.id)
-                    .limit(BATCH)
-                ).all()
-                for case_id, wrapped in cases:
-                    last = case_id
-                    try:
-                        again = self._vault.rewrapped(case_id, wrapped or b"")
-                    except DecryptionFailed as error:
-                        _log.error("case_key_unreadable", case_id=case_id, failure=describe(error))
-                        continue
-                    row = update(Case).where(Case.id == case_id)
-                    session.execute(row.values(wrapped_key=again or wrapped))
-            if len(cases) < BATCH:
-                return
+        wrap_again(self._database, self._vault, ~_begins(keys.current().prefix))
 
     def _destroy(self, keys: EpochKeys, epoch_id: bytes) -> None:
         """Destroy the key of an epoch, unless a case is still wrapped by it."""
@@ -143,9 +128,86 @@ class KeyEpochs:
         _log.info("epoch_key_destroyed", epoch=epoch_id.hex())
 
 
+def wrap_again(
+    database: Database, vault: Vault, *conditions: ColumnElement[bool]
+) -> tuple[int, list[str]]:
+    """Wrap the keys of the cases that meet ``conditions`` as they would be wrapped now.
+
+    Returns:
+        How many changed, and the ids of the cases whose keys do not unwrap and stay as they are:
+        they must not keep the others under an older key.
+    """
+    changed, unreadable, last = 0, [], ""
+    while True:
+        with database.write() as session:
+            # Locked, so that a case deleted meanwhile does not get its key back.
+            cases = session.execute(
+                select(Case.id, Case.wrapped_key)
+                .where(Case.wrapped_key.is_not(None), Case.id > last, *conditions)
+                .order_by(Case.id)
+                .limit(BATCH)
+                .with_for_update()
+            ).all()
+            for case_id, wrapped in cases:
+                last = case_id
+                try:
+                    again = vault.rewrapped(case_id, wrapped or b"")
+                except DecryptionFailed as error:
+                    _log.error("case_key_unreadable", case_id=case_id, failure=describe(error))
+                    unreadable.append(case_id)
+                    continue
+                if again is not None:
+                    row = update(Case).where(Case.id == case_id)
+                    session.execute(row.values(wrapped_key=again))
+                    changed += 1
+        if len(cases) < BATCH:
+            return changed, unreadable
+
+
 def _prefix() -> ColumnElement[bytes]:
     return func.substr(Case.wrapped_key, 1, PREFIX_BYTES, type_=LargeBinary)
 
 
 def _begins(prefix: bytes) -> ColumnElement[bool]:
     return _prefix() == literal(prefix, LargeBinary)
+
+
+@dataclass(slots=True)
+class Rotation:
+    """What became of the keys that were not wrapped by the current master key yet."""
+
+    changed: int = 0
+    unreadable: list[str] = field(default_factory=list)
+    """The keys that do not unwrap and stay as they are, each with its kind."""
+
+
+def rotate_master_key(
+    database: Database, vault: Vault, master: KeyWrapper, case_keys: KeyWrapper
+) -> Rotation:
+    """Wrap all keys with the current master key, and audit that.
+
+    A key that does not unwrap must not leave the others under an older master key, which its
+    operator then could never remove.
+
+    Args:
+        case_keys: what wraps the keys of cases: epoch keys, or ``master``.
+    """
+    done = Rotation()
+    if isinstance(case_keys, EpochKeys):
+        done.changed, unreadable = case_keys.rewrap()
+        done.unreadable += [f"epoch {epoch_id.hex()}" for epoch_id in unreadable]
+    changed, unreadable_cases = wrap_again(database, vault)
+    done.changed += changed
+    done.unreadable += [f"case {case_id}" for case_id in unreadable_cases]
+    with database.write() as session:
+        for secret in session.scalars(select(Secret)):
+            try:
+                again = rewrapped(master, secret.wrapped, secret_context(secret.name))
+            except DecryptionFailed:
+                done.unreadable.append(f"secret {secret.name}")
+                continue
+            if again is not None:
+                secret.wrapped = again
+                done.changed += 1
+        append_entry(session, SERVICE, Action.MASTER_KEY_ROTATED)
+    return done

@@ -29,16 +29,21 @@ from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.cases.media_deletion import expire, expire_screenshot
 from deepfake_service.examination.queue import JobQueue
 from deepfake_service.examination.webhook_deliveries import release_callbacks
+from deepfake_service.platform.chores import for_each
 from deepfake_service.platform.db import Case, Database, Idempotency, Job, Media, Occurrence
 from deepfake_service.platform.db.enums import ENDED, UNFINISHED, JobState, RetentionPolicy
 from deepfake_service.platform.errors import DatabaseDamaged, DatabaseUnavailable
-from deepfake_service.platform.for_each import for_each
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.storage import Vault
-from deepfake_service.retention.clock_check import is_clock_confirmed
 from deepfake_service.retention.deletion import Retention, delete_case_key
-from deepfake_service.retention.due import RetentionPeriods, due_cases, due_evidence, due_media
+from deepfake_service.retention.due import (
+    RetentionPeriods,
+    due_cases,
+    due_evidence,
+    due_media,
+    is_clock_confirmed,
+)
 
 MIN_SHARE, MAX_SHARE, SHARE = 5, 200, 20
 """One sweep deletes at most a ``SHARE``-th of the rows of a kind, within these bounds."""

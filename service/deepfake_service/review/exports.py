@@ -14,8 +14,8 @@ from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.platform.db import Database
 from deepfake_service.platform.errors import FieldError, InvalidRequest, NotFound
 from deepfake_service.platform.files import private_folder
-from deepfake_service.platform.missing_blobs import missing_as
 from deepfake_service.platform.storage import Vault
+from deepfake_service.platform.storage.blobs import missing_as
 from deepfake_service.review.queries import Queries
 
 EXPORT_FOLDER = "exports"

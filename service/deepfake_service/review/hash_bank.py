@@ -23,6 +23,7 @@ from deepfake_service.evidence.bundle.perceptual_hashes import (
     usable,
 )
 from deepfake_service.evidence.editions import examination_of
+from deepfake_service.platform.chores import for_each
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import (
     Case,
@@ -36,7 +37,6 @@ from deepfake_service.platform.db import (
 )
 from deepfake_service.platform.db.enums import Finding
 from deepfake_service.platform.errors import DecryptionFailed
-from deepfake_service.platform.for_each import for_each
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.pagination import MAX_PAGE
 from deepfake_service.platform.storage import (
@@ -47,7 +47,7 @@ from deepfake_service.platform.storage import (
     seal_json,
 )
 from deepfake_service.platform.storage.envelope import KeyWrapper
-from deepfake_service.platform.unreadable import opened_rows
+from deepfake_service.platform.storage.sealed_columns import opened_rows
 
 _NAME = "matching"
 CATCH_UP_BATCH = 100

@@ -31,7 +31,7 @@ from deepfake_service.platform.pagination import (
     placed,
 )
 from deepfake_service.platform.storage import Vault, open_json
-from deepfake_service.platform.unreadable import opened_rows
+from deepfake_service.platform.storage.sealed_columns import opened_rows
 from deepfake_service.review.queries import Queries, job_json, media_kind
 
 VALUES = ("score", "log_likelihood_ratio")

@@ -50,7 +50,7 @@ from deepfake_service.platform.storage import (
     seal_json,
 )
 from deepfake_service.platform.storage.envelope import KeyWrapper
-from deepfake_service.platform.unreadable import opened_rows
+from deepfake_service.platform.storage.sealed_columns import opened_rows
 from deepfake_service.review.hash_bank import read_hashes
 
 _NAME = "minors"

@@ -19,7 +19,6 @@ from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Listing, Media, Occurrence
 from deepfake_service.platform.db.enums import UNFINISHED, JobState, Role
 from deepfake_service.platform.errors import ImageryWithheld, NotFound
-from deepfake_service.platform.missing_blobs import missing_as
 from deepfake_service.platform.pagination import (
     MAX_PAGE,
     Filters,
@@ -31,7 +30,8 @@ from deepfake_service.platform.pagination import (
     placed,
 )
 from deepfake_service.platform.storage import Vault, open_json
-from deepfake_service.platform.unreadable import opened_rows
+from deepfake_service.platform.storage.blobs import missing_as
+from deepfake_service.platform.storage.sealed_columns import opened_rows
 
 OVERVIEW, DENSE, EVIDENCE = "overview", "dense", "evidence"
 """The stages of an examination, in order."""

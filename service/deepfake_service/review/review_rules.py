@@ -9,9 +9,8 @@ from typing import Literal
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts.accounts import ENVIRONMENT_ID, Caller
+from deepfake_service.accounts.accounts import ENVIRONMENT_ID, MAY_REVIEW, Caller
 from deepfake_service.accounts.admin_key import FIRST_ACCOUNT
-from deepfake_service.accounts.roles import MAY_REVIEW
 from deepfake_service.platform.db import Account, Job, Review
 from deepfake_service.platform.errors import NotReviewable
 

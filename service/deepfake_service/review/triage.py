@@ -39,7 +39,7 @@ from deepfake_service.platform.pagination import (
     disagreed,
 )
 from deepfake_service.platform.storage import Vault
-from deepfake_service.platform.unreadable import opened_rows
+from deepfake_service.platform.storage.sealed_columns import opened_rows
 from deepfake_service.review.hash_bank import similar_cases
 from deepfake_service.review.job_lists import JobLists, job_rows
 

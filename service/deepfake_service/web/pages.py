@@ -18,8 +18,7 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from deepfake_models.decision.fitness import unfit
-from deepfake_service.accounts.accounts import Caller
-from deepfake_service.accounts.roles import MAY_REVIEW, MAY_SUBMIT
+from deepfake_service.accounts.accounts import MAY_REVIEW, MAY_SUBMIT, Caller
 from deepfake_service.evidence.report.summary import not_for_use
 from deepfake_service.http.auth import (
     browser_caller,

@@ -13,8 +13,7 @@ from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.bundle.results import VerdictCode, input_at_fault
-from deepfake_service.accounts.accounts import Caller
-from deepfake_service.accounts.roles import MAY_REVIEW
+from deepfake_service.accounts.accounts import MAY_REVIEW, Caller
 from deepfake_service.evidence.listings import mentions
 from deepfake_service.http.auth import PageDownloader, PageReader, while_authenticated
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep

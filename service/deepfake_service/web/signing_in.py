@@ -9,8 +9,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from deepfake_service.accounts.accounts import Caller
-from deepfake_service.accounts.roles import MAY_SUBMIT
+from deepfake_service.accounts.accounts import MAY_SUBMIT, Caller
 from deepfake_service.accounts.second_factors import PENDING_FOR
 from deepfake_service.http.auth import (
     SignedIn,

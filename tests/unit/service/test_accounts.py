@@ -14,7 +14,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from deepfake_service.accounts.accounts import ENVIRONMENT_ID, Accounts, authorize
+from deepfake_service.accounts.accounts import ENVIRONMENT_ID, MAY_SUBMIT, Accounts, authorize
 from deepfake_service.accounts.admin_key import (
     ADMIN_KEY_FILE,
     FIRST_ACCOUNT,
@@ -22,7 +22,6 @@ from deepfake_service.accounts.admin_key import (
     ensure_admin_key,
 )
 from deepfake_service.accounts.keys import MAX_KEY_CHARS, NewKey
-from deepfake_service.accounts.roles import MAY_SUBMIT
 from deepfake_service.audit.records import open_database
 from deepfake_service.platform.db import AuditEntry, Database
 from deepfake_service.platform.db.enums import Role

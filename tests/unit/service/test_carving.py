@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deepfake_service.platform.db import Database
-from deepfake_service.platform.db.write_ahead_log import overwrite_log
+from deepfake_service.platform.db.sqlite import overwrite_log
 from tests.support.carving import carve_case_keys, carve_media, image_of, loop_mount
 from tests.support.deletionkit import admin, all_entries
 from tests.support.submitting import VIDEO, submit

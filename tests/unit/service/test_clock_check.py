@@ -6,8 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from deepfake_service.retention.clock_check import LONGEST_GAP, confirm_clock, is_clock_confirmed
-from deepfake_service.retention.due import GRACE
+from deepfake_service.retention.due import GRACE, LONGEST_GAP, confirm_clock, is_clock_confirmed
 from tests.support.deletionkit import all_entries, examined, sweep
 from tests.support.jobkit import blobs
 from tests.support.submitting import VIDEO, submit

@@ -6,8 +6,8 @@ from itertools import count
 
 import pytest
 
+from deepfake_service.platform.chores import FAILING_S, for_each
 from deepfake_service.platform.errors import DatabaseUnavailable, RecordAltered, StorageUnavailable
-from deepfake_service.platform.for_each import FAILING_S, for_each
 
 
 @pytest.mark.parametrize("error", [StorageUnavailable, RecordAltered, ValueError])
@@ -32,7 +32,9 @@ def test_nothing_else_is_tried_while_the_database_does_not_answer() -> None:
     assert tried == ["a"]
 
 
-def test_a_store_that_does_not_answer_is_not_asked_for_every_row() -> None:
+def test_a_store_that_does_not_answer_is_not_asked_for_every_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     tried = []
 
     def task(row_id: str) -> None:
@@ -41,6 +43,7 @@ def test_a_store_that_does_not_answer_is_not_asked_for_every_row() -> None:
             raise StorageUnavailable
 
     ticks = count(step=FAILING_S / 3)
+    monkeypatch.setattr("deepfake_service.platform.chores.time.monotonic", lambda: next(ticks))
     with pytest.raises(StorageUnavailable):
-        for_each("abcdef", task, ticks=lambda: next(ticks))
+        for_each("abcdef", task)
     assert tried == ["a", "b", "c", "d"]

@@ -20,7 +20,7 @@ from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.accounts.admin_key import ensure_admin_key
 from deepfake_service.audit.records import open_database
 from deepfake_service.platform.db import Account, Database, Fact, Job, new_id
-from deepfake_service.platform.db.server_connections import ServerClock, patient_url
+from deepfake_service.platform.db.postgresql import ServerClock, patient_url
 from deepfake_service.platform.settings import Settings
 from deepfake_service.review import queries
 from tests.support import pgkit
@@ -56,7 +56,7 @@ class WrongClock:
 def test_all_machines_go_by_the_clock_of_the_database(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.platform.db.server_connections.utc_now", WrongClock())
+    monkeypatch.setattr("deepfake_service.platform.db.postgresql.utc_now", WrongClock())
     database.clock = ServerClock()
     with database.read():
         pass

@@ -1,30 +1,37 @@
 """The database of the service: SQLite by default, or PostgreSQL."""
 
-from deepfake_service.platform.db.access_tables import Invitation, PendingSignIn, SecondFactor
-from deepfake_service.platform.db.contact_tables import Contact
-from deepfake_service.platform.db.database import Database, current_time, new_id
-from deepfake_service.platform.db.hash_tables import FlaggedHashes, KnownHashes, Match
-from deepfake_service.platform.db.notice_tables import Notice, NoticeEvent
-from deepfake_service.platform.db.tables import (
+from deepfake_service.platform.db.access_tables import (
     Account,
+    Invitation,
+    Key,
+    PendingSignIn,
+    SecondFactor,
+    SignIn,
+)
+from deepfake_service.platform.db.database import Database, current_time, new_id
+from deepfake_service.platform.db.tables import (
     AuditEntry,
     Base,
     Case,
+    Contact,
     Delivery,
     Edition,
     Fact,
+    FlaggedHashes,
     Idempotency,
     Job,
-    Key,
+    KnownHashes,
     Lease,
     Listing,
+    Match,
     Media,
+    Notice,
+    NoticeEvent,
     Occurrence,
     Protection,
     Review,
     RevokedEdition,
     Secret,
-    SignIn,
     SigningKey,
 )
 

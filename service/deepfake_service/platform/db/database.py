@@ -9,9 +9,8 @@ from datetime import datetime
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, inspect, make_url, text
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -24,11 +23,18 @@ from sqlalchemy.orm import Session
 from ulid import PureRandomPolicy, ULIDGenerator
 
 from deepfake_service.platform.clock import Clock, utc_now
-from deepfake_service.platform.db.integrity import damage_of, is_damage, is_read_only, unavailable
+from deepfake_service.platform.db.postgresql import ServerClock, patient_url
 from deepfake_service.platform.db.row_authentication import AUTHENTICATOR, RowAuthenticator
-from deepfake_service.platform.db.server_connections import ServerClock, patient_url
+from deepfake_service.platform.db.sqlite import (
+    BUSY_TIMEOUT_S,
+    clear_log,
+    damage_of,
+    is_damage,
+    is_read_only,
+    open_sqlite,
+    unavailable,
+)
 from deepfake_service.platform.db.tables import Base
-from deepfake_service.platform.db.write_ahead_log import clear_log
 from deepfake_service.platform.errors import (
     DatabaseDamaged,
     DatabaseError,
@@ -36,8 +42,6 @@ from deepfake_service.platform.errors import (
     InvalidRequest,
 )
 
-BUSY_TIMEOUT_S = 15
-"""How long a writer waits for its turn: SQLite has one at a time, and each takes milliseconds."""
 CHECKPOINT_TIMEOUT_S = 2.0
 _MIGRATION_LOCK = 0x6465657066616B65
 _CLOCK = "clock"
@@ -290,7 +294,7 @@ def _engine(url: str) -> Engine:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
         if backend == "sqlite":
-            return _sqlite(parsed.database)
+            return open_sqlite(parsed.database)
         if backend == "postgresql":
             return create_engine(
                 make_url(patient_url(url)).set(drivername="postgresql+psycopg"),
@@ -301,35 +305,3 @@ def _engine(url: str) -> Engine:
     except (ArgumentError, SQLAlchemyError, ValueError) as error:
         raise DatabaseError("The database URL is invalid.") from error
     raise DatabaseError(f"{backend} is not supported. Use sqlite or postgresql.")
-
-
-def _sqlite(path: str | None) -> Engine:
-    if not path:
-        raise DatabaseError("The database URL has no path. Use sqlite:////folder/records.sqlite.")
-    Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    Path(path).touch(mode=0o600)  # SQLite gives the files beside it the same mode
-    engine = create_engine(
-        URL.create("sqlite+pysqlite", database=path),
-        connect_args={"timeout": BUSY_TIMEOUT_S},
-        hide_parameters=True,
-    )
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions are begun by _begin_sqlite
-    for pragma in (
-        "journal_mode = WAL",
-        "synchronous = FULL",  # an accepted job survives a power failure
-        "foreign_keys = ON",
-        "secure_delete = ON",  # the key of a shredded case is overwritten
-        "temp_store = MEMORY",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    writing = connection.get_execution_options().get("writing")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")

@@ -7,12 +7,11 @@ never in plain text.
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
-    Date,
     ForeignKey,
     Index,
     Integer,
@@ -33,9 +32,10 @@ from deepfake_service.platform.db.enums import (
     EditionState,
     Finding,
     JobState,
+    NoticeEventKind,
+    NoticeState,
     Priority,
     RetentionPolicy,
-    Role,
 )
 
 ID_CHARS = 26
@@ -65,52 +65,6 @@ class Authenticated(Base):
 
 def _id() -> Mapped[str]:
     return mapped_column(String(ID_CHARS), primary_key=True)
-
-
-class Account(Authenticated):
-    """A person or a system, which owns cases and keys."""
-
-    __tablename__ = "accounts"
-
-    id: Mapped[str] = _id()
-    name: Mapped[str] = mapped_column(String(200), unique=True)
-    kind: Mapped[str] = mapped_column(String(16))
-    """``person`` or ``system``."""
-    role: Mapped[Role] = mapped_column(States(Role, 16))
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    disabled_at: Mapped[datetime | None] = mapped_column(Moment)
-    live: Mapped[bool] = mapped_column(Boolean, default=False)
-    """Whether its jobs may have the priority ``live``."""
-    second_factor: Mapped[bool] = mapped_column(Boolean)
-    """Whether its keys need a code. Said here too, so that removing the row of ``second_factors``
-    does not switch it off."""
-
-
-class Key(Authenticated):
-    """A key of an account. Only the hash of its secret is stored."""
-
-    __tablename__ = "keys"
-
-    id: Mapped[str] = _id()
-    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
-    sha256: Mapped[str] = mapped_column(String(DIGEST_CHARS))
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    expires_at: Mapped[datetime | None] = mapped_column(Moment)
-    revoked_at: Mapped[datetime | None] = mapped_column(Moment)
-    last_used_on: Mapped[date | None] = mapped_column(Date)
-    """The day in UTC on which it was last used; ``None`` if it was not since this is noted."""
-
-
-class SignIn(Authenticated):
-    """A browser that was signed in with a key."""
-
-    __tablename__ = "sign_ins"
-
-    id: Mapped[str] = mapped_column(String(DIGEST_CHARS), primary_key=True)
-    """The hash of the cookie."""
-    key_id: Mapped[str] = mapped_column(ForeignKey("keys.id", ondelete="CASCADE"))
-    created_at: Mapped[datetime] = mapped_column(Moment)
-    expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
 
 
 class Case(Base):
@@ -395,3 +349,111 @@ class Lease(Base):
     """Which jobs it examines; see ``jobs.workflow_rows.job_version``."""
     slots: Mapped[int | None] = mapped_column(Integer)
     """How many jobs it examines at the same time."""
+
+
+class Notice(Base):
+    """A notice to a platform or an authority, and its outcome."""
+
+    __tablename__ = "notices"
+
+    id: Mapped[str] = _id()
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    kind: Mapped[str] = mapped_column(String(32))
+    language: Mapped[str] = mapped_column(String(8))
+    state: Mapped[NoticeState] = mapped_column(States(NoticeState, 32))
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    """Fields, occurrences, text and receipt, as JSON."""
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    sent_at: Mapped[datetime | None] = mapped_column(Moment)
+    due_at: Mapped[datetime | None] = mapped_column(Moment, index=True)
+    """The deadline of the recipient, if there is one."""
+    answered_at: Mapped[datetime | None] = mapped_column(Moment)
+    withdraw_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When it was marked for withdrawal, because its finding was reversed."""
+
+
+class NoticeEvent(Base):
+    """One thing that happened to a notice. It is never changed or overwritten; others follow."""
+
+    __tablename__ = "notice_events"
+
+    id: Mapped[str] = _id()
+    notice_id: Mapped[str] = mapped_column(ForeignKey("notices.id", ondelete="CASCADE"))
+    number: Mapped[int] = mapped_column(Integer)
+    """1 for the first one of its notice."""
+    account_id: Mapped[str | None] = mapped_column(String(ID_CHARS))
+    """``None`` if the service acted by itself."""
+    kind: Mapped[NoticeEventKind] = mapped_column(States(NoticeEventKind, 16))
+    state: Mapped[NoticeState] = mapped_column(States(NoticeState, 32))
+    """The state of the notice after it."""
+    digest: Mapped[str] = mapped_column(String(DIGEST_CHARS))
+    """The SHA-256 that the audit log has; see ``notices/history.py``."""
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+    __table_args__ = (UniqueConstraint("notice_id", "number"),)
+
+
+class KnownHashes(Base):
+    """Perceptual hashes of a confirmed medium, sealed under a key of the installation."""
+
+    __tablename__ = "known_hashes"
+
+    id: Mapped[str] = _id()
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
+    job_id: Mapped[str] = mapped_column(String(ID_CHARS), unique=True)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
+
+
+class FlaggedHashes(Base):
+    """Perceptual hashes of a medium in a case flagged for a possible minor.
+
+    They are sealed under a key of the installation, and outlive the case.
+    """
+
+    __tablename__ = "flagged_hashes"
+
+    id: Mapped[str] = _id()
+    case_id: Mapped[str] = mapped_column(String(ID_CHARS), index=True)
+    job_id: Mapped[str] = mapped_column(String(ID_CHARS), unique=True)
+    digest: Mapped[str] = mapped_column(String(DIGEST_CHARS), index=True)
+    """Blind-index digest of the medium's SHA-256."""
+    flagged_by: Mapped[str | None] = mapped_column(String(ID_CHARS))
+    """Id of the account that set the flag."""
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    compared_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When all earlier media had been compared with it."""
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
+
+
+class Match(Base):
+    """A submission that resembles the medium of an earlier case."""
+
+    __tablename__ = "matches"
+
+    id: Mapped[str] = _id()
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
+    percent: Mapped[int] = mapped_column(Integer)
+    """Percentage of the submission's frames of good quality that are alike."""
+    known_percent: Mapped[int] = mapped_column(Integer)
+    """Percentage of the earlier medium's frames."""
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+    __table_args__ = (UniqueConstraint("job_id", "case_id"),)
+
+
+class Contact(Base):
+    """How the organisation is named and reached."""
+
+    __tablename__ = "contacts"
+
+    id: Mapped[str] = _id()
+    """The constant of the organisation."""
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    """Names and addresses as JSON, under a key of the installation."""
+    changed_at: Mapped[datetime] = mapped_column(Moment)

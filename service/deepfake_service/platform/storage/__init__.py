@@ -8,7 +8,6 @@ from deepfake_service.platform.storage.blobs import (
     open_checkpoint_store,
 )
 from deepfake_service.platform.storage.epoch_keys import EpochKeys
-from deepfake_service.platform.storage.installation_secrets import installation_secret
 from deepfake_service.platform.storage.sealed_columns import open_json, seal_json
 from deepfake_service.platform.storage.vault import (
     MASTER_KEY_FILE,
@@ -16,6 +15,7 @@ from deepfake_service.platform.storage.vault import (
     Vault,
     case_key_context,
     context_of,
+    installation_secret,
     open_case_keys,
     open_keys,
     rewrapped,

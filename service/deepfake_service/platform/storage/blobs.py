@@ -14,8 +14,14 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from deepfake_service.platform.errors import StorageError, StorageUnavailable, StoreMissing
+from deepfake_service.platform.errors import (
+    ServiceError,
+    StorageError,
+    StorageUnavailable,
+    StoreMissing,
+)
 from deepfake_service.platform.files import private_folder
+from deepfake_service.platform.logs import logger
 from deepfake_service.platform.settings import CREDENTIALS
 
 if TYPE_CHECKING:
@@ -35,6 +41,8 @@ _CLIENT: ClientConfig = {"timeout": timedelta(seconds=30), "connect_timeout": ti
 _RETRY: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
 _PREFIXES = {"s3": "aws_", "gs": "google_", "az": "azure_"}
 """How the names of each provider's credentials begin."""
+
+_log = logger("deepfake_service.records")
 
 
 class BlobMissing(StorageError):
@@ -256,3 +264,17 @@ def open_checkpoint_store(url: str) -> Blobs:
             "A URL in DEEPFAKE_AUDIT_CHECKPOINTS is invalid. Give URLs such as s3://bucket/prefix, "
             "separated by commas."
         ) from error
+
+
+@contextmanager
+def missing_as(error: type[ServiceError], **ids: str) -> Iterator[None]:
+    """Raise ``error`` where a file is missing.
+
+    Most often it was deleted after its row was read. It may also have been lost, so ``ids``, which
+    say whose it was, are logged.
+    """
+    try:
+        yield
+    except BlobMissing as missing:
+        _log.warning("file_missing", **ids)
+        raise error from missing

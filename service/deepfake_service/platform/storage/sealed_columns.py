@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from deepfake_service.platform.db.hash_tables import FlaggedHashes, KnownHashes
-from deepfake_service.platform.db.notice_tables import Notice, NoticeEvent
-from deepfake_service.platform.db.tables import Base, Case, Job, Listing, Occurrence, Review
+from deepfake_service.platform.db.tables import (
+    Base,
+    Case,
+    FlaggedHashes,
+    Job,
+    KnownHashes,
+    Listing,
+    Notice,
+    NoticeEvent,
+    Occurrence,
+    Review,
+)
+from deepfake_service.platform.errors import DecryptionFailed
+from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.storage.envelope import seal, unseal
 from deepfake_service.platform.storage.vault import context_of
+
+T = TypeVar("T")
+
+_log = logger("deepfake_service.records")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +71,23 @@ def open_json(key: bytes, row: Base) -> dict[str, Any]:
     plain = unseal(key, getattr(row, sealed.column), sealed.context(row))
     content: dict[str, Any] = json.loads(plain)
     return content
+
+
+def opened_rows(rows: Iterable[Any], opened: Callable[[Any], T]) -> Iterator[tuple[Any, T]]:
+    """Yield each row with what ``opened`` returns of it.
+
+    A row for which that does not decrypt, because the key of its case or a sealed column was
+    altered, is logged and left out.
+    """
+    for row in rows:
+        try:
+            result = opened(row)
+        except DecryptionFailed as error:
+            _log.error(
+                "record_unreadable",
+                table=row[0].__tablename__,
+                row=row[0].id,
+                failure=describe(error),
+            )
+        else:
+            yield row, result
