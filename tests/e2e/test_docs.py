@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from deepfake_models.bundle.bundle import default_bundle_dir
+from deepfake_service.audit.journal import open_journal
 from deepfake_service.audit.records import open_database
 from deepfake_service.platform.settings import Settings
 from tests.support import bundlekit, forkkit, mediakit
@@ -60,8 +61,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 data = mediakit.picture(shade, "JPEG")
                 (root / data_set / label / f"{number}.jpg").write_bytes(data)
     # The pages on operation assume that the service has been started before.
-    with contextlib.closing(open_database(Settings(data_dir=root / "var"))):
-        pass
+    settings = Settings(data_dir=root / "var")
+    with contextlib.closing(open_database(settings)) as database:
+        open_journal(settings, database).write()
     (root / "new").mkdir()  # where the backup is restored, to which the master key was put before
     shutil.copy(root / "var" / "master-key", root / "new")
     return root
@@ -69,7 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_pages_contain_commands() -> None:
     pages = {page for page, _ in commands()}
-    assert {"model-bundle.md", "operations.md"} <= pages
+    assert {"incidents.md", "model-bundle.md", "operations.md"} <= pages
 
 
 def test_every_test_that_the_threat_model_names_exists() -> None:

@@ -42,7 +42,7 @@ OTHERS = {
         ". base64 cat diff find grep jq openssl pdfsig printf sha256sum sort stat unzip"
     ),
     "they change the machine": (
-        "apt-get cp export git install iptables sudo systemctl systemd-run umask useradd"
+        "apt-get cp export git install sudo systemctl systemd-run umask useradd"
     ),
     "they need a container engine or a cluster; unit/deploy checks their files": (
         "docker kubectl make-secrets.sh"
@@ -91,7 +91,7 @@ def test_commands_of_every_kind_are_found() -> None:
         "docs/training.md: deepfake-train run",
         "docs/training.md: deepfake-train weights",
         "docs/performance.md: .venv/bin/deepfake-eval bench",
-        "docs/operations.md: deepfake restore",
+        "docs/incidents.md: deepfake restore",
         "docs/jobs.md: curl",
         "README.ko.md: make serve",
     ):
