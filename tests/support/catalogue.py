@@ -24,6 +24,7 @@ from deepfake_service.http.problems import STATUS_AND_CODE, problem_of
 from deepfake_service.platform.texts.characters import HiddenCharacter
 from deepfake_service.platform.texts.fields import STATEMENT_TOO_SHORT
 from deepfake_service.platform.texts.i18n import CATALOGUES, load
+from deepfake_service.web.admin import TABLE_NAME
 from deepfake_service.web.notice_form import INPUT_MESSAGES
 from deepfake_service.web.pages import INVALID_FORM
 from deepfake_service.web.submit import CELL_MESSAGES, SCREENSHOT_FORMAT
@@ -46,6 +47,7 @@ COMPOSED = frozenset(
         "required",
         "at least 2 characters are required",
         STATEMENT_TOO_SHORT,
+        TABLE_NAME,
         *UNAVAILABLE.values(),
         "at most 200 characters are allowed",
         "at most 5000 characters are allowed",

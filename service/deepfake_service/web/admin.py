@@ -9,6 +9,8 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.invitations import Invitations
@@ -42,6 +44,10 @@ SETTINGS_SHOWN = (
 """Settings that the page shows. None of them may be a secret."""
 GRACE_HOURS = ("0", "24", "168")
 """How many hours a replaced key can still work, as the form offers it."""
+
+MAX_CARD_BYTES = 1024 * 1024
+"""A card of the shipped kind has 40 kB."""
+TABLE_NAME = "Table of the model card"
 
 
 @router.get("/admin")
@@ -196,10 +202,42 @@ def _model(state: AppState, language: str) -> dict[str, Any]:
 
 @router.get("/admin/model-card")
 def get_model_card(request: Request, caller: PageAdmin, state: AppStateDep) -> Response:
-    """Show the model card of the bundle as the text that it is."""
+    """Show the model card of the bundle."""
     bundle = state.require_engine().bundle
-    card = bundle.read("MODEL_CARD.md").decode("utf-8", errors="replace")
+    text = bundle.read("MODEL_CARD.md")[:MAX_CARD_BYTES].decode("utf-8", errors="replace")
+    table = translations(language_of(request)).gettext(TABLE_NAME)
+    card = safe(card_html(text, table))
     return page(request, "model_card.html", caller, card=card, model=bundle.model_json())
+
+
+def card_html(markdown: str, table: str) -> str:
+    """Return a model card, which is the text of a stranger, as HTML that loads and styles nothing.
+
+    HTML in it is escaped, pictures are replaced by their descriptions, and links lead to http and
+    https alone. Headings go down one level. ``table`` names the scrolling regions of tables.
+    """
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    parser.validateLink = lambda url: url.lower().startswith(  # type: ignore[method-assign]
+        ("https://", "http://")
+    )
+    region = f'<div class="scroll" tabindex="0" role="region" aria-label="{escapeHtml(table)}">'
+    parser.add_render_rule("table_open", lambda *_: f"{region}<table>\n")
+    parser.add_render_rule("table_close", lambda *_: "</table></div>\n")
+    blocks = parser.parse(markdown)
+    for token in [t for block in blocks for t in (block, *(block.children or ()))]:
+        # The policy of the pages forbids styles in elements.
+        if token.attrs.pop("style", None) == "text-align:right":
+            token.attrSet("class", "num")
+        match token.type:
+            case "heading_open" | "heading_close":
+                token.tag = f"h{min(int(token.tag[1]) + 1, 6)}"
+            case "th_open":
+                token.attrSet("scope", "col")
+            case "link_open":
+                token.attrSet("rel", "noopener noreferrer nofollow")
+            case "image":
+                token.type = "text"
+    return str(parser.renderer.render(blocks, parser.options, {}))
 
 
 @router.get("/admin/organisation")

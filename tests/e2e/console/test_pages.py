@@ -219,7 +219,7 @@ def paths(job: dict[str, Any]) -> list[str]:
         f"/cases/{job['case_id']}/notices/us-take-it-down", "/notices?part=overdue",
         "/help", "/admin",
         f"/cases/{job['case_id']}/notices/kr-tba-22-5", "/admin/organisation", "/account",
-        "/notices", "/audit", "/items/nothing",
+        "/notices", "/audit", "/items/nothing", "/admin/model-card",
         f"/reviews?job={job['id']}",
     ]  # fmt: skip
 
@@ -271,6 +271,24 @@ def english_words(page: Page) -> set[str]:
     return set(ENGLISH.findall(text)) - NOT_TRANSLATED
 
 
+LEAVE_OUT_ROWS_ALIKE = """() => {
+  const build = (node) => node.nodeType !== Node.ELEMENT_NODE
+    ? String(node.textContent.trim() === "")
+    : [node.tagName, ...[...node.attributes].map((a) => `${a.name}=${a.value}`), "(",
+       ...[...node.childNodes].map(build), ")"].join(" ");
+  let left_out = 0;
+  for (const body of document.querySelectorAll(".scroll tbody")) {
+    const seen = new Set();
+    for (const row of [...body.rows]) {
+      const built = build(row);
+      if (seen.has(built)) { row.remove(); left_out += row.cells.length; }
+      seen.add(built);
+    }
+  }
+  return left_out;
+}"""
+"""Remove from each table the rows that are built as an earlier one, with other text, for an audit
+of six thousand elements takes ten seconds."""
 HIDDEN_TABS = """() => [...document.querySelectorAll(".tabs")]
   .filter((tabs) => tabs.scrollWidth > tabs.clientWidth).length"""
 
@@ -300,6 +318,8 @@ def test_pages_are_accessible_translated_and_fit(
             overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert overflow <= 0, (path, width, overflow)
             assert page.evaluate(HIDDEN_TABS) == 0, (path, width)
+        if path == "/admin/model-card":
+            assert page.evaluate(LEAVE_OUT_ROWS_ALIKE) > 1000
         assert not serious_violations(page), path
     page.context.close()
     assert not left, left
