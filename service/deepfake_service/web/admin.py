@@ -21,7 +21,7 @@ from deepfake_service.http.auth import PageAdmin
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import AccountExists, FieldError, InvalidRequest
-from deepfake_service.platform.texts.i18n import translations, words
+from deepfake_service.platform.texts.i18n import translations
 from deepfake_service.web.pages import (
     Form,
     PageRoute,
@@ -32,7 +32,6 @@ from deepfake_service.web.pages import (
     require_sure,
     safe,
 )
-from deepfake_service.web.plots import rates_by_width
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -156,6 +155,7 @@ def _admin_page(
     ``owner`` of its account, or what was ``typed`` and the ``problem`` with it."""
     language = language_of(request)
     organisation = state.require_services().sender.organisation()
+    bundle = state.require_engine().bundle
     return page(
         request,
         "admin.html",
@@ -172,7 +172,8 @@ def _admin_page(
         organisation=[n for n in (organisation.name(language), *organisation.reached_at()) if n],
         signing_keys=state.require_services().evidence_store.keys.all(),
         health=_health(state),
-        **_model(state, language),
+        model=bundle.model_json(),
+        rates=bundle.reliability().get("level_face", {}).get("by_face_width", []),
     )
 
 
@@ -183,20 +184,6 @@ def _health(state: AppState) -> dict[str, Any]:
         "waiting": sum(queue.waiting.values()) if queue else 0,
         "oldest_s": round(services.queries.oldest_s()),
         "free": shutil.disk_usage(state.settings.data_dir).free,
-    }
-
-
-def _model(state: AppState, language: str) -> dict[str, Any]:
-    bundle = state.require_engine().bundle
-    rates = bundle.reliability().get("level_face", {}).get("by_face_width", [])
-    texts = words(language, polite=True)
-    labels = {"fpr": texts("fpr"), "tpr": texts("tpr"), "rates": texts("table_rates")}
-    min_groups = bundle.spec.conditions.min_groups
-    return {
-        "model": bundle.model_json(),
-        "rates": rates,
-        "plot": safe(rates_by_width(rates, labels, min_groups=min_groups)),
-        "min_groups": min_groups,
     }
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
 from deepfake_models.bundle.results import input_at_fault
 from deepfake_models.faces.crops import square
-from deepfake_service.evidence.report.reading import read, thresholds_of
+from deepfake_service.evidence.report.reading import read
 from deepfake_service.evidence.report.summary import Person, reasons_of_people, summary_of
 from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.evidence.report.value_plot import value_plot
-from deepfake_service.platform.texts.i18n import words
+from deepfake_service.platform.texts.i18n import Words, words
+from deepfake_service.platform.texts.svg import Picture, along
 from deepfake_service.web.pages import evidence_time, safe
-from deepfake_service.web.plots import log10_ratio, moments_plot
 
 _UNKNOWN = 99.0
 STRONGEST = 3
 """Pictures that are shown beside the verdict."""
+COLOURS = 6
+"""Colours of people in the style sheet; further people have them again."""
 
 
 def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
@@ -36,7 +39,8 @@ def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
         "leans": document["result"].get("leaning"),
         "codes": codes,
         "broken": any(map(input_at_fault, codes)),
-        "bins": bins_of(document),
+        "has_value": document["result"]["log_likelihood_ratio"] is not None,
+        "high": reading.thresholds["likely_manipulated"],
         "spread": safe(spread) if spread else None,
         "plot": safe(moments_plot(document, texts)) if is_video else None,
         "boxes": None if is_video or not media else _boxes(document),
@@ -109,61 +113,61 @@ def _by_value(people: list[Person]) -> list[Person]:
     return sorted(people, key=value, reverse=True)
 
 
-def bins_of(document: dict[str, Any]) -> dict[str, Any] | None:
-    """Return how measured material spreads over the ranges between the thresholds.
-
-    The rates measured at each threshold give the shares of material in each range, also where a
-    model bundle carries no histogram of values. ``None`` for a result without a value.
-
-    Returns:
-        The ranges in ``bins``, from the lowest; ``here``, the index of the range of this value, and
-        ``at``, where in it the value lies, 0 to 1; the value, the thresholds and ``below``, the
-        share of authentic material in all ranges below the first one with a share.
-    """
-    value = document["result"]["log_likelihood_ratio"]
-    if value is None:
+def log10_ratio(document: dict[str, Any], face: dict[str, Any]) -> float | None:
+    """Return the calibrated log10 likelihood ratio of a face, or ``None`` if it has no value."""
+    if face["logit"] is None:
         return None
-    levels, edges = thresholds_of(document), thresholds_of(document).get("leaning")
-    low, high = levels["no_manipulation_found"], levels["likely_manipulated"]
-    fpr, tpr, miss = (
-        levels[name] for name in ("false_positive_rate", "true_positive_rate", "miss_rate")
-    )
-    if edges:
-        cuts = [low, edges["towards_untouched"], edges["towards_manipulated"], high]
-        e_fpr, e_tpr, e_miss = (
-            edges[name] for name in ("false_positive_rate", "true_positive_rate", "miss_rate")
-        )
-        tnr = edges["true_negative_rate"]
-        names = ["clear", "towards_untouched", "neither", "towards_manipulated", "flagged"]
-        real = [None, None, 1 - e_fpr - tnr, e_fpr - fpr, fpr]
-        fake = [miss, e_miss - miss, 1 - e_tpr - e_miss, e_tpr - tpr, tpr]
-        below = tnr
-    else:
-        cuts, names = [low, high], ["clear", "between", "flagged"]
-        real, fake = [None, None, fpr], [miss, 1 - miss - tpr, tpr]
-        below = 1 - fpr
-    here = sum(value >= cut for cut in cuts)
-    ends = [-max(abs(value), _limit(document)), *cuts, max(abs(value), _limit(document))]
-    start, end = ends[here], ends[here + 1]
-    return {
-        "bins": [
-            {"name": name, "real": _share(r), "fake": _share(f)}
-            for name, r, f in zip(names, real, fake, strict=True)
-        ],
-        "cuts": cuts,
-        "value": value,
-        "here": here,
-        "at": min(max((value - start) / (end - start), 0.05), 0.95) if end > start else 0.5,
-        "below": below,
-    }
+    calibration = document["method"]["calibration"]["face"]
+    ratio = calibration["slope"] * face["logit"] + calibration["intercept"]
+    limit: float = calibration["limit"]
+    return float(min(max(ratio / math.log(10), -limit), limit))
 
 
-def _limit(document: dict[str, Any]) -> float:
-    media = document["result"]["media"]
-    level = "face" if media and media["kind"] == "image" else "item"
-    return float(document["method"]["calibration"][level]["limit"])
+def moments_plot(document: dict[str, Any], words: Words) -> str:
+    """Draw the log10 likelihood ratios of the faces of a video, with the thresholds, as an SVG.
 
+    Each point has its time, value, person and box. Horizontal positions are percentages and the
+    text has a size of its own, so that the plot can be read at any width without being scaled.
+    Colours come from the style sheet.
+    """
+    height, top, bottom, left, span = 240.0, 14.0, 200.0, 5.0, 92.0
+    result, levels = document["result"], document["method"]["thresholds"]["face"]
+    lines = {"high": levels["likely_manipulated"], "low": levels["no_manipulation_found"]}
+    points = [
+        (face, ratio)
+        for face in document["exact"]["faces"]
+        if (ratio := log10_ratio(document, face)) is not None
+    ]
+    most: float = max([abs(r) for _, r in points] + [abs(v) for v in lines.values()] + [1.0]) * 1.1
+    examined = document["examined_s"]
+    duration: float = max(result["media"].get("duration_s") or 0.0, *examined, 0.001)
+    place, y = along(left, span, duration), along(bottom, top - bottom, most, -most)
 
-def _share(value: float | None) -> float | None:
-    """Return a difference of rounded rates as a share."""
-    return None if value is None else min(max(value, 0.0), 1.0)
+    def x(at: float) -> str:
+        return f"{place(at):.2f}%"
+
+    picture = Picture(words("people_label"), class_="plot", width="100%", height=height)
+    for moment in (moment for track in result["tracks"] for moment in track["moments"]):
+        width = f"{max(place(moment['end_s']) - place(moment['start_s']), 0.6):.2f}%"
+        picture.rect(x(moment["start_s"]), top, width, bottom - top, class_="moment")
+    across = x(0.0), x(duration)
+    for value in range(-int(most), int(most) + 1):
+        picture.line(across, (y(value), y(value)), class_="grid")
+        picture.text(2, y(value) + 4, f"{value:+}" if value else "0", class_="tick")
+    for name, level in lines.items():
+        picture.line(across, (y(level), y(level)), class_=f"cut {name}")
+        label = {"class_": f"cut {name}", "text_anchor": "end"}
+        picture.text(across[1], y(level) - 4, f"{level:+.2f}", **label)
+    for at in examined:
+        picture.line((x(at), x(at)), (bottom + 4, bottom + 10), class_="seen")
+    picture.time_axis(x, height - 12, duration, class_="tick")
+    for face, ratio in sorted(points, key=lambda point: point[0]["time_s"]):
+        told = {
+            "data_t": f"{face['time_s']:.3f}",
+            "data_v": f"{ratio:+.2f}",
+            "data_p": face["track"] + 1,
+            "data_b": ",".join(f"{v:.0f}" for v in face["box"]),
+        }
+        shade = f"p{face['track'] % COLOURS}"
+        picture.circle(x(face["time_s"]), y(ratio), 4, class_=shade, **told)
+    return str(picture)

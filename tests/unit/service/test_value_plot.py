@@ -71,10 +71,9 @@ async def test_a_bundle_with_histograms_shows_where_a_value_lies(service: Servic
     await service.sign_in(Role.PIPELINE)
     page = (await service.client.get(f"/items/{job['id']}")).text
     assert 'class="spread"' in page
-    assert "This file is here." not in page
 
 
-async def test_without_histograms_the_ranges_between_thresholds_are_shown(
+async def test_without_histograms_the_error_rates_are_shown(
     service: Service,
 ) -> None:
     job = await examined_with(service, kit.video(), kit.material(kit.video()))
@@ -90,7 +89,7 @@ async def test_without_histograms_the_ranges_between_thresholds_are_shown(
     await service.sign_in(Role.PIPELINE)
     page = (await service.client.get(f"/items/{job['id']}")).text
     assert 'class="spread"' not in page
-    assert "This file is here." in page
+    assert "Error rates" in page
 
 
 async def test_pictures_and_items_without_a_value_use_their_own(service: Service) -> None:
