@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -24,18 +24,7 @@ ADMIN_KEY_FILE = "admin-key"
 FIRST_ACCOUNT = "administrator"
 
 
-@dataclass(frozen=True, slots=True)
-class FirstKey:
-    """The administrator's key of the first start: its text, or the file that contains it."""
-
-    text: str | None
-    path: str | None
-
-    def __repr__(self) -> str:
-        return f"FirstKey(path={self.path!r})"
-
-
-def ensure_admin_key(database: Database, settings: Settings, *, terminal: bool) -> FirstKey | None:
+def ensure_admin_key(database: Database, settings: Settings, *, terminal: bool) -> str | None:
     """Ensure that an administrator can sign in.
 
     1. ``DEEPFAKE_ADMIN_KEY`` replaces the key of its earlier value. If it is no longer set,
@@ -44,7 +33,7 @@ def ensure_admin_key(database: Database, settings: Settings, *, terminal: bool) 
        and must be shown once; otherwise it is written to a 0600 file in the data directory.
 
     Returns:
-        The key that was created, or ``None``.
+        The text of the key that was created, or ``None``.
     """
     text = settings.admin_key.get_secret_value() if settings.admin_key else None
     with database.write() as session:
@@ -53,17 +42,30 @@ def ensure_admin_key(database: Database, settings: Settings, *, terminal: bool) 
         _set_environment_key(session, text)
         if has_administrator(session):
             return None
-        account = session.scalars(
-            select(Account).where(Account.name == FIRST_ACCOUNT)
-        ).first() or create_account(session, FIRST_ACCOUNT, "person", Role.ADMIN, SERVICE)
+        account = _administrator(session, FIRST_ACCOUNT)
         account.disabled_at = None
         new = generate_key(account.id, None)
-        path = None if terminal else settings.data_dir / ADMIN_KEY_FILE
-        if path is not None:
+        if not terminal:
             # Written before it is stored: a crash in between would lock everybody out.
-            replace_private(path, new.text + "\n")
+            replace_private(settings.data_dir / ADMIN_KEY_FILE, new.text + "\n")
         store_key(session, new, SERVICE, Action.KEY_CREATED)
-    return FirstKey(None, str(path)) if path else FirstKey(new.text, None)
+    return new.text
+
+
+def delete_key_file(settings: Settings, key: str) -> None:
+    """Delete the file of the first key after somebody signed in with it, who has a copy.
+
+    Otherwise whoever copies the data directory would be an administrator for ever.
+    """
+    path = settings.data_dir / ADMIN_KEY_FILE
+    with contextlib.suppress(OSError):
+        if path.read_bytes().strip() == key.encode():
+            path.unlink()
+
+
+def _administrator(session: Session, name: str) -> Account:
+    found = session.scalars(select(Account).where(Account.name == name)).first()
+    return found or create_account(session, name, "person", Role.ADMIN, SERVICE)
 
 
 def _set_environment_key(session: Session, text: str | None) -> None:
@@ -79,9 +81,7 @@ def _set_environment_key(session: Session, text: str | None) -> None:
     if key is not None:
         session.delete(key)
         session.flush()
-    account = session.scalars(
-        select(Account).where(Account.name == ENVIRONMENT_ID)
-    ).first() or create_account(session, ENVIRONMENT_ID, "person", Role.ADMIN, SERVICE)
+    account = _administrator(session, ENVIRONMENT_ID)
     session.add(
         Key(
             id=ENVIRONMENT_ID,

@@ -1,19 +1,16 @@
 """Checkpoints of the audit log that leave the machine, so that nobody there can rewrite the log.
 
 They are in the service's own log, for a collector elsewhere, and are stored in object stores, whose
-locks make them immutable. Where a time-stamp authority is configured, it attests them as well.
+locks make them immutable and keep the time at which each was stored.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from deepfake_service.audit.log import Checkpoint, head
-from deepfake_service.platform import timestamps
+from deepfake_service.audit.log import head
 from deepfake_service.platform.db import Database
 from deepfake_service.platform.errors import StorageError
 from deepfake_service.platform.logs import describe, logger
@@ -21,7 +18,6 @@ from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import installation_secret, open_checkpoint_store
 from deepfake_service.platform.storage.blobs import Blobs
 from deepfake_service.platform.storage.envelope import KeyWrapper
-from deepfake_service.platform.timestamps import TimestampFailed
 
 _log = logger("deepfake_service.checkpoints")
 
@@ -34,13 +30,10 @@ class Checkpoints:
         database: Database,
         key: Callable[[], Ed25519PrivateKey],
         stores: Sequence[Blobs],
-        *,
-        stamp: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self._database = database
         self._key = key
         self._stores = stores
-        self._stamp = stamp
         self._sent: tuple[int, str] | None = None
 
     def send(self) -> None:
@@ -55,7 +48,7 @@ class Checkpoints:
             point = head(session)
         if (point.number, point.hash) == self._sent:
             return
-        document = self._stamped(point).signed(self._key())
+        document = point.signed(self._key())
         is_sent = True
         _log.info("audit_checkpoint", checkpoint=document)
         # Each is an object of its own, which is never replaced. Another process may have stored it.
@@ -68,15 +61,6 @@ class Checkpoints:
                 _log.error("checkpoint_not_sent", number=point.number, failure=describe(error))
         if is_sent:
             self._sent = point.number, point.hash
-
-    def _stamped(self, point: Checkpoint) -> Checkpoint:
-        if self._stamp is None:
-            return point
-        try:
-            return replace(point, time_stamp=self._stamp(point.payload()))
-        except TimestampFailed as error:
-            _log.error("checkpoint_not_stamped", number=point.number, failure=describe(error))
-            return point
 
 
 def audit_key(database: Database, keys: KeyWrapper) -> Ed25519PrivateKey:
@@ -97,12 +81,4 @@ def open_checkpoints(settings: Settings, database: Database, keys: KeyWrapper) -
     """
     urls = [url.strip() for url in (settings.audit_checkpoints or "").split(",")]
     stores = [open_checkpoint_store(url) for url in urls if url]
-    stamp = None
-    if settings.timestamp_url and stores:
-        stamp = functools.partial(timestamps.request, settings.timestamp_url)
-    return Checkpoints(
-        database,
-        lambda: audit_key(database, keys),
-        stores,
-        stamp=stamp,
-    )
+    return Checkpoints(database, lambda: audit_key(database, keys), stores)

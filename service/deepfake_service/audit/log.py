@@ -14,7 +14,7 @@ import binascii
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -22,16 +22,13 @@ from typing import Any
 import rfc8785
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from deepfake_service.audit.journal import protect
-from deepfake_service.platform import timestamps
 from deepfake_service.platform.db import AuditEntry, current_time
 from deepfake_service.platform.db.row_authentication import authenticator_of
 from deepfake_service.platform.errors import AuditBroken, InvalidCheckpoint
-from deepfake_service.platform.timestamps import InvalidTimestamp
 
 START = "0" * 64
 """The hash that the first entry covers in place of an earlier one."""
@@ -216,11 +213,9 @@ class Checkpoint:
     number: int
     hash: str
     at: str
-    time_stamp: bytes | None = None
-    """A reply of a time-stamp authority (RFC 3161) over ``payload()``."""
 
     def payload(self) -> bytes:
-        """Return what is signed and stamped."""
+        """Return what is signed."""
         return rfc8785.dumps({"number": self.number, "hash": self.hash, "at": self.at})
 
     def signed(self, key: Ed25519PrivateKey) -> str:
@@ -230,46 +225,32 @@ class Checkpoint:
             "number": self.number,
             "hash": self.hash,
             "at": self.at,
-            "public_key": _public(key.public_key()),
+            "public_key": base64.b64encode(key.public_key().public_bytes_raw()).decode(),
             "signature": base64.b64encode(key.sign(self.payload())).decode(),
         }
-        if self.time_stamp is not None:
-            document["time_stamp"] = base64.b64encode(self.time_stamp).decode()
         return json.dumps(document, indent=2) + "\n"
 
     @classmethod
-    def opened(cls, document: str, key: Ed25519PublicKey) -> Checkpoint:
+    def opened(cls, document: str | bytes, key: Ed25519PublicKey) -> Checkpoint:
         """Read a signed checkpoint. Only ``key`` is trusted, not the key in the document.
 
         Raises:
-            InvalidCheckpoint: it is malformed, or was not signed by ``key``, or its time stamp does
-                not cover it.
+            InvalidCheckpoint: it is malformed, or was not signed by ``key``.
         """
         try:
             content = json.loads(document)
             point = cls(int(content["number"]), str(content["hash"]), str(content["at"]))
             signature = base64.b64decode(content["signature"], validate=True)
-            if "time_stamp" in content:
-                token = base64.b64decode(content["time_stamp"], validate=True)
-                point = replace(point, time_stamp=token)
         except (ValueError, KeyError, TypeError, binascii.Error) as error:
             raise InvalidCheckpoint("The file is not a checkpoint of an audit log.") from error
         try:
             key.verify(signature, point.payload())
-            if point.time_stamp is not None:
-                timestamps.verify(point.time_stamp, point.payload(), [])
         except InvalidSignature as error:
             raise InvalidCheckpoint(
                 "The checkpoint was not signed by this service. It was altered, or it belongs to "
                 "another installation."
             ) from error
-        except InvalidTimestamp as error:
-            raise InvalidCheckpoint("The time stamp does not cover the checkpoint.") from error
         return point
-
-
-def _public(key: Ed25519PublicKey) -> str:
-    return base64.b64encode(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
 
 
 def verify(session: Session, since: Checkpoint | None = None) -> Checkpoint:

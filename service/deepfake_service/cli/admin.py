@@ -272,11 +272,9 @@ def verify_log(
 def _opened_checkpoint(path: Path, signer: Ed25519PublicKey) -> log.Checkpoint:
     """Read the checkpoint in a file. Errors name the file."""
     try:
-        return log.Checkpoint.opened(path.read_text(encoding="utf-8"), signer)
+        return log.Checkpoint.opened(path.read_bytes(), signer)
     except OSError as error:
         raise InvalidCheckpoint(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise InvalidCheckpoint(f"{path}: The file is not a checkpoint of an audit log.") from error
     except InvalidCheckpoint as error:
         raise InvalidCheckpoint(f"{path}: {error.message}") from error
 

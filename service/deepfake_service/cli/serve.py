@@ -21,7 +21,7 @@ from deepfake_models.decision.fitness import unfit
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.sandbox.confinement import Confinement
 from deepfake_models.sandbox.pool import missing_layers
-from deepfake_service.accounts.admin_key import ADMIN_KEY_FILE, FirstKey, ensure_admin_key
+from deepfake_service.accounts.admin_key import ADMIN_KEY_FILE, ensure_admin_key
 from deepfake_service.app import create_app
 from deepfake_service.audit.records import open_database
 from deepfake_service.cli.output import clean
@@ -201,9 +201,7 @@ def _warn_of_root(log: BoundLogger) -> None:
     sys.stderr.flush()
 
 
-def _greet(
-    settings: Settings, listener: socket.socket, first: FirstKey | None, bundle: Bundle
-) -> None:
+def _greet(settings: Settings, listener: socket.socket, first: str | None, bundle: Bundle) -> None:
     model = bundle.model_json()
     port = listener.getsockname()[1]
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -227,10 +225,13 @@ def _greet(
         else:
             source = f"the one generated earlier. If it is lost, set {PREFIX}ADMIN_KEY to a new one"
         lines.append(f"Sign in with the administrator key: {source}.")
-    elif first.text is not None:
-        lines.append(f"Administrator key, shown only once: {first.text}")
+    elif sys.stderr.isatty():
+        lines.append(f"Administrator key, shown only once: {first}")
     else:
-        lines.append(f"Administrator key: saved in {first.path}")
+        lines.append(
+            f"Administrator key: saved in {settings.data_dir / ADMIN_KEY_FILE} until somebody "
+            "signs in to the console with it"
+        )
     lines.append('API requests send it as "Authorization: Bearer KEY". Press Ctrl-C to stop.')
     sys.stderr.write("\n".join(lines) + "\n")
     sys.stderr.flush()

@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from deepfake_service.accounts.accounts import MAY_SUBMIT, Caller
+from deepfake_service.accounts.admin_key import delete_key_file
 from deepfake_service.accounts.second_factors import PENDING_FOR
 from deepfake_service.http.auth import (
     SignedIn,
@@ -65,6 +66,7 @@ def post_sign_in(request: Request, state: AppStateDep, fields: PublicForm) -> Re
     except NotAuthenticated:
         state.failed_sign_ins.record(request, key)
         return page(request, "sign_in.html", status=401, next=target, failed=True)
+    delete_key_file(state.settings, key)
     return _signed_in(request, state, caller, token, target)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,10 @@ from deepfake_service.audit.checkpoints import Checkpoints, audit_key, open_chec
 from deepfake_service.audit.log import SERVICE, Action, Checkpoint, append_entry, verify
 from deepfake_service.audit.records import open_database
 from deepfake_service.cli.app import app
-from deepfake_service.platform import timestamps
 from deepfake_service.platform.db import AuditEntry, Database
 from deepfake_service.platform.errors import AuditBroken, InvalidCheckpoint, StorageError
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import open_keys
-from tests.support import evidencekit as kit
 
 
 @pytest.fixture
@@ -110,33 +107,6 @@ def test_a_destination_that_fails_gets_the_next_checkpoint(
     checkpoints.send()
     checkpoints.send()
     assert sent == [0, 1]
-
-
-def test_a_time_stamp_covers_the_checkpoint(
-    settings: Settings, database: Database, tmp_path: Path
-) -> None:
-    append(database)
-    documents: list[str] = []
-
-    class Memory:
-        def create_bytes(self, _: str, document: bytes) -> None:
-            documents.append(document.decode())
-
-    stores: Any = [Memory()]
-    with kit.time_stamp_authority(tmp_path) as (url, _):
-        Checkpoints(
-            database, lambda: key_of(database, settings), stores,
-            stamp=lambda data: timestamps.request(url, data),
-        ).send()  # fmt: skip
-    public = key_of(database, settings).public_key()
-    opened = Checkpoint.opened(documents[0], public)
-    assert opened.time_stamp is not None
-    other: dict[str, Any] = json.loads(
-        Checkpoint(2, "0" * 64, opened.at).signed(key_of(database, settings))
-    )
-    other["time_stamp"] = json.loads(documents[0])["time_stamp"]
-    with pytest.raises(InvalidCheckpoint, match="time stamp"):
-        Checkpoint.opened(json.dumps(other), public)
 
 
 def test_a_destination_that_cannot_be_is_named(settings: Settings, database: Database) -> None:

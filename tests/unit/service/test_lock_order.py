@@ -23,7 +23,7 @@ from deepfake_service.accounts import accounts as accounts_module
 from deepfake_service.accounts import keys as keys_module
 from deepfake_service.accounts import second_factors as second_factors_module
 from deepfake_service.accounts.accounts import ENVIRONMENT_ID
-from deepfake_service.accounts.admin_key import FirstKey, ensure_admin_key
+from deepfake_service.accounts.admin_key import ensure_admin_key
 from deepfake_service.accounts.second_factors import STEP_S
 from deepfake_service.audit.log import SERVICE, Action, append_entry, verify
 from deepfake_service.cases.cases import PostDetails
@@ -295,7 +295,7 @@ async def test_a_key_of_the_environment_is_not_removed_together_with_the_last_ot
     *others, last = (key_id for key_id in keys if key_id != ENVIRONMENT_ID)
     for key_id in others:
         service.accounts.revoke(key_id)
-    first: list[FirstKey | None] = []
+    first: list[str | None] = []
     starts_without_it = settings.model_copy(update={"admin_key": None})
     meanwhile = Meanwhile(
         service,
@@ -305,4 +305,4 @@ async def test_a_key_of_the_environment_is_not_removed_together_with_the_last_ot
     service.accounts.revoke(last)
     meanwhile.end()
     assert first[0] is not None
-    assert service.accounts.authenticate(first[0].text or "").role is Role.ADMIN
+    assert service.accounts.authenticate(first[0]).role is Role.ADMIN

@@ -11,6 +11,7 @@ import pyotp
 import pytest
 from starlette.requests import HTTPConnection, Request
 
+from deepfake_service.accounts.admin_key import ADMIN_KEY_FILE
 from deepfake_service.accounts.invitations import Invitations
 from deepfake_service.http.auth import check_still_authenticated
 from deepfake_service.http.failed_sign_ins import client_network
@@ -128,6 +129,15 @@ async def test_behind_tls_a_cookie_of_a_neighbouring_host_is_not_a_session(start
         for name, status in (("session", 303), ("__Host-session", 200)):
             cookie = {"Cookie": f"{name}={token}"}
             assert (await service.client.get("/", headers=cookie)).status_code == status
+
+
+async def test_the_file_of_the_first_key_goes_when_that_key_signs_in(service: Service) -> None:
+    file = service.app.state.shared.settings.data_dir / ADMIN_KEY_FILE
+    file.write_text(f"{service.keys[Role.ADMIN]}\n")
+    await service.sign_in(Role.ANALYST)
+    assert file.exists()
+    await service.sign_in(Role.ADMIN)
+    assert not file.exists()
 
 
 async def test_signing_in_again_ends_the_earlier_session(service: Service) -> None:
