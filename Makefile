@@ -166,7 +166,7 @@ settings: $(DEV)/.dev
 
 openapi: $(DEV)/.dev
 	$(DEV)/bin/python -m deepfake_service.app > docs/openapi.json
-	$(DEV)/bin/python -m tests.support.notice_table
+	$(DEV)/bin/python -m tests.support.notices
 
 # Only what has a digest: what builds a release could change it.
 .venv-release/.done: deploy/constraints/release.txt | check-python
@@ -186,7 +186,7 @@ release: dist
 	@cd dist && sha256sum *
 
 catalogue: $(DEV)/.dev
-	$(DEV)/bin/python -m tests.support.catalogue
+	$(DEV)/bin/python -m tests.support.translations
 
 screenshots: $(DEV)/.dev
 	PYTHONPATH=. $(DEV)/bin/python docs/screenshots.py

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from tests.support import mediakit
-from tests.support.servekit import Site
+from tests.support import footage
+from tests.support.servers import Site
 
 STILLS, VIDEOS, COPIES = 12, 12, 2
 UNREADABLE = {"text.mp4": b"no video\n", "zeros.jpg": bytes(4096), "cut.png": b"\x89PNG\r\n\x1a\n"}
@@ -94,15 +94,15 @@ def write_files(folder: Path) -> Path:
     """Write thirty mixed files and the table of their cases, and return the table's path."""
     folder.mkdir(parents=True)
     for n in range(STILLS):
-        small = mediakit.resized(mediakit.astronaut(), 300 + 8 * n, 300)
-        (folder / f"still-{n:02}.png").write_bytes(mediakit.picture(small, "PNG"))
+        small = footage.resized(footage.astronaut(), 300 + 8 * n, 300)
+        (folder / f"still-{n:02}.png").write_bytes(footage.picture(small, "PNG"))
     for n in range(VIDEOS):
-        (folder / f"video-{n:02}.mp4").write_bytes(mediakit.clip(n))
+        (folder / f"video-{n:02}.mp4").write_bytes(footage.clip(n))
     for n in range(COPIES):
-        frames = mediakit.panning(24 + n, 320, 256, mediakit.grace_hopper())
-        (folder / f"copy-{n}.mp4").write_bytes(mediakit.encode(frames, rate=20))
-    sky = mediakit.resized(mediakit.astronaut()[400:420, :40], 320, 240)
-    (folder / "no-face.png").write_bytes(mediakit.picture(sky, "PNG"))
+        frames = footage.panning(24 + n, 320, 256, footage.grace_hopper())
+        (folder / f"copy-{n}.mp4").write_bytes(footage.encode(frames, rate=20))
+    sky = footage.resized(footage.astronaut()[400:420, :40], 320, 240)
+    (folder / "no-face.png").write_bytes(footage.picture(sky, "PNG"))
     for name, content in UNREADABLE.items():
         (folder / name).write_bytes(content)
     names = sorted(path.name for path in folder.iterdir())
@@ -118,12 +118,12 @@ def write_files(folder: Path) -> Path:
 
 def confirm_an_earlier_case(site: Site, keys: list[str]) -> None:
     """Submit the video that copies resemble, and let two people confirm it."""
-    frames = mediakit.panning(24, 320, 256, mediakit.grace_hopper())
+    frames = footage.panning(24, 320, 256, footage.grace_hopper())
     answer = {"decision": "confirmed", "reason": "The original is known."}
     with site.client_of(keys[0]) as client:
         sent = client.post(
             "/v1/videos",
-            files={"file": ("earlier.mp4", mediakit.encode(frames))},
+            files={"file": ("earlier.mp4", footage.encode(frames))},
             data={"case_reference": "2025-0999"},
         ).raise_for_status()
     job = site.wait(sent.json()["id"])

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
-from tests.support.mediakit import clip
-from tests.support.servekit import ADMIN_KEY, Site
+from tests.support.footage import clip
+from tests.support.servers import ADMIN_KEY, Site
 
 from deepfake_models.bundle.bundle import default_bundle_dir
 

@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 
-from tests.support import pgkit, statementkit
+from tests.support import databases
 
 # A loaded machine is slow, not wrong: examples are bounded in number, not in time.
 settings.register_profile("suite", deadline=None)
@@ -123,14 +123,14 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True, scope="session")
 def shared_statements() -> Iterator[None]:
     """Compile the statements of all databases of this worker once."""
-    with statementkit.shared():
+    with databases.share_statements():
         yield
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[pgkit.Server]:
+def postgres() -> Iterator[databases.Server]:
     """Yield the PostgreSQL server of this worker."""
-    if pgkit.binaries() is None:
+    if databases.binaries() is None:
         pytest.skip("PostgreSQL is not installed")
-    with pgkit.running() as server:
+    with databases.running() as server:
         yield server

@@ -18,7 +18,7 @@ from deepfake_models.bundle.bundle import default_bundle_dir
 from deepfake_service.audit.journal import open_journal
 from deepfake_service.audit.records import open_database
 from deepfake_service.platform.settings import Settings
-from tests.support import bundlekit, forkkit, mediakit
+from tests.support import footage, forking, small_bundles
 
 ROOT = Path(__file__).parents[2]
 _TOOLS = r"(?:\w+=\S+ )?(?:deepfake|deepfake-eval|python)"
@@ -49,16 +49,16 @@ def commands() -> list[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("docs")
-    (root / "clip.mp4").write_bytes(mediakit.encode(mediakit.panning(6, 320, 256)))
+    (root / "clip.mp4").write_bytes(footage.encode(footage.panning(6, 320, 256)))
     for name in ("bundle", "other"):
-        shutil.copytree(bundlekit.small_bundle_dir(), root / name)
+        shutil.copytree(small_bundles.small_bundle_dir(), root / name)
     shutil.copytree(default_bundle_dir(), root / "my-bundle")
-    for label, portrait in (("real", mediakit.astronaut()), ("fake", mediakit.grace_hopper())):
+    for label, portrait in (("real", footage.astronaut()), ("fake", footage.grace_hopper())):
         for data_set in ("media", "my-data"):
             (root / data_set / label).mkdir(parents=True)
             for number in range(3):
                 shade = (portrait * (1 - 0.1 * number)).astype("uint8")
-                data = mediakit.picture(shade, "JPEG")
+                data = footage.picture(shade, "JPEG")
                 (root / data_set / label / f"{number}.jpg").write_bytes(data)
     # The pages on operation assume that the service has been started before.
     settings = Settings(data_dir=root / "var")
@@ -95,7 +95,7 @@ def test_a_command_runs(page: str, command: str, folder: Path) -> None:
     program, *arguments = words[len(assigned) :]
     if program == "deepfake" and not set(command) & SHELL:
         environment |= dict(word.split("=", 1) for word in assigned)
-        done = forkkit.run(arguments, environment, folder)
+        done = forking.run(arguments, environment, folder)
     else:
         tools = Path(sys.executable).parent
         environment["PATH"] = f"{tools}{os.pathsep}{environment['PATH']}"

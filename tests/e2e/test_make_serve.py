@@ -20,8 +20,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support import mediakit
-from tests.support.servekit import wait_until
+from tests.support import footage
+from tests.support.servers import wait_until
 
 pytestmark = [pytest.mark.install, pytest.mark.server, pytest.mark.shipped_model]
 
@@ -98,7 +98,7 @@ def served(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 
 
 def test_the_readme_s_curl_line_scores_a_picture(served: Served, tmp_path: Path) -> None:
-    (tmp_path / "picture.jpg").write_bytes(mediakit.picture(mediakit.astronaut(), "JPEG"))
+    (tmp_path / "picture.jpg").write_bytes(footage.picture(footage.astronaut(), "JPEG"))
     readme = (served.clone / "README.md").read_text()
     command = re.search(r"^    (curl .*?@picture\.jpg)$", readme, re.MULTILINE | re.DOTALL)
     assert command, "the README has no curl line"
@@ -119,7 +119,7 @@ def test_the_readme_s_curl_line_scores_a_picture(served: Served, tmp_path: Path)
 
 
 def test_the_readme_s_score_command_scores_a_clip(served: Served, tmp_path: Path) -> None:
-    (tmp_path / "clip.mp4").write_bytes(mediakit.encode(mediakit.panning(16, 320, 256)))
+    (tmp_path / "clip.mp4").write_bytes(footage.encode(footage.panning(16, 320, 256)))
     done = subprocess.run(
         [served.clone / ".venv-serve/bin/deepfake", "score", "clip.mp4", "--json", "--faces"],
         cwd=tmp_path,

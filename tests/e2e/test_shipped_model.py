@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from deepfake_models.bundle.bundle import MANIFEST, default_bundle_dir, load_bundle
-from tests.support import mediakit
-from tests.support.servekit import Site
+from tests.support import footage
+from tests.support.servers import Site
 
 pytestmark = [pytest.mark.shipped_model, pytest.mark.server]
 
@@ -25,7 +25,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def test_a_picture_gets_a_score(site: Site) -> None:
-    picture = mediakit.picture(mediakit.astronaut(), "JPEG")
+    picture = footage.picture(footage.astronaut(), "JPEG")
     with site.client as client:
         answer = client.post("/v1/frames", files={"files": ("a.jpg", picture)}).json()
     assert answer["model"] == load_bundle().model_json()
@@ -38,7 +38,7 @@ def test_a_picture_gets_a_score(site: Site) -> None:
 def test_evidence_of_a_video_is_verified_with_its_medium_and_its_scores(
     site: Site, tmp_path: Path
 ) -> None:
-    video = mediakit.clip(1, frames=8)
+    video = footage.clip(1, frames=8)
     job = site.wait(site.submit(video)["id"])
     assert job["state"] == "succeeded"
     with site.client as client:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deepfake_service.evidence.bundle import zip_format as bag
-from tests.support import evidencekit as kit
+from tests.support import exhibits
 
 PAGE = Path(__file__).parents[2] / "docs" / "verify-by-hand.md"
 BLOCK = re.compile(r"^## (\d)\.[^\n]*\n(.*?)(?=^## )", re.MULTILINE | re.DOTALL)
@@ -38,8 +38,8 @@ def run(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
 
 def write_files(folder: Path, bundle: bytes) -> Path:
     (folder / "bundle.zip").write_bytes(bundle)
-    (folder / "issuer.pem").write_bytes(kit.signers().public_pem)
-    (folder / "original").write_bytes(kit.video())
+    (folder / "issuer.pem").write_bytes(exhibits.signers().public_pem)
+    (folder / "original").write_bytes(exhibits.video())
     return folder
 
 
@@ -53,7 +53,7 @@ def first_failure(folder: Path, bundle: bytes) -> int | None:
 
 
 def test_every_section_passes(tmp_path: Path) -> None:
-    write_files(tmp_path, kit.bundle())
+    write_files(tmp_path, exhibits.bundle())
     assert list(sections()) == [1, 2, 3, 4, 5, 6]
     output = {}
     for number, script in sections().items():
@@ -77,7 +77,7 @@ def _added(f: dict[str, bytes]) -> None:
 
 
 def _key(f: dict[str, bytes]) -> None:
-    f["signatures/statement.dsse.json"] = bag.unzipped(kit.other_bundle())[
+    f["signatures/statement.dsse.json"] = bag.unzipped(exhibits.other_bundle())[
         "signatures/statement.dsse.json"
     ]
 
@@ -85,17 +85,21 @@ def _key(f: dict[str, bytes]) -> None:
 @pytest.mark.parametrize(("change", "section"), [(_verdict, 4), (_added, 2), (_key, 4)])
 def test_tampering_is_detected(tmp_path: Path, change: object, section: int) -> None:
     assert callable(change)
-    assert first_failure(tmp_path, kit.reworked(kit.bundle(), change)) == section
+    assert first_failure(tmp_path, exhibits.reworked(exhibits.bundle(), change)) == section
 
 
 def test_manifests_that_do_not_match_are_detected(tmp_path: Path) -> None:
-    files = bag.unzipped(kit.bundle())
+    files = bag.unzipped(exhibits.bundle())
     _verdict(files)
     assert first_failure(tmp_path, bag.zipped(files)) == 2
 
 
 def test_another_signer_is_detected(tmp_path: Path) -> None:
-    thief = kit.build(kit.dossier(kit.video()), kit.material(kit.video()), kit.signers("thief"))
+    thief = exhibits.build(
+        exhibits.dossier(exhibits.video()),
+        exhibits.material(exhibits.video()),
+        exhibits.signers("thief"),
+    )
     assert first_failure(tmp_path, thief) == 3
 
 

@@ -40,7 +40,7 @@ from deepfake_service.http.problems import problem_of
 from deepfake_service.http.uploads import read_pictures
 from deepfake_service.platform.errors import ServiceError
 from deepfake_service.platform.settings import Settings
-from tests.support import bundlekit, evidencekit
+from tests.support import exhibits, small_bundles
 from tests.support.mutation import requests
 
 FOLDER = Path(__file__).parent
@@ -80,7 +80,7 @@ def seeds(form: str) -> list[bytes]:
         case "evidence":
             return [_evidence()]
         case "pdf":
-            return [evidencekit.bag.unzipped(_evidence())["data/report-en.pdf"]]
+            return [exhibits.bag.unzipped(_evidence())["data/report-en.pdf"]]
         case "multipart":
             return [requests.BODY]
     return [path.read_bytes() for path in corpus() if path.parent.name == form]
@@ -89,9 +89,7 @@ def seeds(form: str) -> list[bytes]:
 @cache
 def _evidence() -> bytes:
     picture = (CORPUS / "jpeg" / "exif.jpg").read_bytes()
-    return evidencekit.build(
-        evidencekit.dossier(picture), evidencekit.material(picture), evidencekit.signers()
-    )
+    return exhibits.build(exhibits.dossier(picture), exhibits.material(picture), exhibits.signers())
 
 
 @contextmanager
@@ -102,7 +100,7 @@ def opened() -> Iterator[dict[str, Harness]]:
         closing(BundleReaders(1)) as readers,
         _model_folder() as folder,
     ):
-        scorer = Scorer.open(bundlekit.small_bundle_dir(), decoder=decoder, threads=1)
+        scorer = Scorer.open(small_bundles.small_bundle_dir(), decoder=decoder, threads=1)
         yield {
             "media": lambda data: check_media(scorer, data),
             "credentials": lambda data: check_credentials(decoder, data),
@@ -152,7 +150,7 @@ def check_crop(readers: BundleReaders, data: bytes) -> None:
 def check_evidence(readers: BundleReaders, data: bytes) -> None:
     """Assert that no bundle is verified but the one that was issued, byte for byte."""
     issued = data == _evidence()
-    own = (evidencekit.signers().statement.public_key(),)
+    own = (exhibits.signers().statement.public_key(),)
     for trust in (Trust(keys=own), Trust()):
         verification = verify(data, trust, readers=readers)
         assert (verification.exit_code is ExitCode.VERIFIED) == (issued and bool(trust.keys))
@@ -164,7 +162,7 @@ def check_evidence(readers: BundleReaders, data: bytes) -> None:
 
 def check_report(readers: BundleReaders, data: bytes) -> None:
     """Assert that a report is valid or refused."""
-    files = evidencekit.bag.unzipped(_evidence())
+    files = exhibits.bag.unzipped(_evidence())
     certificates = x509.load_pem_x509_certificates(files["signatures/report-certificates.pem"])
     with suppress(InvalidReport, UnreadableFile):
         readers.check_report(data, certificates, datetime.now(UTC))
@@ -212,5 +210,5 @@ def _model_folder() -> Iterator[Path]:
     """Yield a copy of the small bundle."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made) / "bundle"
-        shutil.copytree(bundlekit.small_bundle_dir(), folder)
+        shutil.copytree(small_bundles.small_bundle_dir(), folder)
         yield folder

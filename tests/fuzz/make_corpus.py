@@ -18,7 +18,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image, PngImagePlugin
 
-from tests.support import bundlekit, mediakit
+from tests.support import footage, small_bundles
 
 CORPUS = Path(__file__).parent / "corpus"
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
@@ -34,49 +34,49 @@ def main() -> None:
 
 def files() -> Iterator[tuple[str, bytes]]:
     """Yield the name and the content of each file."""
-    face = mediakit.resized(mediakit.astronaut()[20:220, 130:330], 72, 72)
+    face = footage.resized(footage.astronaut()[20:220, 130:330], 72, 72)
     pattern = (np.indices((48, 64)).sum(axis=0)[..., None] * (3, 5, 7) % 256).astype(np.uint8)
-    frames = mediakit.panning(10, 96, 80)
+    frames = footage.panning(10, 96, 80)
     crf = {"crf": "40", "preset": "veryfast"}
-    yield "mp4/h264.mp4", mediakit.encode(frames, options=crf, gop=4)
+    yield "mp4/h264.mp4", footage.encode(frames, options=crf, gop=4)
     fragmented = {"movflags": "frag_keyframe+empty_moov"}
     yield (
         "mp4/fragmented.mp4",
-        mediakit.encode(frames, options=crf, gop=4, container_options=fragmented, sound=True),
+        footage.encode(frames, options=crf, gop=4, container_options=fragmented, sound=True),
     )
-    yield "mp4/hevc.mp4", mediakit.encode(frames[:4], codec="libx265", options=crf)
+    yield "mp4/hevc.mp4", footage.encode(frames[:4], codec="libx265", options=crf)
     vpx = {"crf": "50", "b": "0"}
     yield (
         "webm/vp9.webm",
-        mediakit.encode(frames, container="webm", codec="libvpx-vp9", options=vpx),
+        footage.encode(frames, container="webm", codec="libvpx-vp9", options=vpx),
     )
-    yield "webm/vp8.webm", mediakit.encode(frames[:5], container="webm", codec="libvpx")
+    yield "webm/vp8.webm", footage.encode(frames[:5], container="webm", codec="libvpx")
     exif = Image.Exif()
     exif[0x0112], exif[0x010F], exif[0x8769] = 6, "maker", {0x9003: "2026:01:02 03:04:05"}
-    yield "jpeg/exif.jpg", mediakit.picture(face, "JPEG", exif=exif, quality=60)
-    yield "jpeg/progressive.jpg", mediakit.picture(pattern, "JPEG", progressive=True, quality=50)
+    yield "jpeg/exif.jpg", footage.picture(face, "JPEG", exif=exif, quality=60)
+    yield "jpeg/progressive.jpg", footage.picture(pattern, "JPEG", progressive=True, quality=50)
     grey = Image.fromarray(pattern[..., 0]).convert("CMYK")
-    yield "jpeg/cmyk.jpg", mediakit.picture(grey, "JPEG", quality=40)
+    yield "jpeg/cmyk.jpg", footage.picture(grey, "JPEG", quality=40)
     texts = PngImagePlugin.PngInfo()
     texts.add_itxt("XML:com.adobe.xmp", "<x/>", zip=True)
     texts.add_text("Comment", "text", zip=True)
     yield (
         "png/face.png",
-        mediakit.picture(mediakit.resized(face, 40, 40), "PNG", pnginfo=texts, exif=exif),
+        footage.picture(footage.resized(face, 40, 40), "PNG", pnginfo=texts, exif=exif),
     )
     palette = Image.fromarray(pattern).quantize(16)
-    yield "png/palette.png", mediakit.picture(palette, "PNG", transparency=3)
-    yield "png/animated.png", mediakit.animation([pattern, pattern[::-1].copy()], "PNG", [50, 50])
-    yield "webp/face.webp", mediakit.picture(face, "WEBP", quality=30)
-    yield "gif/animated.gif", mediakit.animation([pattern, pattern[::-1].copy()], "GIF", [50, 50])
-    yield "avif/face.avif", mediakit.picture(face, "AVIF", quality=30)
+    yield "png/palette.png", footage.picture(palette, "PNG", transparency=3)
+    yield "png/animated.png", footage.animation([pattern, pattern[::-1].copy()], "PNG", [50, 50])
+    yield "webp/face.webp", footage.picture(face, "WEBP", quality=30)
+    yield "gif/animated.gif", footage.animation([pattern, pattern[::-1].copy()], "GIF", [50, 50])
+    yield "avif/face.avif", footage.picture(face, "AVIF", quality=30)
     heif = io.BytesIO()
     pillow_heif.from_pillow(Image.fromarray(face)).save(heif, quality=30)
     yield "heic/face.heic", heif.getvalue()
-    yield from _signed(mediakit.picture(face, "JPEG", quality=50), "jpeg/credentials.jpg")
-    yield from _signed(mediakit.encode(frames[:4], options=crf), "mp4/credentials.mp4")
-    yield from _signed(mediakit.picture(pattern, "PNG"), "png/credentials.png")
-    spec = json.loads((bundlekit.small_bundle_dir() / "bundle.json").read_text())
+    yield from _signed(footage.picture(face, "JPEG", quality=50), "jpeg/credentials.jpg")
+    yield from _signed(footage.encode(frames[:4], options=crf), "mp4/credentials.mp4")
+    yield from _signed(footage.picture(pattern, "PNG"), "png/credentials.png")
+    spec = json.loads((small_bundles.small_bundle_dir() / "bundle.json").read_text())
     spec["training"] = {"shortened": True}
     yield "json/model-bundle.json", json.dumps(spec).encode()
 

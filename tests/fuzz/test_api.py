@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from deepfake_service.app import create_app
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.settings import Settings
-from tests.support.routekit import authenticates, roles_of, routes_of
-from tests.support.servekit import ADMIN_KEY, Site
+from tests.support.answers import authenticates, roles_of, routes_of
+from tests.support.servers import ADMIN_KEY, Site
 
 pytestmark = pytest.mark.server
 

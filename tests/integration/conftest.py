@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def initial_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Convert EfficientNet-Lite0's weights and make torch find them, in child processes too."""
-    from tests.support.trainkit import convert_lite
+    from tests.support.training import convert_lite
 
     home = tmp_path_factory.mktemp("torch-home")
     convert_lite(home)
@@ -28,7 +28,7 @@ def initial_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def smoke() -> Config:
     """The smoke config of a smaller network, shortened."""
-    from tests.support.trainkit import short_smoke
+    from tests.support.training import short_smoke
 
     return short_smoke()
 
@@ -36,7 +36,7 @@ def smoke() -> Config:
 @pytest.fixture(scope="session")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A manifest of twelve clips in two folds, half of them tinted."""
-    from tests.support.trainkit import write_manifest
+    from tests.support.training import write_manifest
 
     return write_manifest(tmp_path_factory.mktemp("media"))
 
@@ -95,7 +95,7 @@ def exported_bundle(
 @pytest.fixture(scope="session")
 def head_manifest(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The clips of ``manifest`` with four methods, a picture without a face and a missing file."""
-    from tests.support.trainkit import write_head_manifest
+    from tests.support.training import write_head_manifest
 
     return write_head_manifest(tmp_path_factory.mktemp("head-media"), manifest.parent)
 
@@ -105,7 +105,7 @@ def head_crops(head_manifest: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """The prepared crops of ``head_manifest``; features are stored in it, nothing else changes."""
     from deepfake_training.data.manifests import Manifest
     from deepfake_training.data.prepare import prepare
-    from tests.support.trainkit import head_config
+    from tests.support.training import head_config
 
     out = tmp_path_factory.mktemp("head-crops")
     summary = prepare([Manifest(head_manifest)], out, head_config(), workers=0)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from deepfake_eval.bench.run import SECTIONS
 from deepfake_eval.cli import app as cli
-from tests.support.bundlekit import small_bundle_dir
+from tests.support.small_bundles import small_bundle_dir
 
 pytestmark = pytest.mark.server
 

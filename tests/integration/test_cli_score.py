@@ -18,8 +18,8 @@ from typer.testing import CliRunner, Result
 
 from deepfake_models.bundle.bundle import load_bundle
 from deepfake_service.cli.app import app
-from tests.support import mediakit
-from tests.support.bundlekit import small_bundle, small_bundle_dir
+from tests.support import footage
+from tests.support.small_bundles import small_bundle, small_bundle_dir
 
 FIELDS = {
     "path", "sha256", "media", "verdict", "score", "log_likelihood_ratio", "reasons", "tracks",
@@ -30,17 +30,17 @@ FIELDS = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("files")
-    clip = mediakit.encode(mediakit.panning(40, 320, 256))
-    (root / "a-portrait.jpg").write_bytes(mediakit.picture(mediakit.astronaut(), "JPEG"))
+    clip = footage.encode(footage.panning(40, 320, 256))
+    (root / "a-portrait.jpg").write_bytes(footage.picture(footage.astronaut(), "JPEG"))
     (root / "b-clip.mp4").write_bytes(clip)
     (root / "c-cut.mp4").write_bytes(clip[: len(clip) // 3])
     (root / "d-empty.mp4").write_bytes(b"")
     (root / "e-text.mp4").write_text("no video at all\n" * 100)
-    (root / "f-sound.mp4").write_bytes(mediakit.sound_only())
+    (root / "f-sound.mp4").write_bytes(footage.sound_only())
     (root / ".hidden").write_bytes(b"")
     deeper = root / "g-folder"
     deeper.mkdir()
-    (deeper / "one.png").write_bytes(mediakit.picture(mediakit.astronaut()[:1, :1], "PNG"))
+    (deeper / "one.png").write_bytes(footage.picture(footage.astronaut()[:1, :1], "PNG"))
     return root
 
 

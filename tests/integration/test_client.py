@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mediakit import clip
-from tests.support.pages import DOCS, ROOT, code_blocks, text_of
-from tests.support.servekit import Site
+from tests.support.documents import DOCS, ROOT, code_blocks, text_of
+from tests.support.footage import clip
+from tests.support.servers import Site
 
 pytestmark = pytest.mark.server
 

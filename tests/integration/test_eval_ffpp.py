@@ -11,7 +11,7 @@ import pytest
 
 from deepfake_eval.datasets import load
 from deepfake_eval.evaluate.run import RunOptions, run
-from tests.support import evalkit
+from tests.support import evaluation
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 FFPP = DATA / "ffpp"
@@ -54,7 +54,7 @@ def test_labels_and_groups_are_those_of_the_manifest() -> None:
 
 
 def test_four_real_files_through_a_whole_run(tmp_path: Path) -> None:
-    evalkit.tiny_bundle(tmp_path / "bundle")
+    evaluation.tiny_bundle(tmp_path / "bundle")
     rows = load("ffpp", FFPP, split="val", methods="Deepfakes").rows
     first = rows[0].group
     few = [r for r in rows if r.group == first]

@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 from deepfake_service.platform.db import Notice
-from tests.support import mediakit
-from tests.support.mediakit import short_clip
-from tests.support.servekit import Site
+from tests.support import footage
+from tests.support.footage import short_clip
+from tests.support.servers import Site
 
 pytestmark = pytest.mark.server
 
@@ -177,8 +177,8 @@ def test_reviews_notices_and_matches(
         assert ann.get(case).json()["reviewed_at"] is not None
 
         # The same content, encoded anew, by another account: linked for those who may see it.
-        dimmer = [(f * 0.97).astype("uint8") for f in mediakit.panning(12, 320, 256)]
-        again = site.submit(mediakit.encode(dimmer, options={"crf": "32"}))
+        dimmer = [(f * 0.97).astype("uint8") for f in footage.panning(12, 320, 256)]
+        again = site.submit(footage.encode(dimmer, options={"crf": "32"}))
         site.wait(again["id"])
         (match,) = bea.get(f"/v1/jobs/{again['id']}/matches").json()["matches"]
         assert match["case_id"] == job["case_id"]

@@ -19,9 +19,8 @@ from deepfake_service.app import create_app
 from deepfake_service.audit.records import open_database
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.settings import Settings
-from tests.support import mediakit
-from tests.support.bundlekit import small_bundle_dir
-from tests.support.picturekit import astronaut, encoded
+from tests.support import footage
+from tests.support.small_bundles import small_bundle_dir
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
@@ -34,8 +33,8 @@ def hopper() -> Image.Image:
 
 
 def animation(kind: str) -> bytes:
-    frames = [astronaut().rotate(2 * i) for i in range(3)]
-    return encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=100)
+    frames = [Image.fromarray(footage.astronaut()).rotate(2 * i) for i in range(3)]
+    return footage.picture(frames[0], kind, save_all=True, append_images=frames[1:], duration=100)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -70,7 +69,11 @@ async def post(client: httpx.AsyncClient, *contents: bytes) -> dict[str, Any]:
 @pytest.mark.asyncio(loop_scope="module")
 class TestPictures:
     async def test_faces_are_found_and_scored(self, client: httpx.AsyncClient) -> None:
-        body = await post(client, encoded(astronaut()), encoded(hopper(), "PNG"))
+        body = await post(
+            client,
+            footage.picture(Image.fromarray(footage.astronaut())),
+            footage.picture(hopper(), "PNG"),
+        )
         for frame in body["frames"]:
             (face,) = frame["faces"]
             assert 0 <= frame["score"] <= 1
@@ -83,7 +86,9 @@ class TestPictures:
         assert set(body["model"]) == {"bundle", "version", "sha256", "terms"}
 
     async def test_a_score_does_not_depend_on_company(self, client: httpx.AsyncClient) -> None:
-        pictures = [encoded(astronaut().rotate(a)) for a in (0, 3, 6)] + [encoded(hopper())]
+        pictures = [
+            footage.picture(Image.fromarray(footage.astronaut()).rotate(a)) for a in (0, 3, 6)
+        ] + [footage.picture(hopper())]
         alone = [(await post(client, p))["frames"][0]["score"] for p in pictures]
         together = [f["score"] for f in (await post(client, *pictures))["frames"]]
         crowd = await asyncio.gather(*(post(client, p) for p in pictures))
@@ -93,15 +98,15 @@ class TestPictures:
     async def test_hostile_input_is_answered_and_spoils_nothing(
         self, client: httpx.AsyncClient
     ) -> None:
-        face = encoded(astronaut())
+        face = footage.picture(Image.fromarray(footage.astronaut()))
         noise = np.random.default_rng(1).integers(0, 255, (300, 300, 3), dtype=np.uint8)
         bad = {
             "empty": (b"", {"undecodable"}),
             "text": (b"this is no picture\n" * 50, {"not_a_picture"}),
             "cut short": (face[: len(face) // 3], {"undecodable"}),
-            "30000 x 30000": (mediakit.huge_png(30_000), {"too_large"}),
-            "1 x 1": (encoded(Image.new("RGB", (1, 1)), "PNG"), {"no_face"}),
-            "noise": (encoded(Image.fromarray(noise), "PNG"), {"no_face"}),
+            "30000 x 30000": (footage.huge_png(30_000), {"too_large"}),
+            "1 x 1": (footage.picture(Image.new("RGB", (1, 1)), "PNG"), {"no_face"}),
+            "noise": (footage.picture(Image.fromarray(noise), "PNG"), {"no_face"}),
             "gif": (animation("GIF"), {"not_a_picture"}),
             "webp": (animation("WEBP"), {"not_a_picture"}),
         }

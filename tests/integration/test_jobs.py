@@ -23,9 +23,9 @@ from standardwebhooks.webhooks import Webhook
 
 from deepfake_service.platform.db import Delivery, Job, Lease, Media
 from deepfake_service.platform.db.enums import DeliveryState
-from tests.support import held_jobs
-from tests.support.mediakit import short_clip
-from tests.support.servekit import ADMIN_KEY, Site, campaign, wait_until
+from tests.support.footage import short_clip
+from tests.support.programs import held_jobs
+from tests.support.servers import ADMIN_KEY, Site, campaign, wait_until
 
 pytestmark = pytest.mark.server
 

@@ -10,23 +10,24 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.platform.db import AuditEntry, migrations
-from tests.support import held_jobs, pgkit
-from tests.support.mediakit import short_clip
-from tests.support.servekit import ADMIN_KEY, Site, wait_until
+from tests.support import databases
+from tests.support.footage import short_clip
+from tests.support.programs import held_jobs
+from tests.support.servers import ADMIN_KEY, Site, wait_until
 
 VERSIONS = Path(migrations.__file__).parent / "versions"
 pytestmark = [pytest.mark.postgres, pytest.mark.server]
 
 
 @pytest.fixture
-def site(tmp_path: Path, postgres: pgkit.Server) -> Iterator[Site]:
+def site(tmp_path: Path, postgres: databases.Server) -> Iterator[Site]:
     settings = {"DEEPFAKE_DATABASE_URL": postgres.new_database()}
     with Site(tmp_path, settings, program=held_jobs.__name__) as private:
         yield private
 
 
 def test_the_tables_can_be_migrated_before_anything_starts(
-    tmp_path: Path, postgres: pgkit.Server
+    tmp_path: Path, postgres: databases.Server
 ) -> None:
     newest = max(path.name for path in VERSIONS.glob("[0-9]*.py"))[:4]
     with Site(tmp_path, {"DEEPFAKE_DATABASE_URL": postgres.empty_database()}) as site:
@@ -54,7 +55,7 @@ def test_one_of_two_workers_is_killed_and_the_other_takes_over(site: Site) -> No
     assert sorted(site.finished_jobs()) == sorted(jobs)
 
 
-def test_a_database_that_goes_away_and_comes_back(site: Site, postgres: pgkit.Server) -> None:
+def test_a_database_that_goes_away_and_comes_back(site: Site, postgres: databases.Server) -> None:
     service = site.serve()
     site.hold()
     before = site.submit(short_clip(1))["id"]

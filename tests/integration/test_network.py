@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import held_jobs, short_leases
-from tests.support.clusterkit import cluster, require_all_done, submit
-from tests.support.servekit import wait_until
+from tests.support.machines import cluster, require_all_done, submit
+from tests.support.programs import held_jobs, short_leases
+from tests.support.servers import wait_until
 
 pytestmark = [pytest.mark.postgres, pytest.mark.server]
 

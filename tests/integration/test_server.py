@@ -20,11 +20,11 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from PIL import Image
 
-from tests.support import forkkit
-from tests.support.bundlekit import small_bundle_dir
-from tests.support.picturekit import astronaut, encoded
-from tests.support.servekit import NO_TLS, Process, wait_until
+from tests.support import footage, forking
+from tests.support.servers import NO_TLS, Process, wait_until
+from tests.support.small_bundles import small_bundle_dir
 
 STARTS_WITHIN_S = 240
 STOPS_WITHIN_S = 90
@@ -40,7 +40,7 @@ class Server:
         folder: Path,
         *,
         starts_anew: bool = False,
-        program: str = forkkit.MODULE,
+        program: str = forking.MODULE,
         **environment: str,
     ) -> None:
         self.data_dir = folder / "var"
@@ -60,7 +60,7 @@ class Server:
         }
         log = Path(tempfile.mkstemp(suffix=".log", dir=folder)[1])
         with log.open("wb") as file:
-            popen: subprocess.Popen[bytes] | forkkit.ForkedProcess
+            popen: subprocess.Popen[bytes] | forking.ForkedProcess
             if starts_anew:
                 popen = subprocess.Popen(
                     [sys.executable, "-m", "deepfake_service", "serve"],
@@ -68,7 +68,7 @@ class Server:
                     start_new_session=True,
                 )  # fmt: skip
             else:
-                popen = forkkit.start(["serve"], settings, (file, file), program=program)
+                popen = forking.start(["serve"], settings, (file, file), program=program)
         self.process = Process(popen, log)
 
     def written_elsewhere(self) -> list[Path]:
@@ -108,7 +108,7 @@ def with_shutdown_s(seconds: int, folder: Path) -> Server:
     """Start a server that gives running requests so many seconds when it stops."""
     return Server(
         folder,
-        program="tests.support.constants",
+        program="tests.support.programs.constants",
         TEST_CONSTANTS=json.dumps({"deepfake_service.cli.serve.SHUTDOWN_S": seconds}),
         DEEPFAKE_ADMIN_KEY="0123456789-abcdefghij",
     )
@@ -145,7 +145,9 @@ def test_a_server_from_its_first_start_to_its_end(servers: list[Server], tmp_pat
     assert str(key_file) in server.text
     key = key_file.read_text().strip()
     assert key not in server.text
-    picture = encoded(astronaut().resize((2700, 2700)), "PNG", compress_level=0)
+    picture = footage.picture(
+        Image.fromarray(footage.astronaut()).resize((2700, 2700)), "PNG", compress_level=0
+    )
     assert len(picture) > 20 * 1024 * 1024
     files = {"files": ("private-name.png", picture)}
     with httpx.Client(base_url=address, timeout=60) as client:
@@ -193,7 +195,10 @@ def test_a_stop_lets_a_running_request_finish(servers: list[Server], tmp_path: P
     assert not (server.data_dir / "admin-key").exists()
     answers: list[httpx.Response] = []
 
-    files = [("files", (f"{i}.jpg", encoded(astronaut().rotate(i)))) for i in range(3)]
+    files = [
+        ("files", (f"{i}.jpg", footage.picture(Image.fromarray(footage.astronaut()).rotate(i))))
+        for i in range(3)
+    ]
     headers = {"Authorization": "Bearer 0123456789-abcdefghij"}
     request = httpx.Request("POST", f"{address}/v1/frames", files=files, headers=headers)
     body = request.read()
@@ -301,7 +306,7 @@ def test_a_stop_that_cannot_wait_tells_the_client_to_come_back(
     servers.append(server)
     address = server.address()
     answers: list[httpx.Response] = []
-    large = encoded(astronaut().resize((4000, 4000)))
+    large = footage.picture(Image.fromarray(footage.astronaut()).resize((4000, 4000)))
 
     def call() -> None:
         files = [("files", (f"{i}.jpg", large)) for i in range(40)]

@@ -13,15 +13,14 @@ from deepfake_service.evidence.bundle.artifacts import EndedExamination, Gatheri
 from deepfake_service.evidence.bundle.builder import build
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.bundle.verification_result import ExitCode, Outcome, Trust
-from tests.support import evidencekit as kit
-from tests.support import mediakit
+from tests.support import exhibits, footage
 
 FRAMES = 6
 
 
 @pytest.mark.shipped_model
 def test_evidence_of_the_shipped_model_verifies_down_to_the_original() -> None:
-    media = mediakit.encode(mediakit.panning(12, 320, 256))
+    media = footage.encode(footage.panning(12, 320, 256))
     scorer = Scorer.open(threads=1)
     with InProcessDecoder().open(io.BytesIO(media)) as opened:
         sampled = scorer.plan(opened, FRAMES)
@@ -34,9 +33,9 @@ def test_evidence_of_the_shipped_model_verifies_down_to_the_original() -> None:
         gathering = Gathering(examination, scorer)
         gathering.take(opened)
     material = gathering.material()
-    job = {**kit.dossier(media).job, "frames": FRAMES}
-    content = build(kit.dossier(media, job=job), material, kit.signers())
-    trust = Trust(keys=(kit.signers().statement.public_key(),))
+    job = {**exhibits.dossier(media).job, "frames": FRAMES}
+    content = build(exhibits.dossier(media, job=job), material, exhibits.signers())
+    trust = Trust(keys=(exhibits.signers().statement.public_key(),))
     verified = verify(content, trust, scorer=scorer, original=io.BytesIO(media))
     assert verified.exit_code is ExitCode.VERIFIED, verified.to_json()
     skipped = [s.number for s in verified.steps if s.outcome is Outcome.SKIPPED]

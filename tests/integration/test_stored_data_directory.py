@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from tests.support import short_leases
-from tests.support.servekit import Site, wait_until
+from tests.support.programs import short_leases
+from tests.support.servers import Site, wait_until
 from tests.support.stored_release import DETECTORS, site_of, steps
 
 STORED = Path(__file__).parents[1] / "assets" / "stored"

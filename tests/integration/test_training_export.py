@@ -37,7 +37,7 @@ from deepfake_training.export.bundle import HELD_OUT_REPORT, ExportInputs, expor
 from deepfake_training.networks.backbone import ExportGraph, create_backbone
 from deepfake_training.train.checkpoints import BEST
 from deepfake_training.train.loop import fit
-from tests.support.trainkit import LITE, SMOKE, as_if_of
+from tests.support.training import LITE, SMOKE, as_if_of
 
 pytestmark = [
     pytest.mark.torch,

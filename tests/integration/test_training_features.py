@@ -20,7 +20,7 @@ from deepfake_training.data.prepare import prepare, recorded_detections
 from deepfake_training.errors import TrainingError
 from deepfake_training.train import feature_store, feature_workers
 from deepfake_training.train.feature_store import FeatureStore
-from tests.support.trainkit import head_config, seed_networks, without_features
+from tests.support.training import head_config, seed_networks, without_features
 
 pytestmark = [
     pytest.mark.torch,

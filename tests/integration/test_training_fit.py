@@ -20,7 +20,7 @@ from deepfake_training.errors import ConfigError, TrainingError
 from deepfake_training.train.checkpoints import CHECKPOINT, StepReport, read_checkpoint
 from deepfake_training.train.distributed import Workers
 from deepfake_training.train.loop import fit
-from tests.support.trainkit import SMALL, short_smoke_text
+from tests.support.training import SMALL, short_smoke_text
 
 pytestmark = [
     pytest.mark.torch,

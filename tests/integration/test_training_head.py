@@ -31,8 +31,8 @@ from deepfake_training.train.feature_store import FeatureStore, PairFeatures
 from deepfake_training.train.frozen import fit_frozen
 from deepfake_training.train.loop import fit
 from deepfake_training.train.material import MainFaces, main_faces, material_of, plain_faces
-from tests.support import daskkit
-from tests.support.trainkit import head_config, seed_networks, without_features
+from tests.support import evaluation
+from tests.support.training import head_config, seed_networks, without_features
 
 pytestmark = [
     pytest.mark.torch,
@@ -57,7 +57,7 @@ def store(head_crops: Path) -> CropStore:
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
     """The address of a cluster with one worker, which imports torch once, and two threads."""
-    with daskkit.cluster(workers=1, threads=2) as address:
+    with evaluation.cluster(workers=1, threads=2) as address:
         yield address
 
 

@@ -40,7 +40,7 @@ from deepfake_training.heads.linear import LinearHead
 from deepfake_training.networks.backbone import Normalise
 from deepfake_training.networks.graphs import FEATURES
 from deepfake_training.train.feature_store import FeatureStore
-from tests.support.trainkit import (
+from tests.support.training import (
     HEAD,
     direct_effects,
     head_config,

@@ -26,8 +26,8 @@ from deepfake_training.data.prepare import (
     stored_manifests,
 )
 from deepfake_training.errors import TrainingError
-from tests.support import mediakit
-from tests.support.trainkit import short_smoke_text
+from tests.support import footage
+from tests.support.training import short_smoke_text
 
 pytestmark = [
     pytest.mark.torch,
@@ -204,7 +204,7 @@ def with_detector(config: Config, **changes: float) -> Config:
 
 
 def test_turned_tight_crops_are_stored_upright(smoke: Config, tmp_path: Path) -> None:
-    tight = mediakit.grace_hopper()[135:330, 184:346]
+    tight = footage.grace_hopper()[135:330, 184:346]
     rows = ["media,label,method,dataset,group,fold"]
     for k in range(4):
         Image.fromarray(np.rot90(tight, k)).save(tmp_path / f"{k}.png")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deepfake_models.bundle.bundle import MANIFEST, default_bundle_dir
-from tests.support import mediakit
+from tests.support import footage
 
 pytestmark = pytest.mark.shipped_model
 
@@ -53,7 +53,7 @@ def test_the_wheel_scores_a_picture(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
-    (tmp_path / "portrait.jpg").write_bytes(mediakit.picture(mediakit.astronaut(), "JPEG"))
+    (tmp_path / "portrait.jpg").write_bytes(footage.picture(footage.astronaut(), "JPEG"))
     done = subprocess.run(
         [sys.executable, "-m", "deepfake_service", "score", "portrait.jpg", "--json"],
         cwd=tmp_path,

@@ -11,10 +11,11 @@ import psycopg
 import pytest
 
 from deepfake_models.bundle.bundle import load_bundle
-from tests.support import held_jobs, next_workflow, pgkit
-from tests.support.bundlekit import small_bundle_dir, two_square_bundle_dir
-from tests.support.mediakit import short_clip
-from tests.support.servekit import Site, wait_until
+from tests.support import databases
+from tests.support.footage import short_clip
+from tests.support.programs import held_jobs, next_workflow
+from tests.support.servers import Site, wait_until
+from tests.support.small_bundles import small_bundle_dir, two_square_bundle_dir
 
 pytestmark = [pytest.mark.postgres, pytest.mark.server]
 
@@ -22,7 +23,7 @@ OTHER_BUNDLE = {"DEEPFAKE_BUNDLE_DIR": str(two_square_bundle_dir())}
 
 
 @pytest.fixture
-def database_url(postgres: pgkit.Server) -> str:
+def database_url(postgres: databases.Server) -> str:
     return postgres.new_database()
 
 

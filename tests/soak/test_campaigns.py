@@ -12,9 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.mediakit import clip
-from tests.support.servekit import ADMIN_KEY, Site, campaign, wait_until
-from tests.support.watching import Watch
+from tests.support.footage import clip
+from tests.support.servers import ADMIN_KEY, Site, Watch, campaign, wait_until
 
 GIB = 1024**3
 

@@ -20,10 +20,9 @@ import httpx
 import pytest
 
 from tests.fuzz.harnesses import corpus
-from tests.support import mediakit
+from tests.support import footage
 from tests.support.mutation import evidence, mutate
-from tests.support.servekit import ADMIN_KEY, JOB_S, Site, wait_until
-from tests.support.watching import Watch
+from tests.support.servers import ADMIN_KEY, JOB_S, Site, Watch, wait_until
 
 pytestmark = pytest.mark.server
 
@@ -163,7 +162,7 @@ def batches(count: int, size: int) -> list[range]:
 def test_mutated_files_and_bundles_harm_nothing(site: Site) -> None:
     service = site.serve()
     campaign = Campaign(site)
-    job = site.wait(site.submit(mediakit.encode(mediakit.panning(10, 320, 256)))["id"])
+    job = site.wait(site.submit(footage.encode(footage.panning(10, 320, 256)))["id"])
     with site.client as client:
         answer = client.get(f"/v1/jobs/{job['id']}/evidence")
         assert answer.status_code == 200, answer.text

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clusterkit import Cluster, Node, cluster, require_all_done, submit
-from tests.support.servekit import JOB_S, wait_until
+from tests.support.machines import Cluster, Node, cluster, require_all_done, submit
+from tests.support.servers import JOB_S, wait_until
 
 pytestmark = [pytest.mark.postgres, pytest.mark.server]
 

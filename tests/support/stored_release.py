@@ -27,9 +27,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from tests.support import held_jobs, mediakit
-from tests.support.bundlekit import small_bundle_dir
-from tests.support.servekit import Site, wait_until
+from tests.support import footage
+from tests.support.programs import held_jobs
+from tests.support.servers import Site, wait_until
+from tests.support.small_bundles import small_bundle_dir
 
 ROOT = Path(__file__).parents[2]
 MASTER_KEY = "YSBtYXN0ZXIga2V5IGZvciB0ZXN0cywgbm8gc2VjcmU="  # "a master key for tests, no secre"
@@ -44,7 +45,7 @@ def site_of(root: Path) -> Site:
 
 
 def clip(frames: int) -> bytes:
-    return mediakit.encode(mediakit.panning(frames), options={"crf": "32"})
+    return footage.encode(footage.panning(frames), options={"crf": "32"})
 
 
 def steps(records: Path, job_id: str) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deepfake_models.bundle.bundle import default_bundle_dir
-from tests.support.pages import DOCS, PAGES, ROOT, code_blocks, text_of, without_fenced
+from tests.support.documents import DOCS, PAGES, ROOT, code_blocks, text_of, without_fenced
 
 TRANSLATED = ("console.md", "notices.md", "verify-by-hand.md")
 

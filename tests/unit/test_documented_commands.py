@@ -21,13 +21,8 @@ import typer.main
 import deepfake_eval.cli.app
 import deepfake_service.cli.app
 import deepfake_training.cli
-from tests.support.pages import DOCS, PAGES, ROOT, code_blocks, text_of, without_fenced
-from tests.support.shellkit import (
-    UsageError,
-    check_arguments,
-    simple_commands,
-    unknown_words,
-)
+from tests.support.commands import UsageError, check_arguments, simple_commands, unknown_words
+from tests.support.documents import DOCS, PAGES, ROOT, code_blocks, text_of, without_fenced
 
 TOOLS = {
     name: typer.main.get_command(app)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.support import mediakit
-from tests.support.consolekit import CHROMIUM, EVIL, SHORT, WORSE
-from tests.support.mediakit import clip
-from tests.support.servekit import Site
+from tests.support import footage
+from tests.support.console import CHROMIUM, EVIL, SHORT, WORSE
+from tests.support.footage import clip
+from tests.support.servers import Site
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def job(site: Site) -> dict[str, Any]:
         done = site.wait(answer.json()["id"])
         note = {"decision": "confirmed", "reason": WORSE}
         client.post(f"/v1/jobs/{done['id']}/reviews", json=note).raise_for_status()
-        shot = mediakit.picture(mediakit.resized(mediakit.astronaut(), 64, 64), "PNG")
+        shot = footage.picture(footage.resized(footage.astronaut(), 64, 64), "PNG")
         client.post(
             f"/v1/cases/{done['case_id']}/occurrences",
             files={"screenshot": ("s.png", shot)},

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 from playwright.sync_api import Browser, expect
 
-from tests.support.consolekit import EVIL, NEEDS_CHROMIUM, SHORT
-from tests.support.mediakit import clip
-from tests.support.servekit import ADMIN_KEY, Site
+from tests.support.console import EVIL, NEEDS_CHROMIUM, SHORT
+from tests.support.footage import clip
+from tests.support.servers import ADMIN_KEY, Site
 
 pytestmark = NEEDS_CHROMIUM
 

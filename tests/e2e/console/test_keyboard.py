@@ -6,9 +6,9 @@ from typing import Any
 
 from playwright.sync_api import Browser, expect
 
-from tests.support import mediakit
-from tests.support.consolekit import NEEDS_CHROMIUM, signed_in
-from tests.support.servekit import Site
+from tests.support import footage
+from tests.support.console import NEEDS_CHROMIUM, signed_in
+from tests.support.servers import Site
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -18,10 +18,10 @@ def test_items_are_reviewed_by_keyboard_from_the_queue(
 ) -> None:
     with site.client_of(key) as client:
         for n in range(2):
-            small = mediakit.resized(mediakit.grace_hopper(), 300 + n, 300)
+            small = footage.resized(footage.grace_hopper(), 300 + n, 300)
             answer = client.post(
                 "/v1/videos",
-                files={"file": (f"keyboard-{n}.png", mediakit.picture(small, "PNG"))},
+                files={"file": (f"keyboard-{n}.png", footage.picture(small, "PNG"))},
                 data={"case_reference": "K-1", "platform": "example.org"},
             )
             site.wait(answer.json()["id"])

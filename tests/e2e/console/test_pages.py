@@ -13,10 +13,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support import mediakit
-from tests.support.consolekit import NEEDS_CHROMIUM, SERIOUS, signed_in
-from tests.support.mediakit import clip
-from tests.support.servekit import ADMIN_KEY, Site
+from tests.support import footage
+from tests.support.console import NEEDS_CHROMIUM, SERIOUS, signed_in
+from tests.support.footage import clip
+from tests.support.servers import ADMIN_KEY, Site
 
 ONLY_VIOLATIONS = {"resultTypes": ["violations"]}
 """All rules run, but axe-core does not describe every element that obeys them."""
@@ -36,12 +36,12 @@ def test_from_a_dropped_video_to_a_sent_notice(
     page.click("nav a[href='/submit']")
     video, other = tmp_path / "한 영상.mp4", tmp_path / "<img src=x onerror=alert(1)>.png"
     video.write_bytes(clip(4))
-    other.write_bytes(mediakit.picture(mediakit.grace_hopper(), "PNG"))
+    other.write_bytes(footage.picture(footage.grace_hopper(), "PNG"))
     many = []
     for n in range(6):  # with the others, more than a browser opens connections
         many.append(tmp_path / f"{n}.png")
-        small = mediakit.resized(mediakit.astronaut(), 256 + n, 256)
-        many[-1].write_bytes(mediakit.picture(small, "PNG"))
+        small = footage.resized(footage.astronaut(), 256 + n, 256)
+        many[-1].write_bytes(footage.picture(small, "PNG"))
     page.set_input_files("#files", [video, other, *many])
     page.fill("#case_reference", "R-2026-7")
     page.fill("#source_url", "https://example.org/watch")
@@ -105,7 +105,7 @@ def test_from_a_dropped_video_to_a_sent_notice(
     case = re.search(r"/cases/(\w+)/", page.url)
     assert case
     shot = tmp_path / "capture.png"
-    shot.write_bytes(mediakit.picture(mediakit.resized(mediakit.astronaut(), 64, 64), "PNG"))
+    shot.write_bytes(footage.picture(footage.resized(footage.astronaut(), 64, 64), "PNG"))
     page.fill("#f-statement", "캡처를 추가해도 적은 내용은 남습니다. 삭제를 요청합니다.")
     page.locator(".capture input[type=file]").first.set_input_files(shot)
     expect(page.locator(".capture").first).to_contain_text("저장")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from playwright.sync_api import Browser, expect
 
-from tests.support.consolekit import NEEDS_CHROMIUM, signed_in
-from tests.support.servekit import Site
+from tests.support.console import NEEDS_CHROMIUM, signed_in
+from tests.support.servers import Site
 
 pytestmark = NEEDS_CHROMIUM
 

@@ -13,10 +13,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 
 from deepfake_service.cli.manifest import InvalidManifest, read_manifest
-from tests.support import mediakit
-from tests.support.consolekit import NEEDS_CHROMIUM, SERIOUS, signed_in
-from tests.support.mediakit import clip
-from tests.support.servekit import Site
+from tests.support import footage
+from tests.support.console import NEEDS_CHROMIUM, SERIOUS, signed_in
+from tests.support.footage import clip
+from tests.support.servers import Site
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -58,8 +58,8 @@ def test_a_folder_and_a_table_are_checked_sent_and_found_after_a_reload(
     folder = tmp_path / "chosen"
     (folder / "sub").mkdir(parents=True)
     for n, name in enumerate(("a.png", "sub/나.png", ".hidden.png")):
-        small = mediakit.resized(mediakit.astronaut(), 300 + n, 256)
-        (folder / name).write_bytes(mediakit.picture(small, "PNG"))
+        small = footage.resized(footage.astronaut(), 300 + n, 256)
+        (folder / name).write_bytes(footage.picture(small, "PNG"))
     (folder / "broken.mp4").write_bytes(b"no video")
     (folder / "empty.mp4").write_bytes(b"")
     table = "file,source_url,note,captured_at\r\n" + "".join(
@@ -91,7 +91,7 @@ def test_a_folder_and_a_table_are_checked_sent_and_found_after_a_reload(
     violations = Axe().run(page).response["violations"]
     assert [v["id"] for v in violations if v["impact"] in SERIOUS] == []
     (tmp_path / "later.png").write_bytes(
-        mediakit.picture(mediakit.resized(mediakit.astronaut(), 310, 256), "PNG")
+        footage.picture(footage.resized(footage.astronaut(), 310, 256), "PNG")
     )
     page.set_input_files("#files", tmp_path / "later.png")  # the line was waiting for it
     expect(page.locator("#problems")).to_be_hidden()
@@ -186,7 +186,7 @@ def test_a_text_among_the_files_is_not_taken_for_a_table(
     site: Site, browser: Browser, key: str, tmp_path: Path
 ) -> None:
     page = signed_in(browser, site, key)
-    (tmp_path / "a.png").write_bytes(mediakit.picture(mediakit.astronaut(), "PNG"))
+    (tmp_path / "a.png").write_bytes(footage.picture(footage.astronaut(), "PNG"))
     (tmp_path / "statement.txt").write_text("It appeared last night.\n")
     page.goto("/submit")
     page.set_input_files("#files", [tmp_path / "a.png", tmp_path / "statement.txt"])

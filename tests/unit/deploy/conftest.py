@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.deploykit import written_secrets
+from tests.support.deployment import written_secrets
 
 
 @pytest.fixture(scope="session")

@@ -14,13 +14,7 @@ from pydantic import SecretStr
 
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import open_keys
-from tests.support.deploykit import (
-    DEPLOY,
-    compose,
-    env_file,
-    loaded,
-    variables,
-)
+from tests.support.deployment import DEPLOY, compose, env_file, loaded, variables
 
 EXAMPLE = env_file(DEPLOY / ".env.example")
 OWN = [

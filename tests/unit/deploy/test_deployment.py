@@ -13,7 +13,7 @@ import pytest
 
 from deepfake_models.sandbox.confinement import NAMESPACES
 from deepfake_service.cli.serve import unknown_variables
-from tests.support.deploykit import DEPLOY, written_secrets
+from tests.support.deployment import DEPLOY, written_secrets
 
 UNIT = DEPLOY / "systemd" / "deepfake.service"
 

@@ -13,7 +13,7 @@ import yaml
 
 from deepfake_service.api import operations
 from deepfake_service.platform.storage import open_blobs
-from tests.support.deploykit import DEPLOY, env_file, loaded, manifests
+from tests.support.deployment import DEPLOY, env_file, loaded, manifests
 
 FOLDER = DEPLOY / "kubernetes"
 OBJECTS = manifests(FOLDER / "base")

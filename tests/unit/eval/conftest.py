@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from deepfake_eval.evaluate.run import RunOptions, run
-from tests.support import evalkit, mediakit
-from tests.support.evalkit import DRAWS
+from tests.support import evaluation, footage
+from tests.support.evaluation import DRAWS
 
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a tiny bundle. It is shared: do not change it."""
     directory = tmp_path_factory.mktemp("bundle")
-    evalkit.tiny_bundle(directory)
+    evaluation.tiny_bundle(directory)
     return directory
 
 
@@ -40,19 +40,19 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     for number in range(4):
         for label, method in (("real", "original"), ("fake", "tint")):
-            picture = mediakit.picture(evalkit.portrait(label, number), "PNG")
+            picture = footage.picture(evaluation.portrait(label, number), "PNG")
             add(f"{label}/{number}.png", label, method, f"g{number}", picture)
     for label, method in (("real", "original"), ("fake", "tint")):
-        add(f"{label}/clip.mp4", label, method, "g4", evalkit.clip(label, 1))
+        add(f"{label}/clip.mp4", label, method, "g4", evaluation.clip(label, 1))
         folder = root / label / "frames"
         folder.mkdir()
         for portrait, k in ((1, 7), (3, 30), (5, 101)):
-            frame = mediakit.picture(evalkit.portrait(label, portrait), "JPEG", quality=95)
+            frame = footage.picture(evaluation.portrait(label, portrait), "JPEG", quality=95)
             (folder / f"{k}.jpg").write_bytes(frame)
         add(f"{label}/frames", label, method, "g5", None)
-    blank = mediakit.picture(np.full((64, 64, 3), 90, np.uint8), "PNG")
+    blank = footage.picture(np.full((64, 64, 3), 90, np.uint8), "PNG")
     add("fake/faceless.png", "fake", "<script>alert(1)</script>", "g6", blank)
-    add("fake/corrupt.mp4", "fake", "tint", "g7", mediakit.encode(mediakit.panning(3))[:300])
+    add("fake/corrupt.mp4", "fake", "tint", "g7", footage.encode(footage.panning(3))[:300])
     add("real/corrupt.mp4", "real", "original", "g8", b"\0" * 100)
     with (root / "manifest.csv").open("w", newline="") as file:
         writer = csv.writer(file)

@@ -24,7 +24,7 @@ from deepfake_eval.errors import RunError
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.scorer import Scorer
-from tests.support import evalkit, mediakit
+from tests.support import evaluation, footage
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for label in ("real", "fake"):
         (root / label).mkdir()
         for number in range(2):
-            data = mediakit.picture(evalkit.portrait(label, number), "PNG")
+            data = footage.picture(evaluation.portrait(label, number), "PNG")
             (root / label / f"{number}.png").write_bytes(data)
     return root
 
@@ -102,7 +102,7 @@ def test_an_unknown_attack_is_named_with_the_known_ones(tmp_path: Path) -> None:
 
 
 def test_nothing_to_attack_is_an_error(media: Path, tmp_path: Path) -> None:
-    evalkit.tiny_bundle(tmp_path / "blind", gain=0.0)
+    evaluation.tiny_bundle(tmp_path / "blind", gain=0.0)
     for medium in (media / "real").iterdir():
         (tmp_path / "m" / "real").mkdir(parents=True, exist_ok=True)
         (tmp_path / "m" / "fake").mkdir(exist_ok=True)

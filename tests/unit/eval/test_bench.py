@@ -33,7 +33,7 @@ from deepfake_models.bundle.bundle import load_bundle
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.interface import Frame
 from deepfake_models.scorer import Scorer
-from tests.support.bundlekit import small_bundle, small_bundle_dir
+from tests.support.small_bundles import small_bundle, small_bundle_dir
 
 
 @pytest.fixture(scope="module")

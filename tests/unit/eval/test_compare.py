@@ -16,14 +16,14 @@ from deepfake_eval.analysis.compare import compare
 from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate.run import RunOptions, run
-from tests.support import evalkit
-from tests.support.evalkit import DRAWS
+from tests.support import evaluation
+from tests.support.evaluation import DRAWS
 
 
 def test_compare_finds_the_better_run(
     bundle: Path, media: Path, done: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    evalkit.tiny_bundle(tmp_path / "inverted", gain=-0.15)
+    evaluation.tiny_bundle(tmp_path / "inverted", gain=-0.15)
     run(tmp_path / "inverted", [f"csv,title=made:{media}"], tmp_path / "b", RunOptions(draws=5))
     result = compare(done[0], tmp_path / "b", draws=DRAWS)
     assert result["item"]["auc_a"] == 1.0

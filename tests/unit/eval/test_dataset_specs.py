@@ -10,7 +10,7 @@ import pytest
 from deepfake_eval.datasets import base, load, parse
 from deepfake_eval.datasets.base import group_by_people
 from deepfake_eval.errors import DatasetError
-from tests.support import evalkit
+from tests.support import evaluation
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,10 @@ def test_the_adapter_that_the_documentation_shows_reads_its_layout(tmp_path: Pat
     (code,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     try:
         exec(code, {"__name__": base.__name__})
-        evalkit.touch(tmp_path, ["clips/a/real/1.mp4", "clips/a/fake/2.mp4", "clips/b/fake/3.mp4"])
-        assert evalkit.by_media(load("clips", tmp_path)) == {
+        evaluation.touch(
+            tmp_path, ["clips/a/real/1.mp4", "clips/a/fake/2.mp4", "clips/b/fake/3.mp4"]
+        )
+        assert evaluation.by_media(load("clips", tmp_path)) == {
             "clips/a/real/1.mp4": ("real", "original", "a"),
             "clips/a/fake/2.mp4": ("fake", "swap", "a"),
             "clips/b/fake/3.mp4": ("fake", "swap", "b"),

@@ -9,8 +9,8 @@ import pytest
 
 from deepfake_eval.datasets import DATASETS, load
 from deepfake_eval.errors import DatasetError
-from tests.support import evalkit
-from tests.support.evalkit import by_media, write_json
+from tests.support import evaluation
+from tests.support.evaluation import by_media, write_json
 
 FFPP_METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter")
 
@@ -35,7 +35,7 @@ def ffpp(tmp_path: Path) -> Path:
         "original_sequences/actors/c23/videos/03__exit_phone_room.mp4",
         "manipulated_sequences/DeepFakeDetection/c23/videos/01_02__kitchen_pan__ABCDEFGH.mp4",
     ]
-    return evalkit.touch(tmp_path, names)
+    return evaluation.touch(tmp_path, names)
 
 
 def test_ffpp_takes_the_official_split(ffpp: Path) -> None:
@@ -52,7 +52,7 @@ def test_ffpp_takes_the_official_split(ffpp: Path) -> None:
 
 
 def test_ffpp_takes_chosen_methods_and_extracted_frames(ffpp: Path) -> None:
-    evalkit.touch(ffpp, ["manipulated_sequences/FaceSwap/c40/frames/000_003/000.png"])
+    evaluation.touch(ffpp, ["manipulated_sequences/FaceSwap/c40/frames/000_003/000.png"])
     rows = load("ffpp", ffpp, split="test", methods="FaceSwap", compression="c40")
     assert [r.media for r in rows.rows] == ["manipulated_sequences/FaceSwap/c40/frames/000_003"]
     assert len(rows.missing) == 3
@@ -86,7 +86,7 @@ def test_dfd_groups_by_actor(ffpp: Path) -> None:
 
 @pytest.fixture
 def celebdf(tmp_path: Path) -> Path:
-    evalkit.touch(
+    evaluation.touch(
         tmp_path,
         [
             "Celeb-real/videos/id0_0000.mp4",
@@ -129,7 +129,7 @@ def test_celebdf_train_is_what_the_list_leaves(celebdf: Path) -> None:
 
 
 def test_celebdf_v1_without_a_videos_folder_and_celebdf_plus_plus(tmp_path: Path) -> None:
-    evalkit.touch(
+    evaluation.touch(
         tmp_path,
         [
             "Celeb-real/id0_0000.mp4",
@@ -151,7 +151,7 @@ def test_celebdf_v1_without_a_videos_folder_and_celebdf_plus_plus(tmp_path: Path
 
 
 def test_dfdc_test_and_train(tmp_path: Path) -> None:
-    evalkit.touch(
+    evaluation.touch(
         tmp_path,
         [
             "test/videos/aaa.mp4",
@@ -184,14 +184,14 @@ def test_dfdc_test_and_train(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", ["[", "[]", '{"a.mp4": 1}', '{"a.mp4": {"label": "MAYBE"}}'])
 def test_dfdc_names_a_broken_metadata_file(tmp_path: Path, content: str) -> None:
-    evalkit.touch(tmp_path, ["train/dfdc_train_part_0/a.mp4"])
+    evaluation.touch(tmp_path, ["train/dfdc_train_part_0/a.mp4"])
     (tmp_path / "train/dfdc_train_part_0/metadata.json").write_text(content)
     with pytest.raises(DatasetError, match=r"metadata\.json|not 'MAYBE'"):
         load("dfdc", tmp_path, split="train")
 
 
 def test_dfdc_preview(tmp_path: Path) -> None:
-    evalkit.touch(
+    evaluation.touch(
         tmp_path,
         [
             "original_videos/videos/643049/643049_A_001.mp4",
@@ -226,7 +226,7 @@ def test_dfdc_preview(tmp_path: Path) -> None:
 
 
 def test_deeperforensics(tmp_path: Path) -> None:
-    evalkit.touch(
+    evaluation.touch(
         tmp_path,
         [
             "manipulated_videos/end_to_end/000_W101.mp4",
@@ -259,7 +259,7 @@ def test_deeperforensics(tmp_path: Path) -> None:
 
 def test_ffiw(tmp_path: Path) -> None:
     base = "FFIW10K-v1-release"
-    evalkit.touch(
+    evaluation.touch(
         tmp_path,
         [
             f"{base}/{f}/{s}/videos/00001.mp4"
@@ -277,7 +277,7 @@ def test_ffiw(tmp_path: Path) -> None:
 
 
 def test_uadfv_prefers_videos_to_frames(tmp_path: Path) -> None:
-    evalkit.touch(
+    evaluation.touch(
         tmp_path,
         [
             "real/frames/0000/000.png",
@@ -293,7 +293,7 @@ def test_uadfv_prefers_videos_to_frames(tmp_path: Path) -> None:
 
 
 def test_wilddeepfake_takes_each_face_sequence_for_a_clip(tmp_path: Path) -> None:
-    evalkit.touch(
+    evaluation.touch(
         tmp_path,
         [
             "deepfake_in_the_wild/fake_test/1/fake/7/0.png",
@@ -313,7 +313,7 @@ def test_wilddeepfake_takes_each_face_sequence_for_a_clip(tmp_path: Path) -> Non
 
 
 def test_df40(tmp_path: Path) -> None:
-    evalkit.touch(
+    evaluation.touch(
         tmp_path,
         [
             "simswap/ff/frames/000_003/000.png",
@@ -339,7 +339,7 @@ def test_df40(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(DATASETS))
 def test_a_wrong_root_says_what_was_expected_and_found(name: str, tmp_path: Path) -> None:
-    evalkit.touch(tmp_path, ["holiday/beach.txt"])
+    evaluation.touch(tmp_path, ["holiday/beach.txt"])
     with pytest.raises(DatasetError, match=" needs ") as caught:
         load(name, tmp_path)
     if name != "csv":

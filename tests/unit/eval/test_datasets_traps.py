@@ -10,7 +10,7 @@ import pytest
 
 from deepfake_eval.datasets import load
 from deepfake_eval.errors import DatasetError
-from tests.support import evalkit
+from tests.support import evaluation
 
 
 def kodf(root: Path, *, form: str = "NFC", encoding: str = "utf-8-sig") -> Path:
@@ -19,7 +19,7 @@ def kodf(root: Path, *, form: str = "NFC", encoding: str = "utf-8-sig") -> Path:
     def named(text: str) -> str:
         return unicodedata.normalize(form, text)
 
-    evalkit.touch(
+    evaluation.touch(
         root,
         [
             named("1.Training/[원천][원본]원본1/uuid-1/20200715_1.mp4"),
@@ -42,7 +42,7 @@ def kodf(root: Path, *, form: str = "NFC", encoding: str = "utf-8-sig") -> Path:
 
 
 def test_celebdf_1_means_real(tmp_path: Path) -> None:
-    evalkit.touch(
+    evaluation.touch(
         tmp_path,
         ["Celeb-real/id0_0000.mp4", "YouTube-real/00170.mp4", "Celeb-synthesis/id0_id1_0000.mp4"],
     )
@@ -66,7 +66,7 @@ def test_celebdf_1_means_real(tmp_path: Path) -> None:
 
 
 def test_celebdf_youtube_real_does_not_replace_celeb_real(tmp_path: Path) -> None:
-    evalkit.touch(
+    evaluation.touch(
         tmp_path,
         ["Celeb-real/id0_0000.mp4", "Youtube-real/00170.mp4", "Celeb-synthesis/id0_id1_0000.mp4"],
     )
@@ -78,7 +78,7 @@ def test_celebdf_youtube_real_does_not_replace_celeb_real(tmp_path: Path) -> Non
 def test_ffpp_000_003_is_one_video_a_method(tmp_path: Path) -> None:
     (tmp_path / "test.json").write_text('[["000", "003"]]')
     methods = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures")
-    evalkit.touch(
+    evaluation.touch(
         tmp_path,
         [
             "original_sequences/youtube/c23/videos/000.mp4",
@@ -94,7 +94,7 @@ def test_ffpp_000_003_is_one_video_a_method(tmp_path: Path) -> None:
 
 def test_ffpp_absent_videos_are_listed_not_dropped(tmp_path: Path) -> None:
     (tmp_path / "test.json").write_text('[["000", "003"], ["001", "870"]]')
-    evalkit.touch(
+    evaluation.touch(
         tmp_path,
         [
             "original_sequences/youtube/c23/videos/000.mp4",
@@ -115,7 +115,7 @@ def test_ffpp_absent_videos_are_listed_not_dropped(tmp_path: Path) -> None:
 
 
 def test_dfd_is_never_train_and_test_at_once(tmp_path: Path) -> None:
-    evalkit.touch(
+    evaluation.touch(
         tmp_path,
         [
             "original_sequences/actors/c23/videos/01__a.mp4",
@@ -129,7 +129,7 @@ def test_dfd_is_never_train_and_test_at_once(tmp_path: Path) -> None:
 
 
 def test_deepfakebench_dfd_in_train_val_and_test_is_said(tmp_path: Path) -> None:
-    evalkit.touch(tmp_path, ["v/0.png"])
+    evaluation.touch(tmp_path, ["v/0.png"])
     video = {"v": {"label": "DFD_real", "frames": ["v/0.png"]}}
     splits = {s: {"c23": video} for s in ("train", "val", "test")}
     (tmp_path / "DeepFakeDetection.json").write_text(
@@ -144,7 +144,7 @@ def test_deepfakebench_dfd_in_train_val_and_test_is_said(tmp_path: Path) -> None
 
 
 def test_deepfakebench_val_overwritten_by_its_last_video_is_said(tmp_path: Path) -> None:
-    evalkit.touch(tmp_path, ["v/0.png"])
+    evaluation.touch(tmp_path, ["v/0.png"])
     video = {"label": "DFDC_Real", "frames": ["v/0.png"]}
     (tmp_path / "DFDC.json").write_text(
         json.dumps({"DFDC": {"DFDC_Real": {"test": {"v": video}, "val": video}}})
@@ -157,7 +157,7 @@ def test_deepfakebench_val_overwritten_by_its_last_video_is_said(tmp_path: Path)
 
 
 def test_deepfakebench_reals_listed_with_every_method_count_once(tmp_path: Path) -> None:
-    evalkit.touch(tmp_path, ["r/0.png"])
+    evaluation.touch(tmp_path, ["r/0.png"])
     video = {"000": {"label": "FF-real", "frames": ["r/0.png"]}}
     for name in ("FF-DF", "FF-FS"):
         (tmp_path / f"{name}.json").write_text(
@@ -167,7 +167,7 @@ def test_deepfakebench_reals_listed_with_every_method_count_once(tmp_path: Path)
 
 
 def test_deeperforensics_source_videos_are_not_its_real_class(tmp_path: Path) -> None:
-    evalkit.touch(
+    evaluation.touch(
         tmp_path,
         ["manipulated_videos/end_to_end/000_W101.mp4", "source_videos/W101/a/W101_x.mp4"],
     )
@@ -177,14 +177,14 @@ def test_deeperforensics_source_videos_are_not_its_real_class(tmp_path: Path) ->
 
 
 def test_a_csv_with_numbers_for_labels_is_refused(tmp_path: Path) -> None:
-    evalkit.touch(tmp_path, ["a.mp4"])
+    evaluation.touch(tmp_path, ["a.mp4"])
     (tmp_path / "manifest.csv").write_text("media,label\na.mp4,1\n")
     with pytest.raises(DatasetError, match="1 means real in some lists and fake in others"):
         load("csv", tmp_path)
 
 
 def test_macos_archive_litter_is_no_video(tmp_path: Path) -> None:
-    evalkit.touch(tmp_path, ["real/a.mp4", "real/._a.mp4", "real/__MACOSX/b.mp4", "fake/c.mp4"])
+    evaluation.touch(tmp_path, ["real/a.mp4", "real/._a.mp4", "real/__MACOSX/b.mp4", "fake/c.mp4"])
     assert len(load("folders", tmp_path).rows) == 2
 
 

@@ -24,7 +24,7 @@ from deepfake_eval.inference.corruptions import (
 )
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.interface import ClosesOnExit, FailedFrame, Frame
-from tests.support import mediakit
+from tests.support import footage
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -35,7 +35,7 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.fixture(scope="module")
 def clip() -> list[np.ndarray]:
     """Return frames of odd size, which 4:2:0 cannot represent."""
-    return mediakit.panning(CLIP_FRAMES, 161, 129)
+    return footage.panning(CLIP_FRAMES, 161, 129)
 
 
 def test_jpeg_loses_more_the_lower_its_quality(clip: list[np.ndarray]) -> None:
@@ -91,7 +91,7 @@ def test_rescaled_frames_stay_smaller_and_screens_alias() -> None:
 
 @pytest.mark.parametrize("name", list(DEGRADATIONS))
 def test_every_degradation_keeps_the_contract_of_media(name: str) -> None:
-    file = mediakit.encode(mediakit.panning(14))
+    file = footage.encode(footage.panning(14))
     level = DEGRADATIONS[name].levels[-1]
     with InProcessDecoder().open(BytesIO(file)) as plain:
         times = plain.times
@@ -120,7 +120,7 @@ def test_every_degradation_keeps_the_contract_of_media(name: str) -> None:
 
 
 def test_frames_of_the_clip_that_failed_are_left_out() -> None:
-    frames = mediakit.panning(12, 64, 48)
+    frames = footage.panning(12, 64, 48)
 
     class Media(ClosesOnExit):
         facts = mediakit_facts(12)
@@ -145,7 +145,7 @@ def mediakit_facts(frames: int) -> Any:
 
 
 def test_a_frame_that_no_jpeg_can_hold_fails_and_nothing_else() -> None:
-    wide = mediakit.picture(np.zeros((1, 70000, 3), np.uint8), "PNG")
+    wide = footage.picture(np.zeros((1, 70000, 3), np.uint8), "PNG")
     with InProcessDecoder().open(BytesIO(wide)) as media:
         frames = degraded(media, Variant("jpeg", 80)).frames([0])
         assert isinstance(next(iter(frames)), FailedFrame)

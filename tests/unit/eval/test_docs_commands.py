@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from deepfake_eval.cli import app as cli
 from deepfake_eval.datasets import DATASETS
-from tests.support import evalkit, mediakit
+from tests.support import evaluation, footage
 
 DOCS = Path(__file__).parents[3] / "docs"
 WITHOUT_DRAWS = ("reliability", "datasets")
@@ -32,10 +32,10 @@ def folder(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         media = tmp_path / "media" / label
         media.mkdir(parents=True)
         for number in range(2):
-            picture = mediakit.picture(evalkit.portrait(label, number), "PNG")
+            picture = footage.picture(evaluation.portrait(label, number), "PNG")
             (media / f"{number}.png").write_bytes(picture)
     shutil.copytree(bundle, tmp_path / "bundle")
-    evalkit.tiny_bundle(tmp_path / "other", version="2")
+    evaluation.tiny_bundle(tmp_path / "other", version="2")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(cli, "default_bundle_dir", lambda: tmp_path / "bundle")

@@ -15,7 +15,7 @@ from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate.detector import SCORES, run_detector
 from deepfake_eval.evaluate.score_table import ScoreTableOptions
-from tests.support import mediakit
+from tests.support import footage
 
 OPTIONS = ScoreTableOptions(draws=50)
 
@@ -45,7 +45,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder.mkdir(parents=True)
         for number in range(2):
             pixels = np.full((8, 8, 3), shade + number, np.uint8)
-            (folder / f"{number}.png").write_bytes(mediakit.picture(pixels, "PNG"))
+            (folder / f"{number}.png").write_bytes(footage.picture(pixels, "PNG"))
     (tmp_path / "own_detector.py").write_text(DETECTOR)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -9,7 +9,7 @@ import pytest
 from deepfake_eval.datasets import Row, Rows
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate.run import LoadedDataset, labelled_rows, load_dataset, run
-from tests.support import evalkit
+from tests.support import evaluation
 
 
 def test_nothing_to_score_says_how_much_is_absent(bundle: Path, tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_nothing_to_score_says_how_much_is_absent(bundle: Path, tmp_path: Path) 
 
 
 def test_nothing_to_score_says_where_splits_are_counted(bundle: Path, tmp_path: Path) -> None:
-    evalkit.touch(tmp_path, ["a.png", "b.png"])
+    evaluation.touch(tmp_path, ["a.png", "b.png"])
     (tmp_path / "manifest.csv").write_text("media,label,split\na.png,real,dev\nb.png,fake,dev\n")
     with pytest.raises(RunError, match=r"`deepfake-eval datasets NAME:ROOT` counts the media"):
         run(bundle, [f"csv:{tmp_path}"], tmp_path / "out")
@@ -30,14 +30,14 @@ def test_nothing_to_score_says_where_splits_are_counted(bundle: Path, tmp_path: 
 
 def test_two_sets_that_share_a_name_are_refused(bundle: Path, tmp_path: Path) -> None:
     for parent in "ab":
-        evalkit.touch(tmp_path / parent / "set", ["real/1.mp4", "fake/2.mp4"])
+        evaluation.touch(tmp_path / parent / "set", ["real/1.mp4", "fake/2.mp4"])
     specs = [f"folders:{tmp_path / p / 'set'}" for p in "ab"]
     with pytest.raises(RunError, match="Two data sets named set have a medium of the same name"):
         run(bundle, specs, tmp_path / "out")
 
 
 def test_a_medium_that_a_table_lists_twice_is_named(tmp_path: Path) -> None:
-    evalkit.touch(tmp_path, ["a.png", "b.png"])
+    evaluation.touch(tmp_path, ["a.png", "b.png"])
     (tmp_path / "manifest.csv").write_text("media,label\na.png,real\nb.png,fake\na.png,real\n")
     loaded = load_dataset(f"csv,title=made:{tmp_path}", "test")
     with pytest.raises(RunError, match=r"made lists a\.png twice\. List each medium once\."):

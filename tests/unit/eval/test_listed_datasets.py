@@ -8,14 +8,14 @@ import pytest
 
 from deepfake_eval.datasets import load
 from deepfake_eval.errors import DatasetError
-from tests.support import evalkit
-from tests.support.evalkit import by_media, write_json
+from tests.support import evaluation
+from tests.support.evaluation import by_media, write_json
 
 
 def test_deepfakebench_json(tmp_path: Path) -> None:
     frames = "FaceForensics++/manipulated_sequences/Deepfakes/c23/frames/000_003"
     reals = "FaceForensics++/original_sequences/youtube/c23/frames/000"
-    evalkit.touch(tmp_path, [f"{frames}/000.png", f"{frames}/010.png", f"{reals}/000.png"])
+    evaluation.touch(tmp_path, [f"{frames}/000.png", f"{frames}/010.png", f"{reals}/000.png"])
     real = {"label": "FF-real", "frames": [f"C:\\\\data\\\\{reals}/000.png".replace("/", "\\")]}
     write_json(
         tmp_path / "dataset_json" / "FF-DF.json",
@@ -58,14 +58,14 @@ def test_deepfakebench_json(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_deepfakebench_labels(tmp_path: Path, label: str, expected: str) -> None:
-    evalkit.touch(tmp_path, ["a/0.png"])
+    evaluation.touch(tmp_path, ["a/0.png"])
     video = {"label": label, "frames": ["a/0.png"]}
     write_json(tmp_path / "x.json", {"SET": {label: {"test": {"v": video}}}})
     assert [r.label for r in load("deepfakebench", tmp_path).rows] == [expected]
 
 
 def test_deepfakebench_refuses_a_label_that_says_neither(tmp_path: Path) -> None:
-    evalkit.touch(tmp_path, ["a/0.png"])
+    evaluation.touch(tmp_path, ["a/0.png"])
     video = {"label": "mystery", "frames": ["a/0.png"]}
     write_json(tmp_path / "x.json", {"SET": {"mystery": {"test": {"v": video}}}})
     with pytest.raises(DatasetError, match="'mystery' is neither real nor fake"):
@@ -82,7 +82,7 @@ def test_deepfakebench_refuses_a_list_of_another_form(tmp_path: Path, content: s
 
 
 def test_folders(tmp_path: Path) -> None:
-    evalkit.touch(
+    evaluation.touch(
         tmp_path, ["real/a.jpg", "real/deep/b.MP4", "fake/roop/c.png", "fake/d.mov", "fake/.x.png"]
     )
     rows = load("folders", tmp_path, title="mine")
@@ -96,7 +96,7 @@ def test_folders(tmp_path: Path) -> None:
 
 
 def test_csv(tmp_path: Path) -> None:
-    evalkit.touch(tmp_path, ["a.mp4", "b.mp4", "c.mp4"])
+    evaluation.touch(tmp_path, ["a.mp4", "b.mp4", "c.mp4"])
     (tmp_path / "list.csv").write_text(
         "media,label,method,dataset,split,group,attribute_age\n"
         "a.mp4,real,,D,test,g1,30\nb.mp4,fake,roop,D,test,g1,\nc.mp4,real,,D,train,g2,\n"
@@ -112,7 +112,7 @@ def test_csv(tmp_path: Path) -> None:
 
 
 def test_csv_rows_without_a_split_are_noted(tmp_path: Path) -> None:
-    evalkit.touch(tmp_path, ["a.mp4", "b.mp4", "c.mp4"])
+    evaluation.touch(tmp_path, ["a.mp4", "b.mp4", "c.mp4"])
     (tmp_path / "list.csv").write_text(
         "media,label,group,split\na.mp4,real,g,test\nb.mp4,fake,g,\nc.mp4,fake,h\n"
     )
@@ -126,7 +126,7 @@ def test_csv_rows_without_a_split_are_noted(tmp_path: Path) -> None:
 
 
 def test_csv_rows_of_unknown_splits_are_noted(tmp_path: Path) -> None:
-    evalkit.touch(tmp_path, ["a.mp4", "b.mp4", "c.mp4", "d.mp4", "e.mp4"])
+    evaluation.touch(tmp_path, ["a.mp4", "b.mp4", "c.mp4", "d.mp4", "e.mp4"])
     (tmp_path / "list.csv").write_text(
         "media,label,split\na.mp4,real,test\nb.mp4,fake,dev\nc.mp4,fake,train\nd.mp4,real,dev\n"
         "e.mp4,real,all\n"

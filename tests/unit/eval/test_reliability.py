@@ -21,7 +21,7 @@ from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import RunError
 from deepfake_models.bundle.bundle import Bundle, load_bundle
 from deepfake_models.decision.level import log_likelihood_ratio
-from tests.support import evalkit
+from tests.support import evaluation
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,7 @@ def test_an_auc_is_indicative_by_the_class_with_fewer_groups(bundle: Bundle) -> 
 
 
 def test_the_bundle_says_how_many_groups_are_enough(tmp_path: Path) -> None:
-    lenient = evalkit.tiny_bundle(tmp_path / "lenient", conditions={"min_groups": 5})
+    lenient = evaluation.tiny_bundle(tmp_path / "lenient", conditions={"min_groups": 5})
     path = tmp_path / "predictions.parquet"
     save(predictions(lenient, 6), path, lenient)
     out = tmp_path / "copy"

@@ -17,7 +17,7 @@ from deepfake_eval.analysis.summary import Subject, summarise
 from deepfake_eval.reporting.report import render
 from deepfake_eval.reporting.tables import rate_rows
 from deepfake_models.bundle.bundle import Bundle
-from tests.support import evalkit, judgingkit
+from tests.support import evaluation, judging
 
 HOSTILE = '<img src=x onerror="alert(1)">&$\\frac{1}{0}$\n한국어'
 VOID = {"meta", "br", "img", "input", "link", "hr"}
@@ -49,7 +49,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return evalkit.tiny_bundle(tmp_path_factory.mktemp("bundle"), terms="<b>research-only</b>")
+    return evaluation.tiny_bundle(tmp_path_factory.mktemp("bundle"), terms="<b>research-only</b>")
 
 
 def table(seed: int = 0) -> pd.DataFrame:
@@ -99,9 +99,9 @@ def leaning_bundle(directory: Path) -> Bundle:
         "false_positive_rate_upper": 0.062, "true_positive_rate": 0.703, "miss_rate": 0.184,
         "true_negative_rate": 0.655,
     }  # fmt: skip
-    level = {**judgingkit.bundle_fields()["thresholds"]["item"], "leaning": edges}
+    level = {**judging.bundle_fields()["thresholds"]["item"], "leaning": edges}
     levels = dict.fromkeys(("face", "track", "item"), level)
-    return evalkit.tiny_bundle(directory, thresholds=levels)
+    return evaluation.tiny_bundle(directory, thresholds=levels)
 
 
 def test_rates_of_leaning_are_reported_where_the_bundle_has_edges(
@@ -245,10 +245,10 @@ def test_per_method_figures_are_against_the_reals_of_the_data_set(
 
 def made_bundle(made: tuple[str, dict[str, str], dict[str, Any]]) -> Any:
     """Return an object with those attributes of a bundle that ``summarise`` uses."""
-    from tests.support import judgingkit
+    from tests.support import judging
 
     class Stated:
-        spec = judgingkit.spec()
+        spec = judging.spec()
 
         @staticmethod
         def model_json() -> dict[str, str]:
@@ -266,7 +266,7 @@ def test_the_same_run_gives_the_same_plots(
 
 
 def test_the_bundle_says_how_many_groups_are_enough(tmp_path: Path) -> None:
-    strict = evalkit.tiny_bundle(tmp_path, conditions={"min_groups": 31})
+    strict = evaluation.tiny_bundle(tmp_path, conditions={"min_groups": 31})
     metrics = summarise(table(), Subject.of_bundle(strict), settings=settings())
     assert metrics["levels"]["item"][0]["indicative"] is True
     assert all(e["decided_rate"]["indicative"] for e in metrics["coverage"])

@@ -21,7 +21,7 @@ from deepfake_eval.evaluate.robustness import SweepOptions, draw, measure, robus
 from deepfake_eval.evaluate.run import RunOptions, run
 from deepfake_eval.inference.runner import RECORDS
 from deepfake_eval.reporting.results import PREDICTIONS
-from tests.support import evalkit, mediakit
+from tests.support import evaluation, footage
 
 DRAWS = 20
 
@@ -32,9 +32,9 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for label in ("real", "fake"):
         (root / label).mkdir()
         for number in range(2):
-            picture = mediakit.picture(evalkit.portrait(label, number), "PNG")
+            picture = footage.picture(evaluation.portrait(label, number), "PNG")
             (root / label / f"{number}.png").write_bytes(picture)
-        (root / label / "clip.mp4").write_bytes(evalkit.clip(label, 1))
+        (root / label / "clip.mp4").write_bytes(evaluation.clip(label, 1))
     return root
 
 

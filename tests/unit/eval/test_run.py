@@ -26,7 +26,7 @@ from deepfake_models.bundle.results import Verdict
 from deepfake_models.decision.decide import uncapped_item_ratio
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.scorer import Scorer
-from tests.support import evalkit, mediakit
+from tests.support import evaluation, footage
 
 
 def test_what_a_run_writes(done: tuple[Path, dict[str, Any]]) -> None:
@@ -103,7 +103,7 @@ def test_an_inconclusive_fake_is_a_miss_and_counted_apart(
     bundle: Path, media: Path, tmp_path: Path
 ) -> None:
     fields = judged(never_flag=True)
-    evalkit.tiny_bundle(tmp_path / "b", **fields)
+    evaluation.tiny_bundle(tmp_path / "b", **fields)
     metrics = run(tmp_path / "b", [f"csv:{media}"], tmp_path / "out", RunOptions(draws=5))
     fakes = next(e for e in metrics["coverage"] if e["label"] == "fake")
     assert (fakes["inconclusive"], fakes["not_judged"], fakes["failed"]) == (6, 1, 1)
@@ -159,9 +159,9 @@ def test_ranks_go_past_the_limit_that_scores_stop_at(
 def test_items_and_frames_of_several_faces_are_valued_by_the_bundle_s_rule(
     bundle: Path, tmp_path: Path
 ) -> None:
-    two = np.hstack([evalkit.portrait("real", 0), evalkit.portrait("fake", 1)])
-    (tmp_path / "two.png").write_bytes(mediakit.picture(two, "PNG"))
-    (tmp_path / "two.mp4").write_bytes(mediakit.encode([two] * 4))
+    two = np.hstack([evaluation.portrait("real", 0), evaluation.portrait("fake", 1)])
+    (tmp_path / "two.png").write_bytes(footage.picture(two, "PNG"))
+    (tmp_path / "two.mp4").write_bytes(footage.encode([two] * 4))
     scorer = Scorer.open(bundle, device="cpu")
     for name in ("two.png", "two.mp4"):
         verdict = examine(scorer, tmp_path / name, InProcessDecoder(), frames=32)
@@ -179,7 +179,7 @@ def test_items_and_frames_of_several_faces_are_valued_by_the_bundle_s_rule(
 def tuned(directory: Path, *, limit: float) -> Path:
     """Write the same bundle with another limit on its evidence to ``directory``."""
     calibration = {"slope": 1.0, "intercept": 0.0, "limit": limit, "samples": 9, "groups": 9}
-    evalkit.tiny_bundle(
+    evaluation.tiny_bundle(
         directory, calibration=dict.fromkeys(("face", "track", "item"), calibration)
     )
     return directory

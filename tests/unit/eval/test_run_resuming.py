@@ -14,8 +14,8 @@ from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate.run import RunOptions, file_stamps, run
 from deepfake_eval.inference.runner import RECORDS, read_records
 from deepfake_eval.reporting.results import PREDICTIONS
-from tests.support import evalkit, mediakit
-from tests.support.evalkit import DRAWS
+from tests.support import evaluation, footage
+from tests.support.evaluation import DRAWS
 
 
 def test_a_run_goes_on_where_it_stopped(
@@ -68,14 +68,14 @@ def test_another_bundle_or_number_of_frames_scores_anew(
         return len(steps) - 1
 
     assert [scored(bundle, 32), scored(bundle, 32), scored(bundle, None)] == [2, 0, 2]
-    evalkit.tiny_bundle(tmp_path / "other", version="2")
+    evaluation.tiny_bundle(tmp_path / "other", version="2")
     assert scored(tmp_path / "other", 32) == 2
 
 
 def test_media_that_could_not_be_read_are_tried_again(bundle: Path, tmp_path: Path) -> None:
     for label in ("real", "fake"):
         (tmp_path / "d" / label).mkdir(parents=True)
-        picture = mediakit.picture(evalkit.portrait(label, 0), "PNG")
+        picture = footage.picture(evaluation.portrait(label, 0), "PNG")
         (tmp_path / "d" / label / "a.png").write_bytes(picture)
     out = tmp_path / "out"
     run(bundle, [f"folders:{tmp_path / 'd'}"], out, RunOptions(draws=5))
@@ -92,7 +92,7 @@ def test_values_of_other_versions_are_not_used(
 ) -> None:
     for label in ("real", "fake"):
         (tmp_path / "d" / label).mkdir(parents=True)
-        picture = mediakit.picture(evalkit.portrait(label, 0), "PNG")
+        picture = footage.picture(evaluation.portrait(label, 0), "PNG")
         (tmp_path / "d" / label / "a.png").write_bytes(picture)
 
     def records() -> int:

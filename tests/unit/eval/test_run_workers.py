@@ -18,14 +18,14 @@ from deepfake_eval.inference.cluster import ClusterError
 from deepfake_eval.inference.runner import Job, ScoringOptions, _Setting, _work_on_cluster
 from deepfake_eval.reporting.results import PREDICTIONS
 from deepfake_models.bundle.bundle import load_bundle
-from tests.support import daskkit, evalkit
-from tests.support.evalkit import DRAWS
+from tests.support import evaluation
+from tests.support.evaluation import DRAWS
 
 
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
     """The address of a cluster of two workers."""
-    with daskkit.cluster(workers=2) as address:
+    with evaluation.cluster(workers=2) as address:
         yield address
 
 
@@ -70,7 +70,7 @@ def test_an_error_about_a_file_of_a_task_is_not_one_of_the_connection(scheduler:
 def test_a_process_of_a_cluster_works_for_one_bundle_after_another(
     bundle: Path, media: Path, tmp_path: Path
 ) -> None:
-    evalkit.tiny_bundle(tmp_path / "other", gain=0.0)
+    evaluation.tiny_bundle(tmp_path / "other", gain=0.0)
     options = ScoringOptions(frames=2)
     one, other = (
         _Setting(folder, load_bundle(folder).sha256, options, tuple(cluster.versions().items()))

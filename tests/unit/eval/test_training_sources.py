@@ -16,7 +16,7 @@ from deepfake_eval.analysis.training_sources import (
 )
 from deepfake_eval.cli import app as cli
 from deepfake_models.bundle.bundle import Bundle, load_bundle
-from tests.support import evalkit, mediakit
+from tests.support import evaluation, footage
 
 COUNTS = {"crops": 1, "media": 1, "groups": 1}
 
@@ -25,7 +25,7 @@ def trained_on(directory: Path, *sources: str) -> Bundle:
     """Seal a tiny bundle that records ``sources``, each with both labels."""
     names = [f"{source} ({label})" for source in sources for label in ("fake", "real")]
     training = {"train": dict.fromkeys(names, COUNTS), "held_out": {"unseen (real)": COUNTS}}
-    return evalkit.tiny_bundle(directory, training=training)
+    return evaluation.tiny_bundle(directory, training=training)
 
 
 def facts(name: str, adapter: str = "folders") -> list[dict[str, Any]]:
@@ -61,7 +61,7 @@ def test_a_training_source_is_recognised_by_its_name(
 def test_sources_that_were_only_held_out_are_not_training_sources(tmp_path: Path) -> None:
     bundle = trained_on(tmp_path, "FaceForensics++", "real/film")
     assert training_sources(bundle) == ["FaceForensics++", "real/film"]
-    assert training_sources(evalkit.tiny_bundle(tmp_path / "plain")) == []
+    assert training_sources(evaluation.tiny_bundle(tmp_path / "plain")) == []
 
 
 def test_a_warning_names_the_source_and_where_other_figures_are(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_run_warns_in_terminal_report_and_metrics(tmp_path: Path, source: str)
         for label in ("real", "fake"):
             path = root / label / f"{number}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(mediakit.picture(evalkit.portrait(label, number), "PNG"))
+            path.write_bytes(footage.picture(evaluation.portrait(label, number), "PNG"))
     trained_on(tmp_path / "bundle", source)
     arguments = ["--bundle", tmp_path / "bundle", "--out", tmp_path / "out", "--draws", 5]
     dataset = f"folders,title=FaceForensics++:{root}"

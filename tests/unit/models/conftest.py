@@ -10,9 +10,9 @@ from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.sandbox import protocol as wire
 from deepfake_models.sandbox.decoder import Decoder, ProcessDecoder
 from deepfake_models.sandbox.pool import ProcessPool
-from tests.support import mediakit
-from tests.support.decodekit import LIMITS
-from tests.support.poolkit import TASKS
+from tests.support import footage
+from tests.support.footage import LIMITS
+from tests.support.pools import TASKS
 
 
 @pytest.fixture(scope="module", params=[InProcessDecoder, ProcessDecoder])
@@ -31,7 +31,7 @@ def process() -> Iterator[ProcessDecoder]:
 
 @pytest.fixture(scope="module")
 def video() -> bytes:
-    return mediakit.encode(mediakit.panning(50), gop=10, sound=True)
+    return footage.encode(footage.panning(50), gop=10, sound=True)
 
 
 @pytest.fixture(scope="module")

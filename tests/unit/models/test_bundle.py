@@ -10,7 +10,7 @@ import pytest
 
 from deepfake_models.bundle.bundle import GRAPHS, MANIFEST, REQUIRED, load_bundle, seal
 from deepfake_models.errors import BundleError
-from tests.support.judgingkit import bundle_fields
+from tests.support.judging import bundle_fields
 
 HISTOGRAM = {
     "edges": [-1.0, 0.0, 1.0], "real": [7, 2], "fake": [1, 4], "real_groups": 5, "fake_groups": 3,

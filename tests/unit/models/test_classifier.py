@@ -15,7 +15,7 @@ from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.bundle.spec import CropSpec, InputSpec
 from deepfake_models.classifier import ACTIVATION_MAP, KIND_LOGITS, LOGIT, Classifier
 from deepfake_models.errors import BundleError
-from tests.support import judgingkit
+from tests.support import judging
 
 SIZE = 8
 
@@ -43,7 +43,7 @@ class Mean:
 
 
 def spec(*, further: tuple[float, ...] = (), kinds: tuple[str, ...] = ()) -> BundleSpec:
-    return judgingkit.spec(
+    return judging.spec(
         crop=CropSpec(size=SIZE, further_scales=further).model_dump(),
         input=InputSpec(height=SIZE, width=SIZE).model_dump(),
         kinds=kinds,

@@ -14,7 +14,7 @@ from deepfake_models.bundle.bundle import Bundle, default_bundle_dir, load_bundl
 from deepfake_models.classifier import Classifier
 from deepfake_models.scorer import Scorer
 from deepfake_training.config import load_config
-from tests.support.mediakit import astronaut, resized
+from tests.support.footage import astronaut, resized
 
 pytestmark = pytest.mark.shipped_model
 

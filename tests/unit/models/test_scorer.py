@@ -24,8 +24,8 @@ from deepfake_models.faces.detection import Detection
 from deepfake_models.media.interface import FailedFrame, Frame, OpenMedia
 from deepfake_models.pipeline import Networks
 from deepfake_models.scorer import FrameProgress, Scorer
-from tests.support import evalkit
-from tests.support.judgingkit import spec
+from tests.support import evaluation
+from tests.support.judging import spec
 
 
 class Boxes:
@@ -247,6 +247,6 @@ def test_media_that_fail_halfway_are_a_reason_not_an_exception() -> None:
 def test_a_classifier_without_the_kinds_of_its_bundle_is_refused_when_it_is_opened(
     tmp_path: Path,
 ) -> None:
-    evalkit.tiny_bundle(tmp_path, kinds=("swap", "synthesis"))
+    evaluation.tiny_bundle(tmp_path, kinds=("swap", "synthesis"))
     with pytest.raises(BundleError, match=r"classifier\.onnx: has no output kind_logits"):
         Scorer.open(tmp_path, device="cpu")

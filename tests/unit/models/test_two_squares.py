@@ -19,24 +19,24 @@ from deepfake_models.errors import BundleError
 from deepfake_models.faces.crops import cut, cut_views, first_view, squares
 from deepfake_models.pipeline import open_networks
 from deepfake_models.scorer import Scorer
-from tests.support import bundlekit, graphkit, mediakit
+from tests.support import footage, small_bundles
 
 GAIN, OFFSET = -0.15, 22.0
 
 
 @pytest.fixture(scope="module")
 def scorer() -> Scorer:
-    return bundlekit.two_square_scorer()
+    return small_bundles.two_square_scorer()
 
 
 @pytest.fixture
 def altered(tmp_path: Path) -> Path:
     """A copy of the bundle, to be altered."""
-    return Path(shutil.copytree(bundlekit.two_square_bundle_dir(), tmp_path / "bundle"))
+    return Path(shutil.copytree(small_bundles.two_square_bundle_dir(), tmp_path / "bundle"))
 
 
 def sealed_again(folder: Path) -> None:
-    spec = load_bundle(bundlekit.two_square_bundle_dir()).spec
+    spec = load_bundle(small_bundles.two_square_bundle_dir()).spec
     seal(folder, spec.model_dump(exclude={"format_version", "files"}))
 
 
@@ -47,34 +47,34 @@ def value(square: np.ndarray) -> float:
 def test_a_face_is_cut_once_for_each_scale() -> None:
     spec = CropSpec(further_scales=(0.8, 2.0))
     box = (190.0, 60.0, 290.0, 190.0)
-    crop = cut_views(mediakit.astronaut(), box, spec)
+    crop = cut_views(footage.astronaut(), box, spec)
     assert crop.shape == (spec.views, 224, 224, 3) == (3, 224, 224, 3)
     for square, scale in zip(squares(crop), (1.3, 0.8, 2.0), strict=True):
-        assert np.array_equal(square, cut(mediakit.astronaut(), box, CropSpec(scale=scale)))
-    single = cut_views(mediakit.astronaut(), box, CropSpec())
+        assert np.array_equal(square, cut(footage.astronaut(), box, CropSpec(scale=scale)))
+    single = cut_views(footage.astronaut(), box, CropSpec())
     assert single.shape == (224, 224, 3)
     assert np.array_equal(first_view(crop), single)
     assert squares(single).shape == (1, 224, 224, 3)
 
 
 def test_a_face_gets_the_logits_of_all_its_squares(scorer: Scorer) -> None:
-    picture = mediakit.astronaut()
+    picture = footage.astronaut()
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG")
     (face,) = scorer.score(file).faces
     seen = cut_views(picture, face.box, scorer.bundle.spec.crop, face.turn)
     mean = sum(
         share * value(square)
-        for share, square in zip(graphkit.SQUARE_SHARES, squares(seen), strict=True)
+        for share, square in zip(small_bundles.SQUARE_SHARES, squares(seen), strict=True)
     )
     assert face.logit == pytest.approx(mean - GAIN * OFFSET, abs=1e-3)
-    assert face.kind_logits == pytest.approx([face.logit * f for f in graphkit.KIND_FACTORS])
+    assert face.kind_logits == pytest.approx([face.logit * f for f in small_bundles.KIND_FACTORS])
 
 
 def test_maps_come_from_their_own_graph(scorer: Scorer) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (9, 2, 224, 224, 3), dtype=np.uint8)
     maps = scorer.classifier.activation_maps(list(noise))
-    assert maps.shape == (9, graphkit.CELLS, graphkit.CELLS)
+    assert maps.shape == (9, small_bundles.CELLS, small_bundles.CELLS)
     assert maps.mean(axis=(1, 2)) == pytest.approx([value(crop[0]) for crop in noise], abs=1e-3)
     assert scorer.classifier.activation_maps([]).shape[0] == 0
 
@@ -115,9 +115,9 @@ def test_weights_are_never_read_from_a_file_that_is_not_listed(
 
 
 def test_a_bundle_without_shared_weights_has_its_map_in_the_classifier() -> None:
-    bundle = bundlekit.small_bundle()
+    bundle = small_bundles.small_bundle()
     assert not {MAP, WEIGHTS} & bundle.graphs.keys()
-    small = Scorer.open(bundlekit.small_bundle_dir(), threads=1)
+    small = Scorer.open(small_bundles.small_bundle_dir(), threads=1)
     crop = np.full((224, 224, 3), 100, np.uint8)
     assert small.classifier.scores([crop])[0].kind_logits is None
     assert small.classifier.activation_maps([crop]).shape == (1, 14, 14)
@@ -132,7 +132,7 @@ def test_open_networks_do_not_keep_the_files_in_memory(altered: Path) -> None:
 
 
 def test_detector_sessions_have_no_arena_that_grows_with_every_shape() -> None:
-    graph = bundlekit.small_bundle().graphs["pnet.onnx"]
+    graph = small_bundles.small_bundle().graphs["pnet.onnx"]
     options = OnnxSession(graph, device="cpu", threads=1)._session.get_session_options()
     assert not options.enable_cpu_mem_arena
     assert not options.enable_mem_pattern

@@ -1,4 +1,4 @@
-"""Services under test, with the small scorer and decoder of ``smallkit`` in place of the model."""
+"""Services under test, with the small scorer and decoder of ``stand_ins`` in place of the model."""
 
 from __future__ import annotations
 
@@ -36,11 +36,15 @@ from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.settings import RECORDS_FILE, Settings
 from deepfake_service.platform.webhooks import Callback
 from deepfake_service.retention import sweeps
-from tests.support import pgkit
-from tests.support.clocks import AdjustableClock
-from tests.support.markup import compact_pages
-from tests.support.smallkit import SmallDecoder, SmallScorer
-from tests.support.webhookkit import Receiver, send_due
+from tests.support import databases
+from tests.support.stand_ins import (
+    AdjustableClock,
+    Receiver,
+    SmallDecoder,
+    SmallScorer,
+    compact_pages,
+    send_due,
+)
 
 
 class Service:
@@ -182,7 +186,7 @@ def installation(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def postgres_installation(
-    postgres: pgkit.Server, tmp_path_factory: pytest.TempPathFactory
+    postgres: databases.Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Installation:
     """Make the data directory and the database that services on PostgreSQL copy."""
     folder = tmp_path_factory.mktemp("postgres-installation") / "var"
@@ -212,7 +216,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
     if getattr(request, "param", "sqlite") == "sqlite":
         yield {}
         return
-    server: pgkit.Server = request.getfixturevalue("postgres")
+    server: databases.Server = request.getfixturevalue("postgres")
     if "start" in request.fixturenames:
         copied = request.getfixturevalue("postgres_installation").database_url
         url = server.copy_of(copied.get_secret_value())

@@ -37,8 +37,9 @@ from deepfake_service.platform.errors import (
     NotAuthenticated,
 )
 from deepfake_service.platform.settings import RECORDS_FILE, Settings
-from tests.support import forkkit, key_maker
-from tests.support.clocks import AdjustableClock
+from tests.support import forking
+from tests.support.programs import key_maker
+from tests.support.stand_ins import AdjustableClock
 
 CHOSEN = "correct-horse-battery-staple"
 
@@ -256,7 +257,7 @@ def test_processes_that_write_at_once_lose_no_key(
     words = (str(settings.data_dir), settings.records_url, "uploader")
     with (tmp_path / "output").open("wb") as file:
         processes = [
-            forkkit.start(words, os.environ, (file, file), program=key_maker.__name__)
+            forking.start(words, os.environ, (file, file), program=key_maker.__name__)
             for _ in range(3)
         ]
     assert [p.wait(60) for p in processes] == [0, 0, 0], (tmp_path / "output").read_text()

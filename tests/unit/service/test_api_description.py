@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deepfake_service.app import api_description
-from tests.support.pages import DOCS, ROOT
+from tests.support.documents import DOCS, ROOT
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any

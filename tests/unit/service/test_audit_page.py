@@ -10,7 +10,7 @@ import pytest
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.texts.i18n import words
-from tests.support.submitting import submit
+from tests.support.jobs import submit
 from tests.unit.service.conftest import Service
 
 

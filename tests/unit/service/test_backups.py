@@ -18,8 +18,7 @@ from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.errors import DatabaseDamaged, DecryptionFailed, StorageUnavailable
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import Vault
-from tests.support.restorekit import as_role, run
-from tests.support.submitting import VIDEO, submit
+from tests.support.jobs import VIDEO, headers, run_command, submit
 from tests.unit.service.conftest import Service
 
 
@@ -92,7 +91,7 @@ async def test_a_damaged_blob_is_named_by_the_backup(start: Any, tmp_path: Path)
         modes = {p.stat().st_mode & 0o077 for p in (tmp_path / "backup").rglob("*")}
         assert modes == {0}, "other users can read the backup"
         assert sorted(damaged) == [f"media/{path.name}" for path in media[:2]]
-        done = run(settings, "backup", tmp_path / "again")
+        done = run_command(settings, "backup", tmp_path / "again")
         assert done.exit_code == 1
         assert f"missing or damaged: media/{media[0].name}" in done.output
         with service.database.read() as session:
@@ -143,7 +142,7 @@ async def test_a_backup_is_complete_although_keys_are_renewed_meanwhile(
     async with start() as service:
         jobs = [await submit(service, VIDEO + bytes([n])) for n in range(2)]
         path = f"/v1/cases/{jobs[0]['case_id']}"
-        assert (await service.client.delete(path, **as_role(service, Role.ADMIN))).is_success
+        assert (await service.client.delete(path, headers=headers(service, Role.ADMIN))).is_success
 
         advance = service.app.state.shared.services.key_epochs.advance
         copies = []

@@ -10,9 +10,8 @@ from sqlalchemy import select
 from deepfake_service.audit.log import Action
 from deepfake_service.platform.db import AuditEntry, Job, Match, Review, new_id
 from deepfake_service.platform.db.enums import Finding, JobState, Role
-from tests.support import evidencekit as kit
-from tests.support.jobkit import examined
-from tests.support.submitting import VIDEO, submit
+from tests.support import exhibits
+from tests.support.jobs import VIDEO, examined, submit
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -96,8 +95,8 @@ async def test_the_queue_offers_ended_items_to_reviewers(service: Service) -> No
 async def test_the_copy_of_a_confirmed_case_names_it_and_is_confirmed_with_its_own_reason(
     service: Service,
 ) -> None:
-    known = await examined(service, kit.video(), case_reference="K-1")
-    copy = await examined(service, kit.video(), case_reference="K-2")
+    known = await examined(service, exhibits.video(), case_reference="K-1")
+    copy = await examined(service, exhibits.video(), case_reference="K-2")
     with service.database.write() as session:
         session.get_one(Job, known["id"]).finding = Finding.CONFIRMED
         match = {"job_id": copy["id"], "case_id": known["case_id"], "percent": 100,

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from deepfake_service.platform.db import Database
+from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.db.sqlite import overwrite_log
 from tests.support.carving import carve_case_keys, carve_media, image_of, loop_mount
-from tests.support.deletionkit import admin, all_entries
-from tests.support.submitting import VIDEO, submit
+from tests.support.jobs import VIDEO, all_entries, headers, submit
 
 
 @pytest.mark.usefixtures("epochs_end_at_once")
@@ -36,7 +36,9 @@ async def test_a_shredded_case_cannot_be_carved_from_the_disk(start: Any, tmp_pa
         assert len(keys) == 1
         assert carve_media(before, keys, job["media_id"], len(VIDEO)) == VIDEO
         async with start(min_free_bytes=0) as service:
-            await service.client.delete(f"/v1/cases/{job['case_id']}", headers=admin(service))
+            await service.client.delete(
+                f"/v1/cases/{job['case_id']}", headers=headers(service, Role.ADMIN)
+            )
             epochs = service.app.state.shared.services.key_epochs
             for _ in range(2):  # two sweeps
                 epochs.advance()
@@ -46,7 +48,7 @@ async def test_a_shredded_case_cannot_be_carved_from_the_disk(start: Any, tmp_pa
             assert any(e.action == "case_keys.renewed" for e in all_entries(service))
             content = await service.client.get(
                 f"/v1/cases/{kept['case_id']}/media/{kept['media_id']}/content",
-                headers=admin(service),
+                headers=headers(service, Role.ADMIN),
             )
             assert content.content == VIDEO + b"of another case"
         assert not carve_case_keys(image_of(image, mounted), master_key, job["case_id"])
@@ -67,7 +69,7 @@ async def test_what_the_last_item_of_a_case_leaves_cannot_be_carved_from_the_dis
         assert carve_media(before, keys, job["media_id"], len(VIDEO)) == VIDEO
         async with start(min_free_bytes=0) as service:
             path = f"/v1/jobs/{job['id']}"
-            deleted = await service.client.delete(path, headers=admin(service))
+            deleted = await service.client.delete(path, headers=headers(service, Role.ADMIN))
             assert deleted.status_code == 204
             epochs = service.app.state.shared.services.key_epochs
             for _ in range(2):
@@ -77,7 +79,7 @@ async def test_what_the_last_item_of_a_case_leaves_cannot_be_carved_from_the_dis
             assert len(left) == 1
             assert not left & keys
             path = f"/v1/cases/{job['case_id']}"
-            case = (await service.client.get(path, headers=admin(service))).json()
+            case = (await service.client.get(path, headers=headers(service, Role.ADMIN))).json()
             assert case["case_reference"] == "STAYS"
 
 

@@ -13,7 +13,7 @@ import pytest
 from deepfake_service.platform.db import Case, Notice, new_id
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import DatabaseUnavailable
-from tests.support.jobkit import blobs, headers
+from tests.support.jobs import blobs, headers
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any

@@ -12,16 +12,15 @@ from deepfake_service.platform.db import Case, Notice, new_id
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.storage import seal_json
 from deepfake_service.retention.due import GRACE
-from tests.support.jobkit import blobs, headers
-from tests.support.videokit import VIDEO, end, submit, sweep
-from tests.support.watching import files_containing
+from tests.support.jobs import VIDEO, blobs, finish, headers, post_video, sweep
+from tests.support.servers import files_containing
 from tests.unit.service.conftest import Service
 
 
 async def test_cases_of_one_reference_are_one_but_not_across_accounts(service: Service) -> None:
-    first = (await submit(service, b"a" * 99, case_reference="R-1")).json()
-    second = (await submit(service, b"b" * 99, case_reference="R-1")).json()
-    third = (await submit(service, b"c" * 99)).json()
+    first = (await post_video(service, b"a" * 99, case_reference="R-1")).json()
+    second = (await post_video(service, b"b" * 99, case_reference="R-1")).json()
+    third = (await post_video(service, b"c" * 99)).json()
     assert first["case_id"] == second["case_id"] != third["case_id"]
     theirs = await service.client.post(
         "/v1/videos", files={"file": ("v", b"d" * 99)}, data={"case_reference": "R-1"},
@@ -39,8 +38,8 @@ async def test_a_reference_that_looks_the_same_is_of_the_same_case(
     service: Service, written: str
 ) -> None:
     """The console, which looks for references without such spaces, found no case of theirs."""
-    job = (await submit(service, b"a" * 99, case_reference="사건 7")).json()
-    again = (await submit(service, b"a" * 99, case_reference=written)).json()
+    job = (await post_video(service, b"a" * 99, case_reference="사건 7")).json()
+    again = (await post_video(service, b"a" * 99, case_reference=written)).json()
     assert again["id"] == job["id"]
     opened = await service.client.post("/v1/cases", json={"case_reference": written})
     assert (opened.status_code, opened.json()["id"]) == (200, job["case_id"])
@@ -51,7 +50,7 @@ async def test_a_reference_that_looks_the_same_is_of_the_same_case(
 
 
 async def test_a_blank_reference_is_none(service: Service) -> None:
-    job = (await submit(service, case_reference="  ")).json()
+    job = (await post_video(service, case_reference="  ")).json()
     case = (await service.client.get(f"/v1/cases/{job['case_id']}")).json()
     assert case["case_reference"] is None
     picture = {"files": ("a", b"still 1 120")}
@@ -61,7 +60,7 @@ async def test_a_blank_reference_is_none(service: Service) -> None:
 
 
 async def test_an_original_is_exported_to_its_recipient_alone(service: Service) -> None:
-    job = (await submit(service)).json()
+    job = (await post_video(service)).json()
     case = (await service.client.get(f"/v1/cases/{job['case_id']}")).json()
     path = f"/v1/cases/{case['id']}/media/{case['occurrences'][0]['media_id']}/export"
     authority = pyrage.x25519.Identity.generate()
@@ -75,7 +74,7 @@ async def test_an_original_is_exported_to_its_recipient_alone(service: Service) 
     wrong = await service.client.post(path, json={"recipient": "age1nonsense"})
     assert wrong.status_code == 422
     assert wrong.json()["errors"][0]["field"] == "recipient"
-    end(service, job["id"], datetime.now(UTC) - timedelta(seconds=1))
+    finish(service, job["id"], datetime.now(UTC) - timedelta(seconds=1))
     sweep(service)
     service.clock.advance(GRACE)
     sweep(service)
@@ -115,7 +114,7 @@ async def test_a_case_is_opened_once_and_listed(service: Service) -> None:
     again = await post("/v1/cases", json={"case_reference": "R-1"})
     assert (first.status_code, again.status_code) == (201, 200)
     assert first.json()["id"] == again.json()["id"]
-    assert (await submit(service, case_reference="R-1")).json()["case_id"] == first.json()["id"]
+    assert (await post_video(service, case_reference="R-1")).json()["case_id"] == first.json()["id"]
     await post("/v1/cases", json={})
     page = (await service.client.get("/v1/cases?limit=1")).json()
     assert [c["case_reference"] for c in page["cases"]] == [None]
@@ -127,7 +126,7 @@ async def test_a_case_is_opened_once_and_listed(service: Service) -> None:
 
 
 async def test_occurrences_are_added_with_a_screenshot(service: Service) -> None:
-    job = (await submit(service, source_url="https://example.org/1")).json()
+    job = (await post_video(service, source_url="https://example.org/1")).json()
     path = f"/v1/cases/{job['case_id']}/occurrences"
     added = await service.client.post(
         path,
@@ -161,7 +160,7 @@ async def test_occurrences_are_added_with_a_screenshot(service: Service) -> None
 
 
 async def test_the_same_bytes_in_a_case_with_notices_mark_them(service: Service) -> None:
-    first = (await submit(service, VIDEO + b"3", case_reference="A")).json()
+    first = (await post_video(service, VIDEO + b"3", case_reference="A")).json()
     analyst = headers(service, Role.ANALYST)
     second = await service.client.post(
         "/v1/videos", files={"file": ("v", VIDEO)}, data={"case_reference": "B"}, headers=analyst
@@ -185,7 +184,7 @@ async def test_the_same_bytes_in_a_case_with_notices_mark_them(service: Service)
     services.reviews.flag_minor(caller, second.json()["case_id"], enabled=True)
     with service.database.read() as session:
         assert session.get_one(Notice, notice_id).withdraw_at is None
-    await submit(service, VIDEO, case_reference="A")
+    await post_video(service, VIDEO, case_reference="A")
     with service.database.read() as session:
         assert session.get_one(Case, first["case_id"]).minor_at is not None
         assert session.get_one(Notice, notice_id).withdraw_at is not None

@@ -7,9 +7,7 @@ from datetime import timedelta
 import pytest
 
 from deepfake_service.retention.due import GRACE, LONGEST_GAP, confirm_clock, is_clock_confirmed
-from tests.support.deletionkit import all_entries, examined, sweep
-from tests.support.jobkit import blobs
-from tests.support.submitting import VIDEO, submit
+from tests.support.jobs import VIDEO, WEEK, all_entries, blobs, finish, submit, sweep
 from tests.unit.service.conftest import Service
 
 
@@ -17,7 +15,7 @@ from tests.unit.service.conftest import Service
 async def test_a_clock_that_leaps_deletes_nothing(service: Service, days: int) -> None:
     jobs = [await submit(service, VIDEO + bytes([n])) for n in range(3)]
     for job in jobs[:2]:
-        examined(service, job)
+        finish(service, job["id"], service.clock() + WEEK)
     sweep(service)
     service.clock.jump(timedelta(days=days))
     for _ in range(2 * 24 * 60 // 120):  # two days of sweeps, here every second hour
@@ -32,7 +30,7 @@ async def test_r3_small_steps_of_the_clock_delete_nothing_in_less_than_the_grace
     service: Service,
 ) -> None:
     """40 steps of 55 minutes in three seconds were 36 hours."""
-    examined(service, await submit(service))
+    finish(service, (await submit(service))["id"], service.clock() + WEEK)
     sweep(service)
     service.clock.jump(timedelta(days=6.9))  # as after a restart with a wrong clock
     sweep(service)
@@ -43,7 +41,7 @@ async def test_r3_small_steps_of_the_clock_delete_nothing_in_less_than_the_grace
 
 
 async def test_a_clock_that_a_person_confirms_is_relied_on(service: Service) -> None:
-    examined(service, await submit(service))
+    finish(service, (await submit(service))["id"], service.clock() + WEEK)
     sweep(service)
     service.clock.jump(timedelta(days=8))
     assert not is_clock_confirmed(service.database)

@@ -21,16 +21,16 @@ from deepfake_service.platform.errors import NotFound
 from deepfake_service.platform.storage import Stored
 from deepfake_service.platform.storage.envelope import new_key
 from deepfake_service.retention.deletion import delete_case_key
-from tests.support import pgkit
-from tests.support.lockkit import Meanwhile, adds_an_occurrence, caller_of
-from tests.support.submitting import submit
+from tests.support import databases
+from tests.support.databases import Meanwhile, adds_an_occurrence, caller_of
+from tests.support.jobs import submit
 from tests.unit.service.conftest import Service, Starter
 
 pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture
-async def service(start: Starter, postgres: pgkit.Server) -> AsyncIterator[Service]:
+async def service(start: Starter, postgres: databases.Server) -> AsyncIterator[Service]:
     async with start(database_url=SecretStr(postgres.new_database())) as running:
         yield running
 

@@ -9,7 +9,7 @@ import pytest
 
 from deepfake_service.platform.db import Case
 from deepfake_service.platform.db.enums import Role
-from tests.support.submitting import submit
+from tests.support.jobs import submit
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any

@@ -17,12 +17,12 @@ from deepfake_service.evidence.bundle.custody import (
 )
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.bundle.verification_result import ExitCode, Outcome, Trust
-from tests.support import evidencekit as kit
+from tests.support import exhibits
 
 
 def records(decision: str = "confirmed") -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what a bundle says about one review, and its chain of custody."""
-    changes = copy.deepcopy(kit.reviewed(decision))
+    changes = copy.deepcopy(exhibits.reviewed(decision))
     custody = changes.pop("custody")
     document = {
         "job": {"id": "j" * 26}, "case": {"id": "c" * 26, "minor": False}, **changes
@@ -90,12 +90,14 @@ def test_findings_follow_from_the_last_decision_of_each_person() -> None:
 
 def test_a_signed_bundle_with_a_forged_decision_does_not_verify() -> None:
     """H7: columns altered in the database were signed by the service, and verified."""
-    changes = copy.deepcopy(kit.reviewed("confirmed"))
-    trusted = Trust((kit.signers().statement.public_key(),))
+    changes = copy.deepcopy(exhibits.reviewed("confirmed"))
+    trusted = Trust((exhibits.signers().statement.public_key(),))
 
     def verified() -> Any:
-        dossier = kit.dossier(kit.video(), **changes)
-        return verify(build(dossier, kit.material(kit.video()), kit.signers()), trusted)
+        dossier = exhibits.dossier(exhibits.video(), **changes)
+        return verify(
+            build(dossier, exhibits.material(exhibits.video()), exhibits.signers()), trusted
+        )
 
     assert verified().exit_code is ExitCode.VERIFIED
     changes["reviews"][0]["decision"] = changes["finding"] = "rejected"

@@ -14,8 +14,7 @@ from deepfake_service.http import auth
 from deepfake_service.platform.db import KnownHashes, new_id
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.storage import seal_json
-from tests.support.jobkit import headers
-from tests.support.submitting import submit
+from tests.support.jobs import headers, submit
 from tests.unit.service.conftest import Service, Starter
 
 Read = Callable[[Service, dict[str, Any]], Awaitable[httpx.Response]]

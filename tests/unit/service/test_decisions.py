@@ -19,9 +19,8 @@ from deepfake_service.platform.errors import StorageUnavailable
 from deepfake_service.platform.storage.blobs import BLOB_FOLDER
 from deepfake_service.review import hash_bank
 from deepfake_service.review.hash_bank import HashBank
-from tests.support import evidencekit as kit
-from tests.support.jobkit import examined
-from tests.support.submitting import VIDEO, submit
+from tests.support import exhibits
+from tests.support.jobs import VIDEO, examined, submit
 from tests.unit.service.conftest import Service, Starter
 
 
@@ -65,7 +64,8 @@ async def test_a_decision_stands_if_what_follows_from_it_fails(
     fail: Callable[[Any, str], Any]
     fail, error = FAILURES[what]
     jobs = [
-        (await examined(service, video))["id"] for video in (kit.video(), kit.video() + bytes(9))
+        (await examined(service, video))["id"]
+        for video in (exhibits.video(), exhibits.video() + bytes(9))
     ]
     services = service.app.state.shared.services
     for job_id in jobs:
@@ -93,7 +93,7 @@ async def test_what_failed_is_done_later_and_holds_nothing_else_up(start: Starte
     async with start(matching=True) as service:
         jobs = [
             (await examined(service, video))["id"]
-            for video in (kit.video(), kit.video() + bytes(9))
+            for video in (exhibits.video(), exhibits.video() + bytes(9))
         ]
         services = service.app.state.shared.services
         caller = service.accounts.authenticate(service.keys[Role.ANALYST])
@@ -123,7 +123,7 @@ async def test_media_without_hashes_hold_up_none_that_have_some(
     monkeypatch.setattr(hash_bank, "CATCH_UP_BATCH", 1)
     async with start(matching=True) as service:
         jobs = [(await submit(service, VIDEO + bytes([n])))["id"] for n in range(2)]
-        jobs.insert(1, (await examined(service, kit.video()))["id"])
+        jobs.insert(1, (await examined(service, exhibits.video()))["id"])
         services = service.app.state.shared.services
         caller = service.accounts.authenticate(service.keys[Role.ANALYST])
         with service.database.write() as session:

@@ -14,9 +14,7 @@ from deepfake_service.audit.log import verify
 from deepfake_service.platform.db import AuditEntry, Case, Job, Media, Notice, new_id
 from deepfake_service.platform.db.enums import JobState, NoticeState, Role
 from deepfake_service.retention.due import GRACE
-from tests.support.deletionkit import all_entries, delete_case, examined, finish, sweep
-from tests.support.jobkit import blobs
-from tests.support.submitting import VIDEO, submit
+from tests.support.jobs import VIDEO, WEEK, all_entries, blobs, delete_case, finish, submit, sweep
 from tests.unit.service.conftest import Service
 
 
@@ -65,7 +63,7 @@ async def test_a_finished_item_cannot_be_deleted_without_a_trace(
 
 async def test_an_empty_case_expires_as_other_cases_do(service: Service) -> None:
     job = await submit(service, case_reference="R")
-    examined(service, job)
+    finish(service, job["id"], service.clock() + WEEK)
     assert (await delete_job(service, job)).status_code == 204
     settings = service.app.state.shared.settings
     for days, status in ((settings.evidence_days + settings.case_days - 1, 200), (2, 404)):
@@ -164,7 +162,7 @@ async def test_one_sweep_deletes_a_bounded_share(
     monkeypatch.setattr("deepfake_service.retention.sweeps.MIN_SHARE", 5)
     for n in range(5 + 3):
         job = await submit(service, VIDEO + n.to_bytes(2, "big"), case_reference="R")
-        examined(service, job)
+        finish(service, job["id"], service.clock() + WEEK)
     service.clock.advance(timedelta(days=6, hours=1))
     sweep(service)
     service.clock.advance(GRACE)
@@ -201,7 +199,7 @@ async def test_a_deletion_that_fails_does_not_keep_others_from_being_completed(
 
 async def test_what_is_no_longer_due_loses_its_mark(service: Service) -> None:
     job = await submit(service)
-    examined(service, job)
+    finish(service, job["id"], service.clock() + WEEK)
     service.clock.advance(timedelta(days=6, hours=1))
     sweep(service)
     with service.database.write() as session:

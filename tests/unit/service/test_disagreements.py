@@ -20,9 +20,8 @@ from deepfake_service.platform.db.enums import Decision, Finding, JobState, Role
 from deepfake_service.platform.pagination import Filters
 from deepfake_service.platform.storage import seal_json
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
-from tests.support import evidencekit as kit
-from tests.support.jobkit import headers
-from tests.support.submitting import submit
+from tests.support import exhibits
+from tests.support.jobs import headers, submit
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -143,7 +142,7 @@ async def test_an_undecided_finding_is_found_with_and_without_conflicts(service:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_report_tells_a_conflict(language: str) -> None:
     at = "2026-01-02T03:04:05.678+00:00"
-    video = kit.video()
+    video = exhibits.video()
     reviews = [
         {"at": at, "account": account, "name": account, "role": "analyst", "decision": decision,
          "reason": "-"}
@@ -151,8 +150,8 @@ def test_a_report_tells_a_conflict(language: str) -> None:
     ]  # fmt: skip
     for some, key in ((reviews, "disagreement"), ([{**reviews[0], "decision": "undecided"}],
                                                   "undecided")):  # fmt: skip
-        dossier = kit.dossier(video, reviews=some, finding="undecided")
-        document = json.loads(json.dumps(verdict_document(dossier, kit.material(video))))
+        dossier = exhibits.dossier(video, reviews=some, finding="undecided")
+        document = json.loads(json.dumps(verdict_document(dossier, exhibits.material(video))))
         last = summary_of(read(document, words(language))).reviews[-1]
         assert words(language).of("findings", key) in last
         assert document["finding"] == "undecided"

@@ -13,9 +13,8 @@ import pytest
 from deepfake_service.http.dependencies import DiskSpace
 from deepfake_service.platform.db import Job
 from deepfake_service.platform.db.enums import Role
-from tests.support.answerkit import check_problem
-from tests.support.jobkit import headers
-from tests.support.submitting import VIDEO, submit
+from tests.support.answers import check_problem
+from tests.support.jobs import VIDEO, headers, submit
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any

@@ -20,11 +20,10 @@ from deepfake_service.notices.compose import Basis, NoticeSubject, compose
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.texts.formatting import day, to_the_second
 from deepfake_service.platform.texts.i18n import load, words
-from tests.support import evidencekit as kit
-from tests.support import mediakit
-from tests.support.catalogue import faults
-from tests.support.noticekit import BASIS, GOOD, SEEN
-from tests.support.texts import leaves, report_texts
+from tests.support import exhibits, footage
+from tests.support.documents import leaves, report_texts
+from tests.support.notices import BASIS, GOOD, SEEN
+from tests.support.translations import faults
 
 LATIN = re.compile(r"[A-Za-z]{2,}")
 NAMES = {
@@ -69,7 +68,7 @@ def korean_report(media: bytes, material: Material, **changes: Any) -> set[str]:
     at = "2026-01-02T03:04:05.678+00:00"
     review = {"at": at, "account": "a", "name": "김검토", "role": "analyst", "reason": "-"}
     reviews = [{**review, "decision": d} for d in ("confirmed", "rejected", "undecided")]
-    dossier = kit.dossier(media, reviews=reviews, finding="awaiting_second", **changes)
+    dossier = exhibits.dossier(media, reviews=reviews, finding="awaiting_second", **changes)
     document = verdict_document(dossier, material)
     texts = report_texts(
         document, material.files, {"accounts": {}, "entries": entries()}, words("ko")
@@ -85,22 +84,22 @@ def korean_report(media: bytes, material: Material, **changes: Any) -> set[str]:
 @pytest.mark.parametrize(
     "media",
     [
-        kit.video(),
-        mediakit.picture(mediakit.grace_hopper(), "PNG"),
-        mediakit.picture(mediakit.resized(mediakit.astronaut(), 120, 120), "JPEG"),
+        exhibits.video(),
+        footage.picture(footage.grace_hopper(), "PNG"),
+        footage.picture(footage.resized(footage.astronaut(), 120, 120), "JPEG"),
         b"no media at all",
     ],
     ids=["video", "picture", "small", "undecodable"],
 )
 def test_a_korean_report_has_no_english_in_it(media: bytes) -> None:
-    assert korean_report(media, kit.material(media)) == set()
+    assert korean_report(media, exhibits.material(media)) == set()
 
 
 @pytest.mark.parametrize("still", [False, True])
 def test_only_the_report_of_a_video_has_times_within_the_file(still: bool) -> None:
-    media = mediakit.picture(mediakit.grace_hopper(), "PNG") if still else kit.video()
-    material = kit.material(media)
-    document = verdict_document(kit.dossier(media), material)
+    media = footage.picture(footage.grace_hopper(), "PNG") if still else exhibits.video()
+    material = exhibits.material(media)
+    document = verdict_document(exhibits.dossier(media), material)
     texts = report_texts(document, material.files, {"accounts": {}, "entries": []}, words("en"))
     assert (texts["timeline"] is None) == still
     assert texts["pictures"]
@@ -108,8 +107,8 @@ def test_only_the_report_of_a_video_has_times_within_the_file(still: bool) -> No
 
 
 def test_a_report_says_that_its_result_is_that_of_an_earlier_examination() -> None:
-    media = kit.video()
-    document = verdict_document(kit.dossier(media), kit.material(media))
+    media = exhibits.video()
+    document = verdict_document(exhibits.dossier(media), exhibits.material(media))
     job = document["job"]
 
     def examined() -> str:
@@ -125,9 +124,9 @@ def test_a_report_says_that_its_result_is_that_of_an_earlier_examination() -> No
 @pytest.mark.parametrize("leans", Leaning)
 @pytest.mark.parametrize("still", [False, True])
 def test_a_report_says_which_way_an_inconclusive_value_leans(leans: Leaning, still: bool) -> None:
-    media = mediakit.picture(mediakit.grace_hopper(), "PNG") if still else kit.video()
-    material = kit.leaning_material(media, leans)
-    document = verdict_document(kit.dossier(media), material)
+    media = footage.picture(footage.grace_hopper(), "PNG") if still else exhibits.video()
+    material = exhibits.leaning_material(media, leans)
+    document = verdict_document(exhibits.dossier(media), material)
     texts = report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))
     finding = dict(map(tuple, texts["finding"]))
     assert finding["Leaning"] == words("en").of("leanings", leans)
@@ -153,8 +152,8 @@ def test_a_report_says_which_way_an_inconclusive_value_leans(leans: Leaning, sti
 
 
 def test_a_report_of_a_model_without_edges_does_not_mention_a_leaning() -> None:
-    media = kit.video()
-    document = verdict_document(kit.dossier(media), kit.material(media))
+    media = exhibits.video()
+    document = verdict_document(exhibits.dossier(media), exhibits.material(media))
     texts = report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))
     assert texts["leaning"] is texts["kinds"] is None
     assert "Leaning" not in [
@@ -163,8 +162,8 @@ def test_a_report_of_a_model_without_edges_does_not_mention_a_leaning() -> None:
 
 
 def test_a_report_counts_frames_that_could_not_be_decoded_if_there_are_any() -> None:
-    media = kit.video()
-    document = verdict_document(kit.dossier(media), kit.material(media))
+    media = exhibits.video()
+    document = verdict_document(exhibits.dossier(media), exhibits.material(media))
     custody: dict[str, Any] = {"accounts": {}, "entries": []}
     for failed in (0, 2):
         document["result"]["frames"]["failed"] = failed
@@ -175,8 +174,8 @@ def test_a_report_counts_frames_that_could_not_be_decoded_if_there_are_any() -> 
 
 @pytest.mark.parametrize("still", [False, True])
 def test_a_report_says_first_that_its_model_decides_nothing(still: bool) -> None:
-    media = mediakit.picture(mediakit.grace_hopper(), "PNG") if still else kit.video()
-    document = verdict_document(kit.dossier(media), kit.material(media))
+    media = footage.picture(footage.grace_hopper(), "PNG") if still else exhibits.video()
+    document = verdict_document(exhibits.dossier(media), exhibits.material(media))
     custody: dict[str, Any] = {"accounts": {}, "entries": []}
     assert report_texts(document, {}, custody, words("en"))["not_for_use"] == []
     level, kind = ("face", "pictures") if still else ("item", "videos")
@@ -195,8 +194,8 @@ def test_a_report_says_first_that_its_model_decides_nothing(still: bool) -> None
 @pytest.mark.parametrize(
     ("media", "asked", "frames"),
     [
-        (kit.video(), ("this video", "이 영상"), True),
-        (mediakit.picture(mediakit.grace_hopper(), "PNG"), ("this picture", "이 사진"), False),
+        (exhibits.video(), ("this video", "이 영상"), True),
+        (footage.picture(footage.grace_hopper(), "PNG"), ("this picture", "이 사진"), False),
         (b"neither of them", ("this file", "이 파일"), False),
     ],
     ids=["video", "picture", "unreadable"],
@@ -204,7 +203,7 @@ def test_a_report_says_first_that_its_model_decides_nothing(still: bool) -> None
 def test_a_report_asks_about_its_kind_of_media_and_names_no_other(
     media: bytes, asked: tuple[str, str], frames: bool
 ) -> None:
-    document = verdict_document(kit.dossier(media), kit.material(media))
+    document = verdict_document(exhibits.dossier(media), exhibits.material(media))
     assert asked[0] in document["question"]
     custody: dict[str, Any] = {"accounts": {}, "entries": []}
     for n, (language, frame) in enumerate((("en", "frames"), ("ko", "프레임"))):
@@ -214,8 +213,8 @@ def test_a_report_asks_about_its_kind_of_media_and_names_no_other(
 
 
 def test_the_terms_of_use_of_the_model_are_stated_in_the_language_of_the_report() -> None:
-    media = kit.video()
-    document = verdict_document(kit.dossier(media), kit.material(media))
+    media = exhibits.video()
+    document = verdict_document(exhibits.dossier(media), exhibits.material(media))
     custody: dict[str, Any] = {"accounts": {}, "entries": []}
     for language, known in (("en", "research-only"), ("ko", "연구·평가용(research-only)")):
         for terms, stated in (("research-only", known), ("Agency only", "Agency only")):
@@ -226,8 +225,8 @@ def test_the_terms_of_use_of_the_model_are_stated_in_the_language_of_the_report(
 
 
 def test_stored_sentences_in_english_are_translated() -> None:
-    media = kit.video()
-    material = kit.material(media)
+    media = exhibits.video()
+    material = exhibits.material(media)
     material.examination["hashes"] = {
         "pdq": None,
         "reason": "pdqhash is not installed where this was examined",
@@ -306,9 +305,9 @@ def test_a_translation_that_does_not_match_is_reported() -> None:
 
 def test_a_report_on_a_video_says_how_people_are_numbered() -> None:
     notes = []
-    for media in (kit.video(), mediakit.picture(mediakit.grace_hopper(), "PNG")):
-        material = kit.material(media)
-        document = verdict_document(kit.dossier(media), material)
+    for media in (exhibits.video(), footage.picture(footage.grace_hopper(), "PNG")):
+        material = exhibits.material(media)
+        document = verdict_document(exhibits.dossier(media), material)
         texts = report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))
         notes.append(texts["people_note"])
     assert notes == [words("en")("people_note"), None]
@@ -328,9 +327,9 @@ def test_times_in_korean_documents_are_those_in_korea() -> None:
 
 
 def test_all_times_of_a_korean_report_are_told_in_one_way() -> None:
-    video = kit.video()
-    dossier = kit.dossier(video, **kit.reviewed("confirmed"))
-    document = json.loads(json.dumps(verdict_document(dossier, kit.material(video))))
+    video = exhibits.video()
+    dossier = exhibits.dossier(video, **exhibits.reviewed("confirmed"))
+    document = json.loads(json.dumps(verdict_document(dossier, exhibits.material(video))))
     for language, other in (("ko", " KST ("), ("en", "05 UTC")):
         texts = list(leaves(report_texts(document, {}, dossier.custody, words(language))))
         told = [text for text in texts if re.search(r"\d\d:\d\d:\d\d", text)]
@@ -339,8 +338,8 @@ def test_all_times_of_a_korean_report_are_told_in_one_way() -> None:
 
 
 def test_everything_in_a_report_is_json() -> None:
-    media = kit.video()
-    material = kit.material(media)
-    document = verdict_document(kit.dossier(media), material)
+    media = exhibits.video()
+    material = exhibits.material(media)
+    document = verdict_document(exhibits.dossier(media), material)
     texts = report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))
     assert json.loads(json.dumps(texts)) == texts

@@ -12,11 +12,11 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.platform.db import Case
+from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import DataDirError, DecryptionFailed
 from deepfake_service.platform.storage import EpochKeys
 from deepfake_service.platform.storage.envelope import MasterKeys, new_key
-from tests.support.deletionkit import admin, delete_case
-from tests.support.submitting import VIDEO, submit
+from tests.support.jobs import VIDEO, delete_case, headers, submit
 
 
 async def test_a_deletion_renews_the_keys_of_all_other_cases_and_nothing_else_does(
@@ -88,7 +88,7 @@ async def test_a_service_does_not_start_without_its_epoch_keys(start: Any, tmp_p
     (tmp_path / "kept").rename(folder)
     async with start() as service:
         path = f"/v1/cases/{job['case_id']}/media/{job['media_id']}/content"
-        answer = await service.client.get(path, headers=admin(service))
+        answer = await service.client.get(path, headers=headers(service, Role.ADMIN))
         assert answer.content == VIDEO
 
 

@@ -26,9 +26,8 @@ from deepfake_service.examination.submissions import MAX_CALLBACKS
 from deepfake_service.platform.db import AuditEntry, Case, Job, Media, new_id
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.review.reviews import MAX_REVIEWS
-from tests.support import evidencekit as kit
-from tests.support.editionkit import decide, evidence, submit
-from tests.support.jobkit import examined, headers
+from tests.support import exhibits
+from tests.support.jobs import decide, evidence, examined, headers, submit
 from tests.unit.service.conftest import Service
 
 
@@ -36,7 +35,7 @@ async def test_h9_occurrences_of_a_medium_are_limited(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deepfake_service.cases.cases.MAX_OCCURRENCES", 3)
-    job = await submit(service, source_url="https://example.org/0")
+    job = await submit(service, exhibits.video(), source_url="https://example.org/0")
     path = f"/v1/cases/{job['case_id']}/occurrences"
     for number in (1, 2):
         url = f"https://example.org/{number}"
@@ -46,13 +45,13 @@ async def test_h9_occurrences_of_a_medium_are_limited(
     assert (await service.client.post(path, files=more)).status_code == 409
     refused = await service.client.post(
         "/v1/videos",
-        files={"file": ("v.mp4", kit.video())},
+        files={"file": ("v.mp4", exhibits.video())},
         data={"source_url": "https://example.org/3"},
     )
     assert refused.status_code == 409
     assert refused.json()["type"].endswith(":too_many_occurrences")
     # What is known already is not refused.
-    await submit(service, source_url="https://example.org/1")
+    await submit(service, exhibits.video(), source_url="https://example.org/1")
 
 
 async def test_a_bundle_that_an_account_may_never_hold_in_memory_is_too_large(
@@ -79,7 +78,7 @@ async def test_a_bundle_that_is_issued_can_be_verified_here(
     declared = {**analyst, "Content-Length": str(MAX_BYTES + 1)}
     answer = await service.client.post("/v1/verify", content=b"x", headers=declared)
     assert answer.status_code == 413
-    job = await examined(service, kit.video())
+    job = await examined(service, exhibits.video())
     monkeypatch.setattr("deepfake_service.evidence.bundle.zip_format.MAX_BYTES", 10_000)
     refused = await evidence(service, job)
     assert refused.json()["type"].endswith(":evidence_too_large")
@@ -91,7 +90,7 @@ async def test_h9_decisions_of_an_account_are_limited(
     monkeypatch.setattr("deepfake_service.review.reviews.MAX_REVIEWS", 2)
     reviews = service.app.state.shared.services.reviews
     monkeypatch.setattr(reviews, "_create_edition", lambda *_: None)
-    job = await examined(service, kit.video())
+    job = await examined(service, exhibits.video())
     for _ in range(2):
         assert (await decide(service, job, "rejected")).status_code == 201
     refused = await decide(service, job, "rejected")
@@ -103,7 +102,7 @@ async def test_h9_reads_do_not_make_the_chain_of_custody_too_large(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deepfake_service.evidence.dossiers.MAX_READS_IN_CUSTODY", 3)
-    job = await submit(service)
+    job = await submit(service, exhibits.video())
     with service.database.write() as session:
         for number in range(9):
             append_entry(session, SERVICE, Action.EVIDENCE_READ, job["id"], str(number))
@@ -123,7 +122,7 @@ async def test_reads_do_not_push_exports_and_holds_out_of_the_chain_of_custody(
     """Thousands of reads of the evidence hid an export from the next edition, which did not say
     that anything was left out."""
     monkeypatch.setattr("deepfake_service.evidence.dossiers.MAX_READS_IN_CUSTODY", 3)
-    job = await examined(service, kit.video())
+    job = await examined(service, exhibits.video())
     kept = [
         (Action.MEDIA_EXPORTED, job["media_id"]),
         (Action.HOLD_SET, job["case_id"]),
@@ -150,10 +149,10 @@ async def test_reads_do_not_push_exports_and_holds_out_of_the_chain_of_custody(
 
 
 async def test_h9_posts_of_other_files_are_not_in_the_chain_of_custody(service: Service) -> None:
-    job = await submit(service, case_reference="R", note="1")
+    job = await submit(service, exhibits.video(), case_reference="R", note="1")
     other = await service.client.post(
         "/v1/videos",
-        files={"file": ("v", kit.video() + b"x")},
+        files={"file": ("v", exhibits.video() + b"x")},
         data={"case_reference": "R", "note": "2"},
     )
     assert other.json()["case_id"] == job["case_id"]
@@ -176,13 +175,13 @@ async def test_m4_callbacks_of_a_job_are_limited(
     monkeypatch.setattr("deepfake_service.platform.webhooks.check", lambda *_, **__: None)
     urls = [f"https://example.org/hook/{n}" for n in range(MAX_CALLBACKS + 1)]
     for url in urls[:-1]:
-        await submit(service, callback_url=url)
+        await submit(service, exhibits.video(), callback_url=url)
     refused = await service.client.post(
-        "/v1/videos", files={"file": ("v", kit.video())}, data={"callback_url": urls[-1]}
+        "/v1/videos", files={"file": ("v", exhibits.video())}, data={"callback_url": urls[-1]}
     )
     assert refused.status_code == 409
     assert refused.json()["type"].endswith(":too_many_callbacks")
-    await submit(service, callback_url=urls[0])
+    await submit(service, exhibits.video(), callback_url=urls[0])
 
 
 def test_evidence_holds_as_much_as_the_limits_allow() -> None:

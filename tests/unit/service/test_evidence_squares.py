@@ -17,19 +17,19 @@ from deepfake_service.evidence.report.reading import NO_CUSTODY, read
 from deepfake_service.evidence.report.report import layered
 from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.platform.texts.i18n import words
-from tests.support import evidencekit as kit
-from tests.support.bundlekit import two_square_scorer
-from tests.support.texts import report_texts
+from tests.support import exhibits
+from tests.support.documents import report_texts
+from tests.support.small_bundles import two_square_scorer
 
-OURS = Trust(keys=(kit.signers().statement.public_key(),))
+OURS = Trust(keys=(exhibits.signers().statement.public_key(),))
 
 
 def gathered() -> Material:
-    return kit.material(kit.video(), judge=two_square_scorer())
+    return exhibits.material(exhibits.video(), judge=two_square_scorer())
 
 
 def built(material: Material) -> bytes:
-    return build(kit.dossier(kit.video()), material, kit.signers())
+    return build(exhibits.dossier(exhibits.video()), material, exhibits.signers())
 
 
 def rescored(content: bytes) -> Step:
@@ -58,7 +58,7 @@ def test_every_square_is_stored_and_the_report_shows_the_first() -> None:
 
 
 def test_one_square_is_stored_as_before() -> None:
-    material = kit.material(kit.video())
+    material = exhibits.material(exhibits.video())
     assert {frozenset(p) for p in material.examination["pictures"]} == {
         frozenset({"number", "face", "crop", "heatmap"})
     }

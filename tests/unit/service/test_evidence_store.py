@@ -16,18 +16,16 @@ from deepfake_service.platform.db import Edition, Job
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import EvidenceTooLarge
 from deepfake_service.platform.timestamps import TimestampFailed
-from tests.support import evidencekit as kit
-from tests.support import mediakit
-from tests.support.answerkit import check_problem
-from tests.support.editionkit import decide, document, evidence
-from tests.support.jobkit import blobs, examined, headers, post_video
+from tests.support import exhibits, footage
+from tests.support.answers import check_problem
+from tests.support.jobs import blobs, decide, document, evidence, examined, headers, post_video
 from tests.unit.service.conftest import Service
 
 
 async def test_h9_an_edition_older_than_the_last_decision_is_not_the_newest(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = await examined(service, kit.video())
+    job = await examined(service, exhibits.video())
     assert (await decide(service, job, "confirmed")).status_code == 201
     assert document(await evidence(service, job))["finding"] == "confirmed"
     hold = f"/v1/cases/{job['case_id']}/hold"
@@ -62,7 +60,7 @@ async def test_h9_an_edition_older_than_the_last_decision_is_not_the_newest(
 async def test_an_edition_that_is_built_while_the_evidence_expires_is_not_kept(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = await examined(service, kit.video())
+    job = await examined(service, exhibits.video())
     services, real = service.app.state.shared.services, store_module.build
 
     def build(*arguments: Any, **options: Any) -> bytes:
@@ -86,7 +84,7 @@ async def test_who_asks_for_evidence_too_early_is_told_to_ask_again(
     service: Service, state: str
 ) -> None:
     """A job that still runs was said to be "not completed", as one that has failed."""
-    job = (await post_video(service, kit.video())).json()
+    job = (await post_video(service, exhibits.video())).json()
     with service.database.write() as session:
         session.get_one(Job, job["id"]).state = state
     problem = check_problem(await evidence(service, job), 409, "evidence_missing")
@@ -97,7 +95,7 @@ async def test_who_asks_for_evidence_too_early_is_told_to_ask_again(
 async def test_an_edition_that_the_store_does_not_have_any_more_is_missing(
     service: Service,
 ) -> None:
-    job = await examined(service, kit.video())
+    job = await examined(service, exhibits.video())
     assert (await evidence(service, job)).status_code == 200
     with service.database.read() as session:
         edition = session.scalars(select(Edition).where(Edition.job_id == job["id"])).one()
@@ -114,8 +112,8 @@ async def test_an_edition_that_the_store_does_not_have_any_more_is_missing(
 async def test_a_flag_creates_the_editions_of_its_case_and_leaves_others_to_the_chore(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    portrait = mediakit.picture(mediakit.grace_hopper(), "PNG")
-    flagged = await examined(service, kit.video(), case_reference="A")
+    portrait = footage.picture(footage.grace_hopper(), "PNG")
+    flagged = await examined(service, exhibits.video(), case_reference="A")
     other = await examined(service, portrait, case_reference="B")
     services = service.app.state.shared.services
     for job in (flagged, other):
@@ -139,7 +137,7 @@ async def test_a_flag_creates_the_editions_of_its_case_and_leaves_others_to_the_
 async def test_h9_a_clock_that_was_set_back_does_not_make_an_old_edition_the_newest(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = await examined(service, kit.video())
+    job = await examined(service, exhibits.video())
     assert document(await evidence(service, job))["finding"] is None
     service.clock.jump(timedelta(days=-2))
     reviews = service.app.state.shared.services.reviews
@@ -151,7 +149,7 @@ async def test_h9_a_clock_that_was_set_back_does_not_make_an_old_edition_the_new
 async def test_h9_a_decision_made_while_an_edition_is_built_is_in_it(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = await examined(service, kit.video())
+    job = await examined(service, exhibits.video())
     services = service.app.state.shared.services
     caller = service.accounts.authenticate(service.keys[Role.ANALYST])
     real = store_module.build
@@ -172,7 +170,7 @@ async def test_two_workers_that_conclude_a_job_create_one_first_edition(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module.EvidenceStore, "issue_first", lambda *_: None)
-    job = await examined(service, kit.video(), kit.video())
+    job = await examined(service, exhibits.video(), exhibits.video())
     monkeypatch.undo()
     store = service.app.state.shared.services.evidence_store
     real = store_module.build
@@ -193,7 +191,7 @@ async def test_a_slow_authority_does_not_take_the_threads_of_requests(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forty requests of one account for copies waited in all of them for the authority."""
-    job = await examined(service, kit.video())
+    job = await examined(service, exhibits.video())
     path = f"/v1/jobs/{job['id']}/report.pdf"
     assert (await service.client.get(path)).status_code == 200
     begun, go_on = threading.Semaphore(0), threading.Event()
@@ -226,7 +224,7 @@ async def test_a_slow_authority_does_not_take_the_threads_of_requests(
 
 
 async def test_documents_that_a_browser_opens_cannot_act_on_the_console(service: Service) -> None:
-    job = await examined(service, kit.video())
+    job = await examined(service, exhibits.video())
     assert (await evidence(service, job)).status_code == 200
     for name, expected in (("report.pdf", "script-src 'none'"), ("timeline.svg", "sandbox")):
         opened = await service.client.get(f"/v1/jobs/{job['id']}/{name}")

@@ -28,26 +28,25 @@ from deepfake_service.evidence.bundle.builder import (
 from deepfake_service.evidence.bundle.statement import opened, sign
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.bundle.verification_result import ExitCode, Outcome, Trust
-from tests.support import evidencekit as kit
-from tests.support import mediakit
-from tests.support.verifykit import OURS, failed_at, files, outcomes
+from tests.support import exhibits, footage
+from tests.support.exhibits import OURS, failed_at, files_of_bundle, outcomes
 
 
 def test_a_key_in_the_bundle_confers_no_trust() -> None:
-    assert verify(kit.bundle(), Trust()).exit_code is ExitCode.SIGNER_UNKNOWN
+    assert verify(exhibits.bundle(), Trust()).exit_code is ExitCode.SIGNER_UNKNOWN
     stranger = Trust(keys=(Ed25519PrivateKey.generate().public_key(),))
-    assert failed_at(kit.bundle(), stranger) == 4
+    assert failed_at(exhibits.bundle(), stranger) == 4
 
 
 def test_another_original_is_caught() -> None:
-    other = io.BytesIO(mediakit.encode(mediakit.panning(40, 320, 256)))
-    found = verify(kit.bundle(), OURS, scorer=kit.scorer(), original=other)
+    other = io.BytesIO(footage.encode(footage.panning(40, 320, 256)))
+    found = verify(exhibits.bundle(), OURS, scorer=exhibits.scorer(), original=other)
     assert outcomes(found)[11] is Outcome.FAIL
 
 
 def test_a_byte_changed_in_any_file_is_caught() -> None:
     draw = random.Random(1)
-    for name, content in files().items():
+    for name, content in files_of_bundle().items():
         if name in (bag.MANIFEST, bag.TAG_MANIFEST):  # made again by the attacker
             continue
         changed = bytearray(content)
@@ -57,7 +56,7 @@ def test_a_byte_changed_in_any_file_is_caught() -> None:
             there[name] = by
 
         # An attacker makes the manifests fit again.
-        assert failed_at(kit.reworked(kit.bundle(), change)) in (2, 3, 4, 5), name
+        assert failed_at(exhibits.reworked(exhibits.bundle(), change)) in (2, 3, 4, 5), name
 
 
 def _added(f: dict[str, bytes]) -> None:
@@ -83,11 +82,11 @@ def _swapped(f: dict[str, bytes]) -> None:
 
 @pytest.mark.parametrize("change", [_added, _added_tag, _removed, _renamed, _swapped])
 def test_files_added_removed_renamed_or_swapped_are_caught(change: Any) -> None:
-    assert failed_at(kit.reworked(kit.bundle(), change)) == 5
+    assert failed_at(exhibits.reworked(exhibits.bundle(), change)) == 5
 
 
 def test_a_forged_manifest_is_caught() -> None:
-    there = files()
+    there = files_of_bundle()
     there[bag.MANIFEST] = there[bag.MANIFEST].replace(b"  data/verdict", b"  data/vordict")
     tags = {n: c for n, c in there.items() if not n.startswith("data/") and n != bag.TAG_MANIFEST}
     there[bag.TAG_MANIFEST] = bag.manifest_of(tags)
@@ -95,37 +94,39 @@ def test_a_forged_manifest_is_caught() -> None:
 
 
 def test_a_statement_of_another_bundle_is_caught() -> None:
-    assert failed_at(kit.with_statement_of(kit.bundle(), kit.other_bundle())) == 5
+    assert failed_at(exhibits.with_statement_of(exhibits.bundle(), exhibits.other_bundle())) == 5
 
 
 def test_everything_signed_again_with_a_new_key_is_caught() -> None:
-    thief = kit.signers("thief")
-    assert thief is not kit.signers()
-    rejected = kit.dossier(kit.video(), **kit.reviewed("rejected"))
-    forged = build(rejected, kit.material(kit.video()), thief)
+    thief = exhibits.signers("thief")
+    assert thief is not exhibits.signers()
+    rejected = exhibits.dossier(exhibits.video(), **exhibits.reviewed("rejected"))
+    forged = build(rejected, exhibits.material(exhibits.video()), thief)
     assert failed_at(forged) == 4
     assert verify(forged, Trust()).exit_code is ExitCode.SIGNER_UNKNOWN
     # With the victim's public key laid into it, too.
-    with_key = kit.reworked(forged, lambda f: f.update({PUBLIC_KEY: files()[PUBLIC_KEY]}))
+    with_key = exhibits.reworked(
+        forged, lambda f: f.update({PUBLIC_KEY: files_of_bundle()[PUBLIC_KEY]})
+    )
     assert failed_at(with_key) == 4
 
 
 def test_an_older_edition_in_a_newer_ones_place_is_caught() -> None:
-    first = kit.bundle()
-    changes = kit.reviewed("rejected")
-    later = kit.dossier(kit.video(), edition=2, predecessor=bag.sha256(first), **changes)
-    second = build(later, kit.material(kit.video()), kit.signers())
+    first = exhibits.bundle()
+    changes = exhibits.reviewed("rejected")
+    later = exhibits.dossier(exhibits.video(), edition=2, predecessor=bag.sha256(first), **changes)
+    second = build(later, exhibits.material(exhibits.video()), exhibits.signers())
     found = verify(second, OURS)
     assert found.exit_code is ExitCode.VERIFIED
     assert found.statement is not None
     assert found.statement["predicate"]["predecessor"] == {"sha256": bag.sha256(first)}
-    assert failed_at(kit.with_statement_of(second, first)) == 5
+    assert failed_at(exhibits.with_statement_of(second, first)) == 5
     both = bag.unzipped(first)
 
     def old_verdict(f: dict[str, bytes]) -> None:
         f[VERDICT] = both[VERDICT]
 
-    assert failed_at(kit.reworked(second, old_verdict)) == 5
+    assert failed_at(exhibits.reworked(second, old_verdict)) == 5
 
 
 @pytest.mark.parametrize(
@@ -141,59 +142,64 @@ def test_an_older_edition_in_a_newer_ones_place_is_caught() -> None:
     ],
 )
 def test_an_envelope_in_another_form_is_caught(change: Any) -> None:
-    envelope = json.loads(files()[STATEMENT])
+    envelope = json.loads(files_of_bundle()[STATEMENT])
     again = json.dumps(change(envelope), separators=(",", ":"), sort_keys=True).encode()
-    assert failed_at(kit.reworked(kit.bundle(), lambda f: f.update({STATEMENT: again}))) in (3, 4)
+    assert failed_at(
+        exhibits.reworked(exhibits.bundle(), lambda f: f.update({STATEMENT: again}))
+    ) in (3, 4)
     spaced = json.dumps(envelope).encode()
-    assert failed_at(kit.reworked(kit.bundle(), lambda f: f.update({STATEMENT: spaced}))) == 3
+    assert (
+        failed_at(exhibits.reworked(exhibits.bundle(), lambda f: f.update({STATEMENT: spaced})))
+        == 3
+    )
 
 
 def test_a_verdict_that_does_not_follow_from_the_faces_is_caught() -> None:
     """Even if the right key signed it: the named model must give this verdict on the faces."""
-    gathered = kit.material(kit.video())
+    gathered = exhibits.material(exhibits.video())
     result = {**gathered.examination["result"], "verdict": "likely_manipulated"}
     forged = Material({**gathered.examination, "result": result}, gathered.files)
-    assert failed_at(build(kit.dossier(kit.video()), forged, kit.signers())) == 7
+    assert failed_at(build(exhibits.dossier(exhibits.video()), forged, exhibits.signers())) == 7
 
 
 @pytest.mark.parametrize("leans", Leaning)
 def test_a_leaning_and_kinds_verify_and_cannot_be_replaced(leans: Leaning) -> None:
-    gathered = kit.leaning_material(kit.video(), leans)
+    gathered = exhibits.leaning_material(exhibits.video(), leans)
     result = gathered.examination["result"]
     assert (result["verdict"], result["leaning"]) == ("inconclusive", leans)
     assert ("kinds" in result) == (leans is Leaning.TOWARDS_MANIPULATED)
-    found = verify(build(kit.dossier(kit.video()), gathered, kit.signers()), OURS)
+    found = verify(build(exhibits.dossier(exhibits.video()), gathered, exhibits.signers()), OURS)
     assert found.exit_code is ExitCode.VERIFIED, [s.to_json() for s in found.steps]
     assert found.document is not None
-    assert found.document["method"]["kinds"] == list(kit.KINDS)
+    assert found.document["method"]["kinds"] == list(exhibits.KINDS)
     other = next(way for way in Leaning if way is not leans)
     for change in ({"leaning": other}, {"kinds": {"swap": 1.0}}):
         forged = Material({**gathered.examination, "result": {**result, **change}}, gathered.files)
-        assert failed_at(build(kit.dossier(kit.video()), forged, kit.signers())) == 7
+        assert failed_at(build(exhibits.dossier(exhibits.video()), forged, exhibits.signers())) == 7
 
 
 def test_a_leaning_of_a_model_without_edges_is_caught() -> None:
-    gathered = kit.material(kit.video())
+    gathered = exhibits.material(exhibits.video())
     assert "leaning" not in gathered.examination["result"]
     result = {**gathered.examination["result"], "leaning": "towards_manipulated"}
     forged = Material({**gathered.examination, "result": result}, gathered.files)
-    assert failed_at(build(kit.dossier(kit.video()), forged, kit.signers())) == 7
+    assert failed_at(build(exhibits.dossier(exhibits.video()), forged, exhibits.signers())) == 7
 
 
 def test_error_rates_that_were_not_measured_are_caught() -> None:
-    gathered = kit.material(kit.video())
+    gathered = exhibits.material(exhibits.video())
     rates = gathered.files["model/reliability.json"].replace(b'"groups": 1', b'"groups": 9')
     assert rates != gathered.files["model/reliability.json"]
     forged = Material(gathered.examination, {**gathered.files, "model/reliability.json": rates})
-    assert failed_at(build(kit.dossier(kit.video()), forged, kit.signers())) == 7
+    assert failed_at(build(exhibits.dossier(exhibits.video()), forged, exhibits.signers())) == 7
 
 
 def test_a_verdict_without_a_face_is_caught() -> None:
-    gathered = kit.material(b"no media at all")
+    gathered = exhibits.material(b"no media at all")
     result = {**gathered.examination["result"], "verdict": "likely_manipulated",
               "log_likelihood_ratio": 1.1, "score": 0.9}  # fmt: skip
     forged = Material({**gathered.examination, "result": result}, gathered.files)
-    assert failed_at(build(kit.dossier(b"no media at all"), forged, kit.signers())) == 7
+    assert failed_at(build(exhibits.dossier(b"no media at all"), forged, exhibits.signers())) == 7
 
 
 def test_a_chain_of_custody_with_another_entry_is_caught() -> None:
@@ -204,7 +210,9 @@ def test_a_chain_of_custody_with_another_entry_is_caught() -> None:
     for stated, code in ((right, ExitCode.VERIFIED), ({**right, "detail": "x"}, ExitCode.FAILED)):
         custody = {"accounts": {}, "entries": [stated]}
         content = build(
-            kit.dossier(kit.video(), custody=custody), kit.material(kit.video()), kit.signers()
+            exhibits.dossier(exhibits.video(), custody=custody),
+            exhibits.material(exhibits.video()),
+            exhibits.signers(),
         )
         assert verify(content, OURS).exit_code is code
 
@@ -221,10 +229,10 @@ def test_a_chain_of_custody_with_another_entry_is_caught() -> None:
     ],
 )
 def test_a_malformed_statement_is_caught_before_it_is_shown(predicate: Any) -> None:
-    right = opened(files()[STATEMENT])[1]
+    right = opened(files_of_bundle()[STATEMENT])[1]
     stated = predicate if not isinstance(predicate, dict) else {**right["predicate"], **predicate}
-    forged = sign(rfc8785.dumps({**right, "predicate": stated}), kit.signers().statement)
-    content = kit.reworked(kit.bundle(), lambda f: f.update({STATEMENT: forged}))
+    forged = sign(rfc8785.dumps({**right, "predicate": stated}), exhibits.signers().statement)
+    content = exhibits.reworked(exhibits.bundle(), lambda f: f.update({STATEMENT: forged}))
     found = verify(content, OURS)
     assert found.exit_code is ExitCode.FAILED
     assert "\x1b" not in json.dumps(found.to_json(), ensure_ascii=False)
@@ -232,14 +240,18 @@ def test_a_malformed_statement_is_caught_before_it_is_shown(predicate: Any) -> N
 
 
 def test_crops_that_do_not_get_their_recorded_value_are_caught() -> None:
-    gathered = kit.material(kit.video())
-    blank = kit.material(mediakit.encode([f * 0 + 90 for f in mediakit.panning(50, 320, 256)]))
+    gathered = exhibits.material(exhibits.video())
+    blank = exhibits.material(footage.encode([f * 0 + 90 for f in footage.panning(50, 320, 256)]))
     assert blank.pictures == {}
     crop = gathered.files["crops/001.png"]
     swapped = {**gathered.files, "crops/001.png": other_crop(crop)}
-    forged = build(kit.dossier(kit.video()), Material(gathered.examination, swapped), kit.signers())
+    forged = build(
+        exhibits.dossier(exhibits.video()),
+        Material(gathered.examination, swapped),
+        exhibits.signers(),
+    )
     assert verify(forged, OURS).exit_code is ExitCode.VERIFIED
-    assert outcomes(verify(forged, OURS, scorer=kit.scorer()))[10] is Outcome.FAIL
+    assert outcomes(verify(forged, OURS, scorer=exhibits.scorer()))[10] is Outcome.FAIL
 
 
 def other_crop(crop: bytes) -> bytes:
@@ -268,7 +280,9 @@ def test_a_method_that_is_not_the_models_is_caught(
         return document
 
     monkeypatch.setattr(edition_module, "verdict_document", lying)
-    content = build(kit.dossier(kit.video()), kit.material(kit.video()), kit.signers())
+    content = build(
+        exhibits.dossier(exhibits.video()), exhibits.material(exhibits.video()), exhibits.signers()
+    )
     assert outcomes(verify(content, OURS))[7] is Outcome.FAIL
 
 
@@ -287,8 +301,8 @@ def test_custody_that_skips_an_entry_in_between_is_caught() -> None:
         (entry(5, "1" * 64), Outcome.PASS),
     ):
         custody = {"accounts": {}, "entries": [first, second]}
-        dossier = kit.dossier(kit.video(), custody=custody)
-        content = build(dossier, kit.material(kit.video()), kit.signers())
+        dossier = exhibits.dossier(exhibits.video(), custody=custody)
+        content = build(dossier, exhibits.material(exhibits.video()), exhibits.signers())
         assert outcomes(verify(content, OURS))[6] is outcome
 
 
@@ -309,10 +323,10 @@ def test_a_picture_that_is_a_bomb_is_not_decoded() -> None:
 def test_a_reason_must_follow_from_the_faces_but_for_its_wording(
     old: str, new: str, exit_code: ExitCode
 ) -> None:
-    media = mediakit.picture(mediakit.resized(mediakit.astronaut(), 120, 120), "PNG")
-    material = kit.material(media)
+    media = footage.picture(footage.resized(footage.astronaut(), 120, 120), "PNG")
+    material = exhibits.material(media)
     reason = material.examination["result"]["reasons"][0]
     assert old in reason["detail"]
     reason["detail"] = reason["detail"].replace(old, new)
-    content = build(kit.dossier(media), material, kit.signers())
+    content = build(exhibits.dossier(media), material, exhibits.signers())
     assert verify(content, OURS).exit_code is exit_code

@@ -22,8 +22,8 @@ from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.bundle.verification_result import ExitCode, Outcome, Trust
 from deepfake_service.platform import timestamps
 from deepfake_service.platform.timestamps import TimestampFailed
-from tests.support import evidencekit as kit
-from tests.support.verifykit import OURS, failed_at, outcomes
+from tests.support import exhibits
+from tests.support.exhibits import OURS, failed_at, outcomes
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, P
     """The URL of a time-stamp authority run with openssl, and the file of its root."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
-    with kit.time_stamp_authority(tmp_path_factory.mktemp("tsa")) as found:
+    with exhibits.time_stamp_authority(tmp_path_factory.mktemp("tsa")) as found:
         yield found
 
 
@@ -39,7 +39,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, P
 def stamped(authority: tuple[str, Path]) -> bytes:
     url = authority[0]
     return build(
-        kit.dossier(kit.video()), kit.material(kit.video()), kit.signers(),
+        exhibits.dossier(exhibits.video()), exhibits.material(exhibits.video()), exhibits.signers(),
         stamp=lambda data: timestamps.request(url, data),
     )  # fmt: skip
 
@@ -54,7 +54,7 @@ def test_a_time_stamp_is_valid(stamped: bytes, authority: tuple[str, Path]) -> N
 
 
 def test_another_authoritys_time_stamp_is_refused(stamped: bytes, tmp_path: Path) -> None:
-    kit._make_authority(tmp_path)
+    exhibits._make_authority(tmp_path)
     trust = Trust(OURS.keys, certificates(tmp_path / "ca.crt"))
     assert failed_at(stamped, trust) == 9
 
@@ -62,10 +62,10 @@ def test_another_authoritys_time_stamp_is_refused(stamped: bytes, tmp_path: Path
 def test_a_missing_time_stamp_or_one_of_another_statement_is_caught(
     stamped: bytes, authority: Any
 ) -> None:
-    assert failed_at(kit.reworked(stamped, lambda f: f.pop(STAMP) and None)) == 9
+    assert failed_at(exhibits.reworked(stamped, lambda f: f.pop(STAMP) and None)) == 9
     other = timestamps.request(authority[0], b"something else")
-    assert failed_at(kit.reworked(stamped, lambda f: f.update({STAMP: other}))) == 9
-    unasked = kit.reworked(kit.bundle(), lambda f: f.update({STAMP: other}))
+    assert failed_at(exhibits.reworked(stamped, lambda f: f.update({STAMP: other}))) == 9
+    unasked = exhibits.reworked(exhibits.bundle(), lambda f: f.update({STAMP: other}))
     assert failed_at(unasked) == 9
 
 
@@ -74,7 +74,7 @@ def test_every_byte_of_a_time_stamp_counts(stamped: bytes) -> None:
     draw = random.Random(3)
     for at in draw.sample(range(len(token)), 60):
         changed = token[:at] + bytes([token[at] ^ 1]) + token[at + 1 :]
-        tampered = kit.reworked(stamped, lambda f, c=changed: f.update({STAMP: c}))
+        tampered = exhibits.reworked(stamped, lambda f, c=changed: f.update({STAMP: c}))
         assert failed_at(tampered) == 9, at
 
 
@@ -84,7 +84,12 @@ def test_the_statement_says_that_the_authority_failed() -> None:
 
     with pytest.raises(TimestampFailed):
         down(b"")
-    content = build(kit.dossier(kit.video()), kit.material(kit.video()), kit.signers(), stamp=down)
+    content = build(
+        exhibits.dossier(exhibits.video()),
+        exhibits.material(exhibits.video()),
+        exhibits.signers(),
+        stamp=down,
+    )
     found = verify(content, OURS)
     assert found.exit_code is ExitCode.VERIFIED
     assert "the authority failed" in found.steps[8].detail
@@ -93,7 +98,7 @@ def test_the_statement_says_that_the_authority_failed() -> None:
 @pytest.fixture(scope="module")
 def stamped_reports(authority: tuple[str, Path]) -> bytes:
     return build(
-        kit.dossier(kit.video()), kit.material(kit.video()), kit.signers(),
+        exhibits.dossier(exhibits.video()), exhibits.material(exhibits.video()), exhibits.signers(),
         post=lambda query: timestamps.post(authority[0], query),
     )  # fmt: skip
 
@@ -113,7 +118,7 @@ def test_a_reports_signature_has_a_time_stamp(
     stamps = [a for a in signature.signer_info["unsigned_attrs"]
               if a["type"].native == "signature_time_stamp_token"]  # fmt: skip
     assert len(stamps) == 1
-    kit._make_authority(tmp_path)
+    exhibits._make_authority(tmp_path)
     assert failed_at(stamped_reports, Trust(OURS.keys, certificates(tmp_path / "ca.crt"))) == 8
 
 
@@ -123,7 +128,10 @@ def test_a_report_is_signed_without_a_time_stamp_if_the_authority_fails() -> Non
 
     for post in (down, lambda _: b"not a reply"):
         content = build(
-            kit.dossier(kit.video()), kit.material(kit.video()), kit.signers(), post=post
+            exhibits.dossier(exhibits.video()),
+            exhibits.material(exhibits.video()),
+            exhibits.signers(),
+            post=post,
         )
         found = verify(content, OURS)
         assert found.exit_code is ExitCode.VERIFIED

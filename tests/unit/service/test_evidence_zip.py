@@ -15,13 +15,13 @@ from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.builder import VERDICT
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.bundle.verification_result import ExitCode
-from tests.support import evidencekit as kit
-from tests.support.verifykit import OURS, failed_at
+from tests.support import exhibits
+from tests.support.exhibits import OURS, failed_at
 
 
 def test_a_byte_changed_anywhere_in_the_file_is_caught() -> None:
     draw = random.Random(2)
-    content = kit.bundle()
+    content = exhibits.bundle()
     for _ in range(150):
         changed = bytearray(content)
         changed[draw.randrange(len(changed))] ^= 1 << draw.randrange(8)
@@ -30,7 +30,7 @@ def test_a_byte_changed_anywhere_in_the_file_is_caught() -> None:
 
 @pytest.mark.parametrize("where", ["before", "after", "comment", "between"])
 def test_bytes_outside_the_entries_are_caught(where: str) -> None:
-    content = kit.bundle()
+    content = exhibits.bundle()
     if where == "before":
         changed = b"MZ" + content
     elif where == "after":

@@ -47,7 +47,7 @@ from deepfake_service.platform.errors import RecordAltered
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.texts.i18n import words
-from tests.support import evalkit, mediakit
+from tests.support import evaluation, footage
 
 
 class CountingDecoder(InProcessDecoder):
@@ -102,7 +102,7 @@ class Worker:
 
 @pytest.fixture(scope="module")
 def scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
-    bundle = evalkit.tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
+    bundle = evaluation.tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
     return Scorer.open(bundle.directory, threads=1)
 
 
@@ -145,7 +145,7 @@ def working(scorer: Scorer, tmp_path: Path, decoder: Any) -> Iterator[Worker]:
         yield Worker(container, steps, decoder, caller)
 
 
-VIDEO = mediakit.encode([evalkit.portrait("real", 1, size=192)] * 32)
+VIDEO = footage.encode([evaluation.portrait("real", 1, size=192)] * 32)
 """As many frames as the overview takes: two chunks."""
 
 

@@ -17,8 +17,7 @@ from deepfake_service.platform.db import AuditEntry, Media
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import DatabaseUnavailable
 from deepfake_service.platform.storage.blobs import BLOB_FOLDER
-from tests.support.jobkit import headers
-from tests.support.submitting import VIDEO, submit
+from tests.support.jobs import VIDEO, headers, submit
 from tests.unit.service.conftest import Service
 
 

@@ -11,8 +11,7 @@ from sqlalchemy import text
 from deepfake_service.platform.chores import Chore
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import DatabaseUnavailable
-from tests.support.jobkit import headers
-from tests.support.submitting import VIDEO, submit
+from tests.support.jobs import VIDEO, headers, submit
 from tests.unit.service.conftest import Service
 
 LogLines = Callable[[], list[dict[str, Any]]]

@@ -16,7 +16,7 @@ import pytest
 
 from deepfake_service import api
 from deepfake_service.platform.db.enums import Role
-from tests.support.answerkit import check_problem
+from tests.support.answers import check_problem
 from tests.unit.service.conftest import Service, Starter
 
 

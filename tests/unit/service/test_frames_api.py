@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from deepfake_service.platform.db.enums import Role
-from tests.support.answerkit import MODEL, check_problem, one_file
+from tests.support.answers import MODEL, check_problem, one_file
 from tests.unit.service.conftest import Service, Starter
 
 

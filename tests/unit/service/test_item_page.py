@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from deepfake_service.platform.db.enums import Role
-from tests.support import evidencekit as kit
-from tests.support.jobkit import examined, headers
+from tests.support import exhibits
+from tests.support.jobs import examined, headers
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -56,7 +56,7 @@ async def decide(service: Service, job: dict[str, Any], form: dict[str, str], wh
 
 
 async def test_a_submitter_is_told_that_another_reviewer_has_to_confirm(service: Service) -> None:
-    job = await examined(service, kit.video(), role=Role.ANALYST)
+    job = await examined(service, exhibits.video(), role=Role.ANALYST)
     form = await sign_in(service, Role.ANALYST)
     before = await item_page(service, job)
     assert f"You submitted this file. {ANOTHER}" in part(before, "review")
@@ -82,7 +82,7 @@ async def test_a_submitter_is_told_that_another_reviewer_has_to_confirm(service:
 
 
 async def test_who_did_not_submit_confirms_alone_and_is_told_nothing_else(service: Service) -> None:
-    job = await examined(service, kit.video())
+    job = await examined(service, exhibits.video())
     await sign_in(service, Role.ANALYST)
     page = await item_page(service, job)
     assert ANOTHER not in page
@@ -91,7 +91,7 @@ async def test_who_did_not_submit_confirms_alone_and_is_told_nothing_else(servic
 
 async def test_where_two_people_review_everyone_is_told(start: Any) -> None:
     async with start(two_person_review=True) as service:
-        job = await examined(service, kit.video())
+        job = await examined(service, exhibits.video())
         await sign_in(service, Role.ANALYST)
         page = part(await item_page(service, job), "review")
         assert ANOTHER in page
@@ -101,7 +101,7 @@ async def test_where_two_people_review_everyone_is_told(start: Any) -> None:
 async def test_a_possible_minor_can_be_flagged_from_where_a_person_is_seen(
     service: Service,
 ) -> None:
-    job = await examined(service, kit.video())
+    job = await examined(service, exhibits.video())
     link = f'If a person looks like a minor, <a href="/cases/{job["case_id"]}#keep">'
     await sign_in(service, Role.PIPELINE)
     assert link not in await item_page(service, job)  # may not set the flag
@@ -116,7 +116,7 @@ async def test_a_possible_minor_can_be_flagged_from_where_a_person_is_seen(
 async def test_nobody_is_told_to_look_at_a_possible_minor(
     service: Service, decision: str | None
 ) -> None:
-    job = await examined(service, kit.video(), role=Role.ANALYST)
+    job = await examined(service, exhibits.video(), role=Role.ANALYST)
     form = await sign_in(service, Role.ANALYST)
     page = await item_page(service, job)
     assert LOOK.search(part(page, "next-steps"))

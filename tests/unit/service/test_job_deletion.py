@@ -10,14 +10,13 @@ from sqlalchemy import select
 from deepfake_service.audit.log import verify
 from deepfake_service.platform.db import AuditEntry, Case, Job, KnownHashes, Media, new_id
 from deepfake_service.platform.db.enums import Role
-from tests.support.jobkit import blobs, headers
-from tests.support.videokit import VIDEO, submit, sweep
-from tests.support.watching import files_containing
+from tests.support.jobs import VIDEO, blobs, headers, post_video, sweep
+from tests.support.servers import files_containing
 from tests.unit.service.conftest import Service
 
 
 async def test_who_may_see_a_job_is_told_that_it_may_not_delete_it(service: Service) -> None:
-    job = (await submit(service, case_reference="A")).json()
+    job = (await post_video(service, case_reference="A")).json()
     analyst = headers(service, Role.ANALYST)
     for address in (f"/v1/jobs/{job['id']}", f"/v1/cases/{job['case_id']}"):
         refused = await service.client.delete(address, headers=analyst)
@@ -27,8 +26,8 @@ async def test_who_may_see_a_job_is_told_that_it_may_not_delete_it(service: Serv
 
 
 async def test_a_case_is_deleted_with_its_last_job_if_that_is_asked_for(service: Service) -> None:
-    one = (await submit(service, b"a" * 99, case_reference="R-1")).json()
-    two = (await submit(service, b"b" * 99, case_reference="R-1")).json()
+    one = (await post_video(service, b"a" * 99, case_reference="R-1")).json()
+    two = (await post_video(service, b"b" * 99, case_reference="R-1")).json()
     assert (await service.client.delete(f"/v1/jobs/{one['id']}?case=delete")).status_code == 204
     assert (await service.client.get(f"/v1/jobs/{one['id']}")).status_code == 404
     assert (await service.client.get(f"/v1/jobs/{two['id']}")).status_code == 200
@@ -43,7 +42,7 @@ async def test_a_case_is_deleted_with_its_last_job_if_that_is_asked_for(service:
 
 
 async def test_a_shredded_cases_key_is_in_no_file(service: Service) -> None:
-    job = (await submit(service)).json()
+    job = (await post_video(service)).json()
     with service.database.read() as session:
         wrapped = session.get_one(Case, job["case_id"]).wrapped_key
     assert wrapped
@@ -59,7 +58,9 @@ async def test_a_shredded_cases_key_is_in_no_file(service: Service) -> None:
 async def test_the_last_job_of_a_case_takes_its_keys_with_it_and_leaves_the_case(
     service: Service,
 ) -> None:
-    job = (await submit(service, case_reference="R-1", source_url="https://example.org/1")).json()
+    job = (
+        await post_video(service, case_reference="R-1", source_url="https://example.org/1")
+    ).json()
     shot = {"screenshot": ("s.png", b"\x89PNG\r\n\x1a\n" + bytes(100))}
     path = f"/v1/cases/{job['case_id']}"
     assert (await service.client.post(f"{path}/occurrences", files=shot)).status_code == 201
@@ -83,7 +84,7 @@ async def test_the_last_job_of_a_case_takes_its_keys_with_it_and_leaves_the_case
     assert ("case.emptied", job["case_id"]) in deletion
     assert "case.shredded" not in dict(deletion)
     # The case is as good as new.
-    again = (await submit(service, case_reference="R-1")).json()
+    again = (await post_video(service, case_reference="R-1")).json()
     assert (again["case_id"], again["id"] != job["id"]) == (job["case_id"], True)
     assert (await service.client.get(path)).json()["case_reference"] == "R-1"
 
@@ -91,7 +92,7 @@ async def test_the_last_job_of_a_case_takes_its_keys_with_it_and_leaves_the_case
 async def test_others_cases_are_read_by_analysts_and_deleted_by_administrators_alone(
     service: Service,
 ) -> None:
-    job = (await submit(service)).json()
+    job = (await post_video(service)).json()
     for path in (f"/v1/jobs/{job['id']}", f"/v1/cases/{job['case_id']}"):
         answer = await service.client.delete(path, headers=headers(service, Role.ANALYST))
         assert answer.status_code == 403
@@ -102,8 +103,8 @@ async def test_others_cases_are_read_by_analysts_and_deleted_by_administrators_a
 async def test_a_deletion_that_was_interrupted_is_finished_by_the_sweep(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = (await submit(service, b"a" * 99, case_reference="R-1")).json()
-    two = (await submit(service, b"b" * 99, case_reference="R-1")).json()
+    one = (await post_video(service, b"a" * 99, case_reference="R-1")).json()
+    two = (await post_video(service, b"b" * 99, case_reference="R-1")).json()
     retention = service.app.state.shared.services.retention
     for name, job in (("delete_job", one), ("finish_shredding", two)):
         with monkeypatch.context() as killed:
@@ -121,8 +122,8 @@ async def test_a_deletion_that_was_interrupted_is_finished_by_the_sweep(
 
 
 async def test_hashes_go_with_the_item_that_they_are_of(service: Service) -> None:
-    job = (await submit(service, case_reference="R")).json()
-    other = (await submit(service, VIDEO + b"2", case_reference="R")).json()
+    job = (await post_video(service, case_reference="R")).json()
+    other = (await post_video(service, VIDEO + b"2", case_reference="R")).json()
     now = datetime.now(UTC)
     with service.database.write() as session:
         for one in (job, other):
@@ -147,8 +148,8 @@ async def test_hashes_go_with_the_item_that_they_are_of(service: Service) -> Non
 async def test_both_items_of_a_case_deleted_at_once_leave_nothing(
     service: Service, monkeypatch: pytest.MonkeyPatch, with_case: bool
 ) -> None:
-    job = (await submit(service, case_reference="R")).json()
-    other = (await submit(service, VIDEO + b"2", case_reference="R")).json()
+    job = (await post_video(service, case_reference="R")).json()
+    other = (await post_video(service, VIDEO + b"2", case_reference="R")).json()
     retention = service.app.state.shared.services.retention
     caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
     real = retention.delete_job

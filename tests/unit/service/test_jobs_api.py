@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 
 from deepfake_service.platform.db.enums import Role
-from tests.support import evidencekit as kit
-from tests.support.jobkit import examined, headers
-from tests.support.videokit import VIDEO, submit, sweep
+from tests.support import exhibits
+from tests.support.jobs import VIDEO, examined, headers, post_video, sweep
 from tests.unit.service.conftest import Service
 
 
 async def test_pages_of_jobs_follow_each_other(service: Service) -> None:
-    ids = [(await submit(service, bytes([n]) * 99)).json()["id"] for n in range(5)]
+    ids = [(await post_video(service, bytes([n]) * 99)).json()["id"] for n in range(5)]
     seen: list[str] = []
     cursor: str | None = ""
     while cursor is not None:
@@ -34,7 +33,7 @@ async def test_pages_of_jobs_follow_each_other(service: Service) -> None:
 
 
 async def test_roles_see_what_they_may(service: Service) -> None:
-    job = (await submit(service)).json()
+    job = (await post_video(service)).json()
     path = f"/v1/jobs/{job['id']}"
     for role, status in ((Role.ANALYST, 200), (Role.ADMIN, 200), (Role.AUDITOR, 403)):
         answer = await service.client.get(path, headers=headers(service, role))
@@ -58,10 +57,12 @@ async def test_every_job_that_ends_is_counted_by_its_state(service: Service) -> 
         found = re.findall(r'^deepfake_jobs_total\{state="(\w+)"\} (\S+)', text, re.MULTILINE)
         return {state: float(number) for state, number in found if float(number)}
 
-    done = await examined(service, kit.video(), case_reference="A")  # by no worker of this process
+    done = await examined(
+        service, exhibits.video(), case_reference="A"
+    )  # by no worker of this process
     assert await counted() == {}
-    job = (await submit(service)).json()
-    await submit(service, VIDEO + b"2")
+    job = (await post_video(service)).json()
+    await post_video(service, VIDEO + b"2")
     assert (await service.client.delete(f"/v1/jobs/{job['id']}")).status_code == 204
     assert (await service.client.delete(f"/v1/jobs/{done['id']}")).status_code == 204
     assert await counted() == {"cancelled": 1}
@@ -72,7 +73,7 @@ async def test_every_job_that_ends_is_counted_by_its_state(service: Service) -> 
 
 
 async def test_metrics_tell_of_the_queue(service: Service) -> None:
-    await submit(service)
+    await post_video(service)
     text = (await service.client.get("/metrics")).text
     assert 'deepfake_jobs_waiting{priority="batch"} 1.0' in text
     assert any(
@@ -91,7 +92,7 @@ async def test_without_a_database_requests_are_told_to_come_back(
 
     with monkeypatch.context() as gone:
         gone.setattr("deepfake_service.platform.db.database.Session", lost)
-        answer = await submit(service)
+        answer = await post_video(service)
         assert answer.status_code == 503
         assert answer.json()["type"].endswith(":database_unavailable")
         assert "secret" not in answer.text
@@ -100,7 +101,7 @@ async def test_without_a_database_requests_are_told_to_come_back(
         assert metrics.status_code == 200
         assert "deepfake_webhooks_due NaN" in metrics.text
         assert "deepfake_records_altered 0.0" in metrics.text
-    assert (await submit(service)).status_code == 202
+    assert (await post_video(service)).status_code == 202
 
 
 async def test_a_cursor_from_before_time_is_refused(service: Service) -> None:

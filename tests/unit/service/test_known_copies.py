@@ -20,31 +20,30 @@ from deepfake_service.evidence.bundle.perceptual_hashes import hash_media, share
 from deepfake_service.platform.db import AuditEntry, Case, Job, KnownHashes, Match, new_id
 from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.storage import seal_json
-from tests.support import mediakit
-from tests.support.jobkit import headers
-from tests.support.submitting import VIDEO, submit
-from tests.support.watching import statements
+from tests.support import footage
+from tests.support.jobs import VIDEO, headers, submit
+from tests.support.servers import statements
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
-Frames = list[mediakit.Pixels]
+Frames = list[footage.Pixels]
 WIDTH, HEIGHT, SECONDS, RATE = 320, 256, 12, 5
 
 
 @cache
-def original() -> tuple[mediakit.Pixels, ...]:
-    return tuple(mediakit.panning(SECONDS * RATE, WIDTH, HEIGHT))
+def original() -> tuple[footage.Pixels, ...]:
+    return tuple(footage.panning(SECONDS * RATE, WIDTH, HEIGHT))
 
 
 @cache
-def another() -> tuple[mediakit.Pixels, ...]:
-    portrait = mediakit.grace_hopper()[:410]
-    return tuple(mediakit.panning(SECONDS * RATE, WIDTH, HEIGHT, portrait))
+def another() -> tuple[footage.Pixels, ...]:
+    portrait = footage.grace_hopper()[:410]
+    return tuple(footage.panning(SECONDS * RATE, WIDTH, HEIGHT, portrait))
 
 
 def hashes_of(frames: Frames) -> dict[str, Any]:
     """Encode frames, decode them again and hash them, as an examination does."""
-    video = mediakit.encode(frames, rate=RATE, options={"crf": "30", "preset": "veryfast"})
+    video = footage.encode(frames, rate=RATE, options={"crf": "30", "preset": "veryfast"})
     with InProcessDecoder().open(io.BytesIO(video)) as media:
         return hash_media(media)
 

@@ -15,9 +15,8 @@ from deepfake_service.examination.steps import end_job
 from deepfake_service.platform.db import AuditEntry, Case, Job
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.pagination import Position
-from tests.support import evidencekit as kit
-from tests.support import mediakit
-from tests.support.jobkit import examined, headers, post_video
+from tests.support import exhibits, footage
+from tests.support.jobs import examined, headers, post_video
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -43,7 +42,7 @@ def readings(service: Service) -> int:
 async def test_a_list_has_the_values_of_results_and_is_audited_once_a_window(
     service: Service,
 ) -> None:
-    done = await examined(service, kit.video(), case_reference="A")
+    done = await examined(service, exhibits.video(), case_reference="A")
     waiting = (await post_video(service, b"another", case_reference="B")).json()
     jobs = {job["id"]: job for job in await listed(service)}
     result = (await service.client.get(f"/v1/jobs/{done['id']}")).json()["result"]
@@ -63,7 +62,7 @@ async def test_a_list_has_the_values_of_results_and_is_audited_once_a_window(
 
 
 async def test_a_picture_sent_as_a_video_is_listed_as_a_picture(service: Service) -> None:
-    sent = await examined(service, mediakit.picture(mediakit.grace_hopper(), "PNG"))
+    sent = await examined(service, footage.picture(footage.grace_hopper(), "PNG"))
     done = (await service.client.get(f"/v1/jobs/{sent['id']}")).json()
     (listed_job,) = await listed(service)
     for job in (done, listed_job):
@@ -77,7 +76,7 @@ async def test_a_list_without_results_is_not_a_reading_of_results(service: Servi
 
 
 async def test_jobs_are_found_by_case_bytes_time_finding_and_leaning(service: Service) -> None:
-    first = await examined(service, kit.video(), case_reference="CASE-A")
+    first = await examined(service, exhibits.video(), case_reference="CASE-A")
     service.clock.advance(timedelta(hours=1))
     between = service.clock().isoformat()
     service.clock.advance(timedelta(hours=1))
@@ -132,7 +131,10 @@ async def test_a_list_is_read_from_either_end_to_the_other(service: Service, wha
 async def ended(service: Service, number: int, ratio: float | None) -> str:
     """Submit a file, end its job with this log10 likelihood ratio, and return the job's id."""
     job_id: str = (await post_video(service, b"%d" % number)).json()["id"]
-    result = {**kit.material(kit.video()).examination["result"], "log_likelihood_ratio": ratio}
+    result = {
+        **exhibits.material(exhibits.video()).examination["result"],
+        "log_likelihood_ratio": ratio,
+    }
     with service.database.write() as session:
         job = session.get_one(Job, job_id)
         vault = service.app.state.shared.services.queries._vault

@@ -47,19 +47,17 @@ from deepfake_service.platform.storage.envelope import new_key
 from deepfake_service.platform.webhooks import Callback
 from deepfake_service.retention import deletion as retention
 from deepfake_service.review.hash_bank import HashBank
-from tests.support import evidencekit as kit
-from tests.support import pgkit
-from tests.support.jobkit import examined
-from tests.support.lockkit import WAIT_S, Meanwhile, adds_an_occurrence, caller_of
-from tests.support.noticekit import GOOD, look_manipulated
-from tests.support.submitting import submit
+from tests.support import databases, exhibits
+from tests.support.databases import WAIT_S, Meanwhile, adds_an_occurrence, caller_of
+from tests.support.jobs import examined, submit
+from tests.support.notices import GOOD, look_manipulated
 from tests.unit.service.conftest import Service, Starter
 
 pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture
-async def service(start: Starter, postgres: pgkit.Server) -> AsyncIterator[Service]:
+async def service(start: Starter, postgres: databases.Server) -> AsyncIterator[Service]:
     async with start(database_url=SecretStr(postgres.new_database())) as running:
         yield running
 
@@ -140,11 +138,11 @@ async def test_a_finding_is_reversed_while_a_notice_changes(
 
 
 async def test_a_finding_is_reversed_while_hashes_are_stored(
-    start: Starter, postgres: pgkit.Server, monkeypatch: pytest.MonkeyPatch
+    start: Starter, postgres: databases.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = SecretStr(postgres.new_database())
     async with start(database_url=url, matching=True) as service:
-        job = await examined(service, kit.video())
+        job = await examined(service, exhibits.video())
         bank = service.app.state.shared.services.hash_bank
         await asyncio.to_thread(decides(service, job, Decision.CONFIRMED))
         bank.remember(job["id"])

@@ -19,7 +19,7 @@ from deepfake_service.platform.pagination import MAX_PAGE, Filters
 from deepfake_service.platform.storage import context_of
 from deepfake_service.platform.storage.envelope import seal
 from deepfake_service.platform.texts.i18n import words
-from tests.support.jobkit import headers
+from tests.support.jobs import headers
 from tests.unit.service.conftest import Service
 
 MANY = 10_000

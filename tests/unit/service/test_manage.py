@@ -32,7 +32,7 @@ from deepfake_service.platform.errors import (
 from deepfake_service.platform.settings import Settings, load_settings
 from deepfake_service.platform.storage import Vault, open_blobs, open_case_keys, open_keys
 from deepfake_service.platform.storage.envelope import new_key
-from tests.support import pgkit
+from tests.support import databases
 
 
 @pytest.fixture
@@ -269,7 +269,7 @@ def test_a_command_on_a_wrong_data_directory_is_refused_and_creates_nothing(
 
 @pytest.mark.postgres
 def test_a_command_on_a_wrong_database_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: pgkit.Server
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: databases.Server
 ) -> None:
     monkeypatch.setenv("DEEPFAKE_DATA_DIR", str(tmp_path / "var"))
     monkeypatch.setenv("DEEPFAKE_DATABASE_URL", postgres.empty_database())
@@ -285,7 +285,7 @@ def test_a_command_says_why_the_database_refuses_the_connection(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    postgres: pgkit.Server,
+    postgres: databases.Server,
 ) -> None:
     url = make_url(postgres.empty_database()).set(username="stranger", password="not-to-be-told")
     monkeypatch.setenv("DEEPFAKE_DATA_DIR", str(tmp_path / "var"))

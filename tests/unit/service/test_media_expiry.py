@@ -11,15 +11,14 @@ from sqlalchemy import select
 from deepfake_service.platform.db import AuditEntry, Case
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.retention.orphans import COMMITTED_WITHIN, LONGEST_UPLOAD
-from tests.support.jobkit import blobs, headers
-from tests.support.videokit import end, submit, sweep
+from tests.support.jobs import blobs, finish, headers, post_video, sweep
 from tests.unit.service.conftest import Service
 
 
 async def test_media_expire_unless_a_legal_hold_keeps_them(service: Service) -> None:
-    job = (await submit(service)).json()
+    job = (await post_video(service)).json()
     now = datetime.now(UTC)
-    end(service, job["id"], now + timedelta(days=1))
+    finish(service, job["id"], now + timedelta(days=1))
     sweep(service)
     assert len(blobs(service)) == 1
     hold = f"/v1/cases/{job['case_id']}/hold"
@@ -44,7 +43,7 @@ async def test_media_expire_unless_a_legal_hold_keeps_them(service: Service) -> 
 
 
 async def test_a_job_that_nobody_examines_expires_with_its_media(service: Service) -> None:
-    job = (await submit(service)).json()
+    job = (await post_video(service)).json()
     path = f"/v1/jobs/{job['id']}"
     for days, state, kept in ((6, "queued", True), (2, "expired", False)):
         service.clock.advance(timedelta(days=days))
@@ -52,14 +51,14 @@ async def test_a_job_that_nobody_examines_expires_with_its_media(service: Servic
         found = (await service.client.get(path)).json()
         assert (found["state"], found["media_kept"]) == (state, kept)
     assert not blobs(service)
-    again = (await submit(service)).json()
+    again = (await post_video(service)).json()
     assert (again["state"], again["id"] != job["id"]) == ("queued", True)
 
 
 async def test_media_go_some_time_after_the_review(service: Service) -> None:
-    job = (await submit(service)).json()
+    job = (await post_video(service)).json()
     now = service.clock()
-    end(service, job["id"], now + timedelta(days=6))
+    finish(service, job["id"], now + timedelta(days=6))
     with service.database.write() as session:
         session.get_one(Case, job["case_id"]).reviewed_at = now
     for hours, kept in ((0, 1), (23, 1), (2, 0)):
@@ -71,7 +70,7 @@ async def test_media_go_some_time_after_the_review(service: Service) -> None:
 async def test_what_no_record_names_is_swept_once_it_is_old(
     service: Service,
 ) -> None:
-    await submit(service)
+    await post_video(service)
     services = service.app.state.shared.services
     job = (await service.client.get("/v1/jobs")).json()["jobs"][0]
     for name in ("media/orphan", "work/gone/part-0", f"work/{job['id']}/part-0"):
@@ -89,7 +88,7 @@ async def test_orphans_are_looked_for_some_at_a_time(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deepfake_service.retention.orphans.BLOBS_PER_QUERY", 2)
-    job = (await submit(service)).json()
+    job = (await post_video(service)).json()
     services = service.app.state.shared.services
     store, at_a_time, read = services.retention._vault.blobs, 0, 0
     for number in range(7):

@@ -21,11 +21,9 @@ from deepfake_service.evidence.bundle.perceptual_hashes import (
 from deepfake_service.platform.db import Case, FlaggedHashes, new_id
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.storage import open_json, seal_json
-from tests.support import evidencekit as kit
-from tests.support import mediakit
-from tests.support.jobkit import examined, headers
-from tests.support.submitting import submit
-from tests.support.watching import statements
+from tests.support import exhibits, footage
+from tests.support.jobs import examined, headers, submit
+from tests.support.servers import statements
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -33,16 +31,16 @@ Service = Any
 
 @cache
 def encoded(change: str) -> bytes:
-    """Return ``kit.video()`` with its pictures changed."""
-    frames = mediakit.panning(50, 320, 256)
+    """Return ``exhibits.video()`` with its pictures changed."""
+    frames = footage.panning(50, 320, 256)
     if change == "dimmer":
         frames = [(f * 0.95).astype("uint8") for f in frames]
     elif change == "mirrored":
         frames = [np.ascontiguousarray(f[:, ::-1]) for f in frames]
     elif change == "other":
-        portrait = mediakit.resized(mediakit.grace_hopper()[:410], 320, 256)
+        portrait = footage.resized(footage.grace_hopper()[:410], 320, 256)
         frames = [portrait.copy() for _ in range(10)]
-    return mediakit.encode(frames, options={"crf": "30"})
+    return footage.encode(frames, options={"crf": "30"})
 
 
 async def flag(service: Service, job: dict[str, Any], role: Role = Role.ANALYST) -> None:
@@ -63,9 +61,9 @@ def is_flagged(service: Service, job: dict[str, Any]) -> bool:
 
 
 async def test_h6_one_appended_byte_does_not_escape_the_flag(service: Service) -> None:
-    first = await examined(service, kit.video(), kit.video())
+    first = await examined(service, exhibits.video(), exhibits.video())
     await flag(service, first)
-    copy = await examined(service, kit.video() + b"x", kit.video())
+    copy = await examined(service, exhibits.video() + b"x", exhibits.video())
     assert is_flagged(service, copy)
     face = await service.client.get(f"/v1/jobs/{copy['id']}/faces/1.png")
     assert face.status_code == 403
@@ -81,7 +79,7 @@ async def test_h6_one_appended_byte_does_not_escape_the_flag(service: Service) -
 @pytest.mark.parametrize("change", ["dimmer", "mirrored"])
 async def test_h6_another_encoding_does_not_escape_the_flag(service: Service, change: str) -> None:
     assert not service.app.state.shared.settings.matching
-    first = await examined(service, kit.video(), kit.video())
+    first = await examined(service, exhibits.video(), exhibits.video())
     await flag(service, first)
     copy = await examined(service, encoded(change), encoded(change))
     assert is_flagged(service, copy)
@@ -106,7 +104,7 @@ async def test_hashes_of_flagged_cases_are_compared_some_at_a_time(
             content = open_json(service.app.state.shared.services.minor_flags._key, known)
             seal_json(service.app.state.shared.services.minor_flags._key, again, content)
             session.add(again)
-    last = await examined(service, kit.video(), kit.video(), case_reference="last")
+    last = await examined(service, exhibits.video(), exhibits.video(), case_reference="last")
     await flag(service, last)
     with statements(service.database.engine) as seen:
         copy = await examined(service, encoded("dimmer"), encoded("dimmer"))
@@ -119,7 +117,7 @@ async def test_hashes_of_flagged_cases_are_compared_some_at_a_time(
 async def test_h6_a_copy_that_was_examined_earlier_is_flagged_too(service: Service) -> None:
     copy = await examined(service, encoded("dimmer"), encoded("dimmer"), Role.ADMIN)
     other = await examined(service, encoded("other"), encoded("other"), Role.ADMIN)
-    first = await examined(service, kit.video(), kit.video())
+    first = await examined(service, exhibits.video(), exhibits.video())
     await flag(service, first)
     assert is_flagged(service, copy)
     assert not is_flagged(service, other)
@@ -135,16 +133,16 @@ async def test_h6_a_copy_that_was_examined_earlier_is_flagged_too(service: Servi
 async def test_h6_deleting_the_flagged_case_does_not_lift_the_flag_of_copies(
     service: Service,
 ) -> None:
-    first = await examined(service, kit.video(), kit.video())
+    first = await examined(service, exhibits.video(), exhibits.video())
     await flag(service, first)
     assert (await service.client.delete(f"/v1/cases/{first['case_id']}")).status_code == 204
     flags = service.app.state.shared.services.minor_flags
     # At once by its bytes, and by its pictures once it was examined.
     same = await service.client.post(
-        "/v1/videos", files={"file": ("v", kit.video())}, headers=headers(service, Role.ADMIN)
+        "/v1/videos", files={"file": ("v", exhibits.video())}, headers=headers(service, Role.ADMIN)
     )
     assert is_flagged(service, same.json())
-    copy = await examined(service, kit.video() + b"x", kit.video())
+    copy = await examined(service, exhibits.video() + b"x", exhibits.video())
     assert is_flagged(service, copy)
     service.clock.advance(FLAGGED_HASHES_KEPT - timedelta(days=1))
     flags.forget_expired()
@@ -157,7 +155,7 @@ async def test_h6_deleting_the_flagged_case_does_not_lift_the_flag_of_copies(
 
 
 async def test_hashes_of_a_flagged_case_do_not_expire_before_the_case(service: Service) -> None:
-    first = await examined(service, kit.video(), kit.video())
+    first = await examined(service, exhibits.video(), exhibits.video())
     await flag(service, first)
     flags = service.app.state.shared.services.minor_flags
     service.clock.advance(timedelta(days=36500))
@@ -168,22 +166,22 @@ async def test_hashes_of_a_flagged_case_do_not_expire_before_the_case(service: S
 
 
 async def test_removing_the_flag_removes_it_from_those_that_follow(service: Service) -> None:
-    first = await examined(service, kit.video(), kit.video())
+    first = await examined(service, exhibits.video(), exhibits.video())
     await flag(service, first)
     copy = await examined(service, encoded("dimmer"), encoded("dimmer"))
     assert is_flagged(service, copy)
     await unflag(service, first)
     assert not is_flagged(service, first)
     assert not is_flagged(service, copy)
-    later = await examined(service, kit.video() + b"x", kit.video())
+    later = await examined(service, exhibits.video() + b"x", exhibits.video())
     assert not is_flagged(service, later)
 
 
 async def test_a_copy_of_two_flagged_cases_stays_flagged_because_of_the_other(
     service: Service,
 ) -> None:
-    first = await examined(service, kit.video(), kit.video(), case_reference="1")
-    second = await examined(service, kit.video() + b"x", kit.video(), case_reference="2")
+    first = await examined(service, exhibits.video(), exhibits.video(), case_reference="1")
+    second = await examined(service, exhibits.video() + b"x", exhibits.video(), case_reference="2")
     copy = await examined(service, encoded("dimmer"), encoded("dimmer"), case_reference="3")
     await flag(service, first)
     await flag(service, second, Role.ADMIN)  # which was flagged because of the first one
@@ -198,7 +196,7 @@ async def test_a_copy_of_two_flagged_cases_stays_flagged_because_of_the_other(
 async def test_the_page_of_a_case_says_which_flag_it_follows_and_which_follow(
     service: Service,
 ) -> None:
-    first = await examined(service, kit.video(), kit.video())
+    first = await examined(service, exhibits.video(), exhibits.video())
     copy = await examined(service, encoded("dimmer"), encoded("dimmer"))
     service.client.headers["Accept-Language"] = "en"
 
@@ -235,7 +233,7 @@ async def test_the_page_of_a_case_without_a_flag_looks_for_none_that_follow(
 
 
 async def test_removing_the_flag_of_one_that_follows_leaves_the_other(service: Service) -> None:
-    first = await examined(service, kit.video(), kit.video())
+    first = await examined(service, exhibits.video(), exhibits.video())
     await flag(service, first)
     copy = await examined(service, encoded("dimmer"), encoded("dimmer"))
     await unflag(service, copy)
@@ -247,7 +245,7 @@ async def test_removing_the_flag_of_one_that_follows_leaves_the_other(service: S
 
 
 async def test_a_case_flagged_by_an_earlier_version_is_followed(service: Service) -> None:
-    first = await examined(service, kit.video(), kit.video())
+    first = await examined(service, exhibits.video(), exhibits.video())
     copy = await examined(service, encoded("dimmer"), encoded("dimmer"))
     with service.database.write() as session:
         case = session.get_one(Case, first["case_id"])
@@ -274,7 +272,7 @@ def test_excerpts_and_longer_videos_resemble_the_original() -> None:
 
 
 def test_the_hashes_of_other_orientations_are_close_to_those_computed() -> None:
-    picture = mediakit.astronaut()
+    picture = footage.astronaut()
     theirs = list(orientations(packed([pdq(picture).pdq])))
     assert len(theirs) == 8
     for turns in range(4):

@@ -13,7 +13,7 @@ import yaml
 
 from deepfake_service.platform.db.enums import ENDED
 from deepfake_service.platform.metrics import Metrics
-from tests.support.deploykit import DEPLOY
+from tests.support.deployment import DEPLOY
 from tests.unit.service.conftest import Service
 
 RULES = DEPLOY / "prometheus" / "rules.yaml"

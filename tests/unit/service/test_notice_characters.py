@@ -10,7 +10,7 @@ from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.db import Notice, NoticeEvent
 from deepfake_service.platform.errors import InvalidRequest
 from deepfake_service.platform.texts.characters import hidden, revealed, revealed_url
-from tests.support.noticekit import BASIS, GOOD, LONG, RLO, SEEN, confirmed, drafted
+from tests.support.notices import BASIS, GOOD, LONG, RLO, SEEN, confirmed, drafted
 from tests.unit.service.conftest import Service
 
 NAMES = {

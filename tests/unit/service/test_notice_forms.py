@@ -11,7 +11,7 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.notices.states import NoticeUpdate
 from deepfake_service.platform.db import new_id
 from deepfake_service.platform.db.enums import NoticeState, Role
-from tests.support.noticekit import GOOD, drafted
+from tests.support.notices import GOOD, drafted
 from tests.unit.service.conftest import Service
 
 

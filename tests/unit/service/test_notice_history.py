@@ -15,7 +15,7 @@ from deepfake_service.notices.history import digest_of
 from deepfake_service.platform.db import NoticeEvent
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import RecordAltered
-from tests.support.noticekit import GOOD, RLO, drafted, logged, updated
+from tests.support.notices import GOOD, RLO, drafted, logged, updated
 from tests.unit.service.conftest import Service
 
 

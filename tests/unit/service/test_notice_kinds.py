@@ -10,16 +10,18 @@ from pydantic import ValidationError
 
 from deepfake_service.notices.kinds import KINDS, Kind
 from deepfake_service.platform.db.enums import NoticeState
-from tests.support.notice_table import DOCS, PAGES, written
+from tests.support.notices import DOCS, NOTICE_PAGES, page_with_kinds
 
 
 def korean_in(value: object) -> bool:
     return bool(re.search("[가-힣]", str(value)))
 
 
-@pytest.mark.parametrize("language", PAGES)
+@pytest.mark.parametrize("language", NOTICE_PAGES)
 def test_the_documentation_lists_the_kinds(language: str) -> None:
-    assert PAGES[language].read_text(encoding="utf-8") == written(language), "run: make openapi"
+    assert NOTICE_PAGES[language].read_text(encoding="utf-8") == page_with_kinds(language), (
+        "run: make openapi"
+    )
 
 
 def test_the_description_of_the_api_lists_the_kinds() -> None:

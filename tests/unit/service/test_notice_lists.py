@@ -11,8 +11,8 @@ from sqlalchemy import select, text
 
 from deepfake_service.platform.db import Job, Notice, Occurrence
 from deepfake_service.platform.db.enums import NoticeState, Role
-from tests.support.noticekit import GOOD, drafted, look_manipulated, updated
-from tests.support.submitting import VIDEO, submit
+from tests.support.jobs import VIDEO, submit
+from tests.support.notices import GOOD, drafted, look_manipulated, updated
 from tests.unit.service.conftest import Service
 
 

@@ -21,9 +21,9 @@ from deepfake_service.http.auth import check_still_authenticated
 from deepfake_service.notices.package import package_of
 from deepfake_service.platform.db import AuditEntry, Case, Occurrence
 from deepfake_service.platform.db.enums import Role
-from tests.support import evidencekit as kit
-from tests.support.jobkit import examined, headers
-from tests.support.noticekit import GOOD, confirmed, drafted, look_manipulated
+from tests.support import exhibits
+from tests.support.jobs import examined, headers
+from tests.support.notices import GOOD, confirmed, drafted, look_manipulated
 from tests.unit.service.conftest import Service, Starter
 
 
@@ -51,7 +51,7 @@ async def test_the_package_of_a_notice_has_what_its_contents_say(service: Servic
 async def test_a_notice_lists_the_reports_that_its_package_has(service: Service) -> None:
     expired = await drafted(service, language="ko")
     job = await examined(
-        service, kit.video(), source_url="https://example.org/2", platform="Example"
+        service, exhibits.video(), source_url="https://example.org/2", platform="Example"
     )
     decision = {"decision": "confirmed", "reason": "seen"}
     for method, what, given in (("POST", "reviews", decision), ("GET", "evidence", None)):
@@ -87,7 +87,7 @@ async def test_a_notice_lists_the_reports_that_its_package_has(service: Service)
     await check(of_minor.json(), 1)  # of the edition without faces, which the flag made
 
     unread = await examined(
-        service, kit.video() + b"x", kit.video(), source_url="https://example.org/3",
+        service, exhibits.video() + b"x", exhibits.video(), source_url="https://example.org/3",
         platform="Example", case_reference="UNREAD",
     )  # fmt: skip
     with service.database.write() as session:

@@ -10,9 +10,9 @@ from sqlalchemy import select
 
 from deepfake_service.platform.db import Job, Occurrence
 from deepfake_service.platform.db.enums import Decision, Finding, JobState, Role
-from tests.support import evidencekit, mediakit
-from tests.support.jobkit import examined, headers
-from tests.support.noticekit import GOOD, confirmed
+from tests.support import exhibits, footage
+from tests.support.jobs import examined, headers
+from tests.support.notices import GOOD, confirmed
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -23,7 +23,7 @@ FORM = "kr-tba-22-5"
 async def drafted(service: Service) -> dict[str, Any]:
     """Return a notice whose PDF encloses a screenshot, for a signed-in administrator."""
     case_id, _ = await confirmed(service)
-    screenshot = mediakit.picture(mediakit.resized(mediakit.astronaut(), 64, 64), "PNG")
+    screenshot = footage.picture(footage.resized(footage.astronaut(), 64, 64), "PNG")
     seen = await service.client.post(
         f"/v1/cases/{case_id}/occurrences",
         data={"source_url": "https://example.org/2"},
@@ -162,7 +162,7 @@ async def test_the_page_of_a_rejected_item_says_what_to_do_about_its_notices(
     service: Service,
 ) -> None:
     place = {"source_url": "https://example.org/1", "platform": "Example"}
-    job = await examined(service, evidencekit.video(), **place)
+    job = await examined(service, exhibits.video(), **place)
     job_id, case_id = job["id"], job["case_id"]
     await decide(service, job_id, Decision.CONFIRMED)
     with service.database.read() as session:

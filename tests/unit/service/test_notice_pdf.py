@@ -23,9 +23,9 @@ from deepfake_service.notices.kinds import KINDS
 from deepfake_service.notices.pdf import Capture, Imprint, Post, notice_data, notice_pdf
 from deepfake_service.platform.db import AuditEntry, Case, Notice
 from deepfake_service.platform.db.enums import Role
-from tests.support import mediakit
-from tests.support.noticekit import BASIS, GOOD, SEEN, confirmed
-from tests.support.texts import leaves
+from tests.support import footage
+from tests.support.documents import leaves
+from tests.support.notices import BASIS, GOOD, SEEN, confirmed
 from tests.unit.service.conftest import Service
 
 REACHED_AT = ["상담팀", "02-1", "a@example.org", "서울 중구 1"]
@@ -86,7 +86,7 @@ def test_a_stored_notice_has_the_text_that_was_composed() -> None:
 
 
 def test_each_capture_has_a_page_that_names_it() -> None:
-    jpeg = mediakit.picture(mediakit.astronaut(), "JPEG")
+    jpeg = footage.picture(footage.astronaut(), "JPEG")
     captures = [
         Capture(POST, "ab" * 32, jpeg, (512, 512), blurred=True),
         Capture(replace(POST, captured_at=None), "cd" * 32),
@@ -111,7 +111,7 @@ def picture() -> bytes:
     """Return a large screenshot of fine stripes."""
     pixels = np.zeros((200, 2000, 3), np.uint8)
     pixels[:, ::4] = 255
-    return mediakit.picture(pixels, "PNG")
+    return footage.picture(pixels, "PNG")
 
 
 def contrast(capture: Capture) -> float:

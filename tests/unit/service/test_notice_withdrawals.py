@@ -9,8 +9,8 @@ from sqlalchemy import select
 
 from deepfake_service.platform.db import Job, Notice, Occurrence, new_id
 from deepfake_service.platform.db.enums import Decision, JobState, NoticeState, Role
-from tests.support.noticekit import GOOD, look_manipulated
-from tests.support.submitting import VIDEO, submit
+from tests.support.jobs import VIDEO, submit
+from tests.support.notices import GOOD, look_manipulated
 from tests.unit.service.conftest import Service
 
 CONFIRMED, REJECTED, UNDECIDED = Decision.CONFIRMED, Decision.REJECTED, Decision.UNDECIDED

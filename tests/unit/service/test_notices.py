@@ -21,7 +21,7 @@ from deepfake_service.platform.db import Notice
 from deepfake_service.platform.db.enums import NoticeState
 from deepfake_service.platform.errors import InvalidRequest, NotFound
 from deepfake_service.platform.texts.fields import STATEMENT_TOO_SHORT
-from tests.support.noticekit import BASIS, GOOD, LONG, SEEN
+from tests.support.notices import BASIS, GOOD, LONG, SEEN
 
 OPTIONAL = {
     "us-take-it-down": {"digital_forgery", "further_location", "contact_phone"},

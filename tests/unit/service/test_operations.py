@@ -19,7 +19,7 @@ from deepfake_service.app import create_app
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import DecryptionFailed
 from deepfake_service.platform.settings import Settings
-from tests.support.answerkit import MODEL, check_problem, one_file
+from tests.support.answers import MODEL, check_problem, one_file
 from tests.unit.service.conftest import Service, Starter
 
 

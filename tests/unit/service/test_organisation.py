@@ -13,11 +13,10 @@ from deepfake_service.evidence.bundle.builder import build, verdict_document
 from deepfake_service.platform.db import AuditEntry, Contact
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.texts.i18n import words
-from tests.support import evidencekit as kit
-from tests.support import mediakit
-from tests.support.jobkit import headers
-from tests.support.noticekit import confirmed
-from tests.support.texts import report_texts
+from tests.support import exhibits, footage
+from tests.support.documents import report_texts
+from tests.support.jobs import headers
+from tests.support.notices import confirmed
 from tests.unit.service.conftest import Service
 
 CENTRE = {
@@ -112,9 +111,9 @@ def test_an_organisation_is_named_in_the_other_language_if_need_be() -> None:
 
 @pytest.mark.parametrize("language", ["ko", "en"])
 def test_a_report_names_the_organisation_and_how_it_is_reached(language: str) -> None:
-    media = mediakit.picture(mediakit.astronaut(), "PNG")
-    material = kit.material(media)
-    dossier = kit.dossier(media, organisation=CENTRE)
+    media = footage.picture(footage.astronaut(), "PNG")
+    material = exhibits.material(media)
+    dossier = exhibits.dossier(media, organisation=CENTRE)
     document = verdict_document(dossier, material)
     assert document["organisation"] == CENTRE
     texts = report_texts(document, material.files, dossier.custody, words(language))
@@ -122,12 +121,14 @@ def test_a_report_names_the_organisation_and_how_it_is_reached(language: str) ->
     assert [line[1] for line in texts["reached_at"]] == [
         CENTRE[name] for name in ("address", "contact", "phone", "email")
     ]
-    earlier = verdict_document(kit.dossier(media), material)
+    earlier = verdict_document(exhibits.dossier(media), material)
     assert "organisation" not in earlier
     assert not report_texts(earlier, material.files, dossier.custody, words(language))["reached_at"]
 
 
 def test_both_reports_are_set_with_the_organisation() -> None:
-    media = mediakit.picture(mediakit.astronaut(), "PNG")
+    media = footage.picture(footage.astronaut(), "PNG")
     name = {"name_ko": "센터", "email": "دار@example.org"}
-    assert build(kit.dossier(media, organisation=name), kit.material(media), kit.signers())
+    assert build(
+        exhibits.dossier(media, organisation=name), exhibits.material(media), exhibits.signers()
+    )

@@ -24,8 +24,8 @@ from deepfake_service.evidence.bundle.perceptual_hashes import (
     shares_alike,
     usable,
 )
-from tests.support import mediakit
-from tests.support.evidencekit import openssl
+from tests.support import footage
+from tests.support.exhibits import openssl
 
 CLAIM = {
     "claim_generator_info": [{"name": "generator", "version": "1"}],
@@ -45,7 +45,7 @@ CLAIM = {
         }
     ],
 }
-PLAIN = mediakit.picture(mediakit.astronaut(), "JPEG")
+PLAIN = footage.picture(footage.astronaut(), "JPEG")
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +113,9 @@ def test_hostile_manifests_are_invalid_and_raise_nothing(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("head", "mime"),
     [
-        (mediakit.picture(mediakit.astronaut(), "PNG"), "image/png"),
-        (mediakit.encode(mediakit.panning(3)), "video/mp4"),
-        (mediakit.encode(mediakit.panning(3), container="webm", codec="libvpx-vp9"), "video/webm"),
+        (footage.picture(footage.astronaut(), "PNG"), "image/png"),
+        (footage.encode(footage.panning(3)), "video/mp4"),
+        (footage.encode(footage.panning(3), container="webm", codec="libvpx-vp9"), "video/webm"),
         (b"RIFF\0\0\0\0AVI LIST", "video/avi"),
         (b"", None),
     ],
@@ -125,8 +125,8 @@ def test_the_type_follows_from_the_content(head: bytes, mime: str | None) -> Non
 
 
 def test_a_copy_is_near_and_another_picture_is_far() -> None:
-    one, other = mediakit.astronaut(), mediakit.grace_hopper()
-    small = mediakit.resized(one, 300, 300)
+    one, other = footage.astronaut(), footage.grace_hopper()
+    small = footage.resized(one, 300, 300)
     found = [pdq(p).pdq for p in (one, small, other)]
     near = distances(packed(found[:1]), packed(found[1:]))[0]
     assert near[0] <= 31 < near[1]
@@ -140,7 +140,7 @@ def test_a_copy_is_near_and_another_picture_is_far() -> None:
 
 
 def test_a_mirrored_and_edited_copy_matches_and_another_picture_does_not() -> None:
-    known = mediakit.astronaut()
+    known = footage.astronaut()
     copy = np.clip(known[::2, ::-2].astype(float) * 0.9 + 12, 0, 255).astype(np.uint8)
     other = np.ascontiguousarray(np.roll(known, 200, axis=(0, 1))[::-1])
     hashes = [pdq(np.ascontiguousarray(p)).pdq for p in (known, copy, other)]

@@ -19,11 +19,9 @@ from deepfake_service.platform.db import Case, Job
 from deepfake_service.platform.db.enums import Decision, JobState, Role
 from deepfake_service.platform.errors import AuditBroken
 from deepfake_service.platform.storage import seal_json
-from tests.support import evidencekit as kit
-from tests.support.editionkit import decide
-from tests.support.jobkit import examined
-from tests.support.noticekit import GOOD, confirmed
-from tests.support.submitting import VIDEO, submit
+from tests.support import exhibits
+from tests.support.jobs import VIDEO, decide, examined, submit
+from tests.support.notices import GOOD, confirmed
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -61,7 +59,7 @@ PUT_BACK = {
 async def test_r4_rows_that_were_put_back_are_found_before_anything_is_made_of_them(
     service: Service, attack: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = await examined(service, kit.video())
+    job = await examined(service, exhibits.video())
     for decision in (Decision.CONFIRMED, Decision.REJECTED):
         await decide(service, job, decision)
     headers = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}

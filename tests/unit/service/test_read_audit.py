@@ -19,10 +19,9 @@ from deepfake_service.platform.db import AuditEntry, Database
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import DatabaseUnavailable
 from deepfake_service.platform.storage.blobs import BLOB_FOLDER
-from tests.support import evidencekit as kit
-from tests.support.clocks import AdjustableClock
-from tests.support.jobkit import examined
-from tests.support.submitting import submit
+from tests.support import exhibits
+from tests.support.jobs import examined, submit
+from tests.support.stand_ins import AdjustableClock
 from tests.unit.service.conftest import Service
 
 CALLER = Caller("a", Role.ANALYST, "1")
@@ -106,7 +105,7 @@ def test_a_read_at_the_same_time_waits_for_the_entry(fails: bool) -> None:
 
 
 async def test_evidence_is_not_shown_again_without_an_entry(service: Service) -> None:
-    job = await examined(service, kit.video())
+    job = await examined(service, exhibits.video())
     store = service.app.state.shared.services.evidence_store
     caller = service.accounts.authenticate(service.keys[Role.ANALYST])
     with ThreadPoolExecutor(1) as pool:  # signing needs a thread without an event loop

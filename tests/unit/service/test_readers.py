@@ -32,8 +32,7 @@ from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.bundle.verification_result import ExitCode, Outcome, Trust
 from deepfake_service.platform import timestamps
 from deepfake_service.platform.errors import SettingsError
-from tests.support import attacks, mediakit
-from tests.support import evidencekit as kit
+from tests.support import attacks, exhibits, footage
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +44,16 @@ def confined() -> Iterator[BundleReaders]:
 
 @pytest.fixture(scope="module")
 def bundle() -> bytes:
-    picture = mediakit.picture(mediakit.astronaut(), "PNG")
-    return build(kit.dossier(picture), kit.material(picture), kit.signers())
+    picture = footage.picture(footage.astronaut(), "PNG")
+    return build(exhibits.dossier(picture), exhibits.material(picture), exhibits.signers())
 
 
 def test_a_bundle_verifies_as_without_confinement(confined: BundleReaders, bundle: bytes) -> None:
-    for trust in (Trust(), Trust(keys=(kit.signers().statement.public_key(),))):
-        direct = verify(bundle, trust, scorer=kit.scorer())
-        twice = [verify(bundle, trust, scorer=kit.scorer(), readers=confined) for _ in range(2)]
+    for trust in (Trust(), Trust(keys=(exhibits.signers().statement.public_key(),))):
+        direct = verify(bundle, trust, scorer=exhibits.scorer())
+        twice = [
+            verify(bundle, trust, scorer=exhibits.scorer(), readers=confined) for _ in range(2)
+        ]
         assert direct.exit_code is not ExitCode.FAILED
         assert [v.to_json() for v in twice] == [direct.to_json()] * 2
 
@@ -103,7 +104,7 @@ def test_a_report_that_takes_forever_to_read_is_given_up(
     started = time.monotonic()
     try:
         with pytest.raises(UnreadableFile):
-            confined.check_report(pdf, kit.signers().report_certificates, kit.EXAMINED_AT)
+            confined.check_report(pdf, exhibits.signers().report_certificates, exhibits.EXAMINED_AT)
         assert time.monotonic() - started < 60
         # The next bundle is verified by another process.
         assert confined.files(bundle) == files
@@ -118,7 +119,9 @@ def test_a_report_that_swells_in_memory_is_given_up(
     confined = BundleReaders(1)
     try:
         with pytest.raises((InvalidReport, UnreadableFile)):
-            confined.check_report(slow_pdf(512), kit.signers().report_certificates, kit.EXAMINED_AT)
+            confined.check_report(
+                slow_pdf(512), exhibits.signers().report_certificates, exhibits.EXAMINED_AT
+            )
     finally:
         confined.close()
 
@@ -181,7 +184,7 @@ def test_nothing_is_imported_while_a_bundle_is_read(
             # One process for everything, so that it can be asked afterwards.
             monkeypatch.setattr(confined._pool, "process", lambda *_: nullcontext(process))
             before = confined._pool.run(attacks.MODULES, io.BytesIO(), b"", bounds)
-            result = verify(bundle, Trust(), scorer=kit.scorer(), readers=confined)
+            result = verify(bundle, Trust(), scorer=exhibits.scorer(), readers=confined)
             assert Outcome.FAIL not in {step.outcome for step in result.steps}
             assert confined._pool.run(attacks.MODULES, io.BytesIO(), b"", bounds) == before
     finally:
@@ -218,7 +221,7 @@ def test_a_time_stamp_is_parsed_in_a_confined_process(
 ) -> None:
     """The time, or the same error, comes from the process; this one parses no token."""
     data = b"a statement"
-    with kit.time_stamp_authority(tmp_path) as (url, root):
+    with exhibits.time_stamp_authority(tmp_path) as (url, root):
         token = timestamps.request(url, data)
     roots = certificates(root)
     at = timestamps.verify(token, data, list(roots))
@@ -239,7 +242,7 @@ def test_a_time_stamp_is_parsed_in_a_confined_process(
 @pytest.mark.parametrize("name", [PUBLIC_KEY, CERTIFICATES, MODEL_RATES])
 def test_a_file_larger_than_a_verifier_parses_is_refused(bundle: bytes, name: str) -> None:
     swollen = b"[" * 3_000_000 if name == MODEL_RATES else b"\n" * (bundle_files.MAX_PEM_BYTES + 1)
-    result = verify(kit.reworked(bundle, lambda f: f.update({name: swollen})), Trust())
+    result = verify(exhibits.reworked(bundle, lambda f: f.update({name: swollen})), Trust())
     failed = [step.detail for step in result.steps if step.outcome is Outcome.FAIL]
     assert any(d.startswith(name) for d in failed), failed
 
@@ -248,7 +251,7 @@ def test_commands_refuse_an_incomplete_sandbox_where_all_layers_are_required(
     bundle: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture = tmp_path / "picture.png"
-    picture.write_bytes(mediakit.picture(mediakit.astronaut(), "PNG"))
+    picture.write_bytes(footage.picture(footage.astronaut(), "PNG"))
     evidence = tmp_path / "bundle.zip"
     evidence.write_bytes(bundle)
     commands = (["score", str(picture)], ["verify", str(evidence)])

@@ -18,9 +18,8 @@ from deepfake_service.evidence.bundle.zip_format import member
 from deepfake_service.platform.db import AuditEntry, Job, Media
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.retention.due import GRACE
-from tests.support import evidencekit as kit
-from tests.support import mediakit
-from tests.support.jobkit import end, examined, headers
+from tests.support import exhibits, footage
+from tests.support.jobs import end, examined, headers
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -30,7 +29,7 @@ ALL = 40
 
 @cache
 def video() -> bytes:
-    return mediakit.encode(mediakit.panning(ALL, 208, 160))
+    return footage.encode(footage.panning(ALL, 208, 160))
 
 
 async def again(
@@ -66,7 +65,7 @@ async def test_the_stored_file_is_examined_again_in_the_same_case(service: Servi
         assert second[name] == first[name]
     repeated = await again(service, first)
     assert (repeated.status_code, repeated.json()["id"]) == (200, second["id"])
-    end(service, second["id"], kit.material(video(), ALL))
+    end(service, second["id"], exhibits.material(video(), ALL))
     done = await read(service, second)
     assert done["result"]["frames"]["sampled"] == ALL
     case = (await service.client.get(f"/v1/cases/{first['case_id']}")).json()
@@ -88,7 +87,7 @@ async def test_the_stored_file_is_examined_again_in_the_same_case(service: Servi
 async def test_its_evidence_is_its_own_and_names_the_first_examination(service: Service) -> None:
     first = await examined(service, video(), case_reference="R", note="seen here")
     second = (await again(service, first)).json()
-    end(service, second["id"], kit.material(video(), ALL))
+    end(service, second["id"], exhibits.material(video(), ALL))
     bundles = [
         (await service.client.get(f"/v1/jobs/{job['id']}/evidence")).content
         for job in (first, second)
@@ -117,13 +116,13 @@ async def test_two_clicks_at_once_begin_one_examination(service: Service) -> Non
 
 
 async def test_what_cannot_be_examined_again_is_refused(service: Service) -> None:
-    still = mediakit.picture(mediakit.astronaut(), "PNG")
+    still = footage.picture(footage.astronaut(), "PNG")
     picture = await examined(service, still)
     assert (await again(service, picture)).status_code == 409
     unreadable = await examined(service, b"no video at all" * 9)
     assert (await again(service, unreadable)).status_code == 409
     first = await examined(service, video())
-    every = await examined(service, kit.video(), frames="2000")
+    every = await examined(service, exhibits.video(), frames="2000")
     all_done = await again(service, every)
     assert all_done.status_code == 409
     assert "All frames" in all_done.json()["detail"]
@@ -151,7 +150,7 @@ async def test_media_are_kept_while_they_wait_to_be_examined_again(service: Serv
         service.clock.advance(timedelta(days=1))
         sweeps.sweep()
         assert kept(service, first["media_id"])
-    end(service, second["id"], kit.material(video(), ALL))
+    end(service, second["id"], exhibits.material(video(), ALL))
     for days, is_kept in ((6, True), (2, False)):
         service.clock.advance(timedelta(days=days))
         sweeps.sweep()
@@ -205,7 +204,7 @@ async def test_the_console_offers_it_where_it_helps(service: Service) -> None:
     page = (await service.client.get(begun.headers["location"])).text
     assert "The stored file is being examined again." in page
     assert f'href="{address}"' in page
-    end(service, second[2], kit.material(video(), ALL))
+    end(service, second[2], exhibits.material(video(), ALL))
     for path, other in ((address, second[1]), (second[1], address)):
         page = (await service.client.get(path)).text
         assert "Examine more frames" not in page

@@ -7,17 +7,16 @@ from sqlalchemy import select
 
 from deepfake_service.platform.db import Delivery
 from deepfake_service.platform.db.enums import Role
-from tests.support.jobkit import blobs, headers
-from tests.support.videokit import VIDEO, submit
+from tests.support.jobs import VIDEO, blobs, headers, post_video
 from tests.unit.service.conftest import Service
 
 
 async def test_equal_content_gives_the_job_that_there_is_and_keeps_a_new_url(
     service: Service,
 ) -> None:
-    first = (await submit(service, source_url="https://example.org/1")).json()
-    same = await submit(service, source_url="https://example.org/1")
-    other = await submit(service, source_url="https://example.org/2")
+    first = (await post_video(service, source_url="https://example.org/1")).json()
+    same = await post_video(service, source_url="https://example.org/1")
+    other = await post_video(service, source_url="https://example.org/2")
     assert (same.status_code, other.status_code) == (200, 200)
     assert same.json()["id"] == other.json()["id"] == first["id"]
     case = (await service.client.get(f"/v1/cases/{first['case_id']}")).json()
@@ -25,7 +24,7 @@ async def test_equal_content_gives_the_job_that_there_is_and_keeps_a_new_url(
         "https://example.org/1", "https://example.org/2",
     ]  # fmt: skip
     assert len(blobs(service)) == 1
-    differently = await submit(service, frames="16")
+    differently = await post_video(service, frames="16")
     assert differently.status_code == 202
     theirs = await service.client.post(
         "/v1/videos", files={"file": ("v", VIDEO)}, headers=headers(service, Role.ANALYST)
@@ -36,15 +35,15 @@ async def test_equal_content_gives_the_job_that_there_is_and_keeps_a_new_url(
 async def test_an_idempotency_key_makes_a_retry_safe_and_is_of_one_request(
     service: Service,
 ) -> None:
-    first = await submit(service, idempotency_key="k-1", frames="8")
-    again = await submit(service, idempotency_key="k-1", frames="8")
+    first = await post_video(service, idempotency_key="k-1", frames="8")
+    again = await post_video(service, idempotency_key="k-1", frames="8")
     assert (first.status_code, again.status_code) == (202, 200)
     assert again.json()["id"] == first.json()["id"]
-    other = await submit(service, b"other" * 50, idempotency_key="k-1", frames="8")
+    other = await post_video(service, b"other" * 50, idempotency_key="k-1", frames="8")
     assert other.status_code == 409
     assert other.json()["type"].endswith(":idempotency_conflict")
     for change in ({"platform": "P"}, {"source_url": "https://example.org/2"}):
-        changed = await submit(service, idempotency_key="k-1", frames="8", **change)
+        changed = await post_video(service, idempotency_key="k-1", frames="8", **change)
         assert changed.status_code == 409
     assert len(blobs(service)) == 1
 
@@ -52,16 +51,16 @@ async def test_an_idempotency_key_makes_a_retry_safe_and_is_of_one_request(
 async def test_a_repeated_request_does_not_return_a_job_that_is_being_deleted(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = (await submit(service, idempotency_key="k-1", case_reference="A")).json()
+    first = (await post_video(service, idempotency_key="k-1", case_reference="A")).json()
     retention = service.app.state.shared.services.retention
     with monkeypatch.context() as killed:
         killed.setattr(retention, "delete_job", lambda _: None)  # the process stops here
         retention.cancel(service.accounts.authenticate(service.keys[Role.PIPELINE]), first["id"])
-    again = await submit(service, idempotency_key="k-1", case_reference="A")
+    again = await post_video(service, idempotency_key="k-1", case_reference="A")
     assert (again.status_code, again.json()["state"]) == (202, "queued")
     assert again.json()["id"] != first["id"]
     service.app.state.shared.services.sweeps.sweep()
-    once_more = await submit(service, idempotency_key="k-1", case_reference="A")
+    once_more = await post_video(service, idempotency_key="k-1", case_reference="A")
     assert (once_more.status_code, once_more.json()["id"]) == (200, again.json()["id"])
 
 
@@ -69,7 +68,7 @@ async def test_a_retry_is_told_of_once(service: Service, monkeypatch: pytest.Mon
     monkeypatch.setattr("deepfake_service.platform.webhooks.check", lambda *_, **__: None)
 
     async def told(url: str) -> int:
-        job = await submit(service, idempotency_key="k" * 20, callback_url=url)
+        job = await post_video(service, idempotency_key="k" * 20, callback_url=url)
         with service.database.read() as session:
             found = session.scalars(select(Delivery).where(Delivery.job_id == job.json()["id"]))
             return len(found.all())

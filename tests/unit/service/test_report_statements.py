@@ -18,13 +18,12 @@ from deepfake_service.evidence.report.reading import read
 from deepfake_service.evidence.report.summary import reasons_of_people, summary_of
 from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
-from tests.support import evidencekit as kit
-from tests.support import mediakit
-from tests.support.verifykit import files
+from tests.support import exhibits, footage
+from tests.support.exhibits import files_of_bundle
 
 
 def test_a_table_says_how_many_people_it_leaves_out() -> None:
-    document = json.loads(files()[VERDICT])
+    document = json.loads(files_of_bundle()[VERDICT])
     (track,) = document["result"]["tracks"]
     document["result"]["tracks"] = [
         {**track, "track": n, "log_likelihood_ratio": -1.0 + n / 100} for n in range(75)
@@ -36,7 +35,7 @@ def test_a_table_says_how_many_people_it_leaves_out() -> None:
 
 
 def test_a_person_s_row_says_why_nothing_was_decided() -> None:
-    document = json.loads(files()[VERDICT])
+    document = json.loads(files_of_bundle()[VERDICT])
     (track,) = document["result"]["tracks"]
     codes = ("between_thresholds", "face_too_small")
     track["reasons"] = [{"code": code, "detail": ""} for code in codes]
@@ -46,7 +45,7 @@ def test_a_person_s_row_says_why_nothing_was_decided() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_rates_of_conditions_with_too_few_people_are_not_stated(language: str) -> None:
-    document = json.loads(files()[VERDICT])
+    document = json.loads(files_of_bundle()[VERDICT])
     (track,) = document["result"]["tracks"]
     (person,) = document["error_rates"]["people"]
     rate = {"value": 0.031, "low": 0.0, "high": 0.3, "samples": 40, "groups": 4,
@@ -82,7 +81,7 @@ def test_rates_of_conditions_with_too_few_people_are_not_stated(language: str) -
 
 @pytest.mark.parametrize("side", [1, -1])
 def test_a_value_at_the_limit_of_the_calibration_is_stated_as_at_least(side: int) -> None:
-    document = json.loads(files()[VERDICT])
+    document = json.loads(files_of_bundle()[VERDICT])
     limit = document["method"]["calibration"]["item"]["limit"]
     for ratio, is_most in ((side * limit, True), (side * limit / 2, False)):
         document["result"]["log_likelihood_ratio"] = ratio
@@ -93,7 +92,7 @@ def test_a_value_at_the_limit_of_the_calibration_is_stated_as_at_least(side: int
 
 
 def test_a_moment_is_not_a_span() -> None:
-    document = json.loads(files()[VERDICT])
+    document = json.loads(files_of_bundle()[VERDICT])
     (track,) = document["result"]["tracks"]
     track["moments"] = [{"start_s": 1.21, "end_s": 1.24}, {"start_s": 2.0, "end_s": 3.5}]
     for language, moments in (("en", "1.2 s, 2.0–3.5 s"), ("ko", "1.2초, 2.0–3.5초")):
@@ -102,7 +101,7 @@ def test_a_moment_is_not_a_span() -> None:
 
 
 def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
-    gathered = kit.material(kit.video())
+    gathered = exhibits.material(exhibits.video())
     rate = {"value": 0.01, "low": 0.0, "high": 0.03, "samples": 400, "groups": 90,
             "indicative": False}  # fmt: skip
     overall = {"false_positive_rate": rate, "true_positive_rate": {**rate, "value": 0.6}}
@@ -112,7 +111,7 @@ def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
 
     def said(measured: dict[str, Any]) -> str:
         rates = json.loads(json.dumps(error_rates(verdict, people, gathered.spec, measured)))
-        document = {**json.loads(files()[VERDICT]), "error_rates": rates}
+        document = {**json.loads(files_of_bundle()[VERDICT]), "error_rates": rates}
         line: str = summary_of(read(document, words("en"))).rates[0]
         return line
 
@@ -124,7 +123,7 @@ def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
 
 
 def test_rates_are_those_of_whole_pictures_where_they_were_measured() -> None:
-    gathered = kit.material(mediakit.picture(mediakit.grace_hopper(), "PNG"))
+    gathered = exhibits.material(footage.picture(footage.grace_hopper(), "PNG"))
     verdict = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
     assert verdict is not None
     rate = {"value": 0.01, "low": 0.0, "high": 0.03, "samples": 400, "groups": 90}
@@ -151,7 +150,7 @@ def test_a_strangers_record_of_many_people_is_not_searched_for_each_of_them() ->
             Counted.passes += 1
             return super().__iter__()
 
-    gathered = kit.material(kit.video())
+    gathered = exhibits.material(exhibits.video())
     verdict = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
     assert verdict is not None
     face = next(f for f in verdict.faces if f.logit is not None)
@@ -165,7 +164,7 @@ def test_a_strangers_record_of_many_people_is_not_searched_for_each_of_them() ->
 
 
 def test_a_rate_is_indicative_below_the_bundles_own_number_of_groups() -> None:
-    gathered = kit.material(kit.video())
+    gathered = exhibits.material(exhibits.video())
     verdict = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
     assert verdict is not None
     rate = {"value": 0.1, "low": 0.0, "high": 0.2, "samples": 40, "groups": 12}
@@ -183,7 +182,7 @@ def test_a_rate_is_indicative_below_the_bundles_own_number_of_groups() -> None:
 
 
 def test_what_the_red_means_depends_on_the_model() -> None:
-    document = json.loads(files()[VERDICT])
+    document = json.loads(files_of_bundle()[VERDICT])
     shares = summary_of(read(document, words("en"))).pictures_meaning
     document["method"]["map"] = "patch_logit"
     assert "not shares" in summary_of(read(document, words("en"))).pictures_meaning

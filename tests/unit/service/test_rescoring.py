@@ -16,7 +16,7 @@ from deepfake_service.evidence.bundle.rescoring import (
     ratio_tolerance,
     rescore,
 )
-from tests.support.bundlekit import small_bundle
+from tests.support.small_bundles import small_bundle
 
 
 def difference(recorded: list[float], computed: list[float], noise: float) -> float:

@@ -17,9 +17,8 @@ from deepfake_service.cli.restore import copy_backup, restore
 from deepfake_service.platform.db import Edition, RevokedEdition
 from deepfake_service.platform.db.enums import EditionState, Role
 from deepfake_service.platform.settings import Settings
-from tests.support import evidencekit as kit
-from tests.support import mediakit
-from tests.support.jobkit import end, examined, headers, post_video
+from tests.support import exhibits, footage
+from tests.support.jobs import end, examined, headers, post_video
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -52,13 +51,13 @@ async def test_a_replaced_edition_stays_replaced_when_a_backup_is_restored(
 ) -> None:
     old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
     async with start() as service:
-        job = await examined(service, kit.video())
+        job = await examined(service, exhibits.video())
         first = await digest_of_evidence(service, job)
         assert back_up(old, backup) == []
         key = service.keys[Role.PIPELINE]
         await reject(service, job)
         second = await digest_of_evidence(service, job)
-        lost = await examined(service, mediakit.encode(mediakit.panning(4)), kit.video())
+        lost = await examined(service, footage.encode(footage.panning(4)), exhibits.video())
         of_lost = await digest_of_evidence(service, lost)
         await reject(service, lost)
         await digest_of_evidence(service, lost)
@@ -96,7 +95,7 @@ async def test_an_edition_that_was_withdrawn_is_not_replaced_when_a_backup_is_re
 ) -> None:
     old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
     async with start() as service:
-        job = await examined(service, kit.video())
+        job = await examined(service, exhibits.video())
         first = await digest_of_evidence(service, job)
         assert back_up(old, backup) == []
         key = service.keys[Role.PIPELINE]
@@ -120,10 +119,10 @@ async def test_a_job_that_is_examined_again_after_a_restoration_gets_an_edition(
 ) -> None:
     old, backup = Settings(data_dir=tmp_path / "var"), tmp_path / "backup"
     async with start() as service:
-        job = (await post_video(service, kit.video())).json()
+        job = (await post_video(service, exhibits.video())).json()
         assert back_up(old, backup) == []
         key = service.keys[Role.PIPELINE]
-        end(service, job["id"], kit.material(kit.video()))
+        end(service, job["id"], exhibits.material(exhibits.video()))
         await digest_of_evidence(service, job)
     async with start():
         pass
@@ -132,7 +131,7 @@ async def test_a_job_that_is_examined_again_after_a_restoration_gets_an_edition(
         services = service.app.state.shared.services
         # While nothing is there that an edition could be made of.
         await anyio.to_thread.run_sync(services.reviews.catch_up)
-        end(service, job["id"], kit.material(kit.video()))
+        end(service, job["id"], exhibits.material(exhibits.video()))
         service.client.headers["authorization"] = f"Bearer {key}"
         await digest_of_evidence(service, job)
         editions = services.evidence_store.editions(service.accounts.authenticate(key), job["id"])

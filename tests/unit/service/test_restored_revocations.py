@@ -32,8 +32,7 @@ from deepfake_service.platform.db.enums import EditionState, Role
 from deepfake_service.platform.errors import InvitationInvalid, SecondFactorRequired
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import open_keys
-from tests.support.restorekit import as_role, run
-from tests.support.submitting import submit
+from tests.support.jobs import headers, run_command, submit
 
 
 async def test_what_a_command_revokes_while_no_service_runs_stays_revoked(
@@ -59,7 +58,7 @@ async def test_what_a_command_revokes_while_no_service_runs_stays_revoked(
         ("keys", "signing", "rotate"),
         ("evidence", "withdraw", withdrawn),
     ):
-        assert run(old, *words).exit_code == 0
+        assert run_command(old, *words).exit_code == 0
     for restored in restored_twice(old, backup):
         with contextlib.closing(open_database(restored)) as database, database.read() as session:
             assert session.get_one(SigningKey, revoked.id).revoked_at is not None
@@ -73,7 +72,7 @@ def restored_twice(old: Settings, backup: Path) -> Iterator[Settings]:
         restored = Settings(data_dir=backup.parent / name)
         restored.data_dir.mkdir()
         shutil.copy(old.data_dir / "master-key", restored.data_dir)
-        done = run(restored, "restore", backup, "--journal", journal)
+        done = run_command(restored, "restore", backup, "--journal", journal)
         assert done.exit_code == 0, (done.output, done.exception)
         yield restored
         journal = restored.data_dir / "journal.json"
@@ -119,7 +118,7 @@ async def test_a_restored_backup_knows_of_later_second_factors_and_used_invitati
                 (factor,) = session.scalars(select(SecondFactor))
                 assert factor.id == admin.account_id
                 assert session.scalars(select(PendingSignIn)).all() == []
-    assert run(restored, "accounts", "remove-second-factor", name).output == "removed\n"
+    assert run_command(restored, "accounts", "remove-second-factor", name).output == "removed\n"
     with contextlib.closing(open_database(restored)) as database:
         assert Accounts(database).authenticate(keys[Role.ANALYST]) == analyst
 
@@ -133,7 +132,7 @@ async def test_a_flag_keeps_its_account_when_a_backup_is_restored_twice(
         back_up(old, backup)
         analyst = service.accounts.authenticate(service.keys[Role.ANALYST]).account_id
         path = f"/v1/cases/{job['case_id']}/minor"
-        assert (await service.client.put(path, **as_role(service, Role.ANALYST))).is_success
+        assert (await service.client.put(path, headers=headers(service, Role.ANALYST))).is_success
     async with start():
         pass
     for restored in restored_twice(old, backup):
@@ -148,7 +147,7 @@ async def test_a_flag_that_was_removed_is_set_where_a_backup_is_restored(
     async with start() as service:
         job = await submit(service)
         path = f"/v1/cases/{job['case_id']}/minor"
-        analyst = as_role(service, Role.ANALYST)
+        analyst = {"headers": headers(service, Role.ANALYST)}
         assert (await service.client.put(path, **analyst)).is_success
         with service.database.write() as session:
             session.add(

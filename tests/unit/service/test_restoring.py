@@ -34,9 +34,7 @@ from deepfake_service.platform.errors import (
 )
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import open_keys
-from tests.support.deletionkit import sweep
-from tests.support.restorekit import as_role, run
-from tests.support.submitting import VIDEO, submit
+from tests.support.jobs import VIDEO, headers, run_command, submit, sweep
 
 
 async def test_a_restored_backup_brings_nothing_to_life(start: Any, tmp_path: Path) -> None:
@@ -56,7 +54,7 @@ async def test_a_restored_backup_brings_nothing_to_life(start: Any, tmp_path: Pa
         )
         signing = open_signing_keys(old, service.database, open_keys(old))
         first_signer = signing.current()
-        analyst = as_role(service, Role.ANALYST)
+        analyst = {"headers": headers(service, Role.ANALYST)}
 
         assert back_up(old, backup) == []
 
@@ -86,7 +84,7 @@ async def test_a_restored_backup_brings_nothing_to_life(start: Any, tmp_path: Pa
     with pytest.raises(DatabaseError, match="is a backup of"):
         open_database(Settings(data_dir=copied))
 
-    done = run(restored, "restore", backup, "--journal", old.data_dir / "journal.json")
+    done = run_command(restored, "restore", backup, "--journal", old.data_dir / "journal.json")
     assert done.exit_code == 0, (done.output, done.exception)
     for kind in ("key", "key_end", "account", "minor", "hold", "case", "job"):
         assert f"renewed: {kind}, 1\n" in done.output, kind
@@ -138,7 +136,7 @@ async def test_an_older_database_gets_back_what_protects_people_at_the_next_star
     shutil.copy(records, tmp_path / "snapshot")
     async with start() as service:
         answer = await service.client.delete(
-            f"/v1/cases/{job['case_id']}", **as_role(service, Role.ADMIN)
+            f"/v1/cases/{job['case_id']}", headers=headers(service, Role.ADMIN)
         )
         assert answer.status_code == 204
     async with start():
@@ -180,7 +178,7 @@ async def test_r1_a_journal_that_is_older_than_the_backup_is_refused(
         restored = Settings(data_dir=tmp_path / f"restored-{n}")
         restored.data_dir.mkdir()
         shutil.copy(old.data_dir / "master-key", restored.data_dir)
-        done = run(restored, "restore", backup, "--journal", journal)
+        done = run_command(restored, "restore", backup, "--journal", journal)
         if is_taken:
             assert done.exit_code == 0, (done.output, done.exception)
             with (
@@ -202,7 +200,7 @@ async def test_a_restoration_that_was_interrupted_can_be_repeated(
     async with start() as service:
         jobs = [await submit(service, VIDEO + bytes([n])) for n in range(2)]
         back_up(old, backup)
-        admin = as_role(service, Role.ADMIN)
+        admin = {"headers": headers(service, Role.ADMIN)}
         shredded, held = (f"/v1/cases/{job['case_id']}" for job in jobs)
         assert (await service.client.delete(shredded, **admin)).is_success
         assert (await service.client.put(f"{held}/hold", **admin)).is_success
@@ -218,11 +216,11 @@ async def test_a_restoration_that_was_interrupted_can_be_repeated(
     journal = old.data_dir / "journal.json"
     with monkeypatch.context() as patch:
         patch.setattr("deepfake_service.cli.restore.finish", stop)
-        done = run(restored, "restore", backup, "--journal", journal)
+        done = run_command(restored, "restore", backup, "--journal", journal)
         assert isinstance(done.exception, StorageUnavailable)
     with pytest.raises(DatabaseError, match="is a backup of"):
         open_database(restored)
-    done = run(restored, "restore", "--journal", journal)
+    done = run_command(restored, "restore", "--journal", journal)
     assert done.exit_code == 0, (done.output, done.exception)
     with contextlib.closing(open_database(restored)) as database, database.read() as session:
         verify(session)
@@ -257,7 +255,7 @@ async def test_a_journal_that_was_altered_or_lost_is_not_replayed(
     async with start() as service:
         job = await submit(service)
         back_up(settings, backup)
-        analyst = as_role(service, Role.ANALYST)
+        analyst = {"headers": headers(service, Role.ANALYST)}
         for change in (service.client.put, service.client.delete):
             answer = await change(f"/v1/cases/{job['case_id']}/hold", **analyst)
             assert answer.status_code == 204
@@ -278,14 +276,14 @@ async def test_a_journal_that_was_altered_or_lost_is_not_replayed(
             open_journal(settings, database).read(journal)
 
     restored = Settings(data_dir=tmp_path / "restored")
-    missing = run(restored, "restore", backup)
+    missing = run_command(restored, "restore", backup)
     assert missing.exit_code == 2
     assert "--without-journal" in missing.output
     with pytest.raises(DataDirError, match="master-key"):
         copy_backup(restored, backup)
     restored.data_dir.mkdir()
     shutil.copy(settings.data_dir / "master-key", restored.data_dir)
-    done = run(restored, "restore", backup, "--without-journal")
+    done = run_command(restored, "restore", backup, "--without-journal")
     assert done.exit_code == 0, (done.output, done.exception)
     assert "keys revoked" in done.output
     from deepfake_service.accounts.accounts import Accounts
@@ -318,11 +316,11 @@ async def test_a_backup_with_a_case_key_that_does_not_unwrap_can_be_restored(
     shutil.rmtree(settings.data_dir / "blobs")
     shutil.rmtree(settings.data_dir / "epoch-keys")
     (settings.data_dir / "records.sqlite").unlink()
-    done = run(settings, "restore", backup, "--journal", journal)
+    done = run_command(settings, "restore", backup, "--journal", journal)
     assert done.exit_code == 0, (done.output, done.exception)
     async with start() as service:
         path = f"/v1/cases/{jobs[1]['case_id']}/media/{jobs[1]['media_id']}/content"
-        answer = await service.client.get(path, **as_role(service, Role.ANALYST))
+        answer = await service.client.get(path, headers=headers(service, Role.ANALYST))
         assert answer.content == VIDEO + bytes([1])
 
 

@@ -46,14 +46,15 @@ from deepfake_service.platform.db.enums import JobState, Priority, RetentionPoli
 from deepfake_service.platform.errors import EditionUnknown
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import open_keys
-from tests.support import evidencekit as kit
+from tests.support import exhibits
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-OURS = kit.signers().statement.public_key()
+OURS = exhibits.signers().statement.public_key()
+THIEF = exhibits.signers("thief").statement.public_key()
 
 
 def sha256_of_bundle() -> str:
-    return verify(kit.bundle(), Trust()).sha256
+    return verify(exhibits.bundle(), Trust()).sha256
 
 
 def revocations(**changes: Any) -> Revocations:
@@ -62,11 +63,11 @@ def revocations(**changes: Any) -> Revocations:
 
 def reopened(listed: Revocations) -> Revocations:
     """Return the list as a verifier reads it."""
-    return open_revocations(listed.sign(kit.signers().statement), [OURS], AT)
+    return open_revocations(listed.sign(exhibits.signers().statement), [OURS], AT)
 
 
 def verified(listed: Revocations) -> tuple[ExitCode, dict[int, Outcome]]:
-    found = verify(kit.bundle(), Trust((OURS,), revocations=reopened(listed)))
+    found = verify(exhibits.bundle(), Trust((OURS,), revocations=reopened(listed)))
     return found.exit_code, {s.number: s.outcome for s in found.steps}
 
 
@@ -92,11 +93,11 @@ def test_a_withdrawn_edition_fails() -> None:
 
 def test_evidence_of_a_revoked_key_fails() -> None:
     """M8: only the key's absence from the JWK Set showed that it was revoked."""
-    thief = kit.signers("thief")
+    thief = exhibits.signers("thief")
     trusted = (OURS, thief.statement.public_key())
     listed = revocations(keys={key_id(OURS): AT.isoformat()})
     newest = open_revocations(listed.sign(thief.statement), trusted, AT)
-    found = verify(kit.bundle(), Trust(trusted, revocations=newest))
+    found = verify(exhibits.bundle(), Trust(trusted, revocations=newest))
     assert found.exit_code is ExitCode.FAILED
     assert (found.steps[-1].number, found.steps[-1].outcome) == (4, Outcome.FAIL)
     assert "revoked" in found.steps[-1].detail
@@ -104,13 +105,13 @@ def test_evidence_of_a_revoked_key_fails() -> None:
 
 def test_a_list_that_cannot_be_trusted_is_refused() -> None:
     signed = revocations(editions={"f" * 64: Revocation(SUPERSEDED, AT.isoformat())}).sign(
-        kit.signers().statement
+        exhibits.signers().statement
     )
     assert open_revocations(signed, [OURS], AT).editions
     envelope = json.loads(signed)
     for content, keys, now, why in (
         (signed, [], AT, "not signed with a trusted key"),
-        (signed, [kit.signers("thief").statement.public_key()], AT, "not signed with a trusted"),
+        (signed, [THIEF], AT, "not signed with a trusted"),
         (signed, [OURS], AT + VALID_FOR, "expired"),
         (signed, [OURS], AT - timedelta(days=1), "future"),
         (b"{}", [OURS], AT, "not a list"),
@@ -118,11 +119,11 @@ def test_a_list_that_cannot_be_trusted_is_refused() -> None:
         (b"[" * 100_000, [OURS], AT, "not a list"),
         (json.dumps({**envelope, "payload": envelope["payload"][:-8] + "fQAAAA=="}).encode(),
          [OURS], AT, "not a list"),
-        (kit.bundle(), [OURS], AT, "not a list"),
+        (exhibits.bundle(), [OURS], AT, "not a list"),
     ):  # fmt: skip
         with pytest.raises(RevocationsUnusable, match=why):
             open_revocations(content, keys, now)
-    own = revocations(keys={key_id(OURS): AT.isoformat()}).sign(kit.signers().statement)
+    own = revocations(keys={key_id(OURS): AT.isoformat()}).sign(exhibits.signers().statement)
     with pytest.raises(RevocationsUnusable, match="that it revokes"):
         open_revocations(own, [OURS], AT)
     with pytest.raises(RevocationsUnusable, match="cannot be read"):
@@ -220,15 +221,15 @@ def test_the_error_names_the_file_that_cannot_be_written(
 
 def test_the_command_says_what_it_cannot_know(tmp_path: Path) -> None:
     bundle, key, listed = (tmp_path / n for n in ("b.zip", "k.pem", "list.json"))
-    bundle.write_bytes(kit.bundle())
-    key.write_bytes(kit.signers().public_pem)
+    bundle.write_bytes(exhibits.bundle())
+    key.write_bytes(exhibits.signers().public_pem)
     words = ["verify", str(bundle), "--public-key", str(key)]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0
     assert "Superseded or withdrawn: unknown" in done.stdout
     now = datetime.now(UTC).replace(microsecond=0)
     superseded = {sha256_of_bundle(): Revocation(SUPERSEDED, now.isoformat())}
-    signer = kit.signers().statement
+    signer = exhibits.signers().statement
     listed.write_bytes(revocations(issued_at=now, editions=superseded).sign(signer))
     done = CliRunner().invoke(app, [*words, "--revocations", str(listed)])
     assert done.exit_code == 4

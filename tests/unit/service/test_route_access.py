@@ -11,7 +11,7 @@ from starlette.staticfiles import StaticFiles
 from deepfake_service.app import create_app
 from deepfake_service.http.auth import Auditor, current_caller
 from deepfake_service.platform.settings import Settings
-from tests.support.routekit import authenticates, has_rate, roles_of, routes_of
+from tests.support.answers import authenticates, has_rate, roles_of, routes_of
 
 PUBLIC = {
     "GET /.well-known/jwks.json", "GET /v1/revocations", "GET /v1/notices",

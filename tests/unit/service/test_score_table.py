@@ -15,7 +15,7 @@ from deepfake_models.bundle.results import Face, MediaFacts, Verdict
 from deepfake_models.decision.decide import judge_picture
 from deepfake_models.decision.level import Criteria
 from deepfake_service.cli.score import ScoredPath, _print_footer, _table
-from tests.support import judgingkit
+from tests.support import judging
 
 PICTURE = MediaFacts("image", 640, 480, None, 1, 0)
 
@@ -26,11 +26,11 @@ def spec(**picture: Any) -> BundleSpec:
         "false_positive_rate_upper": 0.062, "true_positive_rate": 0.703, "miss_rate": 0.184,
         "true_negative_rate": 0.655,
     }  # fmt: skip
-    level = {**judgingkit.bundle_fields()["thresholds"]["face"], "leaning": edges}
+    level = {**judging.bundle_fields()["thresholds"]["face"], "leaning": edges}
     levels = dict.fromkeys(("face", "track", "item"), level)
     if picture:
         levels["picture"] = {**level, **picture}
-    return judgingkit.spec(thresholds=levels, kinds=("swap", "reenactment"))
+    return judging.spec(thresholds=levels, kinds=("swap", "reenactment"))
 
 
 def shown(verdict: Verdict) -> str:
@@ -41,7 +41,7 @@ def shown(verdict: Verdict) -> str:
 
 
 def verdict(log10_ratio: float, bundle: BundleSpec) -> Verdict:
-    scored = judgingkit.face(0.0, log10_ratio * math.log(10.0))
+    scored = judging.face(0.0, log10_ratio * math.log(10.0))
     return judge_picture(PICTURE, [_of_kind(scored)], Criteria.of(bundle))
 
 
@@ -86,5 +86,5 @@ def test_the_footer_has_the_rates_of_leaning_and_of_whole_pictures() -> None:
     assert "45.6%" in text
     assert "4.1% (at most 6.2%) and of manipulated ones 70.3% lean towards manipulated" in text
     assert "proves nothing" in text
-    assert "lean" not in footer(judgingkit.spec())
-    assert "On held-out single faces" in footer(judgingkit.spec())
+    assert "lean" not in footer(judging.spec())
+    assert "On held-out single faces" in footer(judging.spec())

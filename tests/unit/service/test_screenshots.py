@@ -16,9 +16,7 @@ from deepfake_service.cases.media_deletion import expire_screenshot
 from deepfake_service.platform.db import Occurrence
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.retention.due import GRACE
-from tests.support.deletionkit import admin, all_entries, examined, path_of, sweep
-from tests.support.jobkit import blobs
-from tests.support.submitting import VIDEO, submit
+from tests.support.jobs import VIDEO, WEEK, all_entries, blobs, finish, headers, submit, sweep
 from tests.unit.service.conftest import Service
 
 
@@ -35,7 +33,9 @@ async def test_a_slow_store_does_not_hold_up_other_writers_when_a_screenshot_exp
     opened, real = [], vault.blobs.open
 
     def open_blob(name: str) -> Any:
-        with contextlib.closing(sqlite3.connect(path_of(service), timeout=0)) as other:
+        with contextlib.closing(
+            sqlite3.connect(str(service.database.engine.url.database), timeout=0)
+        ) as other:
             other.execute("BEGIN IMMEDIATE")  # raises an error while another connection writes
         opened.append(name)
         return real(name)
@@ -61,7 +61,9 @@ async def test_what_the_store_does_not_have_any_more_is_not_found(service: Servi
     answers = [
         await service.client.get(f"{medium}/content"),
         await service.client.get(screenshot),
-        await service.client.post(f"{medium}/export", json=recipient, headers=admin(service)),
+        await service.client.post(
+            f"{medium}/export", json=recipient, headers=headers(service, Role.ADMIN)
+        ),
     ]
     assert [(a.status_code, a.json()["type"]) for a in answers] == [
         (404, "urn:deepfake-service:problem:not_found")
@@ -70,13 +72,13 @@ async def test_what_the_store_does_not_have_any_more_is_not_found(service: Servi
 
 async def test_screenshots_expire_with_the_media_and_cases_in_the_end(service: Service) -> None:
     job = await submit(service, case_reference="R", note="her name")
-    examined(service, job)
+    finish(service, job["id"], service.clock() + WEEK)
     shot = {"screenshot": ("s.png", b"\x89PNG\r\n\x1a\n" + bytes(100))}
     path = f"/v1/cases/{job['case_id']}/occurrences"
     added = await service.client.post(path, data={"platform": "X"}, files=shot)
     assert added.status_code == 201
     held = await submit(service, VIDEO + b"held", case_reference="HELD")
-    examined(service, held)
+    finish(service, held["id"], service.clock() + WEEK)
     analyst = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
     hold = await service.client.put(f"/v1/cases/{held['case_id']}/hold", headers=analyst)
     assert hold.status_code == 204

@@ -20,7 +20,7 @@ from deepfake_service.platform.errors import (
     SecondFactorRequired,
     TooManyCodes,
 )
-from tests.support.signinkit import ORIGIN, csrf_of, failures
+from tests.support.answers import ORIGIN, csrf_of, failures
 from tests.unit.service.conftest import Service, Starter
 
 

@@ -19,7 +19,7 @@ from deepfake_service.platform.errors import (
     Overloaded,
     ServiceError,
 )
-from tests.support.pages import DOCS, text_of
+from tests.support.documents import DOCS, text_of
 
 
 def _kinds() -> list[type[ServiceError]]:

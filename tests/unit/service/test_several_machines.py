@@ -23,16 +23,16 @@ from deepfake_service.platform.db import Account, Database, Fact, Job, new_id
 from deepfake_service.platform.db.postgresql import ServerClock, patient_url
 from deepfake_service.platform.settings import Settings
 from deepfake_service.review import queries
-from tests.support import pgkit
-from tests.support.clocks import AdjustableClock
-from tests.support.submitting import VIDEO, submit
+from tests.support import databases
+from tests.support.jobs import VIDEO, submit
+from tests.support.stand_ins import AdjustableClock
 from tests.unit.service.conftest import Service, Starter
 
 MASTER_KEY = SecretStr("MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=")
 
 
 @pytest.fixture
-def url(postgres: pgkit.Server) -> str:
+def url(postgres: databases.Server) -> str:
     return postgres.new_database()
 
 

@@ -20,7 +20,7 @@ from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.errors import InvitationInvalid, RecordAltered
 from deepfake_service.platform.networks import networks_of
 from deepfake_service.platform.settings import Settings
-from tests.support.signinkit import ORIGIN, csrf_of, failures
+from tests.support.answers import ORIGIN, csrf_of, failures
 from tests.unit.service.conftest import Service, Starter
 
 

@@ -34,7 +34,7 @@ from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import Blobs, Vault, open_blobs, open_keys
 from deepfake_service.platform.storage.blobs import BlobMissing, open_checkpoint_store
 from deepfake_service.platform.storage.envelope import CHUNK_BYTES, MasterKeys, new_key
-from tests.support.watching import files_containing
+from tests.support.servers import files_containing
 
 KEY = new_key()
 

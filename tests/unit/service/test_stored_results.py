@@ -8,7 +8,7 @@ from typing import Any
 from deepfake_service.platform.db import Case, Job
 from deepfake_service.platform.db.enums import JobState
 from deepfake_service.platform.storage import seal_json
-from tests.support.videokit import submit
+from tests.support.jobs import post_video
 from tests.unit.service.conftest import Service
 
 STORED_RESULT = {
@@ -62,7 +62,7 @@ STORED_RESULT = {
 
 
 async def _job_with_result(service: Service, result: dict[str, Any]) -> dict[str, Any]:
-    job_id = (await submit(service)).json()["id"]
+    job_id = (await post_video(service)).json()["id"]
     vault = service.app.state.shared.services.queries._vault
     with service.database.write() as session:
         job = session.get_one(Job, job_id)

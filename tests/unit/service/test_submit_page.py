@@ -20,9 +20,8 @@ from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.storage import open_json, seal_json
 from deepfake_service.web.item_view import result_view
 from deepfake_service.web.submit import MAX_JOBS, MAX_ROWS
-from tests.support import evidencekit as kit
-from tests.support import mediakit
-from tests.support.jobkit import examined, headers, post_video
+from tests.support import exhibits, footage
+from tests.support.jobs import examined, headers, post_video
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -168,7 +167,7 @@ async def test_what_is_under_a_legal_hold_is_not_offered_for_cancellation(
 
 async def test_verdicts_and_reasons_of_sent_files_are_shown(service: Service) -> None:
     broken = await examined(service, b"no video at all", role=Role.ANALYST)
-    whole = await examined(service, kit.video(), role=Role.ANALYST, case_reference="R")
+    whole = await examined(service, exhibits.video(), role=Role.ANALYST, case_reference="R")
     await token_of(service)
     rows = await listed(service, broken["id"], whole["id"])
     assert "읽을 수 없는 파일" in rows[broken["id"]]
@@ -194,8 +193,9 @@ async def test_a_reason_that_a_newer_worker_stored_is_shown_by_its_code(service:
     row_shown = (await listed(service, job["id"]))[job["id"]]
     assert "of_the_future" in row_shown
     assert "unreadable file" not in row_shown
-    document = json.loads(json.dumps(verdict_document(kit.dossier(kit.video()),
-                                                      kit.material(kit.video()))))  # fmt: skip
+    video = exhibits.video()
+    document = verdict_document(exhibits.dossier(video), exhibits.material(video))
+    document = json.loads(json.dumps(document))
     document["result"]["reasons"] = [reason]
     view = result_view(document, "en")
     assert (view["broken"], view["codes"]) == (False, ["of_the_future"])
@@ -205,7 +205,7 @@ async def test_a_reason_that_a_newer_worker_stored_is_shown_by_its_code(service:
 async def test_who_sent_a_file_beyond_the_limits_is_told_to_send_a_smaller_copy(
     service: Service,
 ) -> None:
-    job = await examined(service, mediakit.huge_png(30_000))
+    job = await examined(service, footage.huge_png(30_000))
     await token_of(service, Role.PIPELINE)
     item = (await service.client.get(f"/items/{job['id']}")).text
     assert "가로·세로 픽셀 수가 검사 한도를 넘습니다" in item

@@ -26,7 +26,7 @@ from deepfake_service.cli.submitter import (
     ServiceUnreachable,
     Submitter,
 )
-from tests.support.jobkit import post_video
+from tests.support.jobs import post_video
 from tests.unit.service.conftest import Service
 
 

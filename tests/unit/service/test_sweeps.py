@@ -13,7 +13,7 @@ from deepfake_service.platform.db import Case, Idempotency, Job, Media
 from deepfake_service.platform.db.enums import JobState
 from deepfake_service.platform.errors import DatabaseUnavailable, StorageUnavailable
 from deepfake_service.retention.due import GRACE
-from tests.support.submitting import VIDEO, submit
+from tests.support.jobs import VIDEO, submit
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any

@@ -18,8 +18,7 @@ from deepfake_service.examination.take_over import UNCLAIMED_AFTER_S, TakeOver
 from deepfake_service.examination.workflow_rows import ENQUEUED, PENDING, WorkflowRows
 from deepfake_service.platform.db import AuditEntry, Job, Lease
 from deepfake_service.platform.db.enums import AWAITING_MODEL, JobState
-from tests.support.jobkit import post_video
-from tests.support.takingkit import OF_TAKER, TAKE_OVER_S, Steps
+from tests.support.jobs import OF_TAKER, TAKE_OVER_S, Steps, post_video
 from tests.unit.service.conftest import Service
 
 OF_JOBS = "0" * 64

@@ -35,12 +35,7 @@ from deepfake_service.platform.errors import (
     TooManyReviews,
 )
 from deepfake_service.platform.texts.i18n import translations
-from tests.support.catalogue import (
-    error_messages,
-    problems,
-    raised_messages,
-    template_messages,
-)
+from tests.support.translations import error_messages, problems, raised_messages, template_messages
 
 
 def test_all_that_pages_say_is_translated() -> None:

@@ -34,10 +34,9 @@ from deepfake_service.platform.pagination import Filters
 from deepfake_service.platform.storage import seal_json
 from deepfake_service.platform.texts.i18n import words
 from deepfake_service.review.triage import QueueRequest, Tab, places_of
-from tests.support import mediakit
-from tests.support.jobkit import examined
-from tests.support.submitting import submit
-from tests.support.watching import statements
+from tests.support import footage
+from tests.support.jobs import examined, submit
+from tests.support.servers import statements
 
 Service = Any
 BROKEN = "M7 3h7l4 4v5M7 3v9M7 21h"
@@ -167,7 +166,7 @@ async def test_a_search_finds_names_whose_syllables_are_in_parts(service: Servic
 
 
 async def test_the_list_says_why_an_item_could_not_be_evaluated(service: Service) -> None:
-    small = mediakit.picture(mediakit.resized(mediakit.astronaut(), 120, 120), "PNG")
+    small = footage.picture(footage.resized(footage.astronaut(), 120, 120), "PNG")
     jobs = [await examined(service, data) for data in (b"no media at all", small)]
     await service.sign_in(Role.ANALYST)
     page = (await service.client.get("/?tab=unreadable", headers={"Accept-Language": "en"})).text

@@ -13,8 +13,7 @@ import pytest
 from deepfake_service.http.dependencies import DiskSpace
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import NotReady
-from tests.support.jobkit import blobs, headers
-from tests.support.videokit import VIDEO, submit
+from tests.support.jobs import VIDEO, blobs, headers, post_video
 from tests.unit.service.conftest import Service, Starter
 
 
@@ -32,15 +31,15 @@ async def test_an_oversize_video_is_refused_while_it_arrives(start: Starter) -> 
             "/v1/videos", content=endless(), headers={"Content-Type": "video/mp4"}
         )
         assert raw.status_code == 413
-        assert (await submit(service, bytes(200_000))).status_code == 413
+        assert (await post_video(service, bytes(200_000))).status_code == 413
         assert not blobs(service)
 
 
 async def test_an_account_that_sends_too_much_is_told_when_to_come_back(start: Starter) -> None:
     async with start(submissions_per_account="2/minute") as service:
         for _ in range(2):
-            assert (await submit(service)).status_code in (200, 202)
-        answer = await submit(service)
+            assert (await post_video(service)).status_code in (200, 202)
+        answer = await post_video(service)
         assert answer.status_code == 429
         assert 1 <= int(answer.headers["retry-after"]) <= 60
         other = await service.client.post(
@@ -54,10 +53,10 @@ async def test_a_nearly_full_disk_stops_submissions_and_nothing_else(
 ) -> None:
     """/readyz failed as well, so that a balancer took reads and deletions from everybody."""
     assert (await service.client.get("/readyz")).json()["accepts_submissions"] is True
-    job = (await submit(service)).json()
+    job = (await post_video(service)).json()
     kept = blobs(service)
     monkeypatch.setattr(DiskSpace, "free_bytes", lambda _: 2**30)
-    answer = await submit(service, b"another")
+    answer = await post_video(service, b"another")
     assert answer.status_code == 503
     assert "nearly full" in answer.json()["detail"]
     assert blobs(service) == kept

@@ -15,10 +15,9 @@ from deepfake_service.evidence.report.reading import thresholds_of
 from deepfake_service.evidence.report.value_plot import bin_of, histogram_of, value_note, value_plot
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.texts.i18n import words
-from tests.support import evidencekit as kit
-from tests.support import mediakit
-from tests.support.jobkit import end, post_video
-from tests.support.texts import report_texts
+from tests.support import exhibits, footage
+from tests.support.documents import report_texts
+from tests.support.jobs import end, post_video
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -34,24 +33,26 @@ async def examined_with(service: Service, media: bytes, material: Any) -> dict[s
     ("value", "number"), [(-9.0, 0), (-2.0, 0), (-1.001, 0), (-1.0, 1), (0.0, 2), (2.0, 3), (9, 3)]
 )
 def test_a_value_is_in_the_bin_whose_lower_edge_it_reaches(value: float, number: int) -> None:
-    assert bin_of(kit.HISTOGRAM, value) == number
+    assert bin_of(exhibits.HISTOGRAM, value) == number
 
 
 async def test_a_bundle_with_histograms_shows_where_a_value_lies(service: Service) -> None:
-    job = await examined_with(service, kit.video(), kit.histogram_material(kit.video()))
+    job = await examined_with(
+        service, exhibits.video(), exhibits.histogram_material(exhibits.video())
+    )
     path = f"/v1/jobs/{job['id']}"
     bundle = (await service.client.get(f"{path}/evidence")).content
     document = json.loads(member(bundle, VERDICT))
-    assert document["method"]["histograms"]["item"]["real"] == kit.HISTOGRAM["real"]
+    assert document["method"]["histograms"]["item"]["real"] == exhibits.HISTOGRAM["real"]
     verified = (await service.client.post("/v1/verify", content=bundle)).json()
     assert verified["result"] == "verified"
     value = document["result"]["log_likelihood_ratio"]
-    here = bin_of(kit.HISTOGRAM, value)
+    here = bin_of(exhibits.HISTOGRAM, value)
     for language in ("ko", "en"):
         texts = words(language)
         note = value_note(document, texts)
         assert note is not None
-        assert f"{100 * sum(kit.HISTOGRAM['real'][here:]) / 100:.1f}%" in note
+        assert f"{100 * sum(exhibits.HISTOGRAM['real'][here:]) / 100:.1f}%" in note
         plot = value_plot(document, thresholds_of(document), texts, width="720")
         assert plot is not None
         svg = fromstring(plot)
@@ -76,7 +77,7 @@ async def test_a_bundle_with_histograms_shows_where_a_value_lies(service: Servic
 async def test_without_histograms_the_error_rates_are_shown(
     service: Service,
 ) -> None:
-    job = await examined_with(service, kit.video(), kit.material(kit.video()))
+    job = await examined_with(service, exhibits.video(), exhibits.material(exhibits.video()))
     bundle = (await service.client.get(f"/v1/jobs/{job['id']}/evidence")).content
     document = json.loads(member(bundle, VERDICT))
     assert document["method"]["histograms"] is None
@@ -93,12 +94,12 @@ async def test_without_histograms_the_error_rates_are_shown(
 
 
 async def test_pictures_and_items_without_a_value_use_their_own(service: Service) -> None:
-    still = mediakit.picture(mediakit.astronaut(), "PNG")
-    job = await examined_with(service, still, kit.histogram_material(still))
+    still = footage.picture(footage.astronaut(), "PNG")
+    job = await examined_with(service, still, exhibits.histogram_material(still))
     bundle = (await service.client.get(f"/v1/jobs/{job['id']}/evidence")).content
     document = json.loads(member(bundle, VERDICT))
-    other = copy.deepcopy(kit.HISTOGRAM) | {"real_groups": 7}
-    document["method"]["histograms"] = {"item": kit.HISTOGRAM, "picture": other}
+    other = copy.deepcopy(exhibits.HISTOGRAM) | {"real_groups": 7}
+    document["method"]["histograms"] = {"item": exhibits.HISTOGRAM, "picture": other}
     assert histogram_of(document) == other
     del document["method"]["histograms"]["picture"]
     assert histogram_of(document) is None

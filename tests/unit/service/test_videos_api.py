@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.answerkit import check_problem
-from tests.support.jobkit import blobs
-from tests.support.videokit import VIDEO, submit
+from tests.support.answers import check_problem
+from tests.support.jobs import VIDEO, blobs, post_video
 from tests.unit.service.conftest import Service
 
 
 async def test_a_video_is_sealed_and_queued(service: Service) -> None:
-    answer = await submit(
+    answer = await post_video(
         service, case_reference="R-1", platform="X", captured_at="2026-01-02T03:04:05+09:00"
     )
     assert answer.status_code == 202
@@ -33,7 +32,7 @@ async def test_a_raw_body_is_taken_too(service: Service) -> None:
         headers={"Content-Type": "video/mp4"},
     )
     assert answer.status_code == 202
-    again = await submit(service)
+    again = await post_video(service)
     assert again.status_code == 200
     assert again.json()["id"] == answer.json()["id"]
     assert len(blobs(service)) == 1
@@ -73,7 +72,7 @@ async def test_the_case_of_a_media_type_does_not_matter(service: Service, media_
 async def test_a_wrong_field_is_named_and_nothing_is_kept(
     service: Service, fields: dict[str, str], named: str
 ) -> None:
-    answer = await submit(service, **fields)
+    answer = await post_video(service, **fields)
     assert answer.status_code == 422
     assert [e["field"] for e in answer.json()["errors"]] == [named]
     assert not blobs(service)
@@ -114,7 +113,7 @@ async def test_a_field_given_twice_is_refused(service: Service) -> None:
     parts = [("file", ("v", VIDEO)), ("platform", (None, "a")), ("platform", (None, "b"))]
     answer = await service.client.post("/v1/videos", files=parts)
     assert answer.json()["errors"] == [{"field": "platform", "detail": "sent twice; send it once"}]
-    early = await submit(service, captured_at="0001-01-01T00:00:00+01:00")
+    early = await post_video(service, captured_at="0001-01-01T00:00:00+01:00")
     assert early.json()["errors"][0]["field"] == "captured_at"
     assert not blobs(service)
 
@@ -123,7 +122,7 @@ async def test_a_field_given_twice_is_refused(service: Service) -> None:
     "frames", ["0", "2001", "00001", "000000001" + "0" * 5000, "9" * 5000, "-1", "1.5", "٣"]
 )
 async def test_a_number_of_frames_that_is_none_is_named(service: Service, frames: str) -> None:
-    answer = await submit(service, frames=frames)
+    answer = await post_video(service, frames=frames)
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["field"] == "frames"
 
@@ -146,7 +145,7 @@ async def test_a_number_of_frames_that_is_none_is_named(service: Service, frames
 async def test_a_callback_that_is_refused_is_named_in_a_sentence(
     service: Service, url: str, sentence: str, detail: str
 ) -> None:
-    answer = await submit(service, callback_url=url)
+    answer = await post_video(service, callback_url=url)
     problem = answer.json()
     assert (answer.status_code, problem["detail"]) == (422, sentence)
     assert problem["type"] == "urn:deepfake-service:problem:callback_refused"
@@ -155,17 +154,17 @@ async def test_a_callback_that_is_refused_is_named_in_a_sentence(
 
 
 async def test_every_wrong_field_is_named(service: Service) -> None:
-    answer = await submit(service, frames="0", priority="urgent", captured_at="yesterday")
+    answer = await post_video(service, frames="0", priority="urgent", captured_at="yesterday")
     assert answer.status_code == 422
     assert {e["field"] for e in answer.json()["errors"]} == {"frames", "priority", "captured_at"}
-    long_key = await submit(service, idempotency_key="k" * 256)
+    long_key = await post_video(service, idempotency_key="k" * 256)
     assert [e["field"] for e in long_key.json()["errors"]] == ["Idempotency-Key"]
     assert not blobs(service)
 
 
 async def test_an_empty_idempotency_key_is_no_key_for_all_uploads(service: Service) -> None:
     """A script whose variable was unset got 409 from its second upload on."""
-    answer = await submit(service, idempotency_key="")
+    answer = await post_video(service, idempotency_key="")
     problem = check_problem(answer, 422, "invalid_request")
     assert [error["field"] for error in problem["errors"]] == ["Idempotency-Key"]
     assert not blobs(service)

@@ -17,9 +17,9 @@ from deepfake_service.platform.db import AuditEntry, Delivery, Secret
 from deepfake_service.platform.db.enums import DeliveryState, Role
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.networks import CallbackHosts
-from tests.support import evidencekit as kit
-from tests.support.jobkit import examined, post_video
-from tests.support.webhookkit import Receiver, send_due, state
+from tests.support import exhibits
+from tests.support.jobs import examined, post_video
+from tests.support.stand_ins import Receiver, delivery_state, send_due
 from tests.unit.service.conftest import Service
 
 
@@ -39,7 +39,7 @@ async def test_a_delivery_whose_secret_does_not_unwrap_is_a_failed_attempt(
         session.get_one(Secret, name).wrapped = wrapped
     service.clock.advance(webhooks.BACK_OFF[0] + timedelta(seconds=1))
     assert send_due(deliveries) == 1
-    assert state(service) is DeliveryState.DELIVERED
+    assert delivery_state(service) is DeliveryState.DELIVERED
 
 
 async def test_a_secret_that_became_known_is_replaced_for_the_next_attempt(
@@ -78,10 +78,13 @@ async def test_a_webhook_names_verdict_and_case_only_if_the_submission_asks_for_
 ) -> None:
     receiver.outcome = webhooks.DeliveryOutcome("http_200", delivered=True)
     job = await examined(
-        service, kit.video(), case_reference="2026-0117", callback_url="https://hooks.example/a"
+        service,
+        exhibits.video(),
+        case_reference="2026-0117",
+        callback_url="https://hooks.example/a",
     )
     again = await post_video(
-        service, kit.video(), case_reference="2026-0117",
+        service, exhibits.video(), case_reference="2026-0117",
         callback_url="https://hooks.example/b", callback_content="verdict",
     )  # fmt: skip
     assert again.json()["id"] == job["id"]

@@ -23,9 +23,9 @@ from deepfake_service.platform.db.enums import DeliveryState, JobState
 from deepfake_service.platform.storage import context_of
 from deepfake_service.platform.storage.envelope import seal
 from deepfake_service.platform.webhooks import check
-from tests.support.jobkit import post_video
-from tests.support.servekit import wait_until
-from tests.support.webhookkit import Receiver, send_due, state
+from tests.support.jobs import post_video
+from tests.support.servers import wait_until
+from tests.support.stand_ins import Receiver, delivery_state, send_due
 from tests.unit.service.conftest import Service
 
 
@@ -65,10 +65,10 @@ async def test_a_delivery_is_tried_again_later_and_finally_given_up(
         service.clock.advance(pause - timedelta(seconds=1))
         assert send_due(deliveries) == 0
         service.clock.advance(timedelta(seconds=2))
-    assert state(service) is DeliveryState.DUE
+    assert delivery_state(service) is DeliveryState.DUE
     assert "deepfake_webhooks_due 1.0" in (await service.client.get("/metrics")).text
     assert send_due(deliveries) == 1
-    assert state(service) is DeliveryState.FAILED
+    assert delivery_state(service) is DeliveryState.FAILED
     assert "deepfake_webhooks_due 0.0" in (await service.client.get("/metrics")).text
     service.clock.advance(timedelta(days=30))
     assert send_due(deliveries) == 0
@@ -85,7 +85,7 @@ async def test_a_delivery_whose_sender_died_is_sent_by_another_process(
     assert send_due(deliveries) == 0
     service.clock.advance(CLAIMED_FOR + timedelta(seconds=1))
     assert send_due(deliveries) == 1
-    assert state(service) is DeliveryState.DELIVERED
+    assert delivery_state(service) is DeliveryState.DELIVERED
     assert '"state":"queued"' in receiver.bodies[-1]
 
 
@@ -100,10 +100,10 @@ async def test_a_delivery_waits_for_a_name_server_that_is_down_and_not_for_an_un
     monkeypatch.setattr(webhooks, "check", check)
     monkeypatch.setattr(webhooks.socket, "getaddrinfo", fails)
     assert send_due(deliveries) == 1
-    assert state(service) is DeliveryState.DUE
+    assert delivery_state(service) is DeliveryState.DUE
     service.clock.advance(webhooks.BACK_OFF[0])
     assert send_due(deliveries) == 1
-    assert state(service) is DeliveryState.FAILED
+    assert delivery_state(service) is DeliveryState.FAILED
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from deepfake_training.evaluate.calibrate import (
     item_table,
     picture_table,
 )
-from tests.support.judgingkit import spec
+from tests.support.judging import spec
 
 
 def gaussians(n: int = 4000, distance: float = 2.0, seed: int = 0) -> Level:

@@ -9,7 +9,7 @@ from deepfake_models.bundle.spec import InputSpec
 from deepfake_training.config import BackboneConfig
 from deepfake_training.errors import ConfigError
 from deepfake_training.networks.backbone import create_backbone
-from tests.support.trainkit import direct_effects
+from tests.support.training import direct_effects
 
 pytestmark = pytest.mark.torch
 

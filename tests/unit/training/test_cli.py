@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deepfake_training import cli
-from tests.support.trainkit import SMOKE
+from tests.support.training import SMOKE
 
 pytestmark = pytest.mark.torch
 

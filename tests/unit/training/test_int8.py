@@ -18,7 +18,7 @@ from deepfake_training.networks.int8 import (
     in_int8,
     products,
 )
-from tests.support.trainkit import head_config, in_arithmetic, seed_networks
+from tests.support.training import head_config, in_arithmetic, seed_networks
 
 pytestmark = pytest.mark.torch
 

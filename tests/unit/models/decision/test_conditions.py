@@ -21,7 +21,7 @@ from deepfake_models.bundle.results import (
 )
 from deepfake_models.bundle.spec import Calibration, ConditionsSpec
 from deepfake_models.errors import UndecodableMedia
-from tests.support.judgingkit import (
+from tests.support.judging import (
     GOOD,
     LEVELS,
     bundle_fields,

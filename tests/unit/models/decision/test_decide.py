@@ -18,7 +18,7 @@ from deepfake_models.bundle.results import (
 )
 from deepfake_models.decision.decide import ExaminedFrame, judge_face
 from deepfake_models.decision.level import Criteria, time_weighted_mean
-from tests.support.judgingkit import face, frame, judge_picture, judge_video, spec
+from tests.support.judging import face, frame, judge_picture, judge_video, spec
 
 PICTURE = MediaFacts("image", 640, 480, None, 1, 0)
 VIDEO = MediaFacts("video", 640, 480, 20.0, 500, 0)

@@ -9,7 +9,7 @@ import pytest
 
 from deepfake_models.bundle.bundle import BundleSpec, default_bundle_dir
 from deepfake_models.decision.fitness import NOTICE, UnfitCode, marked_card, unfit
-from tests.support import judgingkit
+from tests.support import judging
 
 FINDS_NOTHING, NOT_SEPARATED, FEW = UnfitCode
 
@@ -23,12 +23,12 @@ def found(
     **rates: float,
 ) -> list[tuple[str, UnfitCode]]:
     """Return the reasons for a bundle that differs in one level from one that is fit."""
-    fields = judgingkit.bundle_fields()
+    fields = judging.bundle_fields()
     fields["thresholds"][level] |= rates
     fields["calibration"][level] |= {"groups": groups, "limit": limit}
     if conditions is not None:
         fields["conditions"] = conditions.model_dump()
-    return [(r.kind, r.code) for r in unfit(judgingkit.spec(**fields))]
+    return [(r.kind, r.code) for r in unfit(judging.spec(**fields))]
 
 
 def test_the_shipped_bundle_is_fit_for_use() -> None:
@@ -58,22 +58,22 @@ def test_what_is_measured_at_the_threshold_of_videos_counts(
 
 def test_pictures_are_decided_on_by_faces_or_by_thresholds_of_their_own() -> None:
     assert found(level="face", true_positive_rate=0.0) == [("picture", FINDS_NOTHING)]
-    fields = judgingkit.bundle_fields()
+    fields = judging.bundle_fields()
     fields["thresholds"]["picture"] = {**fields["thresholds"]["face"], "true_positive_rate": 0.0}
-    assert [r.kind for r in unfit(judgingkit.spec(**fields))] == ["picture"]
+    assert [r.kind for r in unfit(judging.spec(**fields))] == ["picture"]
 
 
 def test_a_bundle_that_decides_under_no_condition_is_not_for_use() -> None:
-    few = judgingkit.conditions((9, 50), (50, 9), (0, 0), (3, 3))
+    few = judging.conditions((9, 50), (50, 9), (0, 0), (3, 3))
     assert found(conditions=few) == [("video", FEW), ("picture", FEW)]
-    assert found(conditions=judgingkit.conditions((10, 10), (0, 0), (0, 0), (0, 0))) == []
+    assert found(conditions=judging.conditions((10, 10), (0, 0), (0, 0), (0, 0))) == []
 
 
 def test_the_card_says_so_below_its_title_once() -> None:
-    fields = judgingkit.bundle_fields()
+    fields = judging.bundle_fields()
     fields["thresholds"]["item"] |= {"true_positive_rate": 0.0}
     fields["calibration"]["item"] |= {"groups": 4}
-    reasons = unfit(judgingkit.spec(**fields))
+    reasons = unfit(judging.spec(**fields))
     card = "# Model card: x\n\nTerms: **y**.\n\n## What it does\n"
     marked = marked_card(card, reasons)
     title, notice, *rest = marked.split("\n\n")

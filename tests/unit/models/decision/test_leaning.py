@@ -31,7 +31,7 @@ from deepfake_models.decision.serialization import (
     load_part,
     load_verdict,
 )
-from tests.support.judgingkit import (
+from tests.support.judging import (
     GOOD,
     bundle_fields,
     conditions,

@@ -10,7 +10,7 @@ from deepfake_models.bundle.results import FrameCounts, MediaFacts, Verdict, una
 from deepfake_models.decision.decide import uncapped_item_ratio
 from deepfake_models.decision.level import Criteria
 from deepfake_models.errors import UndecodableMedia
-from tests.support.judgingkit import face, frame, judge_picture, judge_video, spec
+from tests.support.judging import face, frame, judge_picture, judge_video, spec
 
 SPEC = spec()
 CRITERIA = Criteria.of(SPEC)

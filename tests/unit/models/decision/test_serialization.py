@@ -37,9 +37,9 @@ from deepfake_models.errors import UndecodableMedia
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.interface import SavedTimeline
 from deepfake_models.scorer import Scorer
-from tests.support import mediakit
-from tests.support.bundlekit import small_bundle_dir
-from tests.support.judgingkit import face, judge_picture, spec
+from tests.support import footage
+from tests.support.judging import face, judge_picture, spec
+from tests.support.small_bundles import small_bundle_dir
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,9 @@ def scorer() -> Scorer:
 @pytest.mark.parametrize("kind", ["video", "picture"])
 def test_the_verdict_follows_from_its_exact_record(scorer: Scorer, kind: str) -> None:
     if kind == "video":
-        media = mediakit.encode(mediakit.panning(50, 320, 256))
+        media = footage.encode(footage.panning(50, 320, 256))
     else:
-        media = mediakit.picture(mediakit.astronaut(), "PNG")
+        media = footage.picture(footage.astronaut(), "PNG")
     verdict = scorer.score(io.BytesIO(media))
     record = json.loads(json.dumps(dump_exact(verdict)))
     assert record["faces"]
@@ -71,7 +71,7 @@ def test_without_faces_there_is_nothing_to_judge(scorer: Scorer) -> None:
 
 @pytest.mark.parametrize("damage", ["faces", "box", "extra", "ratio"])
 def test_a_damaged_record_is_an_error(scorer: Scorer, damage: str) -> None:
-    verdict = scorer.score(io.BytesIO(mediakit.picture(mediakit.astronaut(), "PNG")))
+    verdict = scorer.score(io.BytesIO(footage.picture(footage.astronaut(), "PNG")))
     record = dump_exact(verdict)
     if damage == "faces":
         record["faces"] = None
@@ -86,8 +86,8 @@ def test_a_damaged_record_is_an_error(scorer: Scorer, damage: str) -> None:
 
 
 def clip() -> bytes:
-    face = mediakit.resized(mediakit.astronaut(), 256, 256)
-    return mediakit.encode([face] * 30)
+    face = footage.resized(footage.astronaut(), 256, 256)
+    return footage.encode([face] * 30)
 
 
 @pytest.mark.parametrize("frames", [None, 7])
@@ -114,7 +114,7 @@ def test_a_video_in_parts(scorer: Scorer, frames: int | None) -> None:
 
 
 def test_a_picture_has_one_part(scorer: Scorer) -> None:
-    raw = mediakit.picture(mediakit.astronaut(), "PNG")
+    raw = footage.picture(footage.astronaut(), "PNG")
     with InProcessDecoder().open(io.BytesIO(raw)) as media:
         assert scorer.plan(media, 5) == [0]
         part = load_part(dump_part(scorer.examine(media, [0])))

@@ -24,7 +24,7 @@ from deepfake_models.faces.mtcnn import (
     Overlap,
     suppress,
 )
-from tests.support import mediakit
+from tests.support import footage
 
 Picture = NDArray[np.uint8]
 SHAPES = {
@@ -48,12 +48,12 @@ def detector(sessions: list[OnnxSession]) -> MtcnnDetector:
 
 @pytest.fixture(scope="session")
 def astronaut() -> Picture:
-    return mediakit.astronaut()
+    return footage.astronaut()
 
 
 @pytest.fixture(scope="session")
 def hopper() -> Picture:
-    return mediakit.grace_hopper()
+    return footage.grace_hopper()
 
 
 def assert_face_within(face: Detection, x0: float, y0: float, x1: float, y1: float) -> None:

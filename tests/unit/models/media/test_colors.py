@@ -7,8 +7,8 @@ import pytest
 
 from deepfake_models.media import color
 from deepfake_models.media.interface import Frame
-from tests.support import mediakit
-from tests.support.formatkit import difference, opened
+from tests.support import footage
+from tests.support.footage import difference, opened
 
 
 @pytest.mark.parametrize("tags", [(1, 1, 1, 1), (1, 1, 1, 2), (6, 6, 6, 1), (9, 14, 9, 1)], ids=str)
@@ -17,7 +17,7 @@ def test_colour_follows_the_tags(tags: tuple[int, int, int, int]) -> None:
     chart = np.zeros((64, 96, 3), np.uint8)
     for k, shade in enumerate([(220, 40, 40), (40, 200, 60), (50, 60, 210), (205, 160, 135)]):
         chart[:, 24 * k : 24 * k + 24] = shade
-    data = mediakit.encode([chart] * 2, color=tags, options={"crf": "1"})
+    data = footage.encode([chart] * 2, color=tags, options={"crf": "1"})
     pixels = only_video(data)
     assert difference(pixels[:, 4:-4], chart[:, 4:-4]) < 4
 
@@ -31,8 +31,8 @@ def only_video(data: bytes) -> np.ndarray:
 
 def test_an_untagged_high_definition_video_is_bt709() -> None:
     chart = np.full((720, 128, 3), (220, 40, 40), np.uint8)
-    tagged = mediakit.encode([chart] * 2, color=(1, 1, 1, 1), options={"crf": "1"})
-    frame = next(mediakit.decode_all(tagged))
+    tagged = footage.encode([chart] * 2, color=(1, 1, 1, 1), options={"crf": "1"})
+    frame = next(footage.decode_all(tagged))
     frame.colorspace = color.MATRIX_UNSPECIFIED
     assert difference(color.to_rgb(frame, 128, 720), chart) < 4
 
@@ -76,7 +76,7 @@ def test_an_hdr_video_has_natural_brightness() -> None:
     """A grey card lit to reference white in 10-bit HEVC with PQ does not show as raw PQ code."""
     code = round(pq(203 * 0.18) * 255)
     card = np.full((64, 64, 3), code, np.uint8)
-    data = mediakit.encode(
+    data = footage.encode(
         [card] * 2,
         codec="libx265",
         pix_fmt="yuv420p10le",

@@ -15,8 +15,8 @@ from deepfake_models.media import credentials
 from deepfake_models.sandbox import protocol as wire
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.sandbox.pool import ProcessPool
-from tests.support import attacks, mediakit
-from tests.support.poolkit import BOUNDS, run
+from tests.support import attacks, footage
+from tests.support.pools import BOUNDS, run
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def decoder() -> Iterator[ProcessDecoder]:
 @pytest.fixture(scope="module")
 def plain() -> bytes:
     """A picture without credentials."""
-    return mediakit.picture(mediakit.astronaut(), "JPEG")
+    return footage.picture(footage.astronaut(), "JPEG")
 
 
 def test_credentials_of_a_huge_file_are_not_read(decoder: ProcessDecoder) -> None:

@@ -14,8 +14,8 @@ from PIL.PngImagePlugin import PngInfo
 from deepfake_models.errors import MediaError, UndecodableMedia
 from deepfake_models.media.interface import FailedFrame, Frame
 from deepfake_models.media.packet_index import h264_disposable
-from tests.support import mediakit
-from tests.support.formatkit import VIDEOS, X265, difference, only, opened, panning, reference
+from tests.support import footage
+from tests.support.footage import VIDEOS, X265, difference, only, opened, panning_once, reference
 
 
 def packets(data: bytes) -> list[Any]:
@@ -32,7 +32,7 @@ def blanked(data: bytes, packet: Any) -> bytes:
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4"])
 def test_damage_fails_exactly_the_frames_that_depend_on_it(codec: str) -> None:
     options = {"x265-params": X265 + ":open-gop=0"} if codec == "libx265" else {"bf": "0"}
-    data = mediakit.encode(panning(60), codec=codec, gop=12, options=options)
+    data = footage.encode(panning_once(60), codec=codec, gop=12, options=options)
     victim = next(p for p in packets(data)[24:] if p.is_keyframe)
     first = round(float(victim.pts * victim.time_base) * 25)
     frames = reference(data)
@@ -49,7 +49,7 @@ def test_damage_fails_exactly_the_frames_that_depend_on_it(codec: str) -> None:
 
 @pytest.mark.parametrize("wanted", [[30], [29, 30, 31]])
 def test_damage_to_a_reference_is_not_hidden_by_skipping(wanted: list[int]) -> None:
-    data = mediakit.encode(panning(60), gop=60, options={"x264-params": "bframes=3"})
+    data = footage.encode(panning_once(60), gop=60, options={"x264-params": "bframes=3"})
     reference_frame = max(
         (p for p in packets(data) if p.pts < 30 * 512 and not h264_disposable(bytes(p), 4)),
         key=lambda p: p.pts,
@@ -59,7 +59,7 @@ def test_damage_to_a_reference_is_not_hidden_by_skipping(wanted: list[int]) -> N
 
 
 def test_truncated_with_the_index_first() -> None:
-    data = mediakit.encode(panning(60), gop=12, container_options={"movflags": "faststart"})
+    data = footage.encode(panning_once(60), gop=12, container_options={"movflags": "faststart"})
     frames = reference(data)
     with opened(data[: len(data) * 2 // 3]) as media:
         assert len(media.times) == 60
@@ -74,14 +74,14 @@ def test_truncated_with_the_index_first() -> None:
 
 
 def test_truncated_with_the_index_lost() -> None:
-    data = mediakit.encode(panning(30))
+    data = footage.encode(panning_once(30))
     with pytest.raises(UndecodableMedia), opened(data[: len(data) * 2 // 3]):
         pass
 
 
 @pytest.mark.parametrize("name", ["h264 open", "h264 open ts", "hevc open", "vp9 hidden", "mpeg4"])
 def test_random_damage_gives_frames_or_domain_errors(name: str) -> None:
-    data = mediakit.encode(panning(30), gop=6, **VIDEOS[name])
+    data = footage.encode(panning_once(30), gop=6, **VIDEOS[name])
     draw = random.Random(7)
     for _ in range(25):
         broken = bytearray(data)
@@ -99,8 +99,8 @@ def test_random_damage_gives_frames_or_domain_errors(name: str) -> None:
 
 
 def test_a_truncated_animation_gives_its_intact_frames() -> None:
-    frames = mediakit.panning(6, 64, 48)
-    data = mediakit.animation(frames, "GIF", [100] * 6)
+    frames = footage.panning(6, 64, 48)
+    data = footage.animation(frames, "GIF", [100] * 6)
     with opened(data[: len(data) * 2 // 3]) as media:
         results = list(media.frames(range(len(media.times))))
         alive = [r for r in results if isinstance(r, Frame)]
@@ -109,16 +109,16 @@ def test_a_truncated_animation_gives_its_intact_frames() -> None:
 
 
 def test_a_truncated_picture_is_undecodable() -> None:
-    data = mediakit.picture(mediakit.astronaut(), "JPEG")
+    data = footage.picture(footage.astronaut(), "JPEG")
     with pytest.raises(UndecodableMedia):
         only(data[: len(data) // 2])
 
 
 def test_broken_metadata_are_ignored() -> None:
-    data = mediakit.picture(
-        mediakit.panning(1, 32, 32)[0], "JPEG", exif=b"Exif\0\0MM\0*" + b"\xff" * 40
+    data = footage.picture(
+        footage.panning(1, 32, 32)[0], "JPEG", exif=b"Exif\0\0MM\0*" + b"\xff" * 40
     )
     assert only(data).shape == (32, 32, 3)
     info = PngInfo()
     info.add_text("note", "x" * 1000)
-    assert only(mediakit.picture(mediakit.panning(1, 32, 32)[0], "PNG", pnginfo=info)).any()
+    assert only(footage.picture(footage.panning(1, 32, 32)[0], "PNG", pnginfo=info)).any()

@@ -13,12 +13,12 @@ from deepfake_models.errors import MediaTooLarge, NotAPicture, UndecodableMedia
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.interface import DecodeLimits, Frame
 from deepfake_models.sandbox.decoder import Decoder
-from tests.support import mediakit
-from tests.support.decodekit import LIMITS, noise, refused
+from tests.support import footage
+from tests.support.footage import LIMITS, noise, refused
 
 
 def test_a_decompression_bomb_is_refused_before_it_is_decoded(decoder: Decoder) -> None:
-    data = mediakit.huge_png(30_000)
+    data = footage.huge_png(30_000)
     assert len(data) < 200_000
     message = refused(decoder, data, MediaTooLarge)
     assert "30000 x 30000 = 900000000" in message
@@ -42,7 +42,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_a_decompression_bomb_is_not_decoded(loads: list[int]) -> None:
     with (
         pytest.raises(MediaTooLarge),
-        InProcessDecoder(LIMITS).open(io.BytesIO(mediakit.huge_png(30_000))),
+        InProcessDecoder(LIMITS).open(io.BytesIO(footage.huge_png(30_000))),
     ):
         pass
     assert loads == []
@@ -52,7 +52,7 @@ def test_a_decompression_bomb_is_not_decoded(loads: list[int]) -> None:
 def test_an_animation_is_refused_as_a_still_before_it_is_decoded(
     loads: list[int], picture_format: str
 ) -> None:
-    data = mediakit.animation(mediakit.panning(3, 64, 48), picture_format, [100] * 3)
+    data = footage.animation(footage.panning(3, 64, 48), picture_format, [100] * 3)
     loads.clear()  # those of the encoder
     with (
         pytest.raises(NotAPicture),
@@ -65,7 +65,7 @@ def test_an_animation_is_refused_as_a_still_before_it_is_decoded(
 def test_a_picture_between_pillows_limits_does_not_warn() -> None:
     """Pillow warns from 89 million pixels on and raises from 179 million on."""
     limits = DecodeLimits(max_pixels=120_000_000)
-    with InProcessDecoder(limits).open(io.BytesIO(mediakit.huge_png(10_000))) as media:
+    with InProcessDecoder(limits).open(io.BytesIO(footage.huge_png(10_000))) as media:
         assert media.facts.width == 10_000
 
 
@@ -98,7 +98,7 @@ def test_a_frame_that_a_gif_clears_is_refused_before_it_is_filled(process: Decod
     message = refused(process, GIF_HEAD + cleared + large + b";", MediaTooLarge)
     assert "the limit is 2000000" in message
     # The next picture has its own limit.
-    message = refused(process, mediakit.huge_png(30_000), MediaTooLarge)
+    message = refused(process, footage.huge_png(30_000), MediaTooLarge)
     assert "30000 x 30000" in message
 
 
@@ -145,8 +145,8 @@ def test_an_animation_is_refused_as_a_still_before_a_frame_is_decoded(loads: lis
 
 def test_a_container_that_claims_huge_frames(decoder: Decoder) -> None:
     """Uncompressed video: nothing but the container's header states the size."""
-    data = mediakit.encode(
-        mediakit.panning(3, 32, 32), codec="rawvideo", container="mov", pix_fmt="rgb24"
+    data = footage.encode(
+        footage.panning(3, 32, 32), codec="rawvideo", container="mov", pix_fmt="rgb24"
     )
     at = data.index(b"raw ", data.index(b"stsd")) + 4 + 24
     assert struct.unpack(">HH", data[at : at + 4]) == (32, 32)
@@ -159,14 +159,14 @@ def test_a_container_that_claims_huge_frames(decoder: Decoder) -> None:
 
 
 def test_frames_that_are_too_large(decoder: Decoder) -> None:
-    data = mediakit.encode(mediakit.panning(2, 1920, 1088), options={"preset": "ultrafast"})
+    data = footage.encode(footage.panning(2, 1920, 1088), options={"preset": "ultrafast"})
     assert "1920 x 1088" in refused(decoder, data, MediaTooLarge)
 
 
 def test_frames_that_grow_are_failed_frames() -> None:
     """A transport stream whose second half has a frame size above the limit."""
-    small = mediakit.encode(mediakit.panning(10), container="mpegts", gop=5)
-    large = mediakit.encode(mediakit.panning(10, 640, 512), container="mpegts", gop=5)
+    small = footage.encode(footage.panning(10), container="mpegts", gop=5)
+    large = footage.encode(footage.panning(10, 640, 512), container="mpegts", gop=5)
     limits = DecodeLimits(max_pixels=100_000)
     with InProcessDecoder(limits).open(io.BytesIO(small + large)) as media:
         results = list(media.frames(range(len(media.times))))
@@ -176,9 +176,9 @@ def test_frames_that_grow_are_failed_frames() -> None:
 
 
 def test_too_many_frames_and_too_long(decoder: Decoder) -> None:
-    many = mediakit.encode(mediakit.panning(1, 16, 16) * 2100, codec="mpeg4")
+    many = footage.encode(footage.panning(1, 16, 16) * 2100, codec="mpeg4")
     assert "2000 frames" in refused(decoder, many, MediaTooLarge)
-    long = mediakit.encode(mediakit.panning(2, 16, 16), codec="mpeg4", pts=[0, 4_000_000])
+    long = footage.encode(footage.panning(2, 16, 16), codec="mpeg4", pts=[0, 4_000_000])
     assert "limit is 3600" in refused(decoder, long, MediaTooLarge)
 
 

@@ -15,8 +15,8 @@ from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.interface import Frame
 from deepfake_models.sandbox import protocol as wire
 from deepfake_models.sandbox.decoder import Decoder, ProcessDecoder
-from tests.support import mediakit
-from tests.support.decodekit import LIMITS, noise, refused
+from tests.support import footage
+from tests.support.footage import LIMITS, noise, refused
 
 
 def test_video(decoder: Decoder, video: bytes) -> None:
@@ -44,7 +44,7 @@ def test_video(decoder: Decoder, video: bytes) -> None:
 
 
 def test_both_decoders_give_the_same_frames(process: ProcessDecoder, video: bytes) -> None:
-    picture = mediakit.picture(mediakit.grace_hopper(), "JPEG")
+    picture = footage.picture(footage.grace_hopper(), "JPEG")
     for data in (video, picture):
         with (
             process.open(io.BytesIO(data)) as far,
@@ -62,7 +62,7 @@ def test_both_decoders_give_the_same_frames(process: ProcessDecoder, video: byte
 
 def test_the_receiver_may_change_frames_of_animations(decoder: Decoder) -> None:
     drawn = [np.full((32, 32, 3), level, np.uint8) for level in (0, 128, 255)]
-    data = mediakit.animation(drawn, "GIF", [100] * 3)
+    data = footage.animation(drawn, "GIF", [100] * 3)
     with decoder.open(io.BytesIO(data)) as media:
         for frame in media.frames([0, 1, 2]):
             assert isinstance(frame, Frame)
@@ -70,12 +70,12 @@ def test_the_receiver_may_change_frames_of_animations(decoder: Decoder) -> None:
 
 
 def test_picture(decoder: Decoder) -> None:
-    with decoder.open(io.BytesIO(mediakit.picture(mediakit.astronaut(), "PNG"))) as media:
+    with decoder.open(io.BytesIO(footage.picture(footage.astronaut(), "PNG"))) as media:
         assert media.facts.kind == "image"
         assert media.times.tolist() == [0.0]
         (frame,) = media.frames([0])
         assert isinstance(frame, Frame)
-        np.testing.assert_array_equal(frame.pixels, mediakit.astronaut())
+        np.testing.assert_array_equal(frame.pixels, footage.astronaut())
 
 
 def test_wrong_indices(decoder: Decoder, video: bytes) -> None:
@@ -132,7 +132,7 @@ def test_threads(decoder: Decoder, video: bytes) -> None:
 def test_the_source_fails_at_once(decoder: Decoder, video: bytes) -> None:
     with (
         pytest.raises(UnreadableMedia),
-        decoder.open(mediakit.BrokenFile(video, after=0)),
+        decoder.open(footage.BrokenFile(video, after=0)),
     ):
         pass
 
@@ -140,11 +140,11 @@ def test_the_source_fails_at_once(decoder: Decoder, video: bytes) -> None:
 @pytest.mark.parametrize("kind", ["video", "picture"])
 def test_the_source_fails_on_the_way(decoder: Decoder, kind: str) -> None:
     if kind == "video":
-        data = mediakit.encode(noise(60, 256), gop=5, options={"crf": "5"})
+        data = footage.encode(noise(60, 256), gop=5, options={"crf": "5"})
         assert len(data) > 3 * wire.MAX_READ_BYTES
     else:
-        data = mediakit.picture(noise(1, 900)[0], "PNG")
-    source = mediakit.BrokenFile(data, after=200_000)
+        data = footage.picture(noise(1, 900)[0], "PNG")
+    source = footage.BrokenFile(data, after=200_000)
     with pytest.raises(UnreadableMedia), decoder.open(source) as media:
         list(media.frames(range(len(media.times))))
     with decoder.open(io.BytesIO(data)) as media:
@@ -155,7 +155,7 @@ def test_other_errors_of_the_source_are_passed_on(decoder: Decoder, video: bytes
     class Tampered(Exception):
         pass
 
-    source = mediakit.BrokenFile(video, after=0, error=Tampered("block 7"))
+    source = footage.BrokenFile(video, after=0, error=Tampered("block 7"))
     with pytest.raises(Tampered, match="block 7"), decoder.open(source):
         pass
 
@@ -230,15 +230,15 @@ def test_the_name_of_a_source_is_ignored(decoder: Decoder, video: bytes) -> None
 
 @pytest.mark.parametrize("container", ["mp4", "mp3", "wav"])
 def test_files_with_sound_alone_have_no_visual_stream(decoder: Decoder, container: str) -> None:
-    refused(decoder, mediakit.sound_only(container), NoVisualStream)
+    refused(decoder, footage.sound_only(container), NoVisualStream)
 
 
 def test_cover_art_does_not_count_as_video(decoder: Decoder) -> None:
-    refused(decoder, mediakit.sound_only("mp3", cover=mediakit.astronaut()), NoVisualStream)
+    refused(decoder, footage.sound_only("mp3", cover=footage.astronaut()), NoVisualStream)
 
 
 def test_one_pixel(decoder: Decoder) -> None:
-    data = mediakit.picture(np.zeros((1, 1, 3), np.uint8), "PNG")
+    data = footage.picture(np.zeros((1, 1, 3), np.uint8), "PNG")
     with decoder.open(io.BytesIO(data)) as media:
         (frame,) = media.frames([0])
         assert isinstance(frame, Frame)

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from deepfake_models.media.interface import Frame, Orientation
-from tests.support import mediakit
-from tests.support.formatkit import only, opened, reference
+from tests.support import footage
+from tests.support.footage import only, opened, reference
 
 
 @pytest.mark.parametrize(
@@ -26,10 +26,10 @@ from tests.support.formatkit import only, opened, reference
     ],
 )
 def test_display_matrix(orientation: Orientation, rotation: int, mirrored: bool) -> None:
-    upright = mediakit.panning(3, 96, 64)
-    data = mediakit.encode(upright)
+    upright = footage.panning(3, 96, 64)
+    data = footage.encode(upright)
     o = orientation
-    turned = mediakit.with_display_matrix(data, (o.a, o.b, o.c, o.d))
+    turned = footage.with_display_matrix(data, (o.a, o.b, o.c, o.d))
     image = Image.fromarray(reference(data)[1])
     if mirrored:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -44,10 +44,10 @@ def test_display_matrix(orientation: Orientation, rotation: int, mirrored: bool)
 
 @pytest.mark.parametrize("tag", range(1, 9))
 def test_exif_orientation(tag: int) -> None:
-    pixels = mediakit.panning(1, 48, 32)[0]
+    pixels = footage.panning(1, 48, 32)[0]
     exif = Image.Exif()
     exif[0x0112] = tag
-    data = mediakit.picture(pixels, "PNG", exif=exif)
+    data = footage.picture(pixels, "PNG", exif=exif)
     from PIL import ImageOps
 
     expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
@@ -66,7 +66,7 @@ def test_a_degenerate_matrix_is_upright(matrix: tuple[int, int, int, int]) -> No
     ("aspect", "width"), [(Fraction(2), 192), (Fraction(1, 2), 48), (Fraction(100), 96)]
 )
 def test_pixel_aspect_is_applied_when_sane(aspect: Fraction, width: int) -> None:
-    data = mediakit.encode(mediakit.panning(2, 96, 64), aspect=aspect)
+    data = footage.encode(footage.panning(2, 96, 64), aspect=aspect)
     with opened(data) as media:
         assert (media.facts.width, media.facts.height) == (width, 64)
         (frame,) = media.frames([0])

@@ -14,17 +14,17 @@ from av.stream import Disposition
 from deepfake_models.media.interface import Frame
 from deepfake_models.media.packet_index import h264_disposable
 from deepfake_models.media.stream import StreamReader
-from tests.support import mediakit
-from tests.support.formatkit import VIDEOS, opened, panning, reference
+from tests.support import footage
+from tests.support.footage import VIDEOS, opened, panning_once, reference
 
 
 @pytest.fixture(scope="module", params=VIDEOS.values(), ids=VIDEOS.keys())
 def video(request: pytest.FixtureRequest) -> bytes:
-    return mediakit.encode(panning(60), gop=12, **request.param)
+    return footage.encode(panning_once(60), gop=12, **request.param)
 
 
 def test_times_are_those_of_a_full_decode(video: bytes) -> None:
-    frames = list(mediakit.decode_all(video))
+    frames = list(footage.decode_all(video))
     with opened(video) as media:
         assert media.facts.frames == len(media.times) == len(frames)
         if frames[0].pts is not None:
@@ -53,7 +53,7 @@ def test_any_frames_in_any_calls_equal_those_of_a_full_decode(video: bytes) -> N
 
 def test_variable_rate_times() -> None:
     stamps = VIDEOS["variable rate"]["pts"]
-    data = mediakit.encode(panning(60), gop=12, **VIDEOS["variable rate"])
+    data = footage.encode(panning_once(60), gop=12, **VIDEOS["variable rate"])
     with opened(data) as media:
         np.testing.assert_allclose(media.times, np.array(stamps) / 1000, atol=1e-4)
 
@@ -75,14 +75,14 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("name", ["h264 open", "hevc open", "vp9 hidden", "av1", "mpeg4"])
 def test_seeking_saves_decoding(name: str, decoded: list[int]) -> None:
-    data = mediakit.encode(panning(240), gop=12, **VIDEOS[name])
+    data = footage.encode(panning_once(240), gop=12, **VIDEOS[name])
     with opened(data) as media:
         list(media.frames([0, 80, 160, 239]))
     assert sum(decoded) < 240 / 4
 
 
 def test_neighbours_are_decoded_without_seeking_back(decoded: list[int]) -> None:
-    data = mediakit.encode(panning(60), gop=60, **{"options": {"bf": "0"}})
+    data = footage.encode(panning_once(60), gop=60, **{"options": {"bf": "0"}})
     with opened(data) as media:
         list(media.frames([10, 20, 30, 40, 50]))
     assert sum(decoded) <= 55
@@ -90,7 +90,7 @@ def test_neighbours_are_decoded_without_seeking_back(decoded: list[int]) -> None
 
 def test_disposable_frames_are_not_decoded(decoded: list[int]) -> None:
     params = "bframes=3:b-pyramid=0:b-adapt=0:keyint=60:scenecut=0"
-    data = mediakit.encode(panning(60), gop=60, options={"x264-params": params})
+    data = footage.encode(panning_once(60), gop=60, options={"x264-params": params})
     with opened(data) as media:
         list(media.frames([59]))
     assert sum(decoded) < 60 / 2
@@ -109,7 +109,7 @@ def test_disposable_in_both_packagings() -> None:
 
 def test_a_wrong_index_is_detected() -> None:
     """Without an ``stss`` box every sample counts as a keyframe, and a seek may find any."""
-    data = mediakit.encode(panning(60), gop=60, options={"x264-params": "bframes=3"})
+    data = footage.encode(panning_once(60), gop=60, options={"x264-params": "bframes=3"})
     lying = data.replace(b"stss", b"free")
     assert lying != data
     frames = reference(data)
@@ -122,8 +122,8 @@ def test_a_wrong_index_is_detected() -> None:
 
 def test_an_edit_list_hides_frames() -> None:
     """Frames before the start of an edit are decoded for reference and never displayed."""
-    data = mediakit.encode(
-        panning(40),
+    data = footage.encode(
+        panning_once(40),
         options={"x264-params": "bframes=0:keyint=40"},
         pts=[40 * k for k in range(40)],
     )
@@ -145,7 +145,7 @@ def test_an_edit_list_hides_frames() -> None:
 
 
 def test_indices_are_checked() -> None:
-    with opened(mediakit.encode(mediakit.panning(5))) as media:
+    with opened(footage.encode(footage.panning(5))) as media:
         for wrong in ([1, 0], [2, 2], [-1], [5]):
             with pytest.raises(ValueError, match="indices"):
                 media.frames(wrong)
@@ -153,7 +153,7 @@ def test_indices_are_checked() -> None:
 
 
 def test_a_later_iteration_ends_the_one_before() -> None:
-    with opened(mediakit.encode(panning(20))) as media:
+    with opened(footage.encode(panning_once(20))) as media:
         first = media.frames([0, 5, 10])
         next(first)
         assert [r.index for r in media.frames([2, 3])] == [2, 3]
@@ -166,8 +166,8 @@ def test_a_later_iteration_ends_the_one_before() -> None:
 
 
 def test_cover_art_beside_a_video_is_ignored() -> None:
-    frames = mediakit.panning(10)
-    data = mediakit.encode(frames, sound=True)
+    frames = footage.panning(10)
+    data = footage.encode(frames, sound=True)
     with opened(data) as media:
         assert len(media.times) == 10
 

@@ -18,8 +18,8 @@ from deepfake_models.media.interface import Frame
 from deepfake_models.sandbox import protocol as wire
 from deepfake_models.sandbox.decoder import Decoder, ProcessDecoder
 from deepfake_models.sandbox.pool import ProcessPool
-from tests.support import attacks, mediakit
-from tests.support.poolkit import BOUNDS, run
+from tests.support import attacks, footage
+from tests.support.pools import BOUNDS, run
 
 
 @pytest.fixture(scope="module")
@@ -31,29 +31,29 @@ def decoder() -> Iterator[ProcessDecoder]:
 
 def heif() -> bytes:
     file = io.BytesIO()
-    pillow_heif.from_pillow(Image.fromarray(mediakit.astronaut())).save(file, quality=80)
+    pillow_heif.from_pillow(Image.fromarray(footage.astronaut())).save(file, quality=80)
     return file.getvalue()
 
 
 def everything() -> dict[str, bytes]:
-    frames = mediakit.panning(12)
+    frames = footage.panning(12)
     media = {
-        name: mediakit.picture(mediakit.astronaut(), name)
+        name: footage.picture(footage.astronaut(), name)
         for name in ("PNG", "BMP", "TIFF", "WEBP", "GIF", "JPEG", "AVIF")
     }
     media |= {
-        f"moving {name}": mediakit.animation(frames[:4], name, [100] * 4)
+        f"moving {name}": footage.animation(frames[:4], name, [100] * 4)
         for name in ("PNG", "WEBP", "GIF", "AVIF")
     }
     media |= {
-        f"{codec} {container}": mediakit.encode(frames, codec=codec, container=container)
+        f"{codec} {container}": footage.encode(frames, codec=codec, container=container)
         for codec, container in (
             ("libx264", "mp4"), ("libx264", "matroska"), ("libx264", "mpegts"), ("libx265", "mp4"),
             ("libvpx-vp9", "webm"), ("libsvtav1", "mp4"), ("mpeg4", "avi"), ("mpeg4", "mov"),
         )
     }  # fmt: skip
     file = io.BytesIO()
-    Image.fromarray(mediakit.resized(mediakit.astronaut(), 1200, 900)).save(file, "WEBP")
+    Image.fromarray(footage.resized(footage.astronaut(), 1200, 900)).save(file, "WEBP")
     return {**media, "HEIF": heif(), "WEBP with threads": file.getvalue()}
 
 

@@ -20,7 +20,7 @@ from deepfake_models.sandbox.confinement import Confinement, Layer
 from deepfake_models.sandbox.pool import ConfinedProcess, ProcessPool
 from deepfake_models.sandbox.seccomp import filter_program
 from tests.support import attacks
-from tests.support.poolkit import BOUNDS, run
+from tests.support.pools import BOUNDS, run
 
 
 @pytest.fixture
@@ -115,12 +115,12 @@ def test_the_next_item_meets_no_process_that_was_taken_over(pool: ProcessPool) -
 
 BARE = """
 import io, sys
-from tests.support import attacks, mediakit
+from tests.support import attacks, footage
 attacks.deny_system_calls(272, 444)  # unshare, landlock_create_ruleset on x86-64
 from deepfake_models.sandbox.decoder import ProcessDecoder
 decoder = ProcessDecoder(workers=1)
 print(*decoder.confinement().missing)
-with decoder.open(io.BytesIO(mediakit.picture(mediakit.astronaut(), "PNG"))) as media:
+with decoder.open(io.BytesIO(footage.picture(footage.astronaut(), "PNG"))) as media:
     print(len(list(media.frames([0]))))
 """
 

@@ -19,9 +19,9 @@ import deepfake_models
 from deepfake_models.errors import DecoderFailed, UndecodableMedia
 from deepfake_models.sandbox import protocol as wire
 from deepfake_models.sandbox.decoder import ProcessDecoder
-from tests.support import mediakit
-from tests.support.decodekit import LIMITS, noise, refused
-from tests.support.watching import children
+from tests.support import footage
+from tests.support.footage import LIMITS, noise, refused
+from tests.support.servers import children
 
 
 def child_of(decoder: ProcessDecoder) -> Any:
@@ -161,9 +161,9 @@ def test_closing_while_an_item_is_open(video: bytes) -> None:
 
 
 def test_the_child_reads_only_what_it_needs(process: ProcessDecoder) -> None:
-    data = mediakit.encode(noise(150, 256), gop=5, options={"crf": "8", "preset": "ultrafast"})
+    data = footage.encode(noise(150, 256), gop=5, options={"crf": "8", "preset": "ultrafast"})
     assert len(data) > 10 * wire.MAX_READ_BYTES
-    source = mediakit.CountingFile(data)
+    source = footage.CountingFile(data)
     with process.open(source) as media:
         list(media.frames([0]))
         once = source.bytes_read
@@ -192,10 +192,10 @@ def test_limits_of_the_child(process: ProcessDecoder, video: bytes) -> None:
 
 PARENT = """
 import io, sys, time
-from tests.support import mediakit
+from tests.support import footage
 from deepfake_models.sandbox.decoder import ProcessDecoder
 decoder = ProcessDecoder(workers=1)
-data = mediakit.encode(mediakit.panning(10))
+data = footage.encode(footage.panning(10))
 with decoder.open(io.BytesIO(data)) as media:
     next(media.frames([0, 1]))
     (child,) = decoder._pool._processes

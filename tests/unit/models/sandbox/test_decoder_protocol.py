@@ -22,7 +22,7 @@ from deepfake_models.sandbox import pool as processes
 from deepfake_models.sandbox import protocol as wire
 from deepfake_models.sandbox.child import RemoteFile
 from deepfake_models.sandbox.confinement import Layer
-from tests.support.decodekit import LIMITS
+from tests.support.footage import LIMITS
 
 OPENED = {
     "op": "opened",

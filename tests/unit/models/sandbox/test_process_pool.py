@@ -17,7 +17,7 @@ from deepfake_models.errors import DecoderFailed, MediaTooLarge, SandboxBusy
 from deepfake_models.sandbox import protocol as wire
 from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
 from tests.support import attacks
-from tests.support.poolkit import run
+from tests.support.pools import run
 
 
 def test_a_crash_costs_one_item(pool: ProcessPool) -> None:

@@ -11,15 +11,15 @@ import pytest
 
 from deepfake_models.media.interface import DecodeLimits, FailedFrame
 from deepfake_models.sandbox.decoder import ProcessDecoder
-from tests.support import mediakit
-from tests.support.watching import Watch
+from tests.support import footage
+from tests.support.servers import Watch
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_items_in_work_are_finished_when_all_processes_are_told_to_stop(
     number: signal.Signals,
 ) -> None:
-    video = mediakit.encode(mediakit.panning(50), gop=10)
+    video = footage.encode(footage.panning(50), gop=10)
     with contextlib.closing(ProcessDecoder(DecodeLimits(timeout_s=60), workers=1)) as decoder:
         with decoder.open(io.BytesIO(video)) as media:
             frames = media.frames(range(len(media.times)))

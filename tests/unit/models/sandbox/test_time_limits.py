@@ -19,7 +19,7 @@ from deepfake_models.sandbox import watchdog
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
 from deepfake_models.sandbox.watchdog import Watchdog
-from tests.support import attacks, mediakit
+from tests.support import attacks, footage
 
 
 class Clock:
@@ -62,7 +62,7 @@ def decoder() -> Iterator[Callable[[DecodeLimits], ProcessDecoder]]:
         yield open_one
 
 
-VIDEO = mediakit.encode(mediakit.panning(5))
+VIDEO = footage.encode(footage.panning(5))
 
 
 def test_time_for_reading_the_source_is_not_charged_to_the_process(
@@ -117,7 +117,7 @@ def test_a_picture_has_less_time_than_a_video(
     seconds: float,
 ) -> None:
     process = decoder(DecodeLimits(timeout_s=900.0, picture_timeout_s=30.0))
-    picture = io.BytesIO(mediakit.picture(mediakit.astronaut(), "PNG"))
+    picture = io.BytesIO(footage.picture(footage.astronaut(), "PNG"))
     with process.open(picture, stills_only=stills_only) as media:
         assert media._item.budget_s == seconds  # type: ignore[attr-defined]
 

@@ -1,6 +1,8 @@
-"""A small scorer and decoder that stand for the model, for tests that are not about it.
+"""What stands in for the model, the clock, a receiver of webhooks and a browser in tests of the
+service.
 
-A "picture" is the text ``still FACES VALUE``; other first words are other kinds of input.
+A "picture" of the small decoder is the text ``still FACES VALUE``; other first words are other
+kinds of input.
 """
 
 from __future__ import annotations
@@ -8,13 +10,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, BinaryIO
 
+import httpx
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import select
 
 from deepfake_models.bundle.bundle import Bundle
 from deepfake_models.bundle.results import (
@@ -35,8 +41,13 @@ from deepfake_models.media.credentials import not_read
 from deepfake_models.media.interface import FailedFrame, Frame
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
-from tests.support import judgingkit
-from tests.support.bundlekit import small_bundle, small_bundle_dir
+from deepfake_service.examination.webhook_deliveries import WebhookDeliveries
+from deepfake_service.platform import webhooks
+from deepfake_service.platform.clock import utc_now
+from deepfake_service.platform.db import Delivery
+from deepfake_service.platform.db.enums import DeliveryState
+from tests.support import judging
+from tests.support.small_bundles import small_bundle, small_bundle_dir
 
 SIZE = 8
 POISON = 13
@@ -67,7 +78,7 @@ class SmallScorer(Scorer):
     """Sees as many faces in a picture as its first pixel says; their value is the second pixel."""
 
     def __init__(self) -> None:  # without a detector, because ``observe`` is replaced
-        spec = judgingkit.spec(name="small", terms="tests-only", files=_small_files())
+        spec = judging.spec(name="small", terms="tests-only", files=_small_files())
         self.bundle = Bundle(small_bundle_dir(), spec, "0" * 64, {})
         self.criteria = Criteria.of(spec)
         self.classifier: SmallClassifier = SmallClassifier()
@@ -193,3 +204,87 @@ class SmallDecoder(Decoder):
 
     def close(self) -> None:
         return None
+
+
+class AdjustableClock:
+    """The system's clock, moved ahead by ``advance`` or set to another time by ``jump``."""
+
+    def __init__(self) -> None:
+        self._passed = timedelta(0)
+        self._jumped = timedelta(0)
+
+    def __call__(self) -> datetime:
+        return utc_now() + self._passed + self._jumped
+
+    def ticks(self) -> float:
+        """Return seconds that passed, whatever time the clock was set to."""
+        return utc_now.ticks() + self._passed.total_seconds()
+
+    def advance(self, by: timedelta) -> None:
+        """Let ``by`` pass."""
+        self._passed += by
+
+    def jump(self, by: timedelta) -> None:
+        """Set the clock ahead by ``by``, or back, while no time passes."""
+        self._jumped += by
+
+
+# ``conftest.Service`` of the unit tests.
+Service = Any
+
+
+class Receiver:
+    """Stands in for the receiver: it answers with ``outcome``, or dies."""
+
+    def __init__(self) -> None:
+        self.outcome: webhooks.DeliveryOutcome | None = webhooks.DeliveryOutcome("timeout")
+        self.bodies: list[str] = []
+
+    def send(
+        self, _target: Any, _secret: str, _id: str, body: str, _at: Any
+    ) -> webhooks.DeliveryOutcome:
+        self.bodies.append(body)
+        if self.outcome is None:
+            raise KeyboardInterrupt
+        return self.outcome
+
+
+def send_due(deliveries: WebhookDeliveries) -> int:
+    """Send the webhooks that are due, wait for the outcome, and return how many were tried."""
+    tried = 0
+    while started := deliveries.start_due():
+        for sent in started:
+            sent.result()
+        tried += len(started)
+    return tried
+
+
+def delivery_state(service: Service) -> DeliveryState:
+    with service.database.read() as session:
+        return session.scalars(select(Delivery.state)).one()
+
+
+BLOCKS = (
+    "html head body title meta link script tr td th table thead tbody p li ul ol div section "
+    "article form fieldset legend h1 h2 h3 h4 dl dt dd option optgroup select details summary nav "
+    "header footer main dialog hr"
+)
+_TAG = re.compile(r"<[a-z/][^<>]*>")
+_AROUND_BLOCK = re.compile(
+    rf"\s*(<!doctype[^>]*>|</?(?:{'|'.join(BLOCKS.split())})(?=[ >/])[^>]*>|"
+    r'<input type="hidden"[^>]*>)\s*',
+    re.IGNORECASE,
+)
+
+
+def compact(html: str) -> str:
+    """Return ``html`` in a line, with single spaces, and none around elements in blocks."""
+    tags = _TAG.sub(lambda tag: re.sub(r"\s+>", ">", re.sub(r"\s+", " ", tag[0])), html)
+    return re.sub(r"\s*\n\s*", " ", _AROUND_BLOCK.sub(r"\1", tags))
+
+
+async def compact_pages(response: httpx.Response) -> None:
+    """Compact the pages that a client of a test receives: its event hook for responses."""
+    if response.headers.get("content-type", "").startswith("text/html"):
+        html = (await response.aread()).decode()
+        response._content = compact(html).encode()

@@ -22,7 +22,7 @@ from deepfake_training.networks.backbone import create_backbone
 from deepfake_training.networks.class_tokens import ClassTokens
 from deepfake_training.networks.weights import convert_weights
 from deepfake_training.train.checkpoints import CHECKPOINT, read_checkpoint
-from tests.support import mediakit
+from tests.support import footage
 
 CONFIGS = Path(str(files("deepfake_training"))) / "configs"
 SMOKE = CONFIGS / "smoke.toml"
@@ -185,7 +185,7 @@ def write_manifest(root: Path) -> Path:
         fake = number % 4 >= 2
         frames = [_frame(number, k, fake) for k in range(6)]
         name = f"{number:02d}.mp4"
-        (root / name).write_bytes(mediakit.encode(frames))
+        (root / name).write_bytes(footage.encode(frames))
         rows.append(
             {
                 "media": name,
@@ -204,16 +204,16 @@ def write_manifest(root: Path) -> Path:
     return path
 
 
-def _frame(clip: int, number: int, fake: bool) -> mediakit.Pixels:
+def _frame(clip: int, number: int, fake: bool) -> footage.Pixels:
     """Return a portrait that drifts, a little brighter in each clip. A tint leaves it a face."""
     left, top = 4 * number, 3 * number
     if clip % 2:
-        view = mediakit.astronaut()[top : 300 + top, 80 + left : 380 + left]
+        view = footage.astronaut()[top : 300 + top, 80 + left : 380 + left]
     else:
-        view = mediakit.grace_hopper()[40 + top : 340 + top, 100 + left : 400 + left]
+        view = footage.grace_hopper()[40 + top : 340 + top, 100 + left : 400 + left]
     colours = [0.7, 1.0, 0.7] if fake else [1.0, 1.0, 1.0]
     bright = view.astype(float) * colours * (0.9 + 0.01 * clip)
-    return mediakit.resized(bright.clip(0, 255).astype(np.uint8), 180, 180)
+    return footage.resized(bright.clip(0, 255).astype(np.uint8), 180, 180)
 
 
 def as_if_of(config: Config, run: Path, folder: Path) -> Path:

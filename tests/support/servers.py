@@ -1,4 +1,4 @@
-"""The real service and its workers as processes, which tests call, stop and kill."""
+"""The real service and its workers as processes, which tests call, watch, stop and kill."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import signal
 import ssl
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from typing import Any, Self
 import httpx
 from dbos import DBOS
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import Engine, event, select
 
 from deepfake_service.accounts.accounts import Accounts, Kind, Role
 from deepfake_service.audit.log import Action, verify
@@ -28,10 +29,10 @@ from deepfake_service.audit.records import authenticate_rows
 from deepfake_service.platform.db import AuditEntry, Database
 from deepfake_service.platform.settings import RECORDS_FILE, Settings
 from deepfake_service.platform.storage import open_keys
-from tests.support import forkkit, held_jobs
-from tests.support.bundlekit import small_bundle_dir
-from tests.support.mediakit import clip
-from tests.support.watching import files_containing
+from tests.support import forking
+from tests.support.footage import clip
+from tests.support.programs import held_jobs
+from tests.support.small_bundles import small_bundle_dir
 
 ADMIN_KEY = "an-administrators-key-for-tests-0123456789"
 START_S = 240.0
@@ -67,7 +68,7 @@ def wait_until(
 class Process:
     """A process of the service, in a group of its own so that its decoders are killed with it."""
 
-    popen: subprocess.Popen[bytes] | forkkit.ForkedProcess
+    popen: subprocess.Popen[bytes] | forking.ForkedProcess
     log_path: Path
 
     @property
@@ -114,10 +115,10 @@ class Site:
     settings: Mapping[str, str] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
     url: str = ""
-    program: str = forkkit.MODULE
+    program: str = forking.MODULE
     """The module that its processes run."""
     namespace: str | None = None
-    """The network in which its processes run; see ``netkit``."""
+    """The network in which its processes run; see ``machines``."""
     migrated: bool = False
     """Whether it begins with an SQLite database that has the tables of this version: to make them
     takes longer than the rest of a start."""
@@ -167,7 +168,7 @@ class Site:
 
     def command(self, *words: str, expected: int = 0) -> str:
         """Run ``deepfake WORDS`` and return its standard output followed by its standard error."""
-        done = forkkit.run(words, self.environment)
+        done = forking.run(words, self.environment)
         assert done.returncode == expected, done.stdout + done.stderr
         return done.stdout + done.stderr
 
@@ -192,7 +193,7 @@ class Site:
         log = self.root / f"log-{len(self.processes)}"
         environment = {**self.environment, **settings}
         with log.open("wb") as file:
-            popen = forkkit.start(
+            popen = forking.start(
                 words, environment, (file, file),
                 program=program or self.program, namespace=self.namespace,
             )  # fmt: skip
@@ -356,3 +357,85 @@ def campaign(site: Site, *, jobs: int, kills: int, seed: int, frames: int = 40) 
     assert sorted(site.finished_jobs()) == sorted(submitted)
     service.stop()
     assert not site.files_containing(marker)
+
+
+INTERVAL_S = 0.1
+
+
+def resident(pid: int) -> int:
+    """Return the resident memory of a process, in bytes; 0 if it has ended."""
+    with contextlib.suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+        return int(fields.get("VmRSS", "0 kB").split()[0]) * 1024
+    return 0
+
+
+def files_containing(folder: Path, needle: bytes) -> list[Path]:
+    """Return the files in ``folder`` that contain ``needle``."""
+    return [p for p in folder.rglob("*") if p.is_file() and needle in p.read_bytes()]
+
+
+@contextlib.contextmanager
+def statements(engine: Engine) -> Iterator[list[str]]:
+    """Collect the SQL that is executed while the context lasts."""
+    seen: list[str] = []
+
+    def see(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        seen.append(statement)
+
+    event.listen(engine, "before_cursor_execute", see)
+    try:
+        yield seen
+    finally:
+        event.remove(engine, "before_cursor_execute", see)
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that the threads of a process have started."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                found.extend(map(int, (task / "children").read_text().split()))
+    return found
+
+
+class Watch:
+    """Samples a process and its descendants while the context lasts."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.peak = 0
+        """Largest resident memory of the process, in bytes."""
+        self.peak_of_child = 0
+        """Largest resident memory of one of its descendants, in bytes."""
+        self.descendants: set[int] = set()
+        """Every descendant that was seen."""
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(INTERVAL_S):
+            self.peak = max(self.peak, resident(self._pid))
+            for child in self.living():
+                self.descendants.add(child)
+                self.peak_of_child = max(self.peak_of_child, resident(child))
+
+    def living(self) -> set[int]:
+        """Return the descendants that run now."""
+        found: set[int] = set()
+        waiting = [self._pid]
+        while waiting:
+            new = set(children(waiting.pop())) - found
+            found |= new
+            waiting.extend(new)
+        return found

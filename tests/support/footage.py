@@ -7,6 +7,7 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -15,10 +16,15 @@ from typing import Any
 import av
 import matplotlib.cbook
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
 from deepfake_eval.bench.media import scheduling_kept
+from deepfake_models.media import color
+from deepfake_models.media.decoder import InProcessDecoder
+from deepfake_models.media.interface import DecodeLimits, Frame, OpenMedia
+from deepfake_models.sandbox.decoder import Decoder
 
 Pixels = NDArray[np.uint8]
 
@@ -198,7 +204,11 @@ def decode_all(data: bytes) -> Iterator[av.VideoFrame]:
         yield from container.decode(video=0)
 
 
-def picture(pixels: Pixels | Image.Image, format: str, **options: Any) -> bytes:  # noqa: A002
+def picture(
+    pixels: Pixels | Image.Image,
+    format: str = "JPEG",  # noqa: A002
+    **options: Any,
+) -> bytes:
     """Encode a picture file; ``options`` are those of ``PIL.Image.Image.save``."""
     buffer = io.BytesIO()
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
@@ -280,3 +290,94 @@ def clip(seed: int = 0, frames: int = 40, marker: bytes = b"") -> bytes:
 def short_clip(seed: int = 0, marker: bytes = b"") -> bytes:
     """Return a clip that is examined in a third of the time."""
     return clip(seed, 12, marker)
+
+
+@cache
+def panning_once(count: int) -> list[Pixels]:
+    """Return the frames of ``panning``, which cost more than most encoders take."""
+    frames = panning(count)
+    for frame in frames:
+        frame.flags.writeable = False
+    return frames
+
+
+@contextmanager
+def opened(data: bytes) -> Iterator[OpenMedia]:
+    with InProcessDecoder().open(io.BytesIO(data)) as media:
+        yield media
+
+
+def only(data: bytes) -> np.ndarray:
+    with opened(data) as media:
+        (frame,) = media.frames([0])
+        assert isinstance(frame, Frame)
+        return frame.pixels
+
+
+def reference(data: bytes) -> list[np.ndarray]:
+    return [color.to_rgb(f, f.width, f.height) for f in decode_all(data)]
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a.astype(float) - b.astype(float)).mean())
+
+
+X264 = "bframes=3:keyint=12:scenecut=0"
+X265 = "bframes=3:keyint=12:log-level=none"
+VIDEOS: dict[str, dict[str, Any]] = {
+    "h264 closed": {"options": {"x264-params": X264}},
+    "h264 open": {"options": {"x264-params": X264 + ":open-gop=1"}},
+    "h264 open mkv": {"container": "matroska", "options": {"x264-params": X264 + ":open-gop=1"}},
+    "h264 open ts": {"container": "mpegts", "options": {"x264-params": X264 + ":open-gop=1"}},
+    "h264 flv": {"container": "flv", "options": {"x264-params": X264}},
+    "h264 fragmented": {
+        "options": {"x264-params": X264},
+        "container_options": {"movflags": "frag_keyframe+empty_moov"},
+    },
+    "h264 refresh": {
+        "container": "matroska",
+        "options": {"x264-params": "bframes=0:intra-refresh=1:keyint=12"},
+    },
+    "h264 raw": {"container": "h264", "options": {"x264-params": X264}},
+    "hevc closed": {"codec": "libx265", "options": {"x265-params": X265 + ":open-gop=0"}},
+    "hevc open": {"codec": "libx265", "options": {"x265-params": X265 + ":open-gop=1"}},
+    "hevc layers": {
+        "codec": "libx265",
+        "options": {"x265-params": X265 + ":temporal-layers=3:b-adapt=0"},
+    },
+    "vp8 hidden": {
+        "codec": "libvpx",
+        "container": "webm",
+        "options": {"lag-in-frames": "16", "auto-alt-ref": "1"},
+    },
+    "vp9 hidden": {
+        "codec": "libvpx-vp9",
+        "container": "webm",
+        "options": {"lag-in-frames": "16", "auto-alt-ref": "1", "cpu-used": "8"},
+    },
+    "av1": {"codec": "libsvtav1", "options": {"preset": "10", "svtav1-params": "lp=1"}},
+    "mpeg4": {"codec": "mpeg4", "options": {"bf": "2"}},
+    "mpeg4 avi": {"codec": "mpeg4", "container": "avi", "options": {"bf": "2"}},
+    "mpeg2 ps": {"codec": "mpeg2video", "container": "mpeg", "options": {"bf": "2"}},
+    "mjpeg avi": {"codec": "mjpeg", "container": "avi", "pix_fmt": "yuvj420p"},
+    "variable rate": {
+        "options": {"x264-params": X264},
+        "pts": np.cumsum([0, *([17, 40, 80, 5] * 15)])[:60].tolist(),
+    },
+}
+
+
+LIMITS = DecodeLimits(max_pixels=2_000_000, max_frames=2_000, max_duration_s=3600, timeout_s=60)
+
+
+def refused(decoder: Decoder, data: bytes, error: type[Exception]) -> str:
+    with pytest.raises(error) as caught, decoder.open(io.BytesIO(data)) as media:
+        list(media.frames(range(min(len(media.times), 3))))
+    assert type(caught.value) is error
+    return str(caught.value)
+
+
+def noise(count: int, side: int) -> list[np.ndarray]:
+    """Return frames that no codec can compress well."""
+    draw = np.random.default_rng(0)
+    return [draw.integers(0, 255, (side, side, 3), np.uint8) for _ in range(count)]

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from deepfake_service.examination import heartbeats
 from deepfake_service.platform import webhooks
-from tests.support.constants import replace_constants
+from tests.support.programs.constants import replace_constants
 
 BEAT_S, LEASE_S = 0.8, 4.0
 """As many beats as in production. A living worker must not look dead on a busy machine: its thread

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import numpy as np
 
 from deepfake_eval.datasets import Rows
 from deepfake_models.bundle.bundle import Bundle, default_bundle_dir, seal
-from tests.support import graphkit, judgingkit, mediakit
+from tests.support import footage, judging, small_bundles
 
 DRAWS = 40
 """Resamples of the runs that tests share."""
@@ -32,25 +34,25 @@ def tiny_bundle(directory: Path, gain: float = 0.15, **fields: Any) -> Bundle:
     directory.mkdir(parents=True, exist_ok=True)
     for name in ("pnet", "rnet", "onet"):
         shutil.copy(default_bundle_dir() / f"{name}.onnx", directory)
-    graphkit.save_color_classifier(directory / "classifier.onnx", gain=gain, offset=22.0)
+    small_bundles.save_color_classifier(directory / "classifier.onnx", gain=gain, offset=22.0)
     (directory / "reliability.json").write_text(json.dumps({}))
     (directory / "MODEL_CARD.md").write_text("For tests.\n")
-    return seal(directory, {**judgingkit.bundle_fields(), **fields})
+    return seal(directory, {**judging.bundle_fields(), **fields})
 
 
-def portrait(label: str, number: int, size: int = 192) -> mediakit.Pixels:
+def portrait(label: str, number: int, size: int = 192) -> footage.Pixels:
     """Return a portrait tinted by ``label``; ``number`` selects the person and the framing."""
-    whole = mediakit.astronaut() if number % 2 else mediakit.grace_hopper()
+    whole = footage.astronaut() if number % 2 else footage.grace_hopper()
     left, top = (110, 0) if number % 2 else (130, 30)
     shift = 3 * (number % 7)
     view = whole[top + shift : top + shift + 280, left + shift : left + shift + 280]
     tinted = view.astype(float) * TINTS[label] * (0.9 + 0.02 * (number % 5))
-    return mediakit.resized(tinted.clip(0, 255).astype(np.uint8), size, size)
+    return footage.resized(tinted.clip(0, 255).astype(np.uint8), size, size)
 
 
 def clip(label: str, number: int, frames: int = 3) -> bytes:
     """Return a video of a face that moves slightly."""
-    return mediakit.encode([portrait(label, number + 2 * k) for k in range(frames)])
+    return footage.encode([portrait(label, number + 2 * k) for k in range(frames)])
 
 
 def touch(root: Path, names: Iterable[str]) -> Path:
@@ -70,3 +72,17 @@ def by_media(rows: Rows) -> dict[str, tuple[str, str, str]]:
 def write_json(path: Path, content: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")
+
+
+@contextmanager
+def cluster(workers: int, threads: int = 1) -> Iterator[str]:
+    """Start a scheduler and ``workers`` processes of ``threads``; yield the scheduler's address."""
+    from distributed import LocalCluster
+
+    with (
+        warnings.catch_warnings(action="ignore"),  # of Dask, on its way up and down
+        LocalCluster(
+            n_workers=workers, threads_per_worker=threads, processes=True, dashboard_address=None
+        ) as running,
+    ):
+        yield running.scheduler_address

@@ -1,4 +1,4 @@
-"""A PostgreSQL server for tests, on a socket in a temporary folder."""
+"""A PostgreSQL server for tests, and transactions that wait for one another."""
 
 from __future__ import annotations
 
@@ -7,16 +7,26 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import psycopg
+import pytest
 from dbos import DBOS
+from sqlalchemy import Engine, text
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
+from deepfake_service.accounts.accounts import Caller
 from deepfake_service.platform.db import Database
+from deepfake_service.platform.db.enums import Role
 
 FASTER = "-c fsync=off -c full_page_writes=off -c autovacuum=off"
 """Settings that matter if the machine crashes, or if a database lives long."""
@@ -144,3 +154,83 @@ def _run(program: str, *words: str, prefix: tuple[str, ...] = ()) -> None:
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout.decode()
+
+
+@contextmanager
+def share_statements() -> Iterator[None]:
+    """Let all databases that are opened in the block share their compiled statements.
+
+    SQLAlchemy keeps them for each engine. A process has one engine, and compiles a statement once;
+    tests open hundreds of databases, and would compile each statement for every one of them, which
+    takes longer than all that the database does.
+    """
+    statements: dict[Any, Any] = {}
+
+    def share(engine: Engine) -> None:
+        engine.update_execution_options(compiled_cache=statements)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for dialect in (SQLiteDialect_pysqlite, PGDialect_psycopg):
+            patch.setattr(dialect, "engine_created", share)
+            # The dialect is a part of the key of a statement.
+            patch.setattr(dialect, "__eq__", lambda one, other: type(one) is type(other))
+            patch.setattr(dialect, "__hash__", lambda one: hash(type(one)))
+        yield
+
+
+# ``conftest.Service`` of the unit tests, which imports these modules itself.
+Service = Any
+
+WAIT_S = 300
+
+
+class Meanwhile:
+    """Begins a task once another transaction has locked its rows, and waits until it waits."""
+
+    def __init__(self, service: Service, task: Callable[[], object]) -> None:
+        self._database = service.database
+        self._task = task
+        self._pool = ThreadPoolExecutor(1)
+        self._running: Future[object] | None = None
+
+    def begin(self) -> None:
+        self._running = self._pool.submit(self._task)
+        until = time.monotonic() + WAIT_S
+        while not self._waits() and not self._running.done():
+            assert time.monotonic() < until
+
+    def _waits(self) -> bool:
+        waiting = text(
+            "SELECT count(*) FROM pg_stat_activity, pg_sleep(0.02)"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        with self._database.read() as session:
+            return bool(session.scalar(waiting))
+
+    def before_entry_of(self, module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Begin the task when ``module`` is about to append its next entry."""
+        real = module.append_entry
+
+        def append(session: Any, *arguments: Any, **options: Any) -> Any:
+            monkeypatch.setattr(module, "append_entry", real)
+            session.flush()
+            self.begin()
+            return real(session, *arguments, **options)
+
+        monkeypatch.setattr(module, "append_entry", append)
+
+    def end(self) -> None:
+        """Wait for the task, and raise its error, if there is one."""
+        assert self._running is not None
+        with self._pool:
+            self._running.result(WAIT_S)
+
+
+def caller_of(service: Service, role: Role = Role.ANALYST) -> Caller:
+    return service.accounts.authenticate(service.keys[role])
+
+
+def adds_an_occurrence(service: Service, job: dict[str, Any]) -> Callable[[], object]:
+    caller, cases = caller_of(service), service.app.state.shared.services.cases
+    seen = {"source_url": "https://example.org/2"}
+    return lambda: cases.add_occurrence(caller, job["case_id"], None, seen, None)

@@ -1,7 +1,12 @@
-"""What notices under test are about, and fields that each kind of notice accepts."""
+"""What notices under test are about, and fields that each kind of notice accepts.
+
+``python -m tests.support.notices`` writes the kinds of notices into the documentation.
+"""
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -13,7 +18,7 @@ from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.db import AuditEntry, Case, Job, Occurrence
 from deepfake_service.platform.db.enums import JobState
 from deepfake_service.platform.storage import seal_json
-from tests.support.submitting import submit
+from tests.support.jobs import submit
 
 # ``conftest.Service`` of the unit tests, which imports these modules itself.
 Service = Any
@@ -106,3 +111,33 @@ def logged(service: Service, notice_id: str) -> list[str]:
             select(AuditEntry).where(AuditEntry.subject == notice_id).order_by(AuditEntry.number)
         )
         return [f"{e.action} {e.detail}" for e in entries if e.action != "notice.read"]
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+NOTICE_PAGES = {"en": DOCS / "notices.md", "ko": DOCS / "ko" / "notices.md"}
+HEADS = {
+    "en": ("kind", "law of", "addressee", "legal basis", "time to act"),
+    "ko": ("종류", "법", "수신자", "근거 규정", "처리 기한"),
+}
+RECIPIENTS = {
+    "en": {"platform": "a platform", "authority": "an authority"},
+    "ko": {"platform": "플랫폼", "authority": "기관"},
+}
+
+
+def page_with_kinds(language: str) -> str:
+    """Return the page of notices in a language with the table as the manifests have it."""
+    rows = [HEADS[language], ("---",) * 5]
+    for kind in KINDS.values():
+        name = kind.recipient_name
+        recipient = name.of(language) if name else RECIPIENTS[language][kind.recipient]
+        law, deadline = kind.law.of(language), kind.deadline.of(language)
+        rows.append((f"`{kind.id}`", kind.country, recipient, law, deadline))
+    table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    page = NOTICE_PAGES[language].read_text(encoding="utf-8")
+    return re.sub(rf"\| {HEADS[language][0]} \|.*?\n(?=\n)", lambda _: table, page, flags=re.S)
+
+
+if __name__ == "__main__":
+    for each, path in NOTICE_PAGES.items():
+        path.write_text(page_with_kinds(each), encoding="utf-8")

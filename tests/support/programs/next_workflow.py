@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deepfake_service.examination import workflow_rows
-from tests.support import short_leases
+from tests.support.programs import short_leases
 
 if __name__ == "__main__":
     workflow_rows.WORKFLOW_VERSION = "2"

@@ -1,4 +1,4 @@
-"""Evidence for tests, and the tools of an attacker."""
+"""Evidence for tests, its verification, and the tools of an attacker."""
 
 from __future__ import annotations
 
@@ -38,19 +38,26 @@ from deepfake_service.evidence.bundle.artifacts import (
 )
 from deepfake_service.evidence.bundle.builder import STATEMENT, Dossier, build
 from deepfake_service.evidence.bundle.signers import Signers, self_made_certificate
-from tests.support import bundlekit, mediakit
+from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.evidence.bundle.verification_result import (
+    ExitCode,
+    Outcome,
+    Trust,
+    Verification,
+)
+from tests.support import footage, small_bundles
 
 EXAMINED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 @cache
 def scorer() -> Scorer:
-    return Scorer.open(bundlekit.small_bundle_dir(), threads=1)
+    return Scorer.open(small_bundles.small_bundle_dir(), threads=1)
 
 
 @cache
 def video() -> bytes:
-    return mediakit.encode(mediakit.panning(50, 320, 256))
+    return footage.encode(footage.panning(50, 320, 256))
 
 
 def material(media: bytes, frames: int | None = None, judge: Scorer | None = None) -> Material:
@@ -228,7 +235,7 @@ def bundle() -> bytes:
 @cache
 def other_bundle() -> bytes:
     """Return a bundle about a picture, signed by the same signers."""
-    picture = mediakit.picture(mediakit.grace_hopper(), "PNG")
+    picture = footage.picture(footage.grace_hopper(), "PNG")
     return build(dossier(picture, job={**dossier(picture).job, "id": "k" * 26}),
                  material(picture), signers())  # fmt: skip
 
@@ -316,3 +323,21 @@ ess_cert_id_alg = sha256
 def openssl(folder: Path, *words: str) -> None:
     """Run ``openssl WORDS`` in ``folder``."""
     subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+
+OURS = Trust(keys=(signers().statement.public_key(),))
+
+
+def files_of_bundle() -> dict[str, bytes]:
+    return bag.unzipped(bundle())
+
+
+def failed_at(content: bytes, trust: Trust = OURS) -> int:
+    """Return the number of the step at which a bundle fails."""
+    found = verify(content, trust)
+    assert found.exit_code is ExitCode.FAILED, [s.to_json() for s in found.steps]
+    return next(s.number for s in found.steps if s.outcome is Outcome.FAIL)
+
+
+def outcomes(found: Verification) -> dict[int, Outcome]:
+    return {s.number: s.outcome for s in found.steps}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.support import short_leases
+from tests.support.programs import short_leases
 
 CHUNK_FRAMES = 4
 HOLD = "hold"

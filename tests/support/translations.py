@@ -18,9 +18,9 @@ from string import Formatter
 
 from babel.messages.catalog import Message
 from babel.messages.extract import extract_from_dir
-from deepfake_service.platform.db.integrity import UNAVAILABLE
 
 from deepfake_service.http.problems import STATUS_AND_CODE, problem_of
+from deepfake_service.platform.db.sqlite import UNAVAILABLE
 from deepfake_service.platform.texts.characters import HiddenCharacter
 from deepfake_service.platform.texts.fields import STATEMENT_TOO_SHORT
 from deepfake_service.platform.texts.i18n import CATALOGUES, load

@@ -1,16 +1,23 @@
 """An installation on several machines: services, workers, PostgreSQL and S3, each at an address of
-its own, and a receiver of webhooks. Machines can be cut off, killed and started again."""
+its own, and a receiver of webhooks. Machines can be cut off, killed and started again.
+
+The machines are network namespaces, joined by a bridge; the test's own process is the machine
+``.1``. Addresses are from the range for benchmarks (RFC 2544), which no real network uses.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
+import secrets
+import shutil
 import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,10 +25,115 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support import forkkit, netkit, pgkit
-from tests.support.faulty_s3 import PATH as FAULTS
-from tests.support.mediakit import clip
-from tests.support.servekit import JOB_S, NO_TLS, START_S, Process, Site, wait_until
+from tests.support import databases, forking
+from tests.support.footage import clip
+from tests.support.programs.faulty_s3 import PATH as FAULTS
+from tests.support.servers import JOB_S, NO_TLS, START_S, Process, Site, wait_until
+
+
+@dataclass
+class Machine:
+    """A machine: a namespace with one link to the bridge."""
+
+    namespace: str
+    address: str
+    port: str
+    """The end of its link at the bridge."""
+    hub: str
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """The words that run a command on this machine."""
+        return ("ip", "netns", "exec", self.namespace)
+
+    def cut_off(self) -> None:
+        """Pull its cable out: nothing arrives, and nobody is told."""
+        _ip("-n", self.hub, "link", "set", self.port, "down")
+
+    def reconnect(self) -> None:
+        """Put its cable back."""
+        _ip("-n", self.hub, "link", "set", self.port, "up")
+
+
+@dataclass
+class Network:
+    """A bridge in a namespace of its own, to which machines are connected."""
+
+    name: str
+    subnet: str
+    machines: list[Machine] = field(default_factory=list)
+
+    @property
+    def own_address(self) -> str:
+        """The address of the test's process."""
+        return f"{self.subnet}.1"
+
+    @property
+    def _hub(self) -> str:
+        return f"{self.name}-hub"
+
+    def machine(self) -> Machine:
+        """Connect another machine."""
+        number = len(self.machines) + 2
+        namespace, port = f"{self.name}-{number}", f"{self.name}p{number}"
+        machine = Machine(namespace, f"{self.subnet}.{number}", port, self._hub)
+        _ip("netns", "add", namespace)
+        self.machines.append(machine)
+        _ip("-n", namespace, "link", "set", "lo", "up")
+        _ip("-n", self._hub, "link", "add", port, "type", "veth",
+            "peer", "name", "eth0", "netns", namespace)  # fmt: skip
+        _ip("-n", self._hub, "link", "set", port, "master", "bridge", "up")
+        _ip("-n", namespace, "address", "add", f"{machine.address}/24", "dev", "eth0")
+        _ip("-n", namespace, "link", "set", "eth0", "up")
+        return machine
+
+    def _open(self) -> None:
+        _ip("netns", "add", self._hub)
+        _ip("-n", self._hub, "link", "add", "bridge", "type", "bridge")
+        _ip("-n", self._hub, "link", "set", "bridge", "up")
+        _ip("-n", self._hub, "link", "add", f"{self.name}p1", "type", "veth",
+            "peer", "name", self.name, "netns", str(os.getpid()))  # fmt: skip
+        _ip("-n", self._hub, "link", "set", f"{self.name}p1", "master", "bridge", "up")
+        _ip("address", "add", f"{self.own_address}/24", "dev", self.name)
+        _ip("link", "set", self.name, "up")
+
+    def _close(self) -> None:
+        for namespace in (*(m.namespace for m in self.machines), self._hub):
+            with contextlib.suppress(NetworkImpossible):
+                _ip("netns", "delete", namespace)
+        with contextlib.suppress(NetworkImpossible):
+            _ip("link", "delete", self.name)  # unless it went with its peer
+
+
+class NetworkImpossible(Exception):
+    """Namespaces or links cannot be made here."""
+
+
+@contextlib.contextmanager
+def open_network() -> Iterator[Network]:
+    """Make a network, and remove it at the end of the block.
+
+    Raises:
+        NetworkImpossible: the reason says what is missing.
+    """
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        raise NetworkImpossible("needs root and iproute2 (ip)")
+    number = secrets.randbelow(512)
+    opened = Network(f"df{number:x}", f"198.{18 + number // 256}.{number % 256}")
+    try:
+        opened._open()
+        yield opened
+    finally:
+        opened._close()
+
+
+def _ip(*words: str) -> None:
+    done = subprocess.run(
+        ["ip", *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise NetworkImpossible(f"ip {' '.join(words)}: {done.stderr.strip()}")
+
 
 MASTER_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 API_PORT, S3_PORT = 8000, 9000
@@ -57,7 +169,7 @@ class _Counting(BaseHTTPRequestHandler):
 class Node(Site):
     """A service or a worker on a machine of its own, with a data directory of its own."""
 
-    machine: netkit.Machine | None = None
+    machine: Machine | None = None
     role: tuple[str, ...] = ("worker",)
     process: Process | None = None
 
@@ -90,7 +202,7 @@ class Cluster:
 
     services: Sequence[Node]
     workers: Sequence[Node]
-    postgres: pgkit.Server
+    postgres: databases.Server
     receiver: Receiver
     s3_url: str
 
@@ -112,19 +224,19 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(
-    root: Path, *, services: int, workers: int, program: str = forkkit.MODULE, **settings: str
+    root: Path, *, services: int, workers: int, program: str = forking.MODULE, **settings: str
 ) -> Iterator[Cluster]:
     """Start an installation; skip the test where networks or PostgreSQL are missing."""
-    if pgkit.binaries() is None:
+    if databases.binaries() is None:
         pytest.skip("PostgreSQL is not installed")
     with contextlib.ExitStack() as stack:
         try:
-            network = stack.enter_context(netkit.network())
+            network = stack.enter_context(open_network())
             machines = [network.machine() for _ in range(2 + services + workers)]
-        except netkit.NetworkImpossible as reason:
+        except NetworkImpossible as reason:
             pytest.skip(f"no network namespaces here: {reason}")
         at_postgres, at_s3, *others = machines
-        postgres = stack.enter_context(pgkit.running(at_postgres.address, at_postgres.prefix))
+        postgres = stack.enter_context(databases.running(at_postgres.address, at_postgres.prefix))
         database_url = postgres.over_network(postgres.new_database())
         s3_url = stack.enter_context(_s3(root, at_s3))
         receiver = stack.enter_context(Receiver(network.own_address))
@@ -164,9 +276,9 @@ def cluster(
 
 
 @contextlib.contextmanager
-def _s3(root: Path, machine: netkit.Machine) -> Iterator[str]:
+def _s3(root: Path, machine: Machine) -> Iterator[str]:
     url = f"http://{machine.address}:{S3_PORT}"
-    words = ("-m", "tests.support.faulty_s3", machine.address, str(S3_PORT))
+    words = ("-m", "tests.support.programs.faulty_s3", machine.address, str(S3_PORT))
     with (root / "s3.log").open("wb") as log:
         server = subprocess.Popen(
             [*machine.prefix, sys.executable, *words],

@@ -1,7 +1,8 @@
 """An S3 server (moto) that answers slowly or with errors when it is told to.
 
-``python -m tests.support.faulty_s3 ADDRESS PORT`` runs it. ``PUT /_faults`` with a JSON object sets
-how: ``share`` of the requests are answered with status 500, and all are answered ``delay_s`` late.
+``python -m tests.support.programs.faulty_s3 ADDRESS PORT`` runs it. ``PUT /_faults`` with a JSON
+object sets how: ``share`` of the requests are answered with status 500,
+and all are answered ``delay_s`` late.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Programs that tests run in place of ``deepfake``, or beside it."""
