@@ -114,7 +114,7 @@ sbom: .venv-release/.done
 	@touch $@
 
 deploy-check: .venv-deploy/.done $(DEV)/.dev
-	PATH=$$PATH:$(abspath .venv-deploy/bin) $(DEV)/bin/pytest -rs tests/unit/deploy tests/unit/service/test_monitoring.py
+	PATH=$$PATH:$(abspath .venv-deploy/bin) $(DEV)/bin/pytest -rs tests/unit/deploy tests/unit/service/platform/test_monitoring.py
 
 # A module runs on one worker, the longest first (see tests/conftest.py).
 WORKERS ?= auto
@@ -199,7 +199,7 @@ fuzz: $(DEV)/.dev
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-40} FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100} \
 		FUZZ_SEED=$${FUZZ_SEED:-1000} $(DEV)/bin/pytest tests/fuzz -s
 	$(DEV)/bin/pytest --hypothesis-profile fuzz \
-		tests/unit/service/test_multipart.py tests/unit/service/test_crypto.py
+		tests/unit/service/http/test_multipart.py tests/unit/service/platform/test_crypto.py
 
 format: $(DEV)/.dev
 	$(DEV)/bin/ruff check --fix .

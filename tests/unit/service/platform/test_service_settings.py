@@ -14,7 +14,7 @@ from deepfake_service.platform.settings import (
     settings_markdown,
 )
 
-DOCS = Path(__file__).resolve().parents[3] / "docs" / "settings.md"
+DOCS = Path(__file__).resolve().parents[4] / "docs" / "settings.md"
 STRONG = "0123456789abcdefghij"
 
 

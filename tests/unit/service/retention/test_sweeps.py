@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.platform import for_each
+from deepfake_service.platform import chores
 from deepfake_service.platform.db import Case, Idempotency, Job, Media
 from deepfake_service.platform.db.enums import JobState
 from deepfake_service.platform.errors import DatabaseUnavailable, StorageUnavailable
@@ -45,7 +45,7 @@ async def test_an_outage_of_the_store_stops_no_deletion_that_does_not_need_it(
     await two_old_cases(service)
     due.sweep()  # marks
     service.clock.advance(GRACE + timedelta(hours=1))
-    monkeypatch.setattr(for_each, "FAILING_S", 0.0)
+    monkeypatch.setattr(chores, "FAILING_S", 0.0)
     blobs = service.app.state.shared.services.queries._vault.blobs
 
     def unavailable(*_: Any) -> None:
