@@ -179,7 +179,7 @@ from pathlib import Path
 from deepfake_service.cli import score
 if os.geteuid() == 0:
     os.setuid(65534)
-for path in score.walk(map(Path, sys.argv[1:]), print):
+for path in score.walk(map(Path, sys.argv[1:])):
     print(path, score.score_path(None, path, None).verdict.reasons[0].detail)
 """
 

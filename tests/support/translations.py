@@ -25,9 +25,8 @@ from deepfake_service.platform.texts.characters import HiddenCharacter
 from deepfake_service.platform.texts.fields import STATEMENT_TOO_SHORT
 from deepfake_service.platform.texts.i18n import CATALOGUES, load
 from deepfake_service.web.admin import TABLE_NAME
-from deepfake_service.web.notice_form import INPUT_MESSAGES
 from deepfake_service.web.pages import INVALID_FORM
-from deepfake_service.web.submit import CELL_MESSAGES, SCREENSHOT_FORMAT
+from deepfake_service.web.submit import INPUT_MESSAGES, OTHER, SCREENSHOT_FORMAT
 
 _METHODS = [("**.html", "jinja2.ext.babel_extract")]
 _PERCENT = re.compile(r"%(?:\((\w+)\)s|%)")
@@ -107,7 +106,7 @@ def _literals(tree: ast.AST, position: Mapping[str, int]) -> Iterator[str]:
 def problems() -> list[str]:
     """Return one line for each fault of a catalogue."""
     translated = {_forms(message.id)[0] for message in load("console") if message.id}
-    inputs = {*CELL_MESSAGES.values(), *INPUT_MESSAGES.values()}
+    inputs = {OTHER, *INPUT_MESSAGES.values()}
     used = template_messages() | error_messages() | raised_messages() | inputs
     missing = sorted(used - translated)
     unused = sorted(translated - used - COMPOSED)

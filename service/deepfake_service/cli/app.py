@@ -25,7 +25,6 @@ from deepfake_service.cli.output import (
     EXIT_UNREADABLE,
     clean,
     clean_lines,
-    report_on_stderr,
     writes_utf8,
 )
 from deepfake_service.cli.score import open_scorer, score_path, show, walk
@@ -122,7 +121,7 @@ def score(
         raise typer.BadParameter("requires --json", param_hint="--faces")
     with open_scorer(bundle, device) as scorer:
         unreadable = False
-        files = walk(paths, report_on_stderr)
+        files = walk(paths)
         if as_json:
             for path in files:
                 item = score_path(scorer, path, frames)

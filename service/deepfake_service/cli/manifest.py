@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from deepfake_models.errors import DeepfakeError
-from deepfake_service.cli.output import clean, report_on_stderr
+from deepfake_service.cli.output import clean
 from deepfake_service.cli.score import open_regular, walk
 from deepfake_service.http.submission_form import PictureForm
 
@@ -68,10 +68,7 @@ def rows_of_folder(folder: Path, fields: dict[str, str]) -> list[Row]:
     """
     if problems := list(_field_problems(fields)):
         raise InvalidManifest("\n".join(f"--{n.replace('_', '-')}: {p}" for n, p in problems))
-    rows = [
-        Row(folder, str(path.relative_to(folder)), fields)
-        for path in walk([folder], report_on_stderr)
-    ]
+    rows = [Row(folder, str(path.relative_to(folder)), fields) for path in walk([folder])]
     if not rows:
         raise InvalidManifest(f"{clean(str(folder))} has no files to submit.")
     return rows

@@ -54,12 +54,6 @@ def opened_records() -> Iterator[tuple[Settings, Database]]:
 
 
 @contextmanager
-def _signing_keys() -> Iterator[SigningKeys]:
-    with _records() as (keys, _):
-        yield keys
-
-
-@contextmanager
 def _records() -> Iterator[tuple[SigningKeys, RevocationList]]:
     # Keys generated elsewhere by mistake would be published as if they were the service's.
     with opened_records() as (settings, database):
@@ -71,7 +65,7 @@ def _records() -> Iterator[tuple[SigningKeys, RevocationList]]:
 def list_signing_keys() -> None:
     """List current and former signing keys."""
     table = Table("id", "purpose", "created", "state")
-    with _signing_keys() as keys:
+    with _records() as (keys, _):
         for key in keys.all():
             created = key.created_at.strftime("%Y-%m-%d %H:%M")
             state = "revoked" if key.revoked_at else "retired" if key.retired_at else "active"
@@ -82,7 +76,7 @@ def list_signing_keys() -> None:
 @signing.command("rotate")
 def rotate_signing_keys() -> None:
     """Create new signing keys. Evidence signed with the old ones remains verifiable."""
-    with _signing_keys() as keys:
+    with _records() as (keys, _):
         typer.echo(f"New statements are signed with key {keys.rotate()}.")
     typer.echo("Publish it with: deepfake keys signing publish --out DIR", err=True)
 
@@ -95,7 +89,7 @@ def revoke_signing_key(
 
     Evidence signed with a revoked key no longer verifies.
     """
-    with _signing_keys() as keys:
+    with _records() as (keys, _):
         keys.revoke(key)
         keys.current()
     typer.echo("revoked")
@@ -110,7 +104,7 @@ def publish_signing_keys(
 
     Publish them where people who verify your evidence can find them, for example on your website.
     """
-    with _signing_keys() as keys:
+    with _records() as (keys, _):
         keys.current()
         out.mkdir(parents=True, exist_ok=True)
         for key in keys.all():

@@ -40,7 +40,7 @@ from deepfake_models.decision.fitness import unfit
 from deepfake_models.errors import BundleError, UnreadableMedia
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import FrameProgress, Scorer
-from deepfake_service.cli.output import clean
+from deepfake_service.cli.output import clean, report_on_stderr
 from deepfake_service.platform.sandbox_setting import naming_the_setting, sandbox_required
 
 _STYLES = {
@@ -110,24 +110,23 @@ def open_scorer(bundle: Path | None, device: Device) -> Iterator[Scorer]:
         decoder.close()
 
 
-def walk(paths: Iterable[Path], report: Callable[[str], None]) -> Iterator[Path]:
+def walk(paths: Iterable[Path]) -> Iterator[Path]:
     """Yield ``paths``, replacing each folder by the sorted files below it, without hidden ones.
 
     Unreadable entries, such as a forbidden folder, are yielded too, so that ``score_path`` can
-    report them. ``report`` is called with a line about each symbolic link below a folder, which is
-    skipped, and about each folder without files.
+    report them. Standard error names symbolic links, which are skipped, and folders without files.
     """
     for path in paths:
         if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises on a name too long
             yield path
             continue
-        files = _files_below(path, report)
+        files = _files_below(path)
         if not files:
-            report(f"{clean(str(path))} contains no files")
+            report_on_stderr(f"{clean(str(path))} contains no files")
         yield from files
 
 
-def _files_below(folder: Path, report: Callable[[str], None]) -> list[Path]:
+def _files_below(folder: Path) -> list[Path]:
     files: list[Path] = []
 
     def add_unreadable(error: OSError) -> None:
@@ -137,7 +136,7 @@ def _files_below(folder: Path, report: Callable[[str], None]) -> list[Path]:
         for path in (Path(parent, n) for n in sorted(names + folders) if not n.startswith(".")):
             # Whoever made the folder could have any file of this machine opened, and submitted.
             if path.is_symlink():
-                report(f"{clean(str(path))} is a symbolic link and is skipped")
+                report_on_stderr(f"{clean(str(path))} is a symbolic link and is skipped")
             elif path.name in names and _is_candidate(path):
                 files.append(path)
         folders[:] = [n for n in folders if not n.startswith(".")]

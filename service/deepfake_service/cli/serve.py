@@ -10,21 +10,18 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal
 
 import uvicorn
-from structlog.stdlib import BoundLogger
 
 from deepfake_models.bundle.bundle import Bundle
 from deepfake_models.decision.fitness import unfit
 from deepfake_models.errors import DeepfakeError
-from deepfake_models.sandbox.confinement import Confinement
 from deepfake_models.sandbox.pool import missing_layers
 from deepfake_service.accounts.admin_key import ADMIN_KEY_FILE, ensure_admin_key
 from deepfake_service.app import create_app
 from deepfake_service.audit.records import open_database
-from deepfake_service.cli.output import clean
+from deepfake_service.cli.output import clean, report_on_stderr
 from deepfake_service.cli.score import naming_bundle
 from deepfake_service.examination.engine import engine_running
 from deepfake_service.platform import logs
@@ -71,21 +68,32 @@ def run(settings: Settings, *, worker: bool = True) -> None:
             first = ensure_admin_key(database, settings, terminal=sys.stderr.isatty())
         app = create_app(settings, scorer=scorer, decoder=decoder, database=database, worker=worker)
         _greet(settings, listener, first, scorer.bundle)
-        _greet_sandbox(decoder.confinement())
+        confinement = decoder.confinement()
+        if not confinement.complete:
+            report_on_stderr(f"{missing_layers(confinement)} The operations guide says what helps.")
         if os.geteuid() == 0:
-            _warn_of_root(log)
+            log.warning("running_as_root")
+            report_on_stderr(
+                "The service runs as root: an attacker who exploits it controls the whole machine. "
+                "Run it as a user of its own; the unit and the compose file in deploy/ do."
+            )
         server = _server(app, lifespan="on", max_connections=settings.max_connections)
         app.state.shared.is_stopping = lambda: server.should_exit
         # uvicorn stops on these signals and then raises them again, which would make the exit
         # status that of a killed process. A requested stop is a success.
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _ignore)
+            signal.signal(number, lambda *_: None)
         if operators is not None:
             stack.enter_context(_operators_served(app, operators))
         with contextlib.suppress(SystemExit):  # how uvicorn ends if the app could not start
             server.run(sockets=[listener])
         if not server.started:
-            raise _not_started(app.state.shared.start_failure, log)
+            failure = app.state.shared.start_failure
+            if isinstance(failure, DeepfakeError):
+                raise failure
+            if failure is not None:
+                log.error("not_started", failure=logs.describe(failure))
+            raise DeepfakeError("The service could not start. See its log for the reason.")
         log.info("stopped")
 
 
@@ -136,34 +144,18 @@ def _operators_served(app: Any, listener: socket.socket) -> Iterator[None]:
         thread.join()
 
 
-def _not_started(failure: Exception | None, log: BoundLogger) -> DeepfakeError:
-    """Return what to tell the operator of a service that could not start."""
-    if isinstance(failure, DeepfakeError):
-        return failure
-    if failure is not None:
-        log.error("not_started", failure=logs.describe(failure))
-    return DeepfakeError("The service could not start. See its log for the reason.")
-
-
 @contextlib.contextmanager
 def _naming_data_dir(settings: Settings) -> Iterator[None]:
     try:
         yield
     except DataDirError as error:
-        raise DataDirError(
-            f"{PREFIX}DATA_DIR ({clean(str(settings.data_dir))}): {error.message}"
-        ) from error
+        error.args = (f"{PREFIX}DATA_DIR ({clean(str(settings.data_dir))}): {error.message}",)
+        raise
     except (DatabaseError, DatabaseUnavailable) as error:
         # The URL contains a password, so the message names the variable instead.
         where = f"{PREFIX}DATABASE_URL" if settings.database_url else f"{PREFIX}DATA_DIR"
-        named = type(error)(f"{where}: {error.message}")
-        if isinstance(error, DatabaseUnavailable) and isinstance(named, DatabaseUnavailable):
-            named.reason = error.reason
-        raise named from error
-
-
-def _ignore(_: int, __: FrameType | None) -> None:
-    """Ignore a signal that uvicorn has already handled."""
+        error.args = (f"{where}: {error.message}",)
+        raise
 
 
 def _listen(host: str, port: int, prefix: str = "") -> socket.socket:
@@ -184,21 +176,6 @@ def _listen(host: str, port: int, prefix: str = "") -> socket.socket:
             f"Set {PREFIX}{prefix}HOST or {PREFIX}{prefix}PORT to another address."
         ) from error
     return listener
-
-
-def _greet_sandbox(confinement: Confinement) -> None:
-    if not confinement.complete:
-        sys.stderr.write(f"{missing_layers(confinement)} The operations guide says what helps.\n")
-        sys.stderr.flush()
-
-
-def _warn_of_root(log: BoundLogger) -> None:
-    log.warning("running_as_root")
-    sys.stderr.write(
-        "The service runs as root: an attacker who exploits it controls the whole machine. Run it "
-        "as a user of its own; the unit and the compose file in deploy/ do.\n"
-    )
-    sys.stderr.flush()
 
 
 def _greet(settings: Settings, listener: socket.socket, first: str | None, bundle: Bundle) -> None:
@@ -233,15 +210,13 @@ def _greet(settings: Settings, listener: socket.socket, first: str | None, bundl
             "signs in to the console with it"
         )
     lines.append('API requests send it as "Authorization: Bearer KEY". Press Ctrl-C to stop.')
-    sys.stderr.write("\n".join(lines) + "\n")
-    sys.stderr.flush()
+    report_on_stderr("\n".join(lines))
 
 
 def unknown_variables(environment: Iterable[str] | None = None) -> list[str]:
     """Return the names in the environment that look like settings but are not.
 
-    A misspelt limit would otherwise silently keep its default. ``environment`` defaults to that of
-    this process, and the names of its files in ``CREDENTIALS``.
+    A misspelt limit would otherwise silently keep its default.
     """
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     folder = os.environ.get(CREDENTIALS)

@@ -73,9 +73,6 @@ class WorkOptions:
             "--wait/--no-wait", help="Wait for verdicts. Default: for a folder, not for a file."
         ),
     ] = None
-    parallel: Annotated[
-        int, typer.Option(min=1, max=32, help="Files of a folder that are sent at the same time.")
-    ] = 4
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the job, or one object per line for a folder.")
     ] = False
@@ -152,9 +149,7 @@ def _submit_many(
     def report(outcome: SubmissionOutcome) -> None:
         typer.echo(json_line(outcome.to_json()) if work.as_json else outcome.to_line())
 
-    options = Options(
-        service.url, work.priority or "batch", work.frames, work.wait is not False, work.parallel
-    )
+    options = Options(service.url, work.priority or "batch", work.frames, work.wait is not False)
     with Submitter(service.url, service.key) as submitter:
         many = ManySubmitter(submitter, options, submitted, report)
         many.run(rows)

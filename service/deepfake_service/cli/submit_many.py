@@ -9,16 +9,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
-from rich.text import Text
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deepfake_service.cli.manifest import Row, SubmittedRows
-from deepfake_service.cli.output import clean
+from deepfake_service.cli.output import clean, report_on_stderr
 from deepfake_service.cli.submitter import (
     FINAL_STATES,
     POLL_S,
@@ -39,7 +37,8 @@ RETRY_S = 2.0
 LINE_S = 30.0
 """Seconds between two lines about the progress where there is no terminal."""
 RECENT_S = 300.0
-"""The rate is that of the last minutes: a service slows down or gets more workers."""
+PARALLEL = 4
+"""Files that are sent at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +77,6 @@ class Options:
     priority: str
     frames: int | None
     wait: bool
-    parallel: int = 4
-    """Files that are sent at the same time."""
 
 
 class ManySubmitter:
@@ -116,17 +113,16 @@ class ManySubmitter:
             ServiceUnreachable: the service does not respond. Rows submitted so far are recorded.
             KeyRefused: it does not accept the key. The same applies.
         """
-        parallel = self._options.parallel
         sending: deque[Future[SubmissionOutcome]] = deque()
         # Half of the threads remain for questions about jobs.
         with (
             SubmissionMeter(len(rows), wait=self._options.wait) as meter,
-            ThreadPoolExecutor(2 * parallel, thread_name_prefix="submit") as pool,
+            ThreadPoolExecutor(2 * PARALLEL, thread_name_prefix="submit") as pool,
         ):
             self._meter = meter
             try:
                 for row in rows:
-                    if len(sending) >= parallel:
+                    if len(sending) >= PARALLEL:
                         self._take(sending.popleft().result())
                     sending.append(pool.submit(self._attempt, row, partial(self._send, row)))
                     if time.monotonic() >= self._poll_at:
@@ -224,12 +220,13 @@ class SubmissionMeter:
         self._line_at = time.monotonic() + LINE_S
         self._told: set[str] = set()
         self._bars = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _RateColumn(),
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TimeRemainingColumn(),
             console=console,
             transient=True,
             disable=not console.is_terminal,
+            # A service slows down or gets more workers.
             speed_estimate_period=RECENT_S,
-            get_time=time.monotonic,
             # Rows are printed to standard output. Where that is a file, they must reach it.
             redirect_stdout=sys.stdout.isatty(),
         )  # fmt: skip
@@ -252,8 +249,7 @@ class SubmissionMeter:
             self._line_at = now + LINE_S
             counts = [f"{t.description} {t.completed:,.0f}" for t in self._bars.tasks]
             counts[0] += f" of {self._bars.tasks[0].total:,.0f}"
-            sys.stderr.write(f"{', '.join(counts)} ({_rate(self._bars.tasks[-1])})\n")
-            sys.stderr.flush()
+            report_on_stderr(", ".join(counts))
 
     def explain_wait(self, reason: str) -> None:
         """Report once why a request will be retried. Thread-safe."""
@@ -261,18 +257,3 @@ class SubmissionMeter:
             self._told.add(reason)
             line = f"{reason} It is retried until it is accepted."
             self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-class _RateColumn(ProgressColumn):
-    """The recent rate and the time that is left."""
-
-    def render(self, task: Task) -> Text:
-        """Return the text of a task."""
-        return Text(_rate(task), style="progress.remaining")
-
-
-def _rate(task: Task) -> str:
-    """Return the recent number of rows a minute, and how long the rest takes at that rate."""
-    left = task.time_remaining
-    rate = f"{60 * (task.speed or 0):,.0f}/min"
-    return rate if task.finished or left is None else f"{rate}, {timedelta(seconds=left)} left"

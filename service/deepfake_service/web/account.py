@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import segno
 from fastapi import APIRouter, Request, Response
 
@@ -13,6 +15,10 @@ from deepfake_service.platform.errors import CodeRejected
 from deepfake_service.web.pages import Form, PageRoute, PublicForm, page, redirect, safe
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+QR_CODE: dict[str, Any] = {
+    "scale": 4, "border": 4, "dark": "#000", "light": "#fff", "omitsize": True,
+}  # fmt: skip
 
 
 @router.get("/account")
@@ -45,15 +51,12 @@ def post_second_factor(
 
 
 def _account_page(
-    request: Request,
-    caller: Caller,
-    state: AppState,
-    *,
-    failed: bool = False,
+    request: Request, caller: Caller, state: AppState, *, failed: bool = False
 ) -> Response:
     factors = state.require_services().second_factors
     account = next(a for a in state.accounts.all() if a.id == caller.account_id)
     enrolment = factors.unconfirmed(caller)
+    code = segno.make(enrolment.uri, error="m", micro=False) if enrolment else None
     return page(
         request,
         "account.html",
@@ -62,15 +65,9 @@ def _account_page(
         account=account,
         is_on=factors.is_on(caller.account_id),
         secret=enrolment.secret if enrolment else None,
-        picture=safe(_qr(enrolment.uri)) if enrolment else None,
+        picture=safe(code.svg_inline(**QR_CODE)) if code else None,
         failed=failed,
     )
-
-
-def _qr(uri: str) -> str:
-    """Return a QR code as an SVG element."""
-    code = segno.make(uri, error="m", micro=False)
-    return str(code.svg_inline(scale=4, border=4, dark="#000", light="#fff", omitsize=True))
 
 
 @router.get("/invitation/{token}")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -24,18 +24,8 @@ AUDIT_PAGE = 200
 PAGES = (("items", Job), ("cases", Case), ("notices", Notice))
 """The pages of what entries are about."""
 
-
-FIRST_YEAR, LAST_YEAR = 1970, 9000
-"""Every day of these years has a beginning and an end in every zone."""
-
-
-def _checked_day(text: str) -> str:
-    if text and not FIRST_YEAR <= date.fromisoformat(text).year <= LAST_YEAR:
-        raise ValueError("the year is out of range")
-    return text
-
-
-Day = Annotated[str, Field(pattern=r"^(\d{4}-\d\d-\d\d)?$"), AfterValidator(_checked_day)]
+# Every day of these years has a beginning and an end in every zone.
+Day = Annotated[date, Field(ge=date(1970, 1, 1), le=date(9000, 12, 31))] | Literal[""]
 
 
 def zone_named(name: str) -> tzinfo:
@@ -62,14 +52,10 @@ class AuditQuery(BaseModel):
     """The time zone of the days, which is that of the page; not a filter by itself."""
 
     @property
-    def filtering(self) -> dict[str, str]:
+    def filtering(self) -> dict[str, Any]:
         """The filters that are set, as query parameters."""
         exclude = {"before"} if self.since or self.until else {"before", "zone"}
         return self.model_dump(exclude=exclude, exclude_defaults=True)
-
-    def zone_name(self, at: datetime) -> str:
-        """Return the short name of the zone of the days, as it is called at a time."""
-        return at.astimezone(zone_named(self.zone)).tzname() or "UTC"
 
     @property
     def filters(self) -> audit_log.EntryFilters:
@@ -83,10 +69,8 @@ class AuditQuery(BaseModel):
             account_id=self.account or None,
             action=self.action or None,
             subject=self.subject.strip() or None,
-            since=midnight(date.fromisoformat(self.since)) if self.since else None,
-            until=midnight(date.fromisoformat(self.until) + timedelta(days=1))
-            if self.until
-            else None,
+            since=midnight(self.since) if self.since else None,
+            until=midnight(self.until + timedelta(days=1)) if self.until else None,
         )
 
 
@@ -110,7 +94,7 @@ def get_audit(
         older=entries[AUDIT_PAGE - 1]["number"] if len(entries) > AUDIT_PAGE else None,
         links=links,
         query=query,
-        zone_name=query.zone_name(state.database.clock()),
+        zone_name=state.database.clock().astimezone(zone_named(query.zone)).tzname() or "UTC",
         accounts=accounts,
         names={account.id: account.name for account in accounts},
         actions=[str(action) for action in audit_log.Action],

@@ -16,7 +16,7 @@ from deepfake_service.platform.db.enums import Decision
 from deepfake_service.platform.errors import FieldError, InvalidRequest
 from deepfake_service.platform.texts.i18n import translations
 from deepfake_service.web.items import decided
-from deepfake_service.web.pages import Form, PageRoute, language_of, page
+from deepfake_service.web.pages import Form, PageRoute, explained, language_of, page
 
 MAX_ITEMS = 50
 """As many as a page of the queue has: nobody decides about what they have not seen listed."""
@@ -37,9 +37,8 @@ def get_reviews(
 ) -> Response:
     """List the selected items, and ask for one decision and one reason."""
     if len(selected) > MAX_ITEMS:
-        values = {**_values([]), "selected": len(selected)}
-        return page(request, "bulk_review.html", caller, status=422, **values)
-    return page(request, "bulk_review.html", caller, **_values(_items(services, caller, selected)))
+        return _review_page(request, caller, [], status=422, selected=len(selected))
+    return _review_page(request, caller, _items(services, caller, selected))
 
 
 @router.post("/reviews")
@@ -55,27 +54,25 @@ def post_reviews(
         invalid.append(FieldError("sure", "tick the box: this cannot be undone"))
     translate = translations(language_of(request)).gettext
     items = _items(services, caller, selected)
-    values = _values(items)
     if invalid:
         # What the reviewer chose and wrote is not lost.
-        values |= {"decision": decision, "reason": reason}
-        values["problems"] = [(e.field, e.translated(translate)) for e in invalid]
-        return page(request, "bulk_review.html", caller, status=422, **values)
+        typed = {"decision": decision, "reason": reason}
+        problems = explained(request, invalid).items()
+        return _review_page(request, caller, items, status=422, problems=problems, **typed)
     shown = {item["id"]: item for item in items}
     outcomes = services.reviews.decide_each(caller, selected, Decision(decision), reason)
     disagree = {j["id"] for j in _items(services, caller, selected) if j["reviewers_disagree"]}
-    values["outcomes"] = [
+    told = [
         {
+            **shown.get(outcome.job_id, {"name": outcome.job_id, "case_reference": None}),
             "id": outcome.job_id,
-            "name": shown[outcome.job_id]["name"] if outcome.job_id in shown else outcome.job_id,
-            "case_reference": shown.get(outcome.job_id, {}).get("case_reference"),
             "finding": outcome.finding,
             "reviewers_disagree": outcome.job_id in disagree,
             "refusal": outcome.refusal and translate(outcome.refusal.message),
         }
         for outcome in outcomes
     ]
-    return page(request, "bulk_review.html", caller, **values)
+    return _review_page(request, caller, items, outcomes=told)
 
 
 def _items(services: Services, caller: Caller, selected: Sequence[str]) -> list[dict[str, Any]]:
@@ -90,14 +87,15 @@ def _items(services: Services, caller: Caller, selected: Sequence[str]) -> list[
     ]
 
 
-def _values(items: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "items": items,
-        "most": MAX_ITEMS,
-        "decisions": [str(d) for d in Decision],
+def _review_page(
+    request: Request, caller: Caller, items: list[dict[str, Any]], *, status: int = 200, **told: Any
+) -> Response:
+    nothing: dict[str, Any] = {
         "decision": "",
         "reason": "",
         "problems": [],
         "outcomes": None,
         "selected": 0,
     }
+    values = {"items": items, "most": MAX_ITEMS, "decisions": [str(d) for d in Decision]}
+    return page(request, "bulk_review.html", caller, status=status, **values, **nothing | told)

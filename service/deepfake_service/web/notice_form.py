@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,11 +14,11 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.container import Services
 from deepfake_service.http.auth import PageReader
 from deepfake_service.http.dependencies import ServicesDep
+from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.notices.states import NoticeRequest, NoticeUpdate
 from deepfake_service.platform.db.enums import NoticeState
 from deepfake_service.platform.errors import (
-    FieldError,
     InvalidRequest,
     NotFound,
     NoticeRefused,
@@ -29,7 +29,7 @@ from deepfake_service.platform.pagination import MAX_PAGE, Filters, OccurrencePa
 from deepfake_service.platform.texts.fields import NEVER_COPIED
 from deepfake_service.platform.texts.i18n import LANGUAGES, translations
 from deepfake_service.web.pages import Form, PageRoute, language_of, page, redirect
-from deepfake_service.web.submit import api_errors
+from deepfake_service.web.submit import api_errors, input_errors
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -39,12 +39,6 @@ Id = Annotated[str, Path(max_length=26)]
 KindName = Annotated[str, Path(max_length=40)]
 OptionalId = Annotated[str | None, Query(max_length=26)]
 REQUEST = TypeAdapter(NoticeRequest)
-INPUT_MESSAGES = {
-    "string_too_long": "at most {max_length} characters are allowed",
-    "too_long": "choose at most {max_length} posts",
-    "other": "not a valid value",
-}
-"""What is wrong with an input, by the type of Pydantic's error."""
 T = TypeVar("T")
 
 
@@ -106,28 +100,12 @@ def _notice_form(
 NoticeFormDep = Annotated[NoticeForm, Depends(_notice_form)]
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """What a user entered, and why it was not accepted."""
-
-    values: dict[str, str]
-    errors: Sequence[FieldError] = field(default=())
-    refusal: str | None = None
-
-    @property
-    def status(self) -> int:
-        """The HTTP status of the page that shows it."""
-        if self.errors:
-            return 422
-        return 409 if self.refusal else 200
-
-
 @router.get("/cases/{case_id}/notices/{kind_name}")
 def get_form(
     request: Request, notice_form: NoticeFormDep, caller: PageReader, services: ServicesDep
 ) -> Response:
     """Show the form of a kind of notice."""
-    return _form_page(request, services, caller, notice_form, Attempt(notice_form.initial_values()))
+    return _form_page(request, services, caller, notice_form, notice_form.initial_values())
 
 
 @router.post("/cases/{case_id}/notices/{kind_name}")
@@ -145,12 +123,8 @@ def post_form(
     try:
         wanted = _notice_request(request, notice_form.kind, values)
         notice = services.notice_desk.create(caller, notice_form.case_id, wanted)
-    except InvalidRequest as error:
-        attempt = Attempt(values, errors=error.errors)
-        return _form_page(request, services, caller, notice_form, attempt)
-    except NoticeRefused as error:
-        attempt = Attempt(values, refusal=error.message)
-        return _form_page(request, services, caller, notice_form, attempt)
+    except (InvalidRequest, NoticeRefused) as error:
+        return _form_page(request, services, caller, notice_form, values, error)
     if notice_form.template and notice_form.replaces_draft:
         withdrawal = NoticeUpdate(outcome=NoticeState.WITHDRAWN)
         try:
@@ -194,14 +168,7 @@ def checked_input(adapter: TypeAdapter[T], **values: Any) -> T:
     try:
         return adapter.validate_python(values)
     except ValidationError as error:
-        invalid = [_field_error(e) for e in error.errors(include_input=False, include_url=False)]
-    raise InvalidRequest(errors=invalid)
-
-
-def _field_error(error: Any) -> FieldError:
-    template = INPUT_MESSAGES.get(error["type"], INPUT_MESSAGES["other"])
-    values = {"max_length": error.get("ctx", {}).get("max_length", 0)}
-    return FieldError(str(error["loc"][0]), template.format_map(values), template, values)
+        raise InvalidRequest(errors=input_errors(error)) from error
 
 
 def _form_page(
@@ -209,10 +176,10 @@ def _form_page(
     services: Services,
     caller: Caller,
     notice_form: NoticeForm,
-    attempt: Attempt,
+    values: dict[str, str],
+    problem: InvalidRequest | NoticeRefused | None = None,
 ) -> Response:
-    kind, values = notice_form.kind, attempt.values
-    language = language_of(request)
+    kind, language = notice_form.kind, language_of(request)
     translate = translations(language).gettext
     case = services.queries.brief(caller, notice_form.case_id)
     chosen = set(values.get("occurrences", "").split())
@@ -231,27 +198,28 @@ def _form_page(
         request,
         "notice_form.html",
         caller,
-        status=attempt.status,
+        status=problem_of(problem).status if problem else 200,
         api_errors=api_errors(language),
-        refused=attempt.refusal and translate(attempt.refusal),
+        refused=translate(problem.message) if isinstance(problem, NoticeRefused) else None,
         jobs=jobs,
         case=case,
         seen=seen,
         more=occurrences.next is not None,
         replaces=notice_form.replaces_draft,
         kind=kind,
-        inputs=form_inputs(kind, language, values, minor=case["minor"]),
-        labels={name: declared.label.of(language) for name, declared in kind.fields.items()},
+        values=values,
         chosen=chosen,
         lacks=lacks,
-        posts={o["id"]: o["source_url"] or o["platform"] for o in seen},
         encloses=kind.needs_screenshot and not case["minor"],
         captures=values.get("captures", "clear"),
         usable=len(usable),
         obstacles={medium: translate(reason) for medium, reason in obstacles.items()},
         recipient=values.get("recipient", posts.recipient(kind, language)),
         wanted_language=values.get("language", language),
-        errors={e.field.removeprefix("fields."): e.translated(translate) for e in attempt.errors},
+        errors={
+            e.field.removeprefix("fields."): e.translated(translate)
+            for e in (problem.errors if problem else ())
+        },
     )
 
 
@@ -279,36 +247,12 @@ def _jobs_by_media(
 
 
 def contact_values(kind: Kind, contact: Mapping[str, str]) -> dict[str, str]:
-    """Return the initial values of fields about who sends a notice.
-
-    Args:
-        contact: the ``name``, ``email`` and ``phone`` that are known.
-    """
+    """Return the initial values of fields about who sends a notice: name, e-mail and phone."""
     return {
         name: contact[declared.contact]
         for name, declared in kind.fields.items()
         if declared.contact and declared.contact in contact
     }
-
-
-def form_inputs(
-    kind: Kind, language: str, values: Mapping[str, str], *, minor: bool
-) -> list[dict[str, Any]]:
-    """Describe the form inputs for the fields of a kind of notice, filled in with ``values``."""
-    return [
-        {
-            "name": name,
-            "type": declared.type,
-            "lang": None,
-            "label": declared.label.of(language),
-            "example": declared.example and declared.example.of(language),
-            "provision": declared.provision.of(language),
-            "required": not (declared.optional or (minor and declared.waived_for_minors)),
-            "value": values.get(name, ""),
-            "choices": [(choice.value, choice.of(language)) for choice in declared.choices],
-        }
-        for name, declared in kind.fields.items()
-    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -21,9 +21,8 @@ from deepfake_service.notices.states import NoticeUpdate
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db.enums import NoticeState
 from deepfake_service.platform.errors import FieldError, InvalidRequest
-from deepfake_service.platform.texts.i18n import translations
-from deepfake_service.web.notice_form import Attempt, Id, checked_input
-from deepfake_service.web.pages import HEADERS, Form, PageRoute, language_of, page, redirect
+from deepfake_service.web.notice_form import Id, checked_input
+from deepfake_service.web.pages import HEADERS, Form, PageRoute, explained, page, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -54,28 +53,32 @@ def get_notice(
     request: Request, notice_id: Id, caller: PageReader, services: ServicesDep
 ) -> Response:
     """Show a notice, its deadline, its outcome and its history."""
-    return _notice_page(request, services, caller, notice_id, Attempt({}))
+    return _notice_page(request, services, caller, notice_id)
 
 
 def _notice_page(
-    request: Request, services: Services, caller: Caller, notice_id: str, attempt: Attempt
+    request: Request,
+    services: Services,
+    caller: Caller,
+    notice_id: str,
+    typed: dict[str, str] | None = None,
+    errors: Sequence[FieldError] = (),
 ) -> Response:
     notice = services.notice_desk.read(caller, notice_id)
     case = services.queries.brief(caller, notice["case_id"])
-    translate = translations(language_of(request)).gettext
     outcomes = kind_of(notice["kind"]).outcomes if notice["sent_at"] else ()
     return page(
         request,
         "notice.html",
         caller,
-        status=attempt.status,
+        status=422 if errors else 200,
         notice=notice,
         case=case,
         withheld=bool(notice["captures"]) and case["minor"],
         outcomes=[*outcomes, NoticeState.WITHDRAWN],
         now=iso_time(services.notice_clock.now()),
-        typed=attempt.values,
-        errors={e.field: e.translated(translate) for e in attempt.errors},
+        typed=typed or {},
+        errors=explained(request, errors),
     )
 
 
@@ -88,8 +91,7 @@ def post_update(
         update = _update(values, services.notice_clock.now())
         services.notice_desk.update(caller, notice_id, update)
     except InvalidRequest as error:
-        attempt = Attempt(values, errors=error.errors)
-        return _notice_page(request, services, caller, notice_id, attempt)
+        return _notice_page(request, services, caller, notice_id, values, error.errors)
     return redirect(f"/notices/{notice_id}")
 
 

@@ -88,14 +88,10 @@ def _environment(language: str) -> Environment:
     )
     environment.globals["kind_name"] = lambda kind: KINDS[kind].name.of(language)
     environment.globals["notice_words"] = words(language, "notice", polite=True)
-    environment.filters["moment"] = moment
-    environment.filters["instant"] = instant
-    environment.filters["utc"] = utc
-    environment.filters["day"] = lambda at: utc(at)[:10]
-    environment.filters["last_day"] = last_day
-    environment.filters["bytes"] = in_bytes
-    environment.filters["signed"] = lambda value: f"{value:+.2f}"
-    environment.filters["seconds_since"] = seconds_since
+    environment.filters |= {
+        "moment": moment, "instant": instant, "utc": utc, "day": lambda at: utc(at)[:10],
+        "last_day": last_day, "bytes": in_bytes, "seconds_since": seconds_since,
+    }  # fmt: skip
     return environment
 
 
@@ -107,20 +103,17 @@ def moment(at: str | datetime | None) -> str:
     return Markup('<time datetime="{}">{}</time>').format(machine_readable, utc(at))
 
 
-def instant(at: str) -> str:
+def instant(at: str | None, marks: str = "data-seconds") -> str:
     """Return a ``<time>`` element as ``moment`` does, to the second."""
-    return Markup('<time datetime="{}" data-seconds>{}</time>').format(at, to_the_second(at, "en"))
-
-
-def evidence_time(at: str | None) -> str:
-    """Return a ``<time>`` element as ``instant`` does, of which the script leaves UTC in brackets.
-
-    It is for what evidence states in UTC as well.
-    """
     if at is None:
         return "–"
     shown = to_the_second(at, "en")
-    return Markup('<time datetime="{}" data-seconds data-utc>{}</time>').format(at, shown)
+    return Markup('<time datetime="{}" {}>{}</time>').format(at, Markup(marks), shown)  # noqa: S704
+
+
+def evidence_time(at: str | None) -> str:
+    """Return a time that evidence states in UTC as well, which the script leaves in brackets."""
+    return instant(at, "data-seconds data-utc")
 
 
 def utc(at: str | datetime | None) -> str:
@@ -159,17 +152,12 @@ def page(
     status: int = 200,
     **values: Any,
 ) -> HTMLResponse:
-    """Render a template. Its values are escaped as text.
-
-    Args:
-        request: names the language, the path and the session.
-        template: file name below ``templates/``.
-        caller: the account that has signed in, if any.
-        status: HTTP status of the response.
-        values: variables of the template.
-    """
+    """Render a template with ``values``, which are escaped as text, for the account signed in."""
     language = language_of(request)
-    token = session_token(request)
+    token, state = session_token(request), app_state(request)
+    # Why the model that examines now decides nothing; empty if it does.
+    unfitness = unfit(state.engine.bundle.spec) if state.engine else ()
+    query = request.url.query if request.method == "GET" else ""
     content = (
         _environment(language)
         .get_template(template)
@@ -183,25 +171,13 @@ def page(
             csrf=csrf_of(token) if token else "",
             path=request.url.path,
             done=request.query_params.get("done"),
-            here=quote(_path_and_query(request), safe="/"),
-            issuer=app_state(request).settings.issuer,
-            not_for_use=_not_for_use(request, language),
+            here=quote(f"{request.url.path}?{query}" if query else request.url.path, safe="/"),
+            issuer=state.settings.issuer,
+            not_for_use=not_for_use(unfitness, words(language, polite=True)),
             **values,
         )
     )
     return HTMLResponse(content, status_code=status, headers=HEADERS)
-
-
-def _not_for_use(request: Request, language: str) -> list[str]:
-    """Return why the model that examines now decides nothing; empty if it does."""
-    engine = app_state(request).engine
-    reasons = unfit(engine.bundle.spec) if engine else ()
-    return not_for_use(reasons, words(language, polite=True))
-
-
-def _path_and_query(request: Request) -> str:
-    query = request.url.query if request.method == "GET" else ""
-    return f"{request.url.path}?{query}" if query else request.url.path
 
 
 def safe(markup: str) -> Markup:
@@ -210,11 +186,7 @@ def safe(markup: str) -> Markup:
 
 
 def require_sure(fields: Mapping[str, str]) -> None:
-    """Check that the box of a form that cannot be undone was ticked.
-
-    Raises:
-        InvalidRequest: it was not.
-    """
+    """Raise ``InvalidRequest`` unless the box of a form that cannot be undone was ticked."""
     if fields.get("sure") != "yes":
         raise InvalidRequest(errors=[FieldError("sure", "tick the box: this cannot be undone")])
 
@@ -226,23 +198,14 @@ def explained(request: Request, errors: Sequence[FieldError]) -> dict[str, str]:
 
 
 def redirect(path: str, done: str | None = None, *, part: str | None = None) -> RedirectResponse:
-    """Redirect to a page of the console after a change (303 See Other).
-
-    Args:
-        done: what was done: the page says so, by ``macros.html`` or in the part that it names.
-        part: id of the element to go to.
-    """
+    """Redirect to a page, or the element ``part`` in it, which says what was ``done``."""
     path = f"{path}?done={done}" if done else path
     path = f"{path}#{part}" if part else path
     return RedirectResponse(path, status_code=303, headers=HEADERS)
 
 
 async def _read_form(request: Request) -> dict[str, str]:
-    """Read the URL-encoded fields of a form. Values of fields with the same name become lines.
-
-    Raises:
-        RequestTooLarge: the body exceeds ``MAX_FORM_BYTES`` or ``MAX_FORM_FIELDS``.
-    """
+    """Read the URL-encoded fields of a form. Values of fields with the same name become lines."""
     body = bytearray()
     async for chunk in request.stream():
         body.extend(chunk)

@@ -115,17 +115,11 @@ class QueueQuery(BaseModel):
     @property
     def filtering(self) -> dict[str, str]:
         """The filters that are set, as query parameters."""
-        return self.model_dump(exclude={"cursor", "tab", "q"}, exclude_defaults=True)
+        return self.parameters("tab", "q")
 
-    @property
-    def exported(self) -> dict[str, str]:
-        """The query parameters of the export: what limits the list, apart from the tab."""
-        return self.model_dump(exclude={"cursor", "tab"}, exclude_defaults=True)
-
-    @property
-    def active(self) -> dict[str, str]:
-        """All query parameters but the cursor."""
-        return self.model_dump(exclude={"cursor"}, exclude_defaults=True)
+    def parameters(self, *left_out: str) -> dict[str, str]:
+        """Return the query parameters that are set, but for the cursor and ``left_out``."""
+        return self.model_dump(exclude={"cursor", *left_out}, exclude_defaults=True)
 
 
 def _references(state: AppState, text: str) -> tuple[str, ...]:
@@ -151,9 +145,8 @@ def get_queue(
     cases: list[dict[str, Any]] = []
     if query.q and not found.jobs:
         of_reference = Filters(references=_references(state, query.q))
-        cases = services.queries.cases(caller, of_reference, limit=CASES_SHOWN, cursor=None)[
-            "cases"
-        ]
+        listed = services.queries.cases(caller, of_reference, limit=CASES_SHOWN, cursor=None)
+        cases = listed["cases"]
     accounts = state.accounts.all() if caller.role in MAY_REVIEW else []
     overdue = services.notice_clock.by_clock(caller, [NoticePart.OVERDUE], limit=OVERDUE_SHOWN)
     return page(

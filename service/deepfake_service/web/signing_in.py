@@ -91,9 +91,7 @@ def post_code(request: Request, state: AppStateDep, fields: PublicForm) -> Respo
         state.failed_sign_ins.record(request, f"dfk_{error.key_id}_", "code")
         return page(request, "sign_in_code.html", status=401, next=target, failed=True)
     response = _signed_in(request, state, caller, session, target)
-    response.delete_cookie(
-        _pending_cookie(request), httponly=True, samesite="strict", secure=uses_tls(request)
-    )
+    _set_cookie(request, response, _pending_cookie(request), "", timedelta(0))
     return response
 
 
@@ -104,6 +102,7 @@ def _pending_cookie(request: Request) -> str:
 def _set_cookie(
     request: Request, response: Response, name: str, value: str, valid_for: timedelta
 ) -> None:
+    """Set a cookie that scripts cannot read, or delete it, by a validity of 0."""
     response.set_cookie(
         name,
         value,
@@ -132,9 +131,7 @@ def post_sign_out(request: Request, _: SignedIn, state: AppStateDep, __: Form) -
     """End the session and delete its cookie."""
     state.accounts.sign_out(session_token(request))
     response = redirect("/sign-in")
-    response.delete_cookie(
-        session_cookie(request), httponly=True, samesite="strict", secure=uses_tls(request)
-    )
+    _set_cookie(request, response, session_cookie(request), "", timedelta(0))
     return response
 
 

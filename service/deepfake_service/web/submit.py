@@ -3,8 +3,8 @@ became of those that were."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -30,8 +30,9 @@ MAX_JOBS = 100
 MAX_ROWS = 50
 """Rows of one request: each has up to 8,000 characters, and the body of a request 1 MiB."""
 OTHER = "not a valid value"
-CELL_MESSAGES = {
+INPUT_MESSAGES = {
     "string_too_long": "at most {max_length} characters are allowed",
+    "too_long": "choose at most {max_length} posts",
     "not_printable": "use printable characters only",
     "not_a_url": "enter a URL that begins with http:// or https://",
     "not_a_time": "enter a time such as 2026-01-31 21:00",
@@ -40,9 +41,8 @@ CELL_MESSAGES = {
     "not_a_number": "enter a whole number from 1 to {most}",
     "greater_than_equal": "enter a whole number from 1 to {most}",
     "less_than_equal": "enter a whole number from 1 to {most}",
-    "other": OTHER,
 }
-"""What is wrong with a cell, by the type of Pydantic's error."""
+"""What is wrong with an input, by the type of Pydantic's error."""
 SHOWN_PROBLEMS = (
     errors.BeingDeleted, errors.CaseHeld, errors.CaseShredded, errors.CrossSiteRequest,
     errors.DatabaseUnavailable, errors.DiskFull, errors.Forbidden, errors.InvalidRequest,
@@ -55,11 +55,11 @@ SHOWN_PROBLEMS = (
 SCREENSHOT_FORMAT = "send a PNG, JPEG or WebP picture"
 _DETAILS = {
     SCREENSHOT_FORMAT: SCREENSHOT_FORMAT,
-    "use printable characters only": CELL_MESSAGES["not_printable"],
-    "send a time in ISO 8601, for example 2026-01-31T12:00:00Z": CELL_MESSAGES["not_a_time"],
-    "add a time zone; end the time with Z for UTC": CELL_MESSAGES["no_time_zone"],
-    "send a time that is not in the future": CELL_MESSAGES["in_the_future"],
-    "send a URL that begins with http:// or https://": CELL_MESSAGES["not_a_url"],
+    "use printable characters only": INPUT_MESSAGES["not_printable"],
+    "send a time in ISO 8601, for example 2026-01-31T12:00:00Z": INPUT_MESSAGES["not_a_time"],
+    "add a time zone; end the time with Z for UTC": INPUT_MESSAGES["no_time_zone"],
+    "send a time that is not in the future": INPUT_MESSAGES["in_the_future"],
+    "send a URL that begins with http:// or https://": INPUT_MESSAGES["not_a_url"],
     "The occurrence is empty. Send a field or a screenshot with it.": (
         "The occurrence is empty. Send a field or a screenshot with it."
     ),
@@ -78,14 +78,12 @@ Rows = Annotated[
 @router.get("/submit")
 def get_submit(request: Request, caller: PageReader, state: AppStateDep) -> Response:
     """Show the form for uploads. Scripts make the table of files."""
-    translate = translations(language_of(request)).gettext
-    problems = {p.code: translate(p.detail) for p in (problem_of(k()) for k in SHOWN_PROBLEMS)}
     return page(
         request,
         "submit.html",
         caller,
         most=state.settings.max_video_bytes,
-        problems=problems,
+        problems=api_errors(language_of(request)),
         priorities=[str(p) for p in Priority],
         default_priority=str(VideoForm.model_fields["priority"].default),
     )
@@ -113,18 +111,26 @@ def get_submitted(
     listed = services.job_lists.of_ids(caller, jobs, submitted=True)
     for job in listed:
         job["unreadable"] = any(map(input_at_fault, job["reasons"]))
-    values: dict[str, Any] = {"jobs": listed, "known": set(known)}
-    return page(request, "submitted.html", caller, **values)
+    return page(request, "submitted.html", caller, jobs=listed, known=set(known))
 
 
-def _invalid_cells(row: Mapping[str, str]) -> Iterator[FieldError]:
+def _invalid_cells(row: Mapping[str, str]) -> list[FieldError]:
     try:
         VideoForm.model_validate({name: value for name, value in row.items() if value})
     except ValidationError as error:
-        for problem in error.errors(include_url=False, include_input=False):
-            template = CELL_MESSAGES.get(problem["type"], OTHER)
-            values = {"most": MAX_FRAMES, "max_length": problem.get("ctx", {}).get("max_length", 0)}
-            yield FieldError(str(problem["loc"][0])[:64], template, template, values)
+        return input_errors(error)
+    return []
+
+
+def input_errors(error: ValidationError) -> list[FieldError]:
+    """Return what is wrong with inputs, in the words of the console."""
+    found = []
+    for problem in error.errors(include_url=False, include_input=False):
+        template = INPUT_MESSAGES.get(problem["type"], OTHER)
+        values = {"most": MAX_FRAMES, "max_length": problem.get("ctx", {}).get("max_length", 0)}
+        field = str(problem["loc"][0])[:64]
+        found.append(FieldError(field, template.format_map(values), template, values))
+    return found
 
 
 def api_errors(language: str) -> dict[str, str]:

@@ -120,7 +120,7 @@ def test_a_key_that_is_refused_ends_the_command(tmp_path: Path, status: int, cod
     refused = {**problem(status, "No."), "type": f"urn:deepfake-service:problem:{code}"}
     answers = [(status, {"Retry-After": "60"} if status == 429 else {}, refused)] * 20
     with answering(*answers) as url:
-        words = ["submit", str(tmp_path), "--url", url, "--key", "k", "--parallel", "1"]
+        words = ["submit", str(tmp_path), "--url", url, "--key", "k"]
         error = CliRunner().invoke(cli.app, words).exception
     assert isinstance(error, KeyRefused)
     assert error.message == ("The service rejected the request: No. Check --key or DEEPFAKE_KEY.")
