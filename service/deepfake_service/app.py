@@ -23,7 +23,6 @@ from deepfake_service.api import (
     media,
     notices,
     operations,
-    organisation,
     reviews,
     videos,
 )
@@ -34,12 +33,11 @@ from deepfake_service.evidence.bundle.readers import BundleReaders
 from deepfake_service.examination.batching import Batcher
 from deepfake_service.examination.engine import open_decoder, open_scorer
 from deepfake_service.examination.pictures import PictureScorer
-from deepfake_service.http import description, problems
-from deepfake_service.http.admission import RateLimit, UploadMemory
+from deepfake_service.http import problems
+from deepfake_service.http.admission import FailedSignIns, RateLimit, UploadMemory
 from deepfake_service.http.dependencies import AppState, DiskSpace, Engine
-from deepfake_service.http.failed_sign_ins import FailedSignIns
 from deepfake_service.http.middleware import RequestMiddleware
-from deepfake_service.http.routing import add_routes
+from deepfake_service.http.routing import add_routes, describe
 from deepfake_service.platform.db import Database
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.settings import Settings
@@ -176,7 +174,7 @@ def _described(lifespan: Lifespan | None = None, public_url: str | None = None) 
         # FastAPI would report requests to a collector that the environment names.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    description.install(app)
+    describe(app)
     for module in (
         frames,
         videos,
@@ -186,7 +184,6 @@ def _described(lifespan: Lifespan | None = None, public_url: str | None = None) 
         evidence,
         reviews,
         notices,
-        organisation,
         audit,
         operations,
         docs,

@@ -16,15 +16,13 @@ from deepfake_service.accounts.organisation import Sender
 from deepfake_service.accounts.second_factors import SecondFactors
 from deepfake_service.audit.checkpoints import Checkpoints, open_checkpoints
 from deepfake_service.audit.journal import Journal, open_journal
-from deepfake_service.cases.blind_index import BlindIndex
-from deepfake_service.cases.cases import Cases
+from deepfake_service.cases.cases import BlindIndex, Cases
 from deepfake_service.evidence.revocation_list import RevocationList
 from deepfake_service.evidence.signing_keys import SigningKeys, open_signing_keys
 from deepfake_service.evidence.store import EvidenceStore
-from deepfake_service.examination.backlog import Backlog
+from deepfake_service.examination.backlog import queue_state
 from deepfake_service.examination.queue import JobQueue
-from deepfake_service.examination.reexaminations import Reexaminations
-from deepfake_service.examination.submissions import Submissions
+from deepfake_service.examination.submissions import Reexaminations, Submissions
 from deepfake_service.examination.webhook_deliveries import WebhookSecrets, count_due
 from deepfake_service.notices.basis import NoticeBasis
 from deepfake_service.notices.clock import NoticeClock
@@ -44,7 +42,6 @@ from deepfake_service.platform.storage import (
     open_case_keys,
     open_keys,
 )
-from deepfake_service.platform.storage.envelope import KeyWrapper
 from deepfake_service.retention.deletion import Retention
 from deepfake_service.retention.due import RetentionPeriods
 from deepfake_service.retention.key_epochs import KeyEpochs
@@ -54,11 +51,9 @@ from deepfake_service.retention.sweeps import Deleters, Sweeps
 from deepfake_service.review.exports import EXPORT_FOLDER, Exports
 from deepfake_service.review.hash_bank import HashBank
 from deepfake_service.review.item_page import ItemPages
-from deepfake_service.review.job_lists import JobLists
 from deepfake_service.review.minor_flags import MinorFlags
 from deepfake_service.review.queries import Queries
-from deepfake_service.review.review_rules import ReviewRules
-from deepfake_service.review.reviews import ReviewEffects, Reviews
+from deepfake_service.review.reviews import ReviewEffects, ReviewRules, Reviews
 from deepfake_service.review.triage import Triage
 
 CERTIFICATE_WARNING = timedelta(days=30)
@@ -82,8 +77,6 @@ class Services:
     submissions: Submissions
     cases: Cases
     queries: Queries
-    backlog: Backlog
-    job_lists: JobLists
     item_pages: ItemPages
     reexaminations: Reexaminations
     retention: Retention
@@ -167,12 +160,28 @@ def open_container(
         _warn_of_certificate(signing_keys, database.clock())
         revocation_list = RevocationList(database, signing_keys, issuer=settings.issuer)
         sender = Sender(database, keys, settings.issuer)
-        rooms = _Rooms(settings, database, vault, keys)
-        evidence_store = rooms.evidence(signing_keys, sender)
-        notice_desk = rooms.notices(signing_keys, sender, decoder)
-        hash_bank, minor_flags = rooms.hash_lists(blind_index)
+        evidence_store = EvidenceStore(
+            database,
+            vault,
+            signing_keys,
+            sender=sender,
+            software=f"deepfake-service {program_version()}",
+            timestamp_url=settings.timestamp_url,
+        )
+        documents = NoticeDocuments(
+            database,
+            vault,
+            signing_keys,
+            decoder,
+            sender=sender,
+            post=timestamps.poster(settings.timestamp_url),
+        )
+        basis = NoticeBasis(vault, two_people=settings.two_person_review)
+        notice_desk = NoticeDesk(database, vault, basis, documents)
+        known_for = timedelta(days=settings.known_hash_days)
+        hash_bank = HashBank(database, vault, keys, enabled=settings.matching, kept_for=known_for)
+        minor_flags = MinorFlags(database, vault, keys, blind_index, kept_for=FLAGGED_HASHES_KEPT)
         queries = Queries(database, vault)
-        job_lists = JobLists(database, vault, queries)
         reexaminations = Reexaminations(database, vault, queue, bundle_sha256)
         reviews = Reviews(
             database,
@@ -185,8 +194,6 @@ def open_container(
             reexaminations=reexaminations,
             cases=cases,
             queries=queries,
-            backlog=Backlog(database, settings.jobs_at_once),
-            job_lists=job_lists,
             item_pages=ItemPages(
                 database=database,
                 vault=vault,
@@ -217,49 +224,9 @@ def open_container(
             minor_flags=minor_flags,
             reviews=reviews,
             second_factors=SecondFactors(database, keys, settings.issuer),
-            triage=Triage(database, vault, job_lists),
+            triage=Triage(database, vault, queries),
         )
         yield Container(settings, database, vault, journal, queue, services)
-
-
-@dataclass(frozen=True, slots=True)
-class _Rooms:
-    """Opens the services of each room from what all of them need."""
-
-    settings: Settings
-    database: Database
-    vault: Vault
-    keys: KeyWrapper
-
-    def evidence(self, signing_keys: SigningKeys, sender: Sender) -> EvidenceStore:
-        return EvidenceStore(
-            self.database,
-            self.vault,
-            signing_keys,
-            sender=sender,
-            software=f"deepfake-service {program_version()}",
-            timestamp_url=self.settings.timestamp_url,
-        )
-
-    def notices(self, signing_keys: SigningKeys, sender: Sender, decoder: Decoder) -> NoticeDesk:
-        documents = NoticeDocuments(
-            self.database,
-            self.vault,
-            signing_keys,
-            decoder,
-            sender=sender,
-            post=timestamps.poster(self.settings.timestamp_url),
-        )
-        basis = NoticeBasis(self.vault, two_people=self.settings.two_person_review)
-        return NoticeDesk(self.database, self.vault, basis, documents)
-
-    def hash_lists(self, blind_index: BlindIndex) -> tuple[HashBank, MinorFlags]:
-        known_for = timedelta(days=self.settings.known_hash_days)
-        stores = self.database, self.vault, self.keys
-        return (
-            HashBank(*stores, enabled=self.settings.matching, kept_for=known_for),
-            MinorFlags(*stores, blind_index, kept_for=FLAGGED_HASHES_KEPT),
-        )
 
 
 def _warn_of_certificate(signing_keys: SigningKeys, now: datetime) -> None:
@@ -296,7 +263,7 @@ def watch(container: Container, metrics: Metrics) -> None:
     Each process exports them: it finds damage and altered records by itself.
     """
     services, database = container.services, container.database
-    metrics.watch_queue(services.backlog.state)
+    metrics.watch_queue(lambda: queue_state(database, container.settings.jobs_at_once))
     metrics.watch(
         {
             "deepfake_oldest_job_seconds": services.queries.oldest_s,

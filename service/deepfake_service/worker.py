@@ -16,11 +16,10 @@ from deepfake_models.scorer import Scorer
 from deepfake_service.audit.records import open_database
 from deepfake_service.container import Container, open_container, watch
 from deepfake_service.examination.engine import engine_running
-from deepfake_service.examination.runner import Runner, WorkerRules
+from deepfake_service.examination.runner import Runner
 from deepfake_service.examination.steps import (
     Examination,
     ExaminationRules,
-    ModelRuntime,
     ResultStores,
 )
 from deepfake_service.examination.webhook_deliveries import WebhookDeliveries
@@ -43,15 +42,11 @@ SEND_EVERY_S = 1.0
 MAX_ATTEMPTS = 10
 """How many times one step of a job (a few frames) may be started, by any worker, before the job
 fails: a video that kills its worker must not do so forever."""
-TAKE_OVER_S = 600.0
-"""How long a job that was begun waits for a worker with its model bundle and version. After that, a
-worker with another one examines it anew. A worker restarts within minutes."""
 POLL_S = 60.0
 """How often a worker asks whether a shared chore is due, at least. One that waited for the chore's
 whole period would never do it if it is restarted more often than that."""
-EARLY_SHARE, EARLY_S = 0.1, 6.0
-"""How long before the end of its period a chore may be done again, of which the shorter one counts:
-workers' minutes differ."""
+DUE_AFTER = 0.9
+"""The share of its period after which a chore may be done again: workers' minutes differ."""
 DRAIN_S = 20.0
 """How long a stopping worker waits for running steps. Another worker resumes what is left."""
 
@@ -67,7 +62,8 @@ def worker_running(
     steps = Examination(
         database,
         container.vault,
-        ModelRuntime(scorer, decoder),
+        scorer,
+        decoder,
         ResultStores(services.evidence_store, services.hash_bank, services.minor_flags, metrics),
         ExaminationRules(
             max_attempts=MAX_ATTEMPTS,
@@ -82,8 +78,13 @@ def worker_running(
         metrics,
         allowed=CallbackHosts.of(settings.callback_hosts),
     )
-    rules = WorkerRules(scorer.bundle.sha256, settings.jobs_at_once, TAKE_OVER_S)
-    runner = Runner(database, steps, rules, on_step=metrics.step)
+    runner = Runner(
+        database,
+        steps,
+        bundle_sha256=scorer.bundle.sha256,
+        at_once=settings.jobs_at_once,
+        on_step=metrics.step,
+    )
     runner.start()
     # Each chore has a thread of its own: a webhook receiver that does not answer must not delay
     # the other chores or make this worker look dead.
@@ -120,11 +121,7 @@ def worker_running(
 
 
 def _trust_anchors(settings: Settings) -> str | None:
-    """Return the certificates that make Content Credentials trusted, in PEM.
-
-    Raises:
-        SettingsError: their file cannot be read.
-    """
+    """Return the certificates that make Content Credentials trusted, in PEM."""
     if settings.content_credential_anchors is None:
         return None
     try:
@@ -158,7 +155,7 @@ def claim_chore(database: Database, name: str, every_s: float) -> bool:
     If this process dies meanwhile, another one does the chore at its next time.
     """
     fact = f"chore-{name}"
-    period = timedelta(seconds=every_s - min(EARLY_SHARE * every_s, EARLY_S))
+    period = timedelta(seconds=DUE_AFTER * every_s)
     with database.write() as session:
         database.one_at_a_time(session, fact)
         now, before = database.clock(), session.get(Fact, fact)
@@ -176,11 +173,6 @@ def _open_intact(settings: Settings) -> Database:
 
 
 def _serve_metrics(settings: Settings, metrics: Metrics) -> None:
-    """Serve the metrics of a worker.
-
-    Raises:
-        SettingsError: the address or the port is not available.
-    """
     host, port = settings.host, settings.worker_metrics_port
     try:
         start_http_server(port, host, registry=metrics.registry)

@@ -109,7 +109,9 @@ def test_a_job_is_examined_by_its_own_model_and_version_while_there_is_one(site:
     for process in (again, newer, stranger):
         process.kill()
     site.release()
-    site.worker(**OTHER_BUNDLE, TEST_CONSTANTS='{"deepfake_service.worker.TAKE_OVER_S": 0}')
+    site.worker(
+        **OTHER_BUNDLE, TEST_CONSTANTS='{"deepfake_service.examination.runner.TAKE_OVER_S": 0}'
+    )
     done = site.wait(job)
     assert (done["state"], done["bundle_sha256"]) == ("succeeded", other)
     with site.client as client:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated
 
@@ -16,11 +15,12 @@ from starlette.responses import StreamingResponse
 from deepfake_models.media.image import picture_format
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.api.jobs import JobBase
+from deepfake_service.api.media import pieces_of
 from deepfake_service.container import Services
 from deepfake_service.http.auth import Exporter, Keeper, Reader, Submitter, while_authenticated
 from deepfake_service.http.dependencies import AppStateDep, PageDep, ServicesDep
 from deepfake_service.http.list_filters import CaseQuery
-from deepfake_service.http.multipart import MULTIPART, Part, Sink, boundary_of, parse_multipart
+from deepfake_service.http.multipart import boundary_of, parse_multipart
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
@@ -35,16 +35,15 @@ from deepfake_service.http.schemas import (
 from deepfake_service.http.submission_form import (
     CaseReference,
     OccurrenceForm,
-    TextFields,
-    form_schema,
     invalid_field,
+    upload_body,
 )
-from deepfake_service.http.uploads import receive_body, streams_body
-from deepfake_service.review.exports import pieces_of
+from deepfake_service.http.uploads import FormFiles, receive_body, streams_body
 
 router = api_router("cases")
 
 SCREENSHOT = "screenshot"
+_PICTURE = {"type": "string", "format": "binary", "description": "A PNG, JPEG or WebP picture."}
 SCREENSHOT_FORMATS = frozenset({"PNG", "JPEG", "WEBP"})
 MAX_SCREENSHOT_BYTES = 16 * 1024 * 1024
 """A whole 4K screen as PNG has some 10 MiB. Held in memory until it is encrypted."""
@@ -149,7 +148,7 @@ def open_case(response: Response, case: CaseIn, caller: Reader, services: Servic
     if not created:
         response.status_code = 200
     response.headers["Location"] = f"/v1/cases/{case_id}"
-    return CaseOut.model_validate(services.job_lists.case(caller, case_id))
+    return CaseOut.model_validate(services.queries.case(caller, case_id))
 
 
 @router.get("/cases/{case_id}/occurrences", summary="List occurrences")
@@ -170,25 +169,9 @@ def list_occurrences(
         **problems(415),
     },
     openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                MULTIPART: {
-                    "schema": {
-                        "title": "OccurrenceUpload",
-                        "type": "object",
-                        "properties": {
-                            **form_schema(OccurrenceForm),
-                            SCREENSHOT: {
-                                "type": "string",
-                                "format": "binary",
-                                "description": "A PNG, JPEG or WebP picture.",
-                            },
-                        },
-                    }
-                }
-            },
-        }
+        "requestBody": upload_body(
+            "OccurrenceUpload", OccurrenceForm, SCREENSHOT, _PICTURE, required=False
+        )
     },
 )
 @streams_body
@@ -206,7 +189,7 @@ async def add_occurrence(
     boundary = boundary_of(request.headers.get("content-type"))
     state.disk.require()
     with state.memory.share() as take:
-        upload = _OccurrenceUpload(take)
+        upload = FormFiles(OccurrenceForm, SCREENSHOT, 1, MAX_SCREENSHOT_BYTES, take)
         body = receive_body(request, max_bytes=MAX_OCCURRENCE_BYTES)
         await parse_multipart(body, boundary, upload.open_part)
         occurrence, is_new = await anyio.to_thread.run_sync(
@@ -217,48 +200,14 @@ async def add_occurrence(
         return occurrence
 
 
-class _OccurrenceUpload:
-    """The text fields and the screenshot of one request."""
-
-    def __init__(self, take: Callable[[int], None]) -> None:
-        self._take = take
-        self.fields = TextFields(OccurrenceForm, files=(SCREENSHOT,))
-        self._screenshot: bytearray | None = None
-
-    def open_part(self, part: Part) -> Sink:
-        if part.field != SCREENSHOT:
-            return self.fields.open(part.field)
-        if self._screenshot is not None:
-            raise invalid_field(SCREENSHOT, "sent twice; send it once")
-        content = self._screenshot = bytearray()
-
-        def write(data: memoryview) -> None:
-            if len(content) + len(data) > MAX_SCREENSHOT_BYTES:
-                raise invalid_field(SCREENSHOT, f"more than {MAX_SCREENSHOT_BYTES} bytes")
-            self._take(len(data))
-            content.extend(data)
-
-        return write
-
-    def screenshot(self) -> bytes | None:
-        """Return the screenshot, if one was sent.
-
-        Raises:
-            InvalidRequest: it is not in one of the accepted formats.
-        """
-        if self._screenshot is None:
-            return None
-        content = bytes(self._screenshot)
-        if picture_format(content[:64]) not in SCREENSHOT_FORMATS:
-            raise invalid_field(SCREENSHOT, "send a PNG, JPEG or WebP picture")
-        return content
-
-
 def _add_occurrence(
-    services: Services, caller: Caller, case_id: str, upload: _OccurrenceUpload
+    services: Services, caller: Caller, case_id: str, upload: FormFiles[OccurrenceForm]
 ) -> tuple[OccurrenceOut, bool]:
     """Record an occurrence, and return it and whether it is new."""
-    form, screenshot = upload.fields.parse(), upload.screenshot()
+    form = upload.texts.parse()
+    screenshot = upload.uploads[0].content.getvalue() if upload.uploads else None
+    if screenshot is not None and picture_format(screenshot[:64]) not in SCREENSHOT_FORMATS:
+        raise invalid_field(SCREENSHOT, "send a PNG, JPEG or WebP picture")
     sighting = {**asdict(form.sighting()), "tool": form.tool}
     noted = services.cases.add_occurrence(caller, case_id, form.media_id, sighting, screenshot)
     occurrence = services.queries.occurrence(caller, case_id, noted.occurrence_id)
@@ -288,14 +237,13 @@ def get_screenshot(
 def get_case(case_id: CaseId, caller: Reader, services: ServicesDep) -> CaseOut:
     """Return a case with its newest jobs and occurrences, in the order in which they were added.
     Audited."""
-    return CaseOut.model_validate(services.job_lists.case(caller, case_id))
+    return CaseOut.model_validate(services.queries.case(caller, case_id))
 
 
 @router.delete("/cases/{case_id}", summary="Delete a case", status_code=204)
-def delete_case(case_id: CaseId, caller: Reader, services: ServicesDep) -> Response:
+def delete_case(case_id: CaseId, caller: Reader, services: ServicesDep) -> None:
     """Destroy the key of the case, and delete everything that was encrypted with it."""
     services.retention.shred(case_id, caller)
-    return Response(status_code=204)
 
 
 class ExportIn(BaseModel):
@@ -325,11 +273,12 @@ def export_medium(
     file = state.require_services().exports.export(
         caller, case_id, media_id, export.recipient, check_space=state.disk.require
     )
+    size = os.fstat(file.fileno()).st_size
     return StreamingResponse(
-        while_authenticated(request, pieces_of(file)),
+        while_authenticated(request, pieces_of(file, 0, size)),
         media_type="application/age",
         headers={
-            "Content-Length": str(os.fstat(file.fileno()).st_size),
+            "Content-Length": str(size),
             "Content-Disposition": f'attachment; filename="{media_id}.age"',
         },
         background=BackgroundTask(file.close),  # if no piece was asked for
@@ -337,14 +286,12 @@ def export_medium(
 
 
 @router.put("/cases/{case_id}/hold", summary="Set a legal hold", status_code=204)
-def set_hold(case_id: CaseId, caller: Keeper, services: ServicesDep) -> Response:
+def set_hold(case_id: CaseId, caller: Keeper, services: ServicesDep) -> None:
     """Retain the media of the case, whatever their retention period, until the hold is lifted."""
     services.retention.hold(caller, case_id, enabled=True)
-    return Response(status_code=204)
 
 
 @router.delete("/cases/{case_id}/hold", summary="Lift a legal hold", status_code=204)
-def lift_hold(case_id: CaseId, caller: Keeper, services: ServicesDep) -> Response:
+def lift_hold(case_id: CaseId, caller: Keeper, services: ServicesDep) -> None:
     """Let the media of the case expire again."""
     services.retention.hold(caller, case_id, enabled=False)
-    return Response(status_code=204)

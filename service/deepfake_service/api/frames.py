@@ -16,11 +16,10 @@ from deepfake_service.container import Services
 from deepfake_service.examination.pictures import PictureScorer
 from deepfake_service.http.auth import Submitter
 from deepfake_service.http.dependencies import AppStateDep, ServicesDep
-from deepfake_service.http.multipart import MULTIPART
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import FrameOut, FramesOut, ModelOut, frame_out
-from deepfake_service.http.submission_form import PictureForm, form_schema, invalid_field
+from deepfake_service.http.schemas import FrameOut, FramesOut, ModelOut
+from deepfake_service.http.submission_form import PictureForm, invalid_field, upload_body
 from deepfake_service.http.uploads import FIELD, Upload, read_pictures, streams_body
 from deepfake_service.platform.errors import ClientGone, Overloaded
 
@@ -42,21 +41,7 @@ _FILES = {
     "/frames",
     summary="Score pictures",
     responses=problems(415, 500),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                MULTIPART: {
-                    "schema": {
-                        "title": "PictureUpload",
-                        "type": "object",
-                        "required": [FIELD],
-                        "properties": {FIELD: _FILES, **form_schema(PictureForm)},
-                    }
-                }
-            },
-        }
-    },
+    openapi_extra={"requestBody": upload_body("PictureUpload", PictureForm, FIELD, _FILES)},
 )
 @streams_body
 async def score_pictures(
@@ -147,4 +132,5 @@ async def _score_one(pictures: PictureScorer, upload: Upload) -> tuple[FrameOut,
     digest = await anyio.to_thread.run_sync(upload.sha256)
     upload.content.seek(0)
     verdict = await pictures.score(upload.content)
-    return frame_out(upload.name, digest, verdict), verdict
+    result = {"name": upload.name, "sha256": digest, **verdict.to_json(faces=True)}
+    return FrameOut.model_validate(result), verdict

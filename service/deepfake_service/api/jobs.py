@@ -159,7 +159,7 @@ def list_jobs(
     """List the jobs of this account with the values of their results; analysts and administrators
     see the jobs of all accounts. Audited once in ten minutes."""
     filters = query.filters(state, caller)
-    listed = services.job_lists.scored(caller, filters, limit=page.limit, cursor=page.cursor)
+    listed = services.queries.scored_jobs(caller, filters, limit=page.limit, cursor=page.cursor)
     jobs = [ListedJobOut.model_validate(job) for job in listed.jobs]
     return JobsOut(jobs=jobs, next=listed.next)
 
@@ -182,11 +182,10 @@ def delete_job(
             "stays, with its reference and its notices, until it is deleted or expires."
         ),
     ] = "keep",
-) -> Response:
+) -> None:
     """Stop the job and delete its result, its evidence and its media, with where they were seen,
     unless another job has the same media. The case stays, even if it is empty then."""
     services.retention.cancel(caller, job_id, with_case=case == "delete")
-    return Response(status_code=204)
 
 
 @router.post(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Annotated, BinaryIO
 
 from fastapi import Header, Request, Response
@@ -24,23 +23,14 @@ MAX_RANGE_BYTES = 8 * 1024 * 1024
 _RANGE = re.compile(r"bytes=(\d{1,15})-(\d{0,15})")
 
 
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """The bytes to send: from ``start`` to ``end``, both included."""
-
-    start: int
-    end: int
-    partial: bool
-
-
-def _span(range_header: str | None, size: int) -> _Span:
-    """Return what a Range header (RFC 9110, section 14.2) asks for; without one, the whole."""
+def _span(range_header: str | None, size: int) -> tuple[int, int] | None:
+    """Return the first and the last byte that a Range header (RFC 9110, section 14.2) asks for."""
     match = _RANGE.fullmatch(range_header or "")
     if match is None:
-        return _Span(0, size - 1, partial=False)
+        return None
     start = int(match[1])
     last = int(match[2]) if match[2] else size - 1
-    return _Span(start, min(last, start + MAX_RANGE_BYTES - 1, size - 1), partial=True)
+    return start, min(last, start + MAX_RANGE_BYTES - 1, size - 1)
 
 
 @router.get(
@@ -73,6 +63,7 @@ def get_medium(
     file, size = services.queries.playback(caller, case_id, media_id)
     mime = mime_of(file.read(4096)) or "application/octet-stream"
     span = _span(range_, size)
+    start, end = span or (0, size - 1)
     headers = {
         "Accept-Ranges": "bytes",
         **NO_STORE,
@@ -80,24 +71,24 @@ def get_medium(
         "Content-Security-Policy": "sandbox; default-src 'none'",
         "Content-Disposition": f'attachment; filename="{media_id}"',
     }
-    if span.start > span.end:
+    if start > end:
         file.close()
         return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{size}"})
-    if span.partial:
-        headers["Content-Range"] = f"bytes {span.start}-{span.end}/{size}"
-    headers["Content-Length"] = str(span.end - span.start + 1)
+    if span:
+        headers["Content-Range"] = f"bytes {start}-{end}/{size}"
+    headers["Content-Length"] = str(end - start + 1)
     return StreamingResponse(
-        while_authenticated(request, _pieces(file, span)),
-        status_code=206 if span.partial else 200,
+        while_authenticated(request, pieces_of(file, start, end - start + 1)),
+        status_code=206 if span else 200,
         media_type=mime,
         headers=headers,
     )
 
 
-def _pieces(file: BinaryIO, span: _Span) -> Iterator[bytes]:
+def pieces_of(file: BinaryIO, start: int, left: int) -> Iterator[bytes]:
+    """Yield ``left`` bytes of a file from ``start`` on, and close it."""
     with file:
-        file.seek(span.start)
-        left = span.end - span.start + 1
+        file.seek(start)
         while left > 0 and (piece := file.read(min(PIECE_BYTES, left))):
             left -= len(piece)
             yield piece

@@ -1,4 +1,5 @@
-"""``/v1/notices``: notices to platforms and authorities, and their outcomes."""
+"""``/v1/notices``: notices to platforms and authorities, their outcomes, and the organisation that
+sends them."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ from fastapi import Response
 from pydantic import Field
 
 from deepfake_models.bundle.spec import is_none
-from deepfake_service.http.auth import DocumentReader, Reader
+from deepfake_service.accounts.organisation import Organisation
+from deepfake_service.http.auth import Administrator, DocumentReader, Reader
 from deepfake_service.http.dependencies import PageDep, ServicesDep
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
@@ -225,3 +227,19 @@ def update_notice(
     """Record that a notice was sent (this starts its deadline), acknowledged (the text or number of
     a receipt) or answered."""
     return NoticeOut.model_validate(services.notice_desk.update(caller, notice_id, update))
+
+
+@router.get("/organisation", summary="Read the organisation")
+def get_organisation(_: Reader, services: ServicesDep) -> Organisation:
+    """Return the organisation that issues reports and sends notices."""
+    return services.sender.organisation()
+
+
+@router.put("/organisation", summary="Change the organisation")
+def put_organisation(
+    organisation: Organisation, caller: Administrator, services: ServicesDep
+) -> Organisation:
+    """Replace the organisation; fields that are left out become null. Evidence and notices that
+    were made keep what they have. The audit log names the fields that were changed."""
+    services.sender.change_organisation(caller, organisation)
+    return services.sender.organisation()

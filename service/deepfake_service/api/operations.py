@@ -7,8 +7,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from deepfake_models.decision.fitness import unfit
 from deepfake_service.http.dependencies import AppStateDep
-from deepfake_service.http.description import operation_id
 from deepfake_service.http.problems import problems
+from deepfake_service.http.routing import operation_id
 from deepfake_service.http.schemas import HealthOut, ModelOut, ReadyOut, SandboxOut
 from deepfake_service.platform.errors import NotFound
 
@@ -29,7 +29,10 @@ def check_readiness(state: AppStateDep) -> ReadyOut:
     """Answer with the identity and terms of the model once it is loaded and the database is up to
     date. While the disk is nearly full, `accepts_submissions` is false; everything else works."""
     engine = state.require_engine()
-    state.check()
+    state.require_services()
+    # Not the space on the disk: an account that fills it would otherwise take reads and deletions
+    # from all others.
+    state.database.check()
     confinement = engine.confinement
     return ReadyOut(
         model=ModelOut.model_validate(engine.model),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Request, Response
+from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
@@ -128,17 +128,15 @@ def export_known_hashes(
 
 
 @router.put("/v1/cases/{case_id}/minor", summary="Flag a possible minor", status_code=204)
-def flag_minor(case_id: CaseId, caller: Reviewer, services: ServicesDep) -> Response:
+def flag_minor(case_id: CaseId, caller: Reviewer, services: ServicesDep) -> None:
     """Record that a person shown may be a minor: pictures are withheld, fewer people see the case,
     and notices name the reporting route for child sexual abuse material."""
     services.reviews.flag_minor(caller, case_id, enabled=True)
-    return Response(status_code=204)
 
 
 @router.delete(
     "/v1/cases/{case_id}/minor", summary="Remove the flag of a possible minor", status_code=204
 )
-def unflag_minor(case_id: CaseId, caller: Reviewer, services: ServicesDep) -> Response:
+def unflag_minor(case_id: CaseId, caller: Reviewer, services: ServicesDep) -> None:
     """Record that no person shown is a minor."""
     services.reviews.flag_minor(caller, case_id, enabled=False)
-    return Response(status_code=204)

@@ -14,16 +14,16 @@ from fastapi import Request, Response
 from deepfake_service.api.jobs import JobOut, job_out
 from deepfake_service.http.auth import Uploader
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
-from deepfake_service.http.multipart import MULTIPART, MultipartReader, Part, Sink, boundary_of
+from deepfake_service.http.multipart import MultipartReader, Part, Sink, boundary_of
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.submission_form import (
     IdempotencyKey,
     TextFields,
     VideoForm,
-    form_schema,
     invalid_field,
     query_parameters,
+    upload_body,
 )
 from deepfake_service.http.uploads import receive_body, refuse_encoding, streams_body
 from deepfake_service.platform import webhooks
@@ -41,6 +41,11 @@ router = api_router("videos")
 FILE = "file"
 SPACE_CHECKED_EVERY = 8 * 1024 * 1024
 RAW_TYPES = re.compile(r"(video|image)/[a-z0-9.+-]{1,64}|application/octet-stream")
+_BINARY = {"type": "string", "format": "binary"}
+_BODY = upload_body(
+    "VideoUpload", VideoForm, FILE, {**_BINARY, "description": "The video or picture."}
+)
+_BODY["content"]["application/octet-stream"] = {"schema": _BINARY}
 
 
 @router.post(
@@ -51,30 +56,7 @@ RAW_TYPES = re.compile(r"(video|image)/[a-z0-9.+-]{1,64}|application/octet-strea
         200: {"model": JobOut, "description": "The job that already existed."},
         **problems(409, 415, 500),
     },
-    openapi_extra={
-        "parameters": query_parameters(VideoForm),
-        "requestBody": {
-            "required": True,
-            "content": {
-                MULTIPART: {
-                    "schema": {
-                        "title": "VideoUpload",
-                        "type": "object",
-                        "required": [FILE],
-                        "properties": {
-                            FILE: {
-                                "type": "string",
-                                "format": "binary",
-                                "description": "The video or picture.",
-                            },
-                            **form_schema(VideoForm),
-                        },
-                    }
-                },
-                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-            },
-        },
-    },
+    openapi_extra={"parameters": query_parameters(VideoForm), "requestBody": _BODY},
 )
 @streams_body
 async def submit_video(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
+import json
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -14,7 +16,6 @@ from sqlalchemy.orm import Session
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import Action, append_entry
-from deepfake_service.cases.blind_index import BlindIndex
 from deepfake_service.cases.case_lock import lock_case, lock_open_case
 from deepfake_service.platform.db import Case, Database, Media, Occurrence, current_time, new_id
 from deepfake_service.platform.errors import (
@@ -25,9 +26,15 @@ from deepfake_service.platform.errors import (
     NotFound,
     TooManyOccurrences,
 )
-from deepfake_service.platform.storage import Vault, context_of, open_json, seal_json
+from deepfake_service.platform.storage import (
+    Vault,
+    context_of,
+    installation_secret,
+    open_json,
+    seal_json,
+)
 from deepfake_service.platform.storage.blobs import missing_as
-from deepfake_service.platform.storage.envelope import unseal
+from deepfake_service.platform.storage.envelope import KeyWrapper, unseal
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,3 +303,22 @@ def folder_of(case_id: str) -> str:
 def screenshot_of(case_id: str, occurrence_id: str) -> str:
     """Return the name of the blob of an occurrence's screenshot."""
     return f"{folder_of(case_id)}screenshot-{occurrence_id}"
+
+
+class BlindIndex:
+    """HMAC-SHA256 (RFC 2104) under a secret of the installation.
+
+    Without the secret, a copy of the database does not allow trying out references and URLs.
+    """
+
+    def __init__(self, database: Database, keys: KeyWrapper) -> None:
+        self._key = installation_secret(database, keys, "lookup")
+
+    def of(self, purpose: str, *parts: str) -> str:
+        """Return the digest (64 hex digits) of ``parts`` for ``purpose``."""
+        text = json.dumps([purpose, *parts], ensure_ascii=False)
+        return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+
+    def of_content(self, purpose: str, content: dict[str, Any]) -> str:
+        """Return the digest of a JSON object, whatever the order of its members."""
+        return self.of(purpose, json.dumps(content, sort_keys=True, ensure_ascii=False))

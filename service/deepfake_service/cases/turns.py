@@ -7,10 +7,7 @@ than one job each.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
-
-from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.platform.db import Job
@@ -38,20 +35,17 @@ def queue_rank(priority: Priority, turn: int) -> int:
     return (priority.rank - 1) * _BAND + 1 + min(turn, _BAND - 1)
 
 
-def latest_times(
-    count: int, *conditions: ColumnElement[bool]
-) -> Select[datetime | None, datetime | None]:
-    """Return the statement for the begin and the end of the latest ``count`` jobs that have both
-    and meet ``conditions``."""
-    return (
+def mean_examination_s(session: Session, latest: int) -> float | None:
+    """Return the mean duration in seconds of the ``latest`` examinations; ``None`` before any."""
+    ended = session.execute(
         select(Job.started_at, Job.finished_at)
-        .where(Job.started_at.is_not(None), Job.finished_at.is_not(None), *conditions)
+        .where(
+            Job.state == JobState.SUCCEEDED,
+            Job.started_at.is_not(None),
+            Job.finished_at.is_not(None),
+        )
         .order_by(Job.created_at.desc())
-        .limit(count)
+        .limit(latest)
     )
-
-
-def mean_s(times: Iterable[tuple[datetime | None, datetime | None]]) -> float | None:
-    """Return the mean duration in seconds; ``None`` if none has both ``times``."""
-    seconds = [(end - start).total_seconds() for start, end in times if start and end]
+    seconds = [(end - start).total_seconds() for start, end in ended if start and end]
     return sum(seconds) / len(seconds) if seconds else None

@@ -11,16 +11,14 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from dbos import DBOS, DBOSConfig, Queue
 from dbos._sys_db import SystemDatabase
 from sqlalchemy import delete
 
-from deepfake_service.examination import heartbeats
+from deepfake_service.examination import take_over
 from deepfake_service.examination.queue import PlainJson, quieten
-from deepfake_service.examination.take_over import TakeOver
 from deepfake_service.examination.workflow import ExaminationSteps, ExaminationWorkflow
 from deepfake_service.examination.workflow_rows import APPLICATION, QUEUE, job_version
 from deepfake_service.platform.chores import Chore
@@ -29,18 +27,9 @@ from deepfake_service.platform.errors import DatabaseUnavailable
 
 POLL_S = 0.5
 """Poll interval of a worker: a worker idles half of it after each job."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerRules:
-    """Which jobs a worker examines, and how many."""
-
-    bundle_sha256: str
-    """The identity of its model bundle."""
-    at_once: int
-    """How many jobs it examines at the same time."""
-    take_over_s: float
-    """After how many seconds it examines jobs anew that no worker can go on with."""
+TAKE_OVER_S = 600.0
+"""How long a job that was begun waits for a worker with its model bundle and version. After that, a
+worker with another one examines it anew. A worker restarts within minutes."""
 
 
 class _LimitedDBOS(DBOS):
@@ -72,25 +61,30 @@ class _LimitedDBOS(DBOS):
 
 
 class Runner:
-    """Runs examinations until it is stopped. One for each process, because DBOS is a singleton."""
+    """Runs examinations until it is stopped. One for each process, because DBOS is a singleton.
+
+    ``bundle_sha256`` is the identity of the worker's model bundle, and ``at_once`` how many jobs it
+    examines at the same time.
+    """
 
     def __init__(
         self,
         database: Database,
         steps: ExaminationSteps,
-        rules: WorkerRules,
         *,
+        bundle_sha256: str,
+        at_once: int,
         on_step: Callable[[str, float], None],
     ) -> None:
         quieten()
         self._database = database
-        self._rules = rules
+        self._at_once = at_once
         self.executor_id = f"{socket.gethostname()[:32]}-{secrets.token_hex(6)}"
         self._stop = threading.Event()
         workflow = ExaminationWorkflow(steps, on_step, self._stop)
-        self._version = job_version(rules.bundle_sha256)
-        self._take_over = TakeOver(
-            database, steps, self._lease(), workflow.active, take_over_s=rules.take_over_s
+        self._version = job_version(bundle_sha256)
+        self._take_over = take_over.TakeOver(
+            database, steps, self._lease(), workflow.active, take_over_s=TAKE_OVER_S
         )
         config: DBOSConfig = {
             "name": APPLICATION,
@@ -101,7 +95,7 @@ class Runner:
             "log_level": "CRITICAL",
         }
         DBOS.destroy(destroy_registry=True)
-        _LimitedDBOS(config=config).at_once = rules.at_once
+        _LimitedDBOS(config=config).at_once = at_once
         workflow.register()
 
     def start(self) -> None:
@@ -110,14 +104,14 @@ class Runner:
         DBOS.launch()
         DBOS.register_queue(
             QUEUE,
-            worker_concurrency=self._rules.at_once,
+            worker_concurrency=self._at_once,
             polling_interval_sec=POLL_S,
             on_conflict="always_update",
         )
         # Each has its own thread: taking over may wait for the database, and a worker that waits
         # must still renew its lease.
-        self._rescue = Chore("rescue", self._take_over.look, heartbeats.BEAT_S)
-        self._beat = Chore("lease", self._renew_lease, heartbeats.BEAT_S)
+        self._rescue = Chore("rescue", self._take_over.look, take_over.BEAT_S)
+        self._beat = Chore("lease", self._renew_lease, take_over.BEAT_S)
 
     def stop(self, *, drain_s: float) -> None:
         """Stop; wait up to ``drain_s`` seconds for running jobs. Other workers resume the rest."""
@@ -134,7 +128,7 @@ class Runner:
 
     def _renew_lease(self) -> None:
         with self._database.write() as session:
-            heartbeats.renew(session, self._lease())
+            take_over.renew(session, self._lease())
 
     def _lease(self) -> Lease:
-        return Lease(executor_id=self.executor_id, version=self._version, slots=self._rules.at_once)
+        return Lease(executor_id=self.executor_id, version=self._version, slots=self._at_once)

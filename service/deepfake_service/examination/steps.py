@@ -1,7 +1,12 @@
-"""The steps of an examination. Each seals its results, so that another worker can do the next."""
+"""The steps of an examination. Each seals its results, so that another worker can do the next.
+
+They are the blobs below ``work/JOB/``. That worker may run another model. All of them are deleted
+when the job ends.
+"""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +18,18 @@ from sqlalchemy.orm import Session
 
 from deepfake_models.bundle.results import Verdict, unable
 from deepfake_models.decision.decide import Part
+from deepfake_models.decision.serialization import (
+    dump_part,
+    dump_timeline,
+    dump_verdict,
+    load_part,
+    load_timeline,
+    load_verdict,
+)
 from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaError
 from deepfake_models.media.credentials import not_read
 from deepfake_models.media.image import HEAD_BYTES
-from deepfake_models.media.interface import OpenMedia, SavedTimeline
+from deepfake_models.media.interface import OpenMedia, SavedTimeline, Timeline
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import FrameProgress, Scorer
 from deepfake_service.audit.log import SERVICE, Action, append_entry
@@ -31,7 +44,6 @@ from deepfake_service.evidence.bundle.artifacts import (
 )
 from deepfake_service.evidence.listings import ListedResult, end_listing, listed_result
 from deepfake_service.evidence.store import EvidenceStore
-from deepfake_service.examination.job_files import JobFiles
 from deepfake_service.examination.webhook_deliveries import release_callbacks
 from deepfake_service.examination.workflow import JobOver, Stopping
 from deepfake_service.platform.db import Case, Database, Job, Media, current_time
@@ -39,7 +51,7 @@ from deepfake_service.platform.db.enums import ENDED, JobState, RetentionPolicy
 from deepfake_service.platform.errors import DatabaseUnavailable, StorageUnavailable
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.metrics import Metrics
-from deepfake_service.platform.storage import Vault, seal_json
+from deepfake_service.platform.storage import BlobMissing, Vault, seal_json
 from deepfake_service.review.hash_bank import HashBank
 from deepfake_service.review.minor_flags import MinorFlags
 from deepfake_service.review.queries import DENSE, EVIDENCE, OVERVIEW
@@ -55,14 +67,6 @@ ANOTHER_MODEL = "another_model"
 T = TypeVar("T")
 
 _log = logger("deepfake_service.pipeline")
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRuntime:
-    """The model, and the decoder that feeds it."""
-
-    scorer: Scorer
-    decoder: Decoder
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,24 +111,23 @@ def end_job(
     keep_after_verdict: timedelta,
 ) -> None:
     """Record that a job has succeeded, set when its media expire, and release its webhooks."""
-    now = current_time(session)
     seal_json(case_key, job, dict(result))
-    job.state = JobState.SUCCEEDED
     job.verdict, job.leaning = result["verdict"], result.get("leaning")
     job.shown = listed.shown
     end_listing(session, case_key, job, listed)
-    job.started_at, job.finished_at = job.started_at or now, now
+    job.started_at = job.started_at or current_time(session)
     job.stage, job.done = None, job.total or 0
-    set_media_expiry(session.get_one(Media, job.media_id), job, keep_after_verdict)
+    _end(session, job, JobState.SUCCEEDED, keep_after_verdict)
+
+
+def _end(session: Session, job: Job, state: JobState, keep_after_verdict: timedelta) -> None:
+    now = current_time(session)
+    job.state, job.finished_at = state, now
+    at_once = job.retention == RetentionPolicy.ZERO
+    media = session.get_one(Media, job.media_id)
+    media.expires_at = now if at_once else now + keep_after_verdict
     release_callbacks(session, job.id)
-    append_entry(session, SERVICE, Action.JOB_FINISHED, job.id, JobState.SUCCEEDED)
-
-
-def set_media_expiry(media: Media, job: Job, keep_after_verdict: timedelta) -> None:
-    """Set when the media expire whose job ends now."""
-    now = job.finished_at
-    assert now is not None
-    media.expires_at = now if job.retention == RetentionPolicy.ZERO else now + keep_after_verdict
+    append_entry(session, SERVICE, Action.JOB_FINISHED, job.id, state)
 
 
 class Examination:
@@ -134,15 +137,16 @@ class Examination:
         self,
         database: Database,
         vault: Vault,
-        runtime: ModelRuntime,
-        sinks: ResultStores,
+        scorer: Scorer,
+        decoder: Decoder,
+        stores: ResultStores,
         rules: ExaminationRules,
     ) -> None:
         self._database = database
         self._vault = vault
-        self._scorer = runtime.scorer
-        self._decoder = runtime.decoder
-        self._stores = sinks
+        self._scorer = scorer
+        self._decoder = decoder
+        self._stores = stores
         self._rules = rules
         self.stopping = threading.Event()
         """Set when the worker stops: decoders are then closed under running steps."""
@@ -196,8 +200,7 @@ class Examination:
             # Media that cannot be examined have a verdict too: this is not a service failure.
             files.save_verdict(unable(error))
             return 0
-        # An attempt before this one may have failed to open the media, or used another model.
-        files.delete_leftovers()
+        files.delete_verdict()  # of an attempt that failed to open the media
         frames = self._scorer.plan(timeline, opened.job.frames)
         chunks = _chunks(frames)
         files.save_timeline(timeline)
@@ -208,10 +211,9 @@ class Examination:
     def examine_chunk(self, job_id: str, number: int) -> None:
         """Examine chunk ``number``, counted from 0."""
         opened = self._open(job_id)
-        chunks = opened.files.plan()
+        chunks, overview = opened.files.plan()
         before = sum(len(chunk) for chunk in chunks[:number])
         total = sum(len(chunk) for chunk in chunks)
-        overview = opened.files.overview_chunks()
         stage = OVERVIEW if overview is None or number < overview else DENSE
 
         def report(progress: FrameProgress) -> None:
@@ -230,12 +232,11 @@ class Examination:
         opened = self._open(job_id)
         if opened.job.frames is not None:
             return 0
-        overview = opened.files.plan()[:chunks]
+        overview = opened.files.plan()[0][:chunks]
         frames = [index for chunk in overview for index in chunk]
         parts = [self._part(opened, number) for number in range(chunks)]
         dense = _chunks(self._scorer.plan_dense(opened.files.timeline(), frames, parts))
-        opened.files.save_overview_chunks(chunks)
-        opened.files.save_plan([*overview, *dense])
+        opened.files.save_plan([*overview, *dense], overview=chunks)
         return len(dense)
 
     def conclude(self, job_id: str, chunks: int) -> None:
@@ -256,11 +257,11 @@ class Examination:
             # The verdict is valid without evidence, which is made again when it is asked for.
             _log.error("evidence_failed", job_id=job_id, failure=describe(error))
         result = verdict.to_json(faces=True)
-        self._end(opened, result, listed_result(result, material))
+        self._succeed(opened, result, listed_result(result, material))
         opened.files.delete_all(chunks)
 
     def _judge(self, opened: _OpenedJob, parts: Sequence[Part]) -> Verdict:
-        frames = sorted(i for chunk in opened.files.plan()[: len(parts)] for i in chunk)
+        frames = sorted(i for chunk in opened.files.plan()[0][: len(parts)] for i in chunk)
         try:
             return self._scorer.conclude(opened.files.timeline(), frames, parts)
         except MediaError as error:
@@ -288,10 +289,6 @@ class Examination:
         """Return the type of the file, what its Content Credentials claim, and how it is read.
 
         Credentials that crash their reader are not read again: the verdict does not depend on them.
-
-        Raises:
-            Stopping: the worker stops.
-            StorageUnavailable: the media could not be read.
         """
         assert opened.media.blob is not None
         with self._vault.open(opened.media.blob, opened.media_key) as file:
@@ -304,12 +301,8 @@ class Examination:
         return Reading(mime, credentials, self._decoder.confinement())
 
     def _raise_unrelated(self, file: BufferedReader, error: MediaError) -> None:
-        """Raise the cause of ``error`` if that is not in the media of ``file``.
-
-        Raises:
-            Stopping: the worker stops.
-            StorageUnavailable: the media could not be read.
-        """
+        """Raise the cause of ``error`` if that is not in the media of ``file``: the worker
+        stops, or the store failed."""
         storage_failure = getattr(file.raw, "failure", None)
         if storage_failure is not None:
             raise storage_failure from error
@@ -322,15 +315,11 @@ class Examination:
             job = session.get(Job, job_id, with_for_update=True)
             if job is None or job.state in ENDED:
                 return
-            job.state, job.failure = JobState.FAILED, code[:64]
-            job.finished_at = self._database.clock()
-            media = session.get_one(Media, job.media_id)
-            set_media_expiry(media, job, self._rules.keep_after_verdict)
-            release_callbacks(session, job_id)
-            append_entry(session, SERVICE, Action.JOB_FINISHED, job_id, JobState.FAILED)
+            job.failure = code[:64]
+            _end(session, job, JobState.FAILED, self._rules.keep_after_verdict)
         self._stores.metrics.job_ended(JobState.FAILED)
 
-    def _end(self, opened: _OpenedJob, result: dict[str, Any], listed: ListedResult) -> None:
+    def _succeed(self, opened: _OpenedJob, result: dict[str, Any], listed: ListedResult) -> None:
         job_id = opened.job.id
         with self._database.write() as session:
             job = session.get(Job, job_id, with_for_update=True)
@@ -348,10 +337,7 @@ class Examination:
         _log.info("job_succeeded", job_id=job_id, duration_s=round(seconds, 1))
 
     def _is_ours(self, job: Job | None) -> TypeGuard[Job]:
-        """Return whether a job goes on, and no worker with another model has taken it over.
-
-        A worker that was cut off does not know what happened meanwhile.
-        """
+        """Return whether a job goes on: a worker that was cut off may have lost it to another."""
         if job is None or job.state in ENDED:
             return False
         return job.bundle_sha256 == self._scorer.bundle.sha256
@@ -368,16 +354,11 @@ class Examination:
         return _OpenedJob(job, media, case_key, media_key(media, case_key), files)
 
     def _with_media(self, opened: _OpenedJob, use: Callable[[OpenMedia], T]) -> T:
-        """Open the media, and return what ``use`` makes of them.
+        """Open the media, and return what ``use`` makes of them. ``MediaError`` if it cannot.
 
         A decoder that fails may be the fault of the media or of the machine (out of memory, or a
         worker that stops). So it is tried several times before the media are blamed, unless it took
         all the time that is allowed: a slow file must not take that of others again.
-
-        Raises:
-            MediaError: the media cannot be examined.
-            Stopping: the worker stops.
-            StorageUnavailable: the media could not be read, which is no fault of theirs.
         """
         assert opened.media.blob is not None
         for attempts_left in reversed(range(DECODER_ATTEMPTS)):
@@ -402,7 +383,7 @@ class Examination:
         model = self._scorer.bundle.sha256
         part = opened.files.part(number, model)
         if part is None:
-            frames = opened.files.plan()[number]
+            frames = opened.files.plan()[0][number]
             part = self._with_media(opened, lambda media: self._scorer.examine(media, frames))
             opened.files.save_part(number, part, model)
         return part
@@ -410,11 +391,7 @@ class Examination:
     def _report(
         self, job_id: str, stage: str, done: int, total: int, *, step_done: bool = False
     ) -> None:
-        """Record how far the job is.
-
-        Raises:
-            JobOver: the job was cancelled: the rest of the step is not needed.
-        """
+        """Record how far the job is, or raise ``JobOver`` if it was cancelled meanwhile."""
         with self._database.write() as session:
             job = session.get(Job, job_id)
             if not self._is_ours(job):
@@ -432,3 +409,76 @@ class Examination:
 
 def _chunks(frames: list[int]) -> list[list[int]]:
     return [frames[i : i + CHUNK_FRAMES] for i in range(0, len(frames), CHUNK_FRAMES)]
+
+
+_PLAN, _TIMELINE, _VERDICT = "plan", "timeline", "verdict"
+
+
+class JobFiles:
+    """The intermediate results of one job."""
+
+    def __init__(self, vault: Vault, job_id: str, case_key: bytes) -> None:
+        self._vault = vault
+        self._prefix = f"work/{job_id}/"
+        self._key = case_key
+
+    def save_plan(self, chunks: list[list[int]], overview: int | None = None) -> None:
+        """Save which frames are examined, a list of indices a chunk. Once it is known, ``overview``
+        is how many chunks, from the first, are the overview of the video."""
+        content = json.dumps([chunks, overview], separators=(",", ":"))
+        self._save(_PLAN, content.encode())
+
+    def plan(self) -> tuple[list[list[int]], int | None]:
+        """Return what ``save_plan`` saved; no chunks before that."""
+        content = self._read(_PLAN)
+        chunks, overview = json.loads(content) if content else ([], None)
+        return chunks, overview
+
+    def save_timeline(self, timeline: Timeline) -> None:
+        """Save the facts of the medium and the times of its frames."""
+        self._save(_TIMELINE, dump_timeline(timeline))
+
+    def timeline(self) -> SavedTimeline:
+        """Return what ``save_timeline`` saved."""
+        return load_timeline(self._vault.read(self._prefix + _TIMELINE, self._key))
+
+    def save_part(self, number: int, part: Part, model_sha256: str) -> None:
+        """Save what examining chunk ``number`` with a model gave."""
+        self._save(f"part-{number}", bytes.fromhex(model_sha256) + dump_part(part))
+
+    def part(self, number: int, model_sha256: str) -> Part | None:
+        """Return what ``save_part`` saved; ``None`` where another model examined the chunk.
+
+        Raises:
+            BlobMissing: nothing was saved.
+        """
+        content = self._vault.read(self._prefix + f"part-{number}", self._key)
+        digest = bytes.fromhex(model_sha256)
+        return load_part(content[len(digest) :]) if content.startswith(digest) else None
+
+    def save_verdict(self, verdict: Verdict) -> None:
+        """Save the verdict on media that cannot be examined at all."""
+        self._save(_VERDICT, dump_verdict(verdict))
+
+    def verdict(self) -> Verdict | None:
+        """Return what ``save_verdict`` saved; ``None`` for media that can be examined."""
+        content = self._read(_VERDICT)
+        return load_verdict(content) if content else None
+
+    def delete_verdict(self) -> None:
+        """Delete the verdict of an earlier attempt."""
+        self._vault.blobs.delete(self._prefix + _VERDICT)
+
+    def delete_all(self, chunks: int) -> None:
+        """Delete everything, with the parts of ``chunks`` chunks."""
+        for name in (_PLAN, _TIMELINE, _VERDICT, *(f"part-{n}" for n in range(chunks))):
+            self._vault.blobs.delete(self._prefix + name)
+
+    def _save(self, name: str, content: bytes) -> None:
+        self._vault.write(self._prefix + name, self._key, content)
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            return self._vault.read(self._prefix + name, self._key)
+        except BlobMissing:
+            return None

@@ -1,21 +1,29 @@
-"""Idempotent submission of media: equal requests lead to one job, and no occurrence is lost."""
+"""Idempotent submission of media: equal requests lead to one job, and no occurrence is lost.
+
+A video can be examined again with as many frames as possible, as another job of the same media. The
+jobs of one file name it, and so each other. The media expire after the last of them, and are
+deleted with the last of them. Each has evidence and reviews of its own, and belongs to the account
+that submitted the file, whoever asks for it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import anyio.to_thread
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import SERVICE, Action, append_entry
-from deepfake_service.cases.blind_index import BlindIndex
-from deepfake_service.cases.case_lock import lock_case
-from deepfake_service.cases.cases import Cases, PostDetails, canonical_reference
+from deepfake_service.cases.case_lock import lock_case, lock_open_case
+from deepfake_service.cases.cases import BlindIndex, Cases, PostDetails, canonical_reference
 from deepfake_service.cases.turns import next_turn
-from deepfake_service.evidence.listings import begin_listing
+from deepfake_service.evidence.dossiers import origin_of
+from deepfake_service.evidence.listings import begin_listing, open_listing
 from deepfake_service.examination.queue import JobQueue
 from deepfake_service.platform.db import (
     Account,
@@ -24,6 +32,7 @@ from deepfake_service.platform.db import (
     Delivery,
     Idempotency,
     Job,
+    Listing,
     Media,
     current_time,
     new_id,
@@ -31,6 +40,7 @@ from deepfake_service.platform.db import (
 from deepfake_service.platform.db.enums import (
     ENDED,
     REUSED,
+    UNFINISHED,
     DeliveryState,
     JobState,
     Priority,
@@ -39,10 +49,12 @@ from deepfake_service.platform.db.enums import (
 from deepfake_service.platform.errors import (
     DatabaseUnavailable,
     IdempotencyConflict,
+    NotFound,
+    NotReexaminable,
     ServiceError,
     TooManyCallbacks,
 )
-from deepfake_service.platform.storage import Stored, Vault, context_of
+from deepfake_service.platform.storage import Stored, Vault, context_of, open_json
 from deepfake_service.platform.storage.envelope import new_key, seal, unseal
 from deepfake_service.platform.webhooks import Callback
 from deepfake_service.review.minor_flags import flag_of_bytes, set_flag
@@ -184,92 +196,87 @@ class Submissions:
         return accepted
 
     def _accept(self, caller: Caller, submission: Submission, sealed: Sealed) -> Accepted:
+        sighting = {
+            **asdict(submission.sighting),
+            "case_reference": submission.case_reference,
+            "tool": submission.tool,
+        }
         with self._database.write() as session:
             self._database.one_at_a_time(session, caller.account_id)
             # Flags of the same bytes wait for this transaction, or this one for them.
             self._database.one_at_a_time(session, sealed.stored.sha256)
-            job = self._existing(session, caller, submission, sealed)
+            asked = self._asked(session, caller, submission, sealed)
+            job = self._existing(session, caller, submission, sealed, asked)
             created = job is None
             if job is None:
                 job = self._new_job(session, caller, submission, sealed)
-            self._save_key(session, caller, submission, sealed, job)
+            if asked is not None:
+                session.merge(Idempotency(**asked, job_id=job.id))
             case = session.get_one(Case, job.case_id)
             media = session.get_one(Media, job.media_id)
             self._add_callback(session, submission, job, case)
-            self._cases.note(session, caller, media, self._sighting(submission))
+            self._cases.note(session, caller, media, sighting)
         return Accepted(job.id, created)
 
-    def _existing(
+    def _asked(
         self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
-    ) -> Job | None:
-        """Return the job that a submission repeats, locked together with its case."""
-        job = self._by_key(session, caller, submission, sealed) or self._equal(
-            session, caller, submission, sealed
-        )
-        if job is None:
-            return None
-        case = lock_case(session, job.case_id)  # before its rows are referred to
-        if case is None or case.wrapped_key is None:
-            session.expire_all()  # the case has just expired, and the job with it
-            return self._existing(session, caller, submission, sealed)
-        # A job that ends meanwhile releases the callbacks that it knows: one that is added must be
-        # among them, or be due at once.
-        locked = session.get(Job, job.id, with_for_update=True, populate_existing=True)
-        if locked is None or locked.state == JobState.CANCELLED:
-            session.expire_all()  # the job has just been deleted
-            return self._existing(session, caller, submission, sealed)
-        return locked
-
-    def _by_key(
-        self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
-    ) -> Job | None:
+    ) -> dict[str, Any] | None:
+        """Return what is stored of a request with an ``Idempotency-Key``, without its job."""
         if submission.idempotency_key is None:
             return None
-        used = session.get(Idempotency, (caller.account_id, self._key(submission.idempotency_key)))
+        request = {
+            "sha256": sealed.stored.sha256,
+            "kind": submission.kind,
+            "frames": submission.frames,
+            "retention": submission.retention,
+            "case_reference": submission.case_reference,
+            **asdict(submission.sighting),
+        }
+        return {
+            "account_id": caller.account_id,
+            "key": self._blind_index.of("idempotency", submission.idempotency_key),
+            "request": self._blind_index.of_content("request", request),
+            "created_at": current_time(session),
+        }
+
+    def _existing(
+        self,
+        session: Session,
+        caller: Caller,
+        submission: Submission,
+        sealed: Sealed,
+        asked: dict[str, Any] | None,
+    ) -> Job | None:
+        """Return the job that a submission repeats, locked together with its case."""
+        while True:
+            job = self._by_key(session, asked) if asked else None
+            job = job or self._equal(session, caller, submission, sealed)
+            if job is None:
+                return None
+            case = lock_case(session, job.case_id)  # before its rows are referred to
+            if case is not None and case.wrapped_key is not None:
+                # A job that ends meanwhile releases the callbacks that it knows: one that is added
+                # must be among them, or be due at once.
+                locked = session.get(Job, job.id, with_for_update=True, populate_existing=True)
+                if locked is not None and locked.state != JobState.CANCELLED:
+                    return locked
+            session.expire_all()  # the case or the job has just been deleted
+
+    def _by_key(self, session: Session, asked: dict[str, Any]) -> Job | None:
+        used = session.get(Idempotency, (asked["account_id"], asked["key"]))
         if used is None:
             return None
-        if used.request != self._request(submission, sealed):
+        if used.request != asked["request"]:
             raise IdempotencyConflict
+        asked["created_at"] = used.created_at
         job = session.get_one(Job, used.job_id)
         shredded = session.get_one(Case, job.case_id).wrapped_key is None
         if shredded or job.state == JobState.CANCELLED:
             session.delete(used)  # the job is being deleted, alone or with its case
             session.flush()
+            asked["created_at"] = current_time(session)
             return None
         return job
-
-    def _key(self, idempotency_key: str) -> str:
-        return self._blind_index.of("idempotency", idempotency_key)
-
-    def _request(self, submission: Submission, sealed: Sealed) -> str:
-        return self._blind_index.of_content(
-            "request",
-            {
-                "sha256": sealed.stored.sha256,
-                "kind": submission.kind,
-                "frames": submission.frames,
-                "retention": submission.retention,
-                "case_reference": submission.case_reference,
-                **asdict(submission.sighting),
-            },
-        )
-
-    def _save_key(
-        self, session: Session, caller: Caller, submission: Submission, sealed: Sealed, job: Job
-    ) -> None:
-        if submission.idempotency_key is None:
-            return
-        key = (caller.account_id, self._key(submission.idempotency_key))
-        if session.get(Idempotency, key) is None:
-            session.add(
-                Idempotency(
-                    account_id=key[0],
-                    key=key[1],
-                    request=self._request(submission, sealed),
-                    job_id=job.id,
-                    created_at=current_time(session),
-                )
-            )
 
     def _equal(
         self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
@@ -279,7 +286,7 @@ class Submissions:
         Cases are walls: an item of another case never receives this sighting, and its deletion
         never deletes what was submitted here. Submissions without a reference equal one another.
         """
-        reference = None
+        reference, frames = None, submission.frames
         if submission.case_reference is not None:
             reference = self.reference_of(caller.account_id, submission.case_reference)
         return session.scalars(
@@ -288,13 +295,11 @@ class Submissions:
             .join(Case, Job.case_id == Case.id)
             .where(
                 Case.wrapped_key.is_not(None),
-                Case.reference.is_(None) if reference is None else Case.reference == reference,
+                Case.reference.is_not_distinct_from(reference),
                 Job.account_id == caller.account_id,
                 Media.sha256 == sealed.stored.sha256,
                 Job.kind == submission.kind,
-                Job.frames.is_(None)
-                if submission.frames is None
-                else Job.frames == submission.frames,
+                Job.frames.is_not_distinct_from(frames),
                 Job.retention == submission.retention,
                 Job.bundle_sha256 == self._bundle,
                 Job.state.in_(REUSED),
@@ -341,14 +346,6 @@ class Submissions:
         append_entry(session, caller.actor, Action.MEDIA_SUBMITTED, job.id)
         return job
 
-    @staticmethod
-    def _sighting(submission: Submission) -> dict[str, str | None]:
-        return {
-            **asdict(submission.sighting),
-            "case_reference": submission.case_reference,
-            "tool": submission.tool,
-        }
-
     def _add_callback(self, session: Session, submission: Submission, job: Job, case: Case) -> None:
         if submission.callback is None:
             return
@@ -372,3 +369,100 @@ class Submissions:
                 created_at=current_time(session),
             )
         )
+
+
+class Reexaminations:
+    """Begins further examinations of media."""
+
+    def __init__(
+        self, database: Database, vault: Vault, queue: JobQueue, bundle_sha256: str
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._queue = queue
+        self._bundle = bundle_sha256
+
+    def request(self, caller: Caller, job_id: str) -> Accepted:
+        """Examine the media of a job with as many frames as possible.
+
+        A request that is repeated leads to the same job.
+
+        Raises:
+            NotFound: there is no such job, or the caller may not see it.
+            NotReexaminable: its file is not a video, was deleted, is being examined, or has no
+                more frames.
+        """
+        with self._database.write() as session:
+            _, case = find_visible(session, caller, Job, job_id)
+            self._database.one_at_a_time(session, case.account_id)
+            # The sweep deletes no media of a locked case.
+            locked = lock_open_case(session, case.id)
+            job = session.get(Job, job_id, populate_existing=True)
+            if job is None:
+                raise NotFound
+            frames, same = self._plan(session, job, locked)
+            if same is not None:
+                return Accepted(same, created=False)
+            new = self._new_job(session, job, locked, frames)
+            origin = origin_of(session, job.id) or job.id
+            append_entry(session, caller.actor, Action.EXAMINATION_REPEATED, new.id, origin)
+        return Accepted(new.id, created=True)
+
+    def offered_frames(self, session: Session, job: Job, case: Case) -> int | None:
+        """Return with how many frames a job's video can be examined again; ``None`` if it cannot,
+        or if a job has them already."""
+        try:
+            most, same = self._plan(session, job, case)
+        except NotReexaminable:
+            return None
+        return most if same is None else None
+
+    def _plan(self, session: Session, job: Job, case: Case) -> tuple[int, str | None]:
+        """Return how many frames of a job's video can be examined, and the id of the job that has
+        them already.
+
+        Raises:
+            NotReexaminable: see ``request``.
+        """
+        result = {}
+        if job.state == JobState.SUCCEEDED and job.result is not None:
+            result = open_json(self._vault.case_key(case), job)
+        facts = result.get("media")
+        if not facts or facts["kind"] != "video":
+            raise NotReexaminable("Only a video that has a verdict can be examined again.")
+        most = min(MAX_FRAMES, facts["frames"] or MAX_FRAMES)
+        media = session.get_one(Media, job.media_id, populate_existing=True)
+        of_media = select(Job).where(Job.media_id == media.id, Job.state.in_(REUSED))
+        jobs = session.scalars(of_media.order_by(Job.created_at, Job.id)).all()
+        for other in jobs:
+            if other.frames == most and other.bundle_sha256 == self._bundle:
+                return most, other.id
+        if media.blob is None or any(j.retention == RetentionPolicy.ZERO for j in jobs):
+            raise NotReexaminable("The media have been deleted. Submit the file again.")
+        if any(j.state in UNFINISHED for j in jobs):
+            raise NotReexaminable(
+                "This video is being examined already. Wait until that has ended."
+            )
+        if max(job.frames or 0, int(result["frames"]["sampled"])) >= most:
+            raise NotReexaminable(
+                "All frames of this video that can be examined have been examined."
+            )
+        return most, None
+
+    def _new_job(self, session: Session, job: Job, case: Case, frames: int) -> Job:
+        key, listing = self._vault.case_key(case), session.get(Listing, job.id)
+        known = open_listing(key, listing)
+        new = Job(
+            id=new_id(),
+            case_id=case.id,
+            media_id=job.media_id,
+            account_id=job.account_id,
+            kind=job.kind,
+            priority=Priority.BATCH,
+            frames=frames,
+            bundle_sha256=self._bundle,
+            retention=RetentionPolicy.STANDARD,
+        )
+        listed = {name: known[name] for name in ("name", "platform")}
+        begin_job(session, self._queue, key, new, listed)
+        return new

@@ -12,22 +12,35 @@
       log, as it is in a, with the bundle.
 
 All workers look, and none waits for another: a row is changed only if it is still as it was read.
+
+A worker is alive if its lease changes while this process watches it. The time in a lease is only
+compared with the time that was in it before, never with the clock, so that a worker that died while
+a clock was ahead is not taken for alive until that time comes.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
-from deepfake_service.examination import heartbeats
 from deepfake_service.examination.workflow import ExaminationSteps
 from deepfake_service.examination.workflow_rows import WorkflowRow, WorkflowRows
-from deepfake_service.platform.db import Database, Job, Lease
+from deepfake_service.platform.db import Database, Job, Lease, current_time
 from deepfake_service.platform.db.enums import AWAITING_MODEL, ENDED, JobState
 from deepfake_service.platform.logs import logger
 
+# Other modules read these two where they use them, so that a program may have shorter ones.
+BEAT_S = 2.0
+"""How often a worker renews its lease."""
+LEASE_S = 10.0
+"""How long a lease may stay the same: several beats, so that a worker on a slow disk does not look
+dead."""
+FORGOTTEN_AFTER_S = 60.0
+"""How long the lease of a dead worker is kept."""
 UNCLAIMED_AFTER_S = 30.0
 """How long jobs that have not begun wait for a worker of theirs. In an upgrade, the first new
 worker is often a little later than the first job for it."""
@@ -37,12 +50,55 @@ BATCH = 100
 _log = logger("deepfake_service.jobs")
 
 
-class TakeOver:
-    """Looks for such jobs, for the worker ``executor_id``.
+def renew(session: Session, lease: Lease) -> None:
+    """Write a lease that ends ``LEASE_S`` seconds from now.
 
-    ``active`` holds the ids of the jobs that run in this process, and ``ticks`` returns seconds
-    from a monotonic clock.
+    Call it in a transaction for writing: a worker that waited for the lock is alive.
     """
+    lease.expires_at = current_time(session) + timedelta(seconds=LEASE_S)
+    session.merge(lease)
+
+
+class Heartbeats:
+    """The leases that this process has seen, and for how long each has stayed the same.
+
+    ``ticks`` returns seconds from a monotonic clock.
+    """
+
+    def __init__(self, ticks: Callable[[], float] = time.monotonic) -> None:
+        self._ticks = ticks
+        self._last_look: float | None = None
+        self._seen: dict[str, tuple[datetime, float]] = {}
+
+    def watch(self, leases: Mapping[str, datetime]) -> float:
+        """Compare the leases in the database, by worker, with those of the last look, and return
+        the seconds since then that count."""
+        now = self._ticks()
+        elapsed = now - self._last_look if self._last_look is not None else 0.0
+        # A pause of this process or of the database says nothing about the other workers.
+        elapsed, self._last_look = min(elapsed, 2 * BEAT_S), now
+        seen = {}
+        for executor_id, value in leases.items():
+            before, unchanged_s = self._seen.get(executor_id, (None, 0.0))
+            seen[executor_id] = value, unchanged_s + elapsed if before == value else 0.0
+        self._seen = seen
+        return elapsed
+
+    def alive(self) -> set[str]:
+        """Return the workers whose lease has changed in the last ``LEASE_S`` seconds."""
+        return {name for name, (_, unchanged_s) in self._seen.items() if unchanged_s < LEASE_S}
+
+    def long_dead(self) -> dict[str, datetime]:
+        """Return the leases that have not changed for ``FORGOTTEN_AFTER_S`` seconds."""
+        return {
+            name: value
+            for name, (value, unchanged_s) in self._seen.items()
+            if unchanged_s >= FORGOTTEN_AFTER_S
+        }
+
+
+class TakeOver:
+    """Looks for such jobs. ``active`` holds the ids of the jobs that run in this process."""
 
     def __init__(
         self,
@@ -60,7 +116,7 @@ class TakeOver:
         self._active = active
         self._take_over_s = take_over_s
         self._rows = WorkflowRows(database)
-        self._heartbeats = heartbeats.Heartbeats(ticks)
+        self._heartbeats = Heartbeats(ticks)
         self._strays: set[str] = set()
         """Jobs of this worker that none of its threads ran at the last look.
 

@@ -32,8 +32,8 @@ SENDERS = 8
 """Deliveries that one process sends at the same time."""
 LOOK_AGAIN_S = 1.0
 """How long further webhooks that are due are not looked for while receivers do not answer."""
-CANDIDATES_PER_ACCOUNT = 50
-"""Due deliveries of one account among which one with an idle host is looked for."""
+CANDIDATES = 200
+"""Due deliveries among which some with an idle host are looked for."""
 
 _log = logger("deepfake_service.webhooks")
 
@@ -58,7 +58,7 @@ class WebhookSecrets:
         Raises:
             DecryptionFailed: the secret was wrapped by another master key.
         """
-        return _text(installation_secret(self._database, self._keys, _name(account_id)))
+        return _text(installation_secret(self._database, self._keys, f"wh-{account_id}"))
 
     def replace(self, caller: Caller) -> str:
         """Replace the secret of the caller's account, and return the new one.
@@ -70,13 +70,9 @@ class WebhookSecrets:
         """
         self.of(caller.account_id)  # creates it on first use
         with self._database.write() as session:
-            secret = replace_secret(session, self._keys, _name(caller.account_id))
+            secret = replace_secret(session, self._keys, f"wh-{caller.account_id}")
             append_entry(session, caller.actor, Action.WEBHOOK_SECRET_REPLACED, caller.account_id)
         return _text(secret)
-
-
-def _name(account_id: str) -> str:
-    return f"wh-{account_id}"
 
 
 def _text(secret: bytes) -> str:
@@ -166,7 +162,7 @@ class WebhookDeliveries:
         """
         turn = func.row_number().over(partition_by=Job.account_id, order_by=Delivery.due_at)
         due = (
-            select(Delivery.id, turn.label("turn"))
+            select(Delivery, Job, Case)
             .join(Job, Delivery.job_id == Job.id)
             .join(Case, Job.case_id == Case.id)
             .where(
@@ -176,17 +172,11 @@ class WebhookDeliveries:
                 # A deletion takes the job's callbacks with it, and tells nobody.
                 Job.state != JobState.CANCELLED,
             )
-            .subquery()
+            .order_by(turn, Delivery.due_at)
+            .limit(CANDIDATES)
         )
         with self._database.read() as session:
-            rows = session.execute(
-                select(Delivery, Job, Case)
-                .join(due, due.c.id == Delivery.id)
-                .join(Job, Delivery.job_id == Job.id)
-                .join(Case, Job.case_id == Case.id)
-                .where(due.c.turn <= CANDIDATES_PER_ACCOUNT)
-                .order_by(due.c.turn, Delivery.due_at)
-            ).all()
+            rows = session.execute(due).all()
         unreadable, found = list[str](), list[_Due]()
         for delivery, job, case in rows:
             try:

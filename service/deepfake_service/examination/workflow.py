@@ -114,7 +114,8 @@ class ExaminationWorkflow:
         except JobOver:
             return
         except Exception as error:
-            cause = _last_attempt(error)
+            # DBOS raises the errors of all attempts at a step together.
+            cause: Exception = [error, *getattr(error, "errors", ())][-1]
             if isinstance(cause, SQLAlchemyError):
                 # DBOS could not store the result of a step, for instance on a full disk. That is
                 # no fault of the job, which is resumed later.
@@ -157,10 +158,3 @@ class ExaminationWorkflow:
                 if self._stopping.wait(wait_s):
                     raise Stopping from error
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
-
-
-def _last_attempt(error: Exception) -> Exception:
-    """Return the error of the last attempt where DBOS tried a step several times."""
-    attempts = getattr(error, "errors", None)
-    last: Exception = attempts[-1] if attempts else error
-    return last

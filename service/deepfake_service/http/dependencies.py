@@ -18,8 +18,7 @@ from deepfake_service.container import Services
 from deepfake_service.evidence.bundle.readers import BundleReaders
 from deepfake_service.examination.batching import Batcher
 from deepfake_service.examination.pictures import PictureScorer
-from deepfake_service.http.admission import AccountBudget, RateLimit, UploadMemory
-from deepfake_service.http.failed_sign_ins import FailedSignIns
+from deepfake_service.http.admission import AccountBudget, FailedSignIns, RateLimit, UploadMemory
 from deepfake_service.platform.db import Database
 from deepfake_service.platform.errors import DiskFull, NotReady
 from deepfake_service.platform.metrics import Metrics
@@ -124,17 +123,6 @@ class AppState:
         if self.services is None:
             raise NotReady
         return self.services
-
-    def check(self) -> None:
-        """Check everything beyond the model that requests depend on, except space on the disk: an
-        account that fills it would otherwise take reads and deletions from all others.
-
-        Raises:
-            NotReady: the app is starting or stopping.
-            DatabaseUnavailable: the database does not answer.
-        """
-        self.require_services()
-        self.database.check()
 
 
 def app_state(connection: HTTPConnection) -> AppState:

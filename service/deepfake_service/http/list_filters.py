@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query
 
@@ -87,19 +87,8 @@ class _JobQuery:
 
     def filters(self, state: AppState, caller: Caller) -> Filters:
         """Return the filters as the database applies them."""
-        return Filters(
-            state=self.state,
-            verdict=self.verdict,
-            leaning=self.leaning,
-            finding=self.finding,
-            disagreement=self.reviewers_disagree,
-            case_id=self.case_id,
-            references=_digests(state, caller, self.case_reference),
-            sha256=self.sha256,
-            since=self.created_after,
-            until=self.created_before,
-            order=self.order,
-        )
+        own = {n: getattr(self, n) for n in ("state", "verdict", "leaning", "case_id", "sha256")}
+        return _shared(self, state, caller, **own, disagreement=self.reviewers_disagree)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,24 +105,26 @@ class _CaseQuery:
 
     def filters(self, state: AppState, caller: Caller) -> Filters:
         """Return the filters as the database applies them."""
-        return Filters(
-            finding=self.finding,
-            references=_digests(state, caller, self.case_reference),
-            since=self.created_after,
-            until=self.created_before,
-            order=self.order,
-        )
+        return _shared(self, state, caller)
 
 
 JobQuery = Annotated[_JobQuery, Depends()]
 CaseQuery = Annotated[_CaseQuery, Depends()]
 
 
-def _digests(state: AppState, caller: Caller, reference: str | None) -> tuple[str, ...] | None:
-    """Return the digests of a reference, for each account whose cases the caller may see."""
-    if reference is None:
-        return None
-    accounts = [caller.account_id]
-    if caller.role in MAY_READ_ALL:
-        accounts = [account.id for account in state.accounts.all()]
-    return state.require_services().submissions.references_of(accounts, reference)
+def _shared(query: _JobQuery | _CaseQuery, app: AppState, caller: Caller, **own: Any) -> Filters:
+    references = None
+    if query.case_reference is not None:
+        accounts = [caller.account_id]
+        if caller.role in MAY_READ_ALL:
+            accounts = [account.id for account in app.accounts.all()]
+        submissions = app.require_services().submissions
+        references = submissions.references_of(accounts, query.case_reference)
+    return Filters(
+        finding=query.finding,
+        references=references,
+        since=query.created_after,
+        until=query.created_before,
+        order=query.order,
+        **own,
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
@@ -35,12 +35,6 @@ Sink = Callable[[memoryview], None]
 """Takes the bytes of a part as they arrive. The view is valid only during the call."""
 
 
-@dataclass(slots=True)
-class _Header:
-    name: bytearray = field(default_factory=bytearray)
-    value: bytearray = field(default_factory=bytearray)
-
-
 class MultipartReader:
     """Reads a multipart body piece by piece.
 
@@ -52,7 +46,7 @@ class MultipartReader:
 
     def __init__(self, boundary: bytes, open_part: Callable[[Part], Sink]) -> None:
         self._open_part = open_part
-        self._header = _Header()
+        self._name, self._value = bytearray(), bytearray()
         self._headers: dict[bytes, bytes] = {}
         self._sink: Sink | None = None
         self._ended = False
@@ -62,8 +56,8 @@ class MultipartReader:
                 {
                     "on_part_begin": self._part_begin,
                     "on_header_begin": self._header_begin,
-                    "on_header_field": lambda d, a, b: self._header.name.extend(d[a:b]),
-                    "on_header_value": lambda d, a, b: self._header.value.extend(d[a:b]),
+                    "on_header_field": lambda d, a, b: self._name.extend(d[a:b]),
+                    "on_header_value": lambda d, a, b: self._value.extend(d[a:b]),
                     "on_header_end": self._header_end,
                     "on_headers_finished": self._headers_finished,
                     "on_part_data": self._part_data,
@@ -91,10 +85,10 @@ class MultipartReader:
         self._sink = None
 
     def _header_begin(self) -> None:
-        self._header = _Header()
+        self._name, self._value = bytearray(), bytearray()
 
     def _header_end(self) -> None:
-        self._headers[bytes(self._header.name).lower()] = bytes(self._header.value)
+        self._headers[bytes(self._name).lower()] = bytes(self._value)
 
     def _headers_finished(self) -> None:
         disposition, options = parse_options_header(self._headers.get(b"content-disposition"))

@@ -117,10 +117,14 @@ class Problem:
 
     status: int
     code: str
-    title: str
     detail: str
     errors: tuple[FieldError, ...] = ()
     headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The kind of error in a few words."""
+        return _title(self.code)
 
     def body(self, instance: str) -> dict[str, Any]:
         """Return the JSON members; ``errors`` is present only where fields are invalid."""
@@ -211,10 +215,10 @@ def problem_of(error: Exception) -> Problem:
             headers["Retry-After"] = str(SPACE_RETRY_S if is_full else RETRY_AFTER_S)
         if isinstance(error, TooManyRequests):
             headers["Retry-After"] = str(error.retry_after_s)
-        return Problem(status, code, _title(code), error.message, error.errors, headers)
+        return Problem(status, code, error.message, error.errors, headers)
     status, code = _INTERNAL
     detail = "The service failed. Its log has the details under the id of this request."
-    return Problem(status, code, _title(code), detail)
+    return Problem(status, code, detail)
 
 
 def problem_of_status(status: int, headers: dict[str, str] | None = None) -> Problem:
@@ -222,12 +226,11 @@ def problem_of_status(status: int, headers: dict[str, str] | None = None) -> Pro
     if status >= 500 and status != 503:
         return problem_of(ServiceError())
     code = _code_of(status)
-    title = _title(code)
-    return Problem(status, code, title, _STATUS_DETAIL.get(status, f"{title}."), (), headers or {})
+    detail = _STATUS_DETAIL.get(status, f"{_title(code)}.")
+    return Problem(status, code, detail, (), headers or {})
 
 
 def _code_of(status: int) -> str:
-    """Return the code of a bare HTTP status."""
     return _CODE_OF_STATUS.get(status, "error")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from deepfake_models.bundle.results import Leaning, ReasonCode, Verdict, VerdictCode
+from deepfake_models.bundle.results import Leaning, ReasonCode, VerdictCode
 from deepfake_models.bundle.spec import is_none
 from deepfake_models.sandbox.confinement import Layer
 
@@ -310,8 +310,3 @@ class ReadyOut(Published):
     sandbox: SandboxOut | None = Field(
         description="`null` if files are parsed in the process of the service itself."
     )
-
-
-def frame_out(name: str, sha256: str, verdict: Verdict) -> FrameOut:
-    """Return the published form of one picture's verdict."""
-    return FrameOut.model_validate({"name": name, "sha256": sha256, **verdict.to_json(faces=True)})

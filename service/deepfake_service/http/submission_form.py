@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from deepfake_service.cases.cases import PostDetails, canonical_reference
 from deepfake_service.examination.submissions import MAX_FRAMES, Submission
+from deepfake_service.http.multipart import MULTIPART
 from deepfake_service.platform.clock import CLIENT_SKEW, utc_now
 from deepfake_service.platform.db.enums import CallbackContent, Priority, RetentionPolicy
 from deepfake_service.platform.errors import FieldError, InvalidRequest
@@ -172,20 +173,16 @@ class VideoForm(PictureForm):
 
     def submission(self, idempotency_key: str | None = None) -> Submission:
         """Return the submission of the video."""
+        url = self.callback_url
         return Submission(
             case_reference=self.case_reference,
             sighting=self.sighting(),
-            callback=self._callback(),
+            callback=Callback(url, self.callback_content) if url else None,
             priority=self.priority,
             frames=self.frames,
             retention=self.retention,
             idempotency_key=idempotency_key,
         )
-
-    def _callback(self) -> Callback | None:
-        if self.callback_url is None:
-            return None
-        return Callback(self.callback_url, self.callback_content)
 
     @field_validator("callback_content")
     @classmethod
@@ -299,10 +296,17 @@ def form_schema(form: type[BaseModel]) -> dict[str, Any]:
     return properties
 
 
-def form_enums(form: type[BaseModel]) -> dict[str, Any]:
-    """Return the OpenAPI components to which ``form_schema`` refers."""
-    defined: dict[str, Any] = form.model_json_schema()["$defs"]
-    return defined
+def upload_body(
+    title: str, form: type[BaseModel], field: str, file: dict[str, Any], *, required: bool = True
+) -> dict[str, Any]:
+    """Return the OpenAPI description of a multipart body with a form and the file ``field``."""
+    schema = {
+        "title": title,
+        "type": "object",
+        **({"required": [field]} if required else {}),
+        "properties": {field: file, **form_schema(form)},
+    }
+    return {"required": True, "content": {MULTIPART: {"schema": schema}}}
 
 
 def query_parameters(form: type[BaseModel]) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import hashlib
 import io
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from fastapi import Request
 from starlette.datastructures import Headers
@@ -15,11 +15,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
 from deepfake_service.http.multipart import Part, Sink, boundary_of, parse_multipart
-from deepfake_service.http.submission_form import PictureForm, TextFields
+from deepfake_service.http.submission_form import F, PictureForm, TextFields, invalid_field
 from deepfake_service.platform.errors import (
     ClientGone,
     FieldError,
-    InvalidRequest,
     RequestTooLarge,
     UnsupportedContentType,
     UploadTimeout,
@@ -160,40 +159,46 @@ class Upload:
         return "Upload()"
 
 
-class _Files:
-    """Collects the parts of one request."""
+class FormFiles(Generic[F]):
+    """Collects the text fields and the files of one multipart request in memory.
 
-    def __init__(self, settings: Settings, take: Callable[[int], None]) -> None:
-        self._settings = settings
+    Args:
+        form: the text fields.
+        field: the field of the files.
+        most: how many files there may be.
+        max_bytes: how many bytes one of them may have.
+        take: counts bytes that are held; raises an error if they are too many.
+    """
+
+    def __init__(
+        self, form: type[F], field: str, most: int, max_bytes: int, take: Callable[[int], None]
+    ) -> None:
+        self._field = field
+        self._most = most
+        self._max_bytes = max_bytes
         self._take = take
         self.uploads: list[Upload] = []
-        self.texts = TextFields(PictureForm)
+        self.texts = TextFields(form, files=(field,))
 
     def open_part(self, part: Part) -> Sink:
-        if part.filename is None and part.field in PictureForm.model_fields:
+        """Return the sink for a part, as ``parse_multipart`` needs it."""
+        if part.field != self._field:
             return self.texts.open(part.field)
-        if part.field != FIELD:
-            raise InvalidRequest(
-                f'The field "{part.field}" is not known. Send pictures in "{FIELD}".',
-                errors=[FieldError(part.field, f'unknown field; send pictures in "{FIELD}"')],
-            )
         if part.filename is None:
-            raise InvalidRequest(
-                f'The field "{FIELD}" must hold a file, not text. With curl: '
-                f"-F {FIELD}=@picture.jpg",
-                errors=[FieldError(FIELD, "must be a file, not text")],
+            raise invalid_field(
+                part.field, f"must be a file, not text (curl: -F {part.field}=@picture.jpg)"
             )
-        if len(self.uploads) == MAX_PICTURES:
+        if len(self.uploads) == self._most:
             raise RequestTooLarge(
-                f"A request may hold at most {MAX_PICTURES} pictures.",
-                errors=[FieldError(FIELD, f"more than {MAX_PICTURES} files")],
+                f"A request may hold at most {self._most} pictures.",
+                errors=[FieldError(part.field, f"more than {self._most} files")],
             )
         upload = Upload(part.filename, io.BytesIO())
         self.uploads.append(upload)
-        return self._sink(upload, f"{FIELD}[{len(self.uploads) - 1}]")
+        return self._sink(upload, f"{part.field}[{len(self.uploads) - 1}]")
 
     def _sink(self, upload: Upload, field: str) -> Sink:
-        limit = self._settings.max_picture_bytes
+        limit = self._max_bytes
 
         def write(data: memoryview) -> None:
             if upload.content.tell() + len(data) > limit:
@@ -224,16 +229,13 @@ async def read_pictures(
     """
     boundary = boundary_of(request.headers.get("content-type"))
     refuse_encoding(request)
-    files = _Files(settings, take)
+    files = FormFiles(PictureForm, FIELD, MAX_PICTURES, settings.max_picture_bytes, take)
     chunks = receive_body(request, max_bytes=settings.max_request_bytes)
     try:
         await parse_multipart(chunks, boundary, files.open_part)
         form = files.texts.parse()
         if not files.uploads:
-            raise InvalidRequest(
-                f'The request holds no file. Send pictures in the field "{FIELD}".',
-                errors=[FieldError(FIELD, "send at least one file")],
-            )
+            raise invalid_field(FIELD, "missing; send at least one picture")
     except BaseException:
         for upload in files.uploads:
             upload.close()

@@ -41,7 +41,7 @@ from deepfake_service.platform.db import (
 )
 from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.platform.errors import NotFound, NoticeRefused
-from deepfake_service.platform.pagination import MAX_PAGE, NoticePage, next_cursor, older
+from deepfake_service.platform.pagination import MAX_PAGE, NoticePage, next_cursor, placed
 from deepfake_service.platform.storage import Vault, open_json, seal_json
 
 
@@ -172,9 +172,7 @@ class NoticeDesk:
     ) -> NoticePage:
         """Return a page of the notices of a case that the caller may see, as ``of_case``."""
         statement = select(Notice).where(Notice.case_id == case_id)
-        if cursor is not None:
-            statement = statement.where(older(Notice.created_at, Notice.id, cursor))
-        statement = statement.order_by(Notice.created_at.desc(), Notice.id.desc())
+        statement = placed(statement, Notice, cursor)
         notices = session.scalars(statement.limit(limit)).all()
         following = next_cursor(session, statement, Notice, limit)
         return NoticePage([self._listed(notice) for notice in notices], following)

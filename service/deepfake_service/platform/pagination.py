@@ -231,22 +231,11 @@ def after(order: Columns, position: Position, *, rising: bool = False) -> Column
     )
 
 
-def older(
-    at: InstrumentedAttribute[datetime], row_id: InstrumentedAttribute[str], cursor: str
-) -> ColumnElement[bool]:
-    """Return the condition for rows after a cursor, in a list from the newest to the oldest.
-
-    Raises:
-        InvalidRequest: the cursor is not one of an earlier answer.
-    """
-    return after((at, row_id), Position.decoded(cursor))
-
-
 _BY_LIKELIHOOD = (func.coalesce(Job.rank, UNRANKED), Job.created_at, Job.id)
 
 
 def placed(
-    statement: Select[*Rows], model: type[Job | Case], order: Order, cursor: str | None
+    statement: Select[*Rows], model: OfPage, cursor: str | None, order: Order = Order.NEWEST
 ) -> Select[*Rows]:
     """Return a query in this order, from the row after a cursor on.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,14 +20,6 @@ from deepfake_service.platform.storage.blobs import missing_as
 from deepfake_service.review.queries import Queries
 
 EXPORT_FOLDER = "exports"
-PIECE_BYTES = 256 * 1024
-
-
-def pieces_of(export: BinaryIO) -> Iterator[bytes]:
-    """Yield an opened export, and close it."""
-    with export:
-        while piece := export.read(PIECE_BYTES):
-            yield piece
 
 
 class Exports:
@@ -62,19 +55,7 @@ class Exports:
             NotFound, ImageryWithheld: see ``Queries.medium``.
             InvalidRequest: the recipient is not an age public key.
         """
-        blob, key = self._queries.medium(caller, case_id, media_id)
-        with missing_as(NotFound, case_id=case_id, media_id=media_id):
-            check_space(self._vault.blobs.open(blob).size)
-            file = self._written(blob, key, recipient)
-        try:
-            with self._database.write() as session:
-                append_entry(session, caller.actor, Action.MEDIA_EXPORTED, media_id)
-        except BaseException:
-            file.close()
-            raise
-        return file
-
-    def _written(self, blob: str, key: bytes, recipient: str) -> BinaryIO:
+        _, blob, key = self._queries.medium(caller, case_id, media_id, for_export=True)
         try:
             public_key = pyrage.x25519.Recipient.from_str(recipient)
         except pyrage.RecipientError as error:
@@ -83,13 +64,15 @@ class Exports:
                 "The recipient is not an age public key. Send one that begins with age1.",
                 errors=[invalid],
             ) from error
-        private_folder(self._folder)
-        file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115 - the answer closes it
-        try:
+        missing = missing_as(NotFound, case_id=case_id, media_id=media_id)
+        with missing, contextlib.ExitStack() as stack:
+            check_space(self._vault.blobs.open(blob).size)
+            private_folder(self._folder)
+            file = stack.enter_context(tempfile.TemporaryFile(dir=self._folder))
             with self._vault.open(blob, key) as medium:
                 pyrage.encrypt_io(medium, file, [public_key])
             file.seek(0)
-        except BaseException:
-            file.close()
-            raise
+            with self._database.write() as session:
+                append_entry(session, caller.actor, Action.MEDIA_EXPORTED, media_id)
+            stack.pop_all()  # the answer closes the file
         return file

@@ -36,7 +36,11 @@ from deepfake_service.platform.db import (
     new_id,
 )
 from deepfake_service.platform.db.enums import Finding
-from deepfake_service.platform.errors import DecryptionFailed
+from deepfake_service.platform.errors import (
+    DatabaseUnavailable,
+    DecryptionFailed,
+    StorageUnavailable,
+)
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.pagination import MAX_PAGE
 from deepfake_service.platform.storage import (
@@ -85,12 +89,7 @@ class HashBank:
         with self._database.read() as session:
             job = session.get_one(Job, job_id)
             case = session.get_one(Case, job.case_id)
-        try:
-            examination = examination_of(self._vault, job, self._vault.case_key(case))
-        except BlobMissing:
-            self._without_hashes.add(job_id)
-            return
-        hashes = examination["hashes"]
+        hashes = examined_hashes(self._vault, job, case)
         pdq = usable(hashes)
         if not pdq:
             self._without_hashes.add(job_id)
@@ -225,6 +224,20 @@ class HashBank:
             entries = read_hashes(self._database, self._key, KnownHashes)
             for line in exchange_lines((o["pdq"], o["vpdq"]) for _, o in entries):
                 yield f"{line}\n"
+
+
+def examined_hashes(vault: Vault, job: Job, case: Case) -> dict[str, Any]:
+    """Return the hashes that an examination found; none if its material cannot be read."""
+    try:
+        hashes: dict[str, Any] = examination_of(vault, job, vault.case_key(case))["hashes"]
+        return hashes
+    except (DatabaseUnavailable, StorageUnavailable):
+        raise
+    except BlobMissing:
+        return {}
+    except Exception as error:
+        _log.error("hashes_unreadable", job_id=job.id, failure=describe(error))
+        return {}
 
 
 def read_hashes(

@@ -27,45 +27,14 @@ from deepfake_service.platform.errors import (
     NotFound,
     ServiceError,
 )
-from deepfake_service.platform.pagination import NoticePage
 from deepfake_service.platform.storage import Vault
 from deepfake_service.review.hash_bank import similar_cases
 from deepfake_service.review.queries import Queries, occurrences_json
-from deepfake_service.review.review_rules import ReviewerStatus
 from deepfake_service.review.reviews import Reviews
 from deepfake_service.review.triage import places_of
 
 LISTED = 50
 """Posts and other examinations of the file that the page lists."""
-
-
-@dataclass(frozen=True, slots=True)
-class ItemPage:
-    """What the page of an item shows."""
-
-    job: dict[str, Any]
-    case: dict[str, Any]
-    listing: dict[str, Any]
-    others: list[dict[str, Any]]
-    """The other examinations of the same file."""
-    occurrences: list[dict[str, Any]]
-    more_occurrences: bool
-    place: dict[str, Any] | None
-    """The place of a waiting job in the queue."""
-    reviews: list[dict[str, Any]]
-    standing: ReviewerStatus
-    matches: list[dict[str, Any]]
-    editions: list[dict[str, Any]]
-    notices: NoticePage
-    deletable: bool
-    """Whether the caller may delete the item, and no legal hold prevents it."""
-    alone: bool
-    """Whether it is the only item of its case."""
-    more_frames: int | None
-    document: dict[str, Any] | None
-    """The ``verdict.json`` of the newest edition of its evidence."""
-    missing: ServiceError | None
-    """Why there is no document, although the job has succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +50,12 @@ class ItemPages:
     """With how many frames an item can be examined again: see ``Reexaminations``."""
     notices: NoticeDesk
 
-    def read(self, caller: Caller, job_id: str) -> ItemPage:
+    def read(self, caller: Caller, job_id: str) -> dict[str, Any]:
         """Return what the page of an item shows. Audited as a reading of the case.
 
-        An edition of its evidence is issued first if that is due. Showing it is audited once in
-        ten minutes.
+        ``document`` is the ``verdict.json`` of the newest edition of its evidence, which is issued
+        first if that is due. Showing it is audited once in ten minutes. ``missing`` is the error
+        that says why there is none, although the job has succeeded.
 
         Raises:
             NotFound: there is no such job, or the caller may not see it.
@@ -116,7 +86,7 @@ class ItemPages:
                 document = json.loads(stored.member(VERDICT))
             except EvidenceMissing as error:
                 missing = error
-        return ItemPage(**shown, document=document, missing=missing if succeeded else None)
+        return {**shown, "document": document, "missing": missing if succeeded else None}
 
     def _shown(self, session: Session, caller: Caller, job: Job, case: Case) -> dict[str, Any]:
         key = self.vault.case_key(case)
@@ -134,6 +104,7 @@ class ItemPages:
             "job": self.queries.plain(session, job),
             "case": self.queries.case_json(case),
             "listing": open_listing(key, session.get(Listing, job.id)),
+            # The other examinations of the same file.
             "others": [self.queries.plain(session, other) for other in others],
             "occurrences": occurrences_json(occurrences[:LISTED], key),
             "more_occurrences": len(occurrences) > LISTED,
@@ -144,6 +115,7 @@ class ItemPages:
             "editions": editions_of(session, job, case),
             "notices": self.notices.list_case(session, case.id),
             "deletable": may_delete(caller, job.account_id) and case.held_at is None,
+            # Whether it is the only item of its case.
             "alone": session.scalar(items) == 1,
             "more_frames": self.offered_frames(session, job, case),
         }

@@ -20,10 +20,9 @@ from sqlalchemy.orm import Session
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible, visible_to
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
-from deepfake_service.cases.blind_index import BlindIndex
 from deepfake_service.cases.case_lock import lock_case
+from deepfake_service.cases.cases import BlindIndex
 from deepfake_service.evidence.bundle.perceptual_hashes import resembles, usable
-from deepfake_service.evidence.editions import examination_of
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.platform.db import (
     Case,
@@ -36,14 +35,11 @@ from deepfake_service.platform.db import (
 )
 from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.errors import (
-    DatabaseUnavailable,
     Forbidden,
     NotFound,
-    StorageUnavailable,
 )
-from deepfake_service.platform.logs import describe, logger
+from deepfake_service.platform.logs import logger
 from deepfake_service.platform.storage import (
-    BlobMissing,
     Vault,
     installation_secret,
     open_json,
@@ -51,7 +47,7 @@ from deepfake_service.platform.storage import (
 )
 from deepfake_service.platform.storage.envelope import KeyWrapper
 from deepfake_service.platform.storage.sealed_columns import opened_rows
-from deepfake_service.review.hash_bank import read_hashes
+from deepfake_service.review.hash_bank import examined_hashes, read_hashes
 
 _NAME = "minors"
 BATCH = 100
@@ -70,8 +66,7 @@ class MinorFlag:
     """The id of the case whose flag this one follows; ``None`` if a person flagged this case."""
 
 
-def digest_of(blind_index: BlindIndex, sha256: str) -> str:
-    """Return the blind-index digest by which the flag of some bytes is found."""
+def _digest_of(blind_index: BlindIndex, sha256: str) -> str:
     return blind_index.of("flagged", sha256)
 
 
@@ -88,9 +83,8 @@ def flag_of_bytes(session: Session, blind_index: BlindIndex, sha256: str) -> Min
     ).first()
     if case is not None:
         return MinorFlag(case.minor_by, case.minor_from or case.id)
-    hashes = session.scalars(
-        select(FlaggedHashes).where(FlaggedHashes.digest == digest_of(blind_index, sha256)).limit(1)
-    ).first()
+    known = FlaggedHashes.digest == _digest_of(blind_index, sha256)
+    hashes = session.scalars(select(FlaggedHashes).where(known).limit(1)).first()
     return MinorFlag(hashes.flagged_by, hashes.case_id) if hashes is not None else None
 
 
@@ -190,7 +184,7 @@ class MinorFlags:
         """Flag a case because of any flagged one that its media resemble."""
         for job, case in self._jobs(Job.case_id == case_id):
             others = self._listed(FlaggedHashes.case_id != case_id)
-            self._flag_if_alike(job, usable(self._hashes(job, case)), others)
+            self._flag_if_alike(job, usable(examined_hashes(self._vault, job, case)), others)
 
     def trail(self, caller: Caller, case_id: str) -> dict[str, Any]:
         """Return what the flag of a case follows, and what follows it.
@@ -199,9 +193,6 @@ class MinorFlags:
             ``follows``, whether the flag was set because of another case; ``origin``, that case if
             the caller may see it; and ``followers``, the cases that the caller may see whose flags
             follow this one. A case has its ``id`` and its ``case_reference``.
-
-        Raises:
-            NotFound: there is no such case, or the caller may not see it.
         """
         with self._database.read() as session:
             case, _ = find_visible(session, caller, Case, case_id)
@@ -212,17 +203,13 @@ class MinorFlags:
             seen = Case.wrapped_key.is_not(None), visible_to(caller)
             related = select(Case).where(or_(Case.id == origin, follower), *seen)
             rows = session.execute(related.order_by(Case.id))
-            named = [shown for _, shown in opened_rows(rows, self._named)]
+            opened = opened_rows(rows, lambda row: open_json(self._vault.case_key(row[0]), row[0]))
+            named = [{"id": c.id, "case_reference": shown["reference"]} for (c,), shown in opened]
         return {
             "follows": origin is not None,
             "origin": next((other for other in named if other["id"] == origin), None),
             "followers": [other for other in named if other["id"] != origin],
         }
-
-    def _named(self, row: tuple[Case]) -> dict[str, Any]:
-        (case,) = row
-        reference = open_json(self._vault.case_key(case), case)["reference"]
-        return {"id": case.id, "case_reference": reference}
 
     def compare_job(self, job: Job, hashes: dict[str, Any]) -> None:
         """Flag the case of a job if its medium resembles one of a flagged case.
@@ -283,7 +270,7 @@ class MinorFlags:
         jobs = self._jobs()
         while jobs:
             for job, case in jobs:
-                self._flag_if_alike(job, usable(self._hashes(job, case)), new)
+                self._flag_if_alike(job, usable(examined_hashes(self._vault, job, case)), new)
             if newest_only:
                 return
             jobs = self._jobs(Job.id < jobs[-1][0].id)
@@ -311,21 +298,6 @@ class MinorFlags:
             rows = session.execute(statement.order_by(Job.id.desc()).limit(BATCH))
             return [(job, case) for job, case in rows]
 
-    def _hashes(self, job: Job, case: Case) -> dict[str, Any]:
-        """Return the hashes that an examination found; none if its material cannot be read."""
-        try:
-            hashes: dict[str, Any] = examination_of(self._vault, job, self._vault.case_key(case))[
-                "hashes"
-            ]
-        except (DatabaseUnavailable, StorageUnavailable):
-            raise
-        except BlobMissing:
-            return {}
-        except Exception as error:
-            _log.error("hashes_unreadable", job_id=job.id, failure=describe(error))
-            return {}
-        return hashes
-
     def _store_missing(self, *, newest_only: bool) -> None:
         """Store the hashes of cases that a person flagged, unless they are stored."""
         missing = (
@@ -344,7 +316,7 @@ class MinorFlags:
             with self._database.read() as session:
                 rows = session.execute(missing).all()
             for job, case, sha256 in rows:
-                self._store_hashes(job, usable(self._hashes(job, case)), sha256)
+                self._store_hashes(job, usable(examined_hashes(self._vault, job, case)), sha256)
             if newest_only or len(rows) < BATCH:
                 return
 
@@ -359,7 +331,7 @@ class MinorFlags:
                 id=new_id(),
                 case_id=case.id,
                 job_id=job.id,
-                digest=digest_of(self._blind_index, sha256),
+                digest=_digest_of(self._blind_index, sha256),
                 flagged_by=case.minor_by,
                 created_at=now,
                 expires_at=now + self._kept_for,

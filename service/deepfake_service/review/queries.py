@@ -1,12 +1,18 @@
-"""Reading jobs, cases and results, decrypted in memory with the key of their case."""
+"""Reading jobs, cases and results for callers, who find only what they may see.
+
+What is sealed is opened in memory with the key of its case, row by row. Reading results is audited
+once in ten minutes for each key.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, BinaryIO
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
@@ -14,19 +20,21 @@ from deepfake_service.accounts.read_audit import ReadAudit
 from deepfake_service.accounts.visibility import find_visible, may_delete, visible_to
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.cases import media_key, open_occurrence
-from deepfake_service.evidence.listings import open_thumbnail
+from deepfake_service.evidence.listings import open_listing, open_reasons, open_thumbnail
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Listing, Media, Occurrence
-from deepfake_service.platform.db.enums import UNFINISHED, JobState, Role
+from deepfake_service.platform.db.enums import DISAGREEMENT, UNFINISHED, JobState, Role
 from deepfake_service.platform.errors import ImageryWithheld, NotFound
 from deepfake_service.platform.pagination import (
     MAX_PAGE,
     Filters,
+    JobPage,
     OccurrencePage,
+    Order,
     case_conditions,
+    conditions,
     disagreed,
     next_cursor,
-    older,
     placed,
 )
 from deepfake_service.platform.storage import Vault, open_json
@@ -38,32 +46,53 @@ OVERVIEW, DENSE, EVIDENCE = "overview", "dense", "evidence"
 FEWEST_FRAMES, SHORTEST_S = 8, 3.0
 """Before so many frames and seconds, the time that a frame takes is not known: opening the media
 takes longer than the first frames."""
+VALUES = ("score", "log_likelihood_ratio")
+CASE_PAGE = 100
+"""Occurrences and jobs that the answer about a case has. An occurrence has up to 18 kB."""
+DIGEST_CHARS = 12
+"""Characters of the SHA-256 that stand for a file without a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFiles:
+    """Names of files, each the beginning of the SHA-256 if the file has none."""
+
+    by_job: dict[str, str]
+    by_medium: dict[str, str]
+    """Of a file that was submitted again, the last name."""
+
+
+def job_rows() -> Select[Job, Media, Case, Listing, bool, bool]:
+    """Select jobs with what lists show of them: the rows that ``Queries.shown`` opens."""
+    return (
+        select(Job, Media, Case, Listing, Listing.thumbnail.is_not(None), disagreed())
+        .join(Media, Job.media_id == Media.id)
+        .join(Case, Job.case_id == Case.id)
+        .outerjoin(Listing, Listing.id == Job.id)
+    )
 
 
 class Queries:
-    """Reads for callers, who find only what they may see."""
+    """Reads for callers.
+
+    What does not exist, is being shredded, or is not theirs to see raises ``NotFound``, and a
+    cursor that is not one of an earlier answer ``InvalidRequest``.
+    """
 
     def __init__(self, database: Database, vault: Vault) -> None:
         self._database = database
         self._vault = vault
         self._read_audit = ReadAudit(database.clock)
 
-    def job(self, caller: Caller, job_id: str, *, audited: bool = True) -> dict[str, Any]:
-        """Return a job with its result, or ``None`` as result.
-
-        Reading a result is audited once in ten minutes for each key.
-
-        Raises:
-            NotFound: there is no such job, or the caller may not see it.
-        """
+    def job(self, caller: Caller, job_id: str) -> dict[str, Any]:
+        """Return a job with its result, or ``None`` as result. Reading a result is audited."""
         with self._database.read() as session:
             job, case = find_visible(session, caller, Job, job_id)
             shown = self.plain(session, job)
         result = None
         if job.result is not None:
             result = open_json(self._vault.case_key(case), job)
-            if audited:
-                self._read_audit.note(self._database, caller, Action.RESULT_READ, job_id)
+            self._read_audit.note(self._database, caller, Action.RESULT_READ, job_id)
         return {**shown, "media_kind": media_kind(result), "result": result}
 
     def progress(self, caller: Caller, job_id: str) -> dict[str, Any]:
@@ -73,16 +102,13 @@ class Queries:
 
     def plain(self, session: Session, job: Job) -> dict[str, Any]:
         """Return what is in plain text about a job."""
-        at_odds = select(Job.id).where(Job.id == job.id, disagreed())
-        disagree = session.scalar(at_odds) is not None
-        return job_json(job, session.get_one(Media, job.media_id), self._database.clock(), disagree)
+        return self._plain(session.execute(job_rows().where(Job.id == job.id)).one())
 
     def thumbnail(self, caller: Caller, job_id: str) -> bytes:
         """Return the blurred thumbnail of a job as JPEG.
 
         Raises:
-            NotFound: there is none, or the caller may not see the job. ImageryWithheld: a person
-                shown may be a minor.
+            ImageryWithheld: a person shown may be a minor.
         """
         with self._database.read() as session:
             job, case = find_visible(session, caller, Job, job_id)
@@ -106,28 +132,28 @@ class Queries:
             at = session.scalar(oldest)
         return (self._database.clock() - at).total_seconds() if at else 0.0
 
-    def medium(self, caller: Caller, case_id: str, media_id: str) -> tuple[str, bytes]:
-        """Return the blob and the key of a medium, for an export, which audits it.
-
-        Raises:
-            NotFound: there is no such medium, the caller may not see it, or it was deleted.
-            ImageryWithheld: a person shown may be a minor, and the caller is not an administrator.
-        """
-        media, key = self._medium(caller, case_id, media_id, shown_to_admins=True)
-        assert media.blob is not None
-        return media.blob, key
-
-    def playback(self, caller: Caller, case_id: str, media_id: str) -> tuple[BinaryIO, int]:
-        """Return a medium as an open file, and its size in bytes. Audited once in ten minutes.
+    def medium(
+        self, caller: Caller, case_id: str, media_id: str, *, for_export: bool = False
+    ) -> tuple[Media, str, bytes]:
+        """Return a medium with its blob and its key. Administrators may export those of minors.
 
         Raises:
             NotFound: there is no such medium, the caller may not see it, or it was deleted.
             ImageryWithheld: a person shown may be a minor.
         """
-        media, key = self._medium(caller, case_id, media_id, shown_to_admins=False)
-        assert media.blob is not None
+        with self._database.read() as session:
+            media, case = find_visible(session, caller, Media, media_id)
+        if media.case_id != case_id or not media.blob:
+            raise NotFound
+        if case.minor_at is not None and not (for_export and caller.role is Role.ADMIN):
+            raise ImageryWithheld
+        return media, media.blob, media_key(media, self._vault.case_key(case))
+
+    def playback(self, caller: Caller, case_id: str, media_id: str) -> tuple[BinaryIO, int]:
+        """Return a medium as an open file, and its size in bytes. Audited once in ten minutes."""
+        media, blob, key = self.medium(caller, case_id, media_id)
         with missing_as(NotFound, case_id=case_id, media_id=media_id):
-            file = self._vault.open(media.blob, key)
+            file = self._vault.open(blob, key)
         try:
             self._read_audit.note(self._database, caller, Action.MEDIA_READ, media_id)
         except BaseException:
@@ -135,32 +161,17 @@ class Queries:
             raise
         return file, media.size
 
-    def _medium(
-        self, caller: Caller, case_id: str, media_id: str, *, shown_to_admins: bool
-    ) -> tuple[Media, bytes]:
-        with self._database.read() as session:
-            media, case = find_visible(session, caller, Media, media_id)
-        if media.case_id != case_id or not media.blob:
-            raise NotFound
-        if case.minor_at is not None and not (shown_to_admins and caller.role is Role.ADMIN):
-            raise ImageryWithheld
-        return media, media_key(media, self._vault.case_key(case))
-
     def cases(
         self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None
     ) -> dict[str, Any]:
-        """Return a page of the cases that the caller may see, by ``case_conditions``.
-
-        Raises:
-            InvalidRequest: the cursor is invalid.
-        """
+        """Return a page of the cases that the caller may see, by ``case_conditions``."""
         statement = placed(
             select(Case).where(
                 Case.wrapped_key.is_not(None), visible_to(caller), *case_conditions(filters)
             ),
             Case,
-            filters.order,
             cursor,
+            filters.order,
         )
         with self._database.read() as session:
             rows = session.execute(statement.limit(limit)).all()
@@ -180,11 +191,7 @@ class Queries:
         }
 
     def brief(self, caller: Caller, case_id: str) -> dict[str, Any]:
-        """Return a case without its content, and audit that it was read.
-
-        Raises:
-            NotFound: there is no such case, or the caller may not see it.
-        """
+        """Return a case without its content, and audit that it was read."""
         with self._database.read() as session:
             case = find_kept(session, caller, case_id)
         with self._database.write() as session:
@@ -201,24 +208,13 @@ class Queries:
         limit: int = MAX_PAGE,
         cursor: str | None = None,
     ) -> OccurrencePage:
-        """Return a page of the occurrences of a case, newest first.
-
-        Args:
-            media_id: restricts them to one medium of the case.
-            ids: restricts them to the occurrences with these ids.
-
-        Raises:
-            NotFound: there is no such case, or the caller may not see it. InvalidRequest: the
-                cursor is invalid.
-        """
+        """Return a page of the occurrences of a case, newest first. It can be restricted."""
         statement = select(Occurrence).where(Occurrence.case_id == case_id)
         if media_id is not None:
             statement = statement.where(Occurrence.media_id == media_id)
         if ids is not None:
             statement = statement.where(Occurrence.id.in_(ids))
-        if cursor is not None:
-            statement = statement.where(older(Occurrence.created_at, Occurrence.id, cursor))
-        statement = statement.order_by(Occurrence.created_at.desc(), Occurrence.id.desc())
+        statement = placed(statement, Occurrence, cursor)
         with self._database.read() as session:
             case = find_kept(session, caller, case_id)
             rows = session.scalars(statement.limit(limit)).all()
@@ -226,23 +222,198 @@ class Queries:
         return OccurrencePage(occurrences_json(rows, self._vault.case_key(case)), cursor)
 
     def occurrence(self, caller: Caller, case_id: str, occurrence_id: str) -> dict[str, Any]:
-        """Return one occurrence of a case.
+        """Return one occurrence of a case, of which the caller has just recorded it."""
+        (found,) = self.occurrences(caller, case_id, ids=(occurrence_id,)).occurrences
+        return found
 
-        Raises:
-            NotFound: there is no such occurrence, or the caller may not see its case.
+    def jobs(
+        self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None = None
+    ) -> JobPage:
+        """Return a page of jobs with what is in plain text about them."""
+        rows, following = self._read(caller, filters, limit, cursor)
+        return JobPage([self._plain(row) for row in rows], following)
+
+    def scored_jobs(
+        self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None
+    ) -> JobPage:
+        """Return a page of jobs, each with ``VALUES``: ``None`` where nothing was scored; and with
+        ``media_kind``.
         """
-        page = self.occurrences(caller, case_id, ids=(occurrence_id,))
-        if not page.occurrences:
-            raise NotFound
-        return page.occurrences[0]
+        rows, following = self._read(caller, filters, limit, cursor)
+        opened = opened_rows(rows, lambda row: {**self._plain(row), **self._values(row)})
+        jobs = [job for _, job in opened]
+        if any(row[0].result is not None for row in rows):
+            self.audit(caller)
+        if filters.order is Order.LIKELIHOOD:
+            jobs.sort(key=_likelihood, reverse=True)  # exactly, and else as they were
+        return JobPage(jobs, following)
+
+    def case(self, caller: Caller, case_id: str) -> dict[str, Any]:
+        """Return a case with its newest occurrences and jobs, and audit that it was read.
+
+        Of each there are at most ``CASE_PAGE``, in the order in which they were added. The cursors
+        ``occurrences_next`` and ``jobs_next`` continue with older ones.
+        """
+        content = self.brief(caller, case_id)
+        seen = self.occurrences(caller, case_id, limit=CASE_PAGE)
+        jobs = self.jobs(caller, Filters(case_id=case_id), limit=CASE_PAGE)
+        return {
+            **content,
+            "occurrences": seen.occurrences[::-1],
+            "occurrences_next": seen.next,
+            "jobs": jobs.jobs[::-1],
+            "jobs_next": jobs.next,
+        }
+
+    def results(self, caller: Caller, filters: Filters, *, limit: int) -> Iterator[dict[str, Any]]:
+        """Yield at most ``limit`` jobs with their scores, newest first. Audited as one read."""
+        with self._database.write() as session:
+            append_entry(session, caller.actor, Action.RESULT_READ, detail="table")
+        cursor = None
+        while limit > 0:
+            rows, cursor = self._read(caller, filters, min(MAX_PAGE, limit), cursor)
+            limit -= len(rows)
+            kept = (row for row in rows if row[2].sealed is not None)
+            yield from (values for _, values in opened_rows(kept, self._result_row))
+            if cursor is None:
+                return
+
+    def jobs_of(
+        self, caller: Caller, ids: Sequence[str], *, submitted: bool = False
+    ) -> list[dict[str, Any]]:
+        """Return the jobs with these ids, in this order, as ``shown``, with their ``posts``.
+
+        Others, and deleted ones, are left out. ``posts`` is the number of places where the file was
+        seen. With ``submitted``, only jobs that the caller's account submitted are returned.
+        """
+        statement = job_rows().where(Job.id.in_(ids), Case.sealed.is_not(None), visible_to(caller))
+        if submitted:
+            statement = statement.where(Job.account_id == caller.account_id)
+        with self._database.read() as session:
+            rows = session.execute(statement).all()
+            seen = session.execute(
+                select(Occurrence.media_id, func.count())
+                .where(Occurrence.media_id.in_([row[1].id for row in rows]))
+                .group_by(Occurrence.media_id)
+            )
+            posts: dict[str, int] = {row[0]: row[1] for row in seen}
+        if rows:
+            self.audit(caller)
+        jobs = {
+            row[0].id: {**shown, "posts": posts.get(row[1].id, 0)}
+            for row, shown in opened_rows(rows, self.shown)
+        }
+        return [jobs[job_id] for job_id in dict.fromkeys(ids) if job_id in jobs]
+
+    def names(self, caller: Caller, case_id: str, media_ids: Collection[str]) -> NamedFiles:
+        """Return the names of media of a case, and of their jobs.
+
+        It is not audited: call it where reading the case is.
+        """
+        statement = job_rows().where(
+            Job.case_id == case_id,
+            Job.media_id.in_(media_ids),
+            Case.sealed.is_not(None),
+            visible_to(caller),
+        )
+        with self._database.read() as session:
+            rows = session.execute(statement.order_by(Job.created_at, Job.id)).all()
+        named = NamedFiles({}, {})
+        for row, shown in opened_rows(rows, self.shown):
+            name = shown["listing"]["name"] or shown["sha256"][:DIGEST_CHARS]
+            named.by_job[row[0].id] = named.by_medium[row[1].id] = name
+        return named
+
+    def shown(self, row: Any) -> dict[str, Any]:
+        """Return a row of ``job_rows`` as lists show it, with its case and its listing."""
+        job, _, case, listing, pictured, _ = row
+        key = self._vault.case_key(case)
+        return {
+            **self._plain(row),
+            "case": {
+                "case_reference": open_json(key, case)["reference"],
+                "legal_hold": case.held_at is not None,
+                "minor": case.minor_at is not None,
+            },
+            "listing": open_listing(key, listing),
+            "reasons": open_reasons(key, job),
+            "thumbnail": bool(pictured) and case.minor_at is None,
+        }
+
+    def audit(self, caller: Caller) -> None:
+        """Append an entry to the audit log that a list of results was read."""
+        self._read_audit.note(self._database, caller, Action.RESULT_READ, detail="list")
+
+    def _read(
+        self, caller: Caller, filters: Filters, limit: int, cursor: str | None
+    ) -> tuple[Sequence[Any], str | None]:
+        statement = job_rows().where(visible_to(caller), *conditions(filters))
+        statement = placed(statement, Job, cursor, filters.order)
+        with self._database.read() as session:
+            rows = session.execute(statement.limit(limit)).all()
+            return rows, next_cursor(session, statement, Job, limit, filters.order)
+
+    def _plain(self, row: Any) -> dict[str, Any]:
+        job, media, *_, disagree = row
+        return {
+            "id": job.id,
+            "kind": job.kind,
+            "state": job.state,
+            "sha256": media.sha256,
+            "size": media.size,
+            "case_id": job.case_id,
+            "media_id": media.id,
+            "priority": job.priority,
+            "frames": job.frames,
+            "retention": job.retention,
+            "progress": {
+                "stage": job.stage,
+                "done": job.done or 0,
+                "total": job.total,
+                "overview": job.overview,
+                "remaining_s": _remaining_s(job, self._database.clock()),
+            },
+            "verdict": job.verdict,
+            "leaning": job.leaning,
+            "finding": job.finding,
+            "reviewers_disagree": bool(disagree),
+            "failure": job.failure,
+            "bundle_sha256": job.bundle_sha256,
+            "created_at": iso_time(job.created_at),
+            "started_at": iso_time(job.started_at),
+            "finished_at": iso_time(job.finished_at),
+            "media_expires_at": iso_time(media.expires_at) if media.blob else None,
+            "media_kept": media.blob is not None,
+        }
+
+    def _values(self, row: Any) -> dict[str, Any]:
+        job, _, case, *_ = row
+        result: dict[str, Any] = {}
+        if job.result is not None and case.sealed is not None:
+            result = open_json(self._vault.case_key(case), job)
+        values = {name: result.get(name) for name in VALUES}
+        return {**values, "media_kind": media_kind(result)}
+
+    def _result_row(self, row: Any) -> dict[str, Any]:
+        job, values = self.shown(row), self._values(row)
+        return {
+            "job": job["id"],
+            "case": job["case_id"],
+            "case_reference": job["case"]["case_reference"],
+            "state": job["state"],
+            "verdict": job["verdict"],
+            **{name: values[name] for name in VALUES},
+            "finding": DISAGREEMENT if job["reviewers_disagree"] else job["finding"],
+            "sha256": job["sha256"],
+            "submitted_at": job["created_at"],
+            "finished_at": job["finished_at"],
+            "leaning": job["leaning"],
+            "file_name": job["listing"]["name"],
+        }
 
 
 def find_kept(session: Session, caller: Caller, case_id: str) -> Case:
-    """Return a case that is not being shredded.
-
-    Raises:
-        NotFound: there is no such case, or the caller may not see it.
-    """
+    """Return a case that is not being shredded."""
     case, _ = find_visible(session, caller, Case, case_id)
     if case.sealed is None:
         raise NotFound
@@ -268,50 +439,10 @@ def media_kind(result: Mapping[str, Any] | None) -> str | None:
     return media["kind"] if media else None
 
 
-def job_json(job: Job, media: Media, now: datetime, disagree: bool | None) -> dict[str, Any]:
-    """Return what is in plain text about a job. ``disagree``: whether its reviewers do."""
-    return {
-        "id": job.id,
-        "kind": job.kind,
-        "state": job.state,
-        "sha256": media.sha256,
-        "size": media.size,
-        "case_id": job.case_id,
-        "media_id": media.id,
-        "priority": job.priority,
-        "frames": job.frames,
-        "retention": job.retention,
-        "progress": progress_json(job, now),
-        "verdict": job.verdict,
-        "leaning": job.leaning,
-        "finding": job.finding,
-        "reviewers_disagree": bool(disagree),
-        "failure": job.failure,
-        "bundle_sha256": job.bundle_sha256,
-        "created_at": iso_time(job.created_at),
-        "started_at": iso_time(job.started_at),
-        "finished_at": iso_time(job.finished_at),
-        "media_expires_at": iso_time(media.expires_at) if media.blob else None,
-        "media_kept": media.blob is not None,
-    }
-
-
-def progress_json(job: Job, now: datetime) -> dict[str, Any]:
-    """Return the progress of a job, in frames, and the seconds left at ``now``."""
-    return {
-        "stage": job.stage,
-        "done": job.done or 0,
-        "total": job.total,
-        "overview": job.overview,
-        "remaining_s": _remaining_s(job, now),
-    }
-
-
 def _remaining_s(job: Job, now: datetime) -> int | None:
     """Return about how many seconds the frames planned so far take, by those that are finished.
 
-    ``None`` until that is known, and while no frames are examined. It counts from the beginning of
-    the examination, so it grows while nothing is finished.
+    It counts from the beginning of the examination, so it grows while nothing is finished.
     """
     if job.state != JobState.RUNNING or job.stage not in (OVERVIEW, DENSE):
         return None
@@ -324,3 +455,8 @@ def _remaining_s(job: Job, now: datetime) -> int | None:
     # To ten seconds, or to minutes from a minute and a half on: it is no more exact.
     step = 10 if seconds < 90 else 60
     return max(step, step * round(seconds / step))
+
+
+def _likelihood(job: dict[str, Any]) -> float:
+    value = job["log_likelihood_ratio"]
+    return -math.inf if value is None else value

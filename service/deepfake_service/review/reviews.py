@@ -1,15 +1,19 @@
-"""Reviews: what people decide about an examination. The model's verdict is never overwritten."""
+"""Reviews: what people decide about an examination. The model's verdict is never overwritten.
+
+One or two people have to agree before a finding is confirmed, and not the submitter alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.accounts import ENVIRONMENT_ID, MAY_REVIEW, Caller
+from deepfake_service.accounts.admin_key import FIRST_ACCOUNT
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
@@ -33,19 +37,52 @@ from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.storage import Vault, seal_json
 from deepfake_service.review.hash_bank import HashBank
 from deepfake_service.review.minor_flags import MinorFlags
-from deepfake_service.review.review_rules import (
-    ReviewerStatus,
-    ReviewRules,
-    check_same_person,
-    standing_of,
-)
 
 CATCH_UP_BATCH = 100
 MAX_REVIEWS = 100
 """Decisions of one account on one examination. Each has up to 12 kB, and all are in every edition
 of the evidence, which must not become too large to read."""
 
+SubmitterConfirms = Literal["if_alone", "always", "never"]
+
+_ONE_PERSON = frozenset({FIRST_ACCOUNT, ENVIRONMENT_ID})
+"""Names of the two accounts that the installer of the service has: they are one person."""
+
 _log = logger("deepfake_service.reviews")
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewRules:
+    """What the settings say about reviews."""
+
+    two_people: bool = False
+    """Whether two people have to confirm."""
+    submitter_confirms: SubmitterConfirms = "if_alone"
+    """Whether the account that submitted an item can confirm it without a second person."""
+
+    def is_enough(self, session: Session, job_id: str, confirmed_by: Collection[str]) -> bool:
+        """Return whether a finding is confirmed by the accounts with these ids, at least one."""
+        if len(confirmed_by) >= 2:
+            return True
+        if self.two_people:
+            return False
+        (reviewer,) = confirmed_by
+        submitter = session.get_one(Job, job_id).account_id
+        if self.submitter_confirms == "always" or not _is_same(session, reviewer, submitter):
+            return True
+        return self.submitter_confirms == "if_alone" and not _others(session, reviewer)
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewerStatus:
+    """Where a person stands in the review of a job."""
+
+    reviewed: bool
+    """Whether they have recorded a decision."""
+    submitted: bool
+    """Whether they submitted the job."""
+    needs_another: bool
+    """Whether another reviewer would still have to confirm if they confirmed now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +121,7 @@ class Reviews:
     ) -> None:
         self._database = database
         self._vault = vault
-        self._evidence = effects.evidence
-        self._notices = effects.notices
-        self._hash_bank = effects.hash_bank
-        self._minor_flags = effects.minor_flags
+        self._effects = effects
         self._rules = rules
         self._without_edition: set[str] = set()
         """Ids of jobs for which no further edition can be created."""
@@ -115,7 +149,7 @@ class Reviews:
             if session.get_one(Account, caller.account_id).kind != "person":
                 raise NotReviewable("Only people can review; this is a system account.")
             recorded_custody(session, job)
-            check_same_person(session, caller, job_id)
+            _check_same_person(session, caller, job_id)
             made = select(func.count(Review.id)).where(
                 Review.job_id == job_id, Review.account_id == caller.account_id
             )
@@ -140,14 +174,14 @@ class Reviews:
             self._note_whether_reviewed(session, case)
             against = finding in (Finding.REJECTED, Finding.UNDECIDED)
             if against or before == Finding.CONFIRMED != finding:
-                self._notices.mark_reversed(session, case, job)
+                self._effects.notices.mark_reversed(session, case, job)
             elif finding is Finding.CONFIRMED:
-                self._notices.mark_upheld(session, case, job)
+                self._effects.notices.mark_upheld(session, case, job)
             if finding is not Finding.CONFIRMED:
-                self._hash_bank.forget(session, job_id)
+                self._effects.hash_bank.forget(session, job_id)
         # In transactions of their own. If the process stops here, ``catch_up`` does the rest.
         if finding is Finding.CONFIRMED:
-            self._hash_bank.remember_if_possible(job_id)
+            self._effects.hash_bank.remember_if_possible(job_id)
         self._create_edition(caller.actor, job_id)
         return finding
 
@@ -172,10 +206,12 @@ class Reviews:
 
     def _create_edition(self, actor: Actor, job_id: str) -> None:
         try:
-            self._evidence.issue(job_id, actor)
-        except (EvidenceMissing, EvidenceBusy, EvidenceTooLarge):
-            # The evidence has expired, was not gathered by an early version, is being created by
-            # another process, or is too large. ``catch_up`` tries again.
+            self._effects.evidence.issue(job_id, actor)
+        except (EvidenceMissing, EvidenceTooLarge):
+            # Another attempt cannot succeed either. Nothing is deleted for that reason: the older
+            # editions are retained, and evidence that is too large is not missing.
+            self._without_edition.add(job_id)
+        except EvidenceBusy:  # another process creates it
             _log.warning("no_new_edition", job_id=job_id)
         except Exception as error:
             _log.error("edition_failed", job_id=job_id, failure=describe(error))
@@ -212,9 +248,17 @@ class Reviews:
             return reviews_of(session, job, self._vault.case_key(case))
 
     def standing(self, session: Session, caller: Caller, job: Job) -> ReviewerStatus:
-        """Return where the caller stands in the review of a job."""
-        confirmed_by = _confirming(_latest_decisions(session, job.id))
-        return standing_of(session, self._rules, caller.account_id, job, confirmed_by)
+        """Return where the caller stands in the review of a job, for its page."""
+        confirming = _confirming(_latest_decisions(session, job.id))
+        reviewers = session.scalars(
+            select(Review.account_id).where(Review.job_id == job.id).distinct()
+        )
+        enough = self._rules.is_enough(session, job.id, {*confirming, caller.account_id})
+        return ReviewerStatus(
+            reviewed=any(_is_same(session, other, caller.account_id) for other in reviewers),
+            submitted=_is_same(session, job.account_id, caller.account_id),
+            needs_another=not enough,
+        )
 
     def flag_minor(self, caller: Caller, case_id: str, *, enabled: bool) -> None:
         """Set or remove the flag that a person shown in a case may be a minor.
@@ -228,29 +272,22 @@ class Reviews:
             NotFound: there is no such case, or the caller may not see it. Forbidden: another
                 account set the flag, and the caller is not an administrator.
         """
-        self._minor_flags.set(caller, case_id, enabled=enabled)
+        self._effects.minor_flags.set(caller, case_id, enabled=enabled)
         # The chores of the worker compare what this leaves.
-        self._minor_flags.compare_earlier_jobs(newest_only=True)
+        self._effects.minor_flags.compare_earlier_jobs(newest_only=True)
         self._create_editions(outdated_jobs().where(Job.case_id == case_id))
 
     def catch_up(self) -> None:
         """Create the editions that reviews and flags require and that do not exist yet."""
         self._create_editions(outdated_jobs())
-        self._hash_bank.remember_recent()
+        self._effects.hash_bank.remember_recent()
 
     def _create_editions(self, jobs: Select[str]) -> None:
         statement = jobs.limit(CATCH_UP_BATCH + len(self._without_edition))
         with self._database.read() as session:
             outdated = session.scalars(statement).all()
         for job_id in [j for j in outdated if j not in self._without_edition][:CATCH_UP_BATCH]:
-            try:
-                self._evidence.issue(job_id, SERVICE)
-            except (EvidenceMissing, EvidenceTooLarge):
-                # Another attempt cannot succeed either. Nothing is deleted for that reason: the
-                # older editions are retained, and evidence that is too large is not missing.
-                self._without_edition.add(job_id)
-            except Exception as error:
-                _log.error("edition_failed", job_id=job_id, failure=describe(error))
+            self._create_edition(SERVICE, job_id)
 
 
 def _latest_decisions(session: Session, job_id: str) -> dict[str, Decision]:
@@ -265,3 +302,34 @@ def _latest_decisions(session: Session, job_id: str) -> dict[str, Decision]:
 
 def _confirming(latest: dict[str, Decision]) -> list[str]:
     return [account for account, d in latest.items() if d == Decision.CONFIRMED]
+
+
+def _check_same_person(session: Session, caller: Caller, job_id: str) -> None:
+    """Raise ``NotReviewable`` if the same person has reviewed a job with another account."""
+    reviewers = select(Review.account_id).where(Review.job_id == job_id).distinct()
+    for account_id in session.scalars(reviewers):
+        if account_id != caller.account_id and _is_same(session, account_id, caller.account_id):
+            raise NotReviewable(
+                "You have reviewed this examination with another account of yours. Use that one."
+            )
+
+
+def _is_same(session: Session, first: str, second: str) -> bool:
+    """Return whether two accounts belong to one person."""
+    if first == second:
+        return True
+    names = {session.get_one(Account, first).name, session.get_one(Account, second).name}
+    return names == _ONE_PERSON
+
+
+def _others(session: Session, account_id: str) -> bool:
+    """Return whether another person could review.
+
+    All accounts are loaded, because only the code of a row that is loaded is compared.
+    """
+    people = [
+        account.id
+        for account in session.scalars(select(Account))
+        if account.kind == "person" and account.role in MAY_REVIEW and account.disabled_at is None
+    ]
+    return any(not _is_same(session, o, account_id) for o in people)

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from deepfake_models.bundle.results import Leaning, VerdictCode
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import visible_to
-from deepfake_service.cases.turns import latest_times, mean_s
+from deepfake_service.cases.turns import mean_examination_s
 from deepfake_service.evidence.listings import mentions
 from deepfake_service.notices.states import RUNNING
 from deepfake_service.platform.clock import iso_time
@@ -41,7 +41,7 @@ from deepfake_service.platform.pagination import (
 from deepfake_service.platform.storage import Vault
 from deepfake_service.platform.storage.sealed_columns import opened_rows
 from deepfake_service.review.hash_bank import similar_cases
-from deepfake_service.review.job_lists import JobLists, job_rows
+from deepfake_service.review.queries import Queries, job_rows
 
 SCANNED = 500
 """Rows that one search opens, which takes a sixth of a second. A search that finds too little in
@@ -100,10 +100,10 @@ class QueueRequest:
 class Triage:
     """Reads the queue for callers, who find only what they may see."""
 
-    def __init__(self, database: Database, vault: Vault, lists: JobLists) -> None:
+    def __init__(self, database: Database, vault: Vault, queries: Queries) -> None:
         self._database = database
         self._vault = vault
-        self._lists = lists
+        self._queries = queries
 
     def counts(self, caller: Caller, filters: Filters | None = None) -> dict[str, int]:
         """Return how many jobs that match the filters are in each tab."""
@@ -116,7 +116,7 @@ class Triage:
         return {str(tab): int(count) for tab, count in zip(tabs, row, strict=True)}
 
     def page(self, caller: Caller, request: QueueRequest) -> JobPage:
-        """Return a page of jobs, each with its case and with what lists show of it.
+        """Return a page of jobs as ``Queries.shown``.
 
         A text is looked for in at most ``SCANNED`` rows after the cursor, so a page may hold fewer
         than ``request.limit`` jobs, or none, and still name a next one.
@@ -138,7 +138,7 @@ class Triage:
                 for job_id, place in places_of(session, waiting).items():
                     jobs[job_id]["place"] = place
         if found:
-            self._lists.audit(caller)
+            self._queries.audit(caller)
         if request.tab in RANKED:
             found.sort(key=_urgency, reverse=True)
         return JobPage(found, following)
@@ -146,7 +146,6 @@ class Triage:
     def _search(
         self, session: Session, caller: Caller, request: QueueRequest
     ) -> tuple[list[dict[str, Any]], str | None]:
-        """Return the jobs of a page, and the cursor of the next one."""
         most = SCANNED if request.text else request.limit
         statement = self._positions(caller, request).limit(most + 1)
         positions = [Position(tuple(row)) for row in session.execute(statement)]
@@ -157,7 +156,7 @@ class Triage:
                 more = True
                 break
             last = position
-            for _, job in opened_rows([row] if row else [], self._lists.shown):
+            for _, job in opened_rows([row] if row else [], self._queries.shown):
                 names = (job["case"]["case_reference"], job["listing"].get("name"))
                 if mentions(request.text, names, job["sha256"], job["id"]):
                     found.append({**job, "standing": position.standing})
@@ -213,7 +212,7 @@ def _loaded(session: Session, positions: Sequence[Position]) -> Iterator[tuple[P
 
 
 def _order(caller: Caller, request: QueueRequest) -> Columns:
-    """Return what a page is ordered by: rising in the tab of what waits, falling in the others."""
+    """Return what a page is ordered by: it rises in the tab of what waits, and falls elsewhere."""
     if request.tab is Tab.WAITING:
         return UNDER_WAY
     if request.tab not in RANKED:
@@ -222,7 +221,6 @@ def _order(caller: Caller, request: QueueRequest) -> Columns:
 
 
 def _standing(caller: Caller) -> ColumnElement[int]:
-    """Return how urgent a job is, as an expression of a query on ``Job`` joined with ``Case``."""
     seen = select(Case.id).where(visible_to(caller)).correlate(None)
     confirmed = select(Job.case_id).where(Job.finding == Finding.CONFIRMED).correlate(None)
     copies = select(Match.job_id).where(Match.case_id.in_(seen), Match.case_id.in_(confirmed))
@@ -244,7 +242,6 @@ def _standing(caller: Caller) -> ColumnElement[int]:
 
 
 def _tabs(caller: Caller, now: datetime) -> dict[Tab, ColumnElement[bool]]:
-    """Return the condition for the jobs of each tab."""
     standing = _standing(caller)
     decided = select(Review.job_id).where(Review.account_id == caller.account_id)
     awaits_caller = and_(
@@ -292,8 +289,7 @@ def places_of(session: Session, waiting: Sequence[str]) -> dict[str, dict[str, A
     number = func.row_number().over(order_by=SERVED).label("number")
     queue = select(Job.id, number).where(Job.state == JobState.QUEUED).subquery()
     rows = session.execute(select(queue.c.id, queue.c.number).where(queue.c.id.in_(waiting)))
-    latest = latest_times(ESTIMATED_BY_JOBS, Job.state == JobState.SUCCEEDED)
-    mean = mean_s((start, end) for start, end in session.execute(latest))
+    mean = mean_examination_s(session, ESTIMATED_BY_JOBS)
     running = session.scalar(select(func.count()).where(Job.state == JobState.RUNNING))
     each_s = mean and mean / max(running or 1, 1)
     return {

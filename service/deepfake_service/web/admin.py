@@ -17,6 +17,7 @@ from deepfake_service.accounts.invitations import Invitations
 from deepfake_service.accounts.keys import last_moment
 from deepfake_service.accounts.organisation import organisation_of_form
 from deepfake_service.container import Services
+from deepfake_service.examination.backlog import queue_state
 from deepfake_service.http.auth import PageAdmin
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.platform.db.enums import Role
@@ -178,11 +179,11 @@ def _admin_page(
 
 
 def _health(state: AppState) -> dict[str, Any]:
-    services = state.require_services()
-    queue = services.backlog.state()
+    queries = state.require_services().queries
+    queue = queue_state(state.database, state.settings.jobs_at_once)
     return {
         "waiting": sum(queue.waiting.values()) if queue else 0,
-        "oldest_s": round(services.queries.oldest_s()),
+        "oldest_s": round(queries.oldest_s()),
         "free": shutil.disk_usage(state.settings.data_dir).free,
     }
 

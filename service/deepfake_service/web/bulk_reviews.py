@@ -83,7 +83,7 @@ def _items(services: Services, caller: Caller, selected: Sequence[str]) -> list[
             "name": job["listing"]["name"] or job["sha256"][:12],
             "case_reference": job["case"]["case_reference"] or job["case_id"][-8:],
         }
-        for job in services.job_lists.of_ids(caller, selected)
+        for job in services.queries.jobs_of(caller, selected)
     ]
 
 

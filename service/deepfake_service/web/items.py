@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -56,15 +55,15 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
     item = state.require_services().item_pages.read(caller, job_id)
     after_review = timedelta(hours=state.settings.media_hours_after_review)
     return {
-        **{field.name: getattr(item, field.name) for field in dataclasses.fields(item)},
-        "over": JobState(item.job["state"]) in ENDED,
-        "view": result_view(item.document, language) if item.document else None,
-        "missing": item.missing and translate(item.missing.message),
+        **item,
+        "over": JobState(item["job"]["state"]) in ENDED,
+        "view": result_view(item["document"], language) if item["document"] else None,
+        "missing": item["missing"] and translate(item["missing"].message),
         "kinds": list(KINDS),
         "decisions": [str(d) for d in Decision],
         "reason": "",
         "problem": None,
-        "kept_until": _media_expire_at(item.job, item.case, after_review),
+        "kept_until": _media_expire_at(item["job"], item["case"], after_review),
     }
 
 
@@ -154,9 +153,9 @@ def get_case(
     seen: Cursor = None,
 ) -> Response:
     """Show a case. ``cursor`` and ``seen`` are the pages of its items and of its occurrences."""
-    queries, lists = services.queries, services.job_lists
+    queries = services.queries
     case = queries.brief(caller, case_id)
-    items = lists.page(caller, Filters(case_id=case_id), limit=ITEMS_PER_PAGE, cursor=cursor)
+    items = queries.jobs(caller, Filters(case_id=case_id), limit=ITEMS_PER_PAGE, cursor=cursor)
     posts = queries.occurrences(caller, case_id, limit=OCCURRENCES_PER_PAGE, cursor=seen)
     media = {found["media_id"] for found in (*items.jobs, *posts.occurrences)}
     return page(
@@ -171,7 +170,7 @@ def get_case(
         empty=not (items.jobs or cursor),
         deletable=queries.case_deletable(caller, case_id),
         seen=posts,
-        names=lists.names(caller, case_id, media),
+        names=queries.names(caller, case_id, media),
         notices=services.notice_desk.of_case(caller, case_id),
         cursor=cursor,
         seen_cursor=seen,

@@ -242,7 +242,7 @@ def _jobs_by_media(
     """Return the newest job of each of the occurrences' media."""
     media = tuple({o["media_id"] for o in occurrences.occurrences})
     filters = Filters(case_id=case_id, media=media)
-    jobs = services.job_lists.page(caller, filters, limit=MAX_PAGE)
+    jobs = services.queries.jobs(caller, filters, limit=MAX_PAGE)
     return {job["media_id"]: job for job in reversed(jobs.jobs)}  # newest first
 
 

@@ -101,7 +101,7 @@ class QueueQuery(BaseModel):
         filters, text = self.filters(state, caller, now), self.q
         if text and not self.reference:
             exact = self.model_copy(update={"reference": text}).filters(state, caller, now)
-            if services.job_lists.page(caller, exact, limit=1).jobs:
+            if services.queries.jobs(caller, exact, limit=1).jobs:
                 filters, text = exact, ""
         return QueueRequest(self.shown_tab, filters, text, self.cursor, PAGE)
 
@@ -193,7 +193,7 @@ def get_csv(
 
     def lines() -> Iterator[str]:
         yield BYTE_ORDER_MARK + _csv_line(COLUMNS)
-        for row in services.job_lists.results(caller, asked.filters, limit=MAX_ROWS):
+        for row in services.queries.results(caller, asked.filters, limit=MAX_ROWS):
             names = (row["case_reference"], row["file_name"])
             if not mentions(asked.text, names, row["sha256"], row["job"]):
                 yield ""  # nobody searches on for a reader who has left, or whose key has ended

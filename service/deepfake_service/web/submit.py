@@ -108,7 +108,7 @@ def get_submitted(
 ) -> Response:
     """Return the rows of jobs that the account submitted. ``known`` are those that existed before
     the browser sent their file: they are not offered for cancellation."""
-    listed = services.job_lists.of_ids(caller, jobs, submitted=True)
+    listed = services.queries.jobs_of(caller, jobs, submitted=True)
     for job in listed:
         job["unreadable"] = any(map(input_at_fault, job["reasons"]))
     return page(request, "submitted.html", caller, jobs=listed, known=set(known))

@@ -13,8 +13,8 @@ from starlette.requests import HTTPConnection, Request
 
 from deepfake_service.accounts.admin_key import ADMIN_KEY_FILE
 from deepfake_service.accounts.invitations import Invitations
+from deepfake_service.http.admission import client_network
 from deepfake_service.http.auth import check_still_authenticated
-from deepfake_service.http.failed_sign_ins import client_network
 from deepfake_service.platform.db import Account, Job
 from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.errors import InvitationInvalid, RecordAltered

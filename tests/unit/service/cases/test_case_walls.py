@@ -79,7 +79,7 @@ async def test_h2_a_hold_on_one_case_is_not_a_hold_on_another(service: Service) 
 async def test_m14_the_answer_about_a_flooded_case_is_bounded(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.review.job_lists.CASE_PAGE", 3)
+    monkeypatch.setattr("deepfake_service.review.queries.CASE_PAGE", 3)
     job = (await submit(service, case_reference="R", note="0")).json()
     path = f"/v1/cases/{job['case_id']}"
     for number in range(1, 8):

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.accounts.invitations import Invitations
 from deepfake_service.audit.records import open_database
-from deepfake_service.cases.blind_index import BlindIndex
+from deepfake_service.cases.cases import BlindIndex
 from deepfake_service.cli.app import app, main
 from deepfake_service.platform.db import AuditEntry, Case, Secret
 from deepfake_service.platform.db.enums import Role

@@ -7,16 +7,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from deepfake_service.examination.backlog import (
-    DEFAULT_SECONDS,
-    MAX_AGE_S,
-    OUTDATED_AFTER_S,
-    Backlog,
-)
+from deepfake_service.examination.backlog import DEFAULT_SECONDS, queue_state
 from deepfake_service.examination.workflow_rows import job_version
 from deepfake_service.platform.db import Job, Lease
 from deepfake_service.platform.db.enums import JobState, Priority
-from tests.support.jobs import post_video
+from deepfake_service.platform.metrics import QueueState
+from tests.support.jobkit import post_video
 from tests.unit.service.conftest import Service
 
 SLOTS = 2
@@ -27,17 +23,10 @@ def target(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deepfake_service.examination.backlog.TARGET_WAIT_S", 20.0)
 
 
-class Ticks:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        self.now += MAX_AGE_S  # so that nothing is reused
-        return self.now
-
-
-def backlog(service: Service, ticks: Ticks | None = None) -> Backlog:
-    return Backlog(service.database, SLOTS, ticks or Ticks())
+def state_of(service: Service) -> QueueState:
+    state = queue_state(service.database, SLOTS)
+    assert state is not None
+    return state
 
 
 async def queued(service: Service, *names: str, priority: str = "batch") -> list[str]:
@@ -60,14 +49,12 @@ async def test_waiting_jobs_are_counted_by_priority_with_the_age_of_the_oldest(
     service.clock.advance(timedelta(seconds=3000))
     first, *_ = await queued(service, "second", "third", priority="low")
     service.clock.advance(timedelta(seconds=1200))
-    state = backlog(service).state()
-    assert state is not None
+    state = state_of(service)
     assert state.waiting == {"live": 0, "batch": 1, "low": 2}
     assert state.oldest_s == pytest.approx({"live": 0, "batch": 4200, "low": 1200}, abs=60)
     with service.database.write() as session:
         session.get_one(Job, first).state = JobState.RUNNING
-    state = backlog(service).state()
-    assert state is not None
+    state = state_of(service)
     assert state.waiting["low"] == 1
     assert list(state.waiting) == [str(priority) for priority in Priority]
 
@@ -79,39 +66,32 @@ async def test_workers_that_renew_their_lease_are_alive(service: Service) -> Non
     with service.database.write() as session:  # not a worker, and a worker of an older program
         for name in ("taking-over", "old"):
             session.add(Lease(executor_id=name, expires_at=service.clock() + timedelta(hours=1)))
-    state = backlog(service).state()
-    assert state is not None
+    state = state_of(service)
     assert state.workers_alive == 2
     service.clock.advance(timedelta(seconds=4))
-    state = backlog(service).state()
-    assert state is not None
+    state = state_of(service)
     assert state.workers_alive == 1
 
 
 async def test_jobs_whose_model_no_worker_has_are_counted(service: Service) -> None:
     await queued(service, "first", "second")
     add_worker(service, "other", 2, bundle="f" * 64)
-    state = backlog(service).state()
-    assert state is not None
+    state = state_of(service)
     assert state.without_worker == 2
     add_worker(service, "same", 2)
-    state = backlog(service).state()
-    assert state is not None
+    state = state_of(service)
     assert state.without_worker == 0
 
 
 async def test_the_wanted_workers_follow_from_the_backlog_and_the_time_a_job_takes(
     service: Service,
 ) -> None:
-    state = backlog(service).state()
-    assert state is not None
+    state = state_of(service)
     assert state.workers_wanted == 1  # workers delete and notify, even if nothing waits
     jobs = await queued(service, *map(str, range(9)))
 
     def wanted() -> int:
-        state = backlog(service).state()
-        assert state is not None
-        return state.workers_wanted
+        return state_of(service).workers_wanted
 
     # 9 jobs of 10 s in 20 s are 4.5 at a time, on workers with two each.
     assert DEFAULT_SECONDS == 10.0
@@ -128,31 +108,14 @@ async def test_the_wanted_workers_follow_from_the_backlog_and_the_time_a_job_tak
     assert wanted() == 1
 
 
-async def test_figures_are_reused_and_outlast_a_short_outage(
+async def test_figures_are_left_out_while_the_database_does_not_answer(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = 0.0
-    backlog = Backlog(service.database, SLOTS, lambda: now)
-
-    def waiting() -> int | None:
-        state = backlog.state()
-        return state.waiting["batch"] if state else None
-
-    assert waiting() == 0
-    await queued(service, "new")
-    now = MAX_AGE_S / 2
-    assert waiting() == 0
-    now = MAX_AGE_S
-    assert waiting() == 1
-
     def fail(*_: object) -> None:
         raise OperationalError("", {}, Exception())
 
     monkeypatch.setattr(service.database, "_session", fail)
-    now = 2 * MAX_AGE_S
-    assert waiting() == 1
-    now += OUTDATED_AFTER_S
-    assert waiting() is None
+    assert queue_state(service.database, SLOTS) is None
 
 
 async def test_the_gauges_have_the_names_that_scalers_ask_for(service: Service) -> None:

@@ -32,11 +32,10 @@ from deepfake_service.evidence.bundle import artifacts
 from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.evidence.bundle.perceptual_hashes import hash_media
 from deepfake_service.evidence.editions import material_of
-from deepfake_service.examination.job_files import JobFiles
 from deepfake_service.examination.steps import (
     Examination,
     ExaminationRules,
-    ModelRuntime,
+    JobFiles,
     ResultStores,
 )
 from deepfake_service.examination.submissions import Submission
@@ -136,7 +135,8 @@ def working(scorer: Scorer, tmp_path: Path, decoder: Any) -> Iterator[Worker]:
         steps = Examination(
             database,
             container.vault,
-            ModelRuntime(scorer, decoder),
+            scorer,
+            decoder,
             ResultStores(
                 services.evidence_store, services.hash_bank, services.minor_flags, Metrics()
             ),

@@ -13,8 +13,7 @@ from sqlalchemy import column, func, select, table
 
 from deepfake_service.audit.log import Action
 from deepfake_service.examination import workflow_rows
-from deepfake_service.examination.heartbeats import BEAT_S, LEASE_S
-from deepfake_service.examination.take_over import UNCLAIMED_AFTER_S, TakeOver
+from deepfake_service.examination.take_over import BEAT_S, LEASE_S, UNCLAIMED_AFTER_S, TakeOver
 from deepfake_service.examination.workflow_rows import ENQUEUED, PENDING, WorkflowRows
 from deepfake_service.platform.db import AuditEntry, Job, Lease
 from deepfake_service.platform.db.enums import AWAITING_MODEL, JobState

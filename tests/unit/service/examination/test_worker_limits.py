@@ -11,10 +11,10 @@ import pytest
 
 from deepfake_service.audit.records import open_database
 from deepfake_service.examination.queue import JobQueue
-from deepfake_service.examination.runner import Runner, WorkerRules
+from deepfake_service.examination.runner import Runner
 from deepfake_service.examination.workflow_rows import QUEUE
 from deepfake_service.platform.settings import Settings
-from tests.support.jobs import OF_TAKER, TAKE_OVER_S, Steps
+from tests.support.takingkit import OF_TAKER, Steps
 
 
 def test_a_worker_never_reads_the_limit_of_another(
@@ -26,8 +26,13 @@ def test_a_worker_never_reads_the_limit_of_another(
         limits.append(executor._sys_db.get_queue(QUEUE)._worker_concurrency)
 
     def run(at_once: int) -> None:
-        rules = WorkerRules(OF_TAKER, at_once, TAKE_OVER_S)
-        runner = Runner(database, Steps(OF_TAKER), rules, on_step=lambda *_: None)
+        runner = Runner(
+            database,
+            Steps(OF_TAKER),
+            bundle_sha256=OF_TAKER,
+            at_once=at_once,
+            on_step=lambda *_: None,
+        )
         runner.start()
         runner.stop(drain_s=0)
 

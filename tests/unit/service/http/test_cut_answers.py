@@ -69,7 +69,6 @@ async def test_an_answer_is_cut_off_when_its_readers_key_is_revoked(
     """They went on to their end: a whole video, or the results of all cases."""
     monkeypatch.setattr(auth, "CHECKED_EVERY_S", 0.0)
     monkeypatch.setattr("deepfake_service.api.media.PIECE_BYTES", 1024)
-    monkeypatch.setattr("deepfake_service.review.exports.PIECE_BYTES", 1024)
     still, checks = auth.check_still_authenticated, []
 
     async with start(matching=True) as service:

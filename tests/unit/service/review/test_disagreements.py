@@ -124,11 +124,11 @@ async def test_an_undecided_finding_is_found_with_and_without_conflicts(service:
     conflict = await reviewed(service, *CONFLICT, reference="a")
     open_ = await reviewed(service, ("analyst", "undecided"), reference="b")
     unreviewed = await reviewed(service, reference="c")
-    lists = service.app.state.shared.services.job_lists
+    queries = service.app.state.shared.services.queries
     caller = service.accounts.authenticate(service.keys[Role.ADMIN])
 
     def found(**filters: Any) -> set[str]:
-        page = lists.page(caller, Filters(**filters), limit=10)
+        page = queries.jobs(caller, Filters(**filters), limit=10)
         return {job["id"] for job in page.jobs}
 
     assert found(finding=Finding.UNDECIDED) == {conflict["id"], open_["id"]}

@@ -355,7 +355,7 @@ async def test_waiting_items_have_a_place_by_priority(service: Service) -> None:
         "second": {"number": 2, "wait_s": 40},
     }
     for job_id, place in (("second", {"number": 2, "wait_s": 40}), ("ended", None)):
-        assert desk.services.item_pages.read(desk.caller, job_id).place == place
+        assert desk.services.item_pages.read(desk.caller, job_id)["place"] == place
 
 
 async def test_places_are_counted_by_the_database(service: Service) -> None:

@@ -74,11 +74,11 @@ async def test_the_queue_works_with_ten_thousand_cases(service: Service) -> None
         for kind in (Case, Media, Job):
             session.add_all([r for r in rows if isinstance(r, kind)])
             session.flush()
-    first = services.job_lists.page(caller, Filters(), limit=50)
+    first = services.queries.jobs(caller, Filters(), limit=50)
     assert len(first.jobs) == 50
     seen, cursor = 0, None
     for _ in range(4):
-        page = services.job_lists.page(caller, Filters(finding="none"), limit=200, cursor=cursor)
+        page = services.queries.jobs(caller, Filters(finding="none"), limit=200, cursor=cursor)
         seen, cursor = seen + len({j["id"] for j in page.jobs}), page.next
     assert seen == 800
     # By the index, not by reading all of them.
@@ -248,7 +248,7 @@ def _plan(service: Service, services: Any, caller: Any) -> str:
 
     event.listen(service.database.engine, "before_cursor_execute", note)
     try:
-        services.job_lists.page(caller, Filters(), limit=50)
+        services.queries.jobs(caller, Filters(), limit=50)
     finally:
         event.remove(service.database.engine, "before_cursor_execute", note)
     statement, parameters = next(a for a in asked if "FROM jobs" in a[0])
