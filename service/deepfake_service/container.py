@@ -47,7 +47,7 @@ from deepfake_service.retention.due import RetentionPeriods
 from deepfake_service.retention.key_epochs import KeyEpochs
 from deepfake_service.retention.orphans import Orphans
 from deepfake_service.retention.restoration import merge_journal
-from deepfake_service.retention.sweeps import Deleters, Sweeps
+from deepfake_service.retention.sweeps import Sweeps
 from deepfake_service.review.exports import EXPORT_FOLDER, Exports
 from deepfake_service.review.hash_bank import HashBank
 from deepfake_service.review.item_page import ItemPages
@@ -206,7 +206,9 @@ def open_container(
             retention=retention,
             sweeps=Sweeps(
                 database,
-                Deleters(retention, queue, vault),
+                retention,
+                queue,
+                vault,
                 _periods(settings),
                 metrics,
             ),

@@ -25,7 +25,7 @@ from deepfake_service.accounts.keys import (
     SECRET_BYTES,
     KeyUse,
     NewKey,
-    end_key,
+    end_detail,
     generate_key,
     is_valid,
     key_hash,
@@ -192,7 +192,10 @@ class Accounts:
             KeyUnknown: there is no valid key with this id. InvalidRequest: the time is past.
         """
         with self._database.write() as session:
-            end_key(session, key_id, expires_at, actor)
+            key = valid_key(session, key_id)
+            require_future(expires_at, current_time(session))
+            key.expires_at = expires_at
+            append_entry(session, actor, Action.KEY_CHANGED, key.id, end_detail(expires_at))
 
     def rotate(
         self, key_id: str, *, grace: timedelta = timedelta(0), actor: Actor = SERVICE

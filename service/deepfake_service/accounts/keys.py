@@ -98,19 +98,8 @@ def replace_key(session: Session, key: Key, grace: timedelta, actor: Actor | Non
     return new
 
 
-def end_key(session: Session, key_id: str, expires_at: datetime | None, actor: Actor) -> None:
-    """Let a key expire at a time from now on, or never.
-
-    Raises:
-        KeyUnknown: there is no valid key with this id. InvalidRequest: the time is past.
-    """
-    key = valid_key(session, key_id)
-    require_future(expires_at, current_time(session))
-    key.expires_at = expires_at
-    append_entry(session, actor, Action.KEY_CHANGED, key.id, _end_detail(expires_at))
-
-
-def _end_detail(expires_at: datetime | None) -> str:
+def end_detail(expires_at: datetime | None) -> str:
+    """Return the detail of an audit entry ``key.changed``, which ``end_of`` reads."""
     end = _NEVER if expires_at is None else expires_at.isoformat(timespec="seconds")
     return f"{_EXPIRES}{end}"
 
@@ -119,7 +108,7 @@ def end_of(detail: str) -> datetime | None:
     """Return the end of a key from the detail of an audit entry ``key.changed``; None: it has none.
 
     Raises:
-        ValueError: the detail is not one that ``end_key`` writes.
+        ValueError: the detail is not one that ``end_detail`` writes.
     """
     if not detail.startswith(_EXPIRES):
         raise ValueError(f"no end of a key: {detail}")

@@ -31,8 +31,6 @@ from deepfake_service.platform.storage.envelope import KeyWrapper, seal, unseal
 STEP_S = 30
 """The time step that every authenticator app supports (RFC 6238, section 5.2)."""
 PENDING_FOR = timedelta(minutes=5)
-ATTEMPTS = 5
-"""Codes that may be tried for one sign-in."""
 FAILURES = 10
 """Wrong codes of an account in a row, in whatever sign-ins, after which none is accepted for a
 while: whoever has the key can begin any number of sign-ins."""
@@ -170,7 +168,6 @@ class SecondFactors:
                 PendingSignIn(
                     id=key_hash(token),
                     key_id=caller.key_id,
-                    attempts=0,
                     expires_at=now + PENDING_FOR,
                 )
             )
@@ -180,7 +177,7 @@ class SecondFactors:
         """Sign a browser in, and return the caller and the value of its cookie.
 
         Raises:
-            NotAuthenticated: the sign-in has expired, or too many codes were tried.
+            NotAuthenticated: the sign-in has expired.
             CodeRejected: the code is wrong or was used before; ``key_id`` is that of the key.
             TooManyCodes: too many codes of the account were wrong.
         """
@@ -193,14 +190,8 @@ class SecondFactors:
             account = session.get_one(Account, key.account_id)
             factor = _locked(session, account.id)
             now = current_time(session)
-            if (
-                pending.attempts >= ATTEMPTS
-                or account.disabled_at
-                or not is_valid(key, now)
-                or factor is None
-            ):
+            if account.disabled_at or not is_valid(key, now) or factor is None:
                 raise NotAuthenticated
-            pending.attempts += 1
             accepted = _tried(session, Actor(account.id, key.id), secret, factor, code)
             if accepted:
                 caller = Caller(account.id, account.role, key.id, account.kind == "system")

@@ -196,12 +196,12 @@ def rewrap() -> None:
         master = open_keys(settings)
         case_keys = open_case_keys(settings, master, database.clock)
         vault = Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), case_keys)
-        done = rotate_master_key(database, vault, master, case_keys)
-    typer.echo(f"{done.changed} keys rewrapped")
-    if done.unreadable:
+        changed, unreadable = rotate_master_key(database, vault, master, case_keys)
+    typer.echo(f"{changed} keys rewrapped")
+    if unreadable:
         raise DecryptionFailed(
-            f"{len(done.unreadable)} keys do not unwrap with the master keys of this installation: "
-            f"{', '.join(done.unreadable)}. Add the master key that wrapped them to "
+            f"{len(unreadable)} keys do not unwrap with the master keys of this installation: "
+            f"{', '.join(unreadable)}. Add the master key that wrapped them to "
             "DEEPFAKE_OLDER_MASTER_KEYS and repeat this command, delete these cases, or restore "
             "them from a backup."
         )

@@ -211,13 +211,13 @@ def restore(
             )
     if backup is not None:
         copy_backup(settings, backup)
-    done = renew(settings, None if without_journal else journal)
-    typer.echo(f"restored as of entry {done.head} of the audit log")
-    for kind, count in sorted(done.renewed.items()):
+    head, renewed, keys_revoked = renew(settings, None if without_journal else journal)
+    typer.echo(f"restored as of entry {head} of the audit log")
+    for kind, count in sorted(renewed.items()):
         typer.echo(f"renewed: {kind}, {count}")
     if without_journal:
         typer.echo(
-            f"{done.keys_revoked} keys revoked. Flags for possible minors, legal holds and "
+            f"{keys_revoked} keys revoked. Flags for possible minors, legal holds and "
             "deletions that followed the backup are undone: set them again before you serve it.",
             err=True,
         )

@@ -6,7 +6,6 @@ import shutil
 import sqlite3
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 from deepfake_service.audit import log as audit_log
@@ -19,18 +18,6 @@ from deepfake_service.platform.files import private_folder
 from deepfake_service.platform.settings import EPOCH_KEYS_FOLDER, RECORDS_FILE, Settings
 from deepfake_service.platform.storage import BLOB_FOLDER, MASTER_KEY_FILE, open_keys
 from deepfake_service.retention.restoration import distrust, finish, merge, require_complete
-
-
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """What a restoration did."""
-
-    head: int
-    """The last entry of the backup's audit log."""
-    renewed: Counter[str]
-    """How many protections of each kind were renewed from the journal."""
-    keys_revoked: int
-    """How many keys were revoked because there was no journal."""
 
 
 def copy_backup(settings: Settings, backup: Path) -> None:
@@ -80,11 +67,15 @@ def copy_backup(settings: Settings, backup: Path) -> None:
         raise DataDirError(f"The backup cannot be copied: {error}.") from error
 
 
-def restore(settings: Settings, journal: Path | None) -> Restored:
+def restore(settings: Settings, journal: Path | None) -> tuple[int, Counter[str], int]:
     """Merge ``journal`` into the restored database, and let it be served again.
 
     Without a journal all keys are revoked, because it is unknown which ones were. If it is
     interrupted, it can be repeated.
+
+    Returns:
+        The last entry of the backup's audit log, how many protections of each kind were renewed
+        from the journal, and how many keys were revoked because there was none.
 
     Raises:
         DataDirError: the journal cannot be read, was altered, or is older than the backup.
@@ -104,4 +95,4 @@ def restore(settings: Settings, journal: Path | None) -> Restored:
         keys = open_signing_keys(settings, database, open_keys(settings))
         finish(database, keys, f"entry {head}")
         own.write()
-    return Restored(head, renewed, revoked)
+    return head, renewed, revoked

@@ -36,7 +36,7 @@ from deepfake_service.evidence.bundle.statement import key_id
 from deepfake_service.platform.db import Database, Secret, SigningKey, current_time
 from deepfake_service.platform.errors import KeyUnknown
 from deepfake_service.platform.settings import Settings
-from deepfake_service.platform.storage import secret_context
+from deepfake_service.platform.storage import context_of
 from deepfake_service.platform.storage.envelope import KeyWrapper
 
 STATEMENT, REPORT = "statement", "report"
@@ -206,7 +206,7 @@ class SigningKeys:
             created_at=current_time(session),
         )
         name = _secret_name(key)
-        session.add(Secret(name=name, wrapped=self._keys.wrap(private, secret_context(name))))
+        session.add(Secret(name=name, wrapped=self._keys.wrap(private, context_of("secret", name))))
         session.add(key)
         made = {
             "purpose": purpose,
@@ -222,7 +222,7 @@ class SigningKeys:
         name = _secret_name(key)
         with self._database.read() as session:
             secret = session.get_one(Secret, name)
-        return self._keys.unwrap(secret.wrapped, secret_context(name))
+        return self._keys.unwrap(secret.wrapped, context_of("secret", name))
 
 
 def open_signing_keys(settings: Settings, database: Database, keys: KeyWrapper) -> SigningKeys:

@@ -12,7 +12,6 @@ The key that a case had before its last item was deleted counts as one of a dele
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, LargeBinary, func, literal, select, update
@@ -21,7 +20,7 @@ from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.platform.db import AuditEntry, Case, Database, Secret
 from deepfake_service.platform.errors import DataDirError, DecryptionFailed
 from deepfake_service.platform.logs import describe, logger
-from deepfake_service.platform.storage import EpochKeys, Vault, rewrapped, secret_context
+from deepfake_service.platform.storage import EpochKeys, Vault, context_of, rewrapped
 from deepfake_service.platform.storage.envelope import KeyWrapper
 from deepfake_service.platform.storage.epoch_keys import MAGIC, PREFIX_BYTES
 
@@ -72,7 +71,7 @@ class KeyEpochs:
             self._begin(self._keys)
         old = self._keys.ids()[:-1]
         if old:
-            self._wrap_again(self._keys)
+            wrap_again(self._database, self._vault, ~_begins(self._keys.current().prefix))
         for epoch_id in self._emptied.intersection(old):
             self._destroy(self._keys, epoch_id)
         self._emptied = set(old)
@@ -88,7 +87,7 @@ class KeyEpochs:
         if self._keys is None:
             return 0
         self._begin(self._keys)
-        self._wrap_again(self._keys)
+        wrap_again(self._database, self._vault, ~_begins(self._keys.current().prefix))
         for epoch_id in self._keys.ids()[:-1]:
             self._destroy(self._keys, epoch_id)
         return len(self._keys.ids()) - 1
@@ -108,13 +107,6 @@ class KeyEpochs:
     def _begin(self, keys: EpochKeys) -> None:
         with self._database.read() as session:
             keys.begin(session.scalar(select(func.max(AuditEntry.number))) or 0)
-
-    def _wrap_again(self, keys: EpochKeys) -> None:
-        """Wrap the keys of all cases with the current epoch's key.
-
-        One that does not unwrap keeps the key of its epoch alive.
-        """
-        wrap_again(self._database, self._vault, ~_begins(keys.current().prefix))
 
     def _destroy(self, keys: EpochKeys, epoch_id: bytes) -> None:
         """Destroy the key of an epoch, unless a case is still wrapped by it."""
@@ -172,42 +164,34 @@ def _begins(prefix: bytes) -> ColumnElement[bool]:
     return _prefix() == literal(prefix, LargeBinary)
 
 
-@dataclass(slots=True)
-class Rotation:
-    """What became of the keys that were not wrapped by the current master key yet."""
-
-    changed: int = 0
-    unreadable: list[str] = field(default_factory=list)
-    """The keys that do not unwrap and stay as they are, each with its kind."""
-
-
 def rotate_master_key(
     database: Database, vault: Vault, master: KeyWrapper, case_keys: KeyWrapper
-) -> Rotation:
+) -> tuple[int, list[str]]:
     """Wrap all keys with the current master key, and audit that.
-
-    A key that does not unwrap must not leave the others under an older master key, which its
-    operator then could never remove.
 
     Args:
         case_keys: what wraps the keys of cases: epoch keys, or ``master``.
+
+    Returns:
+        How many changed, and the kinds and ids of those that do not unwrap and stay as they are:
+        they must not leave the others under an older master key, which could never be removed.
     """
-    done = Rotation()
+    changed, unreadable = 0, list[str]()
     if isinstance(case_keys, EpochKeys):
-        done.changed, unreadable = case_keys.rewrap()
-        done.unreadable += [f"epoch {epoch_id.hex()}" for epoch_id in unreadable]
-    changed, unreadable_cases = wrap_again(database, vault)
-    done.changed += changed
-    done.unreadable += [f"case {case_id}" for case_id in unreadable_cases]
+        changed, epochs = case_keys.rewrap()
+        unreadable += [f"epoch {epoch_id.hex()}" for epoch_id in epochs]
+    cases, unreadable_cases = wrap_again(database, vault)
+    changed += cases
+    unreadable += [f"case {case_id}" for case_id in unreadable_cases]
     with database.write() as session:
         for secret in session.scalars(select(Secret)):
             try:
-                again = rewrapped(master, secret.wrapped, secret_context(secret.name))
+                again = rewrapped(master, secret.wrapped, context_of("secret", secret.name))
             except DecryptionFailed:
-                done.unreadable.append(f"secret {secret.name}")
+                unreadable.append(f"secret {secret.name}")
                 continue
             if again is not None:
                 secret.wrapped = again
-                done.changed += 1
+                changed += 1
         append_entry(session, SERVICE, Action.MASTER_KEY_ROTATED)
-    return done
+    return changed, unreadable

@@ -12,10 +12,10 @@ after a leap of the clock that nobody has confirmed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import (
+    Select,
     delete,
     exists,
     func,
@@ -52,29 +52,22 @@ IDEMPOTENCY_KEPT_FOR = timedelta(days=7)
 _log = logger("deepfake_service.lifecycle")
 
 
-@dataclass(frozen=True, slots=True)
-class Deleters:
-    """What deletes: at a caller's request, and from the queue and the vault."""
-
-    retention: Retention
-    queue: JobQueue
-    vault: Vault
-
-
 class Sweeps:
     """Deletes what is due, and completes deletions that were interrupted."""
 
     def __init__(
         self,
         database: Database,
-        deleters: Deleters,
+        retention: Retention,
+        queue: JobQueue,
+        vault: Vault,
         periods: RetentionPeriods,
         metrics: Metrics,
     ) -> None:
         self._database = database
-        self._retention = deleters.retention
-        self._queue = deleters.queue
-        self._vault = deleters.vault
+        self._retention = retention
+        self._queue = queue
+        self._vault = vault
         self._periods = periods
         self._metrics = metrics
 
@@ -135,24 +128,24 @@ class Sweeps:
             session.execute(delete(Idempotency).where(old))
 
     def _complete_shredding(self) -> None:
-        with self._database.read() as session:
-            shredded = list(session.scalars(select(Case.id).where(Case.wrapped_key.is_(None))))
-        for_each(shredded, self._retention.finish_shredding)
+        shredded = select(Case.id).where(Case.wrapped_key.is_(None))
+        for_each(self._ids(shredded), self._retention.finish_shredding)
 
     def _complete_cancellations(self) -> None:
-        with self._database.read() as session:
-            cancelled = list(
-                session.scalars(
-                    select(Job.id)
-                    .join(Case, Job.case_id == Case.id)
-                    .where(
-                        Job.state == JobState.CANCELLED,
-                        Case.wrapped_key.is_not(None),
-                        Case.held_at.is_(None),
-                    )
-                )
+        cancelled = (
+            select(Job.id)
+            .join(Case, Job.case_id == Case.id)
+            .where(
+                Job.state == JobState.CANCELLED,
+                Case.wrapped_key.is_not(None),
+                Case.held_at.is_(None),
             )
-        for_each(cancelled, self._retention.delete_job)
+        )
+        for_each(self._ids(cancelled), self._retention.delete_job)
+
+    def _ids(self, statement: Select[str]) -> Sequence[str]:
+        with self._database.read() as session:
+            return session.scalars(statement).all()
 
     def _mark(self) -> None:
         """Mark what will be due after the grace period, and unmark what will not."""
@@ -180,31 +173,32 @@ class Sweeps:
                     .execution_options(synchronize_session=False)
                 )
 
-    def _share(self, model: type[Media] | type[Job] | type[Case] | type[Occurrence]) -> int:
-        """Return how many rows of ``model`` one sweep may delete."""
+    def _share_of(
+        self, model: type[Media] | type[Job] | type[Case] | type[Occurrence], due: Select[str]
+    ) -> Sequence[str]:
+        """Return the ids of as many due rows of ``model`` as one sweep may delete."""
         with self._database.read() as session:
             total = session.scalar(select(func.count()).select_from(model)) or 0
-        return max(MIN_SHARE, min(MAX_SHARE, total // SHARE))
+            share = max(MIN_SHARE, min(MAX_SHARE, total // SHARE))
+            return session.scalars(due.limit(share)).all()
 
     def _marked_before(self) -> datetime:
         return self._database.clock() - self._periods.grace
 
     def _expire_jobs(self) -> None:
         """End jobs that were not examined in time, so that their media expire."""
-        with self._database.read() as session:
-            late = session.scalars(
-                select(Job.id)
-                .join(Case, Job.case_id == Case.id)
-                .join(Media, Job.media_id == Media.id)
-                .where(
-                    Job.state.in_(UNFINISHED),
-                    Job.created_at <= self._database.clock() - self._periods.media_unexamined,
-                    Media.expiring_at <= self._marked_before(),
-                    Case.held_at.is_(None),
-                )
-                .limit(self._share(Job))
-            ).all()
-        for_each(late, self._expire_job)
+        late = (
+            select(Job.id)
+            .join(Case, Job.case_id == Case.id)
+            .join(Media, Job.media_id == Media.id)
+            .where(
+                Job.state.in_(UNFINISHED),
+                Job.created_at <= self._database.clock() - self._periods.media_unexamined,
+                Media.expiring_at <= self._marked_before(),
+                Case.held_at.is_(None),
+            )
+        )
+        for_each(self._share_of(Job, late), self._expire_job)
 
     def _expire_job(self, job_id: str) -> None:
         with self._database.write() as session:
@@ -230,23 +224,18 @@ class Sweeps:
             Job.retention == RetentionPolicy.ZERO,
             Media.expires_at <= now,
         )
-        marked = Media.expiring_at <= self._marked_before()
-        with self._database.read() as session:
-            due = session.scalars(
-                select(Media.id)
-                .where(
-                    Media.id.in_(due_media(self._periods, now)),
-                    Media.blob.is_not(None),
-                    Media.expires_at.is_not(None),
-                    or_(marked, unwanted),
-                )
-                .limit(self._share(Media))
-            ).all()
-        count = sum(
-            for_each(due, lambda row: expire(self._database, self._vault, row, in_use=False))
+        due = select(Media.id).where(
+            Media.id.in_(due_media(self._periods, now)),
+            Media.blob.is_not(None),
+            Media.expires_at.is_not(None),
+            or_(Media.expiring_at <= self._marked_before(), unwanted),
         )
-        if count:
-            _log.info("media_expired", count=count)
+        expired = for_each(
+            self._share_of(Media, due),
+            lambda row: expire(self._database, self._vault, row, in_use=False),
+        )
+        if any(expired):
+            _log.info("media_expired", count=sum(expired))
 
     def _expire_screenshots(self) -> None:
         """Delete screenshots that were added after their medium had been deleted.
@@ -254,34 +243,29 @@ class Sweeps:
         They are kept as long as a medium is.
         """
         kept_until = self._database.clock() - self._periods.media_after_verdict
-        with self._database.read() as session:
-            due = session.scalars(
-                select(Occurrence.id)
-                .join(Media, Occurrence.media_id == Media.id)
-                .join(Case, Occurrence.case_id == Case.id)
-                .where(
-                    Case.held_at.is_(None),
-                    Media.blob.is_(None),
-                    Media.expiring_at <= self._marked_before(),
-                    Occurrence.screenshot_expired_at.is_(None),
-                    Occurrence.created_at <= kept_until,
-                )
-                .limit(self._share(Occurrence))
-            ).all()
-        for_each(due, lambda row: expire_screenshot(self._database, self._vault, row))
+        due = (
+            select(Occurrence.id)
+            .join(Media, Occurrence.media_id == Media.id)
+            .join(Case, Occurrence.case_id == Case.id)
+            .where(
+                Case.held_at.is_(None),
+                Media.blob.is_(None),
+                Media.expiring_at <= self._marked_before(),
+                Occurrence.screenshot_expired_at.is_(None),
+                Occurrence.created_at <= kept_until,
+            )
+        )
+        for_each(
+            self._share_of(Occurrence, due),
+            lambda row: expire_screenshot(self._database, self._vault, row),
+        )
 
     def _expire_evidence(self) -> None:
-        """Delete evidence at the end of its retention period."""
-        with self._database.read() as session:
-            due = session.scalars(
-                select(Job.id)
-                .where(
-                    Job.id.in_(due_evidence(self._periods, self._database.clock())),
-                    Job.expiring_at <= self._marked_before(),
-                )
-                .limit(self._share(Job))
-            ).all()
-        for_each(due, self._expire_evidence_of)
+        due = select(Job.id).where(
+            Job.id.in_(due_evidence(self._periods, self._database.clock())),
+            Job.expiring_at <= self._marked_before(),
+        )
+        for_each(self._share_of(Job, due), self._expire_evidence_of)
 
     def _expire_evidence_of(self, job_id: str) -> None:
         with self._database.read() as session:
@@ -294,8 +278,6 @@ class Sweeps:
         due = due_cases(self._periods, self._database.clock()).where(
             Case.expiring_at <= self._marked_before()
         )
-        with self._database.read() as session:
-            case_ids: Sequence[str] = session.scalars(due.limit(self._share(Case))).all()
 
         def expire_case(case_id: str) -> None:
             with self._database.write() as session:
@@ -307,4 +289,4 @@ class Sweeps:
             # Its blobs are deleted after all keys: that takes a store which answers.
             _log.info("case_expired", case_id=case_id)
 
-        for_each(case_ids, expire_case)
+        for_each(self._share_of(Case, due), expire_case)

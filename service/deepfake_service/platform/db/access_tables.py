@@ -104,5 +104,4 @@ class PendingSignIn(Base):
     id: Mapped[str] = mapped_column(String(DIGEST_CHARS), primary_key=True)
     """The hash of the cookie."""
     key_id: Mapped[str] = mapped_column(ForeignKey("keys.id", ondelete="CASCADE"))
-    attempts: Mapped[int] = mapped_column(default=0)
     expires_at: Mapped[datetime] = mapped_column(Moment, index=True)

@@ -13,13 +13,11 @@ from deepfake_service.platform.storage.vault import (
     MASTER_KEY_FILE,
     Stored,
     Vault,
-    case_key_context,
     context_of,
     installation_secret,
     open_case_keys,
     open_keys,
     rewrapped,
-    secret_context,
 )
 
 __all__ = [
@@ -30,7 +28,6 @@ __all__ = [
     "EpochKeys",
     "Stored",
     "Vault",
-    "case_key_context",
     "context_of",
     "installation_secret",
     "open_blobs",
@@ -40,5 +37,4 @@ __all__ = [
     "open_keys",
     "rewrapped",
     "seal_json",
-    "secret_context",
 ]

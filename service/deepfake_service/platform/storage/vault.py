@@ -59,7 +59,7 @@ class Vault:
     def new_case_key(self, case_id: str) -> tuple[bytes, bytes]:
         """Return a new key for a case, plain and wrapped. Store the wrapped one only."""
         key = new_key()
-        return key, self._keys.wrap(key, case_key_context(case_id))
+        return key, self._keys.wrap(key, context_of("case-key", case_id))
 
     def case_key(self, case: Case) -> bytes:
         """Return the key of a case.
@@ -69,11 +69,11 @@ class Vault:
         """
         if case.wrapped_key is None:
             raise CaseShredded
-        return self._keys.unwrap(case.wrapped_key, case_key_context(case.id))
+        return self._keys.unwrap(case.wrapped_key, context_of("case-key", case.id))
 
     def rewrapped(self, case_id: str, wrapped: bytes) -> bytes | None:
         """Return a case's key wrapped by the current key, or ``None`` if it already is."""
-        return rewrapped(self._keys, wrapped, case_key_context(case_id))
+        return rewrapped(self._keys, wrapped, context_of("case-key", case_id))
 
     async def store(self, name: str, key: bytes, chunks: AsyncIterator[bytes]) -> Stored:
         """Encrypt ``chunks`` into the blob ``name`` as they arrive, and hash them on the way."""
@@ -134,16 +134,6 @@ def rewrapped(keys: KeyWrapper, wrapped: bytes, context: bytes) -> bytes | None:
 def context_of(kind: str, row_id: str) -> bytes:
     """Return the context that binds a sealed value to its row, so that copies do not open."""
     return f"{kind}/{row_id}".encode()
-
-
-def secret_context(name: str) -> bytes:
-    """Return the context that binds a wrapped secret of the installation to its name."""
-    return context_of("secret", name)
-
-
-def case_key_context(case_id: str) -> bytes:
-    """Return the context that binds a wrapped key of a case to the case's id."""
-    return context_of("case-key", case_id)
 
 
 def open_keys(settings: Settings) -> KeyWrapper:
@@ -220,13 +210,15 @@ def installation_secret(database: Database, keys: KeyWrapper, name: str) -> byte
     if secret is None:
         try:
             with database.write() as session:
-                session.add(Secret(name=name, wrapped=keys.wrap(new_key(), secret_context(name))))
+                session.add(
+                    Secret(name=name, wrapped=keys.wrap(new_key(), context_of("secret", name)))
+                )
         except IntegrityError:
             pass  # another process created it first
         with database.read() as session:
             secret = session.get_one(Secret, name)
     try:
-        return keys.unwrap(secret.wrapped, secret_context(name))
+        return keys.unwrap(secret.wrapped, context_of("secret", name))
     except DecryptionFailed as error:
         raise DecryptionFailed(
             "The master key is not the one under which this database's keys are wrapped: give "
@@ -238,5 +230,5 @@ def installation_secret(database: Database, keys: KeyWrapper, name: str) -> byte
 def replace_secret(session: Session, keys: KeyWrapper, name: str) -> bytes:
     """Replace the secret ``name``, which exists, by another one, and return that."""
     secret, replacement = session.get_one(Secret, name), new_key()
-    secret.wrapped = keys.wrap(replacement, secret_context(name))
+    secret.wrapped = keys.wrap(replacement, context_of("secret", name))
     return replacement

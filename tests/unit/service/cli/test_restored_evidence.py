@@ -71,7 +71,7 @@ async def test_a_replaced_edition_stays_replaced_when_a_backup_is_restored(
         restored.data_dir.mkdir()
         shutil.copy(old.data_dir / "master-key", restored.data_dir)
         copy_backup(restored, backup)
-        assert restore(restored, journal).renewed["edition"] == 2
+        assert restore(restored, journal)[1]["edition"] == 2
         journal = restored.data_dir / "journal.json"
         with contextlib.closing(open_database(restored)) as database, database.read() as session:
             editions = session.scalars(select(Edition).order_by(Edition.number)).all()
