@@ -20,7 +20,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts import accounts as accounts_module
-from deepfake_service.accounts import keys as keys_module
 from deepfake_service.accounts import second_factors as second_factors_module
 from deepfake_service.accounts.accounts import ENVIRONMENT_ID
 from deepfake_service.accounts.admin_key import ensure_admin_key
@@ -191,7 +190,7 @@ async def test_a_key_is_changed_while_it_is_replaced(
     key_id = caller_of(service, Role.AUDITOR).key_id
     assert key_id is not None
     meanwhile = Meanwhile(service, lambda: service.accounts.rotate(key_id))
-    meanwhile.before_entry_of(keys_module, monkeypatch)
+    meanwhile.before_entry_of(accounts_module, monkeypatch)
     service.accounts.end(key_id, service.database.clock() + timedelta(days=1))
     meanwhile.end()
 
