@@ -36,7 +36,7 @@ from deepfake_service.evidence.bundle.artifacts import (
     Reading,
     mime_of,
 )
-from deepfake_service.evidence.bundle.builder import STATEMENT, Dossier, build
+from deepfake_service.evidence.bundle.builder import Dossier, build
 from deepfake_service.evidence.bundle.signers import Signers, self_made_certificate
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.bundle.verification_result import (
@@ -118,24 +118,6 @@ def leaning_material(media: bytes, leans: Leaning = Leaning.TOWARDS_MANIPULATED)
     judged = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
     assert judged is not None
     gathered.examination["result"] = judged.to_json()
-    return gathered
-
-
-HISTOGRAM: dict[str, Any] = {
-    "edges": [-2.0, -1.0, 0.0, 1.0, 2.0],
-    "real": [20, 60, 15, 5],
-    "fake": [2, 8, 30, 40],
-    "real_groups": 40,
-    "fake_groups": 35,
-}
-
-
-def histogram_material(media: bytes) -> Material:
-    """Return ``material`` of a model bundle with histograms of values."""
-    gathered = material(media)
-    manifest = json.loads(gathered.files[MODEL_MANIFEST])
-    manifest["histograms"] = {"item": HISTOGRAM, "picture": HISTOGRAM}
-    gathered.files[MODEL_MANIFEST] = json.dumps(manifest).encode()
     return gathered
 
 
@@ -248,11 +230,6 @@ def reworked(content: bytes, change: Callable[[dict[str, bytes]], None]) -> byte
     files[bag.MANIFEST] = bag.manifest_of(payload)
     files.pop(bag.TAG_MANIFEST)
     return bag.sealed(files)
-
-
-def with_statement_of(content: bytes, other: bytes) -> bytes:
-    """Return a bundle with the statement of another one."""
-    return reworked(content, lambda f: f.update({STATEMENT: bag.unzipped(other)[STATEMENT]}))
 
 
 @contextmanager

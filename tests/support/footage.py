@@ -72,11 +72,6 @@ def panning(
     return frames
 
 
-def still_clip(portrait: Pixels, count: int) -> list[Pixels]:
-    """Return the same picture ``count`` times."""
-    return [portrait] * count
-
-
 def _reproducible(codec: str, options: dict[str, str], count: int) -> dict[str, str]:
     """Add to ``options`` what makes ``codec`` give the same for the same ``count`` frames.
 
@@ -188,16 +183,6 @@ def _id3_cover(cover: Pixels) -> bytes:
     return b"ID3\x03\0\0" + packed + frame
 
 
-def with_display_matrix(mp4: bytes, matrix: tuple[int, int, int, int]) -> bytes:
-    """Return ``mp4`` with the upper left (a, b, c, d) of its first display matrix replaced."""
-    at = mp4.index(b"tkhd") + 4
-    start = at + (52 if mp4[at] == 1 else 40)
-    values = [v << 16 for v in matrix]
-    words = [values[0], values[1], 0, values[2], values[3], 0, 0, 0, 1 << 30]
-    encoded = b"".join(w.to_bytes(4, "big", signed=True) for w in words)
-    return mp4[:start] + encoded + mp4[start + 36 :]
-
-
 def decode_all(data: bytes) -> Iterator[av.VideoFrame]:
     """Return every frame that a sequential decode of ``data`` outputs."""
     with av.open(io.BytesIO(data)) as container:
@@ -246,35 +231,6 @@ def huge_png(side: int) -> bytes:
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
     )
-
-
-class CountingFile(io.BytesIO):
-    """A file in memory that counts the bytes read from it."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        self.bytes_read = 0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        data = super().read(size)
-        self.bytes_read += len(data)
-        return data
-
-
-class BrokenFile(io.BytesIO):
-    """A file whose reads fail after ``after`` bytes."""
-
-    def __init__(self, data: bytes, after: int, error: Exception | None = None) -> None:
-        super().__init__(data)
-        self._left = after
-        self._error = error or OSError("the disk is gone")
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if self._left <= 0:
-            raise self._error
-        data = super().read(size)
-        self._left -= len(data)
-        return data
 
 
 @cache

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.notices.compose import Basis
 from deepfake_service.notices.kinds import KINDS
-from deepfake_service.platform.db import AuditEntry, Case, Job, Occurrence
+from deepfake_service.platform.db import Case, Job, Occurrence
 from deepfake_service.platform.db.enums import JobState
 from deepfake_service.platform.storage import seal_json
 from tests.support.jobs import submit
@@ -102,15 +102,6 @@ async def updated(service: Service, notice_id: str, **changes: Any) -> dict[str,
     assert answer.status_code == 200, answer.text
     notice: dict[str, Any] = answer.json()
     return notice
-
-
-def logged(service: Service, notice_id: str) -> list[str]:
-    """Return the actions and details of the audit log about a notice, but of readings."""
-    with service.database.read() as session:
-        entries = session.scalars(
-            select(AuditEntry).where(AuditEntry.subject == notice_id).order_by(AuditEntry.number)
-        )
-        return [f"{e.action} {e.detail}" for e in entries if e.action != "notice.read"]
 
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -19,6 +19,22 @@ from tests.support import footage
 from tests.support.footage import LIMITS, noise, refused
 
 
+class BrokenFile(io.BytesIO):
+    """A file whose reads fail after ``after`` bytes."""
+
+    def __init__(self, data: bytes, after: int, error: Exception | None = None) -> None:
+        super().__init__(data)
+        self._left = after
+        self._error = error or OSError("the disk is gone")
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self._left <= 0:
+            raise self._error
+        data = super().read(size)
+        self._left -= len(data)
+        return data
+
+
 def test_video(decoder: Decoder, video: bytes) -> None:
     with decoder.open(io.BytesIO(video)) as media:
         assert media.facts.to_json() == {
@@ -132,7 +148,7 @@ def test_threads(decoder: Decoder, video: bytes) -> None:
 def test_the_source_fails_at_once(decoder: Decoder, video: bytes) -> None:
     with (
         pytest.raises(UnreadableMedia),
-        decoder.open(footage.BrokenFile(video, after=0)),
+        decoder.open(BrokenFile(video, after=0)),
     ):
         pass
 
@@ -144,7 +160,7 @@ def test_the_source_fails_on_the_way(decoder: Decoder, kind: str) -> None:
         assert len(data) > 3 * wire.MAX_READ_BYTES
     else:
         data = footage.picture(noise(1, 900)[0], "PNG")
-    source = footage.BrokenFile(data, after=200_000)
+    source = BrokenFile(data, after=200_000)
     with pytest.raises(UnreadableMedia), decoder.open(source) as media:
         list(media.frames(range(len(media.times))))
     with decoder.open(io.BytesIO(data)) as media:
@@ -155,7 +171,7 @@ def test_other_errors_of_the_source_are_passed_on(decoder: Decoder, video: bytes
     class Tampered(Exception):
         pass
 
-    source = footage.BrokenFile(video, after=0, error=Tampered("block 7"))
+    source = BrokenFile(video, after=0, error=Tampered("block 7"))
     with pytest.raises(Tampered, match="block 7"), decoder.open(source):
         pass
 

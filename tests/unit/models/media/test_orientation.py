@@ -14,6 +14,16 @@ from tests.support import footage
 from tests.support.footage import only, opened, reference
 
 
+def with_display_matrix(mp4: bytes, matrix: tuple[int, int, int, int]) -> bytes:
+    """Return ``mp4`` with the upper left (a, b, c, d) of its first display matrix replaced."""
+    at = mp4.index(b"tkhd") + 4
+    start = at + (52 if mp4[at] == 1 else 40)
+    values = [v << 16 for v in matrix]
+    words = [values[0], values[1], 0, values[2], values[3], 0, 0, 0, 1 << 30]
+    encoded = b"".join(w.to_bytes(4, "big", signed=True) for w in words)
+    return mp4[:start] + encoded + mp4[start + 36 :]
+
+
 @pytest.mark.parametrize(
     ("orientation", "rotation", "mirrored"),
     [
@@ -29,7 +39,7 @@ def test_display_matrix(orientation: Orientation, rotation: int, mirrored: bool)
     upright = footage.panning(3, 96, 64)
     data = footage.encode(upright)
     o = orientation
-    turned = footage.with_display_matrix(data, (o.a, o.b, o.c, o.d))
+    turned = with_display_matrix(data, (o.a, o.b, o.c, o.d))
     image = Image.fromarray(reference(data)[1])
     if mirrored:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

@@ -24,6 +24,19 @@ from tests.support.footage import LIMITS, noise, refused
 from tests.support.servers import children
 
 
+class CountingFile(io.BytesIO):
+    """A file in memory that counts the bytes read from it."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.bytes_read = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.bytes_read += len(data)
+        return data
+
+
 def child_of(decoder: ProcessDecoder) -> Any:
     (child,) = decoder._pool._processes
     return child
@@ -163,7 +176,7 @@ def test_closing_while_an_item_is_open(video: bytes) -> None:
 def test_the_child_reads_only_what_it_needs(process: ProcessDecoder) -> None:
     data = footage.encode(noise(150, 256), gop=5, options={"crf": "8", "preset": "ultrafast"})
     assert len(data) > 10 * wire.MAX_READ_BYTES
-    source = footage.CountingFile(data)
+    source = CountingFile(data)
     with process.open(source) as media:
         list(media.frames([0]))
         once = source.bytes_read

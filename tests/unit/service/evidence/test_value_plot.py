@@ -9,6 +9,7 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 
+from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST, Material
 from deepfake_service.evidence.bundle.builder import VERDICT
 from deepfake_service.evidence.bundle.zip_format import member
 from deepfake_service.evidence.report.reading import thresholds_of
@@ -22,6 +23,23 @@ from tests.support.jobs import end, post_video
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
 
+HISTOGRAM: dict[str, Any] = {
+    "edges": [-2.0, -1.0, 0.0, 1.0, 2.0],
+    "real": [20, 60, 15, 5],
+    "fake": [2, 8, 30, 40],
+    "real_groups": 40,
+    "fake_groups": 35,
+}
+
+
+def histogram_material(media: bytes) -> Material:
+    """Return ``material`` of a model bundle with histograms of values."""
+    gathered = exhibits.material(media)
+    manifest = json.loads(gathered.files[MODEL_MANIFEST])
+    manifest["histograms"] = {"item": HISTOGRAM, "picture": HISTOGRAM}
+    gathered.files[MODEL_MANIFEST] = json.dumps(manifest).encode()
+    return gathered
+
 
 async def examined_with(service: Service, media: bytes, material: Any) -> dict[str, Any]:
     job: dict[str, Any] = (await post_video(service, media)).json()
@@ -33,26 +51,24 @@ async def examined_with(service: Service, media: bytes, material: Any) -> dict[s
     ("value", "number"), [(-9.0, 0), (-2.0, 0), (-1.001, 0), (-1.0, 1), (0.0, 2), (2.0, 3), (9, 3)]
 )
 def test_a_value_is_in_the_bin_whose_lower_edge_it_reaches(value: float, number: int) -> None:
-    assert bin_of(exhibits.HISTOGRAM, value) == number
+    assert bin_of(HISTOGRAM, value) == number
 
 
 async def test_a_bundle_with_histograms_shows_where_a_value_lies(service: Service) -> None:
-    job = await examined_with(
-        service, exhibits.video(), exhibits.histogram_material(exhibits.video())
-    )
+    job = await examined_with(service, exhibits.video(), histogram_material(exhibits.video()))
     path = f"/v1/jobs/{job['id']}"
     bundle = (await service.client.get(f"{path}/evidence")).content
     document = json.loads(member(bundle, VERDICT))
-    assert document["method"]["histograms"]["item"]["real"] == exhibits.HISTOGRAM["real"]
+    assert document["method"]["histograms"]["item"]["real"] == HISTOGRAM["real"]
     verified = (await service.client.post("/v1/verify", content=bundle)).json()
     assert verified["result"] == "verified"
     value = document["result"]["log_likelihood_ratio"]
-    here = bin_of(exhibits.HISTOGRAM, value)
+    here = bin_of(HISTOGRAM, value)
     for language in ("ko", "en"):
         texts = words(language)
         note = value_note(document, texts)
         assert note is not None
-        assert f"{100 * sum(exhibits.HISTOGRAM['real'][here:]) / 100:.1f}%" in note
+        assert f"{100 * sum(HISTOGRAM['real'][here:]) / 100:.1f}%" in note
         plot = value_plot(document, thresholds_of(document), texts, width="720")
         assert plot is not None
         svg = fromstring(plot)
@@ -95,11 +111,11 @@ async def test_without_histograms_the_error_rates_are_shown(
 
 async def test_pictures_and_items_without_a_value_use_their_own(service: Service) -> None:
     still = footage.picture(footage.astronaut(), "PNG")
-    job = await examined_with(service, still, exhibits.histogram_material(still))
+    job = await examined_with(service, still, histogram_material(still))
     bundle = (await service.client.get(f"/v1/jobs/{job['id']}/evidence")).content
     document = json.loads(member(bundle, VERDICT))
-    other = copy.deepcopy(exhibits.HISTOGRAM) | {"real_groups": 7}
-    document["method"]["histograms"] = {"item": exhibits.HISTOGRAM, "picture": other}
+    other = copy.deepcopy(HISTOGRAM) | {"real_groups": 7}
+    document["method"]["histograms"] = {"item": HISTOGRAM, "picture": other}
     assert histogram_of(document) == other
     del document["method"]["histograms"]["picture"]
     assert histogram_of(document) is None

@@ -8,15 +8,24 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from deepfake_service.evidence.bundle import pdf_signature
 from deepfake_service.notices.history import digest_of
-from deepfake_service.platform.db import NoticeEvent
+from deepfake_service.platform.db import AuditEntry, NoticeEvent
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import RecordAltered
-from tests.support.notices import GOOD, RLO, drafted, logged, updated
+from tests.support.notices import GOOD, RLO, drafted, updated
 from tests.unit.service.conftest import Service
+
+
+def logged(service: Service, notice_id: str) -> list[str]:
+    """Return the actions and details of the audit log about a notice, but of readings."""
+    with service.database.read() as session:
+        entries = session.scalars(
+            select(AuditEntry).where(AuditEntry.subject == notice_id).order_by(AuditEntry.number)
+        )
+        return [f"{e.action} {e.detail}" for e in entries if e.action != "notice.read"]
 
 
 async def test_l4_a_receipt_overwritten_and_an_outcome_flipped_stay_on_record(
