@@ -12,7 +12,7 @@ from deepfake_service.examination.workflow_rows import job_version
 from deepfake_service.platform.db import Job, Lease
 from deepfake_service.platform.db.enums import JobState, Priority
 from deepfake_service.platform.metrics import QueueState
-from tests.support.jobkit import post_video
+from tests.support.jobs import post_video
 from tests.unit.service.conftest import Service
 
 SLOTS = 2

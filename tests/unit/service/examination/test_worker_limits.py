@@ -14,7 +14,7 @@ from deepfake_service.examination.queue import JobQueue
 from deepfake_service.examination.runner import Runner
 from deepfake_service.examination.workflow_rows import QUEUE
 from deepfake_service.platform.settings import Settings
-from tests.support.takingkit import OF_TAKER, Steps
+from tests.support.jobs import OF_TAKER, Steps
 
 
 def test_a_worker_never_reads_the_limit_of_another(
