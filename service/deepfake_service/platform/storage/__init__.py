@@ -19,22 +19,3 @@ from deepfake_service.platform.storage.vault import (
     open_keys,
     rewrapped,
 )
-
-__all__ = [
-    "BLOB_FOLDER",
-    "MASTER_KEY_FILE",
-    "BlobMissing",
-    "Blobs",
-    "EpochKeys",
-    "Stored",
-    "Vault",
-    "context_of",
-    "installation_secret",
-    "open_blobs",
-    "open_case_keys",
-    "open_checkpoint_store",
-    "open_json",
-    "open_keys",
-    "rewrapped",
-    "seal_json",
-]

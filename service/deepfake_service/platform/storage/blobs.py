@@ -143,9 +143,7 @@ def _translating() -> Iterator[None]:
         yield
     except (NotFoundError, FileNotFoundError) as error:
         raise BlobMissing from error
-    except OSError as error:
-        raise StorageUnavailable from error
-    except BaseError as error:
+    except (OSError, BaseError) as error:
         raise StorageUnavailable from error
 
 
@@ -209,23 +207,19 @@ def open_blobs(url: str | None, folder: Path) -> Blobs:
     if url is None:
         return _local(private_folder(folder))
     try:
-        if url.startswith("file:"):
-            return _local(_existing(_folder_of(url)))
-        return _remote(url)
+        if not url.startswith("file:"):
+            return _remote(url)
+        given = _folder_of(url)
     except (BaseError, ValueError, OSError) as error:
         raise StorageError(
             "The URL in DEEPFAKE_BLOB_URL is invalid. Give one such as s3://bucket/prefix, "
             "gs://bucket, az://container or file:///folder."
         ) from error
-
-
-def _existing(folder: Path) -> Path:
-    # Not created: what is to be mounted there would hide it, or be missed.
-    if not folder.is_dir():
+    if not given.is_dir():  # not created: what is to be mounted there would hide it, or be missed
         raise StorageError(
             "The folder of DEEPFAKE_BLOB_URL does not exist. Create it, or mount what it is on."
         )
-    return folder
+    return _local(given)
 
 
 def _local(folder: Path) -> Blobs:
@@ -256,9 +250,7 @@ def open_checkpoint_store(url: str) -> Blobs:
     try:
         if url.startswith("file:"):
             return Blobs(from_url(url))
-        if url.startswith("s3:"):
-            return _remote(url, {"checksum_algorithm": "sha256"})
-        return _remote(url)
+        return _remote(url, {"checksum_algorithm": "sha256"} if url.startswith("s3:") else None)
     except (BaseError, ValueError, OSError) as error:
         raise StorageError(
             "A URL in DEEPFAKE_AUDIT_CHECKPOINTS is invalid. Give URLs such as s3://bucket/prefix, "
