@@ -45,8 +45,9 @@ fails: a video that kills its worker must not do so forever."""
 POLL_S = 60.0
 """How often a worker asks whether a shared chore is due, at least. One that waited for the chore's
 whole period would never do it if it is restarted more often than that."""
-DUE_AFTER = 0.9
-"""The share of its period after which a chore may be done again: workers' minutes differ."""
+EARLY_SHARE, EARLY_S = 0.1, 6.0
+"""How long before the end of its period a chore may be done again, of which the shorter one counts:
+workers' minutes differ."""
 DRAIN_S = 20.0
 """How long a stopping worker waits for running steps. Another worker resumes what is left."""
 
@@ -155,7 +156,7 @@ def claim_chore(database: Database, name: str, every_s: float) -> bool:
     If this process dies meanwhile, another one does the chore at its next time.
     """
     fact = f"chore-{name}"
-    period = timedelta(seconds=DUE_AFTER * every_s)
+    period = timedelta(seconds=every_s - min(EARLY_SHARE * every_s, EARLY_S))
     with database.write() as session:
         database.one_at_a_time(session, fact)
         now, before = database.clock(), session.get(Fact, fact)

@@ -86,7 +86,10 @@ def canonical_reference(text: str) -> str | None:
 
 
 class Cases:
-    """Creates cases and records occurrences."""
+    """Creates cases and records occurrences.
+
+    What does not exist or is not the caller's to see raises ``NotFound``.
+    """
 
     def __init__(self, database: Database, vault: Vault, blind_index: BlindIndex) -> None:
         self._database = database
@@ -199,9 +202,8 @@ class Cases:
         ``media_id`` may be ``None`` if the case has one medium only.
 
         Raises:
-            NotFound: there is no such case, or the caller may not see it. InvalidRequest: the
-                medium does not belong to the case, or none is named and the case has several, or
-                the occurrence is empty. TooManyOccurrences: the medium has ``MAX_OCCURRENCES``.
+            InvalidRequest: the medium does not belong to the case, or none is named and the case
+                has several, or the occurrence is empty. TooManyOccurrences: as ``note``.
         """
         # Stored before the transaction, so that a slow store does not block other writers.
         stored = None
@@ -262,7 +264,6 @@ class Cases:
         """Return the screenshot of an occurrence, and audit that it was read.
 
         Raises:
-            NotFound: there is none, it was deleted, or the caller may not see it.
             ImageryWithheld: a person shown may be a minor.
         """
         with self._database.read() as session:

@@ -26,7 +26,7 @@ from deepfake_service.platform.db import Database, Lease
 from deepfake_service.platform.errors import DatabaseUnavailable
 
 POLL_S = 0.5
-"""Poll interval of a worker: a worker idles half of it after each job."""
+"""Poll interval of a worker, with DBOS's jitter: a worker idles half of it after each job."""
 TAKE_OVER_S = 600.0
 """How long a job that was begun waits for a worker with its model bundle and version. After that, a
 worker with another one examines it anew. A worker restarts within minutes."""

@@ -269,8 +269,7 @@ class Reviews:
         editions.
 
         Raises:
-            NotFound: there is no such case, or the caller may not see it. Forbidden: another
-                account set the flag, and the caller is not an administrator.
+            NotFound, Forbidden: see ``MinorFlags.set``.
         """
         self._effects.minor_flags.set(caller, case_id, enabled=enabled)
         # The chores of the worker compare what this leaves.
