@@ -1,13 +1,18 @@
-"""``/v1/cases``: cases, the occurrences of their media, legal holds, export and deletion."""
+"""``/v1/cases``: cases, the occurrences of their media, legal holds, export and deletion.
+
+Stored media are played back decrypted on the fly, by range requests, and never cached.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import anyio.to_thread
-from fastapi import Request, Response
+from fastapi import Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
 from starlette.responses import StreamingResponse
@@ -15,8 +20,8 @@ from starlette.responses import StreamingResponse
 from deepfake_models.media.image import picture_format
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.api.jobs import JobBase
-from deepfake_service.api.media import pieces_of
 from deepfake_service.container import Services
+from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.http.auth import Exporter, Keeper, Reader, Submitter, while_authenticated
 from deepfake_service.http.dependencies import AppStateDep, PageDep, ServicesDep
 from deepfake_service.http.list_filters import CaseQuery
@@ -24,6 +29,8 @@ from deepfake_service.http.multipart import boundary_of, parse_multipart
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
+    NO_STORE,
+    OCTETS,
     CaseId,
     ItemId,
     MediaId,
@@ -275,7 +282,7 @@ def export_medium(
     )
     size = os.fstat(file.fileno()).st_size
     return StreamingResponse(
-        while_authenticated(request, pieces_of(file, 0, size)),
+        while_authenticated(request, _pieces(file, 0, size)),
         media_type="application/age",
         headers={
             "Content-Length": str(size),
@@ -295,3 +302,80 @@ def set_hold(case_id: CaseId, caller: Keeper, services: ServicesDep) -> None:
 def lift_hold(case_id: CaseId, caller: Keeper, services: ServicesDep) -> None:
     """Let the media of the case expire again."""
     services.retention.hold(caller, case_id, enabled=False)
+
+
+PIECE_BYTES = 256 * 1024
+MAX_RANGE_BYTES = 8 * 1024 * 1024
+"""Bytes of one partial answer. Players ask for the next part, and one that stops holds nothing."""
+_RANGE = re.compile(r"bytes=(\d{1,15})-(\d{0,15})")
+
+
+def _span(range_header: str | None, size: int) -> tuple[int, int] | None:
+    """Return the first and the last byte that a Range header (RFC 9110, section 14.2) asks for."""
+    match = _RANGE.fullmatch(range_header or "")
+    if match is None:
+        return None
+    start = int(match[1])
+    last = int(match[2]) if match[2] else size - 1
+    return start, min(last, start + MAX_RANGE_BYTES - 1, size - 1)
+
+
+@router.get(
+    "/cases/{case_id}/media/{media_id}/content",
+    summary="Play a medium",
+    response_class=Response,
+    responses={
+        **binary(OCTETS, 200, 206),
+        416: {"description": "The medium has no such part."},
+    },
+)
+def get_medium(
+    request: Request,
+    case_id: CaseId,
+    media_id: MediaId,
+    caller: Reader,
+    services: ServicesDep,
+    range_: Annotated[
+        str | None,
+        Header(
+            alias="range",
+            max_length=100,
+            description="The part to return (RFC 9110, section 14.2).",
+            examples=["bytes=0-65535"],
+        ),
+    ] = None,
+) -> Response:
+    """Return the original while it is retained. Media of a case in which a person may be a minor
+    are withheld. Audited."""
+    file, size = services.queries.playback(caller, case_id, media_id)
+    mime = mime_of(file.read(4096)) or "application/octet-stream"
+    span = _span(range_, size)
+    start, end = span or (0, size - 1)
+    headers = {
+        "Accept-Ranges": "bytes",
+        **NO_STORE,
+        # Untrusted content: players show it, but browsers must not open it as a page of this site.
+        "Content-Security-Policy": "sandbox; default-src 'none'",
+        "Content-Disposition": f'attachment; filename="{media_id}"',
+    }
+    if start > end:
+        file.close()
+        return Response(status_code=416, headers={**headers, "Content-Range": f"bytes */{size}"})
+    if span:
+        headers["Content-Range"] = f"bytes {start}-{end}/{size}"
+    headers["Content-Length"] = str(end - start + 1)
+    return StreamingResponse(
+        while_authenticated(request, _pieces(file, start, end - start + 1)),
+        status_code=206 if span else 200,
+        media_type=mime,
+        headers=headers,
+    )
+
+
+def _pieces(file: BinaryIO, start: int, left: int) -> Iterator[bytes]:
+    """Yield ``left`` bytes of a file from ``start`` on, and close it."""
+    with file:
+        file.seek(start)
+        while left > 0 and (piece := file.read(min(PIECE_BYTES, left))):
+            left -= len(piece)
+            yield piece
