@@ -50,13 +50,11 @@ COMPOSED = frozenset(
         *UNAVAILABLE.values(),
         "at most 200 characters are allowed",
         "at most 5000 characters are allowed",
-        "decision: choose one",
         HiddenCharacter.TEMPLATE,
         "choose child or youth sexual exploitation material, because a person shown may be a minor",
         "tick this box: only the person making the notice can state this",
         SCREENSHOT_FORMAT,
         "not a valid address or number",
-        "reason: 1 to 4000 characters are needed",
     }
 )
 """Messages that are composed at run time, from limits or from several parts."""

@@ -271,10 +271,9 @@ def verify_log(
 
 def _opened_checkpoint(path: Path, signer: Ed25519PublicKey) -> log.Checkpoint:
     """Read the checkpoint in a file. Errors name the file."""
+    text = path.read_text(encoding="utf-8", errors="replace")
     try:
-        return log.Checkpoint.opened(path.read_bytes(), signer)
-    except OSError as error:
-        raise InvalidCheckpoint(f"{path}: cannot be read ({error.strerror})") from error
+        return log.Checkpoint.opened(text, signer)
     except InvalidCheckpoint as error:
         raise InvalidCheckpoint(f"{path}: {error.message}") from error
 

@@ -120,12 +120,7 @@ def read_manifest(manifest: Path, folder: Path, fields: dict[str, str]) -> tuple
 
 
 def _decoded(manifest: Path) -> tuple[str, str]:
-    """Return the text of a manifest and its encoding.
-
-    Raises:
-        InvalidManifest: it is in none of ``ENCODINGS``.
-        OSError: it cannot be read.
-    """
+    """Return the text of a manifest and its encoding."""
     content = manifest.read_bytes()
     has_mark = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     for name in ("utf-16",) if has_mark else ("utf-8-sig", "cp949"):

@@ -57,12 +57,7 @@ def check_configured_store() -> None:
 
 
 def try_store(settings: Settings) -> None:
-    """Write, list, read and delete a small blob.
-
-    Raises:
-        SettingsError: there is no store in the data directory. StorageError: the URL is invalid.
-        StoreUnusable: a step failed.
-    """
+    """Write, list, read and delete a small blob; raise ``StoreUnusable`` if a step fails."""
     if settings.blob_url is None:
         require_records(settings)
     blobs = open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER)

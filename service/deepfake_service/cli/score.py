@@ -22,7 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bar
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from deepfake_models.bundle.bundle import Bundle, default_bundle_dir
@@ -217,12 +217,11 @@ def show(scorer: Scorer, paths: list[Path], frames: int | None, console: Console
 
 
 def _table(results: list[ScoredPath]) -> Table:
-    table = Table(show_lines=len(results) > 1)
-    table.add_column("file", overflow="fold")
-    table.add_column("verdict", no_wrap=True)
-    table.add_column("score", justify="right")
-    table.add_column("suspect moments", overflow="fold")
-    table.add_column("reasons", overflow="fold")
+    table = Table(
+        Column("file", overflow="fold"), Column("verdict", no_wrap=True),
+        Column("score", justify="right"), Column("suspect moments", overflow="fold"),
+        Column("reasons", overflow="fold"), show_lines=len(results) > 1,
+    )  # fmt: skip
     for result in results:
         verdict = result.verdict
         table.add_row(
@@ -259,18 +258,16 @@ def _track_line(track: Track) -> str:
 def _print_footer(bundle: Bundle, kinds: set[str], console: Console) -> None:
     """Print the model, its terms, and the error rates at the thresholds that were applied."""
     spec = bundle.spec
-    levels = {"image": spec.thresholds.still, "video": spec.thresholds.item}
     lines = [
         f"Model {spec.name} {spec.version}, terms: {spec.terms}. A score is the probability "
         "of manipulation at even prior odds, not proof."
     ]
-    names = {
-        "image": "pictures" if spec.thresholds.picture else "single faces",
-        "video": "videos",
-    }
-    for kind, name in names.items():
+    pictures = "pictures" if spec.thresholds.picture else "single faces"
+    levels = (
+        ("image", pictures, spec.thresholds.still), ("video", "videos", spec.thresholds.item),
+    )  # fmt: skip
+    for kind, name, rates in levels:
         if kind in kinds:
-            rates = levels[kind]
             lines.append(
                 f"On held-out {name}, this threshold wrongly reported manipulation in "
                 f"{rates.false_positive_rate:.1%} of authentic ones (at most "

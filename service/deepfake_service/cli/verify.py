@@ -130,11 +130,7 @@ class _RescoreOptions:
             )
             with naming_bundle(self.model):
                 scorer = Scorer.open(self.model, decoder=decoder)
-            try:
-                original = stack.enter_context(self.media.open("rb"))
-            except OSError as error:
-                raise _unreadable(str(self.media), error) from error
-            yield scorer, original
+            yield scorer, stack.enter_context(self.media.open("rb"))
 
 
 @verify.command("verify")
@@ -153,14 +149,11 @@ def verify_bundle(
     the signer is not trusted, 4 if a newer edition has replaced it, and 1 otherwise. Without
     --revocations, newer editions and revoked keys are not known.
     """
-    try:
-        if bundle.stat().st_size > MAX_BYTES:
-            raise DeepfakeError(
-                f"{bundle.name} is larger than {MAX_BYTES} bytes, the maximum size of a bundle."
-            )
-        content = bundle.read_bytes()
-    except OSError as error:
-        raise _unreadable(bundle.name, error) from error
+    if bundle.stat().st_size > MAX_BYTES:
+        raise DeepfakeError(
+            f"{bundle.name} is larger than {MAX_BYTES} bytes, the maximum size of a bundle."
+        )
+    content = bundle.read_bytes()
     with rescoring.opened() as (scorer, original):
         trust = trust_options.load()
         readers = BundleReaders(1, require=sandbox_required())
@@ -173,13 +166,6 @@ def verify_bundle(
     else:
         _show(result, Console(highlight=False), is_current=trust.revocations is not None)
     raise typer.Exit(int(result.exit_code))
-
-
-def _unreadable(name: str, error: OSError) -> DeepfakeError:
-    """Return the error about a file that cannot be read."""
-    return DeepfakeError(
-        f"{name} cannot be read: {error.strerror}. Check the path and who may read the file."
-    )
 
 
 def _show(result: Verification, console: Console, *, is_current: bool) -> None:

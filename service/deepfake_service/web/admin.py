@@ -80,7 +80,7 @@ def post_account(request: Request, caller: PageAdmin, state: AppStateDep, fields
         problem = translations(language_of(request)).gettext(AccountExists().message)
         return _admin_page(request, caller, state, typed=fields, problem=problem)
     token = Invitations(state.database).create(name, caller.actor)
-    return _admin_page(request, caller, state, invitation=_link(request, state, token), owner=name)
+    return _admin_page(request, caller, state, token=token, owner=name)
 
 
 @router.post("/admin/keys")
@@ -96,7 +96,7 @@ def post_key(request: Request, caller: PageAdmin, state: AppStateDep, fields: Fo
         key = state.accounts.create_key(name, expires_at=end, actor=caller.actor)
         return _admin_page(request, caller, state, new_key=key.text)
     token = Invitations(state.database).create(name, caller.actor, key_expires_at=end)
-    return _admin_page(request, caller, state, invitation=_link(request, state, token), owner=name)
+    return _admin_page(request, caller, state, token=token, owner=name)
 
 
 @router.post("/admin/keys/end")
@@ -121,16 +121,11 @@ def post_key_replacement(
         key = state.accounts.rotate(key_id, grace=grace, actor=caller.actor)
         return _admin_page(request, caller, state, new_key=key.text)
     token = Invitations(state.database).replace(key_id, caller.actor, grace_hours=int(hours))
-    done = {"invitation": _link(request, state, token), "owner": owner.name if owner else ""}
-    return _admin_page(request, caller, state, **done)
+    return _admin_page(request, caller, state, token=token, owner=owner.name if owner else "")
 
 
 def _last_day(state: AppState, fields: Mapping[str, str]) -> datetime | None:
-    """Return when a key expires whose last day was entered; ``None`` if the field is empty.
-
-    Raises:
-        InvalidRequest: it is not a day from today on.
-    """
+    """Return when a key expires whose last day was entered; ``None`` if the field is empty."""
     text = fields.get("expires_on", "")
     if not text:
         return None
@@ -143,25 +138,21 @@ def _last_day(state: AppState, fields: Mapping[str, str]) -> datetime | None:
     return end
 
 
-def _link(request: Request, state: AppState, token: str) -> str:
-    """Return the address of an invitation."""
-    base = state.settings.public_url or str(request.base_url)
-    return f"{base.rstrip('/')}/invitation/{token}"
-
-
 def _admin_page(
     request: Request, caller: Caller, state: AppState, **done: str | Mapping[str, str]
 ) -> Response:
-    """Return the page; ``done`` is what became of a form: a ``new_key``, an ``invitation`` and the
-    ``owner`` of its account, or what was ``typed`` and the ``problem`` with it."""
+    """Return the page; ``done`` is what became of a form: a ``new_key``, the ``token`` of an
+    invitation and the ``owner`` of its account, or what was ``typed`` and its ``problem``."""
     language = language_of(request)
     organisation = state.require_services().sender.organisation()
     bundle = state.require_engine().bundle
+    base = (state.settings.public_url or str(request.base_url)).rstrip("/")
     return page(
         request,
         "admin.html",
         caller,
-        **{"new_key": None, "invitation": None, "owner": "", "typed": {}, "problem": None, **done},
+        **{"new_key": None, "token": None, "owner": "", "typed": {}, "problem": None, **done},
+        invitations=f"{base}/invitation/",
         status=409 if "problem" in done else 200,
         roles=[str(r) for r in Role],
         now=state.database.clock(),

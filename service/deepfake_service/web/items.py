@@ -27,6 +27,7 @@ from deepfake_service.web.pages import (
     Cursor,
     Form,
     PageRoute,
+    explained,
     language_of,
     page,
     redirect,
@@ -114,13 +115,14 @@ def post_review(
     decision, reason, invalid = decided(fields)
     try:
         if invalid:
-            message = "; ".join(f"{e.field}: {e.detail}" for e in invalid)
-            raise InvalidRequest(message, errors=invalid)
+            raise InvalidRequest(errors=invalid)
         state.require_services().reviews.decide(caller, job_id, Decision(decision), reason)
     except (InvalidRequest, NotReviewable, TooManyReviews) as error:
         values = _item(request, state, caller, job_id)
         values["reason"] = reason  # what the reviewer wrote is not lost
-        values["problem"] = translations(language_of(request)).gettext(error.message)
+        faults = [f"{field}: {what}" for field, what in explained(request, error.errors).items()]
+        message = translations(language_of(request)).gettext(error.message)
+        values["problem"] = "; ".join(faults) or message
         return page(request, "item.html", caller, status=problem_of(error).status, **values)
     return redirect(f"/items/{job_id}", "reviewed", part="review")
 

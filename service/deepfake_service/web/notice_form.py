@@ -137,11 +137,7 @@ def post_form(
 
 
 def _notice_request(request: Request, kind: Kind, values: dict[str, str]) -> NoticeRequest:
-    """Return the notice that a form asks for.
-
-    Raises:
-        InvalidRequest: an input is longer than the API allows, or there are too many posts.
-    """
+    """Return the notice that a form asks for."""
     fields: dict[str, Any] = dict.fromkeys(kind.waived_for_minors)
     for name, declared in kind.fields.items():
         if values.get(name):
@@ -160,11 +156,7 @@ def _notice_request(request: Request, kind: Kind, values: dict[str, str]) -> Not
 
 
 def checked_input(adapter: TypeAdapter[T], **values: Any) -> T:
-    """Return what a form says, checked as a request to the API is.
-
-    Raises:
-        InvalidRequest: naming each input that is invalid.
-    """
+    """Return what a form says, checked as a request to the API is."""
     try:
         return adapter.validate_python(values)
     except ValidationError as error:

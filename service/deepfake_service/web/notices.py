@@ -96,11 +96,7 @@ def post_update(
 
 
 def _update(values: dict[str, str], now: datetime) -> NoticeUpdate:
-    """Return what a form of the notice's page says.
-
-    Raises:
-        InvalidRequest: it says nothing, its time is not a time, or an input is too long.
-    """
+    """Return what a form of the notice's page says."""
     what, outcome = values.get("what"), values.get("outcome", "")
     if what == "sent":
         sent_at = values.get("sent_at", "")
