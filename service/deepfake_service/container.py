@@ -17,17 +17,16 @@ from deepfake_service.accounts.second_factors import SecondFactors
 from deepfake_service.audit.checkpoints import Checkpoints, open_checkpoints
 from deepfake_service.audit.journal import Journal, open_journal
 from deepfake_service.cases.cases import BlindIndex, Cases
-from deepfake_service.evidence.revocation_list import RevocationList
+from deepfake_service.evidence.editions import RevocationList
 from deepfake_service.evidence.signing_keys import SigningKeys, open_signing_keys
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.examination.backlog import queue_state
 from deepfake_service.examination.queue import JobQueue
 from deepfake_service.examination.submissions import Reexaminations, Submissions
 from deepfake_service.examination.webhook_deliveries import WebhookSecrets, count_due
-from deepfake_service.notices.basis import NoticeBasis
-from deepfake_service.notices.clock import NoticeClock
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.notices.documents import NoticeDocuments
+from deepfake_service.notices.states import NoticeClock
 from deepfake_service.platform import timestamps
 from deepfake_service.platform.db import Database
 from deepfake_service.platform.errors import RecordAltered, SettingsError
@@ -176,8 +175,7 @@ def open_container(
             sender=sender,
             post=timestamps.poster(settings.timestamp_url),
         )
-        basis = NoticeBasis(vault, two_people=settings.two_person_review)
-        notice_desk = NoticeDesk(database, vault, basis, documents)
+        notice_desk = NoticeDesk(database, vault, documents, two_people=settings.two_person_review)
         known_for = timedelta(days=settings.known_hash_days)
         hash_bank = HashBank(database, vault, keys, enabled=settings.matching, kept_for=known_for)
         minor_flags = MinorFlags(database, vault, keys, blind_index, kept_for=FLAGGED_HASHES_KEPT)

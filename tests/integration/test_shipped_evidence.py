@@ -9,10 +9,10 @@ import pytest
 
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.scorer import Scorer
-from deepfake_service.evidence.bundle.artifacts import EndedExamination, Gathering, Reading
+from deepfake_service.evidence.bundle.artifacts import Gathering, Reading
 from deepfake_service.evidence.bundle.builder import build
-from deepfake_service.evidence.bundle.verification import verify
-from deepfake_service.evidence.bundle.verification_result import ExitCode, Outcome, Trust
+from deepfake_service.evidence.bundle.trust_store import Trust
+from deepfake_service.evidence.bundle.verification import ExitCode, Outcome, verify
 from tests.support import exhibits, footage
 
 FRAMES = 6
@@ -29,8 +29,7 @@ def test_evidence_of_the_shipped_model_verifies_down_to_the_original() -> None:
         times = [frame.time_s for frame in part.examined]
         reading = Reading("video/mp4", {"state": "absent"})
         examined_at = datetime(2026, 1, 2, tzinfo=UTC)
-        examination = EndedExamination(verdict, times, examined_at, reading)
-        gathering = Gathering(examination, scorer)
+        gathering = Gathering(scorer, verdict, times, examined_at, reading)
         gathering.take(opened)
     material = gathering.material()
     job = {**exhibits.dossier(media).job, "frames": FRAMES}

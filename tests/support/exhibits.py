@@ -30,21 +30,15 @@ from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import (
     MODEL_MANIFEST,
-    EndedExamination,
     Gathering,
     Material,
     Reading,
     mime_of,
 )
 from deepfake_service.evidence.bundle.builder import Dossier, build
-from deepfake_service.evidence.bundle.signers import Signers, self_made_certificate
-from deepfake_service.evidence.bundle.verification import verify
-from deepfake_service.evidence.bundle.verification_result import (
-    ExitCode,
-    Outcome,
-    Trust,
-    Verification,
-)
+from deepfake_service.evidence.bundle.statement import Signers, self_made_certificate
+from deepfake_service.evidence.bundle.trust_store import Trust
+from deepfake_service.evidence.bundle.verification import ExitCode, Outcome, Verification, verify
 from tests.support import footage, small_bundles
 
 EXAMINED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -77,13 +71,11 @@ def _material(media: bytes, frames: int | None, judge: Scorer) -> Material:
             parts = [judge.examine(opened, sampled)]
             verdict = judge.conclude(opened, sampled, parts)
             seen = [f.time_s for p in parts for f in p.examined]
-            examination = EndedExamination(verdict, seen, EXAMINED_AT, reading)
-            gathering = Gathering(examination, judge)
+            gathering = Gathering(judge, verdict, seen, EXAMINED_AT, reading)
             gathering.take(opened)
             return gathering.material()
     except MediaError as error:
-        examination = EndedExamination(unable(error), [], EXAMINED_AT, reading)
-        return Gathering(examination, judge).material()
+        return Gathering(judge, unable(error), [], EXAMINED_AT, reading).material()
 
 
 KINDS = ("swap", "reenactment", "synthesis", "retouching")

@@ -17,11 +17,11 @@ from deepfake_models.bundle.spec import is_none
 from deepfake_models.errors import SandboxBusy
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.container import Services
-from deepfake_service.evidence.bundle.builder import TIMELINE, ReportCopy, report_of
-from deepfake_service.evidence.bundle.trust_store import trust_of
-from deepfake_service.evidence.bundle.verification import verify
-from deepfake_service.evidence.bundle.verification_result import Step
+from deepfake_service.evidence.bundle.builder import TIMELINE, report_of
+from deepfake_service.evidence.bundle.trust_store import Trust, certificates, pinned_keys
+from deepfake_service.evidence.bundle.verification import Step, verify
 from deepfake_service.evidence.bundle.zip_format import MAX_BYTES
+from deepfake_service.evidence.report.report import ReportCopy
 from deepfake_service.http.admission import HEAVY
 from deepfake_service.http.auth import Reader, Verifier
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
@@ -258,7 +258,8 @@ async def verify_evidence(
 def _verify(content: bytes, state: AppState, services: Services) -> VerificationOut:
     store = services.evidence_store
     settings = state.settings
-    trust = trust_of(store.keys.published(), settings.pinned_keys, settings.timestamp_roots)
+    keys = (*store.keys.published(), *pinned_keys(settings.pinned_keys))
+    trust = Trust(keys, certificates(settings.timestamp_roots))
     if services.revocation_list.is_withdrawn(hashlib.sha256(content).hexdigest()):
         trust = replace(trust, revocations=services.revocation_list.current())
     assert state.engine is not None  # as the services are

@@ -23,13 +23,13 @@ from deepfake_service.http.schemas import (
     Time,
     binary,
 )
-from deepfake_service.notices.clock import NoticePart
 from deepfake_service.notices.compose import Basis
 from deepfake_service.notices.kinds import KINDS, Bilingual
 from deepfake_service.notices.states import (
     CaptureChoice,
     KindId,
     Language,
+    NoticePart,
     NoticeRequest,
     NoticeUpdate,
 )

@@ -1,28 +1,46 @@
-"""What was gathered for a job's evidence, its newest edition, and whether that is current."""
+"""The editions of a job's evidence: what goes into one, whether it is current, and revocations.
+
+What was decided is compared with the audit log before anything about a job is signed or handed out.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.audit.journal import protect
-from deepfake_service.audit.log import Action
-from deepfake_service.cases.cases import folder_of
+from deepfake_service.audit.log import SERVICE, START, Action, append_entry, entry_json
+from deepfake_service.cases.cases import folder_of, open_occurrence
 from deepfake_service.evidence.bundle import zip_format
 from deepfake_service.evidence.bundle.artifacts import EXAMINATION
+from deepfake_service.evidence.bundle.custody import CustodyMismatch, check_chain, compare
+from deepfake_service.evidence.bundle.trust_store import Revocation, Revocations
+from deepfake_service.evidence.signing_keys import SigningKeys
+from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import (
+    Account,
     AuditEntry,
     Case,
+    Database,
     Edition,
     Job,
+    Media,
+    Occurrence,
+    Review,
     RevokedEdition,
     current_time,
 )
 from deepfake_service.platform.db.enums import EditionState, JobState
-from deepfake_service.platform.storage import Vault
+from deepfake_service.platform.db.row_authentication import authenticator_of, refuse
+from deepfake_service.platform.errors import EditionUnknown, RecordAltered
+from deepfake_service.platform.storage import Vault, open_json
 
 _last_decision = (
     select(func.coalesce(func.max(AuditEntry.number), 0))
@@ -56,11 +74,12 @@ def examination_of(vault: Vault, job: Job, key: bytes) -> dict[str, Any]:
     return content
 
 
-def newest_edition(session: Session, job_id: str) -> Edition | None:
-    """Return the newest edition of a job's evidence, if there is one."""
-    return session.scalars(
-        select(Edition).where(Edition.job_id == job_id).order_by(Edition.number.desc()).limit(1)
-    ).first()
+def newest_edition(session: Session, job_id: str, number: int | None = None) -> Edition | None:
+    """Return the newest edition of a job's evidence, or the one with this number, if it exists."""
+    found = select(Edition).where(Edition.job_id == job_id).order_by(Edition.number.desc())
+    if number is not None:
+        found = found.where(Edition.number == number)
+    return session.scalars(found.limit(1)).first()
 
 
 def last_decision(session: Session, job_id: str) -> int:
@@ -97,22 +116,20 @@ def _outdated() -> Select[str]:
         .join(Case, Job.case_id == Case.id)
         .join(_newest, _newest.c.job_id == Job.id)
         .join(Edition, and_(Edition.job_id == Job.id, Edition.number == _newest.c.number))
-        .where(_lacks_a_decision())
-    )
-
-
-def _lacks_a_decision() -> ColumnElement[bool]:
-    return or_(
-        _last_decision != Edition.decided,
-        and_(Case.minor_at.is_not(None), Edition.imagery.is_(True)),
-        and_(
-            Case.minor_at.is_(None),
-            Edition.imagery.is_(False),
-            Job.shown.is_(True),
-            Edition.blob.is_not(None),
-        ),
-        # The edition that replaced it was lost when a backup was restored.
-        Edition.sha256.in_(_superseded),
+        .where(
+            or_(
+                _last_decision != Edition.decided,
+                and_(Case.minor_at.is_not(None), Edition.imagery.is_(True)),
+                and_(
+                    Case.minor_at.is_(None),
+                    Edition.imagery.is_(False),
+                    Job.shown.is_(True),
+                    Edition.blob.is_not(None),
+                ),
+                # The edition that replaced it was lost when a backup was restored.
+                Edition.sha256.in_(_superseded),
+            )
+        )
     )
 
 
@@ -128,3 +145,302 @@ def is_withdrawn(session: Session, sha256: str) -> bool:
     """Return whether the edition with this SHA-256 was withdrawn."""
     revoked = session.get(RevokedEdition, sha256)
     return revoked is not None and revoked.state == EditionState.WITHDRAWN
+
+
+MAX_AGE_S = 60.0
+"""How long a signed list is reused, since anyone may ask for it without a key."""
+
+
+class RevocationList:
+    """The list of an installation."""
+
+    def __init__(self, database: Database, keys: SigningKeys, *, issuer: str) -> None:
+        self._database = database
+        self._keys = keys
+        self._issuer = issuer
+        self._lock = threading.Lock()
+        self._signed: tuple[float, bytes] | None = None
+
+    def current(self) -> Revocations:
+        """Return the list as it is now.
+
+        Raises:
+            RecordAltered: a record of it was altered outside this program.
+        """
+        with self._database.read() as session:
+            editions = {
+                row.sha256: Revocation(str(row.state), row.at.isoformat(timespec="seconds"))
+                for row in session.scalars(select(RevokedEdition))
+            }
+        keys = {
+            key.id: key.revoked_at.isoformat(timespec="seconds")
+            for key in self._keys.all()
+            if key.revoked_at is not None
+        }
+        return Revocations(self._issuer, self._database.clock(), editions, keys)
+
+    def signed(self) -> bytes:
+        """Return the signed list, at most ``MAX_AGE_S`` seconds old."""
+        with self._lock:
+            now = time.monotonic()
+            if self._signed is None or now - self._signed[0] > MAX_AGE_S:
+                self._signed = now, self.current().sign(self._keys.current().statement)
+            return self._signed[1]
+
+    def is_withdrawn(self, sha256: str) -> bool:
+        """Return whether an edition was withdrawn."""
+        with self._database.read() as session:
+            return is_withdrawn(session, sha256)
+
+    def withdraw(self, sha256: str) -> None:
+        """Withdraw an edition: the service does not answer for it any more. Audited.
+
+        Raises:
+            EditionUnknown: this service has no such edition.
+        """
+        with self._database.write() as session:
+            edition = session.scalars(select(Edition).where(Edition.sha256 == sha256)).first()
+            if edition is None:
+                raise EditionUnknown
+            row = session.get(RevokedEdition, sha256)
+            if row is None:
+                row = RevokedEdition(sha256=sha256)
+                session.add(row)
+            row.state, row.at = EditionState.WITHDRAWN, current_time(session)
+            protect(session, "edition", sha256, EditionState.WITHDRAWN)
+            append_entry(
+                session, SERVICE, Action.EDITION_WITHDRAWN, edition.job_id, str(edition.number)
+            )
+        with self._lock:
+            self._signed = None
+
+
+CUSTODY_BATCH = 500
+NOT_IN_CUSTODY = (Action.MATCH_FOUND, Action.CASE_READ, Action.RESULT_READ)
+"""Actions that the chain of custody leaves out. Recipients of the evidence must not learn that the
+item resembles another account's case, and viewing pages changes nothing. The audit log has them."""
+BOUNDED = (
+    Action.MEDIA_SUBMITTED,
+    Action.EXAMINATION_REPEATED,
+    Action.OCCURRENCE_ADDED,
+    Action.CASE_REVIEWED,
+    Action.JOB_FINISHED,
+)
+"""Actions whose number other limits bound."""
+FLAGS = (Action.MINOR_FLAGGED, Action.MINOR_UNFLAGGED)
+HOLDS = (Action.HOLD_SET, Action.HOLD_LIFTED)
+COMPARED = (*FLAGS, *HOLDS, Action.MEDIA_SUBMITTED, Action.CASE_REVIEWED, Action.EVIDENCE_MADE)
+"""Actions with which rows are compared."""
+READS = (Action.EVIDENCE_READ, Action.MEDIA_READ, Action.SCREENSHOT_READ)
+MAX_FLAGS_IN_CUSTODY, MAX_READS_IN_CUSTODY, MAX_OTHERS_IN_CUSTODY = 500, 5000, 20_000
+"""Entries about flags, reads and other actions in the chain of custody, the newest ones. Accounts
+that may read evidence or set holds could otherwise make the chain too large for a verifier. They
+are counted apart: the last flag must be in the chain, and no number of reads may push out exports
+and holds. What is left out is stated."""
+
+
+def occurrences_of(session: Session, media: Media, key: bytes) -> list[dict[str, Any]]:
+    """Return where a medium was seen, oldest first."""
+    rows = session.scalars(
+        select(Occurrence)
+        .where(Occurrence.media_id == media.id)
+        .order_by(Occurrence.created_at, Occurrence.id)
+    ).all()
+    contents = [open_occurrence(key, row) for row in rows]
+    collectors = {content["collector"] for content in contents}
+    accounts = session.scalars(select(Account).where(Account.id.in_(collectors)))
+    names = {account.id: account.name for account in accounts}
+    return [
+        {
+            "id": row.id,
+            "recorded_at": iso_time(row.created_at),
+            **content,
+            "collector_name": names.get(content["collector"]),
+        }
+        for row, content in zip(rows, contents, strict=True)
+    ]
+
+
+def requester_of(session: Session, job: Job) -> str:
+    """Return the name, kind and role of the account that asked for the examination."""
+    account = session.get_one(Account, job.account_id)
+    return f"{account.name} ({account.kind}, {account.role})"
+
+
+def origin_of(session: Session, job_id: str) -> str | None:
+    """Return the id of the job whose medium a job examines again; ``None`` for other jobs."""
+    return session.scalars(
+        select(AuditEntry.detail).where(
+            AuditEntry.subject == job_id, AuditEntry.action == str(Action.EXAMINATION_REPEATED)
+        )
+    ).first()
+
+
+def reviews_of(session: Session, job: Job, key: bytes | None = None) -> list[dict[str, Any]]:
+    """Return the decisions on a job, oldest first; with the key of its case, also the reasons."""
+    rows = session.execute(
+        select(Review, Account)
+        .join(Account, Review.account_id == Account.id)
+        .where(Review.job_id == job.id)
+        .order_by(Review.created_at)
+    )
+    return [
+        {
+            "at": iso_time(review.created_at),
+            "account": account.id,
+            "name": account.name,
+            "role": account.role,
+            "decision": review.decision,
+            **(open_json(key, review) if key else {}),
+        }
+        for review, account in rows
+    ]
+
+
+def recorded_custody(session: Session, job: Job, *, whole: bool = False) -> dict[str, Any]:
+    """Compare a job and its case with the audit log, and return their chain of custody.
+
+    Unless it is wanted as a ``whole``, the chain has only the entries that are compared.
+
+    Call this before anything about a job is signed, sent or exported: older rows that somebody put
+    back into the database have no entry. Reviews, the finding, the requester, the editions, the
+    flag of a possible minor and the legal hold are compared.
+
+    Raises:
+        RecordAltered: they differ, or an entry of the log was altered.
+    """
+    case, media = session.get_one(Case, job.case_id), session.get_one(Media, job.media_id)
+    chain = custody_of(session, job, media, case, None if whole else COMPARED)
+    entries = chain["entries"]
+    records = {
+        "job": {"id": job.id, "requester": requester_of(session, job)},
+        "case": {"id": case.id, "minor": case.minor_at is not None},
+        "reviews": reviews_of(session, job),
+        "finding": job.finding,
+    }
+    holds = [e["action"] for e in entries if e["action"] in HOLDS]
+    made = {e["detail"] for e in entries if e["action"] == Action.EVIDENCE_MADE}
+    numbers = session.scalars(select(Edition.number).where(Edition.job_id == job.id))
+    try:
+        check_chain(entries)
+        compare(records, chain)
+        if (case.held_at is not None) != (holds[-1:] == [Action.HOLD_SET]):
+            raise CustodyMismatch("the legal hold is not the one in the chain of custody")
+        if {str(number) for number in numbers} != made and "omitted" not in chain:
+            raise CustodyMismatch("the editions are not those in the chain of custody")
+    except CustodyMismatch as error:
+        raise refuse(session, "jobs", job.id, str(error)) from error
+    return chain
+
+
+def contradictions(database: Database) -> Iterator[str]:
+    """Yield the ids of the jobs that differ from the audit log."""
+    with database.read() as session:
+        ids = session.scalars(
+            select(Job.id).join(Case).where(Case.wrapped_key.is_not(None)).order_by(Job.id)
+        ).all()
+    for job_id in ids:
+        with database.read() as session:
+            job = session.get(Job, job_id)
+            try:
+                if job is not None:
+                    recorded_custody(session, job)
+            except RecordAltered:
+                yield job_id
+
+
+def custody_of(
+    session: Session, job: Job, media: Media, case: Case, actions: Sequence[Action] | None = None
+) -> dict[str, Any]:
+    """Return the entries of the audit log about a job, its medium and its case.
+
+    Of those that are not ``BOUNDED``, only the newest are included; ``omitted`` describes the
+    others, if there are any: their ``count``, the ``actions`` with the number of each, and the
+    ``sha256`` of their hashes, each followed by a line break. Occurrences of the case's other media
+    are left out, and so are those without one of ``actions``, if there are any. Each entry has the
+    hash of the entry before it in the log, so that its own hash can be recomputed.
+
+    Raises:
+        RecordAltered: an entry does not have its authentication code.
+    """
+    seen = select(Occurrence.id).where(Occurrence.media_id == media.id)
+    origin = origin_of(session, job.id)
+    concerning = and_(
+        or_(
+            AuditEntry.subject.in_([job.id, media.id, case.id]),
+            # A medium that is examined again was submitted with its first job.
+            and_(
+                AuditEntry.subject == origin,
+                AuditEntry.action == str(Action.MEDIA_SUBMITTED),
+            ),
+        ),
+        AuditEntry.action.not_in([str(a) for a in NOT_IN_CUSTODY]),
+        or_(AuditEntry.action != str(Action.OCCURRENCE_ADDED), AuditEntry.detail.in_(seen)),
+    )
+    if actions is not None:
+        concerning = concerning & _is_one_of(actions)
+    omitted = _omitted(session, concerning)
+    entries = session.scalars(
+        select(AuditEntry).where(concerning, ~omitted).order_by(AuditEntry.number)
+    ).all()
+    before: dict[int, str] = {}
+    for start in range(0, len(entries), CUSTODY_BATCH):
+        numbers = [e.number - 1 for e in entries[start : start + CUSTODY_BATCH]]
+        previous = select(AuditEntry).where(AuditEntry.number.in_(numbers))
+        before |= {e.number: e.hash for e in session.scalars(previous)}
+    authenticator = authenticator_of(session)
+    for entry in entries:
+        if authenticator is not None and not authenticator.is_authentic(entry):
+            raise refuse(session, "audit", entry.number)
+    ids = {e.account_id for e in entries if e.account_id}
+    accounts = session.scalars(select(Account).where(Account.id.in_(ids)))
+    return {
+        "accounts": {a.id: {"name": a.name, "kind": a.kind, "role": a.role} for a in accounts},
+        "entries": [
+            {**entry_json(e), "hash": e.hash, "previous": before.get(e.number - 1, START)}
+            for e in entries
+        ],
+        **_description_of(session, and_(concerning, omitted)),
+    }
+
+
+def _omitted(session: Session, concerning: ColumnElement[bool]) -> ColumnElement[bool]:
+    kinds = (
+        (_is_one_of(FLAGS), MAX_FLAGS_IN_CUSTODY),
+        (_is_one_of(READS), MAX_READS_IN_CUSTODY),
+        (~_is_one_of((*FLAGS, *READS, *BOUNDED)), MAX_OTHERS_IN_CUSTODY),
+    )
+    return or_(
+        *(
+            kind & (AuditEntry.number <= _last_beyond(session, concerning & kind, newest))
+            for kind, newest in kinds
+        )
+    )
+
+
+def _description_of(session: Session, omitted: ColumnElement[bool]) -> dict[str, Any]:
+    counted = select(AuditEntry.action, func.count()).where(omitted).group_by(AuditEntry.action)
+    actions: dict[str, int] = dict(session.execute(counted).all())
+    if not actions:
+        return {}
+    digest = hashlib.sha256()
+    hashes = select(AuditEntry.hash).where(omitted).order_by(AuditEntry.number)
+    for entry_hash in session.scalars(hashes.execution_options(yield_per=CUSTODY_BATCH)):
+        digest.update(f"{entry_hash}\n".encode())
+    return {
+        "omitted": {
+            "count": sum(actions.values()),
+            "actions": dict(sorted(actions.items())),
+            "sha256": digest.hexdigest(),
+        }
+    }
+
+
+def _is_one_of(actions: Sequence[Action]) -> ColumnElement[bool]:
+    return AuditEntry.action.in_([str(action) for action in actions])
+
+
+def _last_beyond(session: Session, condition: ColumnElement[bool], newest: int) -> int:
+    """Return the number of the last entry that is not one of the ``newest``; 0 if all are."""
+    numbers = select(AuditEntry.number).where(condition).order_by(AuditEntry.number.desc())
+    return session.scalars(numbers.offset(newest).limit(1)).first() or 0

@@ -118,7 +118,6 @@ def listed_result(result: Mapping[str, Any], material: Material) -> ListedResult
 
 
 def _thumbnail(material: Material) -> bytes | None:
-    """Return the most suspect face as a small JPEG, blurred for good."""
     shown = material.examination.get("pictures") or []
     if not shown:
         return None

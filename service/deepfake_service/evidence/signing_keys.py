@@ -31,8 +31,12 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.audit.journal import protect
 from deepfake_service.audit.log import SERVICE, Action, append_entry
-from deepfake_service.evidence.bundle.signers import Signers, own_signer, self_made_certificate
-from deepfake_service.evidence.bundle.statement import key_id
+from deepfake_service.evidence.bundle.statement import (
+    Signers,
+    key_id,
+    own_signer,
+    self_made_certificate,
+)
 from deepfake_service.platform.db import Database, Secret, SigningKey, current_time
 from deepfake_service.platform.errors import KeyUnknown
 from deepfake_service.platform.settings import Settings
@@ -110,17 +114,17 @@ class SigningKeys:
         """Create new keys, retire the current ones, and return the id of the new statement key."""
         with self._database.write() as session:
             self._database.one_at_a_time(session, _LOCK)
-            for key in session.scalars(select(SigningKey).where(SigningKey.retired_at.is_(None))):
-                self._retire(session, key)
+            self._retire_all(session)
             return self._create(session)[0].id
 
     @staticmethod
-    def _retire(session: Session, key: SigningKey) -> None:
-        key.retired_at = key.retired_at or current_time(session)
-        # A private key that is no longer needed must not be there to be stolen.
-        secret = session.get(Secret, _secret_name(key))
-        if secret is not None:
-            session.delete(secret)
+    def _retire_all(session: Session) -> None:
+        for key in session.scalars(select(SigningKey).where(SigningKey.retired_at.is_(None))):
+            key.retired_at = current_time(session)
+            # A private key that is no longer needed must not be there to be stolen.
+            secret = session.get(Secret, _secret_name(key))
+            if secret is not None:
+                session.delete(secret)
 
     def revoke(self, key_id: str) -> None:
         """Withdraw trust from everything that a key signed, for instance after a compromise.
@@ -141,12 +145,10 @@ class SigningKeys:
                     "list`."
                 )
             (revoked,) = matches
-            self._retire(session, revoked)
             revoked.revoked_at = current_time(session)
             append_entry(session, SERVICE, Action.SIGNING_KEY_REVOKED, detail=revoked.id)
             protect(session, "revoked_key", revoked.id, "revoked")
-            for key in session.scalars(select(SigningKey).where(SigningKey.retired_at.is_(None))):
-                self._retire(session, key)  # keys are created in pairs
+            self._retire_all(session)  # keys are created in pairs
 
     def all(self) -> Sequence[SigningKey]:
         """List all keys ever created, newest first."""
@@ -238,7 +240,6 @@ def _secret_name(key: SigningKey) -> str:
 
 
 def _jwk(key: SigningKey) -> dict[str, Any]:
-    """Return a public key as a JWK (RFC 7517), of type OKP (RFC 8037) or EC (RFC 7518)."""
     parameters: KeyParameters = {"kid": key.id, "use": "sig"}
     if key.certificate_pem:
         certificate = x509.load_pem_x509_certificate(key.certificate_pem.encode())

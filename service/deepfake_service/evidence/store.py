@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import select
@@ -23,22 +23,21 @@ from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.cases.cases import folder_of
 from deepfake_service.evidence.bundle import zip_format
 from deepfake_service.evidence.bundle.artifacts import Material
-from deepfake_service.evidence.bundle.builder import Dossier, ReportCopy, build, report_copy
-from deepfake_service.evidence.dossiers import (
-    occurrences_of,
-    origin_of,
-    recorded_custody,
-    requester_of,
-    reviews_of,
-)
+from deepfake_service.evidence.bundle.builder import Dossier, build, report_copy
 from deepfake_service.evidence.editions import (
     is_outdated,
     is_withdrawn,
     last_decision,
     material_of,
     newest_edition,
+    occurrences_of,
+    origin_of,
+    recorded_custody,
+    requester_of,
+    reviews_of,
     supersede,
 )
+from deepfake_service.evidence.report.report import ReportCopy
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform import timestamps
 from deepfake_service.platform.clock import iso_time
@@ -66,14 +65,11 @@ class StoredEdition:
     """An edition of evidence as it is handed out."""
 
     number: int
-    content: bytes
+    content: bytes = field(repr=False)
 
     def member(self, name: str) -> bytes:
         """Return one file of the edition's ZIP."""
         return zip_format.member(self.content, name)
-
-    def __repr__(self) -> str:
-        return f"StoredEdition(number={self.number})"
 
 
 class _DecidedMeanwhile(Exception):
@@ -81,7 +77,16 @@ class _DecidedMeanwhile(Exception):
 
 
 class EvidenceStore:
-    """Issues and reads the evidence of jobs."""
+    """Issues and reads the evidence of jobs.
+
+    Raises from each method that has a caller:
+        NotFound: there is no such job, edition or picture, or the caller may not see it.
+        EvidenceMissing: the job has not succeeded, nothing was gathered for it, or its evidence
+            was deleted.
+        ImageryWithheld: it shows faces, and a person shown may be a minor.
+        RecordAltered: the records differ from the audit log.
+        EvidenceBusy, EvidenceTooLarge: see ``issue``.
+    """
 
     def __init__(
         self,
@@ -144,12 +149,11 @@ class EvidenceStore:
                     append_entry(session, actor, Action.EVIDENCE_MADE, job_id, number)
                 _log.info("evidence_made", job_id=job_id, edition=edition.number)
                 return
-            except (NotFound, EvidenceMissing):
+            except (NotFound, EvidenceMissing, IntegrityError, _DecidedMeanwhile) as error:
                 self._vault.blobs.delete(edition.blob)
-                raise
-            except (IntegrityError, _DecidedMeanwhile) as error:
+                if isinstance(error, NotFound | EvidenceMissing):
+                    raise
                 # Another process used this number, or the job was decided on.
-                self._vault.blobs.delete(edition.blob)
                 _log.warning("edition_again", job_id=job_id, failure=describe(error))
         # Not EvidenceMissing: callers take that as final.
         raise EvidenceBusy
@@ -158,11 +162,6 @@ class EvidenceStore:
         """Issue an edition if there is none, or if the newest lacks the last decision or flag.
 
         Where an edition is wanted by its ``number``, only the first one is issued.
-
-        Raises:
-            NotFound: there is no such job, or the caller may not see it.
-            EvidenceMissing: the job has not succeeded, or nothing was gathered for it.
-            EvidenceBusy, EvidenceTooLarge: see ``issue``.
         """
         with self._database.read() as session:
             job, _ = find_visible(session, caller, Job, job_id)
@@ -189,12 +188,11 @@ class EvidenceStore:
                 raise NotFound
             case, media = session.get_one(Case, job.case_id), session.get_one(Media, job.media_id)
             key = self._vault.case_key(case)
-            material = self._material(job, key)
-            last = newest_edition(session, job_id)
-            reference = open_json(key, case)["reference"]
-            occurrences = occurrences_of(session, media, key)
-            reviews = reviews_of(session, job, key)
-            origin = origin_of(session, job.id)
+            try:
+                material = Material.unpack(self._vault.read(material_of(job), key))
+            except BlobMissing as error:
+                raise EvidenceMissing from error
+            last, origin = newest_edition(session, job_id), origin_of(session, job.id)
             edition_id = new_id()
             edition = Edition(
                 id=edition_id,
@@ -212,7 +210,7 @@ class EvidenceStore:
                 created_at=str(iso_time(edition.created_at)),
                 case={
                     "id": case.id,
-                    "reference": reference,
+                    "reference": open_json(key, case)["reference"],
                     "minor": case.minor_at is not None,
                 },
                 job={
@@ -225,8 +223,8 @@ class EvidenceStore:
                     **({"repeats": origin} if origin else {}),
                 },
                 item={"sha256": media.sha256, "size": media.size},
-                occurrences=occurrences,
-                reviews=reviews,
+                occurrences=occurrences_of(session, media, key),
+                reviews=reviews_of(session, job, key),
                 finding=job.finding,
                 custody=recorded_custody(session, job, whole=True),
                 software=self._software,
@@ -234,25 +232,12 @@ class EvidenceStore:
             )
         return dossier, material, edition, key
 
-    def _material(self, job: Job, key: bytes) -> Material:
-        try:
-            return Material.unpack(self._vault.read(material_of(job), key))
-        except BlobMissing as error:
-            raise EvidenceMissing from error
-
     def read(
         self, caller: Caller, job_id: str, number: int | None = None, *, shown: bool = False
     ) -> StoredEdition:
         """Return an edition; by default the newest, which is issued first if that is due.
 
         Reading is audited, but only once in ten minutes if the edition is just ``shown`` on a page.
-
-        Raises:
-            NotFound: there is no such job or edition, or the caller may not see it.
-            EvidenceMissing: the job has not succeeded, or its evidence was deleted.
-            EvidenceBusy, EvidenceTooLarge: see ``issue``.
-            ImageryWithheld: it shows faces, and a person shown may be a minor.
-            RecordAltered: the records differ from the audit log.
         """
         self.issue_if_due(caller, job_id, number)
         with self._database.read() as session:
@@ -262,19 +247,11 @@ class EvidenceStore:
     def find(
         self, session: Session, caller: Caller, job_id: str, number: int | None
     ) -> tuple[Edition, bytes]:
-        """Return an edition that may be handed out, by default the newest, and the case's key.
-
-        Raises:
-            NotFound, EvidenceMissing, ImageryWithheld, RecordAltered: see ``read``.
-        """
+        """Return an edition that may be handed out, by default the newest, and the case's key."""
         job, case = find_visible(session, caller, Job, job_id)
         _require_success(job)
         recorded_custody(session, job)
-        if number is None:
-            edition = newest_edition(session, job_id)
-        else:
-            numbered = select(Edition).where(Edition.job_id == job_id, Edition.number == number)
-            edition = session.scalars(numbered).first()
+        edition = newest_edition(session, job_id, number)
         if edition is None:
             raise NotFound
         if edition.blob is None and job.evidence_expired_at is not None:
@@ -299,7 +276,7 @@ class EvidenceStore:
         return StoredEdition(edition.number, content)
 
     def member(self, caller: Caller, job_id: str, name: str, number: int | None = None) -> bytes:
-        """Return one file of an edition. See ``read`` for the errors."""
+        """Return one file of an edition."""
         return self.read(caller, job_id, number).member(name)
 
     def report(
@@ -311,23 +288,16 @@ class EvidenceStore:
         return report_copy(bundle, language, copy, self.keys.current(), post)
 
     def picture(self, caller: Caller, job_id: str, kind: str, number: int) -> bytes:
-        """Return a face (``crops``) or its activation map (``heatmaps``) as PNG.
-
-        Raises:
-            NotFound: there is no such job or picture, or the caller may not see it.
-            EvidenceMissing: the job has not succeeded, or its evidence was deleted.
-            ImageryWithheld: a person shown may be a minor.
-        """
+        """Return a face (``crops``) or its activation map (``heatmaps``) as PNG."""
         with self._database.read() as session:
             job, case = find_visible(session, caller, Job, job_id)
         if case.minor_at is not None:
             raise ImageryWithheld
         _require_success(job)
-        key = self._vault.case_key(case)
+        name = f"{kind}/{number:03}.png"
         try:
-            picture = zip_format.member(
-                self._vault.read(material_of(job), key), f"{kind}/{number:03}.png"
-            )
+            packed = self._vault.read(material_of(job), self._vault.case_key(case))
+            picture = zip_format.member(packed, name)
         except BlobMissing as error:
             raise EvidenceMissing from error
         except KeyError as error:

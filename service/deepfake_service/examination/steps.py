@@ -36,7 +36,6 @@ from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.cases import media_key
 from deepfake_service.cases.media_deletion import expire
 from deepfake_service.evidence.bundle.artifacts import (
-    EndedExamination,
     Gathering,
     Material,
     Reading,
@@ -269,13 +268,13 @@ class Examination:
 
     def _gather(self, opened: _OpenedJob, verdict: Verdict, parts: Sequence[Part]) -> Material:
         """Gather the material of evidence; less of it where the media cannot be decoded."""
-        examination = EndedExamination(
+        gathering = Gathering(
+            self._scorer,
             verdict,
             sorted(frame.time_s for part in parts for frame in part.examined),
             self._database.clock(),
             self._read(opened),
         )
-        gathering = Gathering(examination, self._scorer)
         if verdict.media is not None:
             try:
                 self._with_media(opened, gathering.take)

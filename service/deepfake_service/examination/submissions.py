@@ -22,7 +22,7 @@ from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.case_lock import lock_case, lock_open_case
 from deepfake_service.cases.cases import BlindIndex, Cases, PostDetails, canonical_reference
 from deepfake_service.cases.turns import next_turn
-from deepfake_service.evidence.dossiers import origin_of
+from deepfake_service.evidence.editions import origin_of
 from deepfake_service.evidence.listings import begin_listing, open_listing
 from deepfake_service.examination.queue import JobQueue
 from deepfake_service.platform.db import (

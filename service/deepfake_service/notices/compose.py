@@ -1,18 +1,21 @@
-"""The text of notices, for pasting into a form; ``notices/pdf.py`` sets it."""
+"""The text of notices, for pasting into a form, and their PDFs: letters, or statutory forms."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from importlib.resources import files
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from deepfake_service.notices.kinds import Kind, NoticeField
-from deepfake_service.platform.texts.characters import revealed, revealed_url
+from deepfake_service.platform.texts.characters import readable, revealed, revealed_url
 from deepfake_service.platform.texts.formatting import day, to_the_second
 from deepfake_service.platform.texts.i18n import Words, words
+from deepfake_service.platform.texts.typesetting import pdf_of
 
 MAX_CAPTURES = 50
 """Screenshots in one PDF, of up to 1 MB each. The ZIP of a notice has all of them."""
@@ -62,11 +65,6 @@ class Section:
     provision: str | None = None
     """The provision that requires the field."""
 
-    @property
-    def title(self) -> str:
-        """The label with the provision."""
-        return f"{self.heading} ({self.provision})" if self.provision else self.heading
-
 
 @dataclass(frozen=True, slots=True)
 class Composed:
@@ -81,7 +79,8 @@ class Composed:
         """Return the notice as plain text."""
         parts = [self.title, "", self.opening]
         for section in self.sections:
-            parts += ["", section.title, *(f"  {line}" for line in section.lines)]
+            provision = f" ({section.provision})" if section.provision else ""
+            parts += ["", f"{section.heading}{provision}", *(f"  {i}" for i in section.lines)]
         return "\n".join(parts) + "\n"
 
 
@@ -121,7 +120,6 @@ def compose(
 
 
 def _places(occurrences: Sequence[dict[str, Any]], t: Words) -> list[str]:
-    """Return the lines on where the content is: a URL, and below it what else is known."""
     lines = []
     for number, occurrence in enumerate(occurrences, 1):
         url = occurrence["source_url"]
@@ -164,7 +162,6 @@ def _evidence(subject: NoticeSubject, t: Words) -> list[str]:
 
 
 def _enclosed(subject: NoticeSubject, t: Words) -> list[str]:
-    """Return the lines on what is sent with the notice."""
     lines = []
     if subject.captures:
         count = len(subject.occurrences)
@@ -180,3 +177,140 @@ def composed_of(stored: dict[str, Any]) -> Composed:
     """Return the text of a notice from its stored form."""
     sections = [Section(**section) for section in stored["sections"]]
     return Composed(stored["title"], stored["opening"], sections)
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """A screenshot of a post, as a page of the PDF shows it."""
+
+    url: str | None
+    captured_at: str | None
+    """According to who captured it."""
+    recorded_at: str
+    sha256: str | None = None
+    """Of the stored file; ``None`` if it was deleted."""
+    jpeg: bytes | None = None
+    """The picture; ``None`` if it was deleted or could not be decoded."""
+    size: tuple[int, int] = (0, 0)
+    blurred: bool = False
+
+    def __repr__(self) -> str:
+        return "Capture()"
+
+
+@dataclass(frozen=True, slots=True)
+class Imprint:
+    """Who sends a notice, and when it was made."""
+
+    issuer: str
+    at: datetime
+    sender: str | None
+    """The name of the organisation in the language of the notice."""
+    reached_at: Sequence[str]
+    """How the organisation is reached."""
+
+
+def notice_pdf(
+    kind: Kind,
+    composed: Composed,
+    language: str,
+    imprint: Imprint,
+    captures: Sequence[Capture] = (),
+) -> bytes:
+    """Return a notice as a PDF/A, with a page for each capture."""
+    data = notice_data(kind, composed, language, imprint, captures)
+    room = files("deepfake_service.notices")
+    shared, letter = room / "templates" / "shared.typ", room / "templates" / "letter.typ"
+    folder = room / "kinds" / kind.id.replace("-", "_")
+    template = folder / kind.template if kind.template else letter
+    return pdf_of(shared.read_bytes() + template.read_bytes(), data, imprint.at)
+
+
+def notice_data(
+    kind: Kind,
+    composed: Composed,
+    language: str,
+    imprint: Imprint,
+    captures: Sequence[Capture] = (),
+) -> dict[str, Any]:
+    """Return the texts and pictures of a notice's PDF: the cells of a form, or rows of a letter."""
+    t = words(language, "notice", polite=True)
+    return {
+        "title": composed.title,
+        "opening": composed.opening,
+        "lang": language,
+        "characters_note": words(language, polite=True)("characters_note"),
+        "issuer": readable(imprint.sender or imprint.issuer),
+        "sender": [readable(line) for line in imprint.reached_at],
+        "date": day(imprint.at, language),
+        "captures": [_capture(c, number, len(captures), t) for number, c in enumerate(captures, 1)],
+        **(
+            _form(kind, composed, t)
+            if kind.template
+            else {"rows": [_row(s) for s in composed.sections]}
+        ),
+    }
+
+
+def _row(section: Section) -> dict[str, Any]:
+    return {
+        "label": readable(section.heading),
+        "provision": section.provision and readable(section.provision),
+        "lines": [readable(line) for line in section.lines],
+    }
+
+
+def _form(kind: Kind, composed: Composed, t: Words) -> dict[str, Any]:
+    cells = {s.name: [readable(line) for line in s.lines] for s in composed.sections}
+    texts = {name: text.of(t.language) for name, text in kind.form.items()}
+    dates = {
+        name: date.fromisoformat(cells[name][0])
+        for name, field in kind.fields.items()
+        if field.type == "date" and name in cells
+    }
+    return {
+        "cells": cells,
+        "choices": {
+            name: [
+                {"text": c.of(t.language), "is_marked": c.of(t.language) in cells.get(name, ())}
+                for c in field.choices
+            ]
+            for name, field in kind.fields.items()
+            if field.choices
+        },
+        "dates": {
+            name: texts["date"].format(year=at.year, month=at.month, day=at.day)
+            for name, at in dates.items()
+        },
+        "addressee": texts["addressee"].format(name=cells["to"][0]) if "to" in cells else None,
+        "texts": texts,
+        "words": t.plain,
+    }
+
+
+def _capture(capture: Capture, number: int, count: int, t: Words) -> dict[str, Any]:
+    url = readable(revealed_url(capture.url)) if capture.url else t("no_url")
+    when = "captured_at" if capture.captured_at else "recorded_at"
+    at = to_the_second(capture.captured_at or capture.recorded_at, t.language)
+    rows = [(t("capture_url"), url), (t(when), at)]
+    if capture.sha256:
+        rows.append((t("capture_sha256"), capture.sha256))
+    note = t("capture_blurred") if capture.blurred else None
+    if capture.jpeg is None:
+        note = t("capture_unreadable" if capture.sha256 else "capture_gone")
+    return {
+        "heading": t("capture_heading", number=number, count=count),
+        "rows": rows,
+        "picture": capture.jpeg and _svg(capture.jpeg, *capture.size),
+        "alt": t("capture_heading", number=number, count=count),
+        "note": note,
+    }
+
+
+def _svg(jpeg: bytes, width: int, height: int) -> str:
+    """Return an SVG that holds a picture: texts are all that Typst takes from its caller."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}"><image width="{width}" height="{height}" '
+        f'href="data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"/></svg>'
+    )

@@ -10,14 +10,20 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.accounts.accounts import Caller
-from deepfake_service.accounts.visibility import find_visible
+from deepfake_service.accounts.visibility import OfCase, find_visible
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import open_occurrence
-from deepfake_service.notices.basis import NoticeBasis, digests_against
-from deepfake_service.notices.clock import is_overdue, listed
-from deepfake_service.notices.compose import NoticeSubject, compose, composed_of
+from deepfake_service.evidence.editions import (
+    examination_of,
+    is_outdated,
+    is_withdrawn,
+    newest_edition,
+    recorded_custody,
+)
+from deepfake_service.notices.compose import Basis, NoticeSubject, compose, composed_of
 from deepfake_service.notices.documents import NoticeDocuments
 from deepfake_service.notices.history import NoticeHistory
 from deepfake_service.notices.kinds import kind_of
@@ -26,12 +32,15 @@ from deepfake_service.notices.states import (
     NoticeUpdate,
     apply_update,
     field_error,
+    is_overdue,
+    listed,
     require_shown,
 )
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import (
     Case,
     Database,
+    Edition,
     Job,
     Media,
     Notice,
@@ -39,34 +48,69 @@ from deepfake_service.platform.db import (
     current_time,
     new_id,
 )
-from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
+from deepfake_service.platform.db.enums import Finding, JobState, NoticeEventKind, NoticeState
+from deepfake_service.platform.db.row_authentication import refuse
 from deepfake_service.platform.errors import NotFound, NoticeRefused
 from deepfake_service.platform.pagination import MAX_PAGE, NoticePage, next_cursor, placed
-from deepfake_service.platform.storage import Vault, open_json, seal_json
+from deepfake_service.platform.storage import BlobMissing, Vault, open_json, seal_json
+
+AGAINST = frozenset({Finding.REJECTED, Finding.UNDECIDED, Finding.AWAITING_SECOND})
+"""Findings that no notice may rest on."""
+
+
+def _has_report(session: Session, job: Job, edition: Edition | None, *, minor: bool) -> bool:
+    """Return whether the package of a notice has the report of an edition.
+
+    An edition that does not exist yet is created when it is read, without faces if a person shown
+    may be a ``minor``.
+    """
+    if edition is None:
+        return job.evidence_expired_at is None
+    is_withheld = (edition.imagery and minor) or is_withdrawn(session, edition.sha256)
+    return edition.blob is not None and not is_withheld
+
+
+def digests_against(session: Session, case: Case) -> set[str]:
+    """Return the SHA-256 of the files of a case that no notice may rest on, by their reviews."""
+    return set(
+        session.scalars(
+            select(Media.sha256)
+            .join(Job, Job.media_id == Media.id)
+            .where(
+                Job.case_id == case.id,
+                Job.state == JobState.SUCCEEDED,
+                Job.finding.in_(AGAINST),
+            )
+        )
+    )
 
 
 class NoticeDesk:
-    """Creates notices and follows them."""
+    """Creates notices and follows them.
+
+    Raises from each method that has a caller:
+        NotFound: there is no such case or notice, or the caller may not see it.
+    """
 
     def __init__(
-        self, database: Database, vault: Vault, basis: NoticeBasis, documents: NoticeDocuments
+        self, database: Database, vault: Vault, documents: NoticeDocuments, *, two_people: bool
     ) -> None:
+        """Create a desk. ``two_people`` says whether two have to confirm a finding."""
         self._database = database
         self._vault = vault
-        self._basis = basis
         self._documents = documents
+        self._two_people = two_people
 
     def create(self, caller: Caller, case_id: str, request: NoticeRequest) -> dict[str, Any]:
         """Create a notice about occurrences of a case.
 
         Raises:
-            NotFound: there is no such case or kind of notice. InvalidRequest: fields are missing or
-                malformed; the error names each. NoticeRefused: the finding that the notice would
-                rest on was not confirmed, or there is none.
+            InvalidRequest: fields are missing or malformed; the error names each. NoticeRefused:
+                the finding that the notice would rest on was not confirmed, or there is none.
         """
         kind = kind_of(request.kind)
         with self._database.write() as session:
-            case, _ = self._case(session, caller, case_id)
+            case, _ = self._find(session, caller, Case, case_id)
             # Reviews of the account's cases wait until this transaction ends.
             self._database.one_at_a_time(session, case.account_id)
             case = lock_open_case(session, case_id)
@@ -78,7 +122,7 @@ class NoticeDesk:
             fields = kind.check(request.fields, contents, minor=minor)
             require_shown("recipient", request.recipient, lines=False)
             media = {o.media_id for o in occurrences}
-            basis, reports = self._basis.of(session, case, key, media)
+            basis, reports = self._rests_on(session, case, key, media)
             captures = request.captures if kind.needs_screenshot and not minor else None
             subject = NoticeSubject(
                 contents,
@@ -117,38 +161,28 @@ class NoticeDesk:
             return self._json(notice, content, history)
 
     def obstacles(self, caller: Caller, case_id: str, media_ids: Iterable[str]) -> dict[str, str]:
-        """Return why no notice can be made about media of a case, by medium.
-
-        Media that a notice can be made about are left out.
-
-        Raises:
-            NotFound: there is no such case, or the caller may not see it.
-        """
+        """Return why no notice can be made about media of a case, by medium; leave out others."""
         found = {}
         with self._database.read() as session:
-            case, _ = self._case(session, caller, case_id)
+            case, _ = self._find(session, caller, Case, case_id)
             for media_id in media_ids:
                 try:
-                    self._basis.founding(session, case, media_id)
+                    self._confirmed(session, case, media_id)
                 except NoticeRefused as error:
                     found[media_id] = error.message
         return found
 
     def read(self, caller: Caller, notice_id: str) -> dict[str, Any]:
-        """Return a notice with its fields and its text, and audit that it was read.
-
-        Raises:
-            NotFound: there is no such notice, or the caller may not see it.
-        """
+        """Return a notice with its fields and its text, and audit that it was read."""
         with self._database.write() as session:
-            notice, key = self._notice(session, caller, notice_id)
+            notice, key = self._find(session, caller, Notice, notice_id)
             append_entry(session, caller.actor, Action.NOTICE_READ, notice_id)
             return self._json(notice, open_json(key, notice), NoticeHistory(session, key, notice))
 
     def pdf(self, caller: Caller, notice_id: str) -> bytes:
-        """Return the signed PDF of a notice. See ``read`` for the errors."""
+        """Return the signed PDF of a notice: see ``NoticeDocuments.pdf``."""
         with self._database.read() as session:
-            notice, key = self._notice(session, caller, notice_id)
+            notice, key = self._find(session, caller, Notice, notice_id)
         content = self._documents.pdf(caller.actor, notice, key)
         with self._database.write() as session:
             append_entry(session, caller.actor, Action.NOTICE_READ, notice_id)
@@ -160,11 +194,10 @@ class NoticeDesk:
         """Return a page of the notices of a case, newest first, without their texts.
 
         Raises:
-            NotFound: there is no such case, or the caller may not see it. InvalidRequest: the
-                cursor is invalid.
+            InvalidRequest: the cursor is invalid.
         """
         with self._database.read() as session:
-            self._case(session, caller, case_id)
+            self._find(session, caller, Case, case_id)
             return self.list_case(session, case_id, limit=limit, cursor=cursor)
 
     def list_case(
@@ -187,11 +220,10 @@ class NoticeDesk:
         """Record that a notice was sent, received or answered.
 
         Raises:
-            NotFound: there is no such notice, or the caller may not see it. InvalidRequest: the
-                update contradicts the state of the notice.
+            InvalidRequest: the update contradicts the state of the notice.
         """
         with self._database.write() as session:
-            notice, key = self._notice(session, caller, notice_id)
+            notice, key = self._find(session, caller, Notice, notice_id)
             lock_open_case(session, notice.case_id)
             session.refresh(notice)
             content = open_json(key, notice)
@@ -209,7 +241,7 @@ class NoticeDesk:
     def mark_reversed(self, session: Session, case: Case, job: Job) -> None:
         """Mark the notices that rest on a job for withdrawal: its finding was reversed.
 
-        A notice rests on all examinations of the bytes that it is about (see ``NoticeBasis.of``).
+        A notice rests on all examinations of the bytes that it is about (see ``_rests_on``).
         """
         key = self._vault.case_key(case)
         for notice in _notices_about(session, key, case, job):
@@ -237,17 +269,99 @@ class NoticeDesk:
                 notice.withdraw_at = None
                 NoticeHistory(session, key, notice).append(NoticeEventKind.UPHELD, SERVICE)
 
-    def _case(self, session: Session, caller: Caller, case_id: str) -> tuple[Case, bytes]:
-        case, _ = find_visible(session, caller, Case, case_id)
-        if case.wrapped_key is None:
-            raise NotFound
-        return case, self._vault.case_key(case)
+    def _rests_on(
+        self, session: Session, case: Case, key: bytes, media_ids: set[str]
+    ) -> tuple[list[Basis], int]:
+        """Return the newest examination of each medium, and how many of their reports there are.
 
-    def _notice(self, session: Session, caller: Caller, notice_id: str) -> tuple[Notice, bytes]:
-        notice, case = find_visible(session, caller, Notice, notice_id)
+        Reviews count for all examinations of the same bytes: what was rejected in one examination
+        must not be reported on the basis of another.
+
+        Raises:
+            NoticeRefused: a finding was not confirmed, or there is none.
+        """
+        basis, reported = [], set()
+        for media_id in sorted(media_ids):
+            job = self._confirmed(session, case, media_id)
+            # The result is sealed: in the column, anybody could have written another verdict.
+            if job.result is None or open_json(key, job)["verdict"] != job.verdict:
+                raise refuse(session, "jobs", job.id, "verdict")
+            edition = newest_edition(session, job.id)
+            basis.append(
+                Basis(
+                    sha256=session.get_one(Media, media_id).sha256,
+                    verdict=str(job.verdict),
+                    finding=job.finding,
+                    job=job.id,
+                    edition=edition.number if edition else 1,
+                    examined_at=self._examined_at(job, key),
+                )
+            )
+            if _has_report(session, job, edition, minor=case.minor_at is not None):
+                reported.add(job.id)
+        return basis, len(reported)
+
+    def _confirmed(self, session: Session, case: Case, media_id: str) -> Job:
+        """Return the examination of a medium that a notice may rest on.
+
+        That is a confirmed one. Where reviews by two people are not required, it may also be one
+        that nobody has reviewed and whose verdict is that a face is manipulated.
+
+        Raises:
+            NoticeRefused: its finding was not confirmed, or there is none. RecordAltered: a finding
+                differs from the audit log.
+        """
+        digest = session.get_one(Media, media_id).sha256
+        jobs = session.scalars(
+            select(Job)
+            .join(Media, Job.media_id == Media.id)
+            .where(
+                Job.case_id == case.id,
+                Media.sha256 == digest,
+                Job.state == JobState.SUCCEEDED,
+            )
+            .order_by(Job.created_at.desc())
+        ).all()
+        for job in jobs:
+            recorded_custody(session, job)
+        if not jobs:
+            raise NoticeRefused(
+                "The file has no verdict. Wait until it is examined, or submit it again if its "
+                "examination has failed."
+            )
+        against = {job.finding for job in jobs if job.finding in AGAINST}
+        if against == {Finding.AWAITING_SECOND}:
+            raise NoticeRefused("A second reviewer has not confirmed the finding yet.")
+        if against:
+            raise NoticeRefused("The review did not confirm manipulation.")
+        job = next((j for j in jobs if j.finding == Finding.CONFIRMED), jobs[0])
+        if job.finding != Finding.CONFIRMED and self._two_people:
+            raise NoticeRefused("Two people have to confirm the finding before a notice is made.")
+        if job.finding != Finding.CONFIRMED and job.verdict != VerdictCode.LIKELY_MANIPULATED:
+            raise NoticeRefused(
+                'The verdict is not "probably manipulated", and no reviewer has confirmed '
+                "manipulation."
+            )
+        if job.evidence_expired_at is None and is_outdated(session, job.id):
+            raise NoticeRefused(
+                "The evidence does not contain the last decision yet. Request the evidence, "
+                "and create the notice after that."
+            )
+        return job
+
+    def _examined_at(self, job: Job, key: bytes) -> str:
+        try:
+            return str(examination_of(self._vault, job, key)["examined_at"])
+        except BlobMissing:
+            return str(iso_time(job.finished_at))
+
+    def _find(
+        self, session: Session, caller: Caller, table: type[OfCase], row_id: str
+    ) -> tuple[OfCase, bytes]:
+        row, case = find_visible(session, caller, table, row_id)
         if case.wrapped_key is None:
             raise NotFound
-        return notice, self._vault.case_key(case)
+        return row, self._vault.case_key(case)
 
     @staticmethod
     def _occurrences(session: Session, case: Case, ids: Sequence[str]) -> list[Occurrence]:
@@ -281,12 +395,10 @@ class NoticeDesk:
 
 
 def _digests_of(notice: Notice, key: bytes) -> set[str]:
-    """Return the SHA-256 of each file that a notice is about."""
     return {basis["sha256"] for basis in open_json(key, notice)["basis"]}
 
 
 def _notices_about(session: Session, key: bytes, case: Case, job: Job) -> list[Notice]:
-    """Return the notices of a case that are about the file of a job."""
     sha256 = session.get_one(Media, job.media_id).sha256
     notices = session.scalars(select(Notice).where(Notice.case_id == case.id))
     return [notice for notice in notices if sha256 in _digests_of(notice, key)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,15 @@ from deepfake_service.audit.log import Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import folder_of, open_occurrence, screenshot_of
 from deepfake_service.evidence.signing_keys import SigningKeys
-from deepfake_service.notices.compose import MAX_CAPTURES, composed_of
+from deepfake_service.notices.compose import (
+    MAX_CAPTURES,
+    Capture,
+    Imprint,
+    composed_of,
+    notice_pdf,
+)
 from deepfake_service.notices.history import NoticeHistory
 from deepfake_service.notices.kinds import kind_of
-from deepfake_service.notices.pdf import Capture, Imprint, Post, notice_pdf
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Notice, NoticeEvent, Occurrence, new_id
 from deepfake_service.platform.db.enums import NoticeEventKind
@@ -55,12 +61,7 @@ class NoticeDocuments:
         sender: Sender,
         post: PostQuery | None = None,
     ) -> None:
-        """Create a maker of the documents of notices.
-
-        Args:
-            decoder: decodes screenshots, which are files of unknown origin.
-            post: sends a query to a time-stamp authority, if there is one.
-        """
+        """Create a maker of documents. ``post`` sends queries to a time-stamp authority."""
         self._database = database
         self._vault = vault
         self._keys = keys
@@ -125,12 +126,7 @@ class NoticeDocuments:
     def captures(
         self, actor: Actor, notice: Notice, key: bytes, content: dict[str, Any]
     ) -> list[Capture]:
-        """Return the captures that a notice encloses, and audit that they were read.
-
-        Args:
-            key: the key of the notice's case.
-            content: the sealed content of the notice.
-        """
+        """Return the captures that a notice encloses, and audit that they were read."""
         if content["captures"] is None:
             return []
         with self._database.read() as session:
@@ -143,24 +139,24 @@ class NoticeDocuments:
         self, actor: Actor, occurrence: Occurrence, key: bytes, *, blurred: bool
     ) -> Capture:
         content = open_occurrence(key, occurrence)
-        post = Post(
+        capture = Capture(
             content["source_url"], content["captured_at"], str(iso_time(occurrence.created_at))
         )
         if not content["screenshot"]:
-            return Capture(post)
+            return capture
         try:
             file = self._vault.read(screenshot_of(occurrence.case_id, occurrence.id), key)
         except BlobMissing:
-            return Capture(post)
+            return capture
         with self._database.write() as session:
             append_entry(session, actor, Action.SCREENSHOT_READ, occurrence.id)
-        sha256 = hashlib.sha256(file).hexdigest()
+        capture = replace(capture, sha256=hashlib.sha256(file).hexdigest())
         try:
             pixels = self._decoded(file)
         except MediaError:
-            return Capture(post, sha256)
+            return capture
         jpeg, size = _jpeg(pixels, blurred=blurred)
-        return Capture(post, sha256, jpeg, size, blurred)
+        return replace(capture, jpeg=jpeg, size=size, blurred=blurred)
 
     def _decoded(self, file: bytes) -> NDArray[np.uint8]:
         with self._decoder.open(io.BytesIO(file), stills_only=True) as media:
@@ -178,18 +174,15 @@ class NoticeDocuments:
 
 
 def _require_showable(session: Session, notice: Notice, content: dict[str, Any]) -> None:
-    """Raise ``ImageryWithheld`` if the notice encloses captures and a minor may be shown."""
     if content["captures"] and session.get_one(Case, notice.case_id).minor_at is not None:
         raise ImageryWithheld
 
 
 def _blob_of(notice: Notice, event_id: str) -> str:
-    """Return the name of the blob of a notice's PDF, by the id of the event that made it."""
     return f"{folder_of(notice.case_id)}notice-{event_id}"
 
 
 def _jpeg(pixels: NDArray[np.uint8], *, blurred: bool) -> tuple[bytes, tuple[int, int]]:
-    """Return a picture as a JPEG of at most ``MAX_SIDE``, and its size."""
     picture = Image.fromarray(pixels)
     picture.thumbnail((MAX_SIDE, MAX_SIDE))
     if blurred:

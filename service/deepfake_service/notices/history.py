@@ -48,11 +48,7 @@ class NoticeHistory:
     """The history of one notice, to which a transaction adds."""
 
     def __init__(self, session: Session, key: bytes, notice: Notice) -> None:
-        """Open the history of ``notice``.
-
-        Args:
-            key: the key of the notice's case.
-        """
+        """Open the history of ``notice``, whose case has the key ``key``."""
         self._session = session
         self._key = key
         self._notice = notice
@@ -170,7 +166,6 @@ class NoticeHistory:
         return (logged or "").rpartition(" ")[2] in {row.digest for row in rows}
 
     def _last(self, kind: NoticeEventKind | None = None) -> NoticeEvent | None:
-        """Return the last event, or the last of a kind."""
         statement = select(NoticeEvent).where(NoticeEvent.notice_id == self._notice.id)
         if kind is not None:
             statement = statement.where(NoticeEvent.kind == kind)

@@ -66,7 +66,6 @@ def _reports(evidence: EvidenceStore, caller: Caller, notice: dict[str, Any]) ->
 
 
 def _with_contents(notice: dict[str, Any], files: Files) -> Files:
-    """Yield ``files``, and then what they are."""
     digests = {}
     for name, content in files:
         digests[name] = sha256(content)

@@ -17,8 +17,7 @@ from deepfake_service.accounts.admin_key import FIRST_ACCOUNT
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
-from deepfake_service.evidence.dossiers import recorded_custody, reviews_of
-from deepfake_service.evidence.editions import outdated_jobs
+from deepfake_service.evidence.editions import outdated_jobs, recorded_custody, reviews_of
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.platform.db import Account, Case, Database, Job, Review, current_time, new_id

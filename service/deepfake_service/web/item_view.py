@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from typing import Any
 
 from deepfake_models.bundle.results import input_at_fault
 from deepfake_models.faces.crops import square
-from deepfake_service.evidence.report.reading import read
-from deepfake_service.evidence.report.summary import Person, reasons_of_people, summary_of
+from deepfake_service.evidence.report.plots import value_plot
+from deepfake_service.evidence.report.summary import (
+    read,
+    reasons_of_people,
+    summary_of,
+)
 from deepfake_service.evidence.report.tables import tables_of
-from deepfake_service.evidence.report.value_plot import value_plot
 from deepfake_service.platform.texts.i18n import Words, words
 from deepfake_service.platform.texts.svg import Picture, along
 from deepfake_service.web.pages import evidence_time, safe
@@ -34,7 +36,7 @@ def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
     spread = value_plot(document, reading.thresholds, texts, width="100%")
     is_video = bool(media) and media["kind"] == "video"
     return {
-        **asdict(summary),
+        **summary,
         "verdict": document["result"]["verdict"],
         "leans": document["result"].get("leaning"),
         "codes": codes,
@@ -44,14 +46,14 @@ def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
         "spread": safe(spread) if spread else None,
         "plot": safe(moments_plot(document, texts)) if is_video else None,
         "boxes": None if is_video or not media else _boxes(document),
-        "people": summary.people if is_video else _by_value(summary.people),
+        "people": summary["people"] if is_video else _by_value(summary["people"]),
         "people_reasons": reasons_of_people(document),
         "strongest": pictures[:STRONGEST],
         "pictures": pictures,
-        "item": tables.item,
-        "finding": tables.finding,
-        "method": tables.method,
-        "conditions": tables.conditions,
+        "item": tables["item"],
+        "finding": tables["finding"],
+        "method": tables["method"],
+        "conditions": tables["conditions"],
         "is_video": is_video,
         "sampled": document["result"]["frames"]["sampled"],
         "width": media["width"] if media else None,
@@ -103,10 +105,10 @@ def _boxes(document: dict[str, Any]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda box: _UNKNOWN if box["llr"] is None else -box["llr"])
 
 
-def _by_value(people: list[Person]) -> list[Person]:
-    def value(person: Person) -> float:
+def _by_value(people: list[dict[str, str]]) -> list[dict[str, str]]:
+    def value(person: dict[str, str]) -> float:
         try:
-            return float(person.llr.replace("\u2212", "-"))
+            return float(person["llr"].replace("\u2212", "-"))
         except ValueError:
             return -_UNKNOWN
 

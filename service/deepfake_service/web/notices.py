@@ -14,10 +14,9 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.container import Services
 from deepfake_service.http.auth import PageDownloader, PageReader, check_still_authenticated
 from deepfake_service.http.dependencies import ServicesDep
-from deepfake_service.notices.clock import NoticePart
 from deepfake_service.notices.kinds import kind_of
 from deepfake_service.notices.package import package_of
-from deepfake_service.notices.states import NoticeUpdate
+from deepfake_service.notices.states import NoticePart, NoticeUpdate
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db.enums import NoticeState
 from deepfake_service.platform.errors import FieldError, InvalidRequest

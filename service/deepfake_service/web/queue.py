@@ -17,7 +17,7 @@ from deepfake_service.accounts.accounts import MAY_REVIEW, Caller
 from deepfake_service.evidence.listings import mentions
 from deepfake_service.http.auth import PageDownloader, PageReader, while_authenticated
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
-from deepfake_service.notices.clock import NoticePart
+from deepfake_service.notices.states import NoticePart
 from deepfake_service.platform.db.enums import DISAGREEMENT, Finding, JobState, Role
 from deepfake_service.platform.pagination import Filters
 from deepfake_service.review import triage

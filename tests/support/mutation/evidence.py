@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.builder import PUBLIC_KEY, STAMP, STAMP_SIGNATURE, STATEMENT
-from deepfake_service.evidence.bundle.signers import public_pem
 from deepfake_service.evidence.bundle.statement import (
     MEDIA_SUBJECT,
     opened,
+    public_pem,
     sign,
     statement,
     subjects,

@@ -13,8 +13,8 @@ import io
 import json
 import platform
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -25,6 +25,8 @@ from PIL import Image
 
 from deepfake_models.bundle.bundle import MANIFEST, BundleSpec
 from deepfake_models.bundle.results import Face, Verdict
+from deepfake_models.bundle.spec import CropSpec
+from deepfake_models.decision.level import LN10
 from deepfake_models.decision.serialization import dump_exact
 from deepfake_models.errors import DecoderFailed, DecoderTooSlow, DeepfakeError, MediaError
 from deepfake_models.faces.crops import cut_views, squares
@@ -123,17 +125,7 @@ class Reading:
     """What ``Decoder.confinement`` returned."""
 
 
-@dataclass(frozen=True, slots=True)
-class EndedExamination:
-    """An examination that has ended."""
-
-    verdict: Verdict
-    examined_s: Sequence[float]
-    """Times in seconds of the frames that the verdict is based on."""
-    examined_at: datetime
-    reading: Reading
-
-
+@dataclass
 class Gathering:
     """Gathers material over as many openings of the media as it takes.
 
@@ -141,13 +133,16 @@ class Gathering:
     of a long video takes far longer than cutting the faces.
     """
 
-    def __init__(self, examination: EndedExamination, scorer: Scorer) -> None:
-        self._examination = examination
-        self._scorer = scorer
-        self._pictures: list[dict[str, Any]] | None = None
-        self._files: dict[str, bytes] = {}
-        self._hashes: dict[str, Any] | None = None
-        self._reason = UNDECODED
+    scorer: Scorer
+    verdict: Verdict
+    examined_s: Sequence[float]
+    """Times in seconds of the frames that the verdict is based on."""
+    examined_at: datetime
+    reading: Reading
+    _pictures: list[dict[str, Any]] | None = None
+    _files: dict[str, bytes] = field(default_factory=dict)
+    _hashes: dict[str, Any] | None = None
+    _reason: str = UNDECODED
 
     def take(self, media: OpenMedia) -> None:
         """Take what is still missing from opened media.
@@ -156,9 +151,9 @@ class Gathering:
             MediaError: see ``OpenMedia.frames``.
         """
         if self._pictures is None:
-            faces = self._examination.verdict.faces
+            faces = self.verdict.faces
             chosen = suspect_faces(faces)
-            self._pictures, self._files = _pictures(media, faces, chosen, self._scorer)
+            self._pictures, self._files = _pictures(media, faces, chosen, self.scorer)
         if self._hashes is None:
             self._hashes = hash_media(media)
 
@@ -169,23 +164,22 @@ class Gathering:
 
     def material(self) -> Material:
         """Return what was taken. Hashes that are missing state the reason."""
-        verdict, reading = self._examination.verdict, self._examination.reading
         content = {
             "format": FORMAT,
-            "result": verdict.to_json(),
-            "exact": dump_exact(verdict),
-            "examined_at": self._examination.examined_at.isoformat(timespec="milliseconds"),
-            "examined_s": [float(t) for t in self._examination.examined_s],
+            "result": self.verdict.to_json(),
+            "exact": dump_exact(self.verdict),
+            "examined_at": self.examined_at.isoformat(timespec="milliseconds"),
+            "examined_s": [float(t) for t in self.examined_s],
             "pictures": self._pictures or [],
             "hashes": self._hashes or {"pdq": None, "reason": self._reason},
-            "mime": reading.mime,
-            "content_credentials": reading.content_credentials,
+            "mime": self.reading.mime,
+            "content_credentials": self.reading.content_credentials,
             "software": software(),
         }
-        if reading.confinement is not None:
-            # Material of versions that confined nothing does not have it.
-            content["sandbox"] = {"missing": [str(layer) for layer in reading.confinement.missing]}
-        bundle = self._scorer.bundle.directory
+        if self.reading.confinement is not None:
+            missing = self.reading.confinement.missing
+            content["sandbox"] = {"missing": [str(layer) for layer in missing]}
+        bundle = self.scorer.bundle.directory
         model = {
             MODEL_MANIFEST: (bundle / MANIFEST).read_bytes(),
             MODEL_RATES: (bundle / "reliability.json").read_bytes(),
@@ -316,3 +310,79 @@ def mime_of(head: bytes) -> str | None:
     if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
         return "video/avi"
     return None
+
+
+LOGIT_TOLERANCE = 1e-2
+"""Tolerance of a logit in floating point. Other processors and batch sizes change it by a hundredth
+of that."""
+_NOISE_OF_ONE, _NOISE_OF_ALL = 4.0, 2.0
+"""Tolerances of one logit, and of the root mean square over all, in multiples of
+``BundleSpec.logit_noise``."""
+
+
+class RescoringFailed(DeepfakeError):
+    """A stored face does not get its recorded logits."""
+
+
+ReadPicture = Callable[[bytes, int], NDArray[np.uint8]]
+"""Decodes a stored square of a size: see ``artifacts.pixels_of``."""
+
+
+def rescore(
+    document: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    scorer: Scorer,
+    read_picture: ReadPicture,
+) -> float:
+    """Score all pictures of a ``verdict.json`` document; return the largest difference of a logit.
+
+    ``files`` are those of the evidence, by name. Logits of kinds are compared as well.
+
+    Raises:
+        RescoringFailed: a difference, or their root mean square, is above its tolerance, or the
+            number of squares or of logits is not that of the model.
+        PictureAltered: a square has another size.
+    """
+    pictures = document["pictures"]
+    spec = scorer.bundle.spec.crop
+    crops = [_crop_of(picture, files, spec, read_picture) for picture in pictures]
+    noise = scorer.bundle.spec.logit_noise
+    differences: list[float] = []
+    for picture, score in zip(pictures, scorer.classifier.scores(crops), strict=True):
+        name, face = picture["crop"], document["exact"]["faces"][picture["face"]]
+        recorded = (face["logit"], *(face.get("kind_logits") or ()))
+        computed = (score.logit, *(score.kind_logits or ()))
+        _same_number("logits", name, len(recorded), len(computed))
+        for theirs, ours in zip(recorded, computed, strict=True):
+            difference = abs(ours - theirs)
+            if not difference <= max(LOGIT_TOLERANCE, _NOISE_OF_ONE * noise):
+                raise RescoringFailed(f"{name}: logit {ours:.4f}, recorded {theirs:.4f}")
+            differences.append(difference)
+    mean = float(np.sqrt(np.mean(np.square(differences)))) if differences else 0.0
+    if not mean <= max(LOGIT_TOLERANCE, _NOISE_OF_ALL * noise):
+        raise RescoringFailed(f"root mean square of the differences of all logits: {mean:.4f}")
+    return max(differences, default=0.0)
+
+
+def ratio_tolerance(spec: BundleSpec) -> float:
+    """Return the tolerance of an item's log10 likelihood ratio."""
+    return max(
+        LOGIT_TOLERANCE, _NOISE_OF_ONE * spec.logit_noise * spec.calibration.face.slope / LN10
+    )
+
+
+def _crop_of(
+    picture: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    spec: CropSpec,
+    read_picture: ReadPicture,
+) -> NDArray[np.uint8]:
+    names = crops_of(picture)
+    _same_number("squares", picture["crop"], spec.views, len(names))
+    views = [read_picture(files[f"data/{name}"], spec.size) for name in names]
+    return np.stack(views) if spec.further_scales else views[0]
+
+
+def _same_number(what: str, name: str, expected: int, found: int) -> None:
+    if found != expected:
+        raise RescoringFailed(f"number of {what} of {name}: expected {expected}, found {found}")

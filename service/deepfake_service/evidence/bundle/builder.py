@@ -13,27 +13,25 @@ The same input gives the same bytes, except for signatures and time stamps.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import rfc8785
-from cryptography.hazmat.primitives import hashes
 
 from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.decision.level import log_likelihood_ratio
 from deepfake_models.decision.serialization import load_exact
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import MODEL_CARD, Material
-from deepfake_service.evidence.bundle.bundle_files import as_json, too_large
 from deepfake_service.evidence.bundle.case_uco import graph
 from deepfake_service.evidence.bundle.error_rates import error_rates
 from deepfake_service.evidence.bundle.perceptual_hashes import MIN_QUALITY
-from deepfake_service.evidence.bundle.signers import Signers
-from deepfake_service.evidence.bundle.statement import sign, statement
-from deepfake_service.evidence.report.report import Signing, report
+from deepfake_service.evidence.bundle.statement import Signers, sign, statement
+from deepfake_service.evidence.bundle.zip_format import as_json, too_large
+from deepfake_service.evidence.report.plots import timeline
+from deepfake_service.evidence.report.report import ORIGINAL, ReportCopy, report
 from deepfake_service.evidence.report.summary import CLASS_ACTIVATION, question_key
-from deepfake_service.evidence.report.timeline import timeline
 from deepfake_service.platform.errors import EvidenceTooLarge
 from deepfake_service.platform.texts.formatting import verbal
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
@@ -117,12 +115,10 @@ def build(
         **{f"data/{name}": material.files[name] for name in material.files
            if name.startswith("model/")},
     }  # fmt: skip
-    certificate = signers.report_certificates[0].fingerprint(hashes.SHA256()).hex()
-    digests = {name.removeprefix(bag.DATA): bag.sha256(c) for name, c in payload.items()}
-    for language in LANGUAGES:
-        signing = Signing(certificate)
-        pdf = report(document, pictures, dossier.custody, digests, words(language), signing)
-        payload[report_of(language)] = _signed(pdf, signers, dossier.issuer, post)
+    payload |= {
+        report_of(language): _report(document, payload, language, ORIGINAL, signers, post)
+        for language in LANGUAGES
+    }
     files = bag.tagged(
         payload,
         {
@@ -134,59 +130,49 @@ def build(
     )
     files[PUBLIC_KEY] = signers.public_pem
     files[CERTIFICATES] = signers.certificates_pem
-    bundle = bag.sealed(
-        {**files, **_signatures(dossier, document, files, certificate, signers, stamp)}
-    )
+    bundle = bag.sealed({**files, **_signatures(dossier, document, files, signers, stamp)})
     if len(bundle) > bag.MAX_BYTES:
         raise EvidenceTooLarge
     return bundle
 
 
-@dataclass(frozen=True, slots=True)
-class ReportCopy:
-    """How a copy of a report differs from the one in its bundle."""
-
-    faces: bool = True
-    """Whether it shows pictures of faces."""
-    signature_line: bool = False
-    """Whether it has a line for name, date and signature of whoever hands it in."""
-
-
 def report_copy(
     bundle: bytes,
     language: str,
-    differences: ReportCopy,
+    copy: ReportCopy,
     signers: Signers,
     post: PostQuery | None = None,
 ) -> bytes:
-    """Return the report of a bundle with ``differences``, with a signature of its own."""
+    """Return a copy of the report of a bundle, with a signature of its own."""
     files = bag.unzipped(bundle)
-    document, custody_log = json.loads(files[VERDICT]), json.loads(files[CUSTODY])
+    return _report(json.loads(files[VERDICT]), files, language, copy, signers, post)
+
+
+def _report(
+    document: dict[str, Any],
+    files: Mapping[str, bytes],
+    language: str,
+    copy: ReportCopy,
+    signers: Signers,
+    post: PostQuery | None,
+) -> bytes:
+    from deepfake_service.evidence.bundle import pdf_signature
+
     reports = {report_of(each) for each in LANGUAGES}
     payload = {
         name.removeprefix(bag.DATA): content
         for name, content in files.items()
         if name.startswith(bag.DATA) and name not in reports
     }
-    digests = {name: bag.sha256(content) for name, content in payload.items()}
-    pictures = payload if differences.faces and not document["case"]["minor"] else {}
-    certificate = signers.report_certificates[0].fingerprint(hashes.SHA256()).hex()
-    signing = Signing(certificate, differences.signature_line)
-    pdf = report(document, pictures, custody_log, digests, words(language), signing)
-    return _signed(pdf, signers, document["issuer"], post)
-
-
-def _signed(pdf: bytes, signers: Signers, issuer: str, post: PostQuery | None) -> bytes:
-    from deepfake_service.evidence.bundle import pdf_signature
-
-    return pdf_signature.sign(pdf, signers, issuer, post)
+    custody, certificate = json.loads(files[CUSTODY]), signers.certificate_sha256
+    pdf = report(document, custody, payload, words(language), certificate, copy)
+    return pdf_signature.sign(pdf, signers, document["issuer"], post)
 
 
 def _signatures(
     dossier: Dossier,
     document: dict[str, Any],
     files: dict[str, bytes],
-    certificate: str,
     signers: Signers,
     stamp: Stamp | None,
 ) -> dict[str, bytes]:
@@ -201,7 +187,7 @@ def _signatures(
         "verdict": document["result"]["verdict"],
         "finding": dossier.finding,
         "model": {"sha256": document["method"]["model"]["sha256"]},
-        "reportCertificate": {"sha256": certificate},
+        "reportCertificate": {"sha256": signers.certificate_sha256},
     }
     digests = {name: bag.sha256(content) for name, content in files.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from statistics import median
 from typing import Any
@@ -68,7 +69,6 @@ def _complete(level: dict[str, Any] | None) -> dict[str, Any] | None:
 def _rates_of_person(
     track: int, faces: Sequence[Face], spec: BundleSpec, reliability: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the rates measured on faces like the median of a track's scored ``faces``."""
     width = median(f.quality.face_px for f in faces)
     sharpness = median(f.quality.sharpness for f in faces)
     person: dict[str, Any] = {
@@ -78,34 +78,26 @@ def _rates_of_person(
         "blockiness": round(median(f.quality.blockiness for f in faces), 3),
     }
     conditions = spec.conditions
-
-    def marked(rate: dict[str, Any]) -> dict[str, Any]:
-        return {**rate, "indicative": rate["groups"] < conditions.min_groups}
-
     condition = conditions.find(width, sharpness)
     if condition is not None:
         row, column, measured = condition
-        return {
-            **person,
-            "by": "face_px_and_sharpness",
-            "bin": {
-                "face_px": _range(conditions.face_px_edges, row),
-                "sharpness": _range(conditions.sharpness_edges, column),
-            },
-            "false_positive_rate": marked(measured.false_positive_rate.model_dump()),
-            "true_positive_rate": marked(measured.true_positive_rate.model_dump()),
+        by = "face_px_and_sharpness"
+        bin_ = {
+            "face_px": _range(conditions.face_px_edges, row),
+            "sharpness": _range(conditions.sharpness_edges, column),
         }
-    for part in reliability.get("level_face", {}).get("by_face_width", []):
-        low, high = part["face_px"]
-        if low <= width and (high is None or width < high):
-            return {
-                **person,
-                "by": "face_px",
-                "bin": {"face_px": [low, high]},
-                "false_positive_rate": marked(part["false_positive_rate"]),
-                "true_positive_rate": marked(part["true_positive_rate"]),
-            }
-    return {**person, "by": None, "bin": None}
+        rates = measured.model_dump()
+    else:
+        parts = reliability.get("level_face", {}).get("by_face_width", [])
+        like = (p for p in parts if p["face_px"][0] <= width < (p["face_px"][1] or math.inf))
+        rates = next(like, {})
+        if not rates:
+            return {**person, "by": None, "bin": None}
+        by, bin_ = "face_px", {"face_px": list(rates["face_px"])}
+    for name in ("false_positive_rate", "true_positive_rate"):
+        rate = rates[name]
+        person[name] = {**rate, "indicative": rate["groups"] < conditions.min_groups}
+    return {**person, "by": by, "bin": bin_}
 
 
 def _range(edges: tuple[float, ...], index: int) -> list[float | None]:

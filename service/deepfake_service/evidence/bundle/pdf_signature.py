@@ -34,7 +34,7 @@ from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from deepfake_models.errors import DeepfakeError
-from deepfake_service.evidence.bundle.signers import Signers
+from deepfake_service.evidence.bundle.statement import Signers
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.timestamps import PostQuery, TimestampFailed
 
@@ -55,8 +55,6 @@ class InvalidReport(DeepfakeError):
 
 
 class _Stamper(TimeStamper):
-    """Requests the time stamp of a signature by a function that sends a query."""
-
     def __init__(self, post: PostQuery) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._post = post

@@ -60,11 +60,6 @@ class FrameHash:
         return f"{self.pdq},{self.quality},{self.time_s:.3f}"
 
 
-def available() -> bool:
-    """Return whether ``pdqhash`` is installed."""
-    return pdqhash is not None
-
-
 def pdq(pixels: NDArray[np.uint8], time_s: float = 0.0) -> FrameHash:
     """Return the hash of a frame, (H, W, 3) uint8 RGB."""
     bits, quality = pdqhash.compute(np.ascontiguousarray(pixels))
@@ -82,7 +77,7 @@ def every_second(times: NDArray[np.float64]) -> tuple[list[int], float]:
 
 def hash_media(media: OpenMedia) -> dict[str, Any]:
     """Return the content of ``hashes.json`` for a picture, or for a video's frames at intervals."""
-    if not available():
+    if pdqhash is None:
         return {"pdq": None, "reason": "pdqhash is not installed where this was examined"}
     indices, interval = every_second(media.times)
     hashes = [
@@ -144,12 +139,8 @@ def shares_alike(submitted: list[str], known: list[str]) -> Shares:
 
 
 def resembles(submitted: Sequence[str], known: Sequence[str]) -> bool:
-    """Return whether two media have frames in common, even mirrored or turned by right angles.
-
-    Args:
-        submitted: PDQ hashes of one medium in hex.
-        known: PDQ hashes of the other.
-    """
+    """Return whether two media with these PDQ hashes have frames in common, even mirrored or turned
+    by right angles."""
     if not submitted or not known:
         return False
     ours = packed(sorted(set(submitted)))

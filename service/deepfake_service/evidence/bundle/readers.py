@@ -8,13 +8,12 @@ in a process that has no rights and bounded time and memory (``deepfake_models.s
 from __future__ import annotations
 
 import asyncio
-import functools
 import importlib
 import io
 import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import numpy as np
 from cryptography import x509
@@ -48,16 +47,13 @@ LAZY_MODULES = (
 )
 """Modules that this package and the libraries import within functions."""
 
+TASK = f"{__name__}:answer_task"
 Answer = tuple[dict[str, Any], bytes]
 """What a task found, as JSON data and as bytes."""
 
 
-class Task(Protocol):
-    """A function that a confined process runs on a file."""
-
-    __name__: str
-
-    def __call__(self, source: BinaryIO, argument: bytes) -> bytes: ...
+Task = Callable[[bytes, dict[str, Any]], Answer]
+"""Reads a file, given arguments as JSON data."""
 
 
 class UnreadableFile(DeepfakeError):
@@ -79,8 +75,7 @@ class BundleReaders:
     def __init__(self, processes: int = 0, *, require: bool = False) -> None:
         self._pool: ProcessPool | None = None
         if processes:
-            tasks = tuple(f"{__name__}:{task.__name__}" for task in _TASKS)
-            options = Options(tasks=tasks, memory_bytes=MEMORY_BYTES)
+            options = Options(tasks=(TASK,), memory_bytes=MEMORY_BYTES)
             self._pool = ProcessPool(options, processes, require=require)
 
     def close(self) -> None:
@@ -89,11 +84,7 @@ class BundleReaders:
             self._pool.close()
 
     def files(self, content: bytes) -> dict[str, bytes]:
-        """Return the files of a bundle.
-
-        Raises:
-            InvalidBag: it is not a canonical ZIP.
-        """
+        """Return the files of a bundle; ``InvalidBag`` if it is not a canonical ZIP."""
         if len(content) > bag.MAX_BYTES:
             raise bag.InvalidBag(f"larger than {bag.MAX_BYTES} bytes, the limit of a bundle")
         sizes, payload = self._run(unzip, content, {}, bag.InvalidBag)
@@ -117,11 +108,7 @@ class BundleReaders:
         at: datetime,
         timestamp_roots: Sequence[x509.Certificate] = (),
     ) -> datetime | None:
-        """Check a report's signature: see ``pdf_signature.verify``.
-
-        Raises:
-            InvalidReport: it is not valid.
-        """
+        """Check a report's signature: see ``pdf_signature.verify``."""
         from deepfake_service.evidence.bundle.pdf_signature import InvalidReport
 
         given = {
@@ -131,11 +118,7 @@ class BundleReaders:
         return None if found.get("stamp") is None else _time(found["stamp"])
 
     def stamp_time(self, token: bytes, data: bytes, roots: Sequence[x509.Certificate]) -> datetime:
-        """Return the time that a time stamp over ``data`` states: see ``timestamps.verify``.
-
-        Raises:
-            InvalidTimestamp: it is not valid.
-        """
+        """Return the time that a time stamp over ``data`` states: see ``timestamps.verify``."""
         if len(token) > timestamps.MAX_REPLY_BYTES:
             raise timestamps.InvalidTimestamp("the time stamp is too large")
         given = {"roots": _pems(roots), "size": len(token)}
@@ -143,11 +126,7 @@ class BundleReaders:
         return _time(found.get("at"))
 
     def picture(self, content: bytes, size: int) -> NDArray[np.uint8]:
-        """Return the pixels of a crop: see ``artifacts.pixels_of``.
-
-        Raises:
-            PictureAltered: it has another size.
-        """
+        """Return the pixels of a crop: see ``artifacts.pixels_of``."""
         _, pixels = self._run(decode_picture, content, {"size": size}, PictureAltered)
         if len(pixels) != size * size * 3:
             raise UnreadableFile
@@ -156,18 +135,15 @@ class BundleReaders:
     def _run(
         self, task: Task, content: bytes, given: dict[str, Any], refusal: type[DeepfakeError]
     ) -> Answer:
-        """Return the answer of a task.
-
-        Raises:
-            refusal: the file is not what it should be.
-        """
-        source, argument = io.BytesIO(content), json.dumps(given).encode()
+        """Return the answer of a task; raise ``refusal`` if the file is not what it should be."""
+        source = io.BytesIO(content)
+        argument = json.dumps({**given, "task": task.__name__}).encode()
         bounds = TaskBounds(TIMEOUT_S, MEMORY_BYTES, CPU_S, WAIT_S)
         try:
             if self._pool is None:
-                answer = task(source, argument)
+                answer = answer_task(source, argument)
             else:
-                answer = self._pool.run(f"{__name__}:{task.__name__}", source, argument, bounds)
+                answer = self._pool.run(TASK, source, argument, bounds)
             header, _, payload = answer.partition(b"\n")
             found = json.loads(header)
         except (DecoderFailed, ValueError) as error:
@@ -205,33 +181,27 @@ def begin() -> None:
     asyncio.run = asyncio.new_event_loop().run_until_complete  # type: ignore[assignment]
 
 
-def _task(read: Callable[[bytes, dict[str, Any]], Answer]) -> Task:
-    """Make a task of the confined process: it answers with a line of JSON, and then with bytes.
+def answer_task(source: BinaryIO, argument: bytes) -> bytes:
+    """Read a file in the confined process; answer with a line of JSON, and then with bytes.
 
     An error of the file is an answer, since only its text crosses to the parent.
     """
-
-    @functools.wraps(read)
-    def task(source: BinaryIO, argument: bytes) -> bytes:
-        try:
-            found, payload = read(source.read(), json.loads(argument or b"{}"))
-        except DeepfakeError as error:
-            found, payload = {"error": error.message}, b""
-        except Exception as error:
-            found, payload = {"error": f"cannot be read ({type(error).__name__})"}, b""
-        return json.dumps(found).encode() + b"\n" + payload
-
-    return task
+    given = json.loads(argument)
+    try:
+        found, payload = _TASKS[given["task"]](source.read(), given)
+    except DeepfakeError as error:
+        found, payload = {"error": error.message}, b""
+    except Exception as error:
+        found, payload = {"error": f"cannot be read ({type(error).__name__})"}, b""
+    return json.dumps(found).encode() + b"\n" + payload
 
 
-@_task
 def unzip(content: bytes, _given: dict[str, Any]) -> Answer:
     """Return the size of each file of a bundle by name, and then their contents."""
     files = bag.unzipped(content)
     return {name: len(file) for name, file in files.items()}, b"".join(files.values())
 
 
-@_task
 def check_pdf(content: bytes, given: dict[str, Any]) -> Answer:
     """Check a report, given certificates in PEM, and the time ``at``."""
     from deepfake_service.evidence.bundle import pdf_signature
@@ -241,14 +211,12 @@ def check_pdf(content: bytes, given: dict[str, Any]) -> Answer:
     return {"stamp": stamp and stamp.isoformat()}, b""
 
 
-@_task
 def check_stamp(content: bytes, given: dict[str, Any]) -> Answer:
     """Check a time stamp, which what it covers follows, given roots and its size."""
     token, data = content[: given["size"]], content[given["size"] :]
     return {"at": timestamps.verify(token, data, _loaded(given["roots"])).isoformat()}, b""
 
 
-@_task
 def decode_picture(content: bytes, given: dict[str, Any]) -> Answer:
     """Decode a crop of the given ``size`` to its pixels, RGB by rows."""
     return {}, np.ascontiguousarray(pixels_of(content, given["size"])).tobytes()
@@ -258,4 +226,4 @@ def _loaded(pems: list[str]) -> list[x509.Certificate]:
     return [x509.load_pem_x509_certificate(text.encode()) for text in pems]
 
 
-_TASKS = (unzip, check_pdf, check_stamp, decode_picture)
+_TASKS = {task.__name__: task for task in (unzip, check_pdf, check_stamp, decode_picture)}

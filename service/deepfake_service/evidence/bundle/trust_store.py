@@ -1,22 +1,218 @@
-"""The keys and certificates that a verification trusts."""
+"""The keys and certificates that a verification trusts, and the list of what it must not trust.
+
+A bundle verifies offline for ever, so that it cannot say itself that a newer edition replaced it,
+that it was withdrawn, or that the key that signed it was stolen. The issuer's public list says so.
+It is JSON in canonical form (RFC 8785) in a DSSE envelope, signed with the issuer's current
+statement key. It has digests and times only, and expires, so that an attacker cannot present an old
+one for long.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from base64 import urlsafe_b64decode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import rfc8785
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import BaseModel
 
-from deepfake_service.evidence.bundle.verification_result import Trust
+from deepfake_models.errors import DeepfakeError
+from deepfake_service.evidence.bundle.statement import (
+    key_id,
+    parsed_envelope,
+    signed_by,
+    signed_envelope,
+)
+from deepfake_service.platform.bounded_answers import AnswerLimits, UnusableAnswer, fetch_bounded
 from deepfake_service.platform.errors import KeyUnreadable
 
+FORMAT = "deepfake-service/revocations/1"
+PAYLOAD_TYPE = "application/vnd.deepfake-service.revocations+json"
+SUPERSEDED, WITHDRAWN = "superseded", "withdrawn"
+VALID_FOR = timedelta(days=7)
+CLOCK_SKEW = timedelta(hours=1)
+"""How far the clock of a verifier may be behind the issuer's."""
+MAX_BYTES = 64 * 1024 * 1024
+"""Size limit of a list, which is read before its signature is checked: some 400,000 editions."""
+TIMEOUT_S = 30.0
+"""Longest pause in an answer."""
+DEADLINE_S = 300.0
+"""Longest duration of a whole answer: the largest list, at 2 Mbit/s."""
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class RevocationsUnusable(DeepfakeError):
+    """The list of revocations cannot be used."""
+
+
+class Revoked(DeepfakeError):
+    """The issuer no longer answers for this edition or this key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """Why an edition or a key must not be relied on, and since when (ISO 8601 in UTC)."""
+
+    state: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revocations:
+    """A list of revocations."""
+
+    issuer: str
+    issued_at: datetime
+    editions: Mapping[str, Revocation]
+    """By the SHA-256 of the bundle."""
+    keys: Mapping[str, str]
+    """When trust in a key was withdrawn, by its id."""
+
+    def check_key(self, key: str) -> None:
+        """Raise ``Revoked`` if trust in the key with this id was withdrawn."""
+        if key in self.keys:
+            raise Revoked(
+                f"signed with the key {key}, which its issuer revoked on {self.keys[key]}"
+            )
+
+    def describe(self, sha256: str) -> tuple[bool, str]:
+        """Return whether an edition was superseded, and what the list says of it.
+
+        Raises:
+            Revoked: it was withdrawn.
+        """
+        found = self.editions.get(sha256)
+        if found is None:
+            return False, f"not on the issuer's list of {_iso(self.issued_at)}"
+        if found.state == WITHDRAWN:
+            raise Revoked(f"its issuer withdrew this edition on {found.at}")
+        return True, f"its issuer replaced this edition by a newer one on {found.at}"
+
+    def sign(self, key: Ed25519PrivateKey) -> bytes:
+        """Return the list as a DSSE envelope in canonical JSON, signed with ``key``."""
+        content: dict[str, Any] = {
+            "format": FORMAT,
+            "issuer": self.issuer,
+            "issued_at": _iso(self.issued_at),
+            "expires_at": _iso(self.issued_at + VALID_FOR),
+            "editions": [
+                {"sha256": sha256, "state": entry.state, "at": entry.at}
+                for sha256, entry in sorted(self.editions.items())
+            ],
+            "keys": [{"id": i, "revoked_at": at} for i, at in sorted(self.keys.items())],
+        }
+        return signed_envelope(rfc8785.dumps(content), PAYLOAD_TYPE, key)
+
+
+def _iso(at: datetime) -> str:
+    return at.isoformat(timespec="seconds")
+
+
+def open_revocations(
+    envelope: bytes, trusted: Sequence[Ed25519PublicKey], now: datetime
+) -> Revocations:
+    """Return a list that is signed with one of the ``trusted`` keys and has not expired.
+
+    Raises:
+        RevocationsUnusable: the message says why not.
+    """
+    try:
+        outer = json.loads(envelope)
+        parsed = parsed_envelope(outer)
+        content = json.loads(parsed.payload)
+        signers = [key_id(key) for key in trusted if signed_by(outer, key)]
+        if parsed.payload_type != PAYLOAD_TYPE or content["format"] != FORMAT:
+            raise RevocationsUnusable("The file is not a list of revocations.")
+        revocations = Revocations(
+            str(content["issuer"]),
+            datetime.fromisoformat(content["issued_at"]),
+            {_digest(e["sha256"]): _revocation(e) for e in content["editions"]},
+            {_digest(k["id"]): str(k["revoked_at"]) for k in content["keys"]},
+        )
+        expires_at = datetime.fromisoformat(content["expires_at"])
+        is_expired, is_early = expires_at <= now, revocations.issued_at > now + CLOCK_SKEW
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RevocationsUnusable("The file is not a list of revocations.") from error
+    if not signers:
+        raise RevocationsUnusable(
+            "The list of revocations is not signed with a trusted key. Give the issuer's current "
+            "key with --public-key."
+        )
+    if all(signer in revocations.keys for signer in signers):
+        raise RevocationsUnusable("The list of revocations is signed with a key that it revokes.")
+    if is_expired:
+        raise RevocationsUnusable(
+            f"The list of revocations expired on {expires_at:%Y-%m-%d}. Get the issuer's current "
+            "one."
+        )
+    if is_early:
+        raise RevocationsUnusable(
+            "The list of revocations was issued in the future. Check this machine's clock."
+        )
+    return revocations
+
+
+def _digest(value: Any) -> str:
+    if not _DIGEST.fullmatch(value):
+        raise ValueError("not a digest")
+    return str(value)
+
+
+def _revocation(entry: Mapping[str, Any]) -> Revocation:
+    if entry["state"] not in (SUPERSEDED, WITHDRAWN):
+        raise ValueError("not a state of an edition")
+    return Revocation(entry["state"], datetime.fromisoformat(entry["at"]).isoformat())
+
+
+def read_list(source: str) -> bytes:
+    """Return the bytes of a list in a file, or at an ``https://`` or ``http://`` URL.
+
+    Raises:
+        RevocationsUnusable: it cannot be read, or is too large.
+    """
+    try:
+        if source.startswith(("https://", "http://")):
+            return fetch_bounded(source, AnswerLimits(MAX_BYTES, TIMEOUT_S, DEADLINE_S))
+        path = Path(source)
+        if path.stat().st_size > MAX_BYTES:
+            raise RevocationsUnusable("The list of revocations is too large.")
+        return path.read_bytes()
+    except OSError as error:
+        raise RevocationsUnusable(f"{source}: cannot be read ({error.strerror})") from error
+    except UnusableAnswer as error:
+        raise RevocationsUnusable(
+            f"{source}: cannot be downloaded; the server {error.message}"
+        ) from error
+
+
 _PEM = b"-----BEGIN PUBLIC KEY-----"
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The keys, root certificates and the list of revocations that a verifier trusts.
+
+    None of them come from the bundle.
+    """
+
+    keys: Sequence[Ed25519PublicKey] = ()
+    timestamp_roots: Sequence[x509.Certificate] = ()
+    revocations: Revocations | None = None
+    """The issuer's list, whose signature has been checked."""
+
+    def check_key(self, key: str) -> None:
+        """Raise ``Revoked`` if the list says that trust in the key with this id was withdrawn."""
+        if self.revocations is not None:
+            self.revocations.check_key(key)
 
 
 class _JwkSet(BaseModel, extra="ignore"):  # RFC 7517 demands that other members are ignored
@@ -54,34 +250,21 @@ def public_keys(path: Path) -> list[Ed25519PublicKey]:
         return [_public_key(path, content)]
     try:
         found = _JwkSet.model_validate_json(content).keys
-        keys = [
-            Ed25519PublicKey.from_public_bytes(urlsafe_b64decode(jwk["x"] + "=="))
-            for jwk in found
-            if jwk.get("crv") == "Ed25519"
-        ]
+        xs = [jwk["x"] for jwk in found if jwk.get("crv") == "Ed25519"]
+        if not xs:
+            raise ValueError("no Ed25519 key")
+        return [Ed25519PublicKey.from_public_bytes(urlsafe_b64decode(x + "==")) for x in xs]
     except (ValueError, KeyError, TypeError) as error:
-        raise _no_keys(path) from error
-    if not keys:
-        raise _no_keys(path)
-    return keys
-
-
-def _no_keys(path: Path) -> KeyUnreadable:
-    return KeyUnreadable(
-        f"{path.name} holds no Ed25519 key, with which evidence is signed. Give the key set of the "
-        "issuer (/.well-known/jwks.json), or the file statement-*.pem that it published."
-    )
+        raise KeyUnreadable(
+            f"{path.name} holds no Ed25519 key, with which evidence is signed. Give the key set of "
+            "the issuer (/.well-known/jwks.json), or the file statement-*.pem that it published."
+        ) from error
 
 
 def pinned_keys(folder: Path | None) -> list[Ed25519PublicKey]:
-    """Read the keys in the ``*.pem`` files of a folder.
-
-    Raises:
-        KeyUnreadable: a file is not a public key.
-    """
-    return (
-        [_public_key(path, _read(path)) for path in sorted(folder.glob("*.pem"))] if folder else []
-    )
+    """Read the keys in the ``*.pem`` files of a folder; ``KeyUnreadable`` if one is no key."""
+    paths = sorted(folder.glob("*.pem")) if folder else ()
+    return [_public_key(path, _read(path)) for path in paths]
 
 
 def certificates(path: Path | None) -> list[x509.Certificate]:
@@ -109,14 +292,3 @@ def _read(path: Path) -> bytes:
             f"{path.name} cannot be read: {error.strerror}. Check the path and who may read "
             "the file."
         ) from error
-
-
-def trust_of(
-    own: Sequence[Ed25519PublicKey], pinned: Path | None, timestamp_roots: Path | None
-) -> Trust:
-    """Trust a service's ``own`` keys, those in the folder ``pinned``, and time-stamp authorities.
-
-    Raises:
-        KeyUnreadable: a file is not what it should be.
-    """
-    return Trust((*own, *pinned_keys(pinned)), certificates(timestamp_roots))

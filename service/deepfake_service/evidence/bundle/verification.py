@@ -23,9 +23,10 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any, BinaryIO
+from enum import IntEnum, StrEnum
+from typing import Annotated, Any, BinaryIO
 
 import rfc8785
 from cryptography import x509
@@ -33,51 +34,100 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from pydantic import Field
 
 from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.decision.level import log_likelihood_ratio
 from deepfake_models.decision.serialization import judge_exact, load_exact
 from deepfake_models.errors import DeepfakeError, SandboxBusy, SandboxIncomplete
 from deepfake_models.scorer import Scorer
-from deepfake_service.evidence.bundle import custody
+from deepfake_service.evidence.bundle import builder, custody
 from deepfake_service.evidence.bundle import zip_format as bag
-from deepfake_service.evidence.bundle.artifacts import crops_of
-from deepfake_service.evidence.bundle.builder import (
-    CERTIFICATES,
-    CUSTODY,
-    FORMAT,
-    MODEL,
-    MODEL_CARD_FILE,
-    MODEL_RATES,
-    PUBLIC_KEY,
-    STAMP,
-    STAMP_SIGNATURE,
-    STATEMENT,
-    VERDICT,
-    method_of,
-    report_of,
-    stamp_message,
-)
-from deepfake_service.evidence.bundle.bundle_files import (
-    as_json,
-    json_file,
-    pem_file,
-    without_wording,
-)
+from deepfake_service.evidence.bundle.artifacts import crops_of, ratio_tolerance, rescore
 from deepfake_service.evidence.bundle.error_rates import error_rates
 from deepfake_service.evidence.bundle.readers import BundleReaders
-from deepfake_service.evidence.bundle.rescoring import ratio_tolerance, rescore
-from deepfake_service.evidence.bundle.signers import public_pem
 from deepfake_service.evidence.bundle.statement import (
     MEDIA_SUBJECT,
     key_id,
     opened,
+    public_pem,
     signed_by,
     subjects,
 )
-from deepfake_service.evidence.bundle.verification_result import Outcome, Step, Trust, Verification
+from deepfake_service.evidence.bundle.trust_store import Trust
+from deepfake_service.evidence.bundle.zip_format import as_json, without_wording
 from deepfake_service.platform.texts.formatting import told_finding
 from deepfake_service.platform.texts.i18n import LANGUAGES
+
+
+class Outcome(StrEnum):
+    """Outcome of a step."""
+
+    PASS = "pass"  # noqa: S105
+    FAIL = "fail"
+    SKIPPED = "skipped"
+    UNKNOWN = "unknown"
+    """Intact, but the signer is not trusted."""
+    SUPERSEDED = "superseded"
+    """Intact, but the issuer has issued a newer edition."""
+
+
+class ExitCode(IntEnum):
+    """Exit status of ``deepfake verify``."""
+
+    VERIFIED = 0
+    FAILED = 1
+    SIGNER_UNKNOWN = 3
+    SUPERSEDED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: its number, title, outcome and an explanation."""
+
+    number: Annotated[int, Field(description="Number of the step, from 1.")]
+    title: Annotated[str, Field(description="What is checked.")]
+    outcome: Annotated[Outcome, Field(description="What came out.")]
+    detail: Annotated[str, Field(description="An explanation.")]
+
+
+@dataclass(slots=True)
+class Verification:
+    """The steps taken, and what the bundle says about itself."""
+
+    sha256: str
+    steps: list[Step] = field(default_factory=list)
+    statement: dict[str, Any] | None = None
+    signer: str | None = None
+    document: dict[str, Any] | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit status that follows from all outcomes."""
+        outcomes = {s.outcome for s in self.steps}
+        if Outcome.FAIL in outcomes or not self.steps:
+            return ExitCode.FAILED
+        if Outcome.UNKNOWN in outcomes:
+            return ExitCode.SIGNER_UNKNOWN
+        return ExitCode.SUPERSEDED if Outcome.SUPERSEDED in outcomes else ExitCode.VERIFIED
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as the command and the HTTP interface give it."""
+        # Nothing in a statement counts before its signature has been checked, in step 4.
+        signed = any(s.number == 4 and s.outcome is not Outcome.FAIL for s in self.steps)
+        predicate = (self.statement or {}).get("predicate", {}) if signed else {}
+        return {
+            "result": self.exit_code.name.lower(),
+            "sha256": self.sha256,
+            "signer": self.signer,
+            "case": predicate.get("case"),
+            "job": predicate.get("job"),
+            "edition": predicate.get("edition"),
+            "verdict": predicate.get("verdict"),
+            "finding": predicate.get("finding"),
+            "steps": [asdict(step) for step in self.steps],
+        }
+
 
 MAX_DETAIL = 600
 """Characters of the detail of a step, which may repeat what an unknown bundle says."""
@@ -173,9 +223,7 @@ class _Run:
         return Outcome.PASS, "every file is listed in a manifest with its SHA-256"
 
     def _statement(self) -> tuple[Outcome, str]:
-        if STATEMENT not in self._files:
-            raise _Failed(f"{STATEMENT}: missing")
-        self._envelope, content = opened(json_file(self._files, STATEMENT))
+        self._envelope, content = opened(bag.bounded(self._files, builder.STATEMENT))
         p = content["predicate"]
         for name, form in _PREDICATE.items():
             if not isinstance(p.get(name), str) or not form.fullmatch(p[name]):
@@ -187,18 +235,18 @@ class _Run:
         return Outcome.PASS, f"job {p['job']}, edition {p['edition']}, of {p['createdAt']}"
 
     def _signature(self) -> tuple[Outcome, str]:
-        inside = load_pem_public_key(pem_file(self._files, PUBLIC_KEY))
+        inside = load_pem_public_key(bag.bounded(self._files, builder.PUBLIC_KEY))
         if (
             not isinstance(inside, Ed25519PublicKey)
-            or public_pem(inside) != self._files[PUBLIC_KEY]
+            or public_pem(inside) != self._files[builder.PUBLIC_KEY]
         ):
-            raise _Failed(f"{PUBLIC_KEY}: not an Ed25519 public key in canonical form")
+            raise _Failed(f"{builder.PUBLIC_KEY}: not an Ed25519 public key in canonical form")
         self._done.signer, self._signer = key_id(inside), inside
         self._trust.check_key(self._done.signer)
         for key in self._trust.keys:
             if signed_by(self._envelope, key):
                 if key_id(key) != self._done.signer:
-                    raise _Failed(f"{PUBLIC_KEY}: not the key that signed the statement")
+                    raise _Failed(f"{builder.PUBLIC_KEY}: not the key that signed the statement")
                 return Outcome.PASS, f"signed with the trusted key {self._done.signer}"
         if not signed_by(self._envelope, inside):
             raise _Failed("the signature does not belong to this statement")
@@ -213,31 +261,21 @@ class _Run:
         assert self._done.statement is not None
         named = subjects(self._done.statement)
         named.pop(MEDIA_SUBJECT, None)
-        present = {
-            name: bag.sha256(content)
-            for name, content in self._files.items()
-            if name not in (STATEMENT, STAMP, STAMP_SIGNATURE, bag.TAG_MANIFEST)
-        }
-        for name in sorted({*named, *present}):
-            if name not in present:
-                raise _Failed(f"{name}: named in the statement, but missing")
-            if name not in named:
-                raise _Failed(f"{name}: not named in the statement")
-            if named[name] != present[name]:
-                raise _Failed(
-                    f"{name}: its SHA-256 is {present[name]}, the statement says {named[name]}"
-                )
+        unnamed = (builder.STATEMENT, builder.STAMP, builder.STAMP_SIGNATURE, bag.TAG_MANIFEST)
+        covered = {name: file for name, file in self._files.items() if name not in unnamed}
+        bag.compare("the statement", named, covered)
         return Outcome.PASS, f"{len(named)} files and the submitted media"
 
     def _verdict(self) -> tuple[Outcome, str]:
         assert self._done.statement is not None
-        raw = json_file(self._files, VERDICT)
+        raw = bag.bounded(self._files, builder.VERDICT)
         document = json.loads(raw)
         if rfc8785.dumps(document) != raw:
-            raise _Failed(f"{VERDICT}: not in canonical JSON (RFC 8785)")
-        if document["format"] != FORMAT:
+            raise _Failed(f"{builder.VERDICT}: not in canonical JSON (RFC 8785)")
+        if document["format"] != builder.FORMAT:
             raise _Failed(
-                f"{VERDICT}: its format is {document['format']!r:.100} instead of {FORMAT!r}"
+                f"{builder.VERDICT}: its format is {document['format']!r:.100} instead of "
+                f"{builder.FORMAT!r}"
             )
         p, media = self._predicate, subjects(self._done.statement)[MEDIA_SUBJECT]
         self._same("media", media, document["item"]["sha256"])
@@ -249,33 +287,30 @@ class _Run:
         self._same("verdict", p["verdict"], document["result"]["verdict"])
         self._same("finding", p["finding"], document["finding"])
         if len(document["pictures"]) > MAX_LISTED_PICTURES:
-            raise _Failed(f"{VERDICT}: lists more than {MAX_LISTED_PICTURES} pictures")
+            raise _Failed(f"{builder.VERDICT}: lists more than {MAX_LISTED_PICTURES} pictures")
         listed = {
             f"data/{name}" for p in document["pictures"] for name in (*crops_of(p), p["heatmap"])
         }
         present = {n for n in self._files if n.startswith(("data/crops/", "data/heatmaps/"))}
         self._same("pictures", sorted(present), sorted(listed))
-        self._custody(document)
+        log = json.loads(bag.bounded(self._files, builder.CUSTODY))
+        custody.check_chain(log["entries"])
+        custody.compare(document, log)
         self._done.document = document
         finding = ""
         if p["finding"]:
             finding = f", reviewed: {told_finding(p['finding'], document['reviews'])}"
         return Outcome.PASS, f"{p['verdict']}{finding}"
 
-    def _custody(self, document: dict[str, Any]) -> None:
-        content = json.loads(json_file(self._files, CUSTODY))
-        custody.check_chain(content["entries"])
-        custody.compare(document, content)
-
     def _judging(self) -> tuple[Outcome, str]:
         document = self._document
-        raw = json_file(self._files, MODEL)
+        raw = bag.bounded(self._files, builder.MODEL)
         self._same("model", document["method"]["model"]["sha256"], bag.sha256(raw))
         spec = BundleSpec.model_validate_json(raw)
         self._method(document, spec)
-        card = self._files[MODEL_CARD_FILE]
+        card = self._files[builder.MODEL_CARD_FILE]
         self._same("model card", spec.files["MODEL_CARD.md"], bag.sha256(card))
-        rates = json_file(self._files, MODEL_RATES)
+        rates = bag.bounded(self._files, builder.MODEL_RATES)
         self._same("error rates", spec.files["reliability.json"], bag.sha256(rates))
         record = load_exact(document["exact"])
         # A verdict on media without a face, or that could not be decoded, rests on decoding alone.
@@ -300,9 +335,8 @@ class _Run:
         return Outcome.PASS, detail
 
     def _method(self, document: dict[str, Any], spec: BundleSpec) -> None:
-        """Check the description of the method, and the values of the faces shown, by the model."""
         method = document["method"]
-        expected = as_json(method_of(spec, method["model"]["sha256"], method["software"]))
+        expected = as_json(builder.method_of(spec, method["model"]["sha256"], method["software"]))
         for name, value in expected.items():
             self._same(f"method.{name}", value, method[name])
         self._same("parts of the method", sorted(expected), sorted(method))
@@ -318,7 +352,9 @@ class _Run:
             )
 
     def _reports(self) -> tuple[Outcome, str]:
-        certificates = x509.load_pem_x509_certificates(pem_file(self._files, CERTIFICATES))
+        certificates = x509.load_pem_x509_certificates(
+            bag.bounded(self._files, builder.CERTIFICATES)
+        )
         digest = certificates[0].fingerprint(hashes.SHA256()).hex()
         self._same("certificate", self._predicate["reportCertificate"]["sha256"], digest)
         at = datetime.fromisoformat(self._predicate["createdAt"])
@@ -326,28 +362,30 @@ class _Run:
         self._trust.check_key(key_id(certificates[0].public_key()))
         roots, detail = self._trust.timestamp_roots, ""
         for language in LANGUAGES:
-            report = self._files[report_of(language)]
+            report = self._files[builder.report_of(language)]
             stamp = self._readers.check_report(report, certificates, at, roots)
             detail = f", time-stamped at {stamp.isoformat()}" if stamp else ""
         named = f"{len(LANGUAGES)} reports signed as a whole with the certificate {digest}"
         return Outcome.PASS, named + detail
 
     def _time_stamp(self) -> tuple[Outcome, str]:
-        kind, token = self._predicate["timestamp"], self._files.get(STAMP)
+        kind, token = self._predicate["timestamp"], self._files.get(builder.STAMP)
         if kind != "rfc3161":
-            if token is not None or STAMP_SIGNATURE in self._files:
-                raise _Failed(f"{STAMP}: present, but the statement mentions none")
+            if token is not None or builder.STAMP_SIGNATURE in self._files:
+                raise _Failed(f"{builder.STAMP}: present, but the statement mentions none")
             why = "the authority failed" if kind == "failed" else "none was requested"
             return Outcome.SKIPPED, f"no time stamp: {why}"
         if token is None:
-            raise _Failed(f"{STAMP}: missing, but the statement mentions it")
+            raise _Failed(f"{builder.STAMP}: missing, but the statement mentions it")
         assert self._signer is not None
         try:
-            self._signer.verify(self._files[STAMP_SIGNATURE], stamp_message(token))
+            self._signer.verify(self._files[builder.STAMP_SIGNATURE], builder.stamp_message(token))
         except (KeyError, InvalidSignature) as error:
-            raise _Failed(f"{STAMP}: altered, or not signed with the statement's key") from error
+            raise _Failed(
+                f"{builder.STAMP}: altered, or not signed with the statement's key"
+            ) from error
         roots = list(self._trust.timestamp_roots)
-        at = self._readers.stamp_time(token, self._files[STATEMENT], roots).isoformat()
+        at = self._readers.stamp_time(token, self._files[builder.STATEMENT], roots).isoformat()
         if roots:
             return Outcome.PASS, f"{at}, by a trusted authority"
         return Outcome.PASS, f"{at}; intact, but its issuer was not checked (--timestamp-root)"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from deepfake_models.bundle.results import Leaning, ReasonCode, VerdictCode
 from deepfake_models.bundle.spec import Calibration, LevelThresholds
 from deepfake_models.decision.fitness import Unfit, unfit_level
-from deepfake_service.evidence.report.reading import MAX_PEOPLE, Reading
-from deepfake_service.evidence.report.value_plot import value_note
+from deepfake_service.evidence.report.plots import value_note
+from deepfake_service.platform.texts.characters import readable, with_texts
 from deepfake_service.platform.texts.formatting import (
     interval,
     leaning_figures,
@@ -23,6 +24,77 @@ from deepfake_service.platform.texts.formatting import (
     verbal,
 )
 from deepfake_service.platform.texts.i18n import Words
+
+NO_CUSTODY: Mapping[str, Any] = {"accounts": {}, "entries": []}
+MAX_PEOPLE = 60
+"""People listed, those with the highest values; ``verdict.json`` has all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A document with what all parts of its report ask of it."""
+
+    document: dict[str, Any]
+    """With texts of unknown origin, as names, in a form that can be shown."""
+    custody: Mapping[str, Any]
+    """Its chain of custody, likewise."""
+    words: Words
+    result: dict[str, Any]
+    media: dict[str, Any] | None
+    is_still: bool
+    is_video: bool
+    """Whether times within the file mean anything."""
+    thresholds: dict[str, Any]
+    """Those that decided on the item."""
+    people: list[dict[str, Any]]
+    """The tracks that tables list, in order of appearance."""
+    refused: frozenset[int]
+    """The tracks that were not decided on, because too few people like them were measured. The
+    rates measured on faces like theirs are no part of the verdict, and are not stated."""
+
+
+def read(
+    document: dict[str, Any], words: Words, custody: Mapping[str, Any] = NO_CUSTODY
+) -> Reading:
+    """Return what the parts of a report in the language of ``words`` ask of a document."""
+    document, custody = with_texts([document, custody], readable)
+    result, media = document["result"], document["result"]["media"]
+    is_still = bool(media) and media["kind"] == "image"
+    return Reading(
+        document,
+        custody,
+        words,
+        result,
+        media,
+        is_still,
+        bool(media) and not is_still,
+        thresholds_of(document),
+        _listed(result["tracks"]),
+        frozenset(
+            track["track"]
+            for track in result["tracks"]
+            if any(r["code"] == ReasonCode.UNMEASURED_CONDITION for r in track["reasons"])
+        ),
+    )
+
+
+def thresholds_of(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the thresholds that decided on the item of a ``verdict.json`` document."""
+    levels: dict[str, dict[str, Any]] = document["method"]["thresholds"]
+    media = document["result"]["media"]
+    if not media or media["kind"] != "image":
+        return levels["item"]
+    return levels.get("picture") or levels["face"]
+
+
+def _listed(tracks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    ranked = sorted(
+        tracks,
+        key=lambda t: -math.inf if t["log_likelihood_ratio"] is None else t["log_likelihood_ratio"],
+        reverse=True,
+    )
+    return sorted(ranked[:MAX_PEOPLE], key=lambda t: t["track"])
+
 
 COLOURS = {
     "likely_manipulated": "#fde2d4",
@@ -76,52 +148,11 @@ def reasons_of_people(document: dict[str, Any]) -> dict[str, list[str]]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
-    """A person in the media, as a row of a table."""
+def summary_of(reading: Reading) -> dict[str, Any]:
+    """Return what page one says of a ``verdict.json`` document, in the words of one language.
 
-    number: str
-    verdict: str
-    llr: str
-    seen: str
-    faces: str
-    moments: str
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What page one says of an examination, in the words of one language."""
-
-    not_for_use: list[str]
-    """Why the model decides nothing on material of this kind; empty if it does."""
-    question: str
-    answer: str
-    strength: str | None
-    leaning: str | None
-    """Which way an inconclusive value leans, and how often such values are wrong."""
-    kinds: str | None
-    """Which kinds of manipulation the most suspect person resembles."""
-    colour: str
-    reasons: list[str]
-    rates: list[str]
-    examined: str
-    not_examined: str
-    limits: list[str]
-    spread_note: str | None
-    """Where the value lies among those of measured media."""
-    people: list[Person]
-    people_more: str | None
-    """How many people the tables leave out; ``None`` if they list everybody."""
-    people_note: str | None
-    """How people are numbered in a video."""
-    reviews: list[str]
-    """The reviewers' decisions and reasons, and the finding that they amount to."""
-    pictures_meaning: str
-    """What the red of the overlays means, which depends on the model."""
-
-
-def summary_of(reading: Reading) -> Summary:
-    """Return the summary of a ``verdict.json`` document."""
+    What does not apply is ``None`` or an empty list.
+    """
     return _Writer(reading).summary()
 
 
@@ -133,35 +164,35 @@ class _Writer:
         levels = self._d["method"]["calibration"]
         self._calibration: dict[str, Any] = levels["face" if reading.is_still else "item"]
 
-    def summary(self) -> Summary:
+    def summary(self) -> dict[str, Any]:
         d, w, verdict, tracks = self._d, self._w, self._result["verdict"], self._result["tracks"]
         terms = w.of("terms_of_use", d["method"]["model"]["terms"])
         kind = self._media["kind"] if self._media else None
         more = len(tracks) - MAX_PEOPLE
         meaning = _PICTURES_NOTES.get(d["method"]["map"], "pictures_note_cells")
-        return Summary(
-            not_for_use=self._not_for_use(),
-            question=w(question_key(kind)),
-            answer=w.of("answers", verdict),
-            strength=self._strength(),
-            leaning=self._leaning(),
-            kinds=self._kinds(),
-            colour=COLOURS.get(verdict, NEUTRAL),
-            reasons=[
+        return {
+            "not_for_use": self._not_for_use(),
+            "question": w(question_key(kind)),
+            "answer": w.of("answers", verdict),
+            "strength": self._strength(),
+            "leaning": self._leaning(),
+            "kinds": self._kinds(),
+            "colour": COLOURS.get(verdict, NEUTRAL),
+            "reasons": [
                 w.of("reason_texts", code)
                 for code in dict.fromkeys(r["code"] for r in self._result["reasons"])
             ],
-            rates=self._rates(),
-            examined=self._examined(),
-            not_examined=w("not_examined" if kind == "video" else "not_examined_picture"),
-            limits=[text.format(terms=terms) for text in w.list("limits")],
-            spread_note=value_note(d, w),
-            people=[self._person(track) for track in self._r.people],
-            people_more=w("more", count=more) if more > 0 else None,
-            people_note=w("people_note") if tracks and not self._r.is_still else None,
-            reviews=self._reviews(),
-            pictures_meaning=w(meaning),
-        )
+            "rates": self._rates(),
+            "examined": self._examined(),
+            "not_examined": w("not_examined" if kind == "video" else "not_examined_picture"),
+            "limits": [text.format(terms=terms) for text in w.list("limits")],
+            "spread_note": value_note(d, w),
+            "people": [self._person(track) for track in self._r.people],
+            "people_more": w("more", count=more) if more > 0 else None,
+            "people_note": w("people_note") if tracks and not self._r.is_still else None,
+            "reviews": self._reviews(),
+            "pictures_meaning": w(meaning),
+        }
 
     def _not_for_use(self) -> list[str]:
         reasons = unfit_level(
@@ -201,7 +232,6 @@ class _Writer:
         return f"{self._w.of('manipulations', kind)} {share:.0%}"
 
     def _verdict_of(self, track: dict[str, Any]) -> str:
-        """Return a person's verdict, which way it leans, and the kind that it resembles most."""
         w, verdict = self._w, track["verdict"]
         details = []
         leaning = track.get("leaning")
@@ -235,7 +265,6 @@ class _Writer:
         return [*lines, *self._rates_of_condition()]
 
     def _measured_on(self) -> str:
-        """Return the key of the noun for what the error rates were measured on."""
         whole = "of" in self._d["error_rates"]["decision"]
         if self._r.is_still:
             return "items_still" if whole else "items_picture"
@@ -281,15 +310,15 @@ class _Writer:
         failed = counts["failed"]
         return f"{examined} {w('examined_failed', failed=failed)}" if failed else examined
 
-    def _person(self, track: dict[str, Any]) -> Person:
-        return Person(
-            number=str(track["track"] + 1),
-            verdict=self._verdict_of(track),
-            llr=signed(track["log_likelihood_ratio"]),
-            seen=_span(track["first_s"], track["last_s"], self._w),
-            faces=f"{track['faces']} ({track['judged']})",
-            moments=self._moments(track["moments"]),
-        )
+    def _person(self, track: dict[str, Any]) -> dict[str, str]:
+        return {
+            "number": str(track["track"] + 1),
+            "verdict": self._verdict_of(track),
+            "llr": signed(track["log_likelihood_ratio"]),
+            "seen": _span(track["first_s"], track["last_s"], self._w),
+            "faces": f"{track['faces']} ({track['judged']})",
+            "moments": self._moments(track["moments"]),
+        }
 
     def _moments(self, moments: list[dict[str, Any]]) -> str:
         if not moments:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from deepfake_service.evidence.report.reading import Reading
+from deepfake_service.evidence.report.summary import Reading
 from deepfake_service.platform.texts.formatting import (
     leaning_figures,
     percent,
@@ -27,32 +26,8 @@ Rows = list[list[str]]
 """Cells by row; of a table of facts, a label and a value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """The tables of a report for experts, in the words of one language."""
-
-    item: Rows
-    """The facts about the submitted file."""
-    finding: Rows
-    """The verdict, the value that it rests on, and the reasons."""
-    method: Rows
-    """The model, and every rule by which it was applied."""
-    occurrences: list[Rows]
-    """The facts about each place where the file was found."""
-    occurrences_more: str | None
-    """How many places are left out; ``None`` if all are listed."""
-    conditions: Rows
-    """The error rates measured on faces like those of each person listed."""
-    rates_note: str
-    """At which thresholds these rates were measured."""
-    custody: Rows
-    """The first and the last entries of the chain of custody."""
-    custody_more: str | None
-    """How many entries are left out; ``None`` if all are listed."""
-
-
-def tables_of(reading: Reading, time: Callable[[str | None], str] | None = None) -> Tables:
-    """Return the tables of a ``verdict.json`` document.
+def tables_of(reading: Reading, time: Callable[[str | None], str] | None = None) -> dict[str, Any]:
+    """Return the tables of a ``verdict.json`` document, and how much ``..._more`` they leave out.
 
     Args:
         time: formats times; by default, ``to_the_second``.
@@ -67,7 +42,7 @@ class _Writer:
         self._result, self._media = reading.result, reading.media
         self._time = time or partial(to_the_second, language=reading.words.language)
 
-    def tables(self) -> Tables:
+    def tables(self) -> dict[str, Any]:
         d, w, custody = self._d, self._w, self._r.custody
         face = d["method"]["thresholds"]["face"]["likely_manipulated"]
         item = self._r.thresholds["likely_manipulated"]
@@ -75,17 +50,17 @@ class _Writer:
         omitted = custody.get("omitted", {"count": 0})["count"]
         shown = _first_and_last(custody["entries"])
         entries = len(custody["entries"]) + omitted - len(shown)
-        return Tables(
-            item=self._item(),
-            finding=self._finding(),
-            method=self._method(),
-            occurrences=self._occurrences(),
-            occurrences_more=w("more_stated", count=places) if places > 0 else None,
-            conditions=self._conditions(),
-            rates_note=w("rates_note", face=signed(face), item=signed(item)),
-            custody=[self._entry(entry, custody["accounts"]) for entry in shown],
-            custody_more=w("custody_more", count=entries) if entries > 0 else None,
-        )
+        return {
+            "item": self._item(),
+            "finding": self._finding(),
+            "method": self._method(),
+            "occurrences": self._occurrences(),
+            "occurrences_more": w("more_stated", count=places) if places > 0 else None,
+            "conditions": self._conditions(),
+            "rates_note": w("rates_note", face=signed(face), item=signed(item)),
+            "custody": [self._entry(entry, custody["accounts"]) for entry in shown],
+            "custody_more": w("custody_more", count=entries) if entries > 0 else None,
+        }
 
     def _requester(self, requester: str) -> str:
         """Translate the kind and role in ``NAME (KIND, ROLE)``, as editions record it."""
@@ -269,7 +244,6 @@ class _Writer:
         ]  # fmt: skip
 
     def _leaning_edges(self) -> Rows:
-        """Return the edges of leaning with their rates; no row for a model without them."""
         edges = self._r.thresholds.get("leaning")
         if not edges:
             return []

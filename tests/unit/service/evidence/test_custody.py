@@ -15,8 +15,8 @@ from deepfake_service.evidence.bundle.custody import (
     compare,
     findings_of,
 )
-from deepfake_service.evidence.bundle.verification import verify
-from deepfake_service.evidence.bundle.verification_result import ExitCode, Outcome, Trust
+from deepfake_service.evidence.bundle.trust_store import Trust
+from deepfake_service.evidence.bundle.verification import ExitCode, Outcome, verify
 from tests.support import exhibits
 
 

@@ -14,7 +14,7 @@ from deepfake_models.bundle.results import Leaning
 from deepfake_service.audit.log import Action
 from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.evidence.bundle.builder import verdict_document
-from deepfake_service.evidence.report.reading import read
+from deepfake_service.evidence.report.summary import read
 from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.notices.compose import Basis, NoticeSubject, compose
 from deepfake_service.notices.kinds import KINDS
@@ -112,7 +112,7 @@ def test_a_report_says_that_its_result_is_that_of_an_earlier_examination() -> No
     job = document["job"]
 
     def examined() -> str:
-        item = tables_of(read(document, words("en"))).item
+        item = tables_of(read(document, words("en")))["item"]
         return dict(map(tuple, item))["Examined"]
 
     job["submitted_at"] = job["examined_at"]

@@ -29,16 +29,14 @@ from deepfake_service.evidence.bundle.builder import (
     STATEMENT,
     TIMELINE,
     VERDICT,
-    ReportCopy,
     build,
     report_copy,
     report_of,
 )
-from deepfake_service.evidence.bundle.signers import self_made_certificate
-from deepfake_service.evidence.bundle.verification import verify
-from deepfake_service.evidence.bundle.verification_result import ExitCode, Outcome
-from deepfake_service.evidence.report.reading import read
-from deepfake_service.evidence.report.summary import summary_of
+from deepfake_service.evidence.bundle.statement import self_made_certificate
+from deepfake_service.evidence.bundle.verification import ExitCode, Outcome, verify
+from deepfake_service.evidence.report.report import ReportCopy
+from deepfake_service.evidence.report.summary import read, summary_of
 from deepfake_service.platform.texts.characters import MAX_TEXT_CHARS, readable
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
 from tests.support import exhibits, footage
@@ -74,8 +72,8 @@ def test_a_video_with_a_person_who_passes_by_has_evidence() -> None:
     assert [p["track"] for p in document["error_rates"]["people"]] == valued
     for language in LANGUAGES:
         view = summary_of(read(document, words(language)))
-        assert view.rates
-        assert len(view.people) == len(tracks)
+        assert view["rates"]
+        assert len(view["people"]) == len(tracks)
 
 
 def test_the_same_input_gives_the_same_bytes_but_for_signatures() -> None:

@@ -13,10 +13,10 @@ from sqlalchemy import select
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.cases import MAX_OCCURRENCES
 from deepfake_service.evidence.bundle.builder import CUSTODY
-from deepfake_service.evidence.bundle.verification import verify
-from deepfake_service.evidence.bundle.verification_result import ExitCode, Trust
+from deepfake_service.evidence.bundle.trust_store import Trust
+from deepfake_service.evidence.bundle.verification import ExitCode, verify
 from deepfake_service.evidence.bundle.zip_format import MAX_BYTES, member
-from deepfake_service.evidence.dossiers import (
+from deepfake_service.evidence.editions import (
     MAX_FLAGS_IN_CUSTODY,
     MAX_OTHERS_IN_CUSTODY,
     MAX_READS_IN_CUSTODY,
@@ -101,7 +101,7 @@ async def test_h9_decisions_of_an_account_are_limited(
 async def test_h9_reads_do_not_make_the_chain_of_custody_too_large(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.evidence.dossiers.MAX_READS_IN_CUSTODY", 3)
+    monkeypatch.setattr("deepfake_service.evidence.editions.MAX_READS_IN_CUSTODY", 3)
     job = await submit(service, exhibits.video())
     with service.database.write() as session:
         for number in range(9):
@@ -121,7 +121,7 @@ async def test_reads_do_not_push_exports_and_holds_out_of_the_chain_of_custody(
 ) -> None:
     """Thousands of reads of the evidence hid an export from the next edition, which did not say
     that anything was left out."""
-    monkeypatch.setattr("deepfake_service.evidence.dossiers.MAX_READS_IN_CUSTODY", 3)
+    monkeypatch.setattr("deepfake_service.evidence.editions.MAX_READS_IN_CUSTODY", 3)
     job = await examined(service, exhibits.video())
     kept = [
         (Action.MEDIA_EXPORTED, job["media_id"]),

@@ -11,10 +11,10 @@ import pytest
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.evidence.bundle.builder import VERDICT, build
-from deepfake_service.evidence.bundle.verification import verify
-from deepfake_service.evidence.bundle.verification_result import Outcome, Step, Trust
-from deepfake_service.evidence.report.reading import NO_CUSTODY, read
+from deepfake_service.evidence.bundle.trust_store import Trust
+from deepfake_service.evidence.bundle.verification import Outcome, Step, verify
 from deepfake_service.evidence.report.report import layered
+from deepfake_service.evidence.report.summary import NO_CUSTODY, read
 from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.platform.texts.i18n import words
 from tests.support import exhibits
@@ -54,7 +54,7 @@ def test_every_square_is_stored_and_the_report_shows_the_first() -> None:
     shown = report_texts(document, material.pictures, NO_CUSTODY, words("en"))
     first = shown["pictures"][0]
     assert first["plain"] in [layered(material.files[p["crop"]]) for p in pictures]
-    assert any("1.3 / 0.8 ×" in row[1] for row in tables_of(read(document, words("en"))).method)
+    assert any("1.3 / 0.8 ×" in row[1] for row in tables_of(read(document, words("en")))["method"])
 
 
 def test_one_square_is_stored_as_before() -> None:

@@ -21,15 +21,14 @@ from deepfake_models.sandbox.confinement import Confinement, Layer
 from deepfake_models.sandbox.pool import ConfinedProcess, ProcessPool, TaskBounds
 from deepfake_models.sandbox.protocol import Options
 from deepfake_service.cli.app import app
-from deepfake_service.evidence.bundle import bundle_files, readers
+from deepfake_service.evidence.bundle import readers
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import PictureAltered, png
 from deepfake_service.evidence.bundle.builder import CERTIFICATES, MODEL_RATES, PUBLIC_KEY, build
 from deepfake_service.evidence.bundle.pdf_signature import InvalidReport
 from deepfake_service.evidence.bundle.readers import BundleReaders, UnreadableFile
-from deepfake_service.evidence.bundle.trust_store import certificates
-from deepfake_service.evidence.bundle.verification import verify
-from deepfake_service.evidence.bundle.verification_result import ExitCode, Outcome, Trust
+from deepfake_service.evidence.bundle.trust_store import Trust, certificates
+from deepfake_service.evidence.bundle.verification import ExitCode, Outcome, verify
 from deepfake_service.platform import timestamps
 from deepfake_service.platform.errors import SettingsError
 from tests.support import attacks, exhibits, footage
@@ -193,7 +192,7 @@ def test_nothing_is_imported_while_a_bundle_is_read(
 
 def test_a_file_leaves_nothing_to_the_next_one() -> None:
     """Not even in the descriptors that the libraries need."""
-    tasks = (f"{readers.__name__}:{readers.unzip.__name__}", attacks.LEAVE, attacks.FIND)
+    tasks = (readers.TASK, attacks.LEAVE, attacks.FIND)
     pool = ProcessPool(Options(tasks=tasks), 1)
     bounds = TaskBounds(timeout_s=60.0, memory_bytes=6 << 30)
     with closing(pool):
@@ -241,7 +240,7 @@ def test_a_time_stamp_is_parsed_in_a_confined_process(
 
 @pytest.mark.parametrize("name", [PUBLIC_KEY, CERTIFICATES, MODEL_RATES])
 def test_a_file_larger_than_a_verifier_parses_is_refused(bundle: bytes, name: str) -> None:
-    swollen = b"[" * 3_000_000 if name == MODEL_RATES else b"\n" * (bundle_files.MAX_PEM_BYTES + 1)
+    swollen = b"[" * 3_000_000 if name == MODEL_RATES else b"\n" * (bag.MAX_PEM_BYTES + 1)
     result = verify(exhibits.reworked(bundle, lambda f: f.update({name: swollen})), Trust())
     failed = [step.detail for step in result.steps if step.outcome is Outcome.FAIL]
     assert any(d.startswith(name) for d in failed), failed

@@ -14,8 +14,7 @@ from deepfake_models.bundle.results import Face
 from deepfake_models.decision.serialization import judge_exact, load_exact
 from deepfake_service.evidence.bundle.builder import VERDICT
 from deepfake_service.evidence.bundle.error_rates import error_rates
-from deepfake_service.evidence.report.reading import read
-from deepfake_service.evidence.report.summary import reasons_of_people, summary_of
+from deepfake_service.evidence.report.summary import read, reasons_of_people, summary_of
 from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
 from tests.support import exhibits, footage
@@ -29,9 +28,9 @@ def test_a_table_says_how_many_people_it_leaves_out() -> None:
         {**track, "track": n, "log_likelihood_ratio": -1.0 + n / 100} for n in range(75)
     ]
     view = summary_of(read(document, words("en")))
-    listed = [int(p.number) for p in view.people]
+    listed = [int(p["number"]) for p in view["people"]]
     assert listed == list(range(16, 76))
-    assert "15" in str(view.people_more)
+    assert "15" in str(view["people_more"])
 
 
 def test_a_person_s_row_says_why_nothing_was_decided() -> None:
@@ -61,8 +60,8 @@ def test_rates_of_conditions_with_too_few_people_are_not_stated(language: str) -
 
     def told() -> tuple[str, list[list[str]]]:
         page = summary_of(read(document, words(language)))
-        table = tables_of(read(document, words(language))).conditions
-        return " ".join(page.rates), [row[3:] for row in table]
+        table = tables_of(read(document, words(language)))["conditions"]
+        return " ".join(page["rates"]), [row[3:] for row in table]
 
     text, table = told()
     assert "3.1%" in text
@@ -86,7 +85,7 @@ def test_a_value_at_the_limit_of_the_calibration_is_stated_as_at_least(side: int
     for ratio, is_most in ((side * limit, True), (side * limit / 2, False)):
         document["result"]["log_likelihood_ratio"] = ratio
         korean, english = (
-            summary_of(read(document, words(language))).strength for language in ("ko", "en")
+            summary_of(read(document, words(language)))["strength"] for language in ("ko", "en")
         )
         assert ("at least" in english, "배 이상" in korean) == (is_most, is_most)
 
@@ -96,8 +95,8 @@ def test_a_moment_is_not_a_span() -> None:
     (track,) = document["result"]["tracks"]
     track["moments"] = [{"start_s": 1.21, "end_s": 1.24}, {"start_s": 2.0, "end_s": 3.5}]
     for language, moments in (("en", "1.2 s, 2.0–3.5 s"), ("ko", "1.2초, 2.0–3.5초")):
-        (person,) = summary_of(read(document, words(language))).people
-        assert person.moments == moments
+        (person,) = summary_of(read(document, words(language)))["people"]
+        assert person["moments"] == moments
 
 
 def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
@@ -112,7 +111,7 @@ def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
     def said(measured: dict[str, Any]) -> str:
         rates = json.loads(json.dumps(error_rates(verdict, people, gathered.spec, measured)))
         document = {**json.loads(files_of_bundle()[VERDICT]), "error_rates": rates}
-        line: str = summary_of(read(document, words("en"))).rates[0]
+        line: str = summary_of(read(document, words("en")))["rates"][0]
         return line
 
     videos = {**gathered.reliability, "level_item": {"overall": overall}}
@@ -183,10 +182,10 @@ def test_a_rate_is_indicative_below_the_bundles_own_number_of_groups() -> None:
 
 def test_what_the_red_means_depends_on_the_model() -> None:
     document = json.loads(files_of_bundle()[VERDICT])
-    shares = summary_of(read(document, words("en"))).pictures_meaning
+    shares = summary_of(read(document, words("en")))["pictures_meaning"]
     document["method"]["map"] = "patch_logit"
-    assert "not shares" in summary_of(read(document, words("en"))).pictures_meaning
+    assert "not shares" in summary_of(read(document, words("en")))["pictures_meaning"]
     document["method"]["map"] = "direct_effect"
-    direct = summary_of(read(document, words("en"))).pictures_meaning
+    direct = summary_of(read(document, words("en")))["pictures_meaning"]
     assert "contributed most directly" in direct
     assert "not shares" not in shares + direct

@@ -10,7 +10,7 @@ import pytest
 
 from deepfake_models.bundle.results import FaceScore
 from deepfake_models.scorer import Scorer
-from deepfake_service.evidence.bundle.rescoring import (
+from deepfake_service.evidence.bundle.artifacts import (
     LOGIT_TOLERANCE,
     RescoringFailed,
     ratio_tolerance,

@@ -16,21 +16,20 @@ from typer.testing import CliRunner
 from deepfake_service.audit.log import Action
 from deepfake_service.audit.records import open_database
 from deepfake_service.cli.app import app, main
-from deepfake_service.evidence.bundle.revocations import (
+from deepfake_service.evidence.bundle.statement import key_id
+from deepfake_service.evidence.bundle.trust_store import (
     SUPERSEDED,
     VALID_FOR,
     WITHDRAWN,
     Revocation,
     Revocations,
     RevocationsUnusable,
+    Trust,
     open_revocations,
     read_list,
 )
-from deepfake_service.evidence.bundle.statement import key_id
-from deepfake_service.evidence.bundle.verification import verify
-from deepfake_service.evidence.bundle.verification_result import ExitCode, Outcome, Trust
-from deepfake_service.evidence.editions import is_withdrawn, supersede
-from deepfake_service.evidence.revocation_list import RevocationList
+from deepfake_service.evidence.bundle.verification import ExitCode, Outcome, verify
+from deepfake_service.evidence.editions import RevocationList, is_withdrawn, supersede
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.db import (
     Account,

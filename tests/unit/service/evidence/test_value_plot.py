@@ -12,8 +12,8 @@ import pytest
 from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST, Material
 from deepfake_service.evidence.bundle.builder import VERDICT
 from deepfake_service.evidence.bundle.zip_format import member
-from deepfake_service.evidence.report.reading import thresholds_of
-from deepfake_service.evidence.report.value_plot import bin_of, histogram_of, value_note, value_plot
+from deepfake_service.evidence.report.plots import bin_of, histogram_of, value_note, value_plot
+from deepfake_service.evidence.report.summary import thresholds_of
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.texts.i18n import words
 from tests.support import exhibits, footage

@@ -42,7 +42,7 @@ async def test_notices_are_listed_by_what_is_to_be_done(service: Service) -> Non
 async def test_a_part_with_many_notices_is_shown_in_pages(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.notices.clock.MAX_PAGE", 2)
+    monkeypatch.setattr("deepfake_service.notices.states.MAX_PAGE", 2)
     drafts = [(await drafted(service))["id"] for _ in range(3)]
     sent = await drafted(service)
     await updated(service, sent["id"], sent_at=service.database.clock().isoformat())
@@ -117,7 +117,7 @@ async def test_overdue_notices_come_in_pages(
     assert listed["notices"][0]["recipient"] == "D4U"
     service.client.headers["Accept-Language"] = "en"
     await service.sign_in(Role.PIPELINE)
-    monkeypatch.setattr("deepfake_service.notices.clock.MAX_PAGE", 1)
+    monkeypatch.setattr("deepfake_service.notices.states.MAX_PAGE", 1)
     shown, address = [], "/notices?part=overdue"
     for _ in notices:
         page = (await service.client.get(address)).text

@@ -17,10 +17,18 @@ from sqlalchemy import select
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_service.audit.log import Action
 from deepfake_service.cases.cases import screenshot_of
-from deepfake_service.notices.compose import Composed, NoticeSubject, compose, composed_of
+from deepfake_service.notices.compose import (
+    Capture,
+    Composed,
+    Imprint,
+    NoticeSubject,
+    compose,
+    composed_of,
+    notice_data,
+    notice_pdf,
+)
 from deepfake_service.notices.documents import MAX_SIDE, NoticeDocuments
 from deepfake_service.notices.kinds import KINDS
-from deepfake_service.notices.pdf import Capture, Imprint, Post, notice_data, notice_pdf
 from deepfake_service.platform.db import AuditEntry, Case, Notice
 from deepfake_service.platform.db.enums import Role
 from tests.support import footage
@@ -31,7 +39,7 @@ from tests.unit.service.conftest import Service
 REACHED_AT = ["상담팀", "02-1", "a@example.org", "서울 중구 1"]
 IMPRINT = Imprint("Issuer", datetime(2026, 1, 2, tzinfo=UTC), "Support Centre", REACHED_AT)
 FORM = "kr-tba-22-5"
-POST = Post("https://example.org/1", "2026-01-02T03:04:05+00:00", "2026-01-03T03:04:05+00:00")
+POST = ("https://example.org/1", "2026-01-02T03:04:05+00:00", "2026-01-03T03:04:05+00:00")
 
 
 def composed(kind: str, language: str, given: dict[str, Any], **changes: Any) -> Composed:
@@ -88,15 +96,15 @@ def test_a_stored_notice_has_the_text_that_was_composed() -> None:
 def test_each_capture_has_a_page_that_names_it() -> None:
     jpeg = footage.picture(footage.astronaut(), "JPEG")
     captures = [
-        Capture(POST, "ab" * 32, jpeg, (512, 512), blurred=True),
-        Capture(replace(POST, captured_at=None), "cd" * 32),
-        Capture(POST),
+        Capture(*POST, "ab" * 32, jpeg, (512, 512), blurred=True),
+        Capture(POST[0], None, POST[2], "cd" * 32),
+        Capture(*POST),
     ]
     letter = composed(FORM, "en", {}, captures="blurred")
     pages = notice_data(KINDS[FORM], letter, "en", IMPRINT, captures)["captures"]
     assert [p["heading"] for p in pages] == [f"Screen capture {n} of 3" for n in (1, 2, 3)]
     assert dict(pages[0]["rows"]) == {
-        "URL": POST.url, "Captured": "2026-01-02 03:04:05 UTC", "SHA-256 of the file": "ab" * 32,
+        "URL": POST[0], "Captured": "2026-01-02 03:04:05 UTC", "SHA-256 of the file": "ab" * 32,
     }  # fmt: skip
     assert dict(pages[1]["rows"])["Recorded"] == "2026-01-03 03:04:05 UTC"
     assert "blurred" in pages[0]["note"]
@@ -163,8 +171,8 @@ async def test_the_pdf_of_a_notice_encloses_its_captures(
     key = vault.case_key(case)
     content = {"captures": notice["captures"], "occurrence_ids": [seen]}
     (capture,) = decoding.captures(caller.actor, row, key, content)
-    assert capture.post.url == "https://example.org/1"
-    assert capture.post.captured_at.startswith("2026-01-02T03:04:05")
+    assert capture.url == "https://example.org/1"
+    assert capture.captured_at.startswith("2026-01-02T03:04:05")
     assert (contrast(capture) < 20) is (choice == "blurred")
     vault.blobs.delete(screenshot_of(case_id, seen))
     (gone,) = decoding.captures(caller.actor, row, key, content)

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.notices.compose import Basis, NoticeSubject, compose
+from deepfake_service.notices.compose import Basis, Imprint, NoticeSubject, compose, notice_pdf
 from deepfake_service.notices.kinds import KINDS, kind_of
-from deepfake_service.notices.pdf import Imprint, notice_pdf
 from deepfake_service.notices.states import (
     RUNNING,
     NoticeUpdate,

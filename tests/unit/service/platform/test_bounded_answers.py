@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 import pytest
 
-from deepfake_service.evidence.bundle import revocations
-from deepfake_service.evidence.bundle.revocations import RevocationsUnusable, read_list
+from deepfake_service.evidence.bundle import trust_store
+from deepfake_service.evidence.bundle.trust_store import RevocationsUnusable, read_list
 from deepfake_service.platform import timestamps
 from deepfake_service.platform.bounded_answers import AnswerLimits, UnusableAnswer, fetch_bounded
 from deepfake_service.platform.timestamps import TimestampFailed
@@ -132,7 +132,7 @@ def test_an_answer_that_drips_is_left_at_its_deadline(
 ) -> None:
     server = serving(dripping(start, piece))
     monkeypatch.setattr(timestamps, "DEADLINE_S", 0.3)
-    monkeypatch.setattr(revocations, "DEADLINE_S", 0.3)
+    monkeypatch.setattr(trust_store, "DEADLINE_S", 0.3)
     with pytest.raises(TimestampFailed, match="too slowly"):
         timestamps.request(server.url, b"x")
     with pytest.raises(RevocationsUnusable, match="too slowly"):

@@ -1,26 +1,79 @@
-"""Where a value lies among the values of measured media: two histograms and a mark, as an SVG.
-
-Model bundles may carry histograms of the values of held-out media. Authentic media are drawn above
-the axis and manipulated ones below it, each as shares of its class, in the same scale. Horizontal
-positions are percentages, so that the text has the same size at any width. The colours are those of
-paper; a style sheet can replace them by class.
-"""
+"""The plots of a report as SVGs: the faces over time, and a value among those of measured media."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Any
 
 from deepfake_service.platform.texts.formatting import percent, signed
 from deepfake_service.platform.texts.i18n import Words
-from deepfake_service.platform.texts.svg import FONT, Picture, along
+from deepfake_service.platform.texts.svg import FONT, INK, Picture, along
+
+WIDTH, LEFT, RIGHT, ROW, BAR = 900.0, 96.0, 16.0, 46.0, 30.0
+MAX_ROWS = 20
+"""Of a crowd, the people with the highest values are drawn, and the number of the others given."""
+SUSPECT, PLAIN, UNSEEN, PAPER = "#c2410c", "#64748b", "#e2e8f0", "#ffffff"
+
+
+def timeline(
+    result: dict[str, Any],
+    faces: Sequence[dict[str, Any]],
+    examined_s: Sequence[float],
+    words: Words,
+) -> str:
+    """Draw a result with its exact ``faces`` and the times, in seconds, of the examined frames.
+
+    The height of a bar is a face's logit, on a scale from the lowest to the highest one drawn; a
+    tick on the axis marks an examined frame.
+    """
+    duration = max((result["media"] or {}).get("duration_s") or 0.0, *examined_s, 0.001)
+    # A person who passes by has a face or two, too few for a value: there is nothing to draw.
+    valued = (t for t in result["tracks"] if t["log_likelihood_ratio"] is not None)
+    tracks = sorted(valued, key=lambda t: -t["log_likelihood_ratio"])
+    drawn = sorted(tracks[:MAX_ROWS], key=lambda t: t["track"])
+    height = ROW * len(drawn) + 62
+    span = WIDTH - LEFT - RIGHT
+    x = along(LEFT, span, duration)
+    logits = [f["logit"] for f in faces if f["logit"] is not None] or [0.0]
+    tall = along(3.0, BAR - 3, max(*logits, 2.0), min(*logits, -2.0))
+
+    box = f"0 0 {WIDTH:g} {height:g}"
+    picture = Picture(words("people_label"), viewBox=box, width=WIDTH, height=height, **FONT)
+    picture.rect(0, 0, WIDTH, height, fill=PAPER)
+    for number, track in enumerate(drawn):
+        top = ROW * number + 8
+        picture.text(8, top + 20, f"{words('person')} {track['track'] + 1}", fill=INK)
+        picture.rect(LEFT, top, span, BAR, fill="#f8fafc")
+        for moment in track["moments"]:
+            start, end = x(moment["start_s"]), x(moment["end_s"])
+            width = max(end - start, 0) + 4
+            picture.rect(start - 2, top, width, BAR, fill=SUSPECT, opacity=0.22)
+        for face in faces:
+            if face["track"] != track["track"] or face["logit"] is None:
+                continue
+            size = tall(face["logit"])
+            suspect = any(m["start_s"] <= face["time_s"] <= m["end_s"] for m in track["moments"])
+            fill = SUSPECT if suspect else PLAIN
+            picture.rect(x(face["time_s"]) - 1, top + BAR - size, 2, size, fill=fill)
+    axis = ROW * len(drawn) + 16
+    picture.text(8, axis + 10, words("examined"), fill=INK)
+    picture.rect(LEFT, axis, span, 12, fill=UNSEEN)
+    for at in examined_s:
+        picture.rect(x(at) - 0.5, axis, 1, 12, fill=INK)
+    picture.time_axis(x, axis + 30, duration, fill=INK)
+    if len(tracks) > MAX_ROWS:
+        more = words("more", count=len(tracks) - MAX_ROWS)
+        picture.text(8, axis + 44, more, fill=INK)
+    return str(picture)
+
 
 HEIGHT, TOP, HALF, GAP = 208.0, 22.0, 72.0, 18.0
 """Of the whole, above the bars, of each histogram, and of the axis between them; in pixels."""
-LEFT, SPAN = 2.0, 96.0
+START, SPAN = 2.0, 96.0
 """Where the bars begin, and how much of the width they take, in per cent."""
-REAL, FAKE, INK, SOFT, PAPER = "#15803d", "#b91c1c", "#0f172a", "#475569", "#ffffff"
+REAL, FAKE, BLACK, SOFT = "#15803d", "#b91c1c", "#0f172a", "#475569"
 
 
 def histogram_of(document: dict[str, Any]) -> dict[str, Any] | None:
@@ -73,7 +126,7 @@ def value_plot(
     edges: list[float] = histogram["edges"]
     low, high = edges[0], edges[-1]
 
-    place = along(LEFT, SPAN, high, low)
+    place = along(START, SPAN, high, low)
 
     def x(at: float) -> str:
         return f"{place(at):.2f}%"
@@ -82,7 +135,8 @@ def value_plot(
     title = f"{words('spread_label')}: {signed(value)}"
     picture = Picture(title, class_="spread", width=width, height=HEIGHT, **FONT)
     picture.rect(0, 0, "100%", HEIGHT, class_="paper", fill=PAPER)
-    shares = {name: _shares(histogram[name]) for name in ("real", "fake")}
+    counts = {name: histogram[name] for name in ("real", "fake")}
+    shares = {name: [count / sum(each) for count in each] for name, each in counts.items()}
     most = max(*shares["real"], *shares["fake"])
     for name, colour in (("real", REAL), ("fake", FAKE)):
         for start, end, share in zip(edges, edges[1:], shares[name], strict=False):
@@ -100,14 +154,10 @@ def value_plot(
         picture.text(x(tick), axis + 13, text, **centred)
     here = x(value)
     anchor = "start" if place(value) < 20 else "end" if place(value) > 80 else "middle"
-    picture.line((here, here), (TOP - 4, foot), class_="at", stroke=INK, stroke_width=2)
-    bold = {"class_": "ink", "text_anchor": anchor, "font_weight": 600, "fill": INK}
+    picture.line((here, here), (TOP - 4, foot), class_="at", stroke=BLACK, stroke_width=2)
+    bold = {"class_": "ink", "text_anchor": anchor, "font_weight": 600, "fill": BLACK}
     picture.text(here, 13, words("spread_here", value=signed(value)), **bold)
     for name, colour, anchor, side in (("real", REAL, "start", low), ("fake", FAKE, "end", high)):
         text = words(f"spread_{name}", count=f"{sum(histogram[name]):,}")
         picture.text(x(side), foot + 16, text, class_=name, text_anchor=anchor, fill=colour)
     return str(picture)
-
-
-def _shares(counts: list[int]) -> list[float]:
-    return [count / sum(counts) for count in counts]
