@@ -254,14 +254,10 @@ def _accepts(session: Session, key: bytes, factor: SecondFactor, code: str) -> b
     """
     totp = pyotp.TOTP(_secret(key, factor), interval=STEP_S)
     sent = "".join(code.split()).encode()
-    present = _step(current_time(session))
+    present = int(current_time(session).timestamp()) // STEP_S
     for step in (present - 1, present, present + 1):
         is_new = factor.last_step is None or step > factor.last_step
         if hmac.compare_digest(totp.generate_otp(step).encode(), sent) and is_new:
             factor.last_step = step
             return True
     return False
-
-
-def _step(at: datetime) -> int:
-    return int(at.timestamp()) // STEP_S

@@ -78,19 +78,16 @@ class Journal:
             DataDirError: the file cannot be written.
         """
         with self._database.read() as session:
-            self._written = _state(session)
+            state = _state(session)
             rows = session.scalars(select(Protection).order_by(Protection.kind, Protection.subject))
             content = {
                 "type": "deepfake-service/journal/1",
                 "written_at": self._database.clock().isoformat(),
                 "rows": [[r.kind, r.subject, r.version, r.value] for r in rows],
             }
-        try:
-            private_folder(self.path.parent)
-            replace_private(self.path, json.dumps({**content, "mac": self._mac(content)}) + "\n")
-        except OSError as error:
-            self._written = None
-            raise DataDirError(f"{self.path} cannot be written: {error.strerror}.") from error
+        private_folder(self.path.parent)
+        replace_private(self.path, json.dumps({**content, "mac": self._mac(content)}) + "\n")
+        self._written = state
 
     def catch_up(self) -> None:
         """Write the file if the database has changed since this process wrote it, or it is gone."""

@@ -163,11 +163,12 @@ def append_entry(
         # does not flush before a statement in text.
         session.flush()
         session.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _LOCK})
+    at = at or current_time(session)
     last = session.scalars(select(AuditEntry).order_by(AuditEntry.number.desc()).limit(1)).first()
     entry = AuditEntry(
         number=last.number + 1 if last else 1,
         # To the millisecond, so that every database returns the value that was hashed.
-        at=_milliseconds(at or current_time(session)),
+        at=at.replace(microsecond=at.microsecond // 1000 * 1000),
         account_id=actor.account_id,
         key_id=actor.key_id,
         action=str(action),
@@ -182,10 +183,6 @@ def append_entry(
         protect(session, PROTECTIONS[action], subject, value)
     session.flush()
     return entry
-
-
-def _milliseconds(at: datetime) -> datetime:
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
 def entry_json(entry: AuditEntry) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class Database:
         DatabaseUnavailable: the database cannot be reached.
     """
 
-    def __init__(self, url: str, *, migrate: bool = True, clock: Clock | None = None) -> None:
+    def __init__(self, url: str, *, clock: Clock | None = None) -> None:
         self.engine = _engine(url)
         self.url = patient_url(url)
         is_file = self.engine.dialect.name == "sqlite"
@@ -76,8 +76,7 @@ class Database:
         """What is wrong with an SQLite database; ``None`` as long as nothing was noticed."""
         try:
             with self._noticing():
-                if migrate:
-                    self._migrate()
+                self._migrate()
         except DBAPIError as error:
             raise DatabaseError("The file exists but is not a database of this program.") from error
         self.authenticator: RowAuthenticator | None = None

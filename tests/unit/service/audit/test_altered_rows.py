@@ -152,7 +152,7 @@ def test_an_audit_log_chained_anew_does_not_verify(database: Database) -> None:
         append_entry(session, actor := _actor(session), Action.HOLD_SET, "case")
         append_entry(session, actor, Action.HOLD_LIFTED, "case")
     altered(database, "DELETE FROM audit")
-    keyless = Database(database.url, migrate=False)
+    keyless = Database(database.url)
     with contextlib.closing(keyless):
         with keyless.write() as session:
             append_entry(session, actor, Action.HOLD_LIFTED, "case")
