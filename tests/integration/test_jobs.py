@@ -310,20 +310,6 @@ def test_a_webhook_reports_the_end_once_and_its_signature_verifies(running: Site
         receiver.server_close()
 
 
-@pytest.mark.parametrize(
-    "url", ["http://127.0.0.1/", "http://169.254.169.254/latest/meta-data", "http://localhost/"]
-)
-def test_callbacks_to_this_machine_are_refused_and_leave_nothing(empty: Site, url: str) -> None:
-    with empty.client as client:
-        answer = client.post(
-            "/v1/videos", files={"file": ("v.mp4", short_clip(7))}, data={"callback_url": url}
-        )
-        assert answer.status_code == 422
-        assert answer.json()["type"].endswith(":callback_refused")
-        assert client.get("/v1/jobs").json()["jobs"] == []
-    assert not empty.blobs()
-
-
 def test_a_backup_of_a_running_service_is_restored(site: Site) -> None:
     site.serve()
     done = site.wait(site.submit(short_clip(8), case_reference="R-8")["id"])

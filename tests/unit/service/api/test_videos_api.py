@@ -135,10 +135,18 @@ async def test_a_number_of_frames_that_is_none_is_named(service: Service, frames
             "The callback URL must use port 443 or 80.",
             "must use port 443 or 80",
         ),
-        (
-            "https://10.0.0.1/",
-            "The host of the callback URL must resolve to public addresses only.",
-            "its host must resolve to public addresses only",
+        *(
+            (
+                url,
+                "The host of the callback URL must resolve to public addresses only.",
+                "its host must resolve to public addresses only",
+            )
+            for url in (
+                "https://10.0.0.1/",
+                "http://127.0.0.1/",
+                "http://localhost/",
+                "http://169.254.169.254/latest/meta-data",
+            )
         ),
     ],
 )
@@ -151,6 +159,7 @@ async def test_a_callback_that_is_refused_is_named_in_a_sentence(
     assert problem["type"] == "urn:deepfake-service:problem:callback_refused"
     assert problem["errors"] == [{"field": "callback_url", "detail": detail}]
     assert not blobs(service)
+    assert (await service.client.get("/v1/jobs")).json()["jobs"] == []
 
 
 async def test_every_wrong_field_is_named(service: Service) -> None:
