@@ -49,11 +49,7 @@ class Row:
         return self.folder / self.name
 
     def digest(self, service: str) -> str:
-        """Return the SHA-256 of the content of the file, the fields and the service's address.
-
-        Raises:
-            OSError: the file cannot be read.
-        """
+        """Return the SHA-256 of the content of the file, the fields and the service's address."""
         with open_regular(self.path) as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
         known = json.dumps([service, content, self.fields], sort_keys=True)

@@ -151,11 +151,7 @@ def _is_candidate(path: Path) -> bool:
 
 
 def open_regular(path: Path) -> io.BufferedReader:
-    """Open a regular file for reading.
-
-    Raises:
-        OSError: it cannot be opened, or is a folder, a pipe or a device.
-    """
+    """Open a regular file for reading: ``OSError`` for a folder, a pipe or a device."""
     # A pipe would block until somebody writes into it.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     mode = os.fstat(descriptor).st_mode

@@ -121,12 +121,7 @@ class Submitter:
         self._client.__exit__(*details)
 
     def submit(self, path: Path, fields: dict[str, Any], bar: Progress | None = None) -> Job:
-        """Stream a file to the service and return its job.
-
-        Args:
-            path: the file.
-            fields: fields of the form of ``POST /v1/videos``; those that are ``None`` are not sent.
-            bar: shows how much was sent.
+        """Stream a file to the service with the fields that are not ``None``; return its job.
 
         Raises:
             KeyRefused: the service does not accept the key. ServiceRefused: it rejected the file.
