@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from sqlalchemy import select
 
 from deepfake_service.accounts.accounts import Accounts
-from deepfake_service.audit.journal import open_journal
+from deepfake_service.audit.journal import open_journal, protect
 from deepfake_service.audit.log import verify
 from deepfake_service.audit.records import open_database
 from deepfake_service.cli.backup import _restart_pending_jobs as restart_pending_jobs
@@ -337,3 +337,24 @@ def test_every_job_that_goes_on_after_a_restoration_starts_again() -> None:
     going_on = {s.value for s in WorkflowStatusString if workflow_is_active(s.value)}
     assert kept == {s.value for s in WorkflowStatusString} - going_on
     assert going_on == {"PENDING", "ENQUEUED", "DELAYED"}
+
+
+def test_a_journal_that_could_not_be_written_is_written_at_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise DataDirError("The disk is full.")
+
+    settings = Settings(data_dir=tmp_path)
+    with contextlib.closing(open_database(settings)) as database:
+        journal = open_journal(settings, database)
+        journal.write()
+        with database.write() as session:
+            protect(session, "hold", "a" * 26, "service")
+        with monkeypatch.context() as patch:
+            patch.setattr("deepfake_service.audit.journal.replace_private", full)
+            with pytest.raises(DataDirError):
+                journal.catch_up()
+        assert not journal.read().rows
+        journal.catch_up()
+        assert journal.read().rows
