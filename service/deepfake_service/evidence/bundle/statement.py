@@ -68,13 +68,8 @@ def statement(digests: dict[str, str], media_sha256: str, predicate: dict[str, A
     return rfc8785.dumps(content)
 
 
-def sign(content: bytes, key: Ed25519PrivateKey) -> bytes:
-    """Return the DSSE envelope of a statement in canonical JSON, signed with ``key``."""
-    return signed_envelope(content, PAYLOAD_TYPE, key)
-
-
-def signed_envelope(payload: bytes, payload_type: str, key: Ed25519PrivateKey) -> bytes:
-    """Return a DSSE envelope in canonical JSON, signed with ``key``."""
+def sign(payload: bytes, key: Ed25519PrivateKey, payload_type: str = PAYLOAD_TYPE) -> bytes:
+    """Return the DSSE envelope of a statement, or of other canonical JSON, signed with ``key``."""
     from securesystemslib.dsse import Envelope
     from securesystemslib.signer import CryptoSigner
 

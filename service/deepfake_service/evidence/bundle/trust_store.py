@@ -29,8 +29,8 @@ from deepfake_models.errors import DeepfakeError
 from deepfake_service.evidence.bundle.statement import (
     key_id,
     parsed_envelope,
+    sign,
     signed_by,
-    signed_envelope,
 )
 from deepfake_service.platform.bounded_answers import AnswerLimits, UnusableAnswer, fetch_bounded
 from deepfake_service.platform.errors import KeyUnreadable
@@ -110,7 +110,7 @@ class Revocations:
             ],
             "keys": [{"id": i, "revoked_at": at} for i, at in sorted(self.keys.items())],
         }
-        return signed_envelope(rfc8785.dumps(content), PAYLOAD_TYPE, key)
+        return sign(rfc8785.dumps(content), key, PAYLOAD_TYPE)
 
 
 def _iso(at: datetime) -> str:
