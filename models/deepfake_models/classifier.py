@@ -25,8 +25,6 @@ ACTIVATION_MAP = "activation_map"
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A crop that is to be scored."""
-
     crop: NDArray[np.uint8]
     score: Future[FaceScore]
 
@@ -85,7 +83,6 @@ class Classifier:
         return [one.score for one in waiting]
 
     def _run(self) -> None:
-        """Score the faces that have waited longest."""
         batch: list[_Waiting] = []
         with self._lock:
             while self._waiting and len(batch) < self._faces_at_once:

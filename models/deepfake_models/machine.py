@@ -72,7 +72,6 @@ def usable_cores() -> int:
 
 
 def _quotas() -> list[float]:
-    """Return the quotas of the control groups of this process, in cores."""
     try:
         lines = OWN_CGROUP.read_text().splitlines()
     except OSError:

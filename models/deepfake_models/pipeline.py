@@ -104,7 +104,6 @@ def open_networks(
 
 
 def _require_outputs(classifier: OnnxSession, spec: BundleSpec) -> None:
-    """Raise ``BundleError`` unless the classifier has the outputs that ``spec`` promises."""
     promised = [LOGIT, *([KIND_LOGITS] if spec.kinds else [])]
     missing = [name for name in promised if name not in classifier.output_names]
     if missing:
@@ -113,8 +112,6 @@ def _require_outputs(classifier: OnnxSession, spec: BundleSpec) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Observed:
-    """What remains of a frame once its faces are cropped."""
-
     time_s: float
     faces: list[CroppedFace]
     signature: NDArray[np.float32]
@@ -122,8 +119,6 @@ class _Observed:
 
 @dataclass(slots=True)
 class _Group:
-    """Frames that go through the networks together."""
-
     pixels: int
     observing: Future[list[_Observed]]
     observed: list[_Observed] = field(default_factory=list)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import tempfile
 import zlib
@@ -20,13 +21,26 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepfake_eval.bench.media import scheduling_kept
 from deepfake_models.media import color
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.interface import DecodeLimits, Frame, OpenMedia
 from deepfake_models.sandbox.decoder import Decoder
 
 Pixels = NDArray[np.uint8]
+
+
+@contextmanager
+def scheduling_kept() -> Iterator[None]:
+    """Give this thread its scheduling policy back when the context ends.
+
+    SVT-AV1 makes the thread that opens it a realtime one if root runs it. So would be the processes
+    that it starts later, and all others would wait for them.
+    """
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
 
 
 @cache

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deepfake_eval.cli.options import SchedulerOption, console, run_app
-from deepfake_eval.cli.progress import Report
-from deepfake_eval.cli.progress import progress as progress_shown
+from deepfake_eval.cli.progress import Lines
 from deepfake_models.decision.fitness import unfit
 from deepfake_training.config import load_config
 
@@ -67,14 +66,14 @@ def prepare(
 
     settings, _ = load_config(config)
     manifests = [Manifest.parse(text) for text in manifest]
-    with progress_shown(console) as report:
-        summary = run(
-            manifests,
-            out,
-            settings,
-            workers=workers,
-            progress=partial(report, "cutting faces"),
-        )
+    report = Lines(console)
+    summary = run(
+        manifests,
+        out,
+        settings,
+        workers=workers,
+        progress=partial(report, "cutting faces"),
+    )
     typer.echo(
         f"{summary.crops} crops of {summary.media} media; {summary.without_face} without a face, "
         f"{summary.failed} undecodable, {summary.duplicates} duplicates left out; "
@@ -90,13 +89,13 @@ def fit(config: ConfigOption, crops: CropsOption, run: RunOption) -> None:
     from deepfake_training.train.loop import fit as run_fit
 
     settings, _ = load_config(config)
-    with progress_shown(console) as report:
-        best = run_fit(crops, run, settings, progress=partial(_show, report, "fitting"))
+    report = Lines(console)
+    best = run_fit(crops, run, settings, progress=partial(_show, report, "fitting"))
     mean = f", mean AUC {best['auc_mean']:.4f}" if "auc_mean" in best else ""
     typer.echo(f"chosen: step {best.get('step', 0):.0f}{mean}")
 
 
-def _show(report: Report, stage: str, step: StepReport) -> None:
+def _show(report: Lines, stage: str, step: StepReport) -> None:
     if step.doing:  # a stage of its own, with its own count and its own estimate
         report(f"{stage}, {step.doing}", step.step, step.steps)
     else:
@@ -129,12 +128,12 @@ def crossvalidate(
     if not leave_out:
         check_folds(store.index, settings)
     splits = leave_out_splits(settings) if leave_out else fold_splits(settings)
-    with progress_shown(console) as report:
+    report = Lines(console)
 
-        def show(split: Split, step: StepReport) -> None:
-            _show(report, f"fitting {split.name}", step)
+    def show(split: Split, step: StepReport) -> None:
+        _show(report, f"fitting {split.name}", step)
 
-        run_splits(crops, out, splits, progress=show, scheduler=scheduler)
+    run_splits(crops, out, splits, progress=show, scheduler=scheduler)
     typer.echo(summarise(out, settings, store.digest()))
 
 
@@ -162,14 +161,14 @@ def _export(config: Path, inputs: ExportInputs, out: Path) -> None:
     from deepfake_training.export.bundle import export as run_export
 
     settings, digest = load_config(config)
-    with progress_shown(console) as report:
-        bundle = run_export(
-            inputs,
-            out,
-            settings,
-            digest,
-            progress=partial(report, "scoring held-out media"),
-        )
+    report = Lines(console)
+    bundle = run_export(
+        inputs,
+        out,
+        settings,
+        digest,
+        progress=partial(report, "scoring held-out media"),
+    )
     for reason in unfit(bundle.spec):
         console.print(f"NOT FOR USE: {reason.detail}", style="red", highlight=False, markup=False)
     typer.echo(f"{bundle.spec.name} {bundle.spec.version} {bundle.sha256}")

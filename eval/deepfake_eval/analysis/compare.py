@@ -13,22 +13,19 @@ from scipy.sparse.csgraph import connected_components
 
 from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS, two_class_estimate
 from deepfake_eval.analysis.metrics import auc_value
-from deepfake_eval.analysis.stored import read_run
 from deepfake_eval.errors import RunError
+from deepfake_eval.inference.predictions import read_run
 
-LEVELS = ("item", "frame")
-COLUMNS = ("level", "dataset", "media", "label", "group", "rank", "time_s")
+COLUMNS = ("level", "dataset", "media", "label", "group", "rank")
 
 
 def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]:
-    """Return how the AUC of run folder ``a`` differs from that of ``b``, by item and by frame.
+    """Return how the AUC of run folder ``a`` differs from that of ``b``.
 
-    Only media (or frames) scored in both runs are compared; the numbers scored in one run alone are
-    reported. ``difference`` is A minus B, with an interval from resampling the same groups in both
-    runs; media that share a group in either run are one group. There is no entry ``frame`` if a run
-    has no frames, or no frame of either class was scored in both. The
-    frames of a score table, which may be numbers or times, are compared with those of other score
-    tables only. ``in_sample`` names the runs whose weights were fitted on a compared data set.
+    Only media scored in both runs are compared; the numbers scored in one run alone are reported.
+    ``difference`` is A minus B, with an interval from resampling the same groups in both runs;
+    media that share a group in either run are one group. ``in_sample`` names the runs whose weights
+    were fitted on a compared data set.
 
     Raises:
         RunError: a folder has no predictions, the runs have no medium in common or label one
@@ -41,43 +38,33 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
     names = [folder.resolve().name for folder in (a, b)]
     if names[0] == names[1]:
         names = [str(a), str(b)]
-    result: dict[str, Any] = dict(zip("ab", names, strict=True))
-    for level in LEVELS:
-        left, right = (t[t["level"] == level] for t in (first, second))
-        keys = _keys(left, right, level)
-        if keys is None:
-            continue
-        both = left.merge(right, on=keys, suffixes=("_a", "_b"), validate="one_to_one")
-        if level == "item" and both.empty:
-            raise RunError(_nothing_in_common(left, right))
-        if (both["label_a"] != both["label_b"]).any():
-            raise RunError(
-                "The two runs label a medium differently. Score both with the same labels."
-            )
-        scored = both[both["rank_a"].notna() & both["rank_b"].notna()]
-        truth = (scored["label_a"] == "fake").to_numpy().astype(np.intp)
-        if len(truth) == 0 or truth.min() == truth.max():
-            if level == "frame":
-                continue
-            raise RunError(
-                "The media that both runs scored lack a class. Score real and manipulated media "
-                "in both."
-            )
-        entry = _difference(scored, truth, draws, min_groups)
-        entry["scored_in_both"] = len(scored)
-        entry["scored_in_a_alone"] = int(left["rank"].notna().sum()) - len(scored)
-        entry["scored_in_b_alone"] = int(right["rank"].notna().sum()) - len(scored)
-        if level == "item":
-            compared = set(scored["dataset"])
-            result["in_sample"] = [
-                name for name, run in zip(names, metrics, strict=True) if compared & _fitted_on(run)
-            ]
-        result[level] = entry
-    return result
+    left, right = (t[t["level"] == "item"] for t in (first, second))
+    both = left.merge(right, on=["dataset", "media"], suffixes=("_a", "_b"), validate="one_to_one")
+    if both.empty:
+        raise RunError(_nothing_in_common(left, right))
+    if (both["label_a"] != both["label_b"]).any():
+        raise RunError("The two runs label a medium differently. Score both with the same labels.")
+    scored = both[both["rank_a"].notna() & both["rank_b"].notna()]
+    truth = (scored["label_a"] == "fake").to_numpy().astype(np.intp)
+    if len(truth) == 0 or truth.min() == truth.max():
+        raise RunError(
+            "The media that both runs scored lack a class. Score real and manipulated media in "
+            "both."
+        )
+    compared = set(scored["dataset"])
+    return {
+        **dict(zip("ab", names, strict=True)),
+        **_difference(scored, truth, draws, min_groups),
+        "scored_in_both": len(scored),
+        "scored_in_a_alone": int(left["rank"].notna().sum()) - len(scored),
+        "scored_in_b_alone": int(right["rank"].notna().sum()) - len(scored),
+        "in_sample": [
+            name for name, run in zip(names, metrics, strict=True) if compared & _fitted_on(run)
+        ],
+    }
 
 
 def _nothing_in_common(left: pd.DataFrame, right: pd.DataFrame) -> str:
-    """Return what the items of two runs are called, where none has the same name in both."""
     first, second = (
         f"{run['media'].iloc[0]!r} in the data set {run['dataset'].iloc[0]!r}"
         for run in (left, right)
@@ -89,26 +76,12 @@ def _nothing_in_common(left: pd.DataFrame, right: pd.DataFrame) -> str:
     )
 
 
-def _keys(left: pd.DataFrame, right: pd.DataFrame, level: str) -> list[str] | None:
-    """Return the columns that name what was scored; ``None`` if frames cannot be told apart."""
-    keys = ["dataset", "media"]
-    if level == "item":
-        return keys
-    if left.empty or right.empty:  # a detector may score whole media only
-        return None
-    named = ["frame" in t.columns and bool(t["frame"].notna().all()) for t in (left, right)]
-    if any(named):
-        return [*keys, "frame"] if all(named) else None
-    return [*keys, "time_s"]
-
-
-def sentence(result: dict[str, Any], level: str = "item") -> str:
-    """Return in one sentence which of two compared runs ranks media better at ``level``.
+def sentence(result: dict[str, Any]) -> str:
+    """Return in one sentence which of two compared runs ranks media better.
 
     The runs differ if the interval of the difference in AUC excludes 0.
     """
-    entry = result[level]
-    difference, a, b = entry["difference"], result["a"], result["b"]
+    difference, a, b = result["difference"], result["a"], result["b"]
     value, low, high = (difference[key] for key in ("value", "low", "high"))
     better, worse = (a, b) if value >= 0 else (b, a)
     if low is None:
@@ -123,13 +96,12 @@ def sentence(result: dict[str, Any], level: str = "item") -> str:
         )
     doubt = "; indicative, too few groups" if difference["indicative"] else ""
     return (
-        f"{level}: {shown} ({entry['auc_a']:.3f} and {entry['auc_b']:.3f} on "
-        f"{entry['scored_in_both']} {level}s of {difference['groups']} groups{doubt})."
+        f"{shown} ({result['auc_a']:.3f} and {result['auc_b']:.3f} on "
+        f"{result['scored_in_both']} media of {difference['groups']} groups{doubt})."
     )
 
 
 def _fitted_on(metrics: dict[str, Any]) -> set[str]:
-    """Return the names of the run's data sets on which the measured weights were fitted."""
     datasets = metrics.get("settings", {}).get("datasets", [])
     return {s["dataset"] for entry in datasets for s in entry.get("training_sources", ())}
 

@@ -57,7 +57,6 @@ FIGURES = (
     "average_precision",
     "eer",
     "accuracy",
-    "balanced_accuracy",
     "tpr_at_1_fpr",
     "tpr_at_5_fpr",
     "ece",
@@ -162,14 +161,12 @@ def _figures(
     scored_share = float(truth.sum() / y.sum())
     calibrated = bool(np.isfinite(scored).all())
     right = (scored >= 0.5) == (truth == 1)
-    by_class = (right[truth == 1].mean() + right[truth == 0].mean()) / 2.0
     return np.array(
         [
             float(np.diff(fpr) @ (tpr[1:] + tpr[:-1])) / 2.0,
             float(np.diff(tpr) @ precision),
             equal_error_rate(fpr, tpr),
             right.mean() if calibrated else np.nan,
-            by_class if calibrated else np.nan,
             tpr_at(fpr, tpr, 0.01) * scored_share,
             tpr_at(fpr, tpr, 0.05) * scored_share,
             expected_calibration_error(truth, scored, prior=prior) if calibrated else np.nan,

@@ -12,12 +12,12 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from deepfake_eval.analysis.condition_bins import adaptive_edges
+from deepfake_eval.analysis.condition_bins import Edges, adaptive_edges
 from deepfake_eval.analysis.intervals import Estimate, rate
 from deepfake_eval.analysis.metrics import auc
-from deepfake_eval.analysis.stored import read_run
 from deepfake_eval.datasets.base import namespace
 from deepfake_eval.errors import RunError
+from deepfake_eval.inference.predictions import read_run
 from deepfake_models.bundle.bundle import Bundle, BundleSpec, load_bundle, seal
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.bundle.spec import ConditionBin, ConditionsSpec, MeasuredRate
@@ -77,10 +77,6 @@ def reliability_table(
 
 
 def _error_rates(values: pd.DataFrame, threshold: float, min_groups: int) -> dict[str, Any]:
-    """Return FPR, TPR and, where both classes are present, AUC of ``values`` at ``threshold``.
-
-    The AUC is indicative if either class has too few groups.
-    """
     entry = _rates(values, threshold, min_groups)
     fake = (values["label"] == "fake").to_numpy(int)
     if 0 < fake.sum() < len(fake):
@@ -280,23 +276,21 @@ def conditions(faces: pd.DataFrame, threshold: float, min_groups: int) -> Condit
     """
     judged = faces[faces["log_likelihood_ratio"].notna()]
     edges = adaptive_edges(judged, min_groups)
-
-    def measured(width: tuple[float, float], sharpness: tuple[float, float]) -> ConditionBin:
-        part = _inside(judged, face_px=width, sharpness=sharpness)
-        rates = {
-            name: MeasuredRate.model_validate(estimate.to_json())
-            for name, estimate in _estimates(part, threshold).items()
-        }
-        return ConditionBin(**rates)
-
+    bins = [
+        ConditionBin(
+            **{
+                name: MeasuredRate.model_validate(estimate.to_json())
+                for name, estimate in _estimates(part, threshold).items()
+            }
+        )
+        for _, _, part in _binned(judged, edges)
+    ]
+    columns = len(edges.sharpness) + 1
     return ConditionsSpec(
         face_px_edges=edges.face_px,
         sharpness_edges=edges.sharpness,
         min_groups=min_groups,
-        bins=tuple(
-            tuple(measured(width, span) for span in _spans(edges.sharpness))
-            for width in _spans(edges.face_px)
-        ),
+        bins=tuple(tuple(bins[at : at + columns]) for at in range(0, len(bins), columns)),
     )
 
 
@@ -308,15 +302,13 @@ def condition_table(faces: pd.DataFrame, threshold: float, min_groups: int) -> d
     """
     bins = []
     edges = adaptive_edges(faces[faces["log_likelihood_ratio"].notna()], min_groups)
-    spans = itertools.product(_spans(edges.face_px), _spans(edges.sharpness))
-    for width, sharpness in spans:
-        part = _inside(faces, face_px=width, sharpness=sharpness)
+    for width, sharpness, part in _binned(faces, edges):
         judged = part[part["log_likelihood_ratio"].notna()]
         rates = _rates(judged, threshold, min_groups)
         bins.append(
             {
-                "face_px": _span_json(width),
-                "sharpness": _span_json(sharpness),
+                "face_px": width,
+                "sharpness": sharpness,
                 **rates,
                 "not_judged": len(part) - len(judged),
                 "decides": not any(r["indicative"] for r in rates.values()),
@@ -325,16 +317,16 @@ def condition_table(faces: pd.DataFrame, threshold: float, min_groups: int) -> d
     return {"level": "face", "threshold": threshold, "min_groups": min_groups, "bins": bins}
 
 
-def _spans(inner: Sequence[float]) -> Iterator[tuple[float, float]]:
-    """Yield the bins of inner edges, which together include every face."""
-    return itertools.pairwise((0.0, *inner, float("inf")))
-
-
-def _inside(faces: pd.DataFrame, **spans: tuple[float, float]) -> pd.DataFrame:
-    for measure, (low, high) in spans.items():
-        faces = faces[(faces[measure] >= low) & (faces[measure] < high)]
-    return faces
-
-
-def _span_json(span: tuple[float, float]) -> list[float | None]:
-    return [span[0], span[1] if np.isfinite(span[1]) else None]
+def _binned(
+    faces: pd.DataFrame, edges: Edges
+) -> Iterator[tuple[list[float | None], list[float | None], pd.DataFrame]]:
+    """Yield each bin, which together include every face: its spans, ``None`` for no end, and its
+    faces."""
+    widths, sharpnesses = ((0.0, *inner, None) for inner in (edges.face_px, edges.sharpness))
+    for width in itertools.pairwise(widths):
+        for sharpness in itertools.pairwise(sharpnesses):
+            part = faces
+            for measure, (low, high) in (("face_px", width), ("sharpness", sharpness)):
+                above = part[measure] >= low
+                part = part[above if high is None else above & (part[measure] < high)]
+            yield list(width), list(sharpness), part

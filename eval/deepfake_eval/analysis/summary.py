@@ -185,10 +185,6 @@ def _operating_points(items: pd.DataFrame, min_groups: int) -> list[dict[str, An
 
 
 def _leaning_rates(items: pd.DataFrame, min_groups: int) -> dict[str, Any]:
-    """Return how many ``items`` lean each way, decided ones included.
-
-    Only what was scored leans.
-    """
     return {
         f"{way}_rate": rate(items["leaning"] == way, items["group"]).to_json(min_groups=min_groups)
         for way in (Leaning.TOWARDS_MANIPULATED, Leaning.TOWARDS_UNTOUCHED)
@@ -214,7 +210,6 @@ def _sources(items: pd.DataFrame) -> Iterator[tuple[dict[str, str], np.ndarray]]
 
 
 def _false_positives(items: pd.DataFrame, min_groups: int) -> list[dict[str, Any]]:
-    """Return the false positive rate of scored reals for each published attribute of a person."""
     entries = []
     real = items[(items["label"] == "real") & items["rank"].notna()]
     for column in sorted(c for c in items.columns if c.startswith("attribute_")):

@@ -16,8 +16,8 @@ from deepfake_models.bundle.bundle import Bundle
 PUBLISHED: Final[dict[str, str]] = {
     "ffpp": "ffpp", "faceforensics": "ffpp", "ff": "ffpp", "dfd": "dfd",
     "deepfakedetection": "dfd", "celebdf": "celebdf", "dfdc": "dfdc", "dfdcp": "dfdcp",
-    "deeperforensics": "deeperforensics", "ffiw": "ffiw", "ffiw10k": "ffiw", "uadfv": "uadfv",
-    "wilddeepfake": "wilddeepfake", "df40": "df40", "kodf": "kodf",
+    "deeperforensics": "deeperforensics", "wilddeepfake": "wilddeepfake", "df40": "df40",
+    "kodf": "kodf",
 }  # fmt: skip
 """Adapters by the names of their data sets, as ``_beginnings`` gives them."""
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -30,7 +28,6 @@ CODECS: dict[str, tuple[str, str, dict[str, str]]] = {
     "H.264": ("libx264", "mp4", {"preset": "veryfast"}),
     "HEVC": ("libx265", "mp4", {"preset": "ultrafast", "x265-params": "log-level=none:open-gop=0"}),
     "VP9": ("libvpx-vp9", "webm", {"deadline": "realtime", "cpu-used": "8"}),
-    "AV1": ("libsvtav1", "mp4", {"preset": "11"}),
 }
 """Encoder, container and options by the name of the codec."""
 
@@ -52,7 +49,7 @@ class Clip:
             av.error.FFmpegError, ValueError: this build of FFmpeg has no such encoder.
         """
         encoder, container, options = CODECS[self.codec]
-        with scheduling_kept(), av.open(str(path), "w", format=container) as out:
+        with av.open(str(path), "w", format=container) as out:
             stream: Any = out.add_stream(encoder, rate=RATE, options=options)
             stream.width, stream.height, stream.pix_fmt = self.width, self.height, "yuv420p"
             stream.gop_size = SEGMENT
@@ -75,20 +72,6 @@ class Clip:
             picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             picture.pts, picture.time_base = number, Fraction(1, RATE)
             yield picture
-
-
-@contextmanager
-def scheduling_kept() -> Iterator[None]:
-    """Give this thread its scheduling policy back when the context ends.
-
-    SVT-AV1 makes the thread that opens it a realtime one if root runs it. So would be the processes
-    that it starts later, and all others would wait for them.
-    """
-    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, policy, parameters)
 
 
 @cache

@@ -1,13 +1,12 @@
-"""Measure the running service: ``/v1/frames`` by one client and by many, and its start."""
+"""Measure the running service: ``/v1/frames`` by one client and by many."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -49,15 +48,13 @@ class PictureBench:
     folder: Path
     rounds: int
     report: Report
-    start_seconds: list[float] = field(default_factory=list)
-    """Of every service that was started."""
 
     def run(
         self, cases: tuple[PictureCase, ...], clients: tuple[int, ...], requests: int
     ) -> dict[str, Any]:
         """Measure each picture with one client, then the first of them with many clients."""
         with (
-            self._service() as service,
+            Service.running(self.folder / "service", self.bundle.directory) as service,
             closing(ProcessDecoder(workers=1)) as decoder,
         ):
             scorer = Scorer.open(self.bundle.directory, decoder=decoder)
@@ -69,22 +66,8 @@ class PictureBench:
                 "single": single,
                 "levels": levels,
                 "memory_mb": service.memory_mb(),
+                "start_s": service.start_s,
             }
-
-    def starts(self) -> dict[str, Any]:
-        """Return the seconds from starting a service until ``/readyz`` answers 200, ``rounds``
-        times."""
-        while len(self.start_seconds) < self.rounds:
-            with self._service():
-                pass
-        return Samples(tuple(self.start_seconds)).to_json()
-
-    @contextmanager
-    def _service(self) -> Iterator[Service]:
-        root = self.folder / f"service-{len(self.start_seconds)}"
-        with Service.running(root, self.bundle.directory) as service:
-            self.start_seconds.append(service.start_s)
-            yield service
 
     def _single(self, service: Service, scorer: Scorer, case: PictureCase) -> dict[str, Any]:
         self.report(case.name)

@@ -14,7 +14,6 @@ def tables(results: dict[str, Any]) -> str:
     sections: dict[str, Callable[[Any], list[str]]] = {
         "videos": _videos,
         "pictures": _pictures,
-        "start": _start,
     }
     parts = ["# Bench", _header(results)]
     for section, render in sections.items():
@@ -43,13 +42,9 @@ def _header(results: dict[str, Any]) -> str:
 
 
 def _videos(section: dict[str, Any]) -> list[str]:
-    rows = [row for row in section["cases"] if "seconds" in row]
+    rows, missing = section["cases"], section["not_measured"]
     names = [n for n in CONTENDERS if any(n in row["seconds"] for row in rows)]
     ratios = list(dict.fromkeys(name for row in rows for name in row["ratios"]))
-    missing = [
-        *section["not_measured"].items(),
-        *((row["name"], row["not_measured"]) for row in section["cases"] if "not_measured" in row),
-    ]
     return [
         "## Videos",
         _table(
@@ -61,7 +56,7 @@ def _videos(section: dict[str, Any]) -> list[str]:
             ["video", *ratios],
             ([row["name"], *(_spread(row["ratios"].get(n)) for n in ratios)] for row in rows),
         ),
-        *["\n".join(f"- Not measured: {name}. {why}" for name, why in missing)][: len(missing)],
+        *(f"- Not measured: {name}. {why}" for name, why in missing.items()),
     ]
 
 
@@ -90,12 +85,9 @@ def _pictures(section: dict[str, Any]) -> list[str]:
         f"Many clients, {section['picture']}:",
         _table(["clients", "pictures/s", "seconds", "refusals"], levels),
         f"Memory of the service and its decoders after these requests: "
-        f"{section['memory_mb']:.0f} MB, in which shared pages count for each process.",
+        f"{section['memory_mb']:.0f} MB, in which shared pages count for each process. From "
+        f"its start until `/readyz`: {section['start_s']:.1f} s.",
     ]
-
-
-def _start(section: dict[str, Any]) -> list[str]:
-    return ["## Start", f"From the start of the process until `/readyz`: {_spread(section)} s."]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

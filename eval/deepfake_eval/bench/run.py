@@ -25,7 +25,7 @@ from deepfake_models.bundle.bundle import load_bundle
 from deepfake_models.machine import atomic_write_text, usable_cores
 
 RESULTS, TABLES = "bench.json", "bench.md"
-SECTIONS = ("videos", "pictures", "start")
+SECTIONS = ("videos", "pictures")
 PACKAGES = ("deepfake-service", "onnxruntime", "onnxruntime-gpu", "av", "numpy", "pillow")
 
 
@@ -57,7 +57,6 @@ DEFAULT = Plan(
         VideoCase(_clip(seconds=120), 16),
         VideoCase(_clip(codec="HEVC"), 16),
         VideoCase(_clip(codec="VP9"), 16),
-        VideoCase(_clip(codec="AV1"), 16),
         VideoCase(_clip(faces=4), 4),
         VideoCase(_clip(faces=16), 4),
     ),
@@ -124,7 +123,6 @@ def bench(
         measures: dict[str, Callable[[], Any]] = {
             "videos": lambda: videos.run(plan.videos),
             "pictures": lambda: pictures.run(plan.pictures, plan.clients, plan.requests),
-            "start": pictures.starts,
         }
         for section in options.sections:
             report(section)
@@ -151,7 +149,6 @@ def describe_machine() -> dict[str, Any]:
 
 
 def _load() -> float:
-    """Return the load average of the last minute."""
     return round(os.getloadavg()[0], 2)
 
 

@@ -195,7 +195,6 @@ class Service:
 
 
 def _family(pid: int) -> list[int]:
-    """Return ``pid`` and all processes that descend from it."""
     children: dict[int, list[int]] = defaultdict(list)
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):

@@ -21,7 +21,7 @@ from deepfake_eval.cli.options import (
     run_app,
     warn_in_sample,
 )
-from deepfake_eval.cli.progress import progress as progress_shown
+from deepfake_eval.cli.progress import Lines
 from deepfake_models.bundle.bundle import default_bundle_dir
 from deepfake_models.command_line import flatten_options
 
@@ -58,14 +58,14 @@ def run(
         split=media.split,
         draws=media.draws,
     )
-    with progress_shown(console) as progress:
-        metrics = run_all(
-            media.bundle or default_bundle_dir(),
-            media.dataset,
-            media.out,
-            options,
-            progress=progress,
-        )
+    progress = Lines(console)
+    metrics = run_all(
+        media.bundle or default_bundle_dir(),
+        media.dataset,
+        media.out,
+        options,
+        progress=progress,
+    )
     for entry in metrics["settings"]["datasets"]:
         if entry["missing"]:
             console.print(
@@ -85,23 +85,21 @@ def _run_detector(detector: str, media: MediaOptions) -> None:
         raise typer.BadParameter(
             "Leave --bundle, --workers and --scheduler out: --detector runs in one process."
         )
-    with progress_shown(console) as progress:
-        metrics = run_detector(
-            detector,
-            media.dataset,
-            media.out,
-            ScoreTableOptions(name=detector, draws=media.draws),
-            split=media.split,
-            progress=progress,
-        )
+    progress = Lines(console)
+    metrics = run_detector(
+        detector,
+        media.dataset,
+        media.out,
+        ScoreTableOptions(name=detector, draws=media.draws),
+        split=media.split,
+        progress=progress,
+    )
     _print_aucs(metrics)
     typer.echo(media.out / REPORT)
 
 
 @dataclass(frozen=True)
 class _ScoreOptions:
-    """What the scores of a table are, and how they are measured."""
-
     name: Annotated[
         str, typer.Option(help="Name of the detector. The default is the file's name.")
     ] = ""
@@ -151,8 +149,8 @@ def score_table(
         prior=0.5 if given.prior is None else given.prior,
         draws=given.draws,
     )
-    with progress_shown(console) as progress:
-        metrics = measure_table(scores, out, options, progress=progress)
+    progress = Lines(console)
+    metrics = measure_table(scores, out, options, progress=progress)
     _print_aucs(metrics)
     typer.echo(out / REPORT)
 
@@ -188,16 +186,14 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
 ) -> None:
     """Compare two runs on the media that both scored, by resampling whole groups."""
-    from deepfake_eval.analysis.compare import LEVELS, sentence
     from deepfake_eval.analysis.compare import compare as compare_runs
+    from deepfake_eval.analysis.compare import sentence
 
     result = compare_runs(a, b, draws=draws)
     if as_json:
         typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
         return
-    for level in LEVELS:
-        if level in result:
-            typer.echo(sentence(result, level))
+    typer.echo(sentence(result))
     for name in result["in_sample"]:
         console.print(
             f"warning: The weights of {name} were fitted on a data set that is measured here. Such "
@@ -242,20 +238,18 @@ def datasets(
     ] = "",
 ) -> None:
     """Show the layouts, options and groups of data sets, and what of one is found."""
-    from deepfake_eval.datasets import overview
+    from deepfake_eval.datasets import describe_all, describe_one
 
-    typer.echo(overview.of_all() if not name else overview.of_one(name))
+    typer.echo(describe_one(name) if name else describe_all())
 
 
 @dataclass(frozen=True)
 class _SweepOptions:
-    """Options of the command ``robustness`` alone."""
-
     only: Annotated[
         str,
         typer.Option(
-            help="Degradations to apply, separated by commas: jpeg, h264, resize, blur, noise, "
-            "screen. The default is all of them."
+            help="Degradations to apply, separated by commas: jpeg, h264, resize, blur, noise. "
+            "The default is all of them."
         ),
     ] = ""
     limit: Annotated[
@@ -288,22 +282,20 @@ def robustness(
         limit=sweep.limit,
         seed=sweep.seed,
     )
-    with progress_shown(console) as progress:
-        result = sweep_all(
-            media.bundle or default_bundle_dir(),
-            media.dataset,
-            media.out,
-            options,
-            progress=progress,
-        )
+    progress = Lines(console)
+    result = sweep_all(
+        media.bundle or default_bundle_dir(),
+        media.dataset,
+        media.out,
+        options,
+        progress=progress,
+    )
     warn_in_sample(result["settings"]["datasets"])
     typer.echo(media.out / TABLE)
 
 
 @dataclass(frozen=True)
 class _AttackOptions:
-    """Options of the command ``attack`` alone."""
-
     attack: Annotated[str, typer.Option(help="Name of the attack.")] = "nes"
     limit: Annotated[int, typer.Option(min=1, help="Number of pictures of each class.")] = 20
     bound: Annotated[
@@ -331,10 +323,8 @@ def attack(
     from deepfake_eval.attack import RESULT, AttackOptions, run_attack
 
     options = AttackOptions(**vars(attacker), split=split)
-    with progress_shown(console) as progress:
-        result = run_attack(
-            bundle or default_bundle_dir(), dataset, out, options, progress=progress
-        )
+    progress = Lines(console)
+    result = run_attack(bundle or default_bundle_dir(), dataset, out, options, progress=progress)
     for entry in result["results"]:
         share = entry["changed"]
         typer.echo(
@@ -355,8 +345,7 @@ def bench(
     only: Annotated[
         str,
         typer.Option(
-            help="Sections to measure, separated by commas: videos, pictures, start. The default "
-            "is all of them."
+            help="Sections to measure, separated by commas: videos, pictures. The default is both."
         ),
     ] = "",
     baseline_python: Annotated[

@@ -92,11 +92,6 @@ def _sources(root: Path, folders: dict[str, str]) -> list[Path]:
 
 
 def _listed(root: Path, folders: dict[str, str]) -> list[str]:
-    """Return the media of the test list.
-
-    Raises:
-        DatasetError: a line is not of the form ``0|1 path``, or its label contradicts its folder.
-    """
     listed = []
     text = (root / TEST_LIST).read_text(encoding="utf-8", errors="replace")
     for number, line in enumerate(text.splitlines(), start=1):

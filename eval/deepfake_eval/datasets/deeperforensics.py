@@ -78,5 +78,4 @@ class DeeperForensics:
 
 
 def _sex(actor: str) -> tuple[tuple[str, str], ...]:
-    """Return the attribute that the first letter of an actor's name gives."""
     return (("sex", SEX[actor[:1]]),) if actor[:1] in SEX else ()

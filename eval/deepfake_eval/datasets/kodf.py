@@ -101,11 +101,6 @@ class KoDf:
 
 
 def _table(path: Path) -> list[dict[str, str]]:
-    """Return the lines of a metadata table, with keys and values stripped of spaces.
-
-    Raises:
-        DatasetError: the table is in neither encoding, or has no column ``영상ID``.
-    """
     raw = path.read_bytes()
     for encoding in ENCODINGS:
         try:

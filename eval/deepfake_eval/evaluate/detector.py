@@ -218,6 +218,5 @@ def _write_scores(path: Path, labelled: Labelled, scores: Sequence[float | None]
 
 
 def _kind(path: Path) -> str:
-    """Return what a medium is by its name: a folder holds the frames of a video."""
     is_picture = path.suffix.lower() in PICTURE_SUFFIXES and not path.is_dir()
     return "picture" if is_picture else "video"

@@ -111,7 +111,6 @@ def robustness(
 
 
 def _chosen(names: Sequence[str]) -> list[str]:
-    """Return the degradations to sweep in their usual order; all if ``names`` is empty."""
     unknown = [name for name in names if name not in DEGRADATIONS]
     if unknown:
         raise RunError(
@@ -121,7 +120,6 @@ def _chosen(names: Sequence[str]) -> list[str]:
 
 
 def _variants(names: Sequence[str]) -> list[Variant]:
-    """Return the unchanged original and every level of ``names``, each once."""
     levels = (Variant(name, level) for name in names for level in DEGRADATIONS[name].levels)
     return list(dict.fromkeys([ORIGINAL, *(variant.canonical() for variant in levels)]))
 

@@ -195,7 +195,6 @@ def labelled_rows(datasets: Sequence[LoadedDataset]) -> list[tuple[Row, Path]]:
 
 
 def _nothing_to_score(datasets: Sequence[LoadedDataset]) -> str:
-    """Return what is absent, where it was looked for, and where other splits are counted."""
     missing = [d.rows.root / media for d in datasets for media in d.rows.missing]
     text = "There is nothing to score in this split."
     if missing:

@@ -112,7 +112,6 @@ def read(path: Path, options: ScoreTableOptions) -> pd.DataFrame:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the number of each line of the table, and its values."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -160,7 +159,6 @@ def _frame(text: str | None) -> str | None:
 
 
 def _score(text: str | None, where: str, options: ScoreTableOptions) -> float:
-    """Return the score, NaN for an empty one."""
     if not (text or "").strip():
         return math.nan
     try:
@@ -175,7 +173,6 @@ def _score(text: str | None, where: str, options: ScoreTableOptions) -> float:
 
 
 def _lines(frames: list[dict[str, Any]], options: ScoreTableOptions) -> Iterator[dict[str, Any]]:
-    """Yield the rows of one medium: of its frames, if it has any, and of the item."""
     first = {k: v for k, v in frames[0].items() if k not in ("score", "frame", "rank")}
     scored = [f["rank"] for f in frames if math.isfinite(f["rank"])]
     if frames[0]["frame"] is not None:

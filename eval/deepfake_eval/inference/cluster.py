@@ -57,7 +57,6 @@ class Cluster:
 
     @staticmethod
     def _result(future: Any) -> Any:
-        """Return the result of a finished future, or raise what its function raised."""
         from distributed import CancelledError, KilledWorker
 
         if future.status == "error":

@@ -14,6 +14,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -35,6 +36,7 @@ from deepfake_models.media.interface import (
 )
 
 Pixels = NDArray[np.uint8]
+Apply = Callable[[Pixels, float, np.random.Generator], Pixels]
 
 CLIP_FRAMES = 9
 """Number of frames encoded together for each examined one. The examined frame is then usually a
@@ -42,27 +44,23 @@ predicted frame, as most frames of a video are, and a long video need not be enc
 
 CLIP_RATE = 25
 
-SCREEN_CRF = 23
-"""Constant rate factor of the screen recorder: the default of x264."""
-
 
 @dataclass(frozen=True, slots=True)
 class Degradation:
     """One kind of degradation.
 
     ``levels`` go from mild to harsh; ``identity`` is the level that changes nothing, if there is
-    one. ``apply`` takes (H, W, 3) uint8 RGB, a level and a random generator, and returns uint8 RGB.
-    ``crf`` maps a level to the constant rate factor of the re-encoding that follows. ``scale`` maps
-    a level to the factor by which width and height change.
+    one. ``apply`` takes (H, W, 3) uint8 RGB, a level and a random generator, and returns uint8 RGB;
+    without it, the level is the constant rate factor of a re-encoding. ``rescales`` says that the
+    level is the factor by which width and height change.
     """
 
     title: str
     unit: str
     levels: tuple[float, ...]
     identity: float | None = None
-    apply: Callable[[Pixels, float, np.random.Generator], Pixels] | None = None
-    crf: Callable[[float], int] | None = None
-    scale: Callable[[float], float] | None = None
+    apply: Apply | None = None
+    rescales: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +107,6 @@ def noise(pixels: Pixels, deviation: float, rng: np.random.Generator) -> Pixels:
     """
     normal = rng.standard_normal(pixels.shape, dtype=np.float32)
     return _bytes(pixels + np.float32(255.0 * deviation) * normal)
-
-
-def show(pixels: Pixels, scale: float, _rng: np.random.Generator | None = None) -> Pixels:
-    """Resample to ``scale`` as a video player does: bilinear, without a low-pass filter."""
-    height, width = pixels.shape[:2]
-    across, down = scaled(width, height, scale)
-    return np.array(
-        Image.fromarray(pixels).transform(
-            (across, down),
-            Image.Transform.AFFINE,
-            (width / across, 0.0, 0.0, 0.0, height / down, 0.0),
-            Image.Resampling.BILINEAR,
-        )
-    )
 
 
 def _bytes(values: NDArray[np.float32]) -> Pixels:
@@ -184,9 +168,9 @@ def h264(frames: Sequence[Pixels], crf: int, place: int) -> Pixels:
 
 DEGRADATIONS: dict[str, Degradation] = {
     "jpeg": Degradation("JPEG", "quality", (100, 80, 60, 40, 20, 10), apply=jpeg),
-    "h264": Degradation("H.264", "constant rate factor", (18, 23, 28, 33, 38, 43), crf=int),
+    "h264": Degradation("H.264", "constant rate factor", (18, 23, 28, 33, 38, 43)),
     "resize": Degradation(
-        "Downscaling", "share of width and height", (1.0, 0.5, 0.25), 1.0, resize, scale=float
+        "Downscaling", "share of width and height", (1.0, 0.5, 0.25), 1.0, resize, rescales=True
     ),
     "blur": Degradation("Gaussian blur", "sigma in pixels", (0.0, 1.0, 2.0, 3.0), 0.0, blur),
     "noise": Degradation(
@@ -195,14 +179,6 @@ DEGRADATIONS: dict[str, Degradation] = {
         (0.0, 0.05, 0.1, 0.15, 0.2),
         0.0,
         noise,
-    ),
-    "screen": Degradation(
-        "Screen recording",
-        f"scale on the screen, recorded at CRF {SCREEN_CRF}",
-        (1.37, 0.87, 0.61, 0.43),
-        apply=show,
-        crf=lambda _scale: SCREEN_CRF,
-        scale=float,
     ),
 }
 """Every degradation by name. The levels of JPEG, blur and noise are those of GenD (Yermakov et al.
@@ -230,24 +206,25 @@ class _DegradedMedia(ClosesOnExit):
         self._level = level
         self._seed = seed
         self.facts: MediaFacts = inner.facts
-        if degradation.scale:
-            width, height = scaled(inner.facts.width, inner.facts.height, degradation.scale(level))
+        if degradation.rescales:
+            width, height = scaled(inner.facts.width, inner.facts.height, level)
             self.facts = dataclasses.replace(inner.facts, width=width, height=height)
         self.times = inner.times
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
         """See ``OpenMedia.frames``."""
         checked = check_indices(indices, len(self.times))
-        if self._degradation.crf is None:
-            return map(self._applied, self._inner.frames(checked))
-        return self._recoded(checked, self._degradation.crf(self._level))
+        if self._degradation.apply is None:
+            return self._recoded(checked, int(self._level))
+        apply = partial(self._applied, self._degradation.apply)
+        return map(apply, self._inner.frames(checked))
 
-    def _applied(self, frame: Frame | FailedFrame) -> Frame | FailedFrame:
-        if isinstance(frame, FailedFrame) or self._degradation.apply is None:
+    def _applied(self, apply: Apply, frame: Frame | FailedFrame) -> Frame | FailedFrame:
+        if isinstance(frame, FailedFrame):
             return frame
         rng = np.random.default_rng([self._seed, frame.index])
         try:
-            pixels = self._degradation.apply(frame.pixels, self._level, rng)
+            pixels = apply(frame.pixels, self._level, rng)
         except (OSError, ValueError, MemoryError):
             # JPEG, for one, is limited to 65,535 pixels a side.
             return FailedFrame(frame.index, frame.time_s, "the degradation cannot be applied")
@@ -262,7 +239,7 @@ class _DegradedMedia(ClosesOnExit):
         for index, span in zip(indices, spans, strict=True):
             held = {k: f for k, f in held.items() if k >= span.start}
             while span[-1] not in held:
-                frame = self._applied(next(source))
+                frame = next(source)
                 held[frame.index] = frame
             yield _reencode(held[index], [held[k] for k in span], crf)
 

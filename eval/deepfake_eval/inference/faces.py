@@ -48,7 +48,6 @@ def face_crops(
 
 @cache
 def _detector() -> tuple[MtcnnDetector, BundleSpec]:
-    """Return the face detector of the shipped bundle, and the bundle's description."""
     bundle = load_bundle()
     pnet, rnet, onet = (
         OnnxSession(bundle.graphs[name], name=name, device="cpu")

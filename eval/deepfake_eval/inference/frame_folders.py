@@ -103,7 +103,6 @@ def _number(path: Path) -> int | None:
 
 
 def _size(files: Sequence[Path], decoder: Decoder) -> tuple[int, int]:
-    """Return the width and height of the first frame that opens."""
     for path in files:
         try:
             with path.open("rb") as file, decoder.open(file) as media:

@@ -1,4 +1,4 @@
-"""Turn verdicts into tables with a row for each face, frame and item.
+"""Turn verdicts into tables with a row for each face, frame and item, and read those of a run.
 
 Rows that were not judged have no score: nothing is filled in.
 """
@@ -6,6 +6,7 @@ Rows that were not judged have no score: nothing is filled in.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from deepfake_eval.datasets import Row
+from deepfake_eval.errors import RunError
 from deepfake_eval.inference.corruptions import ORIGINAL, Variant, degraded
 from deepfake_eval.inference.frame_folders import open_medium
 from deepfake_models.bundle.bundle import BundleSpec
@@ -195,3 +197,25 @@ def face_table(judged: Iterable[tuple[dict[str, Any], Verdict]], spec: BundleSpe
 def kind_of(verdict: Verdict) -> str:
     """Return ``video`` or ``image``; empty for a medium that could not be decoded."""
     return verdict.media.kind if verdict.media else ""
+
+
+def read_run(path: Path, columns: Iterable[str]) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the predictions in ``path``, which have ``columns``, and the metrics beside them.
+
+    Raises:
+        RunError: a file is unreadable, or was not written by ``deepfake-eval run``.
+    """
+    metrics_path = path.with_name("metrics.json")
+    try:
+        table = pd.read_parquet(path)
+        metrics: dict[str, Any] = json.loads(metrics_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{path} or {metrics_path.name} beside it is not readable. Give the results of "
+            "deepfake-eval run."
+        ) from error
+    if not set(columns) <= set(table.columns) or "degradation" in table.columns:
+        raise RunError(
+            f"{path} was not written by deepfake-eval run. Only its results can be used."
+        )
+    return table, metrics

@@ -94,7 +94,6 @@ def _is_pending(record: dict[str, Any] | None) -> bool:
 def _score(
     bundle_dir: Path, jobs: Sequence[Job], options: ScoringOptions
 ) -> Iterator[dict[str, Any]]:
-    """Score ``jobs`` and yield a record for each, in the order in which they finish."""
     if not jobs:
         return
     if options.scheduler is not None:
@@ -137,8 +136,6 @@ class _Setting:
 
 
 class _Worker:
-    """The scorer and decoder of one process."""
-
     def __init__(self, bundle_dir: Path, options: ScoringOptions, *, threads: int) -> None:
         # The sandboxed decoder: a file that crashes FFmpeg fails alone and does not end the run.
         self._decoder = ProcessDecoder(workers=1)
@@ -200,11 +197,6 @@ def _work_on_cluster(task: tuple[_Setting, Job]) -> dict[str, Any]:
 
 
 def _check(setting: _Setting) -> None:
-    """Check that this machine has what the one that collects the records has.
-
-    Raises:
-        ClusterError: it has other versions, does not see the bundle, or sees another one.
-    """
     cluster.check_versions(dict(setting.versions))
     cluster.require_shared(setting.bundle_dir)
     if load_bundle(setting.bundle_dir).sha256 != setting.bundle_sha256:

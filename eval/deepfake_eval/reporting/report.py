@@ -8,11 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from deepfake_eval.analysis.training_sources import in_sample_warnings
-from deepfake_models.machine import atomic_write_text
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8882; --warn: #b45309; }
@@ -64,13 +62,11 @@ LEANINGS = {
 """Rates of leaning by their key in ``metrics.json``, and their headings."""
 
 
-def write_report(path: Path, metrics: Mapping[str, Any], plots: Mapping[str, str]) -> None:
-    """Write the report of one run; ``plots`` are SVG texts by name."""
-    atomic_write_text(path, render(metrics, plots))
-
-
 def render(metrics: Mapping[str, Any], plots: Mapping[str, str]) -> str:
-    """Return the report of one run as HTML; ``metrics`` is the content of ``metrics.json``."""
+    """Return the report of one run as HTML.
+
+    ``metrics`` is the content of ``metrics.json``; ``plots`` are SVG texts by name.
+    """
     return _page(
         metrics,
         [
@@ -82,7 +78,6 @@ def render(metrics: Mapping[str, Any], plots: Mapping[str, str]) -> str:
             _panels(metrics, "frame", "Frames"),
             _operating_point(metrics),
             _coverage(metrics["coverage"]),
-            _false_positives(metrics["false_positives"]),
             _limits(),
         ],
     )
@@ -181,7 +176,6 @@ def _operating_point(metrics: Mapping[str, Any]) -> str:
 
 
 def _limits_table(thresholds: Mapping[str, Any]) -> str:
-    """Return the thresholds of pictures and videos, and the edges and rates of their leanings."""
     names: dict[str, list[str]] = {}
     for kind, limits in thresholds.items():
         leaning = limits.get("leaning") or {}
@@ -219,17 +213,15 @@ def _coverage(coverage: Sequence[Mapping[str, Any]]) -> str:
     return "<h2>Coverage</h2>" + _table(header, rows)
 
 
-def _false_positives(entries: Iterable[Mapping[str, Any]]) -> str:
-    rows = [
-        [_cell(f"{e['attribute']}: {e['value']}"), _rate_cell(e["false_positive_rate"])]
-        for e in entries
-    ]
-    return "<h2>False positives by attribute</h2>" + _table(("", "FPR"), rows) if rows else ""
-
-
 def _plots(plots: Mapping[str, str]) -> str:
-    drawn = _figures((plots[name], text, text) for name, text in CAPTIONS.items() if name in plots)
-    return f"<h2>Plots</h2>{drawn}" if drawn else ""
+    drawn = []
+    for name, caption in CAPTIONS.items():
+        if name in plots:
+            svg = re.sub(r"<\?xml.*?\?>|<!DOCTYPE.*?>", "", plots[name], flags=re.DOTALL)
+            label = f'<svg role="img" aria-label="{escape(caption)}" '
+            svg = svg.replace("<svg ", label, 1)
+            drawn.append(f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>")
+    return f'<h2>Plots</h2><div class="plots">{"".join(drawn)}</div>' if drawn else ""
 
 
 def _limits() -> str:
@@ -269,7 +261,6 @@ def _terms(terms: str) -> str:
 
 
 def _facts(metrics: Mapping[str, Any]) -> str:
-    """Return what was measured and how: bundle, split, frames, intervals, date."""
     bundle, settings = metrics["bundle"], metrics["settings"]
     frames = settings["frames"]
     is_bundle = bool(bundle["version"])
@@ -289,10 +280,6 @@ def _facts(metrics: Mapping[str, Any]) -> str:
 
 
 def _datasets_section(datasets: Sequence[Mapping[str, Any]]) -> str:
-    """Return the section on the media: counts by data set, absent media, and remarks.
-
-    It begins with a warning for each data set that the bundle's weights were fitted on.
-    """
     rows = []
     notes: list[str] = []
     for entry in datasets:
@@ -314,18 +301,7 @@ def _datasets_section(datasets: Sequence[Mapping[str, Any]]) -> str:
     return "<h2>Media</h2>" + warnings + listing + (f"<ul>{remarks}</ul>" if remarks else "")
 
 
-def _figures(plots: Iterable[tuple[str, str, str]]) -> str:
-    """Return figures from triples of SVG text, label for screen readers, and caption."""
-    drawn = []
-    for svg, label, caption in plots:
-        text = re.sub(r"<\?xml.*?\?>|<!DOCTYPE.*?>", "", svg, flags=re.DOTALL)
-        text = text.replace("<svg ", f'<svg role="img" aria-label="{escape(label)}" ', 1)
-        drawn.append(f"<figure>{text}<figcaption>{escape(caption)}</figcaption></figure>")
-    return f'<div class="plots">{"".join(drawn)}</div>' if drawn else ""
-
-
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table. The cells of ``rows`` are HTML, such as from ``cell``; ``header`` is text."""
     head = "".join(f'<th scope="col">{escape(h)}</th>' for h in header)
     body = "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)
     return (
@@ -340,20 +316,14 @@ def _cell(text: str, detail: str = "") -> str:
 
 
 def _estimate_cell(estimate: Mapping[str, Any]) -> str:
-    """Return a cell with a figure and its interval, or a dash if there is no figure.
-
-    A figure that says of itself that it is indicative is marked.
-    """
     if estimate["value"] is None:
         return "–"
-    mark = "†" if estimate.get("indicative") else ""
     low, high = estimate["low"], estimate["high"]
     interval = f"{low:.3f} to {high:.3f}" if low is not None else "no interval"
-    return _cell(f"{estimate['value']:.3f}{mark}", interval)
+    return _cell(f"{estimate['value']:.3f}", interval)
 
 
 def _rate_cell(estimate: Mapping[str, Any] | None) -> str:
-    """Return a cell with a rate in per cent, its interval and its number of groups, or a dash."""
     if estimate is None or estimate["value"] is None:
         return "–"
     mark = "†" if estimate["indicative"] else ""
@@ -364,5 +334,4 @@ def _rate_cell(estimate: Mapping[str, Any] | None) -> str:
 
 
 def _number_cell(value: float | None) -> str:
-    """Return a cell with a number to three decimals, or a dash for ``None``."""
     return "–" if value is None else f"{value:.3f}"

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from deepfake_eval.analysis.plots import write_plots
-from deepfake_eval.reporting.report import write_report
+from deepfake_eval.reporting.report import render
 from deepfake_eval.reporting.tables import write_tables
 from deepfake_models.machine import atomic_write_text
 
@@ -32,4 +32,5 @@ def write_results(out: Path, predictions: pd.DataFrame, metrics: Mapping[str, An
     predictions.to_parquet(out / PREDICTIONS)
     atomic_write_text(out / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
     write_tables(out / TABLES, metrics)
-    write_report(out / REPORT, metrics, write_plots(predictions, metrics, out / PLOTS))
+    plots = write_plots(predictions, metrics, out / PLOTS)
+    atomic_write_text(out / REPORT, render(metrics, plots))

@@ -206,7 +206,6 @@ def _judge_track(number: int, faces: list[Face], needed: int, criteria: Criteria
 
 
 def _unjudged_reasons(faces: Sequence[Face], needed: int) -> tuple[Reason, ...]:
-    """Return why a track was not judged."""
     reasons = [r for f in faces if f.logit is None for r in f.reasons]
     if reasons and len(faces) == 1:
         return faces[0].reasons
@@ -222,21 +221,18 @@ def _unjudged_reasons(faces: Sequence[Face], needed: int) -> tuple[Reason, ...]:
 
 
 def _no_track_reasons(tracks: Sequence[Track]) -> tuple[Reason, ...]:
-    """Return why no track was judged."""
     if len(tracks) == 1:
         return tracks[0].reasons
     return (_most_frequent([t.reasons[0] for t in tracks], len(tracks), "people"),)
 
 
 def _most_frequent(reasons: Sequence[Reason], total: int, noun: str) -> Reason:
-    """Return the most frequent of ``reasons``, with its count out of ``total`` and an example."""
     code, count = Counter(r.code for r in reasons).most_common(1)[0]
     detail = next(r.detail for r in reasons if r.code is code)
     return Reason(code, f"{count} of {total} {noun} not judged; one of them: {detail}")
 
 
 def _moments(judged: Sequence[Face]) -> tuple[Moment, ...]:
-    """Return the runs of consecutive suspect faces."""
     moments = []
     for suspect, faces in groupby(judged, lambda f: f.suspect):
         if suspect:
@@ -278,7 +274,6 @@ def _judge_item(
 
 
 def _judgement(item: SeenItem, judged: Sequence[Track]) -> Judgement:
-    """Judge an item with at least one judged track."""
     criteria, still = item.criteria, item.still
     level = criteria.still if still else criteria.item
     ratios = [r for t in judged if (r := t.log_likelihood_ratio) is not None]

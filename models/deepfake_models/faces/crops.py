@@ -73,8 +73,7 @@ def squares(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def first_view(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the square of ``CropSpec.scale``, (S, S, 3), of a result of ``cut_views``."""
-    view: NDArray[np.uint8] = squares(crop)[0]
-    return view
+    return crop[0] if crop.ndim == 4 else crop
 
 
 def cut(picture: NDArray[np.uint8], box: Box, spec: CropSpec, turn: int = 0) -> NDArray[np.uint8]:

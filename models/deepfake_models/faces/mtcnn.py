@@ -132,17 +132,16 @@ class MtcnnDetector:
         by_size: dict[tuple[int, int], list[int]] = defaultdict(list)
         for k, view in enumerate(views):
             by_size[view.size].append(k)
-        levels = [
-            self._propose_at(scale, (h, w), [(k, views[k]) for k in members])
-            for (h, w), members in by_size.items()
-            for scale in _pyramid(h, w, self._min_face(h, w, large), self._spec.factor)
-        ]
+        levels = []
+        for (h, w), members in by_size.items():
+            min_face = smallest_face(h, w, self._spec) if large else self._spec.min_face
+            levels += [
+                self._propose_at(scale, (h, w), [(k, views[k]) for k in members])
+                for scale in _pyramid(h, w, min_face, self._spec.factor)
+            ]
         candidates = _Candidates.joined(levels).suppressed(_PICTURE_SUPPRESSION)
         sides = np.tile(candidates.boxes[:, 2:] - candidates.boxes[:, :2], 2)
-        return candidates.moved(_squared(candidates.boxes + candidates.regression * sides))
-
-    def _min_face(self, height: int, width: int, large: bool) -> float:
-        return smallest_face(height, width, self._spec) if large else self._spec.min_face
+        return candidates._replace(boxes=_squared(candidates.boxes + candidates.regression * sides))
 
     def _propose_at(
         self, scale: float, size: tuple[int, int], members: list[tuple[int, View]]
@@ -171,9 +170,11 @@ class MtcnnDetector:
             return candidates
         probability, regression = (np.concatenate(o) for o in zip(*outputs, strict=True))
         sure = probability > np.float32(self._spec.thresholds[1])
-        refined = candidates.scored(probability, regression).at(np.flatnonzero(sure))
+        refined = candidates._replace(scores=probability, regression=regression).at(
+            np.flatnonzero(sure)
+        )
         refined = refined.suppressed(_PICTURE_SUPPRESSION)
-        return refined.moved(_squared(_corrected(refined)))
+        return refined._replace(boxes=_squared(_corrected(refined)))
 
     def _locate(
         self, views: Sequence[View], refined: _Candidates
@@ -187,13 +188,13 @@ class MtcnnDetector:
         probability, regression, marks = (np.concatenate(o) for o in zip(*outputs, strict=True))
         sure = np.flatnonzero(probability > np.float32(self._spec.thresholds[2]))
         faces, marks = (
-            candidates.scored(probability, regression).at(sure),
+            candidates._replace(scores=probability, regression=regression).at(sure),
             marks[sure],
         )
         # Landmarks are relative to the candidate before this network's correction of its box.
         sides = faces.boxes[:, None, 2:] - faces.boxes[:, None, :2] + 1
         points = faces.boxes[:, None, :2] + sides * marks - 1
-        faces = faces.moved(_corrected(faces))
+        faces = faces._replace(boxes=_corrected(faces))
         for i in faces.survivors(_PICTURE_SUPPRESSION, "min"):
             if (confidence := float(faces.scores[i])) >= self._spec.min_confidence:
                 yield int(faces.picture[i]), faces.boxes[i], points[i], confidence
@@ -244,8 +245,6 @@ def _covers(some: Floats, others: Floats, threshold: float, overlap: Overlap) ->
 
 
 class _Candidates(NamedTuple):
-    """Candidate boxes in a batch of pictures."""
-
     picture: Indices
     boxes: Floats
     scores: Floats
@@ -261,12 +260,6 @@ class _Candidates(NamedTuple):
     def at(self, index: Indices) -> _Candidates:
         columns: list[Any] = [column[index] for column in self]
         return _Candidates(*columns)
-
-    def moved(self, boxes: Floats) -> _Candidates:
-        return self._replace(boxes=boxes)
-
-    def scored(self, scores: Floats, regression: Floats) -> _Candidates:
-        return self._replace(scores=scores, regression=regression)
 
     def suppressed(self, threshold: float) -> _Candidates:
         return self.at(self.survivors(threshold, "union"))

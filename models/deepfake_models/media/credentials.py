@@ -159,7 +159,6 @@ class _Readable:
 
 
 def _claims(reader: Any) -> dict[str, Any]:
-    """Return what the active manifest claims, and the outcome of its validation."""
     state = str(reader.get_validation_state() or "Invalid")
     content = json.loads(reader.json())
     manifest = content.get("manifests", {}).get(content.get("active_manifest"), {})

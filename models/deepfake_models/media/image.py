@@ -241,7 +241,6 @@ class PictureMedia(ClosesOnExit):
         return np.concatenate(([0.0], np.cumsum(durations[:-1]))), total
 
     def _decoded(self) -> NDArray[np.uint8]:
-        """Return the current frame as displayed."""
         self._image.load()
         check_pixels(*self._image.size, self._limits)
         return self._orientation.apply(_rgb(self._image))

@@ -31,7 +31,7 @@ from deepfake_models.media import image
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.interface import FailedFrame, OpenMedia
 from deepfake_models.sandbox import protocol as wire
-from deepfake_models.sandbox.confinement import Beginning, ResourceBounds, confine
+from deepfake_models.sandbox.confinement import Beginning, confine
 
 Task = Callable[[BinaryIO, bytes], bytes]
 """Parses a source with an argument, and returns a result."""
@@ -115,7 +115,7 @@ def run(
     for name in dict.fromkeys(task.partition(":")[0] for task in tasks):
         if begin := getattr(sys.modules[name], "begin", None):
             begin()
-    found = confine(beginning, ResourceBounds(options.memory_bytes, options.cpu_s))
+    found = confine(beginning, options.memory_bytes, options.cpu_s)
     try:
         connection = Connection(descriptor)
         wire.send(connection, wire.Confined(pid=pid, missing=found.missing))
@@ -197,7 +197,6 @@ def _run_task(connection: Connection, request: wire.Run, task: Task) -> None:
 
 @contextmanager
 def _bounded(request: wire.Run) -> Iterator[None]:
-    """Bound address space and processor time while the context lasts."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (min(request.memory_bytes, hard), hard))
     # The default action of the signal would not end the first process of a namespace.
@@ -211,7 +210,6 @@ def _bounded(request: wire.Run) -> Iterator[None]:
 
 
 def _serve_frames(connection: Connection, media: OpenMedia) -> None:
-    """Answer requests for frames until the parent closes the connection."""
     results = iter(media.frames([]))
     while True:
         request = wire.receive_request(connection)

@@ -77,14 +77,6 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
-class ResourceBounds:
-    """Limits on a confined process."""
-
-    memory_bytes: int
-    cpu_s: int
-
-
-@dataclass(frozen=True, slots=True)
 class Confinement:
     """The layers that a process runs without."""
 
@@ -149,14 +141,11 @@ def _unshare(layers: Iterable[Layer]) -> bool:
     return bool(_libc.unshare(sum(NAMESPACES[layer] for layer in layers)) == 0)
 
 
-def confine(beginning: Beginning, bounds: ResourceBounds) -> Confinement:
+def confine(beginning: Beginning, memory_bytes: int, cpu_s: int) -> Confinement:
     """Give up every right that parsing does not need; nothing can be imported or opened afterwards.
 
     The process must have one thread, since others would keep their rights. It ends with its parent.
-
-    Args:
-        beginning: what ``enter_namespaces`` returned.
-        bounds: the limits to set.
+    ``beginning`` is what ``enter_namespaces`` returned.
     """
     require_one_thread()
     layers = set(beginning.namespaces)
@@ -176,7 +165,7 @@ def confine(beginning: Beginning, bounds: ResourceBounds) -> Confinement:
     if _restrict_files():
         layers.add(Layer.LANDLOCK)
     counted_apart = bool(layers & {Layer.OTHER_USER, Layer.USER_NAMESPACE})
-    if _set_limits(bounds, counted_apart=counted_apart):
+    if _set_limits(memory_bytes, cpu_s, counted_apart=counted_apart):
         layers.add(Layer.LIMITS)
     if install_filter(_libc):
         layers.add(Layer.SECCOMP)
@@ -234,10 +223,10 @@ def _drop_capabilities() -> None:
         _libc.syscall(number, header, bytes(24))
 
 
-def _set_limits(bounds: ResourceBounds, *, counted_apart: bool) -> bool:
+def _set_limits(memory_bytes: int, cpu_s: int, *, counted_apart: bool) -> bool:
     limits = {
-        resource.RLIMIT_AS: bounds.memory_bytes,
-        resource.RLIMIT_CPU: bounds.cpu_s,
+        resource.RLIMIT_AS: memory_bytes,
+        resource.RLIMIT_CPU: cpu_s,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_NOFILE: MAX_OPEN_FILES,

@@ -90,8 +90,6 @@ class ProcessDecoder:
     def __init__(
         self, limits: DecodeLimits | None = None, workers: int = 2, *, require: bool = False
     ) -> None:
-        if workers < 1:
-            raise ValueError("workers must be at least 1")
         self._limits = limits or DecodeLimits()
         self._pool = ProcessPool(wire.Options(tasks=(credentials.TASK,)), workers, require=require)
 
@@ -130,8 +128,6 @@ class ProcessDecoder:
 
 
 class _RemoteMedia(ClosesOnExit):
-    """Media that are open in a confined process; implements ``OpenMedia``."""
-
     def __init__(
         self,
         process: ConfinedProcess,

@@ -244,7 +244,6 @@ class _Server:
 
 
 def _pipe() -> tuple[FileIO, FileIO]:
-    """Return the end of a pipe that is read, and the one that is written to."""
     reading, writing = os.pipe()
     return FileIO(reading, "r"), FileIO(writing, "w")
 

@@ -45,13 +45,13 @@ def test_command_line(
     assert "1 listed media are absent" in result.output
     compared = ["compare", str(out), str(out), "--draws", "20"]
     result = CliRunner().invoke(cli.app, compared)
-    assert "item: No difference is shown" in result.stdout
+    assert "No difference is shown" in result.stdout
     result = CliRunner().invoke(cli.app, [*compared, "--json"])
-    assert json.loads(result.stdout)["item"]["difference"]["value"] == 0.0
+    assert json.loads(result.stdout)["difference"]["value"] == 0.0
     result = CliRunner().invoke(cli.app, ["datasets"])
     for name in ("ffpp", "celebdf", "kodf", "deepfakebench"):
         assert name in result.stdout
-    assert "[FFIW10K-v1-release/]" in result.stdout
+    assert "[deepfake_in_the_wild/]" in result.stdout
     result = CliRunner().invoke(cli.app, ["datasets", f"csv:{media}"])
     assert "found in" in result.stdout
     assert "1 listed but absent, such as absent.mp4" in result.stdout

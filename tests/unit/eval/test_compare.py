@@ -26,15 +26,15 @@ def test_compare_finds_the_better_run(
     evaluation.tiny_bundle(tmp_path / "inverted", gain=-0.15)
     run(tmp_path / "inverted", [f"csv,title=made:{media}"], tmp_path / "b", RunOptions(draws=5))
     result = compare(done[0], tmp_path / "b", draws=DRAWS)
-    assert result["item"]["auc_a"] == 1.0
-    assert result["item"]["auc_b"] == 0.0
-    assert result["item"]["scored_in_both"] == 12
-    assert result["item"]["difference"]["value"] == 1.0
-    assert result["item"]["difference"]["low"] == 1.0
-    assert result["item"]["difference"]["indicative"] is True
-    assert result["frame"]["difference"]["groups"] == 6
+    assert result["auc_a"] == 1.0
+    assert result["auc_b"] == 0.0
+    assert result["scored_in_both"] == 12
+    assert result["difference"]["value"] == 1.0
+    assert result["difference"]["low"] == 1.0
+    assert result["difference"]["indicative"] is True
+    assert result["difference"]["groups"] == 6
     same = compare(done[0], done[0], draws=DRAWS)
-    assert same["item"]["difference"]["value"] == 0.0
+    assert same["difference"]["value"] == 0.0
 
 
 def test_compare_takes_the_stricter_of_both_bundles_groups(
@@ -46,7 +46,7 @@ def test_compare_takes_the_stricter_of_both_bundles_groups(
         metrics = json.loads((other / "metrics.json").read_text())
         metrics["bundle"]["min_groups"] = min_groups
         (other / "metrics.json").write_text(json.dumps(metrics))
-        result: bool = compare(other, other, draws=5)["item"]["difference"]["indicative"]
+        result: bool = compare(other, other, draws=5)["difference"]["indicative"]
         return result
 
     # Each class has six groups.

@@ -20,7 +20,6 @@ from deepfake_eval.inference.corruptions import (
     jpeg,
     noise,
     resize,
-    show,
 )
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.interface import ClosesOnExit, FailedFrame, Frame
@@ -75,17 +74,13 @@ def test_blur_and_noise_do_what_they_state() -> None:
     assert spread[32, 36] > 0
 
 
-def test_rescaled_frames_stay_smaller_and_screens_alias() -> None:
+def test_rescaled_frames_stay_smaller_and_do_not_alias() -> None:
     lines = np.zeros((90, 120, 3), dtype=np.uint8)
     lines[:, ::2] = 255
     small = resize(lines, 0.5)
     assert small.shape == (45, 60, 3)
-    shown = show(lines, 0.43)
-    assert shown.shape == (39, 52, 3)
-    # A low-pass filter turns fine lines grey; a screen that samples without one aliases them.
+    # A low-pass filter turns fine lines grey.
     assert small[:, 5:-5].std() < 5
-    assert shown[:, 5:-5].std() > 30
-    assert show(lines, 1.37).shape == (123, 164, 3)
     assert resize(lines[:1, :1], 0.25).shape == (1, 1, 3)
 
 

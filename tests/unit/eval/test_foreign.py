@@ -196,13 +196,13 @@ def test_the_comparison_says_which_detector_is_better(
         save(read(write(scored(separation)), OPTIONS), tmp_path / name)
     for a, b in (("good", "bad"), ("bad", "good")):
         text = sentence(compare(tmp_path / a, tmp_path / b, draws=100))
-        assert text.startswith("item: good is better than bad by 0.")
-        assert "40 items of 20 groups" in text
+        assert text.startswith("good is better than bad by 0.")
+        assert "40 media of 20 groups" in text
     shutil.copytree(tmp_path / "bad", tmp_path / "other" / "good")
     text = sentence(compare(tmp_path / "good", tmp_path / "other" / "good", draws=20))
     assert f"{tmp_path / 'good'} is better than {tmp_path / 'other' / 'good'}" in text
     same = sentence(compare(tmp_path / "good", tmp_path / "good", draws=20))
-    assert same.startswith("item: No difference is shown")
+    assert same.startswith("No difference is shown")
 
 
 def test_groups_that_either_run_knows_count_in_a_comparison(
@@ -223,7 +223,7 @@ def test_groups_that_either_run_knows_count_in_a_comparison(
         save(read(write(table), OPTIONS), tmp_path / name)
 
     def difference(a: str, b: str) -> dict[str, Any]:
-        found: dict[str, Any] = compare(tmp_path / a, tmp_path / b, draws=50)["item"]["difference"]
+        found: dict[str, Any] = compare(tmp_path / a, tmp_path / b, draws=50)["difference"]
         return found
 
     there, back = difference("people", "alone"), difference("alone", "people")
@@ -243,44 +243,11 @@ def test_runs_without_a_medium_in_common_are_told_apart_from_those_of_one_class(
         compare(tmp_path / "first", tmp_path / "second")
 
 
-def framed(separation: float, frames: list[int]) -> Rows:
-    """Return the rows of ``scored``, each as several frames that score alike."""
-    return [row | {"frame": frame} for row in scored(separation) for frame in frames]
-
-
 def save(predictions: pd.DataFrame, folder: Path) -> Path:
     folder.mkdir()
     predictions.to_parquet(folder / "predictions.parquet")
     (folder / "metrics.json").write_text('{"bundle": {"min_groups": 10}}')
     return folder
-
-
-def test_frames_of_two_tables_are_matched_by_their_numbers(
-    write: Callable[..., Path], tmp_path: Path
-) -> None:
-    numbered = {"ascending": [0, 5, 10, 15], "descending": [20, 15, 10, 5], "others": [1, 2]}
-    for name, frames in numbered.items():
-        rows = framed(1.0, frames)
-        for row in rows:
-            row["score"] = float(str(row["score"])) + float(str(row["frame"]))
-        save(read(write(rows), OPTIONS), tmp_path / name)
-    both = compare(tmp_path / "ascending", tmp_path / "descending", draws=20)
-    assert both["frame"]["scored_in_both"] == 3 * 40
-    assert both["frame"]["difference"]["value"] == 0.0
-    assert both["frame"]["auc_a"] == both["frame"]["auc_b"]
-    assert "frame" not in compare(tmp_path / "ascending", tmp_path / "others", draws=20)
-
-
-def test_frames_of_a_table_are_not_matched_with_those_of_a_bundle(
-    write: Callable[..., Path], tmp_path: Path
-) -> None:
-    predictions = read(write(framed(1.0, [0, 25, 50])), OPTIONS)
-    table = save(predictions, tmp_path / "table")
-    # Predictions of a bundle give the time of each frame in seconds, and no name.
-    bundle = save(predictions.drop(columns="frame"), tmp_path / "bundle")
-    result = compare(table, bundle, draws=20)
-    assert "item" in result
-    assert "frame" not in result
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def test_a_process_with_threads_is_not_confined() -> None:
     command = (
         "import threading, time; threading.Thread(target=time.sleep, args=(60,), daemon=True)"
         ".start(); from deepfake_models.sandbox.confinement import *; "
-        "confine(Beginning(frozenset(), False), ResourceBounds(1 << 33, 60))"
+        "confine(Beginning(frozenset(), False), 1 << 33, 60)"
     )
     ran = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
     assert "several threads" in ran.stderr

@@ -13,12 +13,10 @@ import pytest
 from deepfake_models.bundle.results import ReasonCode, unable
 from deepfake_models.errors import DecoderTooSlow, SourceTooSlow
 from deepfake_models.media.interface import DecodeLimits
-from deepfake_models.sandbox import pool as item
+from deepfake_models.sandbox import pool
 from deepfake_models.sandbox import protocol as wire
-from deepfake_models.sandbox import watchdog
 from deepfake_models.sandbox.decoder import ProcessDecoder
-from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
-from deepfake_models.sandbox.watchdog import Watchdog
+from deepfake_models.sandbox.pool import ProcessPool, TaskBounds, Watchdog
 from tests.support import attacks, footage
 
 
@@ -47,8 +45,7 @@ class SlowSource(io.BytesIO):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (watchdog, item):
-        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock.monotonic))
+    monkeypatch.setattr(pool, "time", SimpleNamespace(monotonic=clock.monotonic))
     return clock
 
 
@@ -78,7 +75,7 @@ def test_a_source_that_is_too_slow_is_no_fault_of_the_media(
     decoder: Callable[[DecodeLimits], ProcessDecoder], clock: Clock
 ) -> None:
     process = decoder(DecodeLimits())
-    slow = SlowSource(VIDEO, clock, item.MAX_SOURCE_S + 1.0)
+    slow = SlowSource(VIDEO, clock, pool.MAX_SOURCE_S + 1.0)
     with pytest.raises(SourceTooSlow), process.open(slow):
         pass
     with process.open(io.BytesIO(VIDEO)) as media:
@@ -91,9 +88,9 @@ def test_a_source_that_fails_slowly_is_not_asked_for_ever(clock: Clock) -> None:
             super().read(0)
             raise OSError("the store does not respond")
 
-    pool = ProcessPool(wire.Options(tasks=(attacks.INSIST,)), 1)
-    with contextlib.closing(pool), pytest.raises(SourceTooSlow):
-        pool.run(attacks.INSIST, Failing(b"source", clock, 600.0), b"20", TaskBounds(60.0, 6 << 30))
+    lent = ProcessPool(wire.Options(tasks=(attacks.INSIST,)), 1)
+    with contextlib.closing(lent), pytest.raises(SourceTooSlow):
+        lent.run(attacks.INSIST, Failing(b"source", clock, 600.0), b"20", TaskBounds(60.0, 6 << 30))
 
 
 def test_time_of_the_process_is_charged_and_the_error_says_so(
