@@ -49,12 +49,11 @@ SCALE: Final = 1.4
 class AttackOptions:
     """How pictures are chosen and attacked.
 
-    ``limit`` pictures of each class, one for each group, are drawn by ``seed`` and attacked by
-    ``attack``, a name in ``ATTACKS``. Each channel of each pixel changes by at most ``bound`` of
-    255, and a picture is given up after ``queries`` queries.
+    ``limit`` pictures of each class, one for each group, are drawn by ``seed``. Each channel of
+    each pixel changes by at most ``bound`` of 255, and a picture is given up after ``queries``
+    queries.
     """
 
-    attack: str = "nes"
     split: str = "test"
     limit: int = 20
     bound: int = 8
@@ -112,10 +111,6 @@ def nes(query: Query, towards: float, rng: np.random.Generator) -> None:
         field = 1.5 * towards * estimate / (float(np.std(estimate)) or 1.0)
 
 
-ATTACKS: Final[dict[str, Callable[[Query, float, np.random.Generator], None]]] = {"nes": nes}
-"""Attacks by name. A new one is a function and an entry here."""
-
-
 def run_attack(
     bundle_dir: Path,
     datasets: Sequence[str],
@@ -127,10 +122,8 @@ def run_attack(
     """Attack pictures of ``datasets``, write ``attack.json`` to ``out``, and return its content.
 
     Raises:
-        RunError: the attack is unknown, or the bundle is right about none of the pictures.
+        RunError: the bundle is right about none of the pictures.
     """
-    if options.attack not in ATTACKS:
-        raise RunError(f"No attack is named {options.attack}. Choose from {', '.join(ATTACKS)}.")
     labelled = labelled_rows([load_dataset(text, options.split) for text in datasets])
     order = np.random.default_rng(options.seed).permutation(len(labelled)).tolist()
     scorer = Scorer.open(bundle_dir, decoder=InProcessDecoder())
@@ -208,7 +201,7 @@ def attack_picture(scorer: Scorer, target: Target, options: AttackOptions) -> di
         return math.nan if value is None else value
 
     towards = 1.0 if target.row.label == "real" else -1.0
-    ATTACKS[options.attack](query, towards, np.random.default_rng(options.seed))
+    nes(query, towards, np.random.default_rng(options.seed))
     return {
         **{name: getattr(target.row, name) for name in ("media", "label", "method", "group")},
         "before": rounded(target.verdict.log_likelihood_ratio),

@@ -221,5 +221,4 @@ class Scorer:
     def conclude(
         self, timeline: Timeline, sampled: Sequence[int], parts: Sequence[Part]
     ) -> Verdict:
-        """Judge the examined ``parts``; see the function ``conclude``."""
         return conclude(timeline, sampled, parts, self.criteria)

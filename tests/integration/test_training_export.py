@@ -12,7 +12,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from deepfake_eval.analysis.histograms import histograms
+from deepfake_eval.analysis.reliability import histograms
 from deepfake_models.bundle.bundle import GRAPHS, Bundle, load_bundle
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.bundle.spec import InputSpec

@@ -57,7 +57,6 @@ def _write(drawn: dict[str, Figure], folder: Path) -> dict[str, str]:
 
 
 def figures(predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> dict[str, Figure]:
-    """Return the plots of a run by name."""
     scored = predictions[predictions["rank"].notna()]
     levels = {
         level: part

@@ -1,18 +1,25 @@
-"""Measure error rates by condition: ``reliability.json`` and the ``conditions`` of a bundle."""
+"""Measure what a bundle states of itself: ``reliability.json``, ``conditions`` and ``histograms``.
+
+Error rates by condition need enough groups of both classes in each bin of face width and sharpness.
+So the edges of bins are quartiles of both measurements, as many of them as leave nearly every face
+in a bin whose rates are known.
+"""
 
 from __future__ import annotations
 
 import itertools
 import json
+import math
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from deepfake_eval.analysis.condition_bins import Edges, adaptive_edges
 from deepfake_eval.analysis.intervals import Estimate, rate
 from deepfake_eval.analysis.metrics import auc
 from deepfake_eval.datasets.base import namespace
@@ -20,7 +27,14 @@ from deepfake_eval.errors import RunError
 from deepfake_eval.inference.predictions import read_run
 from deepfake_models.bundle.bundle import Bundle, BundleSpec, load_bundle, seal
 from deepfake_models.bundle.results import VerdictCode
-from deepfake_models.bundle.spec import ConditionBin, ConditionsSpec, MeasuredRate
+from deepfake_models.bundle.spec import (
+    ConditionBin,
+    ConditionsSpec,
+    Histograms,
+    LevelCalibrations,
+    MeasuredRate,
+    ValueHistogram,
+)
 from deepfake_models.decision.fitness import marked_card, unfit
 from deepfake_models.decision.level import log_likelihood_ratio, time_weighted_mean
 from deepfake_models.machine import atomic_write_text
@@ -32,6 +46,18 @@ REQUIRED_COLUMNS = (
     "level", "dataset", "media", "label", "method", "group", "kind", "track", "main", "time_s",
     "logit", "log_likelihood_ratio", "face_px", "sharpness", "verdict", "rank",
 )  # fmt: skip
+
+
+MEASURED_SHARE = 0.95
+"""Share of the judged faces of either class that should be in a bin with enough groups."""
+
+_QUANTILES = (0.25, 0.5, 0.75)
+_CLASSES = ["real", "fake"]
+_MEASURES = (("face_px", 0), ("sharpness", 1))
+"""The two measurements, and the decimals to which edges are rounded."""
+
+HISTOGRAM_STEP = 0.25
+"""Width of a bin in log10 likelihood ratios: a factor of 1.8 in the odds."""
 
 
 def reliability_table(
@@ -272,7 +298,7 @@ def conditions(faces: pd.DataFrame, threshold: float, min_groups: int) -> Condit
     not judged, which counts nowhere), ``face_px`` and ``sharpness``; of fakes, only the main
     person's. ``threshold`` is the bundle's ``thresholds.face.likely_manipulated``. In a bin with
     fewer than ``min_groups`` groups of either class, the bundle will not decide. The bins follow
-    the faces; see ``condition_bins``.
+    the faces; see ``adaptive_edges``.
     """
     judged = faces[faces["log_likelihood_ratio"].notna()]
     edges = adaptive_edges(judged, min_groups)
@@ -330,3 +356,111 @@ def _binned(
                 above = part[measure] >= low
                 part = part[above if high is None else above & (part[measure] < high)]
             yield list(width), list(sharpness), part
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """Inner edges of bins, ascending, at least one of each measurement."""
+
+    face_px: tuple[float, ...]
+    sharpness: tuple[float, ...]
+
+    @property
+    def bins(self) -> int:
+        return (len(self.face_px) + 1) * (len(self.sharpness) + 1)
+
+
+def adaptive_edges(judged: pd.DataFrame, min_groups: int) -> Edges:
+    """Return the edges that make the most bins with nearly every face in a measured one.
+
+    A bin is measured if it has faces of at least ``min_groups`` groups of each class. Of all
+    choices of quartiles, at least one of each measurement, those count that have
+    ``MEASURED_SHARE`` of the real and of the manipulated faces in measured bins; without any, the
+    choice with the largest share is returned. Of choices with equally many bins, that is so too.
+
+    ``judged`` are held-out faces with the columns label, group, ``face_px`` and ``sharpness``.
+    """
+    face_px, sharpness = (_quantiles(judged, *measure) for measure in _MEASURES)
+    options = [Edges(a, b) for a in _choices(face_px) for b in _choices(sharpness)]
+
+    def merit(edges: Edges) -> tuple[float, ...]:
+        share = _measured_share(judged, edges, min_groups)
+        return (1.0, edges.bins, share) if share >= MEASURED_SHARE else (0.0, share, -edges.bins)
+
+    return max(options, key=merit)
+
+
+def _measured_share(judged: pd.DataFrame, edges: Edges, min_groups: int) -> float:
+    """Return the share of faces in measured bins, of the class that has fewer in them."""
+    if judged.empty:
+        return 1.0
+    row = np.searchsorted(edges.face_px, judged["face_px"], side="right")
+    column = np.searchsorted(edges.sharpness, judged["sharpness"], side="right")
+    place = pd.Series(row * (len(edges.sharpness) + 1) + column, index=judged.index)
+    groups = judged.groupby([place, "label"])["group"].nunique().unstack(fill_value=0)
+    measured = (groups.reindex(columns=_CLASSES, fill_value=0) >= min_groups).all(axis=1)
+    return float(place.map(measured).groupby(judged["label"]).mean().min())
+
+
+def _choices(edges: tuple[float, ...]) -> Iterator[tuple[float, ...]]:
+    for count in range(1, len(edges) + 1):
+        yield from itertools.combinations(edges, count)
+
+
+def _quantiles(judged: pd.DataFrame, measure: str, digits: int) -> tuple[float, ...]:
+    """Return the quartiles of a measurement, with equal weight for both classes and all groups."""
+    values = judged[measure].to_numpy(np.float64)
+    if not len(values):
+        return (1.0,)
+    order = np.argsort(values, kind="stable")
+    share = np.cumsum(_weights(judged)[order])
+    places = np.searchsorted(share, np.array(_QUANTILES) * share[-1])
+    edges = np.unique(np.round(values[order][np.minimum(places, len(values) - 1)], digits))
+    return tuple(float(e) for e in edges if e > 0.0) or (1.0,)
+
+
+def _weights(judged: pd.DataFrame) -> NDArray[np.float64]:
+    faces = judged.groupby(["label", "group"])["group"].transform("size").to_numpy(np.float64)
+    groups = judged.groupby("label")["group"].transform("nunique").to_numpy(np.float64)
+    weights: NDArray[np.float64] = 1.0 / (faces * groups)
+    return weights
+
+
+def value_histogram(
+    items: pd.DataFrame, kind: Literal["video", "image"], limit: float, min_groups: int
+) -> ValueHistogram | None:
+    """Count media by value and class; ``None`` if either class is of too few groups.
+
+    Args:
+        items: held-out media with the columns label, group, kind and log_likelihood_ratio. Those
+            without a value are left out.
+        limit: the largest value, in either direction.
+        min_groups: groups that each class must at least be of.
+    """
+    valued = items[(items["kind"] == kind) & items["log_likelihood_ratio"].notna()]
+    bins = math.ceil(round(limit / HISTOGRAM_STEP, 9))
+    edges = HISTOGRAM_STEP * np.arange(-bins, bins + 1)
+    counts, groups = {}, {}
+    for label in ("real", "fake"):
+        part = valued[valued["label"] == label]
+        values = np.clip(part["log_likelihood_ratio"].to_numpy(np.float64), edges[0], edges[-1])
+        counts[label] = tuple(np.histogram(values, edges)[0].tolist())
+        groups[label] = int(part["group"].nunique())
+    if min(groups.values()) < min_groups:
+        return None
+    return ValueHistogram(
+        edges=tuple(edges.tolist()),
+        real=counts["real"],
+        fake=counts["fake"],
+        real_groups=groups["real"],
+        fake_groups=groups["fake"],
+    )
+
+
+def histograms(
+    items: pd.DataFrame, calibration: LevelCalibrations, min_groups: int
+) -> Histograms | None:
+    """Return the histograms of videos and of stills; ``None`` if there are too few of both."""
+    videos = value_histogram(items, "video", calibration.item.limit, min_groups)
+    stills = value_histogram(items, "image", calibration.face.limit, min_groups)
+    return Histograms(item=videos, picture=stills) if videos or stills else None

@@ -38,7 +38,6 @@ class Subject:
 
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> Subject:
-        """Return the subject of a run with ``bundle``."""
         thresholds = bundle.spec.thresholds
         return cls(
             bundle.model_json(),

@@ -34,8 +34,6 @@ CODECS: dict[str, tuple[str, str, dict[str, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """What a generated video is like."""
-
     codec: str
     width: int
     height: int
@@ -104,7 +102,6 @@ def group_picture(width: int, height: int, faces: int, phase: float = 0.0) -> ND
 
 
 def jpeg(width: int, height: int, faces: int) -> bytes:
-    """Return a JPEG file of ``group_picture``."""
     file = io.BytesIO()
     Image.fromarray(group_picture(width, height, faces)).save(file, "JPEG", quality=90)
     return file.getvalue()

@@ -31,19 +31,15 @@ class PictureCase:
 
     @property
     def name(self) -> str:
-        """A short description."""
         faces = "1 face" if self.faces == 1 else f"{self.faces} faces"
         return f"{self.width}x{self.height}, {faces}"
 
     def jpeg(self) -> bytes:
-        """Return the picture as a file."""
         return jpeg(self.width, self.height, self.faces)
 
 
 @dataclass(frozen=True, slots=True)
 class PictureBench:
-    """What the measurements of the service need."""
-
     bundle: Bundle
     folder: Path
     rounds: int

@@ -31,8 +31,6 @@ PACKAGES = ("deepfake-service", "onnxruntime", "onnxruntime-gpu", "av", "numpy",
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All cases of a bench."""
-
     rounds: int
     videos: tuple[VideoCase, ...]
     pictures: tuple[PictureCase, ...]
@@ -83,8 +81,6 @@ QUICK = Plan(
 
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
-    """Options of a bench."""
-
     quick: bool = False
     sections: tuple[str, ...] = SECTIONS
     baseline_python: Path = Path(sys.executable)

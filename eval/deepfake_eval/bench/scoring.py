@@ -24,7 +24,6 @@ class Samples:
     unit: str = "s"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the figure with its spread."""
         return {
             "unit": self.unit,
             "median": statistics.median(self.values),
@@ -53,7 +52,6 @@ def ratio(of: Samples, to: Samples) -> Samples:
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """Return how many seconds ``work`` takes."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began

@@ -97,7 +97,6 @@ class Client:
         raise ServiceFailed(f"The service refused a picture {MAX_RETRIES} times. Look at its log.")
 
     def close(self) -> None:
-        """Close the connection."""
         self._connection.close()
 
 
@@ -157,7 +156,6 @@ class Service:
             service.end()
 
     def client(self) -> Client:
-        """Return a new client."""
         return Client(self.url, self._key)
 
     def memory_mb(self) -> float:
@@ -185,7 +183,6 @@ class Service:
         return False  # it does not listen yet
 
     def end(self) -> None:
-        """End the service and what it started."""
         for sent in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, sent)

@@ -51,7 +51,6 @@ class VideoCase:
 
     @property
     def name(self) -> str:
-        """A short description."""
         faces = "1 face" if self.clip.faces == 1 else f"{self.clip.faces} faces"
         return (
             f"{self.clip.height}p {self.clip.codec}, {self.clip.seconds:g} s, {faces}, "
@@ -125,15 +124,12 @@ class NaiveLoop(ClosesOnExit):
         return answer
 
     def close(self) -> None:
-        """End the process."""
         self._process.kill()
         self._process.communicate()
 
 
 @dataclass(frozen=True, slots=True)
 class VideoBench:
-    """What the measurements of videos need."""
-
     bundle: Bundle
     baseline_python: Path
     folder: Path

@@ -15,13 +15,13 @@ from deepfake_eval.cli.options import (
     BundleOption,
     DatasetOption,
     DrawsOption,
+    Lines,
     MediaOptions,
     SplitOption,
     console,
     run_app,
     warn_in_sample,
 )
-from deepfake_eval.cli.progress import Lines
 from deepfake_models.bundle.bundle import default_bundle_dir
 from deepfake_models.command_line import flatten_options
 
@@ -44,7 +44,7 @@ def run(
     """Score media and write predictions, figures, tables, plots and report.html."""
     from deepfake_eval.evaluate.run import RunOptions
     from deepfake_eval.evaluate.run import run as run_all
-    from deepfake_eval.reporting.results import REPORT
+    from deepfake_eval.reporting.report import REPORT
 
     if detector:
         if frames is not None:
@@ -79,7 +79,7 @@ def run(
 def _run_detector(detector: str, media: MediaOptions) -> None:
     from deepfake_eval.evaluate.detector import run_detector
     from deepfake_eval.evaluate.score_table import ScoreTableOptions
-    from deepfake_eval.reporting.results import REPORT
+    from deepfake_eval.reporting.report import REPORT
 
     if media.bundle or media.workers > 1 or media.scheduler:
         raise typer.BadParameter(
@@ -138,7 +138,7 @@ def score_table(
     """Measure the scores of any detector, with intervals from resampling whole groups."""
     from deepfake_eval.evaluate.detector import measure_table
     from deepfake_eval.evaluate.score_table import ScoreTableOptions
-    from deepfake_eval.reporting.results import REPORT
+    from deepfake_eval.reporting.report import REPORT
 
     if given.prior is not None and not given.probabilities:
         raise typer.BadParameter("Add --probabilities: --prior needs calibrated ones.")
@@ -296,7 +296,6 @@ def robustness(
 
 @dataclass(frozen=True)
 class _AttackOptions:
-    attack: Annotated[str, typer.Option(help="Name of the attack.")] = "nes"
     limit: Annotated[int, typer.Option(min=1, help="Number of pictures of each class.")] = 20
     bound: Annotated[
         int, typer.Option(min=1, max=255, help="Largest change of a channel, of 255.")

@@ -1,7 +1,9 @@
-"""Options and messages that several commands share."""
+"""Options, messages and progress that several commands share."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +14,9 @@ from rich.console import Console
 from deepfake_models.errors import DeepfakeError
 
 console = Console(stderr=True)
+
+LINE_S = 10.0
+"""Seconds between two lines."""
 
 BundleOption = Annotated[
     Path | None, typer.Option(help="Bundle folder. The default is the shipped bundle.")
@@ -36,8 +41,6 @@ FRAMES_HELP = "Evenly spread frames to examine in each video; 0 samples as the s
 
 @dataclass(frozen=True)
 class MediaOptions:
-    """Options of the commands that score media."""
-
     dataset: DatasetOption
     out: Annotated[
         Path, typer.Option(help="Folder for the results. An interrupted run resumes there.")
@@ -75,3 +78,33 @@ def warn_in_sample(datasets: list[dict[str, Any]]) -> bool:
     for warning in warnings:
         console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
     return bool(warnings)
+
+
+class Lines:
+    """Prints a line at the first report of a stage, at its end, and every ``LINE_S`` between."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._started: dict[str, tuple[float, int]] = {}
+        self._printed = 0.0
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """Print a line if it is time for one; ``note`` says more about the last finished part."""
+        now = self._clock()
+        first = stage not in self._started
+        start, begun = self._started.setdefault(stage, (now, done))
+        if not (first or done == total or now - self._printed >= LINE_S):
+            return
+        self._printed = now
+        rate = (done - begun) / (now - start) if now > start else 0.0
+        left = f", {_duration((total - done) / rate)} left" if rate and done < total else ""
+        said = f", {note}" if note else ""
+        self._console.print(
+            f"{stage}: {done} of {total}{said}{left}", highlight=False, markup=False
+        )
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"about {minutes} min" if minutes else "less than a minute"

@@ -145,7 +145,6 @@ def original_or(method: str, label: Label) -> str:
 
 
 def parts_of(split: str, parts: Sequence[str]) -> Sequence[str]:
-    """Return the published ``parts`` that ``split`` covers."""
     return parts if split == "all" else (split,)
 
 
@@ -285,7 +284,6 @@ def locate(root: Path, relative: str) -> str | None:
 
 
 def relative(path: Path, root: Path) -> str:
-    """Return ``path`` relative to ``root`` with forward slashes."""
     return path.relative_to(root).as_posix()
 
 

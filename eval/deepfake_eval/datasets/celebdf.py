@@ -35,8 +35,6 @@ IS_REAL = {"1": True, "0": False}
 @adapter
 @dataclass(frozen=True, slots=True)
 class CelebDf:
-    """Celeb-DF v1, v2 and ++."""
-
     group: str = "auto"
     """``auto``, ``component`` or ``target``; see ``base.group_by_people``."""
 

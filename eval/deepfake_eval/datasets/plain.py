@@ -27,8 +27,6 @@ from deepfake_eval.errors import DatasetError
 @adapter
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Videos and pictures in two folders."""
-
     title: str = ""
     """Name of the data set in the report; by default that of the root folder."""
 

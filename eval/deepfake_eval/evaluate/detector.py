@@ -18,9 +18,14 @@ from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate import score_table
 from deepfake_eval.evaluate.run import Labelled, labelled_rows, load_dataset, record_key
 from deepfake_eval.evaluate.score_table import ScoreTableOptions
-from deepfake_eval.inference.records import append_record, read_records
-from deepfake_eval.inference.runner import RECORDS, StageReporter, no_progress
-from deepfake_eval.reporting.results import MISSING, write_results
+from deepfake_eval.inference.runner import (
+    RECORDS,
+    StageReporter,
+    append_record,
+    no_progress,
+    read_records,
+)
+from deepfake_eval.reporting.report import MISSING, write_results
 from deepfake_models.machine import atomic_write_text
 
 SCORES = "scores.csv"

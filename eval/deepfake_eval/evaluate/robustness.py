@@ -38,7 +38,7 @@ from deepfake_eval.evaluate.run import (
 )
 from deepfake_eval.inference.corruptions import CLIP_FRAMES, DEGRADATIONS, ORIGINAL, Variant
 from deepfake_eval.inference.runner import StageReporter, no_progress
-from deepfake_eval.reporting.results import PLOTS, PREDICTIONS
+from deepfake_eval.reporting.report import PLOTS, PREDICTIONS
 from deepfake_eval.reporting.tables import sweep_table
 from deepfake_models.bundle.bundle import Bundle, load_bundle
 from deepfake_models.machine import atomic_write_text

@@ -32,7 +32,7 @@ from deepfake_eval.inference.runner import (
     no_progress,
     score_all,
 )
-from deepfake_eval.reporting.results import MISSING, write_results
+from deepfake_eval.reporting.report import MISSING, write_results
 from deepfake_models.bundle.bundle import Bundle, load_bundle
 from deepfake_models.machine import atomic_write_text
 

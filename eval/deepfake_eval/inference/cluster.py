@@ -124,7 +124,6 @@ def require_shared(path: Path) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the packages that may change results."""
     found: dict[str, str] = {}
     for package in VERSIONED:
         try:

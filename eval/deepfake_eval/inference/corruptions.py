@@ -96,7 +96,6 @@ def resize(pixels: Pixels, scale: float, _rng: np.random.Generator | None = None
 
 
 def blur(pixels: Pixels, sigma: float, _rng: np.random.Generator | None = None) -> Pixels:
-    """Apply a Gaussian blur of ``sigma`` pixels."""
     return _bytes(gaussian_filter(pixels.astype(np.float32), (sigma, sigma, 0)))
 
 
@@ -212,7 +211,6 @@ class _DegradedMedia(ClosesOnExit):
         self.times = inner.times
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
-        """See ``OpenMedia.frames``."""
         checked = check_indices(indices, len(self.times))
         if self._degradation.apply is None:
             return self._recoded(checked, int(self._level))

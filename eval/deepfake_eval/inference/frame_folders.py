@@ -80,7 +80,6 @@ class FolderMedia(ClosesOnExit):
         self._decoder = decoder
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
-        """See ``OpenMedia.frames``."""
         check_indices(indices, len(self._files))
         for index in indices:
             time_s = float(self.times[index])

@@ -122,7 +122,6 @@ def frame_records(faces: Sequence[dict[str, Any]], prior: float) -> list[dict[st
 
 
 def item_record(verdict: Verdict, spec: BundleSpec) -> dict[str, Any]:
-    """Return the record of a whole picture or video."""
     return {
         "kind": kind_of(verdict),
         "verdict": str(verdict.verdict),

@@ -3,18 +3,18 @@ run can resume."""
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from deepfake_eval.errors import RunError
 from deepfake_eval.inference import cluster
 from deepfake_eval.inference.corruptions import ORIGINAL, Variant
 from deepfake_eval.inference.pool import Processes, run_tasks
 from deepfake_eval.inference.predictions import examine, face_records, item_record
-from deepfake_eval.inference.records import append_record, read_records
 from deepfake_models.bundle.bundle import load_bundle
 from deepfake_models.bundle.results import ReasonCode
 from deepfake_models.machine import usable_cores
@@ -22,6 +22,10 @@ from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
 
 RECORDS = "records.jsonl"
+"""A line of JSON for each scored medium, from which an interrupted run resumes."""
+
+SCORED: Mapping[str, type] = {"item": dict, "faces": list}
+"""The fields of the record of a scored medium."""
 
 RETRIED = frozenset({ReasonCode.UNREADABLE, ReasonCode.DECODER_FAILED})
 """Reasons that may be a failure of the machine: a later run tries these media again."""
@@ -203,3 +207,39 @@ def _check(setting: _Setting) -> None:
         raise cluster.ClusterError(
             f"A worker has another bundle in {setting.bundle_dir} than this machine. Copy it there."
         )
+
+
+def append_record(file: TextIO, record: Mapping[str, Any]) -> None:
+    """Write a record, which has the field ``key``, as soon as it is known."""
+    file.write(json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n")
+    file.flush()
+
+
+def read_records(path: Path, fields: Mapping[str, type] = SCORED) -> dict[str, dict[str, Any]]:
+    """Return the records of earlier runs by key; none if there is no file.
+
+    A run that was killed may leave an incomplete last line; it is removed from the file.
+
+    Raises:
+        RunError: any other line is not a record with the key and these ``fields``.
+    """
+    if not path.exists():
+        return {}
+    raw = path.read_bytes()
+    whole = raw[: raw.rfind(b"\n") + 1]
+    if len(whole) < len(raw):
+        with path.open("r+b") as file:
+            file.truncate(len(whole))
+    records = {}
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            record = json.loads(line)
+            if not all(isinstance(record[name], kind) for name, kind in fields.items()):
+                raise TypeError
+            records[record["key"]] = record
+        except (ValueError, TypeError, KeyError) as error:
+            raise RunError(
+                f"{path.name}, line {number} is not a record. Delete the file to score all media "
+                "again."
+            ) from error
+    return records

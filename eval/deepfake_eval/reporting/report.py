@@ -1,16 +1,30 @@
-"""``report.html`` of ``deepfake-eval run``: one file that loads nothing from outside.
+"""The results folder of a run, and its ``report.html``: one file that loads nothing from outside.
 
-All names in it are escaped.
+All names in the report are escaped.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from deepfake_eval.analysis.plots import write_plots
 from deepfake_eval.analysis.training_sources import in_sample_warnings
+from deepfake_eval.reporting.tables import write_tables
+from deepfake_models.machine import atomic_write_text
+
+PREDICTIONS = "predictions.parquet"
+METRICS = "metrics.json"
+MISSING = "missing.txt"
+REPORT = "report.html"
+PLOTS = "plots"
+TABLES = "tables"
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8882; --warn: #b45309; }
@@ -60,6 +74,20 @@ LEANINGS = {
     "towards_untouched_rate": "towards untouched",
 }
 """Rates of leaning by their key in ``metrics.json``, and their headings."""
+
+
+def write_results(out: Path, predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
+    """Write all files of a run to the folder ``out``; older ones are replaced.
+
+    ``predictions`` are those of ``predictions.assemble`` or ``score_table.read``, and ``metrics``
+    is the result of ``summarise`` for them.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    predictions.to_parquet(out / PREDICTIONS)
+    atomic_write_text(out / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
+    write_tables(out / TABLES, metrics)
+    plots = write_plots(predictions, metrics, out / PLOTS)
+    atomic_write_text(out / REPORT, render(metrics, plots))
 
 
 def render(metrics: Mapping[str, Any], plots: Mapping[str, str]) -> str:

@@ -50,8 +50,6 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class BundleSpec(Spec):
-    """The content of ``bundle.json``."""
-
     format_version: Literal[1]
     name: Annotated[str, Field(min_length=1, max_length=64)]
     version: Annotated[str, Field(min_length=1, max_length=64)]

@@ -105,7 +105,6 @@ class CropSpec(Spec):
 
     @property
     def views(self) -> int:
-        """The number of squares of one face."""
         return 1 + len(self.further_scales)
 
 
@@ -242,8 +241,6 @@ class LevelThresholds(_Rates):
 
 
 class Thresholds(Spec):
-    """Thresholds at each level."""
-
     face: LevelThresholds
     track: LevelThresholds
     item: LevelThresholds

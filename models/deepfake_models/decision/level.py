@@ -50,7 +50,6 @@ class Level:
         return replace(self, calibration=limitless)
 
     def ratio(self, raw: float) -> float:
-        """Return the log10 likelihood ratio of a raw value."""
         return log_likelihood_ratio(raw, self.calibration)
 
     def verdict(self, ratio: float) -> VerdictCode:
@@ -127,7 +126,6 @@ class Criteria:
 
     @classmethod
     def of(cls, spec: BundleSpec) -> Self:
-        """Take the criteria from the specification of a bundle."""
         calibration, thresholds = spec.calibration, spec.thresholds
         return cls(
             face=Level(calibration.face, thresholds.face, spec.prior),

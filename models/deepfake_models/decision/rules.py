@@ -35,8 +35,6 @@ _TRACK_REASONS = frozenset({ReasonCode.UNJUDGED_FACES, ReasonCode.SUSPECT_MOMENT
 
 @dataclass(frozen=True, slots=True)
 class SeenTrack:
-    """A track before its verdict."""
-
     faces: Sequence[Face]
     judged: Sequence[Face]
     moments: tuple[Moment, ...]
@@ -64,7 +62,6 @@ class SeenItem:
         return barred if enough else ()
 
     def faces_of(self, tracks: Iterable[Track]) -> list[Face]:
-        """Return the faces of ``tracks``."""
         numbers = {t.track for t in tracks}
         return [f for f in self.faces if f.track in numbers]
 

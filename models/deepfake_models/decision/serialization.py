@@ -155,7 +155,6 @@ def load_verdict(raw: bytes) -> Verdict:
 
 
 def dump_part(part: Part) -> bytes:
-    """Return a checkpoint of ``part`` as JSON."""
     stored = _StoredPart(
         failed=part.failed,
         frames=tuple(

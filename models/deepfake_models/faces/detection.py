@@ -162,7 +162,6 @@ class View:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Return height and width as seen, in pixels."""
         height, width = (side - 1 for side in self.integral.shape[1:])
         return (width, height) if self.quarters % 2 else (height, width)
 

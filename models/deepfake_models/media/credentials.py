@@ -71,7 +71,6 @@ class Credentials(BaseModel, extra="forbid"):
     failures: Annotated[list[Text], Field(max_length=MAX_STATED)] = []
 
     def to_json(self) -> dict[str, Any]:
-        """Return what was reported, without the defaults."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
@@ -151,7 +150,6 @@ class _Readable:
         self.read, self.seek, self.tell = source.read, source.seek, source.tell
 
     def write(self, _data: bytes) -> int:
-        """Refuse to write."""
         raise io.UnsupportedOperation("the source is only read")
 
     def flush(self) -> None:

@@ -27,7 +27,6 @@ class InProcessDecoder:
 
     @contextmanager
     def open(self, source: BinaryIO, *, stills_only: bool = False) -> Iterator[OpenMedia]:
-        """See ``Decoder.open``."""
         guard = GuardedSource(source)
         try:
             media = _open(guard, self._limits, stills_only)
@@ -42,7 +41,6 @@ class InProcessDecoder:
     def read_credentials(
         self, source: BinaryIO, mime: str | None, anchors: str | None = None
     ) -> dict[str, Any]:
-        """See ``Decoder.read_credentials``."""
         guard = GuardedSource(source)
         result = credentials.read_credentials(cast("BinaryIO", guard), mime, anchors)
         guard.check()

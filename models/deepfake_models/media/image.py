@@ -150,7 +150,6 @@ class PictureMedia(ClosesOnExit):
         )
 
     def close(self) -> None:
-        """Close the picture."""
         self._image.close()
         self._still = None
 
@@ -173,7 +172,6 @@ class PictureMedia(ClosesOnExit):
             Image.MAX_IMAGE_PIXELS = self._limits.max_pixels
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
-        """See ``OpenMedia.frames``."""
         return self._frames(check_indices(indices, len(self.times)))
 
     def _frames(self, indices: list[int]) -> Iterator[Frame | FailedFrame]:

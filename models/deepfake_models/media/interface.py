@@ -88,7 +88,6 @@ class SavedTimeline:
 
     @classmethod
     def of(cls, media: Timeline) -> SavedTimeline:
-        """Return a copy of the timeline of ``media``."""
         return cls(media.facts, np.array(media.times, np.float64))
 
 
@@ -148,7 +147,6 @@ class GuardedSource:
         self.failure: BaseException | None = None
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read as ``io.RawIOBase.read`` does."""
         try:
             data: Any = self._source.read(size)
         except Exception as error:
@@ -157,14 +155,12 @@ class GuardedSource:
         return data if isinstance(data, bytes) else bytes(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Seek as ``io.IOBase.seek`` does."""
         try:
             return self._source.seek(offset, whence)
         except Exception as error:
             raise self._failed(error) from error
 
     def tell(self) -> int:
-        """Return the position."""
         return self.seek(0, io.SEEK_CUR)
 
     def size(self) -> int:
@@ -254,12 +250,10 @@ class Orientation:
 
     @property
     def mirrored(self) -> bool:
-        """Return whether the picture is mirrored."""
         return self.a * self.d - self.b * self.c < 0
 
     @property
     def transposed(self) -> bool:
-        """Return whether width and height are exchanged."""
         return self.a == 0
 
     def apply(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -82,7 +82,6 @@ class StreamReader:
         return self._container.format.name.split(",")[0]
 
     def close(self) -> None:
-        """Close the container."""
         if self._container is not None:
             self._container.close()
             self._container = None

@@ -172,7 +172,6 @@ class VideoMedia(ClosesOnExit):
         return np.maximum.accumulate(np.array(stamps, dtype=np.int64))
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
-        """See ``OpenMedia.frames``."""
         checked = check_indices(indices, len(self.times))
         self._call += 1
         return self._frames(checked, self._call)

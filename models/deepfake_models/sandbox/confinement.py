@@ -22,8 +22,6 @@ from deepfake_models.sandbox.seccomp import install_filter
 
 
 class Layer(StrEnum):
-    """A layer of the confinement."""
-
     NO_NEW_PRIVS = "no_new_privs"
     """Programs that it executes gain no rights (prctl(2), PR_SET_NO_NEW_PRIVS)."""
     LANDLOCK = "landlock"
@@ -84,7 +82,6 @@ class Confinement:
 
     @property
     def complete(self) -> bool:
-        """Whether every layer is in place."""
         return not self.missing
 
 

@@ -99,7 +99,6 @@ class ProcessDecoder:
 
     @contextmanager
     def open(self, source: BinaryIO, *, stills_only: bool = False) -> Iterator[OpenMedia]:
-        """See ``Decoder.open``."""
         guard = GuardedSource(source)
         with (
             self._pool.process() as process,
@@ -110,7 +109,6 @@ class ProcessDecoder:
     def read_credentials(
         self, source: BinaryIO, mime: str | None, anchors: str | None = None
     ) -> dict[str, Any]:
-        """See ``Decoder.read_credentials``."""
         reason = credentials.reason_not_to_read(source, mime)
         if reason is not None:
             return credentials.not_read(reason)

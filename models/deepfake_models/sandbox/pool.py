@@ -215,8 +215,6 @@ def _end_all(processes: set[ConfinedProcess], servers: set[ForkServer]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TaskBounds:
-    """Limits on one task."""
-
     timeout_s: float
     """Seconds that may be spent waiting for the process, apart from reading the source."""
     memory_bytes: int
@@ -414,7 +412,6 @@ class Watchdog:
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
     def left_s(self) -> float:
-        """Return the seconds that are left."""
         return self._deadline - (self._paused_at or time.monotonic())
 
     @contextmanager
@@ -430,7 +427,6 @@ class Watchdog:
             self._paused_at = None
 
     def stop(self) -> None:
-        """End the watch."""
         self._stopped.set()
 
     def _watch(self) -> None:

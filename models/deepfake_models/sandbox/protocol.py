@@ -91,8 +91,6 @@ class Frames(Message):
 
 
 class Next(Message):
-    """Send the next of those frames."""
-
     op: Literal["next"] = "next"
 
 
@@ -219,7 +217,6 @@ _ANSWER: TypeAdapter[Answer] = TypeAdapter(Annotated[Answer, Field(discriminator
 
 
 def send(connection: Connection, message: Message) -> None:
-    """Send a JSON message."""
     connection.send_bytes(JSON + message.model_dump_json(by_alias=True).encode())
 
 

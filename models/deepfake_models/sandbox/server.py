@@ -110,7 +110,6 @@ class ForkServer:
             self._control.send(b"end %d" % number)
 
     def alive(self) -> bool:
-        """Return whether the server runs."""
         return self._process.poll() is None
 
     def close(self) -> None:
@@ -138,7 +137,6 @@ def _import_folders(tasks: Iterable[str]) -> list[str]:
 
 
 def main() -> None:
-    """Run the fork server."""
     # The parent imports this module as well, and needs no decoders.
     from deepfake_models.sandbox import child
 

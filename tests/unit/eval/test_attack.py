@@ -96,11 +96,6 @@ def test_the_command_reports_both_directions(media: Path, bundle: Path, tmp_path
     assert "1 fake pictures: 100% changed (" in done.output
 
 
-def test_an_unknown_attack_is_named_with_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="No attack is named x"):
-        run_attack(tmp_path, [], tmp_path, AttackOptions(attack="x"))
-
-
 def test_nothing_to_attack_is_an_error(media: Path, tmp_path: Path) -> None:
     evaluation.tiny_bundle(tmp_path / "blind", gain=0.0)
     for medium in (media / "real").iterdir():

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from deepfake_eval.analysis.condition_bins import adaptive_edges
-from deepfake_eval.analysis.reliability import conditions
+from deepfake_eval.analysis.reliability import adaptive_edges, conditions
 
 
 def faces(groups: int = 80, seed: int = 0, fakes_up_to_px: float = 1e9) -> pd.DataFrame:

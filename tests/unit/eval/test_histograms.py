@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from deepfake_eval.analysis.histograms import histograms, value_histogram
+from deepfake_eval.analysis.reliability import histograms, value_histogram
 from deepfake_models.bundle.spec import Calibration, LevelCalibrations
 
 Medium = tuple[str, str, str, float | None]

@@ -20,7 +20,7 @@ from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate.robustness import SweepOptions, draw, measure, robustness
 from deepfake_eval.evaluate.run import RunOptions, run
 from deepfake_eval.inference.runner import RECORDS
-from deepfake_eval.reporting.results import PREDICTIONS
+from deepfake_eval.reporting.report import PREDICTIONS
 from tests.support import evaluation, footage
 
 DRAWS = 20

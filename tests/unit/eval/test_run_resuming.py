@@ -13,7 +13,7 @@ import pytest
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate.run import RunOptions, file_stamps, run
 from deepfake_eval.inference.runner import RECORDS, read_records
-from deepfake_eval.reporting.results import PREDICTIONS
+from deepfake_eval.reporting.report import PREDICTIONS
 from tests.support import evaluation, footage
 from tests.support.evaluation import DRAWS
 

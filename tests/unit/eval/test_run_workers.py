@@ -16,7 +16,7 @@ from deepfake_eval.evaluate.run import RunOptions, run
 from deepfake_eval.inference import cluster
 from deepfake_eval.inference.cluster import ClusterError
 from deepfake_eval.inference.runner import Job, ScoringOptions, _Setting, _work_on_cluster
-from deepfake_eval.reporting.results import PREDICTIONS
+from deepfake_eval.reporting.report import PREDICTIONS
 from deepfake_models.bundle.bundle import load_bundle
 from tests.support import evaluation
 from tests.support.evaluation import DRAWS

@@ -18,10 +18,10 @@ import onnx
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepfake_eval.analysis.histograms import histograms
 from deepfake_eval.analysis.reliability import (
     condition_table,
     conditions,
+    histograms,
     item_table,
     reliability_table,
 )
@@ -35,7 +35,7 @@ from deepfake_eval.inference.predictions import (
     face_table,
     item_record,
 )
-from deepfake_eval.reporting.results import write_results
+from deepfake_eval.reporting.report import write_results
 from deepfake_models.bundle.bundle import (
     CLASSIFIER,
     GRAPHS,
