@@ -118,7 +118,7 @@ def test_frames_of_the_clip_that_failed_are_left_out() -> None:
     frames = footage.panning(12, 64, 48)
 
     class Media(ClosesOnExit):
-        facts = mediakit_facts(12)
+        facts = footage_facts(12)
         times = np.arange(12) / 25
 
         def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
@@ -133,7 +133,7 @@ def test_frames_of_the_clip_that_failed_are_left_out() -> None:
         assert max(range(12), key=lambda j: psnr(frames[j], frame.pixels)) == k
 
 
-def mediakit_facts(frames: int) -> Any:
+def footage_facts(frames: int) -> Any:
     from deepfake_models.bundle.results import MediaFacts
 
     return MediaFacts("video", 64, 48, frames / 25, frames, 0)
