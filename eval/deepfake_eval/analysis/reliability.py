@@ -431,11 +431,8 @@ def value_histogram(
 ) -> ValueHistogram | None:
     """Count media by value and class; ``None`` if either class is of too few groups.
 
-    Args:
-        items: held-out media with the columns label, group, kind and log_likelihood_ratio. Those
-            without a value are left out.
-        limit: the largest value, in either direction.
-        min_groups: groups that each class must at least be of.
+    ``items`` are held-out media with the columns label, group, kind and log_likelihood_ratio; those
+    without a value are left out. ``limit`` is the largest value, in either direction.
     """
     valued = items[(items["kind"] == kind) & items["log_likelihood_ratio"].notna()]
     bins = math.ceil(round(limit / HISTOGRAM_STEP, 9))

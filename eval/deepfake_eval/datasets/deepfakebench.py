@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -64,16 +64,16 @@ class DeepfakeBench:
         notes: dict[str, None] = {}
         in_train = Counter[str]()
         for name in chosen:
-            for entry in _entries(lists[name], self.compression, notes):
-                in_split = split in ("all", entry.split)
-                media, absent_frames = _media(root, entry.frames)
+            for row, frames in _entries(lists[name], self.compression, notes):
+                in_split = split in ("all", row.split)
+                media, absent_frames = _media(root, frames)
                 if in_split:
                     missing.update(dict.fromkeys(absent_frames))
                 if media is None:
                     continue
-                in_train.update([media] if entry.split == "train" else [])
+                in_train.update([media] if row.split == "train" else [])
                 if in_split and media not in rows:
-                    rows[media] = entry.row(media)
+                    rows[media] = replace(row, media=media)
         leaked = sum(1 for m, r in rows.items() if r.split != "train" and in_train[m])
         if leaked:
             notes[
@@ -83,30 +83,13 @@ class DeepfakeBench:
         return Rows(root, tuple(rows.values()), tuple(missing), tuple(notes))
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    dataset: str
-    label: str
-    split: str
-    compression: str
-    video: str
-    frames: tuple[str, ...]
+def _entries(
+    path: Path, compression: str, notes: dict[str, None]
+) -> Iterator[tuple[Row, tuple[str, ...]]]:
+    """Yield the listed videos that have frames, as rows without a path, and their frames.
 
-    def row(self, media: str) -> Row:
-        label = _binary(self.label)
-        return Row(
-            media,
-            label,
-            METHODS.get(self.label, original_or(self.label, label)),
-            self.dataset,
-            self.split,
-            ids_in_name(self.video),
-            self.compression,
-        )
-
-
-def _entries(path: Path, compression: str, notes: dict[str, None]) -> Iterator[_Entry]:
-    """Yield the listed videos that have frames; add a note for what is left out."""
+    A note is added for what is left out.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -127,8 +110,11 @@ def _entries(path: Path, compression: str, notes: dict[str, None]) -> Iterator[_
                     if not frames:
                         notes[f"{where} lists videos without frames."] = None
                         continue
-                    own = str(facts.get("label", label))
-                    yield _Entry(dataset, own, split, level, video, frames)
+                    named = str(facts.get("label", label))
+                    shown = _binary(named)
+                    method = METHODS.get(named, original_or(named, shown))
+                    group = ids_in_name(video)
+                    yield Row("", shown, method, dataset, split, group, level), frames
 
 
 def _frames(facts: Any, where: str) -> tuple[str, ...]:

@@ -81,11 +81,13 @@ def robustness(
     """
     options = options or SweepOptions()
     names = _chosen(options.degradations)
+    levels = [Variant(name, level) for name in names for level in DEGRADATIONS[name].levels]
+    variants = [ORIGINAL, *levels]
     bundle = load_bundle(bundle_dir)
     loaded = [load_dataset(text, options.split) for text in datasets]
     labelled = draw(labelled_rows(loaded), options.limit, options.seed)
     out.mkdir(parents=True, exist_ok=True)
-    tables = score_variants(bundle, labelled, _variants(names), out, options, progress)
+    tables = score_variants(bundle, labelled, variants, out, options, progress)
     pd.concat(
         [t.assign(degradation=v.name, degradation_level=v.level) for v, t in tables.items()],
         ignore_index=True,
@@ -117,11 +119,6 @@ def _chosen(names: Sequence[str]) -> list[str]:
             f"There is no degradation {unknown[0]!r}. Choose from {', '.join(DEGRADATIONS)}."
         )
     return [name for name in DEGRADATIONS if not names or name in names]
-
-
-def _variants(names: Sequence[str]) -> list[Variant]:
-    levels = (Variant(name, level) for name in names for level in DEGRADATIONS[name].levels)
-    return list(dict.fromkeys([ORIGINAL, *(variant.canonical() for variant in levels)]))
 
 
 def _measure_variants(
@@ -221,8 +218,5 @@ def _curve(name: str, measured: dict[Variant, dict[str, Any]]) -> dict[str, Any]
         "name": name,
         "title": kind.title,
         "unit": kind.unit,
-        "identity": kind.identity,
-        "levels": [
-            {"level": level, **measured[Variant(name, level).canonical()]} for level in kind.levels
-        ],
+        "levels": [{"level": level, **measured[Variant(name, level)]} for level in kind.levels],
     }

@@ -8,7 +8,6 @@ this kind: keep it in a private network, or use TLS as Dask's documentation desc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,69 +26,21 @@ class ClusterError(EvalError):
     """The Dask cluster cannot be used."""
 
 
-class Cluster:
-    """The workers of a scheduler; ``client`` is a ``distributed.Client``, which has no types."""
+def map_on_workers(
+    scheduler: str, function: Callable[[Task], Result], tasks: Iterable[Task]
+) -> Iterator[Result]:
+    """Yield ``function(task)`` of each task, in the order in which they finish.
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
-
-    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
-        """Yield ``function(task)`` of each task, in the order in which they finish.
-
-        The function must be importable on the workers. Tasks of a worker that dies are run by
-        another one.
-
-        Raises:
-            ClusterError: a task ended several workers, or the scheduler was lost.
-            Exception: whatever the function raises.
-        """
-        from distributed import CancelledError, as_completed
-
-        try:
-            futures = self._client.map(function, list(tasks), pure=False)
-            finished = iter(as_completed(futures, loop=self._client.loop))  # type: ignore[no-untyped-call]
-        except (CancelledError, OSError) as error:
-            raise _lost() from error
-        # Only these references keep a task alive: without them, what was not begun is cancelled.
-        del futures
-        for future in finished:
-            yield self._result(future)
-
-    @staticmethod
-    def _result(future: Any) -> Any:
-        from distributed import CancelledError, KilledWorker
-
-        if future.status == "error":
-            error = future.exception()
-            if isinstance(error, KilledWorker):
-                raise ClusterError(
-                    "A task ended the worker processes that tried it, perhaps because memory ran "
-                    "out. Look at the logs of the workers, and run the same command again to "
-                    "resume."
-                ) from error
-            # Also an OSError: the file of the task, not the connection, is what it is about.
-            future.result()
-        try:
-            return future.result()
-        except (CancelledError, OSError) as error:
-            raise _lost() from error
-
-
-def _lost() -> ClusterError:
-    return ClusterError(
-        "The connection to the scheduler was lost. Run the same command again to resume."
-    )
-
-
-@contextmanager
-def connected(scheduler: str) -> Iterator[Cluster]:
-    """Connect to the scheduler at an address such as ``tcp://10.0.0.5:8786``.
+    The workers are those of the scheduler at an address such as ``tcp://10.0.0.5:8786``. The
+    function must be importable on them. Tasks of a worker that dies are run by another one.
 
     Raises:
-        ClusterError: Dask is not installed, the scheduler does not respond, or it has no workers.
+        ClusterError: Dask is not installed, the scheduler does not respond, is lost or has no
+            workers, or a task ended several of them.
+        Exception: whatever the function raises.
     """
     try:
-        from distributed import Client
+        from distributed import CancelledError, Client, as_completed
     except ImportError:
         raise ClusterError(
             "Dask is not installed. Run pip install 'deepfake-service[cluster]'."
@@ -107,7 +58,39 @@ def connected(scheduler: str) -> Iterator[Cluster]:
                 f"The scheduler at {scheduler} has no workers. Start some with `dask worker "
                 f"{scheduler} --nthreads 1`."
             )
-        yield Cluster(client)
+        try:
+            futures = client.map(function, list(tasks), pure=False)
+            finished = iter(as_completed(futures, loop=client.loop))  # type: ignore[no-untyped-call]
+        except (CancelledError, OSError) as error:
+            raise _lost() from error
+        # Only these references keep a task alive: without them, what was not begun is cancelled.
+        del futures
+        for future in finished:
+            yield _result(future)
+
+
+def _result(future: Any) -> Any:
+    from distributed import CancelledError, KilledWorker
+
+    if future.status == "error":
+        error = future.exception()
+        if isinstance(error, KilledWorker):
+            raise ClusterError(
+                "A task ended the worker processes that tried it, perhaps because memory ran out. "
+                "Look at the logs of the workers, and run the same command again to resume."
+            ) from error
+        # Also an OSError: the file of the task, not the connection, is what it is about.
+        future.result()
+    try:
+        return future.result()
+    except (CancelledError, OSError) as error:
+        raise _lost() from error
+
+
+def _lost() -> ClusterError:
+    return ClusterError(
+        "The connection to the scheduler was lost. Run the same command again to resume."
+    )
 
 
 def require_shared(path: Path) -> None:

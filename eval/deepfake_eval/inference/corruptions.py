@@ -49,16 +49,14 @@ CLIP_RATE = 25
 class Degradation:
     """One kind of degradation.
 
-    ``levels`` go from mild to harsh; ``identity`` is the level that changes nothing, if there is
-    one. ``apply`` takes (H, W, 3) uint8 RGB, a level and a random generator, and returns uint8 RGB;
-    without it, the level is the constant rate factor of a re-encoding. ``rescales`` says that the
-    level is the factor by which width and height change.
+    ``levels`` go from mild to harsh. ``apply`` takes (H, W, 3) uint8 RGB, a level and a random
+    generator, and returns uint8 RGB; without it, the level is the constant rate factor of a
+    re-encoding. ``rescales`` says that the level is the factor by which width and height change.
     """
 
     title: str
     unit: str
     levels: tuple[float, ...]
-    identity: float | None = None
     apply: Apply | None = None
     rescales: bool = False
 
@@ -69,12 +67,6 @@ class Variant:
 
     name: str = "none"
     level: float = 0.0
-
-    def canonical(self) -> Variant:
-        """Return ``ORIGINAL`` for a level that changes nothing, otherwise the variant itself."""
-        if self.name != "none" and DEGRADATIONS[self.name].identity == self.level:
-            return ORIGINAL
-        return self
 
 
 ORIGINAL = Variant()
@@ -169,15 +161,11 @@ DEGRADATIONS: dict[str, Degradation] = {
     "jpeg": Degradation("JPEG", "quality", (100, 80, 60, 40, 20, 10), apply=jpeg),
     "h264": Degradation("H.264", "constant rate factor", (18, 23, 28, 33, 38, 43)),
     "resize": Degradation(
-        "Downscaling", "share of width and height", (1.0, 0.5, 0.25), 1.0, resize, rescales=True
+        "Downscaling", "share of width and height", (0.5, 0.25), resize, rescales=True
     ),
-    "blur": Degradation("Gaussian blur", "sigma in pixels", (0.0, 1.0, 2.0, 3.0), 0.0, blur),
+    "blur": Degradation("Gaussian blur", "sigma in pixels", (1.0, 2.0, 3.0), blur),
     "noise": Degradation(
-        "Gaussian noise",
-        "standard deviation, share of full scale",
-        (0.0, 0.05, 0.1, 0.15, 0.2),
-        0.0,
-        noise,
+        "Gaussian noise", "standard deviation, share of full scale", (0.05, 0.1, 0.15, 0.2), noise
     ),
 }
 """Every degradation by name. The levels of JPEG, blur and noise are those of GenD (Yermakov et al.
@@ -190,7 +178,6 @@ def degraded(media: OpenMedia, variant: Variant, *, seed: int = 0) -> OpenMedia:
     Noise depends only on ``seed`` and the index of the frame, so it can be reproduced. ``media``
     stays the caller's to close.
     """
-    variant = variant.canonical()
     if variant == ORIGINAL:
         return media
     return _DegradedMedia(media, DEGRADATIONS[variant.name], variant.level, seed)

@@ -6,22 +6,12 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from deepfake_models.errors import DeepfakeError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Processes:
-    """How many processes do the tasks, each of which first calls ``start(*arguments)``."""
-
-    workers: int
-    start: Callable[..., None]
-    arguments: tuple[Any, ...]
 
 
 def allowed_processes(wanted: int) -> int:
@@ -35,13 +25,16 @@ def allowed_processes(wanted: int) -> int:
 def run_tasks(
     function: Callable[[Task], Result],
     tasks: Sequence[Task],
-    processes: Processes,
+    workers: int,
+    start: Callable[[], None],
     *,
     error: type[DeepfakeError],
 ) -> Iterator[Result]:
     """Yield ``function(task)`` of each task, in the order in which they finish.
 
-    With 0 workers, and in a process that may not have children, everything is done here.
+    Each of ``workers`` processes first calls ``start``, which can be pickled, as a function or a
+    ``partial`` of one can. With 0 workers, and in a process that may not have children, everything
+    is done here.
 
     Raises:
         error: a process ended unexpectedly.
@@ -49,18 +42,13 @@ def run_tasks(
     """
     if not tasks:
         return
-    if not allowed_processes(processes.workers):
-        processes.start(*processes.arguments)
+    if not allowed_processes(workers):
+        start()
         yield from map(function, tasks)
         return
     # Forking a process that holds onnxruntime's threads can deadlock.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        processes.workers,
-        context,
-        initializer=_begin,
-        initargs=(processes.start, processes.arguments),
-    ) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(start,)) as pool:
         try:
             for future in as_completed([pool.submit(_perform, function, t) for t in tasks]):
                 yield future.result()
@@ -77,10 +65,10 @@ _failure: Exception | None = None
 """What ``start`` raised in this process: an executor would only report that the process ended."""
 
 
-def _begin(start: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _begin(start: Callable[[], None]) -> None:
     global _failure
     try:
-        start(*arguments)
+        start()
     except Exception as error:  # raised by the first task, so that it reaches the caller
         _failure = error
 

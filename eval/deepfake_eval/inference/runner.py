@@ -7,13 +7,14 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 from deepfake_eval.errors import RunError
 from deepfake_eval.inference import cluster
 from deepfake_eval.inference.corruptions import ORIGINAL, Variant
-from deepfake_eval.inference.pool import Processes, run_tasks
+from deepfake_eval.inference.pool import run_tasks
 from deepfake_eval.inference.predictions import examine, face_records, item_record
 from deepfake_models.bundle.bundle import load_bundle
 from deepfake_models.bundle.results import ReasonCode
@@ -111,8 +112,8 @@ def _score(
             worker.close()
         return
     threads = max(1, usable_cores() // options.workers)
-    processes = Processes(options.workers, _start, (bundle_dir, options, threads))
-    yield from run_tasks(_work, jobs, processes, error=RunError)
+    start = partial(_start, bundle_dir, options, threads)
+    yield from run_tasks(_work, jobs, options.workers, start, error=RunError)
 
 
 def _score_on_cluster(
@@ -125,8 +126,7 @@ def _score_on_cluster(
         tuple(cluster.versions().items()),
     )
     tasks = ((setting, replace(job, path=job.path.resolve())) for job in jobs)
-    with cluster.connected(scheduler) as workers:
-        yield from workers.map(_work_on_cluster, tasks)
+    yield from cluster.map_on_workers(scheduler, _work_on_cluster, tasks)
 
 
 @dataclass(frozen=True, slots=True)

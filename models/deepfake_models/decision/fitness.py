@@ -88,23 +88,11 @@ def unfit_level(
 ) -> Iterator[Unfit]:
     """Yield the reasons not to use the thresholds of one level.
 
-    1. Nothing is found: no manipulated material is at or above ``likely_manipulated``, or the
-       calibration supports no value that high.
-    2. Otherwise, the classes are not separated: the rate of true positives is not above the upper
-       end of the interval of that of false positives.
-    3. There are too few groups: the calibration is fitted on fewer than ``min_groups`` of one
-       class, or no condition was measured on as many. The calibration's limit is the logarithm of
-       the number of groups in the smaller class plus one.
-
-    Args:
-        kind: what the thresholds decide on.
-        thresholds: those of the level, with the rates measured there.
-        calibration: that of the level.
-        min_groups: how many groups a rate must rest on.
-        most_groups: groups of the smaller class in the condition that has most; ``None`` if nothing
-            was measured by condition.
+    ``most_groups`` are those of the smaller class in the condition that has most; ``None`` if
+    nothing was measured by condition.
     """
     found, upper = thresholds.true_positive_rate, thresholds.false_positive_rate_upper
+    # The limit is the logarithm of the number of groups in the smaller class plus one.
     groups = min(calibration.groups, round(10**calibration.limit) - 1)
     if most_groups is not None:
         groups = min(groups, most_groups)

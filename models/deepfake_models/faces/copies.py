@@ -72,10 +72,8 @@ def side_of_copies(height: int, width: int, spec: DetectorSpec) -> int | None:
 def copies(small: NDArray[np.uint8], size: tuple[int, int], spec: DetectorSpec) -> Iterator[Copy]:
     """Yield the copies of a picture that ``spec`` asks for; by default, none.
 
-    Args:
-        small: the picture scaled to ``side_of_copies``, (H, W, 3) uint8 RGB.
-        size: height and width of the picture itself.
-        spec: what to look for.
+    ``small`` is the picture scaled to ``side_of_copies``, (H, W, 3) uint8 RGB, and ``size`` the
+    height and width of the picture itself.
     """
     turns = [*([0] if spec.border else []), *([1, 2, 3] if spec.turn_above is not None else [])]
     if not turns:

@@ -80,11 +80,7 @@ def read_credentials(
     """Return the state of the credentials of ``source`` and what they claim.
 
     What a manifest claims ("made by a camera", "made by an AI model") is its signer's claim alone.
-
-    Args:
-        source: a seekable file.
-        mime: its type; credentials of unknown types are not read.
-        anchors: the trusted certificates, in PEM.
+    ``anchors`` are the trusted certificates, in PEM.
 
     Raises:
         MemoryError: reading takes more memory than there is.

@@ -105,12 +105,8 @@ def run(
 ) -> None:
     """Confine this process and serve the parent, until it closes the connection.
 
-    Args:
-        descriptor: the socket that the parent holds the other end of.
-        beginning: what ``confinement.enter_namespaces`` returned.
-        pid: the number of this process outside its namespace.
-        options: the limits of the process.
-        tasks: what ``load`` returned.
+    ``descriptor`` is the socket that the parent holds the other end of, ``pid`` the number of this
+    process outside its namespace, and ``tasks`` what ``load`` returned.
     """
     for name in dict.fromkeys(task.partition(":")[0] for task in tasks):
         if begin := getattr(sys.modules[name], "begin", None):

@@ -89,11 +89,7 @@ class ForkServer:
     def start(self, number: int, connection: socket.socket) -> None:
         """Ask for a process that serves the other end of ``connection``, without waiting for it.
 
-        If none can be started, ``connection`` is closed.
-
-        Args:
-            number: the name of the process in ``end``.
-            connection: a socket, of which the server gets a copy.
+        ``number`` is its name in ``end``. If none can be started, ``connection`` is closed.
 
         Raises:
             DecoderFailed: the server has ended.

@@ -61,10 +61,9 @@ def test_workers_of_a_cluster_give_the_same_results(
 
 @pytest.mark.slow
 def test_an_error_about_a_file_of_a_task_is_not_one_of_the_connection(scheduler: str) -> None:
-    with cluster.connected(scheduler) as workers:
-        assert list(workers.map(len, ["two"])) == [3]
-        with pytest.raises(FileNotFoundError, match="/nowhere"):
-            list(workers.map(os.listdir, ["/nowhere"]))
+    assert list(cluster.map_on_workers(scheduler, len, ["two"])) == [3]
+    with pytest.raises(FileNotFoundError, match="/nowhere"):
+        list(cluster.map_on_workers(scheduler, os.listdir, ["/nowhere"]))
 
 
 def test_a_process_of_a_cluster_works_for_one_bundle_after_another(

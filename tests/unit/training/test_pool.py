@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import pytest
 
-from deepfake_eval.inference.pool import Processes, run_tasks
+from deepfake_eval.inference.pool import run_tasks
 from deepfake_training.errors import TrainingError
 
 pytestmark = pytest.mark.torch
@@ -31,20 +32,20 @@ def multiplied(number: int) -> int:
 
 def test_every_task_is_done_once_by_processes_that_have_started() -> None:
     found = run_tasks(
-        multiplied, range(1, 9), Processes(2, start, (3,)), error=TrainingError
+        multiplied, range(1, 9), 2, partial(start, 3), error=TrainingError
     )  # fmt: skip
     assert sorted(found) == [3 * n for n in range(1, 9)]
     assert not _factor, "the tasks ran in this process"
 
 
 def test_a_process_that_ends_is_reported_with_what_to_do() -> None:
-    found = run_tasks(multiplied, [2, 0], Processes(1, start, (3,)), error=TrainingError)
+    found = run_tasks(multiplied, [2, 0], 1, partial(start, 3), error=TrainingError)
     assert next(found) == 6
     with pytest.raises(TrainingError, match=r"ended unexpectedly.* Run the same command"):
         list(found)
 
 
 def test_an_error_at_the_start_of_a_process_is_raised() -> None:
-    found = run_tasks(multiplied, [1, 2], Processes(1, fail, (3,)), error=TrainingError)
+    found = run_tasks(multiplied, [1, 2], 1, partial(fail, 3), error=TrainingError)
     with pytest.raises(TrainingError, match="no model for 3"):
         list(found)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from deepfake_eval.inference.pool import Processes, run_tasks
+from deepfake_eval.inference.pool import run_tasks
 from deepfake_models.faces.detection import Detection
 from deepfake_models.machine import atomic_write, atomic_write_text
 from deepfake_training.config import Config, PrepareConfig
@@ -82,12 +83,9 @@ def prepare(
     if not finished:
         _check_present(rows)
     missing = set()
-    for record in run_tasks(
-        cut_medium,
-        [(out, row) for row in todo],
-        Processes(workers, start_worker, (config.model_dump_json(),)),
-        error=TrainingError,
-    ):
+    tasks = [(out, row) for row in todo]
+    start = partial(start_worker, config.model_dump_json())
+    for record in run_tasks(cut_medium, tasks, workers, start, error=TrainingError):
         finished += 1
         if "absent" in record:
             missing.add(record["media"])

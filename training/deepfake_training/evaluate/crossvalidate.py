@@ -74,11 +74,10 @@ def _run_on_cluster(
     by_name = {split.name: split for split in splits}
     # Heads share the features of the frozen network, which the first of them computes and stores.
     alone = 1 if splits and splits[0].config.frozen else 0
-    with cluster.connected(scheduler) as workers:
-        for part in (tasks[:alone], tasks[alone:]):
-            for name, last in workers.map(_fit_on_cluster, part):
-                if progress and last:
-                    progress(by_name[name], last)
+    for part in (tasks[:alone], tasks[alone:]):
+        for name, last in cluster.map_on_workers(scheduler, _fit_on_cluster, part):
+            if progress and last:
+                progress(by_name[name], last)
 
 
 @dataclass(frozen=True, slots=True)

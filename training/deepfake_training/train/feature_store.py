@@ -17,6 +17,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +25,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepfake_eval.inference.pool import Processes, run_tasks
+from deepfake_eval.inference.pool import run_tasks
 from deepfake_models.decision.decide import Part
 from deepfake_models.decision.serialization import (
     load_part,
@@ -193,16 +194,9 @@ class FeatureStore:
             return
         folder.mkdir(parents=True, exist_ok=True)
         graph = self.graph()
-        finished = run_tasks(
-            write_shard,
-            jobs,
-            Processes(
-                self._config.fit.workers,
-                start_worker,
-                (self._store.root, self._neutral.model_dump_json(), graph),
-            ),
-            error=TrainingError,
-        )
+        start = partial(start_worker, self._store.root, self._neutral.model_dump_json(), graph)
+        workers = self._config.fit.workers
+        finished = run_tasks(write_shard, jobs, workers, start, error=TrainingError)
         for done, _ in enumerate(finished, start=1):
             report(done, len(jobs))
 
