@@ -94,9 +94,7 @@ def rate(hits: ArrayLike, groups: ArrayLike) -> Estimate:
     return Estimate(value, low, high, n, k)
 
 
-def resamples(
-    groups: ArrayLike, *, draws: int = BOOTSTRAP_DRAWS, seed: int = 0
-) -> Iterator[NDArray[np.intp]]:
+def resamples(groups: ArrayLike, *, draws: int = BOOTSTRAP_DRAWS) -> Iterator[NDArray[np.intp]]:
     """Yield the row numbers of ``draws`` bootstrap samples.
 
     Each sample draws whole groups with replacement, as many as there are in ``groups``.
@@ -104,7 +102,7 @@ def resamples(
     _, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
     order = np.argsort(codes, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(codes))[:-1])
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     for _ in range(draws):
         picks = rng.integers(len(members), size=len(members))
         yield np.concatenate([members[p] for p in picks])
@@ -115,7 +113,6 @@ def bootstrap(
     groups: ArrayLike,
     *,
     draws: int = BOOTSTRAP_DRAWS,
-    seed: int = 0,
 ) -> tuple[float, float]:
     """Return the percentile interval of ``statistic`` under resampling of whole groups.
 
@@ -125,7 +122,7 @@ def bootstrap(
     """
     if len(np.unique(np.asarray(groups).astype(str))) < 2:
         return float("nan"), float("nan")
-    drawn = np.asarray([statistic(rows) for rows in resamples(groups, draws=draws, seed=seed)])
+    drawn = np.asarray([statistic(rows) for rows in resamples(groups, draws=draws)])
     values = drawn[~np.isnan(drawn)]
     if not len(values):
         return float("nan"), float("nan")

@@ -365,10 +365,6 @@ class Edges:
     face_px: tuple[float, ...]
     sharpness: tuple[float, ...]
 
-    @property
-    def bins(self) -> int:
-        return (len(self.face_px) + 1) * (len(self.sharpness) + 1)
-
 
 def adaptive_edges(judged: pd.DataFrame, min_groups: int) -> Edges:
     """Return the edges that make the most bins with nearly every face in a measured one.
@@ -385,7 +381,8 @@ def adaptive_edges(judged: pd.DataFrame, min_groups: int) -> Edges:
 
     def merit(edges: Edges) -> tuple[float, ...]:
         share = _measured_share(judged, edges, min_groups)
-        return (1.0, edges.bins, share) if share >= MEASURED_SHARE else (0.0, share, -edges.bins)
+        bins = (len(edges.face_px) + 1) * (len(edges.sharpness) + 1)
+        return (1.0, bins, share) if share >= MEASURED_SHARE else (0.0, share, -bins)
 
     return max(options, key=merit)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,12 +13,11 @@ import pandas as pd
 
 from deepfake_eval.analysis.intervals import CONFIDENCE, rate
 from deepfake_eval.analysis.metrics import coverage, outcome, panel, worst_case_auc
+from deepfake_eval.inference.cluster import versions
 from deepfake_models.bundle.bundle import Bundle
 from deepfake_models.bundle.results import Leaning, VerdictCode
 
 LEVELS = ("item", "frame")
-VERSIONED = ("deepfake-service", "scipy", "numpy")
-"""Packages whose versions a results file records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +91,7 @@ def summarise(
     return {
         **subject.heading(),
         "settings": {**settings, "confidence": CONFIDENCE},
-        "versions": {
-            "python": platform.python_version(),
-            **{package: importlib.metadata.version(package) for package in VERSIONED},
-        },
+        "versions": {"python": platform.python_version(), **versions()},
         "levels": levels,
         "operating_point": _operating_points(items, min_groups) if decides else [],
         "coverage": [

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,12 @@ from deepfake_eval.bench.pictures import PictureBench, PictureCase
 from deepfake_eval.bench.report import tables
 from deepfake_eval.bench.videos import VideoBench, VideoCase
 from deepfake_eval.errors import EvalError
+from deepfake_eval.inference.cluster import versions
 from deepfake_models.bundle.bundle import load_bundle
 from deepfake_models.machine import atomic_write_text, usable_cores
 
 RESULTS, TABLES = "bench.json", "bench.md"
 SECTIONS = ("videos", "pictures")
-PACKAGES = ("deepfake-service", "onnxruntime", "onnxruntime-gpu", "av", "numpy", "pillow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,19 +139,12 @@ def describe_machine() -> dict[str, Any]:
         "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20,
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "packages": {name: v for name in PACKAGES if (v := _version(name))},
+        "packages": versions(),
     }
 
 
 def _load() -> float:
     return round(os.getloadavg()[0], 2)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _processor() -> str:

@@ -58,7 +58,6 @@ class LoadedDataset:
     adapter: str
     options: dict[str, str]
     rows: Rows
-    root: Path = Path()
 
     def facts(self) -> dict[str, Any]:
         """Return what results files record: no paths, because reports are passed on."""
@@ -158,7 +157,7 @@ def load_dataset(text: str, split: str) -> LoadedDataset:
         DatasetError: the argument is malformed, or the root does not have the expected layout.
     """
     name, options, root = parse(text)
-    return LoadedDataset(name, options, load(name, root, split, **options), root)
+    return LoadedDataset(name, options, load(name, root, split, **options))
 
 
 def labelled_rows(datasets: Sequence[LoadedDataset]) -> list[tuple[Row, Path]]:

@@ -264,12 +264,14 @@ def _limits() -> str:
 def _page(metrics: Mapping[str, Any], sections: Iterable[str]) -> str:
     """Return a whole HTML page: the title, the facts of the run, the terms of the bundle, and
     ``sections``, which are HTML. Empty sections are left out."""
-    bundle = metrics["bundle"]
+    bundle, terms = metrics["bundle"], metrics["bundle"]["terms"]
     title = f"Evaluation of {bundle['bundle']} {bundle['version']}".rstrip()
     body = [
         f"<h1>{escape(title)}</h1>",
         _facts(metrics),
-        _terms(bundle["terms"]),
+        f'<p class="terms">Terms of the bundle: <strong>{escape(terms)}</strong></p>'
+        if terms
+        else "",
         *(section for section in sections if section),
     ]
     return (
@@ -280,12 +282,6 @@ def _page(metrics: Mapping[str, Any], sections: Iterable[str]) -> str:
         + "\n".join(body)
         + "\n</main>\n</body>\n</html>\n"
     )
-
-
-def _terms(terms: str) -> str:
-    if not terms:
-        return ""
-    return f'<p class="terms">Terms of the bundle: <strong>{escape(terms)}</strong></p>'
 
 
 def _facts(metrics: Mapping[str, Any]) -> str:
