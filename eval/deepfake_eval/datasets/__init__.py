@@ -18,6 +18,7 @@ from deepfake_eval.datasets import (  # noqa: F401 - each registers its adapters
     dfdc,
     faceforensics,
     kodf,
+    pairs,
     plain,
 )
 from deepfake_eval.datasets.base import DATASETS, SPLITS, Dataset, Label, Row, Rows

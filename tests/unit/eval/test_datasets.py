@@ -317,3 +317,38 @@ def test_a_wrong_root_says_what_was_expected_and_found(name: str, tmp_path: Path
 def test_a_root_one_level_too_high_is_pointed_at(ffpp: Path) -> None:
     with pytest.raises(DatasetError, match=f"{ffpp.name} looks like it"):
         load("ffpp", ffpp.parent)
+
+
+def test_ffiw(tmp_path: Path) -> None:
+    base = "FFIW10K-v1-release"
+    evaluation.touch(
+        tmp_path,
+        [
+            f"{base}/{f}/{s}/videos/00001.mp4"
+            for f in ("source", "target")
+            for s in ("train", "val")
+        ],
+    )
+    rows = load("ffiw", tmp_path)
+    assert by_media(rows) == {
+        f"{base}/source/val/videos/00001.mp4": ("real", "original", "val-00001"),
+        f"{base}/target/val/videos/00001.mp4": ("fake", "FFIW", "val-00001"),
+    }
+    assert any("val is used" in n for n in rows.notes)
+    assert len(load("ffiw", tmp_path / base, split="all").rows) == 4
+
+
+def test_uadfv_prefers_videos_to_frames(tmp_path: Path) -> None:
+    evaluation.touch(
+        tmp_path,
+        [
+            "real/frames/0000/000.png",
+            "real/frames/0000/001.png",
+            "fake/0000_fake.mp4",
+            "fake/frames/0000_fake/000.png",
+        ],
+    )
+    assert by_media(load("uadfv", tmp_path)) == {
+        "real/frames/0000": ("real", "original", "0000"),
+        "fake/0000_fake.mp4": ("fake", "FakeApp", "0000"),
+    }
