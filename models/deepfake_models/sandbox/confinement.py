@@ -22,6 +22,8 @@ from deepfake_models.sandbox.seccomp import install_filter
 
 
 class Layer(StrEnum):
+    """A layer of the confinement."""
+
     NO_NEW_PRIVS = "no_new_privs"
     """Programs that it executes gain no rights (prctl(2), PR_SET_NO_NEW_PRIVS)."""
     LANDLOCK = "landlock"

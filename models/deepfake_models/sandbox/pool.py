@@ -67,7 +67,7 @@ class ProcessPool:
         self, options: wire.Options | None = None, size: int = 2, *, require: bool = False
     ) -> None:
         if size < 1:
-            raise ValueError("a pool needs at least one process")
+            raise ValueError("The number of workers must be at least 1.")
         self._options = options or wire.Options()
         self._require = require
         self._slots: queue.LifoQueue[ConfinedProcess | None] = queue.LifoQueue()

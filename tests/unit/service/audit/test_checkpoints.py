@@ -123,7 +123,9 @@ def test_a_file_that_is_no_checkpoint_is_named(
     monkeypatch.setenv("DEEPFAKE_DATA_DIR", str(settings.data_dir))
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "text").write_text("no checkpoint")
-    for name in ("missing", "binary", "text"):
+    missing = ["audit", "verify", "--since", str(tmp_path / "missing")]
+    assert isinstance(CliRunner().invoke(app, missing).exception, FileNotFoundError)
+    for name in ("binary", "text"):
         path = tmp_path / name
         error = CliRunner().invoke(app, ["audit", "verify", "--since", str(path)]).exception
         assert isinstance(error, InvalidCheckpoint)
