@@ -217,7 +217,7 @@ def test_commands_and_options_within_sentences_exist() -> None:
         ("deepfake-train run --config C --manifest M --out bundle --recipe R", "--recipe"),
         ("deepfake-train run --config C --out bundle", "manifest"),
         ("deepfake-train weigh --config C", "weigh"),
-        ("deepfake-eval run --dataset folders:media --out results --draws many", "valid integer"),
+        ("deepfake-eval run --dataset folders:media --out results --draws many", "many|integer"),
         ("deepfake accounts create a --role prince --kind system", "prince"),
         ("deepfake keys rewrap now", "now"),
     ],
