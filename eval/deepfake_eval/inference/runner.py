@@ -215,13 +215,13 @@ def append_record(file: TextIO, record: Mapping[str, Any]) -> None:
     file.flush()
 
 
-def read_records(path: Path, fields: Mapping[str, type] = SCORED) -> dict[str, dict[str, Any]]:
+def read_records(path: Path) -> dict[str, dict[str, Any]]:
     """Return the records of earlier runs by key; none if there is no file.
 
     A run that was killed may leave an incomplete last line; it is removed from the file.
 
     Raises:
-        RunError: any other line is not a record with the key and these ``fields``.
+        RunError: any other line is not a record with the fields of ``SCORED``.
     """
     if not path.exists():
         return {}
@@ -234,7 +234,7 @@ def read_records(path: Path, fields: Mapping[str, type] = SCORED) -> dict[str, d
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
             record = json.loads(line)
-            if not all(isinstance(record[name], kind) for name, kind in fields.items()):
+            if not all(isinstance(record[name], kind) for name, kind in SCORED.items()):
                 raise TypeError
             records[record["key"]] = record
         except (ValueError, TypeError, KeyError) as error:

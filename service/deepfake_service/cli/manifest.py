@@ -27,7 +27,6 @@ ENCODINGS = {"utf-8-sig": "UTF-8", "utf-16": "UTF-16", "cp949": "CP949"}
 """Encodings of tables by Python's names: Excel saves "CSV UTF-8" with a byte order mark, "Unicode
 Text" as UTF-16, and its plain CSV in Korea as CP949."""
 SHOWN_PROBLEMS = 20
-DIGEST_CHUNK = 1 << 20
 _RECORD = re.compile(r"([0-9a-f]{64}) ([0-9a-z]{26})")
 
 

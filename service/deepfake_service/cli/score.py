@@ -134,7 +134,7 @@ def _files_below(folder: Path) -> list[Path]:
 
     for parent, folders, names in os.walk(folder, onerror=add_unreadable):
         for path in (Path(parent, n) for n in sorted(names + folders) if not n.startswith(".")):
-            # Whoever made the folder could have any file of this machine opened, and submitted.
+            # A link in a folder from outside could open, and submit, any file of this machine.
             if path.is_symlink():
                 report_on_stderr(f"{clean(str(path))} is a symbolic link and is skipped")
             elif path.name in names and _is_candidate(path):
@@ -152,7 +152,7 @@ def _is_candidate(path: Path) -> bool:
 
 def open_regular(path: Path) -> io.BufferedReader:
     """Open a regular file for reading: ``OSError`` for a folder, a pipe or a device."""
-    # A pipe would block until somebody writes into it.
+    # Opening a pipe would block until another process writes to it.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):

@@ -106,7 +106,7 @@ class CropStore:
 
         The service cuts the view from the picture itself; here it is resampled twice, first to the
         stored size. On the shipped model that changes the logit of public-domain portraits by 0.3
-        on average and by at most 1.2, without a shift (``tests/parity/test_crop_parity.py``).
+        on average and by at most 1.2, without a shift.
         """
         pixels = self.read(row).pixels
         side = len(pixels)

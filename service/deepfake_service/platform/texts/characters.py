@@ -82,15 +82,12 @@ def code_point(char: str) -> str:
     return f"U+{ord(char):04X}"
 
 
-def revealed(text: str, *, lines: bool = False) -> str:
+def revealed(text: str) -> str:
     """Return ``text`` with the code points of characters that are not shown, as ``[U+202E]``.
 
     This is for what others wrote, for instance the name of an account.
-
-    Args:
-        lines: whether line breaks and tabs are ordinary.
     """
-    found = dict(hidden(text, lines=lines))
+    found = dict(hidden(text, lines=False))
     return "".join(f"[{code_point(c)}]" if i in found else c for i, c in enumerate(text))
 
 
