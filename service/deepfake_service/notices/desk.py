@@ -48,7 +48,13 @@ from deepfake_service.platform.db import (
     current_time,
     new_id,
 )
-from deepfake_service.platform.db.enums import Finding, JobState, NoticeEventKind, NoticeState
+from deepfake_service.platform.db.enums import (
+    MANIPULATED,
+    Finding,
+    JobState,
+    NoticeEventKind,
+    NoticeState,
+)
 from deepfake_service.platform.db.row_authentication import refuse
 from deepfake_service.platform.errors import NotFound, NoticeRefused
 from deepfake_service.platform.pagination import MAX_PAGE, NoticePage, next_cursor, placed
@@ -334,10 +340,10 @@ class NoticeDesk:
             raise NoticeRefused("A second reviewer has not confirmed the finding yet.")
         if against:
             raise NoticeRefused("The review did not confirm manipulation.")
-        job = next((j for j in jobs if j.finding == Finding.CONFIRMED), jobs[0])
-        if job.finding != Finding.CONFIRMED and self._two_people:
+        job = next((j for j in jobs if j.finding in MANIPULATED), jobs[0])
+        if job.finding not in MANIPULATED and self._two_people:
             raise NoticeRefused("Two people have to confirm the finding before a notice is made.")
-        if job.finding != Finding.CONFIRMED and job.verdict != VerdictCode.LIKELY_MANIPULATED:
+        if job.finding not in MANIPULATED and job.verdict != VerdictCode.LIKELY_MANIPULATED:
             raise NoticeRefused(
                 'The verdict is not "probably manipulated", and no reviewer has confirmed '
                 "manipulation."

@@ -35,7 +35,7 @@ from deepfake_service.platform.db import (
     Review,
     new_id,
 )
-from deepfake_service.platform.db.enums import Finding
+from deepfake_service.platform.db.enums import MANIPULATED
 from deepfake_service.platform.errors import (
     DatabaseUnavailable,
     DecryptionFailed,
@@ -98,7 +98,7 @@ class HashBank:
         with self._database.write() as session:
             locked, again = lock_case(session, job.case_id), session.get(Job, job_id)
             self.forget(session, job_id)
-            if locked is None or again is None or again.finding != Finding.CONFIRMED:
+            if locked is None or again is None or again.finding not in MANIPULATED:
                 return  # the finding has changed in the meantime
             known = KnownHashes(
                 id=new_id(),
@@ -129,7 +129,7 @@ class HashBank:
             missing = session.scalars(
                 select(Job.id)
                 .where(
-                    Job.finding == Finding.CONFIRMED,
+                    Job.finding.in_(MANIPULATED),
                     Job.id.in_(select(Review.job_id).where(Review.created_at > since)),
                     Job.id.not_in(select(KnownHashes.job_id)),
                 )
@@ -273,7 +273,7 @@ def similar_cases(
     ``confirmed`` says whether a finding in the case was confirmed. Cases that the caller may not
     see are left out.
     """
-    confirmed = select(Job.case_id).where(Job.finding == Finding.CONFIRMED).correlate(None)
+    confirmed = select(Job.case_id).where(Job.finding.in_(MANIPULATED)).correlate(None)
     matches = session.execute(
         select(Match, Case, Case.id.in_(confirmed))
         .join(Case, Match.case_id == Case.id)

@@ -21,7 +21,13 @@ from deepfake_service.evidence.editions import outdated_jobs, recorded_custody, 
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.platform.db import Account, Case, Database, Job, Review, current_time, new_id
-from deepfake_service.platform.db.enums import REUSED, Decision, Finding, JobState
+from deepfake_service.platform.db.enums import (
+    MANIPULATED,
+    REUSED,
+    Decision,
+    Finding,
+    JobState,
+)
 from deepfake_service.platform.errors import (
     DatabaseUnavailable,
     EvidenceBusy,
@@ -172,14 +178,14 @@ class Reviews:
             session.flush()
             self._note_whether_reviewed(session, case)
             against = finding in (Finding.REJECTED, Finding.UNDECIDED)
-            if against or before == Finding.CONFIRMED != finding:
+            if against or (before in MANIPULATED and finding not in MANIPULATED):
                 self._effects.notices.mark_reversed(session, case, job)
-            elif finding is Finding.CONFIRMED:
+            elif finding in MANIPULATED:
                 self._effects.notices.mark_upheld(session, case, job)
-            if finding is not Finding.CONFIRMED:
+            if finding not in MANIPULATED:
                 self._effects.hash_bank.forget(session, job_id)
         # In transactions of their own. If the process stops here, ``catch_up`` does the rest.
-        if finding is Finding.CONFIRMED:
+        if finding in MANIPULATED:
             self._effects.hash_bank.remember_if_possible(job_id)
         self._create_edition(caller.actor, job_id)
         return finding
@@ -220,12 +226,14 @@ class Reviews:
         decisions = list(latest.values())
         if Decision.REJECTED in decisions:
             # One rejection is enough: nothing is sent out against the opinion of a reviewer.
-            return Finding.REJECTED if Decision.CONFIRMED not in decisions else Finding.UNDECIDED
+            return Finding.UNDECIDED if _confirming(latest) else Finding.REJECTED
         people = _confirming(latest)
         if not people:
             return Finding.UNDECIDED
-        is_enough = self._rules.is_enough(session, job_id, people)
-        return Finding.CONFIRMED if is_enough else Finding.AWAITING_SECOND
+        if not self._rules.is_enough(session, job_id, people):
+            return Finding.AWAITING_SECOND
+        is_face = Decision.CONFIRMED in decisions
+        return Finding.CONFIRMED if is_face else Finding.BODY_GENERATED
 
     @staticmethod
     def _note_whether_reviewed(session: Session, case: Case) -> None:
@@ -299,7 +307,8 @@ def _latest_decisions(session: Session, job_id: str) -> dict[str, Decision]:
 
 
 def _confirming(latest: dict[str, Decision]) -> list[str]:
-    return [account for account, d in latest.items() if d == Decision.CONFIRMED]
+    confirming = (Decision.CONFIRMED, Decision.BODY_GENERATED)
+    return [account for account, decision in latest.items() if decision in confirming]
 
 
 def _check_same_person(session: Session, caller: Caller, job_id: str) -> None:

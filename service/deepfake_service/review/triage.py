@@ -25,7 +25,14 @@ from deepfake_service.evidence.listings import mentions
 from deepfake_service.notices.states import RUNNING
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Match, Notice, Review
-from deepfake_service.platform.db.enums import UNFINISHED, Finding, JobState, NoticeState, Priority
+from deepfake_service.platform.db.enums import (
+    MANIPULATED,
+    UNFINISHED,
+    Finding,
+    JobState,
+    NoticeState,
+    Priority,
+)
 from deepfake_service.platform.pagination import (
     MAX_RANK,
     MAX_TURN,
@@ -222,7 +229,7 @@ def _order(caller: Caller, request: QueueRequest) -> Columns:
 
 def _standing(caller: Caller) -> ColumnElement[int]:
     seen = select(Case.id).where(visible_to(caller)).correlate(None)
-    confirmed = select(Job.case_id).where(Job.finding == Finding.CONFIRMED).correlate(None)
+    confirmed = select(Job.case_id).where(Job.finding.in_(MANIPULATED)).correlate(None)
     copies = select(Match.job_id).where(Match.case_id.in_(seen), Match.case_id.in_(confirmed))
     suspect = or_(
         Job.finding == Finding.AWAITING_SECOND,

@@ -19,7 +19,7 @@ from deepfake_models.errors import DeepfakeError
 # Values of ``security.audit_log.Action``, which are part of the format of the log.
 SUBMITTED, REVIEWED = "media.submitted", "case.reviewed"
 FLAGGED, UNFLAGGED = "minor.flagged", "minor.unflagged"
-CONFIRMED, REJECTED = "confirmed", "rejected"
+CONFIRMED, BODY_GENERATED, REJECTED = "confirmed", "body_generated", "rejected"
 UNDECIDED, AWAITING_SECOND = "undecided", "awaiting_second"
 MAX_APART_S = 60.0
 """Largest difference between the times of a decision and of its entry. Early versions took them one
@@ -132,9 +132,10 @@ def findings_of(reviews: Sequence[Mapping[str, Any]]) -> frozenset[str | None]:
     if not reviews:
         return frozenset({None})
     decisions = list({review["account"]: review["decision"] for review in reviews}.values())
-    confirmed = decisions.count(CONFIRMED)
+    confirmed = [d for d in decisions if d in (CONFIRMED, BODY_GENERATED)]
     if REJECTED in decisions:
         return frozenset({UNDECIDED if confirmed else REJECTED})
     if not confirmed:
         return frozenset({UNDECIDED})
-    return frozenset({CONFIRMED}) if confirmed > 1 else frozenset({CONFIRMED, AWAITING_SECOND})
+    found = CONFIRMED if CONFIRMED in confirmed else BODY_GENERATED
+    return frozenset({found}) if len(confirmed) > 1 else frozenset({found, AWAITING_SECOND})

@@ -89,6 +89,8 @@ class Decision(StrEnum):
     """What one person decides about an examination. The model's verdict does not change."""
 
     CONFIRMED = "confirmed"
+    BODY_GENERATED = "body_generated"
+    """The body, the clothes or the surroundings are generated; the face may be the person's own."""
     REJECTED = "rejected"
     UNDECIDED = "undecided"
 
@@ -97,12 +99,16 @@ class Finding(StrEnum):
     """The outcome of all decisions on an examination."""
 
     CONFIRMED = "confirmed"
+    BODY_GENERATED = "body_generated"
+    """Everybody who confirmed manipulation found the body or the surroundings to be generated."""
     REJECTED = "rejected"
     UNDECIDED = "undecided"
     AWAITING_SECOND = "awaiting_second"
     """Confirmed by one person where two are required."""
 
 
+MANIPULATED = frozenset({Finding.CONFIRMED, Finding.BODY_GENERATED})
+"""The findings that say that a file is manipulated: notices may rest on them."""
 DISAGREEMENT = "disagreement"
 """What people are told instead of ``Finding.UNDECIDED`` where reviewers confirmed and rejected. It
 is not stored: see ``platform/pagination.py``."""

@@ -2,7 +2,7 @@
 // save it.
 import { keyOf } from "./keys.js";
 
-const DECISIONS = { c: "confirmed", r: "rejected", u: "undecided" };
+const DECISIONS = { c: "confirmed", g: "body_generated", r: "rejected", u: "undecided" };
 const reason = document.getElementById("reason");
 const sure = document.getElementById("sure");
 

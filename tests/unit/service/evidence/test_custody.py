@@ -86,6 +86,11 @@ def test_findings_follow_from_the_last_decision_of_each_person() -> None:
     assert found(("a", "confirmed"), ("b", "rejected")) == {"undecided"}
     assert found(("a", "confirmed"), ("a", "rejected")) == {"rejected"}
     assert found(("a", "undecided")) == {"undecided"}
+    body = "body_generated"
+    assert found(("a", body)) == {body, "awaiting_second"}
+    assert found(("a", body), ("b", body)) == {body}
+    assert found(("a", body), ("b", "confirmed")) == {"confirmed"}
+    assert found(("a", body), ("b", "rejected")) == {"undecided"}
 
 
 def test_a_signed_bundle_with_a_forged_decision_does_not_verify() -> None:

@@ -53,7 +53,7 @@ async def test_a_notice_lists_the_reports_that_its_package_has(service: Service)
     job = await examined(
         service, exhibits.video(), source_url="https://example.org/2", platform="Example"
     )
-    decision = {"decision": "confirmed", "reason": "seen"}
+    decision = {"decision": "body_generated", "reason": "The clothes are not hers."}
     for method, what, given in (("POST", "reviews", decision), ("GET", "evidence", None)):
         answer = await service.client.request(
             method, f"/v1/jobs/{job['id']}/{what}", json=given,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import select
 
 from deepfake_service.platform.db import Job, Notice, Occurrence, new_id
@@ -87,13 +88,14 @@ async def test_the_recipient_of_a_sent_notice_has_to_be_told(service: Service) -
     assert told in (await service.client.get(f"/notices/{notice}")).text
 
 
+@pytest.mark.parametrize("confirmation", [CONFIRMED, Decision.BODY_GENERATED])
 async def test_an_undecided_review_marks_a_notice_that_rests_on_an_unreviewed_verdict(
-    service: Service,
+    service: Service, confirmation: Decision
 ) -> None:
     notice, (job,) = await noticed(service, VIDEO)
     decide(service, job, UNDECIDED)
     assert is_marked(service, notice)
-    decide(service, job, CONFIRMED)
+    decide(service, job, confirmation)
     assert not is_marked(service, notice)
 
 

@@ -68,6 +68,9 @@ async def test_the_latest_decision_of_each_person_counts(service: Service) -> No
         ([*CONFLICT, ("analyst", "undecided")], "rejected", False),
         ([*CONFLICT, ("analyst", "undecided"), ("analyst", "confirmed")], "undecided", True),
         ([("analyst", "undecided")], "undecided", False),
+        ([("analyst", "body_generated")] * 2, "body_generated", False),
+        ([("analyst", "body_generated"), ("admin", "confirmed")], "confirmed", False),
+        ([("analyst", "body_generated"), ("admin", "rejected")], "undecided", True),
         ([("analyst", "undecided"), ("admin", "undecided")], "undecided", False),
         ([], None, False),
     ]
