@@ -75,6 +75,8 @@ class Caller:
     role: Role
     key_id: str
     system: bool = False
+    by_console: bool = False
+    """Whether the request comes from a browser that signed in."""
 
     @property
     def actor(self) -> Actor:
@@ -284,7 +286,7 @@ class Accounts:
         if account.disabled_at or not is_valid(key, self._database.clock()):
             raise NotAuthenticated
         self._use.note(key)
-        return Caller(account.id, account.role, key.id, account.kind == "system")
+        return Caller(account.id, account.role, key.id, account.kind == "system", by_console=True)
 
     def sign_out(self, token: str) -> None:
         """Invalidate a browser's cookie."""

@@ -192,7 +192,8 @@ async def add_occurrence(
 ) -> OccurrenceOut:
     """Record another place where a medium of the case was seen, optionally with a screenshot (PNG,
     JPEG or WebP), and return the occurrence. `media_id` may be left out if the case has only one
-    medium."""
+    medium. A screenshot of a post that is recorded without one is added to that record, if the
+    other fields are the same."""
     boundary = boundary_of(request.headers.get("content-type"))
     state.disk.require()
     with state.memory.share() as take:
@@ -215,7 +216,8 @@ def _add_occurrence(
     screenshot = upload.uploads[0].content.getvalue() if upload.uploads else None
     if screenshot is not None and picture_format(screenshot[:64]) not in SCREENSHOT_FORMATS:
         raise invalid_field(SCREENSHOT, "send a PNG, JPEG or WebP picture")
-    sighting = {**asdict(form.sighting()), "tool": form.tool}
+    tool = form.tool or ("console" if caller.by_console else None)
+    sighting = {**asdict(form.sighting()), "tool": tool}
     noted = services.cases.add_occurrence(caller, case_id, form.media_id, sighting, screenshot)
     occurrence = services.queries.occurrence(caller, case_id, noted.occurrence_id)
     return OccurrenceOut.model_validate(occurrence), noted.is_new

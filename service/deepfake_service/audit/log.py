@@ -56,6 +56,8 @@ class Action(StrEnum):
     SIGN_IN_FAILED = "sign_in.failed"
     MEDIA_SUBMITTED = "media.submitted"
     OCCURRENCE_ADDED = "occurrence.added"
+    SCREENSHOT_ADDED = "screenshot.added"
+    """To an occurrence that had none; its id is the detail."""
     RESULT_READ = "result.read"
     EXAMINATION_REPEATED = "examination.repeated"
     """A medium is examined again, by the job that is the subject; the first one is the detail."""

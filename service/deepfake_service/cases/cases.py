@@ -52,9 +52,9 @@ class PostDetails:
         return "PostDetails()"
 
 
-OCCURRENCE_FIELDS = (*(f.name for f in fields(PostDetails)), "case_reference", "tool")
+_DISTINGUISHING = tuple(f.name for f in fields(PostDetails))
+OCCURRENCE_FIELDS = (*_DISTINGUISHING, "case_reference", "tool")
 """The fields of an occurrence, beside its collector and a screenshot."""
-_DISTINGUISHING = OCCURRENCE_FIELDS[:-1]
 MAX_OCCURRENCES = 500
 """Occurrences of one medium. Each has up to 18 kB, and all of them are listed in every edition of
 the evidence, beside up to 48 MB of faces: without a limit, they could make it too large to read."""
@@ -66,6 +66,8 @@ class Screenshot:
 
     occurrence_id: str
     sha256: str
+    completes: bool
+    """Whether that occurrence exists already, without a screenshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,8 @@ class Cases:
         """Record an occurrence of a medium, unless it is known or empty.
 
         The first occurrence of a medium is recorded even if it is empty, because it says who
-        submitted the medium.
+        submitted the medium. A screenshot of a post that is recorded without one is added to that
+        record, so that no post is listed twice.
 
         Returns:
             The new or the known occurrence, or ``None`` if this one is empty.
@@ -160,15 +163,24 @@ class Cases:
             TooManyOccurrences: the medium has ``MAX_OCCURRENCES`` already.
         """
         fields: dict[str, Any] = {name: sighting.get(name) for name in OCCURRENCE_FIELDS}
-        of_medium = select(Occurrence.id).where(Occurrence.media_id == media.id).limit(1)
-        is_first = session.scalars(of_medium).first() is None
+        of_medium = select(Occurrence).where(Occurrence.media_id == media.id)
+        is_first = session.scalars(of_medium.limit(1)).first() is None
         if not is_first and screenshot is None and not any(fields[n] for n in _DISTINGUISHING):
             return None
-        compared = {**fields, "tool": None, "screenshot": screenshot and screenshot.sha256}
-        digest = self._blind_index.of_content("occurrence", compared)
+        key = self._vault.case_key(session.get_one(Case, media.case_id))
+        digest = self._digest(sighting)
         known = session.scalars(of_medium.where(Occurrence.digest == digest)).first()
+        if known is not None and screenshot is not None:
+            content = open_json(key, known)
+            if screenshot.completes and _lacks_screenshot(key, known):
+                seal_json(key, known, {**content, "screenshot": screenshot.sha256})
+                action, detail = Action.SCREENSHOT_ADDED, known.id
+                append_entry(session, caller.actor, action, media.case_id, detail)
+            elif content["screenshot"] != screenshot.sha256:
+                digest = self._digest(sighting, screenshot)
+                known = session.scalars(of_medium.where(Occurrence.digest == digest)).first()
         if known is not None:
-            return RecordedPost(known, is_new=False)
+            return RecordedPost(known.id, is_new=False)
         counted = select(func.count(Occurrence.id)).where(Occurrence.media_id == media.id)
         if (session.scalar(counted) or 0) >= MAX_OCCURRENCES:
             raise TooManyOccurrences
@@ -179,8 +191,11 @@ class Cases:
             digest=digest,
             created_at=current_time(session),
         )
-        key = self._vault.case_key(session.get_one(Case, media.case_id))
-        content = {**fields, "collector": caller.account_id, "screenshot": screenshot is not None}
+        content = {
+            **fields,
+            "collector": caller.account_id,
+            "screenshot": screenshot and screenshot.sha256,
+        }
         seal_json(key, occurrence, content)
         session.add(occurrence)
         if not is_first:
@@ -208,7 +223,7 @@ class Cases:
         # Stored before the transaction, so that a slow store does not block other writers.
         stored = None
         if screenshot is not None:
-            stored = self._store_screenshot(caller, case_id, screenshot)
+            stored = self._store_screenshot(caller, case_id, media_id, sighting, screenshot)
         try:
             noted = self._add(caller, case_id, media_id, sighting, stored)
         except DatabaseUnavailable:
@@ -224,16 +239,30 @@ class Cases:
             raise InvalidRequest("The occurrence is empty. Send a field or a screenshot with it.")
         return noted
 
-    def _store_screenshot(self, caller: Caller, case_id: str, content: bytes) -> Screenshot:
+    def _store_screenshot(
+        self,
+        caller: Caller,
+        case_id: str,
+        media_id: str | None,
+        sighting: Mapping[str, str | None],
+        content: bytes,
+    ) -> Screenshot:
         with self._database.read() as session:
             case, _ = find_visible(session, caller, Case, case_id)
-        screenshot = Screenshot(new_id(), hashlib.sha256(content).hexdigest())
-        name = screenshot_of(case_id, screenshot.occurrence_id)
-        self._vault.write(name, self._vault.case_key(case), content)
+            key = self._vault.case_key(case)
+            medium = self._medium(session, case_id, media_id)
+            same = (Occurrence.media_id == medium.id, Occurrence.digest == self._digest(sighting))
+            known = session.scalars(select(Occurrence).where(*same)).first()
+            completed = known.id if known is not None and _lacks_screenshot(key, known) else None
+        digest = hashlib.sha256(content).hexdigest()
+        screenshot = Screenshot(completed or new_id(), digest, completed is not None)
+        self._vault.write(screenshot_of(case_id, screenshot.occurrence_id), key, content)
         return screenshot
 
     def _discard(self, case_id: str, screenshot: Screenshot | None) -> None:
-        if screenshot is not None:
+        # The screenshot of an occurrence that exists may be another request's by now. It is deleted
+        # with the medium.
+        if screenshot is not None and not screenshot.completes:
             self._vault.blobs.delete(screenshot_of(case_id, screenshot.occurrence_id))
 
     def _add(
@@ -248,17 +277,28 @@ class Cases:
             case, _ = find_visible(session, caller, Case, case_id)
             self._database.one_at_a_time(session, case.account_id)
             lock_open_case(session, case_id)
-            media = {
-                m.id: m for m in session.scalars(select(Media).where(Media.case_id == case_id))
-            }
-            if media_id is None and len(media) == 1:
-                media_id = next(iter(media))
-            if media_id not in media:
-                detail = "not a medium of this case" if media_id else "required for this case"
-                raise InvalidRequest(
-                    f'The field "media_id": {detail}.', errors=[FieldError("media_id", detail)]
-                )
-            return self.note(session, caller, media[media_id], sighting, screenshot)
+            medium = self._medium(session, case_id, media_id)
+            return self.note(session, caller, medium, sighting, screenshot)
+
+    @staticmethod
+    def _medium(session: Session, case_id: str, media_id: str | None) -> Media:
+        media = {m.id: m for m in session.scalars(select(Media).where(Media.case_id == case_id))}
+        if media_id is None and len(media) == 1:
+            (media_id,) = media
+        if media_id not in media:
+            detail = "not a medium of this case" if media_id else "required for this case"
+            raise InvalidRequest(
+                f'The field "media_id": {detail}.', errors=[FieldError("media_id", detail)]
+            )
+        return media[media_id]
+
+    def _digest(
+        self, sighting: Mapping[str, str | None], screenshot: Screenshot | None = None
+    ) -> str:
+        """Return the digest by which a post is recognised; another screenshot of it has its own."""
+        details = {name: sighting.get(name) for name in _DISTINGUISHING}
+        shown = screenshot and screenshot.sha256
+        return self._blind_index.of_content("occurrence", {**details, "screenshot": shown})
 
     def screenshot(self, caller: Caller, case_id: str, occurrence_id: str) -> bytes:
         """Return the screenshot of an occurrence, and audit that it was read.
@@ -291,9 +331,15 @@ def media_key(media: Media, case_key: bytes) -> bytes:
 def open_occurrence(key: bytes, occurrence: Occurrence) -> dict[str, Any]:
     """Return the content of an occurrence. A screenshot that has expired is not in it any more."""
     content = open_json(key, occurrence)
-    if occurrence.screenshot_expired_at is not None:
-        content["screenshot"] = False
+    is_kept = occurrence.screenshot_expired_at is None
+    content["screenshot"] = content["screenshot"] is not None and is_kept
     return content
+
+
+def _lacks_screenshot(key: bytes, occurrence: Occurrence) -> bool:
+    """Return whether a screenshot can be added to an occurrence."""
+    expired = occurrence.screenshot_expired_at is not None
+    return not expired and open_json(key, occurrence)["screenshot"] is None
 
 
 def folder_of(case_id: str) -> str:

@@ -219,10 +219,12 @@ CUSTODY_BATCH = 500
 NOT_IN_CUSTODY = (Action.MATCH_FOUND, Action.CASE_READ, Action.RESULT_READ)
 """Actions that the chain of custody leaves out. Recipients of the evidence must not learn that the
 item resembles another account's case, and viewing pages changes nothing. The audit log has them."""
+OF_POSTS = (Action.OCCURRENCE_ADDED, Action.SCREENSHOT_ADDED)
+"""Actions on the posts of any medium of a case, whose ids are their details."""
 BOUNDED = (
     Action.MEDIA_SUBMITTED,
     Action.EXAMINATION_REPEATED,
-    Action.OCCURRENCE_ADDED,
+    *OF_POSTS,
     Action.CASE_REVIEWED,
     Action.JOB_FINISHED,
 )
@@ -375,7 +377,7 @@ def custody_of(
             ),
         ),
         AuditEntry.action.not_in([str(a) for a in NOT_IN_CUSTODY]),
-        or_(AuditEntry.action != str(Action.OCCURRENCE_ADDED), AuditEntry.detail.in_(seen)),
+        or_(AuditEntry.action.not_in([str(a) for a in OF_POSTS]), AuditEntry.detail.in_(seen)),
     )
     if actions is not None:
         concerning = concerning & _is_one_of(actions)

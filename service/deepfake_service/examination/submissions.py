@@ -78,7 +78,6 @@ class Submission:
     frames: int | None = None
     retention: RetentionPolicy = RetentionPolicy.STANDARD
     idempotency_key: str | None = None
-    tool: str = "api"
     file_name: str | None = None
 
     def __repr__(self) -> str:
@@ -199,7 +198,7 @@ class Submissions:
         sighting = {
             **asdict(submission.sighting),
             "case_reference": submission.case_reference,
-            "tool": submission.tool,
+            "tool": "console" if caller.by_console else "api",
         }
         with self._database.write() as session:
             self._database.one_at_a_time(session, caller.account_id)

@@ -98,12 +98,16 @@ def test_a_folder_and_a_table_are_checked_sent_and_found_after_a_reload(
     expect(cell(5, "source_url")).to_have_value("https://example.org/4")
     page.set_viewport_size({"width": 1280, "height": 420})
     page.evaluate("scrollTo(0, 0)")
+    page.route("**/v1/videos", lambda route: route.abort())
     page.click("#send")
     expect(cell(0, "source_url")).to_be_focused()
     assert page.evaluate(LOWEST_ERROR) < page.evaluate(TOP_OF_BAR)
     page.set_viewport_size({"width": 1280, "height": 720})
     expect(page.locator("#summary")).to_contain_text("2개 행에 오류가 있습니다(1, 3행)")
-    assert sent == []
+    # The others were sent, and the connection failed.
+    expect(page.locator("#batch tbody tr[data-state=failed]")).to_have_count(4)
+    assert len(sent) == 4
+    page.unroute("**/v1/videos")
     # Cells from a spreadsheet fill those to the right and below.
     paste(page, "https://t.me/1\t텔레그램\nhttps://t.me/2\t텔레그램\n", "[name=source_url]")
     expect(cell(1, "platform")).to_have_value("텔레그램")
@@ -179,6 +183,44 @@ def test_a_folder_and_a_table_are_checked_sent_and_found_after_a_reload(
     expect(row).to_have_attribute("data-state", "cancelled")
     with site.client_of(key) as client:
         assert client.get(f"/v1/jobs/{job_id}").status_code == 404
+    page.context.close()
+
+
+def test_nothing_of_one_case_is_carried_into_the_next(
+    site: Site, browser: Browser, key: str, tmp_path: Path
+) -> None:
+    page = signed_in(browser, site, key, timezone_id="Asia/Seoul")
+    first, second, shot = tmp_path / "first.png", tmp_path / "second.png", tmp_path / "shot.png"
+    for n, path in enumerate((first, second, shot)):
+        small = footage.resized(footage.astronaut(), 320 + n, 256)
+        path.write_bytes(footage.picture(small, "PNG"))
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    page.goto("/submit")
+    page.set_input_files("#files", [first, tmp_path / "empty.mp4"])
+    given = {
+        "case_reference": "A-1", "source_url": "https://example.org/A", "platform": "X",
+        "account": "@a", "note": "about A", "captured_at": "2026-01-31 21:00",
+    }  # fmt: skip
+    for name, value in given.items():
+        page.fill(f"#{name}", value)
+    rows = page.locator("#batch tbody tr")
+    rows.filter(has_text="first.png").locator("[name=screenshot]").set_input_files(shot)
+    page.keyboard.press("Control+Enter")  # while the time is being edited
+    expect(page.locator("#uploads li")).to_have_count(1, timeout=60_000)
+    expect(rows).to_have_count(1)  # the empty file, which held up no other
+    expect(rows.locator("[name=case_reference]")).to_have_value("A-1")
+    page.set_input_files("#files", second)
+    for name in given:
+        expect(page.locator(f"#{name}")).to_have_value("")
+        added = rows.filter(has_text="second.png").locator(f"[name={name}]")
+        expect(added).to_have_value("")
+        expect(added).to_have_attribute("placeholder", "")
+    with site.client_of(key) as client:
+        cases = client.get("/v1/cases", params={"case_reference": "A-1"}).json()["cases"]
+        (seen,) = client.get(f"/v1/cases/{cases[0]['id']}/occurrences").json()["occurrences"]
+    assert (seen["captured_at"], seen["note"]) == ("2026-01-31T12:00:00+00:00", "about A")
+    assert (seen["screenshot"], seen["tool"]) == (True, "console")
+    page.evaluate("document.querySelectorAll('#batch .remove').forEach((b) => b.click())")
     page.context.close()
 
 

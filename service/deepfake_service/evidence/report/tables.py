@@ -130,7 +130,10 @@ class _Writer:
         w = self._w
         return [
             [
-                [label, self._time(o[name]) if name == "captured_at" else str(o[name])]
+                [
+                    label,
+                    self._time(o[name]) if name == "captured_at" else w.of("tools", str(o[name])),
+                ]
                 for name, label in (
                     ("source_url", w("occurrences")),
                     ("platform", w("platform")),

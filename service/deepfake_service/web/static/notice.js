@@ -1,5 +1,4 @@
-// Adds a screenshot to a post of a notice's form. Records of posts are never changed, so it is
-// recorded as another one of the same post, which takes its place in the form.
+// Adds a screenshot to a post of a notice's form: to its record, which the other fields identify.
 import { refusal } from "./api_errors.js";
 
 const csrf = document.querySelector("meta[name=csrf]").content;
@@ -18,9 +17,7 @@ async function add(place, input, status) {
     status.textContent = await refusal(response, form);
     return;
   }
-  const answer = await response.json();
-  const box = place.parentElement.querySelector("input[type=checkbox]");
-  [box.value, box.checked] = [answer.id, true];
+  place.parentElement.querySelector("input[type=checkbox]").checked = true;
   place.parentElement.querySelector("[data-lacks]").remove();
   place.textContent = status.dataset.saved;
 }

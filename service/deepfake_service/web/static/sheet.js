@@ -30,10 +30,21 @@ const own = (row, name) => cellOf(row, name).value.trim();
 export const editable = (row) => row.state === "draft" || row.state === "failed";
 const size = (bytes) => bytes < 1024 ? `${bytes} B` : bytes < 2 ** 20 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 
-// An empty cell takes the value that all rows share.
+// An empty cell takes the value that all rows share. Times get the reader's zone.
 export function fieldsOf(row) {
   const values = FIELDS.map((name) => [name, own(row, name) || common[name].value.trim()]);
-  return Object.fromEntries(values.filter(([, value]) => value));
+  const given = values.filter(([, value]) => value);
+  return Object.fromEntries(given.map(([name, value]) => [name, name === "captured_at" ? completeTime(value) : value]));
+}
+
+// Gives each row the values that all shared, and empties these: the next files may be another victim's.
+export function settle() {
+  for (const name of CELLS) {
+    for (const row of rows) cellOf(row, name).value = own(row, name) || common[name].value.trim();
+    common[name].value = "";
+  }
+  document.getElementById("paste").value = "";
+  document.getElementById("filled").textContent = "";
 }
 
 // Rows

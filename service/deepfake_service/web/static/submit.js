@@ -2,7 +2,7 @@
 import { completeTime, decode } from "./delimited.js";
 import {
   FIELDS, addAll, blocked, check, checkSoon, dismiss, editable, editor, enter, fieldsOf, fill, paste, remove, rowAt,
-  rows, rowsNamed, show, summarise, useTable,
+  rows, rowsNamed, settle, show, summarise, useTable,
 } from "./sheet.js";
 import { announce, explain, keep, renew, session } from "./submitted.js";
 import { nameZones } from "./times.js";
@@ -10,6 +10,7 @@ import { nameZones } from "./times.js";
 const AT_ONCE = 3;
 const MAX_WAITS = 20;
 const LONGEST_WAIT_S = 60;
+const OF_POST = ["source_url", "platform", "account", "note", "captured_at"];
 const MANIFEST = /\.(csv|tsv|txt)$/i;
 const words = document.getElementById("submit").dataset;
 const body = document.querySelector("#batch tbody");
@@ -108,7 +109,7 @@ for (const name of FIELDS) {
   });
 }
 body.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || event.target.tagName !== "INPUT" || event.isComposing || event.ctrlKey || event.metaKey) return;
+  if (event.key !== "Enter" || !event.target.matches("input:not([type=file])") || event.isComposing || event.ctrlKey || event.metaKey) return;
   const open = rows.filter(editable);
   const next = open[open.indexOf(rowAt(event.target)) + (event.shiftKey ? -1 : 1)];
   if (next) editor(next, event.target.name).focus();
@@ -148,16 +149,20 @@ async function send(some) {
     announce(text);
     return;
   }
+  // A file that cannot be sent does not keep the others.
+  const sent = some.filter((row) => editable(row) && !bad.includes(row));
   if (bad.length) {
-    announce(fill(words.wrong, rowsNamed(bad)));
+    announce(fill(sent.length ? words.others : words.wrong, rowsNamed(bad)));
     const first = document.querySelector("#batch [aria-invalid=true]") || bad[0].tr.querySelector(".remove");
     first.focus();
     // Not behind the bar with the button, which covers the lower edge of the window.
     (first.closest("tr") || first).scrollIntoView({ block: "center" });
-    return;
   }
-  for (const row of some.filter(editable)) enter(row, "waiting", words.queued);
-  summarise();
+  if (!sent.length) return;
+  settle();
+  for (const row of sent) enter(row, "waiting", words.queued);
+  if (bad.length) checkSoon();
+  else summarise();
   next();
 }
 
@@ -198,8 +203,10 @@ async function answered(row, request) {
   try { answer = JSON.parse(request.responseText); } catch { /* a proxy's error page */ }
   const { status } = request;
   if (status === 200 || status === 202) {
-    remove(row);
     keep(answer.id, status === 202);
+    const wrong = await attach(row, answer);
+    if (wrong) fail(row, wrong);
+    else remove(row);
     return;
   }
   const seconds = Number(request.getResponseHeader("Retry-After"));
@@ -225,6 +232,20 @@ async function answered(row, request) {
   // The page names what is wrong in the reader's language; the API knows no other than English.
   const found = await check([row]).catch(() => []);
   if (!found.length) show(row, (answer.errors || []).filter(({ field }) => FIELDS.includes(field)));
+}
+
+// The post was recorded with the file, and gets its screenshot. Returns what went wrong.
+async function attach(row, { case_id: id, media_id: medium }) {
+  const [screenshot] = editor(row, "screenshot").files;
+  if (!screenshot) return "";
+  const form = new FormData();
+  form.append("media_id", medium);
+  for (const [name, value] of Object.entries(fieldsOf(row))) if (OF_POST.includes(name)) form.append(name, value);
+  form.append("screenshot", screenshot);
+  const options = { method: "POST", body: form, headers: { "X-CSRF-Token": session.token } };
+  const answer = await fetch(`/v1/cases/${id}/occurrences`, options).catch(() => null);
+  if (!answer) return words.lost;
+  return answer.ok ? "" : explain(await answer.json().catch(() => ({})), answer.status);
 }
 
 function fail(row, text) {

@@ -30,7 +30,7 @@ export async function renew() {
 export function explain(problem, status) {
   const code = String(problem.type || "").split(":").pop();
   if (status === 401) return words.signedOut;
-  return problems[code] || problem.detail || `${words.failed} (${status})`;
+  return problems[problem.errors?.[0]?.detail] || problems[code] || problem.detail || `${words.failed} (${status})`;
 }
 
 function read() {

@@ -12,7 +12,7 @@ from deepfake_service.platform.db import Case, Notice, new_id
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.storage import seal_json
 from deepfake_service.retention.due import GRACE
-from tests.support.jobs import VIDEO, blobs, finish, headers, post_video, sweep
+from tests.support.jobs import VIDEO, all_entries, blobs, finish, headers, post_video, sweep
 from tests.support.servers import files_containing
 from tests.unit.service.conftest import Service
 
@@ -157,6 +157,33 @@ async def test_occurrences_are_added_with_a_screenshot(service: Service) -> None
         assert refused.status_code == 422
     assert (await service.client.delete(f"/v1/cases/{job['case_id']}")).status_code == 204
     assert not blobs(service)
+
+
+async def test_a_screenshot_completes_the_record_of_its_post(service: Service) -> None:
+    post = {
+        "source_url": "https://example.org/1",
+        "note": "seen",
+        "captured_at": "2026-01-02T00:00:00Z",
+    }
+    job = (await post_video(service, case_reference="R", **post)).json()
+    path = f"/v1/cases/{job['case_id']}/occurrences"
+    shot, another = {"screenshot": ("s.png", PNG)}, {"screenshot": ("s.png", PNG + b"2")}
+    for _ in range(2):  # a repeated request changes nothing
+        added = await service.client.post(path, data=post, files=shot)
+        assert added.status_code == 200
+        (seen,) = (await service.client.get(path)).json()["occurrences"]
+        assert added.json() == seen
+        assert (seen["screenshot"], seen["note"], seen["case_reference"]) == (True, "seen", "R")
+        assert seen["captured_at"] == "2026-01-02T00:00:00+00:00"
+    assert (await service.client.get(f"{path}/{seen['id']}/screenshot")).content == PNG
+    await post_video(service, case_reference="R", **post)  # is not a second post either
+    assert len((await service.client.get(path)).json()["occurrences"]) == 1
+    # Another screenshot of the post is a record of its own: what was recorded stays.
+    assert (await service.client.post(path, data=post, files=another)).status_code == 201
+    assert (await service.client.post(path, data=post, files=another)).status_code == 200
+    assert len(blobs(service)) == 3
+    log = [(e.subject, e.detail) for e in all_entries(service) if e.action == "screenshot.added"]
+    assert log == [(job["case_id"], seen["id"])]
 
 
 async def test_the_same_bytes_in_a_case_with_notices_mark_them(service: Service) -> None:
