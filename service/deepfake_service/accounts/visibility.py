@@ -8,11 +8,11 @@ from sqlalchemy import ColumnElement, or_, true
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import MAY_READ_ALL, Caller
-from deepfake_service.platform.db import Case, Job, Media, Notice, Occurrence
+from deepfake_service.platform.db import Capture, Case, Job, Media, Notice, Occurrence
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import NotFound
 
-OfCase = TypeVar("OfCase", bound=Case | Job | Media | Notice | Occurrence)
+OfCase = TypeVar("OfCase", bound=Capture | Case | Job | Media | Notice | Occurrence)
 
 
 def may_see(caller: Caller, case: Case) -> bool:

@@ -282,7 +282,8 @@ class Cases:
 
     @staticmethod
     def _medium(session: Session, case_id: str, media_id: str | None) -> Media:
-        media = {m.id: m for m in session.scalars(select(Media).where(Media.case_id == case_id))}
+        of_posts = select(Media).where(Media.case_id == case_id, Media.capture_id.is_(None))
+        media = {m.id: m for m in session.scalars(of_posts)}
         if media_id is None and len(media) == 1:
             (media_id,) = media
         if media_id not in media:

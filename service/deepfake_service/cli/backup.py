@@ -166,13 +166,14 @@ def _damaged_blobs(
                 vault.read(name, case_keys[case_id])
         except (BlobMissing, DecryptionFailed):
             yield name
-    editions = copy.execute("SELECT id, blob FROM editions WHERE blob IS NOT NULL").fetchall()
-    for edition_id, blob in editions:
-        try:
-            vault.blobs.open(blob)
-        except BlobMissing:
-            if _has_blob(live, "editions", edition_id):
-                yield blob
+    for table in ("editions", "captures"):
+        query = f"SELECT id, blob FROM {table} WHERE blob IS NOT NULL"  # noqa: S608 - constants
+        for row_id, blob in copy.execute(query).fetchall():
+            try:
+                vault.blobs.open(blob)
+            except BlobMissing:
+                if _has_blob(live, table, row_id):
+                    yield blob
 
 
 def _has_blob(live: sqlite3.Connection, table: str, row_id: str) -> bool:

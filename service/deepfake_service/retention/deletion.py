@@ -22,6 +22,7 @@ from deepfake_service.evidence.editions import material_of
 from deepfake_service.evidence.listings import drop_thumbnail
 from deepfake_service.examination.queue import JobQueue
 from deepfake_service.platform.db import (
+    Capture,
     Case,
     Database,
     Edition,
@@ -179,17 +180,18 @@ class Retention:
         return [medium.blob, *screenshots] if medium.blob else screenshots
 
     def _clear_if_empty(self, session: Session, case: Case) -> None:
-        """Leave of a case without jobs its reference and its notices only.
+        """Leave of a case without jobs its reference, its notices and its captures only.
 
         It gets another key, so that what its items left cannot be decrypted: evidence and
-        screenshots are encrypted with the key of the case itself. Notices keep the old one in use:
-        they, and the PDFs in the store, are encrypted with it as well.
+        screenshots are encrypted with the key of the case itself. Notices and captures keep the
+        old one in use: they, and what the store has of them, are encrypted with it as well.
         """
         if session.scalars(select(Job.id).where(Job.case_id == case.id).limit(1)).first():
             return
         session.execute(delete(Match).where(Match.case_id == case.id))
-        if session.scalars(select(Notice.id).where(Notice.case_id == case.id).limit(1)).first():
-            return
+        for model in (Notice, Capture):
+            if session.scalars(select(model.id).where(model.case_id == case.id).limit(1)).first():
+                return
         content = open_json(self._vault.case_key(case), case)
         key, case.wrapped_key = self._vault.new_case_key(case.id)
         seal_json(key, case, content)

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Exists, Select, and_, exists, func, or_, s
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.platform.db import (
     AuditEntry,
+    Capture,
     Case,
     Database,
     Fact,
@@ -99,6 +100,21 @@ def due_evidence(periods: RetentionPeriods, at: datetime) -> Select[str]:
     )
 
 
+def due_captures(periods: RetentionPeriods, at: datetime) -> Select[str]:
+    """Select the captures whose bundles are due at ``at``: they are kept as evidence is."""
+    before = at - periods.evidence
+    return (
+        select(Capture.id)
+        .join(Case, Capture.case_id == Case.id)
+        .where(
+            Case.held_at.is_(None),
+            Capture.blob.is_not(None),
+            Capture.finished_at <= before,
+            Case.id.not_in(select(Notice.case_id).where(Notice.created_at > before)),
+        )
+    )
+
+
 def due_cases(periods: RetentionPeriods, at: datetime) -> Select[str]:
     """Select the cases in which nothing has happened for as long as everything is kept."""
     before = at - periods.evidence - periods.case
@@ -117,6 +133,7 @@ def due_cases(periods: RetentionPeriods, at: datetime) -> Select[str]:
         ),
         Case.id.in_(select(Notice.case_id).where(Notice.created_at > before)),
         Case.id.in_(select(Occurrence.case_id).where(Occurrence.created_at > before)),
+        Case.id.in_(select(Capture.case_id).where(Capture.created_at > before)),
         Case.id.in_(recent_review),
     )
     return select(Case.id).where(

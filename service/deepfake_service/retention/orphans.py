@@ -10,6 +10,7 @@ from sqlalchemy import select, true
 from sqlalchemy.orm import Session
 
 from deepfake_service.platform.db import (
+    Capture,
     Case,
     Database,
     Edition,
@@ -75,6 +76,7 @@ class Orphans:
             kind, _, row_id = name.rpartition("/")[2].partition("-")
             ids_of.setdefault(kind, []).append(row_id)
         kinds = (
+            ("capture", Capture.id, Capture.blob.is_not(None)),
             ("edition", Edition.id, Edition.blob.is_not(None)),
             ("material", Job.id, Job.evidence_expired_at.is_(None)),
             ("notice", NoticeEvent.id, true()),

@@ -30,7 +30,15 @@ from deepfake_service.cases.media_deletion import expire, expire_screenshot
 from deepfake_service.examination.queue import JobQueue
 from deepfake_service.examination.webhook_deliveries import release_callbacks
 from deepfake_service.platform.chores import for_each
-from deepfake_service.platform.db import Case, Database, Idempotency, Job, Media, Occurrence
+from deepfake_service.platform.db import (
+    Capture,
+    Case,
+    Database,
+    Idempotency,
+    Job,
+    Media,
+    Occurrence,
+)
 from deepfake_service.platform.db.enums import ENDED, UNFINISHED, JobState, RetentionPolicy
 from deepfake_service.platform.errors import DatabaseDamaged, DatabaseUnavailable
 from deepfake_service.platform.logs import describe, logger
@@ -39,6 +47,7 @@ from deepfake_service.platform.storage import Vault
 from deepfake_service.retention.deletion import Retention, delete_case_key
 from deepfake_service.retention.due import (
     RetentionPeriods,
+    due_captures,
     due_cases,
     due_evidence,
     due_media,
@@ -93,6 +102,7 @@ class Sweeps:
                 self._expire_media,
                 self._expire_screenshots,
                 self._expire_evidence,
+                self._expire_captures,
                 self._expire_cases,
                 self._forget_requests,
                 *stages,
@@ -110,12 +120,13 @@ class Sweeps:
             raise failure
 
     def count_marked(self) -> int:
-        """Return how many media, bundles of evidence and cases are marked to be deleted."""
+        """Return how many media, bundles and cases are marked to be deleted."""
         counts = (
             select(func.count()).where(Media.expiring_at.is_not(None), Media.blob.is_not(None)),
             select(func.count()).where(
                 Job.expiring_at.is_not(None), Job.evidence_expired_at.is_(None)
             ),
+            select(func.count()).where(Capture.expiring_at.is_not(None), Capture.blob.is_not(None)),
             select(func.count()).where(Case.expiring_at.is_not(None)),
         )
         with self._database.read() as session:
@@ -155,6 +166,7 @@ class Sweeps:
         for model, case_id, due in (
             (Media, Media.case_id, due_media(self._periods, soon)),
             (Job, Job.case_id, due_evidence(self._periods, soon)),
+            (Capture, Capture.case_id, due_captures(self._periods, soon)),
             (Case, Case.id, due_cases(self._periods, soon)),
         ):
             with self._database.write() as session:
@@ -174,7 +186,9 @@ class Sweeps:
                 )
 
     def _share_of(
-        self, model: type[Media] | type[Job] | type[Case] | type[Occurrence], due: Select[str]
+        self,
+        model: type[Media] | type[Job] | type[Capture] | type[Case] | type[Occurrence],
+        due: Select[str],
     ) -> Sequence[str]:
         """Return the ids of as many due rows of ``model`` as one sweep may delete."""
         with self._database.read() as session:
@@ -272,6 +286,26 @@ class Sweeps:
             job = session.get(Job, job_id)
         if job is not None:
             self._retention.delete_evidence(job, expiring=True)
+
+    def _expire_captures(self) -> None:
+        """Delete the bundles of captures. What was found in them stays with the case."""
+        due = due_captures(self._periods, self._database.clock()).where(
+            Capture.expiring_at <= self._marked_before()
+        )
+
+        def expire_bundle(capture_id: str) -> None:
+            with self._database.write() as session:
+                known = session.get(Capture, capture_id)
+                case = lock_case(session, known.case_id) if known else None
+                capture = session.get(Capture, capture_id, populate_existing=True)
+                if capture is None or case is None or case.held_at is not None:
+                    return
+                blob, capture.blob = capture.blob, None
+                append_entry(session, SERVICE, Action.CAPTURE_EXPIRED, capture_id)
+            if blob:
+                self._vault.blobs.delete(blob)
+
+        for_each(self._share_of(Capture, due), expire_bundle)
 
     def _expire_cases(self) -> None:
         """Delete cases, with results, notes and notices, at the end of their retention period."""

@@ -12,6 +12,8 @@ from deepfake_service.platform.db.database import Database, current_time, new_id
 from deepfake_service.platform.db.tables import (
     AuditEntry,
     Base,
+    Capture,
+    CapturedMedium,
     Case,
     Contact,
     Delivery,

@@ -67,6 +67,17 @@ class RetentionPolicy(StrEnum):
     """Until they have been scored."""
 
 
+class CaptureState(StrEnum):
+    """The state of a capture that was handed in."""
+
+    RECEIVED = "received"
+    """Stored, and not read yet."""
+    CAPTURED = "captured"
+    """Read, signed and kept."""
+    REFUSED = "refused"
+    """It could not be read; the reason is stated."""
+
+
 class CallbackContent(StrEnum):
     """What a webhook says about its job."""
 

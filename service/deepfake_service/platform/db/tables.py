@@ -27,6 +27,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from deepfake_models.bundle.results import Leaning, VerdictCode
 from deepfake_service.platform.db.column_types import Moment, States
 from deepfake_service.platform.db.enums import (
+    CaptureState,
     Decision,
     DeliveryState,
     EditionState,
@@ -95,6 +96,49 @@ class Case(Base):
     __table_args__ = (Index("ix_cases_account_reference", "account_id", "reference"),)
 
 
+class Capture(Base):
+    """A page that another tool or a person recorded: files that expire, and a bundle that stays."""
+
+    __tablename__ = "captures"
+
+    id: Mapped[str] = _id()
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"))
+    state: Mapped[CaptureState] = mapped_column(States(CaptureState, 16), index=True)
+    reason: Mapped[str | None] = mapped_column(String(32))
+    """Why it was refused: a code."""
+    worker: Mapped[str | None] = mapped_column(String(64))
+    """Executor id of the worker that reads it; see ``capture/imports.py``."""
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    sha256: Mapped[str | None] = mapped_column(String(DIGEST_CHARS))
+    """The SHA-256 of the bundle."""
+    blob: Mapped[str | None] = mapped_column(String(200))
+    """The bundle's name in the store; ``None`` before it is made and after it was deleted."""
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    """What was handed in with it, and what was found in it, as JSON."""
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    finished_at: Mapped[datetime | None] = mapped_column(Moment)
+    expiring_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When its bundle was marked to be deleted after a grace period."""
+
+
+class CapturedMedium(Base):
+    """A picture or a video in a capture that was chosen to be examined."""
+
+    __tablename__ = "captured_media"
+
+    capture_id: Mapped[str] = mapped_column(
+        ForeignKey("captures.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(Integer, primary_key=True)
+    job_id: Mapped[str | None] = mapped_column(
+        ForeignKey("jobs.id", ondelete="CASCADE"), index=True
+    )
+    """``None`` until it was taken out of its file."""
+    failure: Mapped[str | None] = mapped_column(String(32))
+    """Why that failed: a code."""
+
+
 class Media(Base):
     """A submitted file, encrypted in the blob store until it expires."""
 
@@ -102,6 +146,10 @@ class Media(Base):
 
     id: Mapped[str] = _id()
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
+    capture_id: Mapped[str | None] = mapped_column(
+        ForeignKey("captures.id", ondelete="CASCADE"), index=True
+    )
+    """The capture of which it is a file. Such a file has no job; what is in it may have."""
     sha256: Mapped[str] = mapped_column(String(DIGEST_CHARS), index=True)
     size: Mapped[int] = mapped_column(BigInteger)
     wrapped_key: Mapped[bytes | None] = mapped_column(LargeBinary)

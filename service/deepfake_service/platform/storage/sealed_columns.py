@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from deepfake_service.platform.db.tables import (
     Base,
+    Capture,
     Case,
     FlaggedHashes,
     Job,
@@ -43,6 +44,7 @@ class _Sealed:
 
 # Kinds are part of the stored format: content that was sealed under another one does not open.
 _SEALED: dict[type[Base], _Sealed] = {
+    Capture: _Sealed("capture"),
     Case: _Sealed("case"),
     FlaggedHashes: _Sealed("flagged"),
     Job: _Sealed("result", column="result"),
