@@ -13,10 +13,12 @@ import torch
 from typer.testing import CliRunner
 
 from deepfake_eval.analysis.reliability import histograms
+from deepfake_eval.inference.fitted_media import SAME_FILE, FittedMedia
 from deepfake_models.bundle.bundle import GRAPHS, Bundle, load_bundle
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.bundle.spec import InputSpec
 from deepfake_models.decision.fitness import NOTICE
+from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_training.cli import app
 from deepfake_training.config import (
@@ -75,6 +77,17 @@ def test_export_gives_a_bundle_that_scores(exported_bundle: Bundle, manifest: Pa
     assert verdict.score is not None
     assert not list(directory.parent.glob(".bundle-*"))
     assert json.loads((directory / "bundle.json").read_text())["format_version"] == 1
+
+
+def test_a_bundle_lists_the_media_that_it_was_fitted_on(
+    exported_bundle: Bundle, manifest: Path
+) -> None:
+    fitted = FittedMedia.of(exported_bundle)
+    assert fitted is not None
+    rows = pd.read_csv(manifest)
+    found = [fitted.find(manifest.parent / m, InProcessDecoder()) for m in rows["media"]]
+    assert [f == SAME_FILE for f in found] == (rows["fold"] == 1).to_list()
+    assert len(fitted.files) == (rows["fold"] == 1).sum()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from deepfake_eval.errors import RunError
 from deepfake_eval.inference import cluster
 from deepfake_eval.inference.corruptions import ORIGINAL, Variant
+from deepfake_eval.inference.fitted_media import FittedMedia
 from deepfake_eval.inference.pool import run_tasks
 from deepfake_eval.inference.predictions import examine, face_records, item_record
 from deepfake_models.bundle.bundle import load_bundle
@@ -145,6 +146,7 @@ class _Worker:
         self._decoder = ProcessDecoder(workers=1)
         self._scorer = Scorer.open(bundle_dir, decoder=self._decoder, threads=threads)
         self._options = options
+        self._fitted = FittedMedia.of(self._scorer.bundle)
 
     def __call__(self, job: Job) -> dict[str, Any]:
         verdict = examine(
@@ -156,9 +158,12 @@ class _Worker:
             seed=self._options.seed,
         )
         spec = self._scorer.bundle.spec
+        fitted = None
+        if self._fitted and job.variant == ORIGINAL:
+            fitted = self._fitted.find(job.path, self._decoder)
         return {
             "key": job.key,
-            "item": item_record(verdict, spec),
+            "item": {**item_record(verdict, spec), "fitted": fitted},
             "faces": face_records(verdict, spec),
         }
 

@@ -194,6 +194,12 @@ def recorded_detections(out: Path, media: str) -> dict[float, list[Detection]]:
     }
 
 
+def recorded_sha256(out: Path, media: str) -> str:
+    """Return the SHA-256 of the file of ``media`` when ``prepare`` read it, in hex."""
+    sha256: str = _record(out, media)["sha256"]
+    return sha256
+
+
 def was_decoded(out: Path, media: str) -> bool:
     """Return whether ``prepare``, which has recorded ``media``, could decode it."""
     return "error" not in _record(out, media)

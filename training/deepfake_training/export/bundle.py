@@ -28,6 +28,7 @@ from deepfake_eval.analysis.reliability import (
 from deepfake_eval.analysis.summary import Subject, summarise
 from deepfake_eval.datasets import Row, Rows
 from deepfake_eval.evaluate.run import LoadedDataset
+from deepfake_eval.inference.fitted_media import write_fitted
 from deepfake_eval.inference.predictions import (
     LABELS,
     assemble,
@@ -54,10 +55,11 @@ from deepfake_models.bundle.spec import (
 from deepfake_models.decision.decide import judge_again
 from deepfake_models.decision.fitness import marked_card, unfit
 from deepfake_models.decision.level import Criteria, log_likelihood_ratio
+from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import TERMS, Manifest
-from deepfake_training.data.prepare import stored_manifests
+from deepfake_training.data.prepare import recorded_sha256, stored_manifests
 from deepfake_training.data.splits import check_folds, held_out, trained_on
 from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.calibrate import Fitted, fit_levels
@@ -119,7 +121,8 @@ def export(
     2. Held-out media are scored through the serving path with a neutral calibration: each fold by
        the run in ``inputs.cross_validation`` that did not see it, or else the run's own held-out
        folds.
-    3. Calibrations and thresholds are fitted, error rates measured, the model card written.
+    3. Calibrations and thresholds are fitted, error rates measured, the model card written, and the
+       media that the weights were fitted on listed by keyed digests.
     4. The bundle is sealed beside ``out`` and moved there as a whole. The evaluation remains in the
        run's folder.
 
@@ -147,6 +150,7 @@ def export(
             if name != CLASSIFIER:  # the face detector that cut the crops
                 shutil.copy(default_bundle_dir() / name, directory / name)
         difference, method = _export_classifier(directory, weights, config, store)
+        _list_fitted(directory, store, config)
         rows = listed_once(inputs.manifests, inputs.crops, config)
         _check_prepared(rows, store)
         held_out_media = held_out_rows(measured, rows)
@@ -247,6 +251,23 @@ def _export_classifier(
         return heads_parity(directory, graph, heads, samples), MapMethod.DIRECT_EFFECT
     network = write_network(directory, weights, config.backbone, config.bundle.input)
     return network_parity(network, directory, samples), network.map_method
+
+
+def _list_fitted(directory: Path, store: CropStore, config: Config) -> None:
+    """Write ``fitted.json``: digests of the media that the weights may have been fitted on."""
+    index = store.index[trained_on(store.index, config)].drop_duplicates("media")
+    decoder = ProcessDecoder(workers=1)
+    try:
+        write_fitted(
+            directory,
+            (
+                (recorded_sha256(store.root, media), Path(path))
+                for media, path in zip(index["media"], index["path"], strict=True)
+            ),
+            decoder,
+        )
+    finally:
+        decoder.close()
 
 
 def _without(judged: Sequence[Judged], methods: Sequence[str]) -> tuple[list[Judged], list[Judged]]:
