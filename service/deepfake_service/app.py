@@ -50,7 +50,8 @@ from deepfake_service.web import submit as web_submit
 from deepfake_service.worker import worker_running
 
 DESCRIPTION = (
-    "Estimates whether faces in pictures and videos were manipulated. A score is a calibrated "
+    "Estimates whether faces in pictures and videos were manipulated. Bodies, clothes and "
+    "surroundings are not examined: a real face does not clear a picture. A score is a calibrated "
     "measurement with published error rates; it is not proof."
 )
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]

@@ -289,8 +289,12 @@ class Verdict(Published):
     """Those of the most suspect track."""
 
     def to_json(self, *, faces: bool = False) -> dict[str, Any]:
-        """Return the published form; ``faces`` adds every face. It names neither item nor model."""
+        """Return the published form; ``faces`` adds every face. It names neither item nor model.
+
+        ``examined`` says what the verdict rests on: ``face``, or nothing if none could be judged.
+        """
         body = Published.to_json(self if faces else replace(self, faces=()))
+        body["examined"] = [] if self.log_likelihood_ratio is None else ["face"]
         return body if faces else {name: body[name] for name in body if name != "faces"}
 
 

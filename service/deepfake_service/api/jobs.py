@@ -91,7 +91,8 @@ class JobBase(Published):
     )
     progress: ProgressOut = Field(description="How far the examination has come.")
     verdict: VerdictCode | None = Field(
-        description="The conclusion of the model; null until the job has succeeded."
+        description="The conclusion of the model on what was `examined`, the faces; null until the "
+        "job has succeeded. Whether to act on it is for the `finding`."
     )
     leaning: LeaningOut
     finding: Finding | None = Field(description="The decision of the reviewers, if there is one.")

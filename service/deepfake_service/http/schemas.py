@@ -89,6 +89,22 @@ Kinds = Annotated[
 ]
 
 
+Examined = Annotated[
+    list[Literal["face"] | str],
+    Field(
+        description="What the verdict rests on: `face`; empty if no face could be judged. Whatever "
+        "is not listed was not examined: `no_manipulation_found` with `face` alone says nothing "
+        "of the body, the clothes and the surroundings, which may be generated. A newer version "
+        "may list more.",
+        examples=[["face"]],
+    ),
+]
+VERDICT_OF_MEDIUM = (
+    "The conclusion on what was `examined`. `no_manipulation_found` is not a finding of "
+    "authenticity: a real face does not clear a picture."
+)
+
+
 OCTETS = "application/octet-stream"
 
 
@@ -161,7 +177,8 @@ class FrameOut(Stored):
 
     name: str = Field(description="Base name of the uploaded file, printable characters only.")
     sha256: Sha256 = Field(description="SHA-256 of the uploaded bytes.")
-    verdict: VerdictCode = Field(description="The conclusion on the picture.")
+    verdict: VerdictCode = Field(description=VERDICT_OF_MEDIUM)
+    examined: Examined
     score: Score
     log_likelihood_ratio: LogLikelihoodRatio
     reasons: Reasons
@@ -246,7 +263,8 @@ class ResultOut(Stored):
     media: MediaOut | None = Field(
         description="What the container says; null if the medium could not be opened."
     )
-    verdict: VerdictCode = Field(description="The conclusion on the whole medium.")
+    verdict: VerdictCode = Field(description=VERDICT_OF_MEDIUM)
+    examined: Examined
     score: Score
     log_likelihood_ratio: LogLikelihoodRatio
     reasons: Reasons

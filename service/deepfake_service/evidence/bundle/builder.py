@@ -33,7 +33,7 @@ from deepfake_service.evidence.report.plots import timeline
 from deepfake_service.evidence.report.report import ORIGINAL, ReportCopy, report
 from deepfake_service.evidence.report.summary import CLASS_ACTIVATION, question_key
 from deepfake_service.platform.errors import EvidenceTooLarge
-from deepfake_service.platform.texts.formatting import verbal
+from deepfake_service.platform.texts.formatting import strength_of
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
 from deepfake_service.platform.timestamps import PostQuery, TimestampFailed
 
@@ -222,7 +222,7 @@ def verdict_document(dossier: Dossier, material: Material) -> dict[str, Any]:
     record = load_exact(examination["exact"])
     result = examination["result"]
     people = [t["track"] for t in result["tracks"] if t["log_likelihood_ratio"] is not None]
-    ratio = result["log_likelihood_ratio"]
+    step = strength_of(result)
     faces = examination["exact"]["faces"]
     shown = [] if dossier.case["minor"] else examination["pictures"]
     return as_json(
@@ -248,8 +248,8 @@ def verdict_document(dossier: Dossier, material: Material) -> dict[str, Any]:
             },
             "occurrences": dossier.occurrences,
             "result": result,
-            "verbal": None if ratio is None else {
-                "text": words("en").of("scale", verbal(ratio)),
+            "verbal": None if step is None else {
+                "text": words("en").of("scale", step),
                 "source": words("en")("verbal_source"),
             },
             "exact": examination["exact"],

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from deepfake_service.platform.texts.formatting import percent, signed
+from deepfake_service.platform.texts.formatting import percent, signed, strength_of
 from deepfake_service.platform.texts.i18n import Words
 from deepfake_service.platform.texts.svg import FONT, INK, Picture, along
 
@@ -73,7 +73,8 @@ HEIGHT, TOP, HALF, GAP = 208.0, 22.0, 72.0, 18.0
 """Of the whole, above the bars, of each histogram, and of the axis between them; in pixels."""
 START, SPAN = 2.0, 96.0
 """Where the bars begin, and how much of the width they take, in per cent."""
-REAL, FAKE, BLACK, SOFT = "#15803d", "#b91c1c", "#0f172a", "#475569"
+REAL, FAKE, BLACK, SOFT = "#1d4ed8", "#b91c1c", "#0f172a", "#475569"
+"""Authentic media are not green: that is the colour of what people cleared."""
 
 
 def histogram_of(document: dict[str, Any]) -> dict[str, Any] | None:
@@ -99,15 +100,28 @@ def value_note(document: dict[str, Any], words: Words) -> str | None:
         return None
     value = document["result"]["log_likelihood_ratio"]
     here = bin_of(histogram, value)
-    return words(
-        "spread_note",
+    # Of a low value, what matters is how many manipulated media have one as low.
+    is_low = strength_of(document["result"]) is None
+    bins = slice(here + 1) if is_low else slice(here, None)
+    where = words(
+        "spread_below" if is_low else "spread_above",
         value=signed(value),
-        low=signed(histogram["edges"][here]),
-        real=percent(sum(histogram["real"][here:]) / sum(histogram["real"])),
-        fake=percent(sum(histogram["fake"][here:]) / sum(histogram["fake"])),
-        real_groups=f"{histogram['real_groups']:,}",
-        fake_groups=f"{histogram['fake_groups']:,}",
+        edge=signed(histogram["edges"][here + is_low]),
+        real=_share(histogram, "real", bins, words),
+        fake=_share(histogram, "fake", bins, words),
     )
+    groups = {f"{name}_groups": f"{histogram[f'{name}_groups']:,}" for name in ("real", "fake")}
+    return f"{where} {words('spread_note', **groups)}"
+
+
+def _share(histogram: dict[str, Any], name: str, bins: slice, words: Words) -> str:
+    """Return the share of media of a class that are in some bins; of none, its upper bound."""
+    count, samples = sum(histogram[name][bins]), sum(histogram[name])
+    if count:
+        return percent(count / samples)
+    # Clopper and Pearson (1934), one-sided; media of one group count as one.
+    upper = 1 - 0.05 ** (1 / histogram[f"{name}_groups"])
+    return words("spread_none", count=f"{samples:,}", upper=f"{upper:.1%}")
 
 
 def value_plot(

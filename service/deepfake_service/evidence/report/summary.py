@@ -13,15 +13,17 @@ from deepfake_models.decision.fitness import Unfit, unfit_level
 from deepfake_service.evidence.report.plots import value_note
 from deepfake_service.platform.texts.characters import readable, with_texts
 from deepfake_service.platform.texts.formatting import (
+    DECIDED,
+    REJECTED,
     interval,
     leaning_figures,
     percent,
     ratio_text,
     signed,
+    strength_of,
     tenths,
     to_the_second,
     told_finding,
-    verbal,
 )
 from deepfake_service.platform.texts.i18n import Words
 
@@ -96,11 +98,14 @@ def _listed(tracks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(ranked[:MAX_PEOPLE], key=lambda t: t["track"])
 
 
-COLOURS = {
-    "likely_manipulated": "#fde2d4",
-    "no_manipulation_found": "#dcfce7",
-}
-NEUTRAL = "#e2e8f0"
+COLOURS = {"0": "#fef3c7", "1": "#fef3c7", "2": "#fde2d4", "3": "#fbcdb5", "4": "#f8b898"}
+"""Of an automatic verdict of manipulation, by its strength."""
+NEUTRAL, FOUND, CLEARED = "#e2e8f0", "#fde2d4", "#dcfce7"
+"""Of other automatic verdicts, and of what people found. Only people clear a file, in green."""
+_GENERATED = "algorithmicmedia"
+"""Part of the IPTC digital source types of media that an algorithm made, as a whole or in part."""
+_RESEMBLED = 0.25
+"""A kind with a smaller share is not named: one of four kinds has that by chance."""
 CLASS_ACTIVATION = "class_activation"
 """The ``method.map`` of a model whose maps hold each cell's share of the logit."""
 _PICTURES_NOTES = {CLASS_ACTIVATION: "pictures_note", "direct_effect": "pictures_note_effects"}
@@ -129,6 +134,13 @@ def not_for_use(reasons: Iterable[Unfit], words: Words) -> list[str]:
         for reason in reasons
     ]
     return [words("unfit"), *lines] if lines else []
+
+
+def resembled(kinds: Mapping[str, float], words: Words) -> str:
+    """Return the names of the kinds that a face resembles most, without their shares: they compare
+    the kinds with each other, and would be quoted as how certain the manipulation is."""
+    ranked = sorted(kinds.items(), key=lambda kind: -kind[1])
+    return ", ".join(words.of("manipulations", k) for k, share in ranked if share >= _RESEMBLED)
 
 
 def question_key(kind: str | None) -> str:
@@ -165,19 +177,23 @@ class _Writer:
         self._calibration: dict[str, Any] = levels["face" if reading.is_still else "item"]
 
     def summary(self) -> dict[str, Any]:
-        d, w, verdict, tracks = self._d, self._w, self._result["verdict"], self._result["tracks"]
+        d, w, tracks = self._d, self._w, self._result["tracks"]
         terms = w.of("terms_of_use", d["method"]["model"]["terms"])
         kind = self._media["kind"] if self._media else None
         more = len(tracks) - MAX_PEOPLE
         meaning = _PICTURES_NOTES.get(d["method"]["map"], "pictures_note_cells")
         return {
             "not_for_use": self._not_for_use(),
+            "concluded": self._concluded(),
             "question": w(question_key(kind)),
-            "answer": w.of("answers", verdict),
+            "answer": self._answer(),
+            "missed": self._missed(),
+            "provenance": self._provenance(),
+            "step": strength_of(self._result),
             "strength": self._strength(),
             "leaning": self._leaning(),
             "kinds": self._kinds(),
-            "colour": COLOURS.get(verdict, NEUTRAL),
+            "colour": self._colour(),
             "reasons": [
                 w.of("reason_texts", code)
                 for code in dict.fromkeys(r["code"] for r in self._result["reasons"])
@@ -203,17 +219,61 @@ class _Writer:
         )
         return not_for_use(reasons, self._w)
 
-    def _strength(self) -> str | None:
-        ratio = self._result["log_likelihood_ratio"]
-        if ratio is None:
+    def _concluded(self) -> dict[str, Any] | None:
+        """Return what people found, which leads; ``None`` if they have not decided."""
+        w, finding = self._w, self._d["finding"]
+        if finding not in DECIDED:
             return None
-        side = "strength_for" if ratio >= 0 else "strength_against"
+        people = {review["account"] for review in self._d["reviews"]}
+        return {
+            "label": w("concluded_label", count=len(people)),
+            "answer": w.of("concluded", finding),
+            "lines": self._review_lines(),
+            "colour": CLEARED if finding == REJECTED else FOUND,
+        }
+
+    def _answer(self) -> str:
+        verdict = self._result["verdict"]
+        if verdict != VerdictCode.LIKELY_MANIPULATED:
+            return self._w.of("answers", verdict)
+        return self._w.of("supports", strength_of(self._result) or "0")
+
+    def _colour(self) -> str:
+        if self._result["verdict"] != VerdictCode.LIKELY_MANIPULATED:
+            return NEUTRAL
+        return COLOURS[strength_of(self._result) or "0"]
+
+    def _missed(self) -> str | None:
+        """Return how often manipulated media get this verdict too, where it says that none was
+        found."""
+        if self._result["verdict"] != VerdictCode.NO_MANIPULATION_FOUND:
+            return None
+        stated = self._d["error_rates"]["decision"]["stated_with_thresholds"]
+        key = "missed_picture" if self._r.is_still else "missed_video"
+        return self._w(key, count=max(1, round(100 * stated["miss_rate"])))
+
+    def _provenance(self) -> str | None:
+        """Return what the file's Content Credentials say of how it was made, if they do."""
+        w, credentials = self._w, self._d["item"]["content_credentials"]
+        sources = [action["source_type"] or "" for action in credentials.get("actions") or []]
+        named = {
+            "generator": credentials.get("generator") or w("unnamed"),
+            "state": w.of("credential_states", credentials["state"]),
+        }
+        if any(_GENERATED in source.lower() for source in sources):
+            return w("credentials_generated", **named)
+        return w("credentials_named", **named) if credentials.get("generator") else None
+
+    def _strength(self) -> str | None:
+        step = strength_of(self._result)
+        if step is None:
+            return None
         cap = ratio_text(10 ** self._calibration["limit"])
-        times = ratio_text(10 ** abs(ratio))
-        scale = self._w.of("scale", verbal(ratio))
+        times = ratio_text(10 ** self._result["log_likelihood_ratio"])
+        scale = self._w.of("scale", step)
         if times == cap:  # the value itself may lie beyond what the calibration supports
-            return self._w(f"{side}_most", verbal=scale, cap=cap)
-        return self._w(side, verbal=scale, times=times, cap=cap)
+            return self._w("strength_most", verbal=scale, cap=cap)
+        return self._w("strength", verbal=scale, times=times, cap=cap)
 
     def _leaning(self) -> str | None:
         leaning, edges = self._result.get("leaning"), self._r.thresholds.get("leaning")
@@ -223,13 +283,7 @@ class _Writer:
 
     def _kinds(self) -> str | None:
         kinds = self._result.get("kinds")
-        if not kinds:
-            return None
-        ranked = sorted(kinds.items(), key=lambda kind: -kind[1])
-        return self._w("kinds_line", kinds=", ".join(self._share(*kind) for kind in ranked))
-
-    def _share(self, kind: str, share: float) -> str:
-        return f"{self._w.of('manipulations', kind)} {share:.0%}"
+        return self._w("kinds_line", kinds=resembled(kinds, self._w)) if kinds else None
 
     def _verdict_of(self, track: dict[str, Any]) -> str:
         w, verdict = self._w, track["verdict"]
@@ -237,9 +291,8 @@ class _Writer:
         leaning = track.get("leaning")
         if verdict == VerdictCode.INCONCLUSIVE and leaning not in (None, Leaning.NEITHER):
             details.append(w.of("leanings", leaning))
-        kinds = track.get("kinds")
-        if kinds:
-            details.append(self._share(*max(kinds.items(), key=lambda kind: kind[1])))
+        if track.get("kinds"):
+            details.append(resembled(track["kinds"], w))
         text = w.of("verdicts", verdict)
         return f"{text} ({', '.join(details)})" if details else text
 
@@ -329,17 +382,24 @@ class _Writer:
         return ", ".join(spans)
 
     def _reviews(self) -> list[str]:
+        """Return the reviews where they do not lead, and what they come to."""
         w = self._w
+        if self._d["finding"] in DECIDED:
+            return []
         if not self._d["reviews"]:
             return [w("review_none")]
-        lines = []
+        lines = self._review_lines()
+        if self._d["finding"]:
+            finding = told_finding(self._d["finding"], self._d["reviews"])
+            lines.append(w("finding", finding=w.of("findings", finding)))
+        return lines
+
+    def _review_lines(self) -> list[str]:
+        w, lines = self._w, []
         for r in self._d["reviews"]:
             decision, role = w.of("findings", r["decision"]), w.of("roles", r["role"])
             date = to_the_second(r["at"], w.language)
             lines.append(w("review_line", date=date, name=r["name"], role=role, decision=decision))
             if r["reason"]:
                 lines.append(f"{w('review_reason')}: {r['reason']}")
-        if self._d["finding"]:
-            finding = told_finding(self._d["finding"], self._d["reviews"])
-            lines.append(w("finding", finding=w.of("findings", finding)))
         return lines

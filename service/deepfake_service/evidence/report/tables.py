@@ -8,14 +8,14 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from deepfake_service.evidence.report.summary import Reading
+from deepfake_service.evidence.report.summary import Reading, resembled
 from deepfake_service.platform.texts.formatting import (
     leaning_figures,
     percent,
     signed,
+    strength_of,
     tenths,
     to_the_second,
-    verbal,
 )
 
 MAX_STATED_OCCURRENCES = 100
@@ -152,21 +152,22 @@ class _Writer:
     def _finding(self) -> Rows:
         w, result = self._w, self._result
         rows = [[w("verdict"), w.of("verdicts", result["verdict"])]]
-        ratio = result["log_likelihood_ratio"]
+        ratio, step = result["log_likelihood_ratio"], strength_of(result)
         if ratio is None:
             rows.append([w("llr"), w("llr_none")])
+        elif step is None:
+            rows.append([w("llr"), w("llr_ranks", value=signed(ratio))])
         else:
             prior = f"{self._d['method']['prior']:g}"
             rows += [
                 [w("llr"), signed(ratio)],
-                [w("verbal"), w.of("scale", verbal(ratio))],
+                [w("verbal"), w.of("scale", step)],
                 [w("score"), w("score_line", score=f"{result['score']:.4f}", prior=prior)],
             ]
         if result.get("leaning"):
             rows.append([w("leaning"), w.of("leanings", result["leaning"])])
         if result.get("kinds"):
-            shares = [f"{w.of('manipulations', k)} {v:.1%}" for k, v in result["kinds"].items()]
-            rows.append([w("manipulation"), ", ".join(shares)])
+            rows.append([w("manipulation"), resembled(result["kinds"], w)])
         for reason in result["reasons"]:
             # The detail, with its figures, is in English alone.
             english = w.language == "en"

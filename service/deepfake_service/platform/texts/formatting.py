@@ -6,9 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+from deepfake_models.bundle.results import VerdictCode
+
 KST = timezone(timedelta(hours=9), "KST")
 """Korea Standard Time, which has no summer time."""
-UNDECIDED, REJECTED, DISAGREEMENT = "undecided", "rejected", "disagreement"
+CONFIRMED, BODY_GENERATED, REJECTED = "confirmed", "body_generated", "rejected"
+UNDECIDED, DISAGREEMENT = "undecided", "disagreement"
+DECIDED = (CONFIRMED, BODY_GENERATED, REJECTED)
+"""The findings with which people have decided: they lead, and the automatic reading follows."""
 
 
 def told_finding(finding: str, reviews: Sequence[Mapping[str, Any]]) -> str:
@@ -27,14 +32,19 @@ def ratio_text(ratio: float) -> str:
     return f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"
 
 
-def verbal(log10_ratio: float) -> str:
-    """Return the step, "-4" to "4", of ENFSI's verbal scale (2015) for a log10 likelihood ratio.
+def strength_of(result: Mapping[str, Any]) -> str | None:
+    """Return how strongly a published result supports manipulation, as a step of a verbal scale.
 
-    ENFSI Guideline for Evaluative Reporting in Forensic Science, version 3.0. Its bounds are 2, 10,
-    100, 1,000 and 10,000; no calibration supports a ratio above the step that ends at 10,000.
+    It is "0" to "4" on that of the ENFSI Guideline for Evaluative Reporting in Forensic Science,
+    version 3.0 (2015), whose bounds are 2, 10, 100, 1,000 and 10,000; no calibration supports a
+    ratio above the step that ends at 10,000. ``None`` if nothing is stated: the result has no
+    value, or it says that none was found or its value is on that side. How often faces made with
+    tools that the model never saw have such a value is not known well enough for a ratio.
     """
-    step = sum(abs(log10_ratio) >= bound for bound in (0.30103, 1.0, 2.0, 3.0))
-    return str(step if log10_ratio > 0 else -step) if step else "0"
+    ratio = result["log_likelihood_ratio"]
+    if ratio is None or ratio < 0 or result["verdict"] == VerdictCode.NO_MANIPULATION_FOUND:
+        return None
+    return str(sum(ratio >= bound for bound in (0.30103, 1.0, 2.0, 3.0)))
 
 
 def to_the_second(at: str | None, language: str) -> str:

@@ -33,9 +33,11 @@ async def test_pictures_are_answered_in_order_and_in_the_published_form(service:
     ]
     first, second, third = body["frames"]
     assert list(first) == [
-        "name", "sha256", "verdict", "score", "log_likelihood_ratio", "reasons", "faces", "job_id"
+        "name", "sha256", "verdict", "examined", "score", "log_likelihood_ratio", "reasons",
+        "faces", "job_id",
     ]  # fmt: skip
     assert first["verdict"] == "likely_manipulated"
+    assert [f["examined"] for f in (first, second)] == [["face"], []]
     assert first["score"] == pytest.approx(0.8808, abs=1e-4)
     assert first["log_likelihood_ratio"] == pytest.approx(0.8686, abs=1e-4)
     assert first["faces"] == [

@@ -125,7 +125,8 @@ def test_the_content_of_a_bundle() -> None:
     assert document["result"]["tracks"]
     assert document["error_rates"]["decision"]["false_positive_rate"]["groups"] > 0
     assert document["error_rates"]["people"][0]["false_positive_rate"]["high"] <= 1.0
-    assert document["verbal"]["source"]
+    assert document["result"]["examined"] == ["face"]
+    assert document["verbal"] is None, "no strength is stated on the side of not manipulated"
     assert len(document["limits"]) == 5
     hashes = json.loads(files_of_bundle()[HASHES])
     assert len(hashes["pdq"]) == 2  # two seconds, one a second

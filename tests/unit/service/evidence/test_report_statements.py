@@ -78,16 +78,85 @@ def test_rates_of_conditions_with_too_few_people_are_not_stated(language: str) -
     assert "5.2%" not in text
 
 
-@pytest.mark.parametrize("side", [1, -1])
-def test_a_value_at_the_limit_of_the_calibration_is_stated_as_at_least(side: int) -> None:
-    document = json.loads(files_of_bundle()[VERDICT])
+def test_a_value_at_the_limit_of_the_calibration_is_stated_as_at_least() -> None:
+    document = judged("likely_manipulated", 1.0)
     limit = document["method"]["calibration"]["item"]["limit"]
-    for ratio, is_most in ((side * limit, True), (side * limit / 2, False)):
+    for ratio, is_most in ((limit, True), (limit / 2, False)):
         document["result"]["log_likelihood_ratio"] = ratio
         korean, english = (
             summary_of(read(document, words(language)))["strength"] for language in ("ko", "en")
         )
-        assert ("at least" in english, "배 이상" in korean) == (is_most, is_most)
+        assert ("at least" in english, "적어도" in korean) == (is_most, is_most)
+
+
+def judged(verdict: str, ratio: float, **changes: Any) -> dict[str, Any]:
+    """Return a document with this verdict and value, and with ``changes``."""
+    document: dict[str, Any] = json.loads(files_of_bundle()[VERDICT]) | changes
+    document["result"] |= {"verdict": verdict, "log_likelihood_ratio": ratio}
+    return document
+
+
+def test_the_answer_and_its_colour_carry_the_strength_of_the_evidence() -> None:
+    told = [
+        summary_of(read(judged("likely_manipulated", ratio), words("en")))
+        for ratio in (0.88, 1.2, 2.2, 3.2)
+    ]
+    adverbs = ("weakly", "moderately", "moderately strongly", "strongly")
+    assert [t["answer"] for t in told] == [
+        f"The examination {adverb} supports that a face was manipulated." for adverb in adverbs
+    ]
+    assert len({t["colour"] for t in told}) == 4
+    assert [t["step"] for t in told] == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("ratio", [-1.58, -0.1, 0.23])
+def test_no_manipulation_found_states_its_misses_and_neither_ratio_nor_strength(
+    ratio: float,
+) -> None:
+    document = judged("no_manipulation_found", ratio)
+    document["error_rates"]["decision"]["stated_with_thresholds"]["miss_rate"] = 0.0995
+    told = summary_of(read(document, words("en")))
+    assert told["strength"] is told["step"] is None
+    assert told["colour"] == summary_of(read(judged("inconclusive", 0.2), words("en")))["colour"]
+    assert told["answer"].startswith("No manipulation of the face was found. Body, clothes and")
+    assert told["missed"].startswith("About 10 of 100 manipulated videos get this verdict too")
+    rows = dict(map(tuple, tables_of(read(document, words("en")))["finding"]))
+    assert {"Verbal equivalent", "Score"}.isdisjoint(rows)
+    assert "no likelihood ratio" in rows["log10 likelihood ratio"]
+    assert summary_of(read(judged("likely_manipulated", 1.2), words("en")))["missed"] is None
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("finding", ["confirmed", "body_generated", "rejected", "undecided"])
+def test_what_people_decided_leads_with_its_reasons(finding: str, language: str) -> None:
+    decided = exhibits.reviewed(finding, "Kim", "The original has other clothes.")
+    changes = {name: decided[name] for name in ("reviews", "finding")}
+    told = summary_of(read(judged("no_manipulation_found", -0.6, **changes), words(language)))
+    lines = told["reviews"] if finding == "undecided" else told["concluded"]["lines"]
+    assert "The original has other clothes." in lines[1]
+    assert "Kim" in lines[0]
+    assert (told["concluded"] is None) == (finding == "undecided")
+    if told["concluded"]:
+        assert told["concluded"]["answer"] == words(language).of("concluded", finding)
+        assert told["reviews"] == []
+        assert told["colour"] not in (told["concluded"]["colour"], "#dcfce7")
+
+
+def test_what_content_credentials_say_of_the_whole_file_is_one_sentence() -> None:
+    document = judged("no_manipulation_found", -0.6)
+
+    def told(**credentials: Any) -> Any:
+        document["item"]["content_credentials"] = credentials
+        return summary_of(read(document, words("en")))["provenance"]
+
+    source = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+    actions = [{"action": "c2pa.created", "source_type": source}]
+    generated = told(state="valid", generator="Painter", actions=actions)
+    assert generated.startswith("The file's Content Credentials say that it was generated")
+    assert "Painter (valid signature, signer not in the trust list)" in generated
+    assert "not named" in told(state="invalid", generator=None, actions=actions)
+    assert "saved it: Camera" in told(state="trusted", generator="Camera", actions=[])
+    assert told(state="absent") is told(state="not_read", reason="") is None
 
 
 def test_a_moment_is_not_a_span() -> None:

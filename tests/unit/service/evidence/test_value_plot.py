@@ -68,7 +68,8 @@ async def test_a_bundle_with_histograms_shows_where_a_value_lies(service: Servic
         texts = words(language)
         note = value_note(document, texts)
         assert note is not None
-        assert f"{100 * sum(HISTOGRAM['real'][here:]) / 100:.1f}%" in note
+        bins = slice(here, None) if value >= 0 else slice(here + 1)
+        assert f"{sum(HISTOGRAM['real'][bins]):.1f}%" in note
         plot = value_plot(document, thresholds_of(document), texts, width="720")
         assert plot is not None
         svg = fromstring(plot)
@@ -88,6 +89,20 @@ async def test_a_bundle_with_histograms_shows_where_a_value_lies(service: Servic
     await service.sign_in(Role.PIPELINE)
     page = (await service.client.get(f"/items/{job['id']}")).text
     assert 'class="spread"' in page
+
+
+def test_a_low_value_is_told_how_many_manipulated_media_have_one_as_low() -> None:
+    document = json.loads(exhibits.files_of_bundle()[VERDICT])
+    document["method"]["histograms"] = {"item": HISTOGRAM}
+    found = {"verdict": "no_manipulation_found", "log_likelihood_ratio": -0.6}
+    document["result"] |= found
+    told = "12.5% of the manipulated and 80.0% of the authentic ones have a value below"
+    assert told in str(value_note(document, words("en")))
+    document["method"]["histograms"] = {"item": HISTOGRAM | {"fake": [0, 0, 40, 40]}}
+    # 1 - 0.05 ** (1 / 35)
+    assert "0.0% (none of 80: at most 8.2% with 95% confidence)" in str(
+        value_note(document, words("en"))
+    )
 
 
 async def test_without_histograms_the_error_rates_are_shown(

@@ -21,6 +21,7 @@ STORED_RESULT = {
         "rotation": 0,
     },
     "verdict": "likely_manipulated",
+    "examined": ["face"],
     "score": 0.9741,
     "log_likelihood_ratio": 1.5751,
     "reasons": [{"code": "failed_frames", "detail": "1 of 32 frames could not be decoded"}],
