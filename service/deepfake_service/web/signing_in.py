@@ -47,9 +47,15 @@ def local_path(path: str) -> str:
 
 
 @router.get("/sign-in")
-def get_sign_in(request: Request, target: Next = "/") -> Response:
-    """Show the sign-in form."""
-    return page(request, "sign_in.html", next=local_path(target), failed=False)
+def get_sign_in(request: Request, state: AppStateDep, target: Next = "/") -> Response:
+    """Show the sign-in form, and the terms of the model before anybody builds a case on it."""
+    return _sign_in_page(request, state, local_path(target))
+
+
+def _sign_in_page(request: Request, state: AppState, target: str, *, status: int = 200) -> Response:
+    terms = state.engine.bundle.spec.terms if state.engine else None
+    failed = status != 200
+    return page(request, "sign_in.html", status=status, next=target, failed=failed, terms=terms)
 
 
 @router.post("/sign-in")
@@ -65,7 +71,7 @@ def post_sign_in(request: Request, state: AppStateDep, fields: PublicForm) -> Re
         return _ask_for_code(request, state, key, target)
     except NotAuthenticated:
         state.failed_sign_ins.record(request, key)
-        return page(request, "sign_in.html", status=401, next=target, failed=True)
+        return _sign_in_page(request, state, target, status=401)
     delete_key_file(state.settings, key)
     return _signed_in(request, state, caller, token, target)
 

@@ -98,7 +98,8 @@ def _listed(tracks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(ranked[:MAX_PEOPLE], key=lambda t: t["track"])
 
 
-COLOURS = {"0": "#fef3c7", "1": "#fef3c7", "2": "#fde2d4", "3": "#fbcdb5", "4": "#f8b898"}
+WEAK = "#fef3c7"
+COLOURS = {"0": WEAK, "1": WEAK, "2": "#fde2d4", "3": "#fbcdb5", "4": "#f8b898"}
 """Of an automatic verdict of manipulation, by its strength."""
 NEUTRAL, FOUND, CLEARED = "#e2e8f0", "#fde2d4", "#dcfce7"
 """Of other automatic verdicts, and of what people found. Only people clear a file, in green."""
@@ -189,7 +190,7 @@ class _Writer:
             "answer": self._answer(),
             "missed": self._missed(),
             "provenance": self._provenance(),
-            "step": strength_of(self._result),
+            "weak": self._colour() == WEAK,
             "strength": self._strength(),
             "leaning": self._leaning(),
             "kinds": self._kinds(),

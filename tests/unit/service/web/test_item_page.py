@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
 
+from deepfake_models.decision.serialization import judge_exact, load_exact
+from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST
 from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.texts.i18n import words
 from tests.support import exhibits
-from tests.support.jobs import examined, headers
+from tests.support.jobs import end, examined, headers, post_video
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -136,3 +140,44 @@ async def test_nobody_is_told_to_look_at_a_possible_minor(
     assert "#keep" not in page
     told = "You are the second reviewer: record your decision." in part(page, "next-steps")
     assert told is (decision == "confirmed")
+
+
+@pytest.mark.parametrize(("decision", "colour"), [("body_generated", "bad"), ("rejected", "good")])
+async def test_what_people_decided_is_the_headline_of_the_item_and_of_its_row(
+    service: Service, decision: str, colour: str
+) -> None:
+    gathered = exhibits.leaning_material(exhibits.video())
+    manifest = json.loads(gathered.files[MODEL_MANIFEST])
+    for level in manifest["thresholds"].values():
+        level |= {"no_manipulation_found": level["likely_manipulated"], "leaning": None}
+    gathered.files[MODEL_MANIFEST] = json.dumps(manifest).encode()
+    judged = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
+    assert judged is not None
+    gathered.examination["result"] = judged.to_json()
+    job = (await post_video(service, exhibits.video())).json()
+    end(service, job["id"], gathered)
+    form = await sign_in(service, Role.ANALYST)
+    texts = words("en")
+    before = part(await item_page(service, job), "answer")
+    assert 'class="answer no_manipulation_found"' in before
+    assert "Body, clothes and surroundings were not examined." in before
+    assert "of 100 manipulated videos get this verdict too" in before
+    assert "confirm that on other grounds" in part(await item_page(service, job), "next-steps")
+    page = part(await decide(service, job, form, decision), "answer")
+    assert f'class="answer {decision}"' in page
+    assert f'<h1 id="answer">{texts.of("concluded", decision)}</h1>' in page
+    assert page.index("seen") < page.index(texts.of("answers", "no_manipulation_found"))
+    queue = (await service.client.get("/?tab=done")).text
+    row = queue[queue.index(f'id="job-{job["id"]}"') :]
+    finding, verdict = texts.of("findings", decision), texts.of("verdicts", "no_manipulation_found")
+    assert row.index(finding) < row.index(verdict)
+    style = (await service.client.get("/static/console.css")).text
+    green = re.findall(r"[^{}]+{[^{}]*var\(--good[^{}]*}", style)
+    assert not [rule for rule in green if "no_manipulation_found" in rule]
+    assert [rule for rule in green if f".{decision}" in rule] or colour == "bad"
+
+
+async def test_who_signs_in_reads_the_terms_of_the_model(service: Service) -> None:
+    service.client.headers["Accept-Language"] = "en"
+    page = (await service.client.get("/sign-in")).text
+    assert "Terms of use of the model: " in page
