@@ -46,7 +46,7 @@ from deepfake_service.platform.sandbox_setting import naming_the_setting, sandbo
 _STYLES = {
     VerdictCode.LIKELY_MANIPULATED: "bold red",
     VerdictCode.INCONCLUSIVE: "yellow",
-    VerdictCode.NO_MANIPULATION_FOUND: "green",
+    VerdictCode.NO_MANIPULATION_FOUND: "cyan",  # not green: a real face does not clear a file
     VerdictCode.NOT_APPLICABLE: "dim",
     VerdictCode.UNABLE_TO_EVALUATE: "magenta",
 }
@@ -237,8 +237,8 @@ def _verdict_cell(verdict: Verdict) -> Text:
     if verdict.verdict is VerdictCode.INCONCLUSIVE and leaning and leaning is not Leaning.NEITHER:
         lines.append(f"leans {leaning.replace('_', ' ')}")
     if verdict.kinds:
-        kind, share = max(verdict.kinds.items(), key=lambda k: k[1])
-        lines.append(f"resembles: {_KIND_NAMES.get(kind, kind)} ({share:.0%})")
+        kind = max(verdict.kinds, key=verdict.kinds.__getitem__)
+        lines.append(f"resembles: {_KIND_NAMES.get(kind, kind)}")
     return Text("\n".join(lines), style=_STYLES[verdict.verdict])
 
 
@@ -256,7 +256,8 @@ def _print_footer(bundle: Bundle, kinds: set[str], console: Console) -> None:
     spec = bundle.spec
     lines = [
         f"Model {spec.name} {spec.version}, terms: {spec.terms}. A score is the probability "
-        "of manipulation at even prior odds, not proof."
+        "of manipulation at even prior odds, not proof. Faces alone are examined: a real face does "
+        "not clear a file."
     ]
     pictures = "pictures" if spec.thresholds.picture else "single faces"
     levels = (
@@ -265,8 +266,8 @@ def _print_footer(bundle: Bundle, kinds: set[str], console: Console) -> None:
     for kind, name, rates in levels:
         if kind in kinds:
             lines.append(
-                f"On held-out {name}, this threshold wrongly reported manipulation in "
-                f"{rates.false_positive_rate:.1%} of authentic ones (at most "
+                f"On held-out {name} that got a value, this threshold wrongly reported "
+                f"manipulation in {rates.false_positive_rate:.1%} of authentic ones (at most "
                 f"{rates.false_positive_rate_upper:.1%} with 95% confidence) and detected "
                 f"{rates.true_positive_rate:.1%} of manipulated ones."
             )

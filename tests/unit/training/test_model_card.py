@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from deepfake_eval.cli.app import app
 from deepfake_training.config import BackboneConfig, BundleConfig, CardConfig, CardSource, Config
 from deepfake_training.export.model_card import Outcomes, model_card
 
@@ -80,6 +83,16 @@ def test_the_config_adds_prose_for_sources_that_were_fitted_on() -> None:
     assert "| faces from films | none given |" in text
     assert "not used" not in text
     assert "Without terms" not in text
+
+
+def test_the_limits_say_what_was_not_examined_and_what_is_not_known() -> None:
+    limits = card({}).split("## Limits\n\n")[1]
+    assert "a real face does not clear a picture" in limits
+    assert "No sexual imagery was or may be used" in limits
+    command = re.search(r"`deepfake-eval (run --bundle BUNDLE [^`]*)`", limits)
+    assert command
+    told = CliRunner().invoke(app, [*command[1].split(), "--help"])
+    assert told.exit_code == 0, told.output
 
 
 def test_the_limits_except_the_table_of_methods_that_were_left_out(tmp_path: Path) -> None:

@@ -55,10 +55,10 @@ def _of_kind(face: Face) -> Face:
 @pytest.mark.parametrize(
     ("ratio", "lines", "absent"),
     [
-        (2.0, ["likely manipulated", "resembles: face swap (73%)"], "leans"),
+        (2.0, ["likely manipulated", "resembles: face swap"], "leans"),
         (
             0.7,
-            ["inconclusive", "leans towards manipulated", "resembles: face swap (73%)"],
+            ["inconclusive", "leans towards manipulated", "resembles: face swap"],
             "untouched",
         ),
         (0.45, ["inconclusive"], "leans"),
@@ -82,7 +82,7 @@ def test_the_footer_has_the_rates_of_leaning_and_of_whole_pictures() -> None:
         return out.getvalue()
 
     text = footer(spec(true_positive_rate=0.456))
-    assert "On held-out pictures" in text
+    assert "On held-out pictures that got a value" in text
     assert "45.6%" in text
     assert "4.1% (at most 6.2%) and of manipulated ones 70.3% lean towards manipulated" in text
     assert "proves nothing" in text
