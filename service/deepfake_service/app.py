@@ -29,7 +29,6 @@ from deepfake_service.api import docs_page as docs
 from deepfake_service.audit.records import open_database
 from deepfake_service.container import open_container, program_version, watch
 from deepfake_service.evidence.bundle.readers import BundleReaders
-from deepfake_service.examination.batching import Batcher
 from deepfake_service.examination.engine import open_decoder, open_scorer
 from deepfake_service.examination.pictures import PictureScorer
 from deepfake_service.http import problems
@@ -195,28 +194,20 @@ def _described(lifespan: Lifespan | None = None, public_url: str | None = None) 
 async def _engine_running(
     state: AppState, scorer: Scorer, decoder: Decoder
 ) -> AsyncIterator[Engine]:
-    """Score pictures in batches while the context lasts."""
+    """Score pictures, and read bundles that clients send, while the context lasts."""
     settings, metrics = state.settings, state.metrics
-    batcher = Batcher(
-        scorer.classifier.scores,
-        on_batch=metrics.batch,
-        on_failure=metrics.batch_failed,
+    pictures = PictureScorer(scorer, decoder, slots=settings.decode_workers)
+    metrics.watch(
+        {
+            "deepfake_pictures_waiting": pictures.waiting,
+            "deepfake_upload_buffered_bytes": lambda: state.memory.bytes_held,
+        }
     )
-    async with batcher:
-        metrics.watch(
-            {
-                "deepfake_queue_depth": lambda: batcher.depth,
-                "deepfake_upload_buffered_bytes": lambda: state.memory.bytes_held,
-            }
-        )
-        pictures = PictureScorer(scorer, decoder, batcher, slots=settings.decode_workers)
-        confinement = await anyio.to_thread.run_sync(decoder.confinement)
-        required = settings.sandbox == "require"
-        # They start when a bundle is sent: most services verify few.
-        with contextlib.closing(
-            BundleReaders(settings.decode_workers, require=required)
-        ) as readers:
-            yield Engine(pictures, batcher, scorer.bundle, confinement, readers)
+    confinement = await anyio.to_thread.run_sync(decoder.confinement)
+    required = settings.sandbox == "require"
+    # They start when a bundle is sent: most services verify few.
+    with contextlib.closing(BundleReaders(settings.decode_workers, require=required)) as readers:
+        yield Engine(pictures, scorer.bundle, confinement, readers)
 
 
 @contextlib.asynccontextmanager

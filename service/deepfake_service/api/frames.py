@@ -21,7 +21,7 @@ from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import FrameOut, FramesOut, ModelOut
 from deepfake_service.http.submission_form import PictureForm, invalid_field, upload_body
 from deepfake_service.http.uploads import FIELD, Upload, read_pictures, streams_body
-from deepfake_service.platform.errors import ClientGone, Overloaded
+from deepfake_service.platform.errors import ClientGone
 
 router = api_router("frames")
 
@@ -55,8 +55,6 @@ async def score_pictures(
     `job_id`.
     """
     engine = state.require_engine()
-    if engine.batcher.full:
-        raise Overloaded
     with state.memory.share() as take:
         uploads, form = await read_pictures(request, state.settings, take)
         try:

@@ -1,13 +1,19 @@
-"""Score still pictures for requests: decode and detect in threads, classify in shared batches."""
+"""Score still pictures for requests: decode and detect in threads, and classify."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import BinaryIO
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
+import numpy as np
+from numpy.typing import NDArray
 
 from deepfake_models.bundle.results import (
+    FaceScore,
     MediaFacts,
     Reason,
     ReasonCode,
@@ -20,31 +26,34 @@ from deepfake_models.faces.crops import CroppedFace
 from deepfake_models.media.interface import FailedFrame
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
-from deepfake_service.examination.batching import Batcher
+from deepfake_service.platform.errors import ClassificationFailed
 
 
 class PictureScorer:
-    """Scores single pictures with a shared batcher.
+    """Scores single pictures of all requests.
 
     At most ``slots`` pictures are decoded and searched for faces at a time; each slot holds one
-    decoded picture in memory.
+    decoded picture in memory. As many again may wait for the classifier, which scores the faces of
+    all requests and jobs together.
     """
 
-    def __init__(self, scorer: Scorer, decoder: Decoder, batcher: Batcher, *, slots: int) -> None:
+    def __init__(self, scorer: Scorer, decoder: Decoder, *, slots: int) -> None:
         self._scorer = scorer
         self._decoder = decoder
-        self._batcher = batcher
-        self._slots = slots
-        self._limiter = anyio.CapacityLimiter(slots)
+        self._decoding = anyio.CapacityLimiter(slots)
+        self._begun = anyio.CapacityLimiter(2 * slots)
 
     @property
     def concurrency(self) -> int:
         """Return how many pictures of one request to process at a time.
 
-        These fill the slots, and as many again can wait for the classifier. With more, a request of
-        64 pictures would hold up a request of one.
+        With more, a request of 64 pictures would hold up a request of one.
         """
-        return 2 * self._slots
+        return int(self._begun.total_tokens)
+
+    def waiting(self) -> int:
+        """Return how many pictures wait for others."""
+        return self._begun.statistics().tasks_waiting
 
     async def score(self, source: BinaryIO) -> Verdict:
         """Score one picture; input that cannot be examined gives ``unable_to_evaluate``.
@@ -53,21 +62,29 @@ class PictureScorer:
 
         Raises:
             ClassificationFailed: the classifier failed on a face of this picture.
-            NotReady: the batcher is not running.
         """
-        try:
-            facts, faces = await anyio.to_thread.run_sync(
-                self._observe, source, limiter=self._limiter
-            )
-        except NotAPicture:
-            return _not_a_picture()
-        except MediaError as error:
-            return unable(error)
-        crops = [f.crop for f in faces if f.crop is not None]
-        scores = iter(await self._batcher.scores(crops))
+        async with self._begun:
+            try:
+                facts, faces = await anyio.to_thread.run_sync(
+                    self._observe, source, limiter=self._decoding
+                )
+            except NotAPicture:
+                return _not_a_picture()
+            except MediaError as error:
+                return unable(error)
+            scores = iter(await self._scores([f.crop for f in faces if f.crop is not None]))
         return self._scorer.judge_picture(
             facts, faces, [None if f.crop is None else next(scores) for f in faces]
         )
+
+    async def _scores(self, crops: Sequence[NDArray[np.uint8]]) -> list[FaceScore]:
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        # One that a cancelled request awaits is cancelled with it, and so left out of its run.
+        begun = [asyncio.wrap_future(score) for score in self._scorer.classifier.begin(crops)]
+        try:
+            return await asyncio.gather(*begun)
+        except Exception as error:
+            raise ClassificationFailed from error
 
     def _observe(self, source: BinaryIO) -> tuple[MediaFacts, list[CroppedFace]]:
         with self._decoder.open(source, stills_only=True) as media:

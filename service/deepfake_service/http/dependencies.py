@@ -16,7 +16,6 @@ from deepfake_models.sandbox.confinement import Confinement
 from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.container import Services
 from deepfake_service.evidence.bundle.readers import BundleReaders
-from deepfake_service.examination.batching import Batcher
 from deepfake_service.examination.pictures import PictureScorer
 from deepfake_service.http.admission import AccountBudget, FailedSignIns, RateLimit, UploadMemory
 from deepfake_service.platform.db import Database
@@ -32,7 +31,6 @@ class Engine:
     """The scoring engine: present from the end of start-up to the beginning of shutdown."""
 
     pictures: PictureScorer
-    batcher: Batcher
     bundle: Bundle
     """The model bundle that scores."""
     confinement: Confinement | None
@@ -110,7 +108,7 @@ class AppState:
         Raises:
             NotReady: the app is starting or stopping.
         """
-        if self.engine is None or not self.engine.batcher.running:
+        if self.engine is None:
             raise NotReady
         return self.engine
 

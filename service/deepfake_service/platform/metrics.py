@@ -23,11 +23,10 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 _JOB_SECONDS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 ENDED_STATES = ("succeeded", "failed", "cancelled", "expired")
 _REQUEST = ("method", "route")
-_CROPS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 GAUGES = {
-    "deepfake_queue_depth": "Face crops waiting for the classifier.",
+    "deepfake_pictures_waiting": "Pictures of POST /v1/frames that wait for others.",
     "deepfake_upload_buffered_bytes": "Bytes of uploads held in memory.",
     "deepfake_oldest_job_seconds": "Age of the oldest unfinished job.",
     "deepfake_notices_overdue": "Notices sent whose deadline has passed without action.",
@@ -69,10 +68,6 @@ class Metrics:
             "Requests being received, processed or answered.",
             registry=registry,
         )
-        self._batches = histogram("batch_crops", "Face crops per classified batch.", _CROPS)
-        self._batch_failures = counter(
-            "batch_failures", "Batches that failed and were retried crop by crop."
-        )
         self._frames = counter("frames", "Pictures scored by POST /v1/frames.")
         self._decoder_failures = counter(
             "decoder_failures", "Inputs that could not be examined, by reason code.", "code"
@@ -113,14 +108,6 @@ class Metrics:
         self._in_progress.dec()
         self._requests.labels(known_method(method), route, str(status)).inc()
         self._seconds.labels(known_method(method), route).observe(seconds)
-
-    def batch(self, crops: int) -> None:
-        """Record the number of crops in one batch."""
-        self._batches.observe(crops)
-
-    def batch_failed(self) -> None:
-        """Count one batch that the classifier failed on."""
-        self._batch_failures.inc()
 
     def frame(self, verdict: Verdict) -> None:
         """Count one scored picture, and its failures if it could not be examined."""

