@@ -42,12 +42,12 @@ def headers(service: Service, role: Role) -> dict[str, str]:
 async def post_video(
     service: Service, video: bytes = VIDEO, role: Role = Role.PIPELINE, **fields: str
 ) -> httpx.Response:
-    """Submit a video, perhaps with an ``idempotency_key``, and return the answer."""
-    sent = headers(service, role)
-    if "idempotency_key" in fields:
-        sent["Idempotency-Key"] = fields.pop("idempotency_key")
+    """Submit a video and return the answer."""
     answer: httpx.Response = await service.client.post(
-        "/v1/videos", files={"file": ("secret-name.mp4", video)}, data=fields, headers=sent
+        "/v1/videos",
+        files={"file": ("secret-name.mp4", video)},
+        data=fields,
+        headers=headers(service, role),
     )
     return answer
 

@@ -164,7 +164,7 @@ def list_occurrences(
 ) -> OccurrencesOut:
     """List where the media of the case were seen, newest first."""
     listed = services.queries.occurrences(caller, case_id, limit=page.limit, cursor=page.cursor)
-    return OccurrencesOut.model_validate({"occurrences": listed.occurrences, "next": listed.next})
+    return OccurrencesOut.model_validate({"occurrences": listed.rows, "next": listed.next})
 
 
 @router.post(

@@ -161,7 +161,7 @@ def list_jobs(
     see the jobs of all accounts. Audited once in ten minutes."""
     filters = query.filters(state, caller)
     listed = services.queries.scored_jobs(caller, filters, limit=page.limit, cursor=page.cursor)
-    jobs = [ListedJobOut.model_validate(job) for job in listed.jobs]
+    jobs = [ListedJobOut.model_validate(job) for job in listed.rows]
     return JobsOut(jobs=jobs, next=listed.next)
 
 

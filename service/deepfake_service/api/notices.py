@@ -185,7 +185,7 @@ def list_notices(
 ) -> NoticesOut:
     """List the notices of a case, newest first."""
     listed = services.notice_desk.of_case(caller, case_id, limit=page.limit, cursor=page.cursor)
-    return NoticesOut.model_validate({"notices": listed.notices, "next": listed.next})
+    return NoticesOut.model_validate({"notices": listed.rows, "next": listed.next})
 
 
 @router.get("/notices/overdue", summary="List overdue notices")

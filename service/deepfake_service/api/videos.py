@@ -18,7 +18,6 @@ from deepfake_service.http.multipart import MultipartReader, Part, Sink, boundar
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.submission_form import (
-    IdempotencyKey,
     TextFields,
     VideoForm,
     invalid_field,
@@ -65,7 +64,6 @@ async def submit_video(
     caller: Uploader,
     state: AppStateDep,
     services: ServicesDep,
-    idempotency_key: IdempotencyKey = None,
 ) -> JobOut:
     """Queue a video (or a picture) for examination. Send it as multipart in the field `file`, or
     as the raw body with a content type. The other fields may be sent in the multipart body or as
@@ -95,7 +93,7 @@ async def submit_video(
     if not sealed.stored.size:
         await services.submissions.discard(sealed)
         raise invalid_field(FILE, "the file is empty; download it again")
-    submission = replace(form.submission(idempotency_key), file_name=name)
+    submission = replace(form.submission(), file_name=name)
     if submission.callback is not None:
         try:
             await _check_callback(submission.callback.url, state)

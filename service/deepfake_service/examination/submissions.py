@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import anyio.to_thread
 from sqlalchemy import select
@@ -30,7 +29,6 @@ from deepfake_service.platform.db import (
     Case,
     Database,
     Delivery,
-    Idempotency,
     Job,
     Listing,
     Media,
@@ -48,7 +46,6 @@ from deepfake_service.platform.db.enums import (
 )
 from deepfake_service.platform.errors import (
     DatabaseUnavailable,
-    IdempotencyConflict,
     NotFound,
     NotReexaminable,
     ServiceError,
@@ -77,7 +74,6 @@ class Submission:
     priority: Priority = Priority.BATCH
     frames: int | None = None
     retention: RetentionPolicy = RetentionPolicy.STANDARD
-    idempotency_key: str | None = None
     file_name: str | None = None
 
     def __repr__(self) -> str:
@@ -172,14 +168,13 @@ class Submissions:
     async def accept(self, caller: Caller, submission: Submission, sealed: Sealed) -> Accepted:
         """Create a job for a stored medium, or find the existing one.
 
-        The existing job is returned if the ``Idempotency-Key`` was used before, or if the same
-        account requested the same for equal content in the same case. A new sighting is recorded in
-        either case. Equal content in another case is an item of its own. The medium is deleted if
-        no new job needs it.
+        The existing job is returned if the same account requested the same for equal content in the
+        same case. A new sighting is recorded in either case. Equal content in another case is an
+        item of its own. The medium is deleted if no new job needs it.
 
         Raises:
-            IdempotencyConflict: the key was used for another request. TooManyOccurrences,
-                TooManyCallbacks: the existing job or its medium has as many as it can have.
+            TooManyOccurrences, TooManyCallbacks: the existing job or its medium has as many as it
+                can have.
         """
         try:
             accepted = await anyio.to_thread.run_sync(self._accept, caller, submission, sealed)
@@ -204,54 +199,21 @@ class Submissions:
             self._database.one_at_a_time(session, caller.account_id)
             # Flags of the same bytes wait for this transaction, or this one for them.
             self._database.one_at_a_time(session, sealed.stored.sha256)
-            asked = self._asked(session, caller, submission, sealed)
-            job = self._existing(session, caller, submission, sealed, asked)
+            job = self._existing(session, caller, submission, sealed)
             created = job is None
             if job is None:
                 job = self._new_job(session, caller, submission, sealed)
-            if asked is not None:
-                session.merge(Idempotency(**asked, job_id=job.id))
             case = session.get_one(Case, job.case_id)
             media = session.get_one(Media, job.media_id)
             self._add_callback(session, submission, job, case)
             self._cases.note(session, caller, media, sighting)
         return Accepted(job.id, created)
 
-    def _asked(
-        self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
-    ) -> dict[str, Any] | None:
-        """Return what is stored of a request with an ``Idempotency-Key``, without its job."""
-        if submission.idempotency_key is None:
-            return None
-        request = {
-            "sha256": sealed.stored.sha256,
-            "kind": submission.kind,
-            "frames": submission.frames,
-            "retention": submission.retention,
-            "case_reference": submission.case_reference,
-            **asdict(submission.sighting),
-        }
-        return {
-            "account_id": caller.account_id,
-            "key": self._blind_index.of("idempotency", submission.idempotency_key),
-            "request": self._blind_index.of_content("request", request),
-            "created_at": current_time(session),
-        }
-
     def _existing(
-        self,
-        session: Session,
-        caller: Caller,
-        submission: Submission,
-        sealed: Sealed,
-        asked: dict[str, Any] | None,
+        self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
     ) -> Job | None:
         """Return the job that a submission repeats, locked together with its case."""
-        while True:
-            job = self._by_key(session, asked) if asked else None
-            job = job or self._equal(session, caller, submission, sealed)
-            if job is None:
-                return None
+        while (job := self._equal(session, caller, submission, sealed)) is not None:
             case = lock_case(session, job.case_id)  # before its rows are referred to
             if case is not None and case.wrapped_key is not None:
                 # A job that ends meanwhile releases the callbacks that it knows: one that is added
@@ -260,22 +222,7 @@ class Submissions:
                 if locked is not None and locked.state != JobState.CANCELLED:
                     return locked
             session.expire_all()  # the case or the job has just been deleted
-
-    def _by_key(self, session: Session, asked: dict[str, Any]) -> Job | None:
-        used = session.get(Idempotency, (asked["account_id"], asked["key"]))
-        if used is None:
-            return None
-        if used.request != asked["request"]:
-            raise IdempotencyConflict
-        asked["created_at"] = used.created_at
-        job = session.get_one(Job, used.job_id)
-        shredded = session.get_one(Case, job.case_id).wrapped_key is None
-        if shredded or job.state == JobState.CANCELLED:
-            session.delete(used)  # the job is being deleted, alone or with its case
-            session.flush()
-            asked["created_at"] = current_time(session)
-            return None
-        return job
+        return None
 
     def _equal(
         self, session: Session, caller: Caller, submission: Submission, sealed: Sealed

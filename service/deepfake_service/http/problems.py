@@ -45,7 +45,7 @@ _STATUS: dict[int, tuple[type[ServiceError], ...]] = {
     408: (errors.UploadTimeout,),
     409: (
         errors.AccountExists, errors.BeingDeleted, errors.CaseHeld, errors.EvidenceMissing,
-        errors.EvidenceTooLarge, errors.IdempotencyConflict, errors.LastAdministrator,
+        errors.EvidenceTooLarge, errors.LastAdministrator,
         errors.NoticeRefused, errors.NotReexaminable, errors.NotReviewable, errors.RecordAltered,
         errors.TooManyCallbacks, errors.TooManyOccurrences, errors.TooManyReviews,
     ),

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from fastapi import Header
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -77,16 +76,6 @@ CaseReference = Annotated[
 ]
 WebAddress = Annotated[
     str, Field(max_length=4096), AfterValidator(_printable), AfterValidator(_web_address)
-]
-IdempotencyKey = Annotated[
-    Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_printable)] | None,
-    Header(
-        alias="Idempotency-Key",
-        description="Makes a retry of the same request safe: for seven days, the account gets the "
-        "job of the first request with this key, whatever became of it, unless it was deleted. A "
-        "request with another file, `frames`, `retention`, case or occurrence gets 409.",
-        examples=["upload-0001"],
-    ),
 ]
 
 
@@ -171,7 +160,7 @@ class VideoForm(PictureForm):
         RetentionPolicy, Field(description="How long the media are retained after the verdict.")
     ] = RetentionPolicy.STANDARD
 
-    def submission(self, idempotency_key: str | None = None) -> Submission:
+    def submission(self) -> Submission:
         """Return the submission of the video."""
         url = self.callback_url
         return Submission(
@@ -181,7 +170,6 @@ class VideoForm(PictureForm):
             priority=self.priority,
             frames=self.frames,
             retention=self.retention,
-            idempotency_key=idempotency_key,
         )
 
     @field_validator("callback_content")

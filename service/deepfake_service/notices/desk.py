@@ -57,7 +57,7 @@ from deepfake_service.platform.db.enums import (
 )
 from deepfake_service.platform.db.row_authentication import refuse
 from deepfake_service.platform.errors import NotFound, NoticeRefused
-from deepfake_service.platform.pagination import MAX_PAGE, NoticePage, next_cursor, placed
+from deepfake_service.platform.pagination import MAX_PAGE, ListPage, next_cursor, placed
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json, seal_json
 
 AGAINST = frozenset({Finding.REJECTED, Finding.UNDECIDED, Finding.AWAITING_SECOND})
@@ -196,7 +196,7 @@ class NoticeDesk:
 
     def of_case(
         self, caller: Caller, case_id: str, *, limit: int = MAX_PAGE, cursor: str | None = None
-    ) -> NoticePage:
+    ) -> ListPage:
         """Return a page of the notices of a case, newest first, without their texts.
 
         Raises:
@@ -208,13 +208,13 @@ class NoticeDesk:
 
     def list_case(
         self, session: Session, case_id: str, *, limit: int = MAX_PAGE, cursor: str | None = None
-    ) -> NoticePage:
+    ) -> ListPage:
         """Return a page of the notices of a case that the caller may see, as ``of_case``."""
         statement = select(Notice).where(Notice.case_id == case_id)
         statement = placed(statement, Notice, cursor)
         notices = session.scalars(statement.limit(limit)).all()
         following = next_cursor(session, statement, Notice, limit)
-        return NoticePage([self._listed(notice) for notice in notices], following)
+        return ListPage([self._listed(notice) for notice in notices], following)
 
     def count_overdue(self) -> int:
         """Count the notices whose deadline has passed."""

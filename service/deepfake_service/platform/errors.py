@@ -64,10 +64,6 @@ class ClientGone(ServiceError):
     """The client closed the connection before it received an answer."""
 
 
-class IdempotencyConflict(ServiceError):
-    """This Idempotency-Key was already used for a different request. Use a new one."""
-
-
 class CallbackRefused(ServiceError):
     """The callback URL is not allowed."""
 

@@ -71,26 +71,10 @@ class Filters:
 
 
 @dataclass(frozen=True, slots=True)
-class JobPage:
-    """A page of jobs, and the cursor of the next page."""
+class ListPage:
+    """A page of a list, and the cursor of the next page."""
 
-    jobs: list[dict[str, Any]]
-    next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class OccurrencePage:
-    """A page of occurrences, newest first, and the cursor of the next page."""
-
-    occurrences: list[dict[str, Any]]
-    next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class NoticePage:
-    """A page of notices without their texts, and the cursor of the next page."""
-
-    notices: list[dict[str, Any]]
+    rows: list[dict[str, Any]]
     next: str | None
 
 

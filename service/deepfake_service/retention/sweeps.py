@@ -12,11 +12,10 @@ after a leap of the clock that nobody has confirmed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import (
     Select,
-    delete,
     exists,
     func,
     or_,
@@ -34,7 +33,6 @@ from deepfake_service.platform.db import (
     Capture,
     Case,
     Database,
-    Idempotency,
     Job,
     Media,
     Occurrence,
@@ -56,7 +54,6 @@ from deepfake_service.retention.due import (
 
 MIN_SHARE, MAX_SHARE, SHARE = 5, 200, 20
 """One sweep deletes at most a ``SHARE``-th of the rows of a kind, within these bounds."""
-IDEMPOTENCY_KEPT_FOR = timedelta(days=7)
 
 _log = logger("deepfake_service.lifecycle")
 
@@ -104,7 +101,6 @@ class Sweeps:
                 self._expire_evidence,
                 self._expire_captures,
                 self._expire_cases,
-                self._forget_requests,
                 *stages,
             ]
         failure: Exception | None = None
@@ -131,12 +127,6 @@ class Sweeps:
         )
         with self._database.read() as session:
             return sum(session.scalar(count) or 0 for count in counts)
-
-    def _forget_requests(self) -> None:
-        """Delete the keys of old requests, under which they could be repeated."""
-        with self._database.write() as session:
-            old = Idempotency.created_at < self._database.clock() - IDEMPOTENCY_KEPT_FOR
-            session.execute(delete(Idempotency).where(old))
 
     def _complete_shredding(self) -> None:
         shredded = select(Case.id).where(Case.wrapped_key.is_(None))

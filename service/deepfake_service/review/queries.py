@@ -28,8 +28,7 @@ from deepfake_service.platform.errors import ImageryWithheld, NotFound
 from deepfake_service.platform.pagination import (
     MAX_PAGE,
     Filters,
-    JobPage,
-    OccurrencePage,
+    ListPage,
     Order,
     case_conditions,
     conditions,
@@ -207,7 +206,7 @@ class Queries:
         ids: tuple[str, ...] | None = None,
         limit: int = MAX_PAGE,
         cursor: str | None = None,
-    ) -> OccurrencePage:
+    ) -> ListPage:
         """Return a page of the occurrences of a case, newest first. It can be restricted."""
         statement = select(Occurrence).where(Occurrence.case_id == case_id)
         if media_id is not None:
@@ -219,23 +218,23 @@ class Queries:
             case = find_kept(session, caller, case_id)
             rows = session.scalars(statement.limit(limit)).all()
             cursor = next_cursor(session, statement, Occurrence, limit)
-        return OccurrencePage(occurrences_json(rows, self._vault.case_key(case)), cursor)
+        return ListPage(occurrences_json(rows, self._vault.case_key(case)), cursor)
 
     def occurrence(self, caller: Caller, case_id: str, occurrence_id: str) -> dict[str, Any]:
         """Return one occurrence of a case, of which the caller has just recorded it."""
-        (found,) = self.occurrences(caller, case_id, ids=(occurrence_id,)).occurrences
+        (found,) = self.occurrences(caller, case_id, ids=(occurrence_id,)).rows
         return found
 
     def jobs(
         self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None = None
-    ) -> JobPage:
+    ) -> ListPage:
         """Return a page of jobs with what is in plain text about them."""
         rows, following = self._read(caller, filters, limit, cursor)
-        return JobPage([self._plain(row) for row in rows], following)
+        return ListPage([self._plain(row) for row in rows], following)
 
     def scored_jobs(
         self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None
-    ) -> JobPage:
+    ) -> ListPage:
         """Return a page of jobs, each with ``VALUES``: ``None`` where nothing was scored; and with
         ``media_kind``.
         """
@@ -246,7 +245,7 @@ class Queries:
             self.audit(caller)
         if filters.order is Order.LIKELIHOOD:
             jobs.sort(key=_likelihood, reverse=True)  # exactly, and else as they were
-        return JobPage(jobs, following)
+        return ListPage(jobs, following)
 
     def case(self, caller: Caller, case_id: str) -> dict[str, Any]:
         """Return a case with its newest occurrences and jobs, and audit that it was read.
@@ -259,9 +258,9 @@ class Queries:
         jobs = self.jobs(caller, Filters(case_id=case_id), limit=CASE_PAGE)
         return {
             **content,
-            "occurrences": seen.occurrences[::-1],
+            "occurrences": seen.rows[::-1],
             "occurrences_next": seen.next,
-            "jobs": jobs.jobs[::-1],
+            "jobs": jobs.rows[::-1],
             "jobs_next": jobs.next,
         }
 

@@ -39,7 +39,7 @@ from deepfake_service.platform.pagination import (
     UNRANKED,
     Columns,
     Filters,
-    JobPage,
+    ListPage,
     Position,
     after,
     conditions,
@@ -122,7 +122,7 @@ class Triage:
             row = session.execute(statement.where(*within)).one()
         return {str(tab): int(count) for tab, count in zip(tabs, row, strict=True)}
 
-    def page(self, caller: Caller, request: QueueRequest) -> JobPage:
+    def page(self, caller: Caller, request: QueueRequest) -> ListPage:
         """Return a page of jobs as ``Queries.shown``.
 
         A text is looked for in at most ``SCANNED`` rows after the cursor, so a page may hold fewer
@@ -148,7 +148,7 @@ class Triage:
             self._queries.audit(caller)
         if request.tab in RANKED:
             found.sort(key=_urgency, reverse=True)
-        return JobPage(found, following)
+        return ListPage(found, following)
 
     def _search(
         self, session: Session, caller: Caller, request: QueueRequest

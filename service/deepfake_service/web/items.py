@@ -159,7 +159,7 @@ def get_case(
     case = queries.brief(caller, case_id)
     items = queries.jobs(caller, Filters(case_id=case_id), limit=ITEMS_PER_PAGE, cursor=cursor)
     posts = queries.occurrences(caller, case_id, limit=OCCURRENCES_PER_PAGE, cursor=seen)
-    media = {found["media_id"] for found in (*items.jobs, *posts.occurrences)}
+    media = {found["media_id"] for found in (*items.rows, *posts.rows)}
     return page(
         request,
         "case.html",
@@ -169,7 +169,7 @@ def get_case(
         kinds=list(KINDS),
         case=case,
         items=items,
-        empty=not (items.jobs or cursor),
+        empty=not (items.rows or cursor),
         deletable=queries.case_deletable(caller, case_id),
         seen=posts,
         names=queries.names(caller, case_id, media),

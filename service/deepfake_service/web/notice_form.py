@@ -25,7 +25,7 @@ from deepfake_service.platform.errors import (
     ServiceError,
 )
 from deepfake_service.platform.logs import describe, logger
-from deepfake_service.platform.pagination import MAX_PAGE, Filters, OccurrencePage
+from deepfake_service.platform.pagination import MAX_PAGE, Filters, ListPage
 from deepfake_service.platform.texts.fields import NEVER_COPIED
 from deepfake_service.platform.texts.i18n import LANGUAGES, translations
 from deepfake_service.web.pages import Form, PageRoute, language_of, page, redirect
@@ -176,7 +176,7 @@ def _form_page(
     case = services.queries.brief(caller, notice_form.case_id)
     chosen = set(values.get("occurrences", "").split())
     occurrences = _occurrences(services, caller, notice_form, chosen)
-    seen = occurrences.occurrences
+    seen = occurrences.rows
     jobs = _jobs_by_media(services, caller, notice_form.case_id, occurrences)
     media = {o["media_id"] for o in seen}
     obstacles = services.notice_desk.obstacles(caller, notice_form.case_id, media)
@@ -217,25 +217,25 @@ def _form_page(
 
 def _occurrences(
     services: Services, caller: Caller, notice_form: NoticeForm, chosen: set[str]
-) -> OccurrencePage:
+) -> ListPage:
     """Return the newest occurrences, and older ones that were chosen already."""
     case_id = notice_form.case_id
     newest = services.queries.occurrences(caller, case_id, media_id=notice_form.media)
-    older = tuple(chosen - {o["id"] for o in newest.occurrences})[:MAX_PAGE]
+    older = tuple(chosen - {o["id"] for o in newest.rows})[:MAX_PAGE]
     if not older:
         return newest
     more = services.queries.occurrences(caller, case_id, ids=older)
-    return OccurrencePage([*newest.occurrences, *more.occurrences], newest.next)
+    return ListPage([*newest.rows, *more.rows], newest.next)
 
 
 def _jobs_by_media(
-    services: Services, caller: Caller, case_id: str, occurrences: OccurrencePage
+    services: Services, caller: Caller, case_id: str, occurrences: ListPage
 ) -> dict[str, dict[str, Any]]:
     """Return the newest job of each of the occurrences' media."""
-    media = tuple({o["media_id"] for o in occurrences.occurrences})
+    media = tuple({o["media_id"] for o in occurrences.rows})
     filters = Filters(case_id=case_id, media=media)
     jobs = services.queries.jobs(caller, filters, limit=MAX_PAGE)
-    return {job["media_id"]: job for job in reversed(jobs.jobs)}  # newest first
+    return {job["media_id"]: job for job in reversed(jobs.rows)}  # newest first
 
 
 def contact_values(kind: Kind, contact: Mapping[str, str]) -> dict[str, str]:

@@ -101,7 +101,7 @@ class QueueQuery(BaseModel):
         filters, text = self.filters(state, caller, now), self.q
         if text and not self.reference:
             exact = self.model_copy(update={"reference": text}).filters(state, caller, now)
-            if services.queries.jobs(caller, exact, limit=1).jobs:
+            if services.queries.jobs(caller, exact, limit=1).rows:
                 filters, text = exact, ""
         return QueueRequest(self.shown_tab, filters, text, self.cursor, PAGE)
 
@@ -140,10 +140,10 @@ def get_queue(
     now = state.database.clock()
     asked = query.asked(state, caller, now)
     found = services.triage.page(caller, asked)
-    for job in found.jobs:
+    for job in found.rows:
         job["unreadable"] = any(map(input_at_fault, job["reasons"]))
     cases: list[dict[str, Any]] = []
-    if query.q and not found.jobs:
+    if query.q and not found.rows:
         of_reference = Filters(references=_references(state, query.q))
         listed = services.queries.cases(caller, of_reference, limit=CASES_SHOWN, cursor=None)
         cases = listed["cases"]
@@ -153,7 +153,7 @@ def get_queue(
         request,
         "queue.html",
         caller,
-        jobs=found.jobs,
+        jobs=found.rows,
         cases=cases,
         next=found.next,
         query=query,

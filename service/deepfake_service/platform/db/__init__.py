@@ -20,7 +20,6 @@ from deepfake_service.platform.db.tables import (
     Edition,
     Fact,
     FlaggedHashes,
-    Idempotency,
     Job,
     KnownHashes,
     Lease,

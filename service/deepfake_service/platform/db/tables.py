@@ -307,20 +307,6 @@ class SigningKey(Authenticated):
     """When trust in everything that it signed was withdrawn."""
 
 
-class Idempotency(Base):
-    """The job that an account's ``Idempotency-Key`` led to, and the request it was used for."""
-
-    __tablename__ = "idempotency"
-
-    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), primary_key=True)
-    key: Mapped[str] = mapped_column(String(DIGEST_CHARS), primary_key=True)
-    """Blind-index digest of the key."""
-    request: Mapped[str] = mapped_column(String(DIGEST_CHARS))
-    """Blind-index digest of the request."""
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
-    created_at: Mapped[datetime] = mapped_column(Moment, index=True)
-
-
 class Delivery(Base):
     """A webhook that is sent when its job ends."""
 

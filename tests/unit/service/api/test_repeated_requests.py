@@ -1,4 +1,4 @@
-"""Requests that are sent again: equal content, and retries with an idempotency key."""
+"""Requests that are sent again."""
 
 from __future__ import annotations
 
@@ -32,35 +32,19 @@ async def test_equal_content_gives_the_job_that_there_is_and_keeps_a_new_url(
     assert theirs.status_code == 202
 
 
-async def test_an_idempotency_key_makes_a_retry_safe_and_is_of_one_request(
-    service: Service,
-) -> None:
-    first = await post_video(service, idempotency_key="k-1", frames="8")
-    again = await post_video(service, idempotency_key="k-1", frames="8")
-    assert (first.status_code, again.status_code) == (202, 200)
-    assert again.json()["id"] == first.json()["id"]
-    other = await post_video(service, b"other" * 50, idempotency_key="k-1", frames="8")
-    assert other.status_code == 409
-    assert other.json()["type"].endswith(":idempotency_conflict")
-    for change in ({"platform": "P"}, {"source_url": "https://example.org/2"}):
-        changed = await post_video(service, idempotency_key="k-1", frames="8", **change)
-        assert changed.status_code == 409
-    assert len(blobs(service)) == 1
-
-
 async def test_a_repeated_request_does_not_return_a_job_that_is_being_deleted(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = (await post_video(service, idempotency_key="k-1", case_reference="A")).json()
+    first = (await post_video(service, case_reference="A")).json()
     retention = service.app.state.shared.services.retention
     with monkeypatch.context() as killed:
         killed.setattr(retention, "delete_job", lambda _: None)  # the process stops here
         retention.cancel(service.accounts.authenticate(service.keys[Role.PIPELINE]), first["id"])
-    again = await post_video(service, idempotency_key="k-1", case_reference="A")
+    again = await post_video(service, case_reference="A")
     assert (again.status_code, again.json()["state"]) == (202, "queued")
     assert again.json()["id"] != first["id"]
     service.app.state.shared.services.sweeps.sweep()
-    once_more = await post_video(service, idempotency_key="k-1", case_reference="A")
+    once_more = await post_video(service, case_reference="A")
     assert (once_more.status_code, once_more.json()["id"]) == (200, again.json()["id"])
 
 
@@ -68,7 +52,7 @@ async def test_a_retry_is_told_of_once(service: Service, monkeypatch: pytest.Mon
     monkeypatch.setattr("deepfake_service.platform.webhooks.check", lambda *_, **__: None)
 
     async def told(url: str) -> int:
-        job = await post_video(service, idempotency_key="k" * 20, callback_url=url)
+        job = await post_video(service, callback_url=url)
         with service.database.read() as session:
             found = session.scalars(select(Delivery).where(Delivery.job_id == job.json()["id"]))
             return len(found.all())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.answers import check_problem
 from tests.support.jobs import VIDEO, blobs, post_video
 from tests.unit.service.conftest import Service
 
@@ -166,14 +165,4 @@ async def test_every_wrong_field_is_named(service: Service) -> None:
     answer = await post_video(service, frames="0", priority="urgent", captured_at="yesterday")
     assert answer.status_code == 422
     assert {e["field"] for e in answer.json()["errors"]} == {"frames", "priority", "captured_at"}
-    long_key = await post_video(service, idempotency_key="k" * 256)
-    assert [e["field"] for e in long_key.json()["errors"]] == ["Idempotency-Key"]
-    assert not blobs(service)
-
-
-async def test_an_empty_idempotency_key_is_no_key_for_all_uploads(service: Service) -> None:
-    """A script whose variable was unset got 409 from its second upload on."""
-    answer = await post_video(service, idempotency_key="")
-    problem = check_problem(answer, 422, "invalid_request")
-    assert [error["field"] for error in problem["errors"]] == ["Idempotency-Key"]
     assert not blobs(service)

@@ -71,7 +71,7 @@ async def test_what_is_submitted_to_a_case_that_expires_is_kept_in_another(
     caller = caller_of(service, Role.PIPELINE)
     sha256 = job["sha256"] if equal else "f" * 64
     sealed = Sealed(new_id(), new_key(), Stored(sha256, job["size"]))
-    again = Submission(case_reference="R", idempotency_key="K")
+    again = Submission(case_reference="R")
     accepted: list[Accepted] = []
     meanwhile = Meanwhile(
         service, lambda: accepted.append(submissions._accept(caller, again, sealed))

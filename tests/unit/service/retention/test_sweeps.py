@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.platform import chores
-from deepfake_service.platform.db import Case, Idempotency, Job, Media
+from deepfake_service.platform.db import Case, Job, Media
 from deepfake_service.platform.db.enums import JobState
 from deepfake_service.platform.errors import DatabaseUnavailable, StorageUnavailable
 from deepfake_service.retention.due import GRACE
@@ -21,10 +21,7 @@ Service = Any
 
 async def two_old_cases(service: Service) -> None:
     """Submit to two cases, and advance the clock until all of them is due."""
-    headers = {**service.client.headers, "Idempotency-Key": "k"}
-    service.client.headers.update(headers)
     jobs = [await submit(service, VIDEO, case_reference="A")]
-    del service.client.headers["Idempotency-Key"]
     jobs.append(await submit(service, VIDEO + b"2", case_reference="B"))
     with service.database.write() as session:
         for job in jobs:
@@ -58,7 +55,6 @@ async def test_an_outage_of_the_store_stops_no_deletion_that_does_not_need_it(
     with service.database.read() as session:
         # One may have been deleted as a whole.
         assert set(session.scalars(select(Case.wrapped_key))) == {None}
-        assert not session.scalars(select(Idempotency)).all()
     due.sweep()
     with service.database.read() as session:
         assert not session.scalars(select(Case)).all()

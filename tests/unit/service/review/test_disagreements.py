@@ -131,7 +131,7 @@ async def test_an_undecided_finding_is_found_with_and_without_conflicts(service:
 
     def found(**filters: Any) -> set[str]:
         page = queries.jobs(caller, Filters(**filters), limit=10)
-        return {job["id"] for job in page.jobs}
+        return {job["id"] for job in page.rows}
 
     assert found(finding=Finding.UNDECIDED) == {conflict["id"], open_["id"]}
     assert found(finding=Finding.UNDECIDED, disagreement=False) == {open_["id"]}

@@ -78,7 +78,7 @@ class Desk:
 
     def ids(self, tab: Tab = Tab.REVIEW, text: str = "", **asked: Any) -> list[str]:
         page = self.services.triage.page(self.caller, QueueRequest(tab, text=text, **asked))
-        return [job["id"] for job in page.jobs]
+        return [job["id"] for job in page.rows]
 
 
 def count(session: Session, action: Action) -> int:
@@ -117,8 +117,8 @@ async def test_the_worst_is_first(service: Service) -> None:
         "disagreement": 0, "done": 1, "withdraw": 0, "due": 0, "all": 7,
     }  # fmt: skip
     page = desk.services.triage.page(desk.caller, QueueRequest())
-    assert page.jobs[0]["copies"][0]["case_reference"] == "2026-known-0117"
-    assert page.jobs[0]["copies"][0]["confirmed"]
+    assert page.rows[0]["copies"][0]["case_reference"] == "2026-known-0117"
+    assert page.rows[0]["copies"][0]["confirmed"]
 
 
 async def test_the_tabs_count_what_matches_the_filters(service: Service) -> None:
@@ -202,7 +202,7 @@ async def test_what_awaits_a_second_person_is_left_to_others(service: Service) -
     assert desk.ids(Tab.SECOND) == []
     assert triage.next_unreviewed(desk.caller, "job1") is None
     other = service.accounts.authenticate(service.keys[Role.ADMIN])
-    assert [job["id"] for job in triage.page(other, QueueRequest(Tab.SECOND)).jobs] == ["job2"]
+    assert [job["id"] for job in triage.page(other, QueueRequest(Tab.SECOND)).rows] == ["job2"]
     assert triage.counts(other)["second"] == 1
     assert triage.next_unreviewed(other, "job1") == "job2"
 
@@ -215,7 +215,7 @@ async def test_pages_follow_one_another_through_equal_ranks(service: Service) ->
     cursor = None
     while len(seen) < 9:
         page = desk.services.triage.page(desk.caller, QueueRequest(limit=2, cursor=cursor))
-        seen += [job["id"] for job in page.jobs]
+        seen += [job["id"] for job in page.rows]
         cursor = page.next
     assert cursor is None
     assert sorted(seen) == [f"job{n}" for n in range(9)]
@@ -240,7 +240,7 @@ async def test_what_waits_is_in_the_order_of_its_places_from_page_to_page(
         page = desk.services.triage.page(
             desk.caller, QueueRequest(Tab.WAITING, limit=1, cursor=cursor)
         )
-        seen += [(job["id"], job["place"] and job["place"]["number"]) for job in page.jobs]
+        seen += [(job["id"], job["place"] and job["place"]["number"]) for job in page.rows]
         cursor = page.next
     assert cursor is None
     expected = [("examined", None), ("first", 1), ("second", 2), ("third", 3), ("last", 4)]
@@ -278,7 +278,7 @@ async def test_part_of_a_reference_or_of_a_name_is_found_by_those_who_may_see_it
     assert desk.ids(Tab.ALL, "job2-01") == ["job2"]
     assert desk.ids(Tab.ALL, "other") == []
     pipeline = service.accounts.authenticate(service.keys[Role.PIPELINE])
-    assert not desk.services.triage.page(pipeline, QueueRequest(Tab.ALL, text="수신본")).jobs
+    assert not desk.services.triage.page(pipeline, QueueRequest(Tab.ALL, text="수신본")).rows
 
 
 async def test_a_search_that_stops_early_can_be_continued(
@@ -292,7 +292,7 @@ async def test_a_search_that_stops_early_can_be_continued(
     asked, found = QueueRequest(Tab.ALL, text="wanted"), []
     for _ in range(3):
         page = desk.services.triage.page(desk.caller, asked)
-        found += [job["id"] for job in page.jobs]
+        found += [job["id"] for job in page.rows]
         asked = QueueRequest(Tab.ALL, text="wanted", cursor=page.next)
     assert found == ["job4"]
     assert page.next is None
@@ -350,7 +350,7 @@ async def test_waiting_items_have_a_place_by_priority(service: Service) -> None:
     desk.add("second", None, **{**waiting, "turn": 3})
     desk.add("first", None, **{**waiting, "priority": "live", "turn": 9})
     page = desk.services.triage.page(desk.caller, QueueRequest(Tab.WAITING))
-    assert {job["id"]: job["place"] for job in page.jobs} == {
+    assert {job["id"]: job["place"] for job in page.rows} == {
         "first": {"number": 1, "wait_s": 20},
         "second": {"number": 2, "wait_s": 40},
     }

@@ -75,11 +75,11 @@ async def test_the_queue_works_with_ten_thousand_cases(service: Service) -> None
             session.add_all([r for r in rows if isinstance(r, kind)])
             session.flush()
     first = services.queries.jobs(caller, Filters(), limit=50)
-    assert len(first.jobs) == 50
+    assert len(first.rows) == 50
     seen, cursor = 0, None
     for _ in range(4):
         page = services.queries.jobs(caller, Filters(finding="none"), limit=200, cursor=cursor)
-        seen, cursor = seen + len({j["id"] for j in page.jobs}), page.next
+        seen, cursor = seen + len({j["id"] for j in page.rows}), page.next
     assert seen == 800
     # By the index, not by reading all of them.
     for role in (Role.PIPELINE, Role.ANALYST, Role.ADMIN):
