@@ -14,7 +14,6 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from urllib.parse import urlsplit
 
 from deepfake_eval.errors import EvalError
 
-FRAMES = "/v1/frames"
 START_S = 180.0
 PREFIX = "DEEPFAKE_"
 MAX_RETRIES = 600
@@ -32,32 +30,13 @@ class ServiceFailed(EvalError):
     """The service did not do what the bench asked of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
-    """An answer to a request, and how often the service asked to try again before it."""
-
-    status: int
-    body: bytes
-    refusals: int = 0
-
-    def json(self) -> dict[str, Any]:
-        """Return the body.
-
-        Raises:
-            ServiceFailed: the status is not 2xx.
-        """
-        if not 200 <= self.status < 300:
-            raise ServiceFailed(f"The service answered {self.status}: {self.body[:300]!r}.")
-        body: dict[str, Any] = json.loads(self.body)
-        return body
-
-
 class Client:
     """One connection to the service, for one thread."""
 
     def __init__(self, url: str, key: str) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=300)
         self._headers = {"Authorization": f"Bearer {key}"}
+        self.close = self._connection.close
 
     def is_ready(self) -> bool:
         """Return whether the service can do its work."""
@@ -66,24 +45,23 @@ class Client:
         answer.read()
         return answer.status == 200
 
-    def post_picture(self, picture: bytes) -> Response:
-        """Send a picture to be examined.
+    def post_picture(self, picture: bytes) -> tuple[dict[str, Any], int]:
+        """Send a picture to be examined; return the answer, and how often it was refused before.
 
         Where the service answers 429 or 503, the request is repeated after the time it names.
 
         Raises:
-            ServiceFailed: it never accepts the request.
+            ServiceFailed: it never accepts the request, or answers another status than 200.
         """
         boundary = secrets.token_hex(16)
-        head = (
-            f"--{boundary}\r\nContent-Disposition: form-data; "
-            'name="files"; filename="generated"\r\n\r\n'
-        )
-        body = b"".join([head.encode(), picture, f"\r\n--{boundary}--\r\n".encode()])
+        head = 'Content-Disposition: form-data; name="files"; filename="generated"'
+        body = b"--%b\r\n%b\r\n\r\n%b\r\n--%b--\r\n" % (
+            boundary.encode(), head.encode(), picture, boundary.encode()
+        )  # fmt: skip
         kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
         for refusals in range(MAX_RETRIES):
             try:
-                self._connection.request("POST", FRAMES, body, {**self._headers, **kind})
+                self._connection.request("POST", "/v1/frames", body, {**self._headers, **kind})
                 answer = self._connection.getresponse()
                 received = answer.read()
             except (http.client.HTTPException, OSError):
@@ -91,13 +69,12 @@ class Client:
                 self.close()
                 time.sleep(0.2)
                 continue
+            if answer.status == 200:
+                return json.loads(received), refusals
             if answer.status not in (429, 503):
-                return Response(answer.status, received, refusals)
+                raise ServiceFailed(f"The service answered {answer.status}: {received[:300]!r}.")
             time.sleep(float(answer.headers.get("Retry-After", 1)))
         raise ServiceFailed(f"The service refused a picture {MAX_RETRIES} times. Look at its log.")
-
-    def close(self) -> None:
-        self._connection.close()
 
 
 class Service:

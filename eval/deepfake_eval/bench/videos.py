@@ -10,7 +10,6 @@ import json
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +30,10 @@ from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
 
 OURS, UNCONFINED = "this scorer", "without the sandbox"
-NAIVE, NAIVE_SMALL = "naive loop, same network", "naive loop, EfficientNet-Lite0"
-CONTENDERS = (OURS, NAIVE, NAIVE_SMALL, UNCONFINED)
+NAIVE = "naive loop, same network"
+CONTENDERS = (OURS, NAIVE, UNCONFINED)
 
 SCRIPT = Path(__file__).resolve().parents[2] / "baselines" / "naive_loop.py"
-SMALL_NETWORK = "tf_efficientnet_lite0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,31 +136,20 @@ class VideoBench:
     report: Report
 
     def run(self, cases: tuple[VideoCase, ...]) -> dict[str, Any]:
-        """Return the figures of all cases, and why a naive loop was not measured."""
-        wanted: dict[str, Callable[[], list[str]]] = {
-            NAIVE: lambda: same_network(self.bundle.spec),
-            NAIVE_SMALL: lambda: ["--network", SMALL_NETWORK],
-        }
-        loops: dict[str, NaiveLoop] = {}
-        missing: dict[str, str] = {}
+        """Return the figures of all cases, and why the naive loop was not measured."""
+        loop, missing = None, {}
         with contextlib.ExitStack() as stack:
-            for name, arguments in wanted.items():
-                try:
-                    loop = NaiveLoop(self.baseline_python, arguments())
-                except BaselineMissing as error:
-                    missing[name] = error.message
-                else:
-                    loops[name] = stack.enter_context(loop)
+            try:
+                naive = NaiveLoop(self.baseline_python, same_network(self.bundle.spec))
+                loop = stack.enter_context(naive)
+            except BaselineMissing as error:
+                missing[NAIVE] = error.message
             decoder = stack.enter_context(contextlib.closing(ProcessDecoder(workers=1)))
             ours = Scorer.open(self.bundle.directory, decoder=decoder)
-            rows = [self._row(case, ours, loops) for case in cases]
-        return {
-            "cases": rows,
-            "not_measured": missing,
-            "baseline": next((loop.facts for loop in loops.values()), None),
-        }
+            rows = [self._row(case, ours, loop) for case in cases]
+        return {"cases": rows, "not_measured": missing, "baseline": loop and loop.facts}
 
-    def _row(self, case: VideoCase, ours: Scorer, loops: dict[str, NaiveLoop]) -> dict[str, Any]:
+    def _row(self, case: VideoCase, ours: Scorer, loop: NaiveLoop | None) -> dict[str, Any]:
         self.report(case.name)
         suffix = "webm" if case.clip.codec == "VP9" else "mp4"
         path = self.folder / f"{case.name.replace(' ', '-').replace(',', '')}.{suffix}"
@@ -173,11 +160,10 @@ class VideoBench:
         if case.naive:
             inside = Scorer.open(self.bundle.directory, decoder=InProcessDecoder())
             contenders[UNCONFINED] = lambda: seconds_of(lambda: score(inside, path, case.frames))
-            for name, loop in loops.items():
-                loop.score(path, 2)
-                contenders[name] = partial(_naive_seconds, loop, path, case.frames)
-        for name in {OURS, UNCONFINED} & contenders.keys():
-            contenders[name]()
+            if loop is not None:
+                contenders[NAIVE] = lambda: loop.score(path, case.frames)["seconds"]
+        for warm_up in contenders.values():
+            warm_up()
         taken = alternate(contenders, self.rounds)
         path.unlink()
         return {
@@ -187,12 +173,8 @@ class VideoBench:
         }
 
 
-def _naive_seconds(loop: NaiveLoop, path: Path, frames: int) -> float:
-    return float(loop.score(path, frames)["seconds"])
-
-
 def _ratios(taken: dict[str, Samples]) -> dict[str, Any]:
-    pairs = [(OURS, UNCONFINED), (NAIVE, OURS), (NAIVE_SMALL, OURS)]
+    pairs = [(OURS, UNCONFINED), (NAIVE, OURS)]
     return {
         f"{one} / {other}": ratio(taken[one], taken[other]).to_json()
         for one, other in pairs

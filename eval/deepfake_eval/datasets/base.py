@@ -30,7 +30,6 @@ PICTURE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".avif"}
 )
 
-GROUPINGS = ("auto", "component", "target")
 LARGEST_COMPONENT = 0.5
 """Largest share of the media that may be in one component. Above it, a bootstrap over components
 is useless: a sample then has almost all of the media or almost none."""
@@ -110,7 +109,7 @@ class Found:
 
     root: Path
     clips: list[tuple[Row, Sequence[str]]] = field(default_factory=list)
-    """Rows without a group, each with the people it shows; see ``group_by_people``."""
+    """Rows, each with the people it shows; see ``group_by_people``."""
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -127,13 +126,12 @@ class Found:
         else:
             self.add(replace(row, media=media), *people)
 
-    def rows(self, grouping: str = "") -> Rows:
-        """Return the rows, grouped by their people if ``grouping`` is one of ``GROUPINGS``."""
-        rows, notes = [row for row, _ in self.clips], self.notes
-        if grouping:
-            dataset = rows[0].dataset if rows else ""
-            people = [people for _, people in self.clips]
-            groups, remarks = group_by_people(people, grouping, dataset)
+    def rows(self) -> Rows:
+        """Return the rows, grouped by their people where these are known."""
+        rows, people = [row for row, _ in self.clips], [people for _, people in self.clips]
+        notes = self.notes
+        if any(people):
+            groups, remarks = group_by_people(people, rows[0].dataset)
             rows = [replace(row, group=group) for row, group in zip(rows, groups, strict=True)]
             notes = [*notes, *remarks]
         return Rows(self.root, tuple(rows), tuple(self.missing), tuple(notes))
@@ -301,38 +299,23 @@ def ids_in_name(stem: str) -> str:
     return celebrity.group() if celebrity else stem
 
 
-def group_by_people(
-    people: Sequence[Sequence[str]], grouping: str, dataset: str
-) -> tuple[list[str], list[str]]:
+def group_by_people(people: Sequence[Sequence[str]], dataset: str) -> tuple[list[str], list[str]]:
     """Return the group of each medium from the people it shows, and remarks for the report.
 
-    ``people[i]`` are the identities in medium i, starting with the person of the footage (the
-    target). ``grouping`` is one of ``GROUPINGS``. With ``component``, media that share a person,
-    directly or through other media, are one group. With ``target``, media are grouped by the person
-    of the footage only. ``auto`` means components, unless one of them would have more than
-    ``LARGEST_COMPONENT`` of the media, as happens if all people were swapped with each other; then
-    it means targets, with a remark.
-
-    Raises:
-        DatasetError: the grouping is unknown.
+    ``people[i]`` are the identities in medium i, starting with the person of the footage. Media
+    that share a person, directly or through other media, are one group; unless that would have more
+    than ``LARGEST_COMPONENT`` of the media, as happens if all people were swapped with each other:
+    then media are grouped by the person of the footage only, with a remark.
     """
-    if grouping not in GROUPINGS:
-        raise DatasetError(
-            f"The option group must be one of {', '.join(GROUPINGS)}, not {grouping!r}."
-        )
-    targets = [p[0] for p in people]
-    if grouping == "target":
-        return targets, []
-    components = _components(people)
-    if grouping == "auto" and components:
-        name, count = Counter(components).most_common(1)[0]
-        if count > LARGEST_COMPONENT * len(components) and len(set(targets)) > len(set(components)):
-            return targets, [
-                f"{dataset}: swaps link the people of {count} of {len(components)} media into one "
-                f"group ({name}). Media are therefore grouped by the person of the footage, and a "
-                "swapped-in face may recur in several groups."
-            ]
-    return components, []
+    components, targets = _components(people), [p[0] for p in people]
+    name, count = Counter(components).most_common(1)[0]
+    if count <= LARGEST_COMPONENT * len(components) or len(set(targets)) <= len(set(components)):
+        return components, []
+    return targets, [
+        f"{dataset}: swaps link the people of {count} of {len(components)} media into one group "
+        f"({name}). Media are therefore grouped by the person of the footage, and a swapped-in "
+        "face may recur in several groups."
+    ]
 
 
 def _components(people: Sequence[Sequence[str]]) -> list[str]:

@@ -35,9 +35,6 @@ IS_REAL = {"1": True, "0": False}
 @adapter
 @dataclass(frozen=True, slots=True)
 class CelebDf:
-    group: str = "auto"
-    """``auto``, ``component`` or ``target``; see ``base.group_by_people``."""
-
     name: ClassVar[str] = "celebdf"
     layout: ClassVar[str] = (
         "{Celeb-real,YouTube-real,Celeb-synthesis}[/videos]/*.mp4 (++: "
@@ -70,7 +67,7 @@ class CelebDf:
                 for media in (relative(clip, root) for clip in clips_in(folder)):
                     if media not in tested:
                         found.add(_row(media, dataset, "train"), *_people(media))
-        return found.rows(self.group)
+        return found.rows()
 
 
 def _row(media: str, dataset: str, part: str) -> Row:

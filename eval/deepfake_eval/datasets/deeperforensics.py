@@ -33,9 +33,6 @@ class DeeperForensics:
 
     variant: str = "end_to_end"
     """Folders below ``manipulated_videos``, joined by ``+``."""
-    group: str = "auto"
-    """``auto``, ``component`` or ``target``; see ``base.group_by_people``."""
-
     name: ClassVar[str] = "deeperforensics"
     layout: ClassVar[str] = (
         "manipulated_videos/{end_to_end,end_to_end_level_1..5,end_to_end_mix_{2,3,4}_distortions,"
@@ -74,7 +71,7 @@ class DeeperForensics:
             f"{TITLE} has only fakes. Its real class is FaceForensics++ c23: add "
             "--dataset ffpp:ROOT."
         )
-        return found.rows(self.group)
+        return found.rows()
 
 
 def _sex(actor: str) -> tuple[tuple[str, str], ...]:

@@ -106,9 +106,6 @@ class Dfdc:
 class DfdcPreview:
     """The challenge's preview (Dolhansky et al. 2019, arXiv:1910.08854)."""
 
-    group: str = "auto"
-    """``auto``, ``component`` or ``target``; see ``base.group_by_people``."""
-
     name: ClassVar[str] = "dfdcp"
     layout: ClassVar[str] = "{original_videos,method_A,method_B}[/videos]/**/*.mp4, dataset.json"
     grouping: ClassVar[str] = (
@@ -139,4 +136,4 @@ class DfdcPreview:
             ids = [str(fact[k]) for k in ("target_id", "swapped_id") if fact.get(k)]
             people = ids or [rest.split("/")[0].split("_")[0]]
             found.add(Row(media, label, media.split("/")[0], "DFDCP", part, ""), *people)
-        return found.rows(self.group)
+        return found.rows()

@@ -122,9 +122,6 @@ class DeepFakeDetection:
     """
 
     compression: str = "c23"
-    group: str = "auto"
-    """``auto``, ``component`` or ``target``; see ``base.group_by_people``."""
-
     name: ClassVar[str] = "dfd"
     layout: ClassVar[str] = (
         "original_sequences/actors/{raw,c23,c40}/{videos,frames}/, "
@@ -154,6 +151,6 @@ class DeepFakeDetection:
                 media = relative(clip, root)
                 row = Row(media, label, method, DFD, "test", "", self.compression)
                 found.add(row, *clip.stem.split("__")[0].split("_"))
-        rows = found.rows(self.group)
+        rows = found.rows()
         named = tuple(replace(row, group=f"actor-{row.group}") for row in rows.rows)
         return replace(rows, rows=named)

@@ -56,9 +56,6 @@ ENCODINGS = ("utf-8-sig", "cp949")
 class KoDf:
     """KoDF: 403 Korean subjects; FaceSwap, DeepFaceLab, FSGAN, FOMM and audio-driven fakes."""
 
-    group: str = "auto"
-    """``auto``, ``component`` or ``target``; see ``base.group_by_people``."""
-
     name: ClassVar[str] = "kodf"
     layout: ClassVar[str] = (
         "at any depth: {원본영상,변조영상}_{training,validation}_메타데이터.csv, a folder of real "
@@ -97,7 +94,7 @@ class KoDf:
                     attributes = (("sex", sex),) if sex else ()
                     row = Row(media, label, method, "KoDF", part, "", attributes=attributes)
                     found.add(row, *_people(line, label, stem))
-        return found.rows(self.group)
+        return found.rows()
 
 
 def _table(path: Path) -> list[dict[str, str]]:

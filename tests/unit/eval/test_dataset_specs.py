@@ -45,20 +45,13 @@ def test_arguments_of_the_command_line() -> None:
             parse(wrong)
 
 
-def test_people_are_linked_through_others() -> None:
+def test_people_are_linked_through_others(monkeypatch: pytest.MonkeyPatch) -> None:
     people = [["a"], ["a", "b"], ["b", "c"], ["d"]]
-    assert group_by_people(people, "component", "D")[0] == ["a+2", "a+2", "a+2", "d"]
-    assert group_by_people(people, "target", "D")[0] == ["a", "a", "b", "d"]
-    groups, notes = group_by_people(people, "auto", "D")
+    groups, notes = group_by_people(people, "D")
     assert groups == ["a", "a", "b", "d"]
     assert "swaps link the people of 3 of 4 media" in notes[0]
-    assert group_by_people([["a"], ["b"], ["c", "b"]], "auto", "D") == (
-        ["a", "b", "c"],
-        group_by_people([["a"], ["b"], ["c", "b"]], "auto", "D")[1],
-    )
-    assert group_by_people([], "auto", "D") == ([], [])
-    with pytest.raises(DatasetError, match="The option group must be one of"):
-        group_by_people(people, "x", "D")
+    monkeypatch.setattr(base, "LARGEST_COMPONENT", 0.75)
+    assert group_by_people(people, "D") == (["a+2", "a+2", "a+2", "d"], [])
 
 
 def test_the_adapter_that_the_documentation_shows_reads_its_layout(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_eval.datasets import DATASETS, load
+from deepfake_eval.datasets import DATASETS, base, load
 from deepfake_eval.errors import DatasetError
 from tests.support import evaluation
 from tests.support.evaluation import by_media, write_json
@@ -74,8 +74,15 @@ def test_ffpp_refuses_a_split_list_of_another_form(ffpp: Path, content: str) -> 
         load("ffpp", ffpp)
 
 
+@pytest.fixture
+def linked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let media that share people be one group, however many of these few there are."""
+    monkeypatch.setattr(base, "LARGEST_COMPONENT", 1.0)
+
+
+@pytest.mark.usefixtures("linked")
 def test_dfd_groups_by_actor(ffpp: Path) -> None:
-    rows = by_media(load("dfd", ffpp, group="component"))
+    rows = by_media(load("dfd", ffpp))
     assert {m.rpartition("/")[2]: v[::2] for m, v in rows.items()} == {
         "01__kitchen_pan.mp4": ("real", "actor-01_02"),
         "02__kitchen_pan.mp4": ("real", "actor-01_02"),
@@ -105,8 +112,9 @@ def celebdf(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.usefixtures("linked")
 def test_celebdf_takes_the_test_list(celebdf: Path) -> None:
-    rows = load("celebdf", celebdf, group="component")
+    rows = load("celebdf", celebdf)
     assert by_media(rows) == {
         "YouTube-real/videos/00170.mp4": ("real", "YouTube-real", "youtube-00170"),
         "Celeb-real/videos/id0_0000.mp4": ("real", "Celeb-real", "id0_id1"),
@@ -190,6 +198,7 @@ def test_dfdc_names_a_broken_metadata_file(tmp_path: Path, content: str) -> None
         load("dfdc", tmp_path, split="train")
 
 
+@pytest.mark.usefixtures("linked")
 def test_dfdc_preview(tmp_path: Path) -> None:
     evaluation.touch(
         tmp_path,
@@ -213,7 +222,7 @@ def test_dfdc_preview(tmp_path: Path) -> None:
             "method_B/1/absent.mp4": {**fake, "target_id": "1", "swapped_id": "2"},
         },
     )  # fmt: skip
-    rows = load("dfdcp", tmp_path, group="component")
+    rows = load("dfdcp", tmp_path)
     assert by_media(rows) == {
         "original_videos/videos/643049/643049_A_001.mp4": (
             "real", "original_videos", "1224068_643049",
@@ -225,6 +234,7 @@ def test_dfdc_preview(tmp_path: Path) -> None:
     assert rows.missing == ("method_B/1/absent.mp4",)
 
 
+@pytest.mark.usefixtures("linked")
 def test_deeperforensics(tmp_path: Path) -> None:
     evaluation.touch(
         tmp_path,
@@ -248,7 +258,6 @@ def test_deeperforensics(tmp_path: Path) -> None:
         "deeperforensics",
         tmp_path,
         variant="end_to_end_level_5",
-        group="component",
     )
     assert [(r.label, r.method, r.group) for r in more.rows] == [
         ("fake", "end_to_end_level_5", "000_W101"),

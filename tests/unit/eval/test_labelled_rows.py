@@ -67,6 +67,7 @@ def test_people_of_df40_are_those_of_the_data_sets_it_was_made_from(tmp_path: Pa
         "ffpp/manipulated_sequences/Deepfakes/c23/videos/000_003.mp4",
         "cdf/Celeb-real/id0_0000.mp4",
         "cdf/YouTube-real/00170.mp4",
+        "cdf/Celeb-real/id1_0000.mp4",
         "cdf/Celeb-synthesis/id0_id1_0000.mp4",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -75,9 +76,10 @@ def test_people_of_df40_are_those_of_the_data_sets_it_was_made_from(tmp_path: Pa
         pairs = '[["000", "003"]]' if part == "test" else "[]"
         (tmp_path / "ffpp" / f"{part}.json").write_text(pairs)
     (tmp_path / "cdf" / "List_of_testing_videos.txt").write_text(
-        "1 Celeb-real/id0_0000.mp4\n1 YouTube-real/00170.mp4\n0 Celeb-synthesis/id0_id1_0000.mp4\n"
+        "1 Celeb-real/id0_0000.mp4\n1 Celeb-real/id1_0000.mp4\n1 YouTube-real/00170.mp4\n"
+        "0 Celeb-synthesis/id0_id1_0000.mp4\n"
     )
-    arguments = ("df40", "ffpp", "celebdf,group=target")
+    arguments = ("df40", "ffpp", "celebdf")
     folders = (tmp_path / name for name in ("df40", "ffpp", "cdf"))
     loaded = [load_dataset(f"{a}:{f}", "test") for a, f in zip(arguments, folders, strict=True)]
     groups: dict[str, set[str]] = {}
@@ -87,5 +89,5 @@ def test_people_of_df40_are_those_of_the_data_sets_it_was_made_from(tmp_path: Pa
         "DF40-ff": {"FaceForensics++/000_003"},
         "FaceForensics++": {"FaceForensics++/000_003"},
         "DF40-cdf": {"id0"},
-        "Celeb-DF": {"id0", "youtube-00170"},
+        "Celeb-DF": {"id0", "id1", "youtube-00170"},
     }
