@@ -20,6 +20,7 @@ from deepfake_service.api import (
     evidence,
     frames,
     jobs,
+    looks,
     notices,
     operations,
     reviews,
@@ -61,6 +62,7 @@ TAGS = {
     "cases": "Cases, where their media were seen, and the media themselves.",
     "evidence": "Signed evidence, its verification, and reviews.",
     "notices": "Notices to platforms and authorities.",
+    "removal": "Looks at the posts of notices that were sent.",
     "audit": "Who did what.",
     "operations": "The state of the service, for operators.",
 }
@@ -182,6 +184,7 @@ def _described(lifespan: Lifespan | None = None, public_url: str | None = None) 
         evidence,
         reviews,
         notices,
+        looks,
         audit,
         operations,
         docs,

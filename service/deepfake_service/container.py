@@ -41,6 +41,8 @@ from deepfake_service.platform.storage import (
     open_case_keys,
     open_keys,
 )
+from deepfake_service.removal.looks import Looks
+from deepfake_service.removal.posts import Posts
 from deepfake_service.retention.deletion import Retention
 from deepfake_service.retention.due import RetentionPeriods
 from deepfake_service.retention.key_epochs import KeyEpochs
@@ -89,6 +91,8 @@ class Services:
     checkpoints: Checkpoints
     notice_desk: NoticeDesk
     notice_clock: NoticeClock
+    looks: Looks
+    posts: Posts
     sender: Sender
     hash_bank: HashBank
     minor_flags: MinorFlags
@@ -175,7 +179,9 @@ def open_container(
             sender=sender,
             post=timestamps.poster(settings.timestamp_url),
         )
-        notice_desk = NoticeDesk(database, vault, documents, two_people=settings.two_person_review)
+        looks = Looks(database, vault, blind_index, signing_keys, vantage=settings.looks_from)
+        two_people = settings.two_person_review
+        notice_desk = NoticeDesk(database, vault, documents, looks, two_people=two_people)
         known_for = timedelta(days=settings.known_hash_days)
         hash_bank = HashBank(database, vault, keys, enabled=settings.matching, kept_for=known_for)
         minor_flags = MinorFlags(database, vault, keys, blind_index, kept_for=FLAGGED_HASHES_KEPT)
@@ -219,6 +225,8 @@ def open_container(
             checkpoints=open_checkpoints(settings, database, keys),
             notice_desk=notice_desk,
             notice_clock=NoticeClock(database, vault),
+            looks=looks,
+            posts=Posts(database, vault),
             sender=sender,
             hash_bank=hash_bank,
             minor_flags=minor_flags,

@@ -29,8 +29,10 @@ from deepfake_service.platform.errors import SettingsError
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.networks import CallbackHosts
+from deepfake_service.platform.pages import Pages
 from deepfake_service.platform.process import protect_process
 from deepfake_service.platform.settings import PREFIX, Settings
+from deepfake_service.removal.lane import LookLane
 from deepfake_service.retention.due import is_clock_confirmed
 
 SWEEP_EVERY_S = 60.0
@@ -39,6 +41,7 @@ CHECKPOINT_EVERY_S = 3600.0
 INTEGRITY_EVERY_S = 24 * 3600.0
 JOURNAL_EVERY_S = 5.0
 SEND_EVERY_S = 1.0
+LOOK_EVERY_S = 2.0
 MAX_ATTEMPTS = 10
 """How many times one step of a job (a few frames) may be started, by any worker, before the job
 fails: a video that kills its worker must not do so forever."""
@@ -110,13 +113,21 @@ def worker_running(
         Chore("integrity", database.check_integrity, INTEGRITY_EVERY_S),
         Chore("webhooks", deliveries.send_due, SEND_EVERY_S),
     ]
+    lane = None
+    if settings.looks_from is not None:  # else nothing leaves this machine
+        lane = LookLane(database, container.vault, services.looks, Pages())
+        chores.append(Chore("looks", lane.run_due, LOOK_EVERY_S))
     try:
         yield
     finally:
         deliveries.stop()  # with many due, that chore would not end
+        if lane is not None:
+            lane.stop()
         for chore in chores:
             chore.stop()
         deliveries.close()
+        if lane is not None:
+            lane.close()
         steps.stopping.set()
         runner.stop(drain_s=DRAIN_S)
 

@@ -74,6 +74,12 @@ class NoticeBase(Published):
     due_at: Time | None = Field(description="The recipient's deadline, if there is one.")
     overdue: bool = Field(description="Whether the deadline has passed without an answer.")
     answered_at: Time | None = Field(description="When it was answered; null until then.")
+    gone_at: Time | None = Field(
+        description="When looks had found the last of its posts gone; null while one is there."
+    )
+    returned_at: Time | None = Field(
+        description="When one of its posts was found to be there again; null if none is."
+    )
     withdraw: bool = Field(
         description="Whether it should be withdrawn: the finding was reversed, or a person was "
         "flagged as a possible minor."

@@ -25,7 +25,7 @@ from deepfake_service.http.submission_form import (
     upload_body,
 )
 from deepfake_service.http.uploads import receive_body, refuse_encoding, streams_body
-from deepfake_service.platform import webhooks
+from deepfake_service.platform import outbound
 from deepfake_service.platform.errors import (
     CallbackRefused,
     FieldError,
@@ -118,7 +118,7 @@ async def _check_callback(url: str, state: AppState) -> None:
     allowed = CallbackHosts.of(state.settings.callback_hosts)
     # Not in a thread of requests: a name server may take seconds.
     await anyio.to_thread.run_sync(
-        partial(webhooks.check, url, allowed=allowed), limiter=state.resolvers
+        partial(outbound.check, url, allowed=allowed), limiter=state.resolvers
     )
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import Action, append_entry
-from deepfake_service.platform import webhooks
+from deepfake_service.platform import outbound, webhooks
 from deepfake_service.platform.db import Case, Database, Delivery, Job, current_time
 from deepfake_service.platform.db.enums import CallbackContent, DeliveryState, JobState
 from deepfake_service.platform.errors import CallbackRefused, CallbackUnresolved, DecryptionFailed
@@ -86,6 +86,8 @@ class _Due:
     callback: webhooks.Callback
     reference: str | None
     """Of the case, if the callback asks for it."""
+    post_id: str | None
+    """The post that has returned, if the webhook is about one."""
 
     @property
     def host(self) -> str:
@@ -195,7 +197,7 @@ class WebhookDeliveries:
         reference = None
         if callback.content is CallbackContent.VERDICT:
             reference = open_json(key, case)["reference"]
-        return _Due(delivery.id, job, callback, reference)
+        return _Due(delivery.id, job, callback, reference, delivery.occurrence_id)
 
     def _claim(self, delivery_id: str) -> bool:
         """Claim a delivery for ``CLAIMED_FOR``, unless another process was faster."""
@@ -225,7 +227,7 @@ class WebhookDeliveries:
     def _try(self, due: _Due) -> webhooks.DeliveryOutcome:
         try:
             # Checked for each attempt, because a name can resolve to another address by then.
-            target = webhooks.check(due.callback.url, allowed=self._allowed)
+            target = outbound.check(due.callback.url, allowed=self._allowed)
         except CallbackUnresolved:
             return webhooks.DeliveryOutcome("unresolved")
         except CallbackRefused:
@@ -239,7 +241,11 @@ class WebhookDeliveries:
             secret = self._secrets.of(due.job.account_id)
         except DecryptionFailed:
             return webhooks.DeliveryOutcome("unreadable")
-        body = webhooks.event(f"job.{due.job.state}", job, now)
+        if due.post_id is not None:
+            returned = {"id": due.post_id, "job_id": due.job.id, "case_id": due.job.case_id}
+            body = webhooks.event("post.returned", returned, now)
+        else:
+            body = webhooks.event(f"job.{due.job.state}", job, now)
         return webhooks.send(target, secret, due.id, body, now)
 
     def _finish(self, delivery_id: str, outcome: webhooks.DeliveryOutcome) -> None:

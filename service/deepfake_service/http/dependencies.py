@@ -21,9 +21,9 @@ from deepfake_service.http.admission import AccountBudget, FailedSignIns, RateLi
 from deepfake_service.platform.db import Database
 from deepfake_service.platform.errors import DiskFull, NotReady
 from deepfake_service.platform.metrics import Metrics
+from deepfake_service.platform.outbound import RESOLVERS
 from deepfake_service.platform.pagination import MAX_PAGE
 from deepfake_service.platform.settings import Settings
-from deepfake_service.platform.webhooks import RESOLVERS
 
 
 @dataclass(slots=True)

@@ -46,7 +46,8 @@ _STATUS: dict[int, tuple[type[ServiceError], ...]] = {
     409: (
         errors.AccountExists, errors.BeingDeleted, errors.CaseHeld, errors.EvidenceMissing,
         errors.EvidenceTooLarge, errors.LastAdministrator,
-        errors.NoticeRefused, errors.NotReexaminable, errors.NotReviewable, errors.RecordAltered,
+        errors.LooksSwitchedOff, errors.NoticeRefused, errors.NotReexaminable, errors.NotReviewable,
+        errors.NotWatched, errors.RecordAltered,
         errors.TooManyCallbacks, errors.TooManyOccurrences, errors.TooManyReviews,
     ),
     410: (errors.CaseShredded, errors.InvitationInvalid),

@@ -38,6 +38,7 @@ CaseId = Annotated[str, _id_of("case")]
 MediaId = Annotated[str, _id_of("medium, as `media_id` of its job")]
 NoticeId = Annotated[str, _id_of("notice")]
 OccurrenceId = Annotated[str, _id_of("occurrence")]
+LookId = Annotated[str, _id_of("look")]
 Language = Literal["ko", "en"]
 
 ItemId = Annotated[str, Field(examples=[EXAMPLE_ID])]

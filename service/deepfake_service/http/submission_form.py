@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -193,6 +193,32 @@ class OccurrenceForm(SightingForm):
     tool: Annotated[
         Line | None, Field(description="The program that captured it.", examples=["crawler 1.2"])
     ] = None
+
+
+class LookForm(BaseModel):
+    """The text fields of ``POST /v1/cases/{case_id}/occurrences/{occurrence_id}/looks``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    result: Annotated[
+        Literal["gone", "up", "restricted", "blocked_here"] | None,
+        Field(
+            description="What you saw when you looked yourself. Unset: the service looks, as soon "
+            "as the site may be asked again."
+        ),
+    ] = None
+    seen_at: Annotated[
+        Annotated[str, AfterValidator(_moment), Field(json_schema_extra={"format": "date-time"})]
+        | None,
+        Field(description="When you looked, if not now: ISO 8601 with a time zone."),
+    ] = None
+    note: Annotated[
+        Annotated[str, Field(max_length=2000), AfterValidator(_printable)] | None,
+        Field(description="Your note, for example with which device you looked."),
+    ] = None
+
+    def __repr__(self) -> str:
+        return "LookForm()"  # submitted text must not reach a log
 
 
 F = TypeVar("F", bound=BaseModel)

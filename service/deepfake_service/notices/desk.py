@@ -59,6 +59,7 @@ from deepfake_service.platform.db.row_authentication import refuse
 from deepfake_service.platform.errors import NotFound, NoticeRefused
 from deepfake_service.platform.pagination import MAX_PAGE, ListPage, next_cursor, placed
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json, seal_json
+from deepfake_service.removal.looks import Looks
 
 AGAINST = frozenset({Finding.REJECTED, Finding.UNDECIDED, Finding.AWAITING_SECOND})
 """Findings that no notice may rest on."""
@@ -99,12 +100,19 @@ class NoticeDesk:
     """
 
     def __init__(
-        self, database: Database, vault: Vault, documents: NoticeDocuments, *, two_people: bool
+        self,
+        database: Database,
+        vault: Vault,
+        documents: NoticeDocuments,
+        looks: Looks,
+        *,
+        two_people: bool,
     ) -> None:
         """Create a desk. ``two_people`` says whether two have to confirm a finding."""
         self._database = database
         self._vault = vault
         self._documents = documents
+        self._looks = looks
         self._two_people = two_people
 
     def create(self, caller: Caller, case_id: str, request: NoticeRequest) -> dict[str, Any]:
@@ -242,6 +250,12 @@ class NoticeDesk:
                     content["receipt"] = receipt
                     seal_json(key, notice, content)
                 history.append(kind, caller.actor, receipt=receipt, reason=reason)
+                if kind is NoticeEventKind.SENT:
+                    watched = kind_of(notice.kind).removes
+                    posts = content["occurrence_ids"]
+                    self._looks.begin(session, key, notice, posts, watched=watched)
+                elif kind in (NoticeEventKind.SEND_UNDONE, NoticeEventKind.OUTCOME):
+                    self._looks.end(session, notice)
             return self._json(notice, content, history)
 
     def mark_reversed(self, session: Session, case: Case, job: Job) -> None:

@@ -212,6 +212,10 @@ TO_WITHDRAW = Notice.withdraw_at.is_not(None) & (Notice.state != NoticeState.WIT
 """Notices whose basis has changed, and which nobody has withdrawn yet."""
 
 
+RETURNED = Notice.returned_at.is_not(None) & (Notice.state != NoticeState.WITHDRAWN)
+"""Notices of which a post was gone and is there again."""
+
+
 class NoticePart(StrEnum):
     """Notices by what is to be done with them."""
 
@@ -223,8 +227,11 @@ class NoticePart(StrEnum):
     """Not sent, oldest first."""
     CLOSED = "closed"
     """Answered or withdrawn, newest first."""
+    RETURNED = "returned"
+    """Those of which a post was gone and is there again, newest first, which the parts above have
+    as well."""
     OVERDUE = "overdue"
-    """Those whose deadline has passed without an answer, which the parts above have as well."""
+    """Those whose posts are not all gone and whose deadline has passed without an answer, too."""
 
 
 _WHOLE = tuple(part for part in NoticePart if part is not NoticePart.OVERDUE)
@@ -237,6 +244,7 @@ def _part(part: NoticePart, now: datetime) -> tuple[ColumnElement[bool], Any]:
         NoticePart.RUNNING: (~TO_WITHDRAW & running, Notice.due_at.nulls_last()),
         NoticePart.DRAFTS: (~TO_WITHDRAW & draft, Notice.created_at),
         NoticePart.CLOSED: (~TO_WITHDRAW & ~running & ~draft, Notice.created_at.desc()),
+        NoticePart.RETURNED: (RETURNED, Notice.returned_at.desc()),
         NoticePart.OVERDUE: (is_overdue(now), Notice.due_at),
     }[part]
 
@@ -322,13 +330,15 @@ def _seen_by(caller: Caller) -> tuple[ColumnElement[bool], ...]:
 
 
 def is_overdue(now: datetime) -> ColumnElement[bool]:
-    """Return the condition that the deadline of a notice has passed without an answer."""
-    return and_(Notice.state.in_(RUNNING), Notice.due_at < now)
+    """Return the condition that the deadline of a notice has passed without an answer, and that not
+    all its posts are known to be gone."""
+    return and_(Notice.state.in_(RUNNING), Notice.due_at < now, Notice.gone_at.is_(None))
 
 
 def listed(notice: Notice, now: datetime) -> dict[str, Any]:
     """Return a notice as a list shows it, without its content."""
-    is_late = notice.state in RUNNING and notice.due_at and notice.due_at < now
+    is_running = notice.state in RUNNING and notice.gone_at is None
+    is_late = is_running and notice.due_at and notice.due_at < now
     return {
         "id": notice.id,
         "case_id": notice.case_id,
@@ -340,5 +350,7 @@ def listed(notice: Notice, now: datetime) -> dict[str, Any]:
         "due_at": iso_time(notice.due_at),
         "overdue": bool(is_late),
         "answered_at": iso_time(notice.answered_at),
+        "gone_at": iso_time(notice.gone_at),
+        "returned_at": iso_time(notice.returned_at),
         "withdraw": notice.withdraw_at is not None,
     }

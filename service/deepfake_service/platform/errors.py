@@ -216,6 +216,14 @@ class NoticeRefused(ServiceError):
     """No confirmed finding supports this notice."""
 
 
+class LooksSwitchedOff(ServiceError):
+    """This service sends no requests to platforms. Look yourself, and record what you saw."""
+
+
+class NotWatched(ServiceError):
+    """The service looks only at posts with a URL, of notices that were recorded as sent."""
+
+
 class ImageryWithheld(ServiceError):
     """The pictures of this case are withheld, because a person shown may be a minor."""
 

@@ -161,6 +161,13 @@ class Settings(BaseSettings):
         "on any port. Every account can make the service send requests to them, so list only "
         "machines that expect webhooks.",
     )
+    looks_from: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = Field(
+        default=None,
+        description="Two-letter code of the country from which this machine sends requests, for "
+        "example `KR`. Workers then look at the posts of notices that were sent, to see whether "
+        "they are gone; the code is in the record of each look. Unset: nothing is sent to any "
+        "platform, and only people look.",
+    )
     log_level: LogLevel = Field(
         default="info",
         description="Least severe log level written: `debug`, `info`, `warning` or `error`. No "

@@ -15,6 +15,7 @@ from deepfake_service.platform.db import (
     Database,
     Edition,
     Job,
+    Look,
     Media,
     NoticeEvent,
     Occurrence,
@@ -78,6 +79,7 @@ class Orphans:
         kinds = (
             ("capture", Capture.id, Capture.blob.is_not(None)),
             ("edition", Edition.id, Edition.blob.is_not(None)),
+            ("look", Look.id, true()),
             ("material", Job.id, Job.evidence_expired_at.is_(None)),
             ("notice", NoticeEvent.id, true()),
             ("screenshot", Occurrence.id, Occurrence.screenshot_expired_at.is_(None)),

@@ -28,7 +28,7 @@ from deepfake_service.audit.records import open_database
 from deepfake_service.container import open_container
 from deepfake_service.examination.submissions import Submission
 from deepfake_service.examination.webhook_deliveries import WebhookDeliveries, release_callbacks
-from deepfake_service.platform import logs, webhooks
+from deepfake_service.platform import logs, outbound, webhooks
 from deepfake_service.platform.db import Database
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.metrics import Metrics
@@ -283,7 +283,7 @@ async def stranger(service: Service) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Receiver:
     stand_in = Receiver()
-    monkeypatch.setattr(webhooks, "check", lambda url, **_: url)
+    monkeypatch.setattr(outbound, "check", lambda url, **_: url)
     monkeypatch.setattr(webhooks, "send", stand_in.send)
     return stand_in
 

@@ -147,6 +147,11 @@ class Kind(_Part):
         return timedelta(hours=self.hours_to_act) if self.hours_to_act else None
 
     @property
+    def removes(self) -> bool:
+        """Whether its recipient can remove the content, so that its posts are looked at."""
+        return "removed" in self.outcomes
+
+    @property
     def needs_screenshot(self) -> bool:
         """Whether each post needs a screenshot, which the PDF then shows."""
         return "screenshot" in self.needs

@@ -24,6 +24,7 @@ from deepfake_service.platform.db.tables import (
     KnownHashes,
     Lease,
     Listing,
+    Look,
     Match,
     Media,
     Notice,
@@ -34,4 +35,5 @@ from deepfake_service.platform.db.tables import (
     RevokedEdition,
     Secret,
     SigningKey,
+    Watch,
 )

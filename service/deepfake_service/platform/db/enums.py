@@ -160,8 +160,48 @@ class NoticeState(StrEnum):
     """The content was blocked or deleted."""
     TEMPORARILY_BLOCKED = "temporarily_blocked"
     """Blocked under Korean law until the Commission has deliberated."""
+    DELISTED = "delisted"
+    """A search engine no longer lists it. The content itself is not removed."""
     REFUSED = "refused"
     NO_ANSWER = "no_answer"
     PRESERVED = "preserved"
     """The data are preserved; mutual assistance has to be requested before the deadline."""
     WITHDRAWN = "withdrawn"
+
+
+class LookResult(StrEnum):
+    """What a look at a post found. Its value is part of signed records: never change one."""
+
+    UP = "up"
+    MOVED = "moved"
+    """It is at another address of the same site."""
+    CHANGED = "changed"
+    """Its address shows something else."""
+    GONE = "gone"
+    RESTRICTED = "restricted"
+    """It is shown to those who sign in only, or was made private: the content still exists."""
+    BLOCKED_HERE = "blocked_here"
+    """It is blocked where the look comes from, and may be there for others."""
+    CHALLENGED = "challenged"
+    """The site asks whether a person is looking, or for fewer requests."""
+    UNREACHABLE = "unreachable"
+    UNKNOWN = "unknown"
+
+
+PRESENT = frozenset({LookResult.UP, LookResult.MOVED, LookResult.CHANGED})
+
+
+class WatchState(StrEnum):
+    """What the looks at a post amount to."""
+
+    NOT_LOOKED = "not_looked"
+    UP = "up"
+    SUSPECTED_GONE = "suspected_gone"
+    """A look found it gone; others have to confirm that."""
+    GONE = "gone"
+    RESTRICTED = "restricted"
+    BLOCKED = "blocked"
+    """Blocked where the looks come from, which is not its removal."""
+    UNCLEAR = "unclear"
+    RETURNED = "returned"
+    """It was gone, and is there again."""

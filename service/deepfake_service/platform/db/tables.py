@@ -33,10 +33,12 @@ from deepfake_service.platform.db.enums import (
     EditionState,
     Finding,
     JobState,
+    LookResult,
     NoticeEventKind,
     NoticeState,
     Priority,
     RetentionPolicy,
+    WatchState,
 )
 
 ID_CHARS = 26
@@ -320,6 +322,10 @@ class Delivery(Base):
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     due_at: Mapped[datetime] = mapped_column(Moment)
     outcome: Mapped[str | None] = mapped_column(String(64))
+    occurrence_id: Mapped[str | None] = mapped_column(
+        ForeignKey("occurrences.id", ondelete="CASCADE")
+    )
+    """The post that has returned, if the webhook is about one and not about the end of its job."""
     created_at: Mapped[datetime] = mapped_column(Moment)
 
 
@@ -405,6 +411,10 @@ class Notice(Base):
     answered_at: Mapped[datetime | None] = mapped_column(Moment)
     withdraw_at: Mapped[datetime | None] = mapped_column(Moment)
     """When it was marked for withdrawal, because its finding was reversed."""
+    gone_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When the looks had found the last of its posts gone; ``None`` if one is not, or returned."""
+    returned_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When one of its posts returned, unless it is gone again."""
 
 
 class NoticeEvent(Base):
@@ -427,6 +437,58 @@ class NoticeEvent(Base):
     created_at: Mapped[datetime] = mapped_column(Moment)
 
     __table_args__ = (UniqueConstraint("notice_id", "number"),)
+
+
+class Watch(Base):
+    """One post that a notice which was sent is about: when it is looked at, and what came of it."""
+
+    __tablename__ = "watches"
+
+    id: Mapped[str] = _id()
+    notice_id: Mapped[str] = mapped_column(ForeignKey("notices.id", ondelete="CASCADE"))
+    occurrence_id: Mapped[str] = mapped_column(
+        ForeignKey("occurrences.id", ondelete="CASCADE"), index=True
+    )
+    host: Mapped[str | None] = mapped_column(String(DIGEST_CHARS))
+    """Blind-index digest of the host of its URL; ``None`` without one."""
+    state: Mapped[WatchState] = mapped_column(States(WatchState, 16))
+    next_look_at: Mapped[datetime | None] = mapped_column(Moment, index=True)
+    """``None`` if it is not looked at any more."""
+    looked_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When the last look of the service at it began."""
+    down_at: Mapped[datetime | None] = mapped_column(Moment)
+    """The first look since which it was not up."""
+    gone_at: Mapped[datetime | None] = mapped_column(Moment)
+    """The first look that found it gone; ``None`` if that is not confirmed."""
+    returned_at: Mapped[datetime | None] = mapped_column(Moment)
+    """When it was found to be there again, the last time."""
+
+    __table_args__ = (
+        UniqueConstraint("notice_id", "occurrence_id"),
+        Index("ix_watches_host_looked", "host", "looked_at"),
+    )
+
+
+class Look(Base):
+    """One look at a post. It is never changed; the record in it names the one before."""
+
+    __tablename__ = "looks"
+
+    id: Mapped[str] = _id()
+    occurrence_id: Mapped[str] = mapped_column(ForeignKey("occurrences.id", ondelete="CASCADE"))
+    number: Mapped[int] = mapped_column(Integer)
+    """1 for the first one at its post."""
+    account_id: Mapped[str | None] = mapped_column(String(ID_CHARS))
+    """The person who looked; ``None`` for the service."""
+    result: Mapped[LookResult] = mapped_column(States(LookResult, 16))
+    strong: Mapped[bool] = mapped_column(Boolean)
+    at: Mapped[datetime] = mapped_column(Moment)
+    sha256: Mapped[str] = mapped_column(String(DIGEST_CHARS))
+    """Of the signed record."""
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    """The signed record, and what was kept of the page, as JSON."""
+
+    __table_args__ = (UniqueConstraint("occurrence_id", "number"),)
 
 
 class KnownHashes(Base):

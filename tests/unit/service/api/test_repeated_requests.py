@@ -49,7 +49,7 @@ async def test_a_repeated_request_does_not_return_a_job_that_is_being_deleted(
 
 
 async def test_a_retry_is_told_of_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deepfake_service.platform.webhooks.check", lambda *_, **__: None)
+    monkeypatch.setattr("deepfake_service.platform.outbound.check", lambda *_, **__: None)
 
     async def told(url: str) -> int:
         job = await post_video(service, callback_url=url)

@@ -172,7 +172,7 @@ async def test_h9_posts_of_other_files_are_not_in_the_chain_of_custody(service: 
 async def test_m4_callbacks_of_a_job_are_limited(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.platform.webhooks.check", lambda *_, **__: None)
+    monkeypatch.setattr("deepfake_service.platform.outbound.check", lambda *_, **__: None)
     urls = [f"https://example.org/hook/{n}" for n in range(MAX_CALLBACKS + 1)]
     for url in urls[:-1]:
         await submit(service, exhibits.video(), callback_url=url)

@@ -17,12 +17,12 @@ from deepfake_service.examination.webhook_deliveries import (
     WebhookDeliveries,
     release_callbacks,
 )
-from deepfake_service.platform import webhooks
+from deepfake_service.platform import outbound, webhooks
 from deepfake_service.platform.db import Case, Delivery, Job, new_id
 from deepfake_service.platform.db.enums import DeliveryState, JobState
+from deepfake_service.platform.outbound import check
 from deepfake_service.platform.storage import context_of
 from deepfake_service.platform.storage.envelope import seal
-from deepfake_service.platform.webhooks import check
 from tests.support.jobs import post_video
 from tests.support.servers import wait_until
 from tests.support.stand_ins import Receiver, delivery_state, send_due
@@ -97,8 +97,8 @@ async def test_a_delivery_waits_for_a_name_server_that_is_down_and_not_for_an_un
     def fails(*_: Any, **__: Any) -> None:
         raise socket.gaierror(failures.pop(0), "no answer")
 
-    monkeypatch.setattr(webhooks, "check", check)
-    monkeypatch.setattr(webhooks.socket, "getaddrinfo", fails)
+    monkeypatch.setattr(outbound, "check", check)
+    monkeypatch.setattr(outbound.socket, "getaddrinfo", fails)
     assert send_due(deliveries) == 1
     assert delivery_state(service) is DeliveryState.DUE
     service.clock.advance(webhooks.BACK_OFF[0])
@@ -119,7 +119,7 @@ async def test_a_submission_is_to_be_repeated_while_a_name_server_is_down(
     def fails(*_: Any, **__: Any) -> None:
         raise socket.gaierror(failure, "no answer")
 
-    monkeypatch.setattr(webhooks.socket, "getaddrinfo", fails)
+    monkeypatch.setattr(outbound.socket, "getaddrinfo", fails)
     answer = await post_video(service, b"video", callback_url="https://hooks.example/a")
     assert (answer.status_code, answer.json()["type"].rpartition(":")[2]) == (status, code)
     assert ("Retry-After" in answer.headers) is (status == 503)

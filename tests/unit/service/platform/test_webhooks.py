@@ -17,19 +17,12 @@ import pytest
 from pydantic import ValidationError
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from deepfake_service.platform import webhooks
+from deepfake_service.platform import outbound
 from deepfake_service.platform.errors import CallbackRefused, CallbackUnresolved
 from deepfake_service.platform.networks import CallbackHosts
+from deepfake_service.platform.outbound import Resolve, Target, check, resolved
 from deepfake_service.platform.settings import Settings
-from deepfake_service.platform.webhooks import (
-    BACK_OFF,
-    Resolve,
-    Target,
-    check,
-    event,
-    resolved,
-    send,
-)
+from deepfake_service.platform.webhooks import BACK_OFF, event, send
 
 SECRET = "whsec_" + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
@@ -172,8 +165,8 @@ def test_a_refusal_does_not_tell_which_internal_names_exist() -> None:
 
 def test_a_name_server_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     answered = threading.Event()
-    monkeypatch.setattr(webhooks, "RESOLVE_S", 0.05)
-    monkeypatch.setattr(webhooks.socket, "getaddrinfo", lambda *_, **__: answered.wait(60))
+    monkeypatch.setattr(outbound, "RESOLVE_S", 0.05)
+    monkeypatch.setattr(outbound.socket, "getaddrinfo", lambda *_, **__: answered.wait(60))
     try:
         with pytest.raises(CallbackRefused):
             check("https://hooks.example/")
@@ -198,10 +191,10 @@ class NameServer:
 @pytest.fixture
 def name_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
     stand_in = NameServer()
-    monkeypatch.setattr(webhooks, "RESOLVE_S", 0.05)
-    monkeypatch.setattr(webhooks.socket, "getaddrinfo", stand_in.getaddrinfo)
-    with ThreadPoolExecutor(webhooks.RESOLVERS) as resolvers:
-        monkeypatch.setattr(webhooks, "_resolvers", resolvers)
+    monkeypatch.setattr(outbound, "RESOLVE_S", 0.05)
+    monkeypatch.setattr(outbound.socket, "getaddrinfo", stand_in.getaddrinfo)
+    with ThreadPoolExecutor(outbound.RESOLVERS) as resolvers:
+        monkeypatch.setattr(outbound, "_resolvers", resolvers)
         try:
             yield stand_in
         finally:
@@ -209,14 +202,14 @@ def name_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
 
 
 def test_a_name_that_nobody_waits_for_any_more_is_not_looked_up(name_server: NameServer) -> None:
-    for _ in range(webhooks.RESOLVERS):
+    for _ in range(outbound.RESOLVERS):
         with pytest.raises(TimeoutError):
             resolved("slow.example", 443)
     with pytest.raises(TimeoutError):
         resolved("late.example", 443)
     name_server.answers.set()
     assert resolved("last.example", 443) == ["93.184.216.34"]
-    assert name_server.asked == [*["slow.example"] * webhooks.RESOLVERS, "last.example"]
+    assert name_server.asked == [*["slow.example"] * outbound.RESOLVERS, "last.example"]
 
 
 @pytest.mark.parametrize(
@@ -332,3 +325,21 @@ def test_nobody_there() -> None:
 
 def test_waiting_grows() -> None:
     assert list(BACK_OFF) == sorted(BACK_OFF)
+
+
+def test_a_redirect_without_an_address_is_a_failed_attempt() -> None:
+    class Redirecting(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", "javascript:0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Write nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Redirecting) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        target = check(
+            f"http://127.0.0.1:{server.server_port}/", allowed=CallbackHosts.of("127.0.0.1")
+        )
+        assert send(target, SECRET, "id", "{}", datetime.now(UTC)).code == "unreachable"

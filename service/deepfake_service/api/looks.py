@@ -1,0 +1,208 @@
+"""``/v1/cases/{case_id}/occurrences/{occurrence_id}/looks``: whether a post is gone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import anyio.to_thread
+from fastapi import Request, Response
+from pydantic import Field
+
+from deepfake_models.media.image import picture_format
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.api.cases import (
+    MAX_OCCURRENCE_BYTES,
+    MAX_SCREENSHOT_BYTES,
+    SCREENSHOT,
+    SCREENSHOT_FORMATS,
+)
+from deepfake_service.container import Services
+from deepfake_service.http.auth import Reader, Submitter
+from deepfake_service.http.dependencies import AppStateDep, ServicesDep
+from deepfake_service.http.multipart import boundary_of, parse_multipart
+from deepfake_service.http.problems import problems
+from deepfake_service.http.routing import api_router
+from deepfake_service.http.schemas import (
+    CaseId,
+    ItemId,
+    LookId,
+    OccurrenceId,
+    Published,
+    Sha256,
+    Time,
+    binary,
+)
+from deepfake_service.http.submission_form import LookForm, invalid_field, upload_body
+from deepfake_service.http.uploads import FormFiles, receive_body, streams_body
+from deepfake_service.platform.db.enums import LookResult, NoticeState, WatchState
+
+router = api_router("removal")
+
+PLACE = "/cases/{case_id}/occurrences/{occurrence_id}/looks"
+_PICTURE = {
+    "type": "string",
+    "format": "binary",
+    "description": "A PNG, JPEG or WebP picture of what is there instead of the content.",
+}
+
+
+class LookOut(Published):
+    """One look at a post. It is never changed."""
+
+    id: ItemId = Field(description="Id of the look.")
+    number: int = Field(description="1 for the first look at the post.")
+    at: Time = Field(description="When it was made.")
+    account: ItemId | None = Field(description="Id of the person's account; null: the service.")
+    result: LookResult = Field(description="What it found.")
+    strong: bool = Field(description="Whether what it found is a strong sign.")
+    signals: list[dict[str, Any]] = Field(description="What it concluded this from.")
+    many_changed_at_once: bool = Field(
+        description="Whether so many posts of the site changed at once that nothing was concluded."
+    )
+    note: str | None = Field(description="The person's note.")
+    screenshot: bool = Field(description="Whether a screenshot is stored with it.")
+    text: str = Field(description="The text that the page showed instead, shortened.")
+    sha256: Sha256 = Field(description="Digest of the record, which the next one has.")
+    record: dict[str, Any] = Field(
+        description="The signed record: a DSSE envelope of an in-toto statement."
+    )
+
+
+class PostNoticeOut(Published):
+    """A notice that was sent about a post."""
+
+    id: ItemId = Field(description="Id of the notice.")
+    kind: str = Field(description="Its kind.")
+    state: NoticeState = Field(description="Its state.")
+    sent_at: Time | None = Field(description="When it was sent.")
+    due_at: Time | None = Field(description="The recipient's deadline, if there is one.")
+
+
+class PostOut(Published):
+    """The way of a post, from the report to its removal."""
+
+    occurrence_id: ItemId = Field(description="Id of the occurrence.")
+    recorded_at: Time = Field(description="When it was recorded.")
+    examined_at: Time | None = Field(description="When its file was last examined.")
+    notices: list[PostNoticeOut] = Field(description="The notices about it, as they were sent.")
+    looks: int = Field(description="How many looks there were.")
+    looked_at: Time | None = Field(description="When the last look was made.")
+    result: LookResult | None = Field(description="What the last look found.")
+    strong: bool | None = Field(description="Whether that is a strong sign.")
+    state: WatchState | None = Field(
+        description="What the looks amount to; null if no notice was sent."
+    )
+    gone_at: Time | None = Field(description="The first look that found it gone, if confirmed.")
+    returned_at: Time | None = Field(description="When it was found to be there again.")
+    next_look_at: Time | None = Field(description="When the service looks next.")
+
+
+class PostLooksOut(Published):
+    """A post and the looks at it."""
+
+    post: PostOut = Field(description="The post.")
+    looks: list[LookOut] = Field(description="The looks at it, newest first.")
+
+
+@router.get(PLACE, summary="List the looks at a post")
+def list_looks(
+    case_id: CaseId, occurrence_id: OccurrenceId, caller: Reader, services: ServicesDep
+) -> PostLooksOut:
+    """Return what became of a post, with the signed record of every look at it."""
+    return _post(services, caller, case_id, occurrence_id)
+
+
+def _post(services: Services, caller: Caller, case_id: str, occurrence_id: str) -> PostLooksOut:
+    looks = services.posts.of_post(caller, case_id, occurrence_id)
+    line = services.posts.lines(caller, case_id, [occurrence_id])[occurrence_id]
+    return PostLooksOut.model_validate({"post": line, "looks": looks})
+
+
+@router.post(
+    PLACE,
+    summary="Look at a post",
+    status_code=201,
+    responses={
+        202: {"model": PostLooksOut, "description": "A worker is going to look."},
+        **problems(415),
+    },
+    openapi_extra={
+        "requestBody": upload_body("LookUpload", LookForm, SCREENSHOT, _PICTURE, required=False)
+    },
+)
+@streams_body
+async def add_look(
+    request: Request,
+    response: Response,
+    case_id: CaseId,
+    occurrence_id: OccurrenceId,
+    caller: Submitter,
+    state: AppStateDep,
+    services: ServicesDep,
+) -> PostLooksOut:
+    """Record what you saw when you looked at a post yourself, optionally with a screenshot of what
+    is there instead. Without `result`, a worker looks: this needs `DEEPFAKE_LOOKS_FROM`, and a
+    notice about the post that was sent."""
+    boundary = boundary_of(request.headers.get("content-type"))
+    state.disk.require()
+    with state.memory.share() as take:
+        upload = FormFiles(LookForm, SCREENSHOT, 1, MAX_SCREENSHOT_BYTES, take)
+        body = receive_body(request, max_bytes=MAX_OCCURRENCE_BYTES)
+        await parse_multipart(body, boundary, upload.open_part)
+        post, is_made = await anyio.to_thread.run_sync(
+            _add_look, services, caller, (case_id, occurrence_id), upload
+        )
+    response.status_code = 201 if is_made else 202
+    return post
+
+
+def _add_look(
+    services: Services, caller: Caller, place: tuple[str, str], upload: FormFiles[LookForm]
+) -> tuple[PostLooksOut, bool]:
+    """Record a look or ask for one; return the post, and whether a look was recorded."""
+    form = upload.texts.parse()
+    screenshot = upload.uploads[0].content.getvalue() if upload.uploads else None
+    if screenshot is not None and picture_format(screenshot[:64]) not in SCREENSHOT_FORMATS:
+        raise invalid_field(SCREENSHOT, "send a PNG, JPEG or WebP picture")
+    if form.result is None:
+        for name in ("seen_at", "note"):
+            if getattr(form, name) is not None:
+                raise invalid_field(name, "only with the result of your own look")
+        if screenshot is not None:
+            raise invalid_field(SCREENSHOT, "only with the result of your own look")
+        services.looks.ask(caller, *place)
+    else:
+        seen_at = datetime.fromisoformat(form.seen_at) if form.seen_at else None
+        services.looks.state(
+            caller,
+            *place,
+            LookResult(form.result),
+            seen_at=seen_at,
+            note=form.note,
+            screenshot=screenshot,
+        )
+    return _post(services, caller, *place), form.result is not None
+
+
+@router.get(
+    PLACE + "/{look_id}/screenshot",
+    summary="Read the screenshot of a look",
+    response_class=Response,
+    responses=binary("image/*"),
+)
+def get_look_screenshot(
+    case_id: CaseId,
+    occurrence_id: OccurrenceId,
+    look_id: LookId,
+    caller: Reader,
+    services: ServicesDep,
+) -> Response:
+    """Return the screenshot of a person's look. Audited."""
+    content = services.posts.screenshot(caller, case_id, occurrence_id, look_id)
+    kind = (picture_format(content[:64]) or "octet-stream").lower()
+    return Response(
+        content,
+        media_type=f"image/{kind}",
+        headers={"Content-Disposition": f'attachment; filename="{look_id}.{kind}"'},
+    )

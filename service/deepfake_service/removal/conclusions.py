@@ -1,0 +1,200 @@
+"""What several looks at a post amount to, and when the next one is due. Pure functions.
+
+"Gone" is a conclusion, never one answer: two looks an hour apart found it gone, one of them by a
+strong sign, and none in between found it there; or, without a strong sign, three within a day or
+more. A block where the looks come from is no removal, and restricted content still exists.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from deepfake_service.platform.db.enums import PRESENT, LookResult, WatchState
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+WEAK_LOOKS = 3
+UNCLEAR_AFTER = 3
+"""Looks in a row that tell nothing, until the state before them does not count any more."""
+CONSIDERED = 60
+"""The newest looks, which are considered."""
+OFFSETS_H = {24: (1, 3, 6, 12, 23, 25), 48: (1, 3, 6, 12, 24, 36, 47, 49), None: (1, 6, 24)}
+"""Hours from sending, by the hours in which the recipient is to act. The deadline's own look comes
+after it: that a post is up an hour before says nothing."""
+OVERDUE_GAP, OVERDUE_FOR = timedelta(hours=12), timedelta(days=7)
+AFTERWARDS = ((timedelta(days=14), DAY), (timedelta(days=90), timedelta(days=7)),
+              (timedelta(days=365), timedelta(days=30)))  # fmt: skip
+"""After content is gone: until when from then, and how often it is looked for."""
+UP_FOR = timedelta(days=365)
+"""How long after sending a post that stays is looked at."""
+LONGEST_CHALLENGE = DAY
+JITTER = 0.1
+"""Share of the time to the next look by which it may be later, so that hosts see no bursts."""
+HELD_FOR, HELD_GAP = DAY, timedelta(hours=3)
+"""While many posts of one site changed at once: see ``is_flip``."""
+FLIP_LOOKS, FLIP_SHARE = 3, 0.3
+_TELLS_NOTHING = frozenset({LookResult.UNREACHABLE, LookResult.UNKNOWN, LookResult.CHALLENGED})
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One look, as far as conclusions depend on it."""
+
+    at: datetime
+    result: LookResult
+    strong: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What looks amount to."""
+
+    state: WatchState
+    down_at: datetime | None = None
+    """The first look since which it was not up."""
+    gone_at: datetime | None = None
+    """The first look that found it gone, if that is confirmed."""
+
+
+def conclude(
+    looks: Sequence[Seen], before: WatchState, gone_at: datetime | None, *, held: bool = False
+) -> Conclusion:
+    """Return what looks amount to, the newest of which is new.
+
+    Args:
+        looks: the newest ones, oldest first, at least one.
+        before: the state until the newest look.
+        gone_at: when it was found gone, if that had been confirmed.
+        held: nothing is confirmed now, because many posts of the site changed at once.
+    """
+    newest = looks[-1]
+    if newest.result in PRESENT:
+        if gone_at is None:
+            is_back = before is WatchState.RETURNED
+            return Conclusion(WatchState.RETURNED if is_back else WatchState.UP)
+        # A weak sign that it is back has to be confirmed as a removal has.
+        again = [s for s in _since(looks, absent=True) if newest.at - s.at >= HOUR]
+        if newest.strong or again:
+            return Conclusion(WatchState.RETURNED)
+        return Conclusion(WatchState.GONE, gone_at, gone_at)
+    run = _since(looks, absent=False)
+    down_at = run[0].at
+    if gone_at is not None:
+        return Conclusion(WatchState.GONE, down_at, gone_at)
+    found = [s for s in run if s.result is LookResult.GONE]
+    if found and not held and _is_confirmed(found):
+        return Conclusion(WatchState.GONE, down_at, found[0].at)
+    if newest.result is LookResult.GONE:
+        return Conclusion(WatchState.SUSPECTED_GONE, down_at)
+    if newest.result is LookResult.RESTRICTED:
+        return Conclusion(WatchState.RESTRICTED, down_at)
+    if newest.result is LookResult.BLOCKED_HERE:
+        return Conclusion(WatchState.BLOCKED, down_at)
+    vain = [s.result in _TELLS_NOTHING for s in looks[-UNCLEAR_AFTER:]]
+    if before is WatchState.NOT_LOOKED or (len(vain) == UNCLEAR_AFTER and all(vain)):
+        return Conclusion(WatchState.UNCLEAR, down_at)
+    return Conclusion(before, down_at)
+
+
+def _since(looks: Sequence[Seen], *, absent: bool) -> list[Seen]:
+    """Return the looks since the last one that found the post; or, if ``absent``, since the last
+    one that found it gone."""
+    run: list[Seen] = []
+    for seen in reversed(looks):
+        if seen.result is LookResult.GONE if absent else seen.result in PRESENT:
+            break
+        if not absent or seen.result in PRESENT:
+            run.append(seen)
+    return run[::-1]
+
+
+def _is_confirmed(found: Sequence[Seen]) -> bool:
+    span = found[-1].at - found[0].at
+    if any(s.strong for s in found):
+        return len(found) > 1 and span >= HOUR
+    return len(found) >= WEAK_LOOKS and span >= DAY
+
+
+def is_flip(changed: int, watched: int) -> bool:
+    """Return whether so many of the watched posts of one site changed within an hour that this is
+    more likely an outage, or a block of this service, than their removal."""
+    return changed >= FLIP_LOOKS and changed > FLIP_SHARE * watched
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the times of looks depend on, beside the looks."""
+
+    watch_id: str
+    sent_at: datetime
+    due_at: datetime | None
+
+
+def next_look(
+    plan: Plan, looks: Sequence[Seen], found: Conclusion, *, held: bool, retry_after_s: int | None
+) -> datetime | None:
+    """Return when the next look is due after the newest of ``looks``; ``None`` for never."""
+    now = looks[-1].at
+    gap = _gap(looks, found, held=held, retry_after_s=retry_after_s)
+    if gap is not None:
+        return _later(plan, now, now + gap)
+    if found.gone_at is not None:
+        age = now - found.gone_at
+        gaps = (gap for until, gap in AFTERWARDS if age < until)
+        following = next(gaps, None)
+        return None if following is None else _later(plan, now, now + following)
+    planned = planned_look(plan, now)
+    return planned and _later(plan, now, planned)
+
+
+def _gap(
+    looks: Sequence[Seen], found: Conclusion, *, held: bool, retry_after_s: int | None
+) -> timedelta | None:
+    """Return the time to a look that the result of the last one asks for."""
+    newest = looks[-1]
+    if held:
+        return HELD_GAP
+    if found.state is WatchState.SUSPECTED_GONE:
+        run = [s for s in _since(looks, absent=False) if s.result is LookResult.GONE]
+        is_first = len(run) < 2 or any(s.strong for s in run)
+        return HOUR if is_first else DAY / 2
+    if found.gone_at is not None and newest.result in PRESENT:
+        return HOUR
+    if newest.result is LookResult.CHALLENGED:
+        in_row = 0
+        while in_row < min(len(looks), 6) and looks[-1 - in_row].result is LookResult.CHALLENGED:
+            in_row += 1
+        asked = timedelta(seconds=retry_after_s or 0)
+        return min(max(HOUR * (1 << in_row - 1), asked), LONGEST_CHALLENGE)
+    return None
+
+
+def first_look(plan: Plan) -> datetime:
+    """Return when the first look at a post is due."""
+    hours = OFFSETS_H[_clock(plan)][0]
+    return _later(plan, plan.sent_at, plan.sent_at + timedelta(hours=hours))
+
+
+def planned_look(plan: Plan, after: datetime) -> datetime | None:
+    """Return the first look after a time by the clock of the notice, while the post is up."""
+    for hours in OFFSETS_H[_clock(plan)]:
+        at = plan.sent_at + timedelta(hours=hours)
+        if at > after:
+            return at
+    if after - plan.sent_at >= UP_FOR:
+        return None
+    is_overdue = plan.due_at is not None and after - plan.due_at < OVERDUE_FOR
+    return after + (OVERDUE_GAP if is_overdue else DAY)
+
+
+def _clock(plan: Plan) -> int | None:
+    hours = round((plan.due_at - plan.sent_at) / HOUR) if plan.due_at else None
+    return hours if hours in OFFSETS_H else None
+
+
+def _later(plan: Plan, now: datetime, at: datetime) -> datetime:
+    """Return a time a little after ``at``: the same one for the same look."""
+    drawn = zlib.crc32(f"{plan.watch_id} {at.isoformat()}".encode()) / 2**32
+    return at + JITTER * drawn * (at - now)

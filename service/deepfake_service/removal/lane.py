@@ -1,0 +1,207 @@
+"""The lane of looks in a worker: claim those that are due, one at a time for each site, and look.
+
+It has threads of its own and takes nothing from the queue of examinations. Several workers may have
+one; what keeps them from asking a site too often is in the database.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import and_, exists, func, select, update
+from sqlalchemy.orm import aliased
+
+from deepfake_service.cases.cases import open_occurrence
+from deepfake_service.platform.db import Case, Database, Notice, Occurrence, Watch
+from deepfake_service.platform.errors import DecryptionFailed, NotFound
+from deepfake_service.platform.logs import describe, logger
+from deepfake_service.platform.pages import DEADLINE_S, Page, Pages
+from deepfake_service.platform.storage import Vault, open_json
+from deepfake_service.removal.conclusions import Plan, planned_look
+from deepfake_service.removal.looks import LookMade, Looks
+from deepfake_service.removal.posts import last_look
+from deepfake_service.removal.signals import Sight, judge, sibling_of
+
+LOOKERS = 4
+"""Looks that one process makes at the same time. With a second for each, they are 300,000 a day."""
+LOOK_AGAIN_S = 1.0
+"""How long further looks that are due are not looked for while sites do not answer."""
+SITE_GAP = timedelta(seconds=10)
+SITE_LOOKS_AN_HOUR = 300
+"""How often one site is asked, at most: a person who clicks through posts asks as often."""
+CLAIMED_FOR = timedelta(seconds=10 * DEADLINE_S)
+"""How long a look belongs to one process. After that the process is taken for dead."""
+SIBLING_FOR = timedelta(days=1)
+"""How long the page of an address that never was is compared with, of each site."""
+SIBLING_BYTES = 256 * 1024
+MAX_SIBLINGS = 2000
+"""Sites whose page is in memory. An entry has the text of one page."""
+MAX_MISSED = 1000
+
+_log = logger("deepfake_service.looks")
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    watch_id: str
+    occurrence_id: str
+    host: str
+    planned_at: datetime
+
+
+class LookLane:
+    """Makes the looks that are due."""
+
+    def __init__(self, database: Database, vault: Vault, looks: Looks, pages: Pages) -> None:
+        self._database = database
+        self._vault = vault
+        self._looks = looks
+        self._pages = pages
+        self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._running = 0
+        self._siblings: dict[str, tuple[datetime, Page | None]] = {}
+
+    def run_due(self) -> None:
+        """Look at what is due, until nothing is or after ``stop``."""
+        while started := self.start_due():
+            wait(started, LOOK_AGAIN_S, FIRST_COMPLETED)
+
+    def start_due(self) -> list[Future[None]]:
+        """Start looks that are due and whose site may be asked, and do not wait."""
+        with self._lock:
+            free = LOOKERS - self._running
+        if self._closing.is_set() or free <= 0:
+            return []
+        started = []
+        for due in self._claim(free):
+            with self._lock:
+                self._running += 1
+            started.append(self._lookers.submit(self._look, due))
+        return started
+
+    def stop(self) -> None:
+        """Start no further look."""
+        self._closing.set()
+
+    def close(self) -> None:
+        """Stop, and let the looks that are being made finish."""
+        self.stop()
+        self._lookers.shutdown(cancel_futures=True)
+
+    def _claim(self, free: int) -> list[_Due]:
+        """Claim up to ``free`` looks, the longest due of each site."""
+        now = self._database.clock()
+        other = aliased(Watch)
+        lately = exists().where(other.host == Watch.host, other.looked_at > now - SITE_GAP)
+        this_hour = (
+            select(func.count(other.id))
+            .where(other.host == Watch.host, other.looked_at > now - timedelta(hours=1))
+            .correlate(Watch)
+            .scalar_subquery()
+        )
+        # Nobody looks at a post by itself that may show a minor: see docs/removal.md.
+        sites = (
+            select(Watch.host, func.min(Watch.next_look_at).label("at"))
+            .join(Occurrence, Watch.occurrence_id == Occurrence.id)
+            .join(Case, Occurrence.case_id == Case.id)
+            .where(Watch.next_look_at <= now, Watch.host.is_not(None), Case.minor_at.is_(None))
+            .group_by(Watch.host)
+            .subquery()
+        )
+        due = (
+            select(Watch)
+            .join(sites, and_(Watch.host == sites.c.host, Watch.next_look_at == sites.c.at))
+            .where(~lately, this_hour < SITE_LOOKS_AN_HOUR)
+            .order_by(Watch.next_look_at, Watch.id)
+        )
+        claimed: dict[str, _Due] = {}
+        with self._database.write() as session:
+            self._database.one_at_a_time(session, "looks")
+            for watch in session.scalars(due.limit(10 * free)):
+                if len(claimed) < free and watch.host and watch.host not in claimed:
+                    assert watch.next_look_at is not None
+                    planned_at = watch.next_look_at
+                    claimed[watch.host] = _Due(
+                        watch.id, watch.occurrence_id, watch.host, planned_at
+                    )
+            for one in claimed.values():
+                # Other notices may be about the same post: one look is for all of them.
+                session.execute(
+                    update(Watch)
+                    .where(Watch.occurrence_id == one.occurrence_id, Watch.host == one.host)
+                    .values(next_look_at=now + CLAIMED_FOR, looked_at=now)
+                )
+        return list(claimed.values())
+
+    def _look(self, due: _Due) -> None:
+        try:
+            made = self._made(due)
+            if made is not None:
+                self._looks.record(due.occurrence_id, made)
+        except (NotFound, DecryptionFailed) as error:  # deleted meanwhile, or altered
+            _log.warning("look_without_post", watch=due.watch_id, failure=describe(error))
+        except Exception as error:
+            _log.error("look_broken", watch=due.watch_id, failure=describe(error))
+        finally:
+            with self._lock:
+                self._running -= 1
+
+    def _made(self, due: _Due) -> LookMade | None:
+        """Look at a post; return ``None`` if it was deleted."""
+        with self._database.read() as session:
+            occurrence = session.get(Occurrence, due.occurrence_id)
+            watch = session.get(Watch, due.watch_id)
+            if occurrence is None or watch is None:
+                return None
+            notice = session.get_one(Notice, watch.notice_id)
+            key = self._vault.case_key(session.get_one(Case, occurrence.case_id))
+            url: str = open_occurrence(key, occurrence)["source_url"]
+            last = last_look(session, due.occurrence_id)
+            known: dict[str, Any] = open_json(key, last)["known"] if last else {}
+        at = self._database.clock()
+        page = self._pages.get(url)
+        sight: Sight = judge(url, page, at, known, lambda post: self._sibling(due.host, post))
+        return LookMade(sight, at, page, missed=_missed(watch, notice, due.planned_at, at))
+
+    def _sibling(self, host: str, url: str) -> Page | None:
+        """Return the page of a post that never was, which is fetched once a day for each site."""
+        now = self._database.clock()
+        with self._lock:
+            known = self._siblings.get(host)
+            if known is not None and now - known[0] < SIBLING_FOR:
+                return known[1]
+        address = sibling_of(url)
+        page = self._pages.get(address, max_bytes=SIBLING_BYTES) if address else None
+        with self._lock:
+            if len(self._siblings) >= MAX_SIBLINGS:
+                self._siblings.clear()
+            self._siblings[host] = (now, page)
+        return page
+
+
+def look_now(pages: Pages, url: str, now: datetime) -> tuple[Sight, Page]:
+    """Look at one address without recording anything, to try what looks can do from here."""
+    page = pages.get(url)
+    address = sibling_of(url)
+    never = pages.get(address, max_bytes=SIBLING_BYTES) if address and urlsplit(url).path else None
+    return judge(url, page, now, {}, lambda _: never), page
+
+
+def _missed(watch: Watch, notice: Notice, planned_at: datetime, now: datetime) -> int:
+    """Count the looks after a planned one that were due before ``now``: the service was down."""
+    if notice.sent_at is None:
+        return 0
+    plan, at, missed = Plan(watch.id, notice.sent_at, notice.due_at), planned_at, 0
+    while missed < MAX_MISSED:
+        following = planned_look(plan, at)
+        if following is None or following >= now:
+            break
+        at, missed = following, missed + 1
+    return missed

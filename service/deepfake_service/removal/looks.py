@@ -1,0 +1,412 @@
+"""Looks at posts: recorded for people and for the service, and what they amount to.
+
+Watches begin when a notice is sent, by its clock. Every look, whoever made it, is recorded once for
+its post, and moves all watches of that post.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
+from deepfake_service.cases.case_lock import lock_open_case
+from deepfake_service.cases.cases import BlindIndex, open_occurrence
+from deepfake_service.evidence.signing_keys import SigningKeys
+from deepfake_service.platform.clock import CLIENT_SKEW, iso_time
+from deepfake_service.platform.db import (
+    Case,
+    Database,
+    Delivery,
+    Job,
+    Look,
+    Notice,
+    Occurrence,
+    Watch,
+    current_time,
+    new_id,
+)
+from deepfake_service.platform.db.enums import (
+    PRESENT,
+    DeliveryState,
+    LookResult,
+    NoticeState,
+    WatchState,
+)
+from deepfake_service.platform.errors import (
+    FieldError,
+    InvalidRequest,
+    LooksSwitchedOff,
+    NotFound,
+    NotWatched,
+)
+from deepfake_service.platform.logs import logger
+from deepfake_service.platform.pages import Page
+from deepfake_service.platform.storage import Vault, context_of, open_json, seal_json
+from deepfake_service.platform.storage.envelope import seal, unseal
+from deepfake_service.removal.conclusions import (
+    CONSIDERED,
+    HELD_FOR,
+    HOUR,
+    Conclusion,
+    Plan,
+    Seen,
+    conclude,
+    first_look,
+    is_flip,
+    next_look,
+)
+from deepfake_service.removal.posts import find_post, last_look, screenshot_of_look
+from deepfake_service.removal.records import (
+    exchanges_of,
+    signed_record,
+)
+from deepfake_service.removal.signals import Sight, site_of
+
+BY_PEOPLE = (
+    LookResult.GONE,
+    LookResult.UP,
+    LookResult.RESTRICTED,
+    LookResult.BLOCKED_HERE,
+)
+"""What a person can state."""
+
+_log = logger("deepfake_service.looks")
+
+
+@dataclass(frozen=True, slots=True)
+class LookMade:
+    """A look that is to be recorded."""
+
+    sight: Sight
+    at: datetime
+    page: Page | None = None
+    missed: int = 0
+    """Looks that were planned before it and were not made."""
+    note: str | None = None
+    screenshot: bytes | None = field(default=None, repr=False)
+
+
+class Looks:
+    """Records looks and follows what they amount to.
+
+    Raises from each method that has a caller:
+        NotFound: there is no such post in the case, or the caller may not see it.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        blind_index: BlindIndex,
+        keys: SigningKeys,
+        *,
+        vantage: str | None,
+    ) -> None:
+        """Create it. ``vantage`` is the country that requests come from, if any are sent."""
+        self._database = database
+        self._vault = vault
+        self._blind_index = blind_index
+        self._keys = keys
+        self.vantage = vantage
+
+    def begin(
+        self, session: Session, key: bytes, notice: Notice, posts: Sequence[str], *, watched: bool
+    ) -> None:
+        """Watch the posts of a notice that was sent.
+
+        Args:
+            watched: whether its recipient can remove them. Those of others are only counted.
+        """
+        assert notice.sent_at is not None
+        for post in dict.fromkeys(posts):
+            occurrence = session.get_one(Occurrence, post)
+            host = _host(open_occurrence(key, occurrence)["source_url"]) if watched else None
+            watch = Watch(
+                id=new_id(),
+                notice_id=notice.id,
+                occurrence_id=post,
+                host=host and self._blind_index.of("host", host),
+                state=WatchState.NOT_LOOKED,
+            )
+            if host:
+                watch.next_look_at = first_look(Plan(watch.id, notice.sent_at, notice.due_at))
+            session.add(watch)
+
+    @staticmethod
+    def end(session: Session, notice: Notice) -> None:
+        """Look no more at the posts of a notice that was withdrawn; forget them if it was not sent
+        after all."""
+        of_notice = Watch.notice_id == notice.id
+        if notice.state is NoticeState.WITHDRAWN:
+            session.execute(update(Watch).where(of_notice).values(next_look_at=None))
+        elif notice.state is NoticeState.DRAFTED:
+            session.execute(delete(Watch).where(of_notice))
+            notice.gone_at = notice.returned_at = None
+
+    def ask(self, caller: Caller, case_id: str, occurrence_id: str) -> None:
+        """Let a worker look at a post as soon as its host may be asked again.
+
+        Raises:
+            LooksSwitchedOff: the service sends no requests. NotWatched: no notice about it was
+                sent.
+        """
+        if self.vantage is None:
+            raise LooksSwitchedOff
+        with self._database.write() as session:
+            find_post(session, caller, case_id, occurrence_id)
+            asked = session.execute(
+                update(Watch)
+                .where(Watch.occurrence_id == occurrence_id, Watch.host.is_not(None))
+                .values(next_look_at=current_time(session))
+                .returning(Watch.id)
+            )
+            if not asked.all():
+                raise NotWatched
+
+    def state(
+        self,
+        caller: Caller,
+        case_id: str,
+        occurrence_id: str,
+        result: LookResult,
+        *,
+        seen_at: datetime | None = None,
+        note: str | None = None,
+        screenshot: bytes | None = None,
+    ) -> str:
+        """Record what a person saw when she looked at a post, and return the id of the look.
+
+        Raises:
+            InvalidRequest: the time lies ahead, or the screenshot would show the content itself.
+        """
+        now = self._database.clock()
+        if seen_at is not None and seen_at > now + CLIENT_SKEW:
+            raise _invalid("seen_at", "in the future")
+        if screenshot is not None and result in PRESENT:
+            raise _invalid(
+                "screenshot", "only of what is there instead; add a post for one that shows it"
+            )
+        if result not in BY_PEOPLE:
+            raise _invalid("result", f"use one of {', '.join(BY_PEOPLE)}")
+        with self._database.read() as session:
+            find_post(session, caller, case_id, occurrence_id)
+        at = min(seen_at or now, now)
+        sight = Sight(result, strong=True)
+        made = LookMade(sight, at, note=note, screenshot=screenshot)
+        look_id = self.record(occurrence_id, made, caller.actor)
+        if look_id is None:
+            raise NotFound
+        return look_id
+
+    def record(self, occurrence_id: str, made: LookMade, actor: Actor = SERVICE) -> str | None:
+        """Record a look, and what the looks amount to now; return its id.
+
+        It is ``None`` if the post was deleted meanwhile.
+        """
+        signer = self._keys.current().statement
+        look_id = new_id()
+        stored = self._store_screenshot(occurrence_id, look_id, made.screenshot)
+        with self._database.write() as session:
+            occurrence = session.get(Occurrence, occurrence_id)
+            if occurrence is None:
+                return None
+            case = lock_open_case(session, occurrence.case_id)
+            key = self._vault.case_key(case)
+            last = last_look(session, occurrence_id)
+            known = open_json(key, last)["known"] if last else {}
+            watches = session.scalars(
+                select(Watch).where(Watch.occurrence_id == occurrence_id)
+            ).all()
+            held = any(self._is_held(session, watch, made) for watch in watches)
+            predicate = {
+                "post": occurrence_id,
+                "number": last.number + 1 if last else 1,
+                "previous_sha256": last.sha256 if last else None,
+                "at": iso_time(made.at),
+                "recorded_at": iso_time(current_time(session)),
+                "vantage": None if actor.account_id else self.vantage,
+                "account": actor.account_id,
+                "result": str(made.sight.result),
+                "strong": made.sight.strong,
+                "signals": list(made.sight.signals),
+                "many_changed_at_once": held,
+                "missed": made.missed,
+                "exchanges": exchanges_of(made.page),
+                "note": made.note,
+                "screenshot_sha256": stored,
+            }
+            url = open_occurrence(key, occurrence)["source_url"]
+            envelope, digest = signed_record(url, predicate, signer)
+            look = Look(
+                id=look_id,
+                occurrence_id=occurrence_id,
+                number=predicate["number"],
+                account_id=actor.account_id,
+                result=made.sight.result,
+                strong=made.sight.strong,
+                at=made.at,
+                sha256=digest,
+            )
+            keeps_text = made.sight.result not in PRESENT
+            content = {
+                "envelope": envelope,
+                "known": made.sight.known or known,
+                "text": made.sight.text if keeps_text else "",
+            }
+            seal_json(key, look, content)
+            session.add(look)
+            session.flush()
+            if actor.account_id:
+                said = f"{made.sight.result} {digest}"
+                append_entry(session, actor, Action.POST_LOOKED_AT, occurrence_id, said)
+            self._follow(session, look, watches, made, held=held)
+        return look_id
+
+    def _follow(
+        self,
+        session: Session,
+        look: Look,
+        watches: Sequence[Watch],
+        made: LookMade,
+        *,
+        held: bool,
+    ) -> None:
+        """Move the watches of a post after a look at it."""
+        looks = _seen(session, look.occurrence_id)
+        happened: set[Action] = set()
+        for watch in watches:
+            notice = session.get_one(Notice, watch.notice_id)
+            found = conclude(looks, watch.state, watch.gone_at, held=held)
+            if found.gone_at and watch.gone_at is None:
+                happened.add(Action.POST_GONE)
+            if found.state is WatchState.RETURNED and watch.state is not WatchState.RETURNED:
+                watch.returned_at = look.at
+                happened.add(Action.POST_RETURNED)
+            watch.state, watch.down_at, watch.gone_at = found.state, found.down_at, found.gone_at
+            watch.looked_at = max(look.at, watch.looked_at or look.at)
+            watch.next_look_at = self._next(watch, notice, looks, found, made, held=held)
+            session.flush()
+            _sum_up(session, notice)
+        for action in sorted(happened):
+            append_entry(session, SERVICE, action, look.occurrence_id, look.sha256)
+        if Action.POST_RETURNED in happened:
+            _log.warning("post_returned", occurrence=look.occurrence_id)
+            self._announce_return(session, look.occurrence_id)
+
+    def _next(
+        self,
+        watch: Watch,
+        notice: Notice,
+        looks: Sequence[Seen],
+        found: Conclusion,
+        made: LookMade,
+        *,
+        held: bool,
+    ) -> datetime | None:
+        if watch.host is None or notice.state is NoticeState.WITHDRAWN or not notice.sent_at:
+            return None
+        plan = Plan(watch.id, notice.sent_at, notice.due_at)
+        waits = made.sight.retry_after_s
+        at = next_look(plan, looks, found, held=held, retry_after_s=waits)
+        # A person may record what she saw earlier.
+        return at and max(at, self._database.clock())
+
+    def _is_held(self, session: Session, watch: Watch, made: LookMade) -> bool:
+        """Return whether so many posts of the site changed with this one that nothing is confirmed.
+
+        A person who looked herself is not misled by an outage.
+        """
+        if watch.host is None or made.page is None or made.sight.result is not LookResult.GONE:
+            return False
+        down_at = watch.down_at or made.at
+        if made.at - down_at >= HELD_FOR:
+            return False
+        looked = select(func.count(Watch.occurrence_id.distinct())).where(
+            Watch.host == watch.host, Watch.looked_at >= down_at - HOUR
+        )
+        others = Watch.occurrence_id != watch.occurrence_id
+        down = looked.where(others, Watch.down_at.between(down_at - HOUR, down_at + HOUR))
+        changed = 1 + (session.scalar(down) or 0)
+        held = is_flip(changed, session.scalar(looked) or 0)
+        if held:
+            _log.warning("many_posts_changed_at_once", site=watch.host[:12], posts=changed)
+        return held
+
+    def _announce_return(self, session: Session, occurrence_id: str) -> None:
+        """Make webhooks due that tell those who submitted a medium that its post has returned."""
+        occurrence = session.get_one(Occurrence, occurrence_id)
+        key = self._vault.case_key(session.get_one(Case, occurrence.case_id))
+        wanted = session.scalars(
+            select(Delivery)
+            .join(Job, Delivery.job_id == Job.id)
+            .where(Job.media_id == occurrence.media_id, Delivery.occurrence_id.is_(None))
+        ).all()
+        for delivery in wanted:
+            copy_id = new_id()
+            target = unseal(key, delivery.target, context_of("delivery", delivery.id))
+            session.add(
+                Delivery(
+                    id=copy_id,
+                    job_id=delivery.job_id,
+                    target=seal(key, target, context_of("delivery", copy_id)),
+                    state=DeliveryState.DUE,
+                    due_at=current_time(session),
+                    occurrence_id=occurrence_id,
+                    created_at=current_time(session),
+                )
+            )
+
+    def _store_screenshot(
+        self, occurrence_id: str, look_id: str, content: bytes | None
+    ) -> str | None:
+        if content is None:
+            return None
+        with self._database.read() as session:
+            case = session.get_one(Case, session.get_one(Occurrence, occurrence_id).case_id)
+        self._vault.write(screenshot_of_look(case.id, look_id), self._vault.case_key(case), content)
+        return hashlib.sha256(content).hexdigest()
+
+
+def _invalid(name: str, detail: str) -> InvalidRequest:
+    return InvalidRequest(f'The field "{name}": {detail}.', errors=[FieldError(name, detail)])
+
+
+def _host(url: str | None) -> str | None:
+    """Return the site of a URL that can be looked at; ``None`` for others."""
+    try:
+        address = urlsplit(url or "")
+        return (
+            site_of(address.hostname)
+            if address.scheme in ("http", "https") and address.hostname
+            else None
+        )
+    except ValueError:
+        return None
+
+
+def _seen(session: Session, occurrence_id: str) -> list[Seen]:
+    """Return the newest looks at a post, in the order in which they were made."""
+    rows = session.execute(
+        select(Look.at, Look.result, Look.strong)
+        .where(Look.occurrence_id == occurrence_id)
+        .order_by(Look.number.desc())
+        .limit(CONSIDERED)
+    ).all()
+    return sorted((Seen(*row) for row in reversed(rows)), key=lambda seen: seen.at)
+
+
+def _sum_up(session: Session, notice: Notice) -> None:
+    """Record with a notice whether all its posts are gone, and whether one returned."""
+    watches = session.scalars(select(Watch).where(Watch.notice_id == notice.id)).all()
+    gone = [watch.gone_at for watch in watches if watch.gone_at]
+    notice.gone_at = max(gone) if len(gone) == len(watches) else None
+    returned = [w.returned_at for w in watches if w.state is WatchState.RETURNED and w.returned_at]
+    notice.returned_at = max(returned, default=None)

@@ -1,0 +1,161 @@
+"""Reading what became of posts: their looks, and the way of each from report to removal."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.visibility import find_visible
+from deepfake_service.audit.log import Action, append_entry
+from deepfake_service.cases.cases import folder_of
+from deepfake_service.platform.clock import iso_time
+from deepfake_service.platform.db import Case, Database, Job, Look, Notice, Occurrence, Watch
+from deepfake_service.platform.db.enums import JobState
+from deepfake_service.platform.errors import ImageryWithheld, NotFound
+from deepfake_service.platform.storage import Vault, open_json
+from deepfake_service.platform.storage.blobs import missing_as
+from deepfake_service.removal.records import predicate_of, require_whole
+
+
+class Posts:
+    """Reads the looks at posts.
+
+    Raises from each method that has a caller:
+        NotFound: there is no such post in the case, or the caller may not see it.
+    """
+
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database = database
+        self._vault = vault
+
+    def of_post(self, caller: Caller, case_id: str, occurrence_id: str) -> list[dict[str, Any]]:
+        """Return the looks at a post, newest first, each with its signed record.
+
+        Raises:
+            RecordAltered: one was removed or changed.
+        """
+        with self._database.read() as session:
+            _, case = find_post(session, caller, case_id, occurrence_id)
+            key = self._vault.case_key(case)
+            rows = session.scalars(
+                select(Look).where(Look.occurrence_id == occurrence_id).order_by(Look.number)
+            ).all()
+        looks = [(row, open_json(key, row)) for row in rows]
+        require_whole(looks)
+        return [_json(row, content) for row, content in reversed(looks)]
+
+    def screenshot(self, caller: Caller, case_id: str, occurrence_id: str, look_id: str) -> bytes:
+        """Return the screenshot of a person's look, and audit that it was read.
+
+        Raises:
+            ImageryWithheld: a person shown may be a minor.
+        """
+        with self._database.read() as session:
+            _, case = find_post(session, caller, case_id, occurrence_id)
+            look = session.get(Look, look_id)
+        if case.minor_at is not None:
+            raise ImageryWithheld
+        if look is None or look.occurrence_id != occurrence_id:
+            raise NotFound
+        with missing_as(NotFound, case_id=case_id, look_id=look_id):
+            content = self._vault.read(
+                screenshot_of_look(case_id, look_id), self._vault.case_key(case)
+            )
+        with self._database.write() as session:
+            append_entry(session, caller.actor, Action.SCREENSHOT_READ, look_id)
+        return content
+
+    def lines(
+        self, caller: Caller, case_id: str, occurrence_ids: Collection[str]
+    ) -> dict[str, dict[str, Any]]:
+        """Return the way of each post: when it was examined, noticed, looked at and gone."""
+        with self._database.read() as session:
+            find_visible(session, caller, Case, case_id)
+            posts = session.scalars(
+                select(Occurrence).where(
+                    Occurrence.id.in_(occurrence_ids), Occurrence.case_id == case_id
+                )
+            ).all()
+            return {post.id: _line(session, post) for post in posts}
+
+
+def find_post(
+    session: Session, caller: Caller, case_id: str, occurrence_id: str
+) -> tuple[Occurrence, Case]:
+    """Return a post of a case that the caller may see, and the case."""
+    occurrence, case = find_visible(session, caller, Occurrence, occurrence_id)
+    if occurrence.case_id != case_id or case.wrapped_key is None:
+        raise NotFound
+    return occurrence, case
+
+
+def screenshot_of_look(case_id: str, look_id: str) -> str:
+    """Return the name of the blob of a look's screenshot."""
+    return f"{folder_of(case_id)}look-{look_id}"
+
+
+def last_look(session: Session, occurrence_id: str) -> Look | None:
+    """Return the newest look at a post."""
+    statement = select(Look).where(Look.occurrence_id == occurrence_id)
+    return session.scalars(statement.order_by(Look.number.desc()).limit(1)).first()
+
+
+def _json(look: Look, content: dict[str, Any]) -> dict[str, Any]:
+    stated = predicate_of(content["envelope"])
+    return {
+        "id": look.id,
+        "number": look.number,
+        "at": iso_time(look.at),
+        "account": look.account_id,
+        "result": look.result,
+        "strong": look.strong,
+        "signals": stated["signals"],
+        "many_changed_at_once": stated["many_changed_at_once"],
+        "note": stated["note"],
+        "screenshot": stated["screenshot_sha256"] is not None,
+        "text": content["text"],
+        "sha256": look.sha256,
+        "record": content["envelope"],
+    }
+
+
+def _line(session: Session, post: Occurrence) -> dict[str, Any]:
+    examined = select(func.max(Job.finished_at)).where(
+        Job.media_id == post.media_id, Job.state == JobState.SUCCEEDED
+    )
+    watched = session.execute(
+        select(Watch, Notice)
+        .join(Notice, Watch.notice_id == Notice.id)
+        .where(Watch.occurrence_id == post.id)
+        .order_by(Notice.sent_at, Notice.id)
+    ).all()
+    last = last_look(session, post.id)
+    newest = watched[-1][0] if watched else None
+    upcoming = [watch.next_look_at for watch, _ in watched if watch.next_look_at]
+    return {
+        "occurrence_id": post.id,
+        "recorded_at": iso_time(post.created_at),
+        "examined_at": iso_time(session.scalar(examined)),
+        "notices": [
+            {
+                "id": notice.id,
+                "kind": notice.kind,
+                "state": notice.state,
+                "sent_at": iso_time(notice.sent_at),
+                "due_at": iso_time(notice.due_at),
+            }
+            for _, notice in watched
+        ],
+        "looks": last.number if last else 0,
+        "looked_at": iso_time(last.at) if last else None,
+        "result": last.result if last else None,
+        "strong": last.strong if last else None,
+        "state": newest.state if newest else None,
+        "gone_at": iso_time(newest.gone_at) if newest else None,
+        "returned_at": iso_time(newest.returned_at) if newest else None,
+        "next_look_at": iso_time(min(upcoming)) if upcoming else None,
+    }

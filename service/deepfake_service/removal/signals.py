@@ -1,0 +1,360 @@
+"""What one fetched page says about its post: a result, strong or weak, and the signals for it.
+
+One answer is no removal: ``conclusions.py`` decides on several. Pages are hostile, so nothing here
+parses more than bounded regular expressions do, each in time proportional to the text.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import secrets
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from importlib.resources import files
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+
+from deepfake_service.platform.db.enums import LookResult
+from deepfake_service.platform.pages import Answer, Failure, Page
+
+KOREAN_FILTERS = ("warning.or.kr",)
+"""Where Korean providers redirect requests for blocked addresses; subdomains count as well."""
+ALIKE = 0.95
+"""Share of words from which a page is taken for the one of an address that never was (compare
+Bar-Yossef et al., "Sic transit gloria telae", 2004)."""
+NAME_GONE_FOR = timedelta(days=1)
+"""How long a name must not resolve until that counts as gone, weakly."""
+MAX_READ_CHARS = 300_000
+"""Of a page, beyond which nothing is looked for."""
+MAX_KEPT_CHARS = 4000
+"""Of the text of a page that is kept as the record of a removal."""
+_HOME = re.compile(r"/?(index\.\w{3,5})?|/[a-z]{2}(-[a-z]{2})?/?", re.IGNORECASE)
+_PATHS = (
+    (re.compile(r"/(search|find|browse)\b"), LookResult.GONE),
+    (re.compile(r"/(404|error|not-?_?found|removed|deleted)\b"), LookResult.GONE),
+    (re.compile(r"/(log-?_?in|sign-?_?in|signup|auth|session|accounts?/login)\b"),
+     LookResult.RESTRICTED),
+    (re.compile(r"/(age-?_?(gate|check|verif\w*)?|adult-?_?(check|verif\w*))\b"),
+     LookResult.RESTRICTED),
+)  # fmt: skip
+"""Where redirects lead, in lower case."""
+_HIDDEN = (("<!--", "-->"), ("<script", "</script"), ("<style", "</style"), ("<svg", "</svg"))
+_TAG = re.compile(r"<[^<>]*>")
+_TITLE = re.compile(r"<title\b[^<>]{0,200}>([^<]{0,500})", re.IGNORECASE)
+_HEADING = re.compile(r"<h1\b[^<>]{0,500}>(.{0,500}?)</h1", re.IGNORECASE | re.DOTALL)
+_MARKED = re.compile(r"\b(?:class|id)\s?=\s?[\"']([^\"'<>]{1,300})[\"']", re.IGNORECASE)
+_META = re.compile(r"<(?:meta|link)\b[^<>]{0,2000}>", re.IGNORECASE)
+_ATTRIBUTE = re.compile(
+    r"\b(property|name|rel|content|href)\s?=\s?[\"']([^\"']{0,1000})[\"']", re.IGNORECASE
+)
+_PLAYER = re.compile(r"<video\b|VideoObject|og:video|twitter:player", re.IGNORECASE)
+
+
+Signals = tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a look found."""
+
+    result: LookResult
+    strong: bool = False
+    signals: Signals = ()
+    known: dict[str, Any] = field(default_factory=dict)
+    """What later looks compare theirs with: the post's ``title`` and ``media`` while it was up,
+    whether it had a page of its ``own``, and since when its name does not resolve."""
+    text: str = ""
+    """What the page shows, shortened."""
+    retry_after_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a page shows, as far as results depend on it."""
+
+    address: SplitResult
+    title: str
+    heading: str
+    marks: frozenset[str]
+    """Classes and ids of its elements."""
+    metas: dict[str, str]
+    text: str
+
+    @classmethod
+    def of(cls, answer: Answer) -> Shown:
+        """Return what an answer shows."""
+        raw = answer.text[:MAX_READ_CHARS]
+        plain = _without_hidden(raw)
+        metas: dict[str, str] = {}
+        for match in _META.finditer(raw):
+            found = {name.lower(): value for name, value in _ATTRIBUTE.findall(match[0])}
+            name = found.get("property") or found.get("name") or found.get("rel")
+            value = found.get("content") or found.get("href")
+            if name and value:
+                metas.setdefault(name.lower(), html.unescape(value))
+        title, heading = _TITLE.search(plain), _HEADING.search(plain)
+        body = _plain(plain)
+        marks = {mark for each in _MARKED.findall(plain) for mark in each.split()}
+        return cls(
+            urlsplit(answer.url),
+            _plain(title[1]) if title else "",
+            _plain(heading[1]) if heading else "",
+            frozenset(marks),
+            metas,
+            body,
+        )
+
+    def is_like(self, other: Shown) -> bool:
+        """Return whether this is the same page, or one with another address in it."""
+        if self.title != other.title:
+            return False
+        mine, theirs = set(self.text.split()), set(other.text.split())
+        both = mine | theirs
+        return not both or len(mine & theirs) / len(both) >= ALIKE
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How a platform says what became of a post; see ``tombstones.toml``."""
+
+    place: str
+    texts: tuple[str, ...]
+    result: LookResult
+    site: str | None = None
+    after: str | None = None
+
+    def found_in(self, shown: Shown, raw: str) -> bool:
+        """Return whether a page has it."""
+        if self.place == "class":
+            return not shown.marks.isdisjoint(self.texts)
+        if self.place == "data":
+            start = raw.find(self.after or "")
+            return start >= 0 and any(t in raw[start : start + 3000] for t in self.texts)
+        if self.place == "text":
+            return any(t in shown.text for t in self.texts)
+        said = {part.casefold() for part in (shown.title, shown.heading)}
+        # A title usually ends in the name of the site.
+        said |= {re.split(r" [-–—|·:] ", part)[0].strip() for part in said}
+        return not said.isdisjoint(self.texts)
+
+
+def _marks() -> tuple[Mark, ...]:
+    content = tomllib.loads((files(__package__) / "tombstones.toml").read_text(encoding="utf-8"))
+    return tuple(
+        Mark(**{**m, "texts": tuple(m["texts"]), "result": LookResult(m["result"])})
+        for m in content["mark"]
+    )
+
+
+MARKS = _marks()
+
+
+def site_of(host: str) -> str:
+    """Return a host without what names the same site for telephones, in lower case."""
+    return re.sub(r"^(?:www|m|mobile)\.", "", host.lower().rstrip("."))
+
+
+def is_of_site(host: str, site: str) -> bool:
+    """Return whether a host is a site's, or below it."""
+    return host == site or host.endswith(f".{site}")
+
+
+def judge(
+    url: str,
+    page: Page,
+    now: datetime,
+    known: dict[str, Any],
+    sibling: Callable[[str], Page | None],
+) -> Sight:
+    """Return what a fetched page says about the post at ``url``.
+
+    Args:
+        known: of the look before; empty at the first one.
+        sibling: fetches a page of the same site that never was, or returns ``None``.
+    """
+    wanted = urlsplit(url)
+    hosts = [site_of(urlsplit(a.url).hostname or "") for a in page.answers]
+    hosts += [site_of(urlsplit(a.headers.get("location", "")).hostname or "") for a in page.answers]
+    if any(is_of_site(host, f) for host in hosts for f in KOREAN_FILTERS):
+        return _said(LookResult.BLOCKED_HERE, True, "national_filter", "warning.or.kr", known)
+    if page.last is None:
+        return _failed(page.failure or Failure.UNREACHABLE, now, known)
+    known = {name: value for name, value in known.items() if name != "no_name_since"}
+    answer, shown = page.last, Shown.of(page.last)
+    kept = _plain(shown.text)[:MAX_KEPT_CHARS]
+    status: Signals = ({"kind": "status", "value": answer.status},)
+    challenge = _challenge(answer, shown)
+    if challenge:
+        waits = answer.headers.get("retry-after", "")
+        after_s = int(waits) if waits.isascii() and waits.isdigit() and len(waits) < 7 else None
+        signals = (*status, {"kind": "challenge", "value": challenge})
+        return Sight(LookResult.CHALLENGED, True, signals, known, kept, after_s)
+    by_status = _by_status(answer.status, is_of_same_site(wanted, shown.address))
+    if by_status:
+        signals = status
+        if answer.status == 451 and "link" in answer.headers:
+            signals = (*status, {"kind": "blocked_by", "value": answer.headers["link"]})
+        return Sight(*by_status, signals, known, kept)
+    for mark in _marks_of(shown.address):
+        if mark.found_in(shown, answer.text):
+            is_strong = mark.site is not None and mark.place != "text"
+            signals = (*status, {"kind": f"mark_{mark.place}", "value": str(mark.result)})
+            return Sight(mark.result, is_strong, signals, known, kept)
+    redirected = _redirected(wanted, page, shown)
+    if redirected:
+        result, is_strong, signal = redirected
+        return Sight(result, is_strong, (*status, signal), known, kept)
+    return _present(url, shown, answer, known, sibling)
+
+
+def _said(
+    result: LookResult, strong: bool, kind: str, value: object, known: dict[str, Any]
+) -> Sight:
+    return Sight(result, strong, ({"kind": kind, "value": value},), known)
+
+
+def _failed(failure: Failure, now: datetime, known: dict[str, Any]) -> Sight:
+    if failure is Failure.RESET:
+        # Filters that look into the first packet of TLS reset the connection; so do servers.
+        return _said(LookResult.BLOCKED_HERE, False, "failure", str(failure), known)
+    if failure is Failure.REFUSED_ADDRESS:
+        return _said(LookResult.UNKNOWN, False, "failure", str(failure), known)
+    if failure is not Failure.NO_SUCH_NAME:
+        return _said(LookResult.UNREACHABLE, False, "failure", str(failure), known)
+    since = datetime.fromisoformat(known.get("no_name_since", now.isoformat()))
+    known = {**known, "no_name_since": since.isoformat()}
+    is_long = now - since >= NAME_GONE_FOR
+    result = LookResult.GONE if is_long else LookResult.UNREACHABLE
+    return _said(result, False, "failure", str(failure), known)
+
+
+def _challenge(answer: Answer, shown: Shown) -> str | None:
+    if answer.headers.get("cf-mitigated") == "challenge":
+        return "cf-mitigated"
+    if answer.status == 429:
+        return "status 429"
+    titles = (m for m in MARKS if m.site is None and m.result is LookResult.CHALLENGED)
+    if answer.status in (200, 401, 403, 503) and any(m.found_in(shown, "") for m in titles):
+        return "title"
+    return None
+
+
+def _by_status(status: int, is_same_site: bool) -> tuple[LookResult, bool] | None:
+    if status in (404, 410):
+        return LookResult.GONE, is_same_site
+    if status == 451:
+        return LookResult.BLOCKED_HERE, True
+    if status == 401:
+        return LookResult.RESTRICTED, True
+    if status in (402, 403):
+        return LookResult.RESTRICTED, False
+    if status >= 500:
+        return LookResult.UNREACHABLE, False
+    return None if status == 200 else (LookResult.UNKNOWN, False)
+
+
+def is_of_same_site(wanted: SplitResult, other: SplitResult) -> bool:
+    """Return whether two addresses are of one site, or one of them is below the other's."""
+    one, two = site_of(wanted.hostname or ""), site_of(other.hostname or "")
+    return is_of_site(one, two) or is_of_site(two, one)
+
+
+def _marks_of(address: SplitResult) -> Iterator[Mark]:
+    host = site_of(address.hostname or "")
+    yield from (m for m in MARKS if m.site and is_of_site(host, m.site))
+    yield from (m for m in MARKS if m.site is None)
+
+
+def _redirected(
+    wanted: SplitResult, page: Page, shown: Shown
+) -> tuple[LookResult, bool, dict[str, Any]] | None:
+    """Return what the place says to which a post's address redirects; ``None`` if it is its own."""
+    to = shown.address
+    if len(page.answers) == 1 or _place(wanted) == _place(to):
+        return None
+    if not is_of_same_site(wanted, to):
+        return LookResult.UNKNOWN, False, {"kind": "redirect", "value": "another site"}
+    for pattern, result in _PATHS:
+        if pattern.search(to.path.lower()):
+            is_strong = result is LookResult.RESTRICTED
+            return result, is_strong, {"kind": "redirect", "value": str(result)}
+    if _HOME.fullmatch(to.path) and not to.query and not _HOME.fullmatch(wanted.path):
+        return LookResult.GONE, False, {"kind": "redirect", "value": "front page"}
+    post = _post_id(wanted)
+    if post and post in f"{to.path}?{to.query}":
+        return None  # its address in another form
+    is_lasting = page.answers[0].status in (301, 308)
+    result = LookResult.MOVED if is_lasting else LookResult.UNKNOWN
+    return result, False, {"kind": "redirect", "value": "another page"}
+
+
+def _place(address: SplitResult) -> tuple[str, str, str]:
+    return site_of(address.hostname or ""), address.path.rstrip("/"), address.query
+
+
+def _post_id(address: SplitResult) -> str:
+    """Return the part of an address that most likely names the post."""
+    values = [value for _, value in parse_qsl(address.query) if len(value) > 4]
+    return max(values, key=len, default="") or address.path.rstrip("/").rpartition("/")[2]
+
+
+def sibling_of(url: str) -> str | None:
+    """Return the address of a post that never was, beside the one at ``url``."""
+    address, never = urlsplit(url), secrets.token_hex(6)
+    if address.query:
+        pairs = [(name, never) for name, _ in parse_qsl(address.query, keep_blank_values=True)]
+        return address._replace(query=urlencode(pairs), fragment="").geturl() if pairs else None
+    folder, _, name = address.path.rstrip("/").rpartition("/")
+    return address._replace(path=f"{folder}/{never}", fragment="").geturl() if name else None
+
+
+def _present(
+    url: str,
+    shown: Shown,
+    answer: Answer,
+    known: dict[str, Any],
+    sibling: Callable[[str], Page | None],
+) -> Sight:
+    """Return what a page says that was served without any sign of removal."""
+    status = {"kind": "status", "value": answer.status}
+    never = sibling(url)
+    compared = Shown.of(never.last) if never and never.last and never.last.status == 200 else None
+    if compared is not None and shown.is_like(compared):
+        # A site that answers alike for what never was tells nothing, unless it once did otherwise.
+        result = LookResult.GONE if known.get("own") else LookResult.UNKNOWN
+        signals = (status, {"kind": "like_a_page_that_never_was", "value": True})
+        return Sight(result, False, signals, known, shown.text[:MAX_KEPT_CHARS])
+    media = shown.metas.get("og:video") or shown.metas.get("og:image") or ""
+    itself = shown.metas.get("og:url") or shown.metas.get("canonical") or ""
+    post = _post_id(urlsplit(url))
+    names_itself = bool(post) and post in itself
+    has_medium = bool(media) or _PLAYER.search(answer.text) is not None
+    before = (known.get("title"), known.get("media"))
+    if all(before) and shown.title and media and before[0] != shown.title and before[1] != media:
+        signals = (status, {"kind": "other_title_and_medium", "value": True})
+        return Sight(LookResult.CHANGED, False, signals, known)
+    is_strong = names_itself and has_medium
+    kept = {"title": shown.title[:300], "media": media[:500]} if is_strong else {}
+    is_own = known.get("own", False) or compared is not None or is_strong
+    signals = (status, {"kind": "own_page", "value": is_strong})
+    return Sight(LookResult.UP, is_strong, signals, {**known, **kept, "own": is_own})
+
+
+def _without_hidden(text: str) -> str:
+    """Return markup without comments, scripts, styles and drawings."""
+    for start, end in _HIDDEN:
+        lowered, kept, at = text.lower(), [], 0
+        while (opened := lowered.find(start, at)) >= 0:
+            kept.append(text[at:opened])
+            closed = lowered.find(end, opened + len(start))
+            at = len(text) if closed < 0 else closed + len(end)
+        text = "".join([*kept, text[at:]]) if len(lowered) == len(text) else text
+    return text
+
+
+def _plain(markup: str) -> str:
+    """Return what markup shows, on one line."""
+    return " ".join(html.unescape(_TAG.sub(" ", markup)).split())

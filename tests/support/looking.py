@@ -1,0 +1,89 @@
+"""Posts of notices that were sent, and the looks at them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from deepfake_service.platform.db import Job, Notice, Occurrence, Watch
+from deepfake_service.platform.pages import Pages
+from deepfake_service.removal.lane import LookLane
+from tests.support.jobs import VIDEO, submit
+from tests.support.notices import GOOD, look_manipulated, updated
+
+# ``conftest.Service`` of the unit tests.
+Service = Any
+
+
+def lane_of(service: Service, pages: Pages) -> LookLane:
+    services = service.app.state.shared.services
+    return LookLane(service.database, services.submissions._vault, services.looks, pages)
+
+
+def look_at_due(lane: LookLane) -> int:
+    """Make the looks that are due, wait for them, and return how many there were."""
+    made = 0
+    while started := lane.start_due():
+        for look in started:
+            look.result()
+        made += len(started)
+    return made
+
+
+def pass_time(service: Service, lane: LookLane, hours: float, step_h: float = 0.25) -> int:
+    """Let time pass in small steps, and make the looks that become due; return their number."""
+    made, left = 0, hours
+    while left > 0:
+        service.clock.advance(timedelta(hours=min(step_h, left)))
+        made += look_at_due(lane)
+        left -= step_h
+    return made
+
+
+async def reported(service: Service, *urls: str, content: bytes = VIDEO) -> tuple[str, list[str]]:
+    """Submit a file that looks manipulated and was seen at these URLs.
+
+    Returns:
+        The ids of its case and of its posts, in the order of the URLs.
+    """
+    job = await submit(service, content, source_url=urls[0], platform="Video")
+    for url in urls[1:]:
+        form = {"source_url": url, "platform": "Video", "media_id": job["media_id"]}
+        answer = await service.client.post(
+            f"/v1/cases/{job['case_id']}/occurrences", files={n: (None, v) for n, v in form.items()}
+        )
+        assert answer.status_code == 201, answer.text
+    with service.database.write() as session:
+        look_manipulated(service, session, job["id"])
+        session.get_one(Job, job["id"]).evidence_expired_at = service.clock()
+        there = select(Occurrence.id).where(Occurrence.case_id == job["case_id"])
+        posts = list(session.scalars(there.order_by(Occurrence.created_at, Occurrence.id)))
+    return job["case_id"], posts
+
+
+async def sent(
+    service: Service, case_id: str, posts: list[str], kind: str = "us-take-it-down"
+) -> dict[str, Any]:
+    """Create a notice about posts, and record that it was sent now."""
+    content = {
+        "kind": kind, "language": "en", "occurrence_ids": posts, "fields": GOOD[kind],
+        "recipient": "Video",
+    }  # fmt: skip
+    answer = await service.client.post(f"/v1/cases/{case_id}/notices", json=content)
+    assert answer.status_code == 201, answer.text
+    return await updated(service, answer.json()["id"], sent_at=service.clock().isoformat())
+
+
+def watch_of(service: Service, post: str) -> Watch:
+    """Return the newest watch of a post."""
+    with service.database.read() as session:
+        found = session.scalars(
+            select(Watch)
+            .join(Notice, Watch.notice_id == Notice.id)
+            .where(Watch.occurrence_id == post)
+            .order_by(Notice.sent_at.desc())
+        ).first()
+    assert found is not None
+    return found

@@ -1,0 +1,366 @@
+"""Looks at the posts of notices that were sent, by the service and by people."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, text
+
+from deepfake_service.audit.log import Action
+from deepfake_service.platform.db import AuditEntry, Case, Delivery, Look, Notice, Watch
+from deepfake_service.platform.db.enums import DeliveryState, LookResult, Role, WatchState
+from deepfake_service.platform.errors import (
+    InvalidRequest,
+    LooksSwitchedOff,
+    NotFound,
+    NotWatched,
+    RecordAltered,
+)
+from deepfake_service.platform.pages import Pages
+from deepfake_service.removal.lane import LookLane
+from tests.support.fake_platform import FakePlatform, post, redirect, reset, status
+from tests.support.jobs import VIDEO
+from tests.support.looking import lane_of, look_at_due, pass_time, reported, sent, watch_of
+from tests.support.notices import updated
+from tests.unit.service.conftest import Service, Starter
+
+GONE = status(410, "<title>Removed</title><h1>This post was removed</h1><p>on request</p>")
+
+
+@pytest.fixture
+async def watching(start: Starter) -> Any:
+    async with start(looks_from="KR") as service:
+        yield service
+
+
+@pytest.fixture
+def lane(watching: Service, pages: Pages) -> Any:
+    opened = lane_of(watching, pages)
+    yield opened
+    opened.close()
+
+
+async def test_a_post_is_gone_after_two_looks_and_a_person_confirms(
+    watching: Service, lane: LookLane, platform: FakePlatform
+) -> None:
+    url = platform.says("/v/123456", post())
+    case_id, (seen,) = await reported(watching, url)
+    notice = await sent(watching, case_id, [seen])
+    assert look_at_due(lane) == 0
+    assert pass_time(watching, lane, 2) == 1
+    assert watch_of(watching, seen).state is WatchState.UP
+    platform.says("/v/123456", GONE)
+    assert pass_time(watching, lane, 2) == 1
+    assert watch_of(watching, seen).state is WatchState.SUSPECTED_GONE
+    assert pass_time(watching, lane, 1.5) == 1
+    watch = watch_of(watching, seen)
+    assert watch.state is WatchState.GONE
+    assert notice["sent_at"] < watch.gone_at.isoformat()
+    read = (await watching.client.get(f"/v1/notices/{notice['id']}")).json()
+    assert read["state"] == "sent"  # a person confirms it
+    assert read["gone_at"] == watch.gone_at.isoformat(timespec="milliseconds")
+    watching.clock.advance(timedelta(days=3))
+    late = (await watching.client.get("/v1/notices/overdue")).json()
+    assert late["total"] == 0  # it is not up past its deadline
+    read = await updated(watching, notice["id"], outcome="removed")
+    assert read["state"] == "removed"
+
+
+async def test_what_stays_is_overdue_and_what_returns_raises_an_alarm(
+    watching: Service, lane: LookLane, platform: FakePlatform
+) -> None:
+    stays = platform.says("/v/111111", post())
+    returns = platform.says("/v/222222", post())
+    job = await watching.client.post(
+        "/v1/videos",
+        files={"file": ("v.mp4", VIDEO)},
+        data={"callback_url": "https://93.184.216.34/hook", "source_url": stays},
+    )
+    assert job.is_success, job.text
+    case_id, posts = await reported(watching, stays, returns)
+    assert case_id == job.json()["case_id"]
+    by_url = {o["source_url"]: o["id"] for o in await _occurrences(watching, case_id)}
+    notice = await sent(watching, case_id, posts)
+    pass_time(watching, lane, 2)
+    platform.says("/v/222222", GONE)
+    pass_time(watching, lane, 60)
+    late = (await watching.client.get("/v1/notices/overdue")).json()
+    assert [n["id"] for n in late["notices"]] == [notice["id"]]
+    assert watch_of(watching, by_url[stays]).state is WatchState.UP
+    assert watch_of(watching, by_url[returns]).state is WatchState.GONE
+    platform.says("/v/222222", post())
+    pass_time(watching, lane, 30)
+    assert watch_of(watching, by_url[returns]).state is WatchState.RETURNED
+    read = (await watching.client.get(f"/v1/notices/{notice['id']}")).json()
+    assert read["returned_at"] is not None
+    assert read["gone_at"] is None
+    with watching.database.read() as session:
+        told = session.scalars(
+            select(Delivery).where(Delivery.occurrence_id == by_url[returns])
+        ).all()
+        actions = session.scalars(
+            select(AuditEntry.action).where(AuditEntry.subject == by_url[returns])
+        ).all()
+    assert [delivery.state for delivery in told] == [DeliveryState.DUE]
+    assert {Action.POST_GONE, Action.POST_RETURNED} <= set(actions)
+
+
+async def _occurrences(service: Service, case_id: str) -> list[dict[str, Any]]:
+    answer = await service.client.get(f"/v1/cases/{case_id}/occurrences")
+    return list(answer.json()["occurrences"])
+
+
+@pytest.mark.parametrize("blocked", [redirect("http://warning.or.kr/i.html"), reset, status(451)])
+async def test_a_block_in_ones_own_country_is_no_removal(
+    watching: Service, lane: LookLane, platform: FakePlatform, blocked: Any
+) -> None:
+    url = platform.says("/v/123456", blocked)
+    case_id, (seen,) = await reported(watching, url)
+    await sent(watching, case_id, [seen])
+    assert pass_time(watching, lane, 80) >= 8
+    watch = watch_of(watching, seen)
+    assert watch.state is WatchState.BLOCKED
+    assert watch.gone_at is None
+
+
+async def test_an_outage_in_which_everything_is_gone_concludes_nothing(
+    watching: Service, lane: LookLane, platform: FakePlatform
+) -> None:
+    paths = [f"/v/{n}00000" for n in range(1, 9)]
+    urls = [platform.says(path, post()) for path in paths]
+    case_id, posts = await reported(watching, *urls)
+    await sent(watching, case_id, posts)
+    pass_time(watching, lane, 2, step_h=0.01)
+    assert {watch_of(watching, p).state for p in posts} == {WatchState.UP}
+    platform.all_say = status(404)
+    pass_time(watching, lane, 12, step_h=0.01)
+    states = {watch_of(watching, p).state for p in posts}
+    assert states == {WatchState.SUSPECTED_GONE}
+    platform.all_say = None
+    platform.says(paths[0], GONE)  # one is really removed meanwhile
+    pass_time(watching, lane, 60, step_h=0.05)
+    gone = [p for p in posts if watch_of(watching, p).state is WatchState.GONE]
+    assert len(gone) == 1
+    assert {watch_of(watching, p).state for p in posts if p not in gone} == {WatchState.UP}
+
+
+async def test_posts_that_are_really_all_removed_are_confirmed_after_a_day(
+    watching: Service, lane: LookLane, platform: FakePlatform
+) -> None:
+    urls = [platform.says(f"/v/{n}00000", post()) for n in range(1, 6)]
+    case_id, posts = await reported(watching, *urls)
+    await sent(watching, case_id, posts)
+    pass_time(watching, lane, 2, step_h=0.01)
+    platform.all_say = GONE
+    pass_time(watching, lane, 20, step_h=0.05)
+    assert WatchState.GONE not in {watch_of(watching, p).state for p in posts}
+    pass_time(watching, lane, 12, step_h=0.05)
+    assert {watch_of(watching, p).state for p in posts} == {WatchState.GONE}
+
+
+async def test_flapping_is_not_gone(
+    watching: Service, lane: LookLane, platform: FakePlatform
+) -> None:
+    url, answers = platform.says("/v/123456", post()), []
+
+    def flapping(handler: Any) -> None:
+        answers.append(GONE if len(answers) % 2 else post())
+        answers[-1](handler)
+
+    platform.says("/v/123456", flapping)
+    case_id, (seen,) = await reported(watching, url)
+    await sent(watching, case_id, [seen])
+    pass_time(watching, lane, 60)
+    assert len(answers) > 8
+    assert watch_of(watching, seen).state is not WatchState.GONE
+
+
+async def test_each_look_is_a_signed_record_that_names_the_one_before(
+    watching: Service, lane: LookLane, platform: FakePlatform
+) -> None:
+    url = platform.says("/v/123456", GONE)
+    case_id, (seen,) = await reported(watching, url)
+    await sent(watching, case_id, [seen])
+    pass_time(watching, lane, 4)
+    looks = await _looks(watching, case_id, seen)
+    assert [look["number"] for look in looks] == [2, 1]
+    assert "This post was removed" in looks[0]["text"]
+    stated = [_stated(look["record"]) for look in looks]
+    assert stated[0]["previous_sha256"] == looks[1]["sha256"]
+    assert stated[1]["previous_sha256"] is None
+    assert stated[0]["vantage"] == "KR"
+    assert stated[0]["exchanges"][0]["status"] == 410
+    (key,) = watching.app.state.shared.services.evidence_store.keys.published()
+    for look in looks:
+        _verify(look["record"], key)
+    with watching.database.engine.begin() as connection:
+        connection.execute(text("DELETE FROM looks WHERE number = 1"))
+    answer = await watching.client.get(f"/v1/cases/{case_id}/occurrences/{seen}/looks")
+    assert answer.status_code == 409
+    assert answer.json()["type"].endswith("record_altered")
+
+
+async def _looks(service: Service, case_id: str, seen: str) -> list[dict[str, Any]]:
+    answer = await service.client.get(f"/v1/cases/{case_id}/occurrences/{seen}/looks")
+    assert answer.status_code == 200, answer.text
+    return list(answer.json()["looks"])
+
+
+def _stated(envelope: dict[str, Any]) -> dict[str, Any]:
+    statement = json.loads(base64.b64decode(envelope["payload"]))
+    assert statement["predicateType"] == "urn:deepfake-service:look:1"
+    return dict(statement["predicate"])
+
+
+def _verify(envelope: dict[str, Any], key: Any) -> None:
+    """Check a signature by DSSE's protocol, with no code of the service."""
+    payload = base64.b64decode(envelope["payload"])
+    kind = envelope["payloadType"].encode()
+    signed = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+    key.verify(base64.b64decode(envelope["signatures"][0]["sig"]), signed)
+
+
+async def test_an_altered_look_is_found(
+    watching: Service, lane: LookLane, platform: FakePlatform
+) -> None:
+    url = platform.says("/v/123456", GONE)
+    case_id, (seen,) = await reported(watching, url)
+    await sent(watching, case_id, [seen])
+    pass_time(watching, lane, 4)
+    caller = watching.accounts.authenticate(watching.keys[Role.PIPELINE])
+    posts = watching.app.state.shared.services.posts
+    with watching.database.engine.begin() as connection:
+        connection.execute(text("UPDATE looks SET result = 'up' WHERE number = 2"))
+    with pytest.raises(RecordAltered):
+        posts.of_post(caller, case_id, seen)
+
+
+async def test_without_the_setting_nothing_leaves_and_people_look(
+    service: Service, platform: FakePlatform
+) -> None:
+    url = platform.says("/v/123456", post())
+    case_id, (seen,) = await reported(service, url)
+    await sent(service, case_id, [seen])
+    services = service.app.state.shared.services
+    caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
+    with pytest.raises(LooksSwitchedOff):
+        services.looks.ask(caller, case_id, seen)
+    services.looks.state(caller, case_id, seen, LookResult.UP)
+    service.clock.advance(timedelta(hours=2))
+    picture = b"\x89PNG\r\n\x1a\n" + b"0" * 50
+    look_id = services.looks.state(caller, case_id, seen, LookResult.GONE, screenshot=picture)
+    assert watch_of(service, seen).state is WatchState.SUSPECTED_GONE
+    assert services.posts.screenshot(caller, case_id, seen, look_id) == picture
+    with pytest.raises(InvalidRequest, match="screenshot"):
+        services.looks.state(caller, case_id, seen, LookResult.UP, screenshot=picture)
+    ahead = service.clock() + timedelta(hours=1)
+    with pytest.raises(InvalidRequest, match="future"):
+        services.looks.state(caller, case_id, seen, LookResult.GONE, seen_at=ahead)
+    service.clock.advance(timedelta(hours=1.5))
+    services.looks.state(caller, case_id, seen, LookResult.GONE, note="404 on my phone")
+    assert watch_of(service, seen).state is WatchState.GONE
+    first = services.posts.of_post(caller, case_id, seen)[0]
+    assert first["note"] == "404 on my phone"
+    assert _stated(first["record"])["account"] == caller.account_id
+    assert _stated(first["record"])["vantage"] is None
+    other = service.accounts.authenticate(service.keys[Role.AUDITOR])
+    with pytest.raises(NotFound):
+        services.looks.state(other, case_id, seen, LookResult.GONE)
+    assert not platform.asked
+    await asyncio.sleep(0)
+
+
+async def test_a_look_that_is_asked_for_is_made_at_once(
+    watching: Service, lane: LookLane, platform: FakePlatform
+) -> None:
+    url = platform.says("/v/123456", post())
+    case_id, (seen,) = await reported(watching, url)
+    services = watching.app.state.shared.services
+    caller = watching.accounts.authenticate(watching.keys[Role.PIPELINE])
+    with pytest.raises(NotWatched):
+        services.looks.ask(caller, case_id, seen)
+    await sent(watching, case_id, [seen])
+    services.looks.ask(caller, case_id, seen)
+    assert look_at_due(lane) == 1
+    services.looks.ask(caller, case_id, seen)
+    assert look_at_due(lane) == 0  # its site was asked within ten seconds
+    watching.clock.advance(timedelta(seconds=11))
+    assert look_at_due(lane) == 1
+
+
+async def test_a_site_is_asked_little_and_others_do_not_wait_for_it(
+    watching: Service, lane: LookLane, platform: FakePlatform
+) -> None:
+    crowd = [platform.says(f"/v/{n}00000", post()) for n in range(1, 31)]
+    alone = platform.url("/v/100000", "other.example")
+    case_id, posts = await reported(watching, *crowd, alone)
+    await sent(watching, case_id, posts)
+    watching.clock.advance(timedelta(hours=1.2))
+    assert look_at_due(lane) == 2  # one of each site
+    for _ in range(12):
+        watching.clock.advance(timedelta(seconds=5))
+        look_at_due(lane)
+    with watching.database.read() as session:
+        looks = session.scalar(select(func.count(Look.id))) or 0
+    assert 6 <= looks <= 8
+    siblings = [path for path in platform.asked if path not in platform.answers]
+    assert len(siblings) == 2  # what never was is asked for once a day and site
+
+
+async def test_withdrawn_notices_and_undone_ones_are_not_followed(
+    watching: Service, lane: LookLane, platform: FakePlatform
+) -> None:
+    url = platform.says("/v/123456", post())
+    case_id, (seen,) = await reported(watching, url)
+    notice = await sent(watching, case_id, [seen])
+    await updated(watching, notice["id"], undo_sent=True)
+    with watching.database.read() as session:
+        assert session.scalar(select(func.count(Watch.id))) == 0
+    await updated(watching, notice["id"], sent_at=watching.clock().isoformat())
+    await updated(watching, notice["id"], outcome="withdrawn")
+    assert pass_time(watching, lane, 5) == 0
+    assert not platform.asked
+
+
+async def test_posts_that_may_show_a_minor_are_looked_at_by_people_only(
+    watching: Service, lane: LookLane, platform: FakePlatform
+) -> None:
+    case_id, (flagged,) = await reported(watching, platform.says("/v/123456", post()))
+    other, (plain,) = await reported(
+        watching, platform.says("/v/654321", post()), content=VIDEO + b"2"
+    )
+    if other == case_id:
+        pytest.skip("both files are in one case")
+    for case, seen in ((case_id, flagged), (other, plain)):
+        await sent(watching, case, [seen])
+    with watching.database.write() as session:
+        session.get_one(Case, case_id).minor_at = watching.clock()
+    pass_time(watching, lane, 4)
+    assert platform.asked["/v/123456"] == 0
+    assert platform.asked["/v/654321"] > 0
+
+
+async def test_a_case_deleted_during_a_look_leaves_nothing(
+    watching: Service, lane: LookLane, platform: FakePlatform
+) -> None:
+    url = platform.says("/v/123456", post())
+    case_id, (seen,) = await reported(watching, url)
+    await sent(watching, case_id, [seen])
+    retention = watching.app.state.shared.services.retention
+    caller = watching.accounts.authenticate(watching.keys[Role.ADMIN])
+
+    def deleting(handler: Any) -> None:
+        retention.shred(case_id, caller)
+        post()(handler)
+
+    platform.says("/v/123456", deleting)
+    watching.clock.advance(timedelta(hours=2))
+    look_at_due(lane)
+    with watching.database.read() as session:
+        for table in (Look, Watch, Notice):
+            assert session.scalar(select(func.count(table.id))) == 0
