@@ -16,6 +16,7 @@ from deepfake_models.scorer import Scorer
 from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.api import (
     audit,
+    captures,
     cases,
     evidence,
     frames,
@@ -60,6 +61,7 @@ TAGS = {
     "videos": "Videos and pictures that are examined as jobs.",
     "jobs": "Progress and results of jobs.",
     "cases": "Cases, where their media were seen, and the media themselves.",
+    "captures": "Pages that other tools or people recorded.",
     "evidence": "Signed evidence, its verification, and reviews.",
     "notices": "Notices to platforms and authorities.",
     "removal": "Looks at the posts of notices that were sent.",
@@ -181,6 +183,7 @@ def _described(lifespan: Lifespan | None = None, public_url: str | None = None) 
         videos,
         jobs,
         cases,
+        captures,
         evidence,
         reviews,
         notices,

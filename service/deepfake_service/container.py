@@ -16,6 +16,7 @@ from deepfake_service.accounts.organisation import Sender
 from deepfake_service.accounts.second_factors import SecondFactors
 from deepfake_service.audit.checkpoints import Checkpoints, open_checkpoints
 from deepfake_service.audit.journal import Journal, open_journal
+from deepfake_service.capture.captures import Captures
 from deepfake_service.cases.cases import BlindIndex, Cases
 from deepfake_service.evidence.editions import RevocationList
 from deepfake_service.evidence.signing_keys import SigningKeys, open_signing_keys
@@ -75,6 +76,7 @@ _log = logger("deepfake_service.container")
 class Services:
     """The services of the rooms: what happens to cases, jobs, evidence and notices."""
 
+    captures: Captures
     submissions: Submissions
     cases: Cases
     queries: Queries
@@ -193,8 +195,11 @@ def open_container(
             ReviewEffects(evidence_store, notice_desk, hash_bank, minor_flags),
             rules=ReviewRules(settings.two_person_review, settings.submitter_confirms),
         )
+        submissions = Submissions(database, vault, queue, blind_index, cases, bundle_sha256)
+        kept_for = timedelta(days=settings.media_days_after_verdict)
         services = Services(
-            submissions=Submissions(database, vault, queue, blind_index, cases, bundle_sha256),
+            captures=Captures(database, vault, blind_index, cases, submissions, kept_for),
+            submissions=submissions,
             reexaminations=reexaminations,
             cases=cases,
             queries=queries,

@@ -14,6 +14,8 @@ from prometheus_client import start_http_server
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.audit.records import open_database
+from deepfake_service.capture.imports import Imports
+from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.container import Container, open_container, watch
 from deepfake_service.examination.engine import engine_running
 from deepfake_service.examination.runner import Runner
@@ -89,6 +91,16 @@ def worker_running(
         at_once=settings.jobs_at_once,
         on_step=metrics.step,
     )
+    reading = CaptureReaders(require=settings.sandbox == "require")
+    imports = Imports(
+        database,
+        container.vault,
+        reading,
+        services.evidence_store,
+        services.submissions,
+        executor_id=runner.executor_id,
+        kept_for=timedelta(days=settings.media_days_after_verdict),
+    )
     runner.start()
     # Each chore has a thread of its own: a webhook receiver that does not answer must not delay
     # the other chores or make this worker look dead.
@@ -112,6 +124,7 @@ def worker_running(
         Chore("journal", container.journal.catch_up, JOURNAL_EVERY_S),
         Chore("integrity", database.check_integrity, INTEGRITY_EVERY_S),
         Chore("webhooks", deliveries.send_due, SEND_EVERY_S),
+        Chore("captures", imports.work_off, SEND_EVERY_S),
     ]
     lane = None
     if settings.looks_from is not None:  # else nothing leaves this machine
@@ -123,6 +136,7 @@ def worker_running(
         deliveries.stop()  # with many due, that chore would not end
         if lane is not None:
             lane.stop()
+        reading.close()  # a capture that is being read is read again
         for chore in chores:
             chore.stop()
         deliveries.close()

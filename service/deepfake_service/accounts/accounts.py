@@ -73,7 +73,8 @@ class Caller:
 
     account_id: str
     role: Role
-    key_id: str
+    key_id: str | None
+    """``None`` where the service acts for the account."""
     system: bool = False
     by_console: bool = False
     """Whether the request comes from a browser that signed in."""

@@ -21,8 +21,8 @@ class ReadAudit:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._changed = threading.Condition()
-        self._until: dict[tuple[str, str], datetime] = {}
-        self._begun: set[tuple[str, str]] = set()
+        self._until: dict[tuple[str | None, str], datetime] = {}
+        self._begun: set[tuple[str | None, str]] = set()
 
     @contextmanager
     def first_read(self, caller: Caller, subject: str) -> Iterator[bool]:
@@ -51,7 +51,7 @@ class ReadAudit:
                     self._until[key] = self._clock() + WINDOW
                 self._changed.notify_all()
 
-    def _is_noted(self, key: tuple[str, str]) -> bool:
+    def _is_noted(self, key: tuple[str | None, str]) -> bool:
         now = self._clock()
         # An entry from further ahead is of a clock that was set back: it must not hide reads.
         self._until = {k: until for k, until in self._until.items() if now < until <= now + WINDOW}

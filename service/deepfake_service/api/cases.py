@@ -36,6 +36,7 @@ from deepfake_service.http.schemas import (
     MediaId,
     OccurrenceId,
     Published,
+    Sha256,
     Time,
     binary,
 )
@@ -74,6 +75,10 @@ class OccurrenceOut(Published):
     )
     collector: ItemId = Field(description="Id of the account that recorded it.")
     tool: str | None = Field(description="The program that captured it.")
+    capture: ItemId | None = Field(
+        description="Id of the capture that it comes from: see `GET /v1/captures/{capture_id}`."
+    )
+    capture_sha256: Sha256 | None = Field(description="SHA-256 of the bundle of that capture.")
     screenshot: bool = Field(description="Whether a screenshot is stored with it.")
 
 

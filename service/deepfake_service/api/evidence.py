@@ -209,7 +209,8 @@ class VerificationOut(Published):
     sha256: Sha256 = Field(description="SHA-256 of the bundle that was sent.")
     signer: str | None = Field(description="Who signed it, if the key is trusted.")
     case: ItemId | None = Field(description="Id of the case.")
-    job: ItemId | None = Field(description="Id of the job.")
+    capture: ItemId | None = Field(description="Id of the capture, of the bundle of a capture.")
+    job: ItemId | None = Field(description="Id of the job, of a bundle of evidence.")
     edition: int | None = Field(description="Number of the edition.")
     verdict: VerdictCode | str | None = Field(description="The verdict in the bundle.")
     finding: Finding | str | None = Field(description="The finding of the reviewers in the bundle.")
@@ -232,7 +233,7 @@ class VerificationOut(Published):
                         "type": "string",
                         "format": "binary",
                         "contentMediaType": "application/zip",
-                        "description": "The ZIP of an evidence bundle, of any content type.",
+                        "description": "The ZIP of a bundle, of any content type.",
                     }
                 }
             },

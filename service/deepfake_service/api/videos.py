@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import deque
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
 
@@ -14,7 +12,6 @@ from fastapi import Request, Response
 from deepfake_service.api.jobs import JobOut, job_out
 from deepfake_service.http.auth import Uploader
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
-from deepfake_service.http.multipart import MultipartReader, Part, Sink, boundary_of
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.submission_form import (
@@ -24,21 +21,20 @@ from deepfake_service.http.submission_form import (
     query_parameters,
     upload_body,
 )
-from deepfake_service.http.uploads import receive_body, refuse_encoding, streams_body
-from deepfake_service.platform import outbound
-from deepfake_service.platform.errors import (
-    CallbackRefused,
-    FieldError,
-    InvalidRequest,
-    RequestTooLarge,
+from deepfake_service.http.uploads import (
+    FILE,
+    StreamedFile,
+    receive_file,
+    refuse_encoding,
+    streams_body,
 )
+from deepfake_service.platform import outbound
+from deepfake_service.platform.errors import CallbackRefused, InvalidRequest
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.retention.orphans import LONGEST_UPLOAD
 
 router = api_router("videos")
 
-FILE = "file"
-SPACE_CHECKED_EVERY = 8 * 1024 * 1024
 RAW_TYPES = re.compile(r"(video|image)/[a-z0-9.+-]{1,64}|application/octet-stream")
 _BINARY = {"type": "string", "format": "binary"}
 _BODY = upload_body(
@@ -78,12 +74,21 @@ async def submit_video(
     for field, value in request.query_params.multi_items():
         fields.add(field, value)
     name = None
+    body = receive_file(
+        request,
+        state.settings.max_video_bytes,
+        timeout_s=LONGEST_UPLOAD.total_seconds(),
+        noun="A video",
+        check_space=state.disk.require,
+    )
     if _is_raw(request):
         form = fields.parse()
-        sealed = await services.submissions.seal(_video(request, state))
+        sealed = await services.submissions.seal(body)
     else:
-        upload = _MultipartVideo(request.headers.get("content-type"), fields)
-        sealed = await services.submissions.seal(upload.content(_video(request, state)))
+        upload = StreamedFile(
+            request.headers.get("content-type"), lambda part: fields.open(part.field)
+        )
+        sealed = await services.submissions.seal(upload.content(body))
         try:
             form = fields.parse()
         except InvalidRequest:
@@ -120,61 +125,3 @@ async def _check_callback(url: str, state: AppState) -> None:
     await anyio.to_thread.run_sync(
         partial(outbound.check, url, allowed=allowed), limiter=state.resolvers
     )
-
-
-class _MultipartVideo:
-    """The file of a multipart body, whose text fields are added to ``fields``."""
-
-    def __init__(self, content_type: str | None, fields: TextFields[VideoForm]) -> None:
-        self._fields = fields
-        self._pieces: deque[bytes] = deque()
-        self._files = 0
-        self.name: str | None = None
-        self._reader = MultipartReader(boundary_of(content_type), self._open_part)
-
-    def _open_part(self, part: Part) -> Sink:
-        if part.field != FILE:
-            return self._fields.open(part.field)
-        if part.filename is None:
-            raise invalid_field(FILE, "must be a file, not text (curl: -F file=@video.mp4)")
-        self._files += 1
-        if self._files > 1:
-            raise invalid_field(FILE, "sent twice; send one video in each request")
-        self.name = part.filename or None
-        return lambda data: self._pieces.append(bytes(data))
-
-    async def content(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Yield the bytes of the file while the body arrives, and collect the text fields.
-
-        Raises:
-            MalformedRequest: the body is not well-formed, or was cut short.
-            InvalidRequest: a field is unknown or was sent twice, or there is no file.
-        """
-        async for chunk in body:
-            self._reader.feed(chunk)
-            while self._pieces:
-                yield self._pieces.popleft()
-        self._reader.close()
-        if not self._files:
-            raise invalid_field(FILE, "missing; send the video to examine")
-
-
-async def _video(request: Request, state: AppState) -> AsyncIterator[bytes]:
-    """Yield the body of ``request``, as long as the disk has space for it."""
-    limit, received, checked = state.settings.max_video_bytes, 0, 0
-    body = receive_body(
-        request,
-        max_bytes=limit,
-        timeout_s=LONGEST_UPLOAD.total_seconds(),
-        noun="A video",
-    )
-    try:
-        async for chunk in body:
-            received += len(chunk)
-            if received - checked > SPACE_CHECKED_EVERY:
-                state.disk.require()  # other uploads take space meanwhile
-                checked = received
-            yield chunk
-    except RequestTooLarge as error:
-        detail = f"more than {limit} bytes"
-        raise RequestTooLarge(error.message, errors=[FieldError(FILE, detail)]) from None

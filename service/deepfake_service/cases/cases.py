@@ -53,8 +53,9 @@ class PostDetails:
 
 
 _DISTINGUISHING = tuple(f.name for f in fields(PostDetails))
-OCCURRENCE_FIELDS = (*_DISTINGUISHING, "case_reference", "tool")
-"""The fields of an occurrence, beside its collector and a screenshot."""
+OCCURRENCE_FIELDS = (*_DISTINGUISHING, "case_reference", "tool", "capture", "capture_sha256")
+"""The fields of an occurrence, beside its collector and a screenshot. The last two are the id and
+the SHA-256 of the capture that it comes from."""
 MAX_OCCURRENCES = 500
 """Occurrences of one medium. Each has up to 18 kB, and all of them are listed in every edition of
 the evidence, beside up to 48 MB of faces: without a limit, they could make it too large to read."""
@@ -193,7 +194,7 @@ class Cases:
         )
         content = {
             **fields,
-            "collector": caller.account_id,
+            "collector": sighting.get("collector") or caller.account_id,
             "screenshot": screenshot and screenshot.sha256,
         }
         seal_json(key, occurrence, content)

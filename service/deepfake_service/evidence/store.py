@@ -24,6 +24,7 @@ from deepfake_service.cases.cases import folder_of
 from deepfake_service.evidence.bundle import zip_format
 from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.evidence.bundle.builder import Dossier, build, report_copy
+from deepfake_service.evidence.bundle.capture_format import build_capture
 from deepfake_service.evidence.editions import (
     is_outdated,
     is_withdrawn,
@@ -114,6 +115,11 @@ class EvidenceStore:
     def store_material(self, job: Job, key: bytes, material: Material) -> None:
         """Store what was gathered for a job's evidence, encrypted under its case's key."""
         self._vault.write(material_of(job), key, material.pack())
+
+    def sign_capture(self, document: dict[str, Any], records: bytes) -> bytes:
+        """Return the signed bundle of a capture: see ``build_capture``."""
+        issued = {"issuer": self._sender.issuer, "software": self._software, **document}
+        return build_capture(issued, records, self.keys.current(), self._stamps.get("stamp"))
 
     def issue_first(self, job_id: str) -> None:
         """Issue the first edition for a job that is about to end, unless there is one.

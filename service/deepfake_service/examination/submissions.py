@@ -64,6 +64,19 @@ the deliveries of all accounts."""
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The capture that a medium was taken out of."""
+
+    case_id: str
+    capture: str
+    capture_sha256: str
+    """Of the capture's bundle."""
+    collector: str
+    """Id of the account that handed it in."""
+    tool: str
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """What is requested for a medium."""
 
@@ -75,6 +88,8 @@ class Submission:
     frames: int | None = None
     retention: RetentionPolicy = RetentionPolicy.STANDARD
     file_name: str | None = None
+    origin: Origin | None = None
+    """``None`` if its submitter sent the medium itself."""
 
     def __repr__(self) -> str:
         return "Submission()"
@@ -194,6 +209,7 @@ class Submissions:
             **asdict(submission.sighting),
             "case_reference": submission.case_reference,
             "tool": "console" if caller.by_console else "api",
+            **(asdict(submission.origin) if submission.origin else {}),
         }
         with self._database.write() as session:
             self._database.one_at_a_time(session, caller.account_id)
@@ -235,13 +251,16 @@ class Submissions:
         reference, frames = None, submission.frames
         if submission.case_reference is not None:
             reference = self.reference_of(caller.account_id, submission.case_reference)
+        in_case = Case.reference.is_not_distinct_from(reference)
+        if submission.origin is not None:
+            in_case = Case.id == submission.origin.case_id
         return session.scalars(
             select(Job)
             .join(Media, Job.media_id == Media.id)
             .join(Case, Job.case_id == Case.id)
             .where(
                 Case.wrapped_key.is_not(None),
-                Case.reference.is_not_distinct_from(reference),
+                in_case,
                 Job.account_id == caller.account_id,
                 Media.sha256 == sealed.stored.sha256,
                 Job.kind == submission.kind,
@@ -257,7 +276,12 @@ class Submissions:
     def _new_job(
         self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
     ) -> Job:
-        case, case_key, _ = self._cases.of_reference(session, caller, submission.case_reference)
+        if submission.origin is not None:
+            case = lock_open_case(session, submission.origin.case_id)
+            case_key = self._vault.case_key(case)
+        else:
+            reference = submission.case_reference
+            case, case_key, _ = self._cases.of_reference(session, caller, reference)
         media = Media(
             id=sealed.media_id,
             case_id=case.id,

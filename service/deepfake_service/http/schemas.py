@@ -35,6 +35,7 @@ def _id_of(item: str) -> Any:
 
 JobId = Annotated[str, _id_of("job")]
 CaseId = Annotated[str, _id_of("case")]
+CaptureId = Annotated[str, _id_of("capture")]
 MediaId = Annotated[str, _id_of("medium, as `media_id` of its job")]
 NoticeId = Annotated[str, _id_of("notice")]
 OccurrenceId = Annotated[str, _id_of("occurrence")]

@@ -221,6 +221,53 @@ class LookForm(BaseModel):
         return "LookForm()"  # submitted text must not reach a log
 
 
+class CaptureForm(SightingForm):
+    """The text fields of ``POST /v1/captures``: what is known of the page, and who captured it."""
+
+    case_reference: Annotated[
+        CaseReference, Field(description="Your reference of the case.", examples=["2026-0117"])
+    ] = None
+    case_id: Annotated[
+        Annotated[str, Field(max_length=26), AfterValidator(_printable)] | None,
+        Field(
+            description="The case, in place of a reference; it must exist.",
+            examples=["01KB0ZQ9V7M3X8T2E4R6Y1W5CD"],
+        ),
+    ] = None
+    title: Annotated[Line | None, Field(description="Title of the post or page.")] = None
+    captured_by: Annotated[
+        Line | None, Field(description="Who captured it, if another person.", examples=["J. Kim"])
+    ] = None
+    device: Annotated[
+        Line | None, Field(description="With which device.", examples=["phone, Android 15"])
+    ] = None
+    reached: Annotated[
+        Line | None,
+        Field(
+            description="How the page was reached.",
+            examples=["signed in to Telegram Web with an account of the centre"],
+        ),
+    ] = None
+    full_page: Annotated[
+        Literal["true", "false"],
+        Field(
+            description="Whether the first screenshot shows the whole page, with its address and "
+            "the time."
+        ),
+    ] = "false"
+    examine: Annotated[
+        Literal["all", "chosen"],
+        Field(description="`all` to have every picture and video of the page examined at once."),
+    ] = "chosen"
+
+    @field_validator("case_id")
+    @classmethod
+    def _has_one_case(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None and info.data.get("case_reference") is not None:
+            raise PydanticCustomError("two_cases", "send either this or case_reference")
+        return value
+
+
 F = TypeVar("F", bound=BaseModel)
 
 

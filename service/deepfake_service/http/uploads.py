@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -14,7 +15,13 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
-from deepfake_service.http.multipart import Part, Sink, boundary_of, parse_multipart
+from deepfake_service.http.multipart import (
+    MultipartReader,
+    Part,
+    Sink,
+    boundary_of,
+    parse_multipart,
+)
 from deepfake_service.http.submission_form import F, PictureForm, TextFields, invalid_field
 from deepfake_service.platform.errors import (
     ClientGone,
@@ -26,6 +33,8 @@ from deepfake_service.platform.errors import (
 from deepfake_service.platform.settings import Settings
 
 FIELD = "files"
+FILE = "file"
+SPACE_CHECKED_EVERY = 8 * 1024 * 1024
 MAX_PICTURES = 64
 """Pictures of one request, which is answered while its client waits."""
 BODY_TIMEOUT_S = 120.0
@@ -210,6 +219,68 @@ class FormFiles(Generic[F]):
             upload.content.write(data)
 
         return write
+
+
+class StreamedFile:
+    """The file of a multipart body, in the field ``file``; ``open_other`` opens all other parts."""
+
+    def __init__(self, content_type: str | None, open_other: Callable[[Part], Sink]) -> None:
+        self._open_other = open_other
+        self._pieces: deque[bytes] = deque()
+        self._files = 0
+        self.name: str | None = None
+        self._reader = MultipartReader(boundary_of(content_type), self._open_part)
+
+    def _open_part(self, part: Part) -> Sink:
+        if part.field != FILE:
+            return self._open_other(part)
+        if part.filename is None:
+            raise invalid_field(FILE, "must be a file, not text (curl: -F file=@video.mp4)")
+        self._files += 1
+        if self._files > 1:
+            raise invalid_field(FILE, "sent twice; send one video in each request")
+        self.name = part.filename or None
+        return lambda data: self._pieces.append(bytes(data))
+
+    async def content(
+        self, body: AsyncIterator[bytes], *, required: bool = True
+    ) -> AsyncIterator[bytes]:
+        """Yield the bytes of the file while the body arrives, and collect the other parts.
+
+        Raises:
+            MalformedRequest: the body is not well-formed, or was cut short.
+            InvalidRequest: a field is unknown or was sent twice, or a file is required and missing.
+        """
+        async for chunk in body:
+            self._reader.feed(chunk)
+            while self._pieces:
+                yield self._pieces.popleft()
+        self._reader.close()
+        if required and not self._files:
+            raise invalid_field(FILE, "missing; send the video to examine")
+
+
+async def receive_file(
+    request: Request,
+    max_bytes: int,
+    *,
+    timeout_s: float,
+    noun: str,
+    check_space: Callable[[], None],
+) -> AsyncIterator[bytes]:
+    """Yield the body of ``request``, as long as the disk has space for it. See ``receive_body``."""
+    received, checked = 0, 0
+    body = receive_body(request, max_bytes=max_bytes, timeout_s=timeout_s, noun=noun)
+    try:
+        async for chunk in body:
+            received += len(chunk)
+            if received - checked > SPACE_CHECKED_EVERY:
+                check_space()  # other uploads take space meanwhile
+                checked = received
+            yield chunk
+    except RequestTooLarge as error:
+        detail = f"more than {max_bytes} bytes"
+        raise RequestTooLarge(error.message, errors=[FieldError(FILE, detail)]) from None
 
 
 async def read_pictures(

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.builder import PUBLIC_KEY, STAMP, STAMP_SIGNATURE, STATEMENT
 from deepfake_service.evidence.bundle.statement import (
+    EVIDENCE_TYPE,
     MEDIA_SUBJECT,
     opened,
     public_pem,
@@ -59,7 +60,8 @@ def _rebuilt(content: bytes, rng: random.Random, with_signature: bool) -> bytes:
         digests = {n: bag.sha256(c) for n, c in files.items() if n not in NOT_SUBJECTS}
         if rng.random() < 0.4:
             predicate = _canonical(predicate, rng)
-        files[STATEMENT] = sign(statement(digests, media, predicate), attackers_key())
+        named = {MEDIA_SUBJECT: media, **digests}
+        files[STATEMENT] = sign(statement(named, EVIDENCE_TYPE, predicate), attackers_key())
     files.pop(bag.TAG_MANIFEST, None)
     return bag.sealed(files)
 

@@ -27,7 +27,13 @@ from deepfake_service.evidence.bundle.artifacts import MODEL_CARD, Material
 from deepfake_service.evidence.bundle.case_uco import graph
 from deepfake_service.evidence.bundle.error_rates import error_rates
 from deepfake_service.evidence.bundle.perceptual_hashes import MIN_QUALITY
-from deepfake_service.evidence.bundle.statement import Signers, sign, statement
+from deepfake_service.evidence.bundle.statement import (
+    EVIDENCE_TYPE,
+    MEDIA_SUBJECT,
+    Signers,
+    sign,
+    statement,
+)
 from deepfake_service.evidence.bundle.zip_format import as_json, too_large
 from deepfake_service.evidence.report.plots import timeline
 from deepfake_service.evidence.report.report import ORIGINAL, ReportCopy, report
@@ -190,9 +196,21 @@ def _signatures(
         "reportCertificate": {"sha256": signers.certificate_sha256},
     }
     digests = {name: bag.sha256(content) for name, content in files.items()}
+    named = {MEDIA_SUBJECT: dossier.item["sha256"], **digests}
+    return signatures_of(named, EVIDENCE_TYPE, predicate, signers, stamp)
+
+
+def signatures_of(
+    digests: Mapping[str, str],
+    kind: str,
+    predicate: dict[str, Any],
+    signers: Signers,
+    stamp: Stamp | None,
+) -> dict[str, bytes]:
+    """Return the signed statement about files, and its time stamp, by name: see ``statement``."""
 
     def envelope(timestamp: str) -> bytes:
-        content = statement(digests, dossier.item["sha256"], {**predicate, "timestamp": timestamp})
+        content = statement(digests, kind, {**predicate, "timestamp": timestamp})
         return sign(content, signers.statement)
 
     if stamp is None:

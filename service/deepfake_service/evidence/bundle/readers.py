@@ -8,6 +8,7 @@ in a process that has no rights and bounded time and memory (``deepfake_models.s
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib
 import io
 import json
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from deepfake_models.errors import DecoderFailed, DeepfakeError
 from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
 from deepfake_models.sandbox.protocol import Options
+from deepfake_service.evidence.bundle import warc
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import PictureAltered, pixels_of
 from deepfake_service.platform import timestamps
@@ -132,6 +134,12 @@ class BundleReaders:
             raise UnreadableFile
         return np.frombuffer(pixels, np.uint8).reshape(size, size, 3)
 
+    def count_records(self, content: bytes) -> int:
+        """Return how many records the text part of a capture has; ``InvalidBag`` if one does not
+        have the digest that it states."""
+        found, _ = self._run(check_records, content, {}, bag.InvalidBag)
+        return int(found.get("records", -1))
+
     def _run(
         self, task: Task, content: bytes, given: dict[str, Any], refusal: type[DeepfakeError]
     ) -> Answer:
@@ -222,8 +230,22 @@ def decode_picture(content: bytes, given: dict[str, Any]) -> Answer:
     return {}, np.ascontiguousarray(pixels_of(content, given["size"])).tobytes()
 
 
+def check_records(content: bytes, _given: dict[str, Any]) -> Answer:
+    """Compare the digest of each record of a text part with its block, and count them."""
+    count = 0
+    for count, record in enumerate(warc.records(io.BytesIO(content), warc.Budget()), start=1):
+        digest = hashlib.sha256()
+        for piece in record.block():
+            digest.update(piece)
+        if record.fields.get("warc-block-digest") != f"sha256:{digest.hexdigest()}":
+            raise bag.InvalidBag(f"record {count} does not have the digest that it states")
+    return {"records": count}, b""
+
+
 def _loaded(pems: list[str]) -> list[x509.Certificate]:
     return [x509.load_pem_x509_certificate(text.encode()) for text in pems]
 
 
-_TASKS = {task.__name__: task for task in (unzip, check_pdf, check_stamp, decode_picture)}
+_TASKS = {
+    task.__name__: task for task in (unzip, check_pdf, check_stamp, check_records, decode_picture)
+}

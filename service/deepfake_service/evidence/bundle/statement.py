@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE = "urn:deepfake-service:evidence:1"
+EVIDENCE_TYPE = "urn:deepfake-service:evidence:1"
+CAPTURE_TYPE = "urn:deepfake-service:capture:1"
 MAX_BYTES = 256 * 1024
 """Size limit of an envelope, which is read before its signature is checked. A statement about 200
 files takes 30 kB."""
@@ -56,13 +58,13 @@ def key_id(key: PublicKeyTypes) -> str:
     return identifier
 
 
-def statement(digests: dict[str, str], media_sha256: str, predicate: dict[str, Any]) -> bytes:
-    """Return the statement in canonical JSON; ``digests`` are SHA-256 by file name."""
-    named = {MEDIA_SUBJECT: media_sha256, **digests}
+def statement(digests: Mapping[str, str], kind: str, predicate: dict[str, Any]) -> bytes:
+    """Return the statement in canonical JSON; ``digests`` are SHA-256 by the name of a subject,
+    and ``kind`` is ``EVIDENCE_TYPE`` or ``CAPTURE_TYPE``."""
     content: dict[str, Any] = {
         "_type": STATEMENT_TYPE,
-        "subject": [{"name": n, "digest": {"sha256": named[n]}} for n in sorted(named)],
-        "predicateType": PREDICATE_TYPE,
+        "subject": [{"name": n, "digest": {"sha256": digests[n]}} for n in sorted(digests)],
+        "predicateType": kind,
         "predicate": predicate,
     }
     return rfc8785.dumps(content)
@@ -115,7 +117,8 @@ def opened(envelope: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
         inner = json.loads(parsed.payload)
         if rfc8785.dumps(inner) != parsed.payload:
             raise InvalidStatement("the statement is not in canonical JSON")
-        if (inner["_type"], inner["predicateType"]) != (STATEMENT_TYPE, PREDICATE_TYPE):
+        known = (EVIDENCE_TYPE, CAPTURE_TYPE)
+        if inner["_type"] != STATEMENT_TYPE or inner["predicateType"] not in known:
             raise InvalidStatement("the statement or its predicate has an unknown type")
         if not isinstance(inner["predicate"], dict):
             raise InvalidStatement("the statement has no predicate")

@@ -1,4 +1,4 @@
-"""Verification of an evidence bundle, offline, in numbered steps.
+"""Verification of a bundle of evidence, or of a capture, offline, in numbered steps.
 
 1. The file is a canonical bundle ZIP: no bytes outside the entries, no name twice.
 2. It is a complete BagIt bag: every file is listed in a manifest with its SHA-256.
@@ -13,6 +13,10 @@
 10. With a scorer: every stored crop gets its recorded logits from the same model.
 11. With the original file: it has the recorded digest, and scoring it gives the same verdict.
 12. With the issuer's list of revocations: the edition was neither replaced nor withdrawn.
+
+Of a capture, the first five steps are the same. Then ``capture.json`` agrees with the statement;
+the records of the page have their digests; the time stamp holds; and the original file, if given,
+is one of those that were handed in, or a picture or video in them.
 
 A failure in one of the first six steps ends the verification, because later ones build on them.
 """
@@ -44,9 +48,17 @@ from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.bundle import builder, custody
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import crops_of, ratio_tolerance, rescore
+from deepfake_service.evidence.bundle.capture_format import (
+    CAPTURE,
+    RECORDS,
+    apart,
+    opened_capture,
+)
 from deepfake_service.evidence.bundle.error_rates import error_rates
 from deepfake_service.evidence.bundle.readers import BundleReaders
 from deepfake_service.evidence.bundle.statement import (
+    CAPTURE_TYPE,
+    EVIDENCE_TYPE,
     MEDIA_SUBJECT,
     key_id,
     opened,
@@ -121,6 +133,7 @@ class Verification:
             "sha256": self.sha256,
             "signer": self.signer,
             "case": predicate.get("case"),
+            "capture": predicate.get("capture"),
             "job": predicate.get("job"),
             "edition": predicate.get("edition"),
             "verdict": predicate.get("verdict"),
@@ -132,15 +145,24 @@ class Verification:
 MAX_DETAIL = 600
 """Characters of the detail of a step, which may repeat what an unknown bundle says."""
 _DECIDED = ("likely_manipulated", "no_manipulation_found")
-_PREDICATE = {
-    "job": re.compile(r"[0-9a-z]{1,26}"),
+_OF_ALL = {
     "case": re.compile(r"[0-9a-z]{1,26}"),
-    "verdict": re.compile(r"[a-z_]{1,40}"),
     "createdAt": re.compile(r"[0-9T:.+-]{10,40}"),
     "timestamp": re.compile(r"[a-z0-9]{1,20}"),
 }
+_PREDICATE = {
+    EVIDENCE_TYPE: {
+        "job": re.compile(r"[0-9a-z]{1,26}"),
+        "verdict": re.compile(r"[a-z_]{1,40}"),
+        **_OF_ALL,
+    },
+    CAPTURE_TYPE: {"capture": re.compile(r"[0-9a-z]{1,26}"), **_OF_ALL},
+}
 MAX_LISTED_PICTURES = 64
 """Pictures that a bundle may list: more than any version gathers, few enough to score again."""
+
+
+_NamedStep = tuple[str, Callable[[], tuple[Outcome, str]]]
 
 
 class _Failed(Exception):
@@ -183,21 +205,13 @@ class _Run:
 
     def run(self) -> Verification:
         """Take all steps, up to the first failure among the first six."""
-        steps: list[tuple[str, Callable[[], tuple[Outcome, str]]]] = [
+        steps: list[_NamedStep] = [
             ("The file is a bundle", self._zip),
             ("The bag is complete", self._bag),
             ("The statement is well formed", self._statement),
             ("The signature holds", self._signature),
             ("The statement covers every file", self._coverage),
-            ("The verdict agrees with the statement", self._verdict),
-            ("The verdict follows from the faces", self._judging),
-            ("The reports are signed", self._reports),
-            ("The time stamp holds", self._time_stamp),
-            ("The crops get the recorded values", self._rescoring),
-            ("The original gives this verdict", self._original_again),
         ]
-        if self._trust.revocations is not None:
-            steps.append(("The issuer answers for this edition", self._revocation))
         for number, (title, step) in enumerate(steps, start=1):
             try:
                 outcome, detail = step()
@@ -212,7 +226,35 @@ class _Run:
             self._done.steps.append(Step(number, title, outcome, shown))
             if outcome is Outcome.FAIL and number <= 6:
                 break
+            if number == 5:  # what it is a bundle of is signed
+                steps += self._of_capture() if self._is_capture else self._of_evidence()
         return self._done
+
+    @property
+    def _is_capture(self) -> bool:
+        assert self._done.statement is not None
+        return bool(self._done.statement["predicateType"] == CAPTURE_TYPE)
+
+    def _of_evidence(self) -> list[_NamedStep]:
+        steps: list[_NamedStep] = [
+            ("The verdict agrees with the statement", self._verdict),
+            ("The verdict follows from the faces", self._judging),
+            ("The reports are signed", self._reports),
+            ("The time stamp holds", self._time_stamp),
+            ("The crops get the recorded values", self._rescoring),
+            ("The original gives this verdict", self._original_again),
+        ]
+        if self._trust.revocations is not None:
+            steps.append(("The issuer answers for this edition", self._revocation))
+        return steps
+
+    def _of_capture(self) -> list[_NamedStep]:
+        return [
+            ("The capture agrees with the statement", self._capture),
+            ("The records of the page are intact", self._records),
+            ("The time stamp holds", self._time_stamp),
+            ("The original belongs to this capture", self._original_capture),
+        ]
 
     def _zip(self) -> tuple[Outcome, str]:
         self._files = self._readers.files(self._content)
@@ -224,14 +266,18 @@ class _Run:
 
     def _statement(self) -> tuple[Outcome, str]:
         self._envelope, content = opened(bag.bounded(self._files, builder.STATEMENT))
-        p = content["predicate"]
-        for name, form in _PREDICATE.items():
+        p, is_evidence = content["predicate"], content["predicateType"] == EVIDENCE_TYPE
+        for name, form in _PREDICATE[content["predicateType"]].items():
             if not isinstance(p.get(name), str) or not form.fullmatch(p[name]):
                 raise _Failed(f"the statement's {name} is malformed")
-        if not isinstance(p.get("edition"), int) or not isinstance(p.get("finding"), str | None):
+        if is_evidence and not (
+            isinstance(p.get("edition"), int) and isinstance(p.get("finding"), str | None)
+        ):
             raise _Failed("the statement's edition or finding is malformed")
         datetime.fromisoformat(p["createdAt"])
         self._done.statement, self._predicate = content, p
+        if not is_evidence:
+            return Outcome.PASS, f"capture {p['capture']}, of {p['createdAt']}"
         return Outcome.PASS, f"job {p['job']}, edition {p['edition']}, of {p['createdAt']}"
 
     def _signature(self) -> tuple[Outcome, str]:
@@ -259,12 +305,47 @@ class _Run:
 
     def _coverage(self) -> tuple[Outcome, str]:
         assert self._done.statement is not None
-        named = subjects(self._done.statement)
-        named.pop(MEDIA_SUBJECT, None)
+        outside = re.compile(r"(file|medium)/\d{1,4}" if self._is_capture else MEDIA_SUBJECT)
+        listed = subjects(self._done.statement)
+        named = {name: digest for name, digest in listed.items() if not outside.fullmatch(name)}
         unnamed = (builder.STATEMENT, builder.STAMP, builder.STAMP_SIGNATURE, bag.TAG_MANIFEST)
         covered = {name: file for name, file in self._files.items() if name not in unnamed}
         bag.compare("the statement", named, covered)
         return Outcome.PASS, f"{len(named)} files and the submitted media"
+
+    def _capture(self) -> tuple[Outcome, str]:
+        assert self._done.statement is not None
+        document = opened_capture(bag.bounded(self._files, CAPTURE))
+        p, named = self._predicate, subjects(self._done.statement)
+        self._same("capture", p["capture"], document["id"])
+        self._same("case", p["case"], document["case"])
+        self._same("time", p["createdAt"], document["created_at"])
+        outside = {name: digest for name, digest in named.items() if name not in self._files}
+        self._same("digests of imagery", outside, apart(document))
+        self._done.document = document
+        missing = ", ".join(map(str, document["minimum"]["missing"])) or "nothing"
+        return Outcome.PASS, (
+            f"{len(document['pages'])} pages, {len(document['media'])} pictures and videos; "
+            f"missing from the minimum of the Berkeley Protocol: {missing}"
+        )
+
+    def _records(self) -> tuple[Outcome, str]:
+        content = self._files.get(RECORDS)
+        self._same("text part", self._document["text"]["records"] > 0, content is not None)
+        if content is None:
+            return Outcome.SKIPPED, "the capture has no text"
+        found = self._readers.count_records(content)
+        self._same("records", self._document["text"]["records"], found)
+        return Outcome.PASS, f"{found} records have the digests that they state"
+
+    def _original_capture(self) -> tuple[Outcome, str]:
+        if self._original is None:
+            return Outcome.SKIPPED, "not requested (--media FILE)"
+        digest = hashlib.file_digest(self._original, "sha256").hexdigest()  # type: ignore[arg-type]
+        known = [name for name, each in apart(self._document).items() if each == digest]
+        if not known:
+            raise _Failed(f"a file with the SHA-256 {digest} is not in this capture")
+        return Outcome.PASS, f"it is {known[0]} of this capture"
 
     def _verdict(self) -> tuple[Outcome, str]:
         assert self._done.statement is not None

@@ -1,0 +1,318 @@
+"""``/v1/captures``: pages that other tools or people recorded, and what is examined in them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Literal
+
+import anyio.to_thread
+from fastapi import Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from deepfake_models.media.image import picture_format
+from deepfake_service.api.cases import (
+    MAX_SCREENSHOT_BYTES,
+    SCREENSHOT_FORMATS,
+)
+from deepfake_service.capture.captures import MAX_FILES, HandedIn
+from deepfake_service.http.auth import Reader, Uploader
+from deepfake_service.http.dependencies import AppStateDep, ServicesDep
+from deepfake_service.http.problems import problems
+from deepfake_service.http.routing import api_router
+from deepfake_service.http.schemas import (
+    NO_STORE,
+    CaptureId,
+    ItemId,
+    Published,
+    Sha256,
+    Time,
+    binary,
+)
+from deepfake_service.http.submission_form import CaptureForm, invalid_field, upload_body
+from deepfake_service.http.uploads import (
+    FILE,
+    FormFiles,
+    StreamedFile,
+    receive_file,
+    refuse_encoding,
+    streams_body,
+)
+from deepfake_service.platform.db.enums import CaptureState
+from deepfake_service.retention.orphans import LONGEST_UPLOAD
+
+router = api_router("captures")
+
+SCREENSHOTS = "screenshots"
+_BINARY = {"type": "string", "format": "binary"}
+_BODY = upload_body(
+    "CaptureUpload",
+    CaptureForm,
+    FILE,
+    {**_BINARY, "description": "A WACZ, WARC or MHTML file, a picture or a recording."},
+    required=False,
+)
+_BODY["content"]["multipart/form-data"]["schema"]["properties"][SCREENSHOTS] = {
+    "type": "array",
+    "maxItems": MAX_FILES - 1,
+    "items": _BINARY,
+    "description": "PNG, JPEG or WebP pictures of the page.",
+}
+
+
+class IntegrityOut(Published):
+    """How the digests and the signature that came with a file hold."""
+
+    digests: Literal["verified", "mismatch", "none"] = Field(
+        description="`verified`; `mismatch` if a file or record has another digest than stated; "
+        "`none` if the file states none."
+    )
+    signature: Literal["valid", "invalid", "not_signed", "cannot_be_checked"] = Field(
+        description="Of a WACZ. `valid` says that a key signed it, not whose key that is."
+    )
+    detail: str | None = Field(default=None, description="Who signed, or why it does not hold.")
+
+
+class CaptureFileOut(Published):
+    """A file of a capture."""
+
+    media_id: ItemId = Field(
+        description="Its id as a medium of the case, by which it can be exported."
+    )
+    name: str | None = Field(description="The name that its client gave it.")
+    kind: Literal["wacz", "warc", "mhtml", "picture", "video"] | None = Field(
+        description="By its content; null until it was read."
+    )
+    size: int | None = Field(description="Its size in bytes.")
+    sha256: Sha256 | None = Field(description="SHA-256 of its bytes.")
+    kept: bool = Field(description="Whether it is still stored. Files expire as media do.")
+    integrity: IntegrityOut | None = Field(description="Null until it was read.")
+
+
+class PageOut(Published):
+    """A page of a capture."""
+
+    url: str = Field(description="Its address.")
+    title: str = Field(description="Its title; empty if none is recorded.")
+    at: str = Field(description="When it was captured, as the file says it; may be empty.")
+
+
+class CapturedMediumOut(Published):
+    """A picture or video of a capture."""
+
+    number: int = Field(description="By which it is chosen, from 1.")
+    role: Literal["medium", "full_page_capture", "view"] = Field(
+        description="`full_page_capture` and `view` are screenshots that the tool took."
+    )
+    mime: str = Field(description="Type by its first bytes.")
+    size: int = Field(description="Its size in bytes.")
+    sha256: Sha256 = Field(description="SHA-256 of its bytes.")
+    url: str = Field(description="Address that it came from; empty for a file of its own.")
+    at: str = Field(description="When it was fetched; may be empty.")
+    page: int | None = Field(description="Index of its page in `pages`.")
+    chosen: bool = Field(description="Whether it was chosen to be examined.")
+    job_id: ItemId | None = Field(description="The job that examines it, once there is one.")
+    failure: str | None = Field(description="Why it could not be taken out of its file: a code.")
+
+
+class NoteOut(Published):
+    """A fault of a file that did not keep the rest from being read."""
+
+    code: str = Field(description="Its kind.")
+    detail: str = Field(description="What and where.")
+
+
+class CaptureOut(Published):
+    """A capture and what was found in it."""
+
+    id: ItemId = Field(description="Id of the capture.")
+    case_id: ItemId = Field(description="Id of its case.")
+    state: CaptureState = Field(description="`received` until a worker has read it.")
+    reason: str | None = Field(description="Why it was refused: a code.")
+    detail: str | None = Field(description="The same as a sentence.")
+    created_at: Time = Field(description="When it was handed in.")
+    finished_at: Time | None = Field(description="When it was read.")
+    sha256: Sha256 | None = Field(description="SHA-256 of its signed bundle.")
+    kept: bool = Field(description="Whether the bundle is stored.")
+    collector: ItemId = Field(description="Id of the account that handed it in.")
+    source_url: str | None = Field(description="Address of the post, as it was handed in.")
+    platform: str | None = Field(description="Name of the platform.")
+    account: str | None = Field(description="The account that published the post.")
+    captured_at: Time | None = Field(description="When it was captured, as it was handed in.")
+    note: str | None = Field(description="The collector's note.")
+    title: str | None = Field(description="Title of the post.")
+    captured_by: str | None = Field(description="Who captured it.")
+    device: str | None = Field(description="With which device.")
+    reached: str | None = Field(description="How the page was reached.")
+    full_page: bool = Field(description="Whether the first screenshot shows the whole page.")
+    examine_all: bool = Field(description="Whether everything in it was to be examined.")
+    files: list[CaptureFileOut] = Field(description="The files that were handed in.")
+    software: list[str] = Field(description="What the files say that made them.")
+    pages: list[PageOut] = Field(description="The pages, at most 200 of each file.")
+    media: list[CapturedMediumOut] = Field(
+        description="Pictures of at least 5 kB and videos, at most 500 of each file."
+    )
+    missing: list[str] = Field(
+        description="What it lacks of the minimum of the Berkeley Protocol (paragraphs 153 to "
+        "155): `url`, `html_source`, `full_page_capture`, `time`. Empty if it has all."
+    )
+    counts: dict[str, int] = Field(
+        description="What was counted, such as `small` pictures that are not offered."
+    )
+    notes: list[NoteOut] = Field(description="Faults, at most 50 of each file.")
+
+
+class CapturesOut(Published):
+    """The captures of a case, newest first."""
+
+    captures: list[CaptureOut] = Field(description="The captures.")
+
+
+class ChoiceIn(BaseModel):
+    """What to examine."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    media: Annotated[
+        list[Annotated[int, Field(ge=1, le=10_000)]] | None,
+        Field(
+            max_length=500,
+            description="Numbers of pictures and videos; null for all that are no screenshots of "
+            "the page.",
+        ),
+    ] = None
+
+
+@router.post(
+    "/captures",
+    summary="Hand in a capture",
+    status_code=202,
+    responses={
+        200: {"model": CaptureOut, "description": "The capture that the case already has."},
+        **problems(409, 415),
+    },
+    openapi_extra={"requestBody": _BODY},
+)
+@streams_body
+async def submit_capture(
+    request: Request,
+    response: Response,
+    caller: Uploader,
+    state: AppStateDep,
+    services: ServicesDep,
+) -> CaptureOut:
+    """Hand in a page that another tool recorded (WACZ, WARC, MHTML), or that you recorded yourself
+    (screenshots, a recording), for a case. Send it as multipart: one file in `file`, up to
+    19 pictures in `screenshots`. A worker reads it; `GET` says what it found. Nothing of it is
+    fetched from the network."""
+    refuse_encoding(request)
+    state.disk.require()
+    body = receive_file(
+        request,
+        state.settings.max_video_bytes,
+        timeout_s=LONGEST_UPLOAD.total_seconds(),
+        noun="A capture",
+        check_space=state.disk.require,
+    )
+    with state.memory.share() as take:
+        shots = FormFiles(CaptureForm, SCREENSHOTS, MAX_FILES - 1, MAX_SCREENSHOT_BYTES, take)
+        upload = StreamedFile(request.headers.get("content-type"), shots.open_part)
+        submissions = services.submissions
+        stored = [
+            (None, await submissions.seal(upload.content(body, required=False))),
+        ]
+        files = [(upload.name, stored[0][1])] if stored[0][1].stored.size else []
+        try:
+            form = shots.texts.parse()
+            if not files:
+                await submissions.discard(stored[0][1])
+            if not files and not shots.uploads:
+                raise invalid_field(FILE, "missing; send an archive of the page or a screenshot")
+            for number, shot in enumerate(shots.uploads):
+                content = shot.content.getvalue()
+                if picture_format(content[:64]) not in SCREENSHOT_FORMATS:
+                    field = f"{SCREENSHOTS}[{number}]"
+                    raise invalid_field(field, "send a PNG, JPEG or WebP picture")
+                files.append((shot.name, await submissions.seal(_whole(content))))
+        except BaseException:
+            await services.captures.discard(files)
+            raise
+    capture_id, created = await services.captures.accept(
+        caller, (form.case_id, form.case_reference), _handed_in(form), files
+    )
+    if not created:
+        response.status_code = 200
+    response.headers["Location"] = f"/v1/captures/{capture_id}"
+    shown = await anyio.to_thread.run_sync(services.captures.read, caller, capture_id)
+    return CaptureOut.model_validate(shown)
+
+
+async def _whole(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+def _handed_in(form: CaptureForm) -> HandedIn:
+    return HandedIn(
+        post=form.sighting(),
+        title=form.title,
+        captured_by=form.captured_by,
+        device=form.device,
+        reached=form.reached,
+        full_page=form.full_page == "true",
+        examine_all=form.examine == "all",
+    )
+
+
+@router.get("/captures", summary="List the captures of a case")
+def list_captures(
+    caller: Reader,
+    services: ServicesDep,
+    case_id: Annotated[
+        str,
+        Query(
+            max_length=26,
+            description="Id of the case.",
+            examples=["01KB0ZQ9V7M3X8T2E4R6Y1W5CD"],
+        ),
+    ],
+) -> CapturesOut:
+    """List the captures of a case, newest first."""
+    captures = services.captures.of_case(caller, case_id)
+    return CapturesOut.model_validate({"captures": captures})
+
+
+@router.get("/captures/{capture_id}", summary="Read a capture")
+def get_capture(capture_id: CaptureId, caller: Reader, services: ServicesDep) -> CaptureOut:
+    """Return a capture and what was found in it. Audited."""
+    return CaptureOut.model_validate(services.captures.read(caller, capture_id))
+
+
+@router.get(
+    "/captures/{capture_id}/bundle",
+    summary="Get the bundle of a capture",
+    response_class=Response,
+    responses=binary("application/zip"),
+)
+def get_capture_bundle(capture_id: CaptureId, caller: Reader, services: ServicesDep) -> Response:
+    """Return the signed record of a capture (BagIt in a ZIP), which `deepfake verify` checks: its
+    description, and the text of its pages. It has no imagery, only the digests of it. Audited."""
+    content = services.captures.bundle(caller, capture_id)
+    disposition = f'attachment; filename="capture-{capture_id}.zip"'
+    return Response(
+        content,
+        media_type="application/zip",
+        headers={**NO_STORE, "Content-Disposition": disposition},
+    )
+
+
+@router.post(
+    "/captures/{capture_id}/examinations",
+    summary="Examine what is in a capture",
+    status_code=202,
+)
+def examine_capture(
+    capture_id: CaptureId, choice: ChoiceIn, caller: Uploader, services: ServicesDep
+) -> CaptureOut:
+    """Have pictures and videos of a capture examined. Each becomes an item of the case, with the
+    post of its page; the jobs appear in `media` when a worker has taken them out of their files.
+    """
+    return CaptureOut.model_validate(services.captures.choose(caller, capture_id, choice.media))

@@ -1,0 +1,352 @@
+"""Captures that were handed in: store them, show what was found, and choose what is examined.
+
+Their files are media: encrypted in the blob store under keys of their own, and deleted as media
+are. A worker reads them (``imports.py``) and signs a bundle of their text, which is kept as
+evidence is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+import anyio.to_thread
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.visibility import find_visible
+from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.cases.case_lock import lock_open_case
+from deepfake_service.cases.cases import BlindIndex, Cases, PostDetails
+from deepfake_service.examination.submissions import Sealed, Submissions
+from deepfake_service.platform.clock import iso_time
+from deepfake_service.platform.db import (
+    Capture,
+    CapturedMedium,
+    Case,
+    Database,
+    Media,
+    current_time,
+    new_id,
+)
+from deepfake_service.platform.db.enums import CaptureState
+from deepfake_service.platform.errors import (
+    DatabaseUnavailable,
+    EvidenceMissing,
+    FieldError,
+    InvalidRequest,
+    NotFound,
+    ServiceError,
+)
+from deepfake_service.platform.storage import Vault, context_of, open_json, seal_json
+from deepfake_service.platform.storage.blobs import missing_as
+from deepfake_service.platform.storage.envelope import seal
+from deepfake_service.review.minor_flags import flag_of_bytes, set_flag
+
+MAX_FILES = 20
+"""Of one capture: an archive, and screenshots of what it does not show."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandedIn:
+    """What a person says about a capture (the form of the Berkeley Protocol, annex IV)."""
+
+    post: PostDetails
+    title: str | None = None
+    captured_by: str | None = None
+    device: str | None = None
+    reached: str | None = None
+    """How the page was reached, such as signed in to an account."""
+    full_page: bool = False
+    """Whether the first picture shows the page as a whole, with its address and the time."""
+    examine_all: bool = False
+
+    def __repr__(self) -> str:
+        return "HandedIn()"
+
+
+class Captures:
+    """Accepts captures and shows them.
+
+    What does not exist or is not the caller's to see raises ``NotFound``.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        blind_index: BlindIndex,
+        cases: Cases,
+        submissions: Submissions,
+        kept_for: timedelta,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._blind_index = blind_index
+        self._cases = cases
+        self._submissions = submissions
+        self._kept_for = kept_for
+
+    async def accept(
+        self,
+        caller: Caller,
+        case: tuple[str | None, str | None],
+        handed_in: HandedIn,
+        files: Sequence[tuple[str | None, Sealed]],
+    ) -> tuple[str, bool]:
+        """Record a capture, whose files are stored, and return its id and whether it is new.
+
+        Equal files in the same case are one capture; only the first ones are kept.
+
+        Args:
+            caller: who hands it in.
+            case: the id of an open case, or the reference of one of the account's.
+            handed_in: what is said about it.
+            files: their names, and where they are stored.
+        """
+        try:
+            found = await anyio.to_thread.run_sync(self._accept, caller, case, handed_in, files)
+        except DatabaseUnavailable:
+            raise  # it may have been recorded; if not, the sweep of orphans deletes the files
+        except ServiceError:
+            await self.discard(files)
+            raise
+        if not found[1]:
+            await self.discard(files)
+        return found
+
+    async def discard(self, files: Sequence[tuple[str | None, Sealed]]) -> None:
+        """Delete files that were stored and not accepted."""
+        for _, sealed in files:
+            await self._submissions.discard(sealed)
+
+    def _accept(
+        self,
+        caller: Caller,
+        where: tuple[str | None, str | None],
+        handed_in: HandedIn,
+        files: Sequence[tuple[str | None, Sealed]],
+    ) -> tuple[str, bool]:
+        case_id, reference = where
+        digests = sorted(sealed.stored.sha256 for _, sealed in files)
+        with self._database.write() as session:
+            self._database.one_at_a_time(session, caller.account_id)
+            for digest in dict.fromkeys(digests):
+                self._database.one_at_a_time(session, digest)
+            if case_id is not None:
+                find_visible(session, caller, Case, case_id)
+                case = lock_open_case(session, case_id)
+                key = self._vault.case_key(case)
+            else:
+                case, key, _ = self._cases.of_reference(session, caller, reference)
+            known = _same(session, case, digests)
+            if known is not None:
+                return known, False
+            capture = Capture(
+                id=new_id(),
+                case_id=case.id,
+                account_id=caller.account_id,
+                state=CaptureState.RECEIVED,
+                created_at=current_time(session),
+            )
+            media = [self._medium(capture, key, sealed) for _, sealed in files]
+            names = [name for name, _ in files]
+            content = {
+                "handed_in": asdict(handed_in),
+                "files": [{"media_id": m.id, "name": n} for m, n in zip(media, names, strict=True)],
+            }
+            seal_json(key, capture, content)
+            session.add(capture)
+            session.flush()
+            session.add_all(media)
+            for digest in digests:
+                flag = flag_of_bytes(session, self._blind_index, digest)
+                if flag is not None and case.minor_at is None:
+                    set_flag(session, self._vault, SERVICE, case, flag)
+            append_entry(session, caller.actor, Action.CAPTURE_SUBMITTED, capture.id)
+        return capture.id, True
+
+    def _medium(self, capture: Capture, key: bytes, sealed: Sealed) -> Media:
+        return Media(
+            id=sealed.media_id,
+            case_id=capture.case_id,
+            capture_id=capture.id,
+            sha256=sealed.stored.sha256,
+            size=sealed.stored.size,
+            wrapped_key=seal(key, sealed.key, context_of("media-key", sealed.media_id)),
+            blob=sealed.blob,
+            created_at=capture.created_at,
+            expires_at=capture.created_at + self._kept_for,
+        )
+
+    def of_case(self, caller: Caller, case_id: str) -> list[dict[str, Any]]:
+        """Return the captures of a case, newest first."""
+        with self._database.read() as session:
+            _, case = find_visible(session, caller, Case, case_id)
+            rows = session.scalars(
+                select(Capture).where(Capture.case_id == case_id).order_by(Capture.id.desc())
+            ).all()
+            if case.wrapped_key is None:
+                return []
+            return [self._shown(session, row, case) for row in rows]
+
+    def read(self, caller: Caller, capture_id: str) -> dict[str, Any]:
+        """Return a capture and what was found in it. Audited."""
+        with self._database.write() as session:
+            capture, case = find_visible(session, caller, Capture, capture_id)
+            if case.wrapped_key is None:
+                raise NotFound
+            append_entry(session, caller.actor, Action.CAPTURE_READ, capture_id)
+            return self._shown(session, capture, case)
+
+    def _shown(self, session: Session, capture: Capture, case: Case) -> dict[str, Any]:
+        content = open_json(self._vault.case_key(case), capture)
+        found: dict[str, Any] = content.get("found") or {}
+        files = [
+            {**named, **about}
+            for named, about in zip(
+                content["files"], found.get("files") or [{}] * len(content["files"]), strict=True
+            )
+        ]
+        media = {m.id: m for m in session.scalars(_files_of(capture.id))}
+        chosen = {
+            row.number: row
+            for row in session.scalars(
+                select(CapturedMedium).where(CapturedMedium.capture_id == capture.id)
+            )
+        }
+        handed_in = content["handed_in"]
+        return {
+            "id": capture.id,
+            "case_id": capture.case_id,
+            "state": capture.state,
+            "reason": capture.reason,
+            "detail": content.get("detail"),
+            "created_at": iso_time(capture.created_at),
+            "finished_at": iso_time(capture.finished_at),
+            "sha256": capture.sha256,
+            "kept": capture.blob is not None,
+            "collector": capture.account_id,
+            **handed_in.pop("post"),
+            **handed_in,
+            "files": [
+                {
+                    "media_id": file["media_id"],
+                    "name": file["name"],
+                    "kind": file.get("kind"),
+                    "integrity": file.get("integrity"),
+                    "size": media[file["media_id"]].size if file["media_id"] in media else None,
+                    "sha256": media[file["media_id"]].sha256 if file["media_id"] in media else None,
+                    "kept": file["media_id"] in media and media[file["media_id"]].blob is not None,
+                }
+                for file in files
+            ],
+            "software": found.get("software", []),
+            "pages": found.get("pages", []),
+            "media": [
+                {
+                    **{name: image[name] for name in _SHOWN},
+                    "chosen": image["number"] in chosen,
+                    "job_id": getattr(chosen.get(image["number"]), "job_id", None),
+                    "failure": getattr(chosen.get(image["number"]), "failure", None),
+                }
+                for image in found.get("media", [])
+            ],
+            "missing": found.get("minimum", {}).get("missing", []),
+            "counts": found.get("counts", {}),
+            "notes": found.get("notes", []),
+        }
+
+    def bundle(self, caller: Caller, capture_id: str) -> bytes:
+        """Return the signed bundle of a capture. Audited.
+
+        Raises:
+            EvidenceMissing: it is not there yet, or was deleted at the end of its retention.
+        """
+        with self._database.read() as session:
+            capture, case = find_visible(session, caller, Capture, capture_id)
+        if capture.blob is None:
+            raise EvidenceMissing(
+                "This capture has no bundle: it was not read yet, was refused, or its retention "
+                "has ended."
+            )
+        with missing_as(EvidenceMissing, capture_id=capture_id):
+            content = self._vault.read(capture.blob, self._vault.case_key(case))
+        with self._database.write() as session:
+            append_entry(session, caller.actor, Action.CAPTURE_READ, capture_id, "bundle")
+        return content
+
+    def choose(
+        self, caller: Caller, capture_id: str, numbers: Sequence[int] | None
+    ) -> dict[str, Any]:
+        """Have pictures and videos of a capture examined; ``None`` for all that are no screenshots
+        of the page. A worker takes them out of their files. What was chosen before stays.
+
+        Raises:
+            InvalidRequest: the capture has no such medium, or its files were deleted.
+        """
+        with self._database.write() as session:
+            find_visible(session, caller, Capture, capture_id)
+            capture = session.get_one(Capture, capture_id)
+            case = lock_open_case(session, capture.case_id)
+            content = open_json(self._vault.case_key(case), capture)
+            media = {m["number"]: m for m in (content.get("found") or {}).get("media", [])}
+            wanted = offered(media.values()) if numbers is None else sorted(set(numbers))
+            if unknown := [n for n in wanted if n not in media]:
+                raise _invalid(f"the capture has no picture or video {unknown[0]}")
+            if capture.state != CaptureState.CAPTURED or not wanted:
+                raise _invalid("the capture has none that can be examined")
+            kept = {m.id for m in session.scalars(_files_of(capture_id)) if m.blob is not None}
+            if any(content["files"][media[n]["file"] - 1]["media_id"] not in kept for n in wanted):
+                raise _invalid("the files of the capture were deleted; hand it in again")
+            added = add_chosen(session, capture_id, wanted)
+            if added:
+                append_entry(session, caller.actor, Action.CAPTURE_EXAMINED, capture_id, str(added))
+            session.flush()
+            return self._shown(session, capture, case)
+
+
+_SHOWN = ("number", "role", "mime", "size", "sha256", "url", "at", "page")
+
+
+def offered(media: Any) -> list[int]:
+    """Return the numbers of the media that are examined if all are."""
+    return [m["number"] for m in media if m["role"] == "medium" or m["offset"] is None]
+
+
+def add_chosen(session: Session, capture_id: str, numbers: Sequence[int]) -> int:
+    """Record that media of a capture were chosen; return how many had not been."""
+    chosen = select(CapturedMedium.number).where(CapturedMedium.capture_id == capture_id)
+    known = set(session.scalars(chosen))
+    new = [number for number in numbers if number not in known]
+    session.add_all(CapturedMedium(capture_id=capture_id, number=number) for number in new)
+    return len(new)
+
+
+def _files_of(capture_id: str) -> Any:
+    return select(Media).where(Media.capture_id == capture_id)
+
+
+def _same(session: Session, case: Case, digests: Sequence[str]) -> str | None:
+    """Return the id of the capture of a case that has exactly these files."""
+    with_first = (
+        select(Capture.id)
+        .join(Media, Media.capture_id == Capture.id)
+        .where(
+            Capture.case_id == case.id,
+            Capture.state != CaptureState.REFUSED,
+            Media.sha256 == digests[0],
+        )
+    )
+    for capture_id in session.scalars(with_first.distinct()).all():
+        media = session.scalars(_files_of(capture_id)).all()
+        if sorted(m.sha256 for m in media) == digests:
+            return capture_id
+    return None
+
+
+def _invalid(detail: str) -> InvalidRequest:
+    return InvalidRequest(f'The field "media": {detail}.', errors=[FieldError("media", detail)])

@@ -1,0 +1,385 @@
+"""What one file of a capture has, told apart by content: text that is kept, and imagery.
+
+Declared types are not trusted: a picture is what begins as one, whatever its server called it, and
+text is what has neither imagery in it nor bytes that text does not have. This runs in the sandbox.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from base64 import b32encode
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from deepfake_service.evidence.bundle.artifacts import mime_of
+from deepfake_service.evidence.bundle.warc import (
+    MAX_HEAD_BYTES,
+    Budget,
+    Damaged,
+    Record,
+    dechunked,
+    head_fields,
+    inflated,
+    written,
+)
+
+MAX_TEXT_BYTES = 4 << 20
+"""Of one text. Pages have up to a few megabytes, scripts that are larger say nothing about them."""
+MAX_KEPT_BYTES = 32 << 20
+"""Of all text, unpacked."""
+MAX_MEDIA = 500
+MAX_PAGES = 200
+MAX_RECORDS = 50_000
+MIN_PICTURE_BYTES = 5_000
+"""A picture with a face of the smallest size that is examined has more; icons have less."""
+MAX_URL = 4096
+REVISIT = "http://netpreserve.org/warc/1.1/revisit/identical-payload-digest"
+_TEXTUAL = re.compile(
+    r"text/.*|application/(?:[\w.-]+\+)?(?:json|xml|javascript)|application/x-javascript"
+    r"|application/(?:vnd\.apple\.mpegurl|x-mpegurl|dash\+xml)"
+)
+_INLINE = re.compile(rb"data:(?:image|video|audio)/[^,\"'<>]{0,200},[^\"'<>)\s\\]{1024,}")
+_COOKIE = re.compile(rb"(?im)^(set-cookie2?:[ \t]*)([^\r\n]*)")
+_TITLE = re.compile(rb"<title[^>]{0,200}>([^<]{1,2000})", re.IGNORECASE)
+_ROLES = (
+    ("urn:fullpage:", "full_page_capture"),
+    ("file:///screenshot", "full_page_capture"),  # Scoop
+    ("urn:view:", "view"),
+    ("urn:thumbnail:", "thumbnail"),
+)
+MEDIUM = "medium"
+
+
+@dataclass
+class Body:
+    """A body that was read: its digests, how it begins, and its bytes if it may be text."""
+
+    raw: bytes | None
+    """As transferred; ``None`` if it is imagery, or longer than a text that is kept."""
+    plain: bytes | None
+    """Without its codings."""
+    head: bytes
+    size: int
+    sha256: str
+    """Of what it is without its codings."""
+    digests: tuple[str, ...]
+    """With and without its codings: tools state either."""
+
+
+@dataclass
+class Contents:
+    """What was found so far in the files of a capture."""
+
+    pages: list[dict[str, Any]] = field(default_factory=list)
+    media: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[dict[str, str]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    software: list[str] = field(default_factory=list)
+    html: bool = False
+    kept: list[bytes] = field(default_factory=list)
+    """The records of the text part, written."""
+    kept_bytes: int = 0
+    records: int = 0
+    first: dict[str, Any] | None = None
+    """The first page by itself, if no list of pages names any."""
+    budget: Budget = field(default_factory=Budget)
+    _known: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def note(self, code: str, detail: str) -> None:
+        """State a fault that does not keep the rest from being read."""
+        if len(self.notes) < 50:
+            self.notes.append({"code": code, "detail": detail[:300]})
+
+    def count_record(self) -> None:
+        self.records += 1
+        if self.records > MAX_RECORDS:
+            raise Damaged(f"it has more than {MAX_RECORDS} records")
+
+    def page(self, url: object, title: object, at: object) -> None:
+        """Note a page of a list."""
+        if len(self.pages) < MAX_PAGES:
+            self.pages.append({"url": _cut(url), "title": _cut(title, 500), "at": _cut(at, 40)})
+
+    def medium(self, body: Body, url: str, at: str, locator: dict[str, Any]) -> None:
+        """Note a picture or a video; one that has been seen is counted only."""
+        mime = str(mime_of(body.head))
+        lowered = url.lower()
+        role = next((r for start, r in _ROLES if lowered.startswith(start)), MEDIUM)
+        if body.sha256 in self._known:
+            self.counts["repeated"] += 1
+        elif role == "thumbnail" or (
+            url and mime.startswith("image/") and role == MEDIUM and body.size < MIN_PICTURE_BYTES
+        ):
+            self.counts["small"] += 1
+        elif len(self.media) >= MAX_MEDIA:
+            self.counts["beyond_limit"] += 1
+        else:
+            found = {
+                "number": len(self.media) + 1,
+                "role": role,
+                "mime": mime,
+                "sha256": body.sha256,
+                "size": body.size,
+                "url": _cut(url),
+                "at": _cut(at, 40),
+                **locator,
+            }
+            self._known[body.sha256] = found
+            self.media.append(found)
+
+    def keep(self, kind: str, fields: dict[str, str], block: bytes) -> None:
+        """Add a record to the text part, unless that is full."""
+        self.kept_bytes += len(block) + 500
+        if self.kept_bytes > MAX_KEPT_BYTES:
+            self.counts["text_left_out"] += 1
+            return
+        digest = f"sha256:{hashlib.sha256(block).hexdigest()}"
+        self.kept.append(written(kind, {**fields, "WARC-Block-Digest": digest}, block))
+
+    def text(self, url: str, at: str, mime: str, plain: bytes) -> bytes:
+        """Return a text without the imagery in it, and note what it says about its page."""
+        if "html" in mime or plain[:200].lstrip().lower().startswith((b"<!doctype", b"<html")):
+            self.html = True
+            if self.first is None and url.startswith("http"):
+                title = _TITLE.search(plain[:MAX_HEAD_BYTES])
+                named = title[1].decode("utf-8", errors="replace") if title else ""
+                self.first = {"url": _cut(url), "title": " ".join(named.split())[:500], "at": at}
+        cut, inline = _INLINE.subn(b"data:,cut", plain)
+        self.counts["inline_imagery"] += inline
+        return cut if inline else plain
+
+
+def is_text(mime: str, body: Body) -> bool:
+    """Return whether a body is text that may be kept."""
+    declared = mime.partition(";")[0].strip().lower()
+    return bool(
+        body.plain is not None
+        and _TEXTUAL.fullmatch(declared)
+        and b"\0" not in body.plain
+        and mime_of(body.head) is None
+    )
+
+
+def read_body(pieces: Iterable[bytes], head: dict[str, str], stated: str, budget: Budget) -> Body:
+    """Read a body to its end; ``stated`` is the digest that the record states of it."""
+    algorithm, pieces = stated.partition(":")[0].lower(), iter(pieces)
+    is_chunked = "chunked" in head.get("transfer-encoding", "").lower()
+    is_packed = head.get("content-encoding", "").lower() in ("gzip", "x-gzip", "deflate")
+    last = _Tap(algorithm, keeps=True, always=True)
+    taps, flow = [last], pieces
+    if is_chunked or is_packed:
+        taps.append(_Tap(algorithm, keeps=True))
+        flow = taps[1].through(flow)
+    if is_chunked:
+        flow = dechunked(flow)
+    if is_packed:
+        taps.append(_Tap(algorithm))
+        flow = inflated(taps[-1].through(flow), budget)
+    for _ in last.through(flow):
+        if mime_of(last.head) is not None:
+            last.keeps = False
+    for _ in taps[1].through(pieces) if len(taps) > 1 else pieces:  # what follows the last chunk
+        pass
+    raw = taps[min(1, len(taps) - 1)]
+    stated_digests = tuple(tap.stated() for tap in taps)
+    return Body(
+        raw.kept() if last.keeps else None, last.kept(), last.head, last.size,
+        last.sha256.hexdigest(), stated_digests,
+    )  # fmt: skip
+
+
+class _Tap:
+    """Digests and keeps what flows through it."""
+
+    def __init__(self, algorithm: str, *, keeps: bool = False, always: bool = False) -> None:
+        self.sha256 = hashlib.sha256()
+        self._sha1 = hashlib.sha1() if algorithm == "sha1" else None  # noqa: S324 - as recorded
+        self._is_needed = always or algorithm == "sha256"
+        self.keeps = keeps
+        self._kept = bytearray()
+        self.size = 0
+        self.head = b""
+
+    def through(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            self.size += len(piece)
+            if len(self.head) < 512:
+                self.head += piece[:512]
+            if self._is_needed:
+                self.sha256.update(piece)
+            if self._sha1 is not None:
+                self._sha1.update(piece)
+            if self.keeps:
+                self._kept += piece
+                self.keeps = len(self._kept) <= MAX_TEXT_BYTES
+            yield piece
+
+    def kept(self) -> bytes | None:
+        return bytes(self._kept) if self.keeps else None
+
+    def stated(self) -> str:
+        """Return the digest as fields of WARC records have it."""
+        if self._sha1 is not None:
+            return f"sha1:{b32encode(self._sha1.digest()).decode()}"
+        return f"sha256:{self.sha256.hexdigest()}"
+
+
+def same_digest(stated: str, computed: str) -> bool:
+    """Return whether a digest of a field is one that was computed: SHA-1 is written in base 32,
+    and SHA-256 in hex or in base 32."""
+    algorithm, _, value = stated.partition(":")
+    ours, _, hexed = computed.partition(":")
+    if ours == "sha256" and value.lower() != hexed:
+        base32 = b32encode(bytes.fromhex(hexed)).decode().rstrip("=")
+        return algorithm.lower() == ours and value.upper().rstrip("=") == base32
+    return algorithm.lower() == ours and value.upper() == hexed.upper()
+
+
+class RecordReader:
+    """Reads the records of one WARC file into ``contents``."""
+
+    def __init__(self, contents: Contents, file: int, member: str | None) -> None:
+        self._contents = contents
+        self._where = {"file": file, **({"member": member} if member else {})}
+
+    def read(self, record: Record) -> None:
+        """Read one record.
+
+        Raises:
+            Damaged: the file ends within it, or there are too many.
+        """
+        contents = self._contents
+        contents.count_record()
+        if record.kind == "warcinfo":
+            self._warcinfo(record)
+        elif record.kind == "response" and record.uri.startswith("http"):
+            self._response(record)
+        elif record.kind in ("resource", "conversion"):
+            mime = record.fields.get("content-type", "")
+            block = _Tap(_stated(record).partition(":")[0].lower())
+            body = read_body(block.through(record.block()), {}, _stated(record), contents.budget)
+            self._check(record, block, body)
+            self._store(record, body, mime, b"")
+        elif record.kind == "request":
+            contents.counts["requests_left_out"] += 1
+        elif record.kind == "revisit":
+            contents.counts["revisits"] += 1
+
+    def _warcinfo(self, record: Record) -> None:
+        block = b"".join(record.block())[:MAX_HEAD_BYTES]
+        software = head_fields(block).get("software")
+        if software and len(self._contents.software) < 5:
+            self._contents.software.append(software[:200])
+
+    def _response(self, record: Record) -> None:
+        contents, url = self._contents, record.uri
+        block = _Tap(record.fields.get("warc-block-digest", "").partition(":")[0].lower())
+        pieces = block.through(record.block())
+        start = b""
+        while (end := _end_of_head(start)) < 0 and len(start) <= MAX_HEAD_BYTES:
+            piece = next(pieces, b"")
+            if not piece:
+                break
+            start += piece
+        if end < 0:
+            contents.note("http_head", f"a response of {url[:200]} has no HTTP head")
+            for _ in pieces:
+                pass
+            return
+        head, rest = start[:end], start[end:]
+        fields = head_fields(head.partition(b"\n")[2])
+        flow = _after(rest, pieces)
+        try:
+            body = read_body(flow, fields, _stated(record), contents.budget)
+        except Damaged as error:
+            contents.note("body", f"{url[:200]}: {error.message}")
+            for _ in pieces:
+                pass
+            if record.left:
+                raise
+            return
+        self._check(record, block, body)
+        status = head.split(b" ", 2)[1:2]
+        if status == [b"206"] and not _is_whole(fields.get("content-range", ""), body.size):
+            contents.counts["partial"] += 1
+            return
+        self._store(record, body, fields.get("content-type", ""), head)
+
+    def _check(self, record: Record, block: _Tap, body: Body) -> None:
+        counts, fields = self._contents.counts, record.fields
+        for what, name, computed in (
+            ("block", "warc-block-digest", (block.stated(),)),
+            ("content", "warc-payload-digest", body.digests),
+        ):
+            stated = fields.get(name, "")
+            if stated.lower().startswith(("sha1:", "sha256:")):
+                counts["digests"] += 1
+                if not any(same_digest(stated, each) for each in computed):
+                    counts["wrong_digests"] += 1
+                    self._contents.note("digest", f"the {what} of {record.uri[:200]}")
+
+    def _store(self, record: Record, body: Body, mime: str, head: bytes) -> None:
+        """Keep what is text, and note what is imagery."""
+        contents, url, at = self._contents, record.uri, record.fields.get("warc-date", "")
+        declared = mime.partition(";")[0].strip().lower()
+        fields = {"WARC-Target-URI": url[:MAX_URL], "WARC-Date": at[:40]}
+        shown = mime_of(body.head)
+        is_visual = declared.startswith(("image/", "video/"))
+        if (shown is not None) != is_visual and (body.size and declared != "image/svg+xml"):
+            contents.counts["mislabelled"] += shown is not None or _looks_like_html(body.head)
+        if shown is not None:
+            place = {"offset": record.place.offset, "skip": record.place.skip}
+            contents.medium(body, url, at, {**self._where, **place})
+        masked = _COOKIE.sub(lambda m: m[1] + b"*" * len(m[2]), head)
+        contents.counts["cookies_masked"] += masked != head
+        if head:
+            fields["Content-Type"] = "application/http; msgtype=response"
+            fields["WARC-Payload-Digest"] = f"sha256:{body.sha256}"
+        if is_text(mime, body):
+            assert body.plain is not None
+            plain = contents.text(url, at, declared, body.plain)
+            if head and plain is body.plain and body.raw is not None:
+                contents.keep("response", fields, masked + body.raw)
+                return
+            converted = {**fields, "Content-Type": declared}
+            contents.keep("conversion" if head else "resource", converted, plain)
+        elif not head:
+            contents.counts["apart"] += 1
+            return
+        if head:
+            contents.counts["apart"] += 1
+            contents.keep("revisit", {**fields, "WARC-Profile": REVISIT}, masked)
+
+
+def _stated(record: Record) -> str:
+    return record.fields.get("warc-payload-digest", "")
+
+
+def _end_of_head(start: bytes) -> int:
+    """Return where the body begins after an HTTP head; -1 if the head has not ended."""
+    for end in (b"\r\n\r\n", b"\n\n"):
+        if (at := start.find(end)) >= 0:
+            return at + len(end)
+    return -1
+
+
+def _after(start: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    if start:
+        yield start
+    yield from pieces
+
+
+def _is_whole(content_range: str, size: int) -> bool:
+    """Return whether a range (RFC 9110, section 14.4) is all of its content."""
+    return content_range.replace(" ", "").lower() == f"bytes0-{size - 1}/{size}"
+
+
+def _looks_like_html(head: bytes) -> bool:
+    return head.lstrip()[:1] == b"<"
+
+
+def _cut(text: object, limit: int = MAX_URL) -> str:
+    return str(text if text is not None else "")[:limit]

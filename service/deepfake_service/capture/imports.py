@@ -1,0 +1,414 @@
+"""The worker's part: read captures, sign what was found, and take out what is to be examined.
+
+A worker claims a capture by its executor id. If it dies, its lease ends, and another one begins
+again. The name of what it writes follows from the id of the capture, so that nothing is left of the
+attempt before: there is one capture, and its bundle is whole or not there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import Select, exists, or_, select
+
+from deepfake_models.errors import SandboxBusy, SandboxIncomplete
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.capture.archives import Refused
+from deepfake_service.capture.captures import add_chosen, offered
+from deepfake_service.capture.readers import CapturedImage, CaptureReaders, Findings
+from deepfake_service.cases.case_lock import lock_case
+from deepfake_service.cases.cases import PostDetails, folder_of, media_key
+from deepfake_service.cases.media_deletion import expire
+from deepfake_service.evidence.bundle.zip_format import sha256
+from deepfake_service.evidence.store import EvidenceStore
+from deepfake_service.examination.submissions import Origin, Submission, Submissions
+from deepfake_service.platform.clock import iso_time
+from deepfake_service.platform.db import (
+    Account,
+    Capture,
+    CapturedMedium,
+    Case,
+    Database,
+    Lease,
+    Media,
+)
+from deepfake_service.platform.db.enums import CaptureState
+from deepfake_service.platform.errors import (
+    DatabaseUnavailable,
+    ServiceError,
+    StorageUnavailable,
+)
+from deepfake_service.platform.logs import logger
+from deepfake_service.platform.storage import BlobMissing, Vault, open_json, seal_json
+
+MAX_ATTEMPTS = 3
+"""How often a capture is begun, by any worker: one that kills its worker must not do so forever."""
+MINIMUM = ("url", "html_source", "full_page_capture", "time")
+"""What a capture needs at least (Berkeley Protocol, paragraphs 153 to 155)."""
+
+_log = logger("deepfake_service.captures")
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A capture that this worker has claimed."""
+
+    capture: Capture
+    content: dict[str, Any]
+    media: list[Media]
+    key: bytes
+    collector: Account
+    owner: Account
+
+
+class Imports:
+    """Reads captures one after the other: uploads and examinations do not wait for them."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        readers: CaptureReaders,
+        evidence: EvidenceStore,
+        submissions: Submissions,
+        *,
+        executor_id: str,
+        kept_for: timedelta,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._readers = readers
+        self._evidence = evidence
+        self._submissions = submissions
+        self._executor_id = executor_id
+        self._kept_for = kept_for
+
+    def work_off(self) -> None:
+        """Read the captures that wait, and take out what was chosen in them."""
+        while capture_id := self._claim():
+            work = self._work(capture_id)
+            if work is None:
+                continue
+            try:
+                if work.capture.state == CaptureState.RECEIVED:
+                    self._import(work)
+                else:
+                    self._take_out(work)
+            except (DatabaseUnavailable, StorageUnavailable, SandboxBusy, SandboxIncomplete):
+                self._release(capture_id, attempts=work.capture.attempts - 1)
+                raise
+
+    def _waiting(self) -> Select[str]:
+        to_do = exists().where(
+            CapturedMedium.capture_id == Capture.id,
+            CapturedMedium.job_id.is_(None),
+            CapturedMedium.failure.is_(None),
+        )
+        others = select(Lease.executor_id).where(
+            Lease.expires_at > self._database.clock(), Lease.executor_id != self._executor_id
+        )
+        return (
+            select(Capture.id)
+            .join(Case, Capture.case_id == Case.id)
+            .where(
+                Case.wrapped_key.is_not(None),
+                or_(Capture.state == CaptureState.RECEIVED, to_do),
+                or_(Capture.worker.is_(None), Capture.worker.not_in(others)),
+            )
+            .order_by(Capture.id)
+            .limit(1)
+        )
+
+    def _claim(self) -> str | None:
+        with self._database.read() as session:
+            if session.scalars(self._waiting()).first() is None:
+                return None
+        with self._database.write() as session:
+            self._database.one_at_a_time(session, "captures")
+            capture_id = session.scalars(self._waiting()).first()
+            if capture_id is not None:
+                capture = session.get_one(Capture, capture_id)
+                capture.worker = self._executor_id
+                capture.attempts += 1
+            return capture_id
+
+    def _release(self, capture_id: str, *, attempts: int) -> None:
+        with self._database.write() as session:
+            capture = session.get(Capture, capture_id)
+            if capture is not None and capture.worker == self._executor_id:
+                capture.worker, capture.attempts = None, attempts
+
+    def _work(self, capture_id: str) -> _Work | None:
+        with self._database.read() as session:
+            capture = session.get(Capture, capture_id)
+            case = session.get(Case, capture.case_id) if capture else None
+            if capture is None or case is None or case.wrapped_key is None:
+                return None
+            key = self._vault.case_key(case)
+            content = open_json(key, capture)
+            media = [session.get_one(Media, file["media_id"]) for file in content["files"]]
+            collector = session.get_one(Account, capture.account_id)
+            owner = session.get_one(Account, case.account_id)
+        return _Work(capture, content, media, key, collector, owner)
+
+    def _import(self, work: _Work) -> None:
+        capture = work.capture
+        if capture.attempts > MAX_ATTEMPTS:
+            self._end(work, CaptureState.REFUSED, reason="failed")
+            return
+        found, texts = [], []
+        try:
+            for number, media in enumerate(work.media, start=1):
+                with self._opened(work, media) as file:
+                    findings, text = self._readers.read(file, number)
+                found.append(findings)
+                texts.append(text)
+        except BlobMissing:
+            self._end(work, CaptureState.REFUSED, reason="deleted")
+            return
+        except Refused as error:
+            work.content["detail"] = error.message
+            self._end(work, CaptureState.REFUSED, reason=error.code)
+            return
+        document = self._document(work, found)
+        name = f"{folder_of(capture.case_id)}capture-{capture.id}"
+        bundle = self._evidence.sign_capture(document, b"".join(texts))
+        self._vault.write(name, work.key, bundle)
+        work.content["found"] = {name: document[name] for name in _KEPT}
+        if not self._end(work, CaptureState.CAPTURED, blob=name, digest=sha256(bundle)):
+            self._vault.blobs.delete(name)
+
+    def _opened(self, work: _Work, media: Media) -> Any:
+        if media.blob is None:
+            raise BlobMissing
+        return self._vault.open(media.blob, media_key(media, work.key))
+
+    def _end(
+        self,
+        work: _Work,
+        state: CaptureState,
+        *,
+        reason: str | None = None,
+        blob: str | None = None,
+        digest: str | None = None,
+    ) -> bool:
+        """Record what became of a capture; return whether its case still exists."""
+        with self._database.write() as session:
+            case = lock_case(session, work.capture.case_id)
+            capture = session.get(Capture, work.capture.id, populate_existing=True)
+            if case is None or case.wrapped_key is None or capture is None:
+                return False
+            if capture.state != CaptureState.RECEIVED or capture.worker != self._executor_id:
+                return True  # another worker took this one for dead
+            capture.state, capture.reason, capture.worker = state, reason, None
+            capture.blob, capture.sha256, capture.attempts = blob, digest, 0
+            capture.finished_at = self._database.clock()
+            seal_json(work.key, capture, work.content)
+            for media in work.media:
+                row = session.get(Media, media.id)
+                if row is not None:
+                    row.expires_at = self._database.clock() + self._kept_for
+            if blob and work.content["handed_in"]["examine_all"]:
+                add_chosen(session, capture.id, offered(work.content["found"]["media"]))
+            append_entry(session, SERVICE, Action.CAPTURE_ENDED, capture.id, digest or reason)
+        if state is CaptureState.REFUSED:
+            for media in work.media:
+                expire(self._database, self._vault, media.id)
+        _log.info("capture_ended", capture_id=capture.id, state=state, reason=reason)
+        return True
+
+    def _document(self, work: _Work, found: Sequence[Findings]) -> dict[str, Any]:
+        """Return the content of ``capture.json``, apart from who issues it."""
+        handed_in, capture = work.content["handed_in"], work.capture
+        pages, media = merged(found, handed_in)
+        post = handed_in["post"]
+        present = {
+            "url": bool(pages or post["source_url"]),
+            "html_source": any(each.html for each in found),
+            "full_page_capture": any(m["role"] == "full_page_capture" for m in media),
+            "time": bool(post["captured_at"]) or any(page["at"] for page in pages),
+        }
+        missing = [name for name in MINIMUM if not present[name]]
+        archives = [each for each in found if each.kind not in ("picture", "video")]
+        counts: dict[str, int] = {}
+        for each in found:
+            for name, count in each.counts.items():
+                counts[name] = counts.get(name, 0) + count
+        return {
+            "id": capture.id,
+            "case": capture.case_id,
+            "method": "imported" if archives else "by hand",
+            "received_at": iso_time(capture.created_at),
+            "created_at": iso_time(self._database.clock()),
+            "collector": {
+                "account": work.collector.id,
+                "name": work.collector.name,
+                "role": work.collector.role,
+            },
+            "handed_in": handed_in,
+            "tools": list(dict.fromkeys(name for each in found for name in each.software)),
+            "files": [
+                {
+                    "number": number,
+                    "kind": each.kind,
+                    "sha256": file.sha256,
+                    "size": file.size,
+                    "records": each.records,
+                    "integrity": each.integrity.model_dump(exclude_none=True),
+                }
+                for number, (each, file) in enumerate(zip(found, work.media, strict=True), start=1)
+            ],
+            "pages": pages,
+            "media": media,
+            "minimum": {"berkeley_153": not missing, "missing": missing},
+            "text": {"records": sum(each.kept for each in found)},
+            "counts": counts,
+            "notes": [note.model_dump() for each in found for note in each.notes],
+            "changes": [what for name, what in _CHANGES.items() if counts.get(name)],
+        }
+
+    def _take_out(self, work: _Work) -> None:
+        with self._database.read() as session:
+            numbers = session.scalars(_untaken(work.capture.id)).all()
+        images = {m["number"]: CapturedImage.model_validate(m) for m in _media(work)}
+        for number in numbers:
+            failure, job_id = None, None
+            try:
+                if work.capture.attempts > MAX_ATTEMPTS:
+                    raise Refused("failed", "taking it out has failed repeatedly")
+                job_id = asyncio.run(self._submit(work, images[number]))
+            except (DatabaseUnavailable, StorageUnavailable, SandboxBusy):
+                raise
+            except BlobMissing:
+                failure = "deleted"
+            except (Refused, ServiceError) as error:
+                failure = error.code if isinstance(error, Refused) else "failed"
+            with self._database.write() as session:
+                row = session.get(CapturedMedium, (work.capture.id, number))
+                if row is not None and row.job_id is None:
+                    row.job_id, row.failure = job_id, failure
+        self._release(work.capture.id, attempts=0)
+
+    async def _submit(self, work: _Work, image: CapturedImage) -> str:
+        media = work.media[image.file - 1]
+        with self._opened(work, media) as file:
+
+            async def pieces() -> AsyncIterator[bytes]:
+                for piece in self._readers.slices(file, image):
+                    yield piece
+
+            sealed = await self._submissions.seal(pieces())
+        if sealed.stored.sha256 != image.sha256:
+            await self._submissions.discard(sealed)
+            raise Refused("damaged", "the picture or video is another one than before")
+        owner, capture = work.owner, work.capture
+        tools = work.content["found"]["tools"]
+        assert capture.sha256 is not None
+        submission = Submission(
+            sighting=post_of(work.content, image),
+            file_name=urlsplit(image.url).path.rpartition("/")[2][:200] or media_name(work, image),
+            origin=Origin(
+                case_id=capture.case_id,
+                capture=capture.id,
+                capture_sha256=capture.sha256,
+                collector=capture.account_id,
+                tool=(tools[0] if tools else "capture by hand")[:200],
+            ),
+        )
+        caller = Caller(owner.id, owner.role, None)
+        return (await self._submissions.accept(caller, submission, sealed)).job_id
+
+
+_KEPT = ("files", "tools", "pages", "media", "minimum", "counts", "notes")
+_CHANGES = {
+    "requests_left_out": "requests were left out of the text part: they may hold cookies and keys",
+    "cookies_masked": "values of Set-Cookie were replaced by asterisks in the text part",
+    "inline_imagery": "imagery within texts was cut out of the text part",
+    "text_left_out": "texts beyond the limit were left out of the text part",
+}
+
+
+def merged(
+    found: Iterable[Findings], handed_in: dict[str, Any]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the pages and the media of all files, numbered through. Equal media count once."""
+    pages: list[dict[str, Any]] = []
+    media: dict[str, dict[str, Any]] = {}
+    marks = handed_in["full_page"]
+    for each in found:
+        first = len(pages)
+        pages += [page.model_dump() for page in each.pages]
+        for image in each.media:
+            entry = image.model_dump()
+            if image.page is not None and image.page < len(each.pages):
+                entry["page"] = first + image.page
+            if marks and each.kind == "picture":
+                entry["role"], marks = "full_page_capture", False
+            media.setdefault(image.sha256, entry)
+    numbered = [{**entry, "number": n} for n, entry in enumerate(media.values(), start=1)]
+    return pages, numbered
+
+
+def post_of(content: dict[str, Any], image: CapturedImage) -> PostDetails:
+    """Return where a medium was seen: what was handed in, or else what its page says."""
+    post, pages = content["handed_in"]["post"], content["found"]["pages"]
+    page = pages[image.page] if image.page is not None and image.page < len(pages) else {}
+    url = post["source_url"] or _address(page.get("url"))
+    title = content["handed_in"]["title"] or _printable(page.get("title"))
+    note = " · ".join(text for text in (title, post["note"]) if text)
+    host = urlsplit(url).hostname if url else None
+    return PostDetails(
+        source_url=url,
+        platform=post["platform"] or (host or "").removeprefix("www.")[:200] or None,
+        account=post["account"],
+        captured_at=post["captured_at"] or _moment(page.get("at")) or _moment(image.at),
+        note=note[:2000] or None,
+    )
+
+
+def _address(text: str | None) -> str | None:
+    is_web = bool(text) and str(text).startswith(("http://", "https://"))
+    return text if is_web and str(text).isprintable() and not _bad_host(str(text)) else None
+
+
+def _bad_host(url: str) -> bool:
+    try:
+        return not urlsplit(url).hostname
+    except ValueError:
+        return True
+
+
+def _printable(text: str | None) -> str:
+    return "".join(c if c.isprintable() else " " for c in text or "").strip()
+
+
+def _moment(text: str | None) -> str | None:
+    try:
+        at = datetime.fromisoformat(text or "")
+        return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _media(work: _Work) -> list[dict[str, Any]]:
+    return list((work.content.get("found") or {}).get("media", []))
+
+
+def media_name(work: _Work, image: CapturedImage) -> str | None:
+    """Return the name of the file that a medium is in, as its client sent it."""
+    name: str | None = work.content["files"][image.file - 1]["name"]
+    return name
+
+
+def _untaken(capture_id: str) -> Select[int]:
+    return select(CapturedMedium.number).where(
+        CapturedMedium.capture_id == capture_id,
+        CapturedMedium.job_id.is_(None),
+        CapturedMedium.failure.is_(None),
+    )

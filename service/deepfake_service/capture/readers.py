@@ -1,0 +1,195 @@
+"""Reading of captured files in a confined process, whose answers are not trusted either."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any, BinaryIO, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaTooLarge, SandboxBusy
+from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
+from deepfake_models.sandbox.protocol import Options
+from deepfake_service.capture.archives import Refused, body_of, read_whole
+from deepfake_service.capture.contents import MAX_KEPT_BYTES, MAX_MEDIA, MAX_PAGES
+
+MEMORY_BYTES = 2 << 30
+"""Address space: libraries take half of it, an MHTML file three times its size."""
+CPU_S, TIMEOUT_S = 600.0, 1800.0
+"""For one file. One of 4 GiB takes about two minutes of one core."""
+SLICE_BYTES = 64 << 20
+"""A video comes out of its archive in pieces of this size, so that none is in memory as a whole."""
+MAX_FOUND_BYTES = 16 << 20
+TASK = f"{__name__}:answer_task"
+
+Text = Annotated[str, Field(max_length=4096)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Count = Annotated[int, Field(ge=0)]
+
+
+class _Found(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Page(_Found):
+    """A page that was captured."""
+
+    url: Text
+    title: Text
+    at: Text
+
+
+class CapturedImage(_Found):
+    """A picture or a video in a captured file, and where it is there."""
+
+    number: Count
+    role: Literal["medium", "full_page_capture", "view"]
+    mime: Text
+    sha256: Sha256
+    size: Count
+    url: Text
+    at: Text
+    page: Count | None
+    file: Count
+    member: Text | None = None
+    offset: Count | None = None
+    skip: Count | None = None
+    part: Count | None = None
+
+
+class Integrity(_Found):
+    """How the digests and the signature that came with a file hold."""
+
+    digests: Literal["verified", "mismatch", "none"]
+    signature: Literal["valid", "invalid", "not_signed", "cannot_be_checked"]
+    detail: Text | None = None
+
+
+class Note(_Found):
+    """A fault that did not keep the rest from being read."""
+
+    code: Annotated[str, Field(pattern="^[a-z_]{1,32}$")]
+    detail: Text
+
+
+class Findings(_Found):
+    """What one captured file has."""
+
+    kind: Literal["wacz", "warc", "mhtml", "picture", "video"]
+    integrity: Integrity
+    software: Annotated[list[Text], Field(max_length=6)]
+    pages: Annotated[list[Page], Field(max_length=MAX_PAGES)]
+    media: Annotated[list[CapturedImage], Field(max_length=MAX_MEDIA)]
+    records: Count
+    html: bool
+    kept: Count
+    """Records of the text part."""
+    counts: dict[Annotated[str, Field(pattern="^[a-z_]{1,32}$")], Count]
+    notes: Annotated[list[Note], Field(max_length=50)]
+
+
+class CaptureReaders:
+    """Confined processes that read captured files, one after the other. Close with ``close()``."""
+
+    def __init__(self, *, require: bool) -> None:
+        self._closed = False
+        self._pool = ProcessPool(
+            Options(tasks=(TASK,), memory_bytes=MEMORY_BYTES), 1, require=require
+        )
+
+    def close(self) -> None:
+        """End the processes. What is being read fails as if there were none."""
+        self._closed = True
+        self._pool.close()
+
+    def read(self, source: BinaryIO, number: int) -> tuple[Findings, bytes]:
+        """Return what a file has, and the WARC records of its text part.
+
+        Raises:
+            Refused: it cannot be imported. SandboxBusy, SandboxIncomplete: there is no process.
+        """
+        header, payload = self._run(source, {"read": number})
+        if len(payload) > 2 * MAX_KEPT_BYTES:
+            raise Refused("damaged", "its reader gave an answer that it must not give")
+        try:
+            return Findings.model_validate(header), payload
+        except ValidationError as error:
+            raise Refused("damaged", "its reader gave an answer that it must not give") from error
+
+    def slices(self, source: BinaryIO, image: CapturedImage) -> Iterator[bytes]:
+        """Yield the bytes of a picture or a video in a file. Raises the errors of ``read``."""
+        locator = image.model_dump(exclude_none=True)
+        for start in range(0, max(image.size, 1), SLICE_BYTES):
+            size = min(SLICE_BYTES, image.size - start)
+            _, piece = self._run(source, {"body": locator, "start": start, "size": size})
+            if len(piece) != size:
+                raise Refused("damaged", "the picture or video is not as long as it was")
+            yield piece
+
+    def _run(self, source: BinaryIO, given: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        bounds = TaskBounds(TIMEOUT_S, MEMORY_BYTES, CPU_S)
+        try:
+            answer = self._pool.run(TASK, source, json.dumps(given).encode(), bounds)
+        except DecoderTooSlow as error:
+            raise Refused("too_slow", "reading it took longer than is allowed") from error
+        except MediaTooLarge as error:
+            raise Refused("too_large", "reading it takes more memory than is allowed") from error
+        except DecoderFailed as error:
+            if self._closed:
+                raise SandboxBusy from error
+            raise Refused("damaged", "its reader ended; the file may be hostile") from error
+        header, _, payload = answer.partition(b"\n")
+        try:
+            found = json.loads(header) if len(header) <= MAX_FOUND_BYTES else None
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise Refused("damaged", "its reader gave an answer that it must not give")
+        if "refused" in found:
+            code, detail = str(found["refused"])[:32], str(found.get("detail"))[:300]
+            if not code.replace("_", "").isalpha():
+                code = "damaged"
+            raise Refused(code, "".join(c if c.isprintable() else " " for c in detail))
+        return found, payload
+
+
+def prepare() -> None:
+    """Import what Python would only when it first needs it."""
+    import email.parser
+    import email.policy  # noqa: F401
+    import encodings.idna  # noqa: F401
+
+    from cryptography import x509
+
+    x509.load_pem_x509_certificates  # noqa: B018 - loads the library
+
+
+def answer_task(source: BinaryIO, argument: bytes) -> bytes:
+    """Read a file in the confined process: a line of JSON, and then bytes."""
+    given = json.loads(argument)
+    payload = b""
+    try:
+        if "read" in given:
+            found, payload = read_whole(source, given["read"])
+        else:
+            found, payload = {}, _slice(source, given)
+    except Refused as error:
+        found = {"refused": error.code, "detail": error.message}
+    except (MemoryError, RecursionError):
+        found = {"refused": "too_large", "detail": "it takes more memory or nesting than allowed"}
+    except Exception as error:  # content that breaks a parser
+        found = {"refused": "damaged", "detail": f"it cannot be read ({type(error).__name__})"}
+    return json.dumps(found).encode() + b"\n" + payload
+
+
+def _slice(source: BinaryIO, given: dict[str, Any]) -> bytes:
+    start, size = given["start"], given["size"]
+    kept, passed = bytearray(), 0
+    for piece in body_of(source, given["body"]):
+        if passed + len(piece) > start:
+            kept += piece[max(0, start - passed) :]
+        passed += len(piece)
+        if len(kept) >= size:
+            break
+    return bytes(kept[:size])

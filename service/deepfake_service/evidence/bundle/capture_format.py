@@ -1,0 +1,79 @@
+"""The bundle of a capture: a record of a page that others made, signed as evidence is.
+
+``capture.json`` says who handed in what, how its digests and signature held, which pages,
+pictures and videos were in it, and what is missing. ``page.warc.gz`` has the text of the pages.
+Imagery is not in the bundle: the statement has the digests of the files that were handed in and of
+each picture and video, so that they can be compared for as long as they are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import rfc8785
+
+from deepfake_service.evidence.bundle import zip_format as bag
+from deepfake_service.evidence.bundle.builder import PUBLIC_KEY, Stamp, signatures_of
+from deepfake_service.evidence.bundle.statement import CAPTURE_TYPE, Signers
+
+CAPTURE, RECORDS = "data/capture.json", "data/page.warc.gz"
+
+
+def build_capture(
+    document: dict[str, Any], records: bytes, signers: Signers, stamp: Stamp | None
+) -> bytes:
+    """Return the bundle of a capture, a ZIP.
+
+    Args:
+        document: the content of ``capture.json``. ``id``, ``case``, ``created_at``, ``issuer``,
+            ``software``, ``files`` and ``media`` are used.
+        records: the WARC records of the text part, or nothing.
+        signers: the keys that sign.
+        stamp: requests a time stamp, if there is an authority.
+    """
+    document = bag.as_json({"format": CAPTURE_TYPE, **document})
+    payload = {CAPTURE: rfc8785.dumps(document), **({RECORDS: records} if records else {})}
+    files = bag.tagged(
+        payload,
+        {
+            "Bag-Software-Agent": document["software"],
+            "Bagging-Date": document["created_at"][:10],
+            "External-Identifier": document["id"],
+            "Bag-Group-Identifier": document["case"],
+        },
+    )
+    files[PUBLIC_KEY] = signers.public_pem
+    predicate = {
+        "issuer": document["issuer"],
+        "software": document["software"],
+        "createdAt": document["created_at"],
+        "case": document["case"],
+        "capture": document["id"],
+    }
+    digests = {**apart(document), **{name: bag.sha256(file) for name, file in files.items()}}
+    return bag.sealed({**files, **signatures_of(digests, CAPTURE_TYPE, predicate, signers, stamp)})
+
+
+def apart(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return the digests of what a capture has outside its bundle, by the name of the subject."""
+    return {
+        f"{name}/{each['number']}": each["sha256"]
+        for name, listed in (("file", document["files"]), ("medium", document["media"]))
+        for each in listed
+    }
+
+
+def opened_capture(raw: bytes) -> dict[str, Any]:
+    """Return the content of ``capture.json``.
+
+    Raises:
+        InvalidBag: it is not in canonical JSON, or of another format.
+    """
+    document = json.loads(raw)
+    if not isinstance(document, dict) or document.get("format") != CAPTURE_TYPE:
+        raise bag.InvalidBag(f"{CAPTURE}: its format is not {CAPTURE_TYPE}")
+    if rfc8785.dumps(document) != raw:
+        raise bag.InvalidBag(f"{CAPTURE}: not in canonical JSON (RFC 8785)")
+    return document

@@ -1,0 +1,289 @@
+"""WARC files (ISO 28500:2017), read as a stream of hostile bytes, and records of our own written.
+
+warcio, the library for it, can read without end on damaged input, and passes over records that
+were cut short. This reader bounds what it unpacks, says at which byte a file is damaged, and keeps
+nothing but one buffer. It runs in the sandbox.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from deepfake_models.errors import DeepfakeError
+
+PIECE = 64 * 1024
+MAX_HEAD_BYTES = 64 * 1024
+"""Of the fields of a record, and of an HTTP head: servers send a few hundred bytes."""
+MAX_UNPACKED_BYTES = 16 << 30
+"""Four times the largest upload: gzip packs text that small, and nothing else does."""
+_VERSION = re.compile(rb"WARC/\d\.\d{1,2}\r?\n")
+_LENGTH = re.compile(r"\d{1,15}")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,12})[ \t]*(?:;.*)?\r?\n?")
+
+
+class Damaged(DeepfakeError):
+    """The file is damaged."""
+
+
+class TooLarge(DeepfakeError):
+    """The file unpacks to more than is read."""
+
+
+@dataclass
+class Budget:
+    """What a file may unpack to."""
+
+    left: int = MAX_UNPACKED_BYTES
+
+    def charge(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise TooLarge(f"it unpacks to more than {MAX_UNPACKED_BYTES} bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record begins: the byte of the file, and the byte of what is unpacked from there."""
+
+    offset: int
+    skip: int
+
+
+START = Place(0, 0)
+
+
+class _Stream:
+    """The content of a file from ``place`` on, unpacked if it is in gzip members (RFC 1952)."""
+
+    def __init__(self, file: BinaryIO, budget: Budget, place: Place) -> None:
+        self._file, self._budget = file, budget
+        self._offset = place.offset
+        """Of the byte after those in ``_packed``, where there are any."""
+        self._packed = file.read(PIECE)
+        self._offset += len(self._packed)
+        self._is_gzip = self._packed.startswith(b"\x1f\x8b")
+        self._unpacker: zlib._Decompress | None = None
+        self._member = Place(place.offset, 0)
+        """The gzip member that was begun last, and how much of it was unpacked."""
+        self._ready = b""
+        while self._member.skip < place.skip and self._fill():
+            if self._member.skip > place.skip:
+                self._ready = self._ready[len(self._ready) - (self._member.skip - place.skip) :]
+            else:
+                self._ready = b""
+
+    @property
+    def place(self) -> Place:
+        """Where the next byte is."""
+        if not self._is_gzip:
+            return Place(self._member.offset + self._member.skip - len(self._ready), 0)
+        if self._ready or self._unpacker is not None:
+            return Place(self._member.offset, self._member.skip - len(self._ready))
+        return Place(self._offset - len(self._packed), 0)
+
+    def _fill(self) -> bool:
+        """Make bytes ready, all of one gzip member; return whether there are any."""
+        while not self._ready:
+            if not self._packed:
+                self._packed = self._file.read(PIECE)
+                self._offset += len(self._packed)
+                if not self._packed:
+                    if self._unpacker is not None:
+                        self._unpacker = None
+                        raise Damaged(f"it ends within a gzip member, at byte {self._offset}")
+                    return False
+            at = self._offset - len(self._packed)
+            if not self._is_gzip:
+                self._ready, self._packed = self._packed, b""
+                self._member = Place(at, len(self._ready))
+                break
+            if self._unpacker is None:
+                self._unpacker = zlib.decompressobj(31)
+                self._member = Place(at, 0)
+            try:
+                self._ready = self._unpacker.decompress(self._packed, PIECE)
+            except zlib.error as error:
+                raise Damaged(f"not intact gzip data near byte {at}") from error
+            ended = self._unpacker.eof
+            self._packed = self._unpacker.unused_data if ended else self._unpacker.unconsumed_tail
+            if ended:
+                self._unpacker = None
+            self._member = Place(self._member.offset, self._member.skip + len(self._ready))
+        self._budget.charge(len(self._ready))
+        return True
+
+    def read(self, size: int) -> bytes:
+        """Return up to ``size`` bytes; none at the end."""
+        if not self._ready and not self._fill():
+            return b""
+        piece, self._ready = self._ready[:size], self._ready[size:]
+        return piece
+
+    def line(self, limit: int) -> bytes:
+        """Return a line with its end; what there is, at the end."""
+        parts, length = [], 0
+        while self._ready or self._fill():
+            end = self._ready.find(b"\n") + 1
+            part, self._ready = self._ready[: end or None], self._ready[end:] if end else b""
+            length += len(part)
+            if length > limit:
+                raise Damaged(f"a line with more than {limit} bytes near byte {self.place.offset}")
+            parts.append(part)
+            if end:
+                break
+        return b"".join(parts)
+
+
+@dataclass
+class Record:
+    """One record. Its block has to be read before the next record."""
+
+    kind: str
+    fields: dict[str, str]
+    """By lower-case name. Of a field that comes twice, the first counts."""
+    place: Place
+    length: int
+    """Of its block."""
+    stream: _Stream
+    left: int
+
+    @property
+    def uri(self) -> str:
+        """Its target (ISO 28500, 5.12), which some tools put between angle brackets."""
+        return self.fields.get("warc-target-uri", "").strip("<>")
+
+    def block(self) -> Iterator[bytes]:
+        """Yield the block in pieces.
+
+        Raises:
+            Damaged: the file ends before the block does.
+        """
+        while self.left > 0:
+            piece = self.stream.read(min(self.left, PIECE))
+            if not piece:
+                raise Damaged(f"a record was cut short: {self.left} bytes of its block are missing")
+            self.left -= len(piece)
+            yield piece
+
+
+def records(file: BinaryIO, budget: Budget, place: Place = START) -> Iterator[Record]:
+    """Yield the records of a WARC file that is open at ``place.offset``.
+
+    Raises:
+        Damaged: naming the byte. What was yielded before is intact.
+        TooLarge: it unpacks to more than is read.
+    """
+    stream = _Stream(file, budget, place)
+    while True:
+        begin = stream.place
+        line = stream.line(MAX_HEAD_BYTES)
+        if not line:
+            return
+        if not line.strip():
+            continue
+        if not _VERSION.fullmatch(line):
+            raise Damaged(f"no WARC record begins at byte {begin.offset}, where one should")
+        fields, length = _fields(stream, begin)
+        record = Record(fields.get("warc-type", ""), fields, begin, length, stream, length)
+        yield record
+        for _ in record.block():
+            pass
+
+
+def _fields(stream: _Stream, begin: Place) -> tuple[dict[str, str], int]:
+    lines = bytearray()
+    while line := stream.line(MAX_HEAD_BYTES):
+        if not line.strip():
+            break
+        lines += line
+        if len(lines) > MAX_HEAD_BYTES:
+            raise Damaged(f"a record's head with more than {MAX_HEAD_BYTES} bytes")
+    fields = head_fields(bytes(lines))
+    length = fields.get("content-length", "")
+    if not _LENGTH.fullmatch(length):
+        raise Damaged(f"the record at byte {begin.offset} does not say how long it is")
+    return fields, int(length)
+
+
+def head_fields(lines: bytes) -> dict[str, str]:
+    """Return the fields of a head by lower-case name; of one that comes twice, the first."""
+    fields: dict[str, str] = {}
+    for line in lines.decode("utf-8", errors="replace").splitlines():
+        name, colon, value = line.partition(":")
+        if colon and not line.startswith((" ", "\t")):
+            fields.setdefault(name.strip().lower(), value.strip())
+    return fields
+
+
+def dechunked(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield a body without its chunked transfer coding (RFC 9112, section 7.1).
+
+    Some tools remove the coding and leave its header: a body that does not begin with the size of
+    a chunk is yielded as it is.
+
+    Raises:
+        Damaged: the coding ends before the last chunk, or is not well-formed.
+    """
+    source, buffer, is_first = iter(pieces), b"", True
+    while True:
+        while b"\n" not in buffer[:MAX_HEAD_BYTES] and (piece := next(source, b"")):
+            buffer += piece
+            if len(buffer) > MAX_HEAD_BYTES:
+                break
+        line, newline, rest = buffer.partition(b"\n")
+        size = _CHUNK_SIZE.fullmatch(line + newline)
+        if size is None or not newline:
+            if not is_first:
+                raise Damaged("a body in chunks is not well-formed")
+            yield buffer
+            yield from source
+            return
+        is_first, buffer, left = False, rest, int(size[1], 16)
+        if not left:
+            return
+        while left > 0:
+            if not buffer and not (buffer := next(source, b"")):
+                raise Damaged(f"a body in chunks was cut short: {left} bytes are missing")
+            yield buffer[:left]
+            left, buffer = left - len(buffer[:left]), buffer[left:]
+        while len(buffer) < 2 and (piece := next(source, b"")):
+            buffer += piece
+        buffer = buffer.removeprefix(b"\r").removeprefix(b"\n")
+
+
+def inflated(pieces: Iterable[bytes], budget: Budget) -> Iterator[bytes]:
+    """Yield a body without the content coding ``gzip`` or ``deflate`` (RFC 9110, section 8.4.1).
+
+    Raises:
+        Damaged: it is not intact. TooLarge: see ``Budget``.
+    """
+    unpacker = zlib.decompressobj(47)
+    for piece in pieces:
+        packed = piece
+        while packed and not unpacker.eof:
+            try:
+                plain = unpacker.decompress(packed, PIECE)
+            except zlib.error as error:
+                raise Damaged("a compressed body is not intact") from error
+            budget.charge(len(plain))
+            packed = unpacker.unconsumed_tail
+            yield plain
+
+
+def written(kind: str, fields: Mapping[str, str], block: bytes) -> bytes:
+    """Return a record of WARC 1.1 with a block, as a gzip member without a time."""
+    lines = {
+        "WARC-Type": kind,
+        "WARC-Record-ID": f"<urn:uuid:{uuid.uuid4()}>",
+        **fields,
+        "Content-Length": str(len(block)),
+    }
+    head = "".join(f"{name}: {' '.join(text.split())}\r\n" for name, text in lines.items())
+    packer = zlib.compressobj(6, zlib.DEFLATED, 31)
+    plain = b"WARC/1.1\r\n" + head.encode() + b"\r\n" + block + b"\r\n\r\n"
+    return packer.compress(plain) + packer.flush()

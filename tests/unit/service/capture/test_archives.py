@@ -1,0 +1,391 @@
+"""What is read of captured files, what is refused, and what is only stated. All are hostile."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import os
+import random
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from deepfake_service.capture import archives as product
+from deepfake_service.capture import contents
+from deepfake_service.capture.archives import Refused, body_of, read_whole
+from deepfake_service.capture.readers import CapturedImage, CaptureReaders, Findings
+from deepfake_service.evidence.bundle import warc
+from tests.support import archives
+
+pytest.importorskip("warcio", reason="warcio writes the WARC files of these tests")
+# warcio leaves temporary files open.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+
+
+def read(content: bytes) -> tuple[dict[str, Any], bytes]:
+    """Read a file as the confined process does; its answer must be one that is accepted."""
+    found, text = read_whole(io.BytesIO(content), 1)
+    Findings.model_validate(json.loads(json.dumps(found)))
+    return found, text
+
+
+def refused(content: bytes) -> Refused:
+    with pytest.raises(Refused) as caught:
+        read(content)
+    return caught.value
+
+
+def kept(text: bytes) -> list[tuple[str, bytes]]:
+    """Return the kinds and blocks of the records of a text part, read by warcio."""
+    from warcio.archiveiterator import ArchiveIterator
+
+    return [
+        (record.rec_type, record.raw_stream.read())
+        for record in ArchiveIterator(io.BytesIO(text), no_record_parse=True)
+    ]
+
+
+@pytest.fixture
+def readers() -> Iterator[CaptureReaders]:
+    reading = CaptureReaders(require=False)
+    yield reading
+    reading.close()
+
+
+@pytest.mark.parametrize("kind", ["wacz", "warc", "plain warc", "mhtml"])
+def test_a_page_with_its_picture_and_its_video_is_found(kind: str) -> None:
+    content = {
+        "wacz": lambda: archives.wacz(archives.page().content()),
+        "warc": lambda: archives.page().content(),
+        "plain warc": lambda: archives.page(gzip=False).content(),
+        "mhtml": archives.mhtml,
+    }[kind]()
+    found, text = read(content)
+    assert found["kind"] == kind.rpartition(" ")[2]
+    (page,) = found["pages"]
+    assert page["url"] == archives.PAGE
+    assert page["title"] == "A post"
+    wanted = [archives.picture()] + ([archives.video()] if kind != "mhtml" else [])
+    assert [m["sha256"] for m in found["media"]] == [hashlib.sha256(w).hexdigest() for w in wanted]
+    assert {m["page"] for m in found["media"]} == {0}
+    for medium, expected in zip(found["media"], wanted, strict=True):
+        assert b"".join(body_of(io.BytesIO(content), medium)) == expected
+    assert archives.HTML in b"".join(block for _, block in kept(text))
+
+
+def test_the_text_part_has_no_imagery_and_no_credentials() -> None:
+    page = archives.page().response("https://example.org/2", archives.INLINE, "text/html")
+    found, text = read(page.content())
+    blocks = kept(text)
+    plain = b"".join(block for _, block in blocks)
+    assert b"secret" not in plain
+    assert b"Set-Cookie: **" in plain
+    assert archives.picture()[:200] not in plain
+    assert b"AAAA" not in plain
+    assert b"data:,cut" in plain
+    assert found["counts"]["inline_imagery"] == 1
+    assert found["counts"]["requests_left_out"] == 1
+    assert [kind for kind, _ in blocks].count("request") == 0
+    # What is not kept is stated: the head of its answer with the digest of its content.
+    assert [kind for kind, _ in blocks].count("revisit") == 4
+
+
+def test_the_text_part_is_a_file_that_others_accept() -> None:
+    fastwarc = pytest.importorskip("fastwarc.warc", reason="reads digests independently")
+    _, text = read(archives.page().content())
+    records = fastwarc.ArchiveIterator(io.BytesIO(text), parse_http=False)
+    intact = [record.verify_block_digest() for record in records]
+    assert intact == [True] * len(kept(text))
+    assert len(intact) == 4
+
+
+def test_what_is_a_picture_decides_its_content_not_its_server() -> None:
+    page = (
+        archives.Warc()
+        .response(archives.PAGE, archives.HTML, "text/html")
+        .response("https://example.org/lies", archives.picture(), "text/html")
+        .response("https://example.org/photo.jpg", archives.HTML * 200, "image/jpeg")
+    )
+    found, text = read(page.content())
+    (medium,) = found["media"]
+    assert medium["mime"] == "image/jpeg"
+    assert medium["url"] == "https://example.org/lies"
+    assert found["counts"]["mislabelled"] == 2
+    assert archives.picture()[:200] not in b"".join(block for _, block in kept(text))
+
+
+def test_codings_of_a_body_are_removed_and_their_faults_are_stated() -> None:
+    packed = gzip.compress(archives.picture())
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(c), c) for c in (packed[:1000], packed[1000:]))
+    page = (
+        archives.Warc()
+        .response(
+            archives.PICTURE,
+            chunks + b"0\r\n\r\n",
+            "image/jpeg",
+            headers=[("Transfer-Encoding", "chunked"), ("Content-Encoding", "gzip")],
+        )
+        .response(
+            "https://example.org/endless",
+            b"fffffffff\r\n" + b"x" * 9000,
+            "image/png",
+            headers=[("Transfer-Encoding", "chunked")],
+        )
+    )
+    content = page.content()
+    found, _ = read(content)
+    (medium,) = found["media"]
+    assert b"".join(body_of(io.BytesIO(content), medium)) == archives.picture()
+    (note,) = found["notes"]
+    assert note["code"] == "body"
+    assert "cut short" in note["detail"]
+
+
+def test_the_digests_of_a_wacz_are_compared() -> None:
+    content = archives.wacz(archives.page().content())
+    assert read(content)[0]["integrity"]["digests"] == "verified"
+    other = archives.page().response("https://example.org/3", b"added", "text/plain")
+    forged = archives.wacz(
+        archives.page().content(), change={"archive/data.warc.gz": other.content()}
+    )
+    found, _ = read(forged)
+    assert found["integrity"]["digests"] == "mismatch"
+    assert found["notes"][0]["code"] == "digest"
+    assert "archive/data.warc.gz" in found["notes"][0]["detail"]
+    listed = archives.wacz(archives.page().content(), change={"datapackage.json": b"{}"})
+    assert read(listed)[0]["integrity"]["digests"] == "verified"  # of the records alone
+    assert "lists no files" in read(listed)[0]["integrity"]["detail"]
+
+
+def test_the_digests_of_records_are_compared() -> None:
+    content = archives.page(gzip=False).content()
+    assert read(content)[0]["integrity"]["digests"] == "verified"
+    changed, _ = read(content.replace(b"words", b"wordz"))
+    assert changed["integrity"] == {"digests": "mismatch", "signature": "not_signed"}
+    assert {note["code"] for note in changed["notes"]} == {"digest"}
+
+
+def signer(key: ec.EllipticCurvePrivateKey, *, raw: bool) -> Callable[[str], dict[str, str]]:
+    def signed(digest: str) -> dict[str, str]:
+        signature = key.sign(digest.encode(), ec.ECDSA(hashes.SHA256()))
+        if raw:  # as browsers write it
+            half = (key.curve.key_size + 7) // 8
+            signature = b"".join(n.to_bytes(half) for n in decode_dss_signature(signature))
+        public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return {
+            "hash": digest,
+            "signature": base64.b64encode(signature).decode(),
+            "publicKey": base64.b64encode(public).decode(),
+        }
+
+    return signed
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_the_signature_of_a_wacz_is_checked(raw: bool) -> None:
+    sign = signer(ec.generate_private_key(ec.SECP384R1()), raw=raw)
+    warcs = archives.page().content()
+    found, _ = read(archives.wacz(warcs, signed=sign))
+    assert found["integrity"]["signature"] == "valid"
+    assert "which only the file names" in found["integrity"]["detail"]
+
+    def of_another(digest: str) -> dict[str, str]:
+        return {**sign("sha256:" + "0" * 64), "hash": digest}
+
+    assert read(archives.wacz(warcs, signed=of_another))[0]["integrity"]["signature"] == "invalid"
+
+    def without_key(digest: str) -> dict[str, str]:
+        return {"hash": digest, "signature": "AAAA"}
+
+    found, _ = read(archives.wacz(warcs, signed=without_key))
+    assert found["integrity"]["signature"] == "cannot_be_checked"
+    assert read(archives.wacz(warcs))[0]["integrity"]["signature"] == "not_signed"
+
+
+def test_a_screenshot_of_the_whole_page_is_recognised() -> None:
+    page = archives.page().resource(
+        f"urn:fullPage:{archives.PAGE}", archives.picture()[:-1], "image/jpeg"
+    )
+    found, _ = read(page.content())
+    assert [m["role"] for m in found["media"]] == ["medium", "medium", "full_page_capture"]
+
+
+def test_a_file_that_was_cut_short_gives_what_precedes_and_says_so() -> None:
+    content = archives.page().content()
+    found, _ = read(content[:-200])
+    assert found["media"]
+    assert found["notes"][-1]["code"] == "cut_short"
+    assert "gzip member" in found["notes"][-1]["detail"]
+    middle = read(content[: len(content) // 2])[0]
+    assert middle["notes"][-1]["code"] == "cut_short"
+    assert len(middle["media"]) < len(found["media"]) + 1
+    assert middle["records"] < found["records"]
+
+
+def bomb() -> bytes:
+    """Return a WARC record whose block unpacks to far more than a file may."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    size = 1 << 26
+    head = b"WARC/1.1\r\nWARC-Type: resource\r\nWARC-Target-URI: urn:x\r\n"
+    head += b"Content-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % size
+    return packer.compress(head + bytes(size)) + packer.flush()
+
+
+@pytest.mark.parametrize(
+    ("code", "make"),
+    [
+        ("unknown_format", lambda: b"no archive at all" * 100),
+        ("unknown_format", lambda: archives.zipped({"readme.txt": b"a ZIP"})),
+        ("unknown_format", lambda: b""),
+        ("damaged", lambda: b"\x1f\x8b" + bytes(200)),
+        ("damaged", lambda: b"WARC/1.1\r\nWARC-Type: response\r\n\r\n"),
+        ("damaged", lambda: b"WARC/1.1\r\n" + b"x" * 200_000),
+        ("damaged", lambda: b"WARC/1.1\r\nContent-Length: -5\r\n\r\n"),
+        ("damaged", lambda: archives.wacz(archives.page().content())[:-40]),
+        ("damaged", lambda: archives.wacz(b"", change={"../../etc/passwd": b"x"})),
+        ("damaged", lambda: archives.wacz(b"", change={"/etc/passwd": b"x"})),
+        ("empty", lambda: archives.Warc().content()),
+        ("nested", lambda: nested(30)),
+        ("too_large", lambda: nested(3000)),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_its_reason(
+    code: str, make: Callable[[], bytes]
+) -> None:
+    error = refused(make())
+    assert error.code == code
+    assert error.message
+
+
+def nested(depth: int) -> bytes:
+    heads = b"".join(
+        b'MIME-Version: 1.0\r\nContent-Type: multipart/related; boundary="b%d"\r\n\r\n--b%d\r\n'
+        % (i, i)
+        for i in range(depth)
+    )
+    return heads + b"Content-Type: text/html\r\n\r\n<p>deep\r\n"
+
+
+def test_two_entries_of_one_name_are_refused() -> None:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("archive/data.warc.gz", archives.page().content())
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("archive/data.warc.gz", archives.Warc().content())
+    assert "same name" in refused(out.getvalue()).message
+
+
+def test_too_many_records_are_refused() -> None:
+    one = warc.written("metadata", {"WARC-Target-URI": "urn:x"}, b"x")
+    first = archives.page().content()
+    assert read(first + one * 1000)[0]["records"] == 1006
+    assert "50000 records" in refused(first + one * 100_000).message
+
+
+def test_a_bomb_is_refused() -> None:
+    """It would unpack to more than a file may; here to less, of a smaller budget."""
+    packed = bomb()
+    assert len(packed) < 1 << 17
+    budget = contents.Contents(budget=warc.Budget(1 << 24))
+    with pytest.raises(Refused) as caught:
+        product.read_file(io.BytesIO(packed), 1, budget)
+    assert caught.value.code == "too_large"
+    deflated = archives.zipped({"archive/data.warc": bytes(1 << 26)}, zipfile.ZIP_DEFLATED)
+    budget = contents.Contents(budget=warc.Budget(1 << 24))
+    with pytest.raises(Refused) as caught:
+        product.read_file(io.BytesIO(deflated), 1, budget)
+    assert caught.value.code in ("too_large", "damaged")
+
+
+def test_changed_bytes_are_refused_or_read_but_never_raise_anything_else() -> None:
+    rng, whole = random.Random(1), archives.wacz(archives.page().content())
+    for _ in range(150):
+        content = bytearray(whole)
+        for _ in range(rng.choice((1, 3, 20))):
+            content[rng.randrange(len(content))] = rng.randrange(256)
+        with contextlib.suppress(Refused):
+            read(bytes(content))
+
+
+def test_a_confined_process_reads_and_takes_out(readers: CaptureReaders) -> None:
+    content = archives.wacz(archives.page().content())
+    found, text = readers.read(io.BytesIO(content), 1)
+    assert found.integrity.digests == "verified"
+    assert found.kept == len(kept(text))
+    for image, expected in zip(found.media, (archives.picture(), archives.video()), strict=True):
+        assert b"".join(readers.slices(io.BytesIO(content), image)) == expected
+
+
+def test_a_confined_process_that_is_given_a_bomb_ends_and_the_next_one_reads(
+    readers: CaptureReaders,
+) -> None:
+    with pytest.raises(Refused):
+        readers.read(io.BytesIO(nested(3000)), 1)
+    with pytest.raises(Refused) as caught:
+        readers.read(io.BytesIO(b"WARC/1.1\r\n" * 50_000), 1)
+    assert caught.value.code == "damaged"
+    assert readers.read(io.BytesIO(archives.page().content()), 1)[0].kind == "warc"
+
+
+def test_a_long_video_is_taken_out_in_slices(
+    readers: CaptureReaders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = archives.video() + random.Random(0).randbytes(200_000)
+    content = archives.Warc().response(archives.VIDEO, video, "video/mp4").content()
+    monkeypatch.setattr("deepfake_service.capture.readers.SLICE_BYTES", 70_000)
+    found, _ = readers.read(io.BytesIO(content), 1)
+    pieces = list(readers.slices(io.BytesIO(content), found.media[0]))
+    assert b"".join(pieces) == video
+    assert max(map(len, pieces)) == 70_000
+    longer = CapturedImage(**{**found.media[0].model_dump(), "size": len(video) + 1})
+    with pytest.raises(Refused, match="not as long"):
+        list(readers.slices(io.BytesIO(content), longer))
+
+
+FOREIGN = Path(os.environ.get("DEEPFAKE_TEST_ARCHIVES", "/nonexistent"))
+"""A folder with the test data of webrecorder/warcio and webrecorder/py-wacz."""
+EXPECTED = {
+    "valid_example_1.wacz": "verified not_signed",  # of WACZ 1.0
+    "valid_example_2.wacz": "verified not_signed",
+    "valid_signed_example_1.wacz": "verified valid",
+    # Its certificate is of a staging authority, which is said and not decided.
+    "invalid_signed_example_1.wacz": "verified valid",
+    "invalid_example_1.wacz": "unknown_format",
+    "bad.arc": "unknown_format",
+    "example.warc.gz": "verified not_signed",
+    "example-iana.warc": "verified not_signed",
+    "example-resource.warc.gz": "verified not_signed",
+    "example-bad-non-chunked.warc.gz": "verified not_signed",
+    "example-wrong-chunks.warc.gz": "mismatch not_signed",
+    "example-trunc.warc": "mismatch not_signed",
+    "example-iana.org-chunked.warc": "mismatch not_signed",
+    "example-digest.warc": "empty",
+    "example-space-in-target-uri.warc.gz": "empty",
+}
+
+
+@pytest.mark.skipif(not FOREIGN.is_dir(), reason="DEEPFAKE_TEST_ARCHIVES names no folder")
+@pytest.mark.parametrize("name", EXPECTED)
+def test_files_that_other_projects_test_their_readers_with(name: str) -> None:
+    """From webrecorder/py-wacz and webrecorder/warcio."""
+    content = (FOREIGN / name).read_bytes()
+    try:
+        integrity = read(content)[0]["integrity"]
+        outcome = f"{integrity['digests']} {integrity['signature']}"
+    except Refused as error:
+        outcome = error.code
+    assert outcome == EXPECTED[name]

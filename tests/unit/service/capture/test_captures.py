@@ -1,0 +1,462 @@
+"""Captures from the upload to the items that they become, and to the end of their retention."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import random
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from deepfake_service.capture.imports import Imports
+from deepfake_service.capture.readers import CaptureReaders
+from deepfake_service.evidence.bundle import zip_format as bag
+from deepfake_service.evidence.bundle.capture_format import CAPTURE, RECORDS
+from deepfake_service.evidence.bundle.trust_store import Trust
+from deepfake_service.evidence.bundle.verification import ExitCode, Outcome, verify
+from deepfake_service.platform.db import AuditEntry, Capture, Job, Lease, Media, Occurrence
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.errors import StorageUnavailable
+from tests.support import archives
+from tests.support.jobs import blobs, headers, sweep
+
+pytest.importorskip("warcio", reason="warcio writes the WARC files of these tests")
+# warcio leaves temporary files open.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
+# ``conftest.Service``; conftest modules cannot be imported.
+Service = Any
+WEEK = timedelta(days=7)
+
+
+@pytest.fixture(scope="module")
+def readers() -> Iterator[CaptureReaders]:
+    reading = CaptureReaders(require=False)
+    yield reading
+    reading.close()
+
+
+def worker(service: Service, readers: CaptureReaders, name: str = "worker-1") -> Imports:
+    services = service.app.state.shared.services
+    return Imports(
+        service.database,
+        services.captures._vault,
+        readers,
+        services.evidence_store,
+        services.submissions,
+        executor_id=name,
+        kept_for=WEEK,
+    )
+
+
+async def work(service: Service, readers: CaptureReaders) -> None:
+    """Do what the worker's chore does once."""
+    import anyio.to_thread
+
+    await anyio.to_thread.run_sync(worker(service, readers).work_off)
+
+
+async def hand_in(
+    service: Service,
+    content: bytes | None = None,
+    screenshots: tuple[bytes, ...] = (),
+    role: Role = Role.ANALYST,
+    **fields: str,
+) -> httpx.Response:
+    files = [("file", ("secret-name.wacz", content))] if content is not None else []
+    files += [("screenshots", (f"{n}.png", shot)) for n, shot in enumerate(screenshots)]
+    answer: httpx.Response = await service.client.post(
+        "/v1/captures",
+        files=files or None,
+        data={"case_reference": "R", **fields},
+        headers=headers(service, role),
+    )
+    return answer
+
+
+async def get(service: Service, path: str, role: Role = Role.ANALYST) -> httpx.Response:
+    answer: httpx.Response = await service.client.get(path, headers=headers(service, role))
+    return answer
+
+
+@pytest.fixture
+async def captured(service: Service, readers: CaptureReaders) -> dict[str, Any]:
+    """Return a capture that was read, of an archive that is whole."""
+    answer = await hand_in(service, archives.wacz(archives.page().content()))
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["state"] == "received"
+    await work(service, readers)
+    capture: dict[str, Any] = (await get(service, answer.headers["Location"])).json()
+    assert capture["state"] == "captured", capture
+    return capture
+
+
+def trust(service: Service) -> Trust:
+    keys = service.app.state.shared.services.evidence_store.keys
+    return Trust(tuple(keys.published()), (), None)
+
+
+async def bundle_of(service: Service, capture: dict[str, Any]) -> bytes:
+    answer = await get(service, f"/v1/captures/{capture['id']}/bundle")
+    assert answer.status_code == 200, answer.text
+    return answer.content
+
+
+async def test_what_is_found_is_stated_with_what_is_missing(
+    service: Service, captured: dict[str, Any]
+) -> None:
+    assert captured["pages"] == [{"url": archives.PAGE, "title": "A post", "at": archives.AT}]
+    assert captured["files"][0]["integrity"] == {
+        "digests": "verified", "signature": "not_signed", "detail": None,
+    }  # fmt: skip
+    assert captured["missing"] == ["full_page_capture"]
+    assert [m["mime"] for m in captured["media"]] == ["image/jpeg", "video/mp4"]
+    assert captured["counts"]["small"] == 1
+    listed = await get(service, f"/v1/captures?case_id={captured['case_id']}")
+    assert [each["id"] for each in listed.json()["captures"]] == [captured["id"]]
+
+
+async def test_the_bundle_is_verified_and_has_no_imagery(
+    service: Service, captured: dict[str, Any]
+) -> None:
+    content = await bundle_of(service, captured)
+    assert hashlib.sha256(content).hexdigest() == captured["sha256"]
+    result = verify(content, trust(service))
+    assert result.exit_code is ExitCode.VERIFIED, result.steps
+    assert result.to_json()["capture"] == captured["id"]
+    assert result.steps[5].title == "The capture agrees with the statement"
+    assert "full_page_capture" in result.steps[5].detail
+    assert archives.picture()[1000:1200] not in content
+    assert archives.video()[1000:1200] not in content
+    document = json.loads(bag.member(content, CAPTURE))
+    assert "secret-name" not in json.dumps(document)
+    for original, expected in (
+        (archives.picture(), Outcome.PASS),
+        (archives.picture() + b"x", Outcome.FAIL),
+    ):
+        step = verify(content, trust(service), original=io.BytesIO(original)).steps[-1]
+        assert step.outcome is expected
+    answer = await service.client.post(
+        "/v1/verify", content=content, headers=headers(service, Role.AUDITOR)
+    )
+    assert answer.json()["result"] == "verified"
+    assert answer.json()["capture"] == captured["id"]
+
+
+async def test_every_change_of_one_byte_is_found(
+    service: Service, captured: dict[str, Any]
+) -> None:
+    content, trusted = await bundle_of(service, captured), trust(service)
+    rng = random.Random(7)
+    for position in sorted(rng.sample(range(len(content)), 300)):
+        changed = bytearray(content)
+        changed[position] ^= 1 << rng.randrange(8)
+        assert verify(bytes(changed), trusted).exit_code is ExitCode.FAILED, position
+
+
+@pytest.mark.parametrize("change", ["record", "medium", "case", "dropped"])
+async def test_what_is_signed_again_by_another_is_not_believed(
+    service: Service, captured: dict[str, Any], change: str
+) -> None:
+    """Even with all manifests made to fit."""
+    files = bag.unzipped(await bundle_of(service, captured))
+    document = json.loads(files[CAPTURE])
+    if change == "record":
+        files[RECORDS] = files[RECORDS][:-100]
+    elif change == "medium":
+        document["media"][0]["sha256"] = "0" * 64
+    elif change == "case":
+        document["case"] = "other"
+    else:
+        del files[RECORDS]
+    import rfc8785
+
+    files[CAPTURE] = rfc8785.dumps(document)
+    payload = {n: c for n, c in files.items() if n.startswith(bag.DATA)}
+    files[bag.MANIFEST] = bag.manifest_of(payload)
+    del files[bag.TAG_MANIFEST]
+    assert verify(bag.sealed(files), trust(service)).exit_code is ExitCode.FAILED
+
+
+async def test_chosen_pictures_become_items_with_their_post(
+    service: Service, captured: dict[str, Any], readers: CaptureReaders
+) -> None:
+    path = f"/v1/captures/{captured['id']}/examinations"
+    answer = await service.client.post(
+        path, json={"media": [1]}, headers=headers(service, Role.ANALYST)
+    )
+    assert answer.status_code == 202, answer.text
+    await work(service, readers)
+    await work(service, readers)
+    (first, second) = (await get(service, f"/v1/captures/{captured['id']}")).json()["media"]
+    assert first["job_id"]
+    assert second["job_id"] is None
+    case = (await get(service, f"/v1/cases/{captured['case_id']}")).json()
+    (job,) = case["jobs"]
+    assert job["id"] == first["job_id"]
+    assert job["sha256"] == first["sha256"]
+    (post,) = case["occurrences"]
+    assert post["source_url"] == archives.PAGE
+    assert post["platform"] == "example.org"
+    assert post["captured_at"].startswith("2026-03-01T10:00:00")
+    assert post["note"] == "A post"
+    assert post["tool"] == "Page Recorder 1.0"
+    assert post["capture"] == captured["id"]
+    assert post["capture_sha256"] == captured["sha256"]
+    for wrong in ({"media": [99]}, {"media": [0]}, {"media": ["x"]}):
+        answer = await service.client.post(path, json=wrong, headers=headers(service, Role.ANALYST))
+        assert answer.status_code == 422
+
+
+async def test_everything_is_examined_if_that_is_asked_for(
+    service: Service, readers: CaptureReaders
+) -> None:
+    answer = await hand_in(
+        service,
+        archives.page().content(),
+        examine="all",
+        account="@poster",
+        platform="Example",
+        note="found by search",
+    )
+    await work(service, readers)
+    capture = (await get(service, answer.headers["Location"])).json()
+    assert all(medium["job_id"] for medium in capture["media"])
+    with service.database.read() as session:
+        assert len(session.scalars(select(Job)).all()) == 2
+    case = (await get(service, f"/v1/cases/{capture['case_id']}")).json()
+    assert {post["account"] for post in case["occurrences"]} == {"@poster"}
+    assert {post["note"] for post in case["occurrences"]} == {"A post · found by search"}
+
+
+async def test_screenshots_with_a_form_are_a_capture_of_their_own(
+    service: Service, readers: CaptureReaders
+) -> None:
+    answer = await hand_in(
+        service,
+        None,
+        (archives.picture(), archives.icon()),
+        source_url="https://t.example/c/1",
+        captured_at="2026-03-01T10:00:00+09:00",
+        captured_by="J. Kim",
+        device="phone",
+        reached="signed in",
+        full_page="true",
+        examine="all",
+    )
+    assert answer.status_code == 202, answer.text
+    await work(service, readers)
+    capture = (await get(service, answer.headers["Location"])).json()
+    assert [f["kind"] for f in capture["files"]] == ["picture", "picture"]
+    assert capture["missing"] == ["html_source"]
+    assert capture["media"][0]["role"] == "full_page_capture"
+    assert [m["job_id"] is not None for m in capture["media"]] == [True, True]
+    content = await bundle_of(service, capture)
+    document = json.loads(bag.member(content, CAPTURE))
+    assert document["method"] == "by hand"
+    assert document["handed_in"]["captured_by"] == "J. Kim"
+    assert document["handed_in"]["reached"] == "signed in"
+    assert verify(content, trust(service)).exit_code is ExitCode.VERIFIED
+
+
+async def test_a_screenshot_beside_an_archive_completes_it(
+    service: Service, readers: CaptureReaders
+) -> None:
+    shot = archives.picture() + b"\0"
+    answer = await hand_in(
+        service, archives.wacz(archives.page().content()), (shot,), full_page="true"
+    )
+    await work(service, readers)
+    capture = (await get(service, answer.headers["Location"])).json()
+    assert capture["missing"] == []
+    assert capture["media"][-1]["role"] == "full_page_capture"
+
+
+async def test_the_same_file_is_one_capture_of_a_case(service: Service) -> None:
+    content = archives.page().content()
+    first = await hand_in(service, content)
+    again = await hand_in(service, content)
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert first.json()["id"] == again.json()["id"]
+    other = await hand_in(service, content, case_reference="S")
+    assert other.json()["id"] != first.json()["id"]
+    assert len(blobs(service)) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"not an archive", "unknown_format"),
+        (b"WARC/1.1\r\n" + b"x" * 200_000, "damaged"),
+        (archives.zipped({"archive/x.warc": b"", "../x": b""}), "damaged"),
+    ],
+)
+async def test_a_file_that_cannot_be_read_is_refused_and_deleted(
+    service: Service, readers: CaptureReaders, content: bytes, reason: str
+) -> None:
+    answer = await hand_in(service, content)
+    await work(service, readers)
+    capture = (await get(service, answer.headers["Location"])).json()
+    assert (capture["state"], capture["reason"]) == ("refused", reason)
+    assert capture["detail"]
+    assert blobs(service) == []
+    answer = await get(service, f"/v1/captures/{capture['id']}/bundle")
+    assert answer.status_code == 409
+
+
+async def test_requests_that_are_wrong_name_the_field(service: Service) -> None:
+    nothing = await hand_in(service)
+    assert nothing.status_code in (415, 422)
+    text = await hand_in(service, None, (b"no picture",))
+    assert text.json()["errors"][0]["field"] == "screenshots[0]"
+    twice = await hand_in(service, archives.mhtml(), case_id="01kb0zq9v7m3x8t2e4r6y1w5cd")
+    assert twice.json()["errors"][0]["field"] == "case_id"
+    unknown = await hand_in(
+        service, archives.mhtml(), case_reference="", case_id="01kb0zq9v7m3x8t2e4r6y1w5cd"
+    )
+    assert unknown.status_code == 404
+    assert blobs(service) == []
+
+
+async def test_a_file_of_ten_gigabytes_is_refused_before_it_is_read(service: Service) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        raise AssertionError("the body was read")
+        yield b""
+
+    answer = await service.client.post(
+        "/v1/captures",
+        content=body(),
+        headers={
+            **headers(service, Role.ANALYST),
+            "Content-Type": "multipart/form-data; boundary=b",
+            "Content-Length": str(10 << 30),
+        },
+    )
+    assert answer.status_code == 413
+    assert answer.json()["detail"] == "A capture may have at most 4294967296 bytes."
+
+
+async def test_nobody_else_sees_a_capture(service: Service, captured: dict[str, Any]) -> None:
+    for path in (f"/v1/captures/{captured['id']}", f"/v1/captures/{captured['id']}/bundle"):
+        assert (await get(service, path, Role.PIPELINE)).status_code == 404
+        assert (await get(service, path, Role.AUDITOR)).status_code == 403
+        assert (await get(service, path, Role.ADMIN)).status_code == 200
+
+
+async def test_imports_and_readings_are_audited(service: Service, captured: dict[str, Any]) -> None:
+    await bundle_of(service, captured)
+    with service.database.read() as session:
+        entries = session.scalars(
+            select(AuditEntry).where(AuditEntry.subject == captured["id"])
+        ).all()
+    actions = [entry.action for entry in entries]
+    assert actions[0] == "capture.submitted"
+    assert actions.count("capture.ended") == 1
+    assert entries[-1].detail == "bundle"
+    assert next(e for e in entries if e.action == "capture.ended").detail == captured["sha256"]
+
+
+async def test_files_expire_as_media_do_and_the_bundle_as_evidence_does(
+    service: Service, captured: dict[str, Any]
+) -> None:
+    assert len(blobs(service)) == 2
+    service.clock.advance(WEEK - timedelta(hours=1))
+    sweep(service)
+    service.clock.advance(timedelta(days=2))
+    sweep(service)
+    after = (await get(service, f"/v1/captures/{captured['id']}")).json()
+    assert not after["files"][0]["kept"]
+    assert after["kept"]
+    assert len(blobs(service)) == 1
+    answer = await service.client.post(
+        f"/v1/captures/{captured['id']}/examinations",
+        json={},
+        headers=headers(service, Role.ANALYST),
+    )
+    assert answer.status_code == 422
+    assert "deleted" in answer.json()["detail"]
+    service.clock.advance(timedelta(days=1094))
+    sweep(service)
+    service.clock.advance(timedelta(days=2))
+    sweep(service)
+    assert blobs(service) == []
+    assert not (await get(service, f"/v1/captures/{captured['id']}")).json()["kept"]
+
+
+async def test_a_legal_hold_keeps_everything(service: Service, captured: dict[str, Any]) -> None:
+    path = f"/v1/cases/{captured['case_id']}/hold"
+    await service.client.put(path, headers=headers(service, Role.ANALYST))
+    for _ in range(3):
+        service.clock.advance(timedelta(days=1200))
+        sweep(service)
+    assert len(blobs(service)) == 2
+
+
+async def test_a_deleted_case_leaves_nothing(service: Service, captured: dict[str, Any]) -> None:
+    answer = await service.client.delete(
+        f"/v1/cases/{captured['case_id']}", headers=headers(service, Role.ANALYST)
+    )
+    assert answer.status_code == 204
+    assert blobs(service) == []
+    with service.database.read() as session:
+        for table in (Capture, Media, Occurrence):
+            assert session.scalars(select(table)).all() == []
+
+
+async def test_a_worker_that_died_leaves_one_capture_and_no_half_blob(
+    service: Service, readers: CaptureReaders
+) -> None:
+    answer = await hand_in(service, archives.page().content())
+    capture_id = answer.json()["id"]
+    dead = worker(service, readers, "worker-0")
+    assert dead._claim() == capture_id
+    half = f"cases/{answer.json()['case_id']}/capture-{capture_id}"
+    dead._vault.blobs.put_bytes(half, b"half a bundle")
+    with service.database.write() as session:
+        lease = Lease(executor_id="worker-0", expires_at=service.clock() + timedelta(seconds=9))
+        session.add(lease)
+    await work(service, readers)  # the other one may be alive
+    assert (await get(service, answer.headers["Location"])).json()["state"] == "received"
+    service.clock.advance(timedelta(seconds=10))
+    await work(service, readers)
+    capture = (await get(service, answer.headers["Location"])).json()
+    assert capture["state"] == "captured"
+    assert len(blobs(service)) == 2
+    content = await bundle_of(service, capture)
+    assert verify(content, trust(service)).exit_code is ExitCode.VERIFIED
+
+
+async def test_a_store_that_does_not_answer_refuses_nothing(
+    service: Service, readers: CaptureReaders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = await hand_in(service, archives.page().content())
+    with monkeypatch.context() as patch:
+
+        def fails(*_: Any) -> None:
+            raise StorageUnavailable
+
+        patch.setattr("deepfake_service.platform.storage.vault.Vault.write", fails)
+        for _ in range(5):
+            with contextlib.suppress(StorageUnavailable):
+                await work(service, readers)
+    await work(service, readers)
+    assert (await get(service, answer.headers["Location"])).json()["state"] == "captured"
+
+
+async def test_a_capture_that_kills_its_workers_is_given_up(
+    service: Service, readers: CaptureReaders
+) -> None:
+    answer = await hand_in(service, archives.page().content())
+    for number in range(3):
+        assert worker(service, readers, f"dead-{number}")._claim()
+    await work(service, readers)
+    capture = (await get(service, answer.headers["Location"])).json()
+    assert (capture["state"], capture["reason"]) == ("refused", "failed")
