@@ -53,7 +53,7 @@ def test_items_are_reviewed_by_keyboard_from_the_queue(
     assert abs(box["y"] + box["height"] / 2 - 360) < 2  # in the middle of the window
     page.keyboard.press("Enter")
     page.wait_for_url("**/items/*#review")
-    expect(page.locator("section:has(> #review)")).to_contain_text("원본과 같음")
+    expect(page.locator("section.answer")).to_contain_text("원본과 같음")
     page.keyboard.press("q")
     page.wait_for_url(f"{site.url}/")
     page.goto("/?q=keyboard-")

@@ -86,11 +86,11 @@ def test_from_a_dropped_video_to_a_sent_notice(
 
     page.check("input[name=decision][value=confirmed]")
     page.fill("#reason", "턱 경계가 어긋남")
-    page.get_by_role("button", name="판단 저장").click()
-    expect(page.locator("section:has(> #review)")).to_contain_text("턱 경계가 어긋남")
+    page.get_by_role("button", name="결론 저장").click()
+    expect(page.locator("section.answer")).to_contain_text("턱 경계가 어긋남")
 
     with page.expect_download() as download:
-        page.get_by_role("link", name="증거 묶음(ZIP)").click()
+        page.get_by_role("link", name="증거 파일(ZIP)").click()
     download.value.save_as(tmp_path / "e.zip")
     site.command("keys", "signing", "publish", "--out", str(tmp_path / "keys"))
     output = site.command("verify", str(tmp_path / "e.zip"), "--pinned", str(tmp_path / "keys"))

@@ -31,11 +31,11 @@ def test_a_queue_that_outgrows_its_page_leads_to_the_next(site: Site, browser: B
         page = signed_in(browser, site, key, clock=True)
         rows = page.locator(".queue tbody tr")
         expect(rows).to_have_count(50)
-        expect(page.get_by_text("검사 대상 더 보기")).to_have_count(0)
+        expect(page.get_by_text("파일 더 보기")).to_have_count(0)
         cases.append(submit(50))
         wait()
         page.clock.fast_forward(60_000)  # the page looks for changes by itself
-        expect(page.get_by_text("검사 대상 더 보기")).to_be_visible()
+        expect(page.get_by_text("파일 더 보기")).to_be_visible()
         expect(rows).to_have_count(50)
         for case in cases:
             client.delete(f"/v1/cases/{case}").raise_for_status()
@@ -93,7 +93,7 @@ def test_all_items_of_a_page_are_selected_at_once(site: Site, browser: Browser, 
     page.click("#select-all")
     expect(count).to_be_hidden()
     page.click("#select-all")
-    page.get_by_role("button", name="선택한 검사 대상 검토").click()
+    page.get_by_role("button", name="선택한 파일 검토").click()
     page.wait_for_url("**/reviews?*")
     expect(page.locator("form.card input[name=job]")).to_have_count(3)
     page.context.close()

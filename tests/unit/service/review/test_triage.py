@@ -260,12 +260,12 @@ async def test_the_queue_tells_when_what_it_awaits_is_still_examined(service: Se
     desk = Desk(service)
     await service.sign_in(Role.ANALYST)
     korean = {"Accept-Language": "ko"}
-    assert "검토할 검사 대상이 없습니다" in (await service.client.get("/", headers=korean)).text
+    assert "검토할 파일이 없습니다" in (await service.client.get("/", headers=korean)).text
     desk.add("job0", None, state=JobState.QUEUED)
     text = (await service.client.get("/", headers=korean)).text
     assert "아직 검토할 것이 없습니다" in text
     assert '<a href="/?tab=waiting">1건이 검사 중이거나' in text
-    assert "검토할 검사 대상이 없습니다" not in text
+    assert "검토할 파일이 없습니다" not in text
 
 
 async def test_part_of_a_reference_or_of_a_name_is_found_by_those_who_may_see_it(
