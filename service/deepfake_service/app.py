@@ -25,6 +25,7 @@ from deepfake_service.api import (
     notices,
     operations,
     reviews,
+    uploads,
     videos,
 )
 from deepfake_service.api import docs_page as docs
@@ -181,6 +182,7 @@ def _described(lifespan: Lifespan | None = None, public_url: str | None = None) 
     for module in (
         frames,
         videos,
+        uploads,
         jobs,
         cases,
         captures,

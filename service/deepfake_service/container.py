@@ -24,6 +24,7 @@ from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.examination.backlog import queue_state
 from deepfake_service.examination.queue import JobQueue
 from deepfake_service.examination.submissions import Reexaminations, Submissions
+from deepfake_service.examination.uploads import Uploads
 from deepfake_service.examination.webhook_deliveries import WebhookSecrets, count_due
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.notices.documents import NoticeDocuments
@@ -78,6 +79,7 @@ class Services:
 
     captures: Captures
     submissions: Submissions
+    uploads: Uploads
     cases: Cases
     queries: Queries
     item_pages: ItemPages
@@ -200,6 +202,7 @@ def open_container(
         services = Services(
             captures=Captures(database, vault, blind_index, cases, submissions, kept_for),
             submissions=submissions,
+            uploads=Uploads(database, vault),
             reexaminations=reexaminations,
             cases=cases,
             queries=queries,

@@ -111,6 +111,7 @@ def worker_running(
     # One worker of all does these, and each worker those below.
     shared: dict[str, tuple[Callable[[], object], float]] = {
         "sweep": (services.sweeps.sweep, SWEEP_EVERY_S),
+        "uploads": (when_confirmed(services.uploads.forget_expired), SWEEP_EVERY_S),
         "orphans": (when_confirmed(services.orphans.delete), ORPHANS_EVERY_S),
         "known": (when_confirmed(services.hash_bank.forget_expired), SWEEP_EVERY_S),
         "flags": (services.minor_flags.compare_earlier_jobs, SWEEP_EVERY_S),

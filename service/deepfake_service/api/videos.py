@@ -9,7 +9,10 @@ from functools import partial
 import anyio.to_thread
 from fastapi import Request, Response
 
+from deepfake_service.accounts.accounts import Caller
 from deepfake_service.api.jobs import JobOut, job_out
+from deepfake_service.container import Services
+from deepfake_service.examination.submissions import Sealed, Submission
 from deepfake_service.http.auth import Uploader
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.problems import problems
@@ -95,10 +98,22 @@ async def submit_video(
             await services.submissions.discard(sealed)
             raise
         name = upload.name
+    submission = replace(form.submission(), file_name=name)
+    return await accept_video(state, services, caller, submission, sealed, response)
+
+
+async def accept_video(
+    state: AppState,
+    services: Services,
+    caller: Caller,
+    submission: Submission,
+    sealed: Sealed,
+    response: Response,
+) -> JobOut:
+    """Queue a video that was sealed, or find its job, and complete the response."""
     if not sealed.stored.size:
         await services.submissions.discard(sealed)
         raise invalid_field(FILE, "the file is empty; download it again")
-    submission = replace(form.submission(), file_name=name)
     if submission.callback is not None:
         try:
             await _check_callback(submission.callback.url, state)

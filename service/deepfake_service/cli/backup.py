@@ -82,7 +82,7 @@ def back_up(settings: Settings, out: Path) -> list[str]:
             _copy_epoch_keys(settings, out)
             live.backup(copy)
             _copy_epoch_keys(settings, out)  # and those that began meanwhile
-            _restart_pending_jobs(copy)
+            _restart_unfinished(copy)
             _mark(copy)
             _require_intact(copy, "The copy of the database")
             _copy_blobs(settings.data_dir / BLOB_FOLDER, out / BLOB_FOLDER)
@@ -197,8 +197,12 @@ def _copy_epoch_keys(settings: Settings, out: Path) -> None:
             shutil.copyfile(file, out / EPOCH_KEYS_FOLDER / file.name)
 
 
-def _restart_pending_jobs(copy: sqlite3.Connection) -> None:
-    """Delete the checkpoints of unfinished jobs, whose intermediate blobs are not in the backup."""
+def _restart_unfinished(copy: sqlite3.Connection) -> None:
+    """Delete unfinished uploads, and the checkpoints of unfinished jobs, whose blobs are not in the
+    backup."""
+    copy.execute("DELETE FROM upload_parts")
+    copy.execute("DELETE FROM uploads WHERE job_id IS NULL")
+    copy.commit()
     tables = {name for (name,) in copy.execute("SELECT name FROM sqlite_master")}
     if {"operation_outputs", "workflow_status"} <= tables:
         copy.execute(
@@ -213,8 +217,8 @@ def _copy_blobs(source: Path, out: Path) -> None:
     """Copy blobs, skipping those that are deleted meanwhile or belong to unfinished work."""
     for folder, _, names in os.walk(source):
         where = Path(folder).relative_to(source)
-        if where.parts[:1] == ("work",):
-            continue  # intermediate results of unfinished jobs, which start again
+        if where.parts[:1] in (("work",), ("uploads",)):
+            continue  # of unfinished jobs and uploads, which start again
         (out / where).mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in names:
             if "#" in name:

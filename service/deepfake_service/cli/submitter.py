@@ -7,14 +7,16 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import httpx
 from pydantic import BaseModel, Field
 from rich.progress import Progress
 
 from deepfake_models.errors import DeepfakeError
+from deepfake_service.cli import resumed_upload
 from deepfake_service.cli.output import clean
+from deepfake_service.cli.resumed_upload import InvalidAnswer, ResumedUpload, ServiceAway
 from deepfake_service.cli.score import open_regular
 
 POLL_S = 0.5
@@ -24,6 +26,8 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 UNSUCCESSFUL = frozenset({"failed", "cancelled", "expired"})
 """The states of jobs that ended without a result."""
 FINAL_STATES = UNSUCCESSFUL | {"succeeded"}
+SEALED = httpx.Timeout(1800.0, connect=10.0)
+"""For the answer about a file that is complete: the service reads all of it once more."""
 _CHECK_RUNNING = "Check that it is running or give its address with --url or DEEPFAKE_URL."
 _CHECK_ADDRESS = "Check that --url or DEEPFAKE_URL is the address of this service."
 _KEYS_REFUSED = ":too_many_failed_sign_ins"
@@ -131,8 +135,32 @@ class Submitter:
         given = {name: str(value) for name, value in fields.items() if value is not None}
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
+            if size >= resumed_upload.RESUMED_FROM_BYTES:
+                return self._submit_resumably(path.name, file, given, bar)
             sent = bar.wrap_file(file, size, description="uploading") if bar else file
             return self._request("POST", "videos", data=given, files={"file": (path.name, sent)})
+
+    def _submit_resumably(
+        self, name: str, file: BinaryIO, fields: dict[str, str], bar: Progress | None
+    ) -> Job:
+        upload = ResumedUpload(self._exchange, self._url, file)
+        size = os.fstat(file.fileno()).st_size
+        task = bar.add_task("uploading", total=size) if bar else None
+
+        def progress(sent: int) -> None:
+            if bar is not None and task is not None:
+                bar.update(task, completed=sent)
+
+        try:
+            path = upload.send(progress)
+        except ServiceAway as error:
+            raise self._unreachable() from error
+        except InvalidAnswer as error:
+            raise ServiceRefused(f"The answer is not an upload. {_CHECK_ADDRESS}") from error
+        named = {**fields, "file_name": name}
+        job = self._request("POST", f"{path.removeprefix('/v1/')}/job", json=named, timeout=SEALED)
+        upload.forget()
+        return job
 
     def read(self, job_id: str) -> Job:
         """Read a job, with its result if it has ended. Raises the same errors as ``submit``."""
@@ -151,15 +179,26 @@ class Submitter:
                 return job
             time.sleep(POLL_S)
 
-    def _request(self, method: str, name: str, **content: Any) -> Job:
-        address = f"{self._url.rstrip('/')}/v1/{name}"
+    def _exchange(self, method: str, path: str, **content: Any) -> tuple[httpx.Response, bytes]:
+        """Send a request as ``ResumedUpload`` needs it."""
         try:
+            address = f"{self._url.rstrip('/')}{path}"
             with self._client.stream(method, address, **content) as answer:
                 body = _read_bounded(answer)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ServiceUnreachable(
-                f"The service at {self._url} cannot be reached. {_CHECK_RUNNING}"
-            ) from error
+            raise ServiceAway from error
+        if not answer.is_success and answer.status_code not in (404, 409, 410):
+            raise self._refusal(answer, body)
+        return answer, body
+
+    def _unreachable(self) -> ServiceUnreachable:
+        return ServiceUnreachable(f"The service at {self._url} cannot be reached. {_CHECK_RUNNING}")
+
+    def _request(self, method: str, name: str, **content: Any) -> Job:
+        try:
+            answer, body = self._exchange(method, f"/v1/{name}", **content)
+        except ServiceAway as error:
+            raise self._unreachable() from error.__cause__
         if not answer.is_success:
             raise self._refusal(answer, body)
         try:
@@ -171,8 +210,9 @@ class Submitter:
 
     def _refusal(self, answer: httpx.Response, body: bytes) -> DeepfakeError:
         status, detail, kind = answer.status_code, f"HTTP status {answer.status_code}", None
-        # A proxy answers with a page of its own, which says nothing about the request.
-        if "problem+json" in answer.headers.get("content-type", ""):
+        # A proxy answers with a page of its own, which says nothing about the request, and the
+        # answer to HEAD has no body.
+        if body and "problem+json" in answer.headers.get("content-type", ""):
             try:
                 problem = _Problem.model_validate_json(body)
             except ValueError:
@@ -180,7 +220,8 @@ class Submitter:
             faults = [f" {fault.field}: {fault.detail}." for fault in problem.errors or ()]
             detail, kind = problem.detail + "".join(faults), problem.type
         message = f"The service rejected the request: {clean(detail)}"
-        if kind is not None and (status in (401, 403) or kind.endswith(_KEYS_REFUSED)):
+        is_told = kind is not None or not body
+        if is_told and (status in (401, 403) or (kind or "").endswith(_KEYS_REFUSED)):
             return KeyRefused(f"{message} Check --key or DEEPFAKE_KEY.")
         wait = answer.headers.get("retry-after", "")
         if wait.isascii() and wait.isdecimal():

@@ -49,8 +49,10 @@ _STATUS: dict[int, tuple[type[ServiceError], ...]] = {
         errors.LooksSwitchedOff, errors.NoticeRefused, errors.NotReexaminable, errors.NotReviewable,
         errors.NotWatched, errors.RecordAltered,
         errors.TooManyCallbacks, errors.TooManyOccurrences, errors.TooManyReviews,
+        errors.UploadConflict,
     ),
-    410: (errors.CaseShredded, errors.InvitationInvalid),
+    410: (errors.CaseShredded, errors.InvitationInvalid, errors.UploadExpired),
+    412: (errors.UnsupportedTus,),
     413: (errors.RequestTooLarge,),
     415: (errors.UnsupportedContentType,),
     422: (errors.InvalidRequest, errors.CallbackRefused, errors.InvalidCheckpoint),
@@ -214,6 +216,8 @@ def problem_of(error: Exception) -> Problem:
         if status == 503:
             is_full = isinstance(error, errors.DiskFull)
             headers["Retry-After"] = str(SPACE_RETRY_S if is_full else RETRY_AFTER_S)
+        if status == 412:
+            headers["Tus-Version"] = "1.0.0"
         if isinstance(error, TooManyRequests):
             headers["Retry-After"] = str(error.retry_after_s)
         return Problem(status, code, error.message, error.errors, headers)

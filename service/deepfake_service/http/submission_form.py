@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -21,7 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from deepfake_service.cases.cases import PostDetails, canonical_reference
 from deepfake_service.examination.submissions import MAX_FRAMES, Submission
-from deepfake_service.http.multipart import MULTIPART
+from deepfake_service.http.multipart import MAX_NAME_CHARS, MULTIPART, base_name
 from deepfake_service.platform.clock import CLIENT_SKEW, utc_now
 from deepfake_service.platform.db.enums import CallbackContent, Priority, RetentionPolicy
 from deepfake_service.platform.errors import FieldError, InvalidRequest
@@ -60,13 +61,19 @@ def _moment(value: str) -> str:
 
 
 def _whole_number(value: object) -> object:
-    """Accept decimal digits only: Pydantic would also take "1_000", " 8 " and "8.0"."""
+    """Accept integers and decimal digits: Pydantic would also take "1_000", " 8 " and "8.0"."""
+    if type(value) is int:  # from JSON; a bool is none
+        return value
     written = isinstance(value, str) and value.isascii() and value.isdecimal()
     if written and len(str(value)) <= len(str(MAX_FRAMES)):
         return int(str(value))
     raise PydanticCustomError(
         "not_a_number", "send a whole number from 1 to {most}", {"most": MAX_FRAMES}
     )
+
+
+def _base_name(value: str) -> str:
+    return base_name(value.encode(errors="replace"))
 
 
 Line = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
@@ -178,6 +185,18 @@ class VideoForm(PictureForm):
         if info.data.get("callback_url") is None:
             raise PydanticCustomError("no_callback", "send a callback_url with it")
         return value
+
+
+class UploadForm(VideoForm):
+    """What an upload that was sent in parts is."""
+
+    file_name: Annotated[
+        Annotated[str, Field(max_length=MAX_NAME_CHARS), AfterValidator(_base_name)] | None,
+        Field(description="The name of the file, as lists show it.", examples=["clip.mp4"]),
+    ] = None
+
+    def submission(self) -> Submission:
+        return replace(super().submission(), file_name=self.file_name or None)
 
 
 class OccurrenceForm(SightingForm):

@@ -64,6 +64,18 @@ class ClientGone(ServiceError):
     """The client closed the connection before it received an answer."""
 
 
+class UploadConflict(ServiceError):
+    """The upload is at another offset. Read it with HEAD, and continue from there."""
+
+
+class UploadExpired(ServiceError):
+    """The upload was not completed within a day and was deleted. Begin another one."""
+
+
+class UnsupportedTus(ServiceError):
+    """This service speaks tus 1.0.0 only. Send "Tus-Resumable: 1.0.0"."""
+
+
 class CallbackRefused(ServiceError):
     """The callback URL is not allowed."""
 

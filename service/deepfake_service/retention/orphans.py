@@ -19,6 +19,7 @@ from deepfake_service.platform.db import (
     Media,
     NoticeEvent,
     Occurrence,
+    UploadPart,
 )
 from deepfake_service.platform.db.enums import UNFINISHED
 from deepfake_service.platform.storage import Vault
@@ -47,6 +48,7 @@ class Orphans:
         blobs = self._vault.blobs
         for prefix, find_orphans in (
             ("media/", self._media),
+            ("uploads/", self._uploads),
             ("work/", self._work),
             ("cases/", self._case_files),
         ):
@@ -98,6 +100,12 @@ class Orphans:
         """Return those blobs of media that no row names."""
         ids = [n.partition("/")[2] for n in names]
         in_use = set(session.scalars(select(Media.blob).where(Media.id.in_(ids))))
+        return [n for n in names if n not in in_use]
+
+    @staticmethod
+    def _uploads(session: Session, names: Sequence[str]) -> list[str]:
+        """Return those parts of uploads that no row names."""
+        in_use = set(session.scalars(select(UploadPart.blob).where(UploadPart.blob.in_(names))))
         return [n for n in names if n not in in_use]
 
     @staticmethod

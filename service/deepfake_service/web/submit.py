@@ -48,7 +48,8 @@ SHOWN_PROBLEMS = (
     errors.DatabaseUnavailable, errors.DiskFull, errors.Forbidden, errors.InvalidRequest,
     errors.MalformedRequest, errors.NotAuthenticated, errors.NotFound, errors.NotReady,
     errors.Overloaded, errors.RequestTooLarge, errors.StorageUnavailable,
-    errors.TooManyAtOnce, errors.TooManyOccurrences, errors.TooManyRequests, errors.UploadTimeout,
+    errors.TooManyAtOnce, errors.TooManyOccurrences, errors.TooManyRequests, errors.UploadExpired,
+    errors.UploadTimeout,
 )  # fmt: skip
 """What the API may answer to an upload or to its cancellation; the API answers in English."""
 

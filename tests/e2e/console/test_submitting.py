@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import io
 import re
 from pathlib import Path
@@ -222,6 +223,60 @@ def test_nothing_of_one_case_is_carried_into_the_next(
     assert (seen["screenshot"], seen["tool"]) == (True, "console")
     page.evaluate("document.querySelectorAll('#batch .remove').forEach((b) => b.click())")
     page.context.close()
+
+
+def test_a_large_file_goes_on_after_a_broken_connection_and_a_reloaded_page(
+    site: Site, browser: Browser, key: str, tmp_path: Path
+) -> None:
+    video = tmp_path / "secret-name.mp4"
+    video.write_bytes(clip(11, 12, bytes(34 * 2**20)))
+    size = video.stat().st_size
+    page = signed_in(browser, site, key)
+    offsets: list[int] = []
+
+    def cut(route: Route) -> None:
+        """Pass on what a connection that breaks would have, and break it."""
+        offsets.append(int(route.request.headers["upload-offset"]))
+        if len(offsets) < 3:
+            part = video.read_bytes()[offsets[-1] : offsets[-1] + 9 * 2**20]
+            headers = {
+                n: v for n, v in route.request.all_headers().items() if n != "content-length"
+            }
+            page.request.fetch(route.request.url, method="PATCH", headers=headers, data=part)
+            route.abort("connectionreset")
+        elif len(offsets) == 3:
+            pass  # it hangs, until the page is reloaded
+        else:
+            route.continue_()
+
+    page.route(
+        "**/v1/uploads/*", lambda r: cut(r) if r.request.method == "PATCH" else r.continue_()
+    )
+    page.goto("/submit")
+    page.set_input_files("#files", video)
+    page.fill("#case_reference", "R-large")
+    page.click("#send")
+    expect(page.locator("#batch tbody tr")).to_have_count(1)
+    for _ in range(300):
+        if len(offsets) == 3:
+            break
+        page.wait_for_timeout(100)
+    assert offsets == [0, 9 * 2**20, 18 * 2**20]
+    stored = page.evaluate("JSON.stringify(localStorage)")
+    assert "/v1/uploads/" in stored
+    assert "secret" not in stored
+    assert "R-large" not in stored
+    page.goto("/submit")
+    page.set_input_files("#files", video)
+    page.fill("#case_reference", "R-large")
+    page.click("#send")
+    expect(page.locator("#uploads li")).to_have_count(1)
+    assert offsets == [0, 9 * 2**20, 18 * 2**20, 18 * 2**20]
+    assert "/v1/uploads/" not in page.evaluate("JSON.stringify(localStorage)")
+    with site.client_of(key) as client:
+        (job,) = client.get("/v1/jobs", params={"case_reference": "R-large"}).json()["jobs"]
+    assert job["size"] == size
+    assert job["sha256"] == hashlib.sha256(video.read_bytes()).hexdigest()
 
 
 def test_a_text_among_the_files_is_not_taken_for_a_table(

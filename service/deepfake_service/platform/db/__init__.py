@@ -35,5 +35,7 @@ from deepfake_service.platform.db.tables import (
     RevokedEdition,
     Secret,
     SigningKey,
+    Upload,
+    UploadPart,
     Watch,
 )

@@ -309,6 +309,37 @@ class SigningKey(Authenticated):
     """When trust in everything that it signed was withdrawn."""
 
 
+class Upload(Base):
+    """A file that arrives in parts; see ``examination/uploads.py``. Its key is not stored."""
+
+    __tablename__ = "uploads"
+
+    id: Mapped[str] = _id()
+    """The beginning of the hash of its key."""
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id"), index=True)
+    length: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    expires_at: Mapped[datetime] = mapped_column(Moment, index=True)
+    job_id: Mapped[str | None] = mapped_column(
+        ForeignKey("jobs.id", ondelete="CASCADE"), index=True
+    )
+    """The job that it became."""
+
+
+class UploadPart(Base):
+    """A stored part of an upload."""
+
+    __tablename__ = "upload_parts"
+
+    upload_id: Mapped[str] = mapped_column(
+        ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True
+    )
+    start: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """The offset of its first byte."""
+    size: Mapped[int] = mapped_column(Integer)
+    blob: Mapped[str] = mapped_column(String(200), unique=True)
+
+
 class Delivery(Base):
     """A webhook that is sent when its job ends."""
 

@@ -4,6 +4,7 @@ import {
   FIELDS, addAll, blocked, check, checkSoon, dismiss, editable, editor, enter, fieldsOf, fill, paste, remove, rowAt,
   rows, rowsNamed, settle, show, summarise, useTable,
 } from "./sheet.js";
+import { RESUMED_FROM, sendResumed } from "./resumed.js";
 import { announce, explain, keep, renew, session } from "./submitted.js";
 import { nameZones } from "./times.js";
 
@@ -175,21 +176,33 @@ function next() {
   }
 }
 
-function upload(row) {
+async function upload(row) {
+  enter(row, "sending", words.uploading);
+  const bar = row.tr.querySelector("progress");
+  const shown = (loaded, total) => {
+    bar.max = total || 1;
+    bar.value = loaded;
+    row.tr.querySelector(".now").textContent = `${words.uploading} ${Math.round((100 * loaded) / (total || 1))}%`;
+  };
+  if (row.file.size >= RESUMED_FROM) {
+    try {
+      const answer = await sendResumed(row, fieldsOf(row), (arrived) => shown(arrived, row.file.size));
+      if (answer) await answered(row, answer);
+      else fail(row, words.lost);
+    } catch (error) {
+      if (error.name !== "AbortError") fail(row, words.lost);
+    }
+    next();
+    return;
+  }
   const form = new FormData();
   for (const [name, value] of Object.entries(fieldsOf(row))) form.append(name, value);
   form.append("file", row.file, row.file.name);
-  enter(row, "sending", words.uploading);
-  const bar = row.tr.querySelector("progress");
   const request = new XMLHttpRequest();
   row.request = request;
   request.open("POST", "/v1/videos");
   request.setRequestHeader("X-CSRF-Token", session.token);
-  request.upload.addEventListener("progress", ({ loaded, total }) => {
-    bar.max = total || 1;
-    bar.value = loaded;
-    row.tr.querySelector(".now").textContent = `${words.uploading} ${Math.round((100 * loaded) / (total || 1))}%`;
-  });
+  request.upload.addEventListener("progress", ({ loaded, total }) => shown(loaded, total));
   request.addEventListener("load", async () => {
     await answered(row, request);
     next();
