@@ -25,6 +25,7 @@ from deepfake_service.api import (
     notices,
     operations,
     reviews,
+    statistics,
     uploads,
     videos,
 )
@@ -48,6 +49,8 @@ from deepfake_service.web import audit as web_audit
 from deepfake_service.web import bulk_reviews, items, queue, signing_in
 from deepfake_service.web import notice_form as web_notice_form
 from deepfake_service.web import notices as web_notices
+from deepfake_service.web import posts as web_posts
+from deepfake_service.web import statistics as web_statistics
 from deepfake_service.web import submit as web_submit
 from deepfake_service.worker import worker_running
 
@@ -65,7 +68,7 @@ TAGS = {
     "captures": "Pages that other tools or people recorded.",
     "evidence": "Signed evidence, its verification, and reviews.",
     "notices": "Notices to platforms and authorities.",
-    "removal": "Looks at the posts of notices that were sent.",
+    "removal": "Looks at the posts of notices that were sent, and what became of them.",
     "audit": "Who did what.",
     "operations": "The state of the service, for operators.",
 }
@@ -150,6 +153,8 @@ def create_app(
         web_submit,
         web_notices,
         web_notice_form,
+        web_posts,
+        web_statistics,
         web_admin,
         web_audit,
         web_account,
@@ -190,6 +195,7 @@ def _described(lifespan: Lifespan | None = None, public_url: str | None = None) 
         reviews,
         notices,
         looks,
+        statistics,
         audit,
         operations,
         docs,

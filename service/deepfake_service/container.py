@@ -45,6 +45,7 @@ from deepfake_service.platform.storage import (
 )
 from deepfake_service.removal.looks import Looks
 from deepfake_service.removal.posts import Posts
+from deepfake_service.removal.statistics import RemovalStatistics
 from deepfake_service.retention.deletion import Retention
 from deepfake_service.retention.due import RetentionPeriods
 from deepfake_service.retention.key_epochs import KeyEpochs
@@ -97,6 +98,7 @@ class Services:
     notice_clock: NoticeClock
     looks: Looks
     posts: Posts
+    removal_statistics: RemovalStatistics
     sender: Sender
     hash_bank: HashBank
     minor_flags: MinorFlags
@@ -235,6 +237,7 @@ def open_container(
             notice_clock=NoticeClock(database, vault),
             looks=looks,
             posts=Posts(database, vault),
+            removal_statistics=RemovalStatistics(database, vault),
             sender=sender,
             hash_bank=hash_bank,
             minor_flags=minor_flags,

@@ -111,7 +111,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         platform: FakePlatform = self.server.platform  # type: ignore[attr-defined]
         platform.asked[self.path] += 1
-        platform.headers.append(dict(self.headers))
+        if len(platform.headers) < 100:
+            platform.headers.append(dict(self.headers))
         answer = platform.all_say or platform.answers.get(self.path) or platform.others
         answer(self)
 
@@ -144,7 +145,8 @@ class _Server(ThreadingHTTPServer):
 class FakePlatform:
     """Posts at ``https://video.example:PORT`` (and at other names), each with its answer."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, with_tls: bool = True) -> None:
+        self.with_tls = with_tls
         self.answers: dict[str, Answer] = {}
         self.others: Answer = status(404, "<title>Not found</title>")
         """What paths without an answer say."""
@@ -157,11 +159,12 @@ class FakePlatform:
         self._server.platform = self  # type: ignore[attr-defined]
         self._server.sent = 0  # type: ignore[attr-defined]
         self._server.closing = threading.Event()  # type: ignore[attr-defined]
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(folder / "server.pem")
-        self._server.socket = context.wrap_socket(
-            self._server.socket, server_side=True, do_handshake_on_connect=False
-        )
+        if with_tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(folder / "server.pem")
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     @property
@@ -178,7 +181,7 @@ class FakePlatform:
         return ssl.create_default_context(cafile=str(self._authority))
 
     def url(self, path: str, host: str = "video.example") -> str:
-        return f"https://{host}:{self.port}{path}"
+        return f"{'https' if self.with_tls else 'http'}://{host}:{self.port}{path}"
 
     def says(self, path: str, answer: Answer) -> str:
         """Let a path answer so, and return its URL."""

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select
 
 from deepfake_service.platform.db import Job, Notice, Occurrence, Watch
+from deepfake_service.platform.db.enums import Decision, Role
 from deepfake_service.platform.pages import Pages
 from deepfake_service.removal.lane import LookLane
 from tests.support.jobs import VIDEO, submit
@@ -43,7 +44,7 @@ def pass_time(service: Service, lane: LookLane, hours: float, step_h: float = 0.
 
 
 async def reported(service: Service, *urls: str, content: bytes = VIDEO) -> tuple[str, list[str]]:
-    """Submit a file that looks manipulated and was seen at these URLs.
+    """Submit a file that was seen at these URLs, and that an analyst then finds manipulated.
 
     Returns:
         The ids of its case and of its posts, in the order of the URLs.
@@ -60,6 +61,9 @@ async def reported(service: Service, *urls: str, content: bytes = VIDEO) -> tupl
         session.get_one(Job, job["id"]).evidence_expired_at = service.clock()
         there = select(Occurrence.id).where(Occurrence.case_id == job["case_id"])
         posts = list(session.scalars(there.order_by(Occurrence.created_at, Occurrence.id)))
+    analyst = service.accounts.authenticate(service.keys[Role.ANALYST])
+    reviews = service.app.state.shared.services.reviews
+    reviews.decide(analyst, job["id"], Decision.CONFIRMED, "Compared.")
     return job["case_id"], posts
 
 

@@ -111,8 +111,12 @@ HEADS = {
     "ko": ("종류", "법", "수신자", "근거 규정", "처리 기한"),
 }
 RECIPIENTS = {
-    "en": {"platform": "a platform", "authority": "an authority"},
-    "ko": {"platform": "플랫폼", "authority": "기관"},
+    "en": {
+        "platform": "a platform",
+        "authority": "an authority",
+        "search_engine": "a search engine",
+    },
+    "ko": {"platform": "플랫폼", "authority": "기관", "search_engine": "검색 사업자"},
 }
 
 

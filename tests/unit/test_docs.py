@@ -11,7 +11,7 @@ import pytest
 from deepfake_models.bundle.bundle import default_bundle_dir
 from tests.support.documents import DOCS, PAGES, ROOT, code_blocks, text_of, without_fenced
 
-TRANSLATED = ("console.md", "notices.md", "verify-by-hand.md")
+TRANSLATED = ("console.md", "notices.md", "removal.md", "verify-by-hand.md")
 
 CODE_SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -90,9 +90,11 @@ class PostOut(Published):
     looked_at: Time | None = Field(description="When the last look was made.")
     result: LookResult | None = Field(description="What the last look found.")
     strong: bool | None = Field(description="Whether that is a strong sign.")
+    sha256: Sha256 | None = Field(description="Digest of the record of the last look.")
     state: WatchState | None = Field(
         description="What the looks amount to; null if no notice was sent."
     )
+    late: bool = Field(description="Whether it is there past the deadline of a notice.")
     gone_at: Time | None = Field(description="The first look that found it gone, if confirmed.")
     returned_at: Time | None = Field(description="When it was found to be there again.")
     next_look_at: Time | None = Field(description="When the service looks next.")

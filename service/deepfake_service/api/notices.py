@@ -45,7 +45,10 @@ class KindOut(Published):
     name: Bilingual = Field(description="Its name.")
     country: str = Field(description="Whose law it rests on; `any` for a treaty.")
     law: Bilingual = Field(description="The legal provision that it rests on.")
-    recipient: str = Field(description="`platform` or `authority`.")
+    recipient: str = Field(description="`platform`, `authority` or `search_engine`.")
+    follows: list[str] = Field(
+        description="The kinds that it can follow, where these were not acted on."
+    )
     needs: list[str] = Field(description="What each occurrence needs: `url`, `screenshot`.")
     hours_to_act: int | None = Field(description="Hours from sending to the expected action.")
     deadline: Bilingual = Field(description="Where the deadline comes from.")

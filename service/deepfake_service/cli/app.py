@@ -36,6 +36,7 @@ MODULES = {
     "audit": "admin",
     "evidence": "records",
     "clock": "records",
+    "looks": "looks",
     "submit": "submit",
     "migrate": "preparation",
     "check-store": "preparation",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
@@ -80,7 +81,8 @@ class Posts:
                     Occurrence.id.in_(occurrence_ids), Occurrence.case_id == case_id
                 )
             ).all()
-            return {post.id: _line(session, post) for post in posts}
+            now = self._database.clock()
+            return {post.id: _line(session, post, now) for post in posts}
 
 
 def find_post(
@@ -123,7 +125,7 @@ def _json(look: Look, content: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _line(session: Session, post: Occurrence) -> dict[str, Any]:
+def _line(session: Session, post: Occurrence, now: datetime) -> dict[str, Any]:
     examined = select(func.max(Job.finished_at)).where(
         Job.media_id == post.media_id, Job.state == JobState.SUCCEEDED
     )
@@ -135,6 +137,10 @@ def _line(session: Session, post: Occurrence) -> dict[str, Any]:
     ).all()
     last = last_look(session, post.id)
     newest = watched[-1][0] if watched else None
+    is_late = any(
+        notice.due_at is not None and notice.due_at < now and not watch.gone_at
+        for watch, notice in watched
+    )
     upcoming = [watch.next_look_at for watch, _ in watched if watch.next_look_at]
     return {
         "occurrence_id": post.id,
@@ -154,7 +160,9 @@ def _line(session: Session, post: Occurrence) -> dict[str, Any]:
         "looked_at": iso_time(last.at) if last else None,
         "result": last.result if last else None,
         "strong": last.strong if last else None,
+        "sha256": last.sha256 if last else None,
         "state": newest.state if newest else None,
+        "late": is_late,
         "gone_at": iso_time(newest.gone_at) if newest else None,
         "returned_at": iso_time(newest.returned_at) if newest else None,
         "next_look_at": iso_time(min(upcoming)) if upcoming else None,

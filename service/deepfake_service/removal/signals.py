@@ -42,6 +42,7 @@ _PATHS = (
 )  # fmt: skip
 """Where redirects lead, in lower case."""
 _HIDDEN = (("<!--", "-->"), ("<script", "</script"), ("<style", "</style"), ("<svg", "</svg"))
+_SECOND_LEVEL = frozenset({"ac", "co", "com", "edu", "go", "gov", "ne", "net", "or", "org"})
 _TAG = re.compile(r"<[^<>]*>")
 _TITLE = re.compile(r"<title\b[^<>]{0,200}>([^<]{0,500})", re.IGNORECASE)
 _HEADING = re.compile(r"<h1\b[^<>]{0,500}>(.{0,500}?)</h1", re.IGNORECASE | re.DOTALL)
@@ -153,8 +154,16 @@ MARKS = _marks()
 
 
 def site_of(host: str) -> str:
-    """Return a host without what names the same site for telephones, in lower case."""
-    return re.sub(r"^(?:www|m|mobile)\.", "", host.lower().rstrip("."))
+    """Return the part of a host that its owner registered, in lower case.
+
+    Without the list of public suffixes, two labels are taken for it, and three below ``co.kr`` and
+    the like: sites of one owner are then one platform, as those who run it see them.
+    """
+    labels = host.lower().rstrip(".").split(".")
+    if labels[-1].isdigit() or ":" in host:  # an address
+        return host
+    is_below = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _SECOND_LEVEL
+    return ".".join(labels[-3 if is_below else -2 :])
 
 
 def is_of_site(host: str, site: str) -> bool:

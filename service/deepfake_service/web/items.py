@@ -172,6 +172,7 @@ def get_case(
         empty=not (items.rows or cursor),
         deletable=queries.case_deletable(caller, case_id),
         seen=posts,
+        lines=services.posts.lines(caller, case_id, [o["id"] for o in posts.rows]),
         names=queries.names(caller, case_id, media),
         notices=services.notice_desk.of_case(caller, case_id),
         cursor=cursor,

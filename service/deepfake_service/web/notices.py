@@ -66,6 +66,8 @@ def _notice_page(
     notice = services.notice_desk.read(caller, notice_id)
     case = services.queries.brief(caller, notice["case_id"])
     outcomes = kind_of(notice["kind"]).outcomes if notice["sent_at"] else ()
+    ids = tuple(notice["occurrence_ids"]) if notice["sent_at"] else ()
+    posts = services.queries.occurrences(caller, notice["case_id"], ids=ids).rows if ids else []
     return page(
         request,
         "notice.html",
@@ -73,6 +75,8 @@ def _notice_page(
         status=422 if errors else 200,
         notice=notice,
         case=case,
+        posts=posts,
+        lines=services.posts.lines(caller, notice["case_id"], ids) if ids else {},
         withheld=bool(notice["captures"]) and case["minor"],
         outcomes=[*outcomes, NoticeState.WITHDRAWN],
         now=iso_time(services.notice_clock.now()),

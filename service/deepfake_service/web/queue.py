@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -20,6 +18,7 @@ from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDe
 from deepfake_service.notices.states import NoticePart
 from deepfake_service.platform.db.enums import DISAGREEMENT, Finding, JobState, Role
 from deepfake_service.platform.pagination import Filters
+from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 from deepfake_service.review import triage
 from deepfake_service.review.triage import QueueRequest, Tab
 from deepfake_service.web.pages import HEADERS, PageRoute, page
@@ -36,9 +35,6 @@ COLUMNS = (
 )  # fmt: skip
 MAX_ROWS = 1_000_000
 """About as many rows as a spreadsheet can hold."""
-BYTE_ORDER_MARK = "\ufeff"
-"""Makes spreadsheets read the file as UTF-8."""
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 Choice = Annotated[str, Field(max_length=40)]
 
@@ -192,7 +188,7 @@ def get_csv(
     asked = query.asked(state, caller, state.database.clock())
 
     def lines() -> Iterator[str]:
-        yield BYTE_ORDER_MARK + _csv_line(COLUMNS)
+        yield BYTE_ORDER_MARK + csv_line(COLUMNS)
         for row in services.queries.results(caller, asked.filters, limit=MAX_ROWS):
             names = (row["case_reference"], row["file_name"])
             if not mentions(asked.text, names, row["sha256"], row["job"]):
@@ -200,23 +196,10 @@ def get_csv(
                 continue
             if not services.evidence_store.is_recorded(row["job"]):
                 row["finding"] = "record_altered"
-            yield _csv_line([row[name] for name in COLUMNS])
+            yield csv_line([row[name] for name in COLUMNS])
 
     return StreamingResponse(
         while_authenticated(request, lines()),
         media_type="text/csv; charset=utf-8",
         headers={**HEADERS, "Content-Disposition": 'attachment; filename="results.csv"'},
     )
-
-
-def _csv_line(cells: Sequence[object]) -> str:
-    out = io.StringIO()
-    csv.writer(out).writerow([_escape_formula(cell) for cell in cells])
-    return out.getvalue()
-
-
-def _escape_formula(cell: object) -> object:
-    """Prefix text that a spreadsheet would evaluate as a formula."""
-    if isinstance(cell, str) and cell.startswith(FORMULA_STARTS):
-        return f"'{cell}"
-    return "" if cell is None else cell

@@ -69,6 +69,8 @@ class NoticeField(_Part):
     """May be left out if a person shown may be a minor."""
     for_minors: str | None = None
     """The one of its ``choices`` that is needed if a person shown may be a minor."""
+    earlier: bool = False
+    """Tells of the earlier notice: a form begins with what the records say of it."""
     replaces_url: bool = False
     """Says where content is that has no URL."""
     contact: Literal["name", "email", "phone"] | None = None
@@ -110,8 +112,10 @@ class Kind(_Part):
     id: str
     country: str
     """Code of the country or union whose law it rests on; ``any`` for a treaty."""
-    recipient: Literal["platform", "authority"]
+    recipient: Literal["platform", "authority", "search_engine"]
     """A platform is told of its own posts only."""
+    follows: tuple[str, ...] = ()
+    """Ids of the kinds that it can follow, where these were not acted on."""
     recipient_name: Bilingual | None = None
     """The recipient, where there is only one."""
     needs: tuple[Literal["url", "screenshot"], ...] = ()

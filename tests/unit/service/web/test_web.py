@@ -9,9 +9,9 @@ import pytest
 
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import InvalidRequest
+from deepfake_service.platform.texts.spreadsheets import escape_formula
 from deepfake_service.web.notices import _local_time
 from deepfake_service.web.pages import moment, utc
-from deepfake_service.web.queue import _escape_formula
 from deepfake_service.web.signing_in import local_path
 
 
@@ -28,9 +28,9 @@ def test_only_paths_of_ours_are_gone_to(asked: str, goes_to: str) -> None:
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
 def test_no_cell_is_a_formula(cell: str) -> None:
-    assert _escape_formula(cell) == f"'{cell}"
-    assert _escape_formula(-1.5) == -1.5
-    assert _escape_formula(None) == ""
+    assert escape_formula(cell) == f"'{cell}"
+    assert escape_formula(-1.5) == -1.5
+    assert escape_formula(None) == ""
 
 
 async def test_behind_tls_cookies_go_no_other_way(start: Any) -> None:

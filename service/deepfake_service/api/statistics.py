@@ -1,0 +1,137 @@
+"""``/v1/statistics``: what became of posts, in numbers for a yearly report."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Response
+from pydantic import Field
+
+from deepfake_service.http.auth import DocumentReader, Reader
+from deepfake_service.http.dependencies import AppStateDep, ServicesDep
+from deepfake_service.http.periods import PeriodDep
+from deepfake_service.http.routing import api_router
+from deepfake_service.http.schemas import NO_STORE, PDF, Language, Published, binary
+from deepfake_service.notices.kinds import KINDS
+from deepfake_service.platform.texts.i18n import words
+from deepfake_service.removal.statistics import Group, GroupBy, Summary
+from deepfake_service.removal.statistics_pages import csv_of, pdf_of_summary
+
+router = api_router("removal")
+
+
+class CountsOut(Published):
+    """Posts of notices. `removed` to `unclear` add up to `sent`."""
+
+    sent: int = Field(description="Posts of notices that were sent.")
+    removed: int = Field(description="Confirmed as gone by looks, or by the recipient's answer.")
+    restricted: int = Field(description="Shown to those who sign in only, or made private.")
+    blocked: int = Field(description="Blocked where the looks come from, and not removed.")
+    up: int = Field(description="Still there.")
+    unclear: int = Field(description="Nobody has looked, or looks told nothing.")
+    returned: int = Field(description="There again after they were gone.")
+    refused: int = Field(description="Of notices that were refused.")
+    past_deadline: int = Field(description="Not removed by the recipient's deadline.")
+
+
+class GroupOut(Published):
+    """The numbers of one group."""
+
+    name: str = Field(
+        description="The platform, the kind of notice or the month; `other` for groups of fewer "
+        "than five posts; empty for the total."
+    )
+    counts: CountsOut = Field(description="The numbers of posts.")
+    timed: int = Field(description="How many posts the times are estimated from.")
+    median_h: float | None = Field(
+        description="Hours from sending until half are removed, by Kaplan and Meier; null if fewer "
+        "than half are."
+    )
+    p90_h: float | None = Field(description="The same for nine in ten.")
+
+
+class RemovalsOut(Published):
+    """What became of the posts of notices that were sent in a period."""
+
+    start: str = Field(description="The first day.")
+    end: str = Field(description="The last day, which is in it.")
+    by: GroupBy = Field(description="What posts are grouped by.")
+    groups: list[GroupOut] = Field(description="The groups.")
+    total: GroupOut = Field(description="All of them together.")
+
+
+@router.get("/statistics/removals", summary="Count removals")
+def get_removals(
+    caller: Reader, state: AppStateDep, services: ServicesDep, period: PeriodDep
+) -> RemovalsOut:
+    """Count what became of the posts of notices, of cases that the account may see. Withdrawn
+    notices are left out, and so are cases that were deleted."""
+    start, end = period.days(state.database.clock())
+    found = services.removal_statistics.summary(caller, start, end, period.by)
+    return RemovalsOut.model_validate(_json(found))
+
+
+def _json(found: Summary) -> dict[str, object]:
+    def group(each: Group) -> dict[str, object]:
+        return {
+            "name": each.name,
+            "counts": each.counts,
+            "timed": each.timed,
+            "median_h": each.median_h,
+            "p90_h": each.p90_h,
+        }
+
+    return {
+        "start": found.start.isoformat(),
+        "end": found.end.isoformat(),
+        "by": found.by,
+        "groups": [group(each) for each in found.groups],
+        "total": group(found.total),
+    }
+
+
+@router.get(
+    "/statistics/removals.csv",
+    summary="Count removals as CSV",
+    response_class=Response,
+    responses=binary("text/csv"),
+)
+def get_removals_csv(
+    caller: Reader, state: AppStateDep, services: ServicesDep, period: PeriodDep
+) -> Response:
+    """Return the groups of `GET /v1/statistics/removals` as CSV (RFC 4180), which spreadsheets
+    open."""
+    start, end = period.days(state.database.clock())
+    found = services.removal_statistics.summary(caller, start, end, period.by)
+    name = f"removals-{start}-{end}-{period.by}.csv"
+    attachment = {"Content-Disposition": f'attachment; filename="{name}"'}
+    media_type = "text/csv; charset=utf-8"
+    return Response(csv_of(found), media_type=media_type, headers={**NO_STORE, **attachment})
+
+
+@router.get(
+    "/statistics/removals.pdf",
+    summary="Count removals as a PDF",
+    response_class=Response,
+    responses=binary("application/pdf"),
+)
+def get_removals_pdf(
+    caller: DocumentReader,
+    state: AppStateDep,
+    services: ServicesDep,
+    period: PeriodDep,
+    language: Annotated[Language, Query(description="Its language.")] = "ko",
+) -> Response:
+    """Return `GET /v1/statistics/removals` as a PDF/A, with a plot."""
+    now = state.database.clock()
+    start, end = period.days(now)
+    found = services.removal_statistics.summary(caller, start, end, period.by)
+    content = pdf_of_summary(
+        found,
+        words(language),
+        lambda kind: KINDS[kind].name.of(language),
+        services.sender.issuer,
+        now,
+    )
+    inline = {"Content-Disposition": f'inline; filename="removals-{start}-{end}.pdf"'}
+    return Response(content, media_type="application/pdf", headers={**PDF, **inline})

@@ -1,0 +1,245 @@
+"""What became of the posts of notices, in numbers for a yearly report.
+
+How long removals take is estimated by Kaplan and Meier ("Nonparametric estimation from incomplete
+observations", 1958): a post that is still up was up for at least as long as it was looked at. The
+median of the removed ones alone would favour what is removed fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from itertools import groupby
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import func, select
+
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.visibility import visible_to
+from deepfake_service.cases.cases import open_occurrence
+from deepfake_service.platform.db import Case, Database, Look, Notice, Occurrence, Watch
+from deepfake_service.platform.db.enums import NoticeState, WatchState
+from deepfake_service.platform.storage import Vault
+from deepfake_service.platform.storage.sealed_columns import opened_rows
+from deepfake_service.platform.texts.formatting import KST
+from deepfake_service.removal.signals import site_of
+
+FEWEST = 5
+"""Posts of a group of its own: fewer could tell of whom they are."""
+OTHERS = "other"
+COUNTS = ("sent", "removed", "restricted", "blocked", "up", "unclear", "returned", "refused",
+          "past_deadline")  # fmt: skip
+"""What is counted. ``removed`` to ``unclear`` add up to ``sent``."""
+_REMOVED_BY_ANSWER = (NoticeState.REMOVED, NoticeState.DELISTED)
+_GROUPS = {
+    WatchState.GONE: "removed",
+    WatchState.RESTRICTED: "restricted",
+    WatchState.BLOCKED: "blocked",
+    WatchState.UP: "up",
+    WatchState.RETURNED: "up",
+}
+
+
+class GroupBy(StrEnum):
+    """What posts are grouped by."""
+
+    PLATFORM = "platform"
+    KIND = "kind"
+    MONTH = "month"
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """One post of one notice."""
+
+    platform: str
+    kind: str
+    month: str
+    """Of sending, in Korea."""
+    counted_as: frozenset[str]
+    hours: float | None
+    """From sending to its removal, or to the last look at it; ``None`` if nobody looked."""
+    is_removed: bool
+
+    def __repr__(self) -> str:
+        return "Followed()"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The numbers of one group."""
+
+    name: str
+    counts: dict[str, int]
+    timed: int
+    """How many posts the times are estimated from."""
+    median_h: float | None
+    """Hours until half of the posts are removed; ``None`` if fewer are."""
+    p90_h: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The numbers of a period."""
+
+    start: date
+    end: date
+    """The last day, which is in it."""
+    by: GroupBy
+    groups: list[Group]
+    total: Group
+    curves: dict[str, list[tuple[float, float]]]
+    """The share that is removed after so many hours, of all and of the largest groups."""
+
+
+class RemovalStatistics:
+    """Counts what became of posts."""
+
+    def __init__(self, database: Database, vault: Vault) -> None:
+        self._database = database
+        self._vault = vault
+
+    def summary(
+        self, caller: Caller | None, start: date, end: date, by: GroupBy, *, curves: int = 4
+    ) -> Summary:
+        """Return the numbers of the notices that were sent from ``start`` to ``end``, in Korea.
+
+        Args:
+            caller: whose cases are counted; ``None`` for all, for an operator.
+            curves: of how many groups.
+        """
+        posts = self._followed(caller, start, end)
+        grouped = merged(posts, lambda post: str(getattr(post, by)))
+        groups = [_group(name, found) for name, found in grouped]
+        if by is GroupBy.MONTH:
+            groups.sort(key=lambda group: (group.name == OTHERS, group.name))
+        largest = [(name, found) for name, found in grouped if name != OTHERS][:curves]
+        drawn = {"": posts, **dict(largest)} if len(grouped) > 1 else {"": posts}
+        lines = {name: removed_by(_times(found)) for name, found in drawn.items()}
+        return Summary(start, end, by, groups, _group("", posts), lines)
+
+    def _followed(self, caller: Caller | None, start: date, end: date) -> list[Followed]:
+        begins = datetime(start.year, start.month, start.day, tzinfo=KST)
+        ends = datetime(end.year, end.month, end.day, tzinfo=KST) + timedelta(days=1)
+        last = (
+            select(func.max(Look.at))
+            .where(Look.occurrence_id == Watch.occurrence_id)
+            .correlate(Watch)
+            .scalar_subquery()
+        )
+        wanted = (
+            select(Watch, Notice, Occurrence, Case, last)
+            .join(Notice, Watch.notice_id == Notice.id)
+            .join(Occurrence, Watch.occurrence_id == Occurrence.id)
+            .join(Case, Notice.case_id == Case.id)
+            .where(
+                Notice.sent_at >= begins,
+                Notice.sent_at < ends,
+                Notice.state != NoticeState.WITHDRAWN,
+                Case.wrapped_key.is_not(None),
+            )
+        )
+        if caller is not None:
+            wanted = wanted.where(visible_to(caller))
+        keys: dict[str, bytes] = {}
+        with self._database.read() as session:
+            now = self._database.clock()
+
+            def opened(row: Any) -> dict[str, Any]:
+                case = row[3]
+                if case.id not in keys:
+                    keys[case.id] = self._vault.case_key(case)
+                return open_occurrence(keys[case.id], row[2])
+
+            rows = session.execute(wanted).all()
+            return [
+                _follow(row[0], row[1], platform_of(seen), row[4], now)
+                for row, seen in opened_rows(rows, opened)
+            ]
+
+
+def platform_of(post: dict[str, Any]) -> str:
+    """Return what tells platforms apart: the site of a URL, or else a name."""
+    try:
+        host = urlsplit(post["source_url"] or "").hostname
+    except ValueError:
+        host = None
+    return site_of(host) if host else str(post["platform"] or "–").casefold().strip()
+
+
+def _follow(
+    watch: Watch, notice: Notice, platform: str, looked_at: datetime | None, now: datetime
+) -> Followed:
+    assert notice.sent_at is not None
+    counted = _GROUPS.get(watch.state, "unclear")
+    removed_at = watch.gone_at
+    # A person's answer counts where looks say nothing else.
+    if counted == "unclear" and notice.state in _REMOVED_BY_ANSWER:
+        counted, removed_at = "removed", notice.answered_at
+    names = {"sent", counted}
+    if watch.returned_at is not None:
+        names.add("returned")
+    if notice.state is NoticeState.REFUSED:
+        names.add("refused")
+    if notice.due_at is not None and (removed_at or now) > notice.due_at:
+        names.add("past_deadline")
+    until = removed_at or looked_at
+    hours = max((until - notice.sent_at) / timedelta(hours=1), 0.0) if until else None
+    month = f"{notice.sent_at.astimezone(KST):%Y-%m}"
+    is_removed = removed_at is not None
+    return Followed(platform, notice.kind, month, frozenset(names), hours, is_removed)
+
+
+def merged(
+    posts: Iterable[Followed], name_of: Callable[[Followed], str]
+) -> list[tuple[str, list[Followed]]]:
+    """Return posts by group, the largest first; groups of fewer than ``FEWEST`` become one.
+
+    If they are too few even so, the next larger group joins them: else its number could be
+    subtracted from the total.
+    """
+    by_name: dict[str, list[Followed]] = {}
+    for post in posts:
+        by_name.setdefault(name_of(post), []).append(post)
+    ordered = sorted(by_name.items(), key=lambda each: (-len(each[1]), each[0]))
+    small: list[Followed] = []
+    while ordered and (len(ordered[-1][1]) < FEWEST or 0 < len(small) < FEWEST):
+        small += ordered.pop()[1]
+    return [*ordered, (OTHERS, small)] if small else ordered
+
+
+def _group(name: str, posts: Sequence[Followed]) -> Group:
+    times = _times(posts)
+    curve = removed_by(times)
+    counts = {each: sum(each in post.counted_as for post in posts) for each in COUNTS}
+    return Group(name, counts, len(times), quantile(curve, 0.5), quantile(curve, 0.9))
+
+
+def _times(posts: Iterable[Followed]) -> list[tuple[float, bool]]:
+    return [(post.hours, post.is_removed) for post in posts if post.hours is not None]
+
+
+def removed_by(times: Iterable[tuple[float, bool]]) -> list[tuple[float, float]]:
+    """Return the share that is removed by Kaplan and Meier, at each time at which it changes.
+
+    Args:
+        times: hours, each with whether that is a removal, or how long at least the post was up.
+    """
+    ordered = sorted(times)
+    left, up = len(ordered), 1.0
+    curve: list[tuple[float, float]] = []
+    for at, same in groupby(ordered, key=lambda each: each[0]):
+        here = [was_removed for _, was_removed in same]
+        if any(here):
+            up *= 1 - sum(here) / left
+            curve.append((at, 1 - up))
+        left -= len(here)
+    return curve
+
+
+def quantile(curve: Iterable[tuple[float, float]], share: float) -> float | None:
+    """Return the first time by which ``share`` is removed; ``None`` if that was not reached."""
+    return next((hours for hours, removed in curve if removed >= share - 1e-12), None)

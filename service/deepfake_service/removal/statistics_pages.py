@@ -1,0 +1,123 @@
+"""The numbers of removals as a table, a plot, CSV and a PDF."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from importlib.resources import files
+from typing import Any
+
+from deepfake_service.platform.texts.characters import readable
+from deepfake_service.platform.texts.i18n import Words
+from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
+from deepfake_service.platform.texts.svg import FONT, INK, Picture, along
+from deepfake_service.platform.texts.typesetting import pdf_of
+from deepfake_service.removal.statistics import COUNTS, OTHERS, Group, GroupBy, Summary
+
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, FOOT = 900.0, 260.0, 46.0, 190.0, 12.0, 28.0
+COLOURS = ("#0f172a", "#0369a1", "#b45309", "#15803d", "#7e22ce")
+DASHES = ("none", "8 3", "3 3", "12 3 3 3", "1 3")
+"""Lines differ without colours, too."""
+SOFT, PAPER = "#cbd5e1", "#ffffff"
+SHORTEST_H, LONGEST_H = 72.0, 24.0 * 60
+COLUMNS = ("name", *COUNTS, "timed", "median_h", "p90_h")
+
+KindName = Callable[[str], str]
+
+
+def table_of(
+    summary: Summary, words: Words, kind_name: KindName
+) -> tuple[list[str], list[list[str]]]:
+    """Return the head and the rows of the table, the total last."""
+    head = [words(f"removals_by_{summary.by}"), *(words(f"removals_{n}") for n in COLUMNS[1:])]
+    rows = [
+        [group_name(summary, group, words, kind_name), *_cells(group)]
+        for group in (*summary.groups, summary.total)
+    ]
+    return head, rows
+
+
+def group_name(summary: Summary, group: Group, words: Words, kind_name: KindName) -> str:
+    """Return how a group is called. Names of platforms were written by others."""
+    if group is summary.total:
+        return words("removals_total")
+    if group.name == OTHERS:
+        return words("removals_other")
+    return kind_name(group.name) if summary.by is GroupBy.KIND else readable(group.name)
+
+
+def _cells(group: Group) -> list[str]:
+    times = (group.median_h, group.p90_h)
+    shown = ["–" if hours is None else f"{hours:,.1f}" for hours in times]
+    return [*(f"{group.counts[name]:,}" for name in COUNTS), f"{group.timed:,}", *shown]
+
+
+def csv_of(summary: Summary) -> str:
+    """Return the numbers as CSV (RFC 4180), with the names that the API has."""
+    lines = [csv_line([str(summary.by), *COLUMNS[1:]])]
+    for group in summary.groups:
+        counts = [group.counts[name] for name in COUNTS]
+        hours = [h if h is None else round(h, 2) for h in (group.median_h, group.p90_h)]
+        lines.append(csv_line([group.name, *counts, group.timed, *hours]))
+    return BYTE_ORDER_MARK + "".join(lines)
+
+
+def plot_of(summary: Summary, words: Words, kind_name: KindName) -> str | None:
+    """Draw the share that is removed over the hours from sending; ``None`` without a removal."""
+    curves = {name: curve for name, curve in summary.curves.items() if curve}
+    if not curves:
+        return None
+    latest = max(curve[-1][0] for curve in curves.values())
+    end = min(max(latest, SHORTEST_H), LONGEST_H)
+    right, foot = WIDTH - RIGHT, HEIGHT - FOOT
+    x, y = along(LEFT, right - LEFT, end), along(foot, TOP - foot, 1.0)
+    box = f"0 0 {WIDTH:g} {HEIGHT:g}"
+    picture = Picture(words("removals_plot"), viewBox=box, class_="removals", width="100%", **FONT)
+    picture.rect(0, 0, WIDTH, HEIGHT, class_="paper", fill=PAPER)
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        picture.line((LEFT, right), (y(share), y(share)), class_="cut", stroke=SOFT)
+        label = {"class_": "soft", "text_anchor": "end", "fill": INK}
+        picture.text(LEFT - 6, y(share) + 4, f"{share:.0%}", **label)
+    step = next(s for s in (12, 24, 48, 168, 336) if end / s <= 9)
+    for hours in range(0, int(end) + 1, step):
+        picture.line((x(hours), x(hours)), (TOP, foot), class_="cut", stroke=SOFT)
+        label = {"class_": "soft", "text_anchor": "middle", "fill": INK}
+        picture.text(x(hours), foot + 18, words("removals_hours", hours=hours), **label)
+    by_name = {group.name: group for group in summary.groups} | {"": summary.total}
+    for number, (name, curve) in enumerate(curves.items()):
+        style = {"stroke": COLOURS[number], "stroke_width": 2, "stroke_dasharray": DASHES[number]}
+        at, share = 0.0, 0.0
+        for hours, removed in [*(p for p in curve if p[0] <= end), (end, None)]:
+            picture.line((x(at), x(hours)), (y(share), y(share)), class_=f"line-{number}", **style)
+            if removed is not None:
+                here = (x(hours), x(hours))
+                picture.line(here, (y(share), y(removed)), class_=f"line-{number}", **style)
+                share = removed
+            at = hours
+        shown = group_name(summary, by_name[name], words, kind_name)
+        top = TOP + 14 + 20 * number
+        picture.line((right + 10, right + 34), (top, top), class_=f"line-{number}", **style)
+        picture.text(right + 40, top + 4, shown[:22], class_="ink", fill=INK)
+    return str(picture)
+
+
+def pdf_of_summary(
+    summary: Summary, words: Words, kind_name: KindName, issuer: str, at: datetime
+) -> bytes:
+    """Return the numbers as a PDF/A."""
+    head, rows = table_of(summary, words, kind_name)
+    period = {"start": summary.start.isoformat(), "end": summary.end.isoformat()}
+    data: dict[str, Any] = {
+        "lang": words.language,
+        "title": words("removals_title"),
+        "subtitle": words("removals_period", **period),
+        "issuer": readable(issuer),
+        "head": head,
+        "rows": rows,
+        "plot": plot_of(summary, words, kind_name),
+        "plot_title": words("removals_plot"),
+        "notes": words.list("removals_notes"),
+        "characters_note": words("characters_note"),
+    }
+    template = files(__package__) / "removals.typ"
+    return pdf_of(template.read_bytes(), data, at)
