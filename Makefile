@@ -45,7 +45,7 @@ $(SERVE)/.$(ENGINE): pyproject.toml | check-python
 	$(PYTHON) -m venv --clear $(SERVE)
 	$(SERVE)/bin/pip install --quiet --upgrade pip
 	@echo "installing the service into $(SERVE), which takes a few minutes"
-	@set -- $(SERVE)/bin/pip install --quiet --editable; extras='$(ENGINE),service,provenance'; \
+	@set -- $(SERVE)/bin/pip install --progress-bar off --editable; extras='$(ENGINE),service,provenance'; \
 		"$$@" ".[$$extras,perceptual]" 2>/dev/null || { "$$@" ".[$$extras]" && echo "no C++ compiler:" \
 		"evidence will not contain perceptual hashes (PDQ), and says so" >&2; }
 	@touch $@
@@ -62,6 +62,7 @@ $(DEV)/.dev: pyproject.toml | check-python
 	@touch $@
 
 serve: $(SERVE)/.$(ENGINE)
+	@echo "starting deepfake serve"
 	@exec $(SERVE)/bin/deepfake serve
 
 # The checks run side by side, and each prints its own findings whole.

@@ -10,8 +10,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
+Device = Literal["auto", "cpu", "cuda"]
 M_ARENA_MAX = -8
 ARENAS = 2
 RETURN_EVERY_S = 10.0

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from deepfake_models.bundle.bundle import CLASSIFIER, MAP, WEIGHTS, Bundle, BundleSpec
 from deepfake_models.bundle.results import FaceScore
-from deepfake_models.bundle.session import Device, OnnxSession, Session
+from deepfake_models.bundle.session import OnnxSession, Session
 from deepfake_models.classifier import KIND_LOGITS, LOGIT, Classifier
 from deepfake_models.decision.decide import ExaminedFrame
 from deepfake_models.errors import BundleError
@@ -24,7 +24,7 @@ from deepfake_models.faces.crops import CroppedFace
 from deepfake_models.faces.detection import FaceDetector
 from deepfake_models.faces.mtcnn import MtcnnDetector
 from deepfake_models.faces.tracks import signature
-from deepfake_models.machine import usable_cores
+from deepfake_models.machine import Device, usable_cores
 from deepfake_models.media.interface import FailedFrame, Frame
 
 FRAMES_AT_ONCE = 8

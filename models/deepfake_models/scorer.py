@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from deepfake_models.bundle.bundle import Bundle, load_bundle
 from deepfake_models.bundle.results import FaceScore, FrameCounts, MediaFacts, Verdict, unable
-from deepfake_models.bundle.session import Device
 from deepfake_models.decision.decide import (
     ExaminedFrame,
     Part,
@@ -22,6 +21,7 @@ from deepfake_models.decision.decide import (
 from deepfake_models.decision.level import Criteria
 from deepfake_models.errors import MediaError, UndecodableMedia
 from deepfake_models.faces.crops import CroppedFace, crop_faces
+from deepfake_models.machine import Device
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.interface import FailedFrame, OpenMedia, Timeline
 from deepfake_models.media.sampling import densify, longest_gap, sample

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from deepfake_models.errors import BundleError, DeepfakeError
-from deepfake_models.machine import usable_cores
+from deepfake_models.machine import Device, usable_cores
 
 # onnxruntime from 1.29 on reports its use to its maker unless this is set before it is imported.
 # Nothing may leave the machine.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-
-Device = Literal["auto", "cpu", "cuda"]
 
 
 class Session(Protocol):

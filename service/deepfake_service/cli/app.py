@@ -17,17 +17,16 @@ import typer.main
 from rich.console import Console
 from typer.core import TyperGroup
 
-from deepfake_models.bundle.session import Device
 from deepfake_models.errors import DeepfakeError
-from deepfake_models.machine import share_arenas
+from deepfake_models.machine import Device, share_arenas
 from deepfake_service.cli.output import (
     EXIT_OK,
     EXIT_UNREADABLE,
     clean,
     clean_lines,
+    report_on_stderr,
     writes_utf8,
 )
-from deepfake_service.cli.score import open_scorer, score_path, show, walk
 from deepfake_service.platform.errors import DatabaseUnavailable
 
 MODULES = {
@@ -118,6 +117,8 @@ def score(
 
     The exit code is 0, or 1 if a path could not be read or decoded.
     """
+    from deepfake_service.cli.score import open_scorer, score_path, show, walk
+
     if faces and not as_json:
         raise typer.BadParameter("requires --json", param_hint="--faces")
     with open_scorer(bundle, device) as scorer:
@@ -140,6 +141,7 @@ def serve(
     worker: Annotated[bool, typer.Option(help="Also examine jobs in this process.")] = True,
 ) -> None:
     """Serve the HTTP API and the console. Configure it with DEEPFAKE_* environment variables."""
+    report_on_stderr("Starting: opening the records and loading the model.")
     from deepfake_service.cli.serve import run
     from deepfake_service.platform import logs
     from deepfake_service.platform.process import protect_process

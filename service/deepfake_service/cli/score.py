@@ -35,9 +35,9 @@ from deepfake_models.bundle.results import (
     suspects,
     unable,
 )
-from deepfake_models.bundle.session import Device
 from deepfake_models.decision.fitness import unfit
 from deepfake_models.errors import BundleError, UnreadableMedia
+from deepfake_models.machine import Device
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import FrameProgress, Scorer
 from deepfake_service.cli.output import clean, report_on_stderr

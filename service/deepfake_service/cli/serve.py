@@ -53,17 +53,18 @@ def run(settings: Settings, *, worker: bool = True) -> None:
     log = logs.logger("deepfake_service.serve")
     for name in unknown_variables():
         log.warning("unknown_setting", variable=name)
-    with _naming_data_dir(settings):
-        database = open_database(settings)
-        database.check_integrity()
     with contextlib.ExitStack() as stack:
-        with naming_bundle(settings.bundle_dir):
-            scorer, decoder = stack.enter_context(engine_running(settings))
+        # First, as nothing is as quick to tell. Connections are refused until the server listens.
         listener = stack.enter_context(_listen(settings.host, settings.port))
         operators = None
         if settings.operations_port:
             host, port = settings.operations_host, settings.operations_port
             operators = stack.enter_context(_listen(host, port, "OPERATIONS_"))
+        with _naming_data_dir(settings):
+            database = open_database(settings)
+            database.check_integrity()
+        with naming_bundle(settings.bundle_dir):
+            scorer, decoder = stack.enter_context(engine_running(settings))
         with _naming_data_dir(settings):
             first = ensure_admin_key(database, settings, terminal=sys.stderr.isatty())
         app = create_app(settings, scorer=scorer, decoder=decoder, database=database, worker=worker)
@@ -132,6 +133,7 @@ def _operators_served(app: Any, listener: socket.socket) -> Iterator[None]:
         await send({"type": "http.response.start", "status": 404, "headers": headers})
         await send({"type": "http.response.body", "body": b"Not found.\n"})
 
+    listener.listen(OPERATIONS_CONNECTIONS)  # now, not when the thread gets its turn
     server = _server(operations_only, lifespan="off", max_connections=OPERATIONS_CONNECTIONS)
     thread = threading.Thread(
         target=server.run, kwargs={"sockets": [listener]}, name="operations", daemon=True

@@ -1,4 +1,4 @@
-"""Structured logs on standard error, one JSON object per line.
+"""Structured logs on standard error: one JSON object per line, or text on a terminal.
 
 Logs contain times, request ids, routes, statuses, key ids, error types and their places in the
 code. They never contain file names, submitted URLs, scores or keys, nor the messages of unexpected
@@ -118,8 +118,9 @@ def _foreign(_: Any, __: str, event: EventDict) -> EventDict:
 def configure(level: LogLevel = "info", stream: TextIO | None = None) -> None:
     """Send the log lines of structlog and of the standard library to ``stream``.
 
-    The default is standard error.
+    The default is standard error. A terminal gets lines for people.
     """
+    stream = stream or sys.stderr
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -132,10 +133,12 @@ def configure(level: LogLevel = "info", stream: TextIO | None = None) -> None:
         foreign_pre_chain=[*shared, _foreign],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.JSONRenderer(),
+            structlog.dev.ConsoleRenderer()
+            if stream.isatty()
+            else structlog.processors.JSONRenderer(),
         ],
     )
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -42,6 +43,25 @@ def test_a_line_is_one_json_object_with_the_request(stream: io.StringIO) -> None
     assert line == {
         "event": "done", "count": 2, "level": "info", "logger": "here", "request_id": "r-1"
     }  # fmt: skip
+
+
+def test_a_terminal_gets_lines_for_people(stream: io.StringIO) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    logs.configure("info", terminal)
+    logs.logger("deepfake_service.checkpoints").info("audit_checkpoint", number=2)
+    try:
+        _fail()
+    except ValueError:
+        logging.getLogger("theirs").exception("failed")
+    text = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
+    first, second = text.splitlines()
+    assert re.fullmatch(r"\S+Z \[info +\] audit_checkpoint +\[\S+\] number=2", first)
+    assert "builtins.ValueError" in second
+    assert "secret" not in text
 
 
 def test_exceptions_are_logged_by_type_and_place_without_their_text(stream: io.StringIO) -> None:
