@@ -18,7 +18,7 @@ from sqlalchemy.orm import aliased
 
 from deepfake_service.cases.cases import open_occurrence
 from deepfake_service.platform.db import Case, Database, Notice, Occurrence, Watch
-from deepfake_service.platform.errors import DecryptionFailed, NotFound
+from deepfake_service.platform.errors import NotFound
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.pages import DEADLINE_S, Page, Pages
 from deepfake_service.platform.storage import Vault, open_json
@@ -111,7 +111,12 @@ class LookLane:
             select(Watch.host, func.min(Watch.next_look_at).label("at"))
             .join(Occurrence, Watch.occurrence_id == Occurrence.id)
             .join(Case, Occurrence.case_id == Case.id)
-            .where(Watch.next_look_at <= now, Watch.host.is_not(None), Case.minor_at.is_(None))
+            .where(
+                Watch.next_look_at <= now,
+                Watch.host.is_not(None),
+                Case.minor_at.is_(None),
+                Case.wrapped_key.is_not(None),
+            )
             .group_by(Watch.host)
             .subquery()
         )
@@ -122,6 +127,9 @@ class LookLane:
             .order_by(Watch.next_look_at, Watch.id)
         )
         claimed: dict[str, _Due] = {}
+        with self._database.read() as session:
+            if session.scalars(due.limit(1)).first() is None:
+                return []
         with self._database.write() as session:
             self._database.one_at_a_time(session, "looks")
             for watch in session.scalars(due.limit(10 * free)):
@@ -145,13 +153,25 @@ class LookLane:
             made = self._made(due)
             if made is not None:
                 self._looks.record(due.occurrence_id, made)
-        except (NotFound, DecryptionFailed) as error:  # deleted meanwhile, or altered
-            _log.warning("look_without_post", watch=due.watch_id, failure=describe(error))
+        except NotFound:
+            pass  # deleted meanwhile
         except Exception as error:
             _log.error("look_broken", watch=due.watch_id, failure=describe(error))
+            self._postpone(due)
         finally:
             with self._lock:
                 self._running -= 1
+
+    def _postpone(self, due: _Due) -> None:
+        """Let others have their turn before a post that cannot be looked at, as if altered."""
+        later = self._database.clock() + timedelta(days=1)
+        with self._database.write() as session:
+            of_post = Watch.occurrence_id == due.occurrence_id
+            session.execute(
+                update(Watch)
+                .where(of_post, Watch.next_look_at.is_not(None))
+                .values(next_look_at=later)
+            )
 
     def _made(self, due: _Due) -> LookMade | None:
         """Look at a post; return ``None`` if it was deleted."""

@@ -86,14 +86,11 @@ def plot_of(summary: Summary, words: Words, kind_name: KindName) -> str | None:
     by_name = {group.name: group for group in summary.groups} | {"": summary.total}
     for number, (name, curve) in enumerate(curves.items()):
         style = {"stroke": COLOURS[number], "stroke_width": 2, "stroke_dasharray": DASHES[number]}
-        at, share = 0.0, 0.0
-        for hours, removed in [*(p for p in curve if p[0] <= end), (end, None)]:
-            picture.line((x(at), x(hours)), (y(share), y(share)), class_=f"line-{number}", **style)
-            if removed is not None:
-                here = (x(hours), x(hours))
-                picture.line(here, (y(share), y(removed)), class_=f"line-{number}", **style)
-                share = removed
-            at = hours
+        points, share = [(x(0.0), y(0.0))], 0.0
+        for at, removed in (step for step in curve if step[0] <= end):
+            points += [(x(at), y(share)), (x(at), y(removed))]
+            share = removed
+        picture.polyline([*points, (x(end), y(share))], class_=f"line-{number}", **style)
         shown = group_name(summary, by_name[name], words, kind_name)
         top = TOP + 14 + 20 * number
         picture.line((right + 10, right + 34), (top, top), class_=f"line-{number}", **style)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from xml.sax.saxutils import escape, quoteattr
 
 INK = "#1e293b"
@@ -24,6 +24,11 @@ class Picture:
     def line(self, x: tuple[object, object], y: tuple[object, object], **style: object) -> None:
         """Draw a line between two points."""
         self._add("line", x1=x[0], x2=x[1], y1=y[0], y2=y[1], **style)
+
+    def polyline(self, points: Iterable[tuple[float, float]], **style: object) -> None:
+        """Draw a line through several points."""
+        path = " ".join(f"{_value(x)},{_value(y)}" for x, y in points)
+        self._add("polyline", points=path, fill="none", **style)
 
     def circle(self, x: object, y: object, radius: float, **style: object) -> None:
         """Draw a disc."""

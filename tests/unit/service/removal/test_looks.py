@@ -364,3 +364,18 @@ async def test_a_case_deleted_during_a_look_leaves_nothing(
     with watching.database.read() as session:
         for table in (Look, Watch, Notice):
             assert session.scalar(select(func.count(table.id))) == 0
+
+
+async def test_a_post_that_cannot_be_read_does_not_hold_up_others(
+    watching: Service, lane: LookLane, platform: FakePlatform
+) -> None:
+    urls = [platform.says(f"/v/{n}00000", post()) for n in (1, 2)]
+    case_id, (broken, intact) = await reported(watching, *urls)
+    await sent(watching, case_id, [broken, intact])
+    with watching.database.engine.begin() as connection:
+        statement = text("UPDATE occurrences SET sealed = :other WHERE id = :id")
+        connection.execute(statement, {"other": b"x" * 60, "id": broken})
+    pass_time(watching, lane, 2, step_h=0.02)
+    assert watch_of(watching, intact).state is WatchState.UP
+    waits = watch_of(watching, broken).next_look_at - watching.clock()
+    assert waits > timedelta(hours=20)
