@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS, two_class_estimate
+from deepfake_eval.analysis.in_sample import in_sample
+from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS, p_value, two_class_estimate
 from deepfake_eval.analysis.metrics import auc_value
+from deepfake_eval.analysis.pairing import holm, line_up, read_runs
 from deepfake_eval.errors import RunError
-from deepfake_eval.inference.predictions import read_run
-
-COLUMNS = ("level", "dataset", "media", "label", "group", "rank")
 
 
 def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]:
@@ -24,43 +22,45 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
 
     Only media scored in both runs are compared; the numbers scored in one run alone are reported.
     ``difference`` is A minus B, with an interval from resampling the same groups in both runs;
-    media that share a group in either run are one group. ``in_sample`` names the runs whose weights
-    were fitted on a compared data set.
+    media that share a group in either run are one group. ``parts`` has the same for each data set
+    and each method, with ``p_value`` (see ``intervals.p_value``), corrected for the number of parts
+    (Holm 1979). ``in_sample`` counts the compared
+    media that the weights of each run were fitted on.
 
     Raises:
         RunError: a folder has no predictions, the runs have no medium in common or label one
             differently, or a class is missing among the media scored in both.
     """
-    runs = [read_run(folder / "predictions.parquet", COLUMNS) for folder in (a, b)]
-    (first, _), (second, _) = runs
-    metrics = [metrics for _, metrics in runs]
-    min_groups = max(run["bundle"]["min_groups"] for run in metrics)
-    names = [folder.resolve().name for folder in (a, b)]
-    if names[0] == names[1]:
-        names = [str(a), str(b)]
-    left, right = (t[t["level"] == "item"] for t in (first, second))
-    both = left.merge(right, on=["dataset", "media"], suffixes=("_a", "_b"), validate="one_to_one")
+    runs = read_runs((a, b))
+    left, right = (run.items for run in runs)
+    both = line_up((left, right))
     if both.empty:
         raise RunError(_nothing_in_common(left, right))
-    if (both["label_a"] != both["label_b"]).any():
-        raise RunError("The two runs label a medium differently. Score both with the same labels.")
-    scored = both[both["rank_a"].notna() & both["rank_b"].notna()]
-    truth = (scored["label_a"] == "fake").to_numpy().astype(np.intp)
-    if len(truth) == 0 or truth.min() == truth.max():
+    scored = both[both["rank_0"].notna() & both["rank_1"].notna()]
+    if scored["label"].nunique() < 2:
         raise RunError(
             "The media that both runs scored lack a class. Score real and manipulated media in "
             "both."
         )
-    compared = set(scored["dataset"])
+    min_groups = max(run.metrics["bundle"]["min_groups"] for run in runs)
+    measured = [(t, *_difference(part, draws, min_groups)) for t, part in _parts(scored)]
+    corrected = holm([p for *_, p in measured])
+    parts = [
+        {**title, **entry, "p_value": round(float(p), 4)}
+        for (title, entry, _), p in zip(measured, corrected, strict=True)
+    ]
     return {
-        **dict(zip("ab", names, strict=True)),
-        **_difference(scored, truth, draws, min_groups),
+        "a": runs[0].name,
+        "b": runs[1].name,
+        **_difference(scored, draws, min_groups)[0],
         "scored_in_both": len(scored),
         "scored_in_a_alone": int(left["rank"].notna().sum()) - len(scored),
         "scored_in_b_alone": int(right["rank"].notna().sum()) - len(scored),
-        "in_sample": [
-            name for name, run in zip(names, metrics, strict=True) if compared & _fitted_on(run)
-        ],
+        "parts": parts,
+        "in_sample": {
+            run.name: in_sample(scored.assign(fitted=scored[f"fitted_{number}"]))
+            for number, run in enumerate(runs)
+        },
     }
 
 
@@ -74,6 +74,18 @@ def _nothing_in_common(left: pd.DataFrame, right: pd.DataFrame) -> str:
         f"first of one run is {first}, of the other {second}. Give them the same names, in a table "
         "of scores by its columns media and dataset."
     )
+
+
+def _parts(scored: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """Yield each data set, and each of its methods beside the reals of the same data set."""
+    for dataset, part in scored.groupby("dataset", sort=True):
+        real, fake = part[part["label"] == "real"], part[part["label"] == "fake"]
+        if real.empty or fake.empty:
+            continue
+        yield {"dataset": str(dataset), "method": ""}, part
+        for method, of_method in fake.groupby("method", sort=True):
+            title = {"dataset": str(dataset), "method": str(method)}
+            yield title, pd.concat([of_method, real])
 
 
 def sentence(result: dict[str, Any]) -> str:
@@ -101,40 +113,33 @@ def sentence(result: dict[str, Any]) -> str:
     )
 
 
-def _fitted_on(metrics: dict[str, Any]) -> set[str]:
-    datasets = metrics.get("settings", {}).get("datasets", [])
-    return {s["dataset"] for entry in datasets for s in entry.get("training_sources", ())}
+def part_lines(result: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each data set and method of a result of ``compare``."""
+    for entry in result["parts"]:
+        difference = entry["difference"]
+        name = f"{entry['dataset']}: {entry['method']}".removesuffix(": ")
+        interval = ""
+        if difference["low"] is not None:
+            interval = f" [{difference['low']:+.3f}, {difference['high']:+.3f}]"
+        mark = "; indicative" if difference["indicative"] else ""
+        size = f"{difference['value']:+.3f}{interval}, p = {entry['p_value']:.3f}"
+        aucs = f"{entry['auc_a']:.3f} and {entry['auc_b']:.3f}"
+        yield f"  {name}: {size} ({aucs} on {difference['samples']} media{mark})"
 
 
-def _difference(
-    scored: pd.DataFrame, truth: NDArray[np.intp], draws: int, min_groups: int
-) -> dict[str, Any]:
-    a, b = scored["rank_a"].to_numpy(), scored["rank_b"].to_numpy()
-    groups = _joined(scored)
+def _difference(scored: pd.DataFrame, draws: int, min_groups: int) -> tuple[dict[str, Any], float]:
+    """Return both AUCs and their difference, and the p-value of that."""
+    truth = (scored["label"] == "fake").to_numpy().astype(np.intp)
+    a, b = scored["rank_0"].to_numpy(), scored["rank_1"].to_numpy()
+    groups = scored["group"].to_numpy()
 
     def difference(rows: NDArray[np.intp]) -> float:
         return auc_value(truth[rows], a[rows]) - auc_value(truth[rows], b[rows])
 
     estimate = two_class_estimate(difference, truth, groups, draws=draws)
-    return {
+    entry = {
         "auc_a": round(auc_value(truth, a), 4),
         "auc_b": round(auc_value(truth, b), 4),
         "difference": estimate.to_json(min_groups=min_groups),
     }
-
-
-def _joined(scored: pd.DataFrame) -> NDArray[np.object_]:
-    """Return groups (N,) of the rows that share a group in one of the runs, also through others.
-
-    One of two runs may know the people in its media, where the other takes each for a group.
-    """
-    a, b = scored["group_a"], scored["group_b"]
-    (first, names), (second, others) = pd.factorize(a), pd.factorize(b)
-    size = len(names) + len(others)
-    links = coo_array((np.ones(len(scored)), (first, second + len(names))), shape=(size, size))
-    _, of_name = connected_components(links, directed=False)
-    # Named, so that neither the order of the runs nor that of their media has an influence.
-    # Group 1 of one run and group 1 of the other may have no medium in common.
-    lowest = np.minimum(a.to_numpy(object), b.to_numpy(object))
-    named = lowest + "\0" + (scored["dataset"] + "\0" + scored["media"]).to_numpy(object)
-    return pd.Series(named).groupby(of_name[first]).transform("min").to_numpy(object)
+    return entry, p_value(estimate)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
-from scipy.stats import beta
+from scipy.stats import beta, norm
 
 CONFIDENCE = 0.95
 BOOTSTRAP_DRAWS = 1000
@@ -129,6 +129,17 @@ def bootstrap(
     tail = (1.0 - CONFIDENCE) / 2.0
     low, high = np.quantile(values, [tail, 1.0 - tail])
     return float(low), float(high)
+
+
+def p_value(difference: Estimate) -> float:
+    """Return the two-sided p-value of a difference, by a normal distribution with the width of its
+    interval; 1 without an interval."""
+    if not np.isfinite(difference.low):
+        return 1.0
+    spread = (difference.high - difference.low) / (2.0 * norm.ppf((1.0 + CONFIDENCE) / 2.0))
+    if spread == 0.0:
+        return float(difference.value == 0.0)
+    return float(2.0 * norm.sf(abs(difference.value) / spread))
 
 
 def fewest_groups(truth: ArrayLike, groups: ArrayLike) -> int:

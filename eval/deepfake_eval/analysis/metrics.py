@@ -52,15 +52,10 @@ def auc(
     return two_class_estimate(lambda rows: auc_value(y[rows], s[rows]), y, g, draws=draws)
 
 
-FIGURES = (
-    "auc",
-    "average_precision",
-    "eer",
-    "accuracy",
-    "tpr_at_1_fpr",
-    "tpr_at_5_fpr",
-    "ece",
-)
+FPR_LIMITS = {"tpr_at_5_fpr": 0.05, "tpr_at_1_fpr": 0.01, "tpr_at_01_fpr": 0.001}
+"""The figures that are a TPR, and the FPR that none of their thresholds exceeds. They are given if
+one of the scored reals is no more than that share: from 20, 100 and 1,000 reals on."""
+FIGURES = ("auc", "average_precision", "eer", "accuracy", *FPR_LIMITS, "ece")
 """The figures that ``panel`` returns, in order."""
 
 ECE_BINS = 15
@@ -167,8 +162,7 @@ def _figures(
             float(np.diff(tpr) @ precision),
             equal_error_rate(fpr, tpr),
             right.mean() if calibrated else np.nan,
-            tpr_at(fpr, tpr, 0.01) * scored_share,
-            tpr_at(fpr, tpr, 0.05) * scored_share,
+            *(tpr_at(fpr, tpr, limit) * scored_share for limit in FPR_LIMITS.values()),
             expected_calibration_error(truth, scored, prior=prior) if calibrated else np.nan,
         ]
     )
@@ -190,7 +184,8 @@ def panel(
     accuracy (at 0.5) and ECE are computed; it is NaN for a detector whose scores are not
     calibrated. AUC, average precision, EER, accuracy and ECE cover scored samples only; in
     ``tpr_at_*`` a fake that was not scored counts as missed. Intervals are NaN if a class was
-    scored in fewer than two groups, and figures are NaN if a class is missing.
+    scored in fewer than two groups. Figures are NaN if a class is missing, and those of
+    ``FPR_LIMITS`` if too few reals were scored.
     """
     y = np.asarray(truth, dtype=np.intp)
     r, p = np.asarray(rank, dtype=np.float64), np.asarray(score, dtype=np.float64)
@@ -198,13 +193,15 @@ def panel(
     judged = np.isfinite(r)
     samples, count = int(judged.sum()), len(np.unique(g[judged]))
     value = _figures(y, r, p, prior)
-    low = high = np.full(len(FIGURES), np.nan)
+    low, high = np.full((2, len(FIGURES)), np.nan)
     if fewest_groups(y[judged], g[judged]) > 1:
         drawn = np.stack([_figures(y[i], r[i], p[i], prior) for i in resamples(g, draws=draws)])
         drawn = drawn[np.isfinite(drawn[:, 0])]
         if len(drawn):
             tail = (1.0 - CONFIDENCE) / 2.0
             low, high = np.quantile(drawn, [tail, 1.0 - tail], axis=0)
+    few = [int((y[judged] == 0).sum()) * FPR_LIMITS.get(name, 1.0) < 1.0 for name in FIGURES]
+    value[few] = low[few] = high[few] = np.nan
     return {
         name: Estimate(float(value[i]), float(low[i]), float(high[i]), samples, count)
         for i, name in enumerate(FIGURES)

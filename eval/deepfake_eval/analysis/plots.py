@@ -65,13 +65,14 @@ def figures(predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> dict[str, 
     }
     drawn: dict[str, Figure] = {}
     if levels:
-        drawn["roc"] = draw_panels(lambda axes: _roc(axes, levels))
+        left_out = predictions[predictions["rank"].isna()]["level"].value_counts()
+        drawn["roc"] = draw_panels(lambda axes: _roc(axes, levels, left_out))
         prior = metrics["bundle"]["prior"]
         calibrated = {level: part for level, part in levels.items() if part["score"].notna().all()}
         if calibrated:
             drawn["reliability"] = draw_panels(lambda axes: _reliability(axes, calibrated, prior))
-    items = scored[scored["level"] == "item"]
-    if len(items):
+    items = predictions[predictions["level"] == "item"]
+    if items["rank"].notna().any():
         drawn["scores"] = draw_panels(lambda axes: _scores(axes, items, metrics))
     return drawn
 
@@ -129,12 +130,13 @@ def draw_panels(plot: Callable[..., None], height: float = 4.2, panels_down: int
     return figure
 
 
-def _roc(axes: Axes, levels: dict[Any, pd.DataFrame]) -> None:
+def _roc(axes: Axes, levels: dict[Any, pd.DataFrame], left_out: pd.Series) -> None:
     for level, colour in (("item", FAKE), ("frame", REAL)):
         if level in levels:
             part = levels[level]
             fpr, tpr = roc((part["label"] == "fake").to_numpy(), part["rank"].to_numpy())
-            axes.plot(fpr, tpr, color=colour, linewidth=1.8, label=f"{level} (n = {len(part)})")
+            count = f"n = {len(part)}, {left_out.get(level, 0)} not scored"
+            axes.plot(fpr, tpr, color=colour, linewidth=1.8, label=f"{level} ({count})")
     axes.plot([0, 1], [0, 1], color=THIRD, linewidth=1, linestyle="--", label="chance")
     for limit in (0.01, 0.05):
         axes.axvline(limit, color=THIRD, linewidth=0.8, linestyle=":")
@@ -147,7 +149,9 @@ def _roc(axes: Axes, levels: dict[Any, pd.DataFrame]) -> None:
     axes.legend(loc="lower right")
 
 
-def _scores(axes: Axes, items: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
+def _scores(axes: Axes, every: pd.DataFrame, metrics: Mapping[str, Any]) -> None:
+    items = every[every["rank"].notna()]
+    not_scored = every[every["rank"].isna()]["label"].value_counts()
     ratios = items["log_likelihood_ratio"].notna().all()
     column = "log_likelihood_ratio" if ratios else "rank"
     values = items[column].to_numpy()
@@ -163,7 +167,7 @@ def _scores(axes: Axes, items: pd.DataFrame, metrics: Mapping[str, Any]) -> None
                 facecolor=(*mpl.colors.to_rgb(colour), 0.35),
                 edgecolor=colour,
                 linewidth=1.2,
-                label=f"{label} (n = {len(part)})",
+                label=f"{label} (n = {len(part)}, {not_scored.get(label, 0)} not scored)",
             )
     kinds = {"image": "picture", "video": "video"}
     for kind, style in (("video", "--"), ("image", ":")):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,13 +11,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from deepfake_eval.analysis.in_sample import in_sample, in_sample_sentence, is_fitted
 from deepfake_eval.analysis.intervals import CONFIDENCE, rate
 from deepfake_eval.analysis.metrics import coverage, outcome, panel, worst_case_auc
+from deepfake_eval.datasets.base import PICTURE_SUFFIXES
 from deepfake_eval.inference.cluster import versions
 from deepfake_models.bundle.bundle import Bundle
 from deepfake_models.bundle.results import Leaning, VerdictCode
 
-LEVELS = ("item", "frame")
+LEVELS = {
+    "item": "Pictures and videos as judged",
+    "video": "Videos, mean of frames, nothing dropped",
+    "frame": "Frames",
+}
+"""The levels of figures, and their titles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +76,18 @@ def summarise(
 
     Figures of ranking and calibration have 95% intervals from resampling whole groups (see
     ``metrics.panel``), rates those of ``intervals.rate``, and both the number of groups; the worst
-    case of AUC has no interval. The fakes of a method are measured against the reals of the same
-    data set, or against all reals if the data set has none. ``settings`` describes the run;
-    ``settings["draws"]`` is the number of resamples. A subject without thresholds has no rates at
-    them and no coverage. ``progress`` is called with the number of finished parts and their total.
+    case of AUC has no interval. The level ``video`` is that of ``mean_of_frames``. The fakes of a
+    method are measured against the reals of the same data set, or else against all reals of the
+    same kind. ``settings`` describes the run; ``settings["draws"]`` is the number of resamples. A
+    subject without thresholds has no rates at them and no coverage. ``progress`` is called with the
+    number of finished parts and their total.
     """
+    if "fitted" not in predictions.columns:
+        predictions = predictions.assign(fitted=None)
     items = predictions[predictions["level"] == "item"]
-    parts = [
-        (level, *part)
-        for level in LEVELS
-        if len(rows := predictions[predictions["level"] == level])
-        for part in _parts(rows)
-    ]
+    tables = {level: predictions[predictions["level"] == level] for level in ("item", "frame")}
+    tables["video"] = mean_of_frames(predictions, subject.prior)
+    parts = [(level, *part) for level in LEVELS for part in _parts(tables[level])]
     levels: dict[str, list[dict[str, Any]]] = {level: [] for level in LEVELS}
     for number, (level, title, part) in enumerate(parts, start=1):
         levels[level].append({**title, **_panel(part, subject, settings["draws"])})
@@ -92,6 +99,7 @@ def summarise(
         **subject.heading(),
         "settings": {**settings, "confidence": CONFIDENCE},
         "versions": {"python": platform.python_version(), **versions()},
+        "in_sample": in_sample(items),
         "levels": levels,
         "operating_point": _operating_points(items, min_groups) if decides else [],
         "coverage": [
@@ -103,9 +111,75 @@ def summarise(
     }
 
 
+def mean_of_frames(predictions: pd.DataFrame, prior: float = 0.5) -> pd.DataFrame:
+    """Return a row for each video, ranked by the mean score of its frames, as many papers print it.
+
+    Nothing is dropped: a video without a scored frame counts as chance, with the score ``prior``,
+    or the median of the others if scores are not probabilities. There are no rows if no frame was
+    scored.
+    """
+    frames = predictions[(predictions["level"] == "frame") & predictions["rank"].notna()]
+    items = predictions[predictions["level"] == "item"]
+    suffixes = items["media"].str.lower().str.extract(r"(\.\w+)$")[0]
+    # One that could not be decoded is of no kind.
+    unclear = (items["kind"] == "") & ~suffixes.isin(PICTURE_SUFFIXES)
+    videos = items[(items["kind"] == "video") | unclear]
+    calibrated = bool(frames["score"].notna().all())
+    column = "score" if calibrated else "rank"
+    means = frames.groupby(["dataset", "media"])[column].mean().rename("mean")
+    mean = videos.join(means, on=["dataset", "media"])["mean"]
+    if mean.isna().all():
+        return videos.iloc[:0]
+    mean = mean.fillna(prior if calibrated else mean.median())
+    return videos.assign(
+        level="video", kind="video", rank=mean, score=mean if calibrated else np.nan
+    )
+
+
+def headline(metrics: Mapping[str, Any]) -> list[str]:
+    """Return what must be read first of ``metrics.json``, as sentences."""
+    lines = []
+    for level, title in LEVELS.items():
+        if entries := metrics["levels"][level]:
+            lines.append(f"{title}: {_auc_text(entries[0], metrics['bundle']['min_groups'])}")
+    counts = metrics["in_sample"]
+    lines.append(in_sample_sentence(counts))
+    for entry in metrics["levels"]["item"]:
+        if entry["scope"] == "not fitted":
+            lines.append(f"Without these: {_auc_text(entry, metrics['bundle']['min_groups'])}")
+    return lines
+
+
+def _auc_text(entry: dict[str, Any], min_groups: int) -> str:
+    auc, counts = entry["auc"], [entry["real"], entry["fake"]]
+    left_out, media = (sum(c[k] for c in counts) for k in ("not_scored", "scored"))
+    if auc["value"] is None:
+        return f"no AUC, because {'only one class' if media else 'no medium'} was scored."
+    interval = "no interval" if auc["low"] is None else f"{auc['low']:.3f} to {auc['high']:.3f}"
+    text = f"AUC {auc['value']:.3f} ({interval})"
+    if left_out:
+        text += (
+            f" with {left_out} of {media + left_out} not scored, in the worst case "
+            f"{entry['worst_case_auc']:.3f}"
+        )
+    text += f"; {counts[0]['scored']} real and {counts[1]['scored']} manipulated"
+    text += f" of {entry['groups']} groups"
+    if entry["indicative"]:
+        text += f"; indicative, because a class has fewer than {min_groups} groups"
+    if auc["value"] < 0.4:
+        text += ". This is below chance: a higher score must mean a more suspect medium"
+    return text + "."
+
+
 def _parts(rows: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
-    """Yield the subsets that get figures of their own: all, by kind, by data set, by method."""
+    """Yield the subsets that get figures of their own: all, what the bundle was not fitted on, by
+    kind, by data set, by method."""
+    if rows.empty:
+        return
     yield {"scope": "all", "name": "all"}, rows
+    fitted = is_fitted(rows)
+    if fitted.any() and not fitted.all():
+        yield {"scope": "not fitted", "name": "media not in sample"}, rows[~fitted]
     kinds = sorted(k for k in rows["kind"].unique() if k)
     if len(kinds) > 1:
         for kind in kinds:
@@ -116,14 +190,15 @@ def _parts(rows: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
             yield {"scope": "dataset", "name": dataset}, rows[rows["dataset"] == dataset]
     reals, fakes = rows[rows["label"] == "real"], rows[rows["label"] == "fake"]
     for (dataset, method), part in fakes.groupby(["dataset", "method"], sort=True):
-        own = reals[reals["dataset"] == dataset]
-        title = {
-            "scope": "method",
-            "name": str(method),
-            "dataset": str(dataset),
-            "against": str(dataset) if len(own) else "all real media",
-        }
-        yield title, pd.concat([part, own if len(own) else reals])
+        against, compared = str(dataset), reals[reals["dataset"] == dataset]
+        if compared.empty:
+            against, compared = "all real media", reals
+            alike = reals[reals["kind"].isin(part["kind"].unique())]
+            if len(alike) < len(reals) and part["kind"].nunique() == 1 and len(alike):
+                name = {"image": "pictures"}.get(part["kind"].iloc[0], "videos")
+                against, compared = f"all real {name}", alike
+        title = {"scope": "method", "name": str(method), "dataset": str(dataset)}
+        yield {**title, "against": against}, pd.concat([part, compared])
 
 
 def _panel(part: pd.DataFrame, subject: Subject, draws: int) -> dict[str, Any]:

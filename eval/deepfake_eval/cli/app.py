@@ -6,7 +6,7 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -19,8 +19,8 @@ from deepfake_eval.cli.options import (
     MediaOptions,
     SplitOption,
     console,
+    print_first,
     run_app,
-    warn_in_sample,
 )
 from deepfake_models.bundle.bundle import default_bundle_dir
 from deepfake_models.command_line import flatten_options
@@ -66,13 +66,7 @@ def run(
         options,
         progress=progress,
     )
-    for entry in metrics["settings"]["datasets"]:
-        if entry["missing"]:
-            console.print(
-                f"{entry['adapter']}: {entry['missing']} listed media are absent", highlight=False
-            )
-    in_sample = warn_in_sample(metrics["settings"]["datasets"])
-    _print_aucs(metrics, ", in-sample" if in_sample else "")
+    print_first(metrics)
     typer.echo(media.out / REPORT)
 
 
@@ -94,7 +88,7 @@ def _run_detector(detector: str, media: MediaOptions) -> None:
         split=media.split,
         progress=progress,
     )
-    _print_aucs(metrics)
+    print_first(metrics)
     typer.echo(media.out / REPORT)
 
 
@@ -151,31 +145,8 @@ def score_table(
     )
     progress = Lines(console)
     metrics = measure_table(scores, out, options, progress=progress)
-    _print_aucs(metrics)
+    print_first(metrics)
     typer.echo(out / REPORT)
-
-
-def _print_aucs(metrics: dict[str, Any], remark: str = "") -> None:
-    """Print the AUC of each level, and ask if the scores point the wrong way."""
-    for level in ("item", "frame"):
-        if entries := metrics["levels"][level]:
-            typer.echo(f"{level} AUC {_auc_text(entries[0], remark)}")
-            if entries[0]["auc"]["value"] is not None and entries[0]["auc"]["value"] < 0.4:
-                console.print(
-                    f"The {level} AUC is below chance. A higher score must mean a more suspect "
-                    "medium.",
-                    highlight=False,
-                )
-
-
-def _auc_text(entry: dict[str, Any], remark: str) -> str:
-    auc = entry["auc"]
-    if auc["value"] is None:
-        scored = entry["real"]["scored"] + entry["fake"]["scored"]
-        return f"cannot be computed: {'only one class' if scored else 'no medium'} was scored"
-    interval = "no interval" if auc["low"] is None else f"{auc['low']:.3f} to {auc['high']:.3f}"
-    doubt = "; indicative, too few groups in a class" if entry["indicative"] else ""
-    return f"{auc['value']:.3f} ({interval}), {entry['groups']} groups{remark}{doubt}"
 
 
 @app.command()
@@ -185,23 +156,23 @@ def compare(
     draws: DrawsOption = 1000,
     as_json: Annotated[bool, typer.Option("--json", help="Print every figure as JSON.")] = False,
 ) -> None:
-    """Compare two runs on the media that both scored, by resampling whole groups."""
+    """Compare two runs on the media that both scored, also by data set and method.
+
+    Whole groups are resampled, and p-values are corrected for the number of comparisons.
+    """
     from deepfake_eval.analysis.compare import compare as compare_runs
-    from deepfake_eval.analysis.compare import sentence
+    from deepfake_eval.analysis.compare import part_lines, sentence
+    from deepfake_eval.analysis.in_sample import in_sample_sentence
 
     result = compare_runs(a, b, draws=draws)
     if as_json:
         typer.echo(json.dumps(result, indent=2, ensure_ascii=False))
         return
     typer.echo(sentence(result))
-    for name in result["in_sample"]:
-        console.print(
-            f"warning: The weights of {name} were fitted on a data set that is measured here. Such "
-            "a comparison says nothing about other media.",
-            style="yellow",
-            highlight=False,
-            markup=False,
-        )
+    for line in part_lines(result):
+        typer.echo(line)
+    for name, counts in result["in_sample"].items():
+        typer.echo(f"{name}: {in_sample_sentence(counts)}")
 
 
 @app.command()
@@ -269,6 +240,7 @@ def robustness(
     frames: Annotated[int, typer.Option(min=0, help=FRAMES_HELP)] = 16,
 ) -> None:
     """Score media unchanged and degraded, and write robustness.json, robustness.csv and plots."""
+    from deepfake_eval.analysis.in_sample import in_sample_sentence
     from deepfake_eval.evaluate.robustness import TABLE, SweepOptions
     from deepfake_eval.evaluate.robustness import robustness as sweep_all
 
@@ -290,7 +262,7 @@ def robustness(
         options,
         progress=progress,
     )
-    warn_in_sample(result["settings"]["datasets"])
+    typer.echo(in_sample_sentence(result["in_sample"]))
     typer.echo(media.out / TABLE)
 
 

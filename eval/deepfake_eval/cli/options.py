@@ -70,14 +70,19 @@ def _fail(message: str, cause: Exception) -> None:
     raise SystemExit(1) from cause
 
 
-def warn_in_sample(datasets: list[dict[str, Any]]) -> bool:
-    """Print a warning for each measured training source of the bundle; return True if any."""
-    from deepfake_eval.analysis.training_sources import in_sample_warnings
+def print_first(metrics: dict[str, Any]) -> None:
+    """Print what must be read first of a run, and the notes of the run and of its data sets."""
+    from deepfake_eval.analysis.summary import headline
 
-    warnings = in_sample_warnings(datasets)
-    for warning in warnings:
-        console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
-    return bool(warnings)
+    for line in headline(metrics):
+        typer.echo(line)
+    notes = list(metrics["settings"]["notes"])
+    for entry in metrics["settings"]["datasets"]:
+        notes += entry["notes"]
+        if entry["missing"]:
+            notes.append(f"{entry['adapter']}: {entry['missing']} listed media are absent.")
+    for note in notes:
+        console.print(f"note: {note}", style="yellow", highlight=False, markup=False)
 
 
 class Lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import unicodedata
 from collections import Counter
@@ -183,6 +184,34 @@ def checked_label(label: str, where: str, error: type[EvalError]) -> Label:
         f"In {where}, the label must be real or fake, not {label!r}. Numbers are refused, because "
         "1 means real in some lists and fake in others."
     )
+
+
+def read_table(
+    path: Path, required: Sequence[str], error: type[EvalError]
+) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Return the columns of a CSV table and its rows, each with the number of its line.
+
+    Raises:
+        EvalError: ``error``, if the file is not readable or lacks a ``required`` column.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or ())
+            lines = [(reader.line_num, line) for line in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as cause:
+        raise error(f"{path.name} is not a readable CSV in UTF-8. Save it as one.") from cause
+    if missing := [c for c in required if c not in columns]:
+        found = ", ".join(columns) or "none"
+        apart = next(
+            (name for mark, name in ((";", "semicolons"), ("\t", "tabs")) if mark in found), ""
+        )
+        raise error(
+            f"{path.name} separates its columns by {apart}. Save it with commas."
+            if apart
+            else f"{path.name} has no column {' and no column '.join(missing)}. It has {found}."
+        )
+    return columns, lines
 
 
 def describe(folder: Path, limit: int = 8) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,6 +17,7 @@ from deepfake_eval.datasets.base import (
     checked_label,
     files_below,
     original_or,
+    read_table,
     relative,
     require,
 )
@@ -74,7 +74,7 @@ class Csv:
                 f"{root} needs manifest.csv. Give the path of the table if its name is another."
             )
         found = Found(path.parent)
-        columns, lines = _lines(path)
+        columns, lines = read_table(path, ("media", "label"), DatasetError)
         if self.split_column not in columns and split != "all":
             found.notes.append(f"{path.name} has no column {self.split_column}; every row is used.")
         if "group" not in columns:
@@ -117,20 +117,3 @@ class Csv:
                 if c and c.startswith("attribute_") and v
             ),
         )
-
-
-def _lines(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or ())
-            lines = [(reader.line_num, line) for line in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(
-            f"{path.name} is not a readable CSV in UTF-8. Save it as one."
-        ) from error
-    if not {"media", "label"} <= set(columns):
-        raise DatasetError(
-            f"{path.name} needs the columns media and label. It has {', '.join(columns) or 'none'}."
-        )
-    return columns, lines

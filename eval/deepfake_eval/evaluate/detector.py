@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import importlib
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from deepfake_eval.analysis.summary import summarise
 from deepfake_eval.datasets.base import PICTURE_SUFFIXES
@@ -26,10 +27,8 @@ from deepfake_eval.inference.runner import (
     read_records,
 )
 from deepfake_eval.reporting.report import MISSING, write_results
+from deepfake_eval.reporting.tables import SCORES, scores_csv
 from deepfake_models.machine import atomic_write_text
-
-SCORES = "scores.csv"
-_COLUMNS = ("media", "label", "score", "method", "dataset", "group", "kind")
 
 Detector = Callable[[Path], float | None]
 """Returns a score that is higher for more suspect media, or ``None`` to abstain. Its argument is a
@@ -51,7 +50,14 @@ def measure_table(
         RunError: the table is malformed.
     """
     predictions = score_table.read(path, options)
+    score_table.require_classes(predictions["label"], options)
     items = predictions[predictions["level"] == "item"]
+    notes = []
+    if items["group"].nunique() == len(items):
+        notes.append(
+            "Each medium is a group of its own. If people recur, intervals are too narrow: name "
+            "the people in the column group."
+        )
     datasets = [
         {
             "adapter": "score-table",
@@ -73,6 +79,7 @@ def measure_table(
             "split": "all",
             "draws": options.draws,
             "datasets": datasets,
+            "notes": notes,
             **(settings or {}),
         },
         progress=lambda done, total: progress("measuring", done, total),
@@ -105,9 +112,20 @@ def run_detector(
     made_by = (detector, _source_digest(detector))
     loaded = [load_dataset(text, split) for text in datasets]
     labelled = labelled_rows(loaded)
+    score_table.require_classes((row.label for row, _ in labelled), options)
     out.mkdir(parents=True, exist_ok=True)
     scores, failures = _score_all(score, made_by, labelled, out / RECORDS, progress)
-    _write_scores(out / SCORES, labelled, scores)
+    rows = [
+        {
+            **asdict(row),
+            "level": "item",
+            "rank": score,
+            "kind": _kind(root / row.media),
+            "fitted": None,
+        }
+        for (row, root), score in zip(labelled, scores, strict=True)
+    ]
+    atomic_write_text(out / SCORES, scores_csv(pd.DataFrame(rows)))
     missing = [media for dataset in loaded for media in dataset.rows.missing]
     atomic_write_text(out / MISSING, "".join(f"{media}\n" for media in missing))
     facts = [dataset.facts() for dataset in loaded]
@@ -118,7 +136,7 @@ def run_detector(
                 f"The detector failed on {len(failed)} media, which were not scored; first "
                 f"{failed[0]}."
             )
-    settings = {"split": split, "datasets": facts}
+    settings = {"split": split, "datasets": facts, "notes": []}
     options = replace(options, grouped=True)
     return measure_table(out / SCORES, out, options, settings=settings, progress=progress)
 
@@ -211,15 +229,6 @@ def _number(value: object, name: str, media: str) -> float | None:
     if not math.isfinite(number):
         raise RunError(f"{name} returned {value!r} for {media}. Return a finite number or None.")
     return number
-
-
-def _write_scores(path: Path, labelled: Labelled, scores: Sequence[float | None]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        for (row, root), score in zip(labelled, scores, strict=True):
-            text, kind = "" if score is None else repr(score), _kind(root / row.media)
-            writer.writerow([row.media, row.label, text, row.method, row.dataset, row.group, kind])
 
 
 def _kind(path: Path) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from deepfake_eval.analysis.in_sample import in_sample
 from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS, CONFIDENCE, rate, two_class_estimate
 from deepfake_eval.analysis.metrics import (
     auc_value,
@@ -26,7 +27,6 @@ from deepfake_eval.analysis.metrics import (
 )
 from deepfake_eval.analysis.plots import write_robustness_plots
 from deepfake_eval.analysis.summary import Subject
-from deepfake_eval.analysis.training_sources import mark_training_sources
 from deepfake_eval.datasets import Row
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate.run import (
@@ -92,7 +92,6 @@ def robustness(
         [t.assign(degradation=v.name, degradation_level=v.level) for v, t in tables.items()],
         ignore_index=True,
     ).to_parquet(out / PREDICTIONS)
-    marked = mark_training_sources([dataset.facts() for dataset in loaded], bundle)
     measured = _measure_variants(tables, bundle, options.draws, progress)
     result = {
         **Subject.of_bundle(bundle).heading(),
@@ -100,8 +99,9 @@ def robustness(
             **{k: getattr(options, k) for k in ("frames", "split", "limit", "seed", "draws")},
             "confidence": CONFIDENCE,
             "clip_frames": CLIP_FRAMES,
-            "datasets": marked,
+            "datasets": [dataset.facts() for dataset in loaded],
         },
+        "in_sample": in_sample(_items(tables[ORIGINAL])),
         "media": len(labelled),
         "baseline": measured[ORIGINAL],
         "degradations": [_curve(name, measured) for name in names],

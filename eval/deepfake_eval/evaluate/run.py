@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ import pandas as pd
 
 from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS
 from deepfake_eval.analysis.summary import Subject, summarise
-from deepfake_eval.analysis.training_sources import mark_training_sources
 from deepfake_eval.datasets import Row, Rows, load, parse
 from deepfake_eval.datasets.base import namespace
 from deepfake_eval.errors import RunError
@@ -33,7 +32,9 @@ from deepfake_eval.inference.runner import (
     score_all,
 )
 from deepfake_eval.reporting.report import MISSING, write_results
+from deepfake_eval.reporting.tables import SCORES, scores_csv
 from deepfake_models.bundle.bundle import Bundle, load_bundle
+from deepfake_models.bundle.results import ReasonCode
 from deepfake_models.machine import atomic_write_text
 
 Labelled = Sequence[tuple[Row, Path]]
@@ -107,12 +108,26 @@ def run(
             "frames": options.frames,
             "split": options.split,
             "draws": options.draws,
-            "datasets": mark_training_sources([dataset.facts() for dataset in loaded], bundle),
+            "datasets": [dataset.facts() for dataset in loaded],
+            "notes": list(_few_frames(predictions, bundle, options.frames)),
         },
         progress=lambda done, total: progress("measuring", done, total),
     )
     write_results(out, predictions, metrics)
+    atomic_write_text(out / SCORES, scores_csv(predictions))
     return metrics
+
+
+def _few_frames(predictions: pd.DataFrame, bundle: Bundle, frames: int | None) -> Iterator[str]:
+    """Yield a note if videos were not judged because few of their frames were examined."""
+    spec = bundle.spec
+    lost = int((predictions["reason"] == ReasonCode.TOO_FEW_FACES).sum())
+    if lost and frames and frames < spec.sampling.min_frames:
+        yield (
+            f"{lost} videos were not judged: a person must be seen in at least "
+            f"{spec.aggregation.min_track_faces} frames, and {frames} of each video were examined. "
+            f"Examine more; the service examines at least {spec.sampling.min_frames}."
+        )
 
 
 def score_variants(

@@ -7,29 +7,36 @@ The table has a row for each medium, or for each frame of it. Columns:
 - ``score``: a number that is higher for more suspect media; empty if the detector abstained.
 - ``frame`` (optional): the number or time of a frame, each once. The score of a medium is then the
   mean of those of its frames.
-- ``method``, ``dataset``, ``group``, ``kind`` (``picture`` or ``video``): optional.
+- ``method``, ``dataset``, ``group``, ``kind`` (``picture`` or ``video``), ``fitted`` (``file``,
+  ``picture`` or ``no``, as a run of a bundle writes it): optional. Without ``kind``, a medium is of
+  the kind that the ending of its name says, and one with frames a video.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pandas as pd
 
 from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS
 from deepfake_eval.analysis.summary import Subject
-from deepfake_eval.datasets.base import checked_label, namespace
+from deepfake_eval.datasets.base import (
+    PICTURE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    checked_label,
+    namespace,
+    read_table,
+)
 from deepfake_eval.errors import RunError
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.bundle.spec import ConditionsSpec
 
-KINDS = {"": "image", "picture": "image", "image": "image", "video": "video"}
+KINDS = {"picture": "image", "image": "image", "video": "video"}
 REQUIRED = ("media", "label", "score")
 DATASET = "scores"
 """The data set of media without one: the same in all tables, so that two of them compare."""
@@ -70,6 +77,16 @@ def subject(path: Path, options: ScoreTableOptions) -> Subject:
     )
 
 
+def require_classes(labels: Iterable[str], options: ScoreTableOptions) -> None:
+    """Raise ``RunError`` if all media have one label and no threshold is given."""
+    found = set(labels)
+    if len(found) == 1 and options.threshold is None:
+        raise RunError(
+            f"All media are {found.pop()}, so that nothing can be measured without a threshold. "
+            "Add media of the other label, or pass score-table a --threshold."
+        )
+
+
 def read(path: Path, options: ScoreTableOptions) -> pd.DataFrame:
     """Return the predictions in the table ``path``, with rows of the levels ``item`` and ``frame``.
 
@@ -81,8 +98,9 @@ def read(path: Path, options: ScoreTableOptions) -> pd.DataFrame:
             needs; the message names the line.
     """
     by_media: dict[tuple[str, str], dict[str | None, dict[str, Any]]] = {}
-    for number, row in _rows(path):
+    for number, line in read_table(path, REQUIRED, RunError)[1]:
         where = f"{path.name}, line {number}"
+        row = _labels(line, where)
         row["rank"] = _score(row["score"], where, options)
         frame = row["frame"]
         frames = by_media.setdefault((row["dataset"], row["media"]), {})
@@ -111,28 +129,12 @@ def read(path: Path, options: ScoreTableOptions) -> pd.DataFrame:
     return table
 
 
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or ())
-            if missing := [c for c in REQUIRED if c not in columns]:
-                raise RunError(
-                    f"{path.name} has no column {' and no column '.join(missing)}. It has "
-                    f"{', '.join(columns) or 'none'}."
-                )
-            for line in reader:
-                yield reader.line_num, _labels(line, f"{path.name}, line {reader.line_num}")
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise RunError(f"{path.name} is not a readable CSV in UTF-8. Save it as one.") from error
-
-
 def _labels(line: dict[str, Any], where: str) -> dict[str, Any]:
     label, media = checked_label(line["label"], where, RunError), line["media"]
     kind = line.get("kind") or ""
     if not media:
         raise RunError(f"In {where}, the column media is empty. Name the medium.")
-    if kind not in KINDS:
+    if kind and kind not in KINDS:
         raise RunError(f"In {where}, the kind must be picture or video, not {kind!r}.")
     frame = _frame(line.get("frame"))
     return {
@@ -142,10 +144,16 @@ def _labels(line: dict[str, Any], where: str) -> dict[str, Any]:
         "dataset": line.get("dataset") or DATASET,
         "split": line.get("split") or "test",
         "group": line.get("group") or media,
-        "kind": KINDS[kind] if kind or not frame else "video",
+        "kind": KINDS.get(kind) or ("video" if frame else _kind(media)),
+        "fitted": line.get("fitted") or None,
         "score": line["score"],
         "frame": frame,
     }
+
+
+def _kind(media: str) -> str:
+    suffix = PurePath(media).suffix.lower()
+    return "video" if suffix in VIDEO_SUFFIXES else "image" * (suffix in PICTURE_SUFFIXES)
 
 
 def _frame(text: str | None) -> str | None:

@@ -147,7 +147,7 @@ def assemble(labelled: Iterable[tuple[Row, dict[str, Any]]], prior: float) -> pd
     for row, record in labelled:
         labels = {k: v for k, v in dataclasses.asdict(row).items() if k != "attributes"}
         labels |= {f"attribute_{k}": v for k, v in row.attributes}
-        labels["kind"] = record["item"]["kind"]
+        labels |= {"kind": record["item"]["kind"], "fitted": record["item"].get("fitted")}
         lines += [{"level": "face", **labels, **f} for f in record["faces"]]
         frames = frame_records(record["faces"], prior)
         lines += [{"level": "frame", **labels, **f} for f in frames]
@@ -205,6 +205,8 @@ def read_run(path: Path, columns: Iterable[str]) -> tuple[pd.DataFrame, dict[str
         RunError: a file is unreadable, or was not written by ``deepfake-eval run``.
     """
     metrics_path = path.with_name("metrics.json")
+    if not path.parent.is_dir():
+        raise RunError(f"There is no folder {path.parent}. Give that of a run.")
     try:
         table = pd.read_parquet(path)
         metrics: dict[str, Any] = json.loads(metrics_path.read_text(encoding="utf-8"))

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from deepfake_eval.analysis.plots import write_plots
-from deepfake_eval.analysis.training_sources import in_sample_warnings
+from deepfake_eval.analysis.summary import LEVELS, headline
 from deepfake_eval.reporting.tables import write_tables
 from deepfake_models.machine import atomic_write_text
 
@@ -32,13 +32,13 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 84rem; margin: 0 auto; padding: 1.5rem; }
 h1 { font-size: 1.6rem; margin: 0 0 .3rem; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .5rem; }
 p { max-width: 46rem; } .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding: .3rem 0; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align: right;
+th, td { padding: .3rem .45rem; border-bottom: 1px solid var(--line); text-align: right;
   vertical-align: top; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 11rem;
+th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 9rem;
   overflow-wrap: break-word; }
-thead th { border-bottom-width: 2px; } small { opacity: .8; display: block; }
+thead th { border-bottom-width: 2px; white-space: normal; } small { opacity: .8; display: block; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; }
 dt { opacity: .8; } dd { margin: 0; overflow-wrap: anywhere; }
 .terms, .warn { border-left: 4px solid var(--warn); background: var(--soft);
@@ -62,9 +62,10 @@ COLUMNS = (
     ("auc", "AUC"),
     ("average_precision", "AP"),
     ("eer", "EER"),
-    ("accuracy", "accuracy at 0.5"),
-    ("tpr_at_1_fpr", "TPR at 1% FPR"),
     ("tpr_at_5_fpr", "TPR at 5% FPR"),
+    ("tpr_at_1_fpr", "TPR at 1% FPR"),
+    ("tpr_at_01_fpr", "TPR at 0.1% FPR"),
+    ("accuracy", "accuracy at 0.5"),
     ("ece", "ECE"),
 )
 
@@ -99,11 +100,10 @@ def render(metrics: Mapping[str, Any], plots: Mapping[str, str]) -> str:
         metrics,
         [
             _headline(metrics),
-            _datasets_section(metrics["settings"]["datasets"]),
             _plots(plots),
             "<h2>Figures</h2>" + _explanation(metrics["bundle"]),
-            _panels(metrics, "item", "Items: pictures and videos"),
-            _panels(metrics, "frame", "Frames"),
+            *(_panels(metrics, level, title) for level, title in LEVELS.items()),
+            _datasets_section(metrics),
             _operating_point(metrics),
             _coverage(metrics["coverage"]),
             _limits(),
@@ -112,36 +112,23 @@ def render(metrics: Mapping[str, Any], plots: Mapping[str, str]) -> str:
 
 
 def _headline(metrics: Mapping[str, Any]) -> str:
-    overall = metrics["levels"]["item"][0]
-    auc = overall["auc"]
-    if auc["value"] is None:
-        scored = overall["real"]["scored"] + overall["fake"]["scored"]
-        subject = "Only one class" if scored else "No medium"
-        return f'<p class="warn">{subject} was scored, so there is no AUC.</p>'
-    interval = "" if auc["low"] is None else f" ({auc['low']:.3f} to {auc['high']:.3f})"
-    text = (
-        f"Item AUC {auc['value']:.3f}{interval} on {overall['real']['scored']} real and "
-        f"{overall['fake']['scored']} manipulated media from {overall['groups']} groups."
+    first, *more = headline(metrics)
+    return f"<p><strong>{escape(first)}</strong></p>" + "".join(
+        f"<p>{escape(line)}</p>" for line in [*more, *metrics["settings"].get("notes", ())]
     )
-    if any(entry.get("in_sample") for entry in metrics["settings"]["datasets"]):
-        text += " In-sample: the weights were fitted on a data set that is measured here."
-    if overall["indicative"]:
-        text += (
-            f" At least one class has fewer than {metrics['bundle']['min_groups']} groups: the "
-            "figure is only indicative."
-        )
-    return f"<p><strong>{escape(text)}</strong></p>"
 
 
 def _explanation(bundle: Mapping[str, Any]) -> str:
     return (
-        "<p>The interval is given below each figure. AUC, AP, EER, accuracy and ECE cover scored "
-        "media only. In TPR at a fixed FPR, a fake that was not scored counts as missed. ECE is "
-        f"weighted to a prior of {bundle['prior']:g}, at which the scores are calibrated. “Worst "
-        "case” is the AUC if every fake that was not scored ranked lowest and every real that was "
-        f"not scored ranked highest. † marks fewer than {bundle['min_groups']} groups in a class. "
-        "Do not compare frame figures with item figures. If an interval has no width, as for a "
-        "perfect AUC, all resamples gave the same value; the figure is still uncertain.</p>"
+        "<p>The interval is given below each figure. AUC, AP, EER, accuracy and ECE leave out "
+        "media that were not scored; “worst case” is the AUC if every such fake ranked lowest and "
+        "every such real highest. In TPR at a fixed FPR, a fake that was not scored counts as "
+        "missed; it is left out (–) where one real is more than that rate: below 20, 100 and 1,000 "
+        "reals. In the mean of frames nothing is left out, and a video without a scored frame "
+        f"counts as chance. ECE is weighted to a prior of {bundle['prior']:g}, at which the scores "
+        f"are calibrated. † marks fewer than {bundle['min_groups']} groups in a class. Do not "
+        "compare figures of different levels. If an interval has no width, as for a perfect AUC, "
+        "all resamples gave the same value; the figure is still uncertain.</p>"
     )
 
 
@@ -168,11 +155,13 @@ def _panels(metrics: Mapping[str, Any], level: str, title: str) -> str:
                 _cell(name + mark, detail),
                 *counts,
                 str(entry["groups"]),
-                *(_estimate_cell(entry[key]) for key, _ in COLUMNS),
+                _estimate_cell(entry["auc"]),
                 _number_cell(entry["worst_case_auc"]),
+                *(_estimate_cell(entry[key]) for key, _ in COLUMNS[1:]),
             ]
         )
-    header = ("", "real", "manip.", "groups", *(t for _, t in COLUMNS), "worst case AUC")
+    titles = (t for _, t in COLUMNS[1:])
+    header = ("", "real", "manip.", "groups", "AUC", "worst case", *titles)
     return f"<h3>{escape(title)}</h3>" + _table(header, rows)
 
 
@@ -303,26 +292,25 @@ def _facts(metrics: Mapping[str, Any]) -> str:
     return f"<dl>{pairs}</dl>"
 
 
-def _datasets_section(datasets: Sequence[Mapping[str, Any]]) -> str:
+def _datasets_section(metrics: Mapping[str, Any]) -> str:
     rows = []
     notes: list[str] = []
-    for entry in datasets:
+    for entry in metrics["settings"]["datasets"]:
         chosen = ", ".join(f"{k}={v}" for k, v in entry["options"].items())
         name = ", ".join(entry["names"]) or entry["adapter"]
-        detail = f"{entry['adapter']}{' ' + chosen if chosen else ''}"
-        if entry.get("in_sample"):
-            detail += "; in-sample"
-        rows.append(
-            [
-                _cell(name, detail),
-                *(str(entry[k]) for k in ("real", "fake", "groups", "missing")),
-            ]
-        )
+        counts = (str(entry[k]) for k in ("real", "fake", "groups", "missing"))
+        rows.append([_cell(name, f"{entry['adapter']} {chosen}".rstrip()), *counts])
         notes += entry["notes"]
     listing = _table(("data set", "real", "manipulated", "groups", "listed but absent"), rows)
     remarks = "".join(f"<li>{escape(n)}</li>" for n in notes)
-    warnings = "".join(f'<p class="warn">{escape(w)}</p>' for w in in_sample_warnings(datasets))
-    return "<h2>Media</h2>" + warnings + listing + (f"<ul>{remarks}</ul>" if remarks else "")
+    in_sample = [
+        [_cell(entry["dataset"]), *(str(entry[k]) for k in ("media", "same_file", "same_picture"))]
+        for entry in metrics["in_sample"]["datasets"]
+    ]
+    if in_sample:
+        header = ("data set", "media", "the same file", "begins with the same picture")
+        listing += "<h3>Fitted on</h3>" + _table(header, in_sample)
+    return "<h2>Media</h2>" + listing + (f"<ul>{remarks}</ul>" if remarks else "")
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -343,7 +331,7 @@ def _estimate_cell(estimate: Mapping[str, Any]) -> str:
     if estimate["value"] is None:
         return "–"
     low, high = estimate["low"], estimate["high"]
-    interval = f"{low:.3f} to {high:.3f}" if low is not None else "no interval"
+    interval = f"{low:.3f}–{high:.3f}" if low is not None else "no interval"
     return _cell(f"{estimate['value']:.3f}", interval)
 
 

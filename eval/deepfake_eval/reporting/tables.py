@@ -9,17 +9,22 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from deepfake_eval.analysis.in_sample import any_fitted, in_sample_sentence
 from deepfake_eval.analysis.metrics import FIGURES
+from deepfake_eval.analysis.summary import LEVELS
 from deepfake_models.machine import atomic_write_text
 
 LATEX_FIGURES = {
     "auc": "AUC",
     "average_precision": "AP",
     "eer": "EER",
-    "tpr_at_1_fpr": r"TPR@1\%",
     "tpr_at_5_fpr": r"TPR@5\%",
+    "tpr_at_1_fpr": r"TPR@1\%",
+    "tpr_at_01_fpr": r"TPR@0.1\%",
 }
-"""The figures in the LaTeX table, with their headings; the CSV file has all of them."""
+"""The figures in LaTeX tables, with their headings; the CSV file has all of them."""
 
 SWEEP_FIGURES = (
     "auc",
@@ -28,6 +33,8 @@ SWEEP_FIGURES = (
     "true_positive_rate",
     "scored_rate",
 )
+SCORES = "scores.csv"
+SCORE_COLUMNS = ("media", "label", "score", "method", "dataset", "group", "kind", "fitted")
 _COLUMNS = (("", "value"), ("_low", "low"), ("_high", "high"), ("_indicative", "indicative"))
 _RATES = (
     "true_positive_rate",
@@ -75,6 +82,7 @@ def figure_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
             "scope": entry["scope"],
             "dataset": entry.get("dataset", ""),
             "name": entry["name"],
+            "against": entry.get("against", ""),
             "real": entry["real"]["scored"],
             "real_not_scored": entry["real"]["not_scored"],
             "fake": entry["fake"]["scored"],
@@ -91,6 +99,18 @@ def figure_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
         for level, entries in metrics["levels"].items()
         for entry in entries
     ]
+
+
+def scores_csv(predictions: pd.DataFrame) -> str:
+    """Return the items of ``predictions`` as a table of scores for ``deepfake-eval score-table``.
+
+    The score is the value by which media are ranked; ``fitted`` says whether the weights were
+    fitted on the medium, and is empty where that is not known.
+    """
+    items = predictions[predictions["level"] == "item"]
+    table = items.assign(score=items["rank"], kind=items["kind"].replace("image", "picture"))
+    text: str = table[list(SCORE_COLUMNS)].to_csv(index=False, lineterminator="\n")
+    return text
 
 
 def rate_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -139,27 +159,49 @@ def sweep_table(result: Mapping[str, Any]) -> str:
 
 
 def latex(metrics: Mapping[str, Any]) -> str:
-    """Return a LaTeX table of the item figures, for the package ``booktabs``.
+    """Return a LaTeX table of the figures of items and of the mean of frames, for ``booktabs``.
 
-    Each figure has its interval in brackets. A dagger marks figures with too few groups.
+    Each figure has its interval in brackets. The caption says what was not scored, and what each
+    figure makes of it.
     """
-    entries = metrics["levels"]["item"]
+    levels = {level: metrics["levels"].get(level, []) for level in ("item", "video")}
+    shown = {
+        figure: heading
+        for figure, heading in LATEX_FIGURES.items()
+        if any(entry[figure]["value"] is not None for part in levels.values() for entry in part)
+    }
+    headings = list(shown.values())
+    headings.insert(1, "worst")
     lines = [
         r"% Needs \usepackage{booktabs}.",
         r"\begin{table}",
         r"\centering\small",
         rf"\caption{{{_caption(metrics)}}}",
-        rf"\begin{{tabular}}{{lrr{'c' * len(LATEX_FIGURES)}}}",
+        rf"\begin{{tabular}}{{lrrr{'c' * len(headings)}}}",
         r"\toprule",
-        " & ".join(["", "real", "fake", *LATEX_FIGURES.values()]) + r" \\",
-        r"\midrule",
+        " & ".join(["", "real", "fake", "not scored", *headings]) + r" \\",
     ]
-    for entry in entries:
-        mark = r"$^{\dagger}$" if entry["indicative"] else ""
-        counts = (str(entry[label]["scored"]) for label in ("real", "fake"))
-        figures = (_estimate(entry[figure]) for figure in LATEX_FIGURES)
-        lines.append(" & ".join([_escape(_title(entry)) + mark, *counts, *figures]) + r" \\")
+    for level, entries in levels.items():
+        if entries:
+            title = _escape(LEVELS[level])
+            lines += [r"\midrule", rf"\multicolumn{{{4 + len(headings)}}}{{l}}{{{title}}} \\"]
+        lines += [_latex_row(entry, list(shown)) for entry in entries]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+def _latex_row(entry: Mapping[str, Any], shown: Sequence[str]) -> str:
+    mark = r"$^{\dagger}$" if entry["indicative"] else ""
+    mark += r"$^{\ddagger}$" if _against_others(entry) else ""
+    counts = [str(entry[label]["scored"]) for label in ("real", "fake")]
+    counts.append(str(sum(entry[label]["not_scored"] for label in ("real", "fake"))))
+    figures = [_estimate(entry[figure]) for figure in shown]
+    worst = entry["worst_case_auc"]
+    figures.insert(1, "--" if worst is None else f"{worst:.3f}")
+    return " & ".join([_escape(_title(entry)) + mark, *counts, *figures]) + r" \\"
+
+
+def _against_others(entry: Mapping[str, Any]) -> bool:
+    return bool(entry.get("against", "") != entry.get("dataset", ""))
 
 
 def bibliography(adapters: Iterable[str]) -> str:
@@ -193,21 +235,31 @@ def _caption(metrics: Mapping[str, Any]) -> str:
     bundle, settings = metrics["bundle"], metrics["settings"]
     subject = f"{bundle['bundle']} {bundle['version']}".strip()
     caption = (
-        f"{subject}: items, with {settings['confidence']:.0%} intervals from {settings['draws']} "
+        f"{subject}, with {settings['confidence']:.0%} intervals from {settings['draws']} "
         "resamples of whole groups."
     )
     notes = [_escape(caption)]
-    if any(entry["indicative"] for entry in metrics["levels"]["item"]):
+    entries = [*metrics["levels"]["item"], *metrics["levels"].get("video", [])]
+    if any(entry[label]["not_scored"] for entry in entries for label in ("real", "fake")):
+        notes.append(
+            "AUC, AP and EER leave out what was not scored; worst is the AUC with all of that "
+            "counted against the detector; in TPR, a fake that was not scored is missed."
+        )
+    if metrics["levels"].get("video"):
+        notes.append("In the mean of frames, a video without a scored frame counts as chance.")
+    if any(entry["indicative"] for entry in entries):
         notes.append(rf"$\dagger$ fewer than {bundle['min_groups']} groups in a class.")
-    if any(entry.get("in_sample") for entry in settings["datasets"]):
-        notes.append("In-sample: the weights were fitted on a data set that is measured here.")
+    if others := {entry["against"] for entry in entries if _against_others(entry)}:
+        notes.append(rf"$\ddagger$ against {_escape(', '.join(sorted(others)))}.")
+    if any_fitted(metrics["in_sample"]) or not metrics["in_sample"]["known"]:
+        notes.append(_escape(in_sample_sentence(metrics["in_sample"])))
     return " ".join(notes)
 
 
 def _title(entry: Mapping[str, Any]) -> str:
     if entry["scope"] == "method":
         return f"{entry['dataset']}: {entry['name']}"
-    return "all" if entry["scope"] == "all" else str(entry["name"])
+    return str(entry["name"])
 
 
 def _estimate(estimate: Mapping[str, Any]) -> str:

@@ -205,6 +205,8 @@ def _read(directory: Path, name: str, limit: int) -> bytes:
             )
         return path.read_bytes()
     except FileNotFoundError as error:
+        if not directory.is_dir():
+            raise BundleError(f"There is no folder {directory}. Give that of a bundle.") from error
         raise BundleError(
             f"{name}: missing from the bundle directory. Check the path, or copy the whole "
             "bundle again."

@@ -40,8 +40,8 @@ def test_command_line(
     arguments = ["run", "--bundle", str(bundle), "--dataset", f"csv,title=made:{media}"]
     result = CliRunner().invoke(cli.app, [*arguments, "--out", str(out), "--draws", "20"])
     assert result.exit_code == 0, result.output
-    assert "item AUC 1.000" in result.output
-    assert "6 groups; indicative, too few groups in a class" in result.output
+    assert "Pictures and videos as judged: AUC 1.000" in result.output
+    assert "of 6 groups; indicative, because a class has fewer than 10 groups" in result.output
     assert "1 listed media are absent" in result.output
     compared = ["compare", str(out), str(out), "--draws", "20"]
     result = CliRunner().invoke(cli.app, compared)
@@ -65,7 +65,7 @@ def test_command_line(
     [
         (["--dataset", "ffpp:/nowhere"], "/nowhere does not exist"),
         (["--dataset", "[red]x"], "'[red]x' is not of the form"),
-        (["--dataset", "ffpp:.", "--bundle", "/nowhere"], "bundle.json: missing"),
+        (["--dataset", "ffpp:.", "--bundle", "/nowhere"], "There is no folder"),
     ],
 )
 def test_a_domain_error_becomes_one_line_and_exit_code_1(

@@ -13,11 +13,15 @@ import pytest
 from typer.testing import CliRunner
 
 from deepfake_eval.analysis.compare import compare
+from deepfake_eval.analysis.intervals import Estimate, p_value
+from deepfake_eval.analysis.pairing import holm
 from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate.run import RunOptions, run
 from tests.support import evaluation
 from tests.support.evaluation import DRAWS
+
+ESTIMATE = ("value", "low", "high", "samples", "groups")
 
 
 def test_compare_finds_the_better_run(
@@ -53,30 +57,49 @@ def test_compare_takes_the_stricter_of_both_bundles_groups(
     assert [indicative(5), indicative(7)] == [False, True]
 
 
-def test_compare_names_the_run_whose_weights_know_the_media(
+def test_compare_counts_the_media_that_a_run_was_fitted_on(
     done: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     known = tmp_path / "known"
     shutil.copytree(done[0], known)
-    metrics = json.loads((known / "metrics.json").read_text())
-    metrics["settings"]["datasets"][0] |= {
-        "in_sample": True,
-        "training_sources": [{"dataset": "made", "source": "made"}],
-    }
-    (known / "metrics.json").write_text(json.dumps(metrics))
-    assert compare(done[0], done[0], draws=5)["in_sample"] == []
+    table = pd.read_parquet(known / "predictions.parquet")
+    fitted = np.where(table["media"] == "fake/0.png", "file", "no")
+    table.assign(fitted=fitted).to_parquet(known / "predictions.parquet")
+    assert not any(e["known"] for e in compare(done[0], done[0], draws=5)["in_sample"].values())
     result = CliRunner().invoke(cli.app, ["compare", str(known), str(done[0]), "--draws", "5"])
-    text = " ".join(result.output.split())
-    assert "The weights of known were fitted on a data set that is measured here." in text
-    # That another data set of the run is known says nothing about the media of both.
-    metrics["settings"]["datasets"][0]["training_sources"][0]["dataset"] = "other"
-    (known / "metrics.json").write_text(json.dumps(metrics))
-    assert compare(known, done[0], draws=5)["in_sample"] == []
+    assert "known: In sample: 1 of 12 media. The weights were fitted on 1 of" in result.output
+    assert f"{done[0].name}: In sample: not known" in result.output
+
+
+def test_compare_has_a_difference_for_each_data_set_and_method(
+    done: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(done[0], other)
+    table = pd.read_parquet(other / "predictions.parquet")
+    table["rank"] = np.where(table["media"] == "fake/0.png", -99.0, table["rank"])
+    table.to_parquet(other / "predictions.parquet")
+    parts = compare(done[0], other, draws=DRAWS)["parts"]
+    assert [(p["dataset"], p["method"]) for p in parts] == [("made", ""), ("made", "tint")]
+    # One of six fakes ranks below all six reals.
+    assert [p["difference"]["value"] for p in parts] == [pytest.approx(1 / 6, abs=1e-4)] * 2
+    # Both are the same comparison, so that the correction doubles the p-value.
+    single = p_value(Estimate(*(parts[0]["difference"][k] for k in ESTIMATE)))
+    assert parts[0]["p_value"] == pytest.approx(2 * single, abs=1e-3)
+
+
+def test_p_values_are_corrected_by_holm() -> None:
+    assert holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.8]).tolist() == [1.0, 1.0]
+    assert p_value(Estimate(1.96, 0.0, 3.92, 9, 9)) == pytest.approx(0.05, abs=1e-4)
+    assert p_value(Estimate(0.2, float("nan"), float("nan"), 9, 1)) == 1.0
 
 
 def test_compare_refuses_what_it_cannot_compare(
     done: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
+    with pytest.raises(RunError, match="There is no folder"):
+        compare(done[0], tmp_path / "nowhere")
     with pytest.raises(RunError, match="is not readable"):
         compare(done[0], tmp_path)
     table = pd.read_parquet(done[0] / "predictions.parquet")

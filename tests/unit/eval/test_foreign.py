@@ -263,3 +263,81 @@ def test_a_frame_that_occurs_twice_is_refused(
     rows: Rows = [{"media": "a", "label": "fake", "frame": f, "score": 1.0} for f in frames]
     with pytest.raises(RunError, match=message):
         read(write(rows), OPTIONS)
+
+
+def test_what_is_not_scored_is_said_wherever_the_auc_is(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    rows = scored(3.0)
+    for row in rows[1:8:2]:
+        row["score"] = ""
+    out = tmp_path / "out"
+    command = ["score-table", str(write(rows)), "--out", str(out), "--draws", "20"]
+    printed = CliRunner().invoke(cli.app, command).output
+    metrics = json.loads((out / "metrics.json").read_text())
+    worst = metrics["levels"]["item"][0]["worst_case_auc"]
+    said = f"with 4 of 40 not scored, in the worst case {worst:.3f}; 20 real and 16 manipulated"
+    assert said in printed
+    assert said in (out / "report.html").read_text()
+    tex = (out / "tables" / "figures.tex").read_text()
+    assert f" & 20 & 16 & 4 & {metrics['levels']['item'][0]['auc']['value']:.3f}" in tex
+    assert f" & {worst:.3f} & " in tex
+    assert "worst is the AUC with all of that counted against the detector" in tex
+    figures = pd.read_csv(out / "tables" / "figures.csv")
+    assert figures["fake_not_scored"].iloc[0] == 4
+
+
+def test_without_groups_each_medium_is_one_and_that_is_said(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    rows = [{k: v for k, v in row.items() if k != "group"} for row in scored(1.0)]
+    command = ["score-table", str(write(rows)), "--out", str(tmp_path / "out"), "--draws", "5"]
+    printed = " ".join(CliRunner().invoke(cli.app, command).output.split())
+    assert "note: Each medium is a group of its own. If people recur, intervals are" in printed
+
+
+def test_the_ending_of_a_name_tells_pictures_from_videos(write: Callable[..., Path]) -> None:
+    media = {"a.mp4": "video", "b.PNG": "image", "c": "", "d.jpg": "video"}
+    rows: Rows = [
+        {"media": m, "label": "fake", "score": 1.0, "kind": "video" * (m == "d.jpg")} for m in media
+    ]
+    assert read(write(rows), OPTIONS)["kind"].tolist() == list(media.values())
+
+
+def test_a_method_without_reals_is_measured_against_reals_of_its_kind(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    rows = [row | {"dataset": "mine"} for row in scored(1.0)]
+    rows += [row | {"media": f"{row['media']}.png", "dataset": "faces"} for row in scored(1.0)]
+    rows = [r for r in rows if r["label"] == "real" or r["dataset"] == "mine"]
+    rows += [
+        {"media": f"x/{n}.mp4", "label": "fake", "score": 2.0, "method": "new", "group": f"x{n}",
+         "dataset": "elsewhere"}
+        for n in range(12)
+    ]  # fmt: skip
+    metrics = measure_table(write(rows), tmp_path / "out", OPTIONS)
+    (entry,) = [e for e in metrics["levels"]["item"] if e["name"] == "new"]
+    assert entry["against"] == "all real videos"
+    assert (entry["real"]["scored"], entry["fake"]["scored"]) == (20, 12)
+    assert (
+        r"$\ddagger$ against all real videos." in (tmp_path / "out/tables/figures.tex").read_text()
+    )
+    figures = pd.read_csv(tmp_path / "out/tables/figures.csv").set_index("name")
+    assert figures.loc["new", "against"] == "all real videos"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("media;label;score\na;real;0.1\n", "separates its columns by semicolons"),
+        ("media\tlabel\tscore\na\treal\t0.1\n", "separates its columns by tabs"),
+        ("media,label,score\na,fake,0.1\nb,fake,0.2\n", "All media are fake, so that nothing can"),
+    ],
+)
+def test_a_table_that_cannot_be_measured_is_refused(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "scores.csv"
+    path.write_text(text)
+    with pytest.raises(RunError, match=message):
+        measure_table(path, tmp_path / "out", OPTIONS)

@@ -140,7 +140,7 @@ def test_csv_rows_of_unknown_splits_are_noted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("path,label\na,real\n", "needs the columns media and label. It has path, label"),
+        ("path,label\na,real\n", "has no column media. It has path, label"),
         ("", "It has none"),
         ("media,label\n/etc/passwd,real\n", "line 2, media must be a path below"),
         ("media,label\n../up.mp4,real\n", "line 2, media must be a path below"),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.optimize import brentq
 from sklearn import metrics as library
 from sklearn.metrics import roc_auc_score
 
 from deepfake_eval.analysis.metrics import (
+    FPR_LIMITS,
     calibration_bins,
     equal_error_rate,
     expected_calibration_error,
@@ -17,6 +21,14 @@ from deepfake_eval.analysis.metrics import (
     tpr_at,
     worst_case_auc,
 )
+from deepfake_eval.evaluate.detector import measure_table
+from deepfake_eval.evaluate.score_table import ScoreTableOptions
+
+DEEPFAKEBENCH = {
+    "video_auc": 0.5778, "auc": 0.5725, "ap": 0.5285, "acc": 0.5793, "eer": 0.4533,
+}  # fmt: skip
+"""What its code returned for ``frames_of_videos``: the first where the clip without a face was one
+frame with the score 0.5, the others without that clip."""
 
 RNG = np.random.default_rng(5)
 
@@ -28,11 +40,11 @@ def test_figures_of_a_case_worked_by_hand() -> None:
     assert figures["auc"].value == pytest.approx(15 / 16)
     assert figures["eer"].value == pytest.approx(0.25)
     assert figures["accuracy"].value == pytest.approx(6 / 8)
-    # One of four reals above the threshold is an FPR of 25%, so an FPR of 5% allows none.
-    assert figures["tpr_at_5_fpr"].value == pytest.approx(3 / 4)
+    # One of four reals above the threshold is an FPR of 25%, so four say nothing of 5%.
+    assert np.isnan(figures["tpr_at_5_fpr"].value)
     # Precision at each fake found, from the top: 1, 1, 1, 4/5.
     assert figures["average_precision"].value == pytest.approx((1 + 1 + 1 + 4 / 5) / 4)
-    assert all(e.low <= e.value <= e.high for e in figures.values())
+    assert all(e.low <= e.value <= e.high for n, e in figures.items() if n not in FPR_LIMITS)
 
 
 @pytest.mark.parametrize("values", [3, 12, 10**9], ids=["few", "ties", "none alike"])
@@ -63,15 +75,16 @@ def test_the_highest_rate_counts_of_thresholds_on_one_line() -> None:
 
 
 def test_a_fake_that_was_not_scored_counts_as_missed() -> None:
-    truth = np.array([0] * 10 + [1] * 10)
-    rank = np.concatenate([np.linspace(0, 0.4, 10), np.linspace(0.6, 1, 10)])
-    whole = panel(truth, rank, rank, range(20), draws=20)
-    assert whole["tpr_at_1_fpr"].value == 1.0
-    rank[15:] = np.nan
-    part = panel(truth, rank, rank, range(20), draws=20)
-    assert part["tpr_at_1_fpr"].value == pytest.approx(0.5)
+    truth = np.array([0] * 20 + [1] * 10)
+    rank = np.concatenate([np.linspace(0, 0.4, 20), np.linspace(0.6, 1, 10)])
+    whole = panel(truth, rank, rank, range(30), draws=20)
+    assert whole["tpr_at_5_fpr"].value == 1.0
+    assert np.isnan(whole["tpr_at_1_fpr"].value)
+    rank[25:] = np.nan
+    part = panel(truth, rank, rank, range(30), draws=20)
+    assert part["tpr_at_5_fpr"].value == pytest.approx(0.5)
     assert part["auc"].value == 1.0
-    assert part["auc"].samples == 15
+    assert part["auc"].samples == 25
     assert worst_case_auc(truth, rank) == pytest.approx(0.5)
 
 
@@ -149,3 +162,46 @@ def test_calibration_is_judged_at_the_prior_not_at_the_set_s_share_of_fakes() ->
 
 def test_scores_of_exactly_one_have_a_bin() -> None:
     assert expected_calibration_error([0, 1], [0.0, 1.0]) == 0.0
+
+
+def frames_of_videos() -> list[dict[str, object]]:
+    """Return the frames of thirty clips in six folders; the last clip has no frame with a face."""
+    rng = np.random.default_rng(33)
+    rows: list[dict[str, object]] = []
+    for number in range(30):
+        label = "fake" if number % 2 else "real"
+        level = rng.normal(0.8 * (number % 2))
+        for frame in range(5):
+            logit = level + rng.normal(scale=0.7)
+            score = "" if number == 29 else round(float(1 / (1 + np.exp(-logit))), 4)
+            rows.append(
+                {"media": f"{label}/{number:03d}.mp4", "label": label, "frame": frame,
+                 "score": score, "group": number}
+            )  # fmt: skip
+    return rows
+
+
+def test_the_mean_of_frames_is_that_of_deepfakebench(tmp_path: Path) -> None:
+    """``get_test_metrics`` of SCLBD/DeepfakeBench (training/metrics/utils.py at 8a4a7bf) averages
+    the frames of a clip and takes scikit-learn's ROC curve of the means."""
+    rows = frames_of_videos()
+    path = tmp_path / "scores.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    options = ScoreTableOptions(probabilities=True, draws=5)
+    metrics = measure_table(path, tmp_path / "out", options)
+    video, frame = (metrics["levels"][level][0] for level in ("video", "frame"))
+    item = metrics["levels"]["item"][0]
+    assert (video["real"]["scored"], video["fake"]["scored"]) == (15, 15)
+    assert video["fake"]["not_scored"] == 0
+    assert item["fake"]["not_scored"] == 1
+    means: dict[object, list[float]] = {}
+    for row in rows:
+        means.setdefault(row["media"], []).append(0.5 if row["score"] == "" else row["score"])
+    truth = [str(media).startswith("fake") for media in means]
+    fpr, tpr, _ = library.roc_curve(truth, [sum(v) / len(v) for v in means.values()])
+    assert video["auc"]["value"] == pytest.approx(library.auc(fpr, tpr), abs=5e-5)
+    assert video["auc"]["value"] == DEEPFAKEBENCH["video_auc"]
+    assert item["auc"]["value"] != video["auc"]["value"]
+    theirs_of = {"auc": "auc", "average_precision": "ap", "accuracy": "acc", "eer": "eer"}
+    for name, theirs in theirs_of.items():
+        assert frame[name]["value"] == pytest.approx(DEEPFAKEBENCH[theirs], abs=5e-5), name

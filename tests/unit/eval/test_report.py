@@ -157,7 +157,7 @@ def settings() -> dict[str, Any]:
         "adapter": "folders", "options": {"title": HOSTILE}, "names": [HOSTILE], "real": 30,
         "fake": 60, "groups": 30, "missing": 2, "notes": [HOSTILE],
     }  # fmt: skip
-    return {"frames": None, "split": "test", "draws": 30, "datasets": [stated]}
+    return {"frames": None, "split": "test", "draws": 30, "datasets": [stated], "notes": []}
 
 
 def test_the_report_is_well_formed_and_escapes_every_name(
@@ -222,7 +222,7 @@ def test_the_report_states_what_it_rests_on(
     overall = metrics["levels"]["item"][0]
     assert bundle.sha256 in page.text
     assert f"{overall['auc']['value']:.3f}" in page.text
-    assert f"from {overall['groups']} groups" in page.text
+    assert f"of {overall['groups']} groups" in page.text
     for words in ("inconclusive", "not judged", "failed", "as the bundle samples"):
         assert words in page.text
     assert overall["indicative"] is False
@@ -272,5 +272,5 @@ def test_the_bundle_says_how_many_groups_are_enough(tmp_path: Path) -> None:
     assert metrics["levels"]["item"][0]["indicative"] is True
     assert all(e["decided_rate"]["indicative"] for e in metrics["coverage"])
     html = render(metrics, {})
-    assert "At least one class has fewer than 31 groups" in html
+    assert "a class has fewer than 31 groups" in html
     assert "† marks fewer than 31 groups in a class" in html

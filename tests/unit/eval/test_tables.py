@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deepfake_eval.analysis.metrics import FIGURES
 from deepfake_eval.datasets import DATASETS
 from deepfake_eval.reporting.tables import bibliography, figure_rows, latex, write_tables
 
@@ -22,25 +23,25 @@ def estimate(value: float | None, half: float = 0.1) -> dict[str, Any]:
 
 @pytest.fixture
 def metrics() -> dict[str, Any]:
-    figures = {
-        name: estimate(0.8)
-        for name in (
-            "auc", "average_precision", "eer", "accuracy", "tpr_at_1_fpr",
-            "tpr_at_5_fpr",
-        )
-    }  # fmt: skip
     counts = {"scored": 12, "not_scored": 1, "groups": 5}
     entry = {
         "scope": "all", "name": "all", "real": counts, "fake": counts, "groups": 10,
-        "indicative": False, **figures, "ece": estimate(None), "worst_case_auc": 0.7,
+        "indicative": False, **dict.fromkeys(FIGURES, estimate(0.8)), "ece": estimate(None),
+        "tpr_at_01_fpr": estimate(None), "worst_case_auc": 0.7,
     }  # fmt: skip
-    method = {**entry, "scope": "method", "name": "50%_{swap}$", "dataset": "my & data"}
+    method = {
+        **entry, "scope": "method", "name": "50%_{swap}$", "dataset": "my & data",
+        "against": "all real videos",
+    }  # fmt: skip
     return {
         "bundle": {"bundle": "small_net", "version": "1", "min_groups": 10},
         "settings": {"confidence": 0.95, "draws": 100, "datasets": [{"adapter": "ffpp"}]},
-        "levels": {"item": [entry, {**method, "indicative": True}], "frame": [entry]},
+        "in_sample": {"known": True, "media": 26, "same_file": 3, "same_picture": 1},
+        "levels": {
+            "item": [entry, {**method, "indicative": True}], "video": [entry], "frame": [entry],
+        },
         "operating_point": [],
-    }
+    }  # fmt: skip
 
 
 def test_the_csv_has_every_figure_with_its_interval(
@@ -49,7 +50,7 @@ def test_the_csv_has_every_figure_with_its_interval(
     write_tables(tmp_path, metrics)
     text = (tmp_path / "figures.csv").read_text()
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert [r["level"] for r in rows] == ["item", "item", "frame"]
+    assert [r["level"] for r in rows] == ["item", "item", "video", "frame"]
     assert (rows[1]["name"], rows[1]["indicative"]) == ("50%_{swap}$", "1")
     assert float(rows[0]["auc_low"]) == pytest.approx(0.7)
     assert rows[0]["ece"] == ""
@@ -58,10 +59,18 @@ def test_the_csv_has_every_figure_with_its_interval(
 
 def test_names_are_escaped_in_latex_and_marks_explained(metrics: dict[str, Any]) -> None:
     text = latex(metrics)
-    assert r"my \& data: 50\%\_\{swap\}\$$^{\dagger}$ & 12 & 12 & 0.800" in text
-    assert r"\caption{small\_net 1: items, with 95\% intervals" in text
+    row = r"my \& data: 50\%\_\{swap\}\$$^{\dagger}$$^{\ddagger}$ & 12 & 12 & 2 & 0.800"
+    assert row in text
+    assert "& 0.700 & 0.800" in text  # the worst case, after the AUC
+    assert r"\caption{small\_net 1, with 95\% intervals" in text
     assert r"$\dagger$ fewer than 10 groups in a class." in text
-    assert text.count("&") - text.count(r"\&") == 3 * 7
+    assert r"$\ddagger$ against all real videos." in text
+    assert "leave out what was not scored" in text
+    assert "In sample: 4 of 26 media." in text
+    # A figure that no row has is no column.
+    assert "TPR@1" in text
+    assert "TPR@0.1" not in text
+    assert text.count("&") - text.count(r"\&") == 4 * 9
     assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
 
 
