@@ -10,9 +10,9 @@ import pandas as pd
 from deepfake_eval.inference.fitted_media import SAME_FILE, SAME_PICTURE
 
 
-def is_fitted(rows: pd.DataFrame) -> pd.Series:
-    """Return a mask (N,) bool of the rows of media that the weights were fitted on."""
-    return rows["fitted"].isin((SAME_FILE, SAME_PICTURE))
+def is_fitted(found: pd.Series) -> pd.Series:
+    """Return a mask (N,) bool of the media that the weights were fitted on, by what was found."""
+    return found.isin((SAME_FILE, SAME_PICTURE))
 
 
 def in_sample(items: pd.DataFrame) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def expected_calibration_error(
     return sum(w * abs(m - s) for m, s, w in calibration_bins(truth, score, prior=prior, bins=bins))
 
 
-def _figures(
+def sample_figures(
     y: NDArray[np.intp], rank: NDArray[np.float64], score: NDArray[np.float64], prior: float
 ) -> NDArray[np.float64]:
     """Return ``FIGURES`` for one sample. Rows whose ``rank`` is NaN were not scored.
@@ -192,10 +192,12 @@ def panel(
     g = np.asarray(groups).astype(str)
     judged = np.isfinite(r)
     samples, count = int(judged.sum()), len(np.unique(g[judged]))
-    value = _figures(y, r, p, prior)
+    value = sample_figures(y, r, p, prior)
     low, high = np.full((2, len(FIGURES)), np.nan)
     if fewest_groups(y[judged], g[judged]) > 1:
-        drawn = np.stack([_figures(y[i], r[i], p[i], prior) for i in resamples(g, draws=draws)])
+        drawn = np.stack(
+            [sample_figures(y[i], r[i], p[i], prior) for i in resamples(g, draws=draws)]
+        )
         drawn = drawn[np.isfinite(drawn[:, 0])]
         if len(drawn):
             tail = (1.0 - CONFIDENCE) / 2.0

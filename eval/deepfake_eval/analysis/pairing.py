@@ -54,15 +54,15 @@ def read_runs(folders: Sequence[Path]) -> list[RunTable]:
 def line_up(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return the rows of the media that all ``tables`` list, with one row for each medium in each.
 
-    ``rank_0``, ``fitted_0`` and so on are those of each table. ``group`` joins what shares a group
-    in one of the tables.
+    ``rank_0``, ``fitted_0``, ``judged_0`` and so on are those of each table. ``group`` joins what
+    shares a group in one of the tables.
 
     Raises:
         RunError: two tables label a medium differently.
     """
-    chosen = ["label", "method", "kind", "group", "rank", "fitted"]
+    chosen = ["label", "method", "kind", "group", "rank", "fitted", "judged"]
     parts = [
-        table.set_index(_KEYS)[chosen].add_suffix(f"_{number}")
+        table.set_index(_KEYS).reindex(columns=chosen).add_suffix(f"_{number}")
         for number, table in enumerate(tables)
     ]
     both = pd.concat(parts, axis=1, join="inner", verify_integrity=True)
@@ -72,8 +72,11 @@ def line_up(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
                 "Two of the runs label a medium differently. Score it with the same label in all."
             )
     groups = _joined(both.reset_index(), [f"group_{n}" for n in range(len(tables))])
-    first = {f"{name}_0": name for name in ("label", "method", "kind")}
-    return both.rename(columns=first).assign(group=groups).reset_index()
+    kinds = both[[f"kind_{n}" for n in range(len(tables))]].astype(object)
+    # One of the runs may not have been able to decode the medium.
+    kind = kinds.where(kinds != "").bfill(axis=1).iloc[:, 0].fillna("")
+    first = {"label_0": "label", "method_0": "method"}
+    return both.rename(columns=first).assign(group=groups, kind=kind).reset_index()
 
 
 def _joined(rows: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.object_]:

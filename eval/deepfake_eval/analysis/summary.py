@@ -115,8 +115,8 @@ def mean_of_frames(predictions: pd.DataFrame, prior: float = 0.5) -> pd.DataFram
     """Return a row for each video, ranked by the mean score of its frames, as many papers print it.
 
     Nothing is dropped: a video without a scored frame counts as chance, with the score ``prior``,
-    or the median of the others if scores are not probabilities. There are no rows if no frame was
-    scored.
+    or the median of the others if scores are not probabilities. The column ``judged`` tells them.
+    There are no rows if no frame was scored.
     """
     frames = predictions[(predictions["level"] == "frame") & predictions["rank"].notna()]
     items = predictions[predictions["level"] == "item"]
@@ -129,11 +129,10 @@ def mean_of_frames(predictions: pd.DataFrame, prior: float = 0.5) -> pd.DataFram
     means = frames.groupby(["dataset", "media"])[column].mean().rename("mean")
     mean = videos.join(means, on=["dataset", "media"])["mean"]
     if mean.isna().all():
-        return videos.iloc[:0]
-    mean = mean.fillna(prior if calibrated else mean.median())
-    return videos.assign(
-        level="video", kind="video", rank=mean, score=mean if calibrated else np.nan
-    )
+        return videos.iloc[:0].assign(judged=False)
+    judged, mean = mean.notna(), mean.fillna(prior if calibrated else mean.median())
+    score = mean if calibrated else np.nan
+    return videos.assign(level="video", kind="video", rank=mean, score=score, judged=judged)
 
 
 def headline(metrics: Mapping[str, Any]) -> list[str]:
@@ -177,7 +176,7 @@ def _parts(rows: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
     if rows.empty:
         return
     yield {"scope": "all", "name": "all"}, rows
-    fitted = is_fitted(rows)
+    fitted = is_fitted(rows["fitted"])
     if fitted.any() and not fitted.all():
         yield {"scope": "not fitted", "name": "media not in sample"}, rows[~fitted]
     kinds = sorted(k for k in rows["kind"].unique() if k)

@@ -176,6 +176,22 @@ def compare(
 
 
 @app.command()
+def table(
+    runs: Annotated[list[Path], typer.Argument(help="Results folders of two or more runs.")],
+    out: Annotated[Path, typer.Option(help="Folder for table.csv, table.md and table.tex.")],
+    draws: DrawsOption = 1000,
+) -> None:
+    """Write a table of detectors by data sets, pictures and videos apart, as CSV, Markdown and
+    LaTeX."""
+    from deepfake_eval.analysis.table import table_of_runs
+    from deepfake_eval.reporting.run_table import TABLES, write_run_table
+
+    write_run_table(out, table_of_runs(runs, draws=draws))
+    for name in TABLES:
+        typer.echo(out / name)
+
+
+@app.command()
 def reliability(
     predictions: Annotated[
         list[Path], typer.Option(help="predictions.parquet of a run. May be repeated.")

@@ -44,6 +44,7 @@ _RATES = (
     "towards_untouched_rate",
 )
 _SPECIAL = {
+    "†": r"$^{\dagger}$",
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -58,8 +59,8 @@ def write_tables(folder: Path, metrics: Mapping[str, Any]) -> None:
     no threshold, and ``datasets.bib`` if no measured data set is published.
     """
     texts = {
-        "figures.csv": _csv(figure_rows(metrics)),
-        "rates.csv": _csv(rate_rows(metrics)),
+        "figures.csv": csv_text(figure_rows(metrics)),
+        "rates.csv": csv_text(rate_rows(metrics)),
         "figures.tex": latex(metrics),
         "datasets.bib": bibliography(e["adapter"] for e in metrics["settings"]["datasets"]),
     }
@@ -141,7 +142,7 @@ def sweep_table(result: Mapping[str, Any]) -> str:
         for curve in result["degradations"]
         for entry in curve["levels"]
     ]
-    return _csv(
+    return csv_text(
         [
             {
                 "degradation": name,
@@ -183,7 +184,7 @@ def latex(metrics: Mapping[str, Any]) -> str:
     ]
     for level, entries in levels.items():
         if entries:
-            title = _escape(LEVELS[level])
+            title = escape_latex(LEVELS[level])
             lines += [r"\midrule", rf"\multicolumn{{{4 + len(headings)}}}{{l}}{{{title}}} \\"]
         lines += [_latex_row(entry, list(shown)) for entry in entries]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
@@ -197,7 +198,7 @@ def _latex_row(entry: Mapping[str, Any], shown: Sequence[str]) -> str:
     figures = [_estimate(entry[figure]) for figure in shown]
     worst = entry["worst_case_auc"]
     figures.insert(1, "--" if worst is None else f"{worst:.3f}")
-    return " & ".join([_escape(_title(entry)) + mark, *counts, *figures]) + r" \\"
+    return " & ".join([escape_latex(_title(entry)) + mark, *counts, *figures]) + r" \\"
 
 
 def _against_others(entry: Mapping[str, Any]) -> bool:
@@ -221,7 +222,7 @@ def _entries() -> dict[str, str]:
     return {name.strip(): entry.strip() + "\n" for name, entry in pairs}
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return ""
     buffer = io.StringIO()
@@ -238,7 +239,7 @@ def _caption(metrics: Mapping[str, Any]) -> str:
         f"{subject}, with {settings['confidence']:.0%} intervals from {settings['draws']} "
         "resamples of whole groups."
     )
-    notes = [_escape(caption)]
+    notes = [escape_latex(caption)]
     entries = [*metrics["levels"]["item"], *metrics["levels"].get("video", [])]
     if any(entry[label]["not_scored"] for entry in entries for label in ("real", "fake")):
         notes.append(
@@ -250,9 +251,9 @@ def _caption(metrics: Mapping[str, Any]) -> str:
     if any(entry["indicative"] for entry in entries):
         notes.append(rf"$\dagger$ fewer than {bundle['min_groups']} groups in a class.")
     if others := {entry["against"] for entry in entries if _against_others(entry)}:
-        notes.append(rf"$\ddagger$ against {_escape(', '.join(sorted(others)))}.")
+        notes.append(rf"$\ddagger$ against {escape_latex(', '.join(sorted(others)))}.")
     if any_fitted(metrics["in_sample"]) or not metrics["in_sample"]["known"]:
-        notes.append(_escape(in_sample_sentence(metrics["in_sample"])))
+        notes.append(escape_latex(in_sample_sentence(metrics["in_sample"])))
     return " ".join(notes)
 
 
@@ -273,6 +274,6 @@ def _estimate(estimate: Mapping[str, Any]) -> str:
     )
 
 
-def _escape(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Return ``text`` for LaTeX: special characters escaped, control characters as spaces."""
     return "".join(_SPECIAL.get(c, c if c.isprintable() else " ") for c in text)

@@ -1,0 +1,160 @@
+"""Write a table of detectors by data sets as CSV, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from deepfake_eval.analysis.table import SECTIONS, SHOWN, Cell
+from deepfake_eval.reporting.tables import LATEX_FIGURES, csv_text, escape_latex
+from deepfake_models.machine import atomic_write_text
+
+TABLES = ("table.csv", "table.md", "table.tex")
+_NOTE = (
+    "Media that a detector did not score count as chance. Brackets: 95% intervals from resamples "
+    "of whole groups. Bold: better than every other detector on the same media, with p below 0.05 "
+    "after Holm's correction."
+)
+_Dressed = Callable[[Cell], str]
+
+
+def write_run_table(folder: Path, cells: Sequence[Cell]) -> None:
+    """Write ``table.csv`` with every figure, and ``table.md`` and ``table.tex`` with a table for
+    each figure, to ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in zip(TABLES, (_csv(cells), _markdown(cells), _latex(cells)), strict=True):
+        atomic_write_text(folder / name, text)
+
+
+def _csv(cells: Sequence[Cell]) -> str:
+    return csv_text(
+        [
+            {
+                "section": cell.section,
+                "dataset": cell.dataset,
+                "detector": cell.detector,
+                "figure": cell.figure,
+                **cell.estimate.to_json(),
+                "not_scored": cell.not_scored,
+                "in_sample": cell.in_sample,
+                "indicative": int(cell.indicative),
+                "best": int(cell.best),
+            }
+            for cell in cells
+        ]
+    )
+
+
+def _markdown(cells: Sequence[Cell]) -> str:
+    parts = []
+    for figure in SHOWN:
+        lines = []
+        for title, header, rows in _grids(cells, figure, _plain):
+            lines += [f"\n{title}\n", "| " + " | ".join(header) + " |"]
+            lines.append("|---" * len(header) + "|")
+            lines += ["| " + " | ".join(row) + " |" for row in rows]
+        if lines:
+            heading = LATEX_FIGURES[figure].replace("\\", "")
+            parts.append("\n".join([f"## {heading}", *lines, "", _NOTE, *_remarks(cells)]) + "\n")
+    return "\n".join(parts)
+
+
+def _latex(cells: Sequence[Cell]) -> str:
+    parts = [r"% Needs \usepackage{booktabs} and \usepackage{graphicx}."]
+    for figure in SHOWN:
+        grids = list(_grids(cells, figure, _typeset))
+        if not grids:
+            continue
+        width = max(len(header) for _, header, _ in grids)
+        lines: list[str] = []
+        for title, header, rows in grids:
+            names = [escape_latex(name) for name in header]
+            lines += [
+                r"\midrule" if lines else r"\toprule",
+                rf"\multicolumn{{{width}}}{{l}}{{{escape_latex(title)}}} \\",
+                " & ".join(names) + r" \\",
+                r"\midrule",
+                *(" & ".join([escape_latex(row[0]), *row[1:]]) + r" \\" for row in rows),
+            ]
+        caption = " ".join(
+            [f"{LATEX_FIGURES[figure]}.", *map(escape_latex, [_NOTE, *_remarks(cells)])]
+        )
+        parts += [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{caption}}}",
+            r"\resizebox{\textwidth}{!}{%",
+            rf"\begin{{tabular}}{{l{'c' * (width - 1)}}}",
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}}",
+            r"\end{table}",
+        ]
+    return "\n".join(parts) + "\n"
+
+
+def _grids(
+    cells: Sequence[Cell], figure: str, dressed: _Dressed
+) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Return title, header and rows of each section. What there is more of, data sets or detectors,
+    goes down the page."""
+    grids = []
+    for section in SECTIONS:
+        chosen = [c for c in cells if c.section == section and c.figure == figure]
+        datasets, detectors = (
+            list(dict.fromkeys(getattr(c, of) for c in chosen)) for of in ("dataset", "detector")
+        )
+        text = {(c.dataset, c.detector): dressed(c) for c in chosen}
+        grid = [[text.get((s, d), "--") for d in detectors] for s in datasets]
+        across, down = detectors, datasets
+        if len(detectors) > len(datasets):
+            across, down, grid = datasets, detectors, [list(row) for row in zip(*grid, strict=True)]
+        if chosen:
+            rows = [[name, *row] for name, row in zip(down, grid, strict=True)]
+            grids.append((section.capitalize(), ["", *across], rows))
+    return grids
+
+
+def _remarks(cells: Sequence[Cell]) -> list[str]:
+    """Return what the marks mean, and how many media each detector did not score."""
+    remarks = []
+    if any(cell.indicative for cell in cells):
+        remarks.append("†: too few groups in a class.")
+    if any(cell.in_sample for cell in cells):
+        remarks.append("*: the detector was fitted on some of these media, and is not compared.")
+    names = dict.fromkeys(cell.detector for cell in cells)
+    unknown = [n for n in names if any(c.detector == n and c.in_sample is None for c in cells)]
+    if unknown:
+        remarks.append(f"What it was fitted on is not known of {', '.join(unknown)}.")
+    counted = [c for c in cells if c.figure == SHOWN[0] and c.section != SECTIONS[2]]
+    for name in names:
+        own = {
+            (c.section, c.dataset): c for c in counted if c.detector == name and c.dataset != "mean"
+        }
+        missed = sum(c.not_scored for c in own.values())
+        if missed:
+            media = sum(c.estimate.samples for c in own.values())
+            remarks.append(f"{name} did not score {missed} of {media}.")
+    return remarks
+
+
+def _marks(cell: Cell) -> str:
+    return "†" * cell.indicative + "*" * bool(cell.in_sample)
+
+
+def _figure(cell: Cell) -> tuple[str, str]:
+    entry = cell.estimate.to_json()
+    bounds = "" if entry["low"] is None else f"[{entry['low']:.3f}, {entry['high']:.3f}]"
+    return f"{entry['value']:.3f}", bounds
+
+
+def _plain(cell: Cell) -> str:
+    value, bounds = _figure(cell)
+    marks = _marks(cell).replace("*", r"\*")
+    return f"{f'**{value}**' if cell.best else value}{marks} {bounds}".rstrip()
+
+
+def _typeset(cell: Cell) -> str:
+    value, bounds = _figure(cell)
+    shown = rf"\textbf{{{value}}}" if cell.best else value
+    return rf"{shown}{escape_latex(_marks(cell))} {{\scriptsize {bounds}}}"
