@@ -189,6 +189,7 @@ def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
         for row in bundle.spec.conditions.bins
         for b in row
     )
+    assert bundle.spec.unseen == "people"
     card = (tmp_path / "bundle" / "MODEL_CARD.md").read_text()
     assert "Every figure is out of fold: 2 runs" in card
     assert "Methods and sources never seen" in card

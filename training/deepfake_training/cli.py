@@ -117,16 +117,25 @@ def crossvalidate(
     ] = False,
     scheduler: SchedulerOption = None,
 ) -> None:
-    """Fit one run for each part of the folds, or each leave-out set. Resumes if interrupted."""
+    """Fit one run for each part of the folds and of the sources, or each leave-out set. Resumes if
+    interrupted."""
     from deepfake_training.data.datasets import CropStore
-    from deepfake_training.data.splits import check_folds, fold_splits, leave_out_splits
+    from deepfake_training.data.splits import (
+        check_folds,
+        fold_splits,
+        leave_out_splits,
+        source_splits,
+    )
     from deepfake_training.evaluate.crossvalidate import run_splits, summarise
 
     settings, _ = load_config(config)
     store = CropStore(crops)
     if not leave_out:
         check_folds(store.index, settings)
-    splits = leave_out_splits(settings) if leave_out else fold_splits(settings)
+    if leave_out:
+        splits = leave_out_splits(settings)
+    else:
+        splits = fold_splits(settings) + source_splits(store.index, settings)
     report = Lines(console)
 
     def show(split: Split, step: StepReport) -> None:

@@ -144,12 +144,22 @@ class CrossValidationConfig(Spec):
 
     folds: tuple[tuple[int, ...], ...] = ((0,), (1,), (2,), (3,), (4,))
     """The parts that are held out in turn, each a list of folds."""
+    examine_every: PositiveInt = 1
+    """With ``tune = "head"``: every how many of the prepared frames are examined as the service does
+    it. Faces of one video are much alike, and examining them takes most of the time."""
     crops_per_medium: PositiveInt = 8
     media_per_group: PositiveInt = 12
     """At most this many media of each label and method are taken of one group (a person, a film),
     to be measured and as plain faces to learn from, because figures rest on groups and not on
     files."""
     leave_out: tuple[LeaveOut, ...] = ()
+    source_parts: Annotated[int, Field(ge=0)] = 0
+    """Parts into which sources are dealt, each held out in turn. A bundle's calibration, thresholds
+    and error rates come from these runs, which saw neither the source nor the person. 0: they come
+    from the runs of the folds, which saw the source."""
+    same_source: tuple[tuple[str, ...], ...] = ()
+    """Data sets that are one source: the same page, camera or collection under several names. Every
+    other data set is a source of its own."""
     families: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Methods grouped by the kind of manipulation, for means over related methods."""
     apart: tuple[str, ...] = ()
@@ -237,7 +247,7 @@ class Config(Spec):
             include={
                 "validation_folds": True, "left_out_methods": True, "left_out_datasets": True,
                 "prepare": True, "mix": True, "backbone": True, "fit": True, "probe": True,
-                "cross_validation": {"crops_per_medium", "media_per_group", "families", "apart"},
+                "cross_validation": {"examine_every", "crops_per_medium", "media_per_group", "families", "apart"},
                 "bundle": {"crop", "input", "arithmetic"},
             },
             exclude={"fit": {"workers", "checkpoint_every"}},

@@ -16,6 +16,7 @@ from scipy.stats import beta, norm
 
 CONFIDENCE = 0.95
 BOOTSTRAP_DRAWS = 1000
+_CORRELATION = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,39 +56,55 @@ class Estimate:
         return {**entry, "indicative": decisive < min_groups}
 
 
-def rate(hits: ArrayLike, groups: ArrayLike) -> Estimate:
+def limited_weights(groups: ArrayLike) -> NDArray[np.float64]:
+    """Return weights (N,) with which a group counts at most as ten independent samples.
+
+    They are those that a correlation of 0.1 within groups gives (the design effect of Kish 1965):
+    one page of sixty clips says less about other pages than sixty pages of one.
+    """
+    _, codes, sizes = np.unique(
+        np.asarray(groups).astype(str), return_inverse=True, return_counts=True
+    )
+    weights: NDArray[np.float64] = 1.0 / (1.0 + _CORRELATION * (sizes[codes] - 1))
+    return weights
+
+
+def rate(hits: ArrayLike, groups: ArrayLike, weights: ArrayLike | None = None) -> Estimate:
     """Estimate the mean of ``hits``, with an interval that respects the groups.
 
     ``hits`` is (N,) of bool, or of shares in [0, 1] for samples that are hit in part; ``groups`` is
-    (N,) labels. The interval is the exact binomial one (Clopper and Pearson 1934) for N / deff
-    samples, where deff is the design effect of the clusters (Kish 1965). The design effect
-    is at least 1, so that shares, which vary less than bools, never count as more than N samples.
-    Because the design effect is itself an estimate, N / deff is lowered as Korn and Graubard (1998)
-    do it. Their degrees of freedom are those of as many groups of equal size as would give the same
-    variance: a few large groups among many small ones say little about how much groups differ. A
-    single group gives the interval [0, 1].
+    (N,) labels, and ``weights`` (N,) are those of the samples, by default equal. The interval is
+    the exact binomial one (Clopper and Pearson 1934) for N / deff samples, where deff is the design
+    effect of the clusters (Kish 1965). The design effect is at least that of the weights, so that
+    shares, which vary less than bools, never count as more than N samples. Because the design
+    effect is itself an estimate, N / deff is lowered as Korn and Graubard (1998) do it. Their
+    degrees of freedom are those of as many groups of equal size as would give the same variance: a
+    few large groups among many small ones say little about how much groups differ. A single group
+    gives the interval [0, 1].
     """
     hit = np.asarray(hits, dtype=np.float64)
     names, codes = np.unique(np.asarray(groups).astype(str), return_inverse=True)
     n, k = len(hit), len(names)
     if n == 0:
         return Estimate(float("nan"), 0.0, 1.0, 0, 0)
-    value = float(hit.mean())
+    w = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
+    value = float(np.average(hit, weights=w))
     if k == 1:
         return Estimate(value, 0.0, 1.0, n, 1)
-    sizes = np.bincount(codes).astype(np.float64)
+    sizes = np.bincount(codes, weights=w)
     tail = (1.0 - CONFIDENCE) / 2.0
     # If all hits are equal, the correlation within groups cannot be estimated: assume it is full.
-    alike = n / (sizes**2).sum() * n
+    alike = float(w.sum() ** 2 / (sizes**2).sum())
     effective = alike
     if 0.0 < value < 1.0:
-        sums = np.bincount(codes, weights=hit - value)
-        variance = k / (k - 1) * float((sums**2).sum()) / n**2
+        sums = np.bincount(codes, weights=w * (hit - value))
+        variance = k / (k - 1) * float((sums**2).sum()) / float(w.sum() ** 2)
         # Groups with equal shares of hits have no variance, or what rounding leaves of it.
         worth = value * (1 - value) / variance if variance > 0.0 else np.inf
         freedom = max(alike - 1.0, 1.0)
         doubt = float(stdtrit(n - 1, tail) / stdtrit(freedom, tail)) ** 2
-        effective = float(np.clip(worth * doubt, alike, n))
+        apart = float(w.sum() ** 2 / (w**2).sum())
+        effective = float(np.clip(worth * doubt, min(alike, apart), apart))
     x = value * effective
     low = 0.0 if x <= 0 else float(beta.ppf(tail, x, effective - x + 1))
     high = 1.0 if x >= effective else float(beta.ppf(1 - tail, x + 1, effective - x))

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepfake_eval.analysis.intervals import Estimate, rate
+from deepfake_eval.analysis.intervals import Estimate, limited_weights, rate
 from deepfake_eval.analysis.metrics import auc
 from deepfake_eval.datasets.base import namespace
 from deepfake_eval.errors import RunError
@@ -55,6 +55,9 @@ _QUANTILES = (0.25, 0.5, 0.75)
 _CLASSES = ["real", "fake"]
 _MEASURES = (("face_px", 0), ("sharpness", 1))
 """The two measurements, and the decimals to which edges are rounded."""
+
+LARGE_GROUP = 8
+"""Media from which a group has a line of its own."""
 
 HISTOGRAM_STEP = 0.25
 """Width of a bin in log10 likelihood ratios: a factor of 1.8 in the odds."""
@@ -153,7 +156,8 @@ def item_table(
 
     ``items`` holds held-out media with the columns label, group, kind, verdict and rank. A
     manipulated medium on which the bundle abstains counts as missed. A real one that was not scored
-    is left out, because it cannot be a false alarm.
+    is left out, because it cannot be a false alarm. A group counts a limited number of times, as it
+    does for the thresholds (``limited_weights``).
     """
     media = items[items["kind"] == kind]
     parts = {
@@ -163,10 +167,34 @@ def item_table(
     called = str(VerdictCode.LIKELY_MANIPULATED)
     return {
         "overall": {
-            name: rate(part["verdict"] == called, part["group"]).to_json(min_groups=min_groups)
+            name: rate(
+                part["verdict"] == called, part["group"], limited_weights(part["group"])
+            ).to_json(min_groups=min_groups)
             for name, part in parts.items()
         }
     }
+
+
+def group_table(items: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return how many media of each large group were called manipulated, by kind and label.
+
+    ``items`` are as for ``item_table``; groups with fewer than ``LARGE_GROUP`` media are left out.
+    """
+    entries = []
+    for (group, kind, label), part in items.groupby(["group", "kind", "label"], sort=True):
+        scored = part[part["rank"].notna()] if label == "real" else part
+        if len(scored) >= LARGE_GROUP:
+            called = int((scored["verdict"] == str(VerdictCode.LIKELY_MANIPULATED)).sum())
+            entries.append(
+                {
+                    "group": group,
+                    "kind": kind,
+                    "label": label,
+                    "media": len(scored),
+                    "called": called,
+                }
+            )
+    return entries
 
 
 def track_table(faces: pd.DataFrame, spec: BundleSpec) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import torch
 from deepfake_training.config import BundleConfig, Config, CrossValidationConfig, MixConfig
 from deepfake_training.data.splits import fold_splits
 from deepfake_training.errors import TrainingError
-from deepfake_training.evaluate.crossvalidate import fold_weights
+from deepfake_training.evaluate.crossvalidate import split_weights
 from deepfake_training.train.checkpoints import BEST, CHECKPOINT, CHECKPOINT_FORMAT
 
 pytestmark = pytest.mark.torch
@@ -42,7 +42,7 @@ def runs(tmp_path: Path) -> Path:
 def test_each_part_has_the_weights_of_the_run_that_held_it_out(runs: Path) -> None:
     parts = {
         config.validation_folds: weights["w"][0].item()
-        for config, weights in fold_weights(runs, CONFIG, DATA)
+        for config, weights in split_weights(runs, fold_splits(CONFIG), DATA)
     }
     assert parts == {(0, 1): 1.0, (2,): 2.0}
 
@@ -50,20 +50,21 @@ def test_each_part_has_the_weights_of_the_run_that_held_it_out(runs: Path) -> No
 def test_a_missing_run_is_named(runs: Path) -> None:
     (runs / "fold-2" / BEST).unlink()
     with pytest.raises(TrainingError, match="fold-2 is missing"):
-        list(fold_weights(runs, CONFIG, DATA))
+        list(split_weights(runs, fold_splits(CONFIG), DATA))
 
 
 def test_runs_of_another_recipe_are_refused(runs: Path) -> None:
     changed = CONFIG.model_copy(update={"mix": MixConfig(real_fakes=0.1)})
     with pytest.raises(TrainingError, match="fold-0-1 is a run of another recipe"):
-        list(fold_weights(runs, changed, DATA))
+        list(split_weights(runs, fold_splits(changed), DATA))
 
 
 def test_fields_that_do_not_influence_weights_may_differ(runs: Path) -> None:
     fit = CONFIG.fit.model_copy(update={"workers": 7, "checkpoint_every": 3})
-    assert len(list(fold_weights(runs, CONFIG.model_copy(update={"fit": fit}), DATA))) == 2
+    splits = fold_splits(CONFIG.model_copy(update={"fit": fit}))
+    assert len(list(split_weights(runs, splits, DATA))) == 2
 
 
 def test_runs_on_other_data_are_refused(runs: Path) -> None:
     with pytest.raises(TrainingError, match="fold-0-1: The prepared data have changed"):
-        list(fold_weights(runs, CONFIG, "1" * 64))
+        list(split_weights(runs, fold_splits(CONFIG), "1" * 64))

@@ -20,6 +20,8 @@ from deepfake_training.data.splits import (
     held_out,
     leave_out_splits,
     measured_on,
+    source_names,
+    source_splits,
     trained_on,
 )
 from deepfake_training.errors import ConfigError, TrainingError
@@ -148,3 +150,46 @@ def test_of_a_large_group_a_few_media_are_measured() -> None:
     kept = measured_on(pd.concat([rows, rows]), chosen)
     assert sorted(set(kept["media"])) == ["00.png", "10.png", "19.png", "29.png", "h.png"]
     assert len(kept) == 10
+
+
+def sources_index() -> pd.DataFrame:
+    """Twelve sources with videos of both classes; one person is in two of them."""
+    rows = [
+        {
+            "media": f"{dataset}/{label}{i}.mp4", "dataset": dataset, "label": label,
+            "method": "original" if label == "real" else "swap", "fold": 0,
+            "group": "shared" if i == 0 and dataset in {"page3", "page7"} else f"{dataset}-{i}",
+        }
+        for dataset in (f"page{number}" for number in range(12))
+        for label in ("real", "fake")
+        for i in range(4)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_a_run_sees_neither_the_source_nor_the_person_of_what_it_measures() -> None:
+    index = sources_index()
+    chosen = config(source_parts=4, same_source=(("page0", "page1"),))
+    splits = source_splits(index, chosen)
+    assert [split.name for split in splits] == [f"sources-{part}" for part in range(4)]
+    sources = source_names(index["dataset"], chosen)
+    measured: list[str] = []
+    for split in splits:
+        trained, held = trained_on(index, split.config), held_out(index, split.config)
+        assert not set(sources[trained]) & set(sources[held])
+        assert not set(index.loc[trained, "group"]) & set(index.loc[held, "group"])
+        assert set(index.loc[held, "label"]) == {"real", "fake"}
+        measured += index.loc[held, "media"].to_list()
+    # The person of two sources is measured nowhere, unless both are in the same part.
+    unshared = index.loc[index["group"] != "shared", "media"]
+    assert set(unshared) <= set(measured)
+    assert len(measured) == len(set(measured))
+
+
+def test_sources_are_dealt_evenly() -> None:
+    splits = source_splits(sources_index(), config(source_parts=4))
+    assert {len(split.config.left_out_datasets) for split in splits} == {3}
+
+
+def test_without_parts_no_source_is_held_out() -> None:
+    assert source_splits(sources_index(), config()) == []

@@ -1,9 +1,10 @@
 """Train, validation and test splits.
 
 A run holds out folds of groups (``validation_folds``), methods (``left_out_methods``) and whole
-sources (``left_out_datasets``). It is measured only on groups that it never saw: all of a held-out
-fold, and those of a left-out source that it did not learn from through another source. Fakes of a
-left-out method whose originals were trained on belong to neither part.
+data sets (``left_out_datasets``), such as those of a source. It is measured only on groups that it
+never saw: all of a held-out fold, and those of a left-out data set that it did not learn from
+through another one. Fakes of a left-out method whose originals were trained on belong to neither
+part.
 """
 
 from __future__ import annotations
@@ -121,6 +122,49 @@ def fold_splits(config: Config) -> list[Split]:
         raise ConfigError("cross_validation.folds: A fold is in two parts. List it once.")
     return [
         _split(config, f"fold-{'-'.join(map(str, part))}", validation_folds=part) for part in parts
+    ]
+
+
+def source_names(datasets: pd.Series, config: Config) -> pd.Series:
+    """Return the source of each of ``datasets``: the first of the names that it goes by."""
+    first = {name: same[0] for same in config.cross_validation.same_source for name in same}
+    return datasets.map(lambda name: first.get(name, name))
+
+
+def source_splits(index: pd.DataFrame, config: Config) -> list[Split]:
+    """Return one run for each of ``source_parts`` of the sources in ``index``.
+
+    Together they measure every medium by a run that saw neither its source nor its person, except
+    media of people who are also in another source.
+
+    Sources are dealt largest first to the part that has the least of what they consist of, so that
+    every part has real and manipulated videos and pictures.
+    """
+    if not config.cross_validation.source_parts:
+        return []
+    media = thinned(index, config.cross_validation.media_per_group).drop_duplicates("media")
+    media = media[~media["dataset"].isin(config.excluded_datasets)]
+    still = media["media"].map(lambda name: PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES)
+    kinds = media["label"] + still.map({True: " picture", False: " video"})
+    counts = pd.crosstab(source_names(media["dataset"], config), kinds)
+    shares = (counts / counts.sum()).sort_index()
+    order = shares.sum(axis=1).sort_values(ascending=False, kind="stable").index
+    parts = min(config.cross_validation.source_parts, len(order))
+    held = np.zeros((parts, shares.shape[1]))
+    part_of: dict[str, int] = {}
+    for source in order:
+        part = int(((held + shares.loc[source].to_numpy()) ** 2 - held**2).sum(axis=1).argmin())
+        held[part] += shares.loc[source].to_numpy()
+        part_of[source] = part
+    datasets = pd.Series(sorted(index["dataset"].unique()))
+    parts_of = source_names(datasets, config).map(part_of)
+    return [
+        _split(
+            config,
+            f"sources-{part}",
+            left_out_datasets=tuple(datasets[parts_of == part]),
+        )
+        for part in range(parts)
     ]
 
 

@@ -1,5 +1,5 @@
-"""Measure a recipe: one run for each part of the folds, and one for each set of methods and sources
-that is left out."""
+"""Measure a recipe: one run for each part of the folds, one for each part of the sources, and one
+for each set of methods that is left out with its sources."""
 
 from __future__ import annotations
 
@@ -142,8 +142,10 @@ def summarise(out: Path, config: Config, data: str) -> str:
     return table
 
 
-def fold_weights(out: Path, config: Config, data: str) -> Iterator[tuple[Config, Weights]]:
-    """Yield the config and the weights of the run in ``out`` for each part of the folds.
+def split_weights(
+    out: Path, splits: Sequence[Split], data: str
+) -> Iterator[tuple[Config, Weights]]:
+    """Yield the config and the weights of the run in ``out`` for each of ``splits``.
 
     ``data`` is the digest of the prepared crops (``CropStore.digest``).
 
@@ -151,7 +153,7 @@ def fold_weights(out: Path, config: Config, data: str) -> Iterator[tuple[Config,
         TrainingError: if a run is missing, of another recipe or on other data, or its file is not a
             checkpoint.
     """
-    for split in fold_splits(config):
+    for split in splits:
         yield split.config, _weights(out, split, data)
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from deepfake_eval.analysis.reliability import (
     condition_table,
     conditions,
+    group_table,
     histograms,
     item_table,
     reliability_table,
@@ -60,10 +61,17 @@ from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import TERMS, Manifest
 from deepfake_training.data.prepare import recorded_sha256, stored_manifests
-from deepfake_training.data.splits import check_folds, held_out, trained_on
+from deepfake_training.data.splits import (
+    check_folds,
+    fold_splits,
+    held_out,
+    source_names,
+    source_splits,
+    trained_on,
+)
 from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.calibrate import Fitted, fit_levels
-from deepfake_training.evaluate.crossvalidate import METHODS, fold_weights
+from deepfake_training.evaluate.crossvalidate import METHODS, split_weights
 from deepfake_training.export.graphs import (
     heads_parity,
     logit_noise,
@@ -72,6 +80,7 @@ from deepfake_training.export.graphs import (
     write_network,
 )
 from deepfake_training.export.held_out import (
+    HeldOut,
     HeldOutRun,
     Judged,
     held_out_rows,
@@ -118,10 +127,11 @@ def export(
 
     1. The network is written as ONNX beside the shipped face detector, and its logits are compared
        with torch's.
-    2. Held-out media are scored through the serving path with a neutral calibration: each fold by
-       the run in ``inputs.cross_validation`` that did not see it, or else the run's own held-out
-       folds.
-    3. Calibrations and thresholds are fitted, error rates measured, the model card written, and the
+    2. Held-out media are scored through the serving path with a neutral calibration: each by the
+       run in ``inputs.cross_validation`` that did not see its person, and by the one that did not
+       see its source either, or else the run's own held-out folds.
+    3. Calibrations and thresholds are fitted and error rates measured on sources that were not seen
+       where there are such runs, the model card written, and the
        media that the weights were fitted on listed by keyed digests.
     4. The bundle is sealed beside ``out`` and moved there as a whole. The evaluation remains in the
        run's folder.
@@ -139,9 +149,12 @@ def export(
     weights = read_checkpoint(inputs.run / BEST)["weights"]
     _check_run(inputs.run, config_of(inputs.run, store.digest()), config)
     measured: Iterable[HeldOutRun] = ((config, weights),)
+    by_source: Sequence[HeldOutRun] = ()
     if inputs.cross_validation:
         check_folds(store.index, config)
-        measured = fold_weights(inputs.cross_validation, config, store.digest())
+        crossed, digest = inputs.cross_validation, store.digest()
+        measured = split_weights(crossed, fold_splits(config), digest)
+        by_source = list(split_weights(crossed, source_splits(store.index, config), digest))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as scratch:
         directory = Path(scratch) / "bundle"
@@ -153,7 +166,9 @@ def export(
         _list_fitted(directory, store, config)
         rows = listed_once(inputs.manifests, inputs.crops, config)
         _check_prepared(rows, store)
-        held_out_media = held_out_rows(measured, rows)
+        by_people = held_out_rows(measured, rows)
+        sources = source_names(rows["dataset"], config)
+        by_sources = held_out_rows(by_source, rows.assign(source=sources)) if by_source else ()
         training = {
             **_provenance(config, store),
             "config_sha256": config_sha256,
@@ -162,10 +177,16 @@ def export(
             "map_method": str(method),
         }
         neutral = _seal_neutral(directory, config, training)
-        if config.frozen:
-            judged = score_heads(held_out_media, store, neutral.spec, progress)
-        else:
-            judged = score_networks(held_out_media, directory, progress)
+
+        def score(held_out_media: HeldOut) -> list[Judged]:
+            if config.frozen:
+                return score_heads(held_out_media, store, neutral.spec, progress)
+            return score_networks(held_out_media, directory, progress)
+
+        judged = people = score(by_people)
+        if by_sources:
+            # What varies from one source to the next is what a new one may do.
+            judged = [({**row, "group": row["source"]}, v) for row, v in score(by_sources)]
         judged, apart = _without(judged, config.cross_validation.apart)
         faces = face_table(judged, neutral.spec)
         fitted = fit_levels(faces, neutral.spec, config.bundle)
@@ -173,14 +194,23 @@ def export(
         _write_json(directory / "reliability.json", table)
         fields = _fields(config, fitted.calibration, fitted.thresholds, training)
         fields["conditions"] = measured_in.model_dump()
+        fields["unseen"] = "sources" if by_sources else "people"
         if config.frozen:
             fields["logit_noise"] = logit_noise(directory, _samples(store, config))
         bundle = seal(directory, fields)
         measures, items = _measure(judged, bundle, inputs.run / HELD_OUT_REPORT, config)
-        table["level_item"] = item_table(items, bundle.spec.conditions.min_groups)
-        table["level_picture"] = item_table(items, bundle.spec.conditions.min_groups, "image")
+        min_groups = bundle.spec.conditions.min_groups
+        table["level_item"] = item_table(items, min_groups)
+        table["level_picture"] = item_table(items, min_groups, "image")
+        if by_sources:
+            known = _items(_without(people, config.cross_validation.apart)[0], bundle)
+            table["known_sources"] = {
+                "level_item": item_table(known, min_groups),
+                "level_picture": item_table(known, min_groups, "image"),
+            }
+            table["by_group"] = group_table(items)
         _write_json(directory / "reliability.json", table)
-        spread = histograms(items, fitted.calibration, bundle.spec.conditions.min_groups)
+        spread = histograms(items, fitted.calibration, min_groups)
         if spread is not None:
             fields["histograms"] = spread.model_dump()
         methods = inputs.cross_validation and inputs.cross_validation / METHODS
@@ -282,15 +312,9 @@ def _samples(store: CropStore, config: Config) -> NDArray[np.uint8]:
     return np.stack([store.centred(int(r), config.bundle.crop) for r in np.unique(rows)])
 
 
-def _measure(
-    judged: Sequence[Judged], bundle: Bundle, out: Path, config: Config
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Judge the held-out media under the fitted calibration and report them as an evaluation;
-    return its figures, and a table with one row per item.
-
-    Writes ``predictions.parquet``, ``metrics.json`` and ``report.html`` into ``out``.
-    """
-    out.mkdir(parents=True, exist_ok=True)
+def _predictions(judged: Sequence[Judged], bundle: Bundle) -> tuple[pd.DataFrame, list[Row]]:
+    """Judge the held-out media under the fitted calibration; return the table of an evaluation, and
+    its rows of the manifest."""
     criteria = Criteria.of(bundle.spec)
     labelled = []
     for row, verdict in judged:
@@ -301,9 +325,25 @@ def _measure(
         }
         labels = {c: row[c] for c in LABELS}
         labelled.append((Row(**labels, split="held out"), record))
-    predictions = assemble(labelled, bundle.spec.prior)
-    rows = tuple(r for r, _ in labelled)
-    source = LoadedDataset("manifest", {}, Rows(Path(), rows))
+    return assemble(labelled, bundle.spec.prior), [row for row, _ in labelled]
+
+
+def _items(judged: Sequence[Judged], bundle: Bundle) -> pd.DataFrame:
+    predictions, _ = _predictions(judged, bundle)
+    return predictions[predictions["level"] == "item"]
+
+
+def _measure(
+    judged: Sequence[Judged], bundle: Bundle, out: Path, config: Config
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Judge the held-out media under the fitted calibration and report them as an evaluation;
+    return its figures, and a table with one row per item.
+
+    Writes ``predictions.parquet``, ``metrics.json`` and ``report.html`` into ``out``.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    predictions, rows = _predictions(judged, bundle)
+    source = LoadedDataset("manifest", {}, Rows(Path(), tuple(rows)))
     frames = config.prepare.frames if config.frozen else config.bundle.sampling.min_frames
     settings = {
         "frames": frames,

@@ -270,6 +270,7 @@ def _examination_parts(config: Config) -> dict[str, Any]:
     """Return everything that the examination of a medium depends on."""
     return {
         "view": _VIEW,
+        "every": config.cross_validation.examine_every,
         "prepare": config.prepare.model_dump(mode="json"),
         "crop": config.bundle.crop.model_dump(mode="json"),
         "detector": config.bundle.detector.model_dump(mode="json"),

@@ -160,7 +160,9 @@ def _examine(path: Path, media: str, worker: _Worker) -> tuple[bytes, list[int],
         sampled = (
             [0]
             if opened.facts.kind == "image"
-            else sample(opened.times, config.bundle.sampling, config.prepare.frames)
+            else sample(opened.times, config.bundle.sampling, config.prepare.frames)[
+                :: config.cross_validation.examine_every
+            ]
         )
         for frame in opened.frames(sampled):
             if isinstance(frame, FailedFrame):
