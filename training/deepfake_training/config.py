@@ -145,8 +145,8 @@ class CrossValidationConfig(Spec):
     folds: tuple[tuple[int, ...], ...] = ((0,), (1,), (2,), (3,), (4,))
     """The parts that are held out in turn, each a list of folds."""
     examine_every: PositiveInt = 1
-    """With ``tune = "head"``: every how many of the prepared frames are examined as the service does
-    it. Faces of one video are much alike, and examining them takes most of the time."""
+    """With ``tune = "head"``: every how many of the prepared frames are examined as the service
+    does it. Faces of one video are much alike, and examining them takes most of the time."""
     crops_per_medium: PositiveInt = 8
     media_per_group: PositiveInt = 12
     """At most this many media of each label and method are taken of one group (a person, a film),
@@ -247,7 +247,9 @@ class Config(Spec):
             include={
                 "validation_folds": True, "left_out_methods": True, "left_out_datasets": True,
                 "prepare": True, "mix": True, "backbone": True, "fit": True, "probe": True,
-                "cross_validation": {"examine_every", "crops_per_medium", "media_per_group", "families", "apart"},
+                "cross_validation": {
+                    "examine_every", "crops_per_medium", "media_per_group", "families", "apart",
+                },
                 "bundle": {"crop", "input", "arithmetic"},
             },
             exclude={"fit": {"workers", "checkpoint_every"}},

@@ -23,7 +23,8 @@ def error_rates(
     that have a value, and ``reliability`` is the model's ``reliability.json``. A rate that rests on
     fewer groups of people than the model bundle's ``min_groups`` is marked as indicative.
 
-    ``decision`` holds the rates measured on whole videos (``of``: ``item``) or pictures
+    ``unseen`` in ``decision`` tells what the model had not seen of the media that were measured (see
+    ``BundleSpec.unseen``). ``decision`` also holds the rates measured on whole videos (``of``: ``item``) or pictures
     (``picture``); for bundles without those, on tracks and on faces. ``people`` holds the rates
     measured on faces of the width and sharpness of each track's median face. Rates are shares, 0 to
     1, with a 95% interval that is clustered by group, and the number of groups.
@@ -47,6 +48,7 @@ def error_rates(
         "decision": {
             # Model bundles made before whole media were measured have rates of their parts only.
             **({"of": of} if whole else {}),
+            "unseen": spec.unseen,
             "false_positive_rate": measured.get("false_positive_rate"),
             "true_positive_rate": measured.get("true_positive_rate"),
             "stated_with_thresholds": {

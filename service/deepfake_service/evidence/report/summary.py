@@ -304,7 +304,7 @@ class _Writer:
             return [w("rates_unknown")]
         lines = [
             w(
-                "rates",
+                "rates_sources" if decision["unseen"] == "sources" else "rates",
                 items=w(self._measured_on()),
                 fpr=percent(fpr["value"]), fpr_low=percent(fpr["low"]),
                 fpr_high=percent(fpr["high"]), fpr_samples=f"{fpr['samples']:,}",
