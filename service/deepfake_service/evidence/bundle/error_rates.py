@@ -23,11 +23,11 @@ def error_rates(
     that have a value, and ``reliability`` is the model's ``reliability.json``. A rate that rests on
     fewer groups of people than the model bundle's ``min_groups`` is marked as indicative.
 
-    ``unseen`` in ``decision`` tells what the model had not seen of the media that were measured (see
-    ``BundleSpec.unseen``). ``decision`` also holds the rates measured on whole videos (``of``: ``item``) or pictures
-    (``picture``); for bundles without those, on tracks and on faces. ``people`` holds the rates
-    measured on faces of the width and sharpness of each track's median face. Rates are shares, 0 to
-    1, with a 95% interval that is clustered by group, and the number of groups.
+    ``decision`` holds the rates measured on whole videos (``of``: ``item``) or pictures
+    (``picture``); for bundles without those, on tracks and on faces. Its ``unseen`` tells what the
+    model had not seen of the media that were measured (see ``BundleSpec.unseen``). ``people`` holds
+    the rates measured on faces of the width and sharpness of each track's median face. Rates are
+    shares, 0 to 1, with a 95% interval that is clustered by group, and the number of groups.
     """
     still = record.media is not None and record.media.kind == "image"
     thresholds = spec.thresholds.still if still else spec.thresholds.item
