@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import Manifest
 from deepfake_training.errors import TrainingError
-from deepfake_training.export.bundle import ExportInputs, export
+from deepfake_training.export.bundle import HELD_OUT_REPORT, ExportInputs, export
 from deepfake_training.export.graphs import (
     classifier_graph,
     heads_parity,
@@ -39,6 +40,7 @@ from deepfake_training.heads.kinds import KindHead
 from deepfake_training.heads.linear import LinearHead
 from deepfake_training.networks.backbone import Normalise
 from deepfake_training.networks.graphs import FEATURES
+from deepfake_training.train.checkpoints import config_of
 from deepfake_training.train.feature_store import FeatureStore
 from tests.support.training import (
     HEAD,
@@ -134,6 +136,38 @@ def test_run_gives_a_bundle_with_kinds_and_two_squares(
     crops = list(squares(3, head_config()))
     assert scorer.classifier.activation_maps(crops).shape == (3, 4, 4)
     assert scorer.classifier.activation_maps([]).size == 0
+
+
+def test_error_rates_are_those_of_sources_that_no_run_saw(
+    head_manifest: Path, tmp_path: Path
+) -> None:
+    text = head_manifest.read_text()
+    for number in range(12):
+        page = f"page{number // 4 % 2}"
+        text = text.replace(f",made,g{number},", f",{page},g{number},")
+    listed = tmp_path / "sources.csv"
+    listed.write_text(text)
+    (tmp_path / "head.toml").write_text(
+        HEAD.replace("[cross_validation]\n", "[cross_validation]\nsource_parts = 2\n")
+    )
+    command = ["run", "--config", tmp_path / "head.toml", "--workers", 0]
+    command += ["--manifest", f"{listed}:{head_manifest.parent}"]
+    command += ["--out", tmp_path / "bundle", "--work", tmp_path]
+    done = CliRunner().invoke(app, [*map(str, command)])
+    assert done.exit_code == 0, (done.output, done.exception)
+    bundle = load_bundle(tmp_path / "bundle")
+    assert bundle.spec.unseen == "sources"
+    assert bundle.spec.calibration.item.groups == 2
+    data = CropStore(tmp_path / "crops").digest()
+    runs = [tmp_path / "cross-validation" / f"sources-{part}" for part in range(2)]
+    left_out = [config_of(run, data).left_out_datasets for run in runs]
+    assert sorted(left_out) == [("page0",), ("page1",)]
+    items = pd.read_parquet(tmp_path / "fit" / HELD_OUT_REPORT / "predictions.parquet")
+    assert set(items["group"]) == {"page0", "page1"}
+    known = bundle.reliability()["known_sources"]["level_item"]["overall"]
+    assert known["true_positive_rate"]["groups"] > 2  # people
+    card = (bundle.directory / "MODEL_CARD.md").read_text()
+    assert "## Known and unknown sources" in card
 
 
 def test_the_card_has_leaning_and_the_methods_apart(bundle: Bundle) -> None:

@@ -118,6 +118,7 @@ def model_card(
         "cell": _cell,
         "signed": lambda value: f"{value:+.2f}",
         "percent": lambda value: f"{value:.1%}",
+        "rates": _rate,
     }
     return environment.get_template("model_card.md.jinja").render(
         config=config,
@@ -155,6 +156,14 @@ def model_card(
 def _cell(text: str) -> str:
     """Return ``text`` for one cell of a Markdown table."""
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def _rate(entry: Mapping[str, Any]) -> str:
+    """Return a rate in per cent with its interval, and its numbers of media and of groups."""
+    if entry["value"] is None:
+        return "–"
+    span = f"{entry['low']:.1%} to {entry['high']:.1%}"
+    return f"{entry['value']:.1%}, {span} ({entry['samples']:,}; {entry['groups']:,})"
 
 
 def _counts(name: str, train: dict[str, Any], held: dict[str, Any]) -> Row:
