@@ -64,7 +64,7 @@ def limited_weights(groups: ArrayLike) -> NDArray[np.float64]:
     """
     _, codes, sizes = np.unique(
         np.asarray(groups).astype(str), return_inverse=True, return_counts=True
-    )
+    weights: NDArray[Any] = 1.0 / (1.0 + _CORRELATION * (sizes[codes] - 1))
     weights: NDArray[np.float64] = 1.0 / (1.0 + _CORRELATION * (sizes[codes] - 1))
     return weights
 
@@ -87,7 +87,7 @@ def rate(hits: ArrayLike, groups: ArrayLike, weights: ArrayLike | None = None) -
     n, k = len(hit), len(names)
     if n == 0:
         return Estimate(float("nan"), 0.0, 1.0, 0, 0)
-    w = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
+    w: NDArray[Any] = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
     value = float(np.average(hit, weights=w))
     if k == 1:
         return Estimate(value, 0.0, 1.0, n, 1)

@@ -37,6 +37,7 @@ def card(
         "name": "n",
         "version": "1",
         "terms": "for tests",
+        "unseen": "people",
         "thresholds": {},
         "conditions": {"min_groups": 10},
         "training": {"train": train, "held_out": {}, **training},

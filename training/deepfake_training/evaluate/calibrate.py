@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -120,13 +121,14 @@ class _Media:
         group = level.group[chosen][first]
         return cls(values[chosen], code, group, limited_weights(group))
 
-    def value_weights(self) -> NDArray[np.float64]:
-        """Return the weight of each value, (N,); together 1."""
-        shares: NDArray[np.float64] = (self.weight / np.bincount(self.code))[self.code]
-        return shares / shares.sum()
+    def value_weights(self) -> NDArray[Any]:
+        """Return the weight of each value, (N,) float64; together 1."""
+        shares: NDArray[Any] = (self.weight / np.bincount(self.code))[self.code]
+        shares /= shares.sum()
+        return shares
 
-    def share(self, beyond: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Return the share of each medium's values that are ``beyond``, (media,)."""
+    def share(self, beyond: NDArray[np.bool_]) -> NDArray[Any]:
+        """Return the share of each medium's values that are ``beyond``, (media,) float64."""
         return np.bincount(self.code, weights=beyond) / np.bincount(self.code)
 
     def above(self, threshold: float) -> Estimate:
