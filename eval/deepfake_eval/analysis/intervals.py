@@ -64,8 +64,8 @@ def limited_weights(groups: ArrayLike) -> NDArray[np.float64]:
     """
     _, codes, sizes = np.unique(
         np.asarray(groups).astype(str), return_inverse=True, return_counts=True
+    )
     weights: NDArray[Any] = 1.0 / (1.0 + _CORRELATION * (sizes[codes] - 1))
-    weights: NDArray[np.float64] = 1.0 / (1.0 + _CORRELATION * (sizes[codes] - 1))
     return weights
 
 
