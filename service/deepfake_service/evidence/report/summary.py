@@ -293,7 +293,7 @@ class _Writer:
         if verdict == VerdictCode.INCONCLUSIVE and leaning not in (None, Leaning.NEITHER):
             details.append(w.of("leanings", leaning))
         if track.get("kinds"):
-            details.append(resembled(track["kinds"], w))
+            details.append(f"{w('manipulation')}: {resembled(track['kinds'], w)}")
         text = w.of("verdicts", verdict)
         return f"{text} ({', '.join(details)})" if details else text
 
