@@ -186,8 +186,7 @@ def open_container(
             post=timestamps.poster(settings.timestamp_url),
         )
         looks = Looks(database, vault, blind_index, signing_keys, vantage=settings.looks_from)
-        two_people = settings.two_person_review
-        notice_desk = NoticeDesk(database, vault, documents, looks, two_people=two_people)
+        notice_desk = NoticeDesk(database, vault, documents, looks)
         known_for = timedelta(days=settings.known_hash_days)
         hash_bank = HashBank(database, vault, keys, enabled=settings.matching, kept_for=known_for)
         minor_flags = MinorFlags(database, vault, keys, blind_index, kept_for=FLAGGED_HASHES_KEPT)

@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import select
 
 from deepfake_service.platform.db import Job, Notice, Occurrence, Watch
-from deepfake_service.platform.db.enums import Decision, Role
+from deepfake_service.platform.db.enums import Decision
 from deepfake_service.platform.pages import Pages
 from deepfake_service.removal.lane import LookLane
 from tests.support.jobs import VIDEO, submit
-from tests.support.notices import GOOD, look_manipulated, updated
+from tests.support.notices import GOOD, decide, look_manipulated, updated
 
 # ``conftest.Service`` of the unit tests.
 Service = Any
@@ -61,9 +61,7 @@ async def reported(service: Service, *urls: str, content: bytes = VIDEO) -> tupl
         session.get_one(Job, job["id"]).evidence_expired_at = service.clock()
         there = select(Occurrence.id).where(Occurrence.case_id == job["case_id"])
         posts = list(session.scalars(there.order_by(Occurrence.created_at, Occurrence.id)))
-    analyst = service.accounts.authenticate(service.keys[Role.ANALYST])
-    reviews = service.app.state.shared.services.reviews
-    reviews.decide(analyst, job["id"], Decision.CONFIRMED, "Compared.")
+    decide(service, job["id"], Decision.CONFIRMED)
     return job["case_id"], posts
 
 

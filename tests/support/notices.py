@@ -13,10 +13,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_models.bundle.results import VerdictCode
-from deepfake_service.notices.compose import Basis
+from deepfake_service.notices.basis import Basis
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.db import Case, Job, Occurrence
-from deepfake_service.platform.db.enums import JobState
+from deepfake_service.platform.db.enums import Decision, JobState, Role
 from deepfake_service.platform.storage import seal_json
 from tests.support.jobs import submit
 
@@ -29,7 +29,12 @@ SEEN = [
         "account": "a", "captured_at": "2026-01-02T03:04:05+00:00", "screenshot": True,
     }
 ]  # fmt: skip
-BASIS = [Basis("ab" * 32, "likely_manipulated", "confirmed", "j1", 2, "2026-01-02T03:04:05+00:00")]
+BASIS = [
+    Basis(
+        sha256="ab" * 32, finding="confirmed", reviewers=2, reasons=["Compared."], report=True,
+        verdict="likely_manipulated", job="j1", edition=2, examined_at="2026-01-02T03:04:05+00:00",
+    )
+]  # fmt: skip
 LONG = "Somebody's face was put into this video without their consent."
 RLO = "\u202e"
 """A right-to-left override, after which text is shown in reverse."""
@@ -70,22 +75,29 @@ def look_manipulated(service: Service, session: Session, job_id: str) -> None:
     row.finished_at = row.finished_at or service.clock()
     counts = {"sampled": 0, "with_face": 0, "failed": 0, "longest_gap_s": 0.0}
     empty = {"media": None, "score": None, "log_likelihood_ratio": None, "frames": counts}
-    lists: dict[str, Any] = {"reasons": [], "tracks": [], "faces": []}
+    lists: dict[str, Any] = {"reasons": [], "tracks": [], "faces": [], "examined": ["face"]}
     seal_json(key, row, {"verdict": str(row.verdict), **empty, **lists})
 
 
+def decide(service: Service, job_id: str, decision: Decision, role: Role = Role.ANALYST) -> None:
+    """Record what an account decides about a job."""
+    caller = service.accounts.authenticate(service.keys[role])
+    service.app.state.shared.services.reviews.decide(caller, job_id, decision, "Compared.")
+
+
 async def confirmed(service: Service) -> tuple[str, str]:
-    """Return the ids of a case with a file that looks manipulated, and of its occurrence."""
+    """Return the ids of a case with a file that was found manipulated, and of its occurrence."""
     job = await submit(service, source_url="https://example.org/1", platform="Example")
     with service.database.write() as session:
         look_manipulated(service, session, job["id"])
         session.get_one(Job, job["id"]).evidence_expired_at = service.clock()
         seen = session.scalars(select(Occurrence.id)).one()
+    decide(service, job["id"], Decision.CONFIRMED)
     return job["case_id"], seen
 
 
 async def drafted(service: Service, **changes: Any) -> dict[str, Any]:
-    """Create a notice about a file that looks manipulated."""
+    """Create a notice about a file that was found manipulated."""
     case_id, seen = await confirmed(service)
     content = {
         "kind": "kr-d4u", "language": "en", "occurrence_ids": [seen], "fields": GOOD["kr-d4u"],

@@ -20,6 +20,7 @@ from babel.messages.catalog import Message
 from babel.messages.extract import extract_from_dir
 
 from deepfake_service.http.problems import STATUS_AND_CODE, problem_of
+from deepfake_service.notices.kinds import CLAIMS_MANIPULATION, MINOR_NEEDS
 from deepfake_service.platform.db.sqlite import UNAVAILABLE
 from deepfake_service.platform.texts.characters import HiddenCharacter
 from deepfake_service.platform.texts.fields import STATEMENT_TOO_SHORT
@@ -51,7 +52,8 @@ COMPOSED = frozenset(
         "at most 200 characters are allowed",
         "at most 5000 characters are allowed",
         HiddenCharacter.TEMPLATE,
-        "choose child or youth sexual exploitation material, because a person shown may be a minor",
+        MINOR_NEEDS,
+        CLAIMS_MANIPULATION,
         "tick this box: only the person making the notice can state this",
         SCREENSHOT_FORMAT,
         "not a valid address or number",

@@ -1,12 +1,14 @@
 """The organisation that issues evidence and sends notices, as documents and forms show it.
 
-It never fills a statement or a signature, which only a person can give.
+Forms of notices begin with the statements that it keeps for them. It never fills a signature or an
+affirmation, which only a person can give.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -17,10 +19,11 @@ from deepfake_service.platform.db import Contact, Database, current_time
 from deepfake_service.platform.errors import InvalidRequest
 from deepfake_service.platform.storage import context_of, installation_secret
 from deepfake_service.platform.storage.envelope import KeyWrapper, seal, unseal
-from deepfake_service.platform.texts.fields import Email, Phone, Text, field_error_of
+from deepfake_service.platform.texts.fields import Email, Phone, Statement, Text, field_error_of
 
 ORGANISATION = "organisation"
 """Id of its row."""
+STATEMENTS = "statements."
 _CONTEXT = context_of("contact", ORGANISATION)
 _SECRET = "contacts"  # noqa: S105 - the name of a secret
 
@@ -34,22 +37,37 @@ class Organisation:
     name_ko: Annotated[Text | None, Field(description="Name in Korean.")] = None
     name_en: Annotated[Text | None, Field(description="Name in English.")] = None
     address: Annotated[Text | None, Field(description="Postal address.")] = None
+    address_en: Annotated[Text | None, Field(description="Postal address in English.")] = None
     phone: Annotated[Phone | None, Field(description="Telephone number.")] = None
     email: Annotated[Email | None, Field(description="E-mail address.")] = None
     contact: Annotated[Text | None, Field(description="Person or department that answers.")] = None
+    contact_en: Annotated[
+        Text | None, Field(description="Person or department that answers, in English.")
+    ] = None
+    statements: Annotated[
+        Mapping[Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}\.[a-z_]{1,40}$")], Statement],
+        Field(
+            max_length=100,
+            description="The statements with which forms of notices begin, by kind and field, as "
+            "in `kr-tba-22-5.statement`.",
+        ),
+    ] = field(default_factory=dict)
 
     def name(self, language: str) -> str | None:
         """Return the name in a language, or else in the other one."""
         first, second = self.name_ko, self.name_en
         return (first or second) if language == "ko" else (second or first)
 
-    def reached_at(self) -> list[str]:
+    def reached_at(self, language: str) -> list[str]:
         """Return how the organisation is reached: contact, telephone, e-mail and address."""
-        return [v for v in (self.contact, self.phone, self.email, self.address) if v]
+        contact, address = self.contact, self.address
+        if language == "en":
+            contact, address = self.contact_en or contact, self.address_en or address
+        return [v for v in (contact, self.phone, self.email, address) if v]
 
     def known(self) -> dict[str, str]:
-        """Return the fields that are known, as JSON."""
-        return {name: value for name, value in asdict(self).items() if value}
+        """Return the fields that are known, without the statements, as JSON."""
+        return {n: value for n, value in asdict(self).items() if value and n != "statements"}
 
 
 _ORGANISATION = TypeAdapter(Organisation)
@@ -89,27 +107,25 @@ class Sender:
             action = Action.ORGANISATION_CHANGED
             append_entry(session, caller.actor, action, ORGANISATION, detail)
 
-    def form_values(self, language: str) -> dict[str, str]:
-        """Return the name, telephone and e-mail that fill a form, as far as they are known."""
-        known = self.organisation()
-        values = {"name": known.name(language), "phone": known.phone, "email": known.email}
-        return {name: value for name, value in values.items() if value}
-
     def _key(self) -> bytes:
         """Return the key of the row. The first call writes it: not in a transaction."""
         return installation_secret(self._database, self._keys, _SECRET)
 
 
 def organisation_of_form(values: dict[str, str]) -> Organisation:
-    """Return the organisation that a form has; empty fields are left out.
+    """Return the organisation that a form has; empty fields are left out. The name of a field with
+    a statement is ``statements.`` and its key.
 
     Raises:
         InvalidRequest: naming every field that is invalid.
     """
+    given = {name: value for name, value in values.items() if value}
+    kept = {n: given.pop(n) for n in list(given) if n.startswith(STATEMENTS)}
+    statements = {name.removeprefix(STATEMENTS): value for name, value in kept.items()}
     try:
-        return _ORGANISATION.validate_python({name: v for name, v in values.items() if v})
+        return _ORGANISATION.validate_python({**given, "statements": statements})
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False)
-        errors = [field_error_of(str(e["loc"][0]), e) for e in found]
+        errors = [field_error_of(".".join(map(str, e["loc"])), e) for e in found]
         names = ", ".join(e.field for e in errors)
         raise InvalidRequest(f"Invalid fields: {names}.", errors=errors) from error

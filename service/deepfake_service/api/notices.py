@@ -23,7 +23,7 @@ from deepfake_service.http.schemas import (
     Time,
     binary,
 )
-from deepfake_service.notices.compose import Basis
+from deepfake_service.notices.basis import Basis, WithoutConsent
 from deepfake_service.notices.kinds import KINDS, Bilingual
 from deepfake_service.notices.states import (
     CaptureChoice,
@@ -44,6 +44,7 @@ class KindOut(Published):
     id: KindId = Field(description="The kind.")
     name: Bilingual = Field(description="Its name.")
     country: str = Field(description="Whose law it rests on; `any` for a treaty.")
+    language: Language = Field(description="The language of its addressees.")
     law: Bilingual = Field(description="The legal provision that it rests on.")
     recipient: str = Field(description="`platform`, `authority` or `search_engine`.")
     follows: list[str] = Field(
@@ -131,7 +132,13 @@ class NoticeOut(NoticeBase):
     captures: CaptureChoice | None = Field(
         description="How its PDF shows the screenshots of the occurrences; null if it does not."
     )
-    basis: list[Basis] = Field(description="The examinations that it relies on.")
+    basis: list[Basis] = Field(
+        description="The findings that it rests on, with their examinations; empty if it rests on "
+        "a statement."
+    )
+    without_consent: WithoutConsent | None = Field(
+        description="The statement that it rests on; null if it rests on findings."
+    )
     text: str = Field(description="Plain text, for pasting into a form.")
     undo_until: Time | None = Field(
         description="Until when `undo_sent` can take back that it was sent."

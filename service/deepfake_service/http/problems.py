@@ -47,7 +47,7 @@ _STATUS: dict[int, tuple[type[ServiceError], ...]] = {
         errors.AccountExists, errors.BeingDeleted, errors.CaseHeld, errors.EvidenceMissing,
         errors.EvidenceTooLarge, errors.LastAdministrator,
         errors.LooksSwitchedOff, errors.NoticeRefused, errors.NotReexaminable, errors.NotReviewable,
-        errors.NotWatched, errors.RecordAltered,
+        errors.NotWatched, errors.RecordAltered, errors.ReviewMissing,
         errors.TooManyCallbacks, errors.TooManyOccurrences, errors.TooManyReviews,
         errors.UploadConflict,
     ),

@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from importlib.resources import files
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
-
+from deepfake_service.notices.basis import Basis, WithoutConsent
 from deepfake_service.notices.kinds import Kind, NoticeField
 from deepfake_service.platform.texts.characters import readable, revealed, revealed_url
 from deepfake_service.platform.texts.formatting import day, to_the_second
@@ -22,36 +21,27 @@ MAX_CAPTURES = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Basis:
-    """The examination of one file that a notice relies on."""
-
-    sha256: Annotated[str, Field(description="SHA-256 of the file.")]
-    verdict: Annotated[str, Field(description="The conclusion of the model.")]
-    finding: Annotated[str | None, Field(description="The finding of the reviewers.")]
-    job: Annotated[str, Field(description="Id of the job.")]
-    edition: Annotated[int, Field(description="Number of the edition of its evidence.")]
-    examined_at: Annotated[
-        str,
-        Field(json_schema_extra={"format": "date-time"}),
-        Field(description="When the examination ended."),
-    ]
-
-
-@dataclass(frozen=True, slots=True)
 class NoticeSubject:
     """What a notice is about, and to whom it is addressed."""
 
     occurrences: Sequence[dict[str, Any]]
     """``source_url``, ``platform``, ``account`` and ``captured_at`` of each place."""
     basis: Sequence[Basis]
+    """Empty if it rests on a statement."""
+    without_consent: WithoutConsent | None = None
+    files: Sequence[str] = ()
+    """SHA-256 of the files that it is about."""
     recipient: str | None = None
     reference: str | None = None
     minor: bool = False
     """A person shown may be a minor."""
     captures: str | None = None
     """How the PDF shows the screenshots: ``clear`` or ``blurred``; ``None`` if it does not."""
-    reports: int = 0
-    """How many reports of examinations are sent with it."""
+
+    @property
+    def reports(self) -> int:
+        """How many reports of examinations are sent with it."""
+        return len({b.job for b in self.basis if b.report})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +90,7 @@ def compose(
     if subject.minor:
         text = t("minor", route=kind.if_minor.of(language))
         sections.append(Section(t("important"), [text], "important"))
+    sections.append(Section(t("finding"), _grounds(subject, t), "finding"))
     sections.append(Section(t("about"), _places(subject.occurrences, t), "about"))
     sections += [
         Section(
@@ -143,21 +134,41 @@ def _lines(field: NoticeField, value: object, t: Words) -> list[str]:
     return chosen or str(value).splitlines()
 
 
-def _evidence(subject: NoticeSubject, t: Words) -> list[str]:
+def _grounds(subject: NoticeSubject, t: Words) -> list[str]:
+    """Return what people found, before what the examination says; or what a person stated."""
+    if consent := subject.without_consent:
+        on = consent.stated_on.isoformat()
+        return [t("without_consent"), t(f"stated_by_{consent.stated_by}", date=on)]
     w = words(t.language)
+    alike: dict[tuple[str, int, tuple[str, ...], str], list[str]] = {}
+    for number, b in enumerate(subject.basis, 1):
+        what = (b.finding, b.reviewers, tuple(b.reasons), b.verdict)
+        alike.setdefault(what, []).append(str(number))
     lines = []
-    for b in subject.basis:
-        lines += [
-            t(
-                "evidence_line",
-                sha256=b.sha256,
-                verdict=w.of("verdicts", b.verdict),
-                date=day(datetime.fromisoformat(b.examined_at), t.language),
-                job=b.job,
-                edition=b.edition,
-            ),
-            t("reviewed", finding=w.of("findings", b.finding)) if b.finding else t("unreviewed"),
-        ]
+    for (finding, reviewers, reasons, verdict), numbers in alike.items():
+        if len(alike) > 1:
+            lines.append(t("files", numbers=", ".join(numbers)))
+        lines.append(t("reviewed", finding=w.of("findings", finding), count=reviewers))
+        lines += [t("reason", reason=revealed(" ".join(r.split()))) for r in reasons]
+        lines.append(t("automatic", verdict=w.of("verdicts", verdict)))
+    return lines
+
+
+def _evidence(subject: NoticeSubject, t: Words) -> list[str]:
+    lines = [t("file", sha256=sha256) for sha256 in subject.files if not subject.basis] + [
+        t(
+            "evidence_line",
+            sha256=b.sha256,
+            date=day(datetime.fromisoformat(b.examined_at), t.language),
+            job=b.job,
+            edition=b.edition,
+        )
+        for b in subject.basis
+    ]
+    if len(lines) > 1:
+        lines = [f"{number}. {line}" for number, line in enumerate(lines, 1)]
+    if not subject.basis:
+        return lines
     return [*lines, t("rates" if subject.reports else "rates_alone")]
 
 

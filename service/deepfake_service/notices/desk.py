@@ -5,25 +5,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import OfCase, find_visible
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import open_occurrence
-from deepfake_service.evidence.editions import (
-    examination_of,
-    is_outdated,
-    is_withdrawn,
-    newest_edition,
-    recorded_custody,
+from deepfake_service.notices.basis import (
+    basis_of,
+    confirmed_job,
+    digests_against,
+    stored_basis,
 )
-from deepfake_service.notices.compose import Basis, NoticeSubject, compose, composed_of
+from deepfake_service.notices.compose import NoticeSubject, compose, composed_of
 from deepfake_service.notices.documents import NoticeDocuments
 from deepfake_service.notices.history import NoticeHistory
 from deepfake_service.notices.kinds import kind_of
@@ -40,7 +39,6 @@ from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import (
     Case,
     Database,
-    Edition,
     Job,
     Media,
     Notice,
@@ -49,47 +47,16 @@ from deepfake_service.platform.db import (
     new_id,
 )
 from deepfake_service.platform.db.enums import (
-    MANIPULATED,
-    Finding,
-    JobState,
     NoticeEventKind,
     NoticeState,
 )
-from deepfake_service.platform.db.row_authentication import refuse
 from deepfake_service.platform.errors import NotFound, NoticeRefused
 from deepfake_service.platform.pagination import MAX_PAGE, ListPage, next_cursor, placed
-from deepfake_service.platform.storage import BlobMissing, Vault, open_json, seal_json
+from deepfake_service.platform.storage import Vault, open_json, seal_json
 from deepfake_service.removal.looks import Looks
 
-AGAINST = frozenset({Finding.REJECTED, Finding.UNDECIDED, Finding.AWAITING_SECOND})
-"""Findings that no notice may rest on."""
-
-
-def _has_report(session: Session, job: Job, edition: Edition | None, *, minor: bool) -> bool:
-    """Return whether the package of a notice has the report of an edition.
-
-    An edition that does not exist yet is created when it is read, without faces if a person shown
-    may be a ``minor``.
-    """
-    if edition is None:
-        return job.evidence_expired_at is None
-    is_withheld = (edition.imagery and minor) or is_withdrawn(session, edition.sha256)
-    return edition.blob is not None and not is_withheld
-
-
-def digests_against(session: Session, case: Case) -> set[str]:
-    """Return the SHA-256 of the files of a case that no notice may rest on, by their reviews."""
-    return set(
-        session.scalars(
-            select(Media.sha256)
-            .join(Job, Job.media_id == Media.id)
-            .where(
-                Job.case_id == case.id,
-                Job.state == JobState.SUCCEEDED,
-                Job.finding.in_(AGAINST),
-            )
-        )
-    )
+A_DAY = timedelta(days=1)
+"""The day of a person may be that much ahead of the service's."""
 
 
 class NoticeDesk:
@@ -100,20 +67,12 @@ class NoticeDesk:
     """
 
     def __init__(
-        self,
-        database: Database,
-        vault: Vault,
-        documents: NoticeDocuments,
-        looks: Looks,
-        *,
-        two_people: bool,
+        self, database: Database, vault: Vault, documents: NoticeDocuments, looks: Looks
     ) -> None:
-        """Create a desk. ``two_people`` says whether two have to confirm a finding."""
         self._database = database
         self._vault = vault
         self._documents = documents
         self._looks = looks
-        self._two_people = two_people
 
     def create(self, caller: Caller, case_id: str, request: NoticeRequest) -> dict[str, Any]:
         """Create a notice about occurrences of a case.
@@ -133,10 +92,17 @@ class NoticeDesk:
             occurrences = self._occurrences(session, case, request.occurrence_ids)
             contents = [{"id": o.id, **open_occurrence(key, o)} for o in occurrences]
             minor = case.minor_at is not None
-            fields = kind.check(request.fields, contents, minor=minor)
+            consent = request.without_consent
+            fields = kind.check(request.fields, contents, minor=minor, manipulated=not consent)
+            if consent is not None and consent.stated_on > current_time(session).date() + A_DAY:
+                raise field_error("without_consent.stated_on", "in the future")
             require_shown("recipient", request.recipient, lines=False)
-            media = {o.media_id for o in occurrences}
-            basis, reports = self._rests_on(session, case, key, media)
+            media = sorted({o.media_id for o in occurrences})
+            basis = [
+                basis_of(session, self._vault, case, media_id, request.reports)
+                for media_id in media
+                if consent is None
+            ]
             captures = request.captures if kind.needs_screenshot and not minor else None
             subject = NoticeSubject(
                 contents,
@@ -145,15 +111,17 @@ class NoticeDesk:
                 reference=reference,
                 minor=minor,
                 captures=captures,
-                reports=reports,
+                without_consent=consent,
+                files=[session.get_one(Media, media_id).sha256 for media_id in media],
             )
-            composed = compose(kind, fields, subject, language=request.language)
+            language = request.language or kind.language
+            composed = compose(kind, fields, subject, language=language)
             notice = Notice(
                 id=new_id(),
                 case_id=case_id,
                 account_id=caller.account_id,
                 kind=kind.id,
-                language=request.language,
+                language=language,
                 state=NoticeState.DRAFTED,
                 created_at=current_time(session),
             )
@@ -162,6 +130,7 @@ class NoticeDesk:
                 "fields": fields,
                 "occurrence_ids": list(request.occurrence_ids),
                 "basis": [asdict(b) for b in basis],
+                "without_consent": consent and consent.stored(),
                 "composed": asdict(composed),
                 "captures": captures,
                 "receipt": None,
@@ -181,7 +150,7 @@ class NoticeDesk:
             case, _ = self._find(session, caller, Case, case_id)
             for media_id in media_ids:
                 try:
-                    self._confirmed(session, case, media_id)
+                    confirmed_job(session, case, media_id)
                 except NoticeRefused as error:
                     found[media_id] = error.message
         return found
@@ -261,7 +230,7 @@ class NoticeDesk:
     def mark_reversed(self, session: Session, case: Case, job: Job) -> None:
         """Mark the notices that rest on a job for withdrawal: its finding was reversed.
 
-        A notice rests on all examinations of the bytes that it is about (see ``_rests_on``).
+        A notice rests on all examinations of the bytes that it is about (see ``confirmed_job``).
         """
         key = self._vault.case_key(case)
         for notice in _notices_about(session, key, case, job):
@@ -285,95 +254,10 @@ class NoticeDesk:
         key = self._vault.case_key(case)
         against = digests_against(session, case)
         for notice in _notices_about(session, key, case, job):
-            if notice.withdraw_at is not None and not _digests_of(notice, key) & against:
+            is_against = stored_basis(open_json(key, notice)) & against
+            if notice.withdraw_at is not None and not is_against:
                 notice.withdraw_at = None
                 NoticeHistory(session, key, notice).append(NoticeEventKind.UPHELD, SERVICE)
-
-    def _rests_on(
-        self, session: Session, case: Case, key: bytes, media_ids: set[str]
-    ) -> tuple[list[Basis], int]:
-        """Return the newest examination of each medium, and how many of their reports there are.
-
-        Reviews count for all examinations of the same bytes: what was rejected in one examination
-        must not be reported on the basis of another.
-
-        Raises:
-            NoticeRefused: a finding was not confirmed, or there is none.
-        """
-        basis, reported = [], set()
-        for media_id in sorted(media_ids):
-            job = self._confirmed(session, case, media_id)
-            # The result is sealed: in the column, anybody could have written another verdict.
-            if job.result is None or open_json(key, job)["verdict"] != job.verdict:
-                raise refuse(session, "jobs", job.id, "verdict")
-            edition = newest_edition(session, job.id)
-            basis.append(
-                Basis(
-                    sha256=session.get_one(Media, media_id).sha256,
-                    verdict=str(job.verdict),
-                    finding=job.finding,
-                    job=job.id,
-                    edition=edition.number if edition else 1,
-                    examined_at=self._examined_at(job, key),
-                )
-            )
-            if _has_report(session, job, edition, minor=case.minor_at is not None):
-                reported.add(job.id)
-        return basis, len(reported)
-
-    def _confirmed(self, session: Session, case: Case, media_id: str) -> Job:
-        """Return the examination of a medium that a notice may rest on.
-
-        That is a confirmed one. Where reviews by two people are not required, it may also be one
-        that nobody has reviewed and whose verdict is that a face is manipulated.
-
-        Raises:
-            NoticeRefused: its finding was not confirmed, or there is none. RecordAltered: a finding
-                differs from the audit log.
-        """
-        digest = session.get_one(Media, media_id).sha256
-        jobs = session.scalars(
-            select(Job)
-            .join(Media, Job.media_id == Media.id)
-            .where(
-                Job.case_id == case.id,
-                Media.sha256 == digest,
-                Job.state == JobState.SUCCEEDED,
-            )
-            .order_by(Job.created_at.desc())
-        ).all()
-        for job in jobs:
-            recorded_custody(session, job)
-        if not jobs:
-            raise NoticeRefused(
-                "The file has no verdict. Wait until it is examined, or submit it again if its "
-                "examination has failed."
-            )
-        against = {job.finding for job in jobs if job.finding in AGAINST}
-        if against == {Finding.AWAITING_SECOND}:
-            raise NoticeRefused("A second reviewer has not confirmed the finding yet.")
-        if against:
-            raise NoticeRefused("The review did not confirm manipulation.")
-        job = next((j for j in jobs if j.finding in MANIPULATED), jobs[0])
-        if job.finding not in MANIPULATED and self._two_people:
-            raise NoticeRefused("Two people have to confirm the finding before a notice is made.")
-        if job.finding not in MANIPULATED and job.verdict != VerdictCode.LIKELY_MANIPULATED:
-            raise NoticeRefused(
-                'The verdict is not "probably manipulated", and no reviewer has confirmed '
-                "manipulation."
-            )
-        if job.evidence_expired_at is None and is_outdated(session, job.id):
-            raise NoticeRefused(
-                "The evidence does not contain the last decision yet. Request the evidence, "
-                "and create the notice after that."
-            )
-        return job
-
-    def _examined_at(self, job: Job, key: bytes) -> str:
-        try:
-            return str(examination_of(self._vault, job, key)["examined_at"])
-        except BlobMissing:
-            return str(iso_time(job.finished_at))
 
     def _find(
         self, session: Session, caller: Caller, table: type[OfCase], row_id: str
@@ -408,20 +292,17 @@ class NoticeDesk:
             "occurrence_ids": content["occurrence_ids"],
             "captures": content["captures"],
             "basis": content["basis"],
+            "without_consent": content["without_consent"],
             "text": composed.text(),
             "history": history.events(),
             "undo_until": iso_time(history.undo_until()),
         }
 
 
-def _digests_of(notice: Notice, key: bytes) -> set[str]:
-    return {basis["sha256"] for basis in open_json(key, notice)["basis"]}
-
-
 def _notices_about(session: Session, key: bytes, case: Case, job: Job) -> list[Notice]:
     sha256 = session.get_one(Media, job.media_id).sha256
     notices = session.scalars(select(Notice).where(Notice.case_id == case.id))
-    return [notice for notice in notices if sha256 in _digests_of(notice, key)]
+    return [notice for notice in notices if sha256 in stored_basis(open_json(key, notice))]
 
 
 def _mark_for_withdrawal(session: Session, key: bytes, notice: Notice) -> None:

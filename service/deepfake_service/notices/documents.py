@@ -97,7 +97,7 @@ class NoticeDocuments:
             issuer,
             notice.created_at,
             organisation.name(notice.language),
-            organisation.reached_at(),
+            organisation.reached_at(notice.language),
         )
         # Not in a transaction: decoding and an authority may take their time.
         captures = self.captures(actor, notice, key, content)

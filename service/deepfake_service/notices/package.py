@@ -58,6 +58,8 @@ def _screenshots(cases: Cases, caller: Caller, notice: dict[str, Any]) -> Files:
 def _reports(evidence: EvidenceStore, caller: Caller, notice: dict[str, Any]) -> Files:
     report = report_of(notice["language"])
     for basis in notice["basis"]:
+        if not basis["report"]:
+            continue
         try:
             content = evidence.member(caller, basis["job"], report, basis["edition"])
         except (NotFound, EvidenceMissing, ImageryWithheld):

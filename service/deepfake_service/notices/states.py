@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import visible_to
+from deepfake_service.notices.basis import ReportChoice, WithoutConsent
 from deepfake_service.notices.kinds import KINDS, kind_of
 from deepfake_service.platform.clock import CLIENT_SKEW, Moment, iso_time
 from deepfake_service.platform.db import Case, Database, Notice
@@ -50,7 +51,9 @@ class NoticeRequest:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     kind: Annotated[KindId, Field(description="Its kind; `GET /v1/notices` lists them.")]
-    language: Annotated[Language, Field(description="Its language.")] = "ko"
+    language: Annotated[
+        Language | None, Field(description="Its language; by default that of its kind.")
+    ] = None
     occurrence_ids: Annotated[
         Sequence[str], Field(max_length=200, description="Ids of the occurrences that it is about.")
     ]
@@ -67,7 +70,21 @@ class NoticeRequest:
             description="How the PDF shows the screenshots of the occurrences, if its kind "
             "needs them."
         ),
-    ] = "clear"
+    ] = "blurred"
+    reports: Annotated[
+        ReportChoice,
+        Field(
+            description="Which reports of examinations are enclosed: those whose verdict supports "
+            "the finding (`likely_manipulated`), `all` or `none`."
+        ),
+    ] = "supporting"
+    without_consent: Annotated[
+        WithoutConsent | None,
+        Field(
+            description="The statement that the files are shared without consent, on which the "
+            "notice then rests instead of a finding: it does not claim that they are manipulated."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -228,6 +228,10 @@ class NoticeRefused(ServiceError):
     """No confirmed finding supports this notice."""
 
 
+class ReviewMissing(NoticeRefused):
+    """No person has reviewed the file yet. A notice rests on a finding: review the file first."""
+
+
 class LooksSwitchedOff(ServiceError):
     """This service sends no requests to platforms. Look yourself, and record what you saw."""
 

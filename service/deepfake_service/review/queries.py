@@ -59,6 +59,8 @@ class NamedFiles:
     by_job: dict[str, str]
     by_medium: dict[str, str]
     """Of a file that was submitted again, the last name."""
+    pictured: dict[str, str]
+    """By medium, the job that has a thumbnail which may be shown."""
 
 
 def job_rows() -> Select[Job, Media, Case, Listing, bool, bool]:
@@ -317,10 +319,12 @@ class Queries:
         )
         with self._database.read() as session:
             rows = session.execute(statement.order_by(Job.created_at, Job.id)).all()
-        named = NamedFiles({}, {})
+        named = NamedFiles({}, {}, {})
         for row, shown in opened_rows(rows, self.shown):
             name = shown["listing"]["name"] or shown["sha256"][:DIGEST_CHARS]
             named.by_job[row[0].id] = named.by_medium[row[1].id] = name
+            if shown["thumbnail"]:
+                named.pictured[row[1].id] = row[0].id
         return named
 
     def shown(self, row: Any) -> dict[str, Any]:

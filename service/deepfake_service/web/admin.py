@@ -15,11 +15,12 @@ from markdown_it.common.utils import escapeHtml
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.invitations import Invitations
 from deepfake_service.accounts.keys import last_moment
-from deepfake_service.accounts.organisation import organisation_of_form
+from deepfake_service.accounts.organisation import STATEMENTS, organisation_of_form
 from deepfake_service.container import Services
 from deepfake_service.examination.backlog import queue_state
 from deepfake_service.http.auth import PageAdmin
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
+from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import AccountExists, FieldError, InvalidRequest
 from deepfake_service.platform.texts.i18n import translations
@@ -145,6 +146,7 @@ def _admin_page(
     invitation and the ``owner`` of its account, or what was ``typed`` and its ``problem``."""
     language = language_of(request)
     organisation = state.require_services().sender.organisation()
+    stated = (organisation.name(language), *organisation.reached_at(language))
     bundle = state.require_engine().bundle
     base = (state.settings.public_url or str(request.base_url)).rstrip("/")
     return page(
@@ -161,7 +163,7 @@ def _admin_page(
         accounts=state.accounts.all(),
         keys=state.accounts.keys(),
         settings=[(name, getattr(state.settings, name)) for name in SETTINGS_SHOWN],
-        organisation=[n for n in (organisation.name(language), *organisation.reached_at()) if n],
+        organisation=[line for line in stated if line],
         signing_keys=state.require_services().evidence_store.keys.all(),
         health=_health(state),
         model=bundle.model_json(),
@@ -247,12 +249,14 @@ def _organisation_page(
     errors: Sequence[FieldError] = (),
 ) -> Response:
     stored: dict[str, Any] = asdict(services.sender.organisation())
+    kept = {STATEMENTS + key: text for key, text in stored.pop("statements").items()}
     return page(
         request,
         "organisation.html",
         caller,
         status=422 if errors else 200,
-        values={name: value or "" for name, value in stored.items()} | dict(typed or {}),
+        values={n: value or "" for n, value in stored.items()} | kept | dict(typed or {}),
+        kinds=KINDS,
         errors=explained(request, errors),
         saved=request.query_params.get("saved") == "yes" and not errors,
     )

@@ -13,7 +13,7 @@ from deepfake_service.http.auth import PageKeeper, PageReader, PageReviewer
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import KINDS
-from deepfake_service.platform.db.enums import ENDED, Decision, JobState
+from deepfake_service.platform.db.enums import ENDED, MANIPULATED, Decision, JobState
 from deepfake_service.platform.errors import (
     FieldError,
     InvalidRequest,
@@ -62,6 +62,7 @@ def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dic
         "missing": item["missing"] and translate(item["missing"].message),
         "kinds": list(KINDS),
         "decisions": [str(d) for d in Decision],
+        "notice": request.query_params.get("notice"),
         "reason": "",
         "problem": None,
         "kept_until": _media_expire_at(item["job"], item["case"], after_review),
@@ -111,19 +112,26 @@ def decided(fields: Mapping[str, str]) -> tuple[str, str, list[FieldError]]:
 def post_review(
     request: Request, job_id: Id, caller: PageReviewer, state: AppStateDep, fields: Form
 ) -> Response:
-    """Record a reviewer's decision, or show the page again with what is wrong."""
+    """Record a reviewer's decision, or show the page again with what is wrong.
+
+    A reviewer who comes from the form of a notice goes back to it if the finding supports it.
+    """
     decision, reason, invalid = decided(fields)
     try:
         if invalid:
             raise InvalidRequest(errors=invalid)
-        state.require_services().reviews.decide(caller, job_id, Decision(decision), reason)
+        services = state.require_services()
+        finding = services.reviews.decide(caller, job_id, Decision(decision), reason)
     except (InvalidRequest, NotReviewable, TooManyReviews) as error:
         values = _item(request, state, caller, job_id)
-        values["reason"] = reason  # what the reviewer wrote is not lost
+        values |= {"reason": reason, "notice": fields.get("notice")}  # nothing typed is lost
         faults = [f"{field}: {what}" for field, what in explained(request, error.errors).items()]
         message = translations(language_of(request)).gettext(error.message)
         values["problem"] = "; ".join(faults) or message
         return page(request, "item.html", caller, status=problem_of(error).status, **values)
+    if finding in MANIPULATED and (kind := fields.get("notice")) in KINDS:
+        job = services.queries.progress(caller, job_id)
+        return redirect(f"/cases/{job['case_id']}/notices/{kind}?media={job['media_id']}")
     return redirect(f"/items/{job_id}", "reviewed", part="review")
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import TypeAdapter, ValidationError
 
 from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.organisation import Organisation
 from deepfake_service.container import Services
 from deepfake_service.http.auth import PageReader
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.http.problems import problem_of
+from deepfake_service.notices.basis import ReportChoice, WithoutConsent
 from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.notices.states import NoticeRequest, NoticeUpdate
 from deepfake_service.platform.db.enums import NoticeState
@@ -39,6 +41,9 @@ Id = Annotated[str, Path(max_length=26)]
 KindName = Annotated[str, Path(max_length=40)]
 OptionalId = Annotated[str | None, Query(max_length=26)]
 REQUEST = TypeAdapter(NoticeRequest)
+CONSENT = TypeAdapter(WithoutConsent)
+CONSENT_FIELD = "without_consent."
+REPORTS = get_args(ReportChoice)
 T = TypeVar("T")
 
 
@@ -75,7 +80,9 @@ class NoticeForm:
             "occurrences": "\n".join(self.template["occurrence_ids"]),
             "recipient": self.template["recipient"] or "",
             "language": self.template["language"],
-            "captures": self.template["captures"] or "clear",
+            "captures": self.template["captures"] or "blurred",
+            "basis": "without_consent" if self.template["without_consent"] else "finding",
+            **(self.template["without_consent"] or {}),
         }
 
 
@@ -121,7 +128,7 @@ def post_form(
     A draft that the notice replaces is withdrawn.
     """
     try:
-        wanted = _notice_request(request, notice_form.kind, values)
+        wanted = _notice_request(notice_form.kind, values)
         notice = services.notice_desk.create(caller, notice_form.case_id, wanted)
     except (InvalidRequest, NoticeRefused) as error:
         return _form_page(request, services, caller, notice_form, values, error)
@@ -136,22 +143,28 @@ def post_form(
     return redirect(f"/notices/{notice['id']}")
 
 
-def _notice_request(request: Request, kind: Kind, values: dict[str, str]) -> NoticeRequest:
+def _notice_request(kind: Kind, values: dict[str, str]) -> NoticeRequest:
     """Return the notice that a form asks for."""
     fields: dict[str, Any] = dict.fromkeys(kind.waived_for_minors)
     for name, declared in kind.fields.items():
         if values.get(name):
             is_affirmation = declared.type == "affirmation"
             fields[name] = values[name] == "yes" if is_affirmation else values[name]
-    language = values.get("language", "")
+    language, reports = values.get("language"), values.get("reports")
+    consent = None
+    if values.get("basis") == "without_consent":
+        stated = {name: values.get(name, "") for name in WithoutConsent.__dataclass_fields__}
+        consent = checked_input(CONSENT, **stated)
     return checked_input(
         REQUEST,
         kind=kind.id,
-        language=language if language in LANGUAGES else language_of(request),
+        language=language if language in LANGUAGES else None,
         occurrence_ids=values.get("occurrences", "").split(),
         fields=fields,
         recipient=values.get("recipient") or None,
-        captures="blurred" if values.get("captures") == "blurred" else "clear",
+        captures="clear" if values.get("captures") == "clear" else "blurred",
+        reports=reports if reports in REPORTS else "supporting",
+        without_consent=consent,
     )
 
 
@@ -182,10 +195,19 @@ def _form_page(
     obstacles = services.notice_desk.obstacles(caller, notice_form.case_id, media)
     usable = [o for o in seen if o["media_id"] not in obstacles]
     lacks = {o["id"]: kind.missing_of(o, values, minor=case["minor"]) for o in seen}
-    posts = Posts(usable, frozenset(o["id"] for o in usable if not lacks[o["id"]]))
+    offered = usable or seen
+    posts = Posts(offered, frozenset(o["id"] for o in offered if not lacks[o["id"]]))
+    organisation = services.sender.organisation()
+    defaults = {
+        each: {
+            **default_values(kind, organisation, each, minor=case["minor"]),
+            "recipient": posts.recipient(kind, each),
+        }
+        for each in LANGUAGES
+    }
     if not values:
         chosen = posts.of_recipient(kind)
-        values = contact_values(kind, services.sender.form_values(language))
+        values = defaults[kind.language]
     return page(
         request,
         "notice_form.html",
@@ -203,13 +225,14 @@ def _form_page(
         chosen=chosen,
         lacks=lacks,
         encloses=kind.needs_screenshot and not case["minor"],
-        captures=values.get("captures", "clear"),
+        names=services.queries.names(caller, notice_form.case_id, media),
         usable=len(usable),
+        defaults=defaults,
+        reports=REPORTS,
         obstacles={medium: translate(reason) for medium, reason in obstacles.items()},
-        recipient=values.get("recipient", posts.recipient(kind, language)),
-        wanted_language=values.get("language", language),
+        wanted_language=values.get("language", kind.language),
         errors={
-            e.field.removeprefix("fields."): e.translated(translate)
+            e.field.removeprefix("fields.").removeprefix(CONSENT_FIELD): e.translated(translate)
             for e in (problem.errors if problem else ())
         },
     )
@@ -238,13 +261,28 @@ def _jobs_by_media(
     return {job["media_id"]: job for job in reversed(jobs.rows)}  # newest first
 
 
-def contact_values(kind: Kind, contact: Mapping[str, str]) -> dict[str, str]:
-    """Return the initial values of fields about who sends a notice: name, e-mail and phone."""
-    return {
-        name: contact[declared.contact]
-        for name, declared in kind.fields.items()
-        if declared.contact and declared.contact in contact
+def default_values(
+    kind: Kind, organisation: Organisation, language: str, *, minor: bool
+) -> dict[str, str]:
+    """Return what a form begins with: who sends the notice, what the organisation always states,
+    and the choices that the kind and the case make likely."""
+    contact = {
+        "name": organisation.name(language),
+        "phone": organisation.phone,
+        "email": organisation.email,
     }
+    values = {}
+    for name, field in kind.fields.items():
+        chosen = field.default
+        if isinstance(field.claims_manipulation, str):
+            chosen = field.claims_manipulation
+        if minor and field.for_minors:
+            chosen = field.for_minors
+        kept = organisation.statements.get(f"{kind.id}.{name}")
+        value = chosen or kept or contact.get(field.contact or "")
+        if value:
+            values[name] = value
+    return values
 
 
 @dataclass(frozen=True, slots=True)

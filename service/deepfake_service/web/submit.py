@@ -32,6 +32,9 @@ MAX_ROWS = 50
 OTHER = "not a valid value"
 INPUT_MESSAGES = {
     "string_too_long": "at most {max_length} characters are allowed",
+    "string_too_short": "required",
+    "literal_error": "choose one",
+    "date_from_datetime_parsing": "choose a date",
     "too_long": "choose at most {max_length} posts",
     "not_printable": "use printable characters only",
     "not_a_url": "enter a URL that begins with http:// or https://",

@@ -82,9 +82,9 @@ def present(
         "issuer": d["issuer"],
         "issued": words("issuer", issuer=name),
         "reached_at": [
-            (words(f"organisation_{key}"), known[key])
+            (words(f"organisation_{key}"), value)
             for key in ("address", "contact", "phone", "email")
-            if known.get(key)
+            if (value := known.get(f"{key}_{words.language}") or known.get(key))
         ],
         "footer": f"{name} · {d['job']['id']} · {d['edition']}",
         "summary": summary_of(reading),

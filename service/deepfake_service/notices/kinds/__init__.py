@@ -31,6 +31,10 @@ MINOR_NEEDS = (
     "choose child or youth sexual exploitation material, because a person shown may be a minor"
 )
 
+CLAIMS_MANIPULATION = (
+    "a notice that rests on a statement about consent cannot claim that the content is manipulated"
+)
+
 
 class _Part(BaseModel):
     """A part of a manifest, in which a key that is not known is an error."""
@@ -56,7 +60,8 @@ class Choice(Bilingual):
 
 
 class NoticeField(_Part):
-    """One field of a kind of notice. None has a default: the service states nothing for anyone."""
+    """One field of a kind of notice. The service states nothing for anyone: only a form begins with
+    ``default``, and the API has no defaults."""
 
     type: Literal[
         "text", "statement", "email", "phone", "date", "signature", "affirmation", "choice"
@@ -71,10 +76,15 @@ class NoticeField(_Part):
     """The one of its ``choices`` that is needed if a person shown may be a minor."""
     earlier: bool = False
     """Tells of the earlier notice: a form begins with what the records say of it."""
+    claims_manipulation: str | bool | None = None
+    """The value that claims that the content is manipulated: a notice about what is shared without
+    consent cannot have it."""
+    default: str | None = None
+    """The one of its ``choices`` that a form begins with."""
     replaces_url: bool = False
     """Says where content is that has no URL."""
     contact: Literal["name", "email", "phone"] | None = None
-    """The contact of the sender that fills it in."""
+    """The contact of the sender that a form begins with."""
     example: Bilingual | None = None
     choices: tuple[Choice, ...] = ()
 
@@ -83,8 +93,8 @@ class NoticeField(_Part):
         values = {choice.value for choice in self.choices}
         if bool(values) != (self.type == "choice"):
             raise ValueError("choices belong to a field of the type choice, which needs some")
-        if self.for_minors is not None and self.for_minors not in values:
-            raise ValueError("for_minors must be one of the choices")
+        if not {self.for_minors, self.default} - {None} <= values:
+            raise ValueError("for_minors and default must be among the choices")
         return self
 
     def declaration(self) -> tuple[Any, Any]:
@@ -112,6 +122,8 @@ class Kind(_Part):
     id: str
     country: str
     """Code of the country or union whose law it rests on; ``any`` for a treaty."""
+    language: Literal["ko", "en"] = "ko"
+    """The language of its addressees."""
     recipient: Literal["platform", "authority", "search_engine"]
     """A platform is told of its own posts only."""
     follows: tuple[str, ...] = ()
@@ -172,9 +184,18 @@ class Kind(_Part):
         return create_model(self.id, __doc__=self.law.en, __config__=_Part.model_config, **declared)
 
     def check(
-        self, given: Mapping[str, Any], posts: Sequence[Mapping[str, Any]], *, minor: bool
+        self,
+        given: Mapping[str, Any],
+        posts: Sequence[Mapping[str, Any]],
+        *,
+        minor: bool,
+        manipulated: bool = True,
     ) -> dict[str, Any]:
         """Return the fields of a notice about ``posts``, validated, as JSON.
+
+        Args:
+            minor: whether a person shown may be a minor.
+            manipulated: whether the notice may claim that the content is manipulated.
 
         Raises:
             InvalidRequest: naming every field that is missing or invalid.
@@ -196,6 +217,8 @@ class Kind(_Part):
                 invalid.append(FieldError(f"fields.{name}", "missing"))
             if fields and minor and field.for_minors not in (None, value):
                 invalid.append(FieldError(f"fields.{name}", MINOR_NEEDS))
+            if not manipulated and value is not None and value == field.claims_manipulation:
+                invalid.append(FieldError(f"fields.{name}", CLAIMS_MANIPULATION))
         if not posts:
             invalid.append(FieldError("occurrence_ids", "choose at least one post"))
         invalid += [

@@ -29,3 +29,29 @@ for (const place of document.querySelectorAll(".capture")) {
     if (input.files.length) add(place, input, place.querySelector("[role=status]"));
   });
 }
+
+// Days are those of the person who signs.
+for (const input of form.querySelectorAll("[data-today]")) {
+  const now = new Date();
+  input.value ||= new Date(now - now.getTimezoneOffset() * 60_000).toISOString().slice(0, 10);
+}
+
+// What nobody has changed follows the language of the notice.
+const defaults = JSON.parse(form.dataset.defaults);
+const language = form.elements.language;
+let before = language.value;
+language.addEventListener("change", () => {
+  for (const [name, value] of Object.entries(defaults[language.value])) {
+    if (form.elements[name].value === (defaults[before][name] ?? "")) form.elements[name].value = value;
+  }
+  before = language.value;
+});
+
+// A notice about consent does not claim manipulation.
+for (const input of form.querySelectorAll("[name=basis]")) {
+  input.addEventListener("change", () => {
+    for (const select of form.querySelectorAll("[data-claims]")) {
+      if (input.value === "without_consent" && select.value === select.dataset.claims) select.value = "";
+    }
+  });
+}

@@ -22,6 +22,7 @@ from tests.unit.service.conftest import Service
 CENTRE = {
     "name_ko": "서울지원센터", "name_en": "Seoul Centre", "address": "서울 중구 1",
     "phone": "02-815-0382", "email": "help@example.org", "contact": "삭제지원팀",
+    "address_en": "1 Jung-gu, Seoul", "contact_en": "Takedown team", "statements": {},
 }  # fmt: skip
 
 
@@ -50,7 +51,7 @@ async def test_an_administrator_changes_the_organisation_and_others_read_it(
     with service.database.read() as session:
         chosen = select(AuditEntry).where(AuditEntry.action == "organisation.changed")
         assert [e.detail for e in session.scalars(chosen.order_by(AuditEntry.number))] == [
-            "address,contact,email,name_en,name_ko,phone", "phone",
+            "address,address_en,contact,contact_en,email,name_en,name_ko,phone", "phone",
         ]  # fmt: skip
         row = session.scalars(select(Contact)).one()
         assert "서울".encode() not in row.sealed
@@ -118,9 +119,10 @@ def test_a_report_names_the_organisation_and_how_it_is_reached(language: str) ->
     assert document["organisation"] == CENTRE
     texts = report_texts(document, material.files, dossier.custody, words(language))
     assert texts["issued"].endswith(CENTRE[f"name_{language}"])
-    assert [line[1] for line in texts["reached_at"]] == [
-        CENTRE[name] for name in ("address", "contact", "phone", "email")
-    ]
+    names = ["address", "contact", "phone", "email"]
+    if language == "en":
+        names[:2] = ["address_en", "contact_en"]
+    assert [line[1] for line in texts["reached_at"]] == [CENTRE[name] for name in names]
     earlier = verdict_document(exhibits.dossier(media), material)
     assert "organisation" not in earlier
     assert not report_texts(earlier, material.files, dossier.custody, words(language))["reached_at"]

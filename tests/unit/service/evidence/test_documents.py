@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +17,7 @@ from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.evidence.bundle.builder import verdict_document
 from deepfake_service.evidence.report.summary import read
 from deepfake_service.evidence.report.tables import tables_of
-from deepfake_service.notices.compose import Basis, NoticeSubject, compose
+from deepfake_service.notices.compose import NoticeSubject, compose
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.texts.formatting import day, to_the_second
 from deepfake_service.platform.texts.i18n import load, words
@@ -247,7 +248,8 @@ def test_a_korean_notice_has_no_english_in_it(kind: str, minor: bool) -> None:
     if minor:
         given |= {name: f.for_minors for name, f in declared.items() if f.for_minors}
     fields = KINDS[kind].check(given, SEEN, minor=minor)
-    basis = [*BASIS, Basis("cd" * 32, "inconclusive", None, "j2", 1, "2026-01-02T03:04:05+00:00")]
+    told = replace(BASIS[0], reasons=["원본과 비교함"])
+    basis = [told, replace(told, sha256="cd" * 32, verdict="inconclusive", reviewers=1)]
     notice = compose(KINDS[kind], fields, NoticeSubject(SEEN, basis, minor=minor), language="ko")
     free = {name: value for name, value in given.items() if not declared[name].choices}
     assert latin(notice.text(), [free, SEEN, "ab" * 32, "cd" * 32]) == set()
@@ -267,7 +269,8 @@ def test_a_korean_notice_addresses_its_recipient_politely(kind: str, minor: bool
     if minor:
         given |= {name: f.for_minors for name, f in declared.items() if f.for_minors}
     fields = KINDS[kind].check(given, SEEN, minor=minor)
-    basis = [*BASIS, Basis("cd" * 32, "inconclusive", None, "j2", 1, "2026-01-02T03:04:05+00:00")]
+    told = replace(BASIS[0], reasons=["원본과 비교함"])
+    basis = [told, replace(told, sha256="cd" * 32, verdict="inconclusive", reviewers=1)]
     notice = compose(KINDS[kind], fields, NoticeSubject(SEEN, basis, minor=minor), language="ko")
     assert POLITE.search(notice.opening)
     assert not PLAIN.search(notice.text()), notice.text()

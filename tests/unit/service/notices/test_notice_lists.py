@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import select, text
 
 from deepfake_service.platform.db import Job, Notice, Occurrence
-from deepfake_service.platform.db.enums import NoticeState, Role
+from deepfake_service.platform.db.enums import Decision, NoticeState, Role
 from tests.support.jobs import VIDEO, submit
-from tests.support.notices import GOOD, drafted, look_manipulated, updated
+from tests.support.notices import GOOD, decide, drafted, look_manipulated, updated
 from tests.unit.service.conftest import Service
 
 
@@ -83,6 +83,7 @@ async def test_a_case_that_cannot_be_opened_does_not_hide_the_notices_of_others(
         session.get_one(Job, job["id"]).evidence_expired_at = service.clock()
         there = select(Occurrence.id).where(Occurrence.case_id == job["case_id"])
         seen = session.scalars(there).one()
+    decide(service, job["id"], Decision.CONFIRMED)
     content = {
         "kind": "kr-d4u", "language": "en", "occurrence_ids": [seen], "fields": GOOD["kr-d4u"],
         "recipient": "D4U",

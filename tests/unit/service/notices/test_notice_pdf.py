@@ -153,12 +153,12 @@ async def noticed(service: Service, choice: str | None) -> tuple[str, dict[str, 
     return case_id, answer.json()
 
 
-@pytest.mark.parametrize("choice", [None, "blurred"])
+@pytest.mark.parametrize("choice", [None, "clear"])
 async def test_the_pdf_of_a_notice_encloses_its_captures(
     service: Service, decoding: NoticeDocuments, choice: str | None
 ) -> None:
     case_id, notice = await noticed(service, choice)
-    assert notice["captures"] == (choice or "clear")
+    assert notice["captures"] == (choice or "blurred")
     pdf = (await service.client.get(f"/v1/notices/{notice['id']}/notice.pdf")).content
     assert page_count(pdf) == 2
     seen = notice["occurrence_ids"][0]
@@ -173,7 +173,7 @@ async def test_the_pdf_of_a_notice_encloses_its_captures(
     (capture,) = decoding.captures(caller.actor, row, key, content)
     assert capture.url == "https://example.org/1"
     assert capture.captured_at.startswith("2026-01-02T03:04:05")
-    assert (contrast(capture) < 20) is (choice == "blurred")
+    assert (contrast(capture) < 20) is (choice is None)
     vault.blobs.delete(screenshot_of(case_id, seen))
     (gone,) = decoding.captures(caller.actor, row, key, content)
     assert (gone.sha256, gone.jpeg) == (None, None)
@@ -232,18 +232,19 @@ async def test_the_form_says_which_post_lacks_what_and_ticks_those_that_lack_not
     form = f"/cases/{case_id}/notices/{FORM}"
     page = (await service.client.get(form)).text
     assert re.findall(r'name="occurrences" value="(\w+)" checked', page) == [complete]
+    assert re.search(r'value="blurred"\s+checked', page)
     assert 'name="recipient" value="Other"' in page
     posts = dict(re.findall(r'id="post-(\w+)">(.*?)</div>', page, re.DOTALL))
     assert ("data-lacks" in posts[bare], "data-lacks" in posts[complete]) == (True, False)
     assert 'data-source_url="https://example.org/1"' in posts[bare]
-    assert "data-captured_at=" in posts[bare]  # the new record of the post keeps it
+    assert "data-captured_at=" in posts[bare]
     csrf = re.findall(r'name="csrf" value="([^"]+)"', page)[0]
-    values = {"csrf": csrf, "occurrences": bare, "captures": "blurred", "statement": "적은 내용"}
+    values = {"csrf": csrf, "occurrences": bare, "captures": "clear", "statement": "적은 내용"}
     origin = {"Origin": str(service.client.base_url)}
     refused = await service.client.post(form, data=values, headers=origin)
     assert refused.status_code == 422
     summary = refused.text[refused.text.index('role="alert"') :]
     assert f'<a href="#post-{bare}">' in summary
     assert "https://example.org/1" in summary[: summary.index("</ul>")]
-    assert 'value="blurred" checked' in refused.text
+    assert 'value="clear" checked' in refused.text
     assert "적은 내용</textarea>" in refused.text

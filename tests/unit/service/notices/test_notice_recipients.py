@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from deepfake_service.accounts.organisation import Organisation
 from deepfake_service.notices.kinds import KINDS
-from deepfake_service.web.notice_form import Posts, contact_values
+from deepfake_service.web.notice_form import Posts, default_values
 
 
 def post(name: str, platform: str | None, url: str | None = None) -> dict[str, Any]:
@@ -50,10 +51,29 @@ def test_a_support_centre_is_told_of_all_posts_and_an_authority_is_not_guessed()
     assert (nothing.recipient(kind, "en"), nothing.of_recipient(kind)) == ("", set())
 
 
-def test_a_contact_fills_contact_fields_but_never_a_statement_or_a_signature() -> None:
-    contact = {"name": "Centre", "email": "a@example.org", "phone": "02-1234-5678"}
+def test_a_form_begins_with_what_is_always_the_same_but_never_signs_or_affirms() -> None:
+    kept = {
+        "kr-tba-22-5.statement": "동의 없이 합성된 영상입니다.",
+        "eu-dsa-16.explanation": "x" * 20,
+    }
+    centre = Organisation(
+        name_ko="센터",
+        name_en="Centre",
+        email="a@example.org",
+        phone="02-1234-5678",
+        statements=kept,
+    )
     for kind in KINDS.values():
-        values = contact_values(kind, contact)
-        assert not [n for n in values if "faith" in n or n.startswith("sign")]
-    assert contact_values(KINDS["kr-tba-22-5"], contact)["reporter_name"] == "Centre"
-    assert contact_values(KINDS["kr-tba-22-5"], {}) == {}
+        values = default_values(kind, centre, "en", minor=False)
+        unsigned = {"signature", "affirmation", "date"}
+        assert not [n for n in values if kind.fields[n].type in unsigned]
+    korean = KINDS["kr-tba-22-5"]
+    assert default_values(korean, centre, "ko", minor=False) == {
+        "reporter_name": "센터", "reporter_phone": "02-1234-5678", "request": "deletion",
+        "reporter_email": "a@example.org", "reason": "false_video",
+        "statement": "동의 없이 합성된 영상입니다.",
+    }  # fmt: skip
+    minor = default_values(korean, Organisation(), "ko", minor=True)
+    assert minor == {"request": "deletion", "reason": "child_sexual_exploitation"}
+    european = default_values(KINDS["eu-dsa-16"], centre, "en", minor=False)
+    assert european["notifier_name"] == "Centre"

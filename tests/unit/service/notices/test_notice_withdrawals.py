@@ -11,7 +11,7 @@ from sqlalchemy import select
 from deepfake_service.platform.db import Job, Notice, Occurrence, new_id
 from deepfake_service.platform.db.enums import Decision, JobState, NoticeState, Role
 from tests.support.jobs import VIDEO, submit
-from tests.support.notices import GOOD, look_manipulated
+from tests.support.notices import GOOD, decide, look_manipulated
 from tests.unit.service.conftest import Service
 
 CONFIRMED, REJECTED, UNDECIDED = Decision.CONFIRMED, Decision.REJECTED, Decision.UNDECIDED
@@ -26,6 +26,8 @@ async def noticed(service: Service, *files: bytes) -> tuple[str, list[str]]:
             look_manipulated(service, session, job["id"])
             session.get_one(Job, job["id"]).evidence_expired_at = service.clock()
         seen = list(session.scalars(select(Occurrence.id)))
+    for job in jobs:
+        decide(service, job["id"], CONFIRMED)
     content = {
         "kind": "kr-d4u", "language": "en", "occurrence_ids": seen, "fields": GOOD["kr-d4u"],
         "recipient": "D4U",
@@ -49,11 +51,6 @@ def repeated(service: Service, job_id: str) -> str:
         again = Job(id=new_id(), frames=32, created_at=created_at, **values)
         session.add(again)
     return again.id
-
-
-def decide(service: Service, job_id: str, decision: Decision) -> None:
-    caller = service.accounts.authenticate(service.keys[Role.ANALYST])
-    service.app.state.shared.services.reviews.decide(caller, job_id, decision, "seen")
 
 
 def is_marked(service: Service, notice_id: str) -> bool:
@@ -89,7 +86,7 @@ async def test_the_recipient_of_a_sent_notice_has_to_be_told(service: Service) -
 
 
 @pytest.mark.parametrize("confirmation", [CONFIRMED, Decision.BODY_GENERATED])
-async def test_an_undecided_review_marks_a_notice_that_rests_on_an_unreviewed_verdict(
+async def test_an_undecided_review_marks_a_notice_until_it_is_confirmed_again(
     service: Service, confirmation: Decision
 ) -> None:
     notice, (job,) = await noticed(service, VIDEO)

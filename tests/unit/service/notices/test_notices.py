@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from deepfake_service.notices.compose import Basis, Imprint, NoticeSubject, compose, notice_pdf
+from deepfake_service.notices.compose import Imprint, NoticeSubject, compose, notice_pdf
 from deepfake_service.notices.kinds import KINDS, kind_of
 from deepfake_service.notices.states import (
     RUNNING,
@@ -83,8 +84,8 @@ def test_a_notice_states_the_day_of_an_examination_in_the_time_zone_of_its_langu
     kind = KINDS["kr-d4u"]
     fields = kind.check(GOOD["kr-d4u"], SEEN, minor=False)
     night = [
-        Basis("ab" * 32, "likely_manipulated", None, "j1", 2, "2026-01-02T16:04:05+00:00"),
-        Basis("cd" * 32, "likely_manipulated", None, "j2", 1, "2026-01-02T14:59:59+00:00"),
+        replace(BASIS[0], job="j1", examined_at="2026-01-02T16:04:05+00:00"),
+        replace(BASIS[0], job="j2", examined_at="2026-01-02T14:59:59+00:00"),
     ]
     evidence = {
         language: compose(kind, fields, NoticeSubject(SEEN, night), language=language).text()

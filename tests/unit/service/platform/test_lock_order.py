@@ -49,7 +49,7 @@ from deepfake_service.review.hash_bank import HashBank
 from tests.support import databases, exhibits
 from tests.support.databases import WAIT_S, Meanwhile, adds_an_occurrence, caller_of
 from tests.support.jobs import examined, submit
-from tests.support.notices import GOOD, look_manipulated
+from tests.support.notices import GOOD, decide, look_manipulated
 from tests.unit.service.conftest import Service, Starter
 
 pytestmark = pytest.mark.postgres
@@ -73,6 +73,7 @@ async def ended(service: Service) -> dict[str, Any]:
 
 
 async def noticed(service: Service, job: dict[str, Any]) -> str:
+    decide(service, job["id"], Decision.CONFIRMED)
     with service.database.read() as session:
         seen = list(session.scalars(select(Occurrence.id)))
     content = {

@@ -205,7 +205,8 @@ async def test_a_large_case_is_shown_in_parts(service: Service) -> None:
         composed = {"title": "t", "opening": "o", "sections": []}
         fields = {"explanation": "Earlier words.", "good_faith": True, "signature": "somebody"}
         content = {"fields": fields, "occurrence_ids": [oldest], "basis": [], "recipient": None,
-                   "receipt": None, "captures": None, "composed": composed}  # fmt: skip
+                   "receipt": None, "captures": None, "composed": composed,
+                   "without_consent": None}  # fmt: skip
         draft = new_id()
         notice = Notice(
             id=draft,
@@ -223,7 +224,7 @@ async def test_a_large_case_is_shown_in_parts(service: Service) -> None:
     path = f"/cases/{case_id}/notices/eu-dsa-16?like={draft}"
     changed = (await client.get(path)).text
     # The occurrence that it was about is not among the newest, and is not lost.
-    assert re.findall(r'value="(\w+)" checked', changed) == [oldest]
+    assert re.findall(r'name="occurrences" value="(\w+)" checked', changed) == [oldest]
     assert "Earlier words." in changed
     assert "somebody" not in changed
     other = f"/cases/{case_id}/notices/kr-d4u?like={draft}"

@@ -1,0 +1,192 @@
+"""What a notice rests on: a finding of reviewers, or a statement that nobody consented."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from deepfake_models.bundle.results import VerdictCode
+from deepfake_service.evidence.editions import (
+    examination_of,
+    is_outdated,
+    is_withdrawn,
+    newest_edition,
+    recorded_custody,
+    reviews_of,
+)
+from deepfake_service.platform.clock import iso_time
+from deepfake_service.platform.db import Case, Edition, Job, Media
+from deepfake_service.platform.db.enums import MANIPULATED, Finding, JobState
+from deepfake_service.platform.db.row_authentication import refuse
+from deepfake_service.platform.errors import NoticeRefused, ReviewMissing
+from deepfake_service.platform.storage import BlobMissing, Vault, open_json
+from deepfake_service.platform.texts.fields import Text
+
+AGAINST = frozenset({Finding.REJECTED, Finding.UNDECIDED, Finding.AWAITING_SECOND})
+"""Findings that no notice may rest on."""
+ReportChoice = Literal["supporting", "all", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """The finding about one file, and its examination."""
+
+    sha256: Annotated[str, Field(description="SHA-256 of the file.")]
+    finding: Annotated[str, Field(description="The finding of the reviewers.")]
+    reviewers: Annotated[int, Field(description="How many reviewers found it.")]
+    reasons: Annotated[list[str], Field(description="Their reasons, as the notice has them.")]
+    verdict: Annotated[str, Field(description="The conclusion of the model.")]
+    job: Annotated[str, Field(description="Id of the job.")]
+    edition: Annotated[int, Field(description="Number of the edition of its evidence.")]
+    examined_at: Annotated[
+        str,
+        Field(json_schema_extra={"format": "date-time"}),
+        Field(description="When the examination ended."),
+    ]
+    report: Annotated[bool, Field(description="Whether its report is enclosed.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithoutConsent:
+    """That files are shared without consent, whether manipulated or not: a person's statement."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    stated_by: Annotated[
+        Literal["person", "representative"],
+        Field(description="Who stated it: the person shown, or a representative."),
+    ]
+    stated_on: Annotated[date, Field(description="The day on which it was stated.")]
+    record: Annotated[
+        Text,
+        Field(description="Where the statement is recorded. The recipient is not told."),
+    ]
+
+    def stored(self) -> dict[str, str]:
+        """Return it as JSON."""
+        return {
+            "stated_by": self.stated_by,
+            "stated_on": self.stated_on.isoformat(),
+            "record": self.record,
+        }
+
+
+def digests_against(session: Session, case: Case) -> set[str]:
+    """Return the SHA-256 of the files of a case that no notice may rest on, by their reviews."""
+    return set(
+        session.scalars(
+            select(Media.sha256)
+            .join(Job, Job.media_id == Media.id)
+            .where(
+                Job.case_id == case.id,
+                Job.state == JobState.SUCCEEDED,
+                Job.finding.in_(AGAINST),
+            )
+        )
+    )
+
+
+def basis_of(
+    session: Session, vault: Vault, case: Case, media_id: str, reports: ReportChoice
+) -> Basis:
+    """Return the finding about a medium, and its newest examination.
+
+    Raises:
+        NoticeRefused, RecordAltered: as ``confirmed_job``.
+    """
+    key = vault.case_key(case)
+    job = confirmed_job(session, case, media_id)
+    # The result is sealed: in the column, anybody could have written another verdict.
+    if job.result is None or open_json(key, job)["verdict"] != job.verdict:
+        raise refuse(session, "jobs", job.id, "verdict")
+    latest = {review["account"]: review for review in reviews_of(session, job, key)}
+    found = [r for r in latest.values() if r["decision"] in MANIPULATED]
+    edition = newest_edition(session, job.id)
+    is_wanted = reports == "all" or (
+        reports == "supporting" and job.verdict == VerdictCode.LIKELY_MANIPULATED
+    )
+    return Basis(
+        sha256=session.get_one(Media, media_id).sha256,
+        finding=str(job.finding),
+        reviewers=len(found),
+        reasons=list(dict.fromkeys(r["reason"] for r in found)),
+        verdict=str(job.verdict),
+        job=job.id,
+        edition=edition.number if edition else 1,
+        examined_at=_examined_at(vault, job, key),
+        report=is_wanted and _has_report(session, job, edition, minor=case.minor_at is not None),
+    )
+
+
+def confirmed_job(session: Session, case: Case, media_id: str) -> Job:
+    """Return the examination of a medium in which reviewers found it manipulated.
+
+    Reviews count for all examinations of the same bytes: what was rejected in one examination must
+    not be reported on the basis of another.
+
+    Raises:
+        ReviewMissing: nobody has found that yet, or a second person has to. NoticeRefused:
+            reviewers are against it, or there is no verdict. RecordAltered: a finding differs from
+            the audit log.
+    """
+    digest = session.get_one(Media, media_id).sha256
+    jobs = session.scalars(
+        select(Job)
+        .join(Media, Job.media_id == Media.id)
+        .where(
+            Job.case_id == case.id,
+            Media.sha256 == digest,
+            Job.state == JobState.SUCCEEDED,
+        )
+        .order_by(Job.created_at.desc())
+    ).all()
+    for job in jobs:
+        recorded_custody(session, job)
+    if not jobs:
+        raise NoticeRefused(
+            "The file has no verdict. Wait until it is examined, or submit it again if its "
+            "examination has failed."
+        )
+    against = {job.finding for job in jobs if job.finding in AGAINST}
+    if against == {Finding.AWAITING_SECOND}:
+        raise ReviewMissing("A second reviewer has not confirmed the finding yet.")
+    if against:
+        raise NoticeRefused("The review did not confirm manipulation.")
+    found = next((j for j in jobs if j.finding in MANIPULATED), None)
+    if found is None:
+        raise ReviewMissing
+    if found.evidence_expired_at is None and is_outdated(session, found.id):
+        raise NoticeRefused(
+            "The evidence does not contain the last decision yet. Request the evidence, "
+            "and create the notice after that."
+        )
+    return found
+
+
+def stored_basis(content: dict[str, Any]) -> set[str]:
+    """Return the SHA-256 of the files on whose findings a stored notice rests."""
+    return {basis["sha256"] for basis in content["basis"]}
+
+
+def _has_report(session: Session, job: Job, edition: Edition | None, *, minor: bool) -> bool:
+    """Return whether the package of a notice can have the report of an edition.
+
+    An edition that does not exist yet is created when it is read, without faces if a person shown
+    may be a ``minor``.
+    """
+    if edition is None:
+        return job.evidence_expired_at is None
+    is_withheld = (edition.imagery and minor) or is_withdrawn(session, edition.sha256)
+    return edition.blob is not None and not is_withheld
+
+
+def _examined_at(vault: Vault, job: Job, key: bytes) -> str:
+    try:
+        return str(examination_of(vault, job, key)["examined_at"])
+    except BlobMissing:
+        return str(iso_time(job.finished_at))
