@@ -17,6 +17,7 @@ from deepfake_service.http.auth import PageReader
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.basis import ReportChoice, WithoutConsent
+from deepfake_service.notices.escalation import account_of, left_of
 from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.notices.states import NoticeRequest, NoticeUpdate
 from deepfake_service.platform.db.enums import NoticeState
@@ -57,6 +58,10 @@ class NoticeForm:
     """Restrict the occurrences to these media."""
     template: dict[str, Any] | None
     """The notice that the form is filled in from."""
+    earlier: Mapping[str, Mapping[str, str]] | None = None
+    """What it begins with about the notice that it follows, by language."""
+    left: frozenset[str] = frozenset()
+    """The posts of that notice which are still there."""
 
     @property
     def replaces_draft(self) -> bool:
@@ -93,15 +98,37 @@ def _notice_form(
     services: ServicesDep,
     media: OptionalId = None,
     like: OptionalId = None,
+    after: OptionalId = None,
 ) -> NoticeForm:
-    """Return the form, filled in from the notice ``like``, which must be of this case and kind."""
+    """Return the form, filled in from the notice ``like``, which must be of this case and kind, or
+    with what became of the notice ``after``, which must be of a kind that this one can follow."""
     kind = kind_of(kind_name)
+    if after is not None:
+        return _following(services, caller, case_id, kind, after)
     if like is None:
         return NoticeForm(case_id, kind, media, None)
     template = services.notice_desk.read(caller, like)
     if (template["case_id"], template["kind"]) != (case_id, kind.id):
         raise NotFound
     return NoticeForm(case_id, kind, media, template)
+
+
+def _following(
+    services: Services, caller: Caller, case_id: str, kind: Kind, after: str
+) -> NoticeForm:
+    notice = services.notice_desk.read(caller, after)
+    if notice["case_id"] != case_id or notice["kind"] not in kind.follows:
+        raise NotFound
+    ids = tuple(notice["occurrence_ids"])
+    posts = services.queries.occurrences(caller, case_id, ids=ids).rows
+    lines = services.posts.lines(caller, case_id, ids)
+    telling = [name for name, declared in kind.fields.items() if declared.earlier]
+    earlier = {
+        language: dict.fromkeys(telling, account_of(notice, posts, lines, language))
+        for language in LANGUAGES
+    }
+    left = frozenset(post["id"] for post in left_of(posts, lines))
+    return NoticeForm(case_id, kind, None, None, earlier, left)
 
 
 NoticeFormDep = Annotated[NoticeForm, Depends(_notice_form)]
@@ -202,11 +229,12 @@ def _form_page(
         each: {
             **default_values(kind, organisation, each, minor=case["minor"]),
             "recipient": posts.recipient(kind, each),
+            **(notice_form.earlier or {}).get(each, {}),
         }
         for each in LANGUAGES
     }
     if not values:
-        chosen = posts.of_recipient(kind)
+        chosen = set(notice_form.left) or posts.of_recipient(kind)
         values = defaults[kind.language]
     return page(
         request,

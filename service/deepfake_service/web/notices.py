@@ -14,6 +14,7 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.container import Services
 from deepfake_service.http.auth import PageDownloader, PageReader, check_still_authenticated
 from deepfake_service.http.dependencies import ServicesDep
+from deepfake_service.notices.escalation import followers_of
 from deepfake_service.notices.kinds import kind_of
 from deepfake_service.notices.package import package_of
 from deepfake_service.notices.states import NoticePart, NoticeUpdate
@@ -76,6 +77,7 @@ def _notice_page(
         notice=notice,
         case=case,
         posts=posts,
+        followers=followers_of(notice),
         lines=services.posts.lines(caller, notice["case_id"], ids) if ids else {},
         withheld=bool(notice["captures"]) and case["minor"],
         outcomes=[*outcomes, NoticeState.WITHDRAWN],

@@ -24,6 +24,8 @@ from deepfake_service.platform.texts.fields import STATEMENT_TOO_SHORT
 from tests.support.notices import BASIS, GOOD, LONG, SEEN
 
 OPTIONAL = {
+    "kr-icna-44-7": {"earlier_notice"},
+    "search-delisting": {"queries"},
     "us-take-it-down": {"digital_forgery", "further_location", "contact_phone"},
     "kr-tba-22-5": {"location_without_url"},
 }
