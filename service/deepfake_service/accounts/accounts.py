@@ -84,6 +84,12 @@ class Caller:
         return Actor(self.account_id, self.key_id)
 
 
+def may_review(account: Account) -> bool:
+    """Return whether an account is that of a person who may review."""
+    is_person = account.kind == "person" and account.disabled_at is None
+    return is_person and account.role in MAY_REVIEW
+
+
 class Accounts:
     """The accounts and keys of an installation."""
 

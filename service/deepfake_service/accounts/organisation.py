@@ -24,6 +24,8 @@ from deepfake_service.platform.texts.fields import Email, Phone, Statement, Text
 ORGANISATION = "organisation"
 """Id of its row."""
 STATEMENTS = "statements."
+MAX_CERTIFIED = 64
+"""Characters of an organisation's name in a certificate (RFC 5280, ub-organization-name)."""
 _CONTEXT = context_of("contact", ORGANISATION)
 _SECRET = "contacts"  # noqa: S105 - the name of a secret
 
@@ -93,6 +95,10 @@ class Sender:
         if row is None:
             return Organisation()
         return Organisation(**json.loads(unseal(self._key(), row.sealed, _CONTEXT)))
+
+    def certificate_name(self) -> str:
+        """Return the name for a new certificate: that of the organisation, or else the issuer."""
+        return (self.organisation().name("en") or self.issuer)[:MAX_CERTIFIED]
 
     def change_organisation(self, caller: Caller, organisation: Organisation) -> None:
         """Store the organisation. The audit log names the fields that were changed."""

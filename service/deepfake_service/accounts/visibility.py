@@ -19,9 +19,11 @@ def may_see(caller: Caller, case: Case) -> bool:
     """Return whether a caller may see the content of a case.
 
     If a person shown may be a minor, only the account of the case, the account that raised the
-    flag, and administrators may.
+    flag, the reviewers whom one of them named, and administrators may.
     """
     if caller.account_id in (case.account_id, case.minor_by) or caller.role is Role.ADMIN:
+        return True
+    if caller.account_id in (case.reviewers or "").split():
         return True
     return caller.role in MAY_READ_ALL and case.minor_at is None
 
@@ -30,7 +32,11 @@ def visible_to(caller: Caller) -> ColumnElement[bool]:
     """Return the rule of ``may_see`` as a condition on ``Case`` in a query."""
     if caller.role is Role.ADMIN:
         return true()
-    own = or_(Case.account_id == caller.account_id, Case.minor_by == caller.account_id)
+    own = or_(
+        Case.account_id == caller.account_id,
+        Case.minor_by == caller.account_id,
+        Case.reviewers.contains(caller.account_id, autoescape=True),
+    )
     return or_(own, Case.minor_at.is_(None)) if caller.role in MAY_READ_ALL else own
 
 

@@ -47,6 +47,7 @@ from deepfake_service.http.submission_form import (
     upload_body,
 )
 from deepfake_service.http.uploads import FormFiles, receive_body, streams_body
+from deepfake_service.retention.deletion import HoldRequest
 
 router = api_router("cases")
 
@@ -91,6 +92,7 @@ class CaseBase(Published):
     )
     created_at: Time = Field(description="When the case was opened.")
     legal_hold: bool = Field(description="Whether its media are retained until the hold is lifted.")
+    hold: HoldRequest | None = Field(description="Who asked for the hold, if that was recorded.")
     minor: bool = Field(description="Whether a person shown may be a minor.")
     reviewed_at: Time | None = Field(
         description="When its last item was reviewed; null if an item has not been."
@@ -300,9 +302,12 @@ def export_medium(
 
 
 @router.put("/cases/{case_id}/hold", summary="Set a legal hold", status_code=204)
-def set_hold(case_id: CaseId, caller: Keeper, services: ServicesDep) -> None:
-    """Retain the media of the case, whatever their retention period, until the hold is lifted."""
-    services.retention.hold(caller, case_id, enabled=True)
+def set_hold(
+    case_id: CaseId, caller: Keeper, services: ServicesDep, asked: HoldRequest | None = None
+) -> None:
+    """Retain the media of the case, whatever their retention period, until the hold is lifted. The
+    body may say who asked for it; it replaces what an earlier request said."""
+    services.retention.hold(caller, case_id, enabled=True, asked=asked)
 
 
 @router.delete("/cases/{case_id}/hold", summary="Lift a legal hold", status_code=204)

@@ -134,6 +134,27 @@ def flag_minor(case_id: CaseId, caller: Reviewer, services: ServicesDep) -> None
     services.reviews.flag_minor(caller, case_id, enabled=True)
 
 
+class ReviewersIn(BaseModel):
+    """The people who may review a flagged case."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    accounts: list[Annotated[str, Field(max_length=100)]] = Field(
+        max_length=5, description="Names of accounts of people; empty for nobody else."
+    )
+
+
+@router.put(
+    "/v1/cases/{case_id}/reviewers", summary="Name reviewers of a flagged case", status_code=204
+)
+def name_reviewers(
+    case_id: CaseId, reviewers: ReviewersIn, caller: Reader, services: ServicesDep
+) -> None:
+    """Let these people see and review a case that is flagged for a possible minor, and nobody who
+    was named before. The accounts that submitted or flagged it, and administrators, can do this."""
+    services.minor_flags.name_reviewers(caller, case_id, reviewers.accounts)
+
+
 @router.delete(
     "/v1/cases/{case_id}/minor", summary="Remove the flag of a possible minor", status_code=204
 )

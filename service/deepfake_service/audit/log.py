@@ -106,6 +106,8 @@ class Action(StrEnum):
     CASE_REVIEWED = "case.reviewed"
     MINOR_FLAGGED = "minor.flagged"
     MINOR_UNFLAGGED = "minor.unflagged"
+    REVIEWERS_NAMED = "reviewers.named"
+    """The ids of the accounts that may review a flagged case are in the detail."""
     NOTICE_MADE = "notice.made"
     NOTICE_SIGNED = "notice.signed"
     """The SHA-256 of the PDF is in the detail."""

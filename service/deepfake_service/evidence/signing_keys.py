@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,9 @@ from joserfc.jwk import ECKey, KeyParameters, OKPKey
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from deepfake_service.accounts.organisation import Sender
 from deepfake_service.audit.journal import protect
-from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.evidence.bundle.statement import (
     Signers,
     key_id,
@@ -57,13 +58,13 @@ class SigningKeys:
         database: Database,
         keys: KeyWrapper,
         *,
-        issuer: str,
+        issuer: Callable[[], str],
         own: tuple[Path, Path] | None = None,
     ) -> None:
         """Open the signing keys in ``database``.
 
         Args:
-            issuer: the name in self-signed certificates.
+            issuer: returns the name for a new self-signed certificate.
             own: PEM files of a certificate chain and its key, which sign reports instead of a
                 generated key.
         """
@@ -81,9 +82,10 @@ class SigningKeys:
         with self._database.read() as session:
             pair = self._active(session)
         if pair is None:
+            issuer = self._issuer()
             with self._database.write() as session:
                 self._database.one_at_a_time(session, _LOCK)
-                pair = self._active(session) or self._create(session)
+                pair = self._active(session) or self._create(session, issuer)
         for_statements, for_reports = pair
         statement = Ed25519PrivateKey.from_private_bytes(self._private(for_statements))
         if self._own is not None:
@@ -110,12 +112,34 @@ class SigningKeys:
             return None
         return x509.load_pem_x509_certificate(pair[1].certificate_pem.encode()).not_valid_after_utc
 
-    def rotate(self) -> str:
+    def certified_name(self) -> str | None:
+        """Return the name in the certificate that signs reports.
+
+        It is ``None`` before the first evidence if the service generates it.
+
+        Raises:
+            SettingsError: the configured certificate or key cannot be used.
+        """
+        if self._own is not None:
+            return _organisation_in(own_signer(*self._own)[1][0])
+        with self._database.read() as session:
+            pair = self._active(session)
+        if pair is None or pair[1].certificate_pem is None:
+            return None
+        return _organisation_in(x509.load_pem_x509_certificate(pair[1].certificate_pem.encode()))
+
+    @property
+    def makes_certificates(self) -> bool:
+        """Whether the service makes the certificates itself."""
+        return self._own is None
+
+    def rotate(self, actor: Actor = SERVICE) -> str:
         """Create new keys, retire the current ones, and return the id of the new statement key."""
+        issuer = self._issuer()
         with self._database.write() as session:
             self._database.one_at_a_time(session, _LOCK)
             self._retire_all(session)
-            return self._create(session)[0].id
+            return self._create(session, issuer, actor)[0].id
 
     @staticmethod
     def _retire_all(session: Session) -> None:
@@ -173,7 +197,9 @@ class SigningKeys:
         by_purpose = {key.purpose: key for key in active}
         return (by_purpose[STATEMENT], by_purpose[REPORT]) if len(by_purpose) == 2 else None
 
-    def _create(self, session: Session) -> tuple[SigningKey, SigningKey]:
+    def _create(
+        self, session: Session, issuer: str, actor: Actor = SERVICE
+    ) -> tuple[SigningKey, SigningKey]:
         statement = Ed25519PrivateKey.generate()
         report = ec.generate_private_key(ec.SECP256R1())
         raw = statement.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
@@ -184,10 +210,10 @@ class SigningKeys:
                 REPORT,
                 report.public_key(),
                 report.private_numbers().private_value.to_bytes(32),
-                self_made_certificate(report, self._issuer, current_time(session)),
+                self_made_certificate(report, issuer, current_time(session)),
             ),
         )
-        append_entry(session, SERVICE, Action.SIGNING_KEYS_MADE, detail=pair[0].id)
+        append_entry(session, actor, Action.SIGNING_KEYS_MADE, detail=pair[0].id)
         return pair
 
     def _store(
@@ -228,11 +254,20 @@ class SigningKeys:
 
 
 def open_signing_keys(settings: Settings, database: Database, keys: KeyWrapper) -> SigningKeys:
-    """Open the signing keys, with the certificate for reports that ``settings`` name."""
+    """Open the signing keys, with the certificate for reports that ``settings`` name.
+
+    Certificates that the service makes name the organisation.
+    """
+    sender = Sender(database, keys, settings.issuer)
     own = None
     if settings.report_certificate and settings.report_key:
         own = (settings.report_certificate, settings.report_key)
-    return SigningKeys(database, keys, issuer=settings.issuer, own=own)
+    return SigningKeys(database, keys, issuer=sender.certificate_name, own=own)
+
+
+def _organisation_in(certificate: x509.Certificate) -> str:
+    names = certificate.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
+    return str(names[0].value) if names else certificate.subject.rfc4514_string()
 
 
 def _secret_name(key: SigningKey) -> str:

@@ -268,8 +268,9 @@ class Settings(BaseSettings):
 
     issuer: Annotated[str, Field(min_length=1, max_length=64)] = Field(
         default="Deepfake detection service",
-        description="Name of the organisation that issues evidence and notices. It appears in "
-        "reports and in the certificate that signs them.",
+        description="Name of the service in evidence and in authenticators. It stands for the "
+        "organisation, in reports and in the certificate that signs them, until an administrator "
+        "enters that.",
     )
     timestamp_url: str | None = Field(
         default=None,

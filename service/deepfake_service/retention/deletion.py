@@ -7,9 +7,11 @@ be read from freed blocks of the disk either.
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TypeVar
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Annotated, TypeVar
 
+from pydantic import ConfigDict, Field
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
@@ -37,8 +39,25 @@ from deepfake_service.platform.db.enums import ENDED, JobState
 from deepfake_service.platform.errors import BeingDeleted, Forbidden, NotFound
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.storage import Vault, open_json, seal_json
+from deepfake_service.platform.texts.fields import Text
 
 OfAccount = TypeVar("OfAccount", Case, Job)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldRequest:
+    """Who asked for a legal hold."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    asked_by: Annotated[Text | None, Field(description="The authority or person.")] = None
+    file_number: Annotated[Text | None, Field(description="Their file number.")] = None
+    asked_on: Annotated[date | None, Field(description="The day on which they asked.")] = None
+
+    def stored(self) -> dict[str, str | None]:
+        """Return it as JSON."""
+        asked_on = self.asked_on.isoformat() if self.asked_on else None
+        return {"asked_by": self.asked_by, "file_number": self.file_number, "asked_on": asked_on}
 
 
 class Retention:
@@ -227,8 +246,12 @@ class Retention:
         ):
             self._vault.blobs.delete(name)
 
-    def hold(self, caller: Caller, case_id: str, *, enabled: bool) -> None:
+    def hold(
+        self, caller: Caller, case_id: str, *, enabled: bool, asked: HoldRequest | None = None
+    ) -> None:
         """Set or lift a legal hold, under which nothing in the case expires or can be deleted.
+
+        Who ``asked`` for it is recorded until it is lifted.
 
         Raises:
             NotFound: there is no such case, or the caller may not see it.
@@ -241,6 +264,10 @@ class Retention:
                 raise NotFound
             if enabled and is_being_deleted(session, case):
                 raise BeingDeleted
+            if case.wrapped_key is not None:
+                key = self._vault.case_key(case)
+                hold = asked.stored() if asked and enabled else None
+                seal_json(key, case, {**open_json(key, case), "hold": hold})
             if bool(case.held_at) != enabled:
                 case.held_at = self._database.clock() if enabled else None
                 action = Action.HOLD_SET if enabled else Action.HOLD_LIFTED

@@ -9,7 +9,7 @@ the case, so that its deletion does not give pictures of copies back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,14 +17,16 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.accounts import Caller, may_review
 from deepfake_service.accounts.visibility import find_visible, visible_to
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.cases.cases import BlindIndex
 from deepfake_service.evidence.bundle.perceptual_hashes import resembles, usable
 from deepfake_service.notices.desk import NoticeDesk
+from deepfake_service.notices.states import field_error
 from deepfake_service.platform.db import (
+    Account,
     Case,
     Database,
     FlaggedHashes,
@@ -53,6 +55,8 @@ _NAME = "minors"
 BATCH = 100
 """Jobs that are read at once, and that a request compares before it answers."""
 
+MAX_REVIEWERS = 5
+"""Accounts that may be named for one flagged case. The fewer see it, the better."""
 _log = logger("deepfake_service.minors")
 
 
@@ -98,6 +102,7 @@ def set_flag(
     case.minor_at = current_time(session) if flag else None
     case.minor_by = flag.account_id if flag else None
     case.minor_from = flag.origin if flag else None
+    case.reviewers = None
     action = Action.MINOR_FLAGGED if flag else Action.MINOR_UNFLAGGED
     append_entry(session, actor, action, case.id)
     if flag:
@@ -166,6 +171,46 @@ class MinorFlags:
                         others.append(other.id)
         for other_id in others:
             self._recompute(other_id)
+
+    def name_reviewers(self, caller: Caller, case_id: str, names: Collection[str]) -> None:
+        """Let the accounts with these names see and review a flagged case, and no others that were
+        named before: the most urgent cases must not wait for an administrator.
+
+        Raises:
+            NotFound: there is no such case, it is not flagged, or the caller may not see it.
+            Forbidden: the caller did not submit or flag it, and is not an administrator.
+            InvalidRequest: a name is not that of a person who may review, or there are too many.
+        """
+        with self._database.write() as session:
+            find_visible(session, caller, Case, case_id)
+            case = lock_case(session, case_id)
+            if case is None or case.minor_at is None:
+                raise NotFound
+            involved = caller.account_id in (case.account_id, case.minor_by)
+            if not involved and caller.role is not Role.ADMIN:
+                raise Forbidden(
+                    "Only the account that submitted or flagged this case or an administrator can "
+                    "name its reviewers."
+                )
+            named = session.scalars(select(Account).where(Account.name.in_(set(names)))).all()
+            able = [account for account in named if may_review(account)]
+            if len(able) != len(set(names)) or len(able) > MAX_REVIEWERS:
+                raise field_error("accounts", "choose at most five people who may review")
+            case.reviewers = " ".join(account.id for account in able) or None
+            action = Action.REVIEWERS_NAMED
+            append_entry(session, caller.actor, action, case_id, case.reviewers)
+
+    def reviewers(self, caller: Caller, case_id: str) -> list[str]:
+        """Return the names of the accounts that may review a flagged case because they were named.
+
+        Raises:
+            NotFound: there is no such case, or the caller may not see it.
+        """
+        with self._database.read() as session:
+            case, _ = find_visible(session, caller, Case, case_id)
+            ids = (case.reviewers or "").split()
+            accounts = session.scalars(select(Account).where(Account.id.in_(ids)))
+            return sorted(account.name for account in accounts)
 
     def _lock_related(self, session: Session, case_id: str) -> list[Case]:
         """Lock a case, those with the same bytes, and those that were flagged because of it."""

@@ -182,11 +182,13 @@ class Queries:
 
     def case_json(self, case: Case) -> dict[str, Any]:
         """Return a case without its content."""
+        content = open_json(self._vault.case_key(case), case)
         return {
             "id": case.id,
-            "case_reference": open_json(self._vault.case_key(case), case)["reference"],
+            "case_reference": content["reference"],
             "created_at": iso_time(case.created_at),
             "legal_hold": case.held_at is not None,
+            "hold": content.get("hold"),
             "minor": case.minor_at is not None,
             "reviewed_at": iso_time(case.reviewed_at),
         }

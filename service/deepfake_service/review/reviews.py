@@ -12,7 +12,7 @@ from typing import Any, Literal
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.accounts.accounts import ENVIRONMENT_ID, MAY_REVIEW, Caller
+from deepfake_service.accounts.accounts import ENVIRONMENT_ID, Caller, may_review
 from deepfake_service.accounts.admin_key import FIRST_ACCOUNT
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
@@ -334,9 +334,5 @@ def _others(session: Session, account_id: str) -> bool:
 
     All accounts are loaded, because only the code of a row that is loaded is compared.
     """
-    people = [
-        account.id
-        for account in session.scalars(select(Account))
-        if account.kind == "person" and account.role in MAY_REVIEW and account.disabled_at is None
-    ]
+    people = [account.id for account in session.scalars(select(Account)) if may_review(account)]
     return any(not _is_same(session, o, account_id) for o in people)

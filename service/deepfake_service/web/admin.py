@@ -148,6 +148,7 @@ def _admin_page(
     organisation = state.require_services().sender.organisation()
     stated = (organisation.name(language), *organisation.reached_at(language))
     bundle = state.require_engine().bundle
+    keys = state.accounts.keys()
     base = (state.settings.public_url or str(request.base_url)).rstrip("/")
     return page(
         request,
@@ -161,7 +162,9 @@ def _admin_page(
         today=state.database.clock().date().isoformat(),
         grace_hours=GRACE_HOURS,
         accounts=state.accounts.all(),
-        keys=state.accounts.keys(),
+        keys=keys,
+        keyed={account.id for _, account in keys},
+        public=state.settings.public_url is not None,
         settings=[(name, getattr(state.settings, name)) for name in SETTINGS_SHOWN],
         organisation=[line for line in stated if line],
         signing_keys=state.require_services().evidence_store.keys.all(),
@@ -240,6 +243,14 @@ def post_organisation(
     return redirect("/admin/organisation?saved=yes")
 
 
+@router.post("/admin/certificate")
+def post_certificate(caller: PageAdmin, services: ServicesDep, fields: Form) -> Response:
+    """Make new signing keys, whose certificate names the organisation."""
+    require_sure(fields)
+    services.evidence_store.keys.rotate(caller.actor)
+    return redirect("/admin/organisation", "certificate_made")
+
+
 def _organisation_page(
     request: Request,
     caller: Caller,
@@ -258,5 +269,8 @@ def _organisation_page(
         values={n: value or "" for n, value in stored.items()} | kept | dict(typed or {}),
         kinds=KINDS,
         errors=explained(request, errors),
+        certified=services.evidence_store.keys.certified_name(),
+        to_certify=services.sender.certificate_name(),
+        makes_certificates=services.evidence_store.keys.makes_certificates,
         saved=request.query_params.get("saved") == "yes" and not errors,
     )

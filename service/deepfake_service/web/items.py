@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
+from pydantic import TypeAdapter
 
-from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.accounts import Caller, may_review
 from deepfake_service.http.auth import PageKeeper, PageReader, PageReviewer
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.problems import problem_of
@@ -22,7 +23,9 @@ from deepfake_service.platform.errors import (
 )
 from deepfake_service.platform.pagination import Filters
 from deepfake_service.platform.texts.i18n import translations
+from deepfake_service.retention.deletion import HoldRequest
 from deepfake_service.web.item_view import result_view
+from deepfake_service.web.notice_form import checked_input
 from deepfake_service.web.pages import (
     Cursor,
     Form,
@@ -38,6 +41,7 @@ from deepfake_service.web.submit import api_errors
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 Id = Annotated[str, Path(max_length=26)]
+HOLD = TypeAdapter(HoldRequest)
 MAX_REASON = 4000
 """Characters of the reason of a review, as in the API."""
 ITEMS_PER_PAGE, OCCURRENCES_PER_PAGE = 50, 50
@@ -158,6 +162,7 @@ def get_case(
     request: Request,
     case_id: Id,
     caller: PageReader,
+    state: AppStateDep,
     services: ServicesDep,
     cursor: Cursor = None,
     seen: Cursor = None,
@@ -165,6 +170,7 @@ def get_case(
     """Show a case. ``cursor`` and ``seen`` are the pages of its items and of its occurrences."""
     queries = services.queries
     case = queries.brief(caller, case_id)
+    accounts = state.accounts.all() if case["minor"] else ()
     items = queries.jobs(caller, Filters(case_id=case_id), limit=ITEMS_PER_PAGE, cursor=cursor)
     posts = queries.occurrences(caller, case_id, limit=OCCURRENCES_PER_PAGE, cursor=seen)
     media = {found["media_id"] for found in (*items.rows, *posts.rows)}
@@ -179,6 +185,8 @@ def get_case(
         items=items,
         empty=not (items.rows or cursor),
         deletable=queries.case_deletable(caller, case_id),
+        able=[account.name for account in accounts if may_review(account)],
+        reviewers=services.minor_flags.reviewers(caller, case_id) if case["minor"] else [],
         seen=posts,
         lines=services.posts.lines(caller, case_id, [o["id"] for o in posts.rows]),
         names=queries.names(caller, case_id, media),
@@ -194,7 +202,9 @@ def post_hold(case_id: Id, caller: PageKeeper, services: ServicesDep, fields: Fo
     enabled = fields.get("wanted") == "yes"
     if not enabled:
         require_sure(fields)
-    services.retention.hold(caller, case_id, enabled=enabled)
+    given = {n: fields.get(n) or None for n in HoldRequest.__dataclass_fields__}
+    asked = checked_input(HOLD, **given)
+    services.retention.hold(caller, case_id, enabled=enabled, asked=asked)
     return redirect(f"/cases/{case_id}", "hold_set" if enabled else "hold_lifted")
 
 
@@ -205,6 +215,15 @@ def post_minor(case_id: Id, caller: PageReviewer, services: ServicesDep, fields:
     flagged = fields.get("wanted") == "yes"
     services.reviews.flag_minor(caller, case_id, enabled=flagged)
     return redirect(f"/cases/{case_id}", "minor_flagged" if flagged else "minor_unflagged")
+
+
+@router.post("/cases/{case_id}/reviewers")
+def post_reviewers(
+    case_id: Id, caller: PageReader, services: ServicesDep, fields: Form
+) -> Response:
+    """Name the people who may review a flagged case."""
+    services.minor_flags.name_reviewers(caller, case_id, fields.get("accounts", "").splitlines())
+    return redirect(f"/cases/{case_id}", "reviewers_named")
 
 
 @router.post("/cases/{case_id}/delete")

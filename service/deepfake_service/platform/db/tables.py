@@ -89,6 +89,8 @@ class Case(Base):
     """When it was flagged that a person shown may be a minor."""
     minor_by: Mapped[str | None] = mapped_column(String(ID_CHARS))
     """Id of the account that set the flag."""
+    reviewers: Mapped[str | None] = mapped_column(String(5 * (ID_CHARS + 1)))
+    """Ids of the accounts that may review it while it is flagged, with a space between them."""
     minor_from: Mapped[str | None] = mapped_column(String(ID_CHARS))
     """Id of the case whose flag this one follows, or followed until a person removed it here;
     ``None`` if a person flagged this case."""

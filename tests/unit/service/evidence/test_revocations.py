@@ -167,14 +167,14 @@ def database(settings: Settings) -> Iterator[Database]:
 
 def list_of(settings: Settings, database: Database) -> RevocationList:
     return RevocationList(
-        database, SigningKeys(database, open_keys(settings), issuer="I"), issuer="I"
+        database, SigningKeys(database, open_keys(settings), issuer=lambda: "I"), issuer="I"
     )
 
 
 def test_replaced_and_withdrawn_editions_and_revoked_keys_are_listed(
     settings: Settings, database: Database
 ) -> None:
-    keys = SigningKeys(database, open_keys(settings), issuer="I")
+    keys = SigningKeys(database, open_keys(settings), issuer=lambda: "I")
     stolen = key_id(keys.current().statement.public_key())
     keys.revoke(stolen)
     with database.write() as session:

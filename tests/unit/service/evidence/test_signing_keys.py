@@ -41,7 +41,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def keys(database: Database) -> SigningKeys:
-    return SigningKeys(database, MasterKeys(new_key()), issuer="Centre")
+    return SigningKeys(database, MasterKeys(new_key()), issuer=lambda: "Centre")
 
 
 def _bytes(text: str) -> bytes:
@@ -98,7 +98,7 @@ def test_the_end_of_the_certificate_of_reports_is_known(
     (certificate,) = keys.current().report_certificates
     assert keys.certificate_end() == certificate.not_valid_after_utc
     files = own_certificate(tmp_path, datetime(2020, 1, 1, tzinfo=UTC))
-    own = SigningKeys(database, keys._keys, issuer="Centre", own=files)
+    own = SigningKeys(database, keys._keys, issuer=lambda: "Centre", own=files)
     (certificate,) = own.current().report_certificates
     assert own.certificate_end() == certificate.not_valid_after_utc
     files[0].write_bytes(b"")

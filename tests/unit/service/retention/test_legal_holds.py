@@ -149,3 +149,21 @@ async def test_m5_every_path_that_deletes_asks_for_the_hold(service: Service) ->
         names = [m.blob for m in media]
     blobs = services.queries._vault.blobs
     assert sorted(blobs.older_than("media/", service.clock())) == sorted(map(str, names))
+
+
+async def test_who_asked_for_a_hold_is_recorded_until_it_is_lifted(service: Service) -> None:
+    job = await submit(service, case_reference="R")
+    case = f"/v1/cases/{job['case_id']}"
+    analyst = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
+    asked = {"asked_by": "서울중앙지방검찰청", "file_number": "2026형제1", "asked_on": "2026-01-02"}
+    assert (await service.client.put(f"{case}/hold", json=asked, headers=analyst)).is_success
+    shown = (await service.client.get(case)).json()
+    assert (shown["legal_hold"], shown["hold"]) == (True, asked)
+    with service.database.read() as session:
+        sealed = session.get_one(Case, job["case_id"]).sealed
+    assert sealed
+    assert "2026형제1".encode() not in sealed
+    assert (await service.client.delete(f"{case}/hold", headers=analyst)).is_success
+    shown = (await service.client.get(case)).json()
+    assert (shown["legal_hold"], shown["hold"]) == (False, None)
+    assert shown["case_reference"] == "R"
