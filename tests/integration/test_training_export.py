@@ -66,7 +66,7 @@ def test_export_gives_a_bundle_that_scores(exported_bundle: Bundle, manifest: Pa
     whole = reliability["level_item"]["overall"]
     assert whole["true_positive_rate"]["samples"] == whole["false_positive_rate"]["samples"] == 2
     card = (directory / "MODEL_CARD.md").read_text()
-    assert "Terms: **for tests**" in card
+    assert card.index("- Known sources, unknown people: ") < card.index("Terms: **for tests**")
     assert "made (fake)" in card
     assert "| manifest.csv | 12 | `" in card
     assert "Without terms in the manifest or the config: made (fake), made (real)." in card

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS
+from deepfake_eval.analysis.stated import three_lines
 from deepfake_eval.analysis.summary import Subject, summarise
 from deepfake_eval.datasets import Row, Rows, load, parse
 from deepfake_eval.datasets.base import namespace
@@ -109,6 +110,7 @@ def run(
             "split": options.split,
             "draws": options.draws,
             "datasets": [dataset.facts() for dataset in loaded],
+            "stated": three_lines(bundle.reliability()),
             "notes": list(_few_frames(predictions, bundle, options.frames)),
         },
         progress=lambda done, total: progress("measuring", done, total),

@@ -99,6 +99,7 @@ def render(metrics: Mapping[str, Any], plots: Mapping[str, str]) -> str:
     return _page(
         metrics,
         [
+            _stated(metrics["settings"].get("stated", ())),
             _headline(metrics),
             _plots(plots),
             "<h2>Figures</h2>" + _explanation(metrics["bundle"]),
@@ -109,6 +110,11 @@ def render(metrics: Mapping[str, Any], plots: Mapping[str, str]) -> str:
             _limits(),
         ],
     )
+
+
+def _stated(lines: Sequence[str]) -> str:
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f"<p>The bundle states of itself:</p><ul>{items}</ul><h2>Here</h2>" if items else ""
 
 
 def _headline(metrics: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from deepfake_eval.analysis.intervals import rate
+from deepfake_eval.analysis.stated import three_lines
 from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.bundle.spec import ConditionsSpec
@@ -124,6 +125,7 @@ def model_card(
         config=config,
         fields=fields,
         reliability=reliability,
+        stated=three_lines(reliability),
         outcomes=outcomes or Outcomes(),
         crossed=methods is not None,
         methods=cast(Path, methods).read_text(encoding="utf-8").rstrip() if table else "",
