@@ -33,8 +33,9 @@ from deepfake_models.media.interface import FailedFrame, OpenMedia
 from deepfake_models.sandbox import protocol as wire
 from deepfake_models.sandbox.confinement import Beginning, confine
 
-Task = Callable[[BinaryIO, bytes], bytes]
-"""Parses a source with an argument, and returns a result."""
+Task = Callable[[BinaryIO, bytes], bytes | Iterator[bytes]]
+"""Parses a source with an argument, and returns a result, or yields it in pieces of at most
+``wire.MAX_PIECE_BYTES``."""
 
 ENCODINGS = (
     "ascii", "latin-1", "utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-16-le", "utf-32",
@@ -187,6 +188,11 @@ def _run_task(connection: Connection, request: wire.Run, task: Task) -> None:
     source = cast("BinaryIO", RemoteFile(connection, request.size))
     with _bounded(request):
         result = task(source, argument)
+        if not isinstance(result, bytes):
+            for piece in filter(None, result):
+                wire.send(connection, wire.Piece())
+                wire.send_data(connection, piece)
+            result = b""
     wire.send(connection, wire.Finished())
     wire.send_data(connection, result)
 

@@ -119,7 +119,19 @@ class ProcessPool:
             MediaError: the task reported it. Errors of ``source`` are passed on.
         """
         with self.process(bounds.wait_s) as process:
-            return process.run(task, source, argument, bounds)
+            *before, result = process.pieces(task, source, argument, bounds, most=0)
+        assert not before
+        return result
+
+    def pieces(
+        self, task: str, source: BinaryIO, argument: bytes, bounds: TaskBounds, most: int
+    ) -> Iterator[bytes]:
+        """Yield the result of a task that gives it in pieces, ``most`` bytes at most.
+
+        Raises the errors of ``run``; ``DecoderFailed`` also if there are more bytes.
+        """
+        with self.process(bounds.wait_s) as process:
+            yield from process.pieces(task, source, argument, bounds, most)
 
     def close(self) -> None:
         """End all processes. Items that are still in work fail with ``DecoderFailed``."""
@@ -270,23 +282,36 @@ class ConfinedProcess:
             self._ready = answer
         return Confinement(self._ready.missing)
 
-    def run(self, task: str, source: BinaryIO, argument: bytes, bounds: TaskBounds) -> bytes:
-        """Run a task on ``source``, and return its result: see ``ProcessPool.run``."""
+    def pieces(
+        self, task: str, source: BinaryIO, argument: bytes, bounds: TaskBounds, most: int
+    ) -> Iterator[bytes]:
+        """Run a task on ``source``; yield the pieces of its result, ``most`` bytes at most, and
+        last what it returned as a whole. See ``ProcessPool.run``.
+
+        The time that the caller takes with a piece does not count.
+        """
         guard = GuardedSource(source)
         size = guard.size()
         item = Item(self, guard, size, bounds.timeout_s)
-        with item.exchange():
+        with item.exchange() as watchdog:
             request = wire.Run(
                 task=task, size=size, memory_bytes=bounds.memory_bytes, cpu_s=bounds.cpu_s
             )
             wire.send(self.connection, request)
             wire.send_data(self.connection, argument)
-            if not isinstance(item.answer(), wire.Finished):
+            while isinstance(answer := item.answer(), wire.Piece):
+                piece = wire.receive_data(self.connection, wire.MAX_PIECE_BYTES)
+                most -= len(piece)
+                if not piece or most < 0:
+                    raise wire.WireError
+                with watchdog.paused():
+                    yield piece
+            if not isinstance(answer, wire.Finished):
                 raise wire.WireError
             result = wire.receive_data(self.connection, wire.MAX_RESULT_BYTES)
         # A task may have caught the error of its source.
         guard.check()
-        return result
+        yield result
 
     @contextmanager
     def exchange(self, seconds: float) -> Iterator[Watchdog]:
@@ -341,12 +366,12 @@ class Item:
         self._watchdog: Watchdog | None = None
 
     @contextmanager
-    def exchange(self) -> Iterator[None]:
+    def exchange(self) -> Iterator[Watchdog]:
         """Bound a conversation with the process to the time that is left, apart from reading."""
         with self._process.exchange(self.budget_s) as watchdog:
             self._watchdog = watchdog
             try:
-                yield
+                yield watchdog
             finally:
                 self.budget_s = watchdog.left_s()
 

@@ -33,6 +33,9 @@ MAX_ARGUMENT_BYTES = 4 << 20
 MAX_RESULT_BYTES = 256 << 20
 """Longest result of a task."""
 
+MAX_PIECE_BYTES = 1 << 20
+"""Longest piece of a result that comes in pieces."""
+
 MAX_TEXT = 300
 """Characters of a text from the child that are passed on."""
 
@@ -126,8 +129,14 @@ class Confined(Message):
     """The layers of its confinement that the kernel did not grant."""
 
 
+class Piece(Message):
+    """Data follow: a piece of the result of a task, which goes on."""
+
+    op: Literal["piece"] = "piece"
+
+
 class Finished(Message):
-    """A task has ended. Data follow: its result."""
+    """A task has ended. Data follow: its result, or the last piece of it."""
 
     op: Literal["finished"] = "finished"
 
@@ -210,7 +219,7 @@ class Error(Message):
 
 
 Request = Open | Run | Frames | Next
-Answer = Confined | Read | Opened | FrameHeader | Failed | Finished | Error
+Answer = Confined | Read | Opened | FrameHeader | Failed | Piece | Finished | Error
 
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="op")])
 _ANSWER: TypeAdapter[Answer] = TypeAdapter(Annotated[Answer, Field(discriminator="op")])

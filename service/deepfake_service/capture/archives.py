@@ -385,15 +385,12 @@ def read_whole(source: BinaryIO, number: int) -> tuple[dict[str, Any], bytes]:
 
 
 def body_of(source: BinaryIO, medium: dict[str, Any]) -> Iterator[bytes]:
-    """Yield the bytes of a picture or a video from the file that has it.
-
-    Raises:
-        Refused: it is not there.
-    """
+    """Yield the bytes of a picture or a video from the file that has it, in small pieces."""
     if "part" in medium:
         source.seek(0)
         _, *parts = _message(source)
-        yield cast("bytes", parts[medium["part"]].get_payload(decode=True))
+        content = cast("bytes", parts[medium["part"]].get_payload(decode=True))
+        yield from (content[at : at + PIECE] for at in range(0, len(content), PIECE))
     elif "offset" not in medium:
         source.seek(0)
         yield from iter(lambda: source.read(PIECE), b"")

@@ -300,7 +300,7 @@ class Imports:
         with self._opened(work, media) as file:
 
             async def pieces() -> AsyncIterator[bytes]:
-                for piece in self._readers.slices(file, image):
+                for piece in self._readers.body(file, image):
                     yield piece
 
             sealed = await self._submissions.seal(pieces())

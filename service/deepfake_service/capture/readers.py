@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,8 +19,7 @@ MEMORY_BYTES = 2 << 30
 """Address space: libraries take half of it, an MHTML file three times its size."""
 CPU_S, TIMEOUT_S = 600.0, 1800.0
 """For one file. One of 4 GiB takes about two minutes of one core."""
-SLICE_BYTES = 64 << 20
-"""A video comes out of its archive in pieces of this size, so that none is in memory as a whole."""
+BOUNDS = TaskBounds(TIMEOUT_S, MEMORY_BYTES, CPU_S)
 MAX_FOUND_BYTES = 16 << 20
 TASK = f"{__name__}:answer_task"
 
@@ -109,7 +109,7 @@ class CaptureReaders:
         Raises:
             Refused: it cannot be imported. SandboxBusy, SandboxIncomplete: there is no process.
         """
-        header, payload = self._run(source, {"read": number})
+        header, payload = self._read(source, number)
         if len(payload) > 2 * MAX_KEPT_BYTES:
             raise Refused("damaged", "its reader gave an answer that it must not give")
         try:
@@ -117,20 +117,19 @@ class CaptureReaders:
         except ValidationError as error:
             raise Refused("damaged", "its reader gave an answer that it must not give") from error
 
-    def slices(self, source: BinaryIO, image: CapturedImage) -> Iterator[bytes]:
-        """Yield the bytes of a picture or a video in a file. Raises the errors of ``read``."""
-        locator = image.model_dump(exclude_none=True)
-        for start in range(0, max(image.size, 1), SLICE_BYTES):
-            size = min(SLICE_BYTES, image.size - start)
-            _, piece = self._run(source, {"body": locator, "start": start, "size": size})
-            if len(piece) != size:
-                raise Refused("damaged", "the picture or video is not as long as it was")
-            yield piece
+    def body(self, source: BinaryIO, image: CapturedImage) -> Iterator[bytes]:
+        """Yield the bytes of a picture or a video in a file, which nobody has compared yet.
 
-    def _run(self, source: BinaryIO, given: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-        bounds = TaskBounds(TIMEOUT_S, MEMORY_BYTES, CPU_S)
+        Raises the errors of ``read``.
+        """
+        argument = json.dumps({"body": image.model_dump(exclude_none=True)}).encode()
+        with self._refusing():
+            yield from self._pool.pieces(TASK, source, argument, BOUNDS, image.size)
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
         try:
-            answer = self._pool.run(TASK, source, json.dumps(given).encode(), bounds)
+            yield
         except DecoderTooSlow as error:
             raise Refused("too_slow", "reading it took longer than is allowed") from error
         except MediaTooLarge as error:
@@ -139,6 +138,10 @@ class CaptureReaders:
             if self._closed:
                 raise SandboxBusy from error
             raise Refused("damaged", "its reader ended; the file may be hostile") from error
+
+    def _read(self, source: BinaryIO, number: int) -> tuple[dict[str, Any], bytes]:
+        with self._refusing():
+            answer = self._pool.run(TASK, source, json.dumps({"read": number}).encode(), BOUNDS)
         header, _, payload = answer.partition(b"\n")
         try:
             found = json.loads(header) if len(header) <= MAX_FOUND_BYTES else None
@@ -165,15 +168,14 @@ def prepare() -> None:
     x509.load_pem_x509_certificates  # noqa: B018 - loads the library
 
 
-def answer_task(source: BinaryIO, argument: bytes) -> bytes:
-    """Read a file in the confined process: a line of JSON, and then bytes."""
+def answer_task(source: BinaryIO, argument: bytes) -> bytes | Iterator[bytes]:
+    """Read a file in the confined process: a line of JSON, and then bytes; or yield a body."""
     given = json.loads(argument)
+    if "body" in given:
+        return body_of(source, given["body"])
     payload = b""
     try:
-        if "read" in given:
-            found, payload = read_whole(source, given["read"])
-        else:
-            found, payload = {}, _slice(source, given)
+        found, payload = read_whole(source, given["read"])
     except Refused as error:
         found = {"refused": error.code, "detail": error.message}
     except (MemoryError, RecursionError):
@@ -181,15 +183,3 @@ def answer_task(source: BinaryIO, argument: bytes) -> bytes:
     except Exception as error:  # content that breaks a parser
         found = {"refused": "damaged", "detail": f"it cannot be read ({type(error).__name__})"}
     return json.dumps(found).encode() + b"\n" + payload
-
-
-def _slice(source: BinaryIO, given: dict[str, Any]) -> bytes:
-    start, size = given["start"], given["size"]
-    kept, passed = bytearray(), 0
-    for piece in body_of(source, given["body"]):
-        if passed + len(piece) > start:
-            kept += piece[max(0, start - passed) :]
-        passed += len(piece)
-        if len(kept) >= size:
-            break
-    return bytes(kept[:size])

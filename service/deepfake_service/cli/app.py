@@ -37,6 +37,7 @@ MODULES = {
     "clock": "records",
     "looks": "looks",
     "submit": "submit",
+    "capture": "capture",
     "migrate": "preparation",
     "check-store": "preparation",
     "verify": "verify",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 import httpx
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter
 from rich.progress import Progress
 
 from deepfake_models.errors import DeepfakeError
@@ -107,6 +106,9 @@ def _read_bounded(answer: httpx.Response) -> bytes:
     return bytes(body)
 
 
+_OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
+
+
 class Submitter:
     """Submits files to one service with one key; a context manager."""
 
@@ -195,6 +197,19 @@ class Submitter:
         return ServiceUnreachable(f"The service at {self._url} cannot be reached. {_CHECK_RUNNING}")
 
     def _request(self, method: str, name: str, **content: Any) -> Job:
+        sent = self.request(method, name, **content)
+        try:
+            job = Job.model_validate(sent)
+        except ValueError as error:
+            raise ServiceRefused(f"The answer is not a job. {_CHECK_ADDRESS}") from error
+        job.sent = sent
+        return job
+
+    def request(self, method: str, name: str, **content: Any) -> dict[str, Any]:
+        """Send a request below ``/v1/`` and return the JSON object of its answer.
+
+        Raises the same errors as ``submit``.
+        """
         try:
             answer, body = self._exchange(method, f"/v1/{name}", **content)
         except ServiceAway as error:
@@ -202,11 +217,9 @@ class Submitter:
         if not answer.is_success:
             raise self._refusal(answer, body)
         try:
-            job = Job.model_validate_json(body)
+            return _OBJECT.validate_json(body)
         except ValueError as error:
-            raise ServiceRefused(f"The answer is not a job. {_CHECK_ADDRESS}") from error
-        job.sent = json.loads(body)
-        return job
+            raise ServiceRefused(f"The answer cannot be read. {_CHECK_ADDRESS}") from error
 
     def _refusal(self, answer: httpx.Response, body: bytes) -> DeepfakeError:
         status, detail, kind = answer.status_code, f"HTTP status {answer.status_code}", None

@@ -176,8 +176,8 @@ async def test_answers_of_a_service_are_limited(
         ((200, {}, job), size, None),
         ((200, {}, job), size - 1, "more than"),
         ((200, {"Content-Encoding": "gzip"}, bomb), size, "compressed"),
-        ((200, {}, b"[" * 100_000), 100_000, "is not a job"),
-        ((200, {}, []), size, "is not a job"),
+        ((200, {}, b"[" * 100_000), 100_000, "cannot be read"),
+        ((200, {}, []), size, "cannot be read"),
     ]
     for answer, limit, why in answers:
         monkeypatch.setattr("deepfake_service.cli.submitter.MAX_ANSWER_BYTES", limit)
