@@ -47,6 +47,7 @@ from deepfake_service.web import account as web_account
 from deepfake_service.web import admin as web_admin
 from deepfake_service.web import audit as web_audit
 from deepfake_service.web import bulk_reviews, items, queue, signing_in
+from deepfake_service.web import captures as web_captures
 from deepfake_service.web import notice_form as web_notice_form
 from deepfake_service.web import notices as web_notices
 from deepfake_service.web import posts as web_posts
@@ -150,6 +151,7 @@ def create_app(
         queue,
         bulk_reviews,
         items,
+        web_captures,
         web_submit,
         web_notices,
         web_notice_form,

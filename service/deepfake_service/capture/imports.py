@@ -260,7 +260,7 @@ class Imports:
                     "sha256": file.sha256,
                     "size": file.size,
                     "records": each.records,
-                    "integrity": each.integrity.model_dump(exclude_none=True),
+                    "integrity": each.integrity.model_dump(),
                 }
                 for number, (each, file) in enumerate(zip(found, work.media, strict=True), start=1)
             ],

@@ -190,6 +190,7 @@ def get_case(
         seen=posts,
         lines=services.posts.lines(caller, case_id, [o["id"] for o in posts.rows]),
         names=queries.names(caller, case_id, media),
+        captures=services.captures.of_case(caller, case_id),
         notices=services.notice_desk.of_case(caller, case_id),
         cursor=cursor,
         seen_cursor=seen,

@@ -25,7 +25,8 @@ for (const form of document.querySelectorAll("form.api")) {
     if (response?.ok) {
       // The address of the page may be the same after another post: only its fragment would be sought.
       history.replaceState(null, "", location.pathname);
-      location.assign(form.dataset.done);
+      const { case_id: caseId } = await response.json();
+      location.assign(form.dataset.done.replace("{case}", caseId));
     } else {
       problem.textContent = await refusal(response, form);
       problem.hidden = false;
