@@ -13,7 +13,6 @@ import math
 import re
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO
@@ -61,15 +60,12 @@ class SmallClassifier(Classifier):
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def begin(self, crops: Sequence[NDArray[np.uint8]]) -> list[Future[FaceScore]]:
+    def scores(self, crops: Sequence[NDArray[np.uint8]]) -> list[FaceScore]:
         self.batches.append(len(crops))
-        begun = [Future[FaceScore]() for _ in crops]
-        for crop, score in zip(crops, begun, strict=True):
-            if crop[0, 0, 0] == POISON:
-                score.set_exception(RuntimeError("secret-name.jpg"))
-            else:
-                score.set_result(FaceScore((int(crop[0, 0, 0]) - 100) / 10))
-        return begun
+        values = [int(crop[0, 0, 0]) for crop in crops]
+        if POISON in values:
+            raise RuntimeError("secret-name.jpg")
+        return [FaceScore((value - 100) / 10) for value in values]
 
 
 @functools.cache

@@ -1,19 +1,14 @@
-"""Score still pictures for requests: decode and detect in threads, and classify."""
+"""Score still pictures for requests: decode, detect and classify in threads."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+import threading
 from typing import BinaryIO
 
 import anyio
-import anyio.lowlevel
 import anyio.to_thread
-import numpy as np
-from numpy.typing import NDArray
 
 from deepfake_models.bundle.results import (
-    FaceScore,
     MediaFacts,
     Reason,
     ReasonCode,
@@ -26,21 +21,20 @@ from deepfake_models.faces.crops import CroppedFace
 from deepfake_models.media.interface import FailedFrame
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
-from deepfake_service.platform.errors import ClassificationFailed
 
 
 class PictureScorer:
     """Scores single pictures of all requests.
 
-    At most ``slots`` pictures are decoded and searched for faces at a time; each slot holds one
-    decoded picture in memory. As many again may wait for the classifier, which scores the faces of
-    all requests and jobs together.
+    At most ``slots`` pictures are decoded and searched for faces at a time; each holds one decoded
+    picture in memory. As many again may wait for the classifier, which scores the faces of all
+    requests and jobs together.
     """
 
     def __init__(self, scorer: Scorer, decoder: Decoder, *, slots: int) -> None:
         self._scorer = scorer
         self._decoder = decoder
-        self._decoding = anyio.CapacityLimiter(slots)
+        self._decoding = threading.Semaphore(slots)
         self._begun = anyio.CapacityLimiter(2 * slots)
 
     @property
@@ -58,33 +52,22 @@ class PictureScorer:
     async def score(self, source: BinaryIO) -> Verdict:
         """Score one picture; input that cannot be examined gives ``unable_to_evaluate``.
 
-        When cancelled, it stops before the next stage; a decode that has started runs to its end.
-
-        Raises:
-            ClassificationFailed: the classifier failed on a face of this picture.
+        Cancelled, it does not begin; a picture that was begun is scored to its end.
         """
-        async with self._begun:
-            try:
-                facts, faces = await anyio.to_thread.run_sync(
-                    self._observe, source, limiter=self._decoding
-                )
-            except NotAPicture:
-                return _not_a_picture()
-            except MediaError as error:
-                return unable(error)
-            scores = iter(await self._scores([f.crop for f in faces if f.crop is not None]))
+        return await anyio.to_thread.run_sync(self._score, source, limiter=self._begun)
+
+    def _score(self, source: BinaryIO) -> Verdict:
+        try:
+            with self._decoding:
+                facts, faces = self._observe(source)
+        except NotAPicture:
+            return _not_a_picture()
+        except MediaError as error:
+            return unable(error)
+        scores = iter(self._scorer.classifier.scores([f.crop for f in faces if f.crop is not None]))
         return self._scorer.judge_picture(
             facts, faces, [None if f.crop is None else next(scores) for f in faces]
         )
-
-    async def _scores(self, crops: Sequence[NDArray[np.uint8]]) -> list[FaceScore]:
-        await anyio.lowlevel.checkpoint_if_cancelled()
-        # One that a cancelled request awaits is cancelled with it, and so left out of its run.
-        begun = [asyncio.wrap_future(score) for score in self._scorer.classifier.begin(crops)]
-        try:
-            return await asyncio.gather(*begun)
-        except Exception as error:
-            raise ClassificationFailed from error
 
     def _observe(self, source: BinaryIO) -> tuple[MediaFacts, list[CroppedFace]]:
         with self._decoder.open(source, stills_only=True) as media:

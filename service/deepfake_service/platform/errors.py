@@ -286,10 +286,6 @@ class InvalidCheckpoint(ServiceError):
 # -- the installation -----------------------------------------------------------------------------
 
 
-class ClassificationFailed(ServiceError):
-    """A face could not be classified because of a fault in the service. No score is given."""
-
-
 class SettingsError(ServiceError):
     """A setting has an invalid value."""
 

@@ -222,7 +222,7 @@ async def test_a_crop_that_cannot_be_classified_fails_its_request_only(
     assert "secret-name" not in bad.text
     assert "secret-name" not in json.dumps(log_lines())
     failed = [line for line in log_lines() if line["event"] == "request_failed"]
-    assert failed[0]["failure"]["cause"]["error"] == "builtins.RuntimeError"
+    assert failed[0]["failure"]["error"] == "builtins.RuntimeError"
     assert failed[0]["request_id"] == bad.headers["x-request-id"]
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -11,82 +11,47 @@ from numpy.typing import NDArray
 
 from deepfake_models.bundle.results import FaceScore
 from deepfake_service.examination.pictures import PictureScorer
-from deepfake_service.platform.errors import ClassificationFailed
-from tests.support.stand_ins import SmallClassifier, SmallDecoder, SmallScorer
+from tests.support.stand_ins import POISON, SmallClassifier, SmallDecoder, SmallScorer
 
 
-class PendingClassifier(SmallClassifier):
+class GatedClassifier(SmallClassifier):
+    """Scores nothing before its gate is open."""
+
     def __init__(self) -> None:
         super().__init__()
-        self.begun: list[Future[FaceScore]] = []
+        self.gate = threading.Event()
 
-    def begin(self, crops: Sequence[NDArray[np.uint8]]) -> list[Future[FaceScore]]:
-        begun = [Future[FaceScore]() for _ in crops]
-        self.begun += begun
-        return begun
-
-
-@pytest.fixture
-def classifier() -> PendingClassifier:
-    return PendingClassifier()
+    def scores(self, crops: Sequence[NDArray[np.uint8]]) -> list[FaceScore]:
+        assert self.gate.wait(60)
+        return super().scores(crops)
 
 
-@pytest.fixture
-def pictures(classifier: PendingClassifier) -> PictureScorer:
-    scorer = SmallScorer()
+def _still(value: int) -> io.BytesIO:
+    return io.BytesIO(f"still 1 {value}".encode())
+
+
+async def test_a_face_that_fails_fails_its_own_picture_alone() -> None:
+    pictures = PictureScorer(SmallScorer(), SmallDecoder(), slots=2)
+    calls = (pictures.score(_still(value)) for value in (120, POISON, 80))
+    good, bad, other = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(bad, RuntimeError)
+    assert [getattr(v, "score", None) is not None for v in (good, other)] == [True, True]
+
+
+async def test_pictures_beyond_those_begun_wait_and_are_dropped_with_their_request() -> None:
+    scorer, classifier = SmallScorer(), GatedClassifier()
     scorer.classifier = classifier
-    return PictureScorer(scorer, SmallDecoder(), slots=1)
-
-
-async def _begin(
-    pictures: PictureScorer, classifier: PendingClassifier, faces: int
-) -> asyncio.Task[object]:
-    task = asyncio.create_task(pictures.score(io.BytesIO(f"still {faces} 120".encode())))
-    before = len(classifier.begun)
+    pictures = PictureScorer(scorer, SmallDecoder(), slots=1)
+    tasks = [
+        asyncio.create_task(pictures.score(_still(120))) for _ in range(pictures.concurrency + 2)
+    ]
     async with asyncio.timeout(20):
-        while len(classifier.begun) < before + faces:  # noqa: ASYNC110
+        while pictures.waiting() != 2:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
-    return task
-
-
-async def test_faces_that_nobody_awaits_are_cancelled_and_others_stay(
-    pictures: PictureScorer, classifier: PendingClassifier
-) -> None:
-    leaving = await _begin(pictures, classifier, 3)
-    staying = await _begin(pictures, classifier, 1)
-    leaving.cancel()
+    tasks[-1].cancel()
     with pytest.raises(asyncio.CancelledError):
-        await leaving
-    assert [score.cancelled() for score in classifier.begun] == [True, True, True, False]
-    classifier.begun[3].set_result(FaceScore(2.0))
-    await staying
-
-
-async def test_a_face_that_fails_fails_its_own_picture(
-    pictures: PictureScorer, classifier: PendingClassifier
-) -> None:
-    failing = await _begin(pictures, classifier, 2)
-    other = await _begin(pictures, classifier, 1)
-    classifier.begun[0].set_exception(RuntimeError("the network failed"))
-    with pytest.raises(ClassificationFailed) as raised:
-        await failing
-    assert isinstance(raised.value.__cause__, RuntimeError)
-    classifier.begun[2].set_result(FaceScore(2.0))
-    await other
-
-
-async def test_no_more_pictures_are_begun_than_wait_for_the_classifier(
-    pictures: PictureScorer, classifier: PendingClassifier
-) -> None:
-    tasks = [await _begin(pictures, classifier, 1) for _ in range(pictures.concurrency)]
-    tasks.append(asyncio.create_task(pictures.score(io.BytesIO(b"still 1 120"))))
-    async with asyncio.timeout(20):
-        while pictures.waiting() != 1:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
-    for number in range(len(tasks)):
-        async with asyncio.timeout(20):
-            while len(classifier.begun) <= number:  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
-        classifier.begun[number].set_result(FaceScore(2.0))
-    await asyncio.gather(*tasks)
+        await tasks[-1]
+    classifier.gate.set()
+    await asyncio.gather(*tasks[:-1])
+    assert classifier.batches == [1] * (pictures.concurrency + 1)
     assert pictures.waiting() == 0

@@ -61,7 +61,6 @@ def test_an_error_without_an_entry_has_that_of_its_parent() -> None:
         KeyError("secret.jpg"),
         BundleError("secret.jpg: altered"),
         errors.DatabaseError("secret.jpg"),
-        errors.ClassificationFailed("secret.jpg"),
     ],
 )
 def test_what_went_wrong_inside_is_not_told(error: Exception) -> None:
