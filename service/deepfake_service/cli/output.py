@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-EXIT_OK, EXIT_UNREADABLE, EXIT_INVALID = 0, 1, 2
+EXIT_OK, EXIT_UNREADABLE = 0, 1
 
 
 def writes_utf8() -> bool:

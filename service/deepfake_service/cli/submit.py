@@ -1,4 +1,4 @@
-"""``deepfake submit``: submit a file, the files of a folder, or those of a manifest."""
+"""``deepfake submit``: submit a file, or the files of a folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from deepfake_models.command_line import flatten_options
-from deepfake_service.cli.output import EXIT_INVALID, EXIT_OK, EXIT_UNREADABLE, clean, json_line
+from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, clean, json_line
 from deepfake_service.cli.submitter import UNSUCCESSFUL, Job, Submitter
 
 submit = typer.Typer(add_completion=False)
@@ -85,27 +85,15 @@ def submit_path(
     service: ServiceOptions,
     submission: SubmissionOptions,
     work: WorkOptions,
-    manifest: Annotated[
-        Path | None,
-        typer.Option(
-            help="CSV that lists files of the folder, with the columns file, case_reference, "
-            "source_url, platform, account, note and captured_at. Only they are submitted.",
-            exists=True,
-            dir_okay=False,
-        ),
-    ] = None,
 ) -> None:
     """Submit a file, or the files of a folder, to a running service and print the verdicts.
 
-    With a manifest, submitted rows are recorded in MANIFEST.submitted: after an interruption, the
-    same command resumes. The exit code is 0; 1 if the service cannot be reached, or a file is
-    rejected or not examined to the end; 2 if the options or the manifest are invalid. Nothing is
-    sent then.
+    A file that was submitted before gets the job that exists: after an interruption, run the
+    command again. The exit code is 0; 1 if the service cannot be reached, or a file is rejected or
+    not examined to the end.
     """
     if path.is_dir():
-        raise typer.Exit(_submit_many(path, manifest, service, submission, work))
-    if manifest is not None:
-        raise typer.BadParameter("requires a folder", param_hint="--manifest")
+        raise typer.Exit(_submit_many(path, service, submission, work))
     fields = {**dataclasses.asdict(submission), "frames": work.frames}
     fields["priority"] = work.priority or "live"
     console = Console(stderr=True)
@@ -120,45 +108,28 @@ def submit_path(
 
 
 def _submit_many(
-    folder: Path,
-    manifest: Path | None,
-    service: ServiceOptions,
-    submission: SubmissionOptions,
-    work: WorkOptions,
+    folder: Path, service: ServiceOptions, submission: SubmissionOptions, work: WorkOptions
 ) -> int:
     """Submit the files of a folder and return the exit code."""
-    # The rules of the form come with FastAPI, which the other uses of the command do not need.
-    from deepfake_service.cli import manifest as tables
-    from deepfake_service.cli.submit_many import ManySubmitter, Options, SubmissionOutcome
+    from deepfake_service.cli.score import walk
+    from deepfake_service.cli.submit_many import ManySubmitter, SubmissionOutcome
 
-    fields = {n: v for n, v in dataclasses.asdict(submission).items() if v is not None}
-    encoding = "UTF-8"
-    try:
-        if manifest is None:
-            rows = tables.rows_of_folder(folder, fields)
-            submitted = tables.SubmittedRows(None)
-        else:
-            rows, encoding = tables.read_manifest(manifest, folder, fields)
-            submitted = tables.SubmittedRows(manifest.with_name(f"{manifest.name}.submitted"))
-    except tables.InvalidManifest as error:
-        typer.echo(f"error: {error.message}", err=True)
-        return EXIT_INVALID
-    if encoding != "UTF-8":
-        typer.echo(f"The manifest is not UTF-8; it was read as {encoding}.", err=True)
+    files = list(walk([folder]))
+    fields = {**dataclasses.asdict(submission), "frames": work.frames}
+    fields["priority"] = work.priority or "batch"
 
     def report(outcome: SubmissionOutcome) -> None:
         typer.echo(json_line(outcome.to_json()) if work.as_json else outcome.to_line())
 
-    options = Options(service.url, work.priority or "batch", work.frames, work.wait is not False)
     with Submitter(service.url, service.key) as submitter:
-        many = ManySubmitter(submitter, options, submitted, report)
-        many.run(rows)
+        many = ManySubmitter(submitter, folder, fields, report, wait=work.wait is not False)
+        many.run(files)
     if many.problems:
         typer.echo(
-            f"{many.problems} of {len(rows)} files were rejected or not examined to the end",
+            f"{many.problems} of {len(files)} files were rejected or not examined to the end",
             err=True,
         )
-    return EXIT_UNREADABLE if many.problems else EXIT_OK
+    return EXIT_UNREADABLE if many.problems or not files else EXIT_OK
 
 
 def examined(job: Job) -> str:

@@ -1,5 +1,5 @@
 // Reads tables: CSV files (RFC 4180) and cells that were copied in a spreadsheet. Their columns are
-// those of the manifest of "deepfake submit DIR --manifest".
+// the file and the fields of the API.
 export const COLUMNS = ["file", "case_reference", "source_url", "platform", "account", "note", "captured_at"];
 
 // What is wrong with a table; `kind` says which text describes it, and `values` what it mentions.

@@ -1,5 +1,5 @@
 // The table of files that are not sent yet. What is wrong with a cell is told by the service, so that
-// the rules are those of the API and of "deepfake submit DIR --manifest".
+// the rules are those of the API.
 import { COLUMNS, InvalidTable, completeTime, readTable, split } from "./delimited.js";
 import { announce, renew, session } from "./submitted.js";
 
