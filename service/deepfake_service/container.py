@@ -23,7 +23,7 @@ from deepfake_service.evidence.signing_keys import SigningKeys, open_signing_key
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.examination.backlog import queue_state
 from deepfake_service.examination.queue import JobQueue
-from deepfake_service.examination.submissions import Reexaminations, Submissions
+from deepfake_service.examination.submissions import Submissions
 from deepfake_service.examination.uploads import Uploads
 from deepfake_service.examination.webhook_deliveries import WebhookSecrets, count_due
 from deepfake_service.notices.desk import NoticeDesk
@@ -84,7 +84,6 @@ class Services:
     cases: Cases
     queries: Queries
     item_pages: ItemPages
-    reexaminations: Reexaminations
     retention: Retention
     sweeps: Sweeps
     orphans: Orphans
@@ -191,7 +190,6 @@ def open_container(
         hash_bank = HashBank(database, vault, keys, enabled=settings.matching, kept_for=known_for)
         minor_flags = MinorFlags(database, vault, keys, blind_index, kept_for=FLAGGED_HASHES_KEPT)
         queries = Queries(database, vault)
-        reexaminations = Reexaminations(database, vault, queue, bundle_sha256)
         reviews = Reviews(
             database,
             vault,
@@ -204,7 +202,6 @@ def open_container(
             captures=Captures(database, vault, blind_index, cases, submissions, kept_for),
             submissions=submissions,
             uploads=Uploads(database, vault),
-            reexaminations=reexaminations,
             cases=cases,
             queries=queries,
             item_pages=ItemPages(
@@ -213,7 +210,6 @@ def open_container(
                 queries=queries,
                 evidence=evidence_store,
                 reviews=reviews,
-                offered_frames=reexaminations.offered_frames,
                 notices=notice_desk,
             ),
             retention=retention,

@@ -68,11 +68,9 @@ def test_a_video_from_submission_to_shredding(site: Site) -> None:
     assert done["progress"]["done"] == done["progress"]["total"]
     again = site.submit(video, source_url="https://example.org/2", **first)
     assert again["id"] == job["id"]
-    with site.client as client:
-        more = client.post(f"/v1/jobs/{job['id']}/reexaminations", json={})
-    assert more.status_code == 202, more.text
-    closer = site.wait(more.json()["id"])
-    assert closer["media_id"] == job["media_id"]
+    frames = str(done["result"]["media"]["frames"])
+    closer = site.wait(site.submit(video, case_reference="R-1", frames=frames)["id"])
+    assert closer["case_id"] == job["case_id"]
     sampled = [j["result"]["frames"]["sampled"] for j in (done, closer)]
     assert sampled[0] < sampled[1] == done["result"]["media"]["frames"]
     brief = site.submit(video, retention="zero")

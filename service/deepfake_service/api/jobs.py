@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 import anyio.to_thread
-from fastapi import Query, Request, Response
+from fastapi import Query, Request
 from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.accounts.accounts import Caller
-from deepfake_service.http.auth import Follower, Reader, Submitter, check_still_authenticated
+from deepfake_service.http.auth import Follower, Reader, check_still_authenticated
 from deepfake_service.http.dependencies import AppState, AppStateDep, PageDep, ServicesDep
 from deepfake_service.http.list_filters import JobQuery
 from deepfake_service.http.routing import api_router
@@ -80,10 +80,7 @@ class JobBase(Published):
     sha256: Sha256 = Field(description="SHA-256 of the submitted bytes.")
     size: int = Field(description="Number of submitted bytes.")
     case_id: ItemId = Field(description="Id of the case that it belongs to.")
-    media_id: ItemId = Field(
-        description="Id of the submitted file within the case. Jobs with the same one are "
-        "examinations of that file with different numbers of frames."
-    )
+    media_id: ItemId = Field(description="Id of the submitted file within the case.")
     priority: Priority = Field(description="Its priority in the queue.")
     frames: int | None = Field(description="How many frames were asked for; null: as needed.")
     retention: RetentionPolicy = Field(
@@ -187,31 +184,6 @@ def delete_job(
     """Stop the job and delete its result, its evidence and its media, with where they were seen,
     unless another job has the same media. The case stays, even if it is empty then."""
     services.retention.cancel(caller, job_id, with_case=case == "delete")
-
-
-@router.post(
-    "/jobs/{job_id}/reexaminations",
-    summary="Examine a video again",
-    status_code=202,
-    responses={200: {"model": JobOut, "description": "The job that this request created before."}},
-)
-def reexamine(
-    response: Response,
-    job_id: JobId,
-    caller: Submitter,
-    state: AppStateDep,
-    services: ServicesDep,
-) -> JobOut:
-    """Examine the stored media of a job again, with as many frames as possible (at most 2000): as
-    another job in the same case, with the same `media_id`, and with evidence and reviews of its
-    own. The media are kept for it as for a new submission. A repeated request returns the same job.
-    409 if the job has no verdict, its media were deleted or are no video, or all their frames have
-    been examined."""
-    accepted = services.reexaminations.request(caller, job_id)
-    if not accepted.created:
-        response.status_code = 200
-    response.headers["Location"] = f"/v1/jobs/{accepted.job_id}"
-    return job_out(state, caller, accepted.job_id)
 
 
 @router.get(

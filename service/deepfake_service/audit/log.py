@@ -62,8 +62,6 @@ class Action(StrEnum):
     SCREENSHOT_ADDED = "screenshot.added"
     """To an occurrence that had none; its id is the detail."""
     RESULT_READ = "result.read"
-    EXAMINATION_REPEATED = "examination.repeated"
-    """A medium is examined again, by the job that is the subject; the first one is the detail."""
     CASE_CREATED = "case.created"
     CASE_READ = "case.read"
     SCREENSHOT_READ = "screenshot.read"

@@ -223,7 +223,6 @@ OF_POSTS = (Action.OCCURRENCE_ADDED, Action.SCREENSHOT_ADDED)
 """Actions on the posts of any medium of a case, whose ids are their details."""
 BOUNDED = (
     Action.MEDIA_SUBMITTED,
-    Action.EXAMINATION_REPEATED,
     *OF_POSTS,
     Action.CASE_REVIEWED,
     Action.JOB_FINISHED,
@@ -267,15 +266,6 @@ def requester_of(session: Session, job: Job) -> str:
     """Return the name, kind and role of the account that asked for the examination."""
     account = session.get_one(Account, job.account_id)
     return f"{account.name} ({account.kind}, {account.role})"
-
-
-def origin_of(session: Session, job_id: str) -> str | None:
-    """Return the id of the job whose medium a job examines again; ``None`` for other jobs."""
-    return session.scalars(
-        select(AuditEntry.detail).where(
-            AuditEntry.subject == job_id, AuditEntry.action == str(Action.EXAMINATION_REPEATED)
-        )
-    ).first()
 
 
 def reviews_of(session: Session, job: Job, key: bytes | None = None) -> list[dict[str, Any]]:
@@ -366,16 +356,8 @@ def custody_of(
         RecordAltered: an entry does not have its authentication code.
     """
     seen = select(Occurrence.id).where(Occurrence.media_id == media.id)
-    origin = origin_of(session, job.id)
     concerning = and_(
-        or_(
-            AuditEntry.subject.in_([job.id, media.id, case.id]),
-            # A medium that is examined again was submitted with its first job.
-            and_(
-                AuditEntry.subject == origin,
-                AuditEntry.action == str(Action.MEDIA_SUBMITTED),
-            ),
-        ),
+        AuditEntry.subject.in_([job.id, media.id, case.id]),
         AuditEntry.action.not_in([str(a) for a in NOT_IN_CUSTODY]),
         or_(AuditEntry.action.not_in([str(a) for a in OF_POSTS]), AuditEntry.detail.in_(seen)),
     )

@@ -32,7 +32,6 @@ from deepfake_service.evidence.editions import (
     material_of,
     newest_edition,
     occurrences_of,
-    origin_of,
     recorded_custody,
     requester_of,
     reviews_of,
@@ -198,7 +197,7 @@ class EvidenceStore:
                 material = Material.unpack(self._vault.read(material_of(job), key))
             except BlobMissing as error:
                 raise EvidenceMissing from error
-            last, origin = newest_edition(session, job_id), origin_of(session, job.id)
+            last = newest_edition(session, job_id)
             edition_id = new_id()
             edition = Edition(
                 id=edition_id,
@@ -226,7 +225,6 @@ class EvidenceStore:
                     "submitted_at": iso_time(job.created_at),
                     "examined_at": material.examination["examined_at"],
                     "requester": requester_of(session, job),
-                    **({"repeats": origin} if origin else {}),
                 },
                 item={"sha256": media.sha256, "size": media.size},
                 occurrences=occurrences_of(session, media, key),

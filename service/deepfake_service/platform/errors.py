@@ -220,10 +220,6 @@ class NotReviewable(ServiceError):
     """This examination cannot be reviewed."""
 
 
-class NotReexaminable(ServiceError):
-    """This item cannot be examined again."""
-
-
 class NoticeRefused(ServiceError):
     """No confirmed finding supports this notice."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from deepfake_service.evidence.editions import reviews_of
 from deepfake_service.evidence.listings import open_listing
 from deepfake_service.evidence.store import EvidenceStore, editions_of
 from deepfake_service.notices.desk import NoticeDesk
-from deepfake_service.platform.db import Case, Database, Job, Listing, Occurrence
+from deepfake_service.platform.db import Case, Database, Job, Listing, Media, Occurrence
 from deepfake_service.platform.db.enums import JobState
 from deepfake_service.platform.errors import (
     EvidenceMissing,
@@ -46,8 +45,6 @@ class ItemPages:
     queries: Queries
     evidence: EvidenceStore
     reviews: Reviews
-    offered_frames: Callable[[Session, Job, Case], int | None]
-    """With how many frames an item can be examined again: see ``Reexaminations``."""
     notices: NoticeDesk
 
     def read(self, caller: Caller, job_id: str) -> dict[str, Any]:
@@ -90,7 +87,9 @@ class ItemPages:
 
     def _shown(self, session: Session, caller: Caller, job: Job, case: Case) -> dict[str, Any]:
         key = self.vault.case_key(case)
-        of_file = select(Job).where(Job.media_id == job.media_id, Job.id != job.id)
+        digest = session.get_one(Media, job.media_id).sha256
+        of_file = select(Job).join(Media, Job.media_id == Media.id)
+        of_file = of_file.where(Job.case_id == case.id, Media.sha256 == digest, Job.id != job.id)
         seen = (
             select(Occurrence)
             .where(Occurrence.media_id == job.media_id)
@@ -104,7 +103,7 @@ class ItemPages:
             "job": self.queries.plain(session, job),
             "case": self.queries.case_json(case),
             "listing": open_listing(key, session.get(Listing, job.id)),
-            # The other examinations of the same file.
+            # The other examinations of the same file, with other numbers of frames.
             "others": [self.queries.plain(session, other) for other in others],
             "occurrences": occurrences_json(occurrences[:LISTED], key),
             "more_occurrences": len(occurrences) > LISTED,
@@ -117,5 +116,4 @@ class ItemPages:
             "deletable": may_delete(caller, job.account_id) and case.held_at is None,
             # Whether it is the only item of its case.
             "alone": session.scalar(items) == 1,
-            "more_frames": self.offered_frames(session, job, case),
         }

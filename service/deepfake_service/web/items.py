@@ -139,13 +139,6 @@ def post_review(
     return redirect(f"/items/{job_id}", "reviewed", part="review")
 
 
-@router.post("/items/{job_id}/reexamine")
-def post_reexamine(job_id: Id, caller: PageReader, services: ServicesDep, _: Form) -> Response:
-    """Examine a video again with as many frames as possible, and go to that examination."""
-    accepted = services.reexaminations.request(caller, job_id)
-    return redirect(f"/items/{accepted.job_id}", "reexamined" if accepted.created else None)
-
-
 @router.post("/items/{job_id}/delete")
 def post_delete(job_id: Id, caller: PageReader, services: ServicesDep, fields: Form) -> Response:
     """Cancel the job and delete the item, and its case if that was chosen and it has no other."""
