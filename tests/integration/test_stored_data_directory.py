@@ -81,8 +81,8 @@ def test_the_job_of_a_killed_worker_is_resumed(opened: Opened, tmp_path: Path) -
     site, expected = opened
     job = finished(site, expected["jobs"]["begun"])
     records = site.root / "var" / "records.sqlite"
-    # The last step is stored a moment after the job has ended.
-    wait_until(lambda: steps(records, job["id"])[-1] == "conclude")
+    # The last step follows the end of the job.
+    wait_until(lambda: steps(records, job["id"])[-1] == "issue_evidence")
     assert steps(records, job["id"])[: len(expected["steps"])] == expected["steps"]
     verify(site, expected, job["id"], "", tmp_path)
 

@@ -120,15 +120,9 @@ class EvidenceStore:
         issued = {"issuer": self._sender.issuer, "software": self._software, **document}
         return build_capture(issued, records, self.keys.current(), self._stamps.get("stamp"))
 
-    def issue_first(self, job_id: str) -> None:
-        """Issue the first edition for a job that is about to end, unless there is one.
-
-        A worker that was cut off, and the one that took its job over, may both get here.
-        """
-        self.issue(job_id, SERVICE, only_first=True)
-
     def issue(self, job_id: str, actor: Actor, *, only_first: bool = False) -> None:
-        """Issue the next edition of a job's evidence from the records.
+        """Issue the next edition of a job's evidence from the records; the first one alone with
+        ``only_first``, since several may get here at once.
 
         Raises:
             NotFound: there is no such job. EvidenceMissing: nothing was gathered for it.
@@ -176,7 +170,7 @@ class EvidenceStore:
         if (number or 1) > 1 or (newest is not None and (number or not outdated)):
             return
         try:
-            self.issue(job_id, SERVICE)
+            self.issue(job_id, SERVICE, only_first=newest is None)
         except EvidenceMissing as error:
             if newest is None:
                 raise

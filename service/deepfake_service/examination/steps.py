@@ -239,7 +239,7 @@ class Examination:
         return len(dense)
 
     def conclude(self, job_id: str, chunks: int) -> None:
-        """Judge all ``chunks``, gather the evidence and end the job."""
+        """Judge all ``chunks``, gather the material of the evidence, and end the job."""
         opened = self._open(job_id)
         self._report(job_id, EVIDENCE, opened.job.done or 0, opened.job.total or 0)
         parts = [self._part(opened, number) for number in range(chunks)]
@@ -248,16 +248,19 @@ class Examination:
         self._stores.evidence.store_material(opened.job, opened.case_key, material)
         self._stores.minor_flags.compare_job(opened.job, material.examination["hashes"])
         self._stores.hash_bank.link_similar(opened.job, material.examination["hashes"])
+        result = verdict.to_json(faces=True)
+        self._succeed(opened, result, listed_result(result, material))
+        opened.files.delete_all(chunks)
+
+    def issue_evidence(self, job_id: str) -> None:
+        """Issue the first edition of the evidence of a job that has succeeded."""
         try:
-            self._stores.evidence.issue_first(job_id)
+            self._stores.evidence.issue(job_id, SERVICE, only_first=True)
         except (DatabaseUnavailable, StorageUnavailable):
             raise
         except Exception as error:
             # The verdict is valid without evidence, which is made again when it is asked for.
             _log.error("evidence_failed", job_id=job_id, failure=describe(error))
-        result = verdict.to_json(faces=True)
-        self._succeed(opened, result, listed_result(result, material))
-        opened.files.delete_all(chunks)
 
     def _judge(self, opened: _OpenedJob, parts: Sequence[Part]) -> Verdict:
         frames = sorted(i for chunk in opened.files.plan()[0][: len(parts)] for i in chunk)

@@ -27,6 +27,7 @@ PLAN_OVERVIEW = "plan_overview"
 EXAMINE_CHUNK = "examine_chunk"
 PLAN_DENSE = "plan_dense"
 CONCLUDE = "conclude"
+ISSUE_EVIDENCE = "issue_evidence"
 FAIL = "fail"
 
 _RETRIES: StepOptions = {"retries_allowed": True, "max_attempts": 3, "interval_seconds": 0.5}
@@ -60,6 +61,7 @@ class ExaminationSteps(Protocol):
     def examine_chunk(self, job_id: str, number: int) -> None: ...
     def plan_dense(self, job_id: str, chunks: int) -> int: ...
     def conclude(self, job_id: str, chunks: int) -> None: ...
+    def issue_evidence(self, job_id: str) -> None: ...
     def fail(self, job_id: str, code: str) -> None: ...
 
 
@@ -111,6 +113,7 @@ class ExaminationWorkflow:
             for number in range(overview, overview + dense):
                 self._step(EXAMINE_CHUNK, steps.examine_chunk, job_id, number)
             self._step(CONCLUDE, steps.conclude, job_id, overview + dense)
+            self._step(ISSUE_EVIDENCE, steps.issue_evidence, job_id)
         except JobOver:
             return
         except Exception as error:

@@ -39,6 +39,7 @@ class Service:
         with self._lock:
             self.at_once -= 1
             self.received.append(path.name)
+            path.read_bytes()
             job_id = new_id()
             self.asked[job_id] = 0
         return _job(job_id, "queued")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from datetime import timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from deepfake_service.audit.log import SERVICE
 from deepfake_service.evidence import store as store_module
 from deepfake_service.http import admission
 from deepfake_service.platform.db import Edition, Job
@@ -169,20 +171,19 @@ async def test_h9_a_decision_made_while_an_edition_is_built_is_in_it(
 async def test_two_workers_that_conclude_a_job_create_one_first_edition(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module.EvidenceStore, "issue_first", lambda *_: None)
     job = await examined(service, exhibits.video(), exhibits.video())
-    monkeypatch.undo()
     store = service.app.state.shared.services.evidence_store
     real = store_module.build
+    first = functools.partial(store.issue, job["id"], SERVICE, only_first=True)
 
     def overtaken(*arguments: Any, **options: Any) -> bytes:
         monkeypatch.setattr(store_module, "build", real)
-        store.issue_first(job["id"])  # by the other worker
+        first()  # by the other worker
         return real(*arguments, **options)
 
     monkeypatch.setattr(store_module, "build", overtaken)
-    await asyncio.to_thread(store.issue_first, job["id"])
-    await asyncio.to_thread(store.issue_first, job["id"])
+    await asyncio.to_thread(first)
+    await asyncio.to_thread(first)
     with service.database.read() as session:
         assert session.query(Edition).filter(Edition.job_id == job["id"]).count() == 1
 

@@ -309,6 +309,7 @@ def test_decisions_forged_in_the_database_are_not_signed(worker: Worker) -> None
     for number in range(worker.steps.plan_overview(job_id)):
         worker.steps.examine_chunk(job_id, number)
     worker.steps.conclude(job_id, 2)
+    worker.steps.issue_evidence(job_id)
     reviewer = Accounts(database).authenticate(Accounts(database).create_key("tester").text)
     services.reviews.decide(reviewer, job_id, Decision.CONFIRMED, "seen")
     _, first = services.evidence_store.editions(reviewer, job_id)

@@ -44,6 +44,9 @@ class Steps:
     def conclude(self, job_id: str, chunks: int) -> None:
         self._note("conclude", chunks)
 
+    def issue_evidence(self, job_id: str) -> None:
+        self._note("issue_evidence")
+
     def fail(self, job_id: str, code: str) -> None:
         self._note("fail", code)
 
@@ -85,6 +88,7 @@ def test_the_stored_names_are_those_of_earlier_versions(stored: list[str]) -> No
             "plan_dense",
             "examine_chunk",
             "conclude",
+            "issue_evidence",
         ]
     )
     assert steps.calls == [
@@ -95,6 +99,7 @@ def test_the_stored_names_are_those_of_earlier_versions(stored: list[str]) -> No
         ("plan_dense", 2),
         ("examine_chunk", 2),
         ("conclude", 3),
+        ("issue_evidence",),
     ]
 
 
