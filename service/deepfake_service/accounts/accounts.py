@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -57,6 +57,8 @@ from deepfake_service.platform.errors import (
 ENVIRONMENT_ID = "environment"
 """Id of the key that ``DEEPFAKE_ADMIN_KEY`` sets. There is at most one."""
 
+MAX_SESSIONS = 20
+"""Browsers that are signed in with one key at a time: the oldest is signed out."""
 Kind = Literal["person", "system"]
 MAY_SUBMIT = frozenset({Role.PIPELINE, Role.ANALYST, Role.ADMIN})
 MAY_READ_ALL = frozenset({Role.ANALYST, Role.ADMIN})
@@ -310,7 +312,12 @@ def start_session(session: Session, caller: Caller, *, hours: float) -> str:
     """Store a session for a browser, and return the value of its cookie."""
     token = secrets.token_urlsafe(SECRET_BYTES)
     now = current_time(session)
-    session.execute(delete(SignIn).where(SignIn.expires_at <= now))
+    newest = (
+        select(SignIn.id).where(SignIn.key_id == caller.key_id).order_by(SignIn.created_at.desc())
+    )
+    kept = session.scalars(newest.limit(MAX_SESSIONS - 1)).all()
+    beyond = and_(SignIn.key_id == caller.key_id, SignIn.id.not_in(kept))
+    session.execute(delete(SignIn).where(or_(SignIn.expires_at <= now, beyond)))
     session.add(
         SignIn(
             id=key_hash(token),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pyotp
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller, start_session
@@ -163,7 +163,9 @@ class SecondFactors:
             factor = session.get(SecondFactor, caller.account_id)
             if factor is not None:
                 _require_no_pause(factor, now)
-            session.execute(delete(PendingSignIn).where(PendingSignIn.expires_at <= now))
+            # One for each key, so that a key cannot fill the table.
+            replaced = or_(PendingSignIn.expires_at <= now, PendingSignIn.key_id == caller.key_id)
+            session.execute(delete(PendingSignIn).where(replaced))
             session.add(
                 PendingSignIn(
                     id=key_hash(token),

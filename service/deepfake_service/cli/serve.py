@@ -24,6 +24,7 @@ from deepfake_service.audit.records import open_database
 from deepfake_service.cli.output import clean, report_on_stderr
 from deepfake_service.cli.score import naming_bundle
 from deepfake_service.examination.engine import engine_running
+from deepfake_service.http.middleware import LOOPBACK, for_own_hosts
 from deepfake_service.platform import logs
 from deepfake_service.platform.errors import DatabaseError, DatabaseUnavailable, DataDirError
 from deepfake_service.platform.settings import CREDENTIALS, PREFIX, Settings
@@ -36,7 +37,6 @@ MAX_HEAD_BYTES = 32 * 1024
 OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
 """The only paths of the operators' listener."""
 OPERATIONS_CONNECTIONS = 16
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class AddressUnavailable(DeepfakeError):
@@ -78,7 +78,8 @@ def run(settings: Settings, *, worker: bool = True) -> None:
                 "The service runs as root: an attacker who exploits it controls the whole machine. "
                 "Run it as a user of its own; the unit and the compose file in deploy/ do."
             )
-        server = _server(app, lifespan="on", max_connections=settings.max_connections)
+        guarded = for_own_hosts(app, settings)
+        server = _server(guarded, lifespan="on", max_connections=settings.max_connections)
         app.state.shared.is_stopping = lambda: server.should_exit
         # uvicorn stops on these signals and then raises them again, which would make the exit
         # status that of a killed process. A requested stop is a success.

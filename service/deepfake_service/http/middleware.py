@@ -6,9 +6,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deepfake_service.http.problems import REQUEST_ID_KEY, BodyRefused, problem_of, response_of
@@ -21,8 +23,10 @@ from deepfake_service.http.uploads import (
 from deepfake_service.platform.errors import NotReady, ServiceError
 from deepfake_service.platform.logs import describe, logger, request_id_from
 from deepfake_service.platform.metrics import UNMATCHED, Metrics, known_method
+from deepfake_service.platform.settings import Settings
 
 REQUEST_ID_HEADER = "X-Request-ID"
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 MAX_BODY_BYTES = 1024 * 1024
 """Of a JSON body or a form: a notice with its longest texts has less than half of this."""
 
@@ -119,3 +123,12 @@ def _add_headers(headers: MutableHeaders, path: str, request_id: str) -> None:
     headers["X-Content-Type-Options"] = "nosniff"
     if path.startswith("/v1/"):
         headers["Cache-Control"] = "no-store"
+
+
+def for_own_hosts(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """Refuse other names of hosts on loopback: a page could have its own name resolve to this
+    machine, and would be of the same origin then (DNS rebinding)."""
+    if settings.host not in LOOPBACK:
+        return app
+    public = urlsplit(settings.public_url or "").hostname
+    return TrustedHostMiddleware(app, [*LOOPBACK, "[::1]", *filter(None, [public])])

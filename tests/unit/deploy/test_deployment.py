@@ -110,6 +110,7 @@ def test_nginx_accepts_the_configuration(name: str, tmp_path: Path) -> None:
          certificate / "tls-certificate.pem"),
         (r"/etc/ssl/centre.example/key.pem|/run/secrets/tls_key.pem", certificate / "tls-key.pem"),
         (r"/var/log/nginx", tmp_path),
+        (r"\$\{SITE\}", "centre.example"),
     ):  # fmt: skip
         text = re.sub(pattern, str(path), text)
     whole = tmp_path / "whole.conf"

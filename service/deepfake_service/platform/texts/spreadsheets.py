@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 BYTE_ORDER_MARK = "\ufeff"
 """Makes spreadsheets read the file as UTF-8."""
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "|", "\t", "\r", "＝", "＋", "－", "＠")
+"""Korean and Japanese editions of Excel take full-width signs for formulas as well."""
 
 
 def csv_line(cells: Sequence[object]) -> str:

@@ -15,7 +15,13 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from deepfake_service.accounts.accounts import ENVIRONMENT_ID, MAY_SUBMIT, Accounts, authorize
+from deepfake_service.accounts.accounts import (
+    ENVIRONMENT_ID,
+    MAX_SESSIONS,
+    MAY_SUBMIT,
+    Accounts,
+    authorize,
+)
 from deepfake_service.accounts.admin_key import (
     ADMIN_KEY_FILE,
     FIRST_ACCOUNT,
@@ -23,7 +29,7 @@ from deepfake_service.accounts.admin_key import (
 )
 from deepfake_service.accounts.keys import MAX_KEY_CHARS, NewKey
 from deepfake_service.audit.records import open_database
-from deepfake_service.platform.db import AuditEntry, Database
+from deepfake_service.platform.db import AuditEntry, Database, SignIn
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import (
     AccountExists,
@@ -390,3 +396,20 @@ def test_hashes_are_compared_in_constant_time(
     refused(accounts, "dfk_" + "0" * 12 + "_" + "A" * 43)
     ((given, expected),) = compared
     assert len(given) == len(expected) == 64
+
+
+def test_a_key_signs_in_so_many_browsers_and_no_more(
+    database: Database, accounts: Accounts, clock: AdjustableClock
+) -> None:
+    accounts.create("ana", "person", Role.ANALYST)
+    key = accounts.create_key("ana").text
+    tokens = []
+    for _ in range(MAX_SESSIONS + 2):
+        clock.advance(timedelta(seconds=1))
+        tokens.append(accounts.sign_in(key, hours=1)[1])
+    for token in tokens[:2]:
+        with pytest.raises(NotAuthenticated):
+            accounts.signed_in(token)
+    assert accounts.signed_in(tokens[2]).role is accounts.signed_in(tokens[-1]).role is Role.ANALYST
+    with database.read() as session:
+        assert len(session.scalars(select(SignIn)).all()) == MAX_SESSIONS

@@ -8,10 +8,11 @@ from datetime import timedelta
 import httpx
 import pyotp
 import pytest
+from sqlalchemy import select
 
 from deepfake_service.audit import log as audit_log
 from deepfake_service.audit.log import Action
-from deepfake_service.platform.db import SecondFactor
+from deepfake_service.platform.db import PendingSignIn, SecondFactor
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import (
     CodeRejected,
@@ -226,3 +227,11 @@ async def test_a_system_has_no_second_factor(service: Service) -> None:
     caller = service.accounts.authenticate(service.accounts.create_key("system").text)
     with pytest.raises(Forbidden):
         service.app.state.shared.services.second_factors.enrol(caller)
+
+
+async def test_a_key_has_one_sign_in_that_awaits_its_code(service: Service) -> None:
+    Authenticator(service)
+    for _ in range(5):
+        assert (await service.sign_in(Role.ANALYST)).status_code == 200
+    with service.database.read() as session:
+        assert len(session.scalars(select(PendingSignIn)).all()) == 1

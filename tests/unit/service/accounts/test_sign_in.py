@@ -7,14 +7,17 @@ import re
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pyotp
 import pytest
 from starlette.requests import HTTPConnection, Request
+from starlette.responses import PlainTextResponse
 
 from deepfake_service.accounts.admin_key import ADMIN_KEY_FILE
 from deepfake_service.accounts.invitations import Invitations
 from deepfake_service.http.admission import client_network
 from deepfake_service.http.auth import check_still_authenticated
+from deepfake_service.http.middleware import for_own_hosts
 from deepfake_service.platform.db import Account, Job
 from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.errors import InvitationInvalid, RecordAltered
@@ -254,3 +257,19 @@ async def test_an_invitation_forged_in_the_database_is_refused(service: Service)
         connection.exec_driver_sql("UPDATE invitations SET account_id = ?", (admin,))
     with pytest.raises(RecordAltered):
         invitations.redeem(token)
+
+
+async def test_on_loopback_no_other_host_is_answered() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("served")(scope, receive, send)
+
+    async def answers(**options: Any) -> list[int]:
+        transport = httpx.ASGITransport(for_own_hosts(app, Settings(**options)))
+        hosts = ("127.0.0.1:8000", "localhost", "[::1]:8000", "centre.example", "evil.example")
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            return [(await client.get("/", headers={"Host": h})).status_code for h in hosts]
+
+    assert await answers(host="127.0.0.1") == [200, 200, 200, 400, 400]
+    behind = {"host": "127.0.0.1", "public_url": "https://centre.example"}
+    assert await answers(**behind) == [200, 200, 200, 200, 400]
+    assert await answers(host="0.0.0.0") == [200] * 5

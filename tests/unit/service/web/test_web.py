@@ -26,7 +26,10 @@ def test_only_paths_of_ours_are_gone_to(asked: str, goes_to: str) -> None:
     assert local_path(asked) == goes_to
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
+@pytest.mark.parametrize(
+    "cell",
+    ["=1+1", "+1", "-1", "@x", "|calc", "\tx", "\rx", "\uff1d1", "\uff0b1", "\uff0d1", "\uff20x"],
+)
 def test_no_cell_is_a_formula(cell: str) -> None:
     assert escape_formula(cell) == f"'{cell}"
     assert escape_formula(-1.5) == -1.5
