@@ -5,10 +5,12 @@ What was decided is compared with the audit log before anything about a job is s
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -216,6 +218,7 @@ class RevocationList:
 
 
 CUSTODY_BATCH = 500
+JOBS_BATCH = 200
 NOT_IN_CUSTODY = (Action.MATCH_FOUND, Action.CASE_READ, Action.RESULT_READ)
 """Actions that the chain of custody leaves out. Recipients of the evidence must not learn that the
 item resembles another account's case, and viewing pages changes nothing. The audit log has them."""
@@ -268,89 +271,140 @@ def requester_of(session: Session, job: Job) -> str:
     return f"{account.name} ({account.kind}, {account.role})"
 
 
-def reviews_of(session: Session, job: Job, key: bytes | None = None) -> list[dict[str, Any]]:
-    """Return the decisions on a job, oldest first; with the key of its case, also the reasons."""
-    rows = session.execute(
-        select(Review, Account)
-        .join(Account, Review.account_id == Account.id)
-        .where(Review.job_id == job.id)
-        .order_by(Review.created_at)
-    )
+def reviews_of(session: Session, job: Job, key: bytes) -> list[dict[str, Any]]:
+    """Return the decisions on a job with their reasons, oldest first."""
     return [
         {
-            "at": iso_time(review.created_at),
-            "account": account.id,
-            "name": account.name,
-            "role": account.role,
-            "decision": review.decision,
-            **(open_json(key, review) if key else {}),
+            **_review_json(review, session.get_one(Account, review.account_id)),
+            **open_json(key, review),
         }
-        for review, account in rows
+        for review in session.scalars(_reviews_of_jobs([job.id]))
     ]
 
 
-def recorded_custody(session: Session, job: Job, *, whole: bool = False) -> dict[str, Any]:
+def _reviews_of_jobs(ids: Sequence[str]) -> Select[Review]:
+    return select(Review).where(Review.job_id.in_(ids)).order_by(Review.created_at)
+
+
+def _review_json(review: Review, account: Account) -> dict[str, Any]:
+    return {
+        "at": iso_time(review.created_at),
+        "account": account.id,
+        "name": account.name,
+        "role": account.role,
+        "decision": review.decision,
+    }
+
+
+def recorded_custody(session: Session, job: Job) -> dict[str, Any]:
     """Compare a job and its case with the audit log, and return their chain of custody.
 
-    Unless it is wanted as a ``whole``, the chain has only the entries that are compared.
-
-    Call this before anything about a job is signed, sent or exported: older rows that somebody put
-    back into the database have no entry. Reviews, the finding, the requester, the editions, the
-    flag of a possible minor and the legal hold are compared.
-
     Raises:
-        RecordAltered: they differ, or an entry of the log was altered.
+        RecordAltered: see ``altered_jobs``.
     """
     case, media = session.get_one(Case, job.case_id), session.get_one(Media, job.media_id)
-    chain = custody_of(session, job, media, case, None if whole else COMPARED)
-    entries = chain["entries"]
+    chain = custody_of(session, job, media, case)
+    reviews = session.scalars(_reviews_of_jobs([job.id])).all()
+    numbers = session.scalars(select(Edition.number).where(Edition.job_id == job.id))
+    _compare_records(session, job, case, reviews, set(map(str, numbers)), chain)
+    return chain
+
+
+def require_recorded(session: Session, job: Job) -> None:
+    """Raise ``RecordAltered`` if a job or its case differs from the audit log."""
+    for error in altered_jobs(session, [job]).values():
+        raise error
+
+
+def altered_jobs(session: Session, jobs: Sequence[Job]) -> dict[str, RecordAltered]:
+    """Return an error for each of these jobs that differs, or whose case does, from the audit log.
+
+    Ask this before anything about a job is signed, sent or exported: older rows that somebody put
+    back into the database have no entry. Reviews, the finding, the requester, the editions, the
+    flag of a possible minor and the legal hold are compared, by a few queries for all jobs.
+    """
+    ids, case_ids = [job.id for job in jobs], {job.case_id for job in jobs}
+    cases = {c.id: c for c in session.scalars(select(Case).where(Case.id.in_(case_ids)))}
+    _held: list[Account] = []  # or each job would load its own again
+    with contextlib.suppress(RecordAltered):  # a job that needs an altered one says so below
+        _held = list(session.scalars(select(Account)))
+    subjects = AuditEntry.subject.in_([*ids, *case_ids])
+    compared = select(AuditEntry).where(subjects, _is_one_of(COMPARED))
+    entries = session.scalars(compared.order_by(AuditEntry.number)).all()
+    before = _hashes_before(session, entries)
+    reviews, numbers = defaultdict[str, list[Review]](list), defaultdict[str, set[str]](set)
+    for review in session.scalars(_reviews_of_jobs(ids)):
+        reviews[review.job_id].append(review)
+    editions = select(Edition.job_id, Edition.number).where(Edition.job_id.in_(ids))
+    for job_id, number in session.execute(editions):
+        numbers[job_id].add(str(number))
+    altered = {}
+    for job in jobs:
+        case = cases.get(job.case_id)
+        if case is None:
+            continue  # it was deleted a moment ago
+        own = [entry for entry in entries if entry.subject in (job.id, job.case_id)]
+        try:
+            chain = _chain(session, own, before)
+            _compare_records(session, job, case, reviews[job.id], numbers[job.id], chain)
+        except RecordAltered as error:
+            altered[job.id] = error
+    return altered
+
+
+def _compare_records(
+    session: Session,
+    job: Job,
+    case: Case,
+    reviews: Sequence[Review],
+    editions: set[str],
+    chain: dict[str, Any],
+) -> None:
+    """Compare a job, its case, its reviews and the numbers of its editions with a chain."""
+    accounts = {r.account_id: session.get_one(Account, r.account_id) for r in reviews}
     records = {
         "job": {"id": job.id, "requester": requester_of(session, job)},
         "case": {"id": case.id, "minor": case.minor_at is not None},
-        "reviews": reviews_of(session, job),
+        "reviews": [_review_json(r, accounts[r.account_id]) for r in reviews],
         "finding": job.finding,
     }
+    entries = chain["entries"]
     holds = [e["action"] for e in entries if e["action"] in HOLDS]
     made = {e["detail"] for e in entries if e["action"] == Action.EVIDENCE_MADE}
-    numbers = session.scalars(select(Edition.number).where(Edition.job_id == job.id))
     try:
         check_chain(entries)
         compare(records, chain)
         if (case.held_at is not None) != (holds[-1:] == [Action.HOLD_SET]):
             raise CustodyMismatch("the legal hold is not the one in the chain of custody")
-        if {str(number) for number in numbers} != made and "omitted" not in chain:
+        if editions != made and "omitted" not in chain:
             raise CustodyMismatch("the editions are not those in the chain of custody")
     except CustodyMismatch as error:
         raise refuse(session, "jobs", job.id, str(error)) from error
-    return chain
 
 
 def contradictions(database: Database) -> Iterator[str]:
     """Yield the ids of the jobs that differ from the audit log."""
-    with database.read() as session:
-        ids = session.scalars(
-            select(Job.id).join(Case).where(Case.wrapped_key.is_not(None)).order_by(Job.id)
-        ).all()
-    for job_id in ids:
+    last: Job | None = None
+    while True:
+        jobs = select(Job).join(Case).where(Case.wrapped_key.is_not(None)).order_by(Job.id)
+        if last is not None:
+            jobs = jobs.where(Job.id > last.id)
         with database.read() as session:
-            job = session.get(Job, job_id)
-            try:
-                if job is not None:
-                    recorded_custody(session, job)
-            except RecordAltered:
-                yield job_id
+            batch = session.scalars(jobs.limit(JOBS_BATCH)).all()
+            yield from altered_jobs(session, batch)
+        if len(batch) < JOBS_BATCH:
+            return
+        last = batch[-1]
 
 
-def custody_of(
-    session: Session, job: Job, media: Media, case: Case, actions: Sequence[Action] | None = None
-) -> dict[str, Any]:
+def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str, Any]:
     """Return the entries of the audit log about a job, its medium and its case.
 
     Of those that are not ``BOUNDED``, only the newest are included; ``omitted`` describes the
     others, if there are any: their ``count``, the ``actions`` with the number of each, and the
     ``sha256`` of their hashes, each followed by a line break. Occurrences of the case's other media
-    are left out, and so are those without one of ``actions``, if there are any. Each entry has the
-    hash of the entry before it in the log, so that its own hash can be recomputed.
+    are left out. Each entry has the hash of the entry before it in the log, so that its own can be
+    recomputed.
 
     Raises:
         RecordAltered: an entry does not have its authentication code.
@@ -361,30 +415,38 @@ def custody_of(
         AuditEntry.action.not_in([str(a) for a in NOT_IN_CUSTODY]),
         or_(AuditEntry.action.not_in([str(a) for a in OF_POSTS]), AuditEntry.detail.in_(seen)),
     )
-    if actions is not None:
-        concerning = concerning & _is_one_of(actions)
     omitted = _omitted(session, concerning)
     entries = session.scalars(
         select(AuditEntry).where(concerning, ~omitted).order_by(AuditEntry.number)
     ).all()
+    chain = _chain(session, entries, _hashes_before(session, entries))
+    return {**chain, **_description_of(session, and_(concerning, omitted))}
+
+
+def _hashes_before(session: Session, entries: Sequence[AuditEntry]) -> dict[int, str]:
     before: dict[int, str] = {}
     for start in range(0, len(entries), CUSTODY_BATCH):
         numbers = [e.number - 1 for e in entries[start : start + CUSTODY_BATCH]]
         previous = select(AuditEntry).where(AuditEntry.number.in_(numbers))
         before |= {e.number: e.hash for e in session.scalars(previous)}
+    return before
+
+
+def _chain(
+    session: Session, entries: Sequence[AuditEntry], before: dict[int, str]
+) -> dict[str, Any]:
     authenticator = authenticator_of(session)
     for entry in entries:
         if authenticator is not None and not authenticator.is_authentic(entry):
             raise refuse(session, "audit", entry.number)
-    ids = {e.account_id for e in entries if e.account_id}
-    accounts = session.scalars(select(Account).where(Account.id.in_(ids)))
+    ids = sorted({e.account_id for e in entries if e.account_id})
+    accounts = [session.get_one(Account, account_id) for account_id in ids]
     return {
         "accounts": {a.id: {"name": a.name, "kind": a.kind, "role": a.role} for a in accounts},
         "entries": [
             {**entry_json(e), "hash": e.hash, "previous": before.get(e.number - 1, START)}
             for e in entries
         ],
-        **_description_of(session, and_(concerning, omitted)),
     }
 
 

@@ -34,6 +34,7 @@ from deepfake_service.evidence.editions import (
     occurrences_of,
     recorded_custody,
     requester_of,
+    require_recorded,
     reviews_of,
     supersede,
 )
@@ -48,7 +49,6 @@ from deepfake_service.platform.errors import (
     EvidenceMissing,
     ImageryWithheld,
     NotFound,
-    RecordAltered,
 )
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json
@@ -224,7 +224,7 @@ class EvidenceStore:
                 occurrences=occurrences_of(session, media, key),
                 reviews=reviews_of(session, job, key),
                 finding=job.finding,
-                custody=recorded_custody(session, job, whole=True),
+                custody=recorded_custody(session, job),
                 software=self._software,
                 organisation=organisation or None,
             )
@@ -248,7 +248,7 @@ class EvidenceStore:
         """Return an edition that may be handed out, by default the newest, and the case's key."""
         job, case = find_visible(session, caller, Job, job_id)
         _require_success(job)
-        recorded_custody(session, job)
+        require_recorded(session, job)
         edition = newest_edition(session, job_id, number)
         if edition is None:
             raise NotFound
@@ -302,18 +302,6 @@ class EvidenceStore:
             raise NotFound from error
         self._read_audit.note(self._database, caller, Action.EVIDENCE_READ, job_id, "pictures")
         return picture
-
-    def is_recorded(self, job_id: str) -> bool:
-        """Return whether what was decided on a job is what the audit log has."""
-        with self._database.read() as session:
-            job = session.get(Job, job_id)
-            if job is None or not (job.finding or last_decision(session, job_id)):
-                return True
-            try:
-                recorded_custody(session, job)
-            except RecordAltered:
-                return False
-        return True
 
     def editions(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
         """List the editions of a job, newest first."""

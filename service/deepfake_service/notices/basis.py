@@ -16,7 +16,7 @@ from deepfake_service.evidence.editions import (
     is_outdated,
     is_withdrawn,
     newest_edition,
-    recorded_custody,
+    require_recorded,
     reviews_of,
 )
 from deepfake_service.platform.clock import iso_time
@@ -146,7 +146,7 @@ def confirmed_job(session: Session, case: Case, media_id: str) -> Job:
         .order_by(Job.created_at.desc())
     ).all()
     for job in jobs:
-        recorded_custody(session, job)
+        require_recorded(session, job)
     if not jobs:
         raise NoticeRefused(
             "The file has no verdict. Wait until it is examined, or submit it again if its "

@@ -20,6 +20,7 @@ from deepfake_service.accounts.read_audit import ReadAudit
 from deepfake_service.accounts.visibility import find_visible, may_delete, visible_to
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.cases import media_key, open_occurrence
+from deepfake_service.evidence.editions import altered_jobs
 from deepfake_service.evidence.listings import open_listing, open_reasons, open_thumbnail
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Listing, Media, Occurrence
@@ -276,8 +277,11 @@ class Queries:
         while limit > 0:
             rows, cursor = self._read(caller, filters, min(MAX_PAGE, limit), cursor)
             limit -= len(rows)
-            kept = (row for row in rows if row[2].sealed is not None)
-            yield from (values for _, values in opened_rows(kept, self._result_row))
+            kept = [row for row in rows if row[2].sealed is not None]
+            with self._database.read() as session:
+                altered = altered_jobs(session, [row[0] for row in kept])
+            for row, values in opened_rows(kept, self._result_row):
+                yield values | ({"finding": "record_altered"} if row[0].id in altered else {})
             if cursor is None:
                 return
 

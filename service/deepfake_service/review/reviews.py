@@ -17,7 +17,7 @@ from deepfake_service.accounts.admin_key import FIRST_ACCOUNT
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
-from deepfake_service.evidence.editions import outdated_jobs, recorded_custody, reviews_of
+from deepfake_service.evidence.editions import outdated_jobs, require_recorded, reviews_of
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.platform.db import Account, Case, Database, Job, Review, current_time, new_id
@@ -153,7 +153,7 @@ class Reviews:
                 raise NotReviewable("There is no verdict to review.")
             if session.get_one(Account, caller.account_id).kind != "person":
                 raise NotReviewable("Only people can review; this is a system account.")
-            recorded_custody(session, job)
+            require_recorded(session, job)
             _check_same_person(session, caller, job_id)
             made = select(func.count(Review.id)).where(
                 Review.job_id == job_id, Review.account_id == caller.account_id

@@ -105,7 +105,7 @@ async def test_a_finding_that_awaits_a_second_reviewer_is_not_called_a_rejection
     service: Service, finding: Finding, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Nobody made the decision that the row states.
-    monkeypatch.setattr("deepfake_service.notices.basis.recorded_custody", lambda *_: {})
+    monkeypatch.setattr("deepfake_service.notices.basis.require_recorded", lambda *_: None)
     case_id, _ = await confirmed(service)
     with service.database.write() as session:
         session.scalars(select(Job)).one().finding = finding
