@@ -29,7 +29,6 @@ from deepfake_service.accounts.keys import (
     generate_key,
     is_valid,
     key_hash,
-    replace_key,
     require_future,
     store_key,
     valid_key,
@@ -207,17 +206,6 @@ class Accounts:
             require_future(expires_at, current_time(session))
             key.expires_at = expires_at
             append_entry(session, actor, Action.KEY_CHANGED, key.id, end_detail(expires_at))
-
-    def rotate(
-        self, key_id: str, *, grace: timedelta = timedelta(0), actor: Actor = SERVICE
-    ) -> NewKey:
-        """Create another key for the same account. The old one expires after ``grace``.
-
-        Raises:
-            KeyUnknown: there is no valid key with this id.
-        """
-        with self._database.write() as session:
-            return replace_key(session, valid_key(session, key_id), grace, actor)
 
     def authenticate(self, text: str, *, signs_in: bool = False) -> Caller:
         """Return the caller that a key belongs to.

@@ -14,15 +14,12 @@ from deepfake_service.accounts.keys import (
     SECRET_BYTES,
     NewKey,
     generate_key,
-    is_valid,
     key_hash,
-    replace_key,
     require_future,
     store_key,
-    valid_key,
 )
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
-from deepfake_service.platform.db import Account, Database, Invitation, Key, current_time
+from deepfake_service.platform.db import Account, Database, Invitation, current_time
 from deepfake_service.platform.errors import InvitationInvalid
 
 VALID_FOR = timedelta(hours=72)
@@ -46,30 +43,6 @@ class Invitations:
             AccountUnknown: there is no such account. InvalidRequest: the end of the key is past.
         """
         account = Accounts(self._database).named(name)
-        return self._create(account, actor, key_expires_at=key_expires_at)
-
-    def replace(self, key_id: str, actor: Actor = SERVICE, *, grace_hours: int = 0) -> str:
-        """Return the token of an invitation to replace a key, which works until that is done.
-
-        It then expires after ``grace_hours``; see ``create``.
-
-        Raises:
-            KeyUnknown: there is no valid key with this id.
-        """
-        with self._database.read() as session:
-            key = valid_key(session, key_id)
-            account = session.get_one(Account, key.account_id)
-        return self._create(account, actor, replaces=key_id, grace_hours=grace_hours)
-
-    def _create(
-        self,
-        account: Account,
-        actor: Actor,
-        *,
-        key_expires_at: datetime | None = None,
-        replaces: str | None = None,
-        grace_hours: int = 0,
-    ) -> str:
         token = secrets.token_urlsafe(SECRET_BYTES)
         with self._database.write() as session:
             now = current_time(session)
@@ -82,19 +55,16 @@ class Invitations:
                     created_at=now,
                     expires_at=now + VALID_FOR,
                     key_expires_at=key_expires_at,
-                    replaces=replaces,
-                    grace_hours=grace_hours,
                 )
             )
-            append_entry(session, actor, Action.INVITATION_CREATED, account.id, replaces)
+            append_entry(session, actor, Action.INVITATION_CREATED, account.id)
         return token
 
     def find(self, token: str) -> tuple[Invitation, Account]:
         """Return an invitation, and the account that it is for.
 
         Raises:
-            InvitationInvalid: it has expired, was used or replaced, its account is disabled, or
-                the key that it is to replace is no longer valid.
+            InvitationInvalid: it has expired, was used or replaced, or its account is disabled.
         """
         with self._database.read() as session:
             return _valid(session, token)
@@ -108,9 +78,6 @@ class Invitations:
         with self._database.write() as session:
             invitation, account = _valid(session, token, for_update=True)
             session.delete(invitation)
-            if invitation.replaces is not None:
-                old = session.get_one(Key, invitation.replaces)
-                return replace_key(session, old, timedelta(hours=invitation.grace_hours), None)
             new = generate_key(account.id, invitation.key_expires_at)
             store_key(session, new, Actor(account.id, new.id), Action.KEY_CREATED, "invitation")
         return new
@@ -128,11 +95,6 @@ def _valid(session: Session, token: str, *, for_update: bool = False) -> tuple[I
     now = current_time(session)
     if invitation.key_expires_at is not None and invitation.key_expires_at <= now:
         raise InvitationInvalid
-    if invitation.replaces is not None:
-        # Who revoked the key must not have to think of the link.
-        old = session.get(Key, invitation.replaces)
-        if old is None or not is_valid(old, now):
-            raise InvitationInvalid
     account = session.get_one(Account, invitation.account_id)
     if account.disabled_at is not None:
         raise InvitationInvalid

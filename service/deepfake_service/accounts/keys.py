@@ -15,7 +15,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from sqlalchemy import or_, update
 from sqlalchemy.orm import Session
 
-from deepfake_service.audit.journal import protect
 from deepfake_service.audit.log import Action, Actor, append_entry
 from deepfake_service.platform.db import Database, Key, current_time
 from deepfake_service.platform.errors import DatabaseUnavailable, InvalidRequest, KeyUnknown
@@ -80,22 +79,6 @@ def store_key(
         )
     )
     append_entry(session, actor, action, new.id, detail)
-
-
-def replace_key(session: Session, key: Key, grace: timedelta, actor: Actor | None) -> NewKey:
-    """Create another key for the account of a valid one, which then expires after ``grace``.
-
-    The new key is valid for as long as the old one was made for. Without an ``actor``, the owner
-    acts with the new key.
-    """
-    now = current_time(session)
-    expires_at = now + (key.expires_at - key.created_at) if key.expires_at else None
-    new = generate_key(key.account_id, expires_at)
-    actor = actor or Actor(key.account_id, new.id)
-    key.expires_at = min(now + grace, key.expires_at or now + grace)
-    store_key(session, new, actor, Action.KEY_ROTATED, detail=key.id)
-    protect(session, "key", key.id, "rotated")
-    return new
 
 
 def end_detail(expires_at: datetime | None) -> str:

@@ -43,7 +43,6 @@ class Action(StrEnum):
     ACCOUNT_DISABLED = "account.disabled"
     KEY_CREATED = "key.created"
     KEY_REVOKED = "key.revoked"
-    KEY_ROTATED = "key.rotated"
     KEY_CHANGED = "key.changed"
     """The end that it was given is in the detail."""
     INVITATION_CREATED = "invitation.created"

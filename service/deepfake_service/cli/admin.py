@@ -176,16 +176,6 @@ def revoke_key(key: KeyId) -> None:
     typer.echo("revoked")
 
 
-@keys.command("rotate")
-def rotate_key(
-    key: KeyId,
-    grace: Annotated[str, typer.Option(help="How long the old key remains valid.")] = "24h",
-) -> None:
-    """Replace a key by a new one. The old key remains valid for a grace period."""
-    with opened_records() as (_, database):
-        _show_once(Accounts(database).rotate(key, grace=_duration(grace) or timedelta(0)))
-
-
 @keys.command("rewrap")
 def rewrap() -> None:
     """Wrap all keys with the current master key. Older master keys can then be removed.

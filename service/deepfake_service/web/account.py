@@ -80,8 +80,6 @@ def get_invitation(request: Request, token: str, state: AppStateDep) -> Response
         account=account,
         new_key=None,
         expires_at=invitation.key_expires_at,
-        replaces=invitation.replaces,
-        grace_hours=invitation.grace_hours,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -43,8 +43,6 @@ SETTINGS_SHOWN = (
     "timestamp_url", "jobs_at_once", "submissions_per_account",
 )  # fmt: skip
 """Settings that the page shows. None of them may be a secret."""
-GRACE_HOURS = ("0", "24", "168")
-"""How many hours a replaced key can still work, as the form offers it."""
 
 MAX_CARD_BYTES = 1024 * 1024
 """A card of the shipped kind has 40 kB."""
@@ -107,24 +105,6 @@ def post_key_end(caller: PageAdmin, state: AppStateDep, fields: Form) -> Respons
     return redirect("/admin", "key_changed")
 
 
-@router.post("/admin/keys/replace")
-def post_key_replacement(
-    request: Request, caller: PageAdmin, state: AppStateDep, fields: Form
-) -> Response:
-    """Replace a key of the administrator's own account, or invite the owner of another to."""
-    key_id, hours = fields.get("key", ""), fields.get("grace", "")
-    if hours not in GRACE_HOURS:
-        raise InvalidRequest(errors=[FieldError("grace", "choose one")])
-    listed = state.accounts.keys()
-    owner = next((account for key, account in listed if key.id == key_id), None)
-    if owner is not None and owner.id == caller.account_id:
-        grace = timedelta(hours=int(hours))
-        key = state.accounts.rotate(key_id, grace=grace, actor=caller.actor)
-        return _admin_page(request, caller, state, new_key=key.text)
-    token = Invitations(state.database).replace(key_id, caller.actor, grace_hours=int(hours))
-    return _admin_page(request, caller, state, token=token, owner=owner.name if owner else "")
-
-
 def _last_day(state: AppState, fields: Mapping[str, str]) -> datetime | None:
     """Return when a key expires whose last day was entered; ``None`` if the field is empty."""
     text = fields.get("expires_on", "")
@@ -160,7 +140,6 @@ def _admin_page(
         roles=[str(r) for r in Role],
         now=state.database.clock(),
         today=state.database.clock().date().isoformat(),
-        grace_hours=GRACE_HOURS,
         accounts=state.accounts.all(),
         keys=keys,
         keyed={account.id for _, account in keys},

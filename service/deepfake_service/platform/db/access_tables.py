@@ -70,10 +70,6 @@ class Invitation(Authenticated):
     expires_at: Mapped[datetime] = mapped_column(Moment)
     key_expires_at: Mapped[datetime | None] = mapped_column(Moment)
     """When the key that it creates expires; ``None``: never."""
-    replaces: Mapped[str | None] = mapped_column(String(ID_CHARS))
-    """Id of the key that the new one takes the place of."""
-    grace_hours: Mapped[int]
-    """How long the replaced key still works."""
 
 
 class SecondFactor(Authenticated):

@@ -153,23 +153,6 @@ def test_a_key_revoked_elsewhere_stops_working_at_once(
         refused(elsewhere, new.text)
 
 
-def test_rotation_keeps_the_account_and_leaves_time_to_change_over(
-    accounts: Accounts, clock: AdjustableClock
-) -> None:
-    old = made(accounts)
-    new = accounts.rotate(old.id, grace=timedelta(hours=1))
-    assert accounts.authenticate(old.text).account_id == accounts.authenticate(new.text).account_id
-    clock.advance(timedelta(hours=1, seconds=1))
-    refused(accounts, old.text)
-    assert accounts.authenticate(new.text)
-    at_once = accounts.rotate(new.id)
-    refused(accounts, new.text)
-    assert accounts.authenticate(at_once.text).account_id == old.account_id
-    assert [key.id for key, _ in accounts.keys("uploader")] == [old.id, new.id, at_once.id]
-    with pytest.raises(KeyUnknown):
-        accounts.rotate("000000000000")
-
-
 def test_a_key_gets_an_end_and_loses_it_again(
     accounts: Accounts, database: Database, clock: AdjustableClock
 ) -> None:

@@ -185,12 +185,12 @@ async def test_a_job_ends_while_it_is_submitted_again_with_a_callback(service: S
     assert (delivery.job_id, delivery.state) == (job["id"], DeliveryState.DUE)
 
 
-async def test_a_key_is_changed_while_it_is_replaced(
+async def test_a_key_is_changed_while_it_is_revoked(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key_id = caller_of(service, Role.AUDITOR).key_id
     assert key_id is not None
-    meanwhile = Meanwhile(service, lambda: service.accounts.rotate(key_id))
+    meanwhile = Meanwhile(service, lambda: service.accounts.revoke(key_id))
     meanwhile.before_entry_of(accounts_module, monkeypatch)
     service.accounts.end(key_id, service.database.clock() + timedelta(days=1))
     meanwhile.end()

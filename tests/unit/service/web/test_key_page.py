@@ -10,7 +10,7 @@ import pytest
 from deepfake_service.accounts.invitations import Invitations
 from deepfake_service.platform.db import Account, Key
 from deepfake_service.platform.db.enums import Role
-from deepfake_service.platform.errors import InvitationInvalid, NotAuthenticated
+from deepfake_service.platform.errors import InvitationInvalid
 from deepfake_service.web.pages import last_day
 from tests.unit.service.conftest import Service
 
@@ -65,47 +65,6 @@ async def test_an_end_is_given_when_a_key_is_made_and_later(service: Service) ->
     assert stored(service, made[0].split("_")[1]).expires_at == expires_at
 
 
-async def test_an_own_key_is_replaced_and_still_works_for_a_day(service: Service) -> None:
-    form = await csrf(service)
-    old = service.keys[Role.ADMIN]
-    replace = {**form, "key": id_of(service, Role.ADMIN), "grace": "24"}
-    path = "/admin/keys/replace"
-    wrong = await service.client.post(path, data={**replace, "grace": "9"}, headers=ORIGIN)
-    assert wrong.status_code == 422
-    page = (await service.client.post(path, data=replace, headers=ORIGIN)).text
-    new = KEY.search(page)
-    assert new
-    assert service.accounts.authenticate(old)
-    service.clock.advance(timedelta(hours=25))
-    with pytest.raises(NotAuthenticated):
-        service.accounts.authenticate(old)
-    assert service.accounts.authenticate(new[0]).role is Role.ADMIN
-
-
-async def test_the_owner_of_another_key_replaces_it_by_a_link(service: Service) -> None:
-    form, old = await csrf(service), service.keys[Role.AUDITOR]
-    replace = {**form, "key": id_of(service, Role.AUDITOR), "grace": "24"}
-    page = (await service.client.post("/admin/keys/replace", data=replace, headers=ORIGIN)).text
-    assert not KEY.search(page)
-    link = re.search(r"http://service(/invitation/[\w.-]+)<", page)
-    owner = owned(service, id_of(service, Role.AUDITOR))[1].name
-    assert f"<strong><bdi>{owner}</bdi></strong>" in page
-    assert '<option value="analyst" selected>' in page
-    assert link
-    service.clock.advance(timedelta(hours=48))
-    assert service.accounts.authenticate(old)  # until its owner has the new one
-    shown = (await service.client.get(link[1])).text
-    assert id_of(service, Role.AUDITOR) in shown
-    new = KEY.search((await service.client.post(link[1], headers=ORIGIN)).text)
-    assert new
-    assert service.accounts.authenticate(new[0]).role is Role.AUDITOR
-    assert service.accounts.authenticate(old)
-    service.clock.advance(timedelta(hours=25))
-    with pytest.raises(NotAuthenticated):
-        service.accounts.authenticate(old)
-    assert service.accounts.authenticate(new[0])
-
-
 async def test_the_terms_of_a_link_cannot_be_changed(service: Service) -> None:
     service.accounts.create("kim", "person", Role.ANALYST)
     invitations = Invitations(service.database)
@@ -121,27 +80,6 @@ async def test_the_terms_of_a_link_cannot_be_changed(service: Service) -> None:
     service.clock.advance(timedelta(hours=2))
     with pytest.raises(InvitationInvalid):
         invitations.redeem(short)
-
-
-@pytest.mark.parametrize("end", ["revoked", "expired", "replaced"])
-async def test_the_link_that_replaces_a_key_ends_with_the_key(service: Service, end: str) -> None:
-    service.accounts.create("kim", "person", Role.ANALYST)
-    expires_at = service.clock() + timedelta(hours=1)
-    old = service.accounts.create_key("kim", expires_at=expires_at)
-    invitations = Invitations(service.database)
-    token = invitations.replace(old.id)
-    assert invitations.find(token)[1].name == "kim"
-    if end == "revoked":
-        service.accounts.revoke(old.id)
-    elif end == "replaced":
-        service.accounts.rotate(old.id, grace=timedelta(0))
-    else:
-        service.clock.advance(timedelta(hours=2))
-    for use in (invitations.find, invitations.redeem):
-        with pytest.raises(InvitationInvalid):
-            use(token)
-    assert (await service.client.get(f"/invitation/{token}")).status_code == 410
-    assert (await service.client.post(f"/invitation/{token}", headers=ORIGIN)).status_code == 410
 
 
 async def test_the_day_of_the_last_use_is_shown(service: Service) -> None:
