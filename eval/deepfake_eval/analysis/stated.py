@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_LEVELS = ("level_item", "level_picture")
+_LEVELS = {"videos": "level_item", "pictures": "level_picture"}
+_Rates = list[tuple[str, Mapping[str, Any], Mapping[str, Any]]]
+"""A kind of media, the share of manipulated ones that is found, and that of real ones."""
 
 
 def three_lines(reliability: Mapping[str, Any]) -> list[str]:
@@ -15,10 +17,10 @@ def three_lines(reliability: Mapping[str, Any]) -> list[str]:
     media are not in it.
     """
     rates = _rates(reliability)
-    if rates is None:
+    if not rates:
         return []
     known = _rates(reliability.get("known_sources", {}))
-    if known is None:
+    if not known:
         return [
             f"Known sources, unknown people: {_found(rates)}",
             "Unknown sources: not measured for this model.",
@@ -31,33 +33,31 @@ def three_lines(reliability: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _rates(levels: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
-    """Return the rates of videos and those of pictures; ``None`` if one is missing."""
-    rates = [levels.get(level, {}).get("overall", {}) for level in _LEVELS]
-    whole = all(
-        r.get(name, {}).get("value") is not None
-        for r in rates
-        for name in ("true_positive_rate", "false_positive_rate")
-    )
-    return rates if whole else None
+def _rates(levels: Mapping[str, Any]) -> _Rates:
+    rates = []
+    for kind, level in _LEVELS.items():
+        overall = levels.get(level, {}).get("overall", {})
+        found, alarms = (
+            overall.get(name, {"value": None})
+            for name in ("true_positive_rate", "false_positive_rate")
+        )
+        if found["value"] is not None and alarms["value"] is not None:
+            rates.append((kind, found, alarms))
+    return rates
 
 
-def _found(rates: list[Mapping[str, Any]]) -> str:
-    (video, picture), (real_video, real_picture) = (
-        [r[name] for r in rates] for name in ("true_positive_rate", "false_positive_rate")
+def _found(rates: _Rates) -> str:
+    parts = (
+        f"{found['value']:.0%} of manipulated and {alarms['value']:.1%} of real {kind} (95% up to "
+        f"{alarms['high']:.1%})"
+        for kind, found, alarms in rates
     )
-    return (
-        f"{video['value']:.0%} of manipulated videos and {picture['value']:.0%} of manipulated "
-        f"pictures are called manipulated, and {real_video['value']:.1%} of real videos and "
-        f"{real_picture['value']:.1%} of real pictures (95% up to {real_video['high']:.1%} and "
-        f"{real_picture['high']:.1%})."
-    )
+    return f"{', '.join(parts)} are called manipulated."
 
 
-def _groups(rates: list[Mapping[str, Any]]) -> str:
-    video, picture = (
-        f"{r['true_positive_rate']['groups']} groups of manipulated and "
-        f"{r['false_positive_rate']['groups']} of real {kind}"
-        for r, kind in zip(rates, ("videos", "pictures"), strict=True)
+def _groups(rates: _Rates) -> str:
+    parts = (
+        f"{found['groups']} groups of manipulated and {alarms['groups']} of real {kind}"
+        for kind, found, alarms in rates
     )
-    return f"{video}, and {picture}"
+    return ", ".join(parts)

@@ -23,8 +23,10 @@ def levels(found: float, alarms: float, groups: int) -> dict[str, Any]:
 def test_the_lines_keep_known_sources_apart_from_unknown_ones() -> None:
     known = levels(0.6, 0.01, 40)
     first, second, third = three_lines({**levels(0.3, 0.05, 7), "known_sources": known})
-    assert first.startswith("Known sources, unknown people: 60% of manipulated videos")
-    assert "5.0% of real videos and 5.0% of real pictures (95% up to 7.0% and 7.0%)" in second
+    assert first.startswith(
+        "Known sources, unknown people: 60% of manipulated and 1.0% of real vid"
+    )
+    assert "30% of manipulated and 5.0% of real pictures (95% up to 7.0%)" in second
     assert second.startswith("Unknown sources and people, as new material is: 30%")
     assert third.startswith("The second line rests on 7 groups of manipulated and 9 of real videos")
 
@@ -32,6 +34,8 @@ def test_the_lines_keep_known_sources_apart_from_unknown_ones() -> None:
 def test_what_was_not_measured_on_unknown_sources_is_said() -> None:
     lines = three_lines(levels(0.6, 0.01, 40))
     assert lines[1] == "Unknown sources: not measured for this model."
+    videos = {"level_item": levels(0.6, 0.01, 40)["level_item"], "level_picture": {"overall": {}}}
+    assert "videos (95% up to 3.0%) are called manipulated." in three_lines(videos)[0]
     assert three_lines({}) == three_lines({"level_item": {"overall": {}}}) == []
 
 
