@@ -55,12 +55,12 @@ def invoke(name: str, *arguments: str) -> str:
 def test_the_commands_of_the_page_on_evaluation(folder: Path) -> None:
     page = (DOCS / "evaluation.md").read_text()
     written = commands("evaluation.md")
-    assert len(written) == 6
+    assert len(written) == 7
     for command in written:
         invoke(*command)
     assert all(f"`{name}`" in page for name in DATASETS)
     named = re.findall(r"^\| `([a-z]+\.[a-z]+)` \|", page, flags=re.MULTILINE)
-    assert len(named) == 5
+    assert len(named) == 6
     assert all((folder / "results" / name).is_file() for name in named)
 
 
@@ -77,4 +77,5 @@ def test_the_tutorial_leads_to_a_table(folder: Path, monkeypatch: pytest.MonkeyP
     for name in re.findall(r"^\| `(tables/figures\.\w+|tables/rates\.csv)`", page, re.MULTILINE):
         assert (folder / "results" / name).stat().st_size > 0, name
     assert list((folder / "results" / "plots").glob("*.pdf"))
+    assert r"\begin{tabular}" in (folder / "table" / "table.tex").read_text()
     assert "Own detector" in (folder / "results-table" / "report.html").read_text()
