@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import gzip
 import ipaddress
 import socket
@@ -79,6 +80,21 @@ def endless(handler: Handler) -> None:
             handler.server.sent += 11_000  # type: ignore[attr-defined]
 
 
+def heavy(to: str) -> Answer:
+    """Return a redirect with as large a head as is read, and an endless body."""
+
+    def answer(handler: Handler) -> None:
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * 1024)
+        handler.head(302, {"Location": to, "X-A": "a" * 90_000})
+        handler.server.sent += 90_000  # type: ignore[attr-defined]
+        with contextlib.suppress(OSError):
+            while True:
+                handler.wfile.write(b"<p>more</p>" * 100)
+                handler.server.sent += 1_100  # type: ignore[attr-defined]
+
+    return answer
+
+
 def slow(handler: Handler) -> None:
     handler.head(200, {"Content-Type": "text/html"})
     with contextlib.suppress(OSError):
@@ -97,8 +113,14 @@ def garbage(handler: Handler) -> None:
     handler.close_connection = True
 
 
+@functools.cache
+def inflatable() -> bytes:
+    """Return 200 kB that are 200 MB when they are decompressed."""
+    return gzip.compress(b"\0" * 200_000_000)
+
+
 def bomb(handler: Handler) -> None:
-    content = gzip.compress(b"\0" * 200_000_000, 9)
+    content = inflatable()
     handler.head(200, {"Content-Type": "text/html", "Content-Encoding": "gzip",
                        "Content-Length": str(len(content))})  # fmt: skip
     with contextlib.suppress(OSError):

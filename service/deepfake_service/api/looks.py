@@ -111,7 +111,8 @@ class PostLooksOut(Published):
 def list_looks(
     case_id: CaseId, occurrence_id: OccurrenceId, caller: Reader, services: ServicesDep
 ) -> PostLooksOut:
-    """Return what became of a post, with the signed record of every look at it."""
+    """Return what became of a post, with the signed record of every look at it. Audited."""
+    services.queries.brief(caller, case_id)  # audits that the case was read
     return _post(services, caller, case_id, occurrence_id)
 
 

@@ -7,13 +7,10 @@ from datetime import date
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 from sqlalchemy import update
 
 from deepfake_service.cli.output import clean
 from deepfake_service.cli.records import opened_records
-from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.db import Watch
 from deepfake_service.platform.pages import Pages
@@ -25,10 +22,10 @@ from deepfake_service.platform.storage import (
     open_keys,
 )
 from deepfake_service.platform.texts.formatting import KST
-from deepfake_service.platform.texts.i18n import words
+from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK
 from deepfake_service.removal.lane import look_now
 from deepfake_service.removal.statistics import GroupBy, RemovalStatistics
-from deepfake_service.removal.statistics_pages import csv_of, table_of
+from deepfake_service.removal.statistics_pages import csv_of
 
 looks = typer.Typer(
     help="Look whether posts are gone, and count removals.",
@@ -80,9 +77,8 @@ def statistics(
     start: Annotated[str, typer.Option(help="First day of sending, YYYY-MM-DD.")],
     end: Annotated[str | None, typer.Option(help="Last day; today if omitted.")] = None,
     by: Annotated[GroupBy, typer.Option(help="What posts are grouped by.")] = GroupBy.PLATFORM,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
 ) -> None:
-    """Count what became of the posts of notices, of all cases."""
+    """Count what became of the posts of notices, of all cases, as CSV."""
     try:
         first = date.fromisoformat(start)
         last = date.fromisoformat(end) if end else utc_now().astimezone(KST).date()
@@ -93,11 +89,4 @@ def statistics(
         blobs = open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER)
         vault = Vault(blobs, keys)
         found = RemovalStatistics(database, vault).summary(None, first, last, by)
-    if as_csv:
-        typer.echo(csv_of(found), nl=False)
-        return
-    head, rows = table_of(found, words("en"), lambda kind: KINDS[kind].name.en)
-    table = Table(*head)
-    for row in rows:
-        table.add_row(*(clean(cell) for cell in row))
-    Console().print(table)
+    typer.echo(csv_of(found).removeprefix(BYTE_ORDER_MARK), nl=False)

@@ -29,12 +29,12 @@ MAX_BODY_BYTES = 512 * 1024
 at the beginning of a page."""
 MAX_TEXT_BYTES = 1024 * 1024
 """Of a body after it was decompressed."""
-MAX_HOPS = 6
-"""Answers until the page, redirects included. With heads of 100 KiB and both pages of a look (see
-``looks.py``), one look stays below 2 MiB."""
+MAX_HOPS = 5
+"""Answers until the page, redirects included. With heads of 100 KiB, what the system receives ahead
+and the second page of a look (see ``lane.py``), one look stays below 2 MiB."""
 DEADLINE_S = 20.0
 """Time for the page, redirects included, beside that for resolving names."""
-RECEIVE_BUFFER = 128 * 1024
+RECEIVE_BUFFER = 32 * 1024
 """Bytes that the system may receive ahead: what was sent but not read is traffic, too."""
 AGENT = "deepfake-service"
 KEPT = ("content-type", "location", "retry-after", "link", "cf-mitigated", "age", "via", "x-cache")
@@ -116,12 +116,12 @@ class Pages:
         self._allowed = allowed or CallbackHosts()
         self._tls = tls or httpx.create_ssl_context(trust_env=False)
 
-    def get(self, url: str, *, max_bytes: int = MAX_BODY_BYTES) -> Page:
+    def get(self, url: str, *, max_bytes: int = MAX_BODY_BYTES, hops: int = MAX_HOPS) -> Page:
         """Fetch a page with its redirects. Whatever happens is in the result."""
         answers: list[Answer] = []
         ends = time.monotonic() + DEADLINE_S
         left = max_bytes
-        while len(answers) < MAX_HOPS:
+        while len(answers) < hops:
             try:
                 target = outbound.check(url, allowed=self._allowed)
             except CallbackRefused as error:

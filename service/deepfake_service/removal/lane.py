@@ -11,7 +11,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import and_, exists, func, select, update
 from sqlalchemy.orm import aliased
@@ -38,7 +37,7 @@ CLAIMED_FOR = timedelta(seconds=10 * DEADLINE_S)
 """How long a look belongs to one process. After that the process is taken for dead."""
 SIBLING_FOR = timedelta(days=1)
 """How long the page of an address that never was is compared with, of each site."""
-SIBLING_BYTES = 256 * 1024
+SIBLING_BYTES, SIBLING_HOPS = 256 * 1024, 2
 MAX_SIBLINGS = 2000
 """Sites whose page is in memory. An entry has the text of one page."""
 MAX_MISSED = 1000
@@ -197,8 +196,7 @@ class LookLane:
             known = self._siblings.get(host)
             if known is not None and now - known[0] < SIBLING_FOR:
                 return known[1]
-        address = sibling_of(url)
-        page = self._pages.get(address, max_bytes=SIBLING_BYTES) if address else None
+        page = _never_there(self._pages, url)
         with self._lock:
             if len(self._siblings) >= MAX_SIBLINGS:
                 self._siblings.clear()
@@ -209,9 +207,16 @@ class LookLane:
 def look_now(pages: Pages, url: str, now: datetime) -> tuple[Sight, Page]:
     """Look at one address without recording anything, to try what looks can do from here."""
     page = pages.get(url)
-    address = sibling_of(url)
-    never = pages.get(address, max_bytes=SIBLING_BYTES) if address and urlsplit(url).path else None
+    never = _never_there(pages, url)
     return judge(url, page, now, {}, lambda _: never), page
+
+
+def _never_there(pages: Pages, url: str) -> Page | None:
+    """Fetch the page of a post that never was, beside the one at ``url``."""
+    address = sibling_of(url)
+    if address is None:
+        return None
+    return pages.get(address, max_bytes=SIBLING_BYTES, hops=SIBLING_HOPS)
 
 
 def _missed(watch: Watch, notice: Notice, planned_at: datetime, now: datetime) -> int:

@@ -77,6 +77,8 @@ BY_PEOPLE = (
     LookResult.BLOCKED_HERE,
 )
 """What a person can state."""
+CONTROLS = 3
+"""Other posts of a site that are looked at when one is gone: as many as ``is_flip`` needs."""
 
 _log = logger("deepfake_service.looks")
 
@@ -282,7 +284,10 @@ class Looks:
         """Move the watches of a post after a look at it."""
         looks = _seen(session, look.occurrence_id)
         happened: set[Action] = set()
+        is_new = made.page is not None and look.result is LookResult.GONE
         for watch in watches:
+            if is_new and watch.down_at is None and watch.host is not None:
+                _look_at_others(session, watch, look.at)
             notice = session.get_one(Notice, watch.notice_id)
             found = conclude(looks, watch.state, watch.gone_at, held=held)
             if found.gone_at and watch.gone_at is None:
@@ -401,6 +406,18 @@ def _seen(session: Session, occurrence_id: str) -> list[Seen]:
         .limit(CONSIDERED)
     ).all()
     return sorted((Seen(*row) for row in reversed(rows)), key=lambda seen: seen.at)
+
+
+def _look_at_others(session: Session, watch: Watch, now: datetime) -> None:
+    """Look at other posts of the site now, so that an outage is known for one within the hour."""
+    others = select(Watch.id).where(
+        Watch.host == watch.host,
+        Watch.occurrence_id != watch.occurrence_id,
+        Watch.state == WatchState.UP,
+        Watch.next_look_at > now,
+    )
+    controls = session.scalars(others.order_by(Watch.looked_at).limit(CONTROLS)).all()
+    session.execute(update(Watch).where(Watch.id.in_(controls)).values(next_look_at=now))
 
 
 def _sum_up(session: Session, notice: Notice) -> None:

@@ -35,10 +35,8 @@ async def test_an_operator_counts_removals_and_asks_for_looks(
         assert run("now", "nothing").exit_code == 2
         assert run("now", post).output.strip() == "asked for"
         assert watch_of(service, post).next_look_at < before
-        table = run("statistics", "--start", "2020-01-01", "--by", "kind", "--csv").output
+        table = run("statistics", "--start", "2020-01-01", "--by", "kind").output
         assert table.splitlines()[1].startswith("other,1,")  # one post is no group
-        shown = run("statistics", "--start", "2020-01-01")
-        assert (shown.exit_code, "Total" in shown.output) == (0, True)
         assert run("statistics", "--start", "yesterday").exit_code == 2
 
 

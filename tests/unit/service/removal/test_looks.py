@@ -379,3 +379,20 @@ async def test_a_post_that_cannot_be_read_does_not_hold_up_others(
     assert watch_of(watching, intact).state is WatchState.UP
     waits = watch_of(watching, broken).next_look_at - watching.clock()
     assert waits > timedelta(hours=20)
+
+
+async def test_when_one_is_gone_others_of_its_site_tell_whether_that_is_an_outage(
+    watching: Service, lane: LookLane, platform: FakePlatform
+) -> None:
+    urls = [platform.says(f"/v/{n}00000", post()) for n in range(1, 7)]
+    case_id, (first, *others) = await reported(watching, *urls)
+    await sent(watching, case_id, [first, *others])
+    pass_time(watching, lane, 2, step_h=0.02)
+    with watching.database.write() as session:  # none of the others is due for long
+        for watch in session.scalars(select(Watch).where(Watch.occurrence_id != first)):
+            watch.next_look_at = watching.clock() + timedelta(hours=20)
+    platform.all_say = status(404)
+    pass_time(watching, lane, 4, step_h=0.02)
+    states = [watch_of(watching, seen).state for seen in (first, *others)]
+    assert WatchState.GONE not in states
+    assert states.count(WatchState.SUSPECTED_GONE) >= 4
