@@ -38,7 +38,7 @@ NAMES = {
     # Names of laws and bodies, and how provisions are cited.
     "EU", "ETS", "No", "TAKE", "IT", "DOWN", "Act", "Regulation", "Article", "Convention", "on",
     "Cybercrime", "INHOPE", "NCMEC", "CyberTipline", "URL", "ii", "iii", "iv", "digital",
-    "forgery",
+    "forgery", "ZIP",
 }  # fmt: skip
 """Latin words that Korean documents contain."""
 NOT_WORDS = re.compile(r"{\w+}|[0-9a-f]{16,64}|deepfake-service|docs/ko/[a-z-]+\.md")
