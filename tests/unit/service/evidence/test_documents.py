@@ -43,7 +43,7 @@ NAMES = {
 """Latin words that Korean documents contain."""
 NOT_WORDS = re.compile(r"{\w+}|[0-9a-f]{16,64}|deepfake-service|docs/ko/[a-z-]+\.md")
 """Placeholders, digests, and where the description of the verification is."""
-POLITE = re.compile("[습입합됩]니[다까]|십시오|세요|해요")
+POLITE = re.compile("[습입합됩랍]니[다까]|십시오|세요|해요")
 PLAIN = re.compile(r"(?<!니)다[.(]|(?<!니)다$|는가\?", re.MULTILINE)
 DRAWN = ("timeline", "pictures", "colour", "lang", "footer", "digest", "certificate", "words")
 """Parts of a report that are not text, or that are checked on their own."""
