@@ -83,7 +83,7 @@ def end(service: Service, job_id: str, material: Material) -> None:
         row = session.get_one(Job, job_id)
         key = services.queries._vault.case_key(session.get_one(Case, row.case_id))
     services.evidence_store.store_material(row, key, material)
-    services.minor_flags.compare_job(row, material.examination["hashes"])
+    services.minor_flags.compare_job(row, material.examination)
     result = material.examination["result"]
     listed = listed_result(result, material)
     with service.database.write() as session:

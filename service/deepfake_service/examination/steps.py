@@ -246,7 +246,7 @@ class Examination:
         verdict = opened.files.verdict() or self._judge(opened, parts)
         material = self._gather(opened, verdict, parts)
         self._stores.evidence.store_material(opened.job, opened.case_key, material)
-        self._stores.minor_flags.compare_job(opened.job, material.examination["hashes"])
+        self._stores.minor_flags.compare_job(opened.job, material.examination)
         self._stores.hash_bank.link_similar(opened.job, material.examination["hashes"])
         result = verdict.to_json(faces=True)
         self._succeed(opened, result, listed_result(result, material))

@@ -89,7 +89,7 @@ class HashBank:
         with self._database.read() as session:
             job = session.get_one(Job, job_id)
             case = session.get_one(Case, job.case_id)
-        hashes = examined_hashes(self._vault, job, case)
+        hashes = read_examination(self._vault, job, case).get("hashes") or {}
         pdq = usable(hashes)
         if not pdq:
             self._without_hashes.add(job_id)
@@ -226,11 +226,10 @@ class HashBank:
                 yield f"{line}\n"
 
 
-def examined_hashes(vault: Vault, job: Job, case: Case) -> dict[str, Any]:
-    """Return the hashes that an examination found; none if its material cannot be read."""
+def read_examination(vault: Vault, job: Job, case: Case) -> dict[str, Any]:
+    """Return the record of an examination; an empty one if its material cannot be read."""
     try:
-        hashes: dict[str, Any] = examination_of(vault, job, vault.case_key(case))["hashes"]
-        return hashes
+        return examination_of(vault, job, vault.case_key(case))
     except (DatabaseUnavailable, StorageUnavailable):
         raise
     except BlobMissing:

@@ -1,10 +1,10 @@
 """Flags that a person shown may be a minor, which follow the pictures and not the bytes alone.
 
-When a person flags a case, the perceptual hashes of its media are stored. Every examination
-compares its medium with them, and earlier media are compared when a flag is new. A case that
-resembles a flagged one is flagged as well: its pictures are withheld until a person has looked at
-it. This does not depend on whether the matching of confirmed cases is enabled. The hashes outlive
-the case, so that its deletion does not give pictures of copies back.
+When a person flags a case, the perceptual hashes of its media and of the faces in them are stored.
+Every examination compares its medium with them, and earlier media are compared when a flag is new.
+A case that resembles a flagged one is flagged as well: its pictures are withheld until a person has
+looked at it. This does not depend on whether the matching of confirmed cases is enabled. The hashes
+outlive the case, so that its deletion does not give pictures of copies back.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from deepfake_service.accounts.visibility import find_visible, visible_to
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.cases.cases import BlindIndex
-from deepfake_service.evidence.bundle.perceptual_hashes import resembles, usable
+from deepfake_service.evidence.bundle.likeness import alike, of_examination
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.notices.states import field_error
 from deepfake_service.platform.db import (
@@ -49,7 +49,7 @@ from deepfake_service.platform.storage import (
 )
 from deepfake_service.platform.storage.envelope import KeyWrapper
 from deepfake_service.platform.storage.sealed_columns import opened_rows
-from deepfake_service.review.hash_bank import examined_hashes, read_hashes
+from deepfake_service.review.hash_bank import read_examination, read_hashes
 
 _NAME = "minors"
 BATCH = 100
@@ -229,7 +229,9 @@ class MinorFlags:
         """Flag a case because of any flagged one that its media resemble."""
         for job, case in self._jobs(Job.case_id == case_id):
             others = self._listed(FlaggedHashes.case_id != case_id)
-            self._flag_if_alike(job, usable(examined_hashes(self._vault, job, case)), others)
+            self._flag_if_alike(
+                job, of_examination(read_examination(self._vault, job, case)), others
+            )
 
     def trail(self, caller: Caller, case_id: str) -> dict[str, Any]:
         """Return what the flag of a case follows, and what follows it.
@@ -256,14 +258,14 @@ class MinorFlags:
             "followers": [other for other in named if other["id"] != origin],
         }
 
-    def compare_job(self, job: Job, hashes: dict[str, Any]) -> None:
+    def compare_job(self, job: Job, examination: dict[str, Any]) -> None:
         """Flag the case of a job if its medium resembles one of a flagged case.
 
         Call it after the material of the job's evidence was stored, while the job is running or has
         succeeded: a flag that is set at the same time then either is found here or finds the
         material. Call it before an edition is made as well, or that would show what is withheld.
         """
-        submitted = usable(hashes)
+        submitted = of_examination(examination)
         with self._database.read() as session:
             own = session.execute(
                 select(Case.id, Media.sha256)
@@ -283,11 +285,11 @@ class MinorFlags:
     def _flag_if_alike(
         self,
         job: Job,
-        submitted: list[str],
+        submitted: dict[str, list[str]],
         entries: Iterable[tuple[FlaggedHashes, dict[str, Any]]],
     ) -> None:
-        for entry, known in entries if submitted else ():
-            if entry.case_id == job.case_id or not resembles(submitted, known["pdq"]):
+        for entry, known in entries if any(submitted.values()) else ():
+            if entry.case_id == job.case_id or not alike(submitted, known):
                 continue
             with self._database.write() as session:
                 case = lock_case(session, job.case_id)
@@ -315,7 +317,9 @@ class MinorFlags:
         jobs = self._jobs()
         while jobs:
             for job, case in jobs:
-                self._flag_if_alike(job, usable(examined_hashes(self._vault, job, case)), new)
+                self._flag_if_alike(
+                    job, of_examination(read_examination(self._vault, job, case)), new
+                )
             if newest_only:
                 return
             jobs = self._jobs(Job.id < jobs[-1][0].id)
@@ -361,11 +365,13 @@ class MinorFlags:
             with self._database.read() as session:
                 rows = session.execute(missing).all()
             for job, case, sha256 in rows:
-                self._store_hashes(job, usable(examined_hashes(self._vault, job, case)), sha256)
+                self._store_hashes(
+                    job, of_examination(read_examination(self._vault, job, case)), sha256
+                )
             if newest_only or len(rows) < BATCH:
                 return
 
-    def _store_hashes(self, job: Job, pdq: list[str], sha256: str) -> None:
+    def _store_hashes(self, job: Job, hashes: dict[str, list[str]], sha256: str) -> None:
         now = self._database.clock()
         with self._database.write() as session:
             case = lock_case(session, job.case_id)
@@ -381,7 +387,7 @@ class MinorFlags:
                 created_at=now,
                 expires_at=now + self._kept_for,
             )
-            seal_json(self._key, entry, {"pdq": pdq})
+            seal_json(self._key, entry, hashes)
             session.add(entry)
 
     def forget_expired(self) -> None:

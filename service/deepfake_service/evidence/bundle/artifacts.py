@@ -29,11 +29,12 @@ from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.decision.level import LN10
 from deepfake_models.decision.serialization import dump_exact
 from deepfake_models.errors import DecoderFailed, DecoderTooSlow, DeepfakeError, MediaError
-from deepfake_models.faces.crops import cut_views, squares
+from deepfake_models.faces.crops import cut_views, first_view, squares
 from deepfake_models.media.image import picture_format
 from deepfake_models.media.interface import FailedFrame, OpenMedia
 from deepfake_models.sandbox.confinement import Confinement
 from deepfake_models.scorer import Scorer
+from deepfake_service.evidence.bundle import likeness
 from deepfake_service.evidence.bundle.perceptual_hashes import hash_media
 
 FORMAT = "deepfake-service/examination/1"
@@ -142,6 +143,7 @@ class Gathering:
     _pictures: list[dict[str, Any]] | None = None
     _files: dict[str, bytes] = field(default_factory=dict)
     _hashes: dict[str, Any] | None = None
+    _likeness: dict[str, list[str]] = field(default_factory=dict)
     _reason: str = UNDECODED
 
     def take(self, media: OpenMedia) -> None:
@@ -153,9 +155,13 @@ class Gathering:
         if self._pictures is None:
             faces = self.verdict.faces
             chosen = suspect_faces(faces)
-            self._pictures, self._files = _pictures(media, faces, chosen, self.scorer)
+            self._pictures, self._files, crops = _pictures(media, faces, chosen, self.scorer)
+            self._likeness["faces"] = likeness.of_faces(crops, self.scorer.bundle.spec.crop.scale)
         if self._hashes is None:
-            self._hashes = hash_media(media)
+            found: dict[str, list[str]] = {}
+            still = len(media.times) == 1
+            self._hashes = hash_media(media, lambda seen: likeness.see(found, seen, still=still))
+            self._likeness |= found
 
     def end(self, error: MediaError) -> None:
         """Note why nothing more can be taken."""
@@ -172,6 +178,7 @@ class Gathering:
             "examined_s": [float(t) for t in self.examined_s],
             "pictures": self._pictures or [],
             "hashes": self._hashes or {"pdq": None, "reason": self._reason},
+            "likeness": self._likeness,
             "mime": self.reading.mime,
             "content_credentials": self.reading.content_credentials,
             "software": software(),
@@ -212,7 +219,7 @@ def suspect_faces(faces: Sequence[Face]) -> list[int]:
 
 def _pictures(
     media: OpenMedia, faces: Sequence[Face], chosen: Sequence[int], scorer: Scorer
-) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
+) -> tuple[list[dict[str, Any]], dict[str, bytes], list[NDArray[np.uint8]]]:
     at: dict[int, list[int]] = {}
     for i in chosen:
         index = int(np.searchsorted(media.times, faces[i].time_s))
@@ -224,7 +231,7 @@ def _pictures(
                 face = faces[i]
                 crops[i] = cut_views(frame.pixels, face.box, scorer.bundle.spec.crop, face.turn)
     if not crops:
-        return [], {}
+        return [], {}, []
     shown = sorted(crops)
     maps = scorer.classifier.activation_maps([crops[i] for i in shown])
     strongest = max(float(maps.max()), 1e-6)
@@ -238,7 +245,8 @@ def _pictures(
         pictures.append({"number": number, "face": i, "crop": crop, "heatmap": heatmap})
         if further:
             pictures[-1]["further"] = list(further)
-    return pictures, files
+    widest = sorted(shown, key=lambda i: faces[i].box[0] - faces[i].box[2])
+    return pictures, files, [first_view(crops[i]) for i in widest]
 
 
 def crops_of(picture: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ laxer comparison, for flags that withhold pictures until a person has looked.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,11 @@ class FrameHash:
         return f"{self.pdq},{self.quality},{self.time_s:.3f}"
 
 
+def can_hash() -> bool:
+    """Return whether the extra ``perceptual`` is installed."""
+    return pdqhash is not None
+
+
 def pdq(pixels: NDArray[np.uint8], time_s: float = 0.0) -> FrameHash:
     """Return the hash of a frame, (H, W, 3) uint8 RGB."""
     bits, quality = pdqhash.compute(np.ascontiguousarray(pixels))
@@ -75,16 +80,22 @@ def every_second(times: NDArray[np.float64]) -> tuple[list[int], float]:
     return sorted({int(i) for i in indices if i < len(times)}), interval
 
 
-def hash_media(media: OpenMedia) -> dict[str, Any]:
-    """Return the content of ``hashes.json`` for a picture, or for a video's frames at intervals."""
-    if pdqhash is None:
+def hash_media(
+    media: OpenMedia, see: Callable[[NDArray[np.uint8]], None] | None = None
+) -> dict[str, Any]:
+    """Return the content of ``hashes.json`` for a picture, or for a video's frames at intervals.
+
+    ``see`` is called with each of these frames, (H, W, 3) uint8 RGB.
+    """
+    if not can_hash():
         return {"pdq": None, "reason": "pdqhash is not installed where this was examined"}
     indices, interval = every_second(media.times)
-    hashes = [
-        pdq(frame.pixels, frame.time_s)
-        for frame in media.frames(indices)
-        if not isinstance(frame, FailedFrame)
-    ]
+    hashes = []
+    for frame in media.frames(indices):
+        if not isinstance(frame, FailedFrame):
+            hashes.append(pdq(frame.pixels, frame.time_s))
+            if see is not None:
+                see(frame.pixels)
     return {
         "pdq": [{"pdq": h.pdq, "quality": h.quality, "time_s": h.time_s} for h in hashes],
         "vpdq": [h.vpdq for h in hashes],
@@ -166,6 +177,12 @@ def orientations(hashes: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
             for columns in (0, 1):
                 flipped = turned ^ (odd[:, None] * rows) ^ (odd[None, :] * columns)
                 yield np.packbits(flipped.reshape(len(bits), -1), axis=1)
+
+
+def mirrored(hashes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return PDQ hashes (N, 32) uint8 as those of the pictures mirrored from left to right."""
+    _, flipped, *_ = orientations(hashes)
+    return flipped
 
 
 def _hits(ours: NDArray[np.uint8], theirs: NDArray[np.uint8]) -> tuple[int, int]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 from sqlalchemy import delete, select
 
 from deepfake_service.container import FLAGGED_HASHES_KEPT
@@ -85,6 +87,78 @@ async def test_h6_another_encoding_does_not_escape_the_flag(service: Service, ch
     assert is_flagged(service, copy)
     other = await examined(service, encoded("other"), encoded("other"))
     assert not is_flagged(service, other)
+
+
+def shown_on_a_phone(pixels: footage.Pixels) -> footage.Pixels:
+    """Return a screenshot of an app that shows a picture between its bars and texts."""
+    width, height = 720, 1560
+    page = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(page)
+    draw.rectangle((0, 60, width, 150), fill=(90, 60, 200))
+    draw.ellipse((20, 70, 90, 140), fill=(200, 200, 90))
+    shown = Image.fromarray(pixels)
+    page.paste(shown.resize((width, shown.height * width // shown.width)), (0, 170))
+    for y in range(1080, height - 120, 40):
+        for x in range(30, width - 160, 130):
+            draw.rectangle((x, y, x + 40 + (x * y) % 70, y + 16), fill=(20, 20, 20))
+    draw.rectangle((0, height - 90, width, height), fill=(30, 30, 30))
+    return np.asarray(page)
+
+
+def without(pixels: footage.Pixels, *shares: float) -> footage.Pixels:
+    """Return a picture without these shares at its left, top, right and bottom."""
+    (height, width), (left, top, right, bottom) = pixels.shape[:2], shares
+    return pixels[
+        int(height * top) : height - int(height * bottom),
+        int(width * left) : width - int(width * right),
+    ]
+
+
+REPOSTED = {
+    "crop of 5%": lambda p: without(p, 0.05, 0.05, 0.05, 0.05),
+    "crop of 15%": lambda p: without(p, 0.15, 0.15, 0.15, 0.15),
+    "crop at the left": lambda p: without(p, 0.15, 0, 0, 0),
+    "crop at the bottom": lambda p: without(p, 0, 0, 0, 0.15),
+    "white border": lambda p: np.pad(p, ((80, 80), (80, 80), (0, 0)), constant_values=255),
+    "black bars": lambda p: np.pad(p, ((80, 80), (0, 0), (0, 0))),
+    "screenshot": shown_on_a_phone,
+    "mirrored screenshot": lambda p: shown_on_a_phone(p[:, ::-1]),
+}
+
+
+@pytest.mark.parametrize("change", REPOSTED)
+@pytest.mark.parametrize("portrait", [footage.astronaut, footage.grace_hopper])
+async def test_r2_a_crop_a_border_or_a_screenshot_does_not_escape_the_flag(
+    service: Service, portrait: Callable[[], footage.Pixels], change: str
+) -> None:
+    original = footage.picture(portrait())
+    first = await examined(service, original, original)
+    await flag(service, first)
+    copied = footage.picture(np.ascontiguousarray(REPOSTED[change](portrait())), quality=80)
+    copy = await examined(service, copied, copied)
+    assert is_flagged(service, copy)
+    face = await service.client.get(f"/v1/jobs/{copy['id']}/faces/1.png")
+    assert face.status_code == 403
+
+
+@pytest.mark.parametrize("change", REPOSTED)
+async def test_r2_nor_does_the_original_if_the_changed_copy_is_flagged(
+    service: Service, change: str
+) -> None:
+    portrait = footage.grace_hopper()
+    copied = footage.picture(np.ascontiguousarray(REPOSTED[change](portrait)), quality=80)
+    await flag(service, await examined(service, copied, copied))
+    original = footage.picture(portrait)
+    assert is_flagged(service, await examined(service, original, original))
+
+
+@pytest.mark.parametrize("change", REPOSTED)
+async def test_r2_another_person_is_not_flagged(service: Service, change: str) -> None:
+    original = footage.picture(footage.astronaut())
+    await flag(service, await examined(service, original, original))
+    other = np.ascontiguousarray(REPOSTED[change](footage.grace_hopper()))
+    sent = footage.picture(other, quality=80)
+    assert not is_flagged(service, await examined(service, sent, sent))
 
 
 async def test_hashes_of_flagged_cases_are_compared_some_at_a_time(
