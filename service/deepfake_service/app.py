@@ -53,6 +53,7 @@ from deepfake_service.web import notices as web_notices
 from deepfake_service.web import posts as web_posts
 from deepfake_service.web import statistics as web_statistics
 from deepfake_service.web import submit as web_submit
+from deepfake_service.web.pages import answer_unknown_address
 from deepfake_service.worker import worker_running
 
 DESCRIPTION = (
@@ -146,6 +147,7 @@ def create_app(
     app.state.shared = state
     app.add_middleware(RequestMiddleware, metrics=state.metrics)
     problems.install(app)
+    app.add_exception_handler(404, answer_unknown_address)
     for module in (
         signing_in,
         queue,

@@ -121,14 +121,6 @@ MediaKind = Annotated[
 ]
 
 
-class JobOut(JobBase):
-    """A job, with its result once there is one."""
-
-    media_kind: MediaKind
-
-    result: ResultOut | None = Field(description="The result; null until the job has succeeded.")
-
-
 class ListedJobOut(JobBase):
     """A job with the values of its result, but without the rest of it."""
 
@@ -136,6 +128,12 @@ class ListedJobOut(JobBase):
 
     score: Score
     log_likelihood_ratio: LogLikelihoodRatio
+
+
+class JobOut(ListedJobOut):
+    """A job, with its result once there is one."""
+
+    result: ResultOut | None = Field(description="The result; null until the job has succeeded.")
 
 
 class JobsOut(Published):
@@ -147,7 +145,10 @@ class JobsOut(Published):
 
 def job_out(state: AppState, caller: Caller, job_id: str) -> JobOut:
     """Return what a job's caller is told of it. Reads the database: call it in a thread."""
-    return JobOut.model_validate(state.require_services().queries.job(caller, job_id))
+    job = state.require_services().queries.job(caller, job_id)
+    result = job["result"] or {}
+    values = {name: result.get(name) for name in ("score", "log_likelihood_ratio")}
+    return JobOut.model_validate({**job, **values})
 
 
 @router.get("/jobs", summary="List jobs")

@@ -32,7 +32,7 @@ from deepfake_service.http.uploads import (
     streams_body,
 )
 from deepfake_service.platform import outbound
-from deepfake_service.platform.errors import CallbackRefused, InvalidRequest
+from deepfake_service.platform.errors import CallbackRefused, InvalidRequest, UnsupportedContentType
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.retention.orphans import LONGEST_UPLOAD
 
@@ -88,9 +88,15 @@ async def submit_video(
         form = fields.parse()
         sealed = await services.submissions.seal(body)
     else:
-        upload = StreamedFile(
-            request.headers.get("content-type"), lambda part: fields.open(part.field)
-        )
+        try:
+            upload = StreamedFile(
+                request.headers.get("content-type"), lambda part: fields.open(part.field)
+            )
+        except UnsupportedContentType as error:
+            raise UnsupportedContentType(
+                f"{error.message} The body may also be the file itself, with a type such as "
+                "video/mp4."
+            ) from error
         sealed = await services.submissions.seal(upload.content(body))
         try:
             form = fields.parse()

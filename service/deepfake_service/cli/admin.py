@@ -19,6 +19,7 @@ from deepfake_service.accounts.second_factors import SecondFactors
 from deepfake_service.audit import log
 from deepfake_service.audit.checkpoints import audit_key
 from deepfake_service.audit.records import accept_row, altered_rows
+from deepfake_service.cli.output import json_line
 from deepfake_service.cli.records import opened_records, signing
 from deepfake_service.evidence.editions import contradictions
 from deepfake_service.platform.db import Database, Key
@@ -58,6 +59,7 @@ Expiry = Annotated[
         "--expires-in", help="Lifetime, for example 90d or 12h. Default: the key does not expire."
     ),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")]
 KeyId = Annotated[str, typer.Argument(help="Id of the key, as printed by `deepfake keys list`.")]
 
 
@@ -97,14 +99,15 @@ def create_account(
 
 
 @accounts.command("list")
-def list_accounts() -> None:
+def list_accounts(as_json: AsJson = False) -> None:
     """List accounts."""
-    table = Table("name", "kind", "role", "created", "state")
+    rows = []
     with opened_records() as (_, database):
         for account in Accounts(database).all():
             state = "disabled" if account.disabled_at else "active"
-            table.add_row(account.name, account.kind, account.role, _day(account.created_at), state)
-    Console().print(table)
+            created = _day(account.created_at)
+            rows.append((account.name, account.kind, str(account.role), created, state))
+    _print_rows(("name", "kind", "role", "created", "state"), rows, as_json)
 
 
 @accounts.command("invite")
@@ -148,17 +151,29 @@ def create_key(
 @keys.command("list")
 def list_keys(
     account: Annotated[str | None, typer.Option(help="List only the keys of this account.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """List keys, without their secrets."""
-    folded = ("account", "role", "created", "last used", "expires")
-    table = Table(Column("id", no_wrap=True), *folded, Column("state", no_wrap=True))
+    rows = []
     with opened_records() as (_, database):
         for key, owner in Accounts(database).keys(account):
             expires = _day(key.expires_at) if key.expires_at else "never"
             state = "account disabled" if owner.disabled_at else _state(key, database.clock())
             used = key.last_used_on.isoformat() if key.last_used_on else "not noted"
             created = _day(key.created_at)
-            table.add_row(key.id, owner.name, owner.role, created, used, expires, state)
+            rows.append((key.id, owner.name, str(owner.role), created, used, expires, state))
+    names = ("id", "account", "role", "created", "last used", "expires", "state")
+    _print_rows(names, rows, as_json)
+
+
+def _print_rows(names: tuple[str, ...], rows: list[tuple[str, ...]], as_json: bool) -> None:
+    if as_json:
+        for row in rows:
+            typer.echo(json_line(dict(zip(names, row, strict=True))))
+        return
+    table = Table(*(Column(n, no_wrap=n in ("id", "state"), overflow="fold") for n in names))
+    for row in rows:
+        table.add_row(*row)
     Console().print(table)
 
 

@@ -147,8 +147,8 @@ def verify_bundle(
     """Verify an evidence bundle offline and print each step with its result.
 
     The exit code is 0 if the bundle is intact and signed by a trusted key, 3 if it is intact but
-    the signer is not trusted, 4 if a newer edition has replaced it, and 1 otherwise. Without
-    --revocations, newer editions and revoked keys are not known.
+    the signer is not trusted, 4 if a newer edition has replaced it, 2 if the options are invalid,
+    and 1 otherwise. Without --revocations, newer editions and revoked keys are not known.
     """
     if bundle.stat().st_size > MAX_BYTES:
         raise DeepfakeError(

@@ -19,6 +19,7 @@ from deepfake_service.platform import errors
 from deepfake_service.platform.errors import (
     FieldError,
     InvalidRequest,
+    MalformedRequest,
     ServiceError,
     TooManyRequests,
 )
@@ -30,6 +31,8 @@ RETRY_AFTER_S = 2
 """Seconds after which clients of a busy service should try again: the time of some batches."""
 SPACE_RETRY_S = 60
 """The same while the disk is nearly full: a client sends its whole file again."""
+SAID_FIELDS = 5
+"""Invalid fields that the text of a problem names; ``errors`` has all."""
 REQUEST_ID_KEY = "request_id"
 """Key of the request's id in the state of an ASGI scope."""
 
@@ -265,7 +268,7 @@ def request_id(request: Request) -> str:
 def install(app: FastAPI) -> None:
     """Answer every error of ``app``, the framework's own included, with a problem."""
     app.add_exception_handler(ServiceError, _service_error)
-    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(HTTPException, answer_http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
 
 
@@ -294,7 +297,8 @@ async def _service_error(request: Request, error: Exception) -> Response:
     return response_of(problem, request_id(request))
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
+async def answer_http_error(request: Request, error: Exception) -> Response:
+    """Return the problem for an error of the framework."""
     assert isinstance(error, HTTPException)
     if isinstance(error, BodyRefused):
         return await _service_error(request, error.error)
@@ -304,8 +308,12 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    if any(e["type"] == "json_invalid" for e in error.errors()):
+        unreadable = MalformedRequest("The body is not valid JSON.")
+        return response_of(problem_of(unreadable), request_id(request))
     invalid = [FieldError(_field_of(e["loc"]), str(e["msg"])) for e in error.errors()]
-    return response_of(problem_of(InvalidRequest(errors=invalid)), request_id(request))
+    said = " ".join(f'The field "{e.field}": {e.detail}.' for e in invalid[:SAID_FIELDS])
+    return response_of(problem_of(InvalidRequest(said, errors=invalid)), request_id(request))
 
 
 def _field_of(location: Sequence[str | int]) -> str:

@@ -28,13 +28,19 @@ from deepfake_service.http.auth import (
     session_token,
 )
 from deepfake_service.http.dependencies import app_state
-from deepfake_service.http.problems import BodyRefused, note_failure, problem_of
+from deepfake_service.http.problems import (
+    BodyRefused,
+    answer_http_error,
+    note_failure,
+    problem_of,
+)
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import (
     FieldError,
     InvalidRequest,
     NotAuthenticated,
+    NotFound,
     RequestTooLarge,
     ServiceError,
 )
@@ -263,6 +269,14 @@ class PageRoute(APIRoute):
                 return await _error_page(request, shown)
 
         return handle
+
+
+async def answer_unknown_address(request: Request, error: Exception) -> Response:
+    """Return a page to a browser that asks for an address which does not exist, and a problem to
+    other clients."""
+    if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/"):
+        return await _error_page(request, NotFound())
+    return await answer_http_error(request, error)
 
 
 async def _error_page(request: Request, error: ServiceError) -> Response:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from deepfake_service.app import api_description
+from tests.support.answers import check_problem
 from tests.support.documents import DOCS, ROOT
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -42,6 +43,30 @@ async def test_an_unknown_parameter_deletes_nothing(service: Service) -> None:
     assert (await service.client.delete(f"{address}?dry_run=1")).status_code == 422
     assert (await service.client.get(address)).status_code == 200
     assert (await service.client.delete(address)).status_code == 204
+
+
+async def test_json_that_cannot_be_read_and_fields_that_are_wrong_are_told_apart(
+    service: Service,
+) -> None:
+    kind = {"Content-Type": "application/json"}
+    answer = await service.client.post("/v1/cases", content=b'{"case_ref', headers=kind)
+    check_problem(answer, 400, "malformed_request")
+    answer = await service.client.post("/v1/cases", json={"case_referenc": "A-1"})
+    assert 'The field "case_referenc' in check_problem(answer, 422, "invalid_request")["detail"]
+    text = {"Content-Type": "text/plain"}
+    answer = await service.client.post("/v1/videos", content=b"x", headers=text)
+    assert "video/mp4" in check_problem(answer, 415, "unsupported_content_type")["detail"]
+
+
+async def test_a_browser_gets_a_page_for_an_address_that_does_not_exist(service: Service) -> None:
+    page = {"Accept": "text/html,application/xhtml+xml", "Accept-Language": "ko"}
+    answer = await service.client.get("/administration", headers=page)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/html")
+    assert 'lang="ko"' in answer.text
+    for address, sent in (("/v1/administration", page), ("/administration", {})):
+        answer = await service.client.get(address, headers=sent)
+        check_problem(answer, 404, "not_found")
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import re
 import stat
 from datetime import UTC, datetime, timedelta
@@ -69,6 +70,8 @@ def test_an_account_and_its_keys_from_the_first_to_the_last(settings: Settings) 
         with pytest.raises(NotAuthenticated):
             book.authenticate(text)
     assert book.authenticate(third)
+    (line,) = [x for x in output("accounts", "list", "--json").splitlines() if "uploader" in x]
+    assert {"name": "uploader", "kind": "system"}.items() <= json.loads(line).items()
     assert re.search(r"uploader\W+system\W+pipeline", output("accounts", "list"))
     output("accounts", "disable", "uploader")
     with pytest.raises(NotAuthenticated):
