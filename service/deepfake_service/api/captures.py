@@ -162,7 +162,7 @@ class CaptureOut(Published):
 
 
 class CapturesOut(Published):
-    """The captures of a case, newest first."""
+    """The newest captures of a case, at most 100, newest first."""
 
     captures: list[CaptureOut] = Field(description="The captures.")
 
@@ -275,7 +275,8 @@ def list_captures(
         ),
     ],
 ) -> CapturesOut:
-    """List the captures of a case, newest first."""
+    """List the newest 100 captures of a case, newest first. Audited."""
+    services.queries.brief(caller, case_id)
     captures = services.captures.of_case(caller, case_id)
     return CapturesOut.model_validate({"captures": captures})
 
