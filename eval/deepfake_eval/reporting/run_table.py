@@ -98,20 +98,21 @@ def _grids(
 ) -> list[tuple[str, list[str], list[list[str]]]]:
     """Return title, header and rows of each section. What there is more of, data sets or detectors,
     goes down the page."""
+    of_figure = [c for c in cells if c.figure == figure]
+    detectors = list(dict.fromkeys(c.detector for c in of_figure))
+    turned = len(detectors) > len({c.dataset for c in of_figure})
     grids = []
     for section in SECTIONS:
-        chosen = [c for c in cells if c.section == section and c.figure == figure]
-        datasets, detectors = (
-            list(dict.fromkeys(getattr(c, of) for c in chosen)) for of in ("dataset", "detector")
-        )
+        chosen = [c for c in of_figure if c.section == section]
+        down = list(dict.fromkeys(c.dataset for c in chosen))
+        across = detectors
         text = {(c.dataset, c.detector): dressed(c) for c in chosen}
-        grid = [[text.get((s, d), "--") for d in detectors] for s in datasets]
-        across, down = detectors, datasets
-        if len(detectors) > len(datasets):
-            across, down, grid = datasets, detectors, [list(row) for row in zip(*grid, strict=True)]
+        rows = [[text.get((s, d), "--") for d in detectors] for s in down]
+        if turned:
+            across, down, rows = down, detectors, [list(r) for r in zip(*rows, strict=True)]
         if chosen:
-            rows = [[name, *row] for name, row in zip(down, grid, strict=True)]
-            grids.append((section.capitalize(), ["", *across], rows))
+            named = [[name, *row] for name, row in zip(down, rows, strict=True)]
+            grids.append((section.capitalize(), ["", *across], named))
     return grids
 
 
