@@ -98,3 +98,16 @@ def test_the_same_data_make_the_same_bytes() -> None:
 )
 def test_a_text_is_made_readable(given: str, shown: Any) -> None:
     assert readable(given) == shown
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        "#str(6*7)", '#read("/etc/passwd")', "#panic()", "$6 dot 7$", "*b* _i_ `r`", "@x <y>",
+        "= H", "\\u{34}", "/* c */ //d", "[#x]",
+    ],
+)  # fmt: skip
+def test_markup_in_a_text_is_shown_and_not_evaluated(markup: str) -> None:
+    shown = characters_in(made(markup))
+    assert set(markup) - {" "} <= shown
+    assert "2" not in shown or "2" in markup  # 42, the result of the first one
