@@ -330,6 +330,16 @@ def test_a_confined_process_reads_and_takes_out(readers: CaptureReaders) -> None
         assert b"".join(readers.body(io.BytesIO(content), image)) == expected
 
 
+def test_a_confined_process_lacks_nothing_that_is_imported_late(readers: CaptureReaders) -> None:
+    sign = signer(ec.generate_private_key(ec.SECP384R1()), raw=True)
+    signed = archives.wacz(archives.page().content(), signed=sign)
+    assert readers.read(io.BytesIO(signed), 1)[0].integrity.signature == "valid"
+    titled = archives.mhtml().replace(b"Subject: A post", b"Subject: =?euc-kr?B?sKG6rg==?=")
+    found, _ = readers.read(io.BytesIO(titled), 1)
+    assert found.pages[0].title == "가벽"
+    assert b"".join(readers.body(io.BytesIO(titled), found.media[0])) == archives.picture()
+
+
 def test_a_confined_process_that_is_given_a_bomb_ends_and_the_next_one_reads(
     readers: CaptureReaders,
 ) -> None:
