@@ -19,7 +19,7 @@ from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.audit.journal import open_journal, protect
 from deepfake_service.audit.log import verify
 from deepfake_service.audit.records import open_database
-from deepfake_service.cli.backup import _restart_pending_jobs as restart_pending_jobs
+from deepfake_service.cli.backup import _restart_unfinished as restart_unfinished
 from deepfake_service.cli.backup import back_up
 from deepfake_service.cli.restore import copy_backup, restore
 from deepfake_service.evidence.signing_keys import open_signing_keys
@@ -329,10 +329,12 @@ def test_every_job_that_goes_on_after_a_restoration_starts_again() -> None:
     with contextlib.closing(sqlite3.connect(":memory:")) as copy:
         copy.execute("CREATE TABLE workflow_status (workflow_uuid TEXT, status TEXT)")
         copy.execute("CREATE TABLE operation_outputs (workflow_uuid TEXT)")
+        copy.execute("CREATE TABLE uploads (job_id TEXT)")
+        copy.execute("CREATE TABLE upload_parts (blob TEXT)")
         for status in (s.value for s in WorkflowStatusString):
             copy.execute("INSERT INTO workflow_status VALUES (?, ?)", (status, status))
             copy.execute("INSERT INTO operation_outputs VALUES (?)", (status,))
-        restart_pending_jobs(copy)
+        restart_unfinished(copy)
         kept = {name for (name,) in copy.execute("SELECT * FROM operation_outputs")}
     going_on = {s.value for s in WorkflowStatusString if workflow_is_active(s.value)}
     assert kept == {s.value for s in WorkflowStatusString} - going_on
