@@ -219,29 +219,29 @@ def test_a_cross_validation_that_is_not_complete_is_named(
 
 
 def test_one_command_converts_weights_and_makes_a_bundle(
-    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch-home"))
-    config = tmp_path / "smoke.toml"
-    text = SMOKE.read_text().replace("\nsteps = 40\n", "\nsteps = 6\n")
-    text = text.replace("validate_every = 20", "validate_every = 6")
-    config.write_text(text.replace("\nframes = 4\n", "\nframes = 2\n"))
-    command = ["run", "--config", config, "--manifest", manifest, "--out", tmp_path / "bundle"]
-    options = ["--work", tmp_path / "work", "--limit", 10]
-    done = CliRunner().invoke(app, [*map(str, command), *map(str, options)])
+    made = CliRunner().invoke(app, ["trial", str(tmp_path / "trial")])
+    assert made.exit_code == 0, made.output
+    manifest = Path(made.output.strip())
+    command = ["run", "--config", SMOKE, "--manifest", manifest, "--out", tmp_path / "bundle"]
+    done = CliRunner().invoke(app, [*map(str, command), "--work", str(tmp_path / "work")])
     assert done.exit_code == 0, done.output
     assert f"{LITE}.safetensors" in done.output
-    assert "10 media" in done.output
+    assert "24 media" in done.output
     # There is no terminal: each stage has at least a first and a last line.
-    for stage in ("cutting faces: 10 of 10", "fitting: 6 of 6", "scoring held-out media: "):
+    for stage in ("cutting faces: 24 of 24", "fitting: 40 of 40", "scoring held-out media: "):
         assert stage in done.output
     bundle = load_bundle(tmp_path / "bundle")
     assert bundle.sha256 in done.output
     (listed,) = bundle.spec.training["manifests"]
-    assert (listed["name"], listed["rows"]) == (f"0-{manifest.name}", 10)
+    assert (listed["name"], listed["rows"]) == (manifest.name, 24)
     # Nothing but its figures says that such a bundle decides nothing.
     assert "NOT FOR USE: The error rates for videos rest on" in done.output
     assert NOTICE in (bundle.directory / "MODEL_CARD.md").read_text().split("\n\n")[1]
+    with (manifest.parent / "01.mp4").open("rb") as file:
+        assert Scorer.open(bundle.directory, device="cpu").score(file).score is not None
 
 
 def test_the_activation_map_averages_to_the_logit() -> None:

@@ -51,6 +51,16 @@ def weights(config: ConfigOption) -> None:
 
 
 @app.command()
+def trial(
+    folder: Annotated[Path, typer.Argument(help="Folder for the media and their manifest.")],
+) -> None:
+    """Make media on which smoke.toml tries all steps in two minutes, and print their manifest."""
+    from deepfake_training.data.trial import write_trial
+
+    typer.echo(write_trial(folder))
+
+
+@app.command()
 def prepare(
     config: ConfigOption,
     manifest: ManifestOption,
@@ -191,20 +201,12 @@ def run_all(
     workers: Annotated[
         int, typer.Option(min=0, help="Number of processes that cut faces; 0 cuts in this one.")
     ] = 2,
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Use at most this many media, drawn evenly over data sets, classes and folds by "
-            "whole groups, to try all steps in minutes.",
-        ),
-    ] = None,
 ) -> None:
     """Run all steps: convert weights, prepare, cross-validate, fit and export.
 
     If the config has validation_folds, cross-validation is skipped and those folds are measured.
     """
-    from deepfake_training.data.manifests import Manifest, limited, read_manifests
+    from deepfake_training.data.manifests import Manifest, read_manifests
     from deepfake_training.data.splits import check_videos
     from deepfake_training.export.bundle import ExportInputs, check_destination
     from deepfake_training.networks.weights import weights_path
@@ -214,10 +216,6 @@ def run_all(
     # Fail before the long steps.
     check_destination(out)
     listing = read_manifests(manifests)
-    if limit is not None:
-        manifests = limited(manifests, limit, work, excluded=settings.excluded_datasets)
-        manifest = [f"{m.path}:{m.media_root}" for m in manifests]
-        listing = read_manifests(manifests)
     check_videos(listing.rows, settings)
     backbone = settings.backbone
     if backbone.weights == "package" and not weights_path(backbone.name).exists():

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,7 +18,6 @@ import pandas as pd
 
 from deepfake_eval.datasets.base import PICTURE_SUFFIXES
 from deepfake_eval.inference.predictions import LABELS
-from deepfake_models.machine import atomic_write_text
 from deepfake_training.errors import TrainingError
 
 COLUMNS = (*LABELS, "fold")
@@ -108,64 +106,6 @@ def read_manifests(manifests: Sequence[Manifest], *, excluded: Sequence[str] = (
     repeated = len(listed) - len(rows)
     rows = rows[~rows["dataset"].isin(excluded)].reset_index(drop=True)
     return Listing(rows.drop(columns="where"), repeated, sources)
-
-
-def limited(
-    manifests: Sequence[Manifest], limit: int, work: Path, *, excluded: Sequence[str] = ()
-) -> list[Manifest]:
-    """Write manifests of at most ``limit`` of the listed media into ``work``, and return them.
-
-    Files that are missing, and data sets in ``excluded``, are not drawn. The same manifests and
-    files give the same draw.
-
-    Raises:
-        TrainingError: the manifests are invalid, or every group with files has more media.
-    """
-    listed = read_manifests(manifests, excluded=excluded).rows
-    present = listed[[Path(path).is_file() for path in listed["path"]]]
-    drawn = set(present.loc[present["group"].isin(_drawn_groups(present, limit)), "path"])
-    if not drawn:
-        raise TrainingError(
-            f"--limit {limit}: Each of the groups whose files are present has more media, and "
-            "groups are not divided. Raise the limit."
-        )
-    written = []
-    for number, manifest in enumerate(manifests):
-        rows = pd.read_csv(manifest.path, dtype=str, keep_default_na=False)
-        root = manifest.media_root.resolve()
-        kept = rows[[os.path.normpath(root / media) in drawn for media in rows["media"]]]
-        if len(kept):
-            path = work / "limited" / f"{number}-{manifest.path.name}"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            atomic_write_text(path, kept.to_csv(index=False))
-            written.append(Manifest(path, root))
-    return written
-
-
-def _drawn_groups(rows: pd.DataFrame, limit: int) -> set[str]:
-    """Return whole groups of ``rows`` with at most ``limit`` media together.
-
-    Groups of each fold with the same classes take turns, those with a video first, so that a run
-    that holds a fold out has videos of both classes there. Their order follows from a digest.
-    """
-    sizes: dict[tuple[bool, str, int], dict[str, int]] = {}
-    for name, part in rows.groupby("group"):
-        still = all(is_still(media) for media in part["media"])
-        kind = (still, "+".join(sorted(set(part["label"]))), int(part["fold"].iloc[0]))
-        sizes.setdefault(kind, {})[str(name)] = len(part)
-    drawn: dict[str, int] = {}
-    taken = Counter(dict.fromkeys(sizes, 0))
-    while taken:
-        kind = min(taken, key=lambda k: (taken[k], k))
-        left = limit - sum(drawn.values())
-        names = [n for n, size in sizes[kind].items() if size <= left and n not in drawn]
-        if names:
-            name = min(names, key=lambda n: hashlib.sha256(n.encode()).digest())
-            drawn[name] = sizes[kind][name]
-            taken[kind] += drawn[name]
-        else:
-            del taken[kind]
-    return set(drawn)
 
 
 def _read(manifest: Manifest, name: str) -> pd.DataFrame:

@@ -85,7 +85,7 @@ def check_videos(rows: pd.DataFrame, config: Config) -> None:
         if label not in labels:
             raise TrainingError(
                 f"No {name} video is held out, but a bundle is calibrated on held-out videos of "
-                "both classes. Add some, raise --limit if it is given, or hold out other folds."
+                "both classes. Add some, or hold out other folds."
             )
 
 

@@ -88,7 +88,7 @@ def fit_calibration(level: Level, name: str) -> Calibration:
     if slope <= 0.0:
         raise TrainingError(
             f"{name} level: Higher values do not mean manipulated on held-out data, so they cannot "
-            "be calibrated. Fit for more steps or on more media (run: raise --limit)."
+            "be calibrated. Fit for more steps or on more media."
         )
     return Calibration(
         slope=slope,
