@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_models.bundle.results import VerdictCode
-from deepfake_service.notices.basis import Basis
+from deepfake_service.notices.compose import Basis
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.db import Case, Job, Occurrence
 from deepfake_service.platform.db.enums import Decision, JobState, Role

@@ -23,7 +23,7 @@ from deepfake_service.http.schemas import (
     Time,
     binary,
 )
-from deepfake_service.notices.basis import Basis, WithoutConsent
+from deepfake_service.notices.compose import Basis, WithoutConsent
 from deepfake_service.notices.kinds import KINDS, Bilingual
 from deepfake_service.notices.states import (
     CaptureChoice,

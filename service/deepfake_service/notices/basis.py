@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -19,61 +16,17 @@ from deepfake_service.evidence.editions import (
     require_recorded,
     reviews_of,
 )
+from deepfake_service.notices.compose import Basis
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Edition, Job, Media
 from deepfake_service.platform.db.enums import MANIPULATED, Finding, JobState
 from deepfake_service.platform.db.row_authentication import refuse
 from deepfake_service.platform.errors import NoticeRefused, ReviewMissing
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json
-from deepfake_service.platform.texts.fields import Text
 
 AGAINST = frozenset({Finding.REJECTED, Finding.UNDECIDED, Finding.AWAITING_SECOND})
 """Findings that no notice may rest on."""
 ReportChoice = Literal["supporting", "all", "none"]
-
-
-@dataclass(frozen=True, slots=True)
-class Basis:
-    """The finding about one file, and its examination."""
-
-    sha256: Annotated[str, Field(description="SHA-256 of the file.")]
-    finding: Annotated[str, Field(description="The finding of the reviewers.")]
-    reviewers: Annotated[int, Field(description="How many reviewers found it.")]
-    reasons: Annotated[list[str], Field(description="Their reasons, as the notice has them.")]
-    verdict: Annotated[str, Field(description="The conclusion of the model.")]
-    job: Annotated[str, Field(description="Id of the job.")]
-    edition: Annotated[int, Field(description="Number of the edition of its evidence.")]
-    examined_at: Annotated[
-        str,
-        Field(json_schema_extra={"format": "date-time"}),
-        Field(description="When the examination ended."),
-    ]
-    report: Annotated[bool, Field(description="Whether its report is enclosed.")]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WithoutConsent:
-    """That files are shared without consent, whether manipulated or not: a person's statement."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
-
-    stated_by: Annotated[
-        Literal["person", "representative"],
-        Field(description="Who stated it: the person shown, or a representative."),
-    ]
-    stated_on: Annotated[date, Field(description="The day on which it was stated.")]
-    record: Annotated[
-        Text,
-        Field(description="Where the statement is recorded. The recipient is not told."),
-    ]
-
-    def stored(self) -> dict[str, str]:
-        """Return it as JSON."""
-        return {
-            "stated_by": self.stated_by,
-            "stated_on": self.stated_on.isoformat(),
-            "record": self.record,
-        }
 
 
 def digests_against(session: Session, case: Case) -> set[str]:

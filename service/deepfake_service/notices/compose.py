@@ -7,17 +7,63 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from importlib.resources import files
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from deepfake_service.notices.basis import Basis, WithoutConsent
+from pydantic import ConfigDict, Field
+
 from deepfake_service.notices.kinds import Kind, NoticeField
 from deepfake_service.platform.texts.characters import readable, revealed, revealed_url
+from deepfake_service.platform.texts.fields import Text
 from deepfake_service.platform.texts.formatting import day, to_the_second
 from deepfake_service.platform.texts.i18n import Words, words
 from deepfake_service.platform.texts.typesetting import pdf_of
 
 MAX_CAPTURES = 50
 """Screenshots in one PDF, of up to 1 MB each. The ZIP of a notice has all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """The finding about one file, and its examination."""
+
+    sha256: Annotated[str, Field(description="SHA-256 of the file.")]
+    finding: Annotated[str, Field(description="The finding of the reviewers.")]
+    reviewers: Annotated[int, Field(description="How many reviewers found it.")]
+    reasons: Annotated[list[str], Field(description="Their reasons, as the notice has them.")]
+    verdict: Annotated[str, Field(description="The conclusion of the model.")]
+    job: Annotated[str, Field(description="Id of the job.")]
+    edition: Annotated[int, Field(description="Number of the edition of its evidence.")]
+    examined_at: Annotated[
+        str,
+        Field(json_schema_extra={"format": "date-time"}),
+        Field(description="When the examination ended."),
+    ]
+    report: Annotated[bool, Field(description="Whether its report is enclosed.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithoutConsent:
+    """That files are shared without consent, whether manipulated or not: a person's statement."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    stated_by: Annotated[
+        Literal["person", "representative"],
+        Field(description="Who stated it: the person shown, or a representative."),
+    ]
+    stated_on: Annotated[date, Field(description="The day on which it was stated.")]
+    record: Annotated[
+        Text,
+        Field(description="Where the statement is recorded. The recipient is not told."),
+    ]
+
+    def stored(self) -> dict[str, str]:
+        """Return it as JSON."""
+        return {
+            "stated_by": self.stated_by,
+            "stated_on": self.stated_on.isoformat(),
+            "record": self.record,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import visible_to
-from deepfake_service.notices.basis import ReportChoice, WithoutConsent
+from deepfake_service.notices.basis import ReportChoice
+from deepfake_service.notices.compose import WithoutConsent
 from deepfake_service.notices.kinds import KINDS, kind_of
 from deepfake_service.platform.clock import CLIENT_SKEW, Moment, iso_time
 from deepfake_service.platform.db import Case, Database, Notice

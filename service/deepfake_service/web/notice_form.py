@@ -16,7 +16,8 @@ from deepfake_service.container import Services
 from deepfake_service.http.auth import PageReader
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.http.problems import problem_of
-from deepfake_service.notices.basis import ReportChoice, WithoutConsent
+from deepfake_service.notices.basis import ReportChoice
+from deepfake_service.notices.compose import WithoutConsent
 from deepfake_service.notices.escalation import account_of, left_of
 from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.notices.states import NoticeRequest, NoticeUpdate
