@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -166,7 +167,7 @@ def list_keys(
     _print_rows(names, rows, as_json)
 
 
-def _print_rows(names: tuple[str, ...], rows: list[tuple[str, ...]], as_json: bool) -> None:
+def _print_rows(names: Sequence[str], rows: Iterable[Sequence[str]], as_json: bool) -> None:
     if as_json:
         for row in rows:
             typer.echo(json_line(dict(zip(names, row, strict=True))))
