@@ -56,7 +56,7 @@ workers = 0
 bf16 = false
 
 [probe]
-inverse_regularisation = 0.1
+shrinkage = 0.3
 method_weights = { retouch = 0.25 }
 heads = ["linear", "kinds"]
 kinds = ["swap", "reenactment"]

@@ -114,9 +114,9 @@ class ProbeConfig(Spec):
     heads: tuple[str, ...] = ("linear",)
     """What is fitted, by name (see ``heads``). ``linear`` gives the logit, ``kinds`` those of the
     kinds of manipulation."""
-    inverse_regularisation: Positive = 0.03
-    """scikit-learn's ``C``, for standardised features and weights that sum to the number of
-    crops."""
+    shrinkage: Positive = 0.3
+    """What is added to the covariance of standardised features within the classes, as a multiple of
+    its mean diagonal."""
     plain_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     """Share of unaugmented crops, cut as the service cuts them, in the total weight; the rest is
     that of the augmented pairs.

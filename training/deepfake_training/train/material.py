@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from deepfake_eval.analysis.intervals import limited_weights
 from deepfake_eval.inference.predictions import main_track
 from deepfake_models.bundle.results import Face
 from deepfake_models.bundle.spec import TrackSpec
@@ -21,7 +22,7 @@ from deepfake_models.faces.tracks import FrameFaces, link
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import COLUMNS
-from deepfake_training.data.splits import thinned, trained_on
+from deepfake_training.data.splits import source_names, thinned, trained_on
 from deepfake_training.errors import TrainingError
 from deepfake_training.heads.head import Examples, Material
 from deepfake_training.train.feature_store import ExaminedMedium, FeatureStore, PairFeatures
@@ -147,12 +148,13 @@ def plain_faces(faces: MainFaces, config: Config) -> tuple[Examples, pd.DataFram
     chosen = faces.of(faces.labels[trained_on(faces.labels, config)])
     labels = chosen.labels
     truth = (labels["label"] == "fake").to_numpy().astype(np.int64)
-    # As for pairs, a source of one clip does not weigh as much as one of hundreds, nor does a
-    # person of one picture as much as one of dozens.
-    sources = labels.groupby(["dataset", "method", "label"])["media"].transform("size")
-    groups = labels.groupby(["group", "label"])["media"].transform("size")
+    # Every medium weighs the same, and a source as much as ten at most, as in error rates.
+    media = labels.drop_duplicates("media")
+    sources = source_names(media["dataset"], config) + " " + media["label"]
+    weight = pd.Series(limited_weights(sources), index=media["media"])
+    faces_of = labels.groupby("media")["media"].transform("size").to_numpy(np.float64)
     named = labels["method"].map(config.probe.method_weights).fillna(1.0).to_numpy(np.float64)
-    weights = (sources * groups).to_numpy(np.float64) ** -0.5 * named
+    weights = labels["media"].map(weight).to_numpy(np.float64) / faces_of * named
     return Examples(chosen.features, truth, balanced(weights, truth)), labels
 
 
