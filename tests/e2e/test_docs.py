@@ -29,8 +29,9 @@ ASSIGNMENT = re.compile(r"\w+=")
 SHELL = frozenset("|&;<>()$`*?[]{}~#!")
 """Characters that mean something to the shell."""
 
-TESTED_ELSEWHERE = ("verify-by-hand.md", "evaluation.md", "tutorial.md")
-"""See ``test_verify_by_hand`` and the unit test ``test_docs_commands``."""
+TESTED_ELSEWHERE = ("verify-by-hand.md", "evaluation.md", "tutorial.md", "captures.md")
+"""See ``test_verify_by_hand``, the unit test ``test_docs_commands``, and for captured pages
+``integration/test_captures``."""
 
 
 def commands() -> list[tuple[str, str]]:

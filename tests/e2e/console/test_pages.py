@@ -249,7 +249,10 @@ NOT_TRANSLATED = frozenset(
         "MTCNN", "MiB", "GiB", "ONNX", "PDF", "PNG", "Act", "TAKE", "URL", "US", "UTC", "VIDEO",
         "WebP", "XMP", "ZIP", "px", "SHA", "GMT", "age", "deepfake", "submit", "DMCA", "PA",
         "PDQ", "bicubic", "log", "json", "hashes", "onnxruntime", "numpy", "pillow", "python",
-        "av", "machine", "service",
+        "av", "machine", "service", "AVI", "AVIF", "GIF", "HEIC", "MKV", "MOV", "MP", "WebM",
+        "MHTML", "WACZ", "WARC",
+        # Tools that capture pages: ArchiveWeb.page, Browsertrix and auto-archiver.
+        "ArchiveWeb", "page", "Browsertrix", "auto", "archiver",
         # A version under development.
         "dev",
         # Subdivisions of the law, and the English term of the Act beside its Korean translation.
