@@ -23,7 +23,7 @@ from tests.support.small_bundles import small_bundle, small_bundle_dir
 
 FIELDS = {
     "path", "sha256", "media", "verdict", "score", "log_likelihood_ratio", "reasons", "tracks",
-    "frames", "model",
+    "frames", "model", "examined",
 }  # fmt: skip
 
 

@@ -181,7 +181,7 @@ def test_an_upload_that_is_cut_half_way_leaves_nothing(empty: Site) -> None:
     address = urlsplit(empty.url)
     video = short_clip()
     head = (
-        "POST /v1/videos HTTP/1.1\r\nHost: x\r\nContent-Type: video/mp4\r\n"
+        f"POST /v1/videos HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: video/mp4\r\n"
         f"Authorization: Bearer {ADMIN_KEY}\r\nContent-Length: {len(video)}\r\n\r\n"
     )
     log = empty.processes[0]

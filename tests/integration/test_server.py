@@ -230,7 +230,7 @@ def test_a_stop_lets_a_running_request_finish(servers: list[Server], tmp_path: P
     [
         ({"DEEPFAKE_PORT": "port"}, "DEEPFAKE_PORT"),
         ({"DEEPFAKE_ADMIN_KEY": "too-short"}, "DEEPFAKE_ADMIN_KEY"),
-        ({"DEEPFAKE_BUNDLE_DIR": "/nonexistent"}, "/nonexistent: bundle.json"),
+        ({"DEEPFAKE_BUNDLE_DIR": "/nonexistent"}, "/nonexistent: There is no folder"),
         ({"DEEPFAKE_DATA_DIR": "/dev/null/data"}, "DEEPFAKE_DATA_DIR (/dev/null/data): "),
         ({"DEEPFAKE_HOST": "host.invalid"}, "DEEPFAKE_HOST"),
     ],

@@ -55,7 +55,7 @@ class RemovalsOut(Published):
 
     start: str = Field(description="The first day.")
     end: str = Field(description="The last day, which is in it.")
-    by: GroupBy = Field(description="What posts are grouped by.")
+    by: GroupBy = Field(description="What each of `groups` is.")
     groups: list[GroupOut] = Field(description="The groups.")
     total: GroupOut = Field(description="All of them together.")
 

@@ -19,10 +19,17 @@ class Period:
 
     start: Annotated[
         date | None,
-        Query(description="The first day of sending, in Korea; the first of this year if unset."),
+        Query(
+            description="The first day of sending, in Korea; the first of this year if unset.",
+            examples=["2026-01-01"],
+        ),
     ] = None
     end: Annotated[
-        date | None, Query(description="The last day of sending, in Korea; today if unset.")
+        date | None,
+        Query(
+            description="The last day of sending, in Korea; today if unset.",
+            examples=["2026-12-31"],
+        ),
     ] = None
     by: Annotated[GroupBy, Query(description="What posts are grouped by.")] = GroupBy.PLATFORM
 

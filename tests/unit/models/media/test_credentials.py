@@ -91,7 +91,8 @@ def test_one_process_reads_many_files(decoder: ProcessDecoder, plain: bytes) -> 
     argument = json.dumps({"mime": "image/jpeg"}).encode()
     with decoder._pool.process() as process:
         for _ in range(300):
-            read = process.run(credentials.TASK, io.BytesIO(plain), argument, BOUNDS)
+            source = io.BytesIO(plain)
+            (read,) = process.pieces(credentials.TASK, source, argument, BOUNDS, 0)
             assert json.loads(read) == {"state": "absent"}
 
 

@@ -104,7 +104,7 @@ def test_everything_in_the_description_is_described(api: dict[str, Any]) -> None
     assert silent == []
 
 
-UPLOADS = ("PictureUpload", "VideoUpload", "OccurrenceUpload", "CaptureUpload")
+UPLOADS = ("PictureUpload", "VideoUpload", "OccurrenceUpload", "CaptureUpload", "LookUpload")
 
 
 def test_times_are_marked_as_times_and_parameters_have_examples(api: dict[str, Any]) -> None:

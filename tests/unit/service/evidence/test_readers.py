@@ -199,8 +199,9 @@ def test_a_file_leaves_nothing_to_the_next_one() -> None:
         for task in (attacks.LEAVE, attacks.FIND):
             assert pool.run(task, io.BytesIO(b"file"), b"", bounds) == b""
         with pool.process() as process:  # what both do where a process serves two files
-            process.run(attacks.LEAVE, io.BytesIO(b"file"), b"", bounds)
-            assert b"left" in process.run(attacks.FIND, io.BytesIO(b"file"), b"", bounds)
+            list(process.pieces(attacks.LEAVE, io.BytesIO(b"file"), b"", bounds, 0))
+            (found,) = process.pieces(attacks.FIND, io.BytesIO(b"file"), b"", bounds, 0)
+            assert b"left" in found
 
 
 def test_a_crash_is_a_file_that_cannot_be_read(

@@ -262,5 +262,6 @@ def test_only_uploads_bound_their_bodies_themselves() -> None:
     assert len(routes) > 40
     assert {r.path for r in routes if getattr(r.endpoint, "streams_body", False)} == {
         "/v1/videos", "/v1/frames", "/v1/verify", "/v1/cases/{case_id}/occurrences",
-        "/v1/captures",
+        "/v1/captures", "/v1/uploads/{token}",
+        "/v1/cases/{case_id}/occurrences/{occurrence_id}/looks",
     }  # fmt: skip
