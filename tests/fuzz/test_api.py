@@ -29,11 +29,11 @@ REFUSED_EXAMPLES = max(1, EXAMPLES // 4)
 
 WITHOUT_KEY = "without a key"
 CALLERS = (WITHOUT_KEY, *Role)
-UNREAD = {400, 413, 415, 422}
+UNREAD = {400, 412, 413, 415, 422}
 """Statuses of a request that cannot be read, whoever sends it."""
 
 
-@schemathesis.serializer("application/zip")
+@schemathesis.serializer("application/zip", "application/offset+octet-stream")
 def _raw(_: Any, value: Any) -> bytes:
     """Return a body that has no structure as bytes."""
     return value if isinstance(value, bytes) else str(value).encode()

@@ -262,7 +262,7 @@ def _handed_in(form: CaptureForm) -> HandedIn:
     )
 
 
-@router.get("/captures", summary="List the captures of a case")
+@router.get("/captures", summary="List the captures of a case", responses=problems(404))
 def list_captures(
     caller: Reader,
     services: ServicesDep,

@@ -1,8 +1,7 @@
 """Heads: what is fitted on the features of a frozen network, and exported behind it.
 
-May import config, errors and splits alone; the networks that give the features know nothing of
-heads. Begin with ``Head`` in ``head.py``: a further head is a module like ``kinds.py`` and a line
-below.
+May import config and errors alone; the networks that give the features know nothing of heads.
+Begin with ``Head`` in ``head.py``: a further head is a module like ``kinds.py`` and a line below.
 """
 
 from __future__ import annotations

@@ -42,6 +42,8 @@ class Material:
     """The plain faces alone, cut as the service cuts them."""
     labels: pd.DataFrame
     """The labels of the plain faces, with the columns of a manifest."""
+    sources: Array
+    """The source of each plain face, (N,)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from onnx import helper, numpy_helper
 
 from deepfake_models.classifier import LOGIT
 from deepfake_training.config import Config
-from deepfake_training.data.splits import source_names
 from deepfake_training.heads.head import INPUT, Array, Head, HeadGraph, Material, flat
 
 
@@ -38,14 +37,14 @@ class LinearHead(Head):
         the classes.
         """
         learnt = material.examples
-        sources = source_names(material.labels["dataset"], config).to_numpy()
         parts = []
         for v in range(learnt.features.shape[1]):
             values = learnt.features[:, v].astype(np.float32)
             mean, deviation = values.mean(axis=0), values.std(axis=0) + 1e-6
             values = (values - mean) / deviation
-            plain = values[-len(sources) :]  # a view: pairs, which show two sources, come first
-            _centre(plain, material.plain.truth, sources)
+            # A view: pairs, which show two sources, come first.
+            plain = values[-len(material.sources) :]
+            _centre(plain, material.plain.truth, material.sources)
             weight, bias = _discriminant(
                 values, learnt.truth, learnt.weights, config.probe.shrinkage
             )

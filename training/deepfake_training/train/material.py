@@ -135,7 +135,8 @@ def material_of(
         np.r_[truth, plain.truth],
         np.r_[weights * (1.0 - share), plain.weights * share],
     )
-    return Material(examples, plain, labels)
+    sources = source_names(labels["dataset"], config).to_numpy()
+    return Material(examples, plain, labels, sources)
 
 
 def plain_faces(faces: MainFaces, config: Config) -> tuple[Examples, pd.DataFrame]:
