@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
@@ -81,8 +82,7 @@ class Posts:
                     Occurrence.id.in_(occurrence_ids), Occurrence.case_id == case_id
                 )
             ).all()
-            now = self._database.clock()
-            return {post.id: _line(session, post, now) for post in posts}
+            return _lines(session, posts, self._database.clock())
 
 
 def find_post(
@@ -125,17 +125,48 @@ def _json(look: Look, content: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _line(session: Session, post: Occurrence, now: datetime) -> dict[str, Any]:
-    examined = select(func.max(Job.finished_at)).where(
-        Job.media_id == post.media_id, Job.state == JobState.SUCCEEDED
+def _lines(
+    session: Session, posts: Sequence[Occurrence], now: datetime
+) -> dict[str, dict[str, Any]]:
+    """Return the line of each post, by a few queries for all of them."""
+    ids = [post.id for post in posts]
+    examined = (
+        select(Job.media_id, func.max(Job.finished_at))
+        .where(Job.media_id.in_({p.media_id for p in posts}), Job.state == JobState.SUCCEEDED)
+        .group_by(Job.media_id)
     )
-    watched = session.execute(
-        select(Watch, Notice)
-        .join(Notice, Watch.notice_id == Notice.id)
-        .where(Watch.occurrence_id == post.id)
-        .order_by(Notice.sent_at, Notice.id)
-    ).all()
-    last = last_look(session, post.id)
+    examined_at: dict[str, datetime | None] = dict(session.execute(examined).all())
+    watched: defaultdict[str, list[tuple[Watch, Notice]]] = defaultdict(list)
+    of_posts = select(Watch, Notice).join(Notice, Watch.notice_id == Notice.id)
+    for watch, notice in session.execute(
+        of_posts.where(Watch.occurrence_id.in_(ids)).order_by(Notice.sent_at, Notice.id)
+    ):
+        watched[watch.occurrence_id].append((watch, notice))
+    newest = (
+        select(Look.occurrence_id, func.max(Look.number).label("number"))
+        .where(Look.occurrence_id.in_(ids))
+        .group_by(Look.occurrence_id)
+        .subquery()
+    )
+    is_newest = and_(Look.occurrence_id == newest.c.occurrence_id, Look.number == newest.c.number)
+    last = {
+        look.occurrence_id: look for look in session.scalars(select(Look).join(newest, is_newest))
+    }
+    return {
+        post.id: _line(
+            post, examined_at.get(post.media_id), watched[post.id], last.get(post.id), now
+        )
+        for post in posts
+    }
+
+
+def _line(
+    post: Occurrence,
+    examined_at: datetime | None,
+    watched: Sequence[tuple[Watch, Notice]],
+    last: Look | None,
+    now: datetime,
+) -> dict[str, Any]:
     newest = watched[-1][0] if watched else None
     is_late = any(
         notice.due_at is not None and notice.due_at < now and not watch.gone_at
@@ -145,7 +176,7 @@ def _line(session: Session, post: Occurrence, now: datetime) -> dict[str, Any]:
     return {
         "occurrence_id": post.id,
         "recorded_at": iso_time(post.created_at),
-        "examined_at": iso_time(session.scalar(examined)),
+        "examined_at": iso_time(examined_at),
         "notices": [
             {
                 "id": notice.id,
