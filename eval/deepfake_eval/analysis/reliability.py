@@ -154,25 +154,32 @@ def item_table(
 ) -> dict[str, Any]:
     """Return how often whole media of a ``kind`` were called manipulated, from their verdicts.
 
-    ``items`` holds held-out media with the columns label, group, kind, verdict and rank. A
-    manipulated medium on which the bundle abstains counts as missed. A real one that was not scored
-    is left out, because it cannot be a false alarm. A group counts a limited number of times, as it
-    does for the thresholds (``limited_weights``).
+    ``items`` holds held-out media with the columns label, group, kind, verdict and rank. A group
+    counts a limited number of times, as it does for the thresholds (``limited_weights``).
     """
-    media = items[items["kind"] == kind]
+    media = _counted(items[items["kind"] == kind])
     parts = {
-        "false_positive_rate": media[(media["label"] == "real") & media["rank"].notna()],
+        "false_positive_rate": media[media["label"] == "real"],
         "true_positive_rate": media[media["label"] == "fake"],
     }
-    called = str(VerdictCode.LIKELY_MANIPULATED)
     return {
         "overall": {
-            name: rate(
-                part["verdict"] == called, part["group"], limited_weights(part["group"])
-            ).to_json(min_groups=min_groups)
+            name: rate(part["called"], part["group"], limited_weights(part["group"])).to_json(
+                min_groups=min_groups
+            )
             for name, part in parts.items()
         }
     }
+
+
+def _counted(items: pd.DataFrame) -> pd.DataFrame:
+    """Return the media that count, with a column ``called``: whether called manipulated.
+
+    A manipulated medium on which the bundle abstains counts as missed. A real one that was not
+    scored is left out, because it cannot be a false alarm.
+    """
+    counted = items[(items["label"] != "real") | items["rank"].notna()]
+    return counted.assign(called=counted["verdict"] == str(VerdictCode.LIKELY_MANIPULATED))
 
 
 def group_table(items: pd.DataFrame) -> list[dict[str, Any]]:
@@ -180,21 +187,16 @@ def group_table(items: pd.DataFrame) -> list[dict[str, Any]]:
 
     ``items`` are as for ``item_table``; groups with fewer than ``LARGE_GROUP`` media are left out.
     """
-    entries = []
-    for (group, kind, label), part in items.groupby(["group", "kind", "label"], sort=True):
-        scored = part[part["rank"].notna()] if label == "real" else part
-        if len(scored) >= LARGE_GROUP:
-            called = int((scored["verdict"] == str(VerdictCode.LIKELY_MANIPULATED)).sum())
-            entries.append(
-                {
-                    "group": group,
-                    "kind": kind,
-                    "label": label,
-                    "media": len(scored),
-                    "called": called,
-                }
-            )
-    return entries
+    keys = ["group", "kind", "label"]
+    return [
+        {
+            **dict(zip(keys, of, strict=True)),
+            "media": len(part),
+            "called": int(part["called"].sum()),
+        }
+        for of, part in _counted(items).groupby(keys, sort=True)
+        if len(part) >= LARGE_GROUP
+    ]
 
 
 def track_table(faces: pd.DataFrame, spec: BundleSpec) -> pd.DataFrame:

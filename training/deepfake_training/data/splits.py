@@ -17,6 +17,7 @@ import pandas as pd
 
 from deepfake_eval.datasets.base import PICTURE_SUFFIXES
 from deepfake_training.config import Config
+from deepfake_training.data.manifests import is_still
 from deepfake_training.errors import ConfigError, TrainingError
 
 _MAY_BE_ANIMATED = frozenset({".gif", ".webp", ".avif"})
@@ -144,17 +145,17 @@ def source_splits(index: pd.DataFrame, config: Config) -> list[Split]:
         return []
     media = thinned(index, config.cross_validation.media_per_group).drop_duplicates("media")
     media = media[~media["dataset"].isin(config.excluded_datasets)]
-    still = media["media"].map(lambda name: PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES)
-    kinds = media["label"] + still.map({True: " picture", False: " video"})
+    kinds = [media["label"], media["media"].map(is_still)]
     counts = pd.crosstab(source_names(media["dataset"], config), kinds)
-    shares = (counts / counts.sum()).sort_index()
+    shares = counts / counts.sum()
     order = shares.sum(axis=1).sort_values(ascending=False, kind="stable").index
     parts = min(config.cross_validation.source_parts, len(order))
     held = np.zeros((parts, shares.shape[1]))
     part_of: dict[str, int] = {}
     for source in order:
-        part = int(((held + shares.loc[source].to_numpy()) ** 2 - held**2).sum(axis=1).argmin())
-        held[part] += shares.loc[source].to_numpy()
+        share = shares.loc[source].to_numpy()
+        part = int(((held + share) ** 2 - held**2).sum(axis=1).argmin())
+        held[part] += share
         part_of[source] = part
     datasets = pd.Series(sorted(index["dataset"].unique()))
     parts_of = source_names(datasets, config).map(part_of)

@@ -33,8 +33,6 @@ _STEP = 0.01
 LEAST_RATIO = round(math.log10(10.0 / 3.0), 4)
 """Lowest log10 likelihood ratio at which a medium is called manipulated. Odds below 10 to 3 do not
 justify a request, however few false positives there are."""
-
-
 _TAIL = 0.1
 """Share of the highest real values to which the tail is fitted."""
 
@@ -147,8 +145,8 @@ class _Media:
         (Pickands 1975). The estimate uses all of these media, where a quantile would hang on the
         few highest.
         """
-        start = -_edge(-self.values, self.value_weights(), max(_TAIL, share))
         weights = self.value_weights()
+        start = -_edge(-self.values, weights, max(_TAIL, share))
         above = self.values > start
         reached = float(weights[above].sum())
         if reached <= share:
