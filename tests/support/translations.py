@@ -81,7 +81,10 @@ def error_messages() -> set[str]:
 
 def raised_messages() -> set[str]:
     """Return the literal messages of errors, and of errors about fields, raised for a page."""
-    position = {kind.__name__: 0 for kind in STATUS_AND_CODE} | {"FieldError": 1, "field_error": 1}
+    position = {kind.__name__: 0 for kind in STATUS_AND_CODE} | {
+        "FieldError": 1,
+        "invalid_field": 1,
+    }
     root = Path(str(files("deepfake_service")))
     return {
         message

@@ -28,7 +28,7 @@ from deepfake_service.http.schemas import (
     Time,
     binary,
 )
-from deepfake_service.http.submission_form import CaptureForm, invalid_field, upload_body
+from deepfake_service.http.submission_form import CaptureForm, upload_body
 from deepfake_service.http.uploads import (
     FILE,
     FormFiles,
@@ -38,6 +38,7 @@ from deepfake_service.http.uploads import (
     streams_body,
 )
 from deepfake_service.platform.db.enums import CaptureState
+from deepfake_service.platform.errors import invalid_field
 from deepfake_service.retention.orphans import LONGEST_UPLOAD
 
 router = api_router("captures")

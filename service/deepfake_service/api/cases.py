@@ -40,13 +40,9 @@ from deepfake_service.http.schemas import (
     Time,
     binary,
 )
-from deepfake_service.http.submission_form import (
-    CaseReference,
-    OccurrenceForm,
-    invalid_field,
-    upload_body,
-)
+from deepfake_service.http.submission_form import CaseReference, OccurrenceForm, upload_body
 from deepfake_service.http.uploads import FormFiles, receive_body, streams_body
+from deepfake_service.platform.errors import invalid_field
 from deepfake_service.retention.deletion import HoldRequest
 
 router = api_router("cases")

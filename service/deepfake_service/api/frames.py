@@ -19,9 +19,9 @@ from deepfake_service.http.dependencies import AppStateDep, ServicesDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import FrameOut, FramesOut, ModelOut
-from deepfake_service.http.submission_form import PictureForm, invalid_field, upload_body
+from deepfake_service.http.submission_form import PictureForm, upload_body
 from deepfake_service.http.uploads import FIELD, Upload, read_pictures, streams_body
-from deepfake_service.platform.errors import ClientGone
+from deepfake_service.platform.errors import ClientGone, invalid_field
 
 router = api_router("frames")
 

@@ -33,9 +33,10 @@ from deepfake_service.http.schemas import (
     Time,
     binary,
 )
-from deepfake_service.http.submission_form import LookForm, invalid_field, upload_body
+from deepfake_service.http.submission_form import LookForm, upload_body
 from deepfake_service.http.uploads import FormFiles, receive_body, streams_body
 from deepfake_service.platform.db.enums import LookResult, NoticeState, WatchState
+from deepfake_service.platform.errors import invalid_field
 
 router = api_router("removal")
 

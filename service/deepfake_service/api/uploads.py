@@ -20,13 +20,14 @@ from deepfake_service.http.auth import Reader, Uploader
 from deepfake_service.http.dependencies import AppStateDep, ServicesDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.submission_form import UploadForm, invalid_field
+from deepfake_service.http.submission_form import UploadForm
 from deepfake_service.http.uploads import receive_file, refuse_encoding, streams_body
 from deepfake_service.platform.errors import (
     RequestTooLarge,
     UnsupportedContentType,
     UnsupportedTus,
     UploadConflict,
+    invalid_field,
 )
 from deepfake_service.retention.orphans import LONGEST_UPLOAD
 

@@ -20,7 +20,6 @@ from deepfake_service.http.routing import api_router
 from deepfake_service.http.submission_form import (
     TextFields,
     VideoForm,
-    invalid_field,
     query_parameters,
     upload_body,
 )
@@ -32,7 +31,12 @@ from deepfake_service.http.uploads import (
     streams_body,
 )
 from deepfake_service.platform import outbound
-from deepfake_service.platform.errors import CallbackRefused, InvalidRequest, UnsupportedContentType
+from deepfake_service.platform.errors import (
+    CallbackRefused,
+    InvalidRequest,
+    UnsupportedContentType,
+    invalid_field,
+)
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.retention.orphans import LONGEST_UPLOAD
 

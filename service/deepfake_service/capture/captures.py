@@ -37,10 +37,9 @@ from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.errors import (
     DatabaseUnavailable,
     EvidenceMissing,
-    FieldError,
-    InvalidRequest,
     NotFound,
     ServiceError,
+    invalid_field,
 )
 from deepfake_service.platform.storage import Vault, context_of, open_json, seal_json
 from deepfake_service.platform.storage.blobs import missing_as
@@ -300,12 +299,14 @@ class Captures:
             media = {m["number"]: m for m in (content.get("found") or {}).get("media", [])}
             wanted = offered(media.values()) if numbers is None else sorted(set(numbers))
             if unknown := [n for n in wanted if n not in media]:
-                raise _invalid(f"the capture has no picture or video {unknown[0]}")
+                raise invalid_field("media", f"the capture has no picture or video {unknown[0]}")
             if capture.state != CaptureState.CAPTURED or not wanted:
-                raise _invalid("the capture has none that can be examined")
+                raise invalid_field("media", "the capture has none that can be examined")
             kept = {m.id for m in session.scalars(_files_of(capture_id)) if m.blob is not None}
             if any(content["files"][media[n]["file"] - 1]["media_id"] not in kept for n in wanted):
-                raise _invalid("the files of the capture were deleted; hand it in again")
+                raise invalid_field(
+                    "media", "the files of the capture were deleted; hand it in again"
+                )
             added = add_chosen(session, capture_id, wanted)
             if added:
                 append_entry(session, caller.actor, Action.CAPTURE_EXAMINED, capture_id, str(added))
@@ -350,7 +351,3 @@ def _same(session: Session, case: Case, digests: Sequence[str]) -> str | None:
         if sorted(m.sha256 for m in media) == digests:
             return capture_id
     return None
-
-
-def _invalid(detail: str) -> InvalidRequest:
-    return InvalidRequest(f'The field "media": {detail}.', errors=[FieldError("media", detail)])

@@ -20,11 +20,11 @@ from deepfake_service.cases.case_lock import lock_case, lock_open_case
 from deepfake_service.platform.db import Case, Database, Media, Occurrence, current_time, new_id
 from deepfake_service.platform.errors import (
     DatabaseUnavailable,
-    FieldError,
     ImageryWithheld,
     InvalidRequest,
     NotFound,
     TooManyOccurrences,
+    invalid_field,
 )
 from deepfake_service.platform.storage import (
     Vault,
@@ -289,9 +289,7 @@ class Cases:
             (media_id,) = media
         if media_id not in media:
             detail = "not a medium of this case" if media_id else "required for this case"
-            raise InvalidRequest(
-                f'The field "media_id": {detail}.', errors=[FieldError("media_id", detail)]
-            )
+            raise invalid_field("media_id", detail)
         return media[media_id]
 
     def _digest(

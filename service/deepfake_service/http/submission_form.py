@@ -25,7 +25,7 @@ from deepfake_service.examination.submissions import MAX_FRAMES, Submission
 from deepfake_service.http.multipart import MAX_NAME_CHARS, MULTIPART, base_name
 from deepfake_service.platform.clock import CLIENT_SKEW, utc_now
 from deepfake_service.platform.db.enums import CallbackContent, Priority, RetentionPolicy
-from deepfake_service.platform.errors import FieldError, InvalidRequest
+from deepfake_service.platform.errors import FieldError, InvalidRequest, invalid_field
 from deepfake_service.platform.webhooks import Callback
 
 MAX_FIELD_BYTES = 8192
@@ -345,17 +345,7 @@ class TextFields(Generic[F]):
             return self._form.model_validate(values)
         except ValidationError as error:
             invalid = [FieldError(str(e["loc"][0]), e["msg"]) for e in error.errors()]
-        raise InvalidRequest(" ".join(map(_sentence, invalid)), errors=invalid)
-
-
-def invalid_field(name: str, detail: str) -> InvalidRequest:
-    """Return the error that names a field and says what is wrong with it."""
-    error = FieldError(name, detail)
-    return InvalidRequest(_sentence(error), errors=[error])
-
-
-def _sentence(error: FieldError) -> str:
-    return f'The field "{error.field}": {error.detail}.'
+        raise InvalidRequest.of_fields(*invalid)
 
 
 def form_schema(form: type[BaseModel]) -> dict[str, Any]:

@@ -22,13 +22,14 @@ from deepfake_service.http.multipart import (
     boundary_of,
     parse_multipart,
 )
-from deepfake_service.http.submission_form import F, PictureForm, TextFields, invalid_field
+from deepfake_service.http.submission_form import F, PictureForm, TextFields
 from deepfake_service.platform.errors import (
     ClientGone,
     FieldError,
     RequestTooLarge,
     UnsupportedContentType,
     UploadTimeout,
+    invalid_field,
 )
 from deepfake_service.platform.settings import Settings
 

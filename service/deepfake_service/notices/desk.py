@@ -30,7 +30,6 @@ from deepfake_service.notices.states import (
     NoticeRequest,
     NoticeUpdate,
     apply_update,
-    field_error,
     is_overdue,
     listed,
     require_shown,
@@ -50,7 +49,7 @@ from deepfake_service.platform.db.enums import (
     NoticeEventKind,
     NoticeState,
 )
-from deepfake_service.platform.errors import NotFound, NoticeRefused
+from deepfake_service.platform.errors import NotFound, NoticeRefused, invalid_field
 from deepfake_service.platform.pagination import MAX_PAGE, ListPage, next_cursor, placed
 from deepfake_service.platform.storage import Vault, open_json, seal_json
 from deepfake_service.removal.looks import Looks
@@ -95,7 +94,7 @@ class NoticeDesk:
             consent = request.without_consent
             fields = kind.check(request.fields, contents, minor=minor, manipulated=not consent)
             if consent is not None and consent.stated_on > current_time(session).date() + A_DAY:
-                raise field_error("without_consent.stated_on", "in the future")
+                raise invalid_field("without_consent.stated_on", "in the future")
             require_shown("recipient", request.recipient, lines=False)
             media = sorted({o.media_id for o in occurrences})
             basis = [
@@ -273,7 +272,7 @@ class NoticeDesk:
         for occurrence_id in dict.fromkeys(ids):
             occurrence = session.get(Occurrence, occurrence_id)
             if occurrence is None or occurrence.case_id != case.id:
-                raise field_error("occurrence_ids", "contains a post from another case")
+                raise invalid_field("occurrence_ids", "contains a post from another case")
             occurrences.append(occurrence)
         return occurrences
 

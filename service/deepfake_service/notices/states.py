@@ -21,7 +21,7 @@ from deepfake_service.notices.kinds import KINDS, kind_of
 from deepfake_service.platform.clock import CLIENT_SKEW, Moment, iso_time
 from deepfake_service.platform.db import Case, Database, Notice
 from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
-from deepfake_service.platform.errors import FieldError, InvalidRequest
+from deepfake_service.platform.errors import FieldError, InvalidRequest, invalid_field
 from deepfake_service.platform.pagination import MAX_PAGE
 from deepfake_service.platform.storage import Vault, open_json
 from deepfake_service.platform.storage.sealed_columns import opened_rows
@@ -149,14 +149,14 @@ def apply_update(
         _send(notice, sent_at, update.reason)
         yield NoticeEventKind.SENT
     elif update.sent_reason:
-        raise field_error("sent_reason", "only with the time at which it was sent")
+        raise invalid_field("sent_reason", "only with the time at which it was sent")
     if update.receipt is not None:
         yield NoticeEventKind.RECEIPT
     if update.outcome is not None:
         _conclude(notice, update.outcome, answered_at or now)
         yield NoticeEventKind.OUTCOME
     elif answered_at is not None:
-        raise field_error("answered_at", "requires an outcome")
+        raise invalid_field("answered_at", "requires an outcome")
 
 
 def _not_after(now: datetime, name: str, at: datetime | None) -> datetime | None:
@@ -166,26 +166,26 @@ def _not_after(now: datetime, name: str, at: datetime | None) -> datetime | None
         InvalidRequest: it lies further in the future.
     """
     if at is not None and at > now + CLIENT_SKEW:
-        raise field_error(name, "in the future")
+        raise invalid_field(name, "in the future")
     return at and min(at, now)
 
 
 def _undo_sending(notice: Notice, until: datetime | None, now: datetime) -> None:
     if notice.state != NoticeState.SENT or until is None:
-        raise field_error("undo_sent", "the notice is not marked as sent")
+        raise invalid_field("undo_sent", "the notice is not marked as sent")
     if now > until:
-        raise field_error("undo_sent", "only possible for ten minutes")
+        raise invalid_field("undo_sent", "only possible for ten minutes")
     notice.state, notice.sent_at, notice.due_at = NoticeState.DRAFTED, None, None
 
 
 def _send(notice: Notice, sent_at: datetime, reason: str | None) -> None:
     if notice.state != NoticeState.DRAFTED:
-        raise field_error("sent_at", "the notice is already marked as sent")
+        raise invalid_field("sent_at", "the notice is already marked as sent")
     is_earlier = sent_at < notice.created_at - CLIENT_SKEW  # by telephone, for example
     if is_earlier and not reason:
-        raise field_error("sent_reason", "before the notice was created: state the reason")
+        raise invalid_field("sent_reason", "before the notice was created: state the reason")
     if reason and not is_earlier:
-        raise field_error("sent_reason", "only for a time before the notice was created")
+        raise invalid_field("sent_reason", "only for a time before the notice was created")
     notice.sent_at, notice.state = sent_at, NoticeState.SENT
     deadline = kind_of(notice.kind).time_to_act
     notice.due_at = sent_at + deadline if deadline else None
@@ -193,13 +193,13 @@ def _send(notice: Notice, sent_at: datetime, reason: str | None) -> None:
 
 def _conclude(notice: Notice, outcome: NoticeState, answered_at: datetime) -> None:
     if notice.state == NoticeState.WITHDRAWN:
-        raise field_error("outcome", "the notice was withdrawn")
+        raise invalid_field("outcome", "the notice was withdrawn")
     if outcome not in (*kind_of(notice.kind).outcomes, NoticeState.WITHDRAWN):
-        raise field_error("outcome", "not an outcome of this kind of notice")
+        raise invalid_field("outcome", "not an outcome of this kind of notice")
     if notice.sent_at is None and outcome is not NoticeState.WITHDRAWN:
-        raise field_error("sent_at", "the notice has not been marked as sent")
+        raise invalid_field("sent_at", "the notice has not been marked as sent")
     if notice.sent_at and answered_at < notice.sent_at:
-        raise field_error("answered_at", "before the notice was sent")
+        raise invalid_field("answered_at", "before the notice was sent")
     notice.state, notice.answered_at = outcome, answered_at
     if outcome is NoticeState.WITHDRAWN:
         notice.withdraw_at = None
@@ -219,11 +219,6 @@ def require_shown(name: str, text: str | None, *, lines: bool) -> None:
     except HiddenCharacter as error:
         detail = FieldError(name, str(error), HiddenCharacter.TEMPLATE, error.values)
         raise InvalidRequest(f'The field "{name}" {error}.', errors=[detail]) from error
-
-
-def field_error(name: str, detail: str) -> InvalidRequest:
-    """Return the error about one field of a request."""
-    return InvalidRequest(f'The field "{name}": {detail}.', errors=[FieldError(name, detail)])
 
 
 TO_WITHDRAW = Notice.withdraw_at.is_not(None) & (Notice.state != NoticeState.WITHDRAWN)

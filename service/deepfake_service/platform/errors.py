@@ -47,6 +47,17 @@ class MalformedRequest(ServiceError):
 class InvalidRequest(ServiceError):
     """A field of the request is missing or invalid."""
 
+    @classmethod
+    def of_fields(cls, *errors: FieldError) -> InvalidRequest:
+        """Return the error that says of each field what is wrong with it."""
+        said = (f'The field "{error.field}": {error.detail}.' for error in errors)
+        return cls(" ".join(said), errors=errors)
+
+
+def invalid_field(name: str, detail: str) -> InvalidRequest:
+    """Return the error that names a field and says what is wrong with it."""
+    return InvalidRequest.of_fields(FieldError(name, detail))
+
 
 class RequestTooLarge(ServiceError):
     """The request exceeds a size limit."""

@@ -41,11 +41,10 @@ from deepfake_service.platform.db.enums import (
     WatchState,
 )
 from deepfake_service.platform.errors import (
-    FieldError,
-    InvalidRequest,
     LooksSwitchedOff,
     NotFound,
     NotWatched,
+    invalid_field,
 )
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.pages import Page
@@ -191,13 +190,13 @@ class Looks:
         """
         now = self._database.clock()
         if seen_at is not None and seen_at > now + CLIENT_SKEW:
-            raise _invalid("seen_at", "in the future")
+            raise invalid_field("seen_at", "in the future")
         if screenshot is not None and result in PRESENT:
-            raise _invalid(
+            raise invalid_field(
                 "screenshot", "only of what is there instead; add a post for one that shows it"
             )
         if result not in BY_PEOPLE:
-            raise _invalid("result", f"use one of {', '.join(BY_PEOPLE)}")
+            raise invalid_field("result", f"use one of {', '.join(BY_PEOPLE)}")
         with self._database.read() as session:
             find_post(session, caller, case_id, occurrence_id)
         at = min(seen_at or now, now)
@@ -378,10 +377,6 @@ class Looks:
             case = session.get_one(Case, session.get_one(Occurrence, occurrence_id).case_id)
         self._vault.write(screenshot_of_look(case.id, look_id), self._vault.case_key(case), content)
         return hashlib.sha256(content).hexdigest()
-
-
-def _invalid(name: str, detail: str) -> InvalidRequest:
-    return InvalidRequest(f'The field "{name}": {detail}.', errors=[FieldError(name, detail)])
 
 
 def _host(url: str | None) -> str | None:

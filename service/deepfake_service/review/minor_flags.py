@@ -24,7 +24,6 @@ from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.cases.cases import BlindIndex
 from deepfake_service.evidence.bundle.likeness import alike, of_examination
 from deepfake_service.notices.desk import NoticeDesk
-from deepfake_service.notices.states import field_error
 from deepfake_service.platform.db import (
     Account,
     Case,
@@ -39,6 +38,7 @@ from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.errors import (
     Forbidden,
     NotFound,
+    invalid_field,
 )
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.storage import (
@@ -195,7 +195,7 @@ class MinorFlags:
             named = session.scalars(select(Account).where(Account.name.in_(set(names)))).all()
             able = [account for account in named if may_review(account)]
             if len(able) != len(set(names)) or len(able) > MAX_REVIEWERS:
-                raise field_error("accounts", "choose at most five people who may review")
+                raise invalid_field("accounts", "choose at most five people who may review")
             case.reviewers = " ".join(account.id for account in able) or None
             action = Action.REVIEWERS_NAMED
             append_entry(session, caller.actor, action, case_id, case.reviewers)
