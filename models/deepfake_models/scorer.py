@@ -153,10 +153,7 @@ class Scorer:
         progress: Callable[[FrameProgress], None] | None = None,
     ) -> Verdict:
         """Examine one picture or video that is already open; ``frames`` is as in ``score``.
-
-        Raises:
-            MediaError: the media cannot be examined.
-        """
+        ``MediaError`` if the media cannot be examined."""
         indices = self.plan(media, frames)
         parts = [self.examine(media, indices, progress=progress)]
         if frames is None and (extra := self.plan_dense(media, indices, parts)):
@@ -182,11 +179,8 @@ class Scorer:
         stage: Literal["overview", "dense"] = "overview",
         progress: Callable[[FrameProgress], None] | None = None,
     ) -> Part:
-        """Decode the frames ``indices``, which ascend, and score their faces.
-
-        Raises:
-            MediaError: the media cannot be read or decoded any further.
-        """
+        """Decode the frames ``indices``, which ascend, and score their faces; ``MediaError`` if the
+        media cannot be read or decoded any further."""
         pipeline = FramePipeline(self.observe, self._networks)
         examined: list[ExaminedFrame] = []
         failed = 0

@@ -295,10 +295,7 @@ def first_problem(error: ValidationError) -> str:
 
 def load_config(path: Path) -> tuple[Config, str]:
     """Read a config file; return the config and the SHA-256 of the file in hexadecimal.
-
-    Raises:
-        ConfigError: if the file cannot be read or a field is invalid; the message names it.
-    """
+    ``ConfigError`` if the file cannot be read or a field is invalid; the message names it."""
     try:
         raw = path.read_bytes()
     except OSError as error:

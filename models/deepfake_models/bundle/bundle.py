@@ -121,11 +121,8 @@ class Bundle:
         }
 
     def read(self, name: str) -> bytes:
-        """Return the content of the listed file ``name``.
-
-        Raises:
-            BundleError: the file was altered or removed after the bundle was loaded.
-        """
+        """Return the content of the listed file ``name``; ``BundleError`` if the file was altered
+        or removed after the bundle was loaded."""
         return _verified(self.directory, name, self.spec)
 
     def reliability(self) -> dict[str, Any]:

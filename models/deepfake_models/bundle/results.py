@@ -205,11 +205,7 @@ class Face(Published):
     Judging sets it for the rules on tracks and items; it is not stored."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the published form of a judged face.
-
-        Raises:
-            ValueError: the face was not judged.
-        """
+        """Return the published form of a judged face; ``ValueError`` if the face was not judged."""
         if self.verdict is None:
             raise ValueError("a face must be judged before it is published")
         return Published.to_json(self)

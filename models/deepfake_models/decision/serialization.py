@@ -110,11 +110,8 @@ def dump_exact(verdict: Verdict) -> dict[str, Any]:
 
 
 def load_exact(record: dict[str, Any]) -> Verdict:
-    """Return what ``record`` holds as a verdict that is not judged yet.
-
-    Raises:
-        UnreadableRecord: ``record`` was not written by ``dump_exact``.
-    """
+    """Return what ``record`` holds as a verdict that is not judged yet; ``UnreadableRecord`` if
+    ``record`` was not written by ``dump_exact``."""
     try:
         exact = _EXACT.validate_python(record)
     except ValidationError as error:
@@ -143,11 +140,8 @@ def dump_verdict(verdict: Verdict) -> bytes:
 
 
 def load_verdict(raw: bytes) -> Verdict:
-    """Return the verdict that ``dump_verdict`` wrote, or one in its published form.
-
-    Raises:
-        UnreadableRecord: ``raw`` is neither.
-    """
+    """Return the verdict that ``dump_verdict`` wrote, or one in its published form;
+    ``UnreadableRecord`` if ``raw`` is neither."""
     try:
         return _VERDICT.validate_json(raw)
     except ValidationError as error:
@@ -170,11 +164,8 @@ def dump_part(part: Part) -> bytes:
 
 
 def load_part(raw: bytes) -> Part:
-    """Return the part whose checkpoint is ``raw``.
-
-    Raises:
-        UnreadableRecord: ``raw`` was not written by ``dump_part``.
-    """
+    """Return the part whose checkpoint is ``raw``; ``UnreadableRecord`` if ``raw`` was not written
+    by ``dump_part``."""
     try:
         stored = _PART.validate_json(raw)
     except ValidationError as error:
@@ -197,11 +188,8 @@ def dump_timeline(timeline: Timeline) -> bytes:
 
 
 def load_timeline(raw: bytes) -> SavedTimeline:
-    """Return the timeline that ``dump_timeline`` wrote.
-
-    Raises:
-        UnreadableRecord: ``raw`` was not written by ``dump_timeline``.
-    """
+    """Return the timeline that ``dump_timeline`` wrote; ``UnreadableRecord`` if ``raw`` was not
+    written by ``dump_timeline``."""
     facts, _, times = raw.partition(b"\n")
     try:
         return SavedTimeline(

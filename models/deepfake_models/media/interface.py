@@ -190,12 +190,8 @@ class GuardedSource:
 
 
 def check_pixels(width: int, height: int, limits: DecodeLimits) -> None:
-    """Check the size of a frame.
-
-    Raises:
-        MediaTooLarge: there are more pixels than ``limits`` allow.
-        UndecodableMedia: there are none.
-    """
+    """Check the size of a frame; ``MediaTooLarge`` if there are more pixels than ``limits`` allow,
+    ``UndecodableMedia`` if there are none."""
     if width < 1 or height < 1:
         raise UndecodableMedia("the file does not state its picture size")
     if width * height > limits.max_pixels:
@@ -206,11 +202,8 @@ def check_pixels(width: int, height: int, limits: DecodeLimits) -> None:
 
 
 def check_indices(indices: Sequence[int], frames: int) -> list[int]:
-    """Return ``indices`` as a list.
-
-    Raises:
-        ValueError: they do not ascend strictly, or one is outside [0, ``frames``).
-    """
+    """Return ``indices`` as a list; ``ValueError`` if they do not ascend strictly, or one is
+    outside [0, ``frames``)."""
     checked = [int(i) for i in indices]
     if any(a >= b for a, b in itertools.pairwise(checked)):
         raise ValueError("indices must ascend strictly")

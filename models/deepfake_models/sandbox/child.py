@@ -152,12 +152,8 @@ def load_task(name: str) -> Task:
 
 
 def serve(connection: Connection, tasks: dict[str, Task]) -> None:
-    """Serve items until the parent closes the connection.
-
-    Raises:
-        EOFError, BrokenPipeError: the parent has closed it.
-        WireError: the parent violated the protocol.
-    """
+    """Serve items until the parent closes the connection; ``EOFError`` or ``BrokenPipeError`` if
+    the parent has closed it, ``WireError`` if the parent violated the protocol."""
     while True:
         request = wire.receive_request(connection)
         try:

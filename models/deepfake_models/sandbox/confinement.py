@@ -101,11 +101,8 @@ def end_with_parent(number: int) -> None:
 
 
 def adopt_grandchildren() -> None:
-    """Make this process the parent of those whose parent, a child of it, ends.
-
-    Raises:
-        OSError: the kernel refuses.
-    """
+    """Make this process the parent of those whose parent, a child of it, ends; ``OSError`` if the
+    kernel refuses."""
     if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 

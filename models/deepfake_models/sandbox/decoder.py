@@ -58,11 +58,8 @@ class Decoder(Protocol):
         self, source: BinaryIO, mime: str | None, anchors: str | None = None
     ) -> dict[str, Any]:
         """Return what the Content Credentials of ``source`` claim: see ``credentials``.
-
-        Raises:
-            UnreadableMedia: ``source`` raised ``OSError`` or ``ValueError``.
-            DecoderFailed: the process that reads them crashed, or exceeded its memory or time.
-        """
+        ``UnreadableMedia`` if ``source`` raised ``OSError`` or ``ValueError``; ``DecoderFailed`` if
+        the process that reads them crashed, or exceeded its memory or time."""
         ...
 
     def confinement(self) -> Confinement | None:

@@ -83,11 +83,8 @@ class ProcessPool:
 
     def confinement(self) -> Confinement:
         """Return the layers that the processes lack. The first process is started for it.
-
-        Raises:
-            SandboxIncomplete: there are such layers, and all are required.
-            DecoderFailed: no process starts.
-        """
+        ``SandboxIncomplete`` if there are such layers, and all are required; ``DecoderFailed`` if
+        no process starts."""
         if self._confinement is None:
             with self.process():
                 pass
@@ -243,11 +240,8 @@ class ConfinedProcess:
     _numbers = itertools.count()
 
     def __init__(self, server: ForkServer) -> None:
-        """Ask ``server`` for a process, without waiting for it.
-
-        Raises:
-            DecoderFailed: the server has ended.
-        """
+        """Ask ``server`` for a process, without waiting for it; ``DecoderFailed`` if the server has
+        ended."""
         self._server = server
         self._number = next(self._numbers)
         self.broken = False
@@ -269,11 +263,8 @@ class ConfinedProcess:
         return not (self.broken or self.connection.poll())  # only the end of it can be read
 
     def await_ready(self) -> Confinement:
-        """Wait until the process has started, and return which layers it lacks.
-
-        Raises:
-            DecoderFailed: it did not start in time.
-        """
+        """Wait until the process has started, and return which layers it lacks; ``DecoderFailed``
+        if it did not start in time."""
         if self._ready is None:
             with self.exchange(START_TIMEOUT_S):
                 answer = wire.receive_answer(self.connection)

@@ -168,12 +168,8 @@ class Opened(Message):
     frames: Size
 
     def checked(self, limits: DecodeLimits) -> MediaFacts:
-        """Return the facts.
-
-        Raises:
-            WireError: they contradict themselves, or media with such facts exceed ``limits`` and
-                must not have been opened.
-        """
+        """Return the facts; ``WireError`` if they contradict themselves, or media with such facts
+        exceed ``limits`` and must not have been opened."""
         facts, duration = self.facts, self.facts.duration_s
         still = facts.kind == "image"
         if (
@@ -236,33 +232,21 @@ def send_data(connection: Connection, data: bytes | memoryview) -> None:
 
 
 def receive_request(connection: Connection) -> Request:
-    """Return the next message of the parent.
-
-    Raises:
-        EOFError: the parent has closed the connection.
-        WireError: the next message is not a request.
-    """
+    """Return the next message of the parent; ``EOFError`` if the parent has closed the connection,
+    ``WireError`` if the next message is not a request."""
     return _parsed(connection, _REQUEST)
 
 
 def receive_answer(connection: Connection) -> Answer:
-    """Return the next message of the child.
-
-    Raises:
-        EOFError: the child has closed the connection.
-        WireError: the next message is not one that a child may send.
-    """
+    """Return the next message of the child; ``EOFError`` if the child has closed the connection,
+    ``WireError`` if the next message is not one that a child may send."""
     return _parsed(connection, _ANSWER)
 
 
 def receive_data(connection: Connection, limit: int) -> bytes:
     """Return the next message but one, which must be data of at most ``limit`` bytes, announced by
-    the next message.
-
-    Raises:
-        EOFError: the other side has closed the connection.
-        WireError: the next message is something else.
-    """
+    the next message; ``EOFError`` if the other side has closed the connection, ``WireError`` if the
+    next message is something else."""
     if _block(connection, MAX_JSON_BYTES) != DATA:
         raise WireError
     return _block(connection, limit)

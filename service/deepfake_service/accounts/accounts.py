@@ -133,11 +133,7 @@ class Accounts:
             return session.scalars(select(Account).order_by(Account.name)).all()
 
     def named(self, name: str) -> Account:
-        """Return the account with this name.
-
-        Raises:
-            AccountUnknown: there is none.
-        """
+        """Return the account with this name; ``AccountUnknown`` if there is none."""
         with self._database.read() as session:
             account = session.scalars(select(Account).where(Account.name == name)).first()
         if account is None:
@@ -146,10 +142,7 @@ class Accounts:
 
     def disable(self, name: str, actor: Actor = SERVICE) -> None:
         """Disable an account and its keys immediately. Its submissions remain.
-
-        Raises:
-            LastAdministrator: no other account has an administrator's key.
-        """
+        ``LastAdministrator`` if no other account has an administrator's key."""
         account = self.named(name)
         with self._database.write() as session:
             exclude_others(self._database, session)
@@ -160,11 +153,9 @@ class Accounts:
     def create_key(
         self, name: str, *, expires_at: datetime | None = None, actor: Actor = SERVICE
     ) -> NewKey:
-        """Create a key of 256 random bits for the account ``name``, and store its hash.
-
-        Raises:
-            AccountUnknown: there is no such account. InvalidRequest: ``expires_at`` is past.
-        """
+        """Create a key of 256 random bits for the account ``name``, and store its hash;
+        ``AccountUnknown`` if there is no such account, ``InvalidRequest`` if ``expires_at`` is
+        past."""
         account = self.named(name)
         with self._database.write() as session:
             require_future(expires_at, current_time(session))
@@ -182,12 +173,8 @@ class Accounts:
             return [(key, account) for key, account in rows]
 
     def revoke(self, key_id: str, actor: Actor = SERVICE) -> None:
-        """Revoke a key immediately.
-
-        Raises:
-            KeyUnknown: there is no valid key with this id.
-            LastAdministrator: it is the only valid key of an administrator.
-        """
+        """Revoke a key immediately; ``KeyUnknown`` if there is no valid key with this id,
+        ``LastAdministrator`` if it is the only valid key of an administrator."""
         with self._database.write() as session:
             exclude_others(self._database, session)
             key = valid_key(session, key_id)
@@ -196,11 +183,8 @@ class Accounts:
             append_entry(session, actor, Action.KEY_REVOKED, key.id)
 
     def end(self, key_id: str, expires_at: datetime | None, actor: Actor = SERVICE) -> None:
-        """Let a key expire at ``expires_at``, or never. Audited.
-
-        Raises:
-            KeyUnknown: there is no valid key with this id. InvalidRequest: the time is past.
-        """
+        """Let a key expire at ``expires_at``, or never. Audited. ``KeyUnknown`` if there is no
+        valid key with this id, ``InvalidRequest`` if the time is past."""
         with self._database.write() as session:
             key = valid_key(session, key_id)
             require_future(expires_at, current_time(session))
@@ -253,21 +237,15 @@ class Accounts:
         return Caller(account.id, account.role, key.id, account.kind == "system")
 
     def sign_in(self, text: str, *, hours: float) -> tuple[Caller, str]:
-        """Sign a browser in with a key, and return the caller and the value of its cookie.
-
-        Raises:
-            NotAuthenticated, SecondFactorRequired: see ``authenticate``.
-        """
+        """Sign a browser in with a key, and return the caller and the value of its cookie;
+        ``NotAuthenticated`` or ``SecondFactorRequired``: see ``authenticate``."""
         caller = self.authenticate(text)
         with self._database.write() as session:
             return caller, start_session(session, caller, hours=hours)
 
     def signed_in(self, token: str) -> Caller:
-        """Return the caller that a browser's cookie belongs to.
-
-        Raises:
-            NotAuthenticated: the cookie is unknown or expired, or its key is no longer valid.
-        """
+        """Return the caller that a browser's cookie belongs to; ``NotAuthenticated`` if the cookie
+        is unknown or expired, or its key is no longer valid."""
         if len(token) > MAX_KEY_CHARS:
             raise NotAuthenticated
         with self._database.read() as session:

@@ -61,20 +61,14 @@ class Invitations:
         return token
 
     def find(self, token: str) -> tuple[Invitation, Account]:
-        """Return an invitation, and the account that it is for.
-
-        Raises:
-            InvitationInvalid: it has expired, was used or replaced, or its account is disabled.
-        """
+        """Return an invitation, and the account that it is for; ``InvitationInvalid`` if it has
+        expired, was used or replaced, or its account is disabled."""
         with self._database.read() as session:
             return _valid(session, token)
 
     def redeem(self, token: str) -> NewKey:
-        """Create a key for the account of an invitation, which is then used up.
-
-        Raises:
-            InvitationInvalid: see ``find``.
-        """
+        """Create a key for the account of an invitation, which is then used up;
+        ``InvitationInvalid``: see ``find``."""
         with self._database.write() as session:
             invitation, account = _valid(session, token, for_update=True)
             session.delete(invitation)

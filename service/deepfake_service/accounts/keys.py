@@ -47,11 +47,8 @@ def is_valid(key: Key, now: datetime) -> bool:
 
 
 def valid_key(session: Session, key_id: str) -> Key:
-    """Return a key that is neither revoked nor expired.
-
-    Raises:
-        KeyUnknown: there is none with this id.
-    """
+    """Return a key that is neither revoked nor expired; ``KeyUnknown`` if there is none with this
+    id."""
     key = session.get(Key, key_id)
     if key is None or not is_valid(key, current_time(session)):
         raise KeyUnknown(f"There is no valid key {key_id!r}.")
@@ -89,10 +86,7 @@ def end_detail(expires_at: datetime | None) -> str:
 
 def end_of(detail: str) -> datetime | None:
     """Return the end of a key from the detail of an audit entry ``key.changed``; None: it has none.
-
-    Raises:
-        ValueError: the detail is not one that ``end_detail`` writes.
-    """
+    ``ValueError`` if the detail is not one that ``end_detail`` writes."""
     if not detail.startswith(_EXPIRES):
         raise ValueError(f"no end of a key: {detail}")
     end = detail.removeprefix(_EXPIRES)
@@ -105,11 +99,7 @@ def last_moment(day: date) -> datetime:
 
 
 def require_future(expires_at: datetime | None, now: datetime) -> None:
-    """Check the end that a key is to have.
-
-    Raises:
-        InvalidRequest: it is past.
-    """
+    """Check the end that a key is to have; ``InvalidRequest`` if it is past."""
     if expires_at is not None and expires_at <= now:
         raise InvalidRequest("The expiry date of the key is past. To end a key now, revoke it.")
 

@@ -120,11 +120,8 @@ class Sender:
 
 def organisation_of_form(values: dict[str, str]) -> Organisation:
     """Return the organisation that a form has; empty fields are left out. The name of a field with
-    a statement is ``statements.`` and its key.
-
-    Raises:
-        InvalidRequest: naming every field that is invalid.
-    """
+    a statement is ``statements.`` and its key. ``InvalidRequest``, naming every field that is
+    invalid."""
     given = {name: value for name, value in values.items() if value}
     kept = {n: given.pop(n) for n in list(given) if n.startswith(STATEMENTS)}
     statements = {name.removeprefix(STATEMENTS): value for name, value in kept.items()}

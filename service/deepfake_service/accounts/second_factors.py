@@ -65,10 +65,7 @@ class SecondFactors:
 
     def enrol(self, caller: Caller) -> Enrolment:
         """Store a new secret for the caller. It counts once ``confirm`` was called with a code.
-
-        Raises:
-            Forbidden: the account belongs to a system, or has a second factor already.
-        """
+        ``Forbidden`` if the account belongs to a system, or has a second factor already."""
         secret = pyotp.random_base32()
         key = self._key()
         with self._database.write() as session:
@@ -138,12 +135,8 @@ class SecondFactors:
             append_entry(session, actor, Action.SECOND_FACTOR_REMOVED, account_id)
 
     def check(self, caller: Caller, code: str) -> None:
-        """Use up the caller's current code.
-
-        Raises:
-            CodeRejected: ``code`` is another one.
-            TooManyCodes: too many codes of the account were wrong.
-        """
+        """Use up the caller's current code; ``CodeRejected`` if ``code`` is another one,
+        ``TooManyCodes`` if too many codes of the account were wrong."""
         key = self._key()
         with self._database.write() as session:
             factor = _locked(session, caller.account_id)
@@ -152,11 +145,8 @@ class SecondFactors:
             raise CodeRejected
 
     def begin_sign_in(self, caller: Caller) -> str:
-        """Return the value of the cookie of a browser whose code is still missing.
-
-        Raises:
-            TooManyCodes: too many codes of the account were wrong.
-        """
+        """Return the value of the cookie of a browser whose code is still missing; ``TooManyCodes``
+        if too many codes of the account were wrong."""
         token = secrets.token_urlsafe(SECRET_BYTES)
         with self._database.write() as session:
             now = current_time(session)
@@ -230,11 +220,8 @@ def _require_no_pause(factor: SecondFactor, now: datetime) -> None:
 
 
 def _tried(session: Session, actor: Actor, key: bytes, factor: SecondFactor, code: str) -> bool:
-    """Return whether a code is right, and count it if it is wrong.
-
-    Raises:
-        TooManyCodes: too many were wrong.
-    """
+    """Return whether a code is right, and count it if it is wrong; ``TooManyCodes`` if too many
+    were wrong."""
     now = current_time(session)
     _require_no_pause(factor, now)
     if _accepts(session, key, factor, code):

@@ -43,11 +43,8 @@ def visible_to(caller: Caller) -> ColumnElement[bool]:
 def find_visible(
     session: Session, caller: Caller, model: type[OfCase], row_id: str
 ) -> tuple[OfCase, Case]:
-    """Return the row of ``model`` with this id, and the case that it belongs to.
-
-    Raises:
-        NotFound: there is no such row, or the caller may not see its case.
-    """
+    """Return the row of ``model`` with this id, and the case that it belongs to; ``NotFound`` if
+    there is no such row, or the caller may not see its case."""
     row = session.get(model, row_id)
     if row is None:
         raise NotFound

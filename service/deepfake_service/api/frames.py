@@ -92,11 +92,8 @@ async def _pieces(upload: Upload) -> AsyncIterator[bytes]:
 async def _score_all(
     pictures: PictureScorer, uploads: list[Upload], receive: Receive
 ) -> list[tuple[FrameOut, Verdict]]:
-    """Score ``uploads``, some at a time, unless the client goes away or one of them fails.
-
-    Raises:
-        ClientGone: the client closed the connection; pictures not yet begun are dropped.
-    """
+    """Score ``uploads``, some at a time, unless one of them fails or the client goes away
+    (``ClientGone``): pictures that were not begun are then dropped."""
     answers: dict[int, tuple[FrameOut, Verdict]] = {}
     failures: list[Exception] = []
 

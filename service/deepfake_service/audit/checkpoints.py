@@ -64,21 +64,14 @@ class Checkpoints:
 
 
 def audit_key(database: Database, keys: KeyWrapper) -> Ed25519PrivateKey:
-    """Return the key that signs checkpoints. It is created on first use.
-
-    Raises:
-        DecryptionFailed: the master key is another one.
-    """
+    """Return the key that signs checkpoints. It is created on first use. ``DecryptionFailed`` if
+    the master key is another one."""
     secret = installation_secret(database, keys, "audit-checkpoints")
     return Ed25519PrivateKey.from_private_bytes(secret)
 
 
 def open_checkpoints(settings: Settings, database: Database, keys: KeyWrapper) -> Checkpoints:
-    """Open the stores that ``settings`` name.
-
-    Raises:
-        StorageError: the URL of a store is invalid.
-    """
+    """Open the stores that ``settings`` name; ``StorageError`` if the URL of a store is invalid."""
     urls = [url.strip() for url in (settings.audit_checkpoints or "").split(",")]
     stores = [open_checkpoint_store(url) for url in urls if url]
     return Checkpoints(database, lambda: audit_key(database, keys), stores)

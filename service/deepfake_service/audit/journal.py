@@ -72,11 +72,8 @@ class Journal:
         self._written: tuple[int, int] | None = None
 
     def write(self) -> None:
-        """Replace the file by what the database has now.
-
-        Raises:
-            DataDirError: the file cannot be written.
-        """
+        """Replace the file by what the database has now; ``DataDirError`` if the file cannot be
+        written."""
         with self._database.read() as session:
             state = _state(session)
             rows = session.scalars(select(Protection).order_by(Protection.kind, Protection.subject))
@@ -98,10 +95,8 @@ class Journal:
 
     def read(self, path: Path | None = None) -> Stored:
         """Return what a journal has; by default, what the one of this installation has.
-
-        Raises:
-            DataDirError: the file cannot be read, was altered, or belongs to another installation.
-        """
+        ``DataDirError`` if the file cannot be read, was altered, or belongs to another
+        installation."""
         path = path or self.path
         try:
             content = json.loads(path.read_bytes())

@@ -246,10 +246,7 @@ class Checkpoint:
     @classmethod
     def opened(cls, document: str | bytes, key: Ed25519PublicKey) -> Checkpoint:
         """Read a signed checkpoint. Only ``key`` is trusted, not the key in the document.
-
-        Raises:
-            InvalidCheckpoint: it is malformed, or was not signed by ``key``.
-        """
+        ``InvalidCheckpoint`` if it is malformed, or was not signed by ``key``."""
         try:
             content = json.loads(document)
             point = cls(int(content["number"]), str(content["hash"]), str(content["at"]))
@@ -305,11 +302,8 @@ def verify(session: Session, since: Checkpoint | None = None) -> Checkpoint:
 
 
 def head(session: Session) -> Checkpoint:
-    """Return a checkpoint of the log as it is now, after checking its last entry only.
-
-    Raises:
-        AuditBroken: the last entry was altered.
-    """
+    """Return a checkpoint of the log as it is now, after checking its last entry only;
+    ``AuditBroken`` if the last entry was altered."""
     last = session.scalars(select(AuditEntry).order_by(AuditEntry.number.desc()).limit(1)).first()
     authenticator = authenticator_of(session)
     if last and authenticator is not None and not authenticator.is_authentic(last):

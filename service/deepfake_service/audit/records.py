@@ -59,12 +59,9 @@ def open_existing_database(settings: Settings, *, restoring: bool = False) -> Da
 
 
 def require_records(settings: Settings) -> None:
-    """Refuse a data directory or a database in which no service has stored anything.
-
-    Raises:
-        SettingsError: naming the setting that is probably wrong. DatabaseUnavailable: the database
-            cannot be reached.
-    """
+    """Refuse a data directory or a database in which no service has stored anything;
+    ``SettingsError``, naming the setting that is probably wrong; ``DatabaseUnavailable`` if the
+    database cannot be reached."""
     if has_tables(settings.records_url):
         return
     if settings.database_url is not None:
@@ -80,12 +77,9 @@ def require_records(settings: Settings) -> None:
 
 
 def authenticate_rows(database: Database, keys: KeyWrapper) -> None:
-    """Let ``database`` compute and compare the codes of rows from now on.
-
-    Raises:
-        DatabaseError: the codes of the database were removed. DecryptionFailed: the master key is
-            not the one that wraps the key of the codes.
-    """
+    """Let ``database`` compute and compare the codes of rows from now on; ``DatabaseError`` if the
+    codes of the database were removed, ``DecryptionFailed`` if the master key is not the one that
+    wraps the key of the codes."""
     with database.read() as session:
         is_sealed = session.get(Secret, _NAME) is not None
         is_used = session.scalars(select(AuditEntry.number).limit(1)).first() is not None
@@ -117,10 +111,7 @@ def altered_rows(database: Database) -> Iterator[tuple[str, str]]:
 
 def accept_row(database: Database, table: str, row_id: str) -> None:
     """Give an altered row the code of its present content, after a person has checked it. Audited.
-
-    Raises:
-        RowUnknown: there is no such table or row.
-    """
+    ``RowUnknown`` if there is no such table or row."""
     models = {model.__tablename__: model for model in COLUMNS if model is not AuditEntry}
     if table not in models or database.authenticator is None:
         raise RowUnknown(f"There is no table {table!r} whose rows have codes.")

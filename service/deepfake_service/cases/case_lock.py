@@ -23,11 +23,8 @@ def lock_case(session: Session, case_id: str) -> Case | None:
 
 
 def lock_open_case(session: Session, case_id: str) -> Case:
-    """Lock a case, as ``lock_case`` does, that still has its key.
-
-    Raises:
-        NotFound: there is no such case any more, or it is being shredded.
-    """
+    """Lock a case, as ``lock_case`` does, that still has its key; ``NotFound`` if there is no such
+    case any more, or it is being shredded."""
     case = lock_case(session, case_id)
     if case is None or case.wrapped_key is None:
         raise NotFound
@@ -35,12 +32,8 @@ def lock_open_case(session: Session, case_id: str) -> Case:
 
 
 def lock_deletable(session: Session, case_id: str) -> Case:
-    """Lock a case from which something is about to be deleted.
-
-    Raises:
-        NotFound: there is no such case any longer.
-        CaseHeld: the case is under a legal hold.
-    """
+    """Lock a case from which something is about to be deleted; ``NotFound`` if there is no such
+    case any longer, ``CaseHeld`` if the case is under a legal hold."""
     case = lock_case(session, case_id)
     if case is None:
         raise NotFound

@@ -301,11 +301,8 @@ class Cases:
         return self._blind_index.of_content("occurrence", {**details, "screenshot": shown})
 
     def screenshot(self, caller: Caller, case_id: str, occurrence_id: str) -> bytes:
-        """Return the screenshot of an occurrence, and audit that it was read.
-
-        Raises:
-            ImageryWithheld: a person shown may be a minor.
-        """
+        """Return the screenshot of an occurrence, and audit that it was read; ``ImageryWithheld``
+        if a person shown may be a minor."""
         with self._database.read() as session:
             occurrence, case = find_visible(session, caller, Occurrence, occurrence_id)
         if occurrence.case_id != case_id:

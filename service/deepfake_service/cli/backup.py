@@ -106,11 +106,8 @@ def back_up(settings: Settings, out: Path) -> list[str]:
 
 
 def _require_intact(connection: sqlite3.Connection, name: str) -> None:
-    """Refuse a damaged database.
-
-    Raises:
-        DatabaseDamaged: it is damaged. DataDirError: it cannot be read.
-    """
+    """Refuse a damaged database; ``DatabaseDamaged`` if it is damaged, ``DataDirError`` if it
+    cannot be read."""
     try:
         damage = damage_of(connection)
     except sqlite3.DatabaseError as error:

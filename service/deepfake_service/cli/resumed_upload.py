@@ -55,12 +55,9 @@ class ResumedUpload:
         self._record = _state_folder() / _digest(url, file, self._size)
 
     def send(self, progress: Callable[[int], None]) -> str:
-        """Send what the service lacks, and return the path of the complete upload.
-
-        Raises:
-            ServiceAway: the service was away for ``RESUMED_FOR_S``. InvalidAnswer: it answers
-                something else.
-        """
+        """Send what the service lacks, and return the path of the complete upload; ``ServiceAway``
+        if the service was away for ``RESUMED_FOR_S``, ``InvalidAnswer`` if it answers something
+        else."""
         address = self._record.read_text("ascii") if self._record.is_file() else ""
         offset = self._offset(address) if _ADDRESS.fullmatch(address) else None
         if offset is None:

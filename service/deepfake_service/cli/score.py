@@ -92,11 +92,8 @@ def naming_bundle(directory: Path | None) -> Iterator[None]:
 
 @contextmanager
 def open_scorer(bundle: Path | None, device: Device) -> Iterator[Scorer]:
-    """Open a scorer that decodes its inputs in a confined process.
-
-    Raises:
-        SandboxIncomplete: the process lacks a layer, and DEEPFAKE_SANDBOX requires all of them.
-    """
+    """Open a scorer that decodes its inputs in a confined process; ``SandboxIncomplete`` if the
+    process lacks a layer, and DEEPFAKE_SANDBOX requires all of them."""
     required = sandbox_required()
     decoder = ProcessDecoder(workers=1, require=required)
     try:

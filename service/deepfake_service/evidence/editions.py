@@ -66,11 +66,8 @@ def material_of(job: Job) -> str:
 
 
 def examination_of(vault: Vault, job: Job, key: bytes) -> dict[str, Any]:
-    """Return the record of the examination that was gathered for a job's evidence.
-
-    Raises:
-        BlobMissing: nothing was gathered, or it was deleted.
-    """
+    """Return the record of the examination that was gathered for a job's evidence; ``BlobMissing``
+    if nothing was gathered, or it was deleted."""
     packed = vault.read(material_of(job), key)
     content: dict[str, Any] = json.loads(zip_format.member(packed, EXAMINATION))
     return content
@@ -164,11 +161,8 @@ class RevocationList:
         self._signed: tuple[float, bytes] | None = None
 
     def current(self) -> Revocations:
-        """Return the list as it is now.
-
-        Raises:
-            RecordAltered: a record of it was altered outside this program.
-        """
+        """Return the list as it is now; ``RecordAltered`` if a record of it was altered outside
+        this program."""
         with self._database.read() as session:
             editions = {
                 row.sha256: Revocation(str(row.state), row.at.isoformat(timespec="seconds"))
@@ -196,10 +190,7 @@ class RevocationList:
 
     def withdraw(self, sha256: str) -> None:
         """Withdraw an edition: the service does not answer for it any more. Audited.
-
-        Raises:
-            EditionUnknown: this service has no such edition.
-        """
+        ``EditionUnknown`` if this service has no such edition."""
         with self._database.write() as session:
             edition = session.scalars(select(Edition).where(Edition.sha256 == sha256)).first()
             if edition is None:
@@ -297,11 +288,8 @@ def _review_json(review: Review, account: Account) -> dict[str, Any]:
 
 
 def recorded_custody(session: Session, job: Job) -> dict[str, Any]:
-    """Compare a job and its case with the audit log, and return their chain of custody.
-
-    Raises:
-        RecordAltered: see ``altered_jobs``.
-    """
+    """Compare a job and its case with the audit log, and return their chain of custody;
+    ``RecordAltered``: see ``altered_jobs``."""
     case, media = session.get_one(Case, job.case_id), session.get_one(Media, job.media_id)
     chain = custody_of(session, job, media, case)
     reviews = session.scalars(_reviews_of_jobs([job.id])).all()

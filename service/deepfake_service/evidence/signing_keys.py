@@ -74,11 +74,8 @@ class SigningKeys:
         self._own = own
 
     def current(self) -> Signers:
-        """Return the current signing keys. They are created if there are none.
-
-        Raises:
-            SettingsError: the configured certificate or key cannot be used.
-        """
+        """Return the current signing keys. They are created if there are none. ``SettingsError`` if
+        the configured certificate or key cannot be used."""
         with self._database.read() as session:
             pair = self._active(session)
         if pair is None:

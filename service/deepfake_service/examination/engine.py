@@ -26,12 +26,9 @@ _log = logger("deepfake_service.container")
 
 
 def open_scorer(settings: Settings) -> Scorer:
-    """Load the model bundle that ``settings`` names, and log why it is not for use, if it is not.
-
-    Raises:
-        BundleError: the bundle is incomplete or was altered.
-        EngineMissing: onnxruntime is not installed.
-    """
+    """Load the model bundle that ``settings`` names, and log why it is not for use, if it is not;
+    ``BundleError`` if the bundle is incomplete or was altered, ``EngineMissing`` if onnxruntime is
+    not installed."""
     scorer = Scorer.open(settings.bundle_dir, device=settings.device, threads=settings.threads)
     reasons = unfit(scorer.bundle.spec)
     if reasons:

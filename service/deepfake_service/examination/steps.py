@@ -151,11 +151,8 @@ class Examination:
         """Set when the worker stops: decoders are then closed under running steps."""
 
     def claim_job(self, job_id: str) -> None:
-        """Record that a worker starts or resumes the job.
-
-        Raises:
-            JobOver: the job has ended, or was claimed too often and has failed now.
-        """
+        """Record that a worker starts or resumes the job; ``JobOver`` if the job has ended, or was
+        claimed too often and has failed now."""
         with self._database.write() as session:
             job = session.get(Job, job_id, with_for_update=True)
             if job is None or job.state in ENDED:
@@ -450,10 +447,7 @@ class JobFiles:
 
     def part(self, number: int, model_sha256: str) -> Part | None:
         """Return what ``save_part`` saved; ``None`` where another model examined the chunk.
-
-        Raises:
-            BlobMissing: nothing was saved.
-        """
+        ``BlobMissing`` if nothing was saved."""
         content = self._vault.read(self._prefix + f"part-{number}", self._key)
         digest = bytes.fromhex(model_sha256)
         return load_part(content[len(digest) :]) if content.startswith(digest) else None

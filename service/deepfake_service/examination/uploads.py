@@ -77,10 +77,7 @@ class Uploads:
 
     def create(self, caller: Caller, length: int) -> tuple[str, Progress]:
         """Begin an upload of ``length`` bytes; return its token, from which its key is derived.
-
-        Raises:
-            TooManyAtOnce: the account has too many that are not complete.
-        """
+        ``TooManyAtOnce`` if the account has too many that are not complete."""
         key = secrets.token_bytes(KEY_BYTES)
         with self._database.write() as session:
             self._database.one_at_a_time(session, caller.account_id)
@@ -105,11 +102,8 @@ class Uploads:
         return token, Progress(upload.id, key, length, 0, upload.expires_at, (), None)
 
     def find(self, caller: Caller, token: str) -> Progress:
-        """Return how far an upload is.
-
-        Raises:
-            NotFound: the account has no such upload. UploadExpired: its parts were deleted.
-        """
+        """Return how far an upload is; ``NotFound`` if the account has no such upload,
+        ``UploadExpired`` if its parts were deleted."""
         try:
             key = base64.b64decode(token + "=", altchars=b"-_", validate=True)
         except ValueError:
@@ -185,11 +179,8 @@ class Uploads:
             raise UploadConflict from error
 
     async def content(self, upload: Progress) -> AsyncIterator[bytes]:
-        """Yield the bytes of a complete upload.
-
-        Raises:
-            UploadConflict: bytes are missing. UploadExpired: it was deleted meanwhile.
-        """
+        """Yield the bytes of a complete upload; ``UploadConflict`` if bytes are missing,
+        ``UploadExpired`` if it was deleted meanwhile."""
         if upload.offset < upload.length:
             raise UploadConflict(
                 f"{upload.offset} of {upload.length} bytes have arrived. Send the others first."
@@ -204,11 +195,8 @@ class Uploads:
     @contextlib.contextmanager
     def completing(self, upload: Progress) -> Iterator[None]:
         """Let no other request of this process read the whole upload while the context lasts. A
-        client that lost patience would otherwise make it slower.
-
-        Raises:
-            TooManyAtOnce: another request is reading it.
-        """
+        client that lost patience would otherwise make it slower. ``TooManyAtOnce`` if another
+        request is reading it."""
         if upload.id in self._completing:
             raise TooManyAtOnce("uploads")
         self._completing.add(upload.id)

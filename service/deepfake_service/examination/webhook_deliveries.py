@@ -54,10 +54,7 @@ class WebhookSecrets:
 
     def of(self, account_id: str) -> str:
         """Return the secret in the form of Standard Webhooks: ``whsec_`` and base64.
-
-        Raises:
-            DecryptionFailed: the secret was wrapped by another master key.
-        """
+        ``DecryptionFailed`` if the secret was wrapped by another master key."""
         return _text(installation_secret(self._database, self._keys, f"wh-{account_id}"))
 
     def replace(self, caller: Caller) -> str:

@@ -127,11 +127,8 @@ class ExaminationWorkflow:
             self._step(FAIL, steps.fail, job_id, type(cause).__name__)
 
     def _step(self, name: str, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run ``do`` as the DBOS step ``name``, or return the result that DBOS has stored of it.
-
-        Raises:
-            JobOver: the job has ended.
-        """
+        """Run ``do`` as the DBOS step ``name``, or return the result that DBOS has stored of it;
+        ``JobOver`` if the job has ended."""
         started = time.monotonic()
 
         def run() -> list[T]:

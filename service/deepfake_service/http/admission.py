@@ -52,12 +52,7 @@ class RateLimit:
         self._window = limits.strategies.MovingWindowRateLimiter(limits.storage.MemoryStorage())
 
     def hit(self, key: str) -> None:
-        """Count a request.
-
-        Raises:
-            TooManyRequests: it exceeds the rate; the error has the seconds to wait, and is of the
-                kind ``refusal``.
-        """
+        """Count a request; above the rate, raise the ``refusal`` with the seconds to wait."""
         if not self._window.hit(self._rate, key):
             raise self._refused(key)
 
@@ -83,11 +78,8 @@ class AccountBudget:
 
     @contextlib.contextmanager
     def enter(self, account_id: str, what: str = "requests", cost: int = 1) -> Iterator[None]:
-        """Count a request of an account while the context lasts.
-
-        Raises:
-            TooManyAtOnce: the account's requests would cost more than ``BUDGET`` together.
-        """
+        """Count a request of an account while the context lasts; ``TooManyAtOnce`` if the account's
+        requests would cost more than ``BUDGET`` together."""
         if self._spent[account_id] + cost > BUDGET:
             raise TooManyAtOnce(what)
         self._spent[account_id] += cost

@@ -193,23 +193,17 @@ def _bound(caller: Caller) -> Caller:
 
 
 async def current_caller(caller: Annotated[Caller, Depends(_authenticated)]) -> Caller:
-    """Return the caller of an API route.
-
-    Raises:
-        NotAuthenticated: the request has no valid key and no valid session.
-        CrossSiteRequest: a browser's request would change something and has no CSRF token.
-    """
+    """Return the caller of an API route; ``NotAuthenticated`` if the request has no valid key and
+    no valid session, ``CrossSiteRequest`` if a browser's request would change something and has no
+    CSRF token."""
     return _bound(caller)
 
 
 async def signed_in_caller(
     request: Request, caller: Annotated[Caller, Depends(browser_caller)]
 ) -> Caller:
-    """Return the caller of a page of the console.
-
-    Raises:
-        NotAuthenticated: the browser has no session, or its key no longer works.
-    """
+    """Return the caller of a page of the console; ``NotAuthenticated`` if the browser has no
+    session, or its key no longer works."""
     setattr(request.state, _BY_SESSION, True)
     return _bound(caller)
 

@@ -103,21 +103,13 @@ class AppState:
     """Why the app could not start."""
 
     def require_engine(self) -> Engine:
-        """Return the scoring engine.
-
-        Raises:
-            NotReady: the app is starting or stopping.
-        """
+        """Return the scoring engine; ``NotReady`` if the app is starting or stopping."""
         if self.engine is None:
             raise NotReady
         return self.engine
 
     def require_services(self) -> Services:
-        """Return the services of the rooms.
-
-        Raises:
-            NotReady: the app is starting or stopping.
-        """
+        """Return the services of the rooms; ``NotReady`` if the app is starting or stopping."""
         if self.services is None:
             raise NotReady
         return self.services

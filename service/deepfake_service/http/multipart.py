@@ -66,11 +66,8 @@ class MultipartReader:
             )
 
     def feed(self, chunk: bytes) -> None:
-        """Parse the next piece of the body.
-
-        Raises:
-            MalformedRequest: the body is not well-formed multipart.
-        """
+        """Parse the next piece of the body; ``MalformedRequest`` if the body is not well-formed
+        multipart."""
         if chunk:
             with _translating():
                 self._parser.write(chunk)
@@ -120,12 +117,8 @@ def _translating() -> Iterator[None]:
 
 
 def boundary_of(content_type: str | None) -> bytes:
-    """Return the boundary in the Content-Type of a request.
-
-    Raises:
-        UnsupportedContentType: the Content-Type is not ``multipart/form-data``.
-        MalformedRequest: it has no boundary.
-    """
+    """Return the boundary in the Content-Type of a request; ``UnsupportedContentType`` if the
+    Content-Type is not ``multipart/form-data``, ``MalformedRequest`` if it has no boundary."""
     media_type, options = parse_options_header(content_type)
     if media_type != MULTIPART.encode():
         raise UnsupportedContentType(f"Send the request as {MULTIPART}.")
@@ -138,11 +131,8 @@ def boundary_of(content_type: str | None) -> bytes:
 async def parse_multipart(
     chunks: AsyncIterator[bytes], boundary: bytes, open_part: Callable[[Part], Sink]
 ) -> None:
-    """Read the whole body ``chunks``; see ``MultipartReader``.
-
-    Raises:
-        MalformedRequest: the body is not multipart (RFC 2046, RFC 7578), or was cut short.
-    """
+    """Read the whole body ``chunks``; see ``MultipartReader``. ``MalformedRequest`` if the body is
+    not multipart (RFC 2046, RFC 7578), or was cut short."""
     reader = MultipartReader(boundary, open_part)
     async for chunk in chunks:
         reader.feed(chunk)

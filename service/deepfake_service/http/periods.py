@@ -34,11 +34,7 @@ class Period:
     by: Annotated[GroupBy, Query(description="What posts are grouped by.")] = GroupBy.PLATFORM
 
     def days(self, now: datetime) -> tuple[date, date]:
-        """Return the first and the last day.
-
-        Raises:
-            InvalidRequest: the last one comes first.
-        """
+        """Return the first and the last day; ``InvalidRequest`` if the last one comes first."""
         today = now.astimezone(KST).date()
         end = self.end or max(today, self.start or today)
         start = self.start or date(end.year, 1, 1)

@@ -43,11 +43,8 @@ def add_routes(app: FastAPI, router: APIRouter) -> None:
 
 
 async def _check_query(request: Request) -> None:
-    """Check that each query parameter is declared, and is sent once.
-
-    Raises:
-        InvalidRequest: naming each parameter that is not.
-    """
+    """Check that each query parameter is declared, and is sent once; ``InvalidRequest``, naming
+    each parameter that is not."""
     if not request.query_params:
         return
     known = _query_names(request.scope["route"])

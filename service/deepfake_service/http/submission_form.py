@@ -327,19 +327,13 @@ class TextFields(Generic[F]):
         return write
 
     def add(self, name: str, value: str) -> None:
-        """Add a field that is there as a whole, such as a query parameter.
-
-        Raises:
-            InvalidRequest: as ``open``.
-        """
+        """Add a field that is there as a whole, such as a query parameter; ``InvalidRequest`` as
+        ``open``."""
         self.open(name)(memoryview(value.encode()))
 
     def parse(self) -> F:
-        """Return the form. An empty field counts as one that was not sent.
-
-        Raises:
-            InvalidRequest: naming each field that is invalid.
-        """
+        """Return the form. An empty field counts as one that was not sent. ``InvalidRequest``,
+        naming each field that is invalid."""
         values = {n: v.decode("utf-8", errors="replace") for n, v in self._values.items() if v}
         try:
             return self._form.model_validate(values)

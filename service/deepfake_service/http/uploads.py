@@ -246,12 +246,9 @@ class StreamedFile:
     async def content(
         self, body: AsyncIterator[bytes], *, required: bool = True
     ) -> AsyncIterator[bytes]:
-        """Yield the bytes of the file while the body arrives, and collect the other parts.
-
-        Raises:
-            MalformedRequest: the body is not well-formed, or was cut short.
-            InvalidRequest: a field is unknown or was sent twice, or a file is required and missing.
-        """
+        """Yield the bytes of the file while the body arrives, and collect the other parts;
+        ``MalformedRequest`` if the body is not well-formed, or was cut short; ``InvalidRequest`` if
+        a field is unknown or was sent twice, or a file is required and missing."""
         async for chunk in body:
             self._reader.feed(chunk)
             while self._pieces:

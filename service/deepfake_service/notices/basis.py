@@ -47,11 +47,8 @@ def digests_against(session: Session, case: Case) -> set[str]:
 def basis_of(
     session: Session, vault: Vault, case: Case, media_id: str, reports: ReportChoice
 ) -> Basis:
-    """Return the finding about a medium, and its newest examination.
-
-    Raises:
-        NoticeRefused, RecordAltered: as ``confirmed_job``.
-    """
+    """Return the finding about a medium, and its newest examination; ``NoticeRefused`` or
+    ``RecordAltered`` as ``confirmed_job``."""
     key = vault.case_key(case)
     job = confirmed_job(session, case, media_id)
     # The result is sealed: in the column, anybody could have written another verdict.

@@ -173,11 +173,8 @@ class NoticeDesk:
     def of_case(
         self, caller: Caller, case_id: str, *, limit: int = MAX_PAGE, cursor: str | None = None
     ) -> ListPage:
-        """Return a page of the notices of a case, newest first, without their texts.
-
-        Raises:
-            InvalidRequest: the cursor is invalid.
-        """
+        """Return a page of the notices of a case, newest first, without their texts;
+        ``InvalidRequest`` if the cursor is invalid."""
         with self._database.read() as session:
             self._find(session, caller, Case, case_id)
             return self.list_case(session, case_id, limit=limit, cursor=cursor)
@@ -199,11 +196,8 @@ class NoticeDesk:
             return session.scalar(counted) or 0
 
     def update(self, caller: Caller, notice_id: str, update: NoticeUpdate) -> dict[str, Any]:
-        """Record that a notice was sent, received or answered.
-
-        Raises:
-            InvalidRequest: the update contradicts the state of the notice.
-        """
+        """Record that a notice was sent, received or answered; ``InvalidRequest`` if the update
+        contradicts the state of the notice."""
         with self._database.write() as session:
             notice, key = self._find(session, caller, Notice, notice_id)
             lock_open_case(session, notice.case_id)

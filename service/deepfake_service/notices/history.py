@@ -121,11 +121,8 @@ class NoticeHistory:
         return sent.created_at + UNDO_FOR
 
     def events(self) -> list[dict[str, Any]]:
-        """Return all events, oldest first, each with its digest and the name of its account.
-
-        Raises:
-            RecordAltered: one was removed, or does not have its digest.
-        """
+        """Return all events, oldest first, each with its digest and the name of its account;
+        ``RecordAltered`` if one was removed, or does not have its digest."""
         rows = self._session.scalars(
             select(NoticeEvent)
             .where(NoticeEvent.notice_id == self._notice.id)

@@ -161,10 +161,7 @@ def apply_update(
 
 def _not_after(now: datetime, name: str, at: datetime | None) -> datetime | None:
     """Return a time that a client stated; ``now`` for one that its clock puts a little later.
-
-    Raises:
-        InvalidRequest: it lies further in the future.
-    """
+    ``InvalidRequest`` if it lies further in the future."""
     if at is not None and at > now + CLIENT_SKEW:
         raise invalid_field(name, "in the future")
     return at and min(at, now)

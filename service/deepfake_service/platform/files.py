@@ -14,10 +14,7 @@ from deepfake_service.platform.errors import DataDirError
 
 def private_folder(path: Path) -> Path:
     """Create the folder ``path``, accessible only to its owner, unless it exists; return it.
-
-    Raises:
-        DataDirError: the folder cannot be created.
-    """
+    ``DataDirError`` if the folder cannot be created."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -26,11 +23,8 @@ def private_folder(path: Path) -> Path:
 
 
 def replace_private(path: Path, text: str) -> None:
-    """Replace the content of a file with mode 0600 by ``text``, durably and in one step.
-
-    Raises:
-        DataDirError: the file cannot be written.
-    """
+    """Replace the content of a file with mode 0600 by ``text``, durably and in one step;
+    ``DataDirError`` if the file cannot be written."""
     try:
         with atomic_write(path, mode=0o600, durable=True) as file:
             file.write(text.encode("utf-8"))

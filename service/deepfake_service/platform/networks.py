@@ -22,11 +22,8 @@ class CallbackHosts:
 
     @classmethod
     def of(cls, text: str | None) -> CallbackHosts:
-        """Return the hosts and networks in a list that is separated by commas.
-
-        Raises:
-            ValueError: a part of it is neither; a network must not have bits of a host set.
-        """
+        """Return the hosts and networks in a list that is separated by commas; ``ValueError`` if a
+        part of it is neither, as a network with bits of a host set."""
         names, networks = set(), []
         for part in filter(None, (part.strip().lower() for part in (text or "").split(","))):
             # A name whose last label is a number would be read as an IPv4 address.
@@ -53,10 +50,7 @@ class CallbackHosts:
 
 
 def networks_of(text: str | None) -> tuple[Network, ...]:
-    """Return the networks in a list that is separated by commas.
-
-    Raises:
-        ValueError: one of them is not an address or a network.
-    """
+    """Return the networks in a list that is separated by commas; ``ValueError`` if one of them is
+    not an address or a network."""
     parts = [part.strip() for part in (text or "").split(",")]
     return tuple(ipaddress.ip_network(part, strict=False) for part in parts if part)

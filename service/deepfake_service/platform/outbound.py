@@ -72,11 +72,8 @@ class Target:
 
 
 def resolved(host: str, port: int) -> Sequence[str]:
-    """Return the addresses of ``host``.
-
-    Raises:
-        OSError: it does not resolve, or not within ``RESOLVE_S`` (TimeoutError).
-    """
+    """Return the addresses of ``host``; ``OSError`` if it does not resolve, or not within
+    ``RESOLVE_S`` (TimeoutError)."""
     pending = _resolvers.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     try:
         entries = pending.result(RESOLVE_S)

@@ -178,11 +178,8 @@ class Position:
 
     @classmethod
     def decoded(cls, cursor: str, largest: Sequence[int] = ()) -> Position:
-        """Return the position that a cursor names, in a list with a rank for each of ``largest``.
-
-        Raises:
-            InvalidRequest: the cursor is not one that ``encoded`` made for such a list.
-        """
+        """Return the position that a cursor names, in a list with a rank for each of ``largest``;
+        ``InvalidRequest`` if the cursor is not one that ``encoded`` made for such a list."""
         try:
             *found, at, row_id = base64.urlsafe_b64decode(cursor.encode()).decode().split("|")
             moment, ranks = datetime.fromisoformat(at), [int(rank) for rank in found]
@@ -221,11 +218,8 @@ _BY_LIKELIHOOD = (func.coalesce(Job.rank, UNRANKED), Job.created_at, Job.id)
 def placed(
     statement: Select[*Rows], model: OfPage, cursor: str | None, order: Order = Order.NEWEST
 ) -> Select[*Rows]:
-    """Return a query in this order, from the row after a cursor on.
-
-    Raises:
-        InvalidRequest: the cursor is not one of an earlier answer.
-    """
+    """Return a query in this order, from the row after a cursor on; ``InvalidRequest`` if the
+    cursor is not one of an earlier answer."""
     ranked, rising = order is Order.LIKELIHOOD, order is Order.OLDEST
     columns: Columns = _BY_LIKELIHOOD if ranked else (model.created_at, model.id)
     if cursor is not None:

@@ -76,12 +76,9 @@ def request(url: str, data: bytes) -> bytes:
 
 
 def post(url: str, query: bytes) -> bytes:
-    """Send a ``TimeStampReq`` (RFC 3161, 2.4.1) to the authority at ``url`` and return its reply.
-
-    Raises:
-        TimestampFailed: the authority cannot be reached, refuses, or its reply is compressed, too
-            large, or takes longer than ``DEADLINE_S``.
-    """
+    """Send a ``TimeStampReq`` (RFC 3161, 2.4.1) to the authority at ``url`` and return its reply;
+    ``TimestampFailed`` if the authority cannot be reached, refuses, or its reply is compressed, too
+    large, or takes longer than ``DEADLINE_S``."""
     try:
         limits = AnswerLimits(MAX_REPLY_BYTES, TIMEOUT_S, DEADLINE_S)
         return fetch_bounded(url, limits, post=query, media_type=_QUERY)

@@ -67,12 +67,9 @@ def merge_journal(database: Database, journal: Journal, signing_keys: SigningKey
 
 
 def require_complete(database: Database, stored: Stored) -> None:
-    """Check that a journal is not older than a database that is being restored.
-
-    Raises:
-        DataDirError: it was written before the backup was made, or the database has rows that it
-            lacks, so that it cannot say what happened after the backup.
-    """
+    """Check that a journal is not older than a database that is being restored; ``DataDirError`` if
+    it was written before the backup was made, or the database has rows that it lacks, so that it
+    cannot say what happened after the backup."""
     with database.read() as session:
         mark = session.get(Fact, BACKUP_FACT)
         rows = session.scalars(select(Protection)).all()

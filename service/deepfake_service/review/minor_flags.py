@@ -201,11 +201,8 @@ class MinorFlags:
             append_entry(session, caller.actor, action, case_id, case.reviewers)
 
     def reviewers(self, caller: Caller, case_id: str) -> list[str]:
-        """Return the names of the accounts that may review a flagged case because they were named.
-
-        Raises:
-            NotFound: there is no such case, or the caller may not see it.
-        """
+        """Return the names of the accounts that may review a flagged case because they were named;
+        ``NotFound`` if there is no such case, or the caller may not see it."""
         with self._database.read() as session:
             case, _ = find_visible(session, caller, Case, case_id)
             ids = (case.reviewers or "").split()

@@ -107,11 +107,8 @@ class Queries:
         return self._plain(session.execute(job_rows().where(Job.id == job.id)).one())
 
     def thumbnail(self, caller: Caller, job_id: str) -> bytes:
-        """Return the blurred thumbnail of a job as JPEG.
-
-        Raises:
-            ImageryWithheld: a person shown may be a minor.
-        """
+        """Return the blurred thumbnail of a job as JPEG; ``ImageryWithheld`` if a person shown may
+        be a minor."""
         with self._database.read() as session:
             job, case = find_visible(session, caller, Job, job_id)
             sealed = session.scalar(select(Listing.thumbnail).where(Listing.id == job.id))
@@ -138,11 +135,8 @@ class Queries:
         self, caller: Caller, case_id: str, media_id: str, *, for_export: bool = False
     ) -> tuple[Media, str, bytes]:
         """Return a medium with its blob and its key. Administrators may export those of minors.
-
-        Raises:
-            NotFound: there is no such medium, the caller may not see it, or it was deleted.
-            ImageryWithheld: a person shown may be a minor.
-        """
+        ``NotFound`` if there is no such medium, the caller may not see it, or it was deleted;
+        ``ImageryWithheld`` if a person shown may be a minor."""
         with self._database.read() as session:
             media, case = find_visible(session, caller, Media, media_id)
         if media.case_id != case_id or not media.blob:

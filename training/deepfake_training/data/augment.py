@@ -114,10 +114,7 @@ class Chain:
 
 class Augmenter:
     """Draws chains and applies them. It has no state, so it may be shared and pickled.
-
-    Raises:
-        SpecError: if the config uses H.264 and this build of PyAV has no x264.
-    """
+    ``SpecError`` if the config uses H.264 and this build of PyAV has no x264."""
 
     def __init__(self, config: AugmentConfig | None = None) -> None:
         self.config = config or AugmentConfig()

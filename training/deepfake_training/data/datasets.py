@@ -50,11 +50,8 @@ class Crop:
 
 
 class CropStore:
-    """The prepared crops in the folder ``root``.
-
-    Raises:
-        TrainingError: if the folder contains no prepared crops, or their index is empty.
-    """
+    """The prepared crops in the folder ``root``; ``TrainingError`` if the folder contains no
+    prepared crops, or their index is empty."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -80,11 +77,8 @@ class CropStore:
         return hashlib.sha256(described.to_csv(index=False).encode()).hexdigest()
 
     def read(self, row: int) -> Crop:
-        """Read the crop at position ``row`` of the index.
-
-        Raises:
-            TrainingError: if its file is missing or damaged.
-        """
+        """Read the crop at position ``row`` of the index; ``TrainingError`` if its file is missing
+        or damaged."""
         entry = self.index.iloc[row]
         path = self.root / "crops" / entry["crop"]
         pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
@@ -199,11 +193,8 @@ class Origin:
 
 class PairDataset:
     """``length`` pairs. Item ``i`` is ``(real, fake)``, each (S, S, 3) uint8 RGB, or (V, S, S, 3)
-    where the classifier sees further squares of a face.
-
-    Raises:
-        TrainingError: if no crop of a class that ``config.mix`` needs is left to train on.
-    """
+    where the classifier sees further squares of a face. ``TrainingError`` if no crop of a class
+    that ``config.mix`` needs is left to train on."""
 
     def __init__(self, store: CropStore, config: Config, length: int) -> None:
         self._store = store

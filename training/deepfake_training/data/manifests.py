@@ -46,11 +46,8 @@ class Manifest:
 
     @classmethod
     def parse(cls, text: str) -> Manifest:
-        """Read ``FILE`` or ``FILE:ROOT``; either may contain colons.
-
-        Raises:
-            TrainingError: if there is no such file, or the root is not a folder.
-        """
+        """Read ``FILE`` or ``FILE:ROOT``; either may contain colons. ``TrainingError`` if there is
+        no such file, or the root is not a folder."""
         if Path(text).is_file():
             return cls(Path(text))
         for position in (i for i, character in enumerate(text) if character == ":"):

@@ -118,11 +118,8 @@ def _record(out: Path, media: str) -> dict[str, Any]:
 
 
 def _check_present(rows: Sequence[dict[str, Any]]) -> None:
-    """Check that one of the files of ``rows`` exists, if there are any.
-
-    Raises:
-        TrainingError: if none does, as with another root than that of the manifest.
-    """
+    """Check that one of the files of ``rows`` exists, if there are any; ``TrainingError`` if none
+    does, as with another root than that of the manifest."""
     if rows and not any(Path(row["path"]).exists() for row in rows):
         raise TrainingError(
             f"None of the {len(rows)} files of the manifests exists, for example "
@@ -132,11 +129,8 @@ def _check_present(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def check_cut(out: Path, config: Config) -> None:
-    """Save how the crops in ``out`` are cut, or compare it with what an earlier run saved.
-
-    Raises:
-        TrainingError: if the crops in ``out`` were cut differently.
-    """
+    """Save how the crops in ``out`` are cut, or compare it with what an earlier run saved;
+    ``TrainingError`` if the crops in ``out`` were cut differently."""
     cut_by = {
         "prepare": config.prepare.model_dump(mode="json"),
         "detector": config.bundle.detector.model_dump(mode="json"),
@@ -153,11 +147,8 @@ def check_cut(out: Path, config: Config) -> None:
 
 
 def stored_prepare(out: Path) -> PrepareConfig:
-    """Return the settings by which the crops in ``out`` were cut.
-
-    Raises:
-        TrainingError: if the folder contains no prepared crops.
-    """
+    """Return the settings by which the crops in ``out`` were cut; ``TrainingError`` if the folder
+    contains no prepared crops."""
     try:
         stored = json.loads((out / CUT).read_text(encoding="utf-8"))["prepare"]
         return PrepareConfig.model_validate(stored)
@@ -168,11 +159,8 @@ def stored_prepare(out: Path) -> PrepareConfig:
 
 
 def recorded_detections(out: Path, media: str) -> dict[float, list[Detection]]:
-    """Return the faces that ``prepare`` detected in each sampled frame of ``media``, by its time.
-
-    Raises:
-        TrainingError: if the medium was not prepared.
-    """
+    """Return the faces that ``prepare`` detected in each sampled frame of ``media``, by its time;
+    ``TrainingError`` if the medium was not prepared."""
     try:
         frames = _record(out, media)["frames"]
     except OSError as error:

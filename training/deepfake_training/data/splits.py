@@ -54,10 +54,8 @@ def measured_on(
 
 
 def check_folds(index: pd.DataFrame, config: Config) -> None:
-    """Check that every fold in the data is held out by a run of the cross-validation.
-
-    Raises:
-        ConfigError: if one is not: all runs would learn from it, and none would be measured on it.
+    """Check that every fold in the data is held out by a run of the cross-validation;
+    ``ConfigError`` if one is not: all runs would learn from it, and none would be measured on it.
     """
     used = index[~index["dataset"].isin(config.excluded_datasets)]
     listed = {fold for part in config.cross_validation.folds for fold in part}
@@ -70,10 +68,7 @@ def check_folds(index: pd.DataFrame, config: Config) -> None:
 
 def check_videos(rows: pd.DataFrame, config: Config) -> None:
     """Check that a run of all steps holds out videos of both classes of ``rows``, on which a bundle
-    is calibrated. Pictures that may be animated count as videos.
-
-    Raises:
-        TrainingError: if it does not.
+    is calibrated. Pictures that may be animated count as videos. ``TrainingError`` if it does not.
     """
     chosen = ~rows["dataset"].isin(config.excluded_datasets)
     if config.validation_folds:
@@ -113,11 +108,7 @@ class Split:
 
 def fold_splits(config: Config) -> list[Split]:
     """Return one run for each part of the folds, so that every medium is measured once, by a run
-    that saw none of its group.
-
-    Raises:
-        ConfigError: if a fold is in two parts.
-    """
+    that saw none of its group; ``ConfigError`` if a fold is in two parts."""
     parts = config.cross_validation.folds
     if len({f for p in parts for f in p}) < sum(map(len, parts)):
         raise ConfigError("cross_validation.folds: A fold is in two parts. List it once.")
@@ -170,11 +161,8 @@ def source_splits(index: pd.DataFrame, config: Config) -> list[Split]:
 
 
 def leave_out_splits(config: Config) -> list[Split]:
-    """Return one run for each set of methods and sources to leave out.
-
-    Raises:
-        ConfigError: if the config has no such set, or two of the same name.
-    """
+    """Return one run for each set of methods and sources to leave out; ``ConfigError`` if the
+    config has no such set, or two of the same name."""
     sets = config.cross_validation.leave_out
     if not sets:
         raise ConfigError("cross_validation.leave_out: There is no set to leave out. Add one.")

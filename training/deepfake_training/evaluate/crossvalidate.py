@@ -104,11 +104,8 @@ def _fit_on_cluster(task: _Task) -> tuple[str, StepReport | None]:
 
 
 def held_out_crops(out: Path, splits: Sequence[Split]) -> pd.DataFrame:
-    """Return the held-out crops of all ``splits`` with a completed run in ``out``.
-
-    Raises:
-        TrainingError: if no run is complete.
-    """
+    """Return the held-out crops of all ``splits`` with a completed run in ``out``;
+    ``TrainingError`` if no run is complete."""
     parts = [
         pd.read_parquet(path).assign(split=s.name)
         for s in splits

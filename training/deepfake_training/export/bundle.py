@@ -231,11 +231,8 @@ def export(
 
 
 def check_destination(out: Path) -> Path:
-    """Return the absolute path of ``out``, where a bundle is to be written.
-
-    Raises:
-        TrainingError: if there is something already.
-    """
+    """Return the absolute path of ``out``, where a bundle is to be written; ``TrainingError`` if
+    there is something already."""
     if out.exists():
         raise TrainingError(f"{out}: This already exists. Name another folder, or delete it.")
     return out.resolve()

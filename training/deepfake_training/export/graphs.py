@@ -57,11 +57,8 @@ def write_network(
 
 def network_parity(graph: ExportGraph, directory: Path, crops: NDArray[np.uint8]) -> float:
     """Return the largest absolute difference of logits between torch and ``classifier.onnx`` in
-    ``directory`` on ``crops`` (N, S, S, 3) uint8 RGB.
-
-    Raises:
-        TrainingError: if it exceeds ``PARITY_TOLERANCE``.
-    """
+    ``directory`` on ``crops`` (N, S, S, 3) uint8 RGB; ``TrainingError`` if it exceeds
+    ``PARITY_TOLERANCE``."""
     got = _classifier(directory).run([LOGIT], {CROPS: crops})[0]
     with torch.inference_mode():
         # The backbone's own forward pass, to detect a head that ExportGraph misinterprets.

@@ -44,11 +44,8 @@ HeldOut = Sequence[tuple[Config, dict[str, Any], pd.DataFrame]]
 
 
 def held_out_rows(measured: Iterable[HeldOutRun], rows: pd.DataFrame) -> HeldOut:
-    """Return what the runs ``measured`` held out of ``rows``, a result of ``listed_once``.
-
-    Raises:
-        TrainingError: if that is nothing.
-    """
+    """Return what the runs ``measured`` held out of ``rows``, a result of ``listed_once``;
+    ``TrainingError`` if that is nothing."""
     parts = [(config, weights, measured_on(rows, config)) for config, weights in measured]
     if not sum(len(part) for _, _, part in parts):
         raise TrainingError(

@@ -28,11 +28,8 @@ Heads = dict[str, Head]
 
 
 def chosen_heads(config: Config) -> dict[str, type[Head]]:
-    """Return the heads that ``config`` names.
-
-    Raises:
-        ConfigError: if there is no such head, or not exactly one of them gives the logit.
-    """
+    """Return the heads that ``config`` names; ``ConfigError`` if there is no such head, or not
+    exactly one of them gives the logit."""
     names = config.probe.heads
     if unknown := set(names) - set(HEADS):
         raise ConfigError(
@@ -45,11 +42,8 @@ def chosen_heads(config: Config) -> dict[str, type[Head]]:
 
 
 def fit_heads(material: Material, config: Config) -> Heads:
-    """Fit the heads of a run of ``config``.
-
-    Raises:
-        TrainingError: if what a head learns from is missing.
-    """
+    """Fit the heads of a run of ``config``; ``TrainingError`` if what a head learns from is
+    missing."""
     return {name: head.fit(material, config) for name, head in chosen_heads(config).items()}
 
 

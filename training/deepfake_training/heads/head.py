@@ -69,11 +69,7 @@ class Head(ABC):
     @classmethod
     @abstractmethod
     def fit(cls, material: Material, config: Config) -> Head:
-        """Fit the head of a run of ``config``.
-
-        Raises:
-            TrainingError: if what it learns from is missing.
-        """
+        """Fit the head of a run of ``config``; ``TrainingError`` if there is nothing to fit."""
 
     @abstractmethod
     def logits(self, features: Array) -> NDArray[np.float64]:

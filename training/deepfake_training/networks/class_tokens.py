@@ -31,12 +31,9 @@ queries, keys and values, (N, T, C) each."""
 
 
 class ClassTokens(nn.Module):
-    """The timm transformer ``vit`` up to the last of ``blocks``, numbered from 1.
-
-    Raises:
-        ConfigError: if ``vit`` is not a plain transformer with a class token, or ``blocks`` are not
-            ascending numbers of its blocks.
-    """
+    """The timm transformer ``vit`` up to the last of ``blocks``, numbered from 1; ``ConfigError``
+    if ``vit`` is not a plain transformer with a class token, or ``blocks`` are not ascending
+    numbers of its blocks."""
 
     def __init__(self, vit: nn.Module, blocks: Sequence[int], name: str) -> None:
         super().__init__()

@@ -83,11 +83,8 @@ SOURCES: Final = {
 
 
 def source_of(name: str) -> WeightsSource:
-    """Return the source of the timm model ``name``.
-
-    Raises:
-        ConfigError: if no package is known to contain its weights.
-    """
+    """Return the source of the timm model ``name``; ``ConfigError`` if no package is known to
+    contain its weights."""
     try:
         return SOURCES[name]
     except KeyError:

@@ -35,11 +35,7 @@ class StepReport:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Load a checkpoint.
-
-    Raises:
-        TrainingError: if this package did not write the file.
-    """
+    """Load a checkpoint; ``TrainingError`` if this package did not write the file."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises pickle, zip and runtime errors alike
@@ -77,11 +73,8 @@ def own_checkpoint(out: Path, config: Config, data: str) -> dict[str, Any] | Non
 
 
 def _check_data(run: Path, state: dict[str, Any], data: str) -> None:
-    """Check that a run was fitted on the prepared crops with the digest ``data``.
-
-    Raises:
-        TrainingError: if it was fitted on others.
-    """
+    """Check that a run was fitted on the prepared crops with the digest ``data``; ``TrainingError``
+    if it was fitted on others."""
     if state["data"] != data:
         raise TrainingError(
             f"{run}: The prepared data have changed since this run was started. Choose another "
@@ -91,12 +84,8 @@ def _check_data(run: Path, state: dict[str, Any], data: str) -> None:
 
 def config_of(run: Path, data: str) -> Config:
     """Read the config of the run in the folder ``run``, which was fitted on ``data`` (see
-    ``own_checkpoint``).
-
-    Raises:
-        TrainingError: if the folder contains no checkpoint of this package, or that of a run on
-            other data.
-    """
+    ``own_checkpoint``); ``TrainingError`` if the folder contains no checkpoint of this package, or
+    that of a run on other data."""
     state = read_checkpoint(run / CHECKPOINT)
     _check_data(run, state, data)
     return Config.model_validate_json(state["config"])

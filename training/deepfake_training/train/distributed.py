@@ -32,12 +32,9 @@ class Workers:
         return self.rank == 0
 
     def share(self, pairs: int) -> int:
-        """Return the number of a step's pairs that each process takes.
-
-        Raises:
-            ConfigError: if they do not divide evenly, because the result of the training would then
-                depend on the number of processes.
-        """
+        """Return the number of a step's pairs that each process takes; ``ConfigError`` if they do
+        not divide evenly, because the result of the training would then depend on the number of
+        processes."""
         if pairs % self.world:
             raise ConfigError(
                 f"fit.pairs: {pairs} is not divisible by {self.world} processes. Start another "

@@ -156,11 +156,8 @@ class FeatureStore:
         )
 
     def examined(self, media: Sequence[str]) -> Iterator[ExaminedMedium]:
-        """Yield the stored examination of each of ``media`` that could be decoded.
-
-        Raises:
-            TrainingError: if one of them has not been examined.
-        """
+        """Yield the stored examination of each of ``media`` that could be decoded;
+        ``TrainingError`` if one of them has not been examined."""
         wanted = set(media)
         seen: set[str] = set()
         for path in sorted(self._examined_folder().glob("*.npz")):

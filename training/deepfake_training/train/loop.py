@@ -93,10 +93,7 @@ def score_held_out(
     model: nn.Module, graph: ExportGraph, store: CropStore, config: Config
 ) -> pd.DataFrame:
     """Score the held-out crops; return one row per crop with its labels and ``logit``.
-
-    Raises:
-        TrainingError: if a class has no held-out crop.
-    """
+    ``TrainingError`` if a class has no held-out crop."""
     data = ValidationDataset(store, config)
     check_classes(store.index.iloc[data.rows], config.cross_validation.apart)
     loader = _loader(data, config.fit, batch_size=64)
@@ -171,11 +168,8 @@ class _Run:
         return self._step >= self._fit.steps or self._unimproved >= self._fit.patience
 
     def resume(self) -> None:
-        """Load the checkpoint in the run's folder, if there is one.
-
-        Raises:
-            TrainingError: if the checkpoint is of another config or other data.
-        """
+        """Load the checkpoint in the run's folder, if there is one; ``TrainingError`` if the
+        checkpoint is of another config or other data."""
         state = own_checkpoint(self._out, self._config, self._data)
         if state is None:
             return

@@ -48,11 +48,7 @@ def main_faces(
     report: Callable[[int, int], None] | None = None,
 ) -> MainFaces:
     """Examine all media with crops and return at most ``crops_per_medium`` faces of each, evenly
-    spread over the time of its main person.
-
-    Raises:
-        TrainingError: if no face may be scored.
-    """
+    spread over the time of its main person; ``TrainingError`` if no face may be scored."""
     index = store.index.drop_duplicates("media")
     index.index = pd.Index(index["media"].to_list())
     media = thin_media(index, config)
@@ -141,11 +137,7 @@ def material_of(
 
 def plain_faces(faces: MainFaces, config: Config) -> tuple[Examples, pd.DataFrame]:
     """Return the faces without augmentation that a run of ``config`` may learn from, and their
-    labels.
-
-    Raises:
-        TrainingError: if no face of a class is left to learn from.
-    """
+    labels; ``TrainingError`` if no face of a class is left to learn from."""
     chosen = faces.of(faces.labels[trained_on(faces.labels, config)])
     labels = chosen.labels
     truth = (labels["label"] == "fake").to_numpy().astype(np.int64)
@@ -160,11 +152,8 @@ def plain_faces(faces: MainFaces, config: Config) -> tuple[Examples, pd.DataFram
 
 
 def balanced(weights: NDArray[np.float64], truth: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Scale ``weights`` (N,) to a sum of one half in either class of ``truth`` (N,).
-
-    Raises:
-        TrainingError: if a class has no crop.
-    """
+    """Scale ``weights`` (N,) to a sum of one half in either class of ``truth`` (N,);
+    ``TrainingError`` if a class has no crop."""
     scaled = weights.copy()
     for value, name in enumerate(("real", "fake")):
         in_class = truth == value

@@ -22,11 +22,8 @@ measured against all real media of its kind."""
 
 
 def check_classes(rows: pd.DataFrame, apart: Sequence[str] = ()) -> None:
-    """Check that held-out ``rows`` of crops contain both classes, without the methods ``apart``.
-
-    Raises:
-        TrainingError: if one is missing.
-    """
+    """Check that held-out ``rows`` of crops contain both classes, without the methods ``apart``;
+    ``TrainingError`` if one is missing."""
     labels = rows.loc[~rows["method"].isin(apart), "label"]
     if missing := sorted({"real", "fake"} - set(labels)):
         raise TrainingError(
@@ -35,11 +32,8 @@ def check_classes(rows: pd.DataFrame, apart: Sequence[str] = ()) -> None:
 
 
 def check_measurable(index: pd.DataFrame, config: Config) -> None:
-    """Check that a run which holds out anything of ``index`` can be measured on it.
-
-    Raises:
-        TrainingError: if what it holds out lacks a class.
-    """
+    """Check that a run which holds out anything of ``index`` can be measured on it;
+    ``TrainingError`` if what it holds out lacks a class."""
     held = index[held_out(index, config)]
     if len(held):
         check_classes(held, config.cross_validation.apart)

@@ -101,11 +101,8 @@ class Material:
 
     @classmethod
     def unpack(cls, packed: bytes) -> Material:
-        """Return the material from the file that ``pack`` returned.
-
-        Raises:
-            UnreadableMaterial: ``packed`` is not such a file.
-        """
+        """Return the material from the file that ``pack`` returned; ``UnreadableMaterial`` if
+        ``packed`` is not such a file."""
         try:
             with zipfile.ZipFile(io.BytesIO(packed)) as archive:
                 files = {name: archive.read(name) for name in archive.namelist()}
@@ -147,11 +144,7 @@ class Gathering:
     _reason: str = UNDECODED
 
     def take(self, media: OpenMedia) -> None:
-        """Take what is still missing from opened media.
-
-        Raises:
-            MediaError: see ``OpenMedia.frames``.
-        """
+        """Take what is still missing from opened media, or raise as ``OpenMedia.frames`` does."""
         if self._pictures is None:
             faces = self.verdict.faces
             chosen = suspect_faces(faces)

@@ -66,11 +66,8 @@ def apart(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def opened_capture(raw: bytes) -> dict[str, Any]:
-    """Return the content of ``capture.json``.
-
-    Raises:
-        InvalidBag: it is not in canonical JSON, or of another format.
-    """
+    """Return the content of ``capture.json``; ``InvalidBag`` if it is not in canonical JSON, or of
+    another format."""
     document = json.loads(raw)
     if not isinstance(document, dict) or document.get("format") != CAPTURE_TYPE:
         raise bag.InvalidBag(f"{CAPTURE}: its format is not {CAPTURE_TYPE}")

@@ -31,11 +31,8 @@ class CustodyMismatch(DeepfakeError):
 
 
 def check_chain(entries: Sequence[Mapping[str, Any]]) -> None:
-    """Check the hash of every entry of the audit log, and that it names its predecessor's.
-
-    Raises:
-        CustodyMismatch: an entry was altered, or they are out of order.
-    """
+    """Check the hash of every entry of the audit log, and that it names its predecessor's;
+    ``CustodyMismatch`` if an entry was altered, or they are out of order."""
     previous: Mapping[str, Any] | None = None
     for entry in entries:
         number = entry["number"]

@@ -81,11 +81,8 @@ def sign(payload: bytes, key: Ed25519PrivateKey, payload_type: str = PAYLOAD_TYP
 
 
 def parsed_envelope(envelope: dict[str, Any]) -> Envelope:
-    """Return a DSSE envelope; the signatures are not checked here.
-
-    Raises:
-        ValueError, KeyError, TypeError, AttributeError: it is malformed.
-    """
+    """Return a DSSE envelope, whose signatures are not checked here. A malformed one raises
+    ``ValueError``, ``KeyError``, ``TypeError`` or ``AttributeError``."""
     from securesystemslib.dsse import Envelope
 
     return Envelope.from_dict(copy.deepcopy(envelope))
@@ -128,11 +125,8 @@ def opened(envelope: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def subjects(content: dict[str, Any]) -> dict[str, str]:
-    """Return the SHA-256 of a statement's subjects, by name.
-
-    Raises:
-        InvalidStatement: a subject is malformed, or named twice.
-    """
+    """Return the SHA-256 of a statement's subjects, by name; ``InvalidStatement`` if a subject is
+    malformed, or named twice."""
     try:
         named = [(str(s["name"]), str(s["digest"]["sha256"])) for s in content["subject"]]
     except (KeyError, TypeError) as error:
@@ -237,11 +231,8 @@ def self_made_certificate(
 def own_signer(
     certificate: Path, key: Path
 ) -> tuple[ec.EllipticCurvePrivateKey, tuple[x509.Certificate, ...]]:
-    """Read the operator's own report key and its certificate chain from PEM files.
-
-    Raises:
-        SettingsError: a file cannot be read, or the key is not the first certificate's.
-    """
+    """Read the operator's own report key and its certificate chain from PEM files;
+    ``SettingsError`` if a file cannot be read, or the key is not the first certificate's."""
     try:
         chain = x509.load_pem_x509_certificates(certificate.read_bytes())
         private = load_pem_private_key(key.read_bytes(), password=None)

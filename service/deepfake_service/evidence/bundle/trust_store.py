@@ -85,11 +85,8 @@ class Revocations:
             )
 
     def describe(self, sha256: str) -> tuple[bool, str]:
-        """Return whether an edition was superseded, and what the list says of it.
-
-        Raises:
-            Revoked: it was withdrawn.
-        """
+        """Return whether an edition was superseded, and what the list says of it; ``Revoked`` if it
+        was withdrawn."""
         found = self.editions.get(sha256)
         if found is None:
             return False, f"not on the issuer's list of {_iso(self.issued_at)}"
@@ -120,11 +117,8 @@ def _iso(at: datetime) -> str:
 def open_revocations(
     envelope: bytes, trusted: Sequence[Ed25519PublicKey], now: datetime
 ) -> Revocations:
-    """Return a list that is signed with one of the ``trusted`` keys and has not expired.
-
-    Raises:
-        RevocationsUnusable: the message says why not.
-    """
+    """Return a list that is signed with one of the ``trusted`` keys and has not expired;
+    ``RevocationsUnusable``, whose message says why not."""
     try:
         outer = json.loads(envelope)
         parsed = parsed_envelope(outer)
@@ -175,10 +169,7 @@ def _revocation(entry: Mapping[str, Any]) -> Revocation:
 
 def read_list(source: str) -> bytes:
     """Return the bytes of a list in a file, or at an ``https://`` or ``http://`` URL.
-
-    Raises:
-        RevocationsUnusable: it cannot be read, or is too large.
-    """
+    ``RevocationsUnusable`` if it cannot be read, or is too large."""
     try:
         if source.startswith(("https://", "http://")):
             return fetch_bounded(source, AnswerLimits(MAX_BYTES, TIMEOUT_S, DEADLINE_S))
@@ -240,11 +231,8 @@ def _public_key(path: Path, content: bytes) -> Ed25519PublicKey:
 
 
 def public_keys(path: Path) -> list[Ed25519PublicKey]:
-    """Read the Ed25519 public key in a PEM file, or those in a JWK Set (RFC 7517, RFC 8037).
-
-    Raises:
-        KeyUnreadable: the file cannot be read, or holds no such key.
-    """
+    """Read the Ed25519 public key in a PEM file, or those in a JWK Set (RFC 7517, RFC 8037);
+    ``KeyUnreadable`` if the file cannot be read, or holds no such key."""
     content = _read(path)  # once: the path may be that of a pipe
     if not content.lstrip().startswith(b"{"):
         return [_public_key(path, content)]
@@ -268,11 +256,8 @@ def pinned_keys(folder: Path | None) -> list[Ed25519PublicKey]:
 
 
 def certificates(path: Path | None) -> list[x509.Certificate]:
-    """Read the certificates in a PEM file; none without a path.
-
-    Raises:
-        KeyUnreadable: the file cannot be read, or holds no certificate.
-    """
+    """Read the certificates in a PEM file; none without a path. ``KeyUnreadable`` if the file
+    cannot be read, or holds no certificate."""
     if path is None:
         return []
     try:

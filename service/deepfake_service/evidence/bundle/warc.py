@@ -158,11 +158,7 @@ class Record:
         return self.fields.get("warc-target-uri", "").strip("<>")
 
     def block(self) -> Iterator[bytes]:
-        """Yield the block in pieces.
-
-        Raises:
-            Damaged: the file ends before the block does.
-        """
+        """Yield the block in pieces; ``Damaged`` if the file ends before the block does."""
         while self.left > 0:
             piece = self.stream.read(min(self.left, PIECE))
             if not piece:
@@ -257,11 +253,8 @@ def dechunked(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def inflated(pieces: Iterable[bytes], budget: Budget) -> Iterator[bytes]:
-    """Yield a body without the content coding ``gzip`` or ``deflate`` (RFC 9110, section 8.4.1).
-
-    Raises:
-        Damaged: it is not intact. TooLarge: see ``Budget``.
-    """
+    """Yield a body without the content coding ``gzip`` or ``deflate`` (RFC 9110, section 8.4.1);
+    ``Damaged`` if it is not intact, ``TooLarge``: see ``Budget``."""
     unpacker = zlib.decompressobj(47)
     for piece in pieces:
         packed = piece

@@ -126,11 +126,7 @@ class _Tail(io.BytesIO):
 
 
 def unzipped(content: bytes) -> dict[str, bytes]:
-    """Return the files of a canonical ZIP.
-
-    Raises:
-        InvalidBag: ``content`` is not a canonical ZIP; the message says what is wrong.
-    """
+    """Return the files of a canonical ZIP; ``InvalidBag``, saying what is wrong, for another."""
     if len(content) > MAX_BYTES:
         raise InvalidBag(f"larger than {MAX_BYTES} bytes, the limit of a bundle")
     _check_end(content)
@@ -194,11 +190,8 @@ def _check_end(content: bytes) -> None:
 
 
 def check(files: Mapping[str, bytes]) -> None:
-    """Check that a bag is complete and valid (RFC 8493, 3) and its manifests canonical.
-
-    Raises:
-        InvalidBag: naming the file that is missing, not listed, or altered.
-    """
+    """Check that a bag is complete and valid (RFC 8493, 3) and its manifests canonical;
+    ``InvalidBag``, naming the file that is missing, not listed, or altered."""
     payload = {n: c for n, c in files.items() if n.startswith(DATA)}
     tags = {n: c for n, c in files.items() if not n.startswith(DATA) and n != TAG_MANIFEST}
     for name in (BAGIT, INFO, MANIFEST, TAG_MANIFEST):
@@ -218,11 +211,8 @@ def check(files: Mapping[str, bytes]) -> None:
 
 
 def compare(where: str, listed: Mapping[str, str], files: Mapping[str, bytes]) -> None:
-    """Check that ``files`` are those ``listed`` with their SHA-256.
-
-    Raises:
-        InvalidBag: naming the file that is missing, not listed, or altered.
-    """
+    """Check that ``files`` are those ``listed`` with their SHA-256; ``InvalidBag``, naming the file
+    that is missing, not listed, or altered."""
     for path in sorted({*listed, *files}):
         if path not in files:
             raise InvalidBag(f"{path}: listed in {where}, but missing")
@@ -249,11 +239,8 @@ def too_large(raw: bytes) -> bool:
 
 
 def bounded(files: Mapping[str, bytes], name: str) -> bytes:
-    """Return a JSON or PEM file that is small enough to be parsed.
-
-    Raises:
-        InvalidBag: it is missing, or too large.
-    """
+    """Return a JSON or PEM file that is small enough to be parsed; ``InvalidBag`` if it is missing,
+    or too large."""
     if name not in files:
         raise InvalidBag(f"{name}: missing")
     raw = files[name]

@@ -265,11 +265,7 @@ KINDS = _load()
 
 
 def kind_of(name: str) -> Kind:
-    """Return the kind of notice with the id ``name``.
-
-    Raises:
-        NotFound: there is no such kind.
-    """
+    """Return the kind of notice with the id ``name``; ``NotFound`` if there is no such kind."""
     try:
         return KINDS[name]
     except KeyError as error:

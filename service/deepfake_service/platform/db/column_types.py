@@ -42,11 +42,7 @@ class States(TypeDecorator[StrEnum]):
         self.kind = kind
 
     def process_bind_param(self, value: Any, _: Dialect) -> str | None:
-        """Return the string to store.
-
-        Raises:
-            ValueError: ``value`` is not a state of this column.
-        """
+        """Return the string to store; ``ValueError`` if ``value`` is not a state of this column."""
         return None if value is None else str(self.kind(value))
 
     def process_result_value(self, value: Any, _: Dialect) -> Any:

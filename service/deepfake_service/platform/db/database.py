@@ -98,11 +98,8 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Open a transaction that only reads, and sees the database as it is at its first query.
-
-        Raises:
-            DatabaseUnavailable: the connection failed.
-        """
+        """Open a transaction that only reads, and sees the database as it is at its first query;
+        ``DatabaseUnavailable`` if the connection failed."""
         with self._noticing(), self._session(self._reading) as session:
             self._adjust_clock(session)
             yield session
@@ -169,11 +166,8 @@ class Database:
         return len(self.authenticator.refused) if self.authenticator else 0
 
     def check(self) -> None:
-        """Check that the database answers.
-
-        Raises:
-            DatabaseUnavailable: it does not. DatabaseDamaged: damage was noticed earlier.
-        """
+        """Check that the database answers; ``DatabaseUnavailable`` if it does not,
+        ``DatabaseDamaged`` if damage was noticed earlier."""
         if self.damage is not None:
             raise DatabaseDamaged
         with self.read() as session:
@@ -227,10 +221,8 @@ class Database:
 
 def has_tables(url: str) -> bool:
     """Return whether there is a database at ``url`` and it has tables. Nothing is created.
-
-    Raises:
-        DatabaseError: the URL is invalid. DatabaseUnavailable: the database cannot be reached.
-    """
+    ``DatabaseError`` if the URL is invalid, ``DatabaseUnavailable`` if the database cannot be
+    reached."""
     try:
         parsed = make_url(url)
     except ArgumentError as error:

@@ -85,11 +85,8 @@ class Blobs:
                 return
 
     def open(self, name: str) -> Blob:
-        """Return the blob ``name`` for reading at any position.
-
-        Raises:
-            BlobMissing: there is no such blob.
-        """
+        """Return the blob ``name`` for reading at any position; ``BlobMissing`` if there is no such
+        blob."""
         with _translating():
             return Blob(self._store, name, int(obstore.head(self._store, name)["size"]))
 
@@ -227,11 +224,8 @@ def _local(folder: Path) -> Blobs:
 
 
 def _folder_of(url: str) -> Path:
-    """Return the folder of a ``file:`` URL (RFC 8089) of this machine.
-
-    Raises:
-        ValueError: it names another machine, or no absolute path.
-    """
+    """Return the folder of a ``file:`` URL (RFC 8089) of this machine. ``ValueError`` if it names
+    another machine, or no absolute path."""
     parts = urlsplit(url)
     folder = Path(unquote(parts.path))
     if parts.netloc not in ("", "localhost") or not folder.is_absolute():

@@ -51,11 +51,8 @@ def seal(key: bytes, plaintext: bytes, context: bytes) -> bytes:
 
 
 def unseal(key: bytes, sealed: bytes, context: bytes) -> bytes:
-    """Decrypt a value that ``seal`` encrypted.
-
-    Raises:
-        DecryptionFailed: the key or context is another one, or the bytes were altered.
-    """
+    """Decrypt a value that ``seal`` encrypted; ``DecryptionFailed`` if the key or context is
+    another one, or the bytes were altered."""
     try:
         return AESGCM(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], context)
     except (InvalidTag, ValueError) as error:
@@ -70,11 +67,8 @@ class KeyWrapper(Protocol):
         ...
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        """Return the key that was wrapped.
-
-        Raises:
-            DecryptionFailed: it was not wrapped by this wrapper for this context.
-        """
+        """Return the key that was wrapped; ``DecryptionFailed`` if it was not wrapped by this
+        wrapper for this context."""
         ...
 
     def is_current(self, wrapped: bytes) -> bool:

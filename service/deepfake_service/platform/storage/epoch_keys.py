@@ -64,21 +64,14 @@ class EpochKeys:
         self._keys: dict[bytes, bytes] = {}
 
     def wrap(self, key: bytes, context: bytes) -> bytes:
-        """Wrap ``key`` with the key of the current epoch.
-
-        Raises:
-            DataDirError: a file of an epoch key cannot be read, written or understood.
-        """
+        """Wrap ``key`` with the key of the current epoch; ``DataDirError`` if a file of an epoch
+        key cannot be read, written or understood."""
         epoch = self.current()
         return epoch.prefix + seal(self._key(epoch), key, context)
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        """Return the key that was wrapped.
-
-        Raises:
-            DecryptionFailed: the epoch's key was destroyed, or the master key or context is another
-                one. DataDirError: the file cannot be read.
-        """
+        """Return the key that was wrapped; ``DecryptionFailed`` if the epoch's key was destroyed,
+        or the master key or context is another one; ``DataDirError`` if the file cannot be read."""
         epoch_id = wrapped[len(MAGIC) : PREFIX_BYTES]
         key = self._keys.get(epoch_id)  # also of one that was destroyed since: a request can finish
         if key is None:
@@ -118,11 +111,9 @@ class EpochKeys:
         return epoch
 
     def destroy(self, epoch_id: bytes) -> None:
-        """Overwrite the key of an epoch that is not the current one in place, and delete its file.
-
-        Raises:
-            DataDirError: the file cannot be written. ValueError: the epoch is the current one.
-        """
+        """Overwrite the key of an epoch that is not the current one in place, and delete its file;
+        ``DataDirError`` if the file cannot be written, ``ValueError`` if the epoch is the current
+        one."""
         if epoch_id == self.current().id:
             raise ValueError("the current epoch key cannot be destroyed")
         try:

@@ -66,11 +66,8 @@ def seal_json(key: bytes, row: Base, content: dict[str, Any]) -> None:
 
 
 def open_json(key: bytes, row: Base) -> dict[str, Any]:
-    """Return the content of the sealed column of ``row``, which must not be empty.
-
-    Raises:
-        DecryptionFailed: ``key`` is another one, or the content was altered or moved.
-    """
+    """Return the content of the sealed column of ``row``, which must not be empty;
+    ``DecryptionFailed`` if ``key`` is another one, or the content was altered or moved."""
     sealed = _SEALED[type(row)]
     plain = unseal(key, getattr(row, sealed.column), sealed.context(row))
     content: dict[str, Any] = json.loads(plain)

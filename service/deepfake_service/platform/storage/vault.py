@@ -62,11 +62,8 @@ class Vault:
         return key, self._keys.wrap(key, context_of("case-key", case_id))
 
     def case_key(self, case: Case) -> bytes:
-        """Return the key of a case.
-
-        Raises:
-            CaseShredded: the key was deleted. DecryptionFailed: the master key is another one.
-        """
+        """Return the key of a case; ``CaseShredded`` if the key was deleted, ``DecryptionFailed``
+        if the master key is another one."""
         if case.wrapped_key is None:
             raise CaseShredded
         return self._keys.unwrap(case.wrapped_key, context_of("case-key", case.id))
@@ -121,11 +118,8 @@ class Vault:
 
 
 def rewrapped(keys: KeyWrapper, wrapped: bytes, context: bytes) -> bytes | None:
-    """Return ``wrapped`` as ``keys`` would wrap it now, or ``None`` if nothing would change.
-
-    Raises:
-        DecryptionFailed: ``keys`` cannot unwrap it.
-    """
+    """Return ``wrapped`` as ``keys`` would wrap it now, or ``None`` if nothing would change;
+    ``DecryptionFailed`` if ``keys`` cannot unwrap it."""
     if keys.is_current(wrapped):
         return None
     return keys.wrap(keys.unwrap(wrapped, context), context)
@@ -200,11 +194,8 @@ def _hook(name: str) -> KeyWrapper:
 
 
 def installation_secret(database: Database, keys: KeyWrapper, name: str) -> bytes:
-    """Return the secret ``name`` (32 random bytes), which is created on first use.
-
-    Raises:
-        DecryptionFailed: the secret was wrapped by another master key.
-    """
+    """Return the secret ``name`` (32 random bytes), which is created on first use;
+    ``DecryptionFailed`` if the secret was wrapped by another master key."""
     with database.read() as session:
         secret = session.get(Secret, name)
     if secret is None:
