@@ -48,7 +48,7 @@ _RESULTS = {
     "this signature; pass the issuer's key with --public-key",
     ExitCode.SUPERSEDED: "[yellow]superseded[/yellow]: intact, and signed by a trusted key, but "
     "the issuer has issued a newer edition; ask for it",
-    ExitCode.FAILED: "[bold red]failed[/bold red]: do not rely on this bundle",
+    ExitCode.FAILED: "[bold red]failed[/bold red]: do not rely on this file",
 }
 
 
@@ -138,15 +138,18 @@ class _RescoreOptions:
 @flatten_options
 def verify_bundle(
     bundle: Annotated[
-        Path, typer.Argument(help="ZIP file of the evidence bundle.", dir_okay=False)
+        Path,
+        typer.Argument(
+            help="ZIP file of the bundle, or JSON file with the looks at a post.", dir_okay=False
+        ),
     ],
     trust_options: _TrustOptions,
     rescoring: _RescoreOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Verify an evidence bundle offline and print each step with its result.
+    """Verify a bundle, or the looks at a post, offline and print each step with its result.
 
-    The exit code is 0 if the bundle is intact and signed by a trusted key, 3 if it is intact but
+    The exit code is 0 if the file is intact and signed by a trusted key, 3 if it is intact but
     the signer is not trusted, 4 if a newer edition has replaced it, 2 if the options are invalid,
     and 1 otherwise. Without --revocations, newer editions and revoked keys are not known.
     """

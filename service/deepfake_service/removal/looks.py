@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from sqlalchemy import delete, func, select, update
@@ -19,6 +20,7 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import BlindIndex, open_occurrence
+from deepfake_service.evidence.bundle.look_format import signed_look
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.clock import CLIENT_SKEW, iso_time
 from deepfake_service.platform.db import (
@@ -63,10 +65,6 @@ from deepfake_service.removal.conclusions import (
     next_look,
 )
 from deepfake_service.removal.posts import find_post, last_look, screenshot_of_look
-from deepfake_service.removal.records import (
-    exchanges_of,
-    signed_record,
-)
 from deepfake_service.removal.signals import Sight, site_of
 
 BY_PEOPLE = (
@@ -240,12 +238,12 @@ class Looks:
                 "signals": list(made.sight.signals),
                 "many_changed_at_once": held,
                 "missed": made.missed,
-                "exchanges": exchanges_of(made.page),
+                "exchanges": _exchanges_of(made.page),
                 "note": made.note,
                 "screenshot_sha256": stored,
             }
             url = open_occurrence(key, occurrence)["source_url"]
-            envelope, digest = signed_record(url, predicate, signer)
+            envelope, digest = signed_look(url, predicate, signer)
             look = Look(
                 id=look_id,
                 occurrence_id=occurrence_id,
@@ -265,9 +263,8 @@ class Looks:
             seal_json(key, look, content)
             session.add(look)
             session.flush()
-            if actor.account_id:
-                said = f"{made.sight.result} {digest}"
-                append_entry(session, actor, Action.POST_LOOKED_AT, occurrence_id, said)
+            said = f"{made.sight.result} {digest}"
+            append_entry(session, actor, Action.POST_LOOKED_AT, occurrence_id, said)
             self._follow(session, look, watches, made, held=held)
         return look_id
 
@@ -377,6 +374,22 @@ class Looks:
             case = session.get_one(Case, session.get_one(Occurrence, occurrence_id).case_id)
         self._vault.write(screenshot_of_look(case.id, look_id), self._vault.case_key(case), content)
         return hashlib.sha256(content).hexdigest()
+
+
+def _exchanges_of(page: Page | None) -> list[dict[str, Any]]:
+    """Return what a record has of each answer."""
+    return [
+        {
+            "url": answer.url,
+            "status": answer.status,
+            "address": answer.address,
+            "headers": dict(answer.headers),
+            "body_bytes": answer.body_bytes,
+            "body_sha256": answer.body_sha256,
+            "cut": answer.is_cut,
+        }
+        for answer in (page.answers if page else ())
+    ]
 
 
 def _host(url: str | None) -> str | None:

@@ -14,13 +14,14 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.cases import folder_of
+from deepfake_service.evidence.bundle.look_format import predicate_of, require_chain
+from deepfake_service.evidence.bundle.statement import InvalidStatement
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Look, Notice, Occurrence, Watch
 from deepfake_service.platform.db.enums import JobState
-from deepfake_service.platform.errors import ImageryWithheld, NotFound
+from deepfake_service.platform.errors import ImageryWithheld, NotFound, RecordAltered
 from deepfake_service.platform.storage import Vault, open_json
 from deepfake_service.platform.storage.blobs import missing_as
-from deepfake_service.removal.records import predicate_of, require_whole
 
 
 class Posts:
@@ -47,7 +48,7 @@ class Posts:
                 select(Look).where(Look.occurrence_id == occurrence_id).order_by(Look.number)
             ).all()
         looks = [(row, open_json(key, row)) for row in rows]
-        require_whole(looks)
+        _require_whole(looks)
         return [_json(row, content) for row, content in reversed(looks)]
 
     def screenshot(self, caller: Caller, case_id: str, occurrence_id: str, look_id: str) -> bytes:
@@ -83,6 +84,29 @@ class Posts:
                 )
             ).all()
             return _lines(session, posts, self._database.clock())
+
+
+def _require_whole(looks: Sequence[tuple[Look, dict[str, Any]]]) -> None:
+    """Require that the records of a post, oldest first, are all there and as they were signed.
+
+    Raises:
+        RecordAltered: one was removed, changed, or moved here from elsewhere.
+    """
+    envelopes = [content["envelope"] for _, content in looks]
+    facts = [(row.sha256, row.occurrence_id, row.result) for row, _ in looks]
+    try:
+        digests = require_chain(envelopes)
+    except InvalidStatement:
+        digests = []
+    stated = [predicate_of(envelope) for envelope in envelopes]
+    if facts != [
+        (digest, record["post"], record["result"])
+        for digest, record in zip(digests, stated, strict=False)
+    ]:
+        raise RecordAltered(
+            f"The looks at the post {looks[0][0].occurrence_id} contradict each other: they were "
+            "altered outside this program."
+        )
 
 
 def find_post(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -40,6 +40,7 @@ PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 EVIDENCE_TYPE = "urn:deepfake-service:evidence:1"
 CAPTURE_TYPE = "urn:deepfake-service:capture:1"
+LOOK_TYPE = "urn:deepfake-service:look:1"
 MAX_BYTES = 256 * 1024
 """Size limit of an envelope, which is read before its signature is checked. A statement about 200
 files takes 30 kB."""
@@ -60,7 +61,7 @@ def key_id(key: PublicKeyTypes) -> str:
 
 def statement(digests: Mapping[str, str], kind: str, predicate: dict[str, Any]) -> bytes:
     """Return the statement in canonical JSON; ``digests`` are SHA-256 by the name of a subject,
-    and ``kind`` is ``EVIDENCE_TYPE`` or ``CAPTURE_TYPE``."""
+    and ``kind`` is one of the types above."""
     content: dict[str, Any] = {
         "_type": STATEMENT_TYPE,
         "subject": [{"name": n, "digest": {"sha256": digests[n]}} for n in sorted(digests)],
@@ -88,8 +89,11 @@ def parsed_envelope(envelope: dict[str, Any]) -> Envelope:
     return Envelope.from_dict(copy.deepcopy(envelope))
 
 
-def opened(envelope: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return an envelope and the statement in it, parsed; the signature is not checked here.
+def opened(
+    envelope: bytes, kinds: Sequence[str] = (EVIDENCE_TYPE, CAPTURE_TYPE)
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return an envelope and the statement in it, which is one of ``kinds``, parsed; the signature
+    is not checked here.
 
     Only the canonical bytes are accepted, so that nothing can be hidden in an envelope.
 
@@ -114,8 +118,7 @@ def opened(envelope: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
         inner = json.loads(parsed.payload)
         if rfc8785.dumps(inner) != parsed.payload:
             raise InvalidStatement("the statement is not in canonical JSON")
-        known = (EVIDENCE_TYPE, CAPTURE_TYPE)
-        if inner["_type"] != STATEMENT_TYPE or inner["predicateType"] not in known:
+        if inner["_type"] != STATEMENT_TYPE or inner["predicateType"] not in kinds:
             raise InvalidStatement("the statement or its predicate has an unknown type")
         if not isinstance(inner["predicate"], dict):
             raise InvalidStatement("the statement has no predicate")

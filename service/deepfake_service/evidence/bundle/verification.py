@@ -1,4 +1,4 @@
-"""Verification of a bundle of evidence, or of a capture, offline, in numbered steps.
+"""Verification of a bundle of evidence or of a capture, or of looks, offline, in numbered steps.
 
 1. The file is a canonical bundle ZIP: no bytes outside the entries, no name twice.
 2. It is a complete BagIt bag: every file is listed in a manifest with its SHA-256.
@@ -17,6 +17,9 @@
 Of a capture, the first five steps are the same. Then ``capture.json`` agrees with the statement;
 the records of the page have their digests; the time stamp holds; and the original file, if given,
 is one of those that were handed in, or a picture or video in them.
+
+Looks at a post, as the service lists them, are no bundle: their records are statements about looks,
+each names the one before, and each is signed with a trusted key.
 
 A failure in one of the first six steps ends the verification, because later ones build on them.
 """
@@ -55,6 +58,11 @@ from deepfake_service.evidence.bundle.capture_format import (
     opened_capture,
 )
 from deepfake_service.evidence.bundle.error_rates import error_rates
+from deepfake_service.evidence.bundle.look_format import (
+    listed_records,
+    require_chain,
+    statements_of,
+)
 from deepfake_service.evidence.bundle.readers import BundleReaders
 from deepfake_service.evidence.bundle.statement import (
     CAPTURE_TYPE,
@@ -198,6 +206,7 @@ class _Run:
     _files: dict[str, bytes] = field(default_factory=dict)
     _envelope: dict[str, Any] = field(default_factory=dict)
     _predicate: dict[str, Any] = field(default_factory=dict)
+    _looks: list[dict[str, Any]] = field(default_factory=list)
     _signer: Ed25519PublicKey | None = None
 
     def __post_init__(self) -> None:
@@ -212,6 +221,8 @@ class _Run:
             ("The signature holds", self._signature),
             ("The statement covers every file", self._coverage),
         ]
+        if self._content[:1] == b"{":
+            steps = self._of_looks()
         for number, (title, step) in enumerate(steps, start=1):
             try:
                 outcome, detail = step()
@@ -255,6 +266,42 @@ class _Run:
             ("The time stamp holds", self._time_stamp),
             ("The original belongs to this capture", self._original_capture),
         ]
+
+    def _of_looks(self) -> list[_NamedStep]:
+        return [
+            ("The file lists looks", self._list),
+            ("The records are statements about looks", self._records_of_looks),
+            ("Each record names the one before", self._chain),
+            ("The signatures hold", self._signatures_of_looks),
+        ]
+
+    def _list(self) -> tuple[Outcome, str]:
+        self._looks = listed_records(self._content)
+        return Outcome.PASS, f"{len(self._looks)} looks"
+
+    def _records_of_looks(self) -> tuple[Outcome, str]:
+        statements = statements_of(self._looks)
+        self._done.statement, self._predicate = statements[-1], statements[-1]["predicate"]
+        return Outcome.PASS, f"looks at the post {self._predicate['post']}"
+
+    def _chain(self) -> tuple[Outcome, str]:
+        last, p = require_chain(self._looks)[-1], self._predicate
+        return Outcome.PASS, (
+            f"the last one, of {p['at']}, found: {p['result']}; the issuer's audit log has its "
+            f"SHA-256, {last}, and those of later ones, if there are any"
+        )
+
+    def _signatures_of_looks(self) -> tuple[Outcome, str]:
+        signers = {envelope["signatures"][0]["keyid"] for envelope in self._looks}
+        for signer in sorted(signers):
+            self._trust.check_key(signer)
+        if not self._trust.keys:
+            return Outcome.UNKNOWN, "not checked: give the issuer's key with --public-key"
+        for number, envelope in enumerate(self._looks, start=1):
+            if not any(signed_by(envelope, key) for key in self._trust.keys):
+                raise _Failed(f"look {number} is not signed with a trusted key")
+        self._done.signer = ", ".join(sorted(signers))
+        return Outcome.PASS, f"signed with the trusted key {self._done.signer}"
 
     def _zip(self) -> tuple[Outcome, str]:
         self._files = self._readers.files(self._content)

@@ -6,12 +6,16 @@ import asyncio
 import base64
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 from sqlalchemy import func, select, text
+from typer.testing import CliRunner
 
 from deepfake_service.audit.log import Action
+from deepfake_service.cli.verify import verify as verify_command
 from deepfake_service.platform.db import AuditEntry, Case, Delivery, Look, Notice, Watch
 from deepfake_service.platform.db.enums import DeliveryState, LookResult, Role, WatchState
 from deepfake_service.platform.errors import (
@@ -223,6 +227,60 @@ def _verify(envelope: dict[str, Any], key: Any) -> None:
     kind = envelope["payloadType"].encode()
     signed = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
     key.verify(base64.b64decode(envelope["signatures"][0]["sig"]), signed)
+
+
+async def test_a_list_of_looks_is_verified_offline(
+    watching: Service, lane: LookLane, platform: FakePlatform, tmp_path: Path
+) -> None:
+    url = platform.says("/v/123456", post())
+    other = platform.says("/v/222222", post())
+    case_id, (seen, beside) = await reported(watching, url, other)
+    await sent(watching, case_id, [seen, beside])
+    pass_time(watching, lane, 13)
+    place = f"/v1/cases/{case_id}/occurrences/{seen}/looks"
+    answer = (await watching.client.get(place)).content
+    file, keys = tmp_path / "looks.json", tmp_path / "jwks.json"
+    keys.write_bytes((await watching.client.get("/.well-known/jwks.json")).content)
+    trusted = ("--public-key", str(keys))
+
+    def verify(looks: list[dict[str, Any]] | None, *options: str) -> Result:
+        file.write_bytes(answer if looks is None else json.dumps({"looks": looks}).encode())
+        return CliRunner().invoke(verify_command, [str(file), *options])
+
+    whole = verify(None, *trusted)
+    looks = json.loads(answer)["looks"]
+    assert whole.exit_code == 0, whole.output
+    assert looks[0]["sha256"] in whole.output
+    assert len(looks) >= 3
+    assert verify(None).exit_code == 3  # nobody vouches for a key
+    remote = (await watching.client.post("/v1/verify", content=answer)).json()
+    assert remote["result"] == "verified"
+    assert [step["outcome"] for step in remote["steps"]] == ["pass"] * 4
+    foreign = (await _looks(watching, case_id, beside))[-1]
+    for wrong in (
+        looks[1:-1],  # the first is missing
+        [looks[0], *looks[2:]],  # one in between is missing
+        looks[::-1],
+        [*looks[:-1], foreign],
+        [],
+    ):
+        said = verify(wrong, *trusted)
+        assert said.exit_code == 1, said.output
+    # Only the audit log tells that the newest are missing.
+    assert verify(looks[1:], *trusted).exit_code == 0
+    with watching.database.read() as session:
+        logged = session.scalars(
+            select(AuditEntry.detail).where(
+                AuditEntry.action == Action.POST_LOOKED_AT, AuditEntry.subject == seen
+            )
+        ).all()
+    assert logged == [f"up {look['sha256']}" for look in reversed(looks)]
+    for index in range(0, len(content := looks[0]["record"]["payload"]), 97):
+        letter = "A" if content[index] != "A" else "B"
+        looks[0]["record"]["payload"] = content[:index] + letter + content[index + 1 :]
+        assert verify(looks, *trusted).exit_code == 1
+    looks[0]["record"]["payload"] = content
+    assert verify(looks, *trusted).exit_code == 0
 
 
 async def test_an_altered_look_is_found(
