@@ -84,35 +84,28 @@ CaseReference = Annotated[
 WebAddress = Annotated[
     str, Field(max_length=4096), AfterValidator(_printable), AfterValidator(_web_address)
 ]
+SeenAt = Annotated[str, AfterValidator(_moment), Field(json_schema_extra={"format": "date-time"})]
+Note = Annotated[str, Field(max_length=2000), AfterValidator(_printable)]
+Id = Annotated[str, Field(max_length=26), AfterValidator(_printable)]
+FrameCount = Annotated[int, Field(ge=1, le=MAX_FRAMES), BeforeValidator(_whole_number)]
+FileName = Annotated[str, Field(max_length=MAX_NAME_CHARS), AfterValidator(_base_name)]
 
 
 class SightingForm(BaseModel):
     """Where and when a medium was seen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    source_url: Annotated[
-        WebAddress | None,
-        Field(description="Where it was seen.", examples=["https://example.org/v/1"]),
-    ] = None
-    platform: Annotated[
-        Line | None, Field(description="Name of the platform.", examples=["Example"])
-    ] = None
-    account: Annotated[
-        Line | None, Field(description="The account that published it.", examples=["@someone"])
-    ] = None
-    captured_at: Annotated[
-        Annotated[str, AfterValidator(_moment), Field(json_schema_extra={"format": "date-time"})]
-        | None,
-        Field(
-            description="When it was seen, not in the future: ISO 8601 with a time zone.",
-            examples=["2026-01-31T12:00:00Z"],
-        ),
-    ] = None
-    note: Annotated[
-        Annotated[str, Field(max_length=2000), AfterValidator(_printable)] | None,
-        Field(description="What the collector notes about it.", examples=["found by search"]),
-    ] = None
+    source_url: WebAddress | None = Field(None, examples=["https://example.org/v/1"])
+    """Where it was seen."""
+    platform: Line | None = Field(None, examples=["Example"])
+    """Name of the platform."""
+    account: Line | None = Field(None, examples=["@someone"])
+    """The account that published it."""
+    captured_at: SeenAt | None = Field(None, examples=["2026-01-31T12:00:00Z"])
+    """When it was seen, not in the future: ISO 8601 with a time zone."""
+    note: Note | None = Field(None, examples=["found by search"])
+    """What the collector notes about it."""
 
     def sighting(self) -> PostDetails:
         """Return these fields without those that a subclass adds."""
@@ -125,14 +118,8 @@ class SightingForm(BaseModel):
 class PictureForm(SightingForm):
     """The text fields of ``POST /v1/frames``."""
 
-    case_reference: Annotated[
-        CaseReference,
-        Field(
-            description="Your reference of the case to which this belongs. White space around it "
-            "does not count.",
-            examples=["2026-0117"],
-        ),
-    ] = None
+    case_reference: CaseReference = Field(None, examples=["2026-0117"])
+    """Your reference of the case to which this belongs. White space around it does not count."""
 
     def submission(self) -> Submission:
         """Return the submission of one of the pictures."""
@@ -144,28 +131,19 @@ class PictureForm(SightingForm):
 class VideoForm(PictureForm):
     """The text fields of ``POST /v1/videos``."""
 
-    callback_url: Annotated[
-        WebAddress | None,
-        Field(
-            description="Called with a signed webhook when the job ends, or at once if it has "
-            "ended. A URL that the job already has is not called again."
-        ),
-    ] = None
-    callback_content: Annotated[
-        CallbackContent,
-        Field(
-            description="`verdict` to be told the verdict and the case reference in the webhook as "
-            "well. Without it, the webhook names the job, its case and its state."
-        ),
-    ] = CallbackContent.IDS
-    priority: Annotated[Priority, Field(description="Queue priority.")] = Priority.BATCH
-    frames: Annotated[
-        Annotated[int, Field(ge=1, le=MAX_FRAMES), BeforeValidator(_whole_number)] | None,
-        Field(description=f"How many frames to examine, 1 to {MAX_FRAMES}.", examples=[32]),
-    ] = None
-    retention: Annotated[
-        RetentionPolicy, Field(description="How long the media are retained after the verdict.")
-    ] = RetentionPolicy.STANDARD
+    callback_url: WebAddress | None = None
+    """Called with a signed webhook when the job ends, or at once if it has ended. A URL that the
+    job already has is not called again."""
+    callback_content: CallbackContent = CallbackContent.IDS
+    """`verdict` to be told the verdict and the case reference in the webhook as well. Without it,
+    the webhook names the job, its case and its state."""
+    priority: Priority = Priority.BATCH
+    """Queue priority."""
+    frames: FrameCount | None = Field(
+        None, description=f"How many frames to examine, 1 to {MAX_FRAMES}.", examples=[32]
+    )
+    retention: RetentionPolicy = RetentionPolicy.STANDARD
+    """How long the media are retained after the verdict."""
 
     def submission(self) -> Submission:
         """Return the submission of the video."""
@@ -190,10 +168,8 @@ class VideoForm(PictureForm):
 class UploadForm(VideoForm):
     """What an upload that was sent in parts is."""
 
-    file_name: Annotated[
-        Annotated[str, Field(max_length=MAX_NAME_CHARS), AfterValidator(_base_name)] | None,
-        Field(description="The name of the file, as lists show it.", examples=["clip.mp4"]),
-    ] = None
+    file_name: FileName | None = Field(None, examples=["clip.mp4"])
+    """The name of the file, as lists show it."""
 
     def submission(self) -> Submission:
         return replace(super().submission(), file_name=self.file_name or None)
@@ -202,39 +178,24 @@ class UploadForm(VideoForm):
 class OccurrenceForm(SightingForm):
     """The text fields of ``POST /v1/cases/{case_id}/occurrences``."""
 
-    media_id: Annotated[
-        Annotated[str, Field(max_length=26), AfterValidator(_printable)] | None,
-        Field(
-            description="The medium; may be left out if the case has only one.",
-            examples=["01KB0ZQ9V7M3X8T2E4R6Y1W5CD"],
-        ),
-    ] = None
-    tool: Annotated[
-        Line | None, Field(description="The program that captured it.", examples=["crawler 1.2"])
-    ] = None
+    media_id: Id | None = Field(None, examples=["01KB0ZQ9V7M3X8T2E4R6Y1W5CD"])
+    """The medium; may be left out if the case has only one."""
+    tool: Line | None = Field(None, examples=["crawler 1.2"])
+    """The program that captured it."""
 
 
 class LookForm(BaseModel):
     """The text fields of ``POST /v1/cases/{case_id}/occurrences/{occurrence_id}/looks``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    result: Annotated[
-        Literal["gone", "up", "restricted", "blocked_here"] | None,
-        Field(
-            description="What you saw when you looked yourself. Unset: the service looks, as soon "
-            "as the site may be asked again."
-        ),
-    ] = None
-    seen_at: Annotated[
-        Annotated[str, AfterValidator(_moment), Field(json_schema_extra={"format": "date-time"})]
-        | None,
-        Field(description="When you looked, if not now: ISO 8601 with a time zone."),
-    ] = None
-    note: Annotated[
-        Annotated[str, Field(max_length=2000), AfterValidator(_printable)] | None,
-        Field(description="Your note, for example with which device you looked."),
-    ] = None
+    result: Literal["gone", "up", "restricted", "blocked_here"] | None = None
+    """What you saw when you looked yourself. Unset: the service looks, as soon as the site may be
+    asked again."""
+    seen_at: SeenAt | None = None
+    """When you looked, if not now: ISO 8601 with a time zone."""
+    note: Note | None = None
+    """Your note, for example with which device you looked."""
 
     def __repr__(self) -> str:
         return "LookForm()"  # submitted text must not reach a log
@@ -243,41 +204,24 @@ class LookForm(BaseModel):
 class CaptureForm(SightingForm):
     """The text fields of ``POST /v1/captures``: what is known of the page, and who captured it."""
 
-    case_reference: Annotated[
-        CaseReference, Field(description="Your reference of the case.", examples=["2026-0117"])
-    ] = None
-    case_id: Annotated[
-        Annotated[str, Field(max_length=26), AfterValidator(_printable)] | None,
-        Field(
-            description="The case, in place of a reference; it must exist.",
-            examples=["01KB0ZQ9V7M3X8T2E4R6Y1W5CD"],
-        ),
-    ] = None
-    title: Annotated[Line | None, Field(description="Title of the post or page.")] = None
-    captured_by: Annotated[
-        Line | None, Field(description="Who captured it, if another person.", examples=["J. Kim"])
-    ] = None
-    device: Annotated[
-        Line | None, Field(description="With which device.", examples=["phone, Android 15"])
-    ] = None
-    reached: Annotated[
-        Line | None,
-        Field(
-            description="How the page was reached.",
-            examples=["signed in to Telegram Web with an account of the centre"],
-        ),
-    ] = None
-    full_page: Annotated[
-        Literal["true", "false"],
-        Field(
-            description="Whether the first screenshot shows the whole page, with its address and "
-            "the time."
-        ),
-    ] = "false"
-    examine: Annotated[
-        Literal["all", "chosen"],
-        Field(description="`all` to have every picture and video of the page examined at once."),
-    ] = "chosen"
+    case_reference: CaseReference = Field(None, examples=["2026-0117"])
+    """Your reference of the case."""
+    case_id: Id | None = Field(None, examples=["01KB0ZQ9V7M3X8T2E4R6Y1W5CD"])
+    """The case, in place of a reference; it must exist."""
+    title: Line | None = None
+    """Title of the post or page."""
+    captured_by: Line | None = Field(None, examples=["J. Kim"])
+    """Who captured it, if another person."""
+    device: Line | None = Field(None, examples=["phone, Android 15"])
+    """With which device."""
+    reached: Line | None = Field(
+        None, examples=["signed in to Telegram Web with an account of the centre"]
+    )
+    """How the page was reached."""
+    full_page: Literal["true", "false"] = "false"
+    """Whether the first screenshot shows the whole page, with its address and the time."""
+    examine: Literal["all", "chosen"] = "chosen"
+    """`all` to have every picture and video of the page examined at once."""
 
     @field_validator("case_id")
     @classmethod
@@ -355,7 +299,7 @@ def form_schema(form: type[BaseModel]) -> dict[str, Any]:
         properties[name] = {
             **kind,
             **({"examples": examples} if examples else {}),
-            "description": field["description"],
+            "description": " ".join(field["description"].split()),
         }
     return properties
 

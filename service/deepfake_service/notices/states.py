@@ -49,77 +49,48 @@ CaptureChoice = Literal["clear", "blurred"]
 class NoticeRequest:
     """A notice to create."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    kind: Annotated[KindId, Field(description="Its kind; `GET /v1/notices` lists them.")]
-    language: Annotated[
-        Language | None, Field(description="Its language; by default that of its kind.")
-    ] = None
-    occurrence_ids: Annotated[
-        Sequence[str], Field(max_length=200, description="Ids of the occurrences that it is about.")
-    ]
-    fields: Annotated[
-        Mapping[str, Any],
-        Field(description="The fields of its kind, as `GET /v1/notices` describes them."),
-    ]
-    recipient: Annotated[
-        str | None, Field(max_length=200, description="Who it is addressed to.")
-    ] = None
-    captures: Annotated[
-        CaptureChoice,
-        Field(
-            description="How the PDF shows the screenshots of the occurrences, if its kind "
-            "needs them."
-        ),
-    ] = "blurred"
-    reports: Annotated[
-        ReportChoice,
-        Field(
-            description="Which reports of examinations are enclosed: those whose verdict supports "
-            "the finding (`likely_manipulated`), `all` or `none`."
-        ),
-    ] = "supporting"
-    without_consent: Annotated[
-        WithoutConsent | None,
-        Field(
-            description="The statement that the files are shared without consent, on which the "
-            "notice then rests instead of a finding: it does not claim that they are manipulated."
-        ),
-    ] = None
+    kind: KindId
+    """Its kind; `GET /v1/notices` lists them."""
+    language: Language | None = None
+    """Its language; by default that of its kind."""
+    occurrence_ids: Annotated[Sequence[str], Field(max_length=200)]
+    """Ids of the occurrences that it is about."""
+    fields: Mapping[str, Any]
+    """The fields of its kind, as `GET /v1/notices` describes them."""
+    recipient: Annotated[str | None, Field(max_length=200)] = None
+    """Who it is addressed to."""
+    captures: CaptureChoice = "blurred"
+    """How the PDF shows the screenshots of the occurrences, if its kind needs them."""
+    reports: ReportChoice = "supporting"
+    """Which reports of examinations are enclosed: those whose verdict supports the finding
+    (`likely_manipulated`), `all` or `none`."""
+    without_consent: WithoutConsent | None = None
+    """The statement that the files are shared without consent, on which the notice then rests
+    instead of a finding: it does not claim that they are manipulated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoticeUpdate:
     """What a person did with a notice, or the answer to it."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    sent_at: Annotated[
-        Moment | None,
-        Field(
-            description="When it was sent. This starts the deadline. A time up to five minutes "
-            "ahead counts as now, because clocks differ."
-        ),
-    ] = None
-    sent_reason: Annotated[
-        str | None,
-        Field(
-            max_length=500,
-            description="Why `sent_at` is before the notice was created, for example that it was "
-            "sent by telephone. Required in that case only.",
-        ),
-    ] = None
-    receipt: Annotated[
-        str | None, Field(max_length=2000, description="Text or number of the receipt.")
-    ] = None
-    outcome: Annotated[NoticeState | None, Field(description="What came of it.")] = None
-    answered_at: Annotated[
-        Moment | None, Field(description="When it was answered; now if unset.")
-    ] = None
-    undo_sent: Annotated[
-        bool,
-        Field(description="Take back that it was recorded as sent, within ten minutes."),
-    ] = False
+    sent_at: Moment | None = None
+    """When it was sent. This starts the deadline. A time up to five minutes ahead counts as now,
+    because clocks differ."""
+    sent_reason: Annotated[str | None, Field(max_length=500)] = None
+    """Why `sent_at` is before the notice was created, for example that it was sent by telephone.
+    Required in that case only."""
+    receipt: Annotated[str | None, Field(max_length=2000)] = None
+    """Text or number of the receipt."""
+    outcome: NoticeState | None = None
+    """What came of it."""
+    answered_at: Moment | None = None
+    """When it was answered; now if unset."""
+    undo_sent: bool = False
+    """Take back that it was recorded as sent, within ten minutes."""
 
     @property
     def reason(self) -> str | None:

@@ -1,8 +1,8 @@
 """All settings in one class, built once in the entry point and passed down.
 
 Each setting is read from the environment variable ``DEEPFAKE_`` plus its name in capitals, or from
-a file of that name in ``$CREDENTIALS_DIRECTORY``, has a default and describes itself;
-``python -m deepfake_service.platform.settings`` renders ``docs/settings.md`` from that. A value
+a file of that name in ``$CREDENTIALS_DIRECTORY``, has a default, and is described by the text below
+it; ``python -m deepfake_service.platform.settings`` renders ``docs/settings.md`` from that. A value
 that no two operators would choose differently is not a setting but a constant beside its use.
 """
 
@@ -16,7 +16,6 @@ from urllib.parse import quote
 
 import limits
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deepfake_service.platform.errors import SettingsError
@@ -63,309 +62,192 @@ class Settings(BaseSettings):
         frozen=True,
         extra="forbid",
         hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
     # Storage and keys
 
-    data_dir: Path = Field(
-        default=Path("var"),
-        description="Folder for the database, sealed media, keys and everything else that must "
-        "survive a restart. If missing, it is created with access for its owner only.",
-    )
-    database_url: SecretStr | None = Field(
-        default=None,
-        description="URL of the database of accounts, cases, jobs and the audit log, for example "
-        "`postgresql://user:password@host/name`. Unset: SQLite in the data directory, which "
-        "serves one machine.",
-    )
-    blob_url: str | None = Field(
-        default=None,
-        description="Where encrypted media and results are stored: `s3://bucket/prefix`, `gs://`, "
-        "`az://` (credentials come from each provider's own variables) or `file:///folder`. "
-        "Unset: a folder in the data directory.",
-    )
-    journal: Path | None = Field(
-        default=None,
-        description="File that also has revoked keys, flags, legal holds and deletions, by their "
-        "ids, so that they hold again where an older database is restored. Put it on another disk "
-        "than the database. Unset: `journal.json` in the data directory.",
-    )
-    master_key: SecretStr | None = Field(
-        default=None,
-        description="32 random bytes in base64 (`openssl rand -base64 32`) that wrap the key of "
-        "every case. Unset: generated on the first start and saved as `master-key` in the data "
-        "directory, readable by its owner only. If this key is lost, no case can be decrypted.",
-    )
-    older_master_keys: SecretStr | None = Field(
-        default=None,
-        description="Previous master keys, separated by commas. Cases wrapped by them can still "
-        "be decrypted until `deepfake keys rewrap` has wrapped them with the current key.",
-    )
-    key_wrapper: str | None = Field(
-        default=None,
-        description="`package.module:function` that returns a `KeyWrapper` of "
-        "`deepfake_service.platform.storage.envelope` backed by a key management service. "
-        "Replaces the master key.",
-    )
-    admin_key: SecretStr | None = Field(
-        default=None,
-        description="Administrator key to use instead of generating one on the first start, for "
-        "containers. At least 20 characters; use a random value (`openssl rand -base64 32`), "
-        "because only a fast hash of it is stored. A new value replaces the previous one, and "
-        "removing the variable revokes it.",
-    )
+    data_dir: Path = Path("var")
+    """Folder for the database, sealed media, keys and everything else that must survive a restart.
+    If missing, it is created with access for its owner only."""
+    database_url: SecretStr | None = None
+    """URL of the database of accounts, cases, jobs and the audit log, for example
+    `postgresql://user:password@host/name`. Unset: SQLite in the data directory, which serves one
+    machine."""
+    blob_url: str | None = None
+    """Where encrypted media and results are stored: `s3://bucket/prefix`, `gs://`, `az://`
+    (credentials come from each provider's own variables) or `file:///folder`. Unset: a folder in
+    the data directory."""
+    journal: Path | None = None
+    """File that also has revoked keys, flags, legal holds and deletions, by their ids, so that they
+    hold again where an older database is restored. Put it on another disk than the database. Unset:
+    `journal.json` in the data directory."""
+    master_key: SecretStr | None = None
+    """32 random bytes in base64 (`openssl rand -base64 32`) that wrap the key of every case. Unset:
+    generated on the first start and saved as `master-key` in the data directory, readable by its
+    owner only. If this key is lost, no case can be decrypted."""
+    older_master_keys: SecretStr | None = None
+    """Previous master keys, separated by commas. Cases wrapped by them can still be decrypted until
+    `deepfake keys rewrap` has wrapped them with the current key."""
+    key_wrapper: str | None = None
+    """`package.module:function` that returns a `KeyWrapper` of
+    `deepfake_service.platform.storage.envelope` backed by a key management service. Replaces the
+    master key."""
+    admin_key: SecretStr | None = None
+    """Administrator key to use instead of generating one on the first start, for containers. At
+    least 20 characters; use a random value (`openssl rand -base64 32`), because only a fast hash of
+    it is stored. A new value replaces the previous one, and removing the variable revokes it."""
 
     # Network
 
-    host: str = Field(
-        default="127.0.0.1",
-        description="Address to listen on. The default is the loopback address because the "
-        "service speaks plain HTTP: put a TLS-terminating reverse proxy in front of it for remote "
-        "access.",
-    )
-    port: Port = Field(
-        default=8000,
-        description="Port to listen on; 0 chooses a free one.",
-    )
-    operations_host: str = Field(
-        default="127.0.0.1",
-        description="Address of the listener at `DEEPFAKE_OPERATIONS_PORT`. It needs no key, so "
-        "choose one that only operators can reach.",
-    )
-    operations_port: Port = Field(
-        default=0,
-        description="Port of a separate listener for `/healthz`, `/readyz` and `/metrics`, which "
-        "clients of the API cannot block. `DEEPFAKE_PORT` then no longer serves `/metrics`. 0 "
-        "disables the listener.",
-    )
-    worker_metrics_port: Port = Field(
-        default=0,
-        description="Prometheus port of `deepfake worker`; 0 disables it. (The service itself "
-        "serves `/metrics`.)",
-    )
-    public_url: str | None = Field(
-        default=None,
-        description="URL at which browsers reach the service, for example "
-        "`https://centre.example`, if a TLS-terminating reverse proxy is in front of it. Cookies "
-        "are then sent over TLS only.",
-    )
-    trusted_proxies: str | None = Field(
-        default=None,
-        description="Addresses or networks of the reverse proxies in front of the service, "
-        "separated by commas. Their `X-Forwarded-For` says from which address a sign-in comes.",
-    )
-    callback_hosts: str | None = Field(
-        default=None,
-        description="Receivers of webhooks that need not have public addresses, separated by "
-        "commas: exact host names, addresses, and networks such as `10.20.0.0/16`. They are called "
-        "on any port. Every account can make the service send requests to them, so list only "
-        "machines that expect webhooks.",
-    )
-    looks_from: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = Field(
-        default=None,
-        description="Two-letter code of the country from which this machine sends requests, for "
-        "example `KR`. Workers then look at the posts of notices that were sent, to see whether "
-        "they are gone; the code is in the record of each look. Unset: nothing is sent to any "
-        "platform, and only people look.",
-    )
-    log_level: LogLevel = Field(
-        default="info",
-        description="Least severe log level written: `debug`, `info`, `warning` or `error`. No "
-        "level logs content.",
-    )
+    host: str = "127.0.0.1"
+    """Address to listen on. The default is the loopback address because the service speaks plain
+    HTTP: put a TLS-terminating reverse proxy in front of it for remote access."""
+    port: Port = 8000
+    """Port to listen on; 0 chooses a free one."""
+    operations_host: str = "127.0.0.1"
+    """Address of the listener at `DEEPFAKE_OPERATIONS_PORT`. It needs no key, so choose one that
+    only operators can reach."""
+    operations_port: Port = 0
+    """Port of a separate listener for `/healthz`, `/readyz` and `/metrics`, which clients of the
+    API cannot block. `DEEPFAKE_PORT` then no longer serves `/metrics`. 0 disables the listener."""
+    worker_metrics_port: Port = 0
+    """Prometheus port of `deepfake worker`; 0 disables it. (The service itself serves `/metrics`.)
+    """
+    public_url: str | None = None
+    """URL at which browsers reach the service, for example `https://centre.example`, if a
+    TLS-terminating reverse proxy is in front of it. Cookies are then sent over TLS only."""
+    trusted_proxies: str | None = None
+    """Addresses or networks of the reverse proxies in front of the service, separated by commas.
+    Their `X-Forwarded-For` says from which address a sign-in comes."""
+    callback_hosts: str | None = None
+    """Receivers of webhooks that need not have public addresses, separated by commas: exact host
+    names, addresses, and networks such as `10.20.0.0/16`. They are called on any port. Every
+    account can make the service send requests to them, so list only machines that expect webhooks.
+    """
+    looks_from: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = None
+    """Two-letter code of the country from which this machine sends requests, for example `KR`.
+    Workers then look at the posts of notices that were sent, to see whether they are gone; the code
+    is in the record of each look. Unset: nothing is sent to any platform, and only people look."""
+    log_level: LogLevel = "info"
+    """Least severe log level written: `debug`, `info`, `warning` or `error`. No level logs content.
+    """
 
     # Model and work
 
-    bundle_dir: Path | None = Field(
-        default=None,
-        description="Folder of the model bundle. Unset: the bundle included in the package.",
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto",
-        description="Device that runs the model: `cpu`, `cuda`, or `auto`, which uses CUDA if the "
-        "installed onnxruntime and the machine support it.",
-    )
-    threads: int = Field(
-        default=0,
-        ge=0,
-        le=1024,
-        description="Threads that search frames for faces and score them, each one frame or face "
-        "at a time; 0 uses one per core that the process may use. Fewer threads leave cores to the "
-        "decoders.",
-    )
-    decode_workers: Annotated[int, Field(ge=1, le=256)] = Field(
-        default=2,
-        description="Number of decoder processes, and of pictures decoded and searched for faces "
-        "concurrently. A decoded picture at the pixel limit takes 150 MB plus copies: one "
-        "50-megapixel picture raised the server's peak memory by about 350 MB, two at once by 570 "
-        "MB.",
-    )
-    jobs_at_once: Count = Field(
-        default=2,
-        description="Videos that one worker examines concurrently. Each needs a decoder process "
-        "and up to 50 MB for frames.",
-    )
-    sandbox: Sandbox = Field(
-        default="available",
-        description="Layers of the sandbox in which untrusted files are parsed. `available` uses "
-        "those that the kernel and the container grant, and reports the others as missing at the "
-        "start, in `/readyz` and in evidence; `require` refuses to start unless all are granted.",
-    )
+    bundle_dir: Path | None = None
+    """Folder of the model bundle. Unset: the bundle included in the package."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Device that runs the model: `cpu`, `cuda`, or `auto`, which uses CUDA if the installed
+    onnxruntime and the machine support it."""
+    threads: int = Field(default=0, ge=0, le=1024)
+    """Threads that search frames for faces and score them, each one frame or face at a time; 0 uses
+    one per core that the process may use. Fewer threads leave cores to the decoders."""
+    decode_workers: Annotated[int, Field(ge=1, le=256)] = 2
+    """Number of decoder processes, and of pictures decoded and searched for faces concurrently. A
+    decoded picture at the pixel limit takes 150 MB plus copies: one 50-megapixel picture raised the
+    server's peak memory by about 350 MB, two at once by 570 MB."""
+    jobs_at_once: Count = 2
+    """Videos that one worker examines concurrently. Each needs a decoder process and up to 50 MB
+    for frames."""
+    sandbox: Sandbox = "available"
+    """Layers of the sandbox in which untrusted files are parsed. `available` uses those that the
+    kernel and the container grant, and reports the others as missing at the start, in `/readyz` and
+    in evidence; `require` refuses to start unless all are granted."""
 
     # Retention
 
-    media_days_after_verdict: Annotated[float, Field(gt=0.0, le=365.0)] = Field(
-        default=7.0,
-        description="Maximum number of days that media are kept after the verdict, unless a legal "
-        "hold keeps them longer.",
-    )
-    media_hours_after_review: Annotated[float, Field(gt=0.0, le=8760.0)] = Field(
-        default=24.0,
-        description="Number of hours that media are kept after their whole case has been "
-        "reviewed, unless a legal hold keeps them longer.",
-    )
-    evidence_days: Days = Field(
-        default=1095.0,
-        description="Number of days that evidence is kept after the verdict or the last notice of "
-        "its case, whichever is later, unless a legal hold keeps it longer. The default is three "
-        "years, because proceedings that follow a notice can take that long.",
-    )
-    case_days: Days = Field(
-        default=365.0,
-        description="Number of days that a case, with its results, notes, occurrences and notices, "
-        "is kept beyond `DEEPFAKE_EVIDENCE_DAYS` after the last thing that happened in it, unless "
-        "a legal hold keeps it longer.",
-    )
+    media_days_after_verdict: Annotated[float, Field(gt=0.0, le=365.0)] = 7.0
+    """Maximum number of days that media are kept after the verdict, unless a legal hold keeps them
+    longer."""
+    media_hours_after_review: Annotated[float, Field(gt=0.0, le=8760.0)] = 24.0
+    """Number of hours that media are kept after their whole case has been reviewed, unless a legal
+    hold keeps them longer."""
+    evidence_days: Days = 1095.0
+    """Number of days that evidence is kept after the verdict or the last notice of its case,
+    whichever is later, unless a legal hold keeps it longer. The default is three years, because
+    proceedings that follow a notice can take that long."""
+    case_days: Days = 365.0
+    """Number of days that a case, with its results, notes, occurrences and notices, is kept beyond
+    `DEEPFAKE_EVIDENCE_DAYS` after the last thing that happened in it, unless a legal hold keeps it
+    longer."""
 
     # Review
 
-    two_person_review: bool = Field(
-        default=False,
-        description="Require confirmation by two people before a finding counts as confirmed.",
-    )
-    submitter_confirms: Literal["if_alone", "always", "never"] = Field(
-        default="if_alone",
-        description="Whether the account that submitted an item can confirm its finding without a "
-        "second person. `if_alone`: only while no other person could review, so that a centre of "
-        "one person can work.",
-    )
-    matching: bool = Field(
-        default=False,
-        description="Keep perceptual hashes of confirmed cases and link new submissions to the "
-        "earlier cases they resemble. This never changes a verdict.",
-    )
-    known_hash_days: Days = Field(
-        default=365.0,
-        description="Days after which those hashes are deleted.",
-    )
-    support_contact: Annotated[str, Field(max_length=200)] | None = Field(
-        default=None,
-        description="Support line for victims, shown on the console's help page in both languages. "
-        "Unset: 1366, the Korean Women's Emergency Hotline, named in the language of the page.",
-    )
+    two_person_review: bool = False
+    """Require confirmation by two people before a finding counts as confirmed."""
+    submitter_confirms: Literal["if_alone", "always", "never"] = "if_alone"
+    """Whether the account that submitted an item can confirm its finding without a second person.
+    `if_alone`: only while no other person could review, so that a centre of one person can work."""
+    matching: bool = False
+    """Keep perceptual hashes of confirmed cases and link new submissions to the earlier cases they
+    resemble. This never changes a verdict."""
+    known_hash_days: Days = 365.0
+    """Days after which those hashes are deleted."""
+    support_contact: Annotated[str, Field(max_length=200)] | None = None
+    """Support line for victims, shown on the console's help page in both languages. Unset: 1366,
+    the Korean Women's Emergency Hotline, named in the language of the page."""
 
     # Evidence
 
-    issuer: Annotated[str, Field(min_length=1, max_length=64)] = Field(
-        default="Deepfake detection service",
-        description="Name of the service in evidence and in authenticators. It stands for the "
-        "organisation, in reports and in the certificate that signs them, until an administrator "
-        "enters that.",
-    )
-    timestamp_url: str | None = Field(
-        default=None,
-        description="URL of an RFC 3161 time-stamp authority that stamps every edition of the "
-        "evidence. It receives a digest and no content. Unset: evidence has no trusted time "
-        "stamp.",
-    )
-    timestamp_roots: Path | None = Field(
-        default=None,
-        description="PEM file of the root certificates trusted for time stamps when an evidence "
-        "bundle is verified.",
-    )
-    report_certificate: Path | None = Field(
-        default=None,
-        description="PEM file of the certificate chain that signs reports, the signer's "
-        "certificate first. Replaces the certificate that the service generates. Requires "
-        "`DEEPFAKE_REPORT_KEY`.",
-    )
-    report_key: Path | None = Field(
-        default=None,
-        description="PEM file of the private key of `DEEPFAKE_REPORT_CERTIFICATE`: P-256, not "
-        "encrypted.",
-    )
-    content_credential_anchors: Path | None = Field(
-        default=None,
-        description="PEM file of the root certificates that make Content Credentials (C2PA) of "
-        "submitted files `trusted`. Unset: intact credentials are `valid` at most.",
-    )
-    pinned_keys: Path | None = Field(
-        default=None,
-        description="Folder of PEM files with the public keys of other services whose evidence "
-        "`POST /v1/verify` and `deepfake verify` trust.",
-    )
-    audit_checkpoints: str | None = Field(
-        default=None,
-        description="Where signed checkpoints of the audit log are stored, separated by commas: "
-        "`s3://bucket/prefix`, `gs://` or `az://`. Unset: they are only logged.",
-    )
+    issuer: Annotated[str, Field(min_length=1, max_length=64)] = "Deepfake detection service"
+    """Name of the service in evidence and in authenticators. It stands for the organisation, in
+    reports and in the certificate that signs them, until an administrator enters that."""
+    timestamp_url: str | None = None
+    """URL of an RFC 3161 time-stamp authority that stamps every edition of the evidence. It
+    receives a digest and no content. Unset: evidence has no trusted time stamp."""
+    timestamp_roots: Path | None = None
+    """PEM file of the root certificates trusted for time stamps when an evidence bundle is
+    verified."""
+    report_certificate: Path | None = None
+    """PEM file of the certificate chain that signs reports, the signer's certificate first.
+    Replaces the certificate that the service generates. Requires `DEEPFAKE_REPORT_KEY`."""
+    report_key: Path | None = None
+    """PEM file of the private key of `DEEPFAKE_REPORT_CERTIFICATE`: P-256, not encrypted."""
+    content_credential_anchors: Path | None = None
+    """PEM file of the root certificates that make Content Credentials (C2PA) of submitted files
+    `trusted`. Unset: intact credentials are `valid` at most."""
+    pinned_keys: Path | None = None
+    """Folder of PEM files with the public keys of other services whose evidence `POST /v1/verify`
+    and `deepfake verify` trust."""
+    audit_checkpoints: str | None = None
+    """Where signed checkpoints of the audit log are stored, separated by commas:
+    `s3://bucket/prefix`, `gs://` or `az://`. Unset: they are only logged."""
 
     # Limits
 
-    max_picture_bytes: Bytes = Field(
-        default=32 * MIB,
-        description="Maximum size of one picture. A noisy 50-megapixel JPEG of quality 95 is 19 "
-        "MiB; a PNG of that size can be 70 MiB, so raise this limit if you receive such files.",
-    )
-    max_video_bytes: Bytes = Field(
-        default=4096 * MIB,
-        description="Maximum size of one `POST /v1/videos`: two hours of 1080p at 4 Mbit/s. "
-        "Uploads are encrypted into the blob store as they arrive; memory holds a few MiB of "
-        "them.",
-    )
-    max_buffered_bytes: Bytes = Field(
-        default=1024 * MIB,
-        description="Maximum total size of uploads held in memory. Requests above it get 503 with "
-        "`Retry-After`, so the machine does not run out of memory. One "
-        "`POST /v1/frames` may have 256 MiB of it.",
-    )
-    max_pixels: Count = Field(
-        default=50_000_000,
-        description="Maximum number of pixels of one picture or frame. An 8K frame has 33 "
-        "million, a 50-megapixel photo just fits; each pixel takes 3 bytes decoded.",
-    )
-    min_free_bytes: Annotated[int, Field(ge=0)] = Field(
-        default=2048 * MIB,
-        description="Free space in the data directory below which submissions and exports are "
-        "refused, so that a long video cannot fill the disk. Everything else still works, and "
-        "`/readyz` has `accepts_submissions` for it.",
-    )
-    max_connections: Count = Field(
-        default=512,
-        description="Maximum number of open connections, including idle and unauthenticated ones. "
-        "Requests above it get a plain-text 503 from the server itself, health checks included "
-        "unless there is a listener at `DEEPFAKE_OPERATIONS_PORT`. The default is half of the 1024 "
-        "files that a process may usually open, which leaves room to start decoders.",
-    )
-    submissions_per_account: str = Field(
-        default="600/minute",
-        description="Rate limit of requests that submit media, per account, for example "
-        "`100/hour` or `10/second`. Requests above it get 429 with `Retry-After`. Each process of "
-        "the service counts separately.",
-    )
-    reads_per_account: str = Field(
-        default="3000/minute",
-        description="Rate limit of all requests that submit nothing, per account: those that read, "
-        "review, or show a page of the console. A person at the console never reaches it. Each "
-        "process of the service counts separately.",
-    )
-    failed_sign_ins_per_address: str = Field(
-        default="10/minute",
-        description="Rate limit of failed sign-ins, per client address (IPv6: per /64 network). "
-        "Further sign-ins from it get 429; valid keys of the API are not affected. Set "
-        "`DEEPFAKE_TRUSTED_PROXIES` if the service is behind a proxy, or all clients share one "
-        "address.",
-    )
+    max_picture_bytes: Bytes = 32 * MIB
+    """Maximum size of one picture. A noisy 50-megapixel JPEG of quality 95 is 19 MiB; a PNG of that
+    size can be 70 MiB, so raise this limit if you receive such files."""
+    max_video_bytes: Bytes = 4096 * MIB
+    """Maximum size of one `POST /v1/videos`: two hours of 1080p at 4 Mbit/s. Uploads are encrypted
+    into the blob store as they arrive; memory holds a few MiB of them."""
+    max_buffered_bytes: Bytes = 1024 * MIB
+    """Maximum total size of uploads held in memory. Requests above it get 503 with `Retry-After`,
+    so the machine does not run out of memory. One `POST /v1/frames` may have 256 MiB of it."""
+    max_pixels: Count = 50_000_000
+    """Maximum number of pixels of one picture or frame. An 8K frame has 33 million, a 50-megapixel
+    photo just fits; each pixel takes 3 bytes decoded."""
+    min_free_bytes: Annotated[int, Field(ge=0)] = 2048 * MIB
+    """Free space in the data directory below which submissions and exports are refused, so that a
+    long video cannot fill the disk. Everything else still works, and `/readyz` has
+    `accepts_submissions` for it."""
+    max_connections: Count = 512
+    """Maximum number of open connections, including idle and unauthenticated ones. Requests above
+    it get a plain-text 503 from the server itself, health checks included unless there is a
+    listener at `DEEPFAKE_OPERATIONS_PORT`. The default is half of the 1024 files that a process may
+    usually open, which leaves room to start decoders."""
+    submissions_per_account: str = "600/minute"
+    """Rate limit of requests that submit media, per account, for example `100/hour` or `10/second`.
+    Requests above it get 429 with `Retry-After`. Each process of the service counts separately."""
+    reads_per_account: str = "3000/minute"
+    """Rate limit of all requests that submit nothing, per account: those that read, review, or show
+    a page of the console. A person at the console never reaches it. Each process of the service
+    counts separately."""
+    failed_sign_ins_per_address: str = "10/minute"
+    """Rate limit of failed sign-ins, per client address (IPv6: per /64 network). Further sign-ins
+    from it get 429; valid keys of the API are not affected. Set `DEEPFAKE_TRUSTED_PROXIES` if the
+    service is behind a proxy, or all clients share one address."""
 
     @property
     def records_url(self) -> str:
@@ -490,13 +372,10 @@ def settings_markdown() -> str:
         if name in SECTIONS:
             lines += ["", f"## {SECTIONS[name]}", ""]
             lines += ["| Variable | Default | Description |", "|---|---|---|"]
-        lines.append(_markdown_row(name, field))
+        default = "unset" if field.default is None else f"`{field.default}`"
+        about = " ".join((field.description or "").split())
+        lines.append(f"| `{PREFIX}{name.upper()}` | {default} | {about} |")
     return "\n".join(lines) + "\n"
-
-
-def _markdown_row(name: str, field: FieldInfo) -> str:
-    default = "unset" if field.default is None else f"`{field.default}`"
-    return f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |"
 
 
 if __name__ == "__main__":
