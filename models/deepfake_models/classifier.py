@@ -62,10 +62,8 @@ class Classifier:
         self._pool = pool or ThreadPoolExecutor(1, thread_name_prefix="classify")
 
     def scores(self, crops: Sequence[NDArray[np.uint8]]) -> list[FaceScore]:
-        """Return the score of each of ``crops``, which are uint8 RGB of ``shape``.
-
-        Must not be called in a thread of the pool.
-        """
+        """Return the score of each of ``crops``, which are uint8 RGB of ``shape``. Must not be
+        called in a thread of the pool."""
         return [score.result() for score in self.begin(crops)]
 
     def begin(self, crops: Sequence[NDArray[np.uint8]]) -> list[Future[FaceScore]]:

@@ -12,10 +12,8 @@ _Command = TypeVar("_Command", bound=Callable[..., None])
 
 
 def flatten_options(command: _Command) -> _Command:
-    """Give Typer one option for each field of the dataclasses that ``command`` takes.
-
-    Typer reads options from the signature of a function. This lets a command take them in groups.
-    """
+    """Give Typer one option for each field of the dataclasses that ``command`` takes. Typer reads
+    options from the signature of a function. This lets a command take them in groups."""
     groups: dict[str, type[Any]] = {}
     options: list[inspect.Parameter] = []
     for parameter in inspect.signature(command, eval_str=True).parameters.values():

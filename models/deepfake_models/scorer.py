@@ -102,10 +102,8 @@ class Scorer:
     def observe(
         self, pictures: Sequence[NDArray[np.uint8]], times: Sequence[float]
     ) -> list[list[CroppedFace]]:
-        """Detect, crop and measure the faces of ``pictures``, each (H, W, 3) uint8 RGB.
-
-        ``times`` are those of the pictures, in seconds.
-        """
+        """Detect, crop and measure the faces of ``pictures``, each (H, W, 3) uint8 RGB. ``times``
+        are those of the pictures, in seconds."""
         detected = self._networks.detector.detect(pictures)
         return [
             crop_faces(
@@ -120,10 +118,8 @@ class Scorer:
         observations: Sequence[CroppedFace],
         scores: Sequence[FaceScore | None],
     ) -> Verdict:
-        """Judge a still picture from its faces and their scores.
-
-        A face without a crop has the score ``None``.
-        """
+        """Judge a still picture from its faces and their scores. A face without a crop has the
+        score ``None``."""
         faces = [o.scored(s) for o, s in zip(observations, scores, strict=True)]
         return judge_picture(facts, faces, self.criteria)
 
@@ -198,9 +194,7 @@ class Scorer:
         self, timeline: Timeline, sampled: Sequence[int], parts: Sequence[Part]
     ) -> list[int]:
         """Return the further frames to examine around suspect moments of ``parts``, ascending.
-
-        ``sampled`` are the frames examined so far. A still picture has no further frames.
-        """
+        ``sampled`` are the frames examined so far. A still picture has no further frames."""
         if timeline.facts.kind == "image":
             return []
         level = self.criteria.face

@@ -272,10 +272,8 @@ def _certificate_end_s(signing_keys: SigningKeys) -> float:
 
 
 def watch(container: Container, metrics: Metrics) -> None:
-    """Read the gauges of an installation from it at every scrape.
-
-    Each process exports them: it finds damage and altered records by itself.
-    """
+    """Read the gauges of an installation from it at every scrape. Each process exports them: it
+    finds damage and altered records by itself."""
     services, database = container.services, container.database
     metrics.watch_queue(lambda: queue_state(database, container.settings.jobs_at_once))
     metrics.watch(

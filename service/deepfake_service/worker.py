@@ -177,10 +177,8 @@ def shared_chore(
 
 
 def claim_chore(database: Database, name: str, every_s: float) -> bool:
-    """Return whether a chore is due, and remember that it was begun.
-
-    If this process dies meanwhile, another one does the chore at its next time.
-    """
+    """Return whether a chore is due, and remember that it was begun. If this process dies
+    meanwhile, another one does the chore at its next time."""
     fact = f"chore-{name}"
     period = timedelta(seconds=every_s - min(EARLY_SHARE * every_s, EARLY_S))
     with database.write() as session:

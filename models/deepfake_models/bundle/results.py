@@ -76,10 +76,8 @@ class ReasonCode(StrEnum):
 
 
 def input_at_fault(code: str) -> bool:
-    """Return whether a stored reason is that the input could not be decoded at all.
-
-    The codes of a newer version are unknown here, and not taken for that.
-    """
+    """Return whether a stored reason is that the input could not be decoded at all. The codes of a
+    newer version are unknown here, and not taken for that."""
     return code in _INPUT_FAULTS
 
 
@@ -213,10 +211,8 @@ class Face(Published):
 
 @dataclass(frozen=True, slots=True)
 class Moment(Published):
-    """A span of one track in which every face looks manipulated.
-
-    It shows a person where to look. It rests on the faces' values alone and decides nothing.
-    """
+    """A span of one track in which every face looks manipulated. It shows a person where to look.
+    It rests on the faces' values alone and decides nothing."""
 
     start_s: float
     end_s: float

@@ -131,10 +131,8 @@ class TrackSpec(Spec):
 
 
 class AggregationSpec(Spec):
-    """How face values are combined into a track's and track values into an item's.
-
-    Printed in every report.
-    """
+    """How face values are combined into a track's and track values into an item's. Printed in every
+    report."""
 
     track: Literal["time_weighted_mean"] = "time_weighted_mean"
     """Mean of the face logits, each weighted by the time that it represents."""
@@ -202,10 +200,8 @@ class _Rates(Spec):
 
 
 class LeaningEdges(_Rates):
-    """Edges on log10 likelihood ratios between which a value leans neither way.
-
-    They rank what is inconclusive, at error rates that are too high to decide by.
-    """
+    """Edges on log10 likelihood ratios between which a value leans neither way. They rank what is
+    inconclusive, at error rates that are too high to decide by."""
 
     towards_manipulated: float
     """Values at or above it lean towards manipulated."""

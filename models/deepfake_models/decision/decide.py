@@ -68,9 +68,7 @@ from deepfake_models.faces.tracks import FrameFaces, link
 @dataclass(frozen=True, slots=True)
 class ExaminedFrame:
     """One examined frame: its time, its faces, and its colour signature for scene cuts.
-
-    ``signature`` is (64,) float32; see ``faces.tracks.signature``.
-    """
+    ``signature`` is (64,) float32; see ``faces.tracks.signature``."""
 
     time_s: float
     faces: tuple[Face, ...]
@@ -88,10 +86,8 @@ class Part:
 
 
 def judge_face(face: Face, level: Level, criteria: Criteria, track: int = 0) -> Face:
-    """Judge one scored face at ``level``, as part of track number ``track``.
-
-    A face that was judged before is judged again from its logit.
-    """
+    """Judge one scored face at ``level``, as part of track number ``track``. A face that was judged
+    before is judged again from its logit."""
     if face.logit is None:
         return replace(
             face,
@@ -295,10 +291,8 @@ def _judgement(item: SeenItem, judged: Sequence[Track]) -> Judgement:
 
 
 def _without_face(base: Verdict) -> Verdict:
-    """Return the verdict on an item in which no face was found.
-
-    That is ``not_applicable``, unless at least half of its frames could not be decoded.
-    """
+    """Return the verdict on an item in which no face was found. That is ``not_applicable``, unless
+    at least half of its frames could not be decoded."""
     counts = base.frames
     if counts.failed and counts.failed >= counts.sampled - counts.failed:
         reason = Reason(

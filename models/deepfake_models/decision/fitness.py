@@ -86,11 +86,8 @@ def unfit_level(
     min_groups: int,
     most_groups: int | None = None,
 ) -> Iterator[Unfit]:
-    """Yield the reasons not to use the thresholds of one level.
-
-    ``most_groups`` are those of the smaller class in the condition that has most; ``None`` if
-    nothing was measured by condition.
-    """
+    """Yield the reasons not to use the thresholds of one level. ``most_groups`` are those of the
+    smaller class in the condition that has most; ``None`` if nothing was measured by condition."""
     found, upper = thresholds.true_positive_rate, thresholds.false_positive_rate_upper
     # The limit is the logarithm of the number of groups in the smaller class plus one.
     groups = min(calibration.groups, round(10**calibration.limit) - 1)
@@ -119,10 +116,8 @@ def _most_groups(conditions: ConditionsSpec) -> int | None:
 
 
 def marked_card(card: str, reasons: Sequence[Unfit]) -> str:
-    """Return a model card that says below its title why the bundle is not for use.
-
-    A notice that it has already is replaced, or removed if there are no ``reasons``.
-    """
+    """Return a model card that says below its title why the bundle is not for use. A notice that it
+    has already is replaced, or removed if there are no ``reasons``."""
     title, _, rest = card.partition("\n")
     rest = rest.lstrip("\n")
     if rest.startswith(NOTICE):

@@ -153,10 +153,8 @@ class Criteria:
         return self.track.ratio(time_weighted_mean(times, logits, self.sampling.interval_s))
 
     def item_ratio(self, track_ratios: Sequence[float], people: int, *, still: bool) -> float:
-        """Return the log10 likelihood ratio of an item of ``people`` judged people.
-
-        People without a ratio among ``track_ratios`` count as certainly authentic.
-        """
+        """Return the log10 likelihood ratio of an item of ``people`` judged people. People without
+        a ratio among ``track_ratios`` count as certainly authentic."""
         if not track_ratios:
             return -math.inf
         ratio = mean_log_likelihood_ratio(track_ratios) + math.log10(len(track_ratios) / people)
@@ -194,11 +192,8 @@ def log_likelihood_ratio(raw: float, calibration: Calibration) -> float:
 
 
 def uncapped_log_likelihood_ratio(raw: float, calibration: Calibration) -> float:
-    """Return ``log_likelihood_ratio`` without its limit.
-
-    For ranking alone: beyond the limit the values order clear cases, but the held-out material
-    does not support them as evidence.
-    """
+    """Return ``log_likelihood_ratio`` without its limit. For ranking alone: beyond the limit the
+    values order clear cases, but the held-out material does not support them as evidence."""
     return (calibration.slope * raw + calibration.intercept) / LN10
 
 

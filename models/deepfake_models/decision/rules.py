@@ -80,10 +80,8 @@ class SeenItem:
 
 
 def unmeasured_face(quality: Quality, conditions: ConditionsSpec) -> Iterator[Reason]:
-    """Report that the error rates on faces of this width and sharpness are not known.
-
-    The bin is found by the rounded measurements that results show, so that a reader finds the same.
-    """
+    """Report that the error rates on faces of this width and sharpness are not known. The bin is
+    found by the rounded measurements that results show, so that a reader finds the same."""
     shown = quality.to_json()
     condition = conditions.find(shown["face_px"], shown["sharpness"])
     if condition is None:

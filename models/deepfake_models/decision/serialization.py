@@ -126,9 +126,7 @@ def load_exact(record: dict[str, Any]) -> Verdict:
 
 def judge_exact(recorded: Verdict, spec: BundleSpec) -> Verdict | None:
     """Return the verdict that follows by ``spec`` from the faces that ``load_exact`` returned.
-
-    ``None`` where there is no face to judge: the verdict then rests on decoding alone.
-    """
+    ``None`` where there is no face to judge: the verdict then rests on decoding alone."""
     if recorded.media is None or not recorded.faces:
         return None
     return judge_again(recorded, Criteria.of(spec))

@@ -59,10 +59,8 @@ class Copy:
 
 
 def side_of_copies(height: int, width: int, spec: DetectorSpec) -> int | None:
-    """Return the longer side, before the border, of the copies of a picture of this size.
-
-    It is ``None`` if ``spec`` asks for no copies.
-    """
+    """Return the longer side, before the border, of the copies of a picture of this size. It is
+    ``None`` if ``spec`` asks for no copies."""
     if not spec.border and spec.turn_above is None:
         return None
     long, short = max(height, width), min(height, width)

@@ -168,10 +168,8 @@ def measure(picture: NDArray[np.uint8], box: Box, crop: NDArray[np.uint8]) -> Qu
 def quality_reasons(
     quality: Quality, spec: CropSpec, *, rotated: bool = False
 ) -> tuple[Reason, ...]:
-    """Return why a face is not fit to be scored; empty where it is.
-
-    ``rotated`` says that it was to be turned upright, and could not be.
-    """
+    """Return why a face is not fit to be scored; empty where it is. ``rotated`` says that it was to
+    be turned upright, and could not be."""
     reasons = []
     if rotated:
         detail = "the face is turned in the picture, and its landmarks do not say which way is up"
@@ -197,11 +195,8 @@ def quality_reasons(
 
 @dataclass(frozen=True, slots=True)
 class CroppedFace:
-    """A face that is measured but not scored yet, and its crop.
-
-    ``crop`` is a result of ``cut_views``, and ``None`` where ``face.reasons`` say why the face may
-    not be scored.
-    """
+    """A face that is measured but not scored yet, and its crop. ``crop`` is a result of
+    ``cut_views``, and ``None`` where ``face.reasons`` say why the face may not be scored."""
 
     face: Face
     crop: NDArray[np.uint8] | None

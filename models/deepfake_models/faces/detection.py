@@ -70,10 +70,8 @@ def scaled_to_each(
 
 
 def integral_image(picture: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """Return the summed-area table (Crow 1984) of ``picture`` (H, W, 3) as (3, H + 1, W + 1).
-
-    Sums wrap around at 2**32; differences over any rectangle under 16 megapixels are exact.
-    """
+    """Return the summed-area table (Crow 1984) of ``picture`` (H, W, 3) as (3, H + 1, W + 1). Sums
+    wrap around at 2**32; differences over any rectangle under 16 megapixels are exact."""
     height, width, channels = picture.shape
     table = np.zeros((channels, height + 1, width + 1), np.uint32)
     inner = table[:, 1:, 1:]
@@ -100,9 +98,7 @@ def area_resized(integral: NDArray[np.uint32], height: int, width: int) -> Float
 
 def area_crops(integral: NDArray[np.uint32], windows: Indices, side: int) -> Floats:
     """Resample ``windows`` of one picture to (N, 3, side, side) as ``area_resized`` does.
-
-    ``windows`` is (N, 4): half-open ``x0, y0, x1, y1`` inside the picture, none of them empty.
-    """
+    ``windows`` is (N, 4): half-open ``x0, y0, x1, y1`` inside the picture, none of them empty."""
     x0, y0, x1, y1 = windows.T
     top, bottom = (rows[:, :, None] * integral.shape[2] for rows in _spans(y0, y1, side))
     left, right = (columns[:, None, :] for columns in _spans(x0, x1, side))
@@ -173,11 +169,8 @@ class View:
         return np.rot90(self._resized[size], -self.quarters, (1, 2))
 
     def crops(self, windows: Indices, side: int) -> Floats:
-        """Resample ``windows`` to (N, 3, side, side) as ``area_crops`` does.
-
-        ``windows`` is (N, 4): half-open ``x0, y0, x1, y1`` as seen, inside the picture, none of
-        them empty.
-        """
+        """Resample ``windows`` to (N, 3, side, side) as ``area_crops`` does. ``windows`` is (N, 4):
+        half-open ``x0, y0, x1, y1`` as seen, inside the picture, none of them empty."""
         x0, y0, x1, y1 = windows.T
         height, width = self.size
         upright = (

@@ -100,10 +100,8 @@ class MtcnnDetector:
     def _in_copies(
         self, small: NDArray[np.uint8], size: tuple[int, int]
     ) -> list[tuple[int, Detection]]:
-        """Return the large faces in the copies, each with its copy's quarter turns.
-
-        The arguments are those of ``copies``.
-        """
+        """Return the large faces in the copies, each with its copy's quarter turns. The arguments
+        are those of ``copies``."""
         views = list(copies(small, size, self._spec))
         faces = []
         located = self._cascade([v.view for v in views], large=True)
@@ -290,10 +288,8 @@ def _pyramid(height: int, width: int, min_face: float, factor: float) -> Iterato
 def _crops(
     views: Sequence[View], candidates: _Candidates, side: int
 ) -> tuple[_Candidates, Iterator[Floats]]:
-    """Return the candidates that overlap their picture, and their pixels in bounded batches.
-
-    Boxes count pixels from 1 and include the last one. The part outside the picture is cut off.
-    """
+    """Return the candidates that overlap their picture, and their pixels in bounded batches. Boxes
+    count pixels from 1 and include the last one. The part outside the picture is cut off."""
     limits = np.array([view.size[::-1] for view in views], np.intp)[candidates.picture]
     whole = np.trunc(candidates.boxes).astype(np.intp)
     windows = np.hstack([np.maximum(whole[:, :2], 1) - 1, np.minimum(whole[:, 2:], limits)])

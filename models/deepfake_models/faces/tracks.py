@@ -36,10 +36,8 @@ def signature(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def is_cut(a: NDArray[np.float32], b: NDArray[np.float32], spec: TrackSpec) -> bool:
-    """Return whether there is a scene cut between two frames with signatures ``a`` and ``b``.
-
-    There is if half the L1 distance of the signatures exceeds ``spec.scene_cut``.
-    """
+    """Return whether there is a scene cut between two frames with signatures ``a`` and ``b``. There
+    is if half the L1 distance of the signatures exceeds ``spec.scene_cut``."""
     return float(np.abs(a - b).sum()) / 2.0 > spec.scene_cut
 
 
@@ -55,10 +53,8 @@ def iou(a: Box, b: Box) -> float:
 
 
 def affinity(a: Box, b: Box, spec: TrackSpec) -> float | None:
-    """Return how well two boxes fit one person, or ``None`` where they do not.
-
-    The value is their IoU less the shift of their centres in face widths.
-    """
+    """Return how well two boxes fit one person, or ``None`` where they do not. The value is their
+    IoU less the shift of their centres in face widths."""
     width_a, width_b = a[2] - a[0], b[2] - b[0]
     if width_a <= 0.0 or width_b <= 0.0:
         return None

@@ -139,10 +139,8 @@ def _hlg_scene() -> NDArray[np.float32]:
 
 
 def _hlg_light(strip: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """Return the display light of an HLG ``strip`` in ``REFERENCE_WHITE``.
-
-    This applies the system gamma of BT.2100.
-    """
+    """Return the display light of an HLG ``strip`` in ``REFERENCE_WHITE``. This applies the system
+    gamma of BT.2100."""
     scene = _hlg_scene()[strip]
     luminance = scene @ np.array([0.2627, 0.6780, 0.0593], dtype=np.float32)
     light: NDArray[np.float32] = scene * np.power(luminance, np.float32(0.2))[..., None]

@@ -18,9 +18,7 @@ from deepfake_models.media.video import VideoMedia
 
 class InProcessDecoder:
     """Decodes in the calling process: fastest, for media that are trusted not to attack FFmpeg.
-
-    ``limits.timeout_s`` is not enforced: a decoder cannot be stopped from within its process.
-    """
+    ``limits.timeout_s`` is not enforced: a decoder cannot be stopped from within its process."""
 
     def __init__(self, limits: DecodeLimits | None = None) -> None:
         self._limits = limits or DecodeLimits()

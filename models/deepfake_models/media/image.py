@@ -245,10 +245,8 @@ class PictureMedia(ClosesOnExit):
 
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """Convert any of Pillow's modes to uint8 RGB; 16-bit samples keep their upper eight bits.
-
-    The result may be the memory of Pillow's picture, which cannot be changed.
-    """
+    """Convert any of Pillow's modes to uint8 RGB; 16-bit samples keep their upper eight bits. The
+    result may be the memory of Pillow's picture, which cannot be changed."""
     if image.mode.startswith("I"):
         gray = (np.clip(np.asarray(image), 0, 65535) >> 8).astype(np.uint8)
         return np.repeat(gray[..., None], 3, axis=2)

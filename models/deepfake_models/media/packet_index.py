@@ -23,10 +23,8 @@ KEY_SEARCH = 256
 
 @dataclass(frozen=True, slots=True)
 class PacketTable:
-    """Displayed frames in presentation order and keyframes in decoding order.
-
-    Timestamps are in the stream's time base; positions count packets in decoding order.
-    """
+    """Displayed frames in presentation order and keyframes in decoding order. Timestamps are in the
+    stream's time base; positions count packets in decoding order."""
 
     pts: NDArray[np.int64]
     """(n,) timestamps of the displayed frames; strictly ascending."""
@@ -84,10 +82,8 @@ class PacketTable:
         return [pts, min(pts, dts), int(self.key_dts[max(key - 1, 0)])]
 
     def touches(self, index: int, position: int, pts: int | None) -> bool:
-        """Return whether damage to the packet at ``position`` may show in frame ``index``.
-
-        ``pts`` is the timestamp of the packet, if it has one.
-        """
+        """Return whether damage to the packet at ``position`` may show in frame ``index``. ``pts``
+        is the timestamp of the packet, if it has one."""
         key = self.key_before(index)
         if not self.key_position(key) <= position <= int(self.position[index]):
             return False
@@ -95,10 +91,8 @@ class PacketTable:
 
 
 def h264_nal_length(extradata: bytes | None) -> int:
-    """Return the size in bytes of the length before each NAL unit; 0 if start codes are used.
-
-    See ISO/IEC 14496-15, 5.3.3.1.
-    """
+    """Return the size in bytes of the length before each NAL unit; 0 if start codes are used. See
+    ISO/IEC 14496-15, 5.3.3.1."""
     if extradata and len(extradata) >= 7 and extradata[0] == 1:
         return (extradata[4] & 3) + 1
     return 0

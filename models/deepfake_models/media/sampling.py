@@ -78,9 +78,7 @@ def densify(
 
 def longest_gap(times: Times, examined: Sequence[int]) -> float:
     """Return the longest time in seconds without an examined frame, ends of the video included.
-
-    That is the whole duration if nothing was examined, and 0 for a still picture.
-    """
+    That is the whole duration if nothing was examined, and 0 for a still picture."""
     if len(times) == 0:
         return 0.0
     seen = np.sort(np.asarray(times, dtype=np.float64)[list(examined)])

@@ -138,9 +138,7 @@ class StreamReader:
 
     def by_time(self, table: PacketTable, indices: list[int]) -> Iterator[tuple[int, Picked]]:
         """Find frames by timestamp; seek where there is a keyframe between here and the target.
-
-        ``indices`` are ascending indices into ``table``; each is yielded with its frame.
-        """
+        ``indices`` are ascending indices into ``table``; each is yielded with its frame."""
         stamps = {int(table.pts[i]) for i in indices if not table.lost[i]}
         # A packet that was decoded before this call may have been skipped, or its frame returned.
         fed_before = AT_END if self._exhausted else self._fed
@@ -246,9 +244,7 @@ class StreamReader:
 
     def by_order(self, indices: list[int]) -> Iterator[tuple[int, Picked]]:
         """Find frames by counting from the start, for files whose packets cannot be trusted.
-
-        ``indices`` ascend; each is yielded with its frame.
-        """
+        ``indices`` ascend; each is yielded with its frame."""
         self.open()
         remaining = iter(indices)
         index = next(remaining)

@@ -122,10 +122,8 @@ def run(
 
 
 def import_lazy_modules() -> None:
-    """Import what the decoders would import only when they first need it.
-
-    They also get one thread each: decoder processes run in parallel instead.
-    """
+    """Import what the decoders would import only when they first need it. They also get one thread
+    each: decoder processes run in parallel instead."""
     for encoding in ENCODINGS:
         codecs.lookup(encoding)
     Image.init()

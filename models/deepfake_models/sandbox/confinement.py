@@ -88,10 +88,8 @@ class Confinement:
 
 
 def protect_memory() -> None:
-    """Deny the memory and environment of this process to others of the same user (ptrace(2)).
-
-    It also stops the kernel from writing the memory to a file when the process crashes.
-    """
+    """Deny the memory and environment of this process to others of the same user (ptrace(2)). It
+    also stops the kernel from writing the memory to a file when the process crashes."""
     _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
@@ -170,10 +168,8 @@ def confine(beginning: Beginning, memory_bytes: int, cpu_s: int) -> Confinement:
 
 
 def require_one_thread() -> None:
-    """Raise ``RuntimeError`` if this process has further threads.
-
-    A fork would copy the locks that they hold, but not them; a confinement would spare them.
-    """
+    """Raise ``RuntimeError`` if this process has further threads. A fork would copy the locks that
+    they hold, but not them; a confinement would spare them."""
     if len(list(Path("/proc/self/task").iterdir())) != 1:
         raise RuntimeError("a process with several threads cannot be confined")
 

@@ -63,10 +63,8 @@ class Decoder(Protocol):
         ...
 
     def confinement(self) -> Confinement | None:
-        """Return the layers that the processes that decode lack.
-
-        ``None`` means that the calling process decodes.
-        """
+        """Return the layers that the processes that decode lack. ``None`` means that the calling
+        process decodes."""
         ...
 
     def close(self) -> None:
@@ -190,10 +188,8 @@ class _RemoteMedia(ClosesOnExit):
         self._pending = True
 
     def _result(self, index: int | None) -> Frame | FailedFrame | None:
-        """Return the answer to the pending request for frame ``index``.
-
-        With ``None`` the answer is checked and dropped.
-        """
+        """Return the answer to the pending request for frame ``index``. With ``None`` the answer is
+        checked and dropped."""
         answer = self._item.answer()
         self._pending = False
         if not isinstance(answer, wire.FrameHeader | wire.Failed):

@@ -123,10 +123,8 @@ class ProcessPool:
     def pieces(
         self, task: str, source: BinaryIO, argument: bytes, bounds: TaskBounds, most: int
     ) -> Iterator[bytes]:
-        """Yield the result of a task that gives it in pieces, ``most`` bytes at most.
-
-        Raises the errors of ``run``; ``DecoderFailed`` also if there are more bytes.
-        """
+        """Yield the result of a task that gives it in pieces, ``most`` bytes at most. Raises the
+        errors of ``run``; ``DecoderFailed`` also if there are more bytes."""
         with self.process(bounds.wait_s) as process:
             yield from process.pieces(task, source, argument, bounds, most)
 
@@ -414,10 +412,8 @@ class Item:
 
 
 class Watchdog:
-    """Calls ``expire`` once ``seconds`` have passed, unless it is stopped before.
-
-    Time during which it is paused does not count.
-    """
+    """Calls ``expire`` once ``seconds`` have passed, unless it is stopped before. Time during which
+    it is paused does not count."""
 
     def __init__(self, seconds: float, expire: Callable[[], None]) -> None:
         self._expire = expire

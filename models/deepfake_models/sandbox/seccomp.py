@@ -149,10 +149,8 @@ def _argument(number: int) -> int:
 
 
 def install_filter(libc: ctypes.CDLL) -> bool:
-    """Apply the filter to the calling thread, which must have set ``no_new_privs``.
-
-    Return whether the kernel accepted it.
-    """
+    """Apply the filter to the calling thread, which must have set ``no_new_privs``. Return whether
+    the kernel accepted it."""
     program = filter_program()
     if program is None:
         return False

@@ -58,10 +58,8 @@ _Serve = Callable[[int, Beginning, int], None]
 
 
 class ForkServer:
-    """A process that starts confined processes and ends them. It never sees a byte of any item.
-
-    Its methods may be called from several threads at once.
-    """
+    """A process that starts confined processes and ends them. It never sees a byte of any item. Its
+    methods may be called from several threads at once."""
 
     def __init__(self, options: wire.Options) -> None:
         # Each message on such a socket arrives whole, so that threads need no lock.

@@ -320,10 +320,8 @@ def create_account(session: Session, name: str, kind: Kind, role: Role, actor: A
 
 
 def exclude_others(database: Database, session: Session) -> None:
-    """Exclude other changes after which an administrator has to be left, until this one ends.
-
-    Two that each see the other's administrator could remove both.
-    """
+    """Exclude other changes after which an administrator has to be left, until this one ends. Two
+    that each see the other's administrator could remove both."""
     database.one_at_a_time(session, "administrators")
 
 

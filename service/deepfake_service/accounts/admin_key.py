@@ -53,10 +53,8 @@ def ensure_admin_key(database: Database, settings: Settings, *, terminal: bool) 
 
 
 def delete_key_file(settings: Settings, key: str) -> None:
-    """Delete the file of the first key once its owner has signed in, and so has a copy.
-
-    Otherwise anyone who copies the data directory would stay an administrator.
-    """
+    """Delete the file of the first key once its owner has signed in, and so has a copy. Otherwise
+    anyone who copies the data directory would stay an administrator."""
     path = settings.data_dir / ADMIN_KEY_FILE
     with contextlib.suppress(OSError):
         if path.read_bytes().strip() == key.encode():

@@ -120,11 +120,8 @@ class KeyUse:
         self._noted: dict[str, date] = {}
 
     def note(self, key: Key) -> None:
-        """Note that a key is used now.
-
-        The day alone is kept: it is enough to find keys that nobody needs, and says nothing about
-        anybody's hours of work.
-        """
+        """Note that a key is used now. The day alone is kept: it is enough to find keys that nobody
+        needs, and says nothing about anybody's hours of work."""
         today = self._database.clock().date()
         if key.last_used_on is not None and key.last_used_on >= today:
             return

@@ -55,8 +55,6 @@ def find_visible(
 
 
 def may_delete(caller: Caller, account_id: str) -> bool:
-    """Return whether a caller may delete what belongs to an account.
-
-    Accounts may delete what is their own, administrators everything.
-    """
+    """Return whether a caller may delete what belongs to an account. Accounts may delete what is
+    their own, administrators everything."""
     return caller.account_id == account_id or caller.role is Role.ADMIN

@@ -43,9 +43,7 @@ def lock_deletable(session: Session, case_id: str) -> Case:
 
 
 def is_being_deleted(session: Session, case: Case) -> bool:
-    """Return whether the deletion of a locked case, or of one of its items, has begun.
-
-    Such a deletion is completed whatever happens, so that a hold would come too late.
-    """
+    """Return whether the deletion of a locked case, or of one of its items, has begun. Such a
+    deletion is completed whatever happens, so that a hold would come too late."""
     cancelled = select(Job.id).where(Job.case_id == case.id, Job.state == JobState.CANCELLED)
     return case.wrapped_key is None or session.scalars(cancelled.limit(1)).first() is not None

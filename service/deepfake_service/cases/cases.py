@@ -89,10 +89,8 @@ def canonical_reference(text: str) -> str | None:
 
 
 class Cases:
-    """Creates cases and records occurrences.
-
-    What does not exist or is not the caller's to see raises ``NotFound``.
-    """
+    """Creates cases and records occurrences. What does not exist or is not the caller's to see
+    raises ``NotFound``."""
 
     def __init__(self, database: Database, vault: Vault, blind_index: BlindIndex) -> None:
         self._database = database
@@ -350,10 +348,8 @@ def screenshot_of(case_id: str, occurrence_id: str) -> str:
 
 
 class BlindIndex:
-    """HMAC-SHA256 (RFC 2104) under a secret of the installation.
-
-    Without the secret, a copy of the database does not allow trying out references and URLs.
-    """
+    """HMAC-SHA256 (RFC 2104) under a secret of the installation. Without the secret, a copy of the
+    database does not allow trying out references and URLs."""
 
     def __init__(self, database: Database, keys: KeyWrapper) -> None:
         self._key = installation_secret(database, keys, "lookup")

@@ -131,10 +131,8 @@ def _mark(copy: sqlite3.Connection) -> None:
 def _damaged_blobs(
     live: sqlite3.Connection, copy: sqlite3.Connection, vault: Vault
 ) -> Iterator[str]:
-    """Yield the names of copied blobs that are missing or do not decrypt.
-
-    Decrypting checks the authentication tag of every chunk. Plaintext is discarded.
-    """
+    """Yield the names of copied blobs that are missing or do not decrypt. Decrypting checks the
+    authentication tag of every chunk. Plaintext is discarded."""
     case_keys = {
         case_id: _case_key(vault, case_id, wrapped)
         for case_id, wrapped in copy.execute(

@@ -217,10 +217,8 @@ def _greet(settings: Settings, listener: socket.socket, first: str | None, bundl
 
 
 def unknown_variables(environment: Iterable[str] | None = None) -> list[str]:
-    """Return the names in the environment that look like settings but are not.
-
-    A misspelt limit would otherwise silently keep its default.
-    """
+    """Return the names in the environment that look like settings but are not. A misspelt limit
+    would otherwise silently keep its default."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     folder = os.environ.get(CREDENTIALS)
     files = [path.name for path in Path(folder).iterdir()] if folder else []

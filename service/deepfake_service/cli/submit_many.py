@@ -69,9 +69,7 @@ class SubmissionOutcome:
 
 class ManySubmitter:
     """Submits files below a folder, and reports each of them once, as soon as it has ended.
-
-    ``fields`` accompany each of them. ``report`` is called in the thread that calls ``run``.
-    """
+    ``fields`` accompany each of them. ``report`` is called in the thread that calls ``run``."""
 
     def __init__(
         self,

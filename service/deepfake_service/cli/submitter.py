@@ -206,10 +206,8 @@ class Submitter:
         return job
 
     def request(self, method: str, name: str, **content: Any) -> dict[str, Any]:
-        """Send a request below ``/v1/`` and return the JSON object of its answer.
-
-        Raises the same errors as ``submit``.
-        """
+        """Send a request below ``/v1/`` and return the JSON object of its answer. Raises the same
+        errors as ``submit``."""
         try:
             answer, body = self._exchange(method, f"/v1/{name}", **content)
         except ServiceAway as error:

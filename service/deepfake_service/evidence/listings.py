@@ -135,10 +135,8 @@ def _thumbnail(material: Material) -> bytes | None:
 
 
 def mentions(text: str, names: tuple[str | None, ...], sha256: str, job_id: str) -> bool:
-    """Return whether a search for ``text`` finds a job with these names.
-
-    Names of files from macOS often have their syllables in parts: see ``canonical_reference``.
-    """
+    """Return whether a search for ``text`` finds a job with these names. Names of files from macOS
+    often have their syllables in parts: see ``canonical_reference``."""
     wanted = _folded(text)
     in_name = any(wanted in _folded(name) for name in names if name)
     return not wanted or in_name or sha256.startswith(wanted) or job_id == wanted

@@ -251,10 +251,8 @@ class SigningKeys:
 
 
 def open_signing_keys(settings: Settings, database: Database, keys: KeyWrapper) -> SigningKeys:
-    """Open the signing keys, with the certificate for reports that ``settings`` name.
-
-    Certificates that the service makes name the organisation.
-    """
+    """Open the signing keys, with the certificate for reports that ``settings`` name. Certificates
+    that the service makes name the organisation."""
     sender = Sender(database, keys, settings.issuer)
     own = None
     if settings.report_certificate and settings.report_key:

@@ -159,9 +159,7 @@ class EvidenceStore:
 
     def issue_if_due(self, caller: Caller, job_id: str, number: int | None = None) -> None:
         """Issue an edition if there is none, or if the newest lacks the last decision or flag.
-
-        Where an edition is wanted by its ``number``, only the first one is issued.
-        """
+        Where an edition is wanted by its ``number``, only the first one is issued."""
         with self._database.read() as session:
             job, _ = find_visible(session, caller, Job, job_id)
             newest = newest_edition(session, job_id)
@@ -233,10 +231,8 @@ class EvidenceStore:
     def read(
         self, caller: Caller, job_id: str, number: int | None = None, *, shown: bool = False
     ) -> StoredEdition:
-        """Return an edition; by default the newest, which is issued first if that is due.
-
-        Reading is audited, but only once in ten minutes if the edition is just ``shown`` on a page.
-        """
+        """Return an edition; by default the newest, which is issued first if that is due. Reading
+        is audited, but only once in ten minutes if the edition is just ``shown`` on a page."""
         self.issue_if_due(caller, job_id, number)
         with self._database.read() as session:
             edition, key = self.find(session, caller, job_id, number)
@@ -310,9 +306,7 @@ class EvidenceStore:
 
     def newest_of(self, sha256: str) -> tuple[int, int] | None:
         """Return the number of the edition with this SHA-256, and that of its job's newest one.
-
-        ``None`` if this installation has no such edition.
-        """
+        ``None`` if this installation has no such edition."""
         with self._database.read() as session:
             edition = session.scalars(select(Edition).where(Edition.sha256 == sha256)).first()
             if edition is None:

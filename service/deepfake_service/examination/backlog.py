@@ -36,9 +36,7 @@ DEFAULT_SECONDS = 10.0
 
 def queue_state(database: Database, slots: int) -> QueueState | None:
     """Return the state of the queue; ``None`` while the database does not answer or is damaged.
-
-    Where no worker lives to tell, one is taken to examine ``slots`` jobs at a time.
-    """
+    Where no worker lives to tell, one is taken to examine ``slots`` jobs at a time."""
     try:
         with database.read() as session:
             return _read(session, database.clock(), slots)

@@ -39,10 +39,8 @@ class PictureScorer:
 
     @property
     def concurrency(self) -> int:
-        """Return how many pictures of one request to process at a time.
-
-        With more, a request of 64 pictures would hold up a request of one.
-        """
+        """Return how many pictures of one request to process at a time. With more, a request of 64
+        pictures would hold up a request of one."""
         return int(self._begun.total_tokens)
 
     def waiting(self) -> int:
@@ -50,10 +48,8 @@ class PictureScorer:
         return self._begun.statistics().tasks_waiting
 
     async def score(self, source: BinaryIO) -> Verdict:
-        """Score one picture; input that cannot be examined gives ``unable_to_evaluate``.
-
-        Cancelled, it does not begin; a picture that was begun is scored to its end.
-        """
+        """Score one picture; input that cannot be examined gives ``unable_to_evaluate``. Cancelled,
+        it does not begin; a picture that was begun is scored to its end."""
         return await anyio.to_thread.run_sync(self._score, source, limiter=self._begun)
 
     def _score(self, source: BinaryIO) -> Verdict:

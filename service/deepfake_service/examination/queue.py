@@ -15,10 +15,8 @@ from deepfake_service.platform.db import Database, Job
 
 
 class PlainJson(Serializer):
-    """Serialises to JSON instead of DBOS's pickle, so that its tables hold ids and counts alone.
-
-    An exception is stored as the name of its class, because its text may quote content.
-    """
+    """Serialises to JSON instead of DBOS's pickle, so that its tables hold ids and counts alone. An
+    exception is stored as the name of its class, because its text may quote content."""
 
     def serialize(self, data: Any) -> str:
         """Return ``data`` as JSON; see ``Serializer``."""

@@ -174,20 +174,16 @@ class Examination:
         return None if job.bundle_sha256 == self._scorer.bundle.sha256 else ANOTHER_MODEL
 
     def restart_job(self, session: Session, job: Job) -> None:
-        """Make a job, which another model or version was to examine, one of this worker's.
-
-        What was examined of it so far is not used. Audited.
-        """
+        """Make a job, which another model or version was to examine, one of this worker's. What was
+        examined of it so far is not used. Audited."""
         job.bundle_sha256 = self._scorer.bundle.sha256
         job.state, job.started_at, job.attempts = JobState.QUEUED, None, 0
         job.stage, job.done, job.total, job.overview = None, 0, None, None
         append_entry(session, SERVICE, Action.JOB_REASSIGNED, job.id, job.bundle_sha256)
 
     def plan_overview(self, job_id: str) -> int:
-        """Scan the media and plan; return the number of chunks to examine, 0 for none at all.
-
-        The timeline is saved so that later steps need not scan the file again.
-        """
+        """Scan the media and plan; return the number of chunks to examine, 0 for none at all. The
+        timeline is saved so that later steps need not scan the file again."""
         opened = self._open(job_id)
         files = opened.files
         try:
@@ -374,11 +370,8 @@ class Examination:
         raise AssertionError("unreachable")
 
     def _part(self, opened: _OpenedJob, number: int) -> Part:
-        """Return what examining chunk ``number`` gave.
-
-        It is examined again where that was done with another model, as after an upgrade of the
-        worker: no verdict mixes two models.
-        """
+        """Return what examining chunk ``number`` gave. It is examined again where that was done
+        with another model, as after an upgrade of the worker: no verdict mixes two models."""
         model = self._scorer.bundle.sha256
         part = opened.files.part(number, model)
         if part is None:

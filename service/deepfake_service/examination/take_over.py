@@ -51,19 +51,15 @@ _log = logger("deepfake_service.jobs")
 
 
 def renew(session: Session, lease: Lease) -> None:
-    """Write a lease that ends ``LEASE_S`` seconds from now.
-
-    Call it in a transaction for writing: a worker that waited for the lock is alive.
-    """
+    """Write a lease that ends ``LEASE_S`` seconds from now. Call it in a transaction for writing: a
+    worker that waited for the lock is alive."""
     lease.expires_at = current_time(session) + timedelta(seconds=LEASE_S)
     session.merge(lease)
 
 
 class Heartbeats:
-    """The leases that this process has seen, and for how long each has stayed the same.
-
-    ``ticks`` returns seconds from a monotonic clock.
-    """
+    """The leases that this process has seen, and for how long each has stayed the same. ``ticks``
+    returns seconds from a monotonic clock."""
 
     def __init__(self, ticks: Callable[[], float] = time.monotonic) -> None:
         self._ticks = ticks

@@ -95,10 +95,8 @@ class _Due:
 
 
 class WebhookDeliveries:
-    """Sends webhooks, at most one at a time to each host. Several processes may do so.
-
-    A receiver that does not answer holds up its own host only.
-    """
+    """Sends webhooks, at most one at a time to each host. Several processes may do so. A receiver
+    that does not answer holds up its own host only."""
 
     def __init__(
         self,
@@ -121,9 +119,7 @@ class WebhookDeliveries:
 
     def send_due(self) -> None:
         """Send the webhooks that are due. A host gets the next one as soon as it has answered.
-
-        Returns once none is due whose host is idle, or after ``stop``.
-        """
+        Returns once none is due whose host is idle, or after ``stop``."""
         while started := self.start_due():
             wait(started, LOOK_AGAIN_S, FIRST_COMPLETED)
 

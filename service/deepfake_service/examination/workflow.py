@@ -49,11 +49,8 @@ class Stopping(BaseException):
 
 
 class ExaminationSteps(Protocol):
-    """What each step does; see ``steps.Examination``.
-
-    Any step may be repeated after a crash in the middle of it, and raises ``JobOver`` if the job
-    has ended.
-    """
+    """What each step does; see ``steps.Examination``. Any step may be repeated after a crash in the
+    middle of it, and raises ``JobOver`` if the job has ended."""
 
     def claim_job(self, job_id: str) -> None: ...
     def restart_job(self, session: Session, job: Job) -> None: ...

@@ -50,11 +50,8 @@ _bearer = HTTPBearer(auto_error=False, scheme_name="key", description="A key of 
 
 
 def csrf_of(token: str) -> str:
-    """Return the CSRF token that belongs to the session cookie ``token``.
-
-    Pages of other sites can make a browser send the cookie but cannot read it, so they cannot
-    derive this token.
-    """
+    """Return the CSRF token that belongs to the session cookie ``token``. Pages of other sites can
+    make a browser send the cookie but cannot read it, so they cannot derive this token."""
     return hmac.new(token.encode(), b"csrf", hashlib.sha256).hexdigest()
 
 

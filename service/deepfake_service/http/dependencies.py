@@ -45,10 +45,8 @@ class Engine:
 
 
 class DiskSpace:
-    """The space on the disk of the data directory.
-
-    What must stay free does not matter where the database and the blobs are elsewhere.
-    """
+    """The space on the disk of the data directory. What must stay free does not matter where the
+    database and the blobs are elsewhere."""
 
     def __init__(self, settings: Settings) -> None:
         elsewhere = settings.database_url is not None and settings.blob_url is not None
@@ -78,10 +76,8 @@ class DiskSpace:
 
 @dataclass(slots=True)
 class AppState:
-    """Everything that the routes of one app share.
-
-    ``engine`` and ``services`` are ``None`` while the app starts or stops.
-    """
+    """Everything that the routes of one app share. ``engine`` and ``services`` are ``None`` while
+    the app starts or stops."""
 
     settings: Settings
     metrics: Metrics

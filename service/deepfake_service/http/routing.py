@@ -21,10 +21,8 @@ def operation_id(route: APIRoute) -> str:
 
 
 def api_router(tag: str, prefix: str = "/v1") -> APIRouter:
-    """Return a router whose routes answer 422 to a query parameter that they do not declare.
-
-    A misspelt filter would otherwise be ignored, and the answer would be about everything.
-    """
+    """Return a router whose routes answer 422 to a query parameter that they do not declare. A
+    misspelt filter would otherwise be ignored, and the answer would be about everything."""
     return APIRouter(
         prefix=prefix,
         tags=[tag],
@@ -35,10 +33,8 @@ def api_router(tag: str, prefix: str = "/v1") -> APIRouter:
 
 
 def add_routes(app: FastAPI, router: APIRouter) -> None:
-    """Add the routes of ``router`` to ``app`` as they are.
-
-    ``include_router`` would build each of them again, when the first request arrives.
-    """
+    """Add the routes of ``router`` to ``app`` as they are. ``include_router`` would build each of
+    them again, when the first request arrives."""
     app.router.routes.extend(router.routes)
 
 

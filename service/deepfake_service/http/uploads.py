@@ -131,10 +131,8 @@ async def receive_body(
 
 
 def streams_body(endpoint: Endpoint) -> Endpoint:
-    """Mark a route that bounds its body itself, with ``receive_body``.
-
-    The middleware bounds the bodies of all other routes, which FastAPI reads as a whole.
-    """
+    """Mark a route that bounds its body itself, with ``receive_body``. The middleware bounds the
+    bodies of all other routes, which FastAPI reads as a whole."""
     endpoint.streams_body = True  # type: ignore[attr-defined]
     return endpoint
 

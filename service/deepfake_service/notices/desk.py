@@ -221,10 +221,8 @@ class NoticeDesk:
             return self._json(notice, content, history)
 
     def mark_reversed(self, session: Session, case: Case, job: Job) -> None:
-        """Mark the notices that rest on a job for withdrawal: its finding was reversed.
-
-        A notice rests on all examinations of the bytes that it is about (see ``confirmed_job``).
-        """
+        """Mark the notices that rest on a job for withdrawal: its finding was reversed. A notice
+        rests on all examinations of the bytes that it is about (see ``confirmed_job``)."""
         key = self._vault.case_key(case)
         for notice in _notices_about(session, key, case, job):
             _mark_for_withdrawal(session, key, notice)

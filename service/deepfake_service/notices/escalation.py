@@ -34,10 +34,8 @@ def account_of(
     lines: Mapping[str, Mapping[str, Any]],
     language: str,
 ) -> str:
-    """Return what the records say of a notice: when it was sent, and what looks found since.
-
-    A person reads, corrects and states it: a form only begins with it.
-    """
+    """Return what the records say of a notice: when it was sent, and what looks found since. A
+    person reads, corrects and states it: a form only begins with it."""
     t = words(language, "notice", polite=True)
     kind = kind_of(notice["kind"])
     sent = {

@@ -31,10 +31,8 @@ class AnswerLimits:
 
 
 class _NameLookups(ThreadPoolExecutor):
-    """The thread in which the name of a server is looked up.
-
-    Nothing ends a look-up early, so it is left behind: ``asyncio.run`` would wait for it.
-    """
+    """The thread in which the name of a server is looked up. Nothing ends a look-up early, so it is
+    left behind: ``asyncio.run`` would wait for it."""
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002
         super().shutdown(wait=False, cancel_futures=cancel_futures)

@@ -71,9 +71,7 @@ def describe(error: BaseException) -> dict[str, Any]:
 
 def kinds(error: BaseException) -> list[str]:
     """Return the types of ``error`` and of its causes, where an outage fails many requests alike.
-
-    Nothing of their messages is returned.
-    """
+    Nothing of their messages is returned."""
     found: list[str] = []
     at: BaseException | None = error
     while at is not None:
@@ -116,10 +114,8 @@ def _foreign(_: Any, __: str, event: EventDict) -> EventDict:
 
 
 def configure(level: LogLevel = "info", stream: TextIO | None = None) -> None:
-    """Send the log lines of structlog and of the standard library to ``stream``.
-
-    The default is standard error. A terminal gets lines for people.
-    """
+    """Send the log lines of structlog and of the standard library to ``stream``. The default is
+    standard error. A terminal gets lines for people."""
     stream = stream or sys.stderr
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -196,10 +196,8 @@ class Position:
 
 
 def after(order: Columns, position: Position, *, rising: bool = False) -> ColumnElement[bool]:
-    """Return the condition for the rows after a position, in a list by falling ``order``.
-
-    With ``rising``, the list is in the opposite order.
-    """
+    """Return the condition for the rows after a position, in a list by falling ``order``. With
+    ``rising``, the list is in the opposite order."""
     pairs = list(zip(order, position.values, strict=True))
     return or_(
         *(

@@ -44,10 +44,8 @@ def protect_process() -> None:
 
 
 def restrict_files() -> None:
-    """Let only this user read the files that this process creates from now on.
-
-    SQLite, and libraries of object stores, create files with the default mode.
-    """
+    """Let only this user read the files that this process creates from now on. SQLite, and
+    libraries of object stores, create files with the default mode."""
     os.umask(0o077)
 
 

@@ -88,9 +88,7 @@ def post(url: str, query: bytes) -> bytes:
 
 def poster(url: str | None) -> Callable[[bytes], bytes] | None:
     """Return what sends a query to the authority at ``url`` and returns its reply, if there is one.
-
-    See ``post`` for the errors.
-    """
+    See ``post`` for the errors."""
     return functools.partial(post, url) if url else None
 
 

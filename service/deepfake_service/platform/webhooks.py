@@ -65,10 +65,8 @@ def event(name: str, data: dict[str, Any], at: datetime) -> str:
 
 
 def send(target: Target, secret: str, message_id: str, body: str, at: datetime) -> DeliveryOutcome:
-    """Deliver ``body`` once, signed with ``secret`` (``whsec_...``).
-
-    Any 2xx status is success. Redirects are not followed, because their target was not checked.
-    """
+    """Deliver ``body`` once, signed with ``secret`` (``whsec_...``). Any 2xx status is success.
+    Redirects are not followed, because their target was not checked."""
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "deepfake-service",

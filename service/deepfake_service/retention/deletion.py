@@ -154,10 +154,8 @@ class Retention:
         self._database.purge_deleted()
 
     def delete_job(self, job_id: str) -> None:
-        """Delete what belongs to a job that is cancelled.
-
-        From its cancellation on, no hold can be set on its case.
-        """
+        """Delete what belongs to a job that is cancelled. From its cancellation on, no hold can be
+        set on its case."""
         with self._database.write() as session:
             job = session.get(Job, job_id)
             medium = session.get(Media, job.media_id) if job else None

@@ -57,10 +57,8 @@ class RetentionPeriods:
 
 
 def due_media(periods: RetentionPeriods, at: datetime) -> Select[str]:
-    """Select the media that are due at ``at``, and deleted ones that left a screenshot.
-
-    Media that are being examined again are not, unless that has been waiting for too long.
-    """
+    """Select the media that are due at ``at``, and deleted ones that left a screenshot. Media that
+    are being examined again are not, unless that has been waiting for too long."""
     late = _being_examined().where(Job.created_at <= at - periods.media_unexamined)
     waiting = _being_examined().where(Job.created_at > at - periods.media_unexamined)
     reviewed = Case.reviewed_at <= at - periods.media_after_review

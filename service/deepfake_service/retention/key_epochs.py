@@ -33,10 +33,8 @@ _log = logger("deepfake_service.key_epochs")
 
 
 class KeyEpochs:
-    """Replaces epoch keys after deletions.
-
-    Without ``keys`` the master key wraps the keys of cases, and there is nothing to replace.
-    """
+    """Replaces epoch keys after deletions. Without ``keys`` the master key wraps the keys of cases,
+    and there is nothing to replace."""
 
     def __init__(
         self, database: Database, vault: Vault, keys: EpochKeys | None, *, min_age: timedelta

@@ -40,10 +40,8 @@ class Orphans:
         self._vault = vault
 
     def delete(self) -> None:
-        """Delete those that are old enough.
-
-        This lists the whole store, so that it should not run every minute.
-        """
+        """Delete those that are old enough. This lists the whole store, so that it should not run
+        every minute."""
         before = self._database.clock() - LONGEST_UPLOAD - COMMITTED_WITHIN
         blobs = self._vault.blobs
         for prefix, find_orphans in (
@@ -63,9 +61,7 @@ class Orphans:
     @staticmethod
     def _case_files(session: Session, names: Sequence[str]) -> list[str]:
         """Return those of a case's blobs that no row names, by the kind and id in their names.
-
-        Nothing of a case under a legal hold is returned.
-        """
+        Nothing of a case under a legal hold is returned."""
         case_ids = {name: name.split("/")[1] for name in names}
         held = set(
             session.scalars(
@@ -110,10 +106,8 @@ class Orphans:
 
     @staticmethod
     def _work(session: Session, names: Sequence[str]) -> list[str]:
-        """Return the intermediate results of jobs that have ended or were deleted.
-
-        A step that was still writing when its job was deleted leaves some.
-        """
+        """Return the intermediate results of jobs that have ended or were deleted. A step that was
+        still writing when its job was deleted leaves some."""
         job_ids = {name: name.split("/")[1] for name in names}
         unfinished = set(
             session.scalars(

@@ -112,10 +112,8 @@ def distrust(database: Database) -> int:
 
 
 def finish(database: Database, signing_keys: SigningKeys, restored: str) -> None:
-    """Renew the signing keys, end all sign-ins, and let the database be served again.
-
-    Invitations end as well, because it is unknown which ones were used.
-    """
+    """Renew the signing keys, end all sign-ins, and let the database be served again. Invitations
+    end as well, because it is unknown which ones were used."""
     if signing_keys.all():
         signing_keys.rotate()
     with database.write() as session:
@@ -155,10 +153,8 @@ def _end_key(session: Session, key_id: str, value: str) -> bool:
 
 
 def _require_second_factor(session: Session, account_id: str, _: str) -> bool:
-    """Refuse the keys of an account whose second factor is lost with the newer database.
-
-    A stored one is older, or was never confirmed.
-    """
+    """Refuse the keys of an account whose second factor is lost with the newer database. A stored
+    one is older, or was never confirmed."""
     account, factor = session.get(Account, account_id), session.get(SecondFactor, account_id)
     if account is None:
         return False

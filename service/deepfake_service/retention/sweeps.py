@@ -242,10 +242,8 @@ class Sweeps:
             _log.info("media_expired", count=sum(expired))
 
     def _expire_screenshots(self) -> None:
-        """Delete screenshots that were added after their medium had been deleted.
-
-        They are kept as long as a medium is.
-        """
+        """Delete screenshots that were added after their medium had been deleted. They are kept as
+        long as a medium is."""
         kept_until = self._database.clock() - self._periods.media_after_verdict
         due = (
             select(Occurrence.id)

@@ -23,10 +23,8 @@ EXPORT_FOLDER = "exports"
 
 
 class Exports:
-    """Writes exports, which only their recipients can decrypt, to files in a folder.
-
-    The files have no names: their space is free once they are closed, even if the process dies.
-    """
+    """Writes exports, which only their recipients can decrypt, to files in a folder. The files have
+    no names: their space is free once they are closed, even if the process dies."""
 
     def __init__(self, database: Database, vault: Vault, queries: Queries, folder: Path) -> None:
         self._database = database

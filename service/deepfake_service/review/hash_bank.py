@@ -119,9 +119,7 @@ class HashBank:
 
     def remember_recent(self) -> None:
         """Store the hashes of jobs confirmed in the last day, if an error or a crash prevented it.
-
-        What prevents it for one job does not for the others.
-        """
+        What prevents it for one job does not for the others."""
         if not self._enabled:
             return
         since = self._database.clock() - timedelta(days=1)
@@ -209,10 +207,8 @@ class HashBank:
         ]
 
     def export(self, caller: Caller) -> Iterator[str]:
-        """Return the lines of all hashes in the exchange format, oldest first. Audited.
-
-        They have nothing about the cases. They are read while they are sent, some at a time.
-        """
+        """Return the lines of all hashes in the exchange format, oldest first. Audited. They have
+        nothing about the cases. They are read while they are sent, some at a time."""
         with self._database.write() as session:
             stored = select(func.count(KnownHashes.id))
             count = session.scalar(stored) if self._enabled else 0  # nothing is sent otherwise

@@ -75,10 +75,8 @@ def _digest_of(blind_index: BlindIndex, sha256: str) -> str:
 
 
 def flag_of_bytes(session: Session, blind_index: BlindIndex, sha256: str) -> MinorFlag | None:
-    """Return the flag that a submission of these bytes follows, if there is one.
-
-    The flagged case may have been deleted in the meantime.
-    """
+    """Return the flag that a submission of these bytes follows, if there is one. The flagged case
+    may have been deleted in the meantime."""
     case = session.scalars(
         select(Case)
         .join(Media, Media.case_id == Case.id)
@@ -95,10 +93,8 @@ def flag_of_bytes(session: Session, blind_index: BlindIndex, sha256: str) -> Min
 def set_flag(
     session: Session, vault: Vault, actor: Actor, case: Case, flag: MinorFlag | None
 ) -> None:
-    """Set the flag of a case, or remove it (``None``), and audit that.
-
-    Notices of a case that is flagged are marked to be withdrawn.
-    """
+    """Set the flag of a case, or remove it (``None``), and audit that. Notices of a case that is
+    flagged are marked to be withdrawn."""
     case.minor_at = current_time(session) if flag else None
     case.minor_by = flag.account_id if flag else None
     case.minor_from = flag.origin if flag else None

@@ -75,11 +75,8 @@ def job_rows() -> Select[Job, Media, Case, Listing, bool, bool]:
 
 
 class Queries:
-    """Reads for callers.
-
-    What does not exist, is being shredded, or is not theirs to see raises ``NotFound``, and a
-    cursor that is not one of an earlier answer ``InvalidRequest``.
-    """
+    """Reads for callers. What does not exist, is being shredded, or is not theirs to see raises
+    ``NotFound``, and a cursor that is not one of an earlier answer ``InvalidRequest``."""
 
     def __init__(self, database: Database, vault: Vault) -> None:
         self._database = database
@@ -307,10 +304,8 @@ class Queries:
         return [jobs[job_id] for job_id in dict.fromkeys(ids) if job_id in jobs]
 
     def names(self, caller: Caller, case_id: str, media_ids: Collection[str]) -> NamedFiles:
-        """Return the names of media of a case, and of their jobs.
-
-        It is not audited: call it where reading the case is.
-        """
+        """Return the names of media of a case, and of their jobs. It is not audited: call it where
+        reading the case is."""
         statement = job_rows().where(
             Job.case_id == case_id,
             Job.media_id.in_(media_ids),
@@ -443,10 +438,8 @@ def media_kind(result: Mapping[str, Any] | None) -> str | None:
 
 
 def _remaining_s(job: Job, now: datetime) -> int | None:
-    """Return about how many seconds the frames planned so far take, by those that are finished.
-
-    It counts from the beginning of the examination, so it grows while nothing is finished.
-    """
+    """Return about how many seconds the frames planned so far take, by those that are finished. It
+    counts from the beginning of the examination, so it grows while nothing is finished."""
     if job.state != JobState.RUNNING or job.stage not in (OVERVIEW, DENSE):
         return None
     if job.started_at is None or not job.total:

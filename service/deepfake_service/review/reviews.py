@@ -110,11 +110,8 @@ class ReviewOutcome:
 
 
 class Reviews:
-    """Records decisions and their effects.
-
-    These are a new edition of the evidence, marks on notices, hashes that are stored or deleted,
-    and the time at which media expire.
-    """
+    """Records decisions and their effects. These are a new edition of the evidence, marks on
+    notices, hashes that are stored or deleted, and the time at which media expire."""
 
     def __init__(
         self,
@@ -330,9 +327,7 @@ def _is_same(session: Session, first: str, second: str) -> bool:
 
 
 def _others(session: Session, account_id: str) -> bool:
-    """Return whether another person could review.
-
-    All accounts are loaded, because only the code of a row that is loaded is compared.
-    """
+    """Return whether another person could review. All accounts are loaded, because only the code of
+    a row that is loaded is compared."""
     people = [account.id for account in session.scalars(select(Account)) if may_review(account)]
     return any(not _is_same(session, o, account_id) for o in people)

@@ -170,10 +170,8 @@ class Triage:
         return found, last.encoded() if more and last else None
 
     def next_unreviewed(self, caller: Caller, after_job: str) -> str | None:
-        """Return the id of the job that the caller reviews after ``after_job``, worst first.
-
-        Jobs that were skipped come again after the last one.
-        """
+        """Return the id of the job that the caller reviews after ``after_job``, worst first. Jobs
+        that were skipped come again after the last one."""
         order = _order(caller, QueueRequest())
         waiting = self._positions(caller, QueueRequest()).where(Job.id != after_job).limit(1)
         here = select(*order).join(Case, Job.case_id == Case.id).where(Job.id == after_job)

@@ -70,10 +70,8 @@ class NoticeForm:
         return self.template is not None and self.template["state"] == NoticeState.DRAFTED
 
     def initial_values(self) -> dict[str, str]:
-        """Return the initial values of the form, without affirmations and signatures.
-
-        These were given by a person for the template, and must be given again.
-        """
+        """Return the initial values of the form, without affirmations and signatures. These were
+        given by a person for the template, and must be given again."""
         if self.template is None:
             return {}
         copied = {
@@ -328,10 +326,8 @@ class Posts:
         return next(complete, next(iter(self.usable), None))
 
     def recipient(self, kind: Kind, language: str) -> str:
-        """Return the default recipient: by the kind, or the platform of the preferred post.
-
-        It is empty where only a person can know, as for an authority abroad.
-        """
+        """Return the default recipient: by the kind, or the platform of the preferred post. It is
+        empty where only a person can know, as for an authority abroad."""
         if kind.recipient_name:
             return kind.recipient_name.of(language)
         post = self.preferred()
@@ -340,11 +336,8 @@ class Posts:
         return str(post["platform"] or place_of(post))
 
     def of_recipient(self, kind: Kind) -> set[str]:
-        """Return the ids of the posts that the default recipient is responsible for.
-
-        A platform must not learn of posts elsewhere. Posts that lack something are left out,
-        unless all do.
-        """
+        """Return the ids of the posts that the default recipient is responsible for. A platform
+        must not learn of posts elsewhere. Posts that lack something are left out, unless all do."""
         post, usable = self.preferred(), self.usable
         if kind.recipient == "platform" and post is not None:
             usable = [o for o in usable if place_of(o) == place_of(post)]

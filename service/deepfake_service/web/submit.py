@@ -138,10 +138,8 @@ def input_errors(error: ValidationError) -> list[FieldError]:
 
 
 def api_errors(language: str) -> dict[str, str]:
-    """Return the console's texts by the English detail, and for other details by the code.
-
-    It is empty for English pages, which show what the API says.
-    """
+    """Return the console's texts by the English detail, and for other details by the code. It is
+    empty for English pages, which show what the API says."""
     if language == "en":
         return {}
     translate = translations(language).gettext

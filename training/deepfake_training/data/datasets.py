@@ -69,10 +69,8 @@ class CropStore:
         self._store_scale = stored_prepare(root).store_scale
 
     def digest(self) -> str:
-        """Return the SHA-256 of what the index says of each crop, in any order.
-
-        It changes when ``prepare`` has written an index from corrected or other manifests.
-        """
+        """Return the SHA-256 of what the index says of each crop, in any order. It changes when
+        ``prepare`` has written an index from corrected or other manifests."""
         described = self.index[["crop", *COLUMNS]].sort_values("crop")
         return hashlib.sha256(described.to_csv(index=False).encode()).hexdigest()
 

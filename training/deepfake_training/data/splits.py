@@ -33,10 +33,8 @@ def trained_on(index: pd.DataFrame, config: Config) -> pd.Series:
 
 
 def held_out(rows: pd.DataFrame, config: Config, index: pd.DataFrame | None = None) -> pd.Series:
-    """Return a mask (N,) bool of the ``rows`` that a run is measured on.
-
-    ``index`` are all rows from which the run may learn, where ``rows`` are only some of them.
-    """
+    """Return a mask (N,) bool of the ``rows`` that a run is measured on. ``index`` are all rows
+    from which the run may learn, where ``rows`` are only some of them."""
     everything = rows if index is None else index
     known = everything.loc[trained_on(everything, config), "group"].unique()
     chosen = rows["fold"].isin(config.validation_folds) | (
@@ -87,9 +85,7 @@ def check_videos(rows: pd.DataFrame, config: Config) -> None:
 
 def thinned(rows: pd.DataFrame, media_per_group: int) -> pd.DataFrame:
     """Return the ``rows`` of at most ``media_per_group`` media of each group, label and method.
-
-    Where there are more, those are taken that are evenly spaced in the order of their names.
-    """
+    Where there are more, those are taken that are evenly spaced in the order of their names."""
     media = rows.drop_duplicates("media").sort_values("media")
     chosen: set[str] = set()
     for _, part in media.groupby(["group", "label", "method"], sort=True):

@@ -440,10 +440,8 @@ def _provenance(config: Config, store: CropStore) -> dict[str, Any]:
 
 
 def _counts(index: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Return the numbers of crops, media and groups of each data set and label.
-
-    ``terms`` holds the number of media under each of the terms that the manifests give.
-    """
+    """Return the numbers of crops, media and groups of each data set and label. ``terms`` holds the
+    number of media under each of the terms that the manifests give."""
     counts: dict[str, dict[str, Any]] = {}
     for (dataset, label), part in index.groupby(["dataset", "label"], sort=True):
         media = part.drop_duplicates("media")

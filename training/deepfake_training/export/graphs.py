@@ -88,10 +88,8 @@ def write_heads(directory: Path, features: onnx.ModelProto, heads: Heads, config
 
 
 def classifier_graph(features: onnx.ModelProto, heads: Heads, spec: CropSpec) -> onnx.ModelProto:
-    """Return the graph from crops to the output of each head.
-
-    Crops are (N, S, S, 3) uint8 RGB, or (N, V, S, S, 3) where ``spec`` has further squares.
-    """
+    """Return the graph from crops to the output of each head. Crops are (N, S, S, 3) uint8 RGB, or
+    (N, V, S, S, 3) where ``spec`` has further squares."""
     model = _from_squares(features, spec)
     tensors = [numpy_helper.from_array(np.array([-1, len(_direction(heads))]), "head.shape")]
     nodes = [helper.make_node("Reshape", [FEATURES, "head.shape"], [INPUT])]
@@ -228,9 +226,7 @@ def _extended(
 
 def save_sharing(directory: Path, models: Mapping[str, onnx.ModelProto]) -> None:
     """Write ``models`` by file name into ``directory``, with their tensors in ``weights.bin``.
-
-    Equal tensors of all models are stored once.
-    """
+    Equal tensors of all models are stored once."""
     places: dict[tuple[str, int], int] = {}
     with atomic_write(directory / WEIGHTS) as file:
         for name, model in models.items():

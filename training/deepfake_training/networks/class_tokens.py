@@ -135,11 +135,8 @@ def _linear(layer: nn.Linear, x: torch.Tensor, outputs: slice = slice(None)) -> 
 
 
 def _rows(layer: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    """Apply ``layer``, a function of matrices, to ``x`` (N, T, C).
-
-    onnxruntime adds the bias within an integer product, and the products of outliers onto it, only
-    for matrices.
-    """
+    """Apply ``layer``, a function of matrices, to ``x`` (N, T, C). onnxruntime adds the bias within
+    an integer product, and the products of outliers onto it, only for matrices."""
     result = layer(x.reshape(-1, x.shape[-1]))
     return result.reshape(-1, x.shape[1], result.shape[-1])
 

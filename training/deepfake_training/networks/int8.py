@@ -139,10 +139,8 @@ def activation_ranges(model: onnx.ModelProto, crops: NDArray[np.uint8]) -> dict[
 
 
 def in_int8(model: onnx.ModelProto, ranges: Mapping[str, Ranges]) -> onnx.ModelProto:
-    """Return ``model`` with the products that ``ranges`` names in 8-bit arithmetic.
-
-    The same weights and ranges always give the same tensors, whatever else the graph computes.
-    """
+    """Return ``model`` with the products that ``ranges`` names in 8-bit arithmetic. The same
+    weights and ranges always give the same tensors, whatever else the graph computes."""
     tensors = {t.name: t for t in model.graph.initializer}
     nodes: list[NodeProto] = []
     created: list[TensorProto] = []

@@ -100,10 +100,8 @@ def weights_path(name: str) -> Path:
 
 
 def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Return the SHA-256 over names, types, shapes and values of ``tensors``, sorted by name.
-
-    The digest of a safetensors file would not do: it depends on the order of the metadata.
-    """
+    """Return the SHA-256 over names, types, shapes and values of ``tensors``, sorted by name. The
+    digest of a safetensors file would not do: it depends on the order of the metadata."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

@@ -69,11 +69,8 @@ class PairFeatures:
 
 @dataclass(frozen=True, slots=True)
 class ExaminedMedium:
-    """One medium after the service's examination, without scores.
-
-    ``features`` is (faces, V, F) float16, a row for each face that may be scored, in the order of
-    ``part``.
-    """
+    """One medium after the service's examination, without scores. ``features`` is (faces, V, F)
+    float16, a row for each face that may be scored, in the order of ``part``."""
 
     media: str
     timeline: SavedTimeline
@@ -113,9 +110,7 @@ class FeatureStore:
 
     def pairs(self, count: int, report: Report | None = None) -> PairFeatures:
         """Return the first ``count`` pairs drawn from all crops, including those a run holds out.
-
-        ``report`` receives numbers of pairs.
-        """
+        ``report`` receives numbers of pairs."""
         folder = self._network / f"pairs-{_digest(_pair_parts(self._store, self._config))}"
         shards = [
             range(start, min(start + _PAIRS_PER_SHARD, count))

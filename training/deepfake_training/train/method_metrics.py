@@ -90,9 +90,7 @@ def mean_aucs(scores: pd.DataFrame, apart: Sequence[str] = ()) -> dict[str, floa
 
 def method_aucs(scores: pd.DataFrame) -> dict[str, Estimate]:
     """Return the AUC by medium of every method, with its interval over groups, if it has one.
-
-    ``Estimate.samples`` and ``groups`` count the fakes, of which there are fewer.
-    """
+    ``Estimate.samples`` and ``groups`` count the fakes, of which there are fewer."""
     media = media_table(scores)
     reals = media[media["label"] == "real"]
     figures = {}

@@ -122,10 +122,8 @@ def _time(item: Mapping[str, Any]) -> float:
 
 
 def findings_of(reviews: Sequence[Mapping[str, Any]]) -> frozenset[str | None]:
-    """Return the findings that can follow from reviews, oldest first.
-
-    There are two where one person confirmed: it depends on whether the service requires two.
-    """
+    """Return the findings that can follow from reviews, oldest first. There are two where one
+    person confirmed: it depends on whether the service requires two."""
     if not reviews:
         return frozenset({None})
     decisions = list({review["account"]: review["decision"] for review in reviews}.values())

@@ -116,10 +116,8 @@ def _signed(
 
 
 def _reserved(chain: Sequence[asn1_x509.Certificate]) -> int:
-    """Return how many hexadecimal digits to reserve for a signature with these certificates.
-
-    It repeats the issuer of the first one twice.
-    """
+    """Return how many hexadecimal digits to reserve for a signature with these certificates. It
+    repeats the issuer of the first one twice."""
     certificates = sum(len(c.dump()) for c in [*chain, chain[0], chain[0]])
     return UNSTAMPED_BYTES + 2 * certificates
 
@@ -174,9 +172,7 @@ def _stamp_context(
     signature: EmbeddedPdfSignature, roots: Sequence[x509.Certificate], at: datetime
 ) -> ValidationContext:
     """Return what the time stamp of a signature is validated by, at the time that it states.
-
-    Without ``roots``, the certificates in it are trusted, which shows only that it is intact.
-    """
+    Without ``roots``, the certificates in it are trusted, which shows only that it is intact."""
     token = next(extract_tst_data_iter(signature.signer_info, signed=False), None)
     trusted = [_asn1(c) for c in roots]
     if token is not None:

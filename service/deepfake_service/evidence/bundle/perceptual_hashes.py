@@ -84,9 +84,7 @@ def hash_media(
     media: OpenMedia, see: Callable[[NDArray[np.uint8]], None] | None = None
 ) -> dict[str, Any]:
     """Return the content of ``hashes.json`` for a picture, or for a video's frames at intervals.
-
-    ``see`` is called with each of these frames, (H, W, 3) uint8 RGB.
-    """
+    ``see`` is called with each of these frames, (H, W, 3) uint8 RGB."""
     if not can_hash():
         return {"pdq": None, "reason": "pdqhash is not installed where this was examined"}
     indices, interval = every_second(media.times)

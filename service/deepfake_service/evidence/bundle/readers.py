@@ -190,10 +190,8 @@ def begin() -> None:
 
 
 def answer_task(source: BinaryIO, argument: bytes) -> bytes:
-    """Read a file in the confined process; answer with a line of JSON, and then with bytes.
-
-    An error of the file is an answer, since only its text crosses to the parent.
-    """
+    """Read a file in the confined process; answer with a line of JSON, and then with bytes. An
+    error of the file is an answer, since only its text crosses to the parent."""
     given = json.loads(argument)
     try:
         found, payload = _TASKS[given["task"]](source.read(), given)

@@ -190,10 +190,8 @@ _PEM = b"-----BEGIN PUBLIC KEY-----"
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The keys, root certificates and the list of revocations that a verifier trusts.
-
-    None of them come from the bundle.
-    """
+    """The keys, root certificates and the list of revocations that a verifier trusts. None of them
+    come from the bundle."""
 
     keys: Sequence[Ed25519PublicKey] = ()
     timestamp_roots: Sequence[x509.Certificate] = ()

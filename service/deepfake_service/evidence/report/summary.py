@@ -162,10 +162,8 @@ def reasons_of_people(document: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def summary_of(reading: Reading) -> dict[str, Any]:
-    """Return what page one says of a ``verdict.json`` document, in the words of one language.
-
-    What does not apply is ``None`` or an empty list.
-    """
+    """Return what page one says of a ``verdict.json`` document, in the words of one language. What
+    does not apply is ``None`` or an empty list."""
     return _Writer(reading).summary()
 
 

@@ -260,10 +260,8 @@ def current_time(session: Session) -> datetime:
 
 @contextmanager
 def translating() -> Iterator[None]:
-    """Translate errors of the database driver into domain errors.
-
-    The driver's messages are dropped, because they can contain values of the statement.
-    """
+    """Translate errors of the database driver into domain errors. The driver's messages are
+    dropped, because they can contain values of the statement."""
     try:
         yield
     except PoolTimeout as error:

@@ -19,11 +19,8 @@ class Role(StrEnum):
 
 
 class JobState(StrEnum):
-    """The state of a job.
-
-    ``failed`` means that the service failed. Jobs on media that cannot be examined succeed with
-    the verdict ``unable_to_evaluate``.
-    """
+    """The state of a job. ``failed`` means that the service failed. Jobs on media that cannot be
+    examined succeed with the verdict ``unable_to_evaluate``."""
 
     QUEUED = "queued"
     RUNNING = "running"

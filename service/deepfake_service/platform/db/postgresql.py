@@ -34,10 +34,8 @@ ADJUSTED_EVERY_S = 30.0
 
 
 def patient_url(url: str) -> str:
-    """Return ``url``, with the parameters above where it names a PostgreSQL server.
-
-    What the URL says itself has precedence.
-    """
+    """Return ``url``, with the parameters above where it names a PostgreSQL server. What the URL
+    says itself has precedence."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "postgresql":
         return url

@@ -87,9 +87,7 @@ def is_damage(error: DBAPIError) -> bool:
 
 def unavailable(error: BaseException | None, *, connecting: bool = False) -> DatabaseUnavailable:
     """Return the domain error for an error of a driver, with what its code says about the disk.
-
-    With ``connecting``, there was no statement whose values the driver's message could contain.
-    """
+    With ``connecting``, there was no statement whose values the driver's message could contain."""
     code = _primary_code(error) or getattr(error, "sqlstate", None)
     found = DatabaseUnavailable(UNAVAILABLE.get(code))
     if connecting and hasattr(error, "sqlstate"):

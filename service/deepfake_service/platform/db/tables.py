@@ -399,9 +399,7 @@ class Fact(Base):
 
 class Protection(Base):
     """Something that the restoration of an older database must not undo; see ``audit/journal``.
-
-    ``value`` is empty after it was lifted.
-    """
+    ``value`` is empty after it was lifted."""
 
     __tablename__ = "protections"
 
@@ -538,10 +536,8 @@ class KnownHashes(Base):
 
 
 class FlaggedHashes(Base):
-    """Perceptual hashes of a medium in a case flagged for a possible minor.
-
-    They are sealed under a key of the installation, and outlive the case.
-    """
+    """Perceptual hashes of a medium in a case flagged for a possible minor. They are sealed under a
+    key of the installation, and outlive the case."""
 
     __tablename__ = "flagged_hashes"
 

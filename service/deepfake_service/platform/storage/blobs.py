@@ -50,10 +50,8 @@ class BlobMissing(StorageError):
 
 
 class Blobs:
-    """Encrypted bytes by name, in any store that obstore supports.
-
-    Names are generated ids, separated by slashes.
-    """
+    """Encrypted bytes by name, in any store that obstore supports. Names are generated ids,
+    separated by slashes."""
 
     def __init__(self, store: ObjectStore, folder: Path | None = None) -> None:
         self._store = store
@@ -105,10 +103,8 @@ class Blobs:
                 yield from (m["path"] for m in page if m["last_modified"] < moment)
 
     def delete_unfinished(self, moment: datetime) -> None:
-        """Delete the remains of uploads that were interrupted before ``moment``.
-
-        This concerns folders only: object stores have lifecycle rules for it.
-        """
+        """Delete the remains of uploads that were interrupted before ``moment``. This concerns
+        folders only: object stores have lifecycle rules for it."""
         # The folder store writes NAME#1 and renames it, and does not list these files.
         for path in self._folder.rglob("*#*") if self._folder else ():
             try:
@@ -254,11 +250,8 @@ def open_checkpoint_store(url: str) -> Blobs:
 
 @contextmanager
 def missing_as(error: type[ServiceError], **ids: str) -> Iterator[None]:
-    """Raise ``error`` where a file is missing.
-
-    Most often it was deleted after its row was read. It may also have been lost, so ``ids``, which
-    say whose it was, are logged.
-    """
+    """Raise ``error`` where a file is missing. Most often it was deleted after its row was read. It
+    may also have been lost, so ``ids``, which say whose it was, are logged."""
     try:
         yield
     except BlobMissing as missing:

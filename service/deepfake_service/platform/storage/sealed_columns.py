@@ -75,11 +75,8 @@ def open_json(key: bytes, row: Base) -> dict[str, Any]:
 
 
 def opened_rows(rows: Iterable[Any], opened: Callable[[Any], T]) -> Iterator[tuple[Any, T]]:
-    """Yield each row with what ``opened`` returns of it.
-
-    A row for which that does not decrypt, because the key of its case or a sealed column was
-    altered, is logged and left out.
-    """
+    """Yield each row with what ``opened`` returns of it. A row for which that does not decrypt,
+    because the key of its case or a sealed column was altered, is logged and left out."""
     for row in rows:
         try:
             result = opened(row)

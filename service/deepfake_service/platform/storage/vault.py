@@ -161,9 +161,7 @@ def open_keys(settings: Settings) -> KeyWrapper:
 
 def open_case_keys(settings: Settings, master: KeyWrapper, clock: Clock) -> KeyWrapper:
     """Return what wraps the keys of cases: with SQLite epoch keys under ``master``, or ``master``.
-
-    Services on several machines, which PostgreSQL is for, could not share the files.
-    """
+    Services on several machines, which PostgreSQL is for, could not share the files."""
     if settings.database_url is not None:
         return master
     return EpochKeys(settings.data_dir / EPOCH_KEYS_FOLDER, master, clock)

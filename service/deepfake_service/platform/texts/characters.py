@@ -83,19 +83,15 @@ def code_point(char: str) -> str:
 
 
 def revealed(text: str) -> str:
-    """Return ``text`` with the code points of characters that are not shown, as ``[U+202E]``.
-
-    This is for what others wrote, for instance the name of an account.
-    """
+    """Return ``text`` with the code points of characters that are not shown, as ``[U+202E]``. This
+    is for what others wrote, for instance the name of an account."""
     found = dict(hidden(text, lines=False))
     return "".join(f"[{code_point(c)}]" if i in found else c for i, c in enumerate(text))
 
 
 def revealed_url(url: str) -> str:
-    """Return ``url`` with percent codes (RFC 3987, 3.1) for characters that are not shown.
-
-    The URL leads to the same place.
-    """
+    """Return ``url`` with percent codes (RFC 3987, 3.1) for characters that are not shown. The URL
+    leads to the same place."""
     found = dict(hidden(url, lines=False))
     return "".join(quote(c) if i in found else c for i, c in enumerate(url))
 
