@@ -98,10 +98,8 @@ def atomic_write(path: Path, *, mode: int = 0o666, durable: bool = False) -> Ite
     The file is written beside ``path`` under a hidden temporary name, which is removed if the block
     raises; ``path`` then keeps its previous content. ``mode`` gives the permissions of the new
     file, less the process's umask. With ``durable`` the content and the new name are on the disk
-    when the block has ended: a power cut cannot bring the previous file back.
-
-    Raises:
-        OSError: the file cannot be written or cannot replace ``path``.
+    when the block has ended: a power cut cannot bring the previous file back. ``OSError`` if the
+    file cannot be written or cannot replace ``path``.
     """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:

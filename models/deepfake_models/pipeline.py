@@ -58,11 +58,9 @@ def open_networks(
     """Open the graphs of ``bundle``, as ``load_bundle`` returned it.
 
     ``threads`` of them run at a time, 0: one for each usable core. Each runs in one thread, because
-    threads that share a run wait for each other at every layer.
-
-    Raises:
-        BundleError: a graph cannot be loaded, or the classifier's lacks an output.
-        EngineMissing: onnxruntime is not installed.
+    threads that share a run wait for each other at every layer. ``BundleError`` if a graph cannot
+    be loaded, or the classifier's lacks an output; ``EngineMissing`` if onnxruntime is not
+    installed.
     """
 
     providers: set[str] = set()

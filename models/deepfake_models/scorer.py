@@ -89,10 +89,8 @@ class Scorer:
         """Load the bundle in ``directory``, by default the shipped one, and its graphs.
 
         Frames and faces are examined by ``threads`` threads, by default one for each usable core.
-
-        Raises:
-            BundleError: the bundle is incomplete or was altered.
-            EngineMissing: onnxruntime is not installed.
+        ``BundleError`` if the bundle is incomplete or was altered, ``EngineMissing`` if onnxruntime
+        is not installed.
         """
         bundle = load_bundle(directory)
         networks = open_networks(bundle, device=device, threads=threads)

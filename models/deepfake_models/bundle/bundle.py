@@ -174,10 +174,7 @@ def seal(directory: Path, fields: dict[str, Any]) -> Bundle:
     """Write ``bundle.json`` for the files in ``directory`` and load the result.
 
     ``fields`` are those of ``BundleSpec`` except ``format_version`` and ``files``. All other files
-    must be in place.
-
-    Raises:
-        BundleError: a field is invalid, or a required file is missing.
+    must be in place. ``BundleError`` if a field is invalid, or a required file is missing.
     """
     digests = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()

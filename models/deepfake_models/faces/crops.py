@@ -81,10 +81,8 @@ def cut(picture: NDArray[np.uint8], box: Box, spec: CropSpec, turn: int = 0) -> 
 
     ``picture`` is ``(H, W, 3)`` uint8 RGB. The square keeps its sub-pixel position, is antialiased
     when it is scaled down, and is filled by reflection outside the picture. It is then turned
-    clockwise by ``turn`` degrees: 0, 90, 180 or 270.
-
-    Raises:
-        ValueError: the box is too far outside the picture; ``usable`` excludes such boxes.
+    clockwise by ``turn`` degrees: 0, 90, 180 or 270. ``ValueError`` if the box is too far outside
+    the picture; ``usable`` excludes such boxes.
     """
     height, width = picture.shape[:2]
     x0, y0, side = square(box, spec.scale)

@@ -58,10 +58,8 @@ class MtcnnDetector:
         ``pictures`` are HWC uint8 RGB of any sizes; those of one size share a batch of the first
         stage. Each is scaled down to ``spec.long_side``. Boxes and landmarks are finite and in
         pixels of the given picture. Faces below ``spec.min_confidence`` are dropped, and faces
-        narrower than ``spec.min_face`` pixels of the scaled picture are not found.
-
-        Raises:
-            ValueError: a picture is not HWC uint8 RGB with at least one pixel.
+        narrower than ``spec.min_face`` pixels of the scaled picture are not found. ``ValueError``
+        if a picture is not HWC uint8 RGB with at least one pixel.
         """
         for picture in pictures:
             if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:

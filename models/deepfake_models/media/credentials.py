@@ -80,10 +80,8 @@ def read_credentials(
     """Return the state of the credentials of ``source`` and what they claim.
 
     What a manifest claims ("made by a camera", "made by an AI model") is its signer's claim alone.
-    ``anchors`` are the trusted certificates, in PEM.
-
-    Raises:
-        MemoryError: reading takes more memory than there is.
+    ``anchors`` are the trusted certificates, in PEM. ``MemoryError`` if reading takes more memory
+    than there is.
     """
     reason = reason_not_to_read(source, mime)
     if reason is not None:

@@ -20,9 +20,7 @@ def sample(times: Times, spec: SamplingSpec, frames: int | None = None) -> list[
     chosen, at least ``min_frames`` and at most ``max_frames``; with ``frames`` exactly that many;
     never more than there are. Each is the frame nearest to its place in time. Where two places have
     the same nearest frame (variable frame rate), a free neighbour is taken for one of them.
-
-    Raises:
-        ValueError: ``frames`` is below 1.
+    ``ValueError`` if ``frames`` is below 1.
     """
     if frames is not None and frames < 1:
         raise ValueError("frames must be at least 1")

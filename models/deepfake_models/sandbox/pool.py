@@ -307,11 +307,8 @@ class ConfinedProcess:
         """Bound a conversation with the process to ``seconds``.
 
         A watchdog then kills it, which ends any read from it or write to it, even one that is stuck
-        within a message.
-
-        Raises:
-            DecoderFailed: the process died, was killed, or violated the protocol.
-            DecoderTooSlow: the time was over.
+        within a message. ``DecoderFailed`` if the process died, was killed, or violated the
+        protocol; ``DecoderTooSlow`` if the time was over.
         """
         watchdog = Watchdog(seconds, self.kill)
         try:

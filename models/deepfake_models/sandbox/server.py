@@ -88,9 +88,7 @@ class ForkServer:
         """Ask for a process that serves the other end of ``connection``, without waiting for it.
 
         ``number`` is its name in ``end``. If none can be started, ``connection`` is closed.
-
-        Raises:
-            DecoderFailed: the server has ended.
+        ``DecoderFailed`` if the server has ended.
         """
         try:
             socket.send_fds(self._control, [b"start %d" % number], [connection.fileno()])
@@ -187,10 +185,7 @@ class _Server:
 
         Only a child is inside a new process namespace. So a first process enters the namespaces,
         forks the wanted one and ends, and this process adopts that one, which begins when it is
-        told its number.
-
-        Raises:
-            OSError: no process could be started.
+        told its number. ``OSError`` if no process could be started.
         """
         (numbers, naming), (waiting, begin) = _pipe(), _pipe()
         with numbers, naming, waiting, begin:

@@ -37,10 +37,8 @@ class Invitations:
         """Return the token of a new invitation for the account ``name``.
 
         It replaces the account's earlier invitation. Only its hash is stored. The key will expire
-        at ``key_expires_at``, or never.
-
-        Raises:
-            AccountUnknown: there is no such account. InvalidRequest: the end of the key is past.
+        at ``key_expires_at``, or never. ``AccountUnknown`` if there is no such account,
+        ``InvalidRequest`` if the end of the key is past.
         """
         account = Accounts(self._database).named(name)
         token = secrets.token_urlsafe(SECRET_BYTES)

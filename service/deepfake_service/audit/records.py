@@ -49,10 +49,8 @@ def open_existing_database(settings: Settings, *, restoring: bool = False) -> Da
     """Open the database of a service that was started before; otherwise see ``open_database``.
 
     A command that created an empty database at a wrong place would report that all is well there,
-    or create keys that the service does not know.
-
-    Raises:
-        SettingsError: there is no database, or it has no tables.
+    or create keys that the service does not know. ``SettingsError`` if there is no database, or it
+    has no tables.
     """
     require_records(settings)
     return open_database(settings, restoring=restoring)

@@ -213,11 +213,9 @@ class Cases:
     ) -> RecordedPost:
         """Record where else a medium of a case was seen, unless it is known.
 
-        ``media_id`` may be ``None`` if the case has one medium only.
-
-        Raises:
-            InvalidRequest: the medium does not belong to the case, or none is named and the case
-                has several, or the occurrence is empty. TooManyOccurrences: as ``note``.
+        ``media_id`` may be ``None`` if the case has one medium only. ``InvalidRequest`` if the
+        medium does not belong to the case, or none is named and the case has several, or the
+        occurrence is empty; ``TooManyOccurrences`` as ``note``.
         """
         # Stored before the transaction, so that a slow store does not block other writers.
         stored = None

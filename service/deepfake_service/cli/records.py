@@ -36,9 +36,7 @@ def opened_records() -> Iterator[tuple[Settings, Database]]:
     """Open the database as a start does, and journal what the command did, also if it failed.
 
     Without a service that runs, nobody else would, and a backup that is restored would undo it.
-
-    Raises:
-        SettingsError: there is no database, or it has no tables.
+    ``SettingsError`` if there is no database, or it has no tables.
     """
     settings = load_settings()
     with closing(open_existing_database(settings)) as database:

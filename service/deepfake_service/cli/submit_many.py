@@ -97,11 +97,8 @@ class ManySubmitter:
         """Submit all files, and wait for their verdicts if that is wanted.
 
         While the service asks to wait, nothing is sent, and standard error says why; a service that
-        goes away is given ``UNREACHABLE_S`` seconds to come back.
-
-        Raises:
-            ServiceUnreachable: the service does not respond.
-            KeyRefused: it does not accept the key.
+        goes away is given ``UNREACHABLE_S`` seconds to come back. ``ServiceUnreachable`` if the
+        service does not respond, ``KeyRefused`` if it does not accept the key.
         """
         sending: deque[Future[SubmissionOutcome]] = deque()
         # Half of the threads remain for questions about jobs.

@@ -392,10 +392,7 @@ def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str
     others, if there are any: their ``count``, the ``actions`` with the number of each, and the
     ``sha256`` of their hashes, each followed by a line break. Occurrences of the case's other media
     are left out. Each entry has the hash of the entry before it in the log, so that its own can be
-    recomputed.
-
-    Raises:
-        RecordAltered: an entry does not have its authentication code.
+    recomputed. ``RecordAltered`` if an entry does not have its authentication code.
     """
     seen = select(Occurrence.id).where(Occurrence.media_id == media.id)
     concerning = and_(

@@ -95,10 +95,8 @@ class SigningKeys:
     def certificate_end(self) -> datetime | None:
         """Return when the first of the certificates that sign reports expires.
 
-        It is ``None`` before the first evidence if the service generates them.
-
-        Raises:
-            SettingsError: the configured certificate or key cannot be used.
+        It is ``None`` before the first evidence if the service generates them. ``SettingsError`` if
+        the configured certificate or key cannot be used.
         """
         if self._own is not None:
             _, chain = own_signer(*self._own)
@@ -112,10 +110,8 @@ class SigningKeys:
     def certified_name(self) -> str | None:
         """Return the name in the certificate that signs reports.
 
-        It is ``None`` before the first evidence if the service generates it.
-
-        Raises:
-            SettingsError: the configured certificate or key cannot be used.
+        It is ``None`` before the first evidence if the service generates it. ``SettingsError`` if
+        the configured certificate or key cannot be used.
         """
         if self._own is not None:
             return _organisation_in(own_signer(*self._own)[1][0])
@@ -151,9 +147,7 @@ class SigningKeys:
         """Withdraw trust from everything that a key signed, for instance after a compromise.
 
         ``key_id`` is the key's id or a unique prefix of it. All current keys are retired.
-
-        Raises:
-            KeyUnknown: no key, or more than one, has this id.
+        ``KeyUnknown`` if no key, or more than one, has this id.
         """
         with self._database.write() as session:
             self._database.one_at_a_time(session, _LOCK)

@@ -155,11 +155,8 @@ class Submissions:
 
         The existing job is returned if the same account requested the same for equal content in the
         same case. A new sighting is recorded in either case. Equal content in another case is an
-        item of its own. The medium is deleted if no new job needs it.
-
-        Raises:
-            TooManyOccurrences, TooManyCallbacks: the existing job or its medium has as many as it
-                can have.
+        item of its own. The medium is deleted if no new job needs it. ``TooManyOccurrences`` or
+        ``TooManyCallbacks`` if the existing job or its medium has as many as it can have.
         """
         try:
             accepted = await anyio.to_thread.run_sync(self._accept, caller, submission, sealed)

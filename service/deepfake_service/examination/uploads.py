@@ -134,10 +134,8 @@ class Uploads:
         """Store what follows, up to the length of the upload, and return the new offset.
 
         What arrived before ``chunks`` raised ``ClientGone`` or ``UploadTimeout`` is kept.
-
-        Raises:
-            UploadConflict: another request has stored what follows, or the upload was deleted.
-            RequestTooLarge: it has too many parts.
+        ``UploadConflict`` if another request has stored what follows, or the upload was deleted;
+        ``RequestTooLarge`` if it has too many parts.
         """
         offset, count, pending = upload.offset, len(upload.parts), bytearray()
 

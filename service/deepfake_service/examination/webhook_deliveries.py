@@ -60,10 +60,8 @@ class WebhookSecrets:
     def replace(self, caller: Caller) -> str:
         """Replace the secret of the caller's account, and return the new one.
 
-        Webhooks that are sent again are signed with the new one, too.
-
-        Raises:
-            DecryptionFailed: the secret was wrapped by another master key.
+        Webhooks that are sent again are signed with the new one, too. ``DecryptionFailed`` if the
+        secret was wrapped by another master key.
         """
         self.of(caller.account_id)  # creates it on first use
         with self._database.write() as session:

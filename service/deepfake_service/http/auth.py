@@ -117,10 +117,8 @@ def check_csrf(request: Request, token: str | None) -> None:
 def browser_caller(request: Request) -> Caller:
     """Return the caller who signed in with the browser that sent ``request``.
 
-    Reads the database: call it in a thread.
-
-    Raises:
-        NotAuthenticated: the browser has no session, or its key no longer works.
+    Reads the database: call it in a thread. ``NotAuthenticated`` if the browser has no session, or
+    its key no longer works.
     """
     token = session_token(request)
     if not token:
@@ -150,10 +148,8 @@ def _authenticated(
 def check_still_authenticated(request: Request) -> None:
     """Check a request that is still being answered: its key may have been revoked since.
 
-    Reads the database: call it in a thread.
-
-    Raises:
-        NotAuthenticated: its key, its session or its account is no longer valid.
+    Reads the database: call it in a thread. ``NotAuthenticated`` if its key, its session or its
+    account is no longer valid.
     """
     scheme, _, key = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and not getattr(request.state, _BY_SESSION, False):

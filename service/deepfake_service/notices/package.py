@@ -28,11 +28,9 @@ def package_of(
     ``contents.json`` has the SHA-256 of each file, and the examinations and editions of the
     evidence that the notice relies on. Reports are those of these editions, in the language of the
     notice. Files that were deleted are left out, and reports and screenshots where a person shown
-    may be a minor. Every reading is audited.
-
-    Raises:
-        NotFound: there is no such notice, or the caller may not see it. ImageryWithheld: its PDF
-            encloses captures, and a person shown was flagged as a possible minor since.
+    may be a minor. Every reading is audited. ``NotFound`` if there is no such notice, or the caller
+    may not see it; ``ImageryWithheld`` if its PDF encloses captures, and a person shown was flagged
+    as a possible minor since.
     """
     notice = desk.read(caller, notice_id)
     letter = [("notice.pdf", desk.pdf(caller, notice_id)), ("notice.txt", notice["text"].encode())]

@@ -44,10 +44,8 @@ def fetch_bounded(
     """Return the body of a server's answer. Redirects are not followed.
 
     What is to be ``post``ed has this media type. Call it in a thread that runs no event loop.
-
-    Raises:
-        UnusableAnswer: the server cannot be reached, refuses, compresses its answer, or exceeds
-            the limits.
+    ``UnusableAnswer`` if the server cannot be reached, refuses, compresses its answer, or exceeds
+    the limits.
     """
     headers = {
         "Accept-Encoding": "identity",

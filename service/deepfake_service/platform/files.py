@@ -36,9 +36,7 @@ def create_private(path: Path, make: Callable[[], str]) -> str:
     """Return the text of a file with mode 0600; if there is none, create it with ``make()``.
 
     If several processes create the file at once, all of them get the text of the first.
-
-    Raises:
-        DataDirError: the file cannot be read or written.
+    ``DataDirError`` if the file cannot be read or written.
     """
     private_folder(path.parent)
     try:

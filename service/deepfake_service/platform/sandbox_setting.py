@@ -20,9 +20,7 @@ def sandbox_required() -> bool:
     """Return whether the environment requires all layers of the sandbox.
 
     Only this variable is read: commands that use this work without the settings of a service.
-
-    Raises:
-        SettingsError: its value is invalid.
+    ``SettingsError`` if its value is invalid.
     """
     value = os.environ.get(SANDBOX, "available")
     if value not in _VALUES:

@@ -47,10 +47,8 @@ def request(url: str, data: bytes) -> bytes:
     """Request a time stamp over ``data`` from the authority at ``url``; return its reply.
 
     The reply is a DER-encoded ``TimeStampResp`` (RFC 3161, 2.4.2) whose token has been checked
-    against ``data`` and the request's nonce.
-
-    Raises:
-        TimestampFailed: the authority cannot be reached, refuses, or does not give such a reply.
+    against ``data`` and the request's nonce. ``TimestampFailed`` if the authority cannot be
+    reached, refuses, or does not give such a reply.
     """
     query = (
         TimestampRequestBuilder()
@@ -97,10 +95,7 @@ def verify(reply: bytes, data: bytes, roots: list[x509.Certificate]) -> datetime
 
     With ``roots``, the token must be signed by a time-stamp authority below one of them. Without,
     it must be signed by the certificate that it contains, which shows that it is intact but not who
-    issued it.
-
-    Raises:
-        InvalidTimestamp: the time stamp is not valid for ``data``.
+    issued it. ``InvalidTimestamp`` if the time stamp is not valid for ``data``.
     """
     try:
         token = decode_timestamp_response(reply)

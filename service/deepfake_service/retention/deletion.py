@@ -249,11 +249,9 @@ class Retention:
     ) -> None:
         """Set or lift a legal hold, under which nothing in the case expires or can be deleted.
 
-        Who ``asked`` for it is recorded until it is lifted.
-
-        Raises:
-            NotFound: there is no such case, or the caller may not see it.
-            BeingDeleted: the deletion of the case, or of an item in it, has begun.
+        Who ``asked`` for it is recorded until it is lifted. ``NotFound`` if there is no such case,
+        or the caller may not see it; ``BeingDeleted`` if the deletion of the case, or of an item in
+        it, has begun.
         """
         with self._database.write() as session:
             find_visible(session, caller, Case, case_id)

@@ -53,10 +53,8 @@ _log = logger("deepfake_service.restoration")
 def merge_journal(database: Database, journal: Journal, signing_keys: SigningKeys) -> None:
     """Merge the journal into the database when a process starts, and write it if it is behind.
 
-    A database to which that adds something was replaced by an older one.
-
-    Raises:
-        DataDirError: the journal was altered, or cannot be read or written.
+    A database to which that adds something was replaced by an older one. ``DataDirError`` if the
+    journal was altered, or cannot be read or written.
     """
     if journal.path.exists():
         added = merge(database, journal.read())

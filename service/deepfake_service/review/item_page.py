@@ -52,11 +52,9 @@ class ItemPages:
 
         ``document`` is the ``verdict.json`` of the newest edition of its evidence, which is issued
         first if that is due. Showing it is audited once in ten minutes. ``missing`` is the error
-        that says why there is none, although the job has succeeded.
-
-        Raises:
-            NotFound: there is no such job, or the caller may not see it.
-            EvidenceBusy: others issue editions of its evidence at this moment.
+        that says why there is none, although the job has succeeded. ``NotFound`` if there is no
+        such job, or the caller may not see it; ``EvidenceBusy`` if others issue editions of its
+        evidence at this moment.
         """
         missing: ServiceError | None = None
         edition, document = None, None

@@ -128,11 +128,9 @@ class MinorFlags:
 
         Cases with the same bytes are flagged at once, those that look alike by
         ``compare_earlier_jobs``. A case whose flag is removed with this one is flagged again if it
-        resembles another flagged case as well.
-
-        Raises:
-            NotFound: there is no such case, or the caller may not see it. Forbidden: another
-                account set the flag, and the caller is not an administrator.
+        resembles another flagged case as well. ``NotFound`` if there is no such case, or the caller
+        may not see it; ``Forbidden`` if another account set the flag, and the caller is not an
+        administrator.
         """
         with self._database.write() as session:
             case, _ = find_visible(session, caller, Case, case_id)

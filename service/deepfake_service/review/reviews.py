@@ -270,10 +270,7 @@ class Reviews:
         While it is set, pictures are withheld from evidence and pages, and fewer accounts see the
         case. Every examination in the case gets a new edition of its evidence. Other cases with the
         same bytes or with pictures that look alike are flagged as well; ``catch_up`` creates their
-        editions.
-
-        Raises:
-            NotFound, Forbidden: see ``MinorFlags.set``.
+        editions. ``NotFound`` or ``Forbidden``: see ``MinorFlags.set``.
         """
         self._effects.minor_flags.set(caller, case_id, enabled=enabled)
         # The chores of the worker compare what this leaves.

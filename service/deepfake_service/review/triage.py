@@ -126,10 +126,8 @@ class Triage:
         """Return a page of jobs as ``Queries.shown``.
 
         A text is looked for in at most ``SCANNED`` rows after the cursor, so a page may hold fewer
-        than ``request.limit`` jobs, or none, and still name a next one.
-
-        Raises:
-            InvalidRequest: the cursor is invalid.
+        than ``request.limit`` jobs, or none, and still name a next one. ``InvalidRequest`` if the
+        cursor is invalid.
         """
         with self._database.read() as session:
             found, following = self._search(session, caller, request)

@@ -179,10 +179,8 @@ def open_source(
 
     The JPEG's quality is in the range ``lossless_quality`` and depends only on the file's bytes, so
     that every step sees the same pixels. ``None``: the picture is opened as it is.
-
-    Raises:
-        UnreadableMedia: there is no such file, or it cannot be read.
-        MediaError: the medium cannot be decoded.
+    ``UnreadableMedia`` if there is no such file, or it cannot be read; ``MediaError`` if the medium
+    cannot be decoded.
     """
     try:
         file = path.open("rb")

@@ -80,12 +80,9 @@ def read_manifests(manifests: Sequence[Manifest], *, excluded: Sequence[str] = (
     Rows of the data sets in ``excluded`` are checked like all others, and left out of the result.
 
     A file that is listed more than once, by one or several manifests, is used once. Its first row
-    counts.
-
-    Raises:
-        TrainingError: if a file cannot be read, lacks a column or a value, has an unknown label,
-            lists a group in more than one fold, or two rows contradict each other; the message
-            names the rows.
+    counts. ``TrainingError`` if a file cannot be read, lacks a column or a value, has an unknown
+    label, lists a group in more than one fold, or two rows contradict each other; the message names
+    the rows.
     """
     if not manifests:
         raise TrainingError("No manifest is given. Pass --manifest FILE.")

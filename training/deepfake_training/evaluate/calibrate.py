@@ -64,10 +64,8 @@ def fit_calibration(level: Level, name: str) -> Calibration:
     ``_Media``.
 
     At equal priors the log-odds are the natural logarithm of the likelihood ratio. The limit is the
-    log10 of the number of groups in the smaller class plus one.
-
-    Raises:
-        TrainingError: if a class is missing, or higher values do not mean manipulated.
+    log10 of the number of groups in the smaller class plus one. ``TrainingError`` if a class is
+    missing, or higher values do not mean manipulated.
     """
     groups = {}
     weights = np.zeros(len(level.raw))
@@ -290,10 +288,8 @@ def fit_levels(faces: pd.DataFrame, spec: BundleSpec, limits: ErrorLimits) -> Fi
     """Fit face, track and item level from held-out face predictions (see ``predictions``).
 
     Stills get thresholds of their own where they are of enough groups of both classes.
-
-    Raises:
-        TrainingError: if no video track could be judged, a class is missing, or higher values do
-            not mean manipulated.
+    ``TrainingError`` if no video track could be judged, a class is missing, or higher values do not
+    mean manipulated.
     """
     judged = faces[faces["logit"].notna() & (faces["main"] | (faces["label"] == "real"))].copy()
     every = track_table(faces, spec)

@@ -45,11 +45,9 @@ def run_splits(
 
     Completed runs are not repeated, and interrupted ones resume. With ``scheduler``, the address of
     a Dask scheduler, its workers fit the splits, each worker one at a time; ``progress`` is then
-    called when a split is complete.
-
-    Raises:
-        ClusterError: the cluster cannot be used; see ``deepfake_eval.inference.cluster``.
-        TrainingError: what a split holds out lacks a class, or a run cannot be fitted.
+    called when a split is complete. ``ClusterError`` if the cluster cannot be used; see
+    ``deepfake_eval.inference.cluster``; ``TrainingError`` if what a split holds out lacks a class,
+    or a run cannot be fitted.
     """
     index = CropStore(crops).index
     for split in splits:
@@ -123,10 +121,8 @@ def summarise(out: Path, config: Config, data: str) -> str:
     """Return a table of the figures by method of all completed runs in ``out``; write it there as
     ``methods.md``.
 
-    ``data`` is the digest of the prepared crops (``CropStore.digest``).
-
-    Raises:
-        TrainingError: if no run is complete, or one is of other data.
+    ``data`` is the digest of the prepared crops (``CropStore.digest``). ``TrainingError`` if no run
+    is complete, or one is of other data.
     """
     splits = fold_splits(config)
     if config.cross_validation.leave_out:
@@ -144,11 +140,8 @@ def split_weights(
 ) -> Iterator[tuple[Config, Weights]]:
     """Yield the config and the weights of the run in ``out`` for each of ``splits``.
 
-    ``data`` is the digest of the prepared crops (``CropStore.digest``).
-
-    Raises:
-        TrainingError: if a run is missing, of another recipe or on other data, or its file is not a
-            checkpoint.
+    ``data`` is the digest of the prepared crops (``CropStore.digest``). ``TrainingError`` if a run
+    is missing, of another recipe or on other data, or its file is not a checkpoint.
     """
     for split in splits:
         yield split.config, _weights(out, split, data)

@@ -137,12 +137,9 @@ def export(
        run's folder.
 
     ``config_sha256`` is the digest of the config's file. ``progress`` receives the number of scored
-    media and of all media.
-
-    Raises:
-        TrainingError: if ``out`` exists, no media are held
-            out, a file is not a checkpoint, the runs do not match the config, the crops or the
-            manifests, or logits differ from torch's.
+    media and of all media. ``TrainingError`` if ``out`` exists, no media are held out, a file is
+    not a checkpoint, the runs do not match the config, the crops or the manifests, or logits differ
+    from torch's.
     """
     out = check_destination(out)
     store = CropStore(inputs.crops)

@@ -253,10 +253,8 @@ def heads_parity(directory: Path, features: Path, heads: Heads, crops: NDArray[n
     """Return the largest absolute difference between the outputs of ``classifier.onnx`` in
     ``directory`` and those of ``heads`` on what the graph in the file ``features`` computes.
 
-    ``crops`` are (N, S, S, 3) or (N, V, S, S, 3) uint8 RGB.
-
-    Raises:
-        TrainingError: if it exceeds ``PARITY_TOLERANCE``.
+    ``crops`` are (N, S, S, 3) or (N, V, S, S, 3) uint8 RGB. ``TrainingError`` if it exceeds
+    ``PARITY_TOLERANCE``.
     """
     classifier = _classifier(directory)
     network = OnnxSession(features.read_bytes(), name=features.name, device="cpu", threads=0)

@@ -28,9 +28,7 @@ class KindHead(Head):
         """Fit a multinomial regression on the features of all squares of plain manipulated faces.
 
         Every kind has the same weight, and within it every source the root of its number of faces.
-
-        Raises:
-            TrainingError: if no fake of one of the kinds is left to learn from.
+        ``TrainingError`` if no fake of one of the kinds is left to learn from.
         """
         kinds, plain = config.probe.kinds, material.plain
         of_method = {m: i for i, k in enumerate(kinds) for m in config.cross_validation.families[k]}

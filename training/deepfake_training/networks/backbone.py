@@ -24,11 +24,9 @@ def create_backbone(config: BackboneConfig, spec: InputSpec, *, initial: bool = 
     It has a single logit, or is frozen and gives class tokens (``ClassTokens``), if the config has
     ``blocks``. If it has a fixed input size, as most transformers do, its position embedding is
     resampled. ``initial=False`` leaves the weights random, to be filled from a checkpoint. Only
-    parameters that ``config.tune`` fits require a gradient.
-
-    Raises:
-        ConfigError: if timm does not know the name or tag, or the model does not support the size.
-        WeightsMissing: if the initial weights have not been converted or cannot be downloaded.
+    parameters that ``config.tune`` fits require a gradient. ``ConfigError`` if timm does not know
+    the name or tag, or the model does not support the size; ``WeightsMissing`` if the initial
+    weights have not been converted or cannot be downloaded.
     """
     model = _created(config, spec, online=initial and config.weights == "timm")
     if initial and config.weights == "package":
@@ -154,11 +152,8 @@ class ExportGraph(nn.Module):
     to ``logit`` and ``activation_map``.
 
     The logit is the backbone's own. ``map_method`` tells the meaning of the map. It is determined
-    by running the head on random features, not from the model's name.
-
-    Raises:
-        ConfigError: if the backbone does not accept crops of the size in ``spec``, or its features
-            do not form a grid.
+    by running the head on random features, not from the model's name. ``ConfigError`` if the
+    backbone does not accept crops of the size in ``spec``, or its features do not form a grid.
     """
 
     def __init__(self, backbone: nn.Module, spec: InputSpec) -> None:

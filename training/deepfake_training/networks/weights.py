@@ -110,14 +110,10 @@ def tensors_digest(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def load_package_weights(model: nn.Module, name: str) -> None:
-    """Load the converted weights of the timm model ``name`` into ``model``, except its last layer.
-
-    Raises:
-        ConfigError: if no package is known to contain weights for ``name``, or they have another
-            input size than ``model``.
-        WeightsMissing: if they have not been converted, or the file is not what the conversion
-            wrote.
-    """
+    """Load the converted weights of the timm model ``name`` into ``model``, except its last layer;
+    ``ConfigError`` if no package is known to contain weights for ``name``, or they have another
+    input size than ``model``; ``WeightsMissing`` if they have not been converted, or the file is
+    not what the conversion wrote."""
     source, path = source_of(name), weights_path(name)
     if not path.exists():
         raise WeightsMissing(
@@ -150,11 +146,9 @@ def load_package_weights(model: nn.Module, name: str) -> None:
 def convert_weights(name: str, out: Path | None = None) -> Path:
     """Convert the initial weights of the timm model ``name``; return the safetensors file.
 
-    ``out`` is the file to write, by default where training looks for it.
-
-    Raises:
-        ConfigError: if no package is known to contain weights for ``name``.
-        WeightsMissing: if the package is not installed, or its file is not the expected one.
+    ``out`` is the file to write, by default where training looks for it. ``ConfigError`` if no
+    package is known to contain weights for ``name``; ``WeightsMissing`` if the package is not
+    installed, or its file is not the expected one.
     """
     source, out = source_of(name), out or weights_path(name)
     content = _verified_file(source)

@@ -54,11 +54,8 @@ def _not_ours(path: Path) -> TrainingError:
 def own_checkpoint(out: Path, config: Config, data: str) -> dict[str, Any] | None:
     """Load the checkpoint in the run folder ``out``, or return None if there is none.
 
-    ``data`` is the digest of the prepared crops (``CropStore.digest``).
-
-    Raises:
-        TrainingError: if it belongs to another config or other data, or this package did not write
-            it.
+    ``data`` is the digest of the prepared crops (``CropStore.digest``). ``TrainingError`` if it
+    belongs to another config or other data, or this package did not write it.
     """
     path = out / CHECKPOINT
     if not path.exists():

@@ -146,10 +146,8 @@ def _write_examined(path: Path, media: Sequence[dict[str, str]]) -> None:
 def _examine(path: Path, media: str, worker: _Worker) -> tuple[bytes, list[int], Part, list[Array]]:
     """Return the timeline, the sampled frames, the unscored part and the crops of one medium.
 
-    Faces are those that ``prepare`` detected in the same frames.
-
-    Raises:
-        MediaError: the medium cannot be decoded.
+    Faces are those that ``prepare`` detected in the same frames. ``MediaError`` if the medium
+    cannot be decoded.
     """
     config = worker.config
     detections = recorded_detections(worker.store.root, media)

@@ -42,13 +42,10 @@ def fit_frozen(
     workers: Workers,
     progress: Callable[[StepReport], None] | None = None,
 ) -> dict[str, float]:
-    """Fit the heads, write the same files into ``out`` as any run, and return the figures.
-
-    Raises:
-        ConfigError: if the config names a head that does not exist.
-        TrainingError: if no crop of a class is left to learn from or to be measured on, ``out``
-            contains the run of another config or on other data, or there are several processes.
-    """
+    """Fit the heads, write the same files into ``out`` as any run, and return the figures;
+    ``ConfigError`` if the config names a head that does not exist; ``TrainingError`` if no crop of
+    a class is left to learn from or to be measured on, ``out`` contains the run of another config
+    or on other data, or there are several processes."""
     chosen_heads(config)
     check_cut(store.root, config)
     data = store.digest()

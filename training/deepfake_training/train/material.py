@@ -115,10 +115,7 @@ def material_of(
     ``plain_share`` of the weight.
 
     A half is used only if the run may see everything that it was made from, including the donor of
-    a swap.
-
-    Raises:
-        TrainingError: if no crop of a class is left to learn from.
+    a swap. ``TrainingError`` if no crop of a class is left to learn from.
     """
     seen = trained_on(store.index, config).to_numpy()[pairs.rows]
     real, fake = pairs.real[seen[:, 0]], pairs.fake[seen[:, 1] & seen[:, 2]]

@@ -338,11 +338,9 @@ def rescore(
     """Score all pictures of a ``verdict.json`` document; return the largest difference of a logit.
 
     ``files`` are those of the evidence, by name. Logits of kinds are compared as well.
-
-    Raises:
-        RescoringFailed: a difference, or their root mean square, is above its tolerance, or the
-            number of squares or of logits is not that of the model.
-        PictureAltered: a square has another size.
+    ``RescoringFailed`` if a difference, or their root mean square, is above its tolerance, or the
+    number of squares or of logits is not that of the model; ``PictureAltered`` if a square has
+    another size.
     """
     pictures = document["pictures"]
     spec = scorer.bundle.spec.crop

@@ -98,9 +98,7 @@ def build(
     """Return the evidence bundle, a ZIP.
 
     ``stamp`` stamps the statement, and ``post`` sends the queries for the reports' time stamps.
-
-    Raises:
-        EvidenceTooLarge: ``verdict.json`` or the bundle would be larger than a verifier reads.
+    ``EvidenceTooLarge`` if ``verdict.json`` or the bundle would be larger than a verifier reads.
     """
     pictures = {} if dossier.case["minor"] else material.pictures
     document = verdict_document(dossier, material)

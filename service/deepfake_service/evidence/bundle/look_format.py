@@ -67,11 +67,8 @@ def require_chain(envelopes: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def listed_records(content: bytes) -> list[dict[str, Any]]:
-    """Return the envelopes in the answer of ``/v1/cases/…/occurrences/…/looks``, oldest first.
-
-    Raises:
-        InvalidStatement: it is too large, or has no records.
-    """
+    """Return the envelopes in the answer of ``/v1/cases/…/occurrences/…/looks``, oldest first;
+    ``InvalidStatement`` if it is too large, or has no records."""
     if len(content) > MAX_LIST_BYTES:
         raise InvalidStatement(f"a list of looks may have at most {MAX_LIST_BYTES} bytes")
     try:
@@ -84,9 +81,6 @@ def listed_records(content: bytes) -> list[dict[str, Any]]:
 
 
 def statements_of(envelopes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the statements in envelopes; the signatures are not checked here.
-
-    Raises:
-        InvalidStatement: one is not a look, or not in canonical form.
-    """
+    """Return the statements in envelopes; the signatures are not checked here. ``InvalidStatement``
+    if one is not a look, or not in canonical form."""
     return [opened(rfc8785.dumps(envelope), (LOOK_TYPE,))[1] for envelope in envelopes]

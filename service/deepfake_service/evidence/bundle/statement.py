@@ -96,9 +96,7 @@ def opened(
     is not checked here.
 
     Only the canonical bytes are accepted, so that nothing can be hidden in an envelope.
-
-    Raises:
-        InvalidStatement: the message says what is wrong.
+    ``InvalidStatement``, whose message says what is wrong.
     """
     if len(envelope) > MAX_BYTES:
         raise InvalidStatement(f"the envelope is larger than {MAX_BYTES} bytes")

@@ -188,10 +188,8 @@ def verify(
     """Verify a bundle; a fault in it is reported as an outcome and never raised.
 
     ``scorer`` enables step 10, and together with ``original``, the submitted file, step 11. Without
-    ``readers``, the calling process parses the bundle.
-
-    Raises:
-        SandboxBusy, SandboxIncomplete: there is no process to parse the bundle in.
+    ``readers``, the calling process parses the bundle. ``SandboxBusy`` or ``SandboxIncomplete`` if
+    there is no process to parse the bundle in.
     """
     return _Run(content, trust, scorer, original, readers or BundleReaders()).run()
 

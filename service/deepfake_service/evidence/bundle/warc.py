@@ -219,11 +219,9 @@ def head_fields(lines: bytes) -> dict[str, str]:
 def dechunked(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Yield a body without its chunked transfer coding (RFC 9112, section 7.1).
 
-    Some tools remove the coding and leave its header: a body that does not begin with the size of
-    a chunk is yielded as it is.
-
-    Raises:
-        Damaged: the coding ends before the last chunk, or is not well-formed.
+    Some tools remove the coding and leave its header: a body that does not begin with the size of a
+    chunk is yielded as it is. ``Damaged`` if the coding ends before the last chunk, or is not
+    well-formed.
     """
     source, buffer, is_first = iter(pieces), b"", True
     while True:

@@ -158,10 +158,8 @@ def unzipped(content: bytes) -> dict[str, bytes]:
 def member(content: bytes, name: str) -> bytes:
     """Return one file of a ZIP, without reading the others or checking the archive's form.
 
-    Use it for archives of our own making only; ``unzipped`` checks those of others.
-
-    Raises:
-        KeyError: the archive has no file ``name``. InvalidBag: ``content`` is not a ZIP file.
+    Use it for archives of our own making only; ``unzipped`` checks those of others. ``KeyError`` if
+    the archive has no file ``name``, ``InvalidBag`` if ``content`` is not a ZIP file.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:

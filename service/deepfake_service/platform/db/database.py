@@ -59,11 +59,9 @@ class Database:
 
     ``clock`` gives the times that are written to rows and compared with them. Every service reads
     it from here, so that an installation has one clock, which tests can set. By default it is the
-    clock of the PostgreSQL server, or that of the machine with SQLite.
-
-    Raises:
-        DatabaseError: the URL is invalid, or a newer version of this program made the database.
-        DatabaseUnavailable: the database cannot be reached.
+    clock of the PostgreSQL server, or that of the machine with SQLite. ``DatabaseError`` if the URL
+    is invalid, or a newer version of this program made the database; ``DatabaseUnavailable`` if the
+    database cannot be reached.
     """
 
     def __init__(self, url: str, *, clock: Clock | None = None) -> None:

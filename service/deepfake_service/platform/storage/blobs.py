@@ -154,10 +154,8 @@ def _writing() -> Iterator[None]:
 def _credentials(url: str) -> dict[str, str]:
     """Return the credentials of a provider that are files in the folder of secrets.
 
-    As with settings, a variable that is set comes before the file of its name.
-
-    Raises:
-        StorageError: a file cannot be read.
+    As with settings, a variable that is set comes before the file of its name. ``StorageError`` if
+    a file cannot be read.
     """
     folder, prefix = os.environ.get(CREDENTIALS), _PREFIXES.get(url.partition(":")[0])
     if not folder or prefix is None:
@@ -192,10 +190,8 @@ def open_blobs(url: str | None, folder: Path) -> Blobs:
     """Open the store at ``url``, or the local ``folder`` if there is no URL.
 
     URLs have the forms ``s3://bucket/prefix``, ``gs://``, ``az://`` and ``file:///``.
-
-    Raises:
-        StorageError: the URL is invalid, or its folder does not exist. DataDirError: ``folder``
-            cannot be created.
+    ``StorageError`` if the URL is invalid, or its folder does not exist; ``DataDirError`` if
+    ``folder`` cannot be created.
     """
     if url is None:
         return _local(private_folder(folder))
@@ -233,9 +229,7 @@ def open_checkpoint_store(url: str) -> Blobs:
     """Open the object store at ``url`` for checkpoints of the audit log.
 
     S3 requires a checksum of objects that a lock protects, which is sent with each.
-
-    Raises:
-        StorageError: the URL is invalid.
+    ``StorageError`` if the URL is invalid.
     """
     try:
         if url.startswith("file:"):
