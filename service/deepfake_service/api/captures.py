@@ -9,32 +9,22 @@ import anyio.to_thread
 from fastapi import Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from deepfake_models.media.image import picture_format
-from deepfake_service.api.cases import (
-    MAX_SCREENSHOT_BYTES,
-    SCREENSHOT_FORMATS,
-)
 from deepfake_service.capture.captures import MAX_FILES, HandedIn
+from deepfake_service.http.answers import binary, file_answer
 from deepfake_service.http.auth import Reader, Uploader
 from deepfake_service.http.dependencies import AppStateDep, ServicesDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import (
-    NO_STORE,
-    CaptureId,
-    ItemId,
-    Published,
-    Sha256,
-    Time,
-    binary,
-)
+from deepfake_service.http.schemas import CaptureId, ItemId, Published, Sha256, Time
 from deepfake_service.http.submission_form import CaptureForm, upload_body
 from deepfake_service.http.uploads import (
     FILE,
+    MAX_SCREENSHOT_BYTES,
     FormFiles,
     StreamedFile,
     receive_file,
     refuse_encoding,
+    require_screenshot,
     streams_body,
 )
 from deepfake_service.platform.db.enums import CaptureState
@@ -230,9 +220,7 @@ async def submit_capture(
                 raise invalid_field(FILE, "missing; send an archive of the page or a screenshot")
             for number, shot in enumerate(shots.uploads):
                 content = shot.content.getvalue()
-                if picture_format(content[:64]) not in SCREENSHOT_FORMATS:
-                    field = f"{SCREENSHOTS}[{number}]"
-                    raise invalid_field(field, "send a PNG, JPEG or WebP picture")
+                require_screenshot(content, f"{SCREENSHOTS}[{number}]")
                 files.append((shot.name, await submissions.seal(_whole(content))))
         except BaseException:
             await services.captures.discard(files)
@@ -298,12 +286,7 @@ def get_capture_bundle(capture_id: CaptureId, caller: Reader, services: Services
     """Return the signed record of a capture (BagIt in a ZIP), which `deepfake verify` checks: its
     description, and the text of its pages. It has no imagery, only the digests of it. Audited."""
     content = services.captures.bundle(caller, capture_id)
-    disposition = f'attachment; filename="capture-{capture_id}.zip"'
-    return Response(
-        content,
-        media_type="application/zip",
-        headers={**NO_STORE, "Content-Disposition": disposition},
-    )
+    return file_answer(content, "application/zip", f"capture-{capture_id}.zip")
 
 
 @router.post(

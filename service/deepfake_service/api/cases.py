@@ -17,20 +17,23 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
 from starlette.responses import StreamingResponse
 
-from deepfake_models.media.image import picture_format
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.api.jobs import JobBase
 from deepfake_service.container import Services
 from deepfake_service.evidence.bundle.artifacts import mime_of
+from deepfake_service.http.answers import (
+    NO_STORE,
+    OCTETS,
+    attachment,
+    binary,
+    screenshot_answer,
+)
 from deepfake_service.http.auth import Exporter, Keeper, Reader, Submitter, while_authenticated
 from deepfake_service.http.dependencies import AppStateDep, PageDep, ServicesDep
 from deepfake_service.http.list_filters import CaseQuery
-from deepfake_service.http.multipart import boundary_of, parse_multipart
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
-    NO_STORE,
-    OCTETS,
     CaseId,
     ItemId,
     MediaId,
@@ -38,22 +41,14 @@ from deepfake_service.http.schemas import (
     Published,
     Sha256,
     Time,
-    binary,
 )
 from deepfake_service.http.submission_form import CaseReference, OccurrenceForm, upload_body
-from deepfake_service.http.uploads import FormFiles, receive_body, streams_body
-from deepfake_service.platform.errors import invalid_field
+from deepfake_service.http.uploads import SCREENSHOT, read_with_screenshot, streams_body
 from deepfake_service.retention.deletion import HoldRequest
 
 router = api_router("cases")
 
-SCREENSHOT = "screenshot"
 _PICTURE = {"type": "string", "format": "binary", "description": "A PNG, JPEG or WebP picture."}
-SCREENSHOT_FORMATS = frozenset({"PNG", "JPEG", "WEBP"})
-MAX_SCREENSHOT_BYTES = 16 * 1024 * 1024
-"""A whole 4K screen as PNG has some 10 MiB. Held in memory until it is encrypted."""
-MAX_OCCURRENCE_BYTES = MAX_SCREENSHOT_BYTES + 1024 * 1024
-"""Of the whole body: a screenshot, and text fields of 8 KiB each."""
 
 
 class OccurrenceOut(Published):
@@ -197,14 +192,11 @@ async def add_occurrence(
     JPEG or WebP), and return the occurrence. `media_id` may be left out if the case has only one
     medium. A screenshot of a post that is recorded without one is added to that record, if the
     other fields are the same."""
-    boundary = boundary_of(request.headers.get("content-type"))
     state.disk.require()
     with state.memory.share() as take:
-        upload = FormFiles(OccurrenceForm, SCREENSHOT, 1, MAX_SCREENSHOT_BYTES, take)
-        body = receive_body(request, max_bytes=MAX_OCCURRENCE_BYTES)
-        await parse_multipart(body, boundary, upload.open_part)
+        form, screenshot = await read_with_screenshot(request, OccurrenceForm, take)
         occurrence, is_new = await anyio.to_thread.run_sync(
-            _add_occurrence, services, caller, case_id, upload
+            _add_occurrence, services, caller, case_id, form, screenshot
         )
         if not is_new:
             response.status_code = 200
@@ -212,13 +204,9 @@ async def add_occurrence(
 
 
 def _add_occurrence(
-    services: Services, caller: Caller, case_id: str, upload: FormFiles[OccurrenceForm]
+    services: Services, caller: Caller, case_id: str, form: OccurrenceForm, screenshot: bytes | None
 ) -> tuple[OccurrenceOut, bool]:
     """Record an occurrence, and return it and whether it is new."""
-    form = upload.texts.parse()
-    screenshot = upload.uploads[0].content.getvalue() if upload.uploads else None
-    if screenshot is not None and picture_format(screenshot[:64]) not in SCREENSHOT_FORMATS:
-        raise invalid_field(SCREENSHOT, "send a PNG, JPEG or WebP picture")
     tool = form.tool or ("console" if caller.by_console else None)
     sighting = {**asdict(form.sighting()), "tool": tool}
     noted = services.cases.add_occurrence(caller, case_id, form.media_id, sighting, screenshot)
@@ -237,12 +225,7 @@ def get_screenshot(
 ) -> Response:
     """Return the screenshot of an occurrence. Audited."""
     content = services.cases.screenshot(caller, case_id, occurrence_id)
-    kind = (picture_format(content[:64]) or "octet-stream").lower()
-    return Response(
-        content,
-        media_type=f"image/{kind}",
-        headers={"Content-Disposition": f'attachment; filename="{occurrence_id}.{kind}"'},
-    )
+    return screenshot_answer(content, occurrence_id)
 
 
 @router.get("/cases/{case_id}", summary="Read a case")
@@ -289,10 +272,7 @@ def export_medium(
     return StreamingResponse(
         while_authenticated(request, _pieces(file, 0, size)),
         media_type="application/age",
-        headers={
-            "Content-Length": str(size),
-            "Content-Disposition": f'attachment; filename="{media_id}.age"',
-        },
+        headers={"Content-Length": str(size), **attachment(f"{media_id}.age")},
         background=BackgroundTask(file.close),  # if no piece was asked for
     )
 
@@ -364,7 +344,7 @@ def get_medium(
         **NO_STORE,
         # Untrusted content: players show it, but browsers must not open it as a page of this site.
         "Content-Security-Policy": "sandbox; default-src 'none'",
-        "Content-Disposition": f'attachment; filename="{media_id}"',
+        **attachment(media_id),
     }
     if start > end:
         file.close()

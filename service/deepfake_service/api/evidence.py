@@ -23,23 +23,19 @@ from deepfake_service.evidence.bundle.verification import Step, verify
 from deepfake_service.evidence.bundle.zip_format import MAX_BYTES
 from deepfake_service.evidence.report.report import ReportCopy
 from deepfake_service.http.admission import HEAVY
+from deepfake_service.http.answers import (
+    DOCUMENT,
+    NO_STORE,
+    OCTETS,
+    binary,
+    file_answer,
+    pdf_answer,
+)
 from deepfake_service.http.auth import Reader, Verifier
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import (
-    DOCUMENT,
-    NO_STORE,
-    OCTETS,
-    PDF,
-    ItemId,
-    JobId,
-    Language,
-    Published,
-    Sha256,
-    Time,
-    binary,
-)
+from deepfake_service.http.schemas import ItemId, JobId, Language, Published, Sha256, Time
 from deepfake_service.http.uploads import receive_body, streams_body
 from deepfake_service.platform.db.enums import Finding
 from deepfake_service.platform.errors import Overloaded
@@ -121,11 +117,7 @@ def get_evidence(
     everything that is needed to verify it offline. Audited."""
     bundle = services.evidence_store.read(caller, job_id, edition)
     name = f"evidence-{job_id}-{bundle.number}.zip"
-    return Response(
-        bundle.content,
-        media_type="application/zip",
-        headers={**NO_STORE, "Content-Disposition": f'attachment; filename="{name}"'},
-    )
+    return file_answer(bundle.content, "application/zip", name)
 
 
 @router.get("/v1/jobs/{job_id}/evidence/editions", summary="List editions")
@@ -154,12 +146,7 @@ def get_report(
         content = store.member(caller, job_id, report_of(asked.lang), asked.edition)
     else:
         content = store.report(caller, job_id, asked.lang, asked.copy, asked.edition)
-    name = f"report-{job_id}-{asked.lang}.pdf"
-    return Response(
-        content,
-        media_type="application/pdf",
-        headers={**PDF, "Content-Disposition": f'inline; filename="{name}"'},
-    )
+    return pdf_answer(content, f"report-{job_id}-{asked.lang}.pdf")
 
 
 @router.get(

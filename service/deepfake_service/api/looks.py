@@ -9,18 +9,11 @@ import anyio.to_thread
 from fastapi import Request, Response
 from pydantic import Field
 
-from deepfake_models.media.image import picture_format
 from deepfake_service.accounts.accounts import Caller
-from deepfake_service.api.cases import (
-    MAX_OCCURRENCE_BYTES,
-    MAX_SCREENSHOT_BYTES,
-    SCREENSHOT,
-    SCREENSHOT_FORMATS,
-)
 from deepfake_service.container import Services
+from deepfake_service.http.answers import binary, screenshot_answer
 from deepfake_service.http.auth import Reader, Submitter
 from deepfake_service.http.dependencies import AppStateDep, ServicesDep
-from deepfake_service.http.multipart import boundary_of, parse_multipart
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
@@ -31,10 +24,9 @@ from deepfake_service.http.schemas import (
     Published,
     Sha256,
     Time,
-    binary,
 )
 from deepfake_service.http.submission_form import LookForm, upload_body
-from deepfake_service.http.uploads import FormFiles, receive_body, streams_body
+from deepfake_service.http.uploads import SCREENSHOT, read_with_screenshot, streams_body
 from deepfake_service.platform.db.enums import LookResult, NoticeState, WatchState
 from deepfake_service.platform.errors import invalid_field
 
@@ -148,27 +140,23 @@ async def add_look(
     """Record what you saw when you looked at a post yourself, optionally with a screenshot of what
     is there instead. Without `result`, a worker looks: this needs `DEEPFAKE_LOOKS_FROM`, and a
     notice about the post that was sent."""
-    boundary = boundary_of(request.headers.get("content-type"))
     state.disk.require()
     with state.memory.share() as take:
-        upload = FormFiles(LookForm, SCREENSHOT, 1, MAX_SCREENSHOT_BYTES, take)
-        body = receive_body(request, max_bytes=MAX_OCCURRENCE_BYTES)
-        await parse_multipart(body, boundary, upload.open_part)
-        post, is_made = await anyio.to_thread.run_sync(
-            _add_look, services, caller, (case_id, occurrence_id), upload
+        form, screenshot = await read_with_screenshot(request, LookForm, take)
+        response.status_code = 201 if form.result else 202
+        return await anyio.to_thread.run_sync(
+            _add_look, services, caller, (case_id, occurrence_id), form, screenshot
         )
-    response.status_code = 201 if is_made else 202
-    return post
 
 
 def _add_look(
-    services: Services, caller: Caller, place: tuple[str, str], upload: FormFiles[LookForm]
-) -> tuple[PostLooksOut, bool]:
-    """Record a look or ask for one; return the post, and whether a look was recorded."""
-    form = upload.texts.parse()
-    screenshot = upload.uploads[0].content.getvalue() if upload.uploads else None
-    if screenshot is not None and picture_format(screenshot[:64]) not in SCREENSHOT_FORMATS:
-        raise invalid_field(SCREENSHOT, "send a PNG, JPEG or WebP picture")
+    services: Services,
+    caller: Caller,
+    place: tuple[str, str],
+    form: LookForm,
+    screenshot: bytes | None,
+) -> PostLooksOut:
+    """Record a look or ask for one, and return the post."""
     if form.result is None:
         for name in ("seen_at", "note"):
             if getattr(form, name) is not None:
@@ -186,7 +174,7 @@ def _add_look(
             note=form.note,
             screenshot=screenshot,
         )
-    return _post(services, caller, *place), form.result is not None
+    return _post(services, caller, *place)
 
 
 @router.get(
@@ -204,9 +192,4 @@ def get_look_screenshot(
 ) -> Response:
     """Return the screenshot of a person's look. Audited."""
     content = services.posts.screenshot(caller, case_id, occurrence_id, look_id)
-    kind = (picture_format(content[:64]) or "octet-stream").lower()
-    return Response(
-        content,
-        media_type=f"image/{kind}",
-        headers={"Content-Disposition": f'attachment; filename="{look_id}.{kind}"'},
-    )
+    return screenshot_answer(content, look_id)

@@ -10,19 +10,11 @@ from pydantic import Field
 
 from deepfake_models.bundle.spec import is_none
 from deepfake_service.accounts.organisation import Organisation
+from deepfake_service.http.answers import binary, pdf_answer
 from deepfake_service.http.auth import Administrator, DocumentReader, Reader
 from deepfake_service.http.dependencies import PageDep, ServicesDep
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import (
-    PDF,
-    CaseId,
-    ItemId,
-    NoticeId,
-    Published,
-    Sha256,
-    Time,
-    binary,
-)
+from deepfake_service.http.schemas import CaseId, ItemId, NoticeId, Published, Sha256, Time
 from deepfake_service.notices.compose import Basis, WithoutConsent
 from deepfake_service.notices.kinds import KINDS, Bilingual
 from deepfake_service.notices.states import (
@@ -228,12 +220,7 @@ def get_notice_pdf(notice_id: NoticeId, caller: DocumentReader, services: Servic
 
     It is made and signed once, at the first request. Its SHA-256 is in the history of the notice
     and in the audit log."""
-    content = services.notice_desk.pdf(caller, notice_id)
-    return Response(
-        content,
-        media_type="application/pdf",
-        headers={**PDF, "Content-Disposition": f'inline; filename="notice-{notice_id}.pdf"'},
-    )
+    return pdf_answer(services.notice_desk.pdf(caller, notice_id), f"notice-{notice_id}.pdf")
 
 
 @router.patch("/notices/{notice_id}", summary="Update the state of a notice")

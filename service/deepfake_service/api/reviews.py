@@ -10,18 +10,11 @@ from starlette.responses import StreamingResponse
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.container import Services
+from deepfake_service.http.answers import NO_STORE, binary
 from deepfake_service.http.auth import Reader, Reviewer, while_authenticated
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import (
-    NO_STORE,
-    CaseId,
-    ItemId,
-    JobId,
-    Published,
-    Time,
-    binary,
-)
+from deepfake_service.http.schemas import CaseId, ItemId, JobId, Published, Time
 from deepfake_service.platform.db.enums import Decision, Finding, Role
 
 router = api_router("evidence", prefix="")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated
 
 from fastapi import Query, Response
 from pydantic import Field
 
+from deepfake_service.http.answers import binary, file_answer, pdf_answer
 from deepfake_service.http.auth import DocumentReader, Reader
 from deepfake_service.http.dependencies import AppStateDep, ServicesDep
 from deepfake_service.http.periods import PeriodDep
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import NO_STORE, PDF, Language, Published, binary
+from deepfake_service.http.schemas import Language, Published
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.texts.i18n import words
-from deepfake_service.removal.statistics import Group, GroupBy, Summary
+from deepfake_service.removal.statistics import GroupBy
 from deepfake_service.removal.statistics_pages import csv_of, pdf_of_summary
 
 router = api_router("removal")
@@ -53,8 +55,8 @@ class GroupOut(Published):
 class RemovalsOut(Published):
     """What became of the posts of notices that were sent in a period."""
 
-    start: str = Field(description="The first day.")
-    end: str = Field(description="The last day, which is in it.")
+    start: date = Field(description="The first day.")
+    end: date = Field(description="The last day, which is in it.")
     by: GroupBy = Field(description="What each of `groups` is.")
     groups: list[GroupOut] = Field(description="The groups.")
     total: GroupOut = Field(description="All of them together.")
@@ -68,26 +70,7 @@ def get_removals(
     notices are left out, and so are cases that were deleted."""
     start, end = period.days(state.database.clock())
     found = services.removal_statistics.summary(caller, start, end, period.by)
-    return RemovalsOut.model_validate(_json(found))
-
-
-def _json(found: Summary) -> dict[str, object]:
-    def group(each: Group) -> dict[str, object]:
-        return {
-            "name": each.name,
-            "counts": each.counts,
-            "timed": each.timed,
-            "median_h": each.median_h,
-            "p90_h": each.p90_h,
-        }
-
-    return {
-        "start": found.start.isoformat(),
-        "end": found.end.isoformat(),
-        "by": found.by,
-        "groups": [group(each) for each in found.groups],
-        "total": group(found.total),
-    }
+    return RemovalsOut.model_validate(found, from_attributes=True)
 
 
 @router.get(
@@ -104,9 +87,7 @@ def get_removals_csv(
     start, end = period.days(state.database.clock())
     found = services.removal_statistics.summary(caller, start, end, period.by)
     name = f"removals-{start}-{end}-{period.by}.csv"
-    attachment = {"Content-Disposition": f'attachment; filename="{name}"'}
-    media_type = "text/csv; charset=utf-8"
-    return Response(csv_of(found), media_type=media_type, headers={**NO_STORE, **attachment})
+    return file_answer(csv_of(found), "text/csv; charset=utf-8", name)
 
 
 @router.get(
@@ -133,5 +114,4 @@ def get_removals_pdf(
         services.sender.issuer,
         now,
     )
-    inline = {"Content-Disposition": f'inline; filename="removals-{start}-{end}.pdf"'}
-    return Response(content, media_type="application/pdf", headers={**PDF, **inline})
+    return pdf_answer(content, f"removals-{start}-{end}.pdf")

@@ -11,19 +11,6 @@ from deepfake_models.bundle.results import Leaning, ReasonCode, VerdictCode
 from deepfake_models.bundle.spec import is_none
 from deepfake_models.sandbox.confinement import Layer
 
-NO_STORE = {"Cache-Control": "no-store"}
-"""Header of answers with content that no cache may keep."""
-DOCUMENT = {
-    **NO_STORE,
-    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
-}
-"""Headers of a drawing that a browser may open: it must not act on the origin of the console."""
-PDF = {
-    **NO_STORE,
-    # Without "sandbox", in which Chromium shows no PDF. Viewers do not give a PDF the origin.
-    "Content-Security-Policy": "script-src 'none'; base-uri 'none'; frame-ancestors 'none'",
-}
-"""Headers of a PDF that a browser may open."""
 EXAMPLE_ID = "01KB0ZQ9V7M3X8T2E4R6Y1W5CD"
 
 
@@ -105,23 +92,6 @@ VERDICT_OF_MEDIUM = (
     "The conclusion on what was `examined`. `no_manipulation_found` is not a finding of "
     "authenticity: a real face does not clear a picture."
 )
-
-
-OCTETS = "application/octet-stream"
-
-
-def binary(media_type: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the ``responses`` of a route that answers with a file.
-
-    ``OCTETS`` is offered beside ``media_type``, because generators of clients know few media types.
-
-    Args:
-        media_type: the content type of the answer.
-        statuses: the statuses of such an answer; 200 if there are none.
-    """
-    content = {"schema": {"type": "string", "format": "binary"}}
-    documented = {media_type: content, OCTETS: content}
-    return {status: {"content": documented} for status in statuses or (200,)}
 
 
 class Published(BaseModel):

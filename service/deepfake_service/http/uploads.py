@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
+from deepfake_models.media.image import picture_format
 from deepfake_service.http.multipart import (
     MultipartReader,
     Part,
@@ -35,6 +36,11 @@ from deepfake_service.platform.settings import Settings
 
 FIELD = "files"
 FILE = "file"
+SCREENSHOT = "screenshot"
+MAX_SCREENSHOT_BYTES = 16 * 1024 * 1024
+"""A whole 4K screen as PNG has some 10 MiB. Held in memory until it is encrypted."""
+MAX_TEXTS_BYTES = 1024 * 1024
+"""Of the text fields beside a screenshot: each has 8 KiB at most."""
 SPACE_CHECKED_EVERY = 8 * 1024 * 1024
 MAX_PICTURES = 64
 """Pictures of one request, which is answered while its client waits."""
@@ -277,6 +283,33 @@ async def receive_file(
     except RequestTooLarge as error:
         detail = f"more than {max_bytes} bytes"
         raise RequestTooLarge(error.message, errors=[FieldError(FILE, detail)]) from None
+
+
+def require_screenshot(content: bytes, field: str) -> None:
+    """Raise ``InvalidRequest`` unless a picture has one of the formats of screenshots."""
+    if picture_format(content[:64]) not in ("PNG", "JPEG", "WEBP"):
+        raise invalid_field(field, "send a PNG, JPEG or WebP picture")
+
+
+async def read_with_screenshot(
+    request: Request, form: type[F], take: Callable[[int], None]
+) -> tuple[F, bytes | None]:
+    """Return the text fields of a multipart request, and its screenshot if it has one.
+
+    Raises:
+        UnsupportedContentType, MalformedRequest, InvalidRequest, RequestTooLarge, UploadTimeout,
+            ClientGone, Overloaded: see ``read_pictures``.
+    """
+    boundary = boundary_of(request.headers.get("content-type"))
+    files = FormFiles(form, SCREENSHOT, 1, MAX_SCREENSHOT_BYTES, take)
+    body = receive_body(request, max_bytes=MAX_SCREENSHOT_BYTES + MAX_TEXTS_BYTES)
+    await parse_multipart(body, boundary, files.open_part)
+    fields = files.texts.parse()
+    if not files.uploads:
+        return fields, None
+    screenshot = files.uploads[0].content.getvalue()
+    require_screenshot(screenshot, SCREENSHOT)
+    return fields, screenshot
 
 
 async def read_pictures(

@@ -12,6 +12,7 @@ from starlette.responses import StreamingResponse
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.container import Services
+from deepfake_service.http.answers import attachment
 from deepfake_service.http.auth import PageDownloader, PageReader, check_still_authenticated
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.notices.escalation import followers_of
@@ -143,10 +144,8 @@ def get_package(
     package = package_of(
         services.notice_desk, services.cases, services.evidence_store, caller, notice_id
     )
-    attachment = {"Content-Disposition": f'attachment; filename="notice-{notice_id}.zip"'}
-    return StreamingResponse(
-        _sent(request, package), media_type="application/zip", headers=HEADERS | attachment
-    )
+    headers = HEADERS | attachment(f"notice-{notice_id}.zip")
+    return StreamingResponse(_sent(request, package), media_type="application/zip", headers=headers)
 
 
 def _sent(request: Request, package: Iterator[bytes]) -> Iterator[bytes]:

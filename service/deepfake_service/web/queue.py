@@ -13,6 +13,7 @@ from starlette.responses import StreamingResponse
 from deepfake_models.bundle.results import VerdictCode, input_at_fault
 from deepfake_service.accounts.accounts import MAY_REVIEW, Caller
 from deepfake_service.evidence.listings import mentions
+from deepfake_service.http.answers import attachment
 from deepfake_service.http.auth import PageDownloader, PageReader, while_authenticated
 from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
 from deepfake_service.notices.states import NoticePart
@@ -199,5 +200,5 @@ def get_csv(
     return StreamingResponse(
         while_authenticated(request, lines()),
         media_type="text/csv; charset=utf-8",
-        headers={**HEADERS, "Content-Disposition": 'attachment; filename="results.csv"'},
+        headers=HEADERS | attachment("results.csv"),
     )

@@ -1,0 +1,60 @@
+"""Answers with a file: their headers, and how OpenAPI describes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Response
+
+from deepfake_models.media.image import picture_format
+
+NO_STORE = {"Cache-Control": "no-store"}
+"""Header of answers with content that no cache may keep."""
+DOCUMENT = {
+    **NO_STORE,
+    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
+}
+"""Headers of a drawing that a browser may open: it must not act on the origin of the console."""
+PDF = {
+    **NO_STORE,
+    # Without "sandbox", in which Chromium shows no PDF. Viewers do not give a PDF the origin.
+    "Content-Security-Policy": "script-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+}
+"""Headers of a PDF that a browser may open."""
+OCTETS = "application/octet-stream"
+
+
+def binary(media_type: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses`` of a route that answers with a file.
+
+    ``OCTETS`` is offered beside ``media_type``, because generators of clients know few media types.
+
+    Args:
+        media_type: the content type of the answer.
+        statuses: the statuses of such an answer; 200 if there are none.
+    """
+    content = {"schema": {"type": "string", "format": "binary"}}
+    documented = {media_type: content, OCTETS: content}
+    return {status: {"content": documented} for status in statuses or (200,)}
+
+
+def attachment(name: str) -> dict[str, str]:
+    """Return the header by which browsers store an answer under a name, and do not open it."""
+    return {"Content-Disposition": f'attachment; filename="{name}"'}
+
+
+def file_answer(content: bytes | str, media_type: str, name: str) -> Response:
+    """Return an answer with a file to store."""
+    return Response(content, media_type=media_type, headers={**NO_STORE, **attachment(name)})
+
+
+def pdf_answer(content: bytes, name: str) -> Response:
+    """Return an answer with a PDF that a browser may open."""
+    headers = {**PDF, "Content-Disposition": f'inline; filename="{name}"'}
+    return Response(content, media_type="application/pdf", headers=headers)
+
+
+def screenshot_answer(content: bytes, name: str) -> Response:
+    """Return an answer with a screenshot to store; its format is the ending of its name."""
+    kind = (picture_format(content[:64]) or "octet-stream").lower()
+    return Response(content, media_type=f"image/{kind}", headers=attachment(f"{name}.{kind}"))
