@@ -79,11 +79,8 @@ class Sender:
     """Who issues evidence and sends notices: stores the organisation, and fills forms with it."""
 
     def __init__(self, database: Database, keys: KeyWrapper, issuer: str) -> None:
-        """Open the organisation in ``database``.
-
-        Args:
-            issuer: the name in the certificates that sign evidence and notices.
-        """
+        """Open the organisation in ``database``; ``issuer`` is the name in the certificates that
+        sign evidence and notices."""
         self._database = database
         self._keys = keys
         self.issuer = issuer

@@ -109,11 +109,8 @@ class Cases:
     def of_reference(
         self, session: Session, caller: Caller, reference: str | None
     ) -> tuple[Case, bytes, bool]:
-        """Find the account's case with this reference and lock it, or create one.
-
-        Returns:
-            The case, its key, and whether it is new.
-        """
+        """Find the account's case with this reference and lock it, or create one; return the case,
+        its key, and whether it is new."""
         digest = None
         if reference is not None:
             digest = self._blind_index.of("reference", caller.account_id, reference)

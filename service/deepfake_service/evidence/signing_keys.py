@@ -61,13 +61,9 @@ class SigningKeys:
         issuer: Callable[[], str],
         own: tuple[Path, Path] | None = None,
     ) -> None:
-        """Open the signing keys in ``database``.
-
-        Args:
-            issuer: returns the name for a new self-signed certificate.
-            own: PEM files of a certificate chain and its key, which sign reports instead of a
-                generated key.
-        """
+        """Open the signing keys in ``database``. ``issuer`` returns the name for a new self-signed
+        certificate. ``own`` are PEM files of a certificate chain and its key, which sign reports
+        instead of a generated key."""
         self._database = database
         self._keys = keys
         self._issuer = issuer

@@ -25,14 +25,9 @@ OCTETS = "application/octet-stream"
 
 
 def binary(media_type: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the ``responses`` of a route that answers with a file.
-
-    ``OCTETS`` is offered beside ``media_type``, because generators of clients know few media types.
-
-    Args:
-        media_type: the content type of the answer.
-        statuses: the statuses of such an answer; 200 if there are none.
-    """
+    """Return the ``responses`` of a route that answers with a file, with these ``statuses``, or
+    200. ``OCTETS`` is offered beside ``media_type``, because generators of clients know few media
+    types."""
     content = {"schema": {"type": "string", "format": "binary"}}
     documented = {media_type: content, OCTETS: content}
     return {status: {"content": documented} for status in statuses or (200,)}

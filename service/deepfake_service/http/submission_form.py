@@ -235,12 +235,8 @@ F = TypeVar("F", bound=BaseModel)
 
 
 class TextFields(Generic[F]):
-    """Collects the text fields of one request, for a form.
-
-    Args:
-        form: the model whose fields are accepted.
-        files: the names of the file fields, for the error about an unknown field.
-    """
+    """Collects the text fields of one request, for a form. ``files`` are the names of its file
+    fields, for the error about an unknown one."""
 
     def __init__(self, form: type[F], files: Iterable[str] = ()) -> None:
         self._form = form

@@ -123,11 +123,8 @@ class Composed:
 def compose(
     kind: Kind, fields: Mapping[str, Any], subject: NoticeSubject, *, language: str
 ) -> Composed:
-    """Write a notice. What a person states or signs is in their own words, unchanged.
-
-    Args:
-        fields: as ``Kind.check`` returns them.
-    """
+    """Write a notice with fields as ``Kind.check`` returns them. What a person states or signs is
+    in their own words, unchanged."""
     # A letter: in Korean it addresses its recipient politely, unlike a report.
     t = words(language, "notice", polite=True)
     sections = [Section(t("by"), [kind.law.of(language)], "by")]

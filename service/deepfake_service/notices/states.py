@@ -102,13 +102,8 @@ def apply_update(
     notice: Notice, update: NoticeUpdate, undo_until: datetime | None, now: datetime
 ) -> Iterator[NoticeEventKind]:
     """Change the state and the times of ``notice``; yield what happened, one thing after the other.
-
-    Args:
-        undo_until: until when a record that it was sent can be undone; ``None`` if it cannot.
-
-    Raises:
-        InvalidRequest: the update contradicts the notice's state or kind, or lies in the future.
-    """
+    A record that it was sent can be undone ``undo_until``, or not at all. ``InvalidRequest`` if the
+    update contradicts the notice's state or kind, or lies in the future."""
     require_shown("receipt", update.receipt, lines=True)
     require_shown("sent_reason", update.sent_reason, lines=False)
     sent_at = _not_after(now, "sent_at", update.sent_at)
@@ -174,14 +169,8 @@ def _conclude(notice: Notice, outcome: NoticeState, answered_at: datetime) -> No
 
 
 def require_shown(name: str, text: str | None, *, lines: bool) -> None:
-    """Require that every character of a field is shown.
-
-    Args:
-        lines: whether line breaks and tabs are allowed.
-
-    Raises:
-        InvalidRequest: one is not; the error names the field and the code point.
-    """
+    """Require that every character of a field is shown, or is a line break or tab with ``lines``;
+    the ``InvalidRequest`` names the field and the code point."""
     try:
         shown(text or "", lines=lines)
     except HiddenCharacter as error:

@@ -107,12 +107,8 @@ class Pages:
     def __init__(
         self, *, allowed: CallbackHosts | None = None, tls: ssl.SSLContext | None = None
     ) -> None:
-        """Create it.
-
-        Args:
-            allowed: hosts that need not be public, for tests.
-            tls: verifies certificates; by default by the public authorities.
-        """
+        """Create it. ``allowed`` hosts need not be public, for tests. ``tls`` verifies
+        certificates; by default by the public authorities."""
         self._allowed = allowed or CallbackHosts()
         self._tls = tls or httpx.create_ssl_context(trust_env=False)
 

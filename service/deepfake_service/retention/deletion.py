@@ -183,11 +183,8 @@ class Retention:
 
     @staticmethod
     def _delete_medium(session: Session, medium: Media) -> list[str]:
-        """Delete a medium that no job needs any longer, with its key and its occurrences.
-
-        Returns:
-            The blobs to delete: the medium and the screenshots of where it was seen.
-        """
+        """Delete a medium that no job needs any longer, with its key and its occurrences; return
+        the blobs to delete: the medium and the screenshots of where it was seen."""
         jobs = select(Job.id).where(Job.media_id == medium.id).limit(1)
         if session.scalars(jobs).first() is not None:
             return []

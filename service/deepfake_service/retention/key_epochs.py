@@ -75,13 +75,9 @@ class KeyEpochs:
         self._emptied = set(old)
 
     def renew(self) -> int:
-        """Begin an epoch and destroy the older keys at once.
-
-        A request that a service is just processing may fail because of that.
-
-        Returns:
-            How many older keys were not destroyed, because a case under them does not unwrap.
-        """
+        """Begin an epoch and destroy the older keys at once, which a request that a service is just
+        processing may fail by. Return how many were not destroyed, because a case under them does
+        not unwrap."""
         if self._keys is None:
             return 0
         self._begin(self._keys)
@@ -121,12 +117,9 @@ class KeyEpochs:
 def wrap_again(
     database: Database, vault: Vault, *conditions: ColumnElement[bool]
 ) -> tuple[int, list[str]]:
-    """Wrap the keys of the cases that meet ``conditions`` as they would be wrapped now.
-
-    Returns:
-        How many changed, and the ids of the cases whose keys do not unwrap and stay as they are:
-        they must not keep the others under an older key.
-    """
+    """Wrap the keys of the cases that meet ``conditions`` as they would be wrapped now. Return how
+    many changed, and the ids of the cases whose keys do not unwrap and stay as they are: they must
+    not keep the others under an older key."""
     changed, unreadable, last = 0, [], ""
     while True:
         with database.write() as session:

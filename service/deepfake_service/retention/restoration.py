@@ -81,11 +81,8 @@ def require_complete(database: Database, stored: Stored) -> None:
 
 
 def merge(database: Database, stored: Stored) -> Counter[str]:
-    """Do again what a journal has and the database lacks. If interrupted, it can be repeated.
-
-    Returns:
-        How many rows of each kind changed something.
-    """
+    """Do again what a journal has and the database lacks, and return how many rows of each kind
+    changed something. If interrupted, it can be repeated."""
     with database.read() as session:
         rows = session.scalars(select(Protection))
         known = {(row.kind, row.subject): row.version for row in rows}
@@ -122,11 +119,8 @@ def finish(database: Database, signing_keys: SigningKeys, restored: str) -> None
 
 
 def _stamp(model: Any, column: str, action: Action, by: str | None = None) -> Renewal:
-    """Return what sets a time that a row lacks, for instance when its legal hold was set.
-
-    Args:
-        by: a column that gets the value of the protection.
-    """
+    """Return what sets a time that a row lacks, for instance when its legal hold was set. The
+    column ``by`` gets the value of the protection."""
 
     def renew(session: Session, row_id: str, value: str) -> bool:
         row = session.get(model, row_id, with_for_update=True, populate_existing=True)

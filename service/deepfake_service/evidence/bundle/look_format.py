@@ -44,13 +44,8 @@ def predicate_of(envelope: dict[str, Any]) -> dict[str, Any]:
 
 
 def require_chain(envelopes: Sequence[dict[str, Any]]) -> list[str]:
-    """Require that records are all those of one post up to the last, oldest first.
-
-    Returns:
-        The SHA-256 of each.
-
-    Raises:
-        InvalidStatement: one is missing, of another post, or at another place.
+    """Require that records are all those of one post up to the last, oldest first, and return the
+    SHA-256 of each; ``InvalidStatement`` if one is missing, of another post, or at another place.
     """
     digests: list[str] = []
     posts = set()

@@ -127,12 +127,8 @@ def _share(histogram: dict[str, Any], name: str, bins: slice, words: Words) -> s
 def value_plot(
     document: dict[str, Any], thresholds: dict[str, Any], words: Words, *, width: str
 ) -> str | None:
-    """Draw the histograms with the thresholds and the item's value; ``None`` if there are none.
-
-    Args:
-        thresholds: those that decided on the item.
-        width: of the SVG, such as ``100%`` or ``900``.
-    """
+    """Draw the histograms with the ``thresholds`` that decided on the item, and its value; ``None``
+    if there are none. ``width`` is that of the SVG, such as ``100%`` or ``900``."""
     histogram = histogram_of(document)
     if histogram is None:
         return None

@@ -44,11 +44,8 @@ def report(
     copy: ReportCopy = ORIGINAL,
 ) -> bytes:
     """Return the unsigned PDF of a ``verdict.json`` document in the language of ``words``.
-
-    Args:
-        payload: the bundle's other files by name, without ``data/``.
-        certificate: the SHA-256 of the certificate of its electronic signature.
-    """
+    ``payload`` has the bundle's other files by name, without ``data/``, and ``certificate`` is the
+    SHA-256 of that of its electronic signature."""
     model = present(document, custody, payload, words, certificate, copy)
     template = (files("deepfake_service.evidence.report") / "report.typ").read_bytes()
     return pdf_of(template, model, datetime.fromisoformat(document["created_at"]))

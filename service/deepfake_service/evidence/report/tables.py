@@ -28,10 +28,7 @@ Rows = list[list[str]]
 
 def tables_of(reading: Reading, time: Callable[[str | None], str] | None = None) -> dict[str, Any]:
     """Return the tables of a ``verdict.json`` document, and how much ``..._more`` they leave out.
-
-    Args:
-        time: formats times; by default, ``to_the_second``.
-    """
+    ``time`` formats times; by default, ``to_the_second`` does."""
     return _Writer(reading, time).tables()
 
 

@@ -234,11 +234,8 @@ class Kind(_Part):
     def missing_of(
         self, post: Mapping[str, Any], given: Mapping[str, Any], *, minor: bool
     ) -> list[str]:
-        """Return what a post lacks: ``source_url`` and ``screenshot``.
-
-        Args:
-            given: the fields of the notice, which may say where content without a URL is.
-        """
+        """Return what a post lacks, ``source_url`` and ``screenshot``. The fields ``given`` in the
+        notice may say where content without a URL is."""
         elsewhere = any(given.get(n) for n, field in self.fields.items() if field.replaces_url)
         needed = {
             "source_url": "url" in self.needs and not elsewhere,

@@ -126,11 +126,8 @@ class EpochKeys:
         self._keys.pop(epoch_id, None)
 
     def rewrap(self) -> tuple[int, list[bytes]]:
-        """Wrap the epoch keys with the current master key.
-
-        Returns:
-            How many were not yet, and the ids of those that do not unwrap and stay as they are.
-        """
+        """Wrap the epoch keys with the current master key; return how many were not yet, and the
+        ids of those that do not unwrap and stay as they are."""
         changed, unreadable = 0, []
         for epoch in map(self._read, self.ids()):
             try:

@@ -41,11 +41,8 @@ _SELECTORS = frozenset((*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0
 
 
 def hidden(text: str, *, lines: bool = True) -> Iterator[tuple[int, str]]:
-    """Yield the index of every character that is not shown, and the character.
-
-    Args:
-        lines: whether line breaks and tabs are ordinary.
-    """
+    """Yield the index of every character that is not shown, and the character. With ``lines``, line
+    breaks and tabs are ordinary."""
     for index, char in enumerate(text):
         if char in "\n\t" and lines:
             continue
@@ -64,14 +61,8 @@ class HiddenCharacter(ValueError):
 
 
 def shown(text: str, *, lines: bool) -> str:
-    """Return ``text``, in which every character must be shown.
-
-    Args:
-        lines: whether line breaks and tabs are ordinary.
-
-    Raises:
-        HiddenCharacter: one is not.
-    """
+    """Return ``text``, or raise ``HiddenCharacter`` if a character of it is not shown. With
+    ``lines``, line breaks and tabs are ordinary."""
     for index, char in hidden(text, lines=lines):
         raise HiddenCharacter(char, index)
     return text
