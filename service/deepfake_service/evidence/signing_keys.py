@@ -84,38 +84,30 @@ class SigningKeys:
         if self._own is not None:
             return Signers(statement, *own_signer(*self._own))
         scalar = int.from_bytes(self._private(for_reports))
-        assert for_reports.certificate_pem is not None
-        certificate = x509.load_pem_x509_certificate(for_reports.certificate_pem.encode())
-        return Signers(statement, ec.derive_private_key(scalar, ec.SECP256R1()), (certificate,))
+        private = ec.derive_private_key(scalar, ec.SECP256R1())
+        return Signers(statement, private, (_certificate_of(for_reports),))
 
     def certificate_end(self) -> datetime | None:
-        """Return when the first of the certificates that sign reports expires.
-
-        It is ``None`` before the first evidence if the service generates them. ``SettingsError`` if
-        the configured certificate or key cannot be used.
-        """
-        if self._own is not None:
-            _, chain = own_signer(*self._own)
-            return min(certificate.not_valid_after_utc for certificate in chain)
-        with self._database.read() as session:
-            pair = self._active(session)
-        if pair is None or pair[1].certificate_pem is None:
-            return None
-        return x509.load_pem_x509_certificate(pair[1].certificate_pem.encode()).not_valid_after_utc
+        """Return when the first of the certificates that sign reports expires; ``None`` as
+        ``_certificates`` has none."""
+        return min((c.not_valid_after_utc for c in self._certificates()), default=None)
 
     def certified_name(self) -> str | None:
-        """Return the name in the certificate that signs reports.
+        """Return the name in the certificate that signs reports; ``None`` as ``_certificates`` has
+        none."""
+        for certificate in self._certificates():
+            names = certificate.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
+            return str(names[0].value) if names else certificate.subject.rfc4514_string()
+        return None
 
-        It is ``None`` before the first evidence if the service generates it. ``SettingsError`` if
-        the configured certificate or key cannot be used.
-        """
+    def _certificates(self) -> tuple[x509.Certificate, ...]:
+        """Return the chain that signs reports: none before the first evidence if the service makes
+        it; ``SettingsError`` if the configured certificate or key cannot be used."""
         if self._own is not None:
-            return _organisation_in(own_signer(*self._own)[1][0])
+            return own_signer(*self._own)[1]
         with self._database.read() as session:
             pair = self._active(session)
-        if pair is None or pair[1].certificate_pem is None:
-            return None
-        return _organisation_in(x509.load_pem_x509_certificate(pair[1].certificate_pem.encode()))
+        return (_certificate_of(pair[1]),) if pair else ()
 
     @property
     def makes_certificates(self) -> bool:
@@ -250,9 +242,9 @@ def open_signing_keys(settings: Settings, database: Database, keys: KeyWrapper) 
     return SigningKeys(database, keys, issuer=sender.certificate_name, own=own)
 
 
-def _organisation_in(certificate: x509.Certificate) -> str:
-    names = certificate.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
-    return str(names[0].value) if names else certificate.subject.rfc4514_string()
+def _certificate_of(key: SigningKey) -> x509.Certificate:
+    assert key.certificate_pem is not None  # as every key for reports has
+    return x509.load_pem_x509_certificate(key.certificate_pem.encode())
 
 
 def _secret_name(key: SigningKey) -> str:
@@ -262,8 +254,7 @@ def _secret_name(key: SigningKey) -> str:
 def _jwk(key: SigningKey) -> dict[str, Any]:
     parameters: KeyParameters = {"kid": key.id, "use": "sig"}
     if key.certificate_pem:
-        certificate = x509.load_pem_x509_certificate(key.certificate_pem.encode())
-        der = certificate.public_bytes(Encoding.DER)
+        der = _certificate_of(key).public_bytes(Encoding.DER)
         parameters["x5c"] = [base64.b64encode(der).decode()]
     public: OKPKey | ECKey
     if key.purpose == STATEMENT:
