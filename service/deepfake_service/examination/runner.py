@@ -19,7 +19,8 @@ from sqlalchemy import delete
 
 from deepfake_service.examination import take_over
 from deepfake_service.examination.queue import PlainJson, quieten
-from deepfake_service.examination.workflow import ExaminationSteps, ExaminationWorkflow
+from deepfake_service.examination.steps import Examination
+from deepfake_service.examination.workflow import ExaminationWorkflow
 from deepfake_service.examination.workflow_rows import APPLICATION, QUEUE, job_version
 from deepfake_service.platform.chores import Chore
 from deepfake_service.platform.db import Database, Lease
@@ -70,7 +71,7 @@ class Runner:
     def __init__(
         self,
         database: Database,
-        steps: ExaminationSteps,
+        steps: Examination,
         *,
         bundle_sha256: str,
         at_once: int,

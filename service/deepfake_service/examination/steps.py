@@ -44,7 +44,6 @@ from deepfake_service.evidence.bundle.artifacts import (
 from deepfake_service.evidence.listings import ListedResult, end_listing, listed_result
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.examination.webhook_deliveries import release_callbacks
-from deepfake_service.examination.workflow import JobOver, Stopping
 from deepfake_service.platform.db import Case, Database, Job, Media, current_time
 from deepfake_service.platform.db.enums import ENDED, JobState, RetentionPolicy
 from deepfake_service.platform.errors import DatabaseUnavailable, StorageUnavailable
@@ -66,6 +65,14 @@ ANOTHER_MODEL = "another_model"
 T = TypeVar("T")
 
 _log = logger("deepfake_service.pipeline")
+
+
+class JobOver(Exception):
+    """The job was cancelled, shredded or ended by another worker: nothing is left to do."""
+
+
+class Stopping(BaseException):
+    """The worker stops while a step waits. Another worker resumes the job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +137,7 @@ def _end(session: Session, job: Job, state: JobState, keep_after_verdict: timede
 
 
 class Examination:
-    """Does the steps of ``jobs.ExaminationSteps``."""
+    """Does the steps of ``workflow.ExaminationWorkflow``."""
 
     def __init__(
         self,

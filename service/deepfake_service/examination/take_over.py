@@ -27,7 +27,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.examination.workflow import ExaminationSteps
+from deepfake_service.examination.steps import Examination
 from deepfake_service.examination.workflow_rows import WorkflowRow, WorkflowRows
 from deepfake_service.platform.db import Database, Job, Lease, current_time
 from deepfake_service.platform.db.enums import AWAITING_MODEL, ENDED, JobState
@@ -99,7 +99,7 @@ class TakeOver:
     def __init__(
         self,
         database: Database,
-        steps: ExaminationSteps,
+        steps: Examination,
         own: Lease,
         active: set[str],
         *,

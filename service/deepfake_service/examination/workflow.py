@@ -10,14 +10,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, TypeVar
 
 from dbos import DBOS, StepOptions
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
 
+from deepfake_service.examination.steps import Examination, JobOver, Stopping
 from deepfake_service.examination.workflow_rows import EXAMINE
-from deepfake_service.platform.db import Job
 from deepfake_service.platform.errors import DatabaseUnavailable, StorageUnavailable
 from deepfake_service.platform.logs import describe, logger
 
@@ -40,31 +39,11 @@ T = TypeVar("T")
 _log = logger("deepfake_service.jobs")
 
 
-class JobOver(Exception):
-    """The job was cancelled, shredded or ended by another worker: nothing is left to do."""
-
-
-class Stopping(BaseException):
-    """The worker stops while a step waits. Another worker resumes the job."""
-
-
-class ExaminationSteps(Protocol):
-    """What each step does; see ``steps.Examination``. Any step may be repeated after a crash in the
-    middle of it, and raises ``JobOver`` if the job has ended."""
-
-    def claim_job(self, job_id: str) -> None: ...
-    def restart_job(self, session: Session, job: Job) -> None: ...
-    def plan_overview(self, job_id: str) -> int: ...
-    def examine_chunk(self, job_id: str, number: int) -> None: ...
-    def plan_dense(self, job_id: str, chunks: int) -> int: ...
-    def conclude(self, job_id: str, chunks: int) -> None: ...
-    def issue_evidence(self, job_id: str) -> None: ...
-    def fail(self, job_id: str, code: str) -> None: ...
-
-
 class ExaminationWorkflow:
     """Runs the steps of examinations in order and has DBOS store their results.
 
+    Any step may be repeated after a crash in the middle of it, and raises ``JobOver`` if the job
+    has ended.
     ``on_step`` is called with the name and the seconds of each finished step. Once ``stopping`` is
     set, no step waits for a database or store any longer. ``active`` holds the ids of the jobs that
     run in this process.
@@ -72,7 +51,7 @@ class ExaminationWorkflow:
 
     def __init__(
         self,
-        steps: ExaminationSteps,
+        steps: Examination,
         on_step: Callable[[str, float], None],
         stopping: threading.Event,
     ) -> None:
