@@ -36,12 +36,11 @@ from deepfake_service.platform.logs import logger
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import (
-    BLOB_FOLDER,
     EpochKeys,
     Vault,
-    open_blobs,
     open_case_keys,
     open_keys,
+    open_vault,
 )
 from deepfake_service.removal.looks import Looks
 from deepfake_service.removal.posts import Posts
@@ -150,7 +149,7 @@ def open_container(
     """
     keys = open_keys(settings)
     case_keys = open_case_keys(settings, keys, database.clock)
-    vault = Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), case_keys)
+    vault = open_vault(settings, case_keys)
     key_epochs = KeyEpochs(
         database,
         vault,

@@ -33,12 +33,10 @@ from deepfake_service.platform.errors import (
 )
 from deepfake_service.platform.files import replace_private
 from deepfake_service.platform.storage import (
-    BLOB_FOLDER,
     EpochKeys,
-    Vault,
-    open_blobs,
     open_case_keys,
     open_keys,
+    open_vault,
 )
 from deepfake_service.retention.key_epochs import KeyEpochs, rotate_master_key
 
@@ -201,7 +199,7 @@ def rewrap() -> None:
     with opened_records() as (settings, database):
         master = open_keys(settings)
         case_keys = open_case_keys(settings, master, database.clock)
-        vault = Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), case_keys)
+        vault = open_vault(settings, case_keys)
         changed, unreadable = rotate_master_key(database, vault, master, case_keys)
     typer.echo(f"{changed} keys rewrapped")
     if unreadable:
@@ -225,7 +223,7 @@ def renew_epoch() -> None:
             raise SettingsError(
                 "With PostgreSQL there are no epoch keys: the master key wraps cases."
             )
-        vault = Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), case_keys)
+        vault = open_vault(settings, case_keys)
         epochs = KeyEpochs(database, vault, case_keys, min_age=timedelta(0))
         epochs.check()
         kept = epochs.renew()

@@ -15,11 +15,9 @@ from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.db import Watch
 from deepfake_service.platform.pages import Pages
 from deepfake_service.platform.storage import (
-    BLOB_FOLDER,
-    Vault,
-    open_blobs,
     open_case_keys,
     open_keys,
+    open_vault,
 )
 from deepfake_service.platform.texts.formatting import KST
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK
@@ -86,7 +84,6 @@ def statistics(
         raise typer.BadParameter("Give days as YYYY-MM-DD.") from error
     with opened_records() as (settings, database):
         keys = open_case_keys(settings, open_keys(settings), database.clock)
-        blobs = open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER)
-        vault = Vault(blobs, keys)
+        vault = open_vault(settings, keys)
         found = RemovalStatistics(database, vault).summary(None, first, last, by)
     typer.echo(csv_of(found).removeprefix(BYTE_ORDER_MARK), nl=False)

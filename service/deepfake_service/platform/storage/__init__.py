@@ -17,5 +17,6 @@ from deepfake_service.platform.storage.vault import (
     installation_secret,
     open_case_keys,
     open_keys,
+    open_vault,
     rewrapped,
 )

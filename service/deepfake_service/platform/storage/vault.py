@@ -22,7 +22,7 @@ from deepfake_service.platform.db import Case, Database, Secret
 from deepfake_service.platform.errors import CaseShredded, DecryptionFailed, SettingsError
 from deepfake_service.platform.files import create_private
 from deepfake_service.platform.settings import EPOCH_KEYS_FOLDER, PREFIX, Settings
-from deepfake_service.platform.storage.blobs import Blobs
+from deepfake_service.platform.storage.blobs import BLOB_FOLDER, Blobs, open_blobs
 from deepfake_service.platform.storage.envelope import (
     KEY_BYTES,
     READ_AHEAD_CHUNKS,
@@ -165,6 +165,11 @@ def open_case_keys(settings: Settings, master: KeyWrapper, clock: Clock) -> KeyW
     if settings.database_url is not None:
         return master
     return EpochKeys(settings.data_dir / EPOCH_KEYS_FOLDER, master, clock)
+
+
+def open_vault(settings: Settings, case_keys: KeyWrapper) -> Vault:
+    """Open the blob store that ``settings`` name, with what wraps the keys of cases."""
+    return Vault(open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER), case_keys)
 
 
 def _decoded(text: str, where: str) -> bytes:
