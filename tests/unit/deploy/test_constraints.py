@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -120,3 +121,26 @@ def test_the_image_is_built_from_digests_only() -> None:
     for line in lines:
         for command in re.findall(r"pip[^&]* (?:install|wheel) [^&]*", line):
             assert "--require-hashes" in command or "--no-deps" in command, command
+
+
+def test_r5_workflows_run_actions_of_known_commits_only() -> None:
+    files = list((ROOT / ".github/workflows").glob("*.yml"))
+    used = [line for file in files for line in re.findall(r"uses: (.*)", file.read_text())]
+    assert used
+    assert [u for u in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", u)] == []
+
+
+def test_r5_what_tries_a_release_cannot_change_what_is_attested() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"]
+    assert [name for name, job in jobs.items() if "permissions" in job] == ["attest"]
+    assert jobs["attest"]["needs"] == ["build", "try"]
+    attested = [step.get("run", "") for step in jobs["attest"]["steps"]]
+    assert any("sha256sum --check --strict" in command for command in attested)
+    assert not any("pip" in command or "make" in command for command in attested)
+    checkouts = [
+        step
+        for job in jobs.values()
+        for step in job["steps"]
+        if step.get("uses", "").startswith("actions/checkout@")
+    ]
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
