@@ -157,6 +157,12 @@ class Examination:
         self.stopping = threading.Event()
         """Set when the worker stops: decoders are then closed under running steps."""
 
+    def is_suspect(self, job_id: str) -> bool:
+        """Return whether the job has used half of its attempts at one step."""
+        with self._database.read() as session:
+            job = session.get(Job, job_id)
+            return job is not None and 2 * job.attempts >= self._rules.max_attempts
+
     def claim_job(self, job_id: str) -> None:
         """Record that a worker starts or resumes the job; ``JobOver`` if the job has ended, or was
         claimed too often and has failed now."""

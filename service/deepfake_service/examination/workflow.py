@@ -7,9 +7,10 @@ is sealed in the vault.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
 from dbos import DBOS, StepOptions
@@ -58,6 +59,7 @@ class ExaminationWorkflow:
         self._steps = steps
         self._on_step = on_step
         self._stopping = stopping
+        self._suspects = threading.Lock()
         self.active: set[str] = set()
 
     def register(self) -> None:
@@ -73,9 +75,25 @@ class ExaminationWorkflow:
         """Examine a job, from the first step that DBOS has no result of."""
         self.active.add(job_id)
         try:
-            self._run(job_id)
+            with self._turn(job_id):
+                self._run(job_id)
         finally:
             self.active.discard(job_id)
+
+    @contextlib.contextmanager
+    def _turn(self, job_id: str) -> Iterator[None]:
+        """Let one suspect run at a time: where several died with their worker again and again, the
+        file that killed it must not use up the attempts of the others."""
+        if not self._wait_through_outages(CLAIM_JOB, self._steps.is_suspect, job_id):
+            yield
+            return
+        while not self._suspects.acquire(timeout=_FIRST_WAIT_S):
+            if self._stopping.is_set():
+                raise Stopping
+        try:
+            yield
+        finally:
+            self._suspects.release()
 
     def _run(self, job_id: str) -> None:
         steps = self._steps

@@ -165,6 +165,17 @@ def test_a_video_is_scanned_once_for_its_plan(worker: Worker) -> None:
     assert worker.blobs(job_id) == []
 
 
+def test_a_job_is_suspect_after_half_of_its_attempts_at_one_step(worker: Worker) -> None:
+    job_id = worker.submit(VIDEO)
+    seen = []
+    for _ in range(3):  # as often as the job may be claimed
+        seen.append(worker.steps.is_suspect(job_id))
+        worker.steps.claim_job(job_id)
+    assert seen == [False, False, True]
+    worker.steps.plan_overview(job_id)
+    assert not worker.steps.is_suspect(job_id)
+
+
 def test_media_that_cannot_be_decoded_are_opened_once(worker: Worker) -> None:
     job_id = worker.submit(b"neither a picture nor a video")
     worker.steps.claim_job(job_id)

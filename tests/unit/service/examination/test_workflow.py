@@ -27,6 +27,9 @@ class Steps:
         if self._error is not None and name in self._failing:
             raise self._error
 
+    def is_suspect(self, job_id: str) -> bool:
+        return False
+
     def claim_job(self, job_id: str) -> None:
         self._note("claim_job")
 
@@ -128,3 +131,45 @@ def test_a_worker_that_stops_does_not_wait_for_the_database(stored: list[str]) -
     with pytest.raises(Stopping):
         run(Steps(DatabaseUnavailable(), "claim_job"), stopping)
     assert stored == []
+
+
+class Suspects(Steps):
+    """Both jobs died with their worker often. The first waits in a step until the second begins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = {"first": threading.Event(), "second": threading.Event()}
+        self.claimed: list[str] = []
+
+    def is_suspect(self, job_id: str) -> bool:
+        self.begun[job_id].set()
+        return True
+
+    def claim_job(self, job_id: str) -> None:
+        self.claimed.append(job_id)
+        if job_id == "first":
+            self.begun["second"].wait(60)
+
+    def issue_evidence(self, job_id: str) -> None:
+        self.claimed.append(f"{job_id} ended")
+
+
+def test_r7_jobs_that_died_with_their_worker_run_one_at_a_time(stored: list[str]) -> None:
+    steps = Suspects()
+    workflow = ExaminationWorkflow(steps, lambda _name, _seconds: None, threading.Event())
+    threads = [threading.Thread(target=workflow.run, args=(name,)) for name in steps.begun]
+    for name, thread in zip(steps.begun, threads, strict=True):
+        thread.start()
+        assert steps.begun[name].wait(60)
+    for thread in threads:
+        thread.join(60)
+    assert steps.claimed == ["first", "first ended", "second", "second ended"]
+
+
+def test_r7_a_suspect_that_waits_ends_when_the_worker_stops(stored: list[str]) -> None:
+    steps, stopping = Suspects(), threading.Event()
+    workflow = ExaminationWorkflow(steps, lambda _name, _seconds: None, stopping)
+    stopping.set()
+    with workflow._suspects, pytest.raises(Stopping):
+        workflow.run("second")
+    assert steps.claimed == []
