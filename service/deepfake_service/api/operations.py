@@ -7,6 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from deepfake_models.decision.fitness import unfit
 from deepfake_service.http.dependencies import AppStateDep
+from deepfake_service.http.middleware import LOOPBACK
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import operation_id
 from deepfake_service.http.schemas import HealthOut, ModelOut, ReadyOut, SandboxOut
@@ -53,9 +54,11 @@ def check_readiness(state: AppStateDep) -> ReadyOut:
     },
 )
 def get_metrics(request: Request, state: AppStateDep) -> Response:
-    """Return counts and durations. They include neither scores nor names. If operators have a
-    listener of their own, only that one serves them."""
-    own_port = state.settings.operations_port
-    if own_port and (request.scope.get("server") or ("", 0))[1] != own_port:
+    """Return counts and durations. They include neither scores nor names. Only the operators'
+    listener serves them; without one, so does a service that no other machine reaches."""
+    settings = state.settings
+    own_port = settings.operations_port
+    is_own = bool(own_port) and (request.scope.get("server") or ("", 0))[1] == own_port
+    if not is_own and (own_port or settings.host not in LOOPBACK):
         raise NotFound
     return Response(state.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

@@ -34,6 +34,12 @@ async def test_only_the_listener_of_operators_serves_metrics_if_there_is_one(
             assert (await operators.get("/metrics")).status_code == 200
 
 
+async def test_r7_other_machines_read_no_metrics(start: Starter) -> None:
+    async with start(host="0.0.0.0") as service:
+        assert (await service.client.get("/metrics")).status_code == 404
+        assert (await service.client.get("/healthz")).status_code == 200
+
+
 async def test_health_and_readiness(stranger: httpx.AsyncClient) -> None:
     health = await stranger.get("/healthz")
     assert (health.status_code, health.json()) == (200, {"status": "ok"})
