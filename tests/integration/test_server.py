@@ -276,21 +276,59 @@ def test_a_port_that_is_taken_is_said(servers: list[Server], tmp_path: Path) -> 
     assert "Traceback" not in server.text
 
 
-def test_connections_beyond_the_limit_are_refused_and_operators_are_answered(
+HALVES = {
+    "silent": b"",
+    "half of a head": b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-",
+    "half of a second head": b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /",
+}
+
+
+def with_eight_connections(folder: Path, **settings: str) -> Server:
+    return Server(
+        folder,
+        program="tests.support.programs.constants",
+        TEST_CONSTANTS=json.dumps({"deepfake_service.cli.serve.MAX_CONNECTIONS": 8}),
+        **settings,
+    )
+
+
+@pytest.mark.parametrize("sent", HALVES.values(), ids=HALVES)
+def test_r8_connections_without_a_request_keep_nobody_out(
+    servers: list[Server], tmp_path: Path, sent: bytes
+) -> None:
+    server = with_eight_connections(tmp_path)
+    servers.append(server)
+    address = server.address()
+    own = urlsplit(address)
+    with contextlib.ExitStack() as opened:
+        slow = []
+        for _ in range(20):
+            slow.append(opened.enter_context(socket.create_connection((own.hostname, own.port))))
+            slow[-1].sendall(sent)
+            assert httpx.get(f"{address}/help", verify=NO_TLS).status_code == 200
+        slow[0].settimeout(60)
+        while slow[0].recv(4096):  # until the server closes what has waited longest
+            pass
+    assert server.stop() == 0
+
+
+def test_requests_beyond_the_limit_are_refused_and_operators_are_answered(
     servers: list[Server], tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     operators = f"http://127.0.0.1:{port}"
-    server = Server(tmp_path, DEEPFAKE_MAX_CONNECTIONS="3", DEEPFAKE_OPERATIONS_PORT=str(port))
+    server = with_eight_connections(tmp_path, DEEPFAKE_OPERATIONS_PORT=str(port))
     servers.append(server)
     address = server.address()
     assert httpx.get(f"{address}/metrics").status_code == 404
     assert httpx.get(f"{operators}/help").status_code == 404
     own = urlsplit(address)
+    head = f"POST /sign-in HTTP/1.1\r\nHost: {own.netloc}\r\nContent-Length: 99\r\n\r\nkey="
     with contextlib.ExitStack() as opened:
-        for _ in range(5):
-            opened.enter_context(socket.create_connection((own.hostname, own.port)))
+        for _ in range(8):
+            slow = opened.enter_context(socket.create_connection((own.hostname, own.port)))
+            slow.sendall(head.encode())
         wait_until(lambda: httpx.get(f"{address}/help", verify=NO_TLS).status_code == 503)
         for path in ("/healthz", "/readyz", "/metrics"):
             assert httpx.get(f"{operators}{path}").status_code == 200, path

@@ -8,11 +8,13 @@ import signal
 import socket
 import sys
 import threading
+from asyncio import Transport
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from deepfake_models.bundle.bundle import Bundle
 from deepfake_models.decision.fitness import unfit
@@ -34,6 +36,8 @@ SHUTDOWN_S = 30
 """How long running requests may take to finish when the service stops."""
 MAX_HEAD_BYTES = 32 * 1024
 """Of a request line and headers that arrive in pieces. Real requests have less than 1 kB."""
+MAX_CONNECTIONS = 512
+"""Half of the 1024 files that a process may usually open, which leaves room to start decoders."""
 OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
 """The only paths of the operators' listener."""
 OPERATIONS_CONNECTIONS = 16
@@ -79,7 +83,7 @@ def run(settings: Settings, *, worker: bool = True) -> None:
                 "Run it as a user of its own; the unit and the compose file in deploy/ do."
             )
         guarded = for_own_hosts(app, settings)
-        server = _server(guarded, lifespan="on", max_connections=settings.max_connections)
+        server = _server(guarded, lifespan="on", max_connections=MAX_CONNECTIONS)
         app.state.shared.is_stopping = lambda: server.should_exit
         # uvicorn stops on these signals and then raises them again, which would make the exit
         # status that of a killed process. A requested stop is a success.
@@ -110,7 +114,7 @@ def _server(app: Any, *, lifespan: Literal["on", "off"], max_connections: int) -
             # Nothing depends on the client's address, and proxy headers can be forged.
             proxy_headers=False,
             ws="none",
-            http="h11",
+            http=_making_room(max_connections // 2),
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=SHUTDOWN_S,
@@ -119,6 +123,43 @@ def _server(app: Any, *, lifespan: Literal["on", "off"], max_connections: int) -
             backlog=max_connections,
         )
     )
+
+
+def _making_room(places: int) -> type[H11Protocol]:
+    """Return a protocol whose connections without a request take so many places at most: a further
+    one replaces the oldest. Clients that say nothing, or half of a head, keep nobody out."""
+    waiting: dict[H11Protocol, None] = {}
+
+    class MakingRoom(H11Protocol):
+        def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._place()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            waiting.pop(self, None)
+            super().connection_lost(exc)
+
+        def handle_events(self) -> None:
+            super().handle_events()
+            self._place()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._place()
+
+        def _place(self) -> None:
+            # uvicorn has no cycle until the first request, whatever its annotation says.
+            begun = self.cycle is not None
+            if begun and not self.cycle.response_complete:
+                waiting.pop(self, None)
+            elif not self.transport.is_closing():
+                waiting.setdefault(self)
+            if len(waiting) > places:
+                oldest = next(iter(waiting))
+                del waiting[oldest]
+                oldest.transport.close()
+
+    return MakingRoom
 
 
 @contextlib.contextmanager

@@ -110,7 +110,8 @@ class Settings(BaseSettings):
     only operators can reach."""
     operations_port: Port = 0
     """Port of a separate listener for `/healthz`, `/readyz` and `/metrics`, which clients of the
-    API cannot block. `DEEPFAKE_PORT` then no longer serves `/metrics`. 0 disables the listener."""
+    API cannot block. 0 disables the listener; `DEEPFAKE_PORT` then serves `/metrics` as well, if
+    `DEEPFAKE_HOST` is on loopback."""
     worker_metrics_port: Port = 0
     """Prometheus port of `deepfake worker`; 0 disables it. (The service itself serves `/metrics`.)
     """
@@ -232,11 +233,6 @@ class Settings(BaseSettings):
     """Free space in the data directory below which submissions and exports are refused, so that a
     long video cannot fill the disk. Everything else still works, and `/readyz` has
     `accepts_submissions` for it."""
-    max_connections: Count = 512
-    """Maximum number of open connections, including idle and unauthenticated ones. Requests above
-    it get a plain-text 503 from the server itself, health checks included unless there is a
-    listener at `DEEPFAKE_OPERATIONS_PORT`. The default is half of the 1024 files that a process may
-    usually open, which leaves room to start decoders."""
     submissions_per_account: str = "600/minute"
     """Rate limit of requests that submit media, per account, for example `100/hour` or `10/second`.
     Requests above it get 429 with `Retry-After`. Each process of the service counts separately."""
