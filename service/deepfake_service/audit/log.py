@@ -22,7 +22,7 @@ from typing import Any
 import rfc8785
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from sqlalchemy import select, text
+from sqlalchemy import SelectBase, select, text
 from sqlalchemy.orm import Session
 
 from deepfake_service.audit.journal import protect
@@ -336,7 +336,8 @@ class EntryFilters:
 
     account_id: str | None = None
     action: str | None = None
-    subject: str | None = None
+    subjects: SelectBase | None = None
+    """A query for the ids that they are about."""
     since: datetime | None = None
     """The earliest time."""
     until: datetime | None = None
@@ -353,10 +354,11 @@ def newest(
     for column, wanted in (
         (AuditEntry.account_id, filters.account_id),
         (AuditEntry.action, filters.action),
-        (AuditEntry.subject, filters.subject),
     ):
         if wanted is not None:
             statement = statement.where(column == wanted)
+    if filters.subjects is not None:
+        statement = statement.where(AuditEntry.subject.in_(filters.subjects))
     if filters.since is not None:
         statement = statement.where(AuditEntry.at >= filters.since)
     if filters.until is not None:

@@ -6,18 +6,29 @@ import hashlib
 import hmac
 import json
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.case_lock import lock_case, lock_open_case
-from deepfake_service.platform.db import Case, Database, Media, Occurrence, current_time, new_id
+from deepfake_service.platform.db import (
+    Account,
+    Capture,
+    Case,
+    Database,
+    Job,
+    Media,
+    Notice,
+    Occurrence,
+    current_time,
+    new_id,
+)
 from deepfake_service.platform.errors import (
     DatabaseUnavailable,
     ImageryWithheld,
@@ -35,6 +46,7 @@ from deepfake_service.platform.storage import (
 )
 from deepfake_service.platform.storage.blobs import missing_as
 from deepfake_service.platform.storage.envelope import KeyWrapper, unseal
+from deepfake_service.platform.storage.sealed_columns import opened_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +91,10 @@ class RecordedPost:
     is_new: bool
 
 
+OF_CASE = (Job, Media, Occurrence, Notice, Capture)
+"""What is in a case and has an id in the audit log."""
+
+
 def canonical_reference(text: str) -> str | None:
     """Return the reference of a case as it is stored and compared; ``None`` if it is blank.
 
@@ -105,6 +121,28 @@ class Cases:
             if is_new:
                 append_entry(session, caller.actor, Action.CASE_CREATED, case.id)
         return case.id, is_new
+
+    def named(self, session: Session, text: str) -> list[str]:
+        """Return the ids of the cases, of all accounts, whose id or reference is ``text``."""
+        reference = canonical_reference(text) or ""
+        digests = [
+            self._blind_index.of("reference", account_id, reference)
+            for account_id in session.scalars(select(Account.id))
+        ]
+        found = select(Case.id).where(or_(Case.id == text, Case.reference.in_(digests)))
+        return list(session.scalars(found))
+
+    def references(self, session: Session, ids: Collection[str]) -> dict[str, str]:
+        """Return the references of the cases that these ids are of, or of something in, by id."""
+        of_case: dict[str, str] = {}
+        for model in OF_CASE:
+            rows = session.execute(select(model.id, model.case_id).where(model.id.in_(ids)))
+            of_case.update((row.id, row.case_id) for row in rows)
+        wanted = Case.id.in_({*ids, *of_case.values()})
+        rows = session.execute(select(Case).where(wanted, Case.sealed.is_not(None)))
+        opened = opened_rows(rows, lambda row: open_json(self._vault.case_key(row[0]), row[0]))
+        names = {case.id: content["reference"] for (case,), content in opened}
+        return {i: names[c] for i in ids if names.get(c := of_case.get(i, i))}
 
     def of_reference(
         self, session: Session, caller: Caller, reference: str | None

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import select
+from sqlalchemy import literal, select, union_all
 from sqlalchemy.orm import Session
 
 from deepfake_service.audit import log as audit_log
+from deepfake_service.cases.cases import OF_CASE
 from deepfake_service.http.auth import PageAuditor
-from deepfake_service.http.dependencies import AppStateDep
+from deepfake_service.http.dependencies import AppStateDep, ServicesDep
 from deepfake_service.platform.db import Case, Job, Notice
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.web.pages import PageRoute, page
@@ -21,6 +24,7 @@ from deepfake_service.web.pages import PageRoute, page
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 AUDIT_PAGE = 200
+ID = re.compile(r"[0-9a-z]{26}")
 PAGES = (("items", Job), ("cases", Case), ("notices", Notice))
 """The pages of what entries are about."""
 
@@ -43,7 +47,8 @@ class AuditQuery(BaseModel):
     """Entries before this number; not a filter."""
     account: Annotated[str, Field(max_length=26)] = ""
     action: Annotated[str, Field(max_length=64)] = ""
-    subject: Annotated[str, Field(max_length=26)] = ""
+    subject: Annotated[str, Field(max_length=200)] = ""
+    """An id, or the reference of a case: then also what is in it."""
     since: Day = ""
     """The first day."""
     until: Day = ""
@@ -57,18 +62,21 @@ class AuditQuery(BaseModel):
         exclude = {"before"} if self.since or self.until else {"before", "zone"}
         return self.model_dump(exclude=exclude, exclude_defaults=True)
 
-    @property
-    def filters(self) -> audit_log.EntryFilters:
-        """The filters as the database applies them: days begin and end at midnight in the zone."""
+    def filters(self, cases: Sequence[str]) -> audit_log.EntryFilters:
+        """Return the filters as the database applies them: days begin and end at midnight in the
+        zone. ``cases`` are the ids of the cases that the subject names."""
         zone = zone_named(self.zone)
 
         def midnight(day: date) -> datetime:
             return datetime.combine(day, time(), zone).astimezone(UTC)
 
+        named = select(literal(self.subject.strip()))
+        inside = (select(model.id).where(model.case_id.in_(cases)) for model in OF_CASE)
+        own = select(Case.id).where(Case.id.in_(cases))
         return audit_log.EntryFilters(
             account_id=self.account or None,
             action=self.action or None,
-            subject=self.subject.strip() or None,
+            subjects=union_all(named, own, *inside) if self.subject.strip() else None,
             since=midnight(self.since) if self.since else None,
             until=midnight(self.until + timedelta(days=1)) if self.until else None,
         )
@@ -76,15 +84,27 @@ class AuditQuery(BaseModel):
 
 @router.get("/audit")
 def get_audit(
-    request: Request, caller: PageAuditor, state: AppStateDep, query: Annotated[AuditQuery, Query()]
+    request: Request,
+    caller: PageAuditor,
+    state: AppStateDep,
+    services: ServicesDep,
+    query: Annotated[AuditQuery, Query()],
 ) -> Response:
-    """Show a page of the audit log, newest first. Reading it is logged."""
-    filters = query.filters
+    """Show a page of the audit log, newest first. Reading it is logged, without the reference of a
+    case that was asked for: administrators alone see those."""
+    subject = query.subject.strip()
     with state.database.write() as session:
-        audit_log.append_entry(session, caller.actor, audit_log.Action.AUDIT_READ, filters.subject)
+        cases = services.cases.named(session, subject) if subject else []
+        read = subject if ID.fullmatch(subject) else next(iter(cases), None)
+        audit_log.append_entry(session, caller.actor, audit_log.Action.AUDIT_READ, read)
+        filters = query.filters(cases)
         rows = audit_log.newest(session, filters, before=query.before, limit=AUDIT_PAGE + 1)
         entries = [audit_log.entry_json(row) for row in rows]
-        links = _links(session, entries) if caller.role is Role.ADMIN else {}
+        links, references = {}, {}
+        if caller.role is Role.ADMIN:
+            links = _links(session, entries)
+            subjects = {str(entry["subject"]) for entry in entries}
+            references = services.cases.references(session, subjects)
     accounts = state.accounts.all()
     return page(
         request,
@@ -93,6 +113,7 @@ def get_audit(
         entries=entries[:AUDIT_PAGE],
         older=entries[AUDIT_PAGE - 1]["number"] if len(entries) > AUDIT_PAGE else None,
         links=links,
+        references=references,
         query=query,
         zone_name=state.database.clock().astimezone(zone_named(query.zone)).tzname() or "UTC",
         accounts=accounts,

@@ -10,7 +10,7 @@ import pytest
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.texts.i18n import words
-from tests.support.jobs import submit
+from tests.support.jobs import all_entries, headers, submit
 from tests.unit.service.conftest import Service
 
 
@@ -54,6 +54,27 @@ async def test_the_audit_log_is_filtered_and_leads_administrators_to_items(
     page = (await service.client.get(f"/audit?subject={job['id']}")).text
     assert job["id"] in page
     assert "/items/" not in page
+
+
+async def test_the_audit_log_is_filtered_by_the_number_of_a_case(service: Service) -> None:
+    first = await submit(service, case_reference="2026-0117")
+    other = await submit(service, case_reference="2026-0118")
+    await service.client.get(f"/v1/jobs/{first['id']}", headers=headers(service, Role.ANALYST))
+    await service.sign_in(Role.ADMIN)
+    for asked in (" 2026-0117", first["case_id"]):
+        page = (await service.client.get("/audit", params={"subject": asked})).text
+        assert first["id"] in page
+        assert first["case_id"] in page
+        assert other["id"] not in page
+        assert "2026-0118" not in page
+        assert page.count("<bdi>2026-0117</bdi>") == page.count("<tr><td") > 1
+    assert "<tr><td" not in (await service.client.get("/audit?subject=2026-0119")).text
+    await service.sign_in(Role.AUDITOR)
+    page = (await service.client.get("/audit?subject=2026-0117")).text
+    assert first["id"] in page
+    assert "<bdi>2026-0117</bdi>" not in page
+    read = [e.subject for e in all_entries(service) if e.action == "audit.read"]
+    assert read == [first["case_id"]] * 2 + [None, first["case_id"]]
 
 
 # A day of an hour more and one of an hour less begin and end where the clocks say so.
