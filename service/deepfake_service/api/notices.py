@@ -58,12 +58,13 @@ class KindsOut(Published):
 
 
 class NoticeBase(Published):
-    """A notice without its content."""
+    """A notice without its text."""
 
     id: ItemId = Field(description="Id of the notice.")
     case_id: ItemId = Field(description="Id of its case.")
     kind: KindId = Field(description="Its kind.")
     language: Language = Field(description="Its language.")
+    recipient: str | None = Field(description="Who it is addressed to.")
     state: NoticeState = Field(description="What has become of it.")
     created_at: Time = Field(description="When it was created.")
     sent_at: Time | None = Field(description="When it was sent; null until then.")
@@ -117,7 +118,6 @@ class NoticeEventOut(Published):
 class NoticeOut(NoticeBase):
     """A notice."""
 
-    recipient: str | None = Field(description="Who it is addressed to.")
     receipt: str | None = Field(description="Text or number of the recipient's receipt.")
     fields: dict[str, Any] = Field(description="The fields of its kind, as they were given.")
     occurrence_ids: list[ItemId] = Field(description="Ids of the occurrences that it is about.")
@@ -150,7 +150,6 @@ class NoticesOut(Published):
 class OverdueNotice(NoticeBase):
     """A notice whose deadline has passed."""
 
-    recipient: str | None = Field(description="Who it is addressed to.")
     case_reference: str | None = Field(description="The reference of its case.")
 
 

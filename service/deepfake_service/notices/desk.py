@@ -52,6 +52,7 @@ from deepfake_service.platform.db.enums import (
 from deepfake_service.platform.errors import NotFound, NoticeRefused, invalid_field
 from deepfake_service.platform.pagination import MAX_PAGE, ListPage, next_cursor, placed
 from deepfake_service.platform.storage import Vault, open_json, seal_json
+from deepfake_service.platform.storage.sealed_columns import opened_rows
 from deepfake_service.removal.looks import Looks
 
 A_DAY = timedelta(days=1)
@@ -185,9 +186,12 @@ class NoticeDesk:
         """Return a page of the notices of a case that the caller may see, as ``of_case``."""
         statement = select(Notice).where(Notice.case_id == case_id)
         statement = placed(statement, Notice, cursor)
-        notices = session.scalars(statement.limit(limit)).all()
-        following = next_cursor(session, statement, Notice, limit)
-        return ListPage([self._listed(notice) for notice in notices], following)
+        key = self._vault.case_key(session.get_one(Case, case_id))
+        opened = opened_rows(
+            session.execute(statement.limit(limit)), lambda r: open_json(key, r[0])
+        )
+        notices = [{**self._listed(n), "recipient": to["recipient"]} for (n,), to in opened]
+        return ListPage(notices, next_cursor(session, statement, Notice, limit))
 
     def count_overdue(self) -> int:
         """Count the notices whose deadline has passed."""

@@ -39,6 +39,15 @@ async def test_notices_are_listed_by_what_is_to_be_done(service: Service) -> Non
     assert await sections() == ["closed"]
 
 
+async def test_a_case_lists_what_was_sent_to_whom(service: Service) -> None:
+    notice = await drafted(service, recipient="플랫폼 주식회사")
+    listed = await service.client.get(f"/v1/cases/{notice['case_id']}/notices")
+    assert [n["recipient"] for n in listed.json()["notices"]] == ["플랫폼 주식회사"]
+    await service.sign_in(Role.PIPELINE)
+    page = (await service.client.get(f"/cases/{notice['case_id']}")).text
+    assert "<bdi>플랫폼 주식회사</bdi>" in page
+
+
 async def test_a_part_with_many_notices_is_shown_in_pages(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
