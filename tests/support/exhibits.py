@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import c2pa
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -292,6 +293,33 @@ ess_cert_id_alg = sha256
 def openssl(folder: Path, *words: str) -> None:
     """Run ``openssl WORDS`` in ``folder``."""
     subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
+
+
+def with_credentials(folder: Path, picture: bytes, claim: dict[str, Any]) -> bytes:
+    """Return a JPEG with Content Credentials that make a claim. ``folder`` gets ``signed.jpg`` and
+    the keys and certificates of its signer, below ``ca.crt``."""
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    openssl(folder, "req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.crt", "-days", "365",
+             "-subj", "/CN=Anchor")  # fmt: skip
+    openssl(folder, "req", *curve, "-keyout", "leaf.key", "-out", "leaf.csr",
+             "-subj", "/O=Camera maker/CN=Camera")  # fmt: skip
+    (folder / "ext").write_text(
+        "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n"
+        "extendedKeyUsage=critical,emailProtection\nsubjectKeyIdentifier=hash\n"
+        "authorityKeyIdentifier=keyid\n"
+    )
+    openssl(folder, "x509", "-req", "-in", "leaf.csr", "-CA", "ca.crt", "-CAkey", "ca.key",
+             "-CAcreateserial", "-days", "365", "-extfile", "ext", "-out", "leaf.crt")  # fmt: skip
+    chain = (folder / "leaf.crt").read_bytes() + (folder / "ca.crt").read_bytes()
+    (folder / "plain.jpg").write_bytes(picture)
+    signer = c2pa.Signer.from_info(
+        c2pa.C2paSignerInfo(
+            c2pa.C2paSigningAlg.ES256, chain, (folder / "leaf.key").read_bytes(), None
+        )
+    )
+    signed = folder / "signed.jpg"
+    c2pa.Builder(json.dumps(claim)).sign_file(str(folder / "plain.jpg"), str(signed), signer)
+    return signed.read_bytes()
 
 
 OURS = Trust(keys=(signers().statement.public_key(),))

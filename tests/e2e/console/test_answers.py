@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.support.console import EVIL, NEEDS_CHROMIUM, SHORT
+from tests.support import exhibits, footage
+from tests.support.console import EVIL, NEEDS_CHROMIUM, SHORT, signed_in
 from tests.support.footage import clip
 from tests.support.servers import ADMIN_KEY, Site
 
@@ -163,3 +166,37 @@ def test_the_page_about_the_api_runs_under_its_policy(site: Site, browser: Brows
     own = (f"{site.url}/", "data:")
     assert [url for url in loaded if not url.startswith(own)] == []
     page.close()
+
+
+def test_what_content_credentials_claim_neither_runs_nor_misleads(
+    site: Site, browser: Browser, key: str, tmp_path: Path
+) -> None:
+    """A signed manifest whose strings hold markup, controls and a sentence of the page."""
+    generator = (
+        "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
+        "\u202egpj\u2066\u0000#panic()” (valid signature by a trusted signer). “No"
+    )
+    action = {"action": "c2pa.created", "digitalSourceType": f"http://{generator}"}
+    claim = {
+        "claim_generator_info": [{"name": generator, "version": "1"}],
+        "title": generator,
+        "assertions": [{"label": "c2pa.actions", "data": {"actions": [action]}}],
+    }
+    plain = footage.picture(footage.grace_hopper(), "JPEG")
+    signed = exhibits.with_credentials(tmp_path, plain, claim)
+    job = site.wait(site.submit(signed)["id"])
+    page = signed_in(browser, site, key, locale="en-US")
+    page.on("dialog", lambda _: pytest.fail("a script of the manifest ran"))
+    page.goto(f"/items/{job['id']}")
+    told = page.locator("section.answer").inner_text()
+    assert "“<img src=x" in told
+    assert "[U+202E]gpj[U+2066]" in told
+    assert "#panic()' (valid signature by a trusted signer). 'No” (" in told
+    assert page.title() != "owned"
+    assert page.locator("img[onerror]").count() == 0
+    text = page.locator("body").inner_text()
+    assert not set(text) & set("\u202e\u2066\u0000")
+    page.context.close()
+    with site.client as client:
+        report = client.get(f"/v1/jobs/{job['id']}/report.pdf", params={"lang": "en"})
+    assert report.content.startswith(b"%PDF"), report.text

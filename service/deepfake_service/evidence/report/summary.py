@@ -11,7 +11,7 @@ from deepfake_models.bundle.results import Leaning, ReasonCode, VerdictCode
 from deepfake_models.bundle.spec import Calibration, LevelThresholds
 from deepfake_models.decision.fitness import Unfit, unfit_level
 from deepfake_service.evidence.report.plots import value_note
-from deepfake_service.platform.texts.characters import readable, with_texts
+from deepfake_service.platform.texts.characters import quoted, readable, with_texts
 from deepfake_service.platform.texts.formatting import (
     DECIDED,
     REJECTED,
@@ -255,13 +255,14 @@ class _Writer:
         """Return what the file's Content Credentials say of how it was made, if they do."""
         w, credentials = self._w, self._d["item"]["content_credentials"]
         sources = [action["source_type"] or "" for action in credentials.get("actions") or []]
+        generator = credentials.get("generator")
         named = {
-            "generator": credentials.get("generator") or w("unnamed"),
+            "generator": quoted(generator) if generator else w("unnamed"),
             "state": w.of("credential_states", credentials["state"]),
         }
         if any(_GENERATED in source.lower() for source in sources):
             return w("credentials_generated", **named)
-        return w("credentials_named", **named) if credentials.get("generator") else None
+        return w("credentials_named", **named) if generator else None
 
     def _strength(self) -> str | None:
         step = strength_of(self._result)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from deepfake_service.evidence.report.summary import Reading, resembled
+from deepfake_service.platform.texts.characters import quoted
 from deepfake_service.platform.texts.formatting import (
     leaning_figures,
     percent,
@@ -108,7 +109,7 @@ class _Writer:
             parts.append(w.stored(credentials["reason"]))
         claims = [credentials.get("issuer"), credentials.get("generator")]
         claims += [a["source_type"] or a["action"] for a in credentials.get("actions") or []]
-        return " · ".join([*parts, *(claim for claim in claims if claim)])
+        return " · ".join([*parts, *(quoted(claim) for claim in claims if claim)])
 
     def _sandbox(self, missing: list[str]) -> str:
         if not missing:

@@ -38,6 +38,8 @@ _BLANK = frozenset((0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA
 """Letters, marks and symbols that are shown as nothing, for instance the Hangul fillers."""
 _SELECTORS = frozenset((*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
 """Variation selectors, which choose a form of the character before them."""
+_SINGLE = str.maketrans(dict.fromkeys('"“”„‟«»「」『』＂〝〞', "'"))
+"""Double quotation marks of all scripts that documents here have, as a single one."""
 
 
 def hidden(text: str, *, lines: bool = True) -> Iterator[tuple[int, str]]:
@@ -97,6 +99,12 @@ def readable(text: str) -> str:
     spaced = (" " if c in "\n\t" or unicodedata.category(c).startswith("Z") else c for c in normal)
     shown = revealed("".join(spaced)).strip()
     return f"{shown} …" if len(text) > MAX_TEXT_CHARS else shown
+
+
+def quoted(text: str) -> str:
+    """Return what an unknown author wrote between quotation marks that it cannot close, so that it
+    does not read as a sentence of the document."""
+    return f"“{text.translate(_SINGLE)}”"
 
 
 def with_texts(value: Any, change: Callable[[str], str]) -> Any:

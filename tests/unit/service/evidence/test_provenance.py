@@ -8,7 +8,6 @@ import random
 from pathlib import Path
 from typing import Any
 
-import c2pa
 import numpy as np
 import pytest
 
@@ -24,8 +23,7 @@ from deepfake_service.evidence.bundle.perceptual_hashes import (
     shares_alike,
     usable,
 )
-from tests.support import footage
-from tests.support.exhibits import openssl
+from tests.support import exhibits, footage
 
 CLAIM = {
     "claim_generator_info": [{"name": "generator", "version": "1"}],
@@ -51,33 +49,7 @@ PLAIN = footage.picture(footage.astronaut(), "JPEG")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("c2pa")
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    openssl(made, "req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.crt", "-days", "365",
-             "-subj", "/CN=Anchor")  # fmt: skip
-    openssl(made, "req", *curve, "-keyout", "leaf.key", "-out", "leaf.csr",
-             "-subj", "/O=Camera maker/CN=Camera")  # fmt: skip
-    (made / "ext").write_text(
-        "basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n"
-        "extendedKeyUsage=critical,emailProtection\nsubjectKeyIdentifier=hash\n"
-        "authorityKeyIdentifier=keyid\n"
-    )
-    openssl(made, "x509", "-req", "-in", "leaf.csr", "-CA", "ca.crt", "-CAkey", "ca.key",
-             "-CAcreateserial", "-days", "365", "-extfile", "ext", "-out", "leaf.crt")  # fmt: skip
-    (made / "chain.pem").write_bytes(
-        (made / "leaf.crt").read_bytes() + (made / "ca.crt").read_bytes()
-    )
-    (made / "plain.jpg").write_bytes(PLAIN)
-    signer = c2pa.Signer.from_info(
-        c2pa.C2paSignerInfo(
-            c2pa.C2paSigningAlg.ES256,
-            (made / "chain.pem").read_bytes(),
-            (made / "leaf.key").read_bytes(),
-            None,
-        )
-    )
-    c2pa.Builder(json.dumps(CLAIM)).sign_file(
-        str(made / "plain.jpg"), str(made / "signed.jpg"), signer
-    )
+    exhibits.with_credentials(made, PLAIN, CLAIM)
     return made
 
 

@@ -153,9 +153,11 @@ def test_what_content_credentials_say_of_the_whole_file_is_one_sentence() -> Non
     actions = [{"action": "c2pa.created", "source_type": source}]
     generated = told(state="valid", generator="Painter", actions=actions)
     assert generated.startswith("The file's Content Credentials say that it was generated")
-    assert "Painter (valid signature, signer not in the trust list)" in generated
+    assert "“Painter” (valid signature, signer not in the trust list)" in generated
     assert "not named" in told(state="invalid", generator=None, actions=actions)
-    assert "saved it: Camera" in told(state="trusted", generator="Camera", actions=[])
+    assert "saved it: “Camera” (" in told(state="trusted", generator="Camera", actions=[])
+    forged = told(state="invalid", generator="Camera” (valid). “No", actions=[])
+    assert "saved it: “Camera' (valid). 'No” (present, but not valid)" in forged
     assert told(state="absent") is told(state="not_read", reason="") is None
 
 
