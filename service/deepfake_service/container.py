@@ -17,6 +17,7 @@ from deepfake_service.accounts.second_factors import SecondFactors
 from deepfake_service.audit.checkpoints import Checkpoints, open_checkpoints
 from deepfake_service.audit.journal import Journal, open_journal
 from deepfake_service.capture.captures import Captures
+from deepfake_service.capture.wacz import CaptureExports
 from deepfake_service.cases.cases import BlindIndex, Cases
 from deepfake_service.evidence.editions import RevocationList
 from deepfake_service.evidence.signing_keys import SigningKeys, open_signing_keys
@@ -78,6 +79,7 @@ class Services:
     """The services of the rooms: what happens to cases, jobs, evidence and notices."""
 
     captures: Captures
+    capture_exports: CaptureExports
     submissions: Submissions
     uploads: Uploads
     cases: Cases
@@ -197,8 +199,13 @@ def open_container(
         )
         submissions = Submissions(database, vault, queue, blind_index, cases, bundle_sha256)
         kept_for = timedelta(days=settings.media_days_after_verdict)
+        captures = Captures(database, vault, blind_index, cases, submissions, kept_for)
+        exports = Exports(database, vault, queries, settings.data_dir / EXPORT_FOLDER)
         services = Services(
-            captures=Captures(database, vault, blind_index, cases, submissions, kept_for),
+            captures=captures,
+            capture_exports=CaptureExports(
+                database, vault, captures, exports, require_sandbox=settings.sandbox == "require"
+            ),
             submissions=submissions,
             uploads=Uploads(database, vault),
             cases=cases,
@@ -223,7 +230,7 @@ def open_container(
             orphans=Orphans(database, vault),
             key_epochs=key_epochs,
             webhook_secrets=WebhookSecrets(database, keys),
-            exports=Exports(database, vault, queries, settings.data_dir / EXPORT_FOLDER),
+            exports=exports,
             evidence_store=evidence_store,
             revocation_list=revocation_list,
             checkpoints=open_checkpoints(settings, database, keys),

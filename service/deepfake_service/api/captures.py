@@ -8,10 +8,12 @@ from typing import Annotated, Literal
 import anyio.to_thread
 from fastapi import Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import StreamingResponse
 
+from deepfake_service.api.cases import ExportIn, encrypted_answer
 from deepfake_service.capture.captures import MAX_FILES, HandedIn
 from deepfake_service.http.answers import binary, file_answer
-from deepfake_service.http.auth import Reader, Uploader
+from deepfake_service.http.auth import Exporter, Reader, Uploader
 from deepfake_service.http.dependencies import AppStateDep, ServicesDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
@@ -287,6 +289,29 @@ def get_capture_bundle(capture_id: CaptureId, caller: Reader, services: Services
     description, and the text of its pages. It has no imagery, only the digests of it. Audited."""
     content = services.captures.bundle(caller, capture_id)
     return file_answer(content, "application/zip", f"capture-{capture_id}.zip")
+
+
+@router.post(
+    "/captures/{capture_id}/export",
+    summary="Export a capture, encrypted",
+    response_class=StreamingResponse,
+    responses=binary("application/age"),
+)
+def export_capture(
+    request: Request,
+    capture_id: CaptureId,
+    export: ExportIn,
+    caller: Exporter,
+    state: AppStateDep,
+    services: ServicesDep,
+) -> StreamingResponse:
+    """Return the capture as WACZ, which ReplayWeb.page opens, with its pictures and videos and its
+    signed bundle, encrypted (age, age-encryption.org/v1) to the public key of an authority.
+    Audited."""
+    file = services.capture_exports.export(
+        caller, capture_id, export.recipient, check_space=state.disk.require
+    )
+    return encrypted_answer(request, file, f"capture-{capture_id}.wacz.age")
 
 
 @router.post(

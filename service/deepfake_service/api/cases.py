@@ -268,11 +268,16 @@ def export_medium(
     file = state.require_services().exports.export(
         caller, case_id, media_id, export.recipient, check_space=state.disk.require
     )
+    return encrypted_answer(request, file, f"{media_id}.age")
+
+
+def encrypted_answer(request: Request, file: BinaryIO, name: str) -> StreamingResponse:
+    """Answer with an encrypted file, and close it."""
     size = os.fstat(file.fileno()).st_size
     return StreamingResponse(
         while_authenticated(request, _pieces(file, 0, size)),
         media_type="application/age",
-        headers={"Content-Length": str(size), **attachment(f"{media_id}.age")},
+        headers={"Content-Length": str(size), **attachment(name)},
         background=BackgroundTask(file.close),  # if no piece was asked for
     )
 

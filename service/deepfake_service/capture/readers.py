@@ -6,7 +6,7 @@ import importlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -14,7 +14,8 @@ from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaTooLarge,
 from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
 from deepfake_models.sandbox.protocol import Options
 from deepfake_service.capture.archives import Refused, body_of, read_whole
-from deepfake_service.capture.contents import MAX_KEPT_BYTES, MAX_MEDIA, MAX_PAGES
+from deepfake_service.capture.contents import MAX_KEPT_BYTES, MAX_MEDIA, MAX_PAGES, MAX_RECORDS
+from deepfake_service.capture.replay import replayable
 
 MEMORY_BYTES = 2 << 30
 """Address space: libraries take half of it, an MHTML file three times its size."""
@@ -38,6 +39,9 @@ Count = Annotated[int, Field(ge=0)]
 
 class _Found(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+_F = TypeVar("_F", bound=_Found)
 
 
 class Page(_Found):
@@ -97,6 +101,21 @@ class Findings(_Found):
     notes: Annotated[list[Note], Field(max_length=50)]
 
 
+class IndexRow(_Found):
+    """Where a record of a text part is, for the index of a WACZ."""
+
+    url: Text
+    at: Annotated[str, Field(max_length=40)]
+    mime: Text
+    status: Annotated[str, Field(pattern="^[0-9]{3}$")]
+    offset: Count
+    length: Count
+
+
+class _Index(_Found):
+    rows: Annotated[list[IndexRow], Field(max_length=MAX_RECORDS)]
+
+
 class CaptureReaders:
     """Confined processes that read captured files, one after the other. Close with ``close()``."""
 
@@ -117,13 +136,15 @@ class CaptureReaders:
         Raises:
             Refused: it cannot be imported. SandboxBusy, SandboxIncomplete: there is no process.
         """
-        header, payload = self._read(source, number)
-        if len(payload) > 2 * MAX_KEPT_BYTES:
-            raise Refused("damaged", "its reader gave an answer that it must not give")
-        try:
-            return Findings.model_validate(header), payload
-        except ValidationError as error:
-            raise Refused("damaged", "its reader gave an answer that it must not give") from error
+        return self._read(source, {"read": number}, Findings)
+
+    def index(self, source: BinaryIO) -> tuple[list[IndexRow], bytes]:
+        """Return the text part of a bundle as a WACZ has it, and its index.
+
+        Raises the errors of ``read``.
+        """
+        found, text = self._read(source, {"index": True}, _Index)
+        return found.rows, text
 
     def body(self, source: BinaryIO, image: CapturedImage) -> Iterator[bytes]:
         """Yield the bytes of a picture or a video in a file, which nobody has compared yet.
@@ -147,9 +168,9 @@ class CaptureReaders:
                 raise SandboxBusy from error
             raise Refused("damaged", "its reader ended; the file may be hostile") from error
 
-    def _read(self, source: BinaryIO, number: int) -> tuple[dict[str, Any], bytes]:
+    def _read(self, source: BinaryIO, asked: dict[str, Any], kind: type[_F]) -> tuple[_F, bytes]:
         with self._refusing():
-            answer = self._pool.run(TASK, source, json.dumps({"read": number}).encode(), BOUNDS)
+            answer = self._pool.run(TASK, source, json.dumps(asked).encode(), BOUNDS)
         header, _, payload = answer.partition(b"\n")
         try:
             found = json.loads(header) if len(header) <= MAX_FOUND_BYTES else None
@@ -162,7 +183,12 @@ class CaptureReaders:
             if not code.replace("_", "").isalpha():
                 code = "damaged"
             raise Refused(code, "".join(c if c.isprintable() else " " for c in detail))
-        return found, payload
+        if len(payload) > 2 * MAX_KEPT_BYTES:
+            raise Refused("damaged", "its reader gave an answer that it must not give")
+        try:
+            return kind.model_validate(found), payload
+        except ValidationError as error:
+            raise Refused("damaged", "its reader gave an answer that it must not give") from error
 
 
 def prepare() -> None:
@@ -178,7 +204,11 @@ def answer_task(source: BinaryIO, argument: bytes) -> bytes | Iterator[bytes]:
         return body_of(source, given["body"])
     payload = b""
     try:
-        found, payload = read_whole(source, given["read"])
+        if "index" in given:
+            rows, payload = replayable(source)
+            found: dict[str, Any] = {"rows": rows}
+        else:
+            found, payload = read_whole(source, given["read"])
     except Refused as error:
         found = {"refused": error.code, "detail": error.message}
     except (MemoryError, RecursionError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,23 +54,40 @@ class Exports:
             InvalidRequest: the recipient is not an age public key.
         """
         _, blob, key = self._queries.medium(caller, case_id, media_id, for_export=True)
-        try:
-            public_key = pyrage.x25519.Recipient.from_str(recipient)
-        except pyrage.RecipientError as error:
-            invalid = FieldError("recipient", "not an age public key (age1...)")
-            raise InvalidRequest(
-                "The recipient is not an age public key. Send one that begins with age1.",
-                errors=[invalid],
-            ) from error
-        missing = missing_as(NotFound, case_id=case_id, media_id=media_id)
-        with missing, contextlib.ExitStack() as stack:
+        public_key = recipient_of(recipient)
+        with missing_as(NotFound, case_id=case_id, media_id=media_id):
             check_space(self._vault.blobs.open(blob).size)
+            with self._vault.open(blob, key) as medium:
+                return self.encrypted(caller, medium, public_key, [media_id])
+
+    def encrypted(
+        self,
+        caller: Caller,
+        content: BinaryIO,
+        recipient: pyrage.x25519.Recipient,
+        media_ids: Sequence[str],
+    ) -> BinaryIO:
+        """Return a file with what is read from ``content``, encrypted, and audit that the media
+        in it were exported."""
+        with contextlib.ExitStack() as stack:
             private_folder(self._folder)
             file = stack.enter_context(tempfile.TemporaryFile(dir=self._folder))
-            with self._vault.open(blob, key) as medium:
-                pyrage.encrypt_io(medium, file, [public_key])
+            pyrage.encrypt_io(content, file, [recipient])
             file.seek(0)
             with self._database.write() as session:
-                append_entry(session, caller.actor, Action.MEDIA_EXPORTED, media_id)
+                for media_id in media_ids:
+                    append_entry(session, caller.actor, Action.MEDIA_EXPORTED, media_id)
             stack.pop_all()  # the answer closes the file
         return file
+
+
+def recipient_of(text: str) -> pyrage.x25519.Recipient:
+    """Return an age public key; ``InvalidRequest`` if ``text`` is none."""
+    try:
+        return pyrage.x25519.Recipient.from_str(text)
+    except pyrage.RecipientError as error:
+        invalid = FieldError("recipient", "not an age public key (age1...)")
+        raise InvalidRequest(
+            "The recipient is not an age public key. Send one that begins with age1.",
+            errors=[invalid],
+        ) from error
