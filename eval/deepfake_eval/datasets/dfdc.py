@@ -25,6 +25,9 @@ from deepfake_eval.datasets.base import (
 )
 from deepfake_eval.errors import DatasetError
 
+TRAIN_PARTS = ("dfdc_train_part_", "train_sample_videos")
+"""How folders of the training part begin, of which the second is the sample of the contest."""
+
 CLASSES: dict[str, Label] = {"FAKE": "fake", "REAL": "real", "1": "fake", "0": "real"}
 
 
@@ -54,8 +57,9 @@ class Dfdc:
 
     name: ClassVar[str] = "dfdc"
     layout: ClassVar[str] = (
-        "test/{videos/*.mp4,labels.csv}, train/dfdc_train_part_N/{metadata.json,*.mp4}; "
-        "videos/ and labels.csv may also be in the root itself"
+        "test/{videos/*.mp4,labels.csv}, "
+        "[train/]{dfdc_train_part_N,train_sample_videos}/{metadata.json,*.mp4}; videos/ and "
+        "labels.csv may also be in the root itself"
     )
     grouping: ClassVar[str] = (
         "train: the original that a fake was made from. test: each clip, because the list names no "
@@ -64,21 +68,24 @@ class Dfdc:
 
     def rows(self, root: Path, split: str) -> Rows:
         test = root / "test" if (root / "test").is_dir() else root
-        parts = [p for p in sorted((root / "train").glob("dfdc_train_part_*")) if p.is_dir()]
+        train = root / "train" if (root / "train").is_dir() else root
+        parts = [p for p in visible(train) if p.name.startswith(TRAIN_PARTS) and p.is_dir()]
         has_test = (test / "labels.csv").is_file()
         if not (has_test or parts):
             raise wrong_root(
                 self.name, root, "test/labels.csv or train/dfdc_train_part_N/", ("test", "train")
             )
         refuse_split(self.name, split, "val")
+        if split == "test" and not has_test:
+            raise wrong_root(self.name, test, "labels.csv and videos/")
+        if split == "train" and not parts:
+            raise wrong_root(self.name, train, "dfdc_train_part_N/")
         found = Found(root)
-        if split != "train":
-            if not has_test:
-                raise wrong_root(self.name, test, "labels.csv and videos/")
+        if split == "all" and not (has_test and parts):
+            found.notes.append(f"DFDC: its {'training' if has_test else 'test'} part is absent.")
+        if split != "train" and has_test:
             self._add_test(found, test)
         if split != "test":
-            if not parts:
-                raise wrong_root(self.name, root / "train", "dfdc_train_part_N/")
             for part in parts:
                 for file, fact in _json(part / "metadata.json").items():
                     label = _label(fact.get("label"), file)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from deepfake_eval.datasets.base import (
+    LABELS,
     Found,
     Label,
     Row,
@@ -15,6 +16,7 @@ from deepfake_eval.datasets.base import (
     adapter,
     check_option,
     clips_in,
+    original_or,
     parts_of,
     refuse_split,
     relative,
@@ -26,6 +28,8 @@ from deepfake_eval.errors import DatasetError
 COMPRESSIONS = ("raw", "c23", "c40")
 DFD = "DeepFakeDetection"
 FOLDERS = ("original_sequences", "manipulated_sequences")
+COPY = ("DFD_original sequences", "DFD_manipulated_sequences")
+"""Folders of a copy of DeepFakeDetection that many people have."""
 LISTS = ("train", "val", "test")
 METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter")
 """Methods of the release, to report which are absent."""
@@ -125,7 +129,8 @@ class DeepFakeDetection:
     name: ClassVar[str] = "dfd"
     layout: ClassVar[str] = (
         "original_sequences/actors/{raw,c23,c40}/{videos,frames}/, "
-        "manipulated_sequences/DeepFakeDetection/{raw,c23,c40}/{videos,frames}/"
+        "manipulated_sequences/DeepFakeDetection/{raw,c23,c40}/{videos,frames}/; or, as in a copy, "
+        "DFD_original sequences/*.mp4, DFD_manipulated_sequences/[DFD_manipulated_sequences/]*.mp4"
     )
     grouping: ClassVar[str] = (
         "actors: the actor of NN__scene.mp4 and both actors of NN_MM__scene__hash.mp4, linked over "
@@ -133,23 +138,23 @@ class DeepFakeDetection:
     )
 
     def rows(self, root: Path, split: str) -> Rows:
-        require(self.name, root, FOLDERS)
+        copied = (root / COPY[0]).is_dir()
+        require(self.name, root, COPY if copied else FOLDERS)
         refuse_split(self.name, split, "train", "val")
         found = Found(root, notes=[f"{DFD} publishes no split; all of it is used as test."])
-        sources: tuple[tuple[str, Label, str], ...] = (
-            ("original_sequences/actors", "real", "original"),
-            (f"manipulated_sequences/{DFD}", "fake", DFD),
-        )
-        for folder, label, method in sources:
-            clips = clips_in(root / folder / self.compression)
+        folders = COPY if copied else [
+            f"{folder}/{self.compression}"
+            for folder in ("original_sequences/actors", f"manipulated_sequences/{DFD}")
+        ]  # fmt: skip
+        for folder, label in zip(folders, LABELS, strict=True):
+            clips = clips_in(root / folder) or clips_in(root / folder / folder)
             if not clips:
                 raise DatasetError(
-                    f"{root} needs clips in {folder}/{self.compression}/videos. Download them, or "
-                    "choose another compression."
+                    f"{root} needs clips in {folder}. Download them, or choose another compression."
                 )
             for clip in clips:
-                media = relative(clip, root)
-                row = Row(media, label, method, DFD, "test", "", self.compression)
+                media, method = relative(clip, root), original_or(DFD, label)
+                row = Row(media, label, method, DFD, "test", "", "" if copied else self.compression)
                 found.add(row, *clip.stem.split("__")[0].split("_"))
         rows = found.rows()
         named = tuple(replace(row, group=f"actor-{row.group}") for row in rows.rows)

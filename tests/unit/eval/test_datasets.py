@@ -91,6 +91,17 @@ def test_dfd_groups_by_actor(ffpp: Path) -> None:
     }
 
 
+def test_dfd_reads_a_copy_with_other_folders(tmp_path: Path) -> None:
+    real, fake = "DFD_original sequences", "DFD_manipulated_sequences"
+    inner = f"{fake}/{fake}/01_02__walking_outside_cafe_disgusted__ABCDEFGH.mp4"
+    evaluation.touch(tmp_path, [f"{real}/01__exit_phone_room.mp4", inner])
+    rows = by_media(load("dfd", tmp_path))
+    assert {media: row[0] for media, row in rows.items()} == {
+        f"{real}/01__exit_phone_room.mp4": "real",
+        inner: "fake",
+    }
+
+
 @pytest.fixture
 def celebdf(tmp_path: Path) -> Path:
     evaluation.touch(
@@ -188,6 +199,16 @@ def test_dfdc_test_and_train(tmp_path: Path) -> None:
     assert train.missing == ("train/dfdc_train_part_0/gone.mp4",)
     inner = load("dfdc", tmp_path / "test")
     assert {r.media for r in inner.rows} == {"videos/aaa.mp4", "videos/bbb.mp4"}
+    (tmp_path / "train/dfdc_train_part_0").rename(tmp_path / "train_sample_videos")
+    (tmp_path / "train").rmdir()
+    assert len(load("dfdc", tmp_path, split="all").rows) == 4
+    (tmp_path / "test/labels.csv").unlink()
+    sample = load("dfdc", tmp_path, split="all")
+    assert sample.notes == ("DFDC: its test part is absent.",)
+    assert {r.media for r in sample.rows} == {
+        "train_sample_videos/real.mp4",
+        "train_sample_videos/fake.mp4",
+    }
 
 
 @pytest.mark.parametrize("content", ["[", "[]", '{"a.mp4": 1}', '{"a.mp4": {"label": "MAYBE"}}'])
