@@ -30,7 +30,6 @@ LONGEST_FIRST = (
     "integration/test_jobs.py",
     "e2e/test_make_serve.py",
     "integration/test_training_export.py",
-    "integration/test_bench.py",
     "integration/test_workers_postgres.py",
     "integration/test_training_head_export.py",
     "integration/test_jobs_postgres.py",

@@ -344,9 +344,8 @@ def bench(
     ] = None,
 ) -> None:
     """Measure speed against a naive loop in the same run; takes about a quarter of an hour."""
-    from deepfake_eval.bench.report import tables
-    from deepfake_eval.bench.run import SECTIONS, BenchOptions
-    from deepfake_eval.bench.run import bench as measure_all
+    from deepfake_eval.bench import SECTIONS, BenchOptions, tables
+    from deepfake_eval.bench import bench as measure_all
 
     sections = tuple(name.strip() for name in only.split(",") if name.strip())
     options = BenchOptions(
