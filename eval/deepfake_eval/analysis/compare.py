@@ -77,13 +77,14 @@ def _nothing_in_common(left: pd.DataFrame, right: pd.DataFrame) -> str:
 
 
 def _parts(scored: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
-    """Yield each data set, and each of its methods beside the reals of the same data set."""
+    """Yield each data set, and if it has several methods each of them beside the same reals."""
     for dataset, part in scored.groupby("dataset", sort=True):
         real, fake = part[part["label"] == "real"], part[part["label"] == "fake"]
         if real.empty or fake.empty:
             continue
         yield {"dataset": str(dataset), "method": ""}, part
-        for method, of_method in fake.groupby("method", sort=True):
+        methods = fake.groupby("method", sort=True)
+        for method, of_method in methods if methods.ngroups > 1 else ():
             title = {"dataset": str(dataset), "method": str(method)}
             yield title, pd.concat([of_method, real])
 

@@ -23,28 +23,11 @@ REAL, FAKE, THIRD = "#1f77b4", "#d1495b", "#8a8f98"
 """Blue and red also differ in lightness, so that colour-blind readers can tell them apart."""
 
 
-def write_plots(
-    predictions: pd.DataFrame, metrics: Mapping[str, Any], folder: Path
-) -> dict[str, str]:
-    """Write ``roc``, ``scores`` and ``reliability``; return their SVG text by name.
-
-    Each is an SVG file for pages and a PDF file for papers. A plot is left out if it needs both
-    classes and one is missing, and ``reliability`` if the scores are not calibrated. Older plots in
-    ``folder`` are deleted.
-    """
-    return _write(figures(predictions, metrics), folder)
-
-
-def write_robustness_plots(result: dict[str, Any], folder: Path) -> dict[str, str]:
-    """Write an SVG and a PDF file for each degradation of ``robustness.json``; return the SVG text
-    by name.
+def write_plots(drawn: Mapping[str, Figure], folder: Path) -> dict[str, str]:
+    """Write each figure as SVG, for pages, and as PDF, for papers; return the SVG text by name.
 
     Older plots in ``folder`` are deleted.
     """
-    return _write(robustness_figures(result), folder)
-
-
-def _write(drawn: dict[str, Figure], folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     for old in (*folder.glob("*.svg"), *folder.glob("*.pdf")):
         old.unlink()
@@ -57,6 +40,11 @@ def _write(drawn: dict[str, Figure], folder: Path) -> dict[str, str]:
 
 
 def figures(predictions: pd.DataFrame, metrics: Mapping[str, Any]) -> dict[str, Figure]:
+    """Return the plots ``roc``, ``scores`` and ``reliability``.
+
+    One is left out if it needs both classes and one is missing, and ``reliability`` if the scores
+    are not calibrated.
+    """
     scored = predictions[predictions["rank"].notna()]
     levels = {
         level: part
@@ -177,10 +165,8 @@ def _scores(axes: Axes, every: pd.DataFrame, metrics: Mapping[str, Any]) -> None
                 if name in limits:
                     axes.axvline(limits[name], color=INK, linewidth=1, linestyle=style)
     quantity = "log10 likelihood ratio" if ratios else "score"
-    axes.set(
-        xlabel=f"{quantity} of an item\n(lines: thresholds; dotted: for pictures)",
-        ylabel="share of the class",
-    )
+    lines = "\n(lines: thresholds; dotted: for pictures)" * bool(metrics["bundle"]["thresholds"])
+    axes.set(xlabel=f"{quantity} of an item{lines}", ylabel="share of the class")
     axes.legend(loc="best")
 
 

@@ -112,7 +112,7 @@ def _columns(runs: Sequence[RunTable], section: str, draws: int) -> Iterator[_Co
             both = both[both["kind"] == "image"]
         elif section == "videos":  # or of no kind, because it could not be decoded
             both = both[both["kind"] != "image"]
-        if both["label"].nunique() == 2 and both["group"].nunique() > 1:
+        if both["label"].nunique() == 2:
             yield _column(dataset, both, [*parts], len(runs), draws)
 
 

@@ -177,7 +177,7 @@ def compare(
 
 @app.command()
 def table(
-    runs: Annotated[list[Path], typer.Argument(help="Results folders of two or more runs.")],
+    runs: Annotated[list[Path], typer.Argument(help="Results folders of one or more runs.")],
     out: Annotated[Path, typer.Option(help="Folder for table.csv, table.md and table.tex.")],
     draws: DrawsOption = 1000,
 ) -> None:

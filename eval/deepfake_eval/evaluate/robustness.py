@@ -25,7 +25,7 @@ from deepfake_eval.analysis.metrics import (
     outcome,
     worst_case_auc,
 )
-from deepfake_eval.analysis.plots import write_robustness_plots
+from deepfake_eval.analysis.plots import robustness_figures, write_plots
 from deepfake_eval.analysis.summary import Subject
 from deepfake_eval.datasets import Row
 from deepfake_eval.errors import RunError
@@ -108,7 +108,7 @@ def robustness(
     }
     atomic_write_text(out / ROBUSTNESS, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     atomic_write_text(out / TABLE, sweep_table(result))
-    write_robustness_plots(result, out / PLOTS)
+    write_plots(robustness_figures(result), out / PLOTS)
     return result
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from deepfake_eval.analysis.plots import write_plots
+from deepfake_eval.analysis.plots import figures, write_plots
 from deepfake_eval.analysis.summary import LEVELS, headline
 from deepfake_eval.reporting.tables import write_tables
 from deepfake_models.machine import atomic_write_text
@@ -52,8 +52,8 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """Content Security Policy: the page may load and run nothing, whatever a name in it contains."""
 
 CAPTIONS = {
-    "roc": "ROC curves of items (pictures and videos) and of frames.",
-    "scores": "Distribution of item scores by class. Between the thresholds nothing is decided.",
+    "roc": "ROC curves of items (pictures and videos), and of frames if there are any.",
+    "scores": "Distribution of item scores by class. Nothing is decided between thresholds.",
     "reliability": "Reliability diagram: of the media with a score s, a share s is manipulated if "
     "the scores are calibrated.",
 }
@@ -87,7 +87,7 @@ def write_results(out: Path, predictions: pd.DataFrame, metrics: Mapping[str, An
     predictions.to_parquet(out / PREDICTIONS)
     atomic_write_text(out / METRICS, json.dumps(metrics, indent=2, ensure_ascii=False) + "\n")
     write_tables(out / TABLES, metrics)
-    plots = write_plots(predictions, metrics, out / PLOTS)
+    plots = write_plots(figures(predictions, metrics), out / PLOTS)
     atomic_write_text(out / REPORT, render(metrics, plots))
 
 

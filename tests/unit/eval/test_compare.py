@@ -74,18 +74,24 @@ def test_compare_counts_the_media_that_a_run_was_fitted_on(
 def test_compare_has_a_difference_for_each_data_set_and_method(
     done: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    other = tmp_path / "other"
-    shutil.copytree(done[0], other)
-    table = pd.read_parquet(other / "predictions.parquet")
-    table["rank"] = np.where(table["media"] == "fake/0.png", -99.0, table["rank"])
-    table.to_parquet(other / "predictions.parquet")
+    other, two = tmp_path / "other", tmp_path / "two"
+    for folder, lowered in ((other, "fake/0.png"), (two, "")):
+        shutil.copytree(done[0], folder)
+        table = pd.read_parquet(folder / "predictions.parquet")
+        table["rank"] = np.where(table["media"] == lowered, -99.0, table["rank"])
+        if folder == two:
+            table["method"] = np.where(table["media"] == "fake/0.png", "wash", table["method"])
+        table.to_parquet(folder / "predictions.parquet")
     parts = compare(done[0], other, draws=DRAWS)["parts"]
-    assert [(p["dataset"], p["method"]) for p in parts] == [("made", ""), ("made", "tint")]
-    # One of six fakes ranks below all six reals.
-    assert [p["difference"]["value"] for p in parts] == [pytest.approx(1 / 6, abs=1e-4)] * 2
-    # Both are the same comparison, so that the correction doubles the p-value.
+    # One of six fakes ranks below all six reals. A single method is the data set.
+    assert [(p["dataset"], p["method"]) for p in parts] == [("made", "")]
+    assert parts[0]["difference"]["value"] == pytest.approx(1 / 6, abs=1e-4)
+    parts = compare(two, other, draws=DRAWS)["parts"]
+    assert [p["method"] for p in parts] == ["", "tint", "wash"]
+    assert [p["difference"]["value"] for p in parts] == pytest.approx([1 / 6, 0.0, 1.0], abs=1e-4)
+    # Three comparisons, of which the p-values of two are 1.
     single = p_value(Estimate(*(parts[0]["difference"][k] for k in ESTIMATE)))
-    assert parts[0]["p_value"] == pytest.approx(2 * single, abs=1e-3)
+    assert parts[0]["p_value"] == pytest.approx(min(3 * single, 1.0), abs=1e-3)
 
 
 def test_p_values_are_corrected_by_holm() -> None:

@@ -88,7 +88,7 @@ def made(
 ) -> tuple[str, dict[str, str], dict[str, Any]]:
     predictions = table()
     metrics = summarise(predictions, Subject.of_bundle(bundle), settings=settings())
-    plots = write_plots(predictions, metrics, tmp_path_factory.mktemp("plots"))
+    plots = write_plots(figures(predictions, metrics), tmp_path_factory.mktemp("plots"))
     return render(metrics, plots), plots, metrics
 
 

@@ -148,6 +148,15 @@ def test_the_latex_of_a_table_and_of_a_run_compiles(runs: list[Path], tmp_path: 
     assert "Missing character" not in (tmp_path / "page.log").read_text(errors="replace")
 
 
+def test_a_data_set_of_one_group_is_in_the_table_and_has_no_interval(tmp_path: Path) -> None:
+    one = scores(2.0, 1, sets={"DFDC": 12}).assign(group="id0")
+    cells = table_of_runs([measured(one, tmp_path / "one")], draws=DRAWS)
+    (cell,) = [c for c in cells if (c.section, c.figure) == ("videos", "auc")]
+    assert cell.dataset == "DFDC"
+    assert cell.indicative
+    assert np.isnan(cell.estimate.low)
+
+
 def test_runs_without_both_classes_give_no_table(tmp_path: Path) -> None:
     real = scores(1.0, 1)
     real = real[real["label"] == "real"]
