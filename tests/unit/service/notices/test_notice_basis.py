@@ -69,7 +69,7 @@ async def test_the_finding_opens_a_notice_and_a_contrary_report_is_not_enclosed(
     assert (basis["reviewers"], basis["reasons"], basis["report"]) == (1, ["Compared."], False)
     lines = [line.strip() for line in notice["text"].splitlines()]
     start = lines.index(OPENING)
-    assert lines[start + 1] == "Reason: Compared."
+    assert lines[start + 1] == "Reason, as written: Compared."
     assert lines[start + 2].startswith("The automatic examination covers faces only")
     assert start < next(n for n, line in enumerate(lines) if basis["sha256"] in line)
     assert "enclosed report" not in notice["text"]
