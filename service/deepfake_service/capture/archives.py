@@ -28,14 +28,15 @@ from deepfake_service.capture.contents import (
 )
 from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.evidence.bundle.warc import (
+    CODINGS,
     PIECE,
     Budget,
     Damaged,
     Place,
     TooLarge,
     dechunked,
+    decoded,
     head_fields,
-    inflated,
     records,
 )
 
@@ -421,6 +422,7 @@ def _of_record(file: BinaryIO, medium: dict[str, Any]) -> Iterator[bytes]:
     body: Iterable[bytes] = flow()
     if "chunked" in fields.get("transfer-encoding", "").lower():
         body = dechunked(body)
-    if fields.get("content-encoding", "").lower() in ("gzip", "x-gzip", "deflate"):
-        body = inflated(body, budget)
+    coding = fields.get("content-encoding", "").lower()
+    if coding in CODINGS:
+        body = decoded(coding, body, budget)
     yield from body

@@ -16,13 +16,14 @@ from typing import Any
 
 from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.evidence.bundle.warc import (
+    CODINGS,
     MAX_HEAD_BYTES,
     Budget,
     Damaged,
     Record,
     dechunked,
+    decoded,
     head_fields,
-    inflated,
     written,
 )
 
@@ -167,17 +168,17 @@ def read_body(pieces: Iterable[bytes], head: dict[str, str], stated: str, budget
     """Read a body to its end; ``stated`` is the digest that the record states of it."""
     algorithm, pieces = stated.partition(":")[0].lower(), iter(pieces)
     is_chunked = "chunked" in head.get("transfer-encoding", "").lower()
-    is_packed = head.get("content-encoding", "").lower() in ("gzip", "x-gzip", "deflate")
+    coding = head.get("content-encoding", "").lower()
     last = _Tap(algorithm, keeps=True, always=True)
     taps, flow = [last], pieces
-    if is_chunked or is_packed:
+    if is_chunked or coding in CODINGS:
         taps.append(_Tap(algorithm, keeps=True))
         flow = taps[1].through(flow)
     if is_chunked:
         flow = dechunked(flow)
-    if is_packed:
+    if coding in CODINGS:
         taps.append(_Tap(algorithm))
-        flow = inflated(taps[-1].through(flow), budget)
+        flow = decoded(coding, taps[-1].through(flow), budget)
     for _ in last.through(flow):
         if mime_of(last.head) is not None:
             last.keeps = False
@@ -221,21 +222,20 @@ class _Tap:
         return bytes(self._kept) if self.keeps else None
 
     def stated(self) -> str:
-        """Return the digest as fields of WARC records have it."""
+        """Return the digest with its algorithm, in hex."""
         if self._sha1 is not None:
-            return f"sha1:{b32encode(self._sha1.digest()).decode()}"
+            return f"sha1:{self._sha1.hexdigest()}"
         return f"sha256:{self.sha256.hexdigest()}"
 
 
 def same_digest(stated: str, computed: str) -> bool:
-    """Return whether a digest of a field is one that was computed: SHA-1 is written in base 32,
-    and SHA-256 in hex or in base 32."""
+    """Return whether a digest of a field, in hex or in base 32, is one that was computed."""
     algorithm, _, value = stated.partition(":")
     ours, _, hexed = computed.partition(":")
-    if ours == "sha256" and value.lower() != hexed:
-        base32 = b32encode(bytes.fromhex(hexed)).decode().rstrip("=")
-        return algorithm.lower() == ours and value.upper().rstrip("=") == base32
-    return algorithm.lower() == ours and value.upper() == hexed.upper()
+    base32 = b32encode(bytes.fromhex(hexed)).decode().rstrip("=")
+    return algorithm.lower() == ours and (
+        value.lower() == hexed or value.upper().rstrip("=") == base32
+    )
 
 
 class RecordReader:
@@ -259,7 +259,7 @@ class RecordReader:
             self._response(record)
         elif record.kind in ("resource", "conversion"):
             mime = record.fields.get("content-type", "")
-            block = _Tap(_stated(record).partition(":")[0].lower())
+            block = _Tap(_algorithm_of(record))
             body = read_body(block.through(record.block()), {}, _stated(record), contents.budget)
             self._check(record, block, body)
             self._store(record, body, mime, b"")
@@ -276,7 +276,7 @@ class RecordReader:
 
     def _response(self, record: Record) -> None:
         contents, url = self._contents, record.uri
-        block = _Tap(record.fields.get("warc-block-digest", "").partition(":")[0].lower())
+        block = _Tap(_algorithm_of(record))
         pieces = block.through(record.block())
         start = b""
         while (end := _end_of_head(start)) < 0 and len(start) <= MAX_HEAD_BYTES:
@@ -352,6 +352,10 @@ class RecordReader:
         if head:
             contents.counts["apart"] += 1
             contents.keep("revisit", {**fields, "WARC-Profile": REVISIT}, masked)
+
+
+def _algorithm_of(record: Record) -> str:
+    return record.fields.get("warc-block-digest", "").partition(":")[0].lower()
 
 
 def _stated(record: Record) -> str:

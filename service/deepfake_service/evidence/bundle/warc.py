@@ -8,13 +8,21 @@ nothing but one buffer. It runs in the sandbox.
 from __future__ import annotations
 
 import re
+import sys
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import brotli
+
 from deepfake_models.errors import DeepfakeError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 PIECE = 64 * 1024
 MAX_HEAD_BYTES = 64 * 1024
@@ -250,20 +258,59 @@ def dechunked(pieces: Iterable[bytes]) -> Iterator[bytes]:
         buffer = buffer.removeprefix(b"\r").removeprefix(b"\n")
 
 
-def inflated(pieces: Iterable[bytes], budget: Budget) -> Iterator[bytes]:
-    """Yield a body without the content coding ``gzip`` or ``deflate`` (RFC 9110, section 8.4.1);
-    ``Damaged`` if it is not intact, ``TooLarge``: see ``Budget``."""
+def decoded(coding: str, pieces: Iterable[bytes], budget: Budget) -> Iterator[bytes]:
+    """Yield a body without its content coding, one of ``CODINGS`` (RFC 9110, section 8.4.1).
+
+    Raises:
+        Damaged: it is not intact. TooLarge: see ``Budget``.
+    """
+    try:
+        for plain in CODINGS[coding](pieces):
+            budget.charge(len(plain))
+            yield plain
+    except (zlib.error, brotli.error, zstd.ZstdError) as error:
+        raise Damaged("a compressed body is not intact") from error
+
+
+def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
     unpacker = zlib.decompressobj(47)
     for piece in pieces:
         packed = piece
         while packed and not unpacker.eof:
-            try:
-                plain = unpacker.decompress(packed, PIECE)
-            except zlib.error as error:
-                raise Damaged("a compressed body is not intact") from error
-            budget.charge(len(plain))
+            yield unpacker.decompress(packed, PIECE)
             packed = unpacker.unconsumed_tail
-            yield plain
+
+
+def _from_brotli(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Unpack Brotli (RFC 7932)."""
+    unpacker = brotli.Decompressor()
+    for piece in pieces:
+        packed = piece
+        while not unpacker.is_finished() and (packed or not unpacker.can_accept_more_data()):
+            yield unpacker.process(packed, output_buffer_limit=PIECE)
+            packed = b""
+
+
+def _from_zstandard(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Unpack Zstandard (RFC 8878), with the window that RFC 9659 allows: 8 MiB."""
+    limits: dict[int, int] = {zstd.DecompressionParameter.window_log_max: 23}
+    unpacker = zstd.ZstdDecompressor(options=limits)
+    for piece in pieces:
+        packed = piece
+        while packed or not (unpacker.eof or unpacker.needs_input):
+            if unpacker.eof:  # another frame follows
+                unpacker = zstd.ZstdDecompressor(options=limits)
+            yield unpacker.decompress(packed, PIECE)
+            packed = unpacker.unused_data if unpacker.eof else b""
+
+
+CODINGS: Mapping[str, Callable[[Iterable[bytes]], Iterator[bytes]]] = {
+    "gzip": _inflated,
+    "x-gzip": _inflated,
+    "deflate": _inflated,
+    "br": _from_brotli,
+    "zstd": _from_zstandard,
+}
 
 
 def written(kind: str, fields: Mapping[str, str], block: bytes) -> bytes:

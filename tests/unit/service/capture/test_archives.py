@@ -13,9 +13,11 @@ import random
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import brotli
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -27,6 +29,7 @@ from deepfake_service.capture import contents
 from deepfake_service.capture.archives import Refused, body_of, read_whole
 from deepfake_service.capture.readers import CapturedImage, CaptureReaders, Findings
 from deepfake_service.evidence.bundle import warc
+from deepfake_service.evidence.bundle.warc import zstd
 from tests.support import archives
 
 pytest.importorskip("warcio", reason="warcio writes the WARC files of these tests")
@@ -153,6 +156,73 @@ def test_codings_of_a_body_are_removed_and_their_faults_are_stated() -> None:
     (note,) = found["notes"]
     assert note["code"] == "body"
     assert "cut short" in note["detail"]
+
+
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": partial(brotli.compress, quality=5),
+    "zstd": zstd.compress,
+}
+
+
+@pytest.mark.parametrize("coding", PACKERS)
+def test_what_is_packed_is_found_in_the_confined_process(
+    coding: str, readers: CaptureReaders
+) -> None:
+    pack, packed = PACKERS[coding], [("Content-Encoding", coding.upper())]
+    large = b"<!doctype html><title>Words</title>" + b"words " * 200_000
+    content = (
+        archives.Warc()
+        .response(archives.PAGE, pack(large), "text/html", headers=packed)
+        .response(archives.PICTURE, pack(archives.picture()), "image/jpeg", headers=packed)
+        .response(archives.VIDEO, pack(archives.video())[:-9], "video/mp4", headers=packed)
+        .response("https://example.org/4", b"not packed", "text/plain", headers=packed)
+        .content()
+    )
+    found, text = readers.read(io.BytesIO(content), 1)
+    assert found.pages[0].title == "Words"
+    assert found.media[0].sha256 == hashlib.sha256(archives.picture()).hexdigest()
+    taken = b"".join(readers.body(io.BytesIO(content), found.media[0]))
+    assert taken == archives.picture()
+    assert [note.code for note in found.notes][-1] == "body"
+    assert "not intact" in found.notes[-1].detail
+    assert found.integrity.digests == "verified"
+    assert len(text) < 20_000
+
+
+@pytest.mark.parametrize("coding", PACKERS)
+def test_a_packed_body_unpacks_to_no_more_than_is_read(coding: str) -> None:
+    bomb = PACKERS[coding](bytes(64 << 20))
+    budget = warc.Budget(8 << 20)
+    sizes = (len(plain) for plain in warc.decoded(coding, [bomb[:100], bomb[100:]], budget))
+    unpacked: list[int] = []
+    with pytest.raises(warc.TooLarge):
+        unpacked.extend(sizes)
+    assert max(unpacked) <= 4 * warc.PIECE  # not at once, whatever the library is given
+
+
+def test_a_zstandard_window_larger_than_browsers_take_is_a_fault() -> None:
+    options = {zstd.CompressionParameter.window_log: 27}
+    packed = zstd.ZstdCompressor(options=options).compress(os.urandom(1000) * 20_000)
+    with pytest.raises(warc.Damaged):
+        list(warc.decoded("zstd", [packed], warc.Budget()))
+
+
+@pytest.mark.parametrize("written", ["sha1 in hex", "sha1", "sha256"])
+def test_digests_are_compared_however_they_are_written(written: str) -> None:
+    body = b"words of a log"
+    stated = {
+        "sha1 in hex": f"sha1:{hashlib.sha1(body).hexdigest()}",
+        "sha1": f"sha1:{base64.b32encode(hashlib.sha1(body).digest()).decode()}",
+        "sha256": f"sha256:{hashlib.sha256(body).hexdigest()}",
+    }[written]
+    wrong = stated[:-1] + ("7" if stated[-1] != "7" else "6")
+    for digest, expected in ((stated, "verified"), (wrong, "mismatch")):
+        # As wget writes it: the digest of the block alone.
+        fields = {"WARC-Target-URI": "urn:log", "WARC-Block-Digest": digest}
+        record = warc.written("resource", {**fields, "Content-Type": "text/plain"}, body)
+        assert read(record)[0]["integrity"]["digests"] == expected
 
 
 def test_the_digests_of_a_wacz_are_compared() -> None:
