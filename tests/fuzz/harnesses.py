@@ -33,8 +33,9 @@ from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.bundle.artifacts import PictureAltered, mime_of
 from deepfake_service.evidence.bundle.pdf_signature import InvalidReport
 from deepfake_service.evidence.bundle.readers import BundleReaders, UnreadableFile
+from deepfake_service.evidence.bundle.steps import ExitCode
 from deepfake_service.evidence.bundle.trust_store import Trust
-from deepfake_service.evidence.bundle.verification import ExitCode, verify
+from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.http.admission import UploadMemory
 from deepfake_service.http.problems import problem_of
 from deepfake_service.http.uploads import read_pictures

@@ -11,8 +11,9 @@ from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.bundle.artifacts import Gathering, Reading
 from deepfake_service.evidence.bundle.builder import build
+from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust
-from deepfake_service.evidence.bundle.verification import ExitCode, Outcome, verify
+from deepfake_service.evidence.bundle.verification import verify
 from tests.support import exhibits, footage
 
 FRAMES = 6

@@ -38,8 +38,9 @@ from deepfake_service.evidence.bundle.artifacts import (
 )
 from deepfake_service.evidence.bundle.builder import Dossier, build
 from deepfake_service.evidence.bundle.statement import Signers, self_made_certificate
+from deepfake_service.evidence.bundle.steps import ExitCode, Outcome, Verification
 from deepfake_service.evidence.bundle.trust_store import Trust
-from deepfake_service.evidence.bundle.verification import ExitCode, Outcome, Verification, verify
+from deepfake_service.evidence.bundle.verification import verify
 from tests.support import footage, small_bundles
 
 EXAMINED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

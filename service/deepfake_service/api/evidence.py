@@ -18,8 +18,9 @@ from deepfake_models.errors import SandboxBusy
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.container import Services
 from deepfake_service.evidence.bundle.builder import TIMELINE, report_of
+from deepfake_service.evidence.bundle.steps import Step
 from deepfake_service.evidence.bundle.trust_store import Trust, certificates, pinned_keys
-from deepfake_service.evidence.bundle.verification import Step, verify
+from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.bundle.zip_format import MAX_BYTES
 from deepfake_service.evidence.report.report import ReportCopy
 from deepfake_service.http.admission import HEAVY

@@ -20,6 +20,7 @@ from deepfake_models.scorer import Scorer
 from deepfake_service.cli.score import naming_bundle
 from deepfake_service.evidence.bundle import verification
 from deepfake_service.evidence.bundle.readers import BundleReaders
+from deepfake_service.evidence.bundle.steps import ExitCode, Outcome, Verification
 from deepfake_service.evidence.bundle.trust_store import (
     Trust,
     certificates,
@@ -28,7 +29,6 @@ from deepfake_service.evidence.bundle.trust_store import (
     public_keys,
     read_list,
 )
-from deepfake_service.evidence.bundle.verification import ExitCode, Outcome, Verification
 from deepfake_service.evidence.bundle.zip_format import MAX_BYTES
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.sandbox_setting import naming_the_setting, sandbox_required

@@ -29,11 +29,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
-from enum import IntEnum, StrEnum
-from typing import Annotated, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import rfc8785
 from cryptography import x509
@@ -41,7 +39,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from pydantic import Field
 
 from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.decision.level import log_likelihood_ratio
@@ -51,18 +48,8 @@ from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.bundle import builder, custody
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import crops_of, ratio_tolerance, rescore
-from deepfake_service.evidence.bundle.capture_format import (
-    CAPTURE,
-    RECORDS,
-    apart,
-    opened_capture,
-)
+from deepfake_service.evidence.bundle.capture_steps import CaptureSteps, LookSteps
 from deepfake_service.evidence.bundle.error_rates import error_rates
-from deepfake_service.evidence.bundle.look_format import (
-    listed_records,
-    require_chain,
-    statements_of,
-)
 from deepfake_service.evidence.bundle.readers import BundleReaders
 from deepfake_service.evidence.bundle.statement import (
     CAPTURE_TYPE,
@@ -74,81 +61,19 @@ from deepfake_service.evidence.bundle.statement import (
     signed_by,
     subjects,
 )
+from deepfake_service.evidence.bundle.steps import (
+    Failed,
+    Found,
+    NamedStep,
+    Outcome,
+    Step,
+    Verification,
+    same,
+)
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.zip_format import as_json, without_wording
 from deepfake_service.platform.texts.formatting import told_finding
 from deepfake_service.platform.texts.i18n import LANGUAGES
-
-
-class Outcome(StrEnum):
-    """Outcome of a step."""
-
-    PASS = "pass"  # noqa: S105
-    FAIL = "fail"
-    SKIPPED = "skipped"
-    UNKNOWN = "unknown"
-    """Intact, but the signer is not trusted."""
-    SUPERSEDED = "superseded"
-    """Intact, but the issuer has issued a newer edition."""
-
-
-class ExitCode(IntEnum):
-    """Exit status of ``deepfake verify``."""
-
-    VERIFIED = 0
-    FAILED = 1
-    SIGNER_UNKNOWN = 3
-    SUPERSEDED = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step: its number, title, outcome and an explanation."""
-
-    number: Annotated[int, Field(description="Number of the step, from 1.")]
-    title: Annotated[str, Field(description="What is checked.")]
-    outcome: Annotated[Outcome, Field(description="What came out.")]
-    detail: Annotated[str, Field(description="An explanation.")]
-
-
-@dataclass(slots=True)
-class Verification:
-    """The steps taken, and what the bundle says about itself."""
-
-    sha256: str
-    steps: list[Step] = field(default_factory=list)
-    statement: dict[str, Any] | None = None
-    signer: str | None = None
-    document: dict[str, Any] | None = None
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """The exit status that follows from all outcomes."""
-        outcomes = {s.outcome for s in self.steps}
-        if Outcome.FAIL in outcomes or not self.steps:
-            return ExitCode.FAILED
-        if Outcome.UNKNOWN in outcomes:
-            return ExitCode.SIGNER_UNKNOWN
-        return ExitCode.SUPERSEDED if Outcome.SUPERSEDED in outcomes else ExitCode.VERIFIED
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as the command and the HTTP interface give it."""
-        # Nothing in a statement counts before its signature has been checked, in step 4.
-        signed = any(s.number == 4 and s.outcome is not Outcome.FAIL for s in self.steps)
-        predicate = (self.statement or {}).get("predicate", {}) if signed else {}
-        return {
-            "result": self.exit_code.name.lower(),
-            "sha256": self.sha256,
-            "signer": self.signer,
-            "case": predicate.get("case"),
-            "capture": predicate.get("capture"),
-            "job": predicate.get("job"),
-            "edition": predicate.get("edition"),
-            "verdict": predicate.get("verdict"),
-            "finding": predicate.get("finding"),
-            "steps": [asdict(step) for step in self.steps],
-        }
-
 
 MAX_DETAIL = 600
 """Characters of the detail of a step, which may repeat what an unknown bundle says."""
@@ -168,13 +93,6 @@ _PREDICATE = {
 }
 MAX_LISTED_PICTURES = 64
 """Pictures that a bundle may list: more than any version gathers, few enough to score again."""
-
-
-_NamedStep = tuple[str, Callable[[], tuple[Outcome, str]]]
-
-
-class _Failed(Exception):
-    """The step failed for the given reason."""
 
 
 def verify(
@@ -204,7 +122,6 @@ class _Run:
     _files: dict[str, bytes] = field(default_factory=dict)
     _envelope: dict[str, Any] = field(default_factory=dict)
     _predicate: dict[str, Any] = field(default_factory=dict)
-    _looks: list[dict[str, Any]] = field(default_factory=list)
     _signer: Ed25519PublicKey | None = None
 
     def __post_init__(self) -> None:
@@ -212,7 +129,7 @@ class _Run:
 
     def run(self) -> Verification:
         """Take all steps, up to the first failure among the first six."""
-        steps: list[_NamedStep] = [
+        steps: list[NamedStep] = [
             ("The file is a bundle", self._zip),
             ("The bag is complete", self._bag),
             ("The statement is well formed", self._statement),
@@ -220,13 +137,13 @@ class _Run:
             ("The statement covers every file", self._coverage),
         ]
         if self._content[:1] == b"{":
-            steps = self._of_looks()
+            steps = LookSteps(self._content, self._trust, self._done).all()
         for number, (title, step) in enumerate(steps, start=1):
             try:
                 outcome, detail = step()
             except (SandboxBusy, SandboxIncomplete):
                 raise
-            except (_Failed, DeepfakeError) as error:
+            except (Failed, DeepfakeError) as error:
                 outcome, detail = Outcome.FAIL, str(error) or type(error).__name__
             except Exception as error:  # content that breaks a parser is not intact
                 outcome, detail = Outcome.FAIL, f"cannot be read ({type(error).__name__})"
@@ -244,8 +161,8 @@ class _Run:
         assert self._done.statement is not None
         return bool(self._done.statement["predicateType"] == CAPTURE_TYPE)
 
-    def _of_evidence(self) -> list[_NamedStep]:
-        steps: list[_NamedStep] = [
+    def _of_evidence(self) -> list[NamedStep]:
+        steps: list[NamedStep] = [
             ("The verdict agrees with the statement", self._verdict),
             ("The verdict follows from the faces", self._judging),
             ("The reports are signed", self._reports),
@@ -257,98 +174,59 @@ class _Run:
             steps.append(("The issuer answers for this edition", self._revocation))
         return steps
 
-    def _of_capture(self) -> list[_NamedStep]:
-        return [
-            ("The capture agrees with the statement", self._capture),
-            ("The records of the page are intact", self._records),
-            ("The time stamp holds", self._time_stamp),
-            ("The original belongs to this capture", self._original_capture),
-        ]
+    def _of_capture(self) -> list[NamedStep]:
+        own = CaptureSteps(self._files, self._done, self._readers, self._original)
+        stamped: NamedStep = ("The time stamp holds", self._time_stamp)
+        return [*own.of_record(), stamped, *own.of_original()]
 
-    def _of_looks(self) -> list[_NamedStep]:
-        return [
-            ("The file lists looks", self._list),
-            ("The records are statements about looks", self._records_of_looks),
-            ("Each record names the one before", self._chain),
-            ("The signatures hold", self._signatures_of_looks),
-        ]
-
-    def _list(self) -> tuple[Outcome, str]:
-        self._looks = listed_records(self._content)
-        return Outcome.PASS, f"{len(self._looks)} looks"
-
-    def _records_of_looks(self) -> tuple[Outcome, str]:
-        statements = statements_of(self._looks)
-        self._done.statement, self._predicate = statements[-1], statements[-1]["predicate"]
-        return Outcome.PASS, f"looks at the post {self._predicate['post']}"
-
-    def _chain(self) -> tuple[Outcome, str]:
-        last, p = require_chain(self._looks)[-1], self._predicate
-        return Outcome.PASS, (
-            f"the last one, of {p['at']}, found: {p['result']}; the issuer's audit log has its "
-            f"SHA-256, {last}, and those of later ones, if there are any"
-        )
-
-    def _signatures_of_looks(self) -> tuple[Outcome, str]:
-        signers = {envelope["signatures"][0]["keyid"] for envelope in self._looks}
-        for signer in sorted(signers):
-            self._trust.check_key(signer)
-        if not self._trust.keys:
-            return Outcome.UNKNOWN, "not checked: give the issuer's key with --public-key"
-        for number, envelope in enumerate(self._looks, start=1):
-            if not any(signed_by(envelope, key) for key in self._trust.keys):
-                raise _Failed(f"look {number} is not signed with a trusted key")
-        self._done.signer = ", ".join(sorted(signers))
-        return Outcome.PASS, f"signed with the trusted key {self._done.signer}"
-
-    def _zip(self) -> tuple[Outcome, str]:
+    def _zip(self) -> Found:
         self._files = self._readers.files(self._content)
         return Outcome.PASS, f"{len(self._files)} files, {len(self._content)} bytes"
 
-    def _bag(self) -> tuple[Outcome, str]:
+    def _bag(self) -> Found:
         bag.check(self._files)
         return Outcome.PASS, "every file is listed in a manifest with its SHA-256"
 
-    def _statement(self) -> tuple[Outcome, str]:
+    def _statement(self) -> Found:
         self._envelope, content = opened(bag.bounded(self._files, builder.STATEMENT))
         p, is_evidence = content["predicate"], content["predicateType"] == EVIDENCE_TYPE
         for name, form in _PREDICATE[content["predicateType"]].items():
             if not isinstance(p.get(name), str) or not form.fullmatch(p[name]):
-                raise _Failed(f"the statement's {name} is malformed")
+                raise Failed(f"the statement's {name} is malformed")
         if is_evidence and not (
             isinstance(p.get("edition"), int) and isinstance(p.get("finding"), str | None)
         ):
-            raise _Failed("the statement's edition or finding is malformed")
+            raise Failed("the statement's edition or finding is malformed")
         datetime.fromisoformat(p["createdAt"])
         self._done.statement, self._predicate = content, p
         if not is_evidence:
             return Outcome.PASS, f"capture {p['capture']}, of {p['createdAt']}"
         return Outcome.PASS, f"job {p['job']}, edition {p['edition']}, of {p['createdAt']}"
 
-    def _signature(self) -> tuple[Outcome, str]:
+    def _signature(self) -> Found:
         inside = load_pem_public_key(bag.bounded(self._files, builder.PUBLIC_KEY))
         if (
             not isinstance(inside, Ed25519PublicKey)
             or public_pem(inside) != self._files[builder.PUBLIC_KEY]
         ):
-            raise _Failed(f"{builder.PUBLIC_KEY}: not an Ed25519 public key in canonical form")
+            raise Failed(f"{builder.PUBLIC_KEY}: not an Ed25519 public key in canonical form")
         self._done.signer, self._signer = key_id(inside), inside
         self._trust.check_key(self._done.signer)
         for key in self._trust.keys:
             if signed_by(self._envelope, key):
                 if key_id(key) != self._done.signer:
-                    raise _Failed(f"{builder.PUBLIC_KEY}: not the key that signed the statement")
+                    raise Failed(f"{builder.PUBLIC_KEY}: not the key that signed the statement")
                 return Outcome.PASS, f"signed with the trusted key {self._done.signer}"
         if not signed_by(self._envelope, inside):
-            raise _Failed("the signature does not belong to this statement")
+            raise Failed("the signature does not belong to this statement")
         if self._trust.keys:
-            raise _Failed(f"signed with the key {self._done.signer}, which is not trusted")
+            raise Failed(f"signed with the key {self._done.signer}, which is not trusted")
         return Outcome.UNKNOWN, (
             f"intact, but signed with the key {self._done.signer}, which only the bundle vouches "
             "for: get the issuer's key from the issuer and give it with --public-key"
         )
 
-    def _coverage(self) -> tuple[Outcome, str]:
+    def _coverage(self) -> Found:
         assert self._done.statement is not None
         outside = re.compile(r"(file|medium)/\d{1,4}" if self._is_capture else MEDIA_SUBJECT)
         listed = subjects(self._done.statement)
@@ -358,67 +236,33 @@ class _Run:
         bag.compare("the statement", named, covered)
         return Outcome.PASS, f"{len(named)} files and the submitted media"
 
-    def _capture(self) -> tuple[Outcome, str]:
-        assert self._done.statement is not None
-        document = opened_capture(bag.bounded(self._files, CAPTURE))
-        p, named = self._predicate, subjects(self._done.statement)
-        self._same("capture", p["capture"], document["id"])
-        self._same("case", p["case"], document["case"])
-        self._same("time", p["createdAt"], document["created_at"])
-        outside = {name: digest for name, digest in named.items() if name not in self._files}
-        self._same("digests of imagery", outside, apart(document))
-        self._done.document = document
-        missing = ", ".join(map(str, document["minimum"]["missing"])) or "nothing"
-        return Outcome.PASS, (
-            f"{len(document['pages'])} pages, {len(document['media'])} pictures and videos; "
-            f"missing from the minimum of the Berkeley Protocol: {missing}"
-        )
-
-    def _records(self) -> tuple[Outcome, str]:
-        content = self._files.get(RECORDS)
-        self._same("text part", self._document["text"]["records"] > 0, content is not None)
-        if content is None:
-            return Outcome.SKIPPED, "the capture has no text"
-        found = self._readers.count_records(content)
-        self._same("records", self._document["text"]["records"], found)
-        return Outcome.PASS, f"{found} records have the digests that they state"
-
-    def _original_capture(self) -> tuple[Outcome, str]:
-        if self._original is None:
-            return Outcome.SKIPPED, "not requested (--media FILE)"
-        digest = hashlib.file_digest(self._original, "sha256").hexdigest()  # type: ignore[arg-type]
-        known = [name for name, each in apart(self._document).items() if each == digest]
-        if not known:
-            raise _Failed(f"a file with the SHA-256 {digest} is not in this capture")
-        return Outcome.PASS, f"it is {known[0]} of this capture"
-
-    def _verdict(self) -> tuple[Outcome, str]:
+    def _verdict(self) -> Found:
         assert self._done.statement is not None
         raw = bag.bounded(self._files, builder.VERDICT)
         document = json.loads(raw)
         if rfc8785.dumps(document) != raw:
-            raise _Failed(f"{builder.VERDICT}: not in canonical JSON (RFC 8785)")
+            raise Failed(f"{builder.VERDICT}: not in canonical JSON (RFC 8785)")
         if document["format"] != builder.FORMAT:
-            raise _Failed(
+            raise Failed(
                 f"{builder.VERDICT}: its format is {document['format']!r:.100} instead of "
                 f"{builder.FORMAT!r}"
             )
         p, media = self._predicate, subjects(self._done.statement)[MEDIA_SUBJECT]
-        self._same("media", media, document["item"]["sha256"])
-        self._same("model", p["model"]["sha256"], document["method"]["model"]["sha256"])
-        self._same("job", p["job"], document["job"]["id"])
-        self._same("case", p["case"], document["case"]["id"])
-        self._same("edition", p["edition"], document["edition"])
-        self._same("predecessor", (p["predecessor"] or {}).get("sha256"), document["predecessor"])
-        self._same("verdict", p["verdict"], document["result"]["verdict"])
-        self._same("finding", p["finding"], document["finding"])
+        same("media", media, document["item"]["sha256"])
+        same("model", p["model"]["sha256"], document["method"]["model"]["sha256"])
+        same("job", p["job"], document["job"]["id"])
+        same("case", p["case"], document["case"]["id"])
+        same("edition", p["edition"], document["edition"])
+        same("predecessor", (p["predecessor"] or {}).get("sha256"), document["predecessor"])
+        same("verdict", p["verdict"], document["result"]["verdict"])
+        same("finding", p["finding"], document["finding"])
         if len(document["pictures"]) > MAX_LISTED_PICTURES:
-            raise _Failed(f"{builder.VERDICT}: lists more than {MAX_LISTED_PICTURES} pictures")
+            raise Failed(f"{builder.VERDICT}: lists more than {MAX_LISTED_PICTURES} pictures")
         listed = {
             f"data/{name}" for p in document["pictures"] for name in (*crops_of(p), p["heatmap"])
         }
         present = {n for n in self._files if n.startswith(("data/crops/", "data/heatmaps/"))}
-        self._same("pictures", sorted(present), sorted(listed))
+        same("pictures", sorted(present), sorted(listed))
         log = json.loads(bag.bounded(self._files, builder.CUSTODY))
         custody.check_chain(log["entries"])
         custody.compare(document, log)
@@ -428,33 +272,33 @@ class _Run:
             finding = f", reviewed: {told_finding(p['finding'], document['reviews'])}"
         return Outcome.PASS, f"{p['verdict']}{finding}"
 
-    def _judging(self) -> tuple[Outcome, str]:
+    def _judging(self) -> Found:
         document = self._document
         raw = bag.bounded(self._files, builder.MODEL)
-        self._same("model", document["method"]["model"]["sha256"], bag.sha256(raw))
+        same("model", document["method"]["model"]["sha256"], bag.sha256(raw))
         spec = BundleSpec.model_validate_json(raw)
         self._method(document, spec)
         card = self._files[builder.MODEL_CARD_FILE]
-        self._same("model card", spec.files["MODEL_CARD.md"], bag.sha256(card))
+        same("model card", spec.files["MODEL_CARD.md"], bag.sha256(card))
         rates = bag.bounded(self._files, builder.MODEL_RATES)
-        self._same("error rates", spec.files["reliability.json"], bag.sha256(rates))
+        same("error rates", spec.files["reliability.json"], bag.sha256(rates))
         record = load_exact(document["exact"])
         # A verdict on media without a face, or that could not be decoded, rests on decoding alone.
         judged = judge_exact(record, spec)
         shown = judged or record
         people = [t.track for t in shown.tracks if t.log_likelihood_ratio is not None]
         measured = as_json(error_rates(shown, people, spec, json.loads(rates)))
-        self._same("error rates", measured, document["error_rates"])
+        same("error rates", measured, document["error_rates"])
         result = document["result"]
         if judged is None:
-            self._same("value without a face", None, result["log_likelihood_ratio"])
+            same("value without a face", None, result["log_likelihood_ratio"])
             if result["verdict"] in _DECIDED or result["tracks"]:
-                raise _Failed("the verdict has a decision, but no faces")
+                raise Failed("the verdict has a decision, but no faces")
             return Outcome.PASS, "no face was scored, and nothing was decided"
         expected = as_json(judged.to_json())
-        self._same("parts of the result", sorted(expected), sorted(result))
+        same("parts of the result", sorted(expected), sorted(result))
         for name, value in expected.items():
-            self._same(name, without_wording(result[name]), without_wording(value))
+            same(name, without_wording(result[name]), without_wording(value))
         detail = f"judging {len(record.faces)} faces again gives the same verdict"
         if any(result[name] != value for name, value in expected.items()):
             detail += "; its reasons are worded differently from this version of the software"
@@ -464,25 +308,25 @@ class _Run:
         method = document["method"]
         expected = as_json(builder.method_of(spec, method["model"]["sha256"], method["software"]))
         for name, value in expected.items():
-            self._same(f"method.{name}", value, method[name])
-        self._same("parts of the method", sorted(expected), sorted(method))
+            same(f"method.{name}", value, method[name])
+        same("parts of the method", sorted(expected), sorted(method))
         faces = document["exact"]["faces"]
         for picture in document["pictures"]:
             logit = faces[picture["face"]]["logit"]
             value = log_likelihood_ratio(float(logit), spec.calibration.face)
-            self._same(f"logit of {picture['crop']}", logit, picture["logit"])
-            self._same(
+            same(f"logit of {picture['crop']}", logit, picture["logit"])
+            same(
                 f"value of {picture['crop']}",
                 round(value, 9),
                 round(picture["log_likelihood_ratio"], 9),
             )
 
-    def _reports(self) -> tuple[Outcome, str]:
+    def _reports(self) -> Found:
         certificates = x509.load_pem_x509_certificates(
             bag.bounded(self._files, builder.CERTIFICATES)
         )
         digest = certificates[0].fingerprint(hashes.SHA256()).hex()
-        self._same("certificate", self._predicate["reportCertificate"]["sha256"], digest)
+        same("certificate", self._predicate["reportCertificate"]["sha256"], digest)
         at = datetime.fromisoformat(self._predicate["createdAt"])
         # The keys of other kinds have ids, too.
         self._trust.check_key(key_id(certificates[0].public_key()))
@@ -494,20 +338,20 @@ class _Run:
         named = f"{len(LANGUAGES)} reports signed as a whole with the certificate {digest}"
         return Outcome.PASS, named + detail
 
-    def _time_stamp(self) -> tuple[Outcome, str]:
+    def _time_stamp(self) -> Found:
         kind, token = self._predicate["timestamp"], self._files.get(builder.STAMP)
         if kind != "rfc3161":
             if token is not None or builder.STAMP_SIGNATURE in self._files:
-                raise _Failed(f"{builder.STAMP}: present, but the statement mentions none")
+                raise Failed(f"{builder.STAMP}: present, but the statement mentions none")
             why = "the authority failed" if kind == "failed" else "none was requested"
             return Outcome.SKIPPED, f"no time stamp: {why}"
         if token is None:
-            raise _Failed(f"{builder.STAMP}: missing, but the statement mentions it")
+            raise Failed(f"{builder.STAMP}: missing, but the statement mentions it")
         assert self._signer is not None
         try:
             self._signer.verify(self._files[builder.STAMP_SIGNATURE], builder.stamp_message(token))
         except (KeyError, InvalidSignature) as error:
-            raise _Failed(
+            raise Failed(
                 f"{builder.STAMP}: altered, or not signed with the statement's key"
             ) from error
         roots = list(self._trust.timestamp_roots)
@@ -516,35 +360,35 @@ class _Run:
             return Outcome.PASS, f"{at}, by a trusted authority"
         return Outcome.PASS, f"{at}; intact, but its issuer was not checked (--timestamp-root)"
 
-    def _rescoring(self) -> tuple[Outcome, str]:
+    def _rescoring(self) -> Found:
         if self._scorer is None:
             return Outcome.SKIPPED, "not requested (--rescore)"
         document = self._document
         if not document["pictures"]:
             return Outcome.SKIPPED, "the bundle has no crops"
-        self._same("model", document["method"]["model"]["sha256"], self._scorer.bundle.sha256)
+        same("model", document["method"]["model"]["sha256"], self._scorer.bundle.sha256)
         largest = rescore(document, self._files, self._scorer, self._readers.picture)
         count = len(document["pictures"])
         return Outcome.PASS, f"{count} crops, largest difference of a logit {largest:.1e}"
 
-    def _original_again(self) -> tuple[Outcome, str]:
+    def _original_again(self) -> Found:
         if self._original is None or self._scorer is None:
             return Outcome.SKIPPED, "not requested (--media FILE)"
         document = self._document
         digest = hashlib.file_digest(self._original, "sha256").hexdigest()  # type: ignore[arg-type]
-        self._same("SHA-256 of the file", document["item"]["sha256"], digest)
-        self._same("model", document["method"]["model"]["sha256"], self._scorer.bundle.sha256)
+        same("SHA-256 of the file", document["item"]["sha256"], digest)
+        same("model", document["method"]["model"]["sha256"], self._scorer.bundle.sha256)
         self._original.seek(0)
         verdict = self._scorer.score(self._original, frames=document["job"]["frames"])
-        self._same("verdict", document["result"]["verdict"], str(verdict.verdict))
+        same("verdict", document["result"]["verdict"], str(verdict.verdict))
         recorded, ratio = document["result"]["log_likelihood_ratio"], verdict.log_likelihood_ratio
         tolerance = ratio_tolerance(self._scorer.bundle.spec)
         unequal = recorded is None or ratio is None or abs(recorded - ratio) > tolerance
         if recorded != ratio and unequal:
-            raise _Failed(f"log10 likelihood ratio {ratio}, recorded {recorded}")
+            raise Failed(f"log10 likelihood ratio {ratio}, recorded {recorded}")
         return Outcome.PASS, f"{verdict.verdict}, log10 likelihood ratio {ratio}"
 
-    def _revocation(self) -> tuple[Outcome, str]:
+    def _revocation(self) -> Found:
         assert self._trust.revocations is not None
         is_superseded, detail = self._trust.revocations.describe(self._done.sha256)
         return Outcome.SUPERSEDED if is_superseded else Outcome.PASS, detail
@@ -553,8 +397,3 @@ class _Run:
     def _document(self) -> dict[str, Any]:
         assert self._done.document is not None
         return self._done.document
-
-    @staticmethod
-    def _same(what: str, expected: object, found: object) -> None:
-        if expected != found:
-            raise _Failed(f"{what}: expected {expected!r:.200}, found {found!r:.200}")

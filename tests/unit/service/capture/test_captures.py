@@ -19,8 +19,9 @@ from deepfake_service.capture.imports import Imports
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.capture_format import CAPTURE, RECORDS
+from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust
-from deepfake_service.evidence.bundle.verification import ExitCode, Outcome, verify
+from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.platform.db import AuditEntry, Capture, Job, Lease, Media, Occurrence
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import StorageUnavailable

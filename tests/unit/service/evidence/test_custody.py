@@ -15,8 +15,9 @@ from deepfake_service.evidence.bundle.custody import (
     compare,
     findings_of,
 )
+from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust
-from deepfake_service.evidence.bundle.verification import ExitCode, Outcome, verify
+from deepfake_service.evidence.bundle.verification import verify
 from tests.support import exhibits
 
 

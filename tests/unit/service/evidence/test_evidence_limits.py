@@ -13,8 +13,9 @@ from sqlalchemy import select
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.cases import MAX_OCCURRENCES
 from deepfake_service.evidence.bundle.builder import CUSTODY
+from deepfake_service.evidence.bundle.steps import ExitCode
 from deepfake_service.evidence.bundle.trust_store import Trust
-from deepfake_service.evidence.bundle.verification import ExitCode, verify
+from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.bundle.zip_format import MAX_BYTES, member
 from deepfake_service.evidence.editions import (
     MAX_FLAGS_IN_CUSTODY,

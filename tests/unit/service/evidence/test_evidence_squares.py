@@ -11,8 +11,9 @@ import pytest
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.evidence.bundle.builder import VERDICT, build
+from deepfake_service.evidence.bundle.steps import Outcome, Step
 from deepfake_service.evidence.bundle.trust_store import Trust
-from deepfake_service.evidence.bundle.verification import Outcome, Step, verify
+from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.report.report import layered
 from deepfake_service.evidence.report.summary import NO_CUSTODY, read
 from deepfake_service.evidence.report.tables import tables_of

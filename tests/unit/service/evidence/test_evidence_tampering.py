@@ -26,8 +26,9 @@ from deepfake_service.evidence.bundle.builder import (
     report_of,
 )
 from deepfake_service.evidence.bundle.statement import opened, sign
+from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust
-from deepfake_service.evidence.bundle.verification import ExitCode, Outcome, verify
+from deepfake_service.evidence.bundle.verification import verify
 from tests.support import exhibits, footage
 from tests.support.exhibits import OURS, failed_at, files_of_bundle, outcomes
 

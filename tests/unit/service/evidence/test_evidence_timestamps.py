@@ -17,8 +17,9 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.builder import STAMP, build, report_of
+from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust, certificates
-from deepfake_service.evidence.bundle.verification import ExitCode, Outcome, verify
+from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.platform import timestamps
 from deepfake_service.platform.timestamps import TimestampFailed
 from tests.support import exhibits

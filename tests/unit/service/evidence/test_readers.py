@@ -27,8 +27,9 @@ from deepfake_service.evidence.bundle.artifacts import PictureAltered, png
 from deepfake_service.evidence.bundle.builder import CERTIFICATES, MODEL_RATES, PUBLIC_KEY, build
 from deepfake_service.evidence.bundle.pdf_signature import InvalidReport
 from deepfake_service.evidence.bundle.readers import BundleReaders, UnreadableFile
+from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust, certificates
-from deepfake_service.evidence.bundle.verification import ExitCode, Outcome, verify
+from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.platform import timestamps
 from deepfake_service.platform.errors import SettingsError
 from tests.support import attacks, exhibits, footage

@@ -17,6 +17,7 @@ from deepfake_service.audit.log import Action
 from deepfake_service.audit.records import open_database
 from deepfake_service.cli.app import app, main
 from deepfake_service.evidence.bundle.statement import key_id
+from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import (
     SUPERSEDED,
     VALID_FOR,
@@ -28,7 +29,7 @@ from deepfake_service.evidence.bundle.trust_store import (
     open_revocations,
     read_list,
 )
-from deepfake_service.evidence.bundle.verification import ExitCode, Outcome, verify
+from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.editions import RevocationList, is_withdrawn, supersede
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.db import (

@@ -1,0 +1,95 @@
+"""What the steps of a verification share: their outcomes, and the result that follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+
+class Outcome(StrEnum):
+    """Outcome of a step."""
+
+    PASS = "pass"  # noqa: S105
+    FAIL = "fail"
+    SKIPPED = "skipped"
+    UNKNOWN = "unknown"
+    """Intact, but the signer is not trusted."""
+    SUPERSEDED = "superseded"
+    """Intact, but the issuer has issued a newer edition."""
+
+
+class ExitCode(IntEnum):
+    """Exit status of ``deepfake verify``."""
+
+    VERIFIED = 0
+    FAILED = 1
+    SIGNER_UNKNOWN = 3
+    SUPERSEDED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: its number, title, outcome and an explanation."""
+
+    number: Annotated[int, Field(description="Number of the step, from 1.")]
+    title: Annotated[str, Field(description="What is checked.")]
+    outcome: Annotated[Outcome, Field(description="What came out.")]
+    detail: Annotated[str, Field(description="An explanation.")]
+
+
+@dataclass(slots=True)
+class Verification:
+    """The steps taken, and what the bundle says about itself."""
+
+    sha256: str
+    steps: list[Step] = field(default_factory=list)
+    statement: dict[str, Any] | None = None
+    signer: str | None = None
+    document: dict[str, Any] | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The exit status that follows from all outcomes."""
+        outcomes = {s.outcome for s in self.steps}
+        if Outcome.FAIL in outcomes or not self.steps:
+            return ExitCode.FAILED
+        if Outcome.UNKNOWN in outcomes:
+            return ExitCode.SIGNER_UNKNOWN
+        return ExitCode.SUPERSEDED if Outcome.SUPERSEDED in outcomes else ExitCode.VERIFIED
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as the command and the HTTP interface give it."""
+        # Nothing in a statement counts before its signature has been checked, in step 4.
+        signed = any(s.number == 4 and s.outcome is not Outcome.FAIL for s in self.steps)
+        predicate = (self.statement or {}).get("predicate", {}) if signed else {}
+        return {
+            "result": self.exit_code.name.lower(),
+            "sha256": self.sha256,
+            "signer": self.signer,
+            "case": predicate.get("case"),
+            "capture": predicate.get("capture"),
+            "job": predicate.get("job"),
+            "edition": predicate.get("edition"),
+            "verdict": predicate.get("verdict"),
+            "finding": predicate.get("finding"),
+            "steps": [asdict(step) for step in self.steps],
+        }
+
+
+Found = tuple[Outcome, str]
+"""What came out of a step, and an explanation."""
+NamedStep = tuple[str, Callable[[], Found]]
+
+
+class Failed(Exception):
+    """The step failed for the given reason."""
+
+
+def same(what: str, expected: object, found: object) -> None:
+    """Raise ``Failed`` unless two values are equal."""
+    if expected != found:
+        raise Failed(f"{what}: expected {expected!r:.200}, found {found!r:.200}")
