@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -50,24 +51,16 @@ MIN_KEY_ID_CHARS = 8
 _LOCK = "signing-keys"
 
 
+@dataclass
 class SigningKeys:
     """The signing keys in a database."""
 
-    def __init__(
-        self,
-        database: Database,
-        keys: KeyWrapper,
-        *,
-        issuer: Callable[[], str],
-        own: tuple[Path, Path] | None = None,
-    ) -> None:
-        """Open the signing keys in ``database``. ``issuer`` returns the name for a new self-signed
-        certificate. ``own`` are PEM files of a certificate chain and its key, which sign reports
-        instead of a generated key."""
-        self._database = database
-        self._keys = keys
-        self._issuer = issuer
-        self._own = own
+    _database: Database
+    _keys: KeyWrapper
+    issuer: Callable[[], str]
+    """Returns the name for a new self-signed certificate."""
+    own: tuple[Path, Path] | None = None
+    """PEM files of a certificate chain and its key, which sign reports instead of our own key."""
 
     def current(self) -> Signers:
         """Return the current signing keys. They are created if there are none. ``SettingsError`` if
@@ -75,14 +68,14 @@ class SigningKeys:
         with self._database.read() as session:
             pair = self._active(session)
         if pair is None:
-            issuer = self._issuer()
+            issuer = self.issuer()
             with self._database.write() as session:
                 self._database.one_at_a_time(session, _LOCK)
                 pair = self._active(session) or self._create(session, issuer)
         for_statements, for_reports = pair
         statement = Ed25519PrivateKey.from_private_bytes(self._private(for_statements))
-        if self._own is not None:
-            return Signers(statement, *own_signer(*self._own))
+        if self.own is not None:
+            return Signers(statement, *own_signer(*self.own))
         scalar = int.from_bytes(self._private(for_reports))
         private = ec.derive_private_key(scalar, ec.SECP256R1())
         return Signers(statement, private, (_certificate_of(for_reports),))
@@ -103,8 +96,8 @@ class SigningKeys:
     def _certificates(self) -> tuple[x509.Certificate, ...]:
         """Return the chain that signs reports: none before the first evidence if the service makes
         it; ``SettingsError`` if the configured certificate or key cannot be used."""
-        if self._own is not None:
-            return own_signer(*self._own)[1]
+        if self.own is not None:
+            return own_signer(*self.own)[1]
         with self._database.read() as session:
             pair = self._active(session)
         return (_certificate_of(pair[1]),) if pair else ()
@@ -112,11 +105,11 @@ class SigningKeys:
     @property
     def makes_certificates(self) -> bool:
         """Whether the service makes the certificates itself."""
-        return self._own is None
+        return self.own is None
 
     def rotate(self, actor: Actor = SERVICE) -> str:
         """Create new keys, retire the current ones, and return the id of the new statement key."""
-        issuer = self._issuer()
+        issuer = self.issuer()
         with self._database.write() as session:
             self._database.one_at_a_time(session, _LOCK)
             self._retire_all(session)

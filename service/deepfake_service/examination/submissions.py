@@ -112,24 +112,16 @@ def blob_of(media_id: str) -> str:
     return f"media/{media_id}"
 
 
+@dataclass
 class Submissions:
     """Accepts submissions."""
 
-    def __init__(
-        self,
-        database: Database,
-        vault: Vault,
-        queue: JobQueue,
-        blind_index: BlindIndex,
-        cases: Cases,
-        bundle_sha256: str,
-    ) -> None:
-        self._database = database
-        self._vault = vault
-        self._queue = queue
-        self._blind_index = blind_index
-        self._cases = cases
-        self._bundle = bundle_sha256
+    _database: Database
+    _vault: Vault
+    _queue: JobQueue
+    _blind_index: BlindIndex
+    _cases: Cases
+    _bundle: str
 
     def reference_of(self, account_id: str, reference: str) -> str:
         """Return the digest by which an account's case with this reference is found."""

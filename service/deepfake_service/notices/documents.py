@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,26 +48,17 @@ BLUR_SHARE = 0.02
 JPEG_QUALITY = 85
 
 
+@dataclass
 class NoticeDocuments:
     """Makes, signs and stores the PDFs of notices."""
 
-    def __init__(
-        self,
-        database: Database,
-        vault: Vault,
-        keys: SigningKeys,
-        decoder: Decoder,
-        *,
-        sender: Sender,
-        post: PostQuery | None = None,
-    ) -> None:
-        """Create a maker of documents. ``post`` sends queries to a time-stamp authority."""
-        self._database = database
-        self._vault = vault
-        self._keys = keys
-        self._decoder = decoder
-        self._sender = sender
-        self._post = post
+    _database: Database
+    _vault: Vault
+    _keys: SigningKeys
+    _decoder: Decoder
+    sender: Sender
+    post: PostQuery | None = None
+    """Sends queries to a time-stamp authority."""
 
     def pdf(self, actor: Actor, notice: Notice, key: bytes) -> bytes:
         """Return the signed PDF of a notice. It is made if there is none.
@@ -92,7 +83,7 @@ class NoticeDocuments:
         from deepfake_service.evidence.bundle import pdf_signature
 
         composed = composed_of(content["composed"])
-        issuer, organisation = self._sender.issuer, self._sender.organisation()
+        issuer, organisation = self.sender.issuer, self.sender.organisation()
         imprint = Imprint(
             issuer,
             notice.created_at,
@@ -102,7 +93,7 @@ class NoticeDocuments:
         # Not in a transaction: decoding and an authority may take their time.
         captures = self.captures(actor, notice, key, content)
         pdf = notice_pdf(kind_of(notice.kind), composed, notice.language, imprint, captures)
-        pdf = pdf_signature.sign(pdf, self._keys.current(), issuer, self._post, field="Notice")
+        pdf = pdf_signature.sign(pdf, self._keys.current(), issuer, self.post, field="Notice")
         event_id = new_id()
         name = _blob_of(notice, event_id)
         self._vault.write(name, key, pdf)

@@ -12,6 +12,7 @@ after a leap of the clock that nobody has confirmed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import (
@@ -58,24 +59,16 @@ MIN_SHARE, MAX_SHARE, SHARE = 5, 200, 20
 _log = logger("deepfake_service.lifecycle")
 
 
+@dataclass
 class Sweeps:
     """Deletes what is due, and completes deletions that were interrupted."""
 
-    def __init__(
-        self,
-        database: Database,
-        retention: Retention,
-        queue: JobQueue,
-        vault: Vault,
-        periods: RetentionPeriods,
-        metrics: Metrics,
-    ) -> None:
-        self._database = database
-        self._retention = retention
-        self._queue = queue
-        self._vault = vault
-        self._periods = periods
-        self._metrics = metrics
+    _database: Database
+    _retention: Retention
+    _queue: JobQueue
+    _vault: Vault
+    _periods: RetentionPeriods
+    _metrics: Metrics
 
     def sweep(self) -> None:
         """Mark and delete what is due, and complete deletions that were interrupted.
