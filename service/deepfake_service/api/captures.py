@@ -31,7 +31,6 @@ from deepfake_service.http.uploads import (
 )
 from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.errors import invalid_field
-from deepfake_service.retention.orphans import LONGEST_UPLOAD
 
 router = api_router("captures")
 
@@ -199,13 +198,7 @@ async def submit_capture(
     fetched from the network."""
     refuse_encoding(request)
     state.disk.require()
-    body = receive_file(
-        request,
-        state.settings.max_video_bytes,
-        timeout_s=LONGEST_UPLOAD.total_seconds(),
-        noun="A capture",
-        check_space=state.disk.require,
-    )
+    body = receive_file(request, state.settings.max_video_bytes, "A capture", state.disk.require)
     with state.memory.share() as take:
         shots = FormFiles(CaptureForm, SCREENSHOTS, MAX_FILES - 1, MAX_SCREENSHOT_BYTES, take)
         upload = StreamedFile(request.headers.get("content-type"), shots.open_part)

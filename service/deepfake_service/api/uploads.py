@@ -29,7 +29,6 @@ from deepfake_service.platform.errors import (
     UploadConflict,
     invalid_field,
 )
-from deepfake_service.retention.orphans import LONGEST_UPLOAD
 
 VERSION = "1.0.0"
 PART_TYPE = "application/offset+octet-stream"
@@ -163,11 +162,7 @@ async def append_to_upload(
             f"The upload is at offset {upload.offset}. Send what follows, from there."
         )
     body = receive_file(
-        request,
-        upload.length - upload.offset,
-        timeout_s=LONGEST_UPLOAD.total_seconds(),
-        noun="The rest of the upload",
-        check_space=state.disk.require,
+        request, upload.length - upload.offset, "The rest of the upload", state.disk.require
     )
     offset = await services.uploads.append(upload, body)
     _add_progress(response, upload, offset)

@@ -38,7 +38,6 @@ from deepfake_service.platform.errors import (
     invalid_field,
 )
 from deepfake_service.platform.networks import CallbackHosts
-from deepfake_service.retention.orphans import LONGEST_UPLOAD
 
 router = api_router("videos")
 
@@ -81,13 +80,7 @@ async def submit_video(
     for field, value in request.query_params.multi_items():
         fields.add(field, value)
     name = None
-    body = receive_file(
-        request,
-        state.settings.max_video_bytes,
-        timeout_s=LONGEST_UPLOAD.total_seconds(),
-        noun="A video",
-        check_space=state.disk.require,
-    )
+    body = receive_file(request, state.settings.max_video_bytes, "A video", state.disk.require)
     if _is_raw(request):
         form = fields.parse()
         sealed = await services.submissions.seal(body)

@@ -33,6 +33,7 @@ from deepfake_service.platform.errors import (
     invalid_field,
 )
 from deepfake_service.platform.settings import Settings
+from deepfake_service.retention.orphans import LONGEST_UPLOAD
 
 FIELD = "files"
 FILE = "file"
@@ -263,18 +264,15 @@ class StreamedFile:
 
 
 async def receive_file(
-    request: Request,
-    max_bytes: int,
-    *,
-    timeout_s: float,
-    noun: str,
-    check_space: Callable[[], None],
+    request: Request, max_bytes: int, noun: str, check_space: Callable[[], None]
 ) -> AsyncIterator[bytes]:
-    """Yield the body of ``request``, as long as the disk has space for it. See ``receive_body``."""
+    """Yield the body of ``request``, within ``LONGEST_UPLOAD`` and as long as the disk has space
+    for it. See ``receive_body``."""
     received, checked = 0, 0
-    body = receive_body(request, max_bytes=max_bytes, timeout_s=timeout_s, noun=noun)
     try:
-        async for chunk in body:
+        async for chunk in receive_body(
+            request, max_bytes, timeout_s=LONGEST_UPLOAD.total_seconds(), noun=noun
+        ):
             received += len(chunk)
             if received - checked > SPACE_CHECKED_EVERY:
                 check_space()  # other uploads take space meanwhile

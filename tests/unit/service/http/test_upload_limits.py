@@ -176,7 +176,7 @@ async def test_what_a_disk_does_not_hold_is_not_taken_to_its_end(
 async def test_a_video_that_trickles_in_is_ended(
     start: Starter, content_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.api.videos.LONGEST_UPLOAD", timedelta(seconds=0.2))
+    monkeypatch.setattr("deepfake_service.http.uploads.LONGEST_UPLOAD", timedelta(seconds=0.2))
 
     async def slow() -> AsyncIterator[bytes]:
         yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
