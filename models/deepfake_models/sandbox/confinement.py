@@ -93,9 +93,9 @@ def protect_memory() -> None:
     _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
-def end_with_parent(number: int) -> None:
-    """Let the kernel send this process the signal ``number`` when its parent ends."""
-    _libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
+def end_with_parent() -> None:
+    """Let the kernel kill this process when its parent ends."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def adopt_grandchildren() -> None:
@@ -153,7 +153,7 @@ def confine(beginning: Beginning, memory_bytes: int, cpu_s: int) -> Confinement:
     _drop_capabilities()
     # A change of the user resets both of these.
     protect_memory()
-    end_with_parent(signal.SIGKILL)
+    end_with_parent()
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
         layers.add(Layer.NO_NEW_PRIVS)
     if _restrict_files():

@@ -216,7 +216,7 @@ class _Server:
         if not number:
             return
         # The server has adopted this process, so that it is the parent that is meant.
-        end_with_parent(signal.SIGKILL)
+        end_with_parent()
         self._serve(connection, beginning, int(number))
 
     def _end(self, number: int) -> None:

@@ -160,7 +160,7 @@ class Accounts:
         with self._database.write() as session:
             require_future(expires_at, current_time(session))
             new = generate_key(account.id, expires_at)
-            store_key(session, new, actor, Action.KEY_CREATED)
+            store_key(session, new, actor)
         return new
 
     def keys(self, name: str | None = None) -> Sequence[tuple[Key, Account]]:

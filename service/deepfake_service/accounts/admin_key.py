@@ -48,7 +48,7 @@ def ensure_admin_key(database: Database, settings: Settings, *, terminal: bool) 
         if not terminal:
             # Written before it is stored: a crash in between would lock everybody out.
             replace_private(settings.data_dir / ADMIN_KEY_FILE, new.text + "\n")
-        store_key(session, new, SERVICE, Action.KEY_CREATED)
+        store_key(session, new, SERVICE)
     return new.text
 
 

@@ -71,7 +71,7 @@ class Invitations:
             invitation, account = _valid(session, token, for_update=True)
             session.delete(invitation)
             new = generate_key(account.id, invitation.key_expires_at)
-            store_key(session, new, Actor(account.id, new.id), Action.KEY_CREATED, "invitation")
+            store_key(session, new, Actor(account.id, new.id), "invitation")
         return new
 
 

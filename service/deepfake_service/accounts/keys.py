@@ -62,10 +62,8 @@ def generate_key(account_id: str, expires_at: datetime | None) -> NewKey:
     return NewKey(key_id, account_id, expires_at, text)
 
 
-def store_key(
-    session: Session, new: NewKey, actor: Actor, action: Action, detail: str | None = None
-) -> None:
-    """Store the hash of a new key in the transaction of ``session``."""
+def store_key(session: Session, new: NewKey, actor: Actor, detail: str | None = None) -> None:
+    """Store the hash of a new key in the transaction of ``session``, with its audit entry."""
     session.add(
         Key(
             id=new.id,
@@ -75,7 +73,7 @@ def store_key(
             expires_at=new.expires_at,
         )
     )
-    append_entry(session, actor, action, new.id, detail)
+    append_entry(session, actor, Action.KEY_CREATED, new.id, detail)
 
 
 def end_detail(expires_at: datetime | None) -> str:
