@@ -430,8 +430,11 @@ def _look_at_others(session: Session, watch: Watch, now: datetime) -> None:
 
 def _sum_up(session: Session, notice: Notice) -> None:
     """Record with a notice whether all its posts are gone, and whether one returned."""
-    watches = session.scalars(select(Watch).where(Watch.notice_id == notice.id)).all()
-    gone = [watch.gone_at for watch in watches if watch.gone_at]
-    notice.gone_at = max(gone) if len(gone) == len(watches) else None
-    returned = [w.returned_at for w in watches if w.state is WatchState.RETURNED and w.returned_at]
-    notice.returned_at = max(returned, default=None)
+    of_notice = Watch.notice_id == notice.id
+    counted = select(func.count(), func.count(Watch.gone_at), func.max(Watch.gone_at))
+    posts, gone, last_gone_at = session.execute(counted.where(of_notice)).one()
+    notice.gone_at = last_gone_at if gone == posts else None
+    returned = select(func.max(Watch.returned_at))
+    notice.returned_at = session.scalar(
+        returned.where(of_notice, Watch.state == WatchState.RETURNED)
+    )

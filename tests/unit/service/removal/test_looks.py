@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
-from sqlalchemy import func, select, text
+from sqlalchemy import event, func, select, text
 from typer.testing import CliRunner
 
 from deepfake_service.audit.log import Action
@@ -227,6 +227,25 @@ def _verify(envelope: dict[str, Any], key: Any) -> None:
     kind = envelope["payloadType"].encode()
     signed = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
     key.verify(base64.b64decode(envelope["signatures"][0]["sig"]), signed)
+
+
+async def test_what_is_due_is_found_without_reading_every_watch(
+    watching: Service, lane: LookLane
+) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    @event.listens_for(watching.database.engine, "before_cursor_execute")
+    def note(_c: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        if "min(watches.next_look_at)" in statement:
+            asked.append((statement, values))
+
+    assert look_at_due(lane) == 0
+    ((statement, values),) = asked
+    with watching.database.engine.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+    steps = [row[-1] for row in plan if row[-1].split()[1] == "watches"]
+    assert len(steps) == 2
+    assert all("ix_watches_next_look_at (next_look_at" in step for step in steps), steps
 
 
 async def test_a_list_of_looks_is_verified_offline(
