@@ -11,7 +11,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from PIL import Image
 
+from tests.support import footage
 from tests.support.footage import clip
 from tests.support.servers import ADMIN_KEY, Site, Watch, campaign, wait_until
 
@@ -29,6 +31,30 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 def test_fifty_kills_while_twenty_jobs_run(site: Site) -> None:
     campaign(site, jobs=20, kills=50, seed=int(os.environ.get("SOAK_SEED", "1")))
+
+
+def test_fifteen_kills_while_six_long_jobs_run(site: Site) -> None:
+    campaign(site, jobs=6, kills=15, seed=int(os.environ.get("SOAK_SEED", "2")), frames=600)
+
+
+def test_sixty_four_pictures_beyond_the_limit_are_each_told_so_in_bounded_memory(
+    site: Site,
+) -> None:
+    """A hundred megapixels each: together more than any machine has, were they decoded."""
+    image = Image.fromarray(footage.astronaut()).resize((10_000, 10_000))
+    large = footage.picture(image)
+    service = site.serve("--no-worker")
+    with Watch(service.popen.pid) as watch, site.client as client:
+        files = [("files", (f"{n}.jpg", large)) for n in range(64)]
+        answer = client.post("/v1/frames", files=files, timeout=600)
+    assert answer.status_code == 200, answer.text
+    reasons = [frame["reasons"] for frame in answer.json()["frames"]]
+    assert [[r["code"] for r in each] for each in reasons] == [["too_large"]] * 64
+    assert "50000000" in reasons[0][0]["detail"]
+    peaks = watch.peak, watch.peak_of_child
+    sys.stderr.write(f"\n64 x 100 MP: {[peak // 1024**2 for peak in peaks]} MiB\n")
+    assert watch.peak < 1024**3
+    assert watch.peak_of_child < 1024**3
 
 
 def test_two_gibibytes_arrive_in_little_memory(site: Site) -> None:

@@ -339,7 +339,8 @@ def _migrated_records() -> bytes:
 
 
 def campaign(site: Site, *, jobs: int, kills: int, seed: int, frames: int = 40) -> None:
-    """Kill the service ``kills`` times while ``jobs`` jobs run, and assert that each ends once.
+    """Kill the service ``kills`` times while ``jobs`` jobs run, and assert that each ends once and
+    has one edition of its evidence, and that the audit log is whole.
 
     Each job examines a clip of this many ``frames``.
     """
@@ -355,7 +356,16 @@ def campaign(site: Site, *, jobs: int, kills: int, seed: int, frames: int = 40) 
         job = site.wait(job_id)
         assert job["state"] == "succeeded", job
     assert sorted(site.finished_jobs()) == sorted(submitted)
+    with site.client as client:
+        listed = [job["id"] for job in client.get("/v1/jobs?limit=200").json()["jobs"]]
+        assert sorted(listed) == sorted(submitted)
+        for job_id in submitted:
+            assert client.get(f"/v1/jobs/{job_id}/evidence").status_code == 200
+            editions = client.get(f"/v1/jobs/{job_id}/evidence/editions").json()["editions"]
+            assert [edition["edition"] for edition in editions] == [1]
+    assert [site.submit(clip(n, frames, marker))["id"] for n in range(jobs)] == submitted
     service.stop()
+    assert "intact" in site.command("audit", "verify")
     assert not site.files_containing(marker)
 
 
