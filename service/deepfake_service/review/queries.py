@@ -407,6 +407,7 @@ class Queries:
             "finished_at": job["finished_at"],
             "leaning": job["leaning"],
             "file_name": job["listing"]["name"],
+            "platform": job["listing"]["platform"],
         }
 
 

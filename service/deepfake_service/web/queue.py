@@ -32,7 +32,7 @@ CASES_SHOWN = 5
 """Empty cases with the reference that is searched for: each account may have one."""
 COLUMNS = (
     "job", "case", "case_reference", "state", "verdict", "score", "log_likelihood_ratio",
-    "finding", "sha256", "submitted_at", "finished_at", "leaning", "file_name",
+    "finding", "sha256", "submitted_at", "finished_at", "leaning", "file_name", "platform",
 )  # fmt: skip
 MAX_ROWS = 1_000_000
 """About as many rows as a spreadsheet can hold."""

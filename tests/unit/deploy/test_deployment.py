@@ -97,6 +97,10 @@ def test_each_proxy_sets_what_the_common_part_needs(name: str) -> None:
     assert text.count("include /etc/nginx/nginx-proxy.conf;") == 1
     assert text.count("set $deepfake ") == 1
     assert text.count("zone=deepfake_connections:") == 1
+    # R-7 d: to no host that a client names.
+    redirects = re.findall(r"return 308 [^;]*;", text)
+    assert redirects
+    assert not any("$host" in redirect for redirect in redirects)
 
 
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
