@@ -46,9 +46,13 @@ SIZES = (0.92, 1.0, 1.08)
 """Windows of a face, by their position and side, in sides of the detected box."""
 WINDOW_PX = 128
 FACE_DISTANCE = 66
-"""Bits in which hashes of one face differ at most, the nearest of all windows of both pictures. Of
-30 pictures with tight faces, those of crops, borders and screenshots differed in 66 at most; of
-138,601 pairs of unrelated pictures, one differed in fewer (64), and four in 68."""
+"""Bits in which hashes of one face differ at most, the nearest of all windows of both pictures.
+
+Of 170 crops, framed copies and screenshots of 22 photographs, 8 were not recognised, 4 of them cut
+at one side; with 60 bits 11. Of 416,328 pairs of photographs of different people, 5 were taken for
+copies (1.2e-5, 95% interval 0.5e-5 to 2.8e-5), all by their faces; with 60 bits none. Portraits
+that one generator made at one pose are alike: 71 of 2,926 pairs. A person looks at each, while a
+copy that is missed is shown."""
 
 
 def see(found: dict[str, list[str]], pixels: NDArray[np.uint8], *, still: bool) -> None:
