@@ -342,12 +342,13 @@ def campaign(site: Site, *, jobs: int, kills: int, seed: int, frames: int = 40) 
     """Kill the service ``kills`` times while ``jobs`` jobs run, and assert that each ends once and
     has one edition of its evidence, and that the audit log is whole.
 
-    Each job examines a clip of this many ``frames``.
+    Each job examines all of a clip of this many ``frames``.
     """
     rng = random.Random(seed)
     marker = b"known-bytes-of-the-media-9876543210"
+    videos = [clip(n, frames, marker) for n in range(jobs)]
     service = site.serve()
-    submitted = [site.submit(clip(n, frames, marker))["id"] for n in range(jobs)]
+    submitted = [site.submit(video, frames=str(frames))["id"] for video in videos]
     for _ in range(kills):
         time.sleep(rng.uniform(0.0, 3.0))  # a random moment of the work, not a wait for it
         service.kill()
@@ -363,7 +364,8 @@ def campaign(site: Site, *, jobs: int, kills: int, seed: int, frames: int = 40) 
             assert client.get(f"/v1/jobs/{job_id}/evidence").status_code == 200
             editions = client.get(f"/v1/jobs/{job_id}/evidence/editions").json()["editions"]
             assert [edition["edition"] for edition in editions] == [1]
-    assert [site.submit(clip(n, frames, marker))["id"] for n in range(jobs)] == submitted
+    again = [site.submit(video, frames=str(frames))["id"] for video in videos]
+    assert again == submitted
     service.stop()
     assert "intact" in site.command("audit", "verify")
     assert not site.files_containing(marker)
