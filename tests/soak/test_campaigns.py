@@ -34,7 +34,7 @@ def test_fifty_kills_while_twenty_jobs_run(site: Site) -> None:
 
 
 def test_fifteen_kills_while_six_long_jobs_run(site: Site) -> None:
-    campaign(site, jobs=6, kills=15, seed=int(os.environ.get("SOAK_SEED", "2")), frames=240)
+    campaign(site, jobs=6, kills=15, seed=int(os.environ.get("SOAK_SEED", "2")), frames=96)
 
 
 def test_sixty_four_pictures_beyond_the_limit_are_each_told_so_in_bounded_memory(
