@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from PIL import Image
 
 from deepfake_eval.errors import EvalError
 from deepfake_eval.inference.cluster import versions
-from deepfake_models.bundle.bundle import Bundle, BundleSpec, load_bundle
+from deepfake_models.bundle.bundle import BundleSpec, load_bundle
 from deepfake_models.machine import atomic_write_text, usable_cores
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.interface import ClosesOnExit
@@ -192,7 +192,10 @@ def bench(
             except BaselineMissing as error:
                 results["not_measured"][NAIVE] = error.message
         decoder = stack.enter_context(contextlib.closing(ProcessDecoder(workers=1)))
-        contenders = Contenders(bundle, decoder, loop)
+        scorers = {
+            OURS: Scorer.open(bundle.directory, decoder=decoder),
+            UNCONFINED: Scorer.open(bundle.directory, decoder=InProcessDecoder()),
+        }
         for section in options.sections:
             rows: list[dict[str, Any]] = []
             results[section] = rows
@@ -200,30 +203,17 @@ def bench(
                 report(case.name)
                 path = folder / "generated"
                 case.write(path)
-                rows.append(measure(case, contenders.of(case, path), results["rounds"]))
+                chosen = {n: s for n, s in scorers.items() if case.compared or n == OURS}
+                contenders = {n: partial(score, s, path, case.frames) for n, s in chosen.items()}
+                if loop and case.compared:
+                    contenders[NAIVE] = partial(loop.score, path, case.frames)
+                rows.append(measure(case, contenders, results["rounds"]))
             results["load_after"] = _load()
             results["seconds"] = time.monotonic() - began
             text = json.dumps(results, indent=2, ensure_ascii=False)
             atomic_write_text(out / RESULTS, text)
             atomic_write_text(out / TABLES, tables(results))
     return results
-
-
-class Contenders:
-    """What is timed: each takes a medium and returns the seconds that it took."""
-
-    def __init__(self, bundle: Bundle, decoder: ProcessDecoder, loop: NaiveLoop | None) -> None:
-        self._ours = Scorer.open(bundle.directory, decoder=decoder)
-        self._unconfined = Scorer.open(bundle.directory, decoder=InProcessDecoder())
-        self._loop = loop
-
-    def of(self, case: Case, path: Path) -> dict[str, Callable[[], float]]:
-        taken = {OURS: lambda: score(self._ours, path, case.frames)}
-        if case.compared:
-            taken[UNCONFINED] = lambda: score(self._unconfined, path, case.frames)
-            if (loop := self._loop) is not None:
-                taken[NAIVE] = lambda: float(loop.score(path, case.frames)["seconds"])
-        return taken
 
 
 def score(scorer: Scorer, path: Path, frames: int) -> float:
@@ -322,8 +312,11 @@ class NaiveLoop(ClosesOnExit):
             self.close()
             raise
 
-    def score(self, video: Path, frames: int) -> dict[str, Any]:
-        """Return what scoring the video took: ``seconds``, ``stages``, ``faces``, ``peak_mb``."""
+    def score(self, video: Path, frames: int) -> float:
+        """Return the seconds that scoring the video took."""
+        return float(self.answer_to(video, frames)["seconds"])
+
+    def answer_to(self, video: Path, frames: int) -> dict[str, Any]:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"video": str(video), "frames": frames}) + "\n")
         self._process.stdin.flush()

@@ -189,7 +189,7 @@ def _export(config: Path, inputs: ExportInputs, out: Path) -> None:
     )
     for reason in unfit(bundle.spec):
         console.print(f"NOT FOR USE: {reason.detail}", style="red", highlight=False, markup=False)
-    typer.echo(f"{bundle.spec.name} {bundle.spec.version} {bundle.sha256}")
+    typer.echo(f"{out}: {bundle.spec.name} {bundle.spec.version}, SHA-256 {bundle.sha256}")
 
 
 @app.command(name="run")

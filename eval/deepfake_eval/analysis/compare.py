@@ -23,9 +23,8 @@ def compare(a: Path, b: Path, *, draws: int = BOOTSTRAP_DRAWS) -> dict[str, Any]
     Only media scored in both runs are compared; the numbers scored in one run alone are reported.
     ``difference`` is A minus B, with an interval from resampling the same groups in both runs;
     media that share a group in either run are one group. ``parts`` has the same for each data set
-    and each method, with ``p_value`` (see ``intervals.p_value``), corrected for the number of parts
-    (Holm 1979). ``in_sample`` counts the compared
-    media that the weights of each run were fitted on.
+    and method, with ``p_value`` corrected for the number of parts (Holm 1979). ``in_sample`` counts
+    the compared media that the weights of each run were fitted on.
 
     Raises:
         RunError: a folder has no predictions, the runs have no medium in common or label one
@@ -92,11 +91,12 @@ def _parts(scored: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]
 def sentence(result: dict[str, Any]) -> str:
     """Return in one sentence which of two compared runs ranks media better.
 
-    The runs differ if the interval of the difference in AUC excludes 0.
+    The runs differ if the interval of the difference in AUC excludes 0, and rests on enough groups.
     """
-    difference, a, b = result["difference"], result["a"], result["b"]
+    difference = result["difference"]
     value, low, high = (difference[key] for key in ("value", "low", "high"))
-    better, worse = (a, b) if value >= 0 else (b, a)
+    aucs = [(result["auc_a"], result["a"]), (result["auc_b"], result["b"])]
+    (first, better), (second, worse) = aucs if value >= 0 else aucs[::-1]
     if low is None:
         shown = f"AUC of {better} is higher by {abs(value):.3f}, without an interval"
     else:
@@ -104,14 +104,12 @@ def sentence(result: dict[str, Any]) -> str:
         size = f"{abs(value):.3f} [{low:.3f}, {high:.3f}]"
         shown = (
             f"{better} is better than {worse} by {size} AUC"
-            if low > 0
+            if low > 0 and not difference["indicative"]
             else f"No difference is shown: AUC of {better} is higher by {size}"
         )
     doubt = "; indicative, too few groups" if difference["indicative"] else ""
-    return (
-        f"{shown} ({result['auc_a']:.3f} and {result['auc_b']:.3f} on "
-        f"{result['scored_in_both']} media of {difference['groups']} groups{doubt})."
-    )
+    media = f"{result['scored_in_both']} media of {difference['groups']} groups"
+    return f"{shown} ({first:.3f} and {second:.3f} on {media}{doubt})."
 
 
 def part_lines(result: dict[str, Any]) -> Iterator[str]:

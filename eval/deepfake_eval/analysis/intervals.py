@@ -125,6 +125,14 @@ def resamples(groups: ArrayLike, *, draws: int = BOOTSTRAP_DRAWS) -> Iterator[ND
         yield np.concatenate([members[p] for p in picks])
 
 
+def interval(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return both ends of the percentile interval of resampled figures (B, ...); NaN of none."""
+    if not len(drawn):
+        return np.full((2, *drawn.shape[1:]), np.nan)
+    tail = (1.0 - CONFIDENCE) / 2.0
+    return np.quantile(drawn, [tail, 1.0 - tail], axis=0)
+
+
 def bootstrap(
     statistic: Callable[[NDArray[np.intp]], float],
     groups: ArrayLike,
@@ -140,11 +148,7 @@ def bootstrap(
     if len(np.unique(np.asarray(groups).astype(str))) < 2:
         return float("nan"), float("nan")
     drawn = np.asarray([statistic(rows) for rows in resamples(groups, draws=draws)])
-    values = drawn[~np.isnan(drawn)]
-    if not len(values):
-        return float("nan"), float("nan")
-    tail = (1.0 - CONFIDENCE) / 2.0
-    low, high = np.quantile(values, [tail, 1.0 - tail])
+    low, high = interval(drawn[~np.isnan(drawn)])
     return float(low), float(high)
 
 

@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from deepfake_eval.analysis.intervals import (
     BOOTSTRAP_DRAWS,
-    CONFIDENCE,
     Estimate,
     fewest_groups,
+    interval,
     rate,
     resamples,
     two_class_estimate,
@@ -55,7 +55,17 @@ def auc(
 FPR_LIMITS = {"tpr_at_5_fpr": 0.05, "tpr_at_1_fpr": 0.01, "tpr_at_01_fpr": 0.001}
 """The figures that are a TPR, and the FPR that none of their thresholds exceeds. They are given if
 one of the scored reals is no more than that share: from 20, 100 and 1,000 reals on."""
-FIGURES = ("auc", "average_precision", "eer", "accuracy", *FPR_LIMITS, "ece")
+RANKED = {
+    "auc": "AUC",
+    "average_precision": "AP",
+    "eer": "EER",
+    "tpr_at_5_fpr": "TPR@5%",
+    "tpr_at_1_fpr": "TPR@1%",
+    "tpr_at_01_fpr": "TPR@0.1%",
+}
+"""The figures that need no calibrated score, and their headings in tables."""
+TITLES = {**RANKED, "accuracy": "accuracy at 0.5", "ece": "ECE"}
+FIGURES = tuple(TITLES)
 """The figures that ``panel`` returns, in order."""
 
 ECE_BINS = 15
@@ -143,7 +153,8 @@ def sample_figures(
 ) -> NDArray[np.float64]:
     """Return ``FIGURES`` for one sample. Rows whose ``rank`` is NaN were not scored.
 
-    Accuracy and ECE are NaN unless every scored row has a calibrated ``score``.
+    In ``tpr_at_*`` a fake that was not scored counts as missed; other figures cover scored rows.
+    Accuracy (at 0.5) and ECE are NaN unless every scored row has a calibrated ``score``.
     """
     judged = np.isfinite(rank)
     truth, ranked, scored = y[judged], rank[judged], score[judged]
@@ -161,8 +172,8 @@ def sample_figures(
             float(np.diff(fpr) @ (tpr[1:] + tpr[:-1])) / 2.0,
             float(np.diff(tpr) @ precision),
             equal_error_rate(fpr, tpr),
-            right.mean() if calibrated else np.nan,
             *(tpr_at(fpr, tpr, limit) * scored_share for limit in FPR_LIMITS.values()),
+            right.mean() if calibrated else np.nan,
             expected_calibration_error(truth, scored, prior=prior) if calibrated else np.nan,
         ]
     )
@@ -177,15 +188,11 @@ def panel(
     prior: float = 0.5,
     draws: int = BOOTSTRAP_DRAWS,
 ) -> dict[str, Estimate]:
-    """Estimate every figure in ``FIGURES``.
+    """Estimate every figure in ``FIGURES`` (see ``sample_figures``).
 
-    ``truth`` is (N,), 1 for manipulated. ``rank`` is (N,) and orders the samples; it is NaN for a
-    sample that was not scored. ``score`` is (N,) in [0, 1], the calibrated score, from which
-    accuracy (at 0.5) and ECE are computed; it is NaN for a detector whose scores are not
-    calibrated. AUC, average precision, EER, accuracy and ECE cover scored samples only; in
-    ``tpr_at_*`` a fake that was not scored counts as missed. Intervals are NaN if a class was
-    scored in fewer than two groups. Figures are NaN if a class is missing, and those of
-    ``FPR_LIMITS`` if too few reals were scored.
+    ``truth`` is (N,), 1 for manipulated; ``rank`` (N,) orders the samples; ``score`` (N,) is the
+    calibrated score in [0, 1], or NaN. Intervals are NaN if a class was scored in fewer than two
+    groups, and figures if a class is missing, or of ``FPR_LIMITS`` if too few reals were scored.
     """
     y = np.asarray(truth, dtype=np.intp)
     r, p = np.asarray(rank, dtype=np.float64), np.asarray(score, dtype=np.float64)
@@ -198,10 +205,7 @@ def panel(
         drawn = np.stack(
             [sample_figures(y[i], r[i], p[i], prior) for i in resamples(g, draws=draws)]
         )
-        drawn = drawn[np.isfinite(drawn[:, 0])]
-        if len(drawn):
-            tail = (1.0 - CONFIDENCE) / 2.0
-            low, high = np.quantile(drawn, [tail, 1.0 - tail], axis=0)
+        low, high = interval(drawn[np.isfinite(drawn[:, 0])])
     few = [int((y[judged] == 0).sum()) * FPR_LIMITS.get(name, 1.0) < 1.0 for name in FIGURES]
     value[few] = low[few] = high[few] = np.nan
     return {
@@ -258,5 +262,4 @@ def coverage(items: pd.DataFrame, min_groups: int) -> dict[str, Any]:
         **{name: int((outcomes == name).sum()) for name in OUTCOMES},
         "decided_rate": rate(decided, items["group"]).to_json(min_groups=min_groups),
         "reasons": {str(k): int(v) for k, v in reasons.items()},
-        "frames": {k: int(items[k].sum()) for k in ("sampled", "with_face", "failed")},
     }

@@ -167,7 +167,8 @@ def _scores(axes: Axes, every: pd.DataFrame, metrics: Mapping[str, Any]) -> None
     quantity = "log10 likelihood ratio" if ratios else "score"
     lines = "\n(lines: thresholds; dotted: for pictures)" * bool(metrics["bundle"]["thresholds"])
     axes.set(xlabel=f"{quantity} of an item{lines}", ylabel="share of the class")
-    axes.legend(loc="best")
+    # Above the axes: a histogram may be anywhere inside.
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
 
 
 def _reliability(axes: Axes, levels: dict[Any, pd.DataFrame], prior: float) -> None:

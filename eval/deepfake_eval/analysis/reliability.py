@@ -11,7 +11,7 @@ import itertools
 import json
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -279,7 +279,7 @@ def write_reliability(
     out.parent.mkdir(parents=True, exist_ok=True)
     atomic_write_text(out, text)
     if bundle_out:
-        _seal_copy(bundle, bundle_out, text, conditions(faces, face_threshold, min_groups))
+        _seal_copy(bundle, bundle_out, text, conditions(rates["by_condition"]))
     return rates
 
 
@@ -321,40 +321,14 @@ def _seal_copy(bundle: Bundle, out: Path, reliability: str, measured: Conditions
     seal(out, fields)
 
 
-def conditions(faces: pd.DataFrame, threshold: float, min_groups: int) -> ConditionsSpec:
-    """Measure FPR and TPR at ``threshold`` by face width and sharpness, for a bundle's decisions.
-
-    ``faces`` holds held-out faces with the columns label, group, ``log_likelihood_ratio`` (NaN if
-    not judged, which counts nowhere), ``face_px`` and ``sharpness``; of fakes, only the main
-    person's. ``threshold`` is the bundle's ``thresholds.face.likely_manipulated``. In a bin with
-    fewer than ``min_groups`` groups of either class, the bundle will not decide. The bins follow
-    the faces; see ``adaptive_edges``.
-    """
-    judged = faces[faces["log_likelihood_ratio"].notna()]
-    edges = adaptive_edges(judged, min_groups)
-    bins = [
-        ConditionBin(
-            **{
-                name: MeasuredRate.model_validate(estimate.to_json())
-                for name, estimate in _estimates(part, threshold).items()
-            }
-        )
-        for _, _, part in _binned(judged, edges)
-    ]
-    columns = len(edges.sharpness) + 1
-    return ConditionsSpec(
-        face_px_edges=edges.face_px,
-        sharpness_edges=edges.sharpness,
-        min_groups=min_groups,
-        bins=tuple(tuple(bins[at : at + columns]) for at in range(0, len(bins), columns)),
-    )
-
-
 def condition_table(faces: pd.DataFrame, threshold: float, min_groups: int) -> dict[str, Any]:
     """Return FPR and TPR at ``threshold`` by face width and sharpness.
 
-    ``faces`` are as for ``conditions``, whose bins these are. Rates are those of judged faces.
-    ``decides`` is false where a class has faces of fewer than ``min_groups`` groups.
+    ``faces`` holds held-out faces with the columns label, group, ``log_likelihood_ratio`` (NaN if
+    not judged, which counts in no rate), ``face_px`` and ``sharpness``; of fakes, only the main
+    person's. ``threshold`` is the bundle's ``thresholds.face.likely_manipulated``. ``decides`` is
+    false where a class has judged faces of fewer than ``min_groups`` groups. The bins follow the
+    faces; see ``adaptive_edges``.
     """
     bins = []
     edges = adaptive_edges(faces[faces["log_likelihood_ratio"].notna()], min_groups)
@@ -371,6 +345,30 @@ def condition_table(faces: pd.DataFrame, threshold: float, min_groups: int) -> d
             }
         )
     return {"level": "face", "threshold": threshold, "min_groups": min_groups, "bins": bins}
+
+
+def conditions(table: Mapping[str, Any]) -> ConditionsSpec:
+    """Return the conditions under which a bundle may decide, from a ``condition_table``."""
+    inner = {
+        measure: tuple(dict.fromkeys(b[measure][0] for b in table["bins"]))[1:]
+        for measure, _ in _MEASURES
+    }
+    bins = [
+        ConditionBin(
+            **{
+                rate: MeasuredRate(**{k: v for k, v in b[rate].items() if k != "indicative"})
+                for rate in ("false_positive_rate", "true_positive_rate")
+            }
+        )
+        for b in table["bins"]
+    ]
+    columns = len(inner["sharpness"]) + 1
+    return ConditionsSpec(
+        face_px_edges=inner["face_px"],
+        sharpness_edges=inner["sharpness"],
+        min_groups=table["min_groups"],
+        bins=tuple(tuple(bins[at : at + columns]) for at in range(0, len(bins), columns)),
+    )
 
 
 def _binned(

@@ -25,6 +25,7 @@ LEVELS = {
     "frame": "Frames",
 }
 """The levels of figures, and their titles."""
+KINDS = {"image": "pictures", "video": "videos"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +75,11 @@ def summarise(
 ) -> dict[str, Any]:
     """Return the content of ``metrics.json`` for a table from ``predictions.assemble``.
 
-    Figures of ranking and calibration have 95% intervals from resampling whole groups (see
-    ``metrics.panel``), rates those of ``intervals.rate``, and both the number of groups; the worst
-    case of AUC has no interval. The level ``video`` is that of ``mean_of_frames``. The fakes of a
-    method are measured against the reals of the same data set, or else against all reals of the
-    same kind. ``settings`` describes the run; ``settings["draws"]`` is the number of resamples. A
-    subject without thresholds has no rates at them and no coverage. ``progress`` is called with the
-    number of finished parts and their total.
+    Figures are those of ``metrics.panel``, rates those of ``intervals.rate``. The fakes of a method
+    are measured against the reals of the same data set, or else against all reals of the same kind.
+    ``settings`` describes the run; ``settings["draws"]`` is the number of resamples. A subject
+    without thresholds has no rates at them and no coverage. ``progress`` is called with the number
+    of finished parts and their total.
     """
     if "fitted" not in predictions.columns:
         predictions = predictions.assign(fitted=None)
@@ -182,7 +181,7 @@ def _parts(rows: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
     kinds = sorted(k for k in rows["kind"].unique() if k)
     if len(kinds) > 1:
         for kind in kinds:
-            yield {"scope": "kind", "name": kind}, rows[rows["kind"] == kind]
+            yield {"scope": "kind", "name": KINDS[kind]}, rows[rows["kind"] == kind]
     datasets = sorted(rows["dataset"].unique())
     if len(datasets) > 1:
         for dataset in datasets:
@@ -194,7 +193,7 @@ def _parts(rows: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
             against, compared = "all real media", reals
             alike = reals[reals["kind"].isin(part["kind"].unique())]
             if len(alike) < len(reals) and part["kind"].nunique() == 1 and len(alike):
-                name = {"image": "pictures"}.get(part["kind"].iloc[0], "videos")
+                name = KINDS.get(part["kind"].iloc[0], "videos")
                 against, compared = f"all real {name}", alike
         title = {"scope": "method", "name": str(method), "dataset": str(dataset)}
         yield {**title, "against": against}, pd.concat([part, compared])

@@ -17,19 +17,18 @@ from numpy.typing import NDArray
 from deepfake_eval.analysis.in_sample import is_fitted
 from deepfake_eval.analysis.intervals import (
     BOOTSTRAP_DRAWS,
-    CONFIDENCE,
     Estimate,
     fewest_groups,
+    interval,
     p_value,
     resamples,
 )
-from deepfake_eval.analysis.metrics import FIGURES, FPR_LIMITS, sample_figures
+from deepfake_eval.analysis.metrics import FIGURES, FPR_LIMITS, RANKED, sample_figures
 from deepfake_eval.analysis.pairing import RunTable, holm, line_up, read_runs
 from deepfake_eval.analysis.summary import mean_of_frames
 from deepfake_eval.errors import RunError
 
-SHOWN = ("auc", "average_precision", "eer", *FPR_LIMITS)
-"""The figures of a table: those that need no calibrated score."""
+SHOWN = tuple(RANKED)
 SECTIONS = ("pictures", "videos", "videos, mean of frames")
 MEAN = "mean"
 """The column with the mean over data sets."""
@@ -73,9 +72,7 @@ class _Column:
     in_sample: tuple[int | None, ...]
 
     def estimate(self, values: NDArray[np.float64], drawn: NDArray[np.float64]) -> Estimate:
-        tail = (1.0 - CONFIDENCE) / 2.0
-        known = drawn[np.isfinite(drawn)]
-        low, high = np.quantile(known, [tail, 1.0 - tail]) if len(known) else (np.nan, np.nan)
+        low, high = interval(drawn[np.isfinite(drawn)])
         return Estimate(
             float(values), float(low), float(high), self.samples, self.groups, self.fewest
         )

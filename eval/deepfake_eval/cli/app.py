@@ -42,52 +42,37 @@ def run(
     ] = "",
 ) -> None:
     """Score media and write predictions, figures, tables, plots and report.html."""
+    from deepfake_eval.evaluate.detector import run_detector
     from deepfake_eval.evaluate.run import RunOptions
     from deepfake_eval.evaluate.run import run as run_all
-    from deepfake_eval.reporting.report import REPORT
-
-    if detector:
-        if frames is not None:
-            raise typer.BadParameter("Leave --frames out: the function of --detector chooses them.")
-        _run_detector(detector, media)
-        return
-    options = RunOptions(
-        frames=32 if frames is None else frames or None,
-        workers=media.workers,
-        scheduler=media.scheduler,
-        split=media.split,
-        draws=media.draws,
-    )
-    progress = Lines(console)
-    metrics = run_all(
-        media.bundle or default_bundle_dir(),
-        media.dataset,
-        media.out,
-        options,
-        progress=progress,
-    )
-    print_first(metrics)
-    typer.echo(media.out / REPORT)
-
-
-def _run_detector(detector: str, media: MediaOptions) -> None:
-    from deepfake_eval.evaluate.detector import run_detector
     from deepfake_eval.evaluate.score_table import ScoreTableOptions
     from deepfake_eval.reporting.report import REPORT
 
-    if media.bundle or media.workers > 1 or media.scheduler:
-        raise typer.BadParameter(
-            "Leave --bundle, --workers and --scheduler out: --detector runs in one process."
-        )
     progress = Lines(console)
-    metrics = run_detector(
-        detector,
-        media.dataset,
-        media.out,
-        ScoreTableOptions(name=detector, draws=media.draws),
-        split=media.split,
-        progress=progress,
-    )
+    if detector:
+        if media.bundle or media.workers > 1 or media.scheduler or frames is not None:
+            raise typer.BadParameter(
+                "Leave --bundle, --frames, --workers and --scheduler out: --detector runs in one "
+                "process, and its function chooses the frames."
+            )
+        metrics = run_detector(
+            detector,
+            media.dataset,
+            media.out,
+            ScoreTableOptions(name=detector, draws=media.draws),
+            split=media.split,
+            progress=progress,
+        )
+    else:
+        options = RunOptions(
+            frames=32 if frames is None else frames or None,
+            workers=media.workers,
+            scheduler=media.scheduler,
+            split=media.split,
+            draws=media.draws,
+        )
+        bundle = media.bundle or default_bundle_dir()
+        metrics = run_all(bundle, media.dataset, media.out, options, progress=progress)
     print_first(metrics)
     typer.echo(media.out / REPORT)
 

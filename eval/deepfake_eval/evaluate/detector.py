@@ -155,15 +155,11 @@ def load_detector(name: str) -> Detector:
     try:
         function = getattr(importlib.import_module(module), attribute)
     except ImportError as error:
-        raise RunError(
-            f"The module {module} cannot be imported: {error}. Run in its folder."
-        ) from error
-    except AttributeError as error:
-        raise RunError(
-            f"The module {module} has no function {attribute}. Define it there."
-        ) from error
+        raise RunError(f"{module} cannot be imported: {error}. Run in its folder.") from error
+    except AttributeError:
+        function = None
     if not callable(function):
-        raise RunError(f"{name} is not a function. Name one.")
+        raise RunError(f"The module {module} has no function {attribute}. Define it there.")
     detector: Detector = function
     return detector
 

@@ -40,7 +40,7 @@ from deepfake_eval.inference.corruptions import CLIP_FRAMES, DEGRADATIONS, ORIGI
 from deepfake_eval.inference.runner import StageReporter, no_progress
 from deepfake_eval.reporting.report import PLOTS, PREDICTIONS
 from deepfake_eval.reporting.tables import sweep_table
-from deepfake_models.bundle.bundle import Bundle, load_bundle
+from deepfake_models.bundle.bundle import load_bundle
 from deepfake_models.machine import atomic_write_text
 
 ROBUSTNESS, TABLE = "robustness.json", "robustness.csv"
@@ -92,7 +92,11 @@ def robustness(
         [t.assign(degradation=v.name, degradation_level=v.level) for v, t in tables.items()],
         ignore_index=True,
     ).to_parquet(out / PREDICTIONS)
-    measured = _measure_variants(tables, bundle, options.draws, progress)
+    baseline, min_groups = _items(tables[ORIGINAL]), bundle.spec.conditions.min_groups
+    measured: dict[Variant, dict[str, Any]] = {}
+    for variant, table in tables.items():
+        measured[variant] = measure(_items(table), baseline, min_groups, draws=options.draws)
+        progress("measuring", len(measured), len(tables))
     result = {
         **Subject.of_bundle(bundle).heading(),
         "settings": {
@@ -101,7 +105,7 @@ def robustness(
             "clip_frames": CLIP_FRAMES,
             "datasets": [dataset.facts() for dataset in loaded],
         },
-        "in_sample": in_sample(_items(tables[ORIGINAL])),
+        "in_sample": in_sample(baseline),
         "media": len(labelled),
         "baseline": measured[ORIGINAL],
         "degradations": [_curve(name, measured) for name in names],
@@ -119,20 +123,6 @@ def _chosen(names: Sequence[str]) -> list[str]:
             f"There is no degradation {unknown[0]!r}. Choose from {', '.join(DEGRADATIONS)}."
         )
     return [name for name in DEGRADATIONS if not names or name in names]
-
-
-def _measure_variants(
-    tables: dict[Variant, pd.DataFrame], bundle: Bundle, draws: int, progress: StageReporter
-) -> dict[Variant, dict[str, Any]]:
-    baseline = _items(tables[ORIGINAL])
-    measured: dict[Variant, dict[str, Any]] = {}
-    for variant, table in tables.items():
-        progress("measuring", len(measured), len(tables))
-        measured[variant] = measure(
-            _items(table), baseline, bundle.spec.conditions.min_groups, draws=draws
-        )
-    progress("measuring", len(measured), len(tables))
-    return measured
 
 
 def draw(labelled: Labelled, limit: int | None, seed: int) -> list[tuple[Row, Path]]:

@@ -126,7 +126,7 @@ def _few_frames(predictions: pd.DataFrame, bundle: Bundle, frames: int | None) -
     lost = int((predictions["reason"] == ReasonCode.TOO_FEW_FACES).sum())
     if lost and frames and frames < spec.sampling.min_frames:
         yield (
-            f"{lost} videos were not judged: a person must be seen in at least "
+            f"Videos not judged: {lost}. A person must be seen in at least "
             f"{spec.aggregation.min_track_faces} frames, and {frames} of each video were examined. "
             f"Examine more; the service examines at least {spec.sampling.min_frames}."
         )

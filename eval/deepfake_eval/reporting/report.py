@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from deepfake_eval.analysis.metrics import FIGURES, TITLES
 from deepfake_eval.analysis.plots import figures, write_plots
 from deepfake_eval.analysis.summary import LEVELS, headline
 from deepfake_eval.reporting.tables import write_tables
@@ -58,17 +59,12 @@ CAPTIONS = {
     "the scores are calibrated.",
 }
 
-COLUMNS = (
-    ("auc", "AUC"),
-    ("average_precision", "AP"),
-    ("eer", "EER"),
-    ("tpr_at_5_fpr", "TPR at 5% FPR"),
-    ("tpr_at_1_fpr", "TPR at 1% FPR"),
-    ("tpr_at_01_fpr", "TPR at 0.1% FPR"),
-    ("accuracy", "accuracy at 0.5"),
-    ("ece", "ECE"),
+LIMITS = (
+    "<h2>What these figures do not show</h2><p>They hold for media like those above: the same "
+    "methods, people and compression. Media made by other methods, or recompressed by other "
+    "platforms, may be judged less reliably. A score is evidence, not proof, and it says nothing "
+    "about consent.</p>"
 )
-
 
 LEANINGS = {
     "towards_manipulated_rate": "towards manipulated",
@@ -107,7 +103,7 @@ def render(metrics: Mapping[str, Any], plots: Mapping[str, str]) -> str:
             _datasets_section(metrics),
             _operating_point(metrics),
             _coverage(metrics["coverage"]),
-            _limits(),
+            LIMITS,
         ],
     )
 
@@ -128,7 +124,7 @@ def _explanation(bundle: Mapping[str, Any]) -> str:
     return (
         "<p>The interval is given below each figure. AUC, AP, EER, accuracy and ECE leave out "
         "media that were not scored; “worst case” is the AUC if every such fake ranked lowest and "
-        "every such real highest. In TPR at a fixed FPR, a fake that was not scored counts as "
+        "every such real highest. In TPR at an FPR (TPR@5%), a fake that was not scored counts as "
         "missed; it is left out (–) where one real is more than that rate: below 20, 100 and 1,000 "
         "reals. In the mean of frames nothing is left out, and a video without a scored frame "
         f"counts as chance. ECE is weighted to a prior of {bundle['prior']:g}, at which the scores "
@@ -162,12 +158,11 @@ def _panels(metrics: Mapping[str, Any], level: str, title: str) -> str:
                 *counts,
                 str(entry["groups"]),
                 _estimate_cell(entry["auc"]),
-                _number_cell(entry["worst_case_auc"]),
-                *(_estimate_cell(entry[key]) for key, _ in COLUMNS[1:]),
+                "–" if entry["worst_case_auc"] is None else f"{entry['worst_case_auc']:.3f}",
+                *(_estimate_cell(entry[figure]) for figure in FIGURES[1:]),
             ]
         )
-    titles = (t for _, t in COLUMNS[1:])
-    header = ("", "real", "manip.", "groups", "AUC", "worst case", *titles)
+    header = ("", "real", "manip.", "groups", "AUC", "worst case", *[*TITLES.values()][1:])
     return f"<h3>{escape(title)}</h3>" + _table(header, rows)
 
 
@@ -245,15 +240,6 @@ def _plots(plots: Mapping[str, str]) -> str:
             svg = svg.replace("<svg ", label, 1)
             drawn.append(f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>")
     return f'<h2>Plots</h2><div class="plots">{"".join(drawn)}</div>' if drawn else ""
-
-
-def _limits() -> str:
-    return (
-        "<h2>What these figures do not show</h2><p>They hold for media like those above: the same "
-        "methods, people and compression. Media made by other methods, or recompressed by other "
-        "platforms, may be judged less reliably. A score is evidence, not proof, and it says "
-        "nothing about consent.</p>"
-    )
 
 
 def _page(metrics: Mapping[str, Any], sections: Iterable[str]) -> str:
@@ -349,7 +335,3 @@ def _rate_cell(estimate: Mapping[str, Any] | None) -> str:
         f"{estimate['value']:.1%}{mark}",
         f"{estimate['low']:.1%} to {estimate['high']:.1%}; {estimate['groups']} groups",
     )
-
-
-def _number_cell(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from deepfake_eval.analysis.metrics import RANKED
 from deepfake_eval.analysis.table import SECTIONS, SHOWN, Cell
-from deepfake_eval.reporting.tables import LATEX_FIGURES, csv_text, escape_latex
+from deepfake_eval.reporting.tables import FITTED, NEEDS, csv_text, escape_latex
 from deepfake_models.machine import atomic_write_text
 
 TABLES = ("table.csv", "table.md", "table.tex")
@@ -54,13 +55,14 @@ def _markdown(cells: Sequence[Cell]) -> str:
             lines.append("|---" * len(header) + "|")
             lines += ["| " + " | ".join(row) + " |" for row in rows]
         if lines:
-            heading = LATEX_FIGURES[figure].replace("\\", "")
-            parts.append("\n".join([f"## {heading}", *lines, "", _NOTE, *_remarks(cells)]) + "\n")
+            parts.append(
+                "\n".join([f"## {RANKED[figure]}", *lines, "", _NOTE, *_remarks(cells)]) + "\n"
+            )
     return "\n".join(parts)
 
 
 def _latex(cells: Sequence[Cell]) -> str:
-    parts = [r"% Needs \usepackage{booktabs} and \usepackage{graphicx}."]
+    parts = [NEEDS]
     for figure in SHOWN:
         grids = list(_grids(cells, figure, _typeset))
         if not grids:
@@ -76,14 +78,12 @@ def _latex(cells: Sequence[Cell]) -> str:
                 r"\midrule",
                 *(" & ".join([escape_latex(row[0]), *row[1:]]) + r" \\" for row in rows),
             ]
-        caption = " ".join(
-            [f"{LATEX_FIGURES[figure]}.", *map(escape_latex, [_NOTE, *_remarks(cells)])]
-        )
+        caption = escape_latex(" ".join([f"{RANKED[figure]}.", _NOTE, *_remarks(cells)]))
         parts += [
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{caption}}}",
-            r"\resizebox{\textwidth}{!}{%",
+            FITTED,
             rf"\begin{{tabular}}{{l{'c' * (width - 1)}}}",
             *lines,
             r"\bottomrule",

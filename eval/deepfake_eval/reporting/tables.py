@@ -12,19 +12,13 @@ from typing import Any
 import pandas as pd
 
 from deepfake_eval.analysis.in_sample import any_fitted, in_sample_sentence
-from deepfake_eval.analysis.metrics import FIGURES
+from deepfake_eval.analysis.metrics import FIGURES, RANKED
 from deepfake_eval.analysis.summary import LEVELS
 from deepfake_models.machine import atomic_write_text
 
-LATEX_FIGURES = {
-    "auc": "AUC",
-    "average_precision": "AP",
-    "eer": "EER",
-    "tpr_at_5_fpr": r"TPR@5\%",
-    "tpr_at_1_fpr": r"TPR@1\%",
-    "tpr_at_01_fpr": r"TPR@0.1\%",
-}
-"""The figures in LaTeX tables, with their headings; the CSV file has all of them."""
+NEEDS = r"% Needs \usepackage{booktabs} and \usepackage{graphicx}."
+FITTED = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%"
+"""Makes a table smaller that is wider than the text."""
 
 SWEEP_FIGURES = (
     "auc",
@@ -160,24 +154,25 @@ def sweep_table(result: Mapping[str, Any]) -> str:
 
 
 def latex(metrics: Mapping[str, Any]) -> str:
-    """Return a LaTeX table of the figures of items and of the mean of frames, for ``booktabs``.
+    """Return a LaTeX table of the figures of items and of the mean of frames.
 
     Each figure has its interval in brackets. The caption says what was not scored, and what each
     figure makes of it.
     """
     levels = {level: metrics["levels"].get(level, []) for level in ("item", "video")}
     shown = {
-        figure: heading
-        for figure, heading in LATEX_FIGURES.items()
+        figure: escape_latex(heading)
+        for figure, heading in RANKED.items()
         if any(entry[figure]["value"] is not None for part in levels.values() for entry in part)
     }
     headings = list(shown.values())
     headings.insert(1, "worst")
     lines = [
-        r"% Needs \usepackage{booktabs}.",
+        NEEDS,
         r"\begin{table}",
-        r"\centering\small",
+        r"\centering",
         rf"\caption{{{_caption(metrics)}}}",
+        FITTED,
         rf"\begin{{tabular}}{{lrrr{'c' * len(headings)}}}",
         r"\toprule",
         " & ".join(["", "real", "fake", "not scored", *headings]) + r" \\",
@@ -187,7 +182,7 @@ def latex(metrics: Mapping[str, Any]) -> str:
             title = escape_latex(LEVELS[level])
             lines += [r"\midrule", rf"\multicolumn{{{4 + len(headings)}}}{{l}}{{{title}}} \\"]
         lines += [_latex_row(entry, list(shown)) for entry in entries]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}", ""])
 
 
 def _latex_row(entry: Mapping[str, Any], shown: Sequence[str]) -> str:

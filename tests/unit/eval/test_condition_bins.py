@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from deepfake_eval.analysis.reliability import adaptive_edges, conditions
+from deepfake_eval.analysis.reliability import adaptive_edges, condition_table, conditions
 
 
 def faces(groups: int = 80, seed: int = 0, fakes_up_to_px: float = 1e9) -> pd.DataFrame:
@@ -25,7 +25,7 @@ def faces(groups: int = 80, seed: int = 0, fakes_up_to_px: float = 1e9) -> pd.Da
 
 def measured(table: pd.DataFrame, min_groups: int) -> tuple[list[bool], float]:
     """Return which bins have enough groups, and the share of faces in them."""
-    spec = conditions(table, 0.5, min_groups)
+    spec = conditions(condition_table(table, 0.5, min_groups))
     inside = 0
     enough = []
     for row in spec.bins:
@@ -77,5 +77,5 @@ def test_material_of_too_few_groups_leaves_one_edge_of_each_and_no_measured_bin(
 
 
 def test_without_faces_there_are_edges_nevertheless() -> None:
-    spec = conditions(faces().iloc[:0], 0.5, 10)
+    spec = conditions(condition_table(faces().iloc[:0], 0.5, 10))
     assert len(spec.bins) == len(spec.face_px_edges) + 1

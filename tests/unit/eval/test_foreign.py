@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -195,9 +196,14 @@ def test_the_comparison_says_which_detector_is_better(
     for name, separation in (("good", 5.0), ("bad", 0.0)):
         save(read(write(scored(separation)), OPTIONS), tmp_path / name)
     for a, b in (("good", "bad"), ("bad", "good")):
-        text = sentence(compare(tmp_path / a, tmp_path / b, draws=100))
+        result = compare(tmp_path / a, tmp_path / b, draws=100)
+        text = sentence(result)
         assert text.startswith("good is better than bad by 0.")
         assert "40 media of 20 groups" in text
+        higher, lower = re.findall(r"\((\S+) and (\S+) on", text)[0]
+        assert float(higher) > float(lower)
+        result["difference"]["indicative"] = True
+        assert sentence(result).startswith("No difference is shown: AUC of good is higher by 0.")
     shutil.copytree(tmp_path / "bad", tmp_path / "other" / "good")
     text = sentence(compare(tmp_path / "good", tmp_path / "other" / "good", draws=20))
     assert f"{tmp_path / 'good'} is better than {tmp_path / 'other' / 'good'}" in text

@@ -87,7 +87,7 @@ def test_a_number_of_frames_is_refused_for_a_function(folders: Path, tmp_path: P
     arguments += ["--detector", "own_detector:brightness", "--frames", "8"]
     done = CliRunner().invoke(cli.app, arguments)
     assert done.exit_code == 2
-    assert "Leave --frames out" in done.output
+    assert "--detector runs in one" in done.output
 
 
 def test_videos_and_pictures_are_told_apart(folders: Path, tmp_path: Path) -> None:

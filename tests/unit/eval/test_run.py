@@ -82,7 +82,7 @@ def test_figures_and_coverage_of_the_run(done: tuple[Path, dict[str, Any]]) -> N
     assert overall["worst_case_auc"] < 1.0
     scopes = [(e["scope"], e["name"]) for e in metrics["levels"]["item"]]
     assert scopes == [
-        ("all", "all"), ("kind", "image"), ("kind", "video"),
+        ("all", "all"), ("kind", "pictures"), ("kind", "videos"),
         ("method", "<script>alert(1)</script>"), ("method", "tint"),
     ]  # fmt: skip
     assert metrics["levels"]["frame"][0]["scope"] == "all"
@@ -239,6 +239,4 @@ def test_videos_lost_because_few_frames_were_examined_are_said(
         assert len(metrics["settings"]["notes"]) == notes
         assert metrics["levels"]["video"][0]["real"] == {"scored": 1, "not_scored": 0, "groups": 1}
     report = (tmp_path / "2" / "report.html").read_text()
-    assert (
-        "2 videos were not judged: a person must be seen in at least 3 frames, and 2 of" in report
-    )
+    assert "Videos not judged: 2. A person must be seen in at least 3 frames, and 2 of" in report

@@ -372,7 +372,7 @@ def _reliability(fitted: Fitted, every: pd.DataFrame) -> tuple[dict[str, Any], C
     main = every[every["main"] | (every["label"] == "real")]
     unjudged = main[main["logit"].isna()].assign(log_likelihood_ratio=np.nan)
     table["by_condition"] = condition_table(pd.concat([faces, unjudged]), threshold, min_groups)
-    return table, conditions(faces, threshold, min_groups)
+    return table, conditions(table["by_condition"])
 
 
 def _seal_neutral(directory: Path, config: Config, training: dict[str, Any]) -> Bundle:
