@@ -50,7 +50,7 @@ async def test_a_case_shows_the_way_of_each_post(
     followed["look"](LookResult.GONE, 2)
     page = await shown(service, address)
     assert "3 looks: gone (strong sign)" in page
-    assert "gone since" in page
+    assert page.index("gone since") < page.index("notice sent")  # what counts comes first
     assert f'href="{address}/posts/{followed["post"]}"' in page
 
 
@@ -80,7 +80,10 @@ async def test_what_is_gone_is_proposed_and_what_returns_is_an_alarm(
     assert "all posts are gone" in await shown(service, "/notices")
     notice = await shown(service, f"/notices/{followed['notice']['id']}")
     assert "Looks found all posts of this notice gone" in notice
+    assert '<option value="removed" selected>' in notice
     followed["look"](LookResult.UP, 2)
+    notice = await shown(service, f"/notices/{followed['notice']['id']}")
+    assert '<option value="removed" selected>' not in notice
     page = await shown(service, "/notices")
     assert 'aria-labelledby="returned"' in page
     assert "is there again" in await shown(service, f"/notices/{followed['notice']['id']}")
