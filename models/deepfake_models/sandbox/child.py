@@ -13,8 +13,9 @@ import os
 import pkgutil
 import resource
 import signal
+import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
@@ -33,9 +34,12 @@ from deepfake_models.media.interface import FailedFrame, OpenMedia
 from deepfake_models.sandbox import protocol as wire
 from deepfake_models.sandbox.confinement import Beginning, confine
 
-Task = Callable[[BinaryIO, bytes], bytes | Iterator[bytes]]
+Task = Callable[[BinaryIO, bytes], bytes | Iterator[bytes] | Generator[bytes, None, bytes]]
 """Parses a source with an argument, and returns a result, or yields it in pieces of at most
-``wire.MAX_PIECE_BYTES``."""
+``wire.MAX_PIECE_BYTES``; a generator may return more."""
+
+_gate: list[socket.socket] = []
+"""Where this process asks for connections, if it may."""
 
 ENCODINGS = (
     "ascii", "latin-1", "utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-16-le", "utf-32",
@@ -101,18 +105,43 @@ def load(options: wire.Options) -> dict[str, Task]:
     return {name: load_task(name) for name in options.tasks}
 
 
+def connection() -> socket.socket:
+    """Return one end of a new connection, whose other end the parent's gate gets.
+
+    Raises:
+        OSError: the parent serves none.
+    """
+    ours, theirs = socket.socketpair()
+    with theirs:
+        try:
+            if not _gate:
+                raise ConnectionRefusedError("this process gets no connections")
+            socket.send_fds(_gate[0], [b"c"], [theirs.fileno()])
+        except OSError:
+            ours.close()
+            raise
+    return ours
+
+
 def run(
-    descriptor: int, beginning: Beginning, pid: int, options: wire.Options, tasks: dict[str, Task]
+    descriptors: Sequence[int],
+    beginning: Beginning,
+    pid: int,
+    options: wire.Options,
+    tasks: dict[str, Task],
 ) -> None:
     """Confine this process and serve the parent, until it closes the connection.
 
-    ``descriptor`` is the socket that the parent holds the other end of, ``pid`` the number of this
-    process outside its namespace, and ``tasks`` what ``load`` returned.
+    ``descriptors`` are the socket that the parent holds the other end of, and that to its gate if
+    it has one; ``pid`` is the number of this process outside its namespace, and ``tasks`` what
+    ``load`` returned.
     """
+    descriptor, *gates = descriptors
+    _gate.extend(socket.socket(fileno=gate) for gate in gates)
     for name in dict.fromkeys(task.partition(":")[0] for task in tasks):
         if begin := getattr(sys.modules[name], "begin", None):
             begin()
-    found = confine(beginning, options.memory_bytes, options.cpu_s)
+    found = confine(beginning, options.memory_bytes, options.cpu_s, connects=options.connects)
     try:
         connection = Connection(descriptor)
         wire.send(connection, wire.Confined(pid=pid, missing=found.missing))
@@ -183,12 +212,21 @@ def _run_task(connection: Connection, request: wire.Run, task: Task) -> None:
     with _bounded(request):
         result = task(source, argument)
         if not isinstance(result, bytes):
-            for piece in filter(None, result):
-                wire.send(connection, wire.Piece())
-                wire.send_data(connection, piece)
-            result = b""
+            result = _send_pieces(connection, iter(result))
     wire.send(connection, wire.Finished())
     wire.send_data(connection, result)
+
+
+def _send_pieces(connection: Connection, pieces: Iterator[bytes]) -> bytes:
+    """Send the pieces of a result; return what comes after them."""
+    while True:
+        try:
+            piece = next(pieces)
+        except StopIteration as end:
+            return end.value or b""
+        if piece:
+            wire.send(connection, wire.Piece())
+            wire.send_data(connection, piece)
 
 
 @contextmanager
