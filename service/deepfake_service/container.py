@@ -17,6 +17,7 @@ from deepfake_service.accounts.second_factors import SecondFactors
 from deepfake_service.audit.checkpoints import Checkpoints, open_checkpoints
 from deepfake_service.audit.journal import Journal, open_journal
 from deepfake_service.capture.captures import Captures
+from deepfake_service.capture.links import Links
 from deepfake_service.capture.wacz import CaptureExports
 from deepfake_service.cases.cases import BlindIndex, Cases
 from deepfake_service.evidence.editions import RevocationList
@@ -80,6 +81,7 @@ class Services:
 
     captures: Captures
     capture_exports: CaptureExports
+    links: Links
     submissions: Submissions
     uploads: Uploads
     cases: Cases
@@ -206,6 +208,7 @@ def open_container(
             capture_exports=CaptureExports(
                 database, vault, captures, exports, require_sandbox=settings.sandbox == "require"
             ),
+            links=Links(database, vault, cases, enabled=settings.capture_links),
             submissions=submissions,
             uploads=Uploads(database, vault),
             cases=cases,

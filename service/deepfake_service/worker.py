@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from prometheus_client import start_http_server
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.audit.records import open_database
+from deepfake_service.capture.fetches import AT_ONCE, Fetches, Way, fetch_pool
 from deepfake_service.capture.imports import Imports
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.container import Container, open_container, watch
@@ -127,6 +129,12 @@ def worker_running(
         Chore("webhooks", deliveries.send_due, SEND_EVERY_S),
         Chore("captures", imports.work_off, SEND_EVERY_S),
     ]
+    fetches = None
+    if settings.capture_links:
+        fetches = _fetches(container, runner.executor_id)
+        chores += [
+            Chore(f"links-{number}", fetches.work_off, SEND_EVERY_S) for number in range(AT_ONCE)
+        ]
     lane = None
     if settings.looks_from is not None:  # else nothing leaves this machine
         lane = LookLane(database, container.vault, services.looks, Pages())
@@ -138,6 +146,8 @@ def worker_running(
         if lane is not None:
             lane.stop()
         reading.close()  # a capture that is being read is read again
+        if fetches is not None:
+            fetches.close()
         for chore in chores:
             chore.stop()
         deliveries.close()
@@ -145,6 +155,23 @@ def worker_running(
             lane.close()
         steps.stopping.set()
         runner.stop(drain_s=DRAIN_S)
+
+
+def _fetches(container: Container, executor_id: str) -> Fetches:
+    settings = container.settings
+    if importlib.util.find_spec("yt_dlp") is None:
+        raise SettingsError(
+            f"{PREFIX}CAPTURE_LINKS needs yt-dlp. Install it: "
+            "pip install 'deepfake-service[capture-link]'"
+        )
+    return Fetches(
+        container.database,
+        container.vault,
+        fetch_pool(require=settings.sandbox == "require"),
+        Way(vantage=settings.looks_from),
+        executor_id=executor_id,
+        kept_for=timedelta(days=settings.media_days_after_verdict),
+    )
 
 
 def _trust_anchors(settings: Settings) -> str | None:

@@ -202,6 +202,11 @@ class FakePlatform:
         """Return what a client verifies its certificate by."""
         return ssl.create_default_context(cafile=str(self._authority))
 
+    @property
+    def authority(self) -> str:
+        """Its authority's certificate in PEM."""
+        return self._authority.read_text()
+
     def url(self, path: str, host: str = "video.example") -> str:
         return f"{'https' if self.with_tls else 'http'}://{host}:{self.port}{path}"
 

@@ -1,5 +1,7 @@
-"""Captures: pages that other tools or people recorded, read in the sandbox, signed and offered.
+"""Captures: pages that other tools or people recorded, or that links lead to, read in the sandbox,
+signed and offered.
 
 Imports `examination` and what is below. Begin in `captures.py` and `imports.py`, then
-`archives.py`.
+`archives.py`; for links, in `links.py`, `fetches.py` and `gate.py`. Only `fetcher.py` and
+`recorder.py`, which run in the sandbox, import yt-dlp.
 """

@@ -185,14 +185,16 @@ class Captures:
             expires_at=capture.created_at + self._kept_for,
         )
 
-    def of_case(self, caller: Caller, case_id: str) -> list[dict[str, Any]]:
+    def of_case(
+        self, caller: Caller, case_id: str, limit: int | None = MAX_LISTED
+    ) -> list[dict[str, Any]]:
         """Return the newest captures of a case, newest first. The caller audits that."""
         of_case = select(Capture).where(Capture.case_id == case_id).order_by(Capture.id.desc())
         with self._database.read() as session:
             _, case = find_visible(session, caller, Case, case_id)
             if case.wrapped_key is None:
                 return []
-            rows = session.scalars(of_case.limit(MAX_LISTED)).all()
+            rows = session.scalars(of_case.limit(limit)).all()
             return [self._shown(session, row, case) for row in rows]
 
     def read(self, caller: Caller, capture_id: str) -> dict[str, Any]:
@@ -235,6 +237,7 @@ class Captures:
             "collector": capture.account_id,
             **handed_in.pop("post"),
             **handed_in,
+            "by_link": not content["files"] or "fetch" in content,
             "files": [
                 {
                     "media_id": file["media_id"],
@@ -247,7 +250,7 @@ class Captures:
                 }
                 for file in files
             ],
-            "software": found.get("software", []),
+            "software": found.get("tools", []),
             "pages": found.get("pages", []),
             "media": [
                 {

@@ -267,6 +267,7 @@ class RecordReader:
             contents.counts["requests_left_out"] += 1
         elif record.kind == "revisit":
             contents.counts["revisits"] += 1
+            self._revisit(record)
 
     def _warcinfo(self, record: Record) -> None:
         block = b"".join(record.block())[:MAX_HEAD_BYTES]
@@ -308,6 +309,20 @@ class RecordReader:
             return
         self._store(record, body, fields.get("content-type", ""), head)
 
+    def _revisit(self, record: Record) -> None:
+        """Keep the head of an answer whose body is not in its record."""
+        head = b"".join(record.block())[: MAX_HEAD_BYTES + 1]
+        if head.startswith(b"HTTP/") and len(head) <= MAX_HEAD_BYTES:
+            fields = {**_fields_of(record), "Content-Type": "application/http; msgtype=response"}
+            stated = _stated(record)
+            fields |= {"WARC-Payload-Digest": stated[:200]} if stated else {}
+            self._contents.keep("revisit", {**fields, "WARC-Profile": REVISIT}, self._masked(head))
+
+    def _masked(self, head: bytes) -> bytes:
+        masked = _COOKIE.sub(lambda m: m[1] + b"*" * len(m[2]), head)
+        self._contents.counts["cookies_masked"] += masked != head
+        return masked
+
     def _check(self, record: Record, block: _Tap, body: Body) -> None:
         counts, fields = self._contents.counts, record.fields
         for what, name, computed in (
@@ -325,16 +340,19 @@ class RecordReader:
         """Keep what is text, and note what is imagery."""
         contents, url, at = self._contents, record.uri, record.fields.get("warc-date", "")
         declared = mime.partition(";")[0].strip().lower()
-        fields = {"WARC-Target-URI": url[:MAX_URL], "WARC-Date": at[:40]}
+        fields = _fields_of(record)
         shown = mime_of(body.head)
+        if shown == "video/mp2t" and head:
+            shown = None  # a segment of a video that tools record by its segments
         is_visual = declared.startswith(("image/", "video/"))
         if (shown is not None) != is_visual and (body.size and declared != "image/svg+xml"):
             contents.counts["mislabelled"] += shown is not None or _looks_like_html(body.head)
-        if shown is not None:
+        if shown is not None and "warc-truncated" in record.fields:
+            contents.counts["cut_short"] += 1  # half a video is none
+        elif shown is not None:
             place = {"offset": record.place.offset, "skip": record.place.skip}
             contents.medium(body, url, at, {**self._where, **place})
-        masked = _COOKIE.sub(lambda m: m[1] + b"*" * len(m[2]), head)
-        contents.counts["cookies_masked"] += masked != head
+        masked = self._masked(head)
         if head:
             fields["Content-Type"] = "application/http; msgtype=response"
             fields["WARC-Payload-Digest"] = f"sha256:{body.sha256}"
@@ -356,6 +374,15 @@ class RecordReader:
 
 def _algorithm_of(record: Record) -> str:
     return record.fields.get("warc-block-digest", "").partition(":")[0].lower()
+
+
+def _fields_of(record: Record) -> dict[str, str]:
+    """Return what a record says of where and when its content was received."""
+    fields = {"WARC-Target-URI": record.uri[:MAX_URL]}
+    for name in ("WARC-Date", "WARC-IP-Address", "WARC-Protocol", "WARC-Cipher-Suite"):
+        if value := record.fields.get(name.lower()):
+            fields[name] = value[:100]
+    return fields
 
 
 def _stated(record: Record) -> str:

@@ -173,8 +173,9 @@ class Imports:
             self._end(work, CaptureState.REFUSED, reason="deleted")
             return
         except Refused as error:
-            work.content["detail"] = error.message
-            self._end(work, CaptureState.REFUSED, reason=error.code)
+            if capture.reason is None:  # else it is a link, which says better why it has nothing
+                work.content["detail"] = error.message
+            self._end(work, CaptureState.REFUSED, reason=capture.reason or error.code)
             return
         document = self._document(work, found)
         name = f"{folder_of(capture.case_id)}capture-{capture.id}"
@@ -206,7 +207,8 @@ class Imports:
                 return False
             if capture.state != CaptureState.RECEIVED or capture.worker != self._executor_id:
                 return True  # another worker took this one for dead
-            capture.state, capture.reason, capture.worker = state, reason, None
+            capture.state, capture.worker = state, None
+            capture.reason = reason or capture.reason  # of a link, why it has no medium
             capture.blob, capture.sha256, capture.attempts = blob, digest, 0
             capture.finished_at = self._database.clock()
             seal_json(work.key, capture, work.content)
@@ -226,6 +228,7 @@ class Imports:
     def _document(self, work: _Work, found: Sequence[Findings]) -> dict[str, Any]:
         """Return the content of ``capture.json``, apart from who issues it."""
         handed_in, capture = work.content["handed_in"], work.capture
+        fetch = work.content.get("fetch")
         pages, media = merged(found, handed_in)
         post = handed_in["post"]
         present = {
@@ -243,7 +246,8 @@ class Imports:
         return {
             "id": capture.id,
             "case": capture.case_id,
-            "method": "imported" if archives else "by hand",
+            "method": "by link" if fetch else "imported" if archives else "by hand",
+            **({"fetch": fetch} if fetch else {}),
             "received_at": iso_time(capture.created_at),
             "created_at": iso_time(self._database.clock()),
             "collector": {
@@ -360,13 +364,14 @@ def post_of(content: dict[str, Any], image: CapturedImage) -> PostDetails:
     post, pages = content["handed_in"]["post"], content["found"]["pages"]
     page = pages[image.page] if image.page is not None and image.page < len(pages) else {}
     url = post["source_url"] or _address(page.get("url"))
-    title = content["handed_in"]["title"] or _printable(page.get("title"))
+    told = (content.get("fetch") or {}).get("post") or {}
+    title = content["handed_in"]["title"] or _printable(told.get("title") or page.get("title"))
     note = " · ".join(text for text in (title, post["note"]) if text)
     host = urlsplit(url).hostname if url else None
     return PostDetails(
         source_url=url,
         platform=post["platform"] or (host or "").removeprefix("www.")[:200] or None,
-        account=post["account"],
+        account=post["account"] or _printable(told.get("uploader"))[:200] or None,
         captured_at=post["captured_at"] or _moment(page.get("at")) or _moment(image.at),
         note=note[:2000] or None,
     )

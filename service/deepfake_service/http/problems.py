@@ -49,7 +49,8 @@ _STATUS: dict[int, tuple[type[ServiceError], ...]] = {
     409: (
         errors.AccountExists, errors.BeingDeleted, errors.CaseHeld, errors.EvidenceMissing,
         errors.EvidenceTooLarge, errors.LastAdministrator,
-        errors.LooksSwitchedOff, errors.NoticeRefused, errors.NotReviewable, errors.NotWatched,
+        errors.LinksNotOpened, errors.LooksSwitchedOff, errors.NoticeRefused,
+        errors.NotReviewable, errors.NotWatched,
         errors.RecordAltered, errors.ReviewMissing,
         errors.TooManyCallbacks, errors.TooManyOccurrences, errors.TooManyReviews,
         errors.UploadConflict,

@@ -243,6 +243,10 @@ class LooksSwitchedOff(ServiceError):
     """This service sends no requests to platforms. Look yourself, and record what you saw."""
 
 
+class LinksNotOpened(ServiceError):
+    """This service opens no links. Capture the page with another tool, and hand in the file."""
+
+
 class NotWatched(ServiceError):
     """The service looks only at posts with a URL, of notices that were recorded as sent."""
 

@@ -121,7 +121,7 @@ class Pages:
             try:
                 target = outbound.check(url, allowed=self._allowed)
             except CallbackRefused as error:
-                return Page(tuple(answers), _failure_of_check(error))
+                return Page(tuple(answers), failure_of_check(error))
             try:
                 left_s = max(ends - time.monotonic(), 0.001)
                 answer = asyncio.run(asyncio.wait_for(self._answer(target, left), left_s))
@@ -161,11 +161,11 @@ class Pages:
                     break
             digest = hashlib.sha256(body).hexdigest()
             encoding = answer.headers.get("content-encoding", "identity").lower()
-            text = _text(bytes(body), kept.get("content-type", ""), encoding)
+            text = text_of(bytes(body), kept.get("content-type", ""), encoding)
             return Answer(*seen, len(body), digest, is_cut, text)
 
 
-def _text(body: bytes, content_type: str, encoding: str) -> str:
+def text_of(body: bytes, content_type: str, encoding: str) -> str:
     """Return the text of a body; empty if it is none, or compressed in a way that was not asked."""
     kind, _, parameters = content_type.lower().partition(";")
     if kind.strip() and not kind.strip().startswith(("text/", "application/json", "application/x")):
@@ -188,7 +188,7 @@ def _declared(body: bytes) -> str:
     return found[1].decode("ascii").lower() if found else ""
 
 
-def _failure_of_check(error: CallbackRefused) -> Failure:
+def failure_of_check(error: CallbackRefused) -> Failure:
     cause = error.__cause__
     if isinstance(cause, TimeoutError):
         return Failure.NAME_SERVER

@@ -130,6 +130,10 @@ class Settings(BaseSettings):
     """Two-letter code of the country from which this machine sends requests, for example `KR`.
     Workers then look at the posts of notices that were sent, to see whether they are gone; the code
     is in the record of each look. Unset: nothing is sent to any platform, and only people look."""
+    capture_links: bool = False
+    """Whether workers open links that are to be captured, in a process without a network but a gate
+    to public addresses. It needs the extra `capture-link` (yt-dlp). Off: captures are files that
+    people hand in."""
     log_level: LogLevel = "info"
     """Least severe log level written: `debug`, `info`, `warning` or `error`. No level logs content.
     """

@@ -310,6 +310,8 @@ def mime_of(head: bytes) -> str | None:
         return "video/webm" if b"webm" in head[:64] else "video/x-matroska"
     if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
         return "video/avi"
+    if head[:1] == head[188:189] == head[376:377] == b"G":  # packets of MPEG-2 (ISO 13818-1)
+        return "video/mp2t"
     return None
 
 

@@ -313,15 +313,20 @@ CODINGS: Mapping[str, Callable[[Iterable[bytes]], Iterator[bytes]]] = {
 }
 
 
-def written(kind: str, fields: Mapping[str, str], block: bytes) -> bytes:
-    """Return a record of WARC 1.1 with a block, as a gzip member without a time."""
+def head_of(kind: str, fields: Mapping[str, str], length: int) -> bytes:
+    """Return the head of a record of WARC 1.1 whose block has ``length`` bytes."""
     lines = {
         "WARC-Type": kind,
         "WARC-Record-ID": f"<urn:uuid:{uuid.uuid4()}>",
         **fields,
-        "Content-Length": str(len(block)),
+        "Content-Length": str(length),
     }
     head = "".join(f"{name}: {' '.join(text.split())}\r\n" for name, text in lines.items())
+    return b"WARC/1.1\r\n" + head.encode() + b"\r\n"
+
+
+def written(kind: str, fields: Mapping[str, str], block: bytes) -> bytes:
+    """Return a record of WARC 1.1 with a block, as a gzip member without a time."""
     packer = zlib.compressobj(6, zlib.DEFLATED, 31)
-    plain = b"WARC/1.1\r\n" + head.encode() + b"\r\n" + block + b"\r\n\r\n"
+    plain = head_of(kind, fields, len(block)) + block + b"\r\n\r\n"
     return packer.compress(plain) + packer.flush()

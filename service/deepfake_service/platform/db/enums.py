@@ -67,6 +67,8 @@ class RetentionPolicy(StrEnum):
 class CaptureState(StrEnum):
     """The state of a capture that was handed in."""
 
+    QUEUED = "queued"
+    """A link that waits to be fetched, or is being fetched."""
     RECEIVED = "received"
     """Stored, and not read yet."""
     CAPTURED = "captured"

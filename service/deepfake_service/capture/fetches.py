@@ -1,0 +1,351 @@
+"""The worker's part in capturing links: fetch one in a child without a network, through the gate.
+
+What the child gives is a WARC file, sealed as it arrives and then read like any other; what it says
+about it is bounded and kept apart from what the gate saw. A worker that dies leaves its claim to
+another one, which begins again; what it stored belongs to no row, and is swept as an orphan.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from io import BytesIO
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy import Select, select
+
+from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaError, SandboxIncomplete
+from deepfake_models.sandbox.confinement import Confinement, Layer
+from deepfake_models.sandbox.pool import ConfinedProcess, ProcessPool, TaskBounds
+from deepfake_models.sandbox.protocol import Options
+from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.capture import gate as gates
+from deepfake_service.capture.gate import Gate
+from deepfake_service.capture.imports import MAX_ATTEMPTS
+from deepfake_service.capture.links import ENDS
+from deepfake_service.cases.case_lock import lock_case
+from deepfake_service.examination.submissions import blob_of
+from deepfake_service.platform.clock import Clock, iso_time
+from deepfake_service.platform.db import Capture, Case, Database, Lease, Media, new_id
+from deepfake_service.platform.db.enums import CaptureState
+from deepfake_service.platform.errors import DatabaseUnavailable, StorageUnavailable
+from deepfake_service.platform.logs import logger
+from deepfake_service.platform.networks import CallbackHosts
+from deepfake_service.platform.storage import Stored, Vault, context_of, open_json, seal_json
+from deepfake_service.platform.storage.envelope import new_key, seal
+
+AT_ONCE = 2
+"""Links that one worker fetches at the same time."""
+TASK = "deepfake_service.capture.fetcher:fetch_task"
+MEMORY_BYTES = 2 << 30
+"""Address space of a child: libraries take 0.5 GiB, a medium and its segments 0.2 GiB."""
+CPU_S = 120.0
+MARGIN_BYTES = 4 << 20
+"""What encryption and lost connections may add to what the child records."""
+MAX_FILE_FACTOR = 2
+"""A video in segments is received in them, and recorded as a whole."""
+
+_log = logger("deepfake_service.links")
+
+Text = Annotated[str, Field(max_length=500)]
+
+
+class _Said(BaseModel):
+    """What the child says about a link, in bounds. Nothing rests on it."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    reason: Annotated[str, Field(max_length=32)] | None = None
+    user_agent: Text = ""
+    post: Annotated[dict[Annotated[str, Field(max_length=32)], Text], Field(max_length=8)] = {}
+    tools: Annotated[dict[Annotated[str, Field(max_length=32)], Text], Field(max_length=8)] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    capture: Capture
+    content: dict[str, Any]
+    key: bytes
+    is_minor: bool
+    media_id: str
+    """Of the file. Each attempt has its own: one that was taken for dead must not overwrite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How requests leave this machine."""
+
+    vantage: str | None = None
+    """The country that they come from, if it is known."""
+    allowed: CallbackHosts = field(default_factory=CallbackHosts)
+    """Hosts that need not be public, for tests."""
+    authorities: str = ""
+    """Certificates in PEM that are trusted beside the public ones, for tests."""
+
+
+def fetch_pool(*, require: bool) -> ProcessPool:
+    """Return the processes that fetch links; the first fetch starts them. Close with ``close()``.
+
+    ``require`` says whether each layer of the sandbox must be there.
+    """
+    options = Options(tasks=(TASK,), memory_bytes=MEMORY_BYTES, connects=True)
+    return ProcessPool(options, AT_ONCE, require=require)
+
+
+class Fetches:
+    """Fetches links that wait: ``AT_ONCE`` threads call ``work_off``."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        pool: ProcessPool,
+        way: Way,
+        *,
+        executor_id: str,
+        kept_for: timedelta,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._pool = pool
+        self._way = way
+        self._executor_id = executor_id
+        self._kept_for = kept_for
+        self._closed = False
+        self._lock = threading.Lock()
+        self._running: set[str] = set()
+
+    def close(self) -> None:
+        """End the processes. What is being fetched is fetched again by the next worker."""
+        self._closed = True
+        self._pool.close()
+
+    def work_off(self) -> None:
+        """Fetch links until none waits."""
+        while not self._closed and (capture_id := self._claim()):
+            try:
+                work = self._work(capture_id)
+                if work is not None:
+                    self._capture(work)
+            except (DatabaseUnavailable, StorageUnavailable, SandboxIncomplete):
+                self._release(capture_id)
+                raise
+            finally:
+                with self._lock:
+                    self._running.discard(capture_id)
+
+    def _waiting(self) -> Select[str]:
+        others = select(Lease.executor_id).where(
+            Lease.expires_at > self._database.clock(), Lease.executor_id != self._executor_id
+        )
+        return (
+            select(Capture.id)
+            .join(Case, Capture.case_id == Case.id)
+            .where(
+                Case.wrapped_key.is_not(None),
+                Capture.state == CaptureState.QUEUED,
+                Capture.id.not_in(self._running),
+                Capture.worker.is_(None) | Capture.worker.not_in(others),
+            )
+            .order_by(Capture.id)
+            .limit(1)
+        )
+
+    def _claim(self) -> str | None:
+        with self._lock:
+            with self._database.read() as session:
+                if session.scalars(self._waiting()).first() is None:
+                    return None
+            with self._database.write() as session:
+                self._database.one_at_a_time(session, "captures")
+                capture_id = session.scalars(self._waiting()).first()
+                if capture_id is not None:
+                    capture = session.get_one(Capture, capture_id)
+                    capture.worker = self._executor_id
+                    capture.attempts += 1
+            if capture_id is not None:
+                self._running.add(capture_id)
+            return capture_id
+
+    def _release(self, capture_id: str) -> None:
+        """Leave a link that was interrupted to the next attempt."""
+        with self._database.write() as session:
+            capture = session.get(Capture, capture_id)
+            if capture is not None and capture.worker == self._executor_id:
+                capture.worker, capture.attempts = None, capture.attempts - 1
+
+    def _work(self, capture_id: str) -> _Work | None:
+        with self._database.read() as session:
+            capture = session.get(Capture, capture_id)
+            case = session.get(Case, capture.case_id) if capture else None
+            if capture is None or case is None or case.wrapped_key is None:
+                return None
+            key = self._vault.case_key(case)
+            return _Work(capture, open_json(key, capture), key, case.minor_at is not None, new_id())
+
+    def _capture(self, work: _Work) -> None:
+        if work.is_minor:
+            self._end(work, "minor", None)
+            return
+        if work.capture.attempts > MAX_ATTEMPTS:
+            self._end(work, "failed", None)
+            return
+        began, file_key = self._database.clock(), new_key()
+        gate, missing, said, stored = None, [], _Said(), None
+        try:
+            with (
+                self._pool.process() as process,
+                Gate(process.gate_socket(), self._database.clock, self._way.allowed) as gate,
+            ):
+                confinement = process.await_ready()
+                require_no_network(confinement)
+                missing = [str(layer) for layer in confinement.missing]
+                said, stored = self._fetched(work, process, file_key)
+            reason = _reason(said, gate)
+        except DecoderFailed as error:
+            if self._closed:
+                self._release(work.capture.id)
+                return
+            is_slow = isinstance(error, DecoderTooSlow)
+            if not is_slow and work.capture.attempts < MAX_ATTEMPTS:
+                _log.warning("link_failed", capture_id=work.capture.id)
+                return  # this worker takes up its claim again
+            reason = "too_slow" if is_slow else "failed"
+        except (MediaError, ValidationError):
+            reason = "failed"
+        work.content["fetch"] = {
+            "began_at": iso_time(began),
+            "ended_at": iso_time(self._database.clock()),
+            "from": self._way.vantage,
+            "signed_in": False,
+            "end": reason or "captured",
+            "tools": said.tools,
+            "user_agent": said.user_agent,
+            "post": said.post,
+            "confinement": {"missing": missing},
+            "limits": {
+                "bytes": gates.MAX_BYTES["received"], "seconds": gates.MAX_SECONDS,
+                "connections": gates.MAX_CONNECTIONS, "reached": gate and gate.limit,
+            },
+            "connections": gate.log if gate else [],
+        }  # fmt: skip
+        self._end(work, reason, (stored, file_key) if stored and stored.size else None)
+
+    def _fetched(
+        self, work: _Work, process: ConfinedProcess, file_key: bytes
+    ) -> tuple[_Said, Stored]:
+        """Store what the child gives; return what it says."""
+        url = work.content["handed_in"]["post"]["source_url"]
+        pieces = _pieces(process, url, self._way)
+        last = [b"{}"]
+
+        def file() -> Iterator[bytes]:
+            held = b""
+            for piece in pieces:  # the last one is what the child says
+                if held:
+                    yield held
+                held = piece
+            last[0] = held
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for piece in file():
+                yield piece
+
+        stored = asyncio.run(self._vault.store(blob_of(work.media_id), file_key, chunks()))
+        return _Said.model_validate_json(last[0][: 64 << 10]), stored
+
+    def _end(self, work: _Work, reason: str | None, file: tuple[Stored, bytes] | None) -> None:
+        """Record what became of a link: with a file, it is read next; without one, it is refused.
+
+        A link whose case was deleted meanwhile leaves nothing.
+        """
+        capture_id, blob = work.capture.id, blob_of(work.media_id)
+        is_recorded = False
+        with self._database.write() as session:
+            case = lock_case(session, work.capture.case_id)
+            capture = session.get(Capture, capture_id, populate_existing=True)
+            is_mine = (
+                case is not None
+                and case.wrapped_key is not None
+                and capture is not None
+                and capture.state == CaptureState.QUEUED
+                and capture.worker == self._executor_id
+            )
+            if is_mine and capture is not None:
+                now = self._database.clock()
+                capture.reason, capture.worker, capture.attempts = reason, None, 0
+                capture.state = CaptureState.RECEIVED if file else CaptureState.REFUSED
+                if file:
+                    stored, file_key = file
+                    context = context_of("media-key", work.media_id)
+                    session.add(
+                        Media(
+                            id=work.media_id,
+                            case_id=capture.case_id,
+                            capture_id=capture_id,
+                            sha256=stored.sha256,
+                            size=stored.size,
+                            wrapped_key=seal(work.key, file_key, context),
+                            blob=blob,
+                            created_at=now,
+                            expires_at=now + self._kept_for,
+                        )
+                    )
+                    work.content["files"] = [{"media_id": work.media_id, "name": None}]
+                    is_recorded = True
+                else:
+                    capture.finished_at = now
+                    append_entry(session, SERVICE, Action.CAPTURE_ENDED, capture_id, reason)
+                if reason is not None:
+                    work.content["detail"] = ENDS[reason]
+                seal_json(work.key, capture, work.content)
+        if not is_recorded:
+            self._vault.blobs.delete(blob)
+        _log.info("link_ended", capture_id=capture_id, reason=reason)
+
+
+def try_link(pool: ProcessPool, url: str, way: Way, clock: Clock) -> tuple[str, int, Gate]:
+    """Open a link without keeping anything; return its end, the bytes recorded, and the gate."""
+    with pool.process() as process, Gate(process.gate_socket(), clock, way.allowed) as gate:
+        require_no_network(process.await_ready())
+        size, last = 0, b""
+        for piece in _pieces(process, url, way):
+            size, last = size + len(last), piece
+    return _reason(_Said.model_validate_json(last), gate) or "captured", size, gate
+
+
+def _pieces(process: ConfinedProcess, url: str, way: Way) -> Iterator[bytes]:
+    """Let a process fetch a link; yield the pieces of the file, and last what it says."""
+    most = gates.MAX_BYTES["received"] - MARGIN_BYTES
+    asked = {"url": url, "max_bytes": most, "authorities": way.authorities}
+    bounds = TaskBounds(gates.MAX_SECONDS + 60.0, MEMORY_BYTES, CPU_S)
+    argument = json.dumps(asked).encode()
+    return process.pieces(TASK, BytesIO(), argument, bounds, MAX_FILE_FACTOR * most)
+
+
+def require_no_network(confinement: Confinement) -> None:
+    """Raise ``SandboxIncomplete`` if the kernel does not keep a child from the network: either of
+    two layers does."""
+    if {Layer.NETWORK_NAMESPACE, Layer.SECCOMP} <= set(confinement.missing):
+        raise SandboxIncomplete(
+            "Links are not opened: this kernel or container lets the process that fetches them "
+            "reach the network by itself. It must grant network namespaces or seccomp filters."
+        )
+
+
+def _reason(said: _Said, gate: Gate) -> str | None:
+    """Return why there is no medium. What the gate saw counts more than what the child says."""
+    if gate.limit is not None:
+        return "too_slow" if gate.limit == "time" else "too_large"
+    if gate.log and all(line["refused"] == "not public" for line in gate.log):
+        return "refused_address"
+    if said.reason == "no_such_name" and gate.log[-1]["refused"] == "name_server":
+        return "name_server"
+    if said.reason is not None and said.reason not in ENDS:
+        return "failed"
+    return said.reason

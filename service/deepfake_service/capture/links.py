@@ -1,0 +1,174 @@
+"""Links that wait to be captured, and what can become of each.
+
+A link is a capture without a file: a worker fetches one (``fetches.py``), and from then on it is
+read, signed and shown like a file that was handed in.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import select
+
+from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.visibility import find_visible
+from deepfake_service.audit.log import Action, append_entry
+from deepfake_service.capture.captures import HandedIn
+from deepfake_service.cases.case_lock import lock_open_case
+from deepfake_service.cases.cases import Cases, PostDetails
+from deepfake_service.platform.db import Capture, Case, Database, current_time, new_id
+from deepfake_service.platform.db.enums import CaptureState
+from deepfake_service.platform.errors import LinksNotOpened, invalid_field
+from deepfake_service.platform.storage import Vault, open_json, seal_json
+
+MAX_LINKS = 500
+"""Of one request. One page of a spreadsheet has fewer."""
+
+MAX_URL = 4096
+_SCHEMES = ("http://", "https://")
+_URL = re.compile(r"https?://[^\s/?#]+\S*")
+
+ENDS = {
+    "login_required": "The site wants a sign-in. Capture the page with ArchiveWeb.page while you "
+    "are signed in, and hand in the file.",
+    "age_gate": "The site asks for the visitor's age. Capture the page with ArchiveWeb.page behind "
+    "the question, and hand in the file.",
+    "geo_blocked": "The page is blocked in this country. Ask a partner abroad to capture it.",
+    "challenged": "The site refuses this service or asks whether it is a person. Try again in an "
+    "hour, or capture the page with ArchiveWeb.page.",
+    "shell": "The page fills itself by scripts, which were not run. Capture it with "
+    "ArchiveWeb.page, and hand in the file.",
+    "no_media": "The page is recorded; it has no picture or video that could be fetched. If you "
+    "see one, capture the page with ArchiveWeb.page.",
+    "live": "The video is sent live. Capture its recording later, or record your screen.",
+    "too_large": "There is more than is fetched for one link (100 MB). Download the video "
+    "yourself, and submit it.",
+    "too_slow": "The site took too long. Try again later.",
+    "refused_address": "The link, or a redirect, leads to an address that is not public, or to "
+    "another port than 80 and 443. Check the link.",
+    "gone": "The post is gone. If a notice asked for that, record it as removed.",
+    "no_such_name": "The name of the site does not exist. Check the link.",
+    "name_server": "The name of the site cannot be looked up now. Try again later.",
+    "unreachable": "The site cannot be reached or fails. Try again later.",
+    "tls": "The site's certificate does not hold. Capture the page with a browser.",
+    "failed": "Fetching it failed repeatedly. Capture the page with ArchiveWeb.page.",
+    "minor": "A person shown may be a minor: nothing is fetched. Report the link to the police or "
+    "to the hotline of your country.",
+}
+"""What becomes of links without a picture or video, as a sentence with what a person can do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The address of a post, and what is noted about it."""
+
+    url: str
+    note: str | None = None
+
+    def __repr__(self) -> str:
+        return "Link()"
+
+
+def links_of(text: str) -> list[Link]:
+    """Return the links in pasted lines or in a table: the first address of each line, and as its
+    note what the other cells say.
+
+    Raises:
+        InvalidRequest: there is none, there are more than ``MAX_LINKS``, or one is no address.
+    """
+    separator = next((each for each in "\t;," if each in text), ",")
+    found = []
+    for row in csv.reader(text.splitlines(), delimiter=separator):
+        cells = [cell.strip() for cell in row if cell.strip()]
+        at = next((n for n, cell in enumerate(cells) if cell.startswith(_SCHEMES)), None)
+        if at is None:
+            continue  # an empty line, or the heads of columns
+        url, note = cells[at], " · ".join([*cells[:at], *cells[at + 1 :]])
+        if not _URL.fullmatch(url) or not url.isprintable() or len(url) > MAX_URL:
+            raise invalid_field("links", "one of the URLs has no host, or spaces in it")
+        printable = "".join(c if c.isprintable() else " " for c in note)
+        found.append(Link(url, printable[:2000] or None))
+    if not found:
+        raise invalid_field("links", "enter a URL that begins with http:// or https://")
+    if len(found) > MAX_LINKS:
+        raise invalid_field("links", "send at most 500 links at once")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A link that waits, and whether it already did."""
+
+    capture_id: str
+    url: str
+    created: bool
+
+
+class Links:
+    """Takes links of posts that are to be captured."""
+
+    def __init__(self, database: Database, vault: Vault, cases: Cases, *, enabled: bool) -> None:
+        self._database = database
+        self._vault = vault
+        self._cases = cases
+        self.enabled = enabled
+
+    def add(
+        self,
+        caller: Caller,
+        where: tuple[str | None, str | None],
+        links: Sequence[Link],
+        *,
+        examine: bool,
+    ) -> tuple[str, list[Queued]]:
+        """Let workers capture the posts at these links, for the open case with this id or for one
+        with this reference of the account's; return the case's id, and what waits.
+
+        A link that already waits in the case is not fetched twice.
+
+        Raises:
+            LinksNotOpened: this service opens no links. InvalidRequest: the case may show a minor.
+        """
+        if not self.enabled:
+            raise LinksNotOpened
+        case_id, reference = where
+        with self._database.write() as session:
+            self._database.one_at_a_time(session, caller.account_id)
+            if case_id is not None:
+                find_visible(session, caller, Case, case_id)
+                case = lock_open_case(session, case_id)
+                key = self._vault.case_key(case)
+            else:
+                case, key, _ = self._cases.of_reference(session, caller, reference)
+            if case.minor_at is not None:
+                raise invalid_field("case_id", ENDS["minor"])
+            waiting = select(Capture).where(
+                Capture.case_id == case.id, Capture.state == CaptureState.QUEUED
+            )
+            known = {
+                open_json(key, row)["handed_in"]["post"]["source_url"]: row.id
+                for row in session.scalars(waiting)
+            }
+            queued = []
+            for link in links:
+                if link.url in known:
+                    queued.append(Queued(known[link.url], link.url, created=False))
+                    continue
+                capture = Capture(
+                    id=new_id(),
+                    case_id=case.id,
+                    account_id=caller.account_id,
+                    state=CaptureState.QUEUED,
+                    created_at=current_time(session),
+                )
+                post = PostDetails(source_url=link.url, note=link.note)
+                handed_in = asdict(HandedIn(post, examine_all=examine))
+                seal_json(key, capture, {"handed_in": handed_in, "files": []})
+                session.add(capture)
+                append_entry(session, caller.actor, Action.CAPTURE_SUBMITTED, capture.id, "link")
+                known[link.url] = capture.id
+                queued.append(Queued(capture.id, link.url, created=True))
+        return case.id, queued

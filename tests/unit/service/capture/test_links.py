@@ -1,0 +1,498 @@
+"""Links on a fake platform, from the request to the signed record, with the confined child."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import pytest
+from sqlalchemy import select
+
+from deepfake_models.errors import SandboxIncomplete
+from deepfake_models.sandbox.confinement import Confinement, Layer
+from deepfake_models.sandbox.pool import ProcessPool
+from deepfake_service.capture import fetches as fetching
+from deepfake_service.capture import gate as gates
+from deepfake_service.capture.fetches import Fetches, Way, fetch_pool
+from deepfake_service.capture.imports import Imports
+from deepfake_service.capture.links import ENDS
+from deepfake_service.capture.readers import CaptureReaders
+from deepfake_service.cases.cases import open_occurrence
+from deepfake_service.evidence.bundle import zip_format as bag
+from deepfake_service.evidence.bundle.capture_format import CAPTURE, RECORDS
+from deepfake_service.evidence.bundle.trust_store import Trust
+from deepfake_service.evidence.bundle.verification import ExitCode, verify
+from deepfake_service.evidence.bundle.warc import Budget, records
+from deepfake_service.platform.db import AuditEntry, Capture, Case, Media, Occurrence
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.networks import CallbackHosts
+from tests.support import archives
+from tests.support.fake_platform import (
+    Answer,
+    FakePlatform,
+    bomb,
+    endless,
+    garbage,
+    huge_headers,
+    redirect,
+    reset,
+    resolving,
+    shows,
+    status,
+)
+from tests.support.fake_posts import (
+    clip,
+    page_with,
+    says_bytes,
+    says_chunks,
+    says_playlist,
+    segments_of,
+    transport_stream,
+)
+from tests.support.jobs import blobs, headers
+
+pytest.importorskip("yt_dlp", reason="the extra capture-link is not installed")
+# ``conftest.Service``; conftest modules cannot be imported.
+Service = Any
+WEEK = timedelta(days=7)
+PRIVATE = ["10.1.2.3", "127.0.0.2", "169.254.169.254", "::1", "100.64.0.1", "::ffff:10.0.0.1"]
+
+
+@pytest.fixture(scope="module")
+def readers() -> Iterator[CaptureReaders]:
+    reading = CaptureReaders(require=False)
+    yield reading
+    reading.close()
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ProcessPool]:
+    made = fetch_pool(require=False)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def platform_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("platform")
+
+
+@pytest.fixture
+def platform(platform_folder: Path) -> Iterator[FakePlatform]:
+    made = FakePlatform(platform_folder)
+    with resolving({"warning.or.kr": "127.0.0.1"}):
+        yield made
+    made.close()
+
+
+@pytest.fixture
+async def service(start: Callable[..., Any]) -> AsyncIterator[Service]:
+    async with start(capture_links=True) as started:
+        yield started
+
+
+def worker(
+    service: Service, pool: ProcessPool, platform: FakePlatform, name: str = "worker-1"
+) -> Fetches:
+    way = Way("KR", CallbackHosts.of("127.0.0.1"), platform.authority)
+    vault = service.app.state.shared.services.captures._vault
+    return Fetches(service.database, vault, pool, way, executor_id=name, kept_for=WEEK)
+
+
+async def queue(service: Service, *urls: str, role: Role = Role.ANALYST, **fields: Any) -> Any:
+    content = {"case_reference": "R", "urls": [{"url": url} for url in urls], **fields}
+    return await service.client.post("/v1/captures", json=content, headers=headers(service, role))
+
+
+async def captured(
+    service: Service,
+    pool: ProcessPool,
+    readers: CaptureReaders,
+    platform: FakePlatform,
+    *urls: str,
+    **fields: Any,
+) -> list[dict[str, Any]]:
+    """Queue links, do what the worker's chores do, and return the captures."""
+    answer = await queue(service, *urls, **fields)
+    assert answer.status_code == 202, answer.text
+    await anyio.to_thread.run_sync(worker(service, pool, platform).work_off)
+    services = service.app.state.shared.services
+    importing = Imports(
+        service.database, services.captures._vault, readers, services.evidence_store,
+        services.submissions, executor_id="worker-1", kept_for=WEEK,
+    )  # fmt: skip
+    await anyio.to_thread.run_sync(importing.work_off)
+    found = []
+    for link in answer.json()["links"]:
+        shown = await service.client.get(
+            f"/v1/captures/{link['id']}", headers=headers(service, Role.ANALYST)
+        )
+        found.append(shown.json())
+    return found
+
+
+async def bundle_of(service: Service, capture: dict[str, Any]) -> bytes:
+    answer = await service.client.get(
+        f"/v1/captures/{capture['id']}/bundle", headers=headers(service, Role.ANALYST)
+    )
+    assert answer.status_code == 200, answer.text
+    content: bytes = answer.content
+    return content
+
+
+async def record_of(service: Service, capture: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """Return ``capture.json`` of a capture, and its text part, unpacked."""
+    content = await bundle_of(service, capture)
+    text = b"".join(
+        b"".join([str(sorted(r.fields.items())).encode(), *r.block()])
+        for r in records(io.BytesIO(bag.member(content, RECORDS)), Budget())
+    )
+    return json.loads(bag.member(content, CAPTURE)), text
+
+
+async def test_a_link_becomes_the_same_signed_record_as_a_file(
+    service: Service, pool: ProcessPool, readers: CaptureReaders, platform: FakePlatform
+) -> None:
+    video = archives.video()
+    platform.says("/v.mp4", says_bytes(video, "video/mp4"))
+    platform.says("/p/1", page_with("/v.mp4", "Her video"))
+    url = platform.says("/s", redirect("/p/1", 301))
+    (shown,) = await captured(service, pool, readers, platform, url)
+    assert (shown["state"], shown["reason"]) == ("captured", None), shown
+    assert shown["source_url"] == url
+    (medium,) = shown["media"]
+    assert medium["sha256"] == hashlib.sha256(video).hexdigest()
+    assert medium["url"] == platform.url("/v.mp4")
+    assert medium["job_id"] is not None, "it was to be examined"
+    assert shown["missing"] == ["full_page_capture"]
+    assert shown["files"][0]["integrity"]["digests"] == "verified", shown["notes"]
+    assert shown["software"][0].startswith("yt-dlp ")
+    content = await bundle_of(service, shown)
+    keys = service.app.state.shared.services.evidence_store.keys
+    verified = verify(content, Trust(tuple(keys.published()), (), None))
+    assert verified.exit_code is ExitCode.VERIFIED, verified.steps
+    assert video[5000:5200] not in content
+    document, text = await record_of(service, shown)
+    assert document["method"] == "by link"
+    fetch = document["fetch"]
+    assert (fetch["end"], fetch["from"], fetch["signed_in"]) == ("captured", "KR", False)
+    assert fetch["tools"]["yt-dlp"]
+    assert fetch["confinement"] == {"missing": [str(m) for m in pool.confinement().missing]}
+    assert {each["host"] for each in fetch["connections"]} == {"video.example"}
+    assert all(each["address"] == "127.0.0.1" for each in fetch["connections"])
+    assert sum(each["received"] for each in fetch["connections"]) > len(video)
+    for there in (b"Her video", b"HTTP/1.1 301", b"('warc-ip-address', '127.0.0.1')", b"tls/1.3"):
+        assert there in text
+    with service.database.read() as session:
+        of_capture = select(AuditEntry.action).where(AuditEntry.subject == shown["id"])
+        assert list(session.scalars(of_capture))[:2] == ["capture.submitted", "capture.ended"]
+        post = session.scalars(select(Occurrence)).one()
+        case = session.get_one(Case, shown["case_id"])
+        key = service.app.state.shared.services.captures._vault.case_key(case)
+        sighting = open_occurrence(key, post)
+    assert sighting["source_url"] == url
+    assert sighting["tool"].startswith("yt-dlp")
+    assert sighting["capture"] == shown["id"]
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_segments_of_a_video_are_joined_in_memory(
+    service: Service,
+    pool: ProcessPool,
+    readers: CaptureReaders,
+    platform: FakePlatform,
+    encrypted: bool,
+) -> None:
+    whole = transport_stream(clip(40))
+    says_playlist(platform, "/hls", segments_of(whole), encrypted=encrypted)
+    url = platform.says("/p/2", page_with("/hls.m3u8"))
+    (shown,) = await captured(service, pool, readers, platform, url)
+    assert (shown["state"], shown["reason"]) == ("captured", None), shown
+    (medium,) = shown["media"]
+    assert (medium["sha256"], medium["mime"]) == (hashlib.sha256(whole).hexdigest(), "video/mp2t")
+    assert medium["job_id"] is not None
+    _, text = await record_of(service, shown)
+    assert b"#EXTINF" in text
+    assert text.count(b"video/mp2t") >= 3, "the heads of the segments are kept"
+
+
+async def test_bodies_in_chunks_and_pictures_of_posts_are_recorded(
+    service: Service, pool: ProcessPool, readers: CaptureReaders, platform: FakePlatform
+) -> None:
+    platform.says("/i.jpg", says_chunks(archives.picture(), "image/jpeg"))
+    url = platform.says(
+        "/picture", shows(f"<meta property='og:image' content='/i.jpg'><p>{'words ' * 60}</p>")
+    )
+    direct = platform.url("/i.jpg")
+    for shown in await captured(service, pool, readers, platform, url, direct, examine=False):
+        assert (shown["state"], shown["reason"]) == ("captured", None), shown
+        (medium,) = shown["media"]
+        assert medium["sha256"] == hashlib.sha256(archives.picture()).hexdigest()
+        assert not medium["chosen"]
+        assert shown["counts"].get("wrong_digests") is None
+
+
+LONG = f"<p>{'words ' * 60}</p>"
+LOGIN = shows(f"<title>Log in</title><form>Log in to go on {LONG}</form>")
+ENDING: dict[str, tuple[Answer, str]] = {
+    "not found": (status(404), "gone"),
+    "removed": (status(410), "gone"),
+    "for law": (status(451), "geo_blocked"),
+    "unauthorised": (status(401), "login_required"),
+    "to a login": (redirect("/login?next=/p"), "login_required"),
+    "to an age gate": (redirect("/age-gate?next=/p"), "age_gate"),
+    "forbidden": (status(403), "challenged"),
+    "too often": (status(429), "challenged"),
+    "challenge": (status(403, cf_mitigated="challenge"), "challenged"),
+    "blocked in Korea": (redirect("http://warning.or.kr/i.html"), "geo_blocked"),
+    "broken": (status(503), "unreachable"),
+    "reset": (reset, "unreachable"),
+    "no video": (shows(LONG), "no_media"),
+    "shell": (shows("<div id='app'></div><script src='/app.js'></script>"), "shell"),
+    "private": (redirect("http://10.1.2.3/"), "refused_address"),
+    "metadata of a cloud": (redirect("http://169.254.169.254/latest"), "refused_address"),
+    "mapped": (redirect("http://[::ffff:10.0.0.1]/"), "refused_address"),
+    "a file": (redirect("file:///etc/passwd"), "unreachable"),
+    "in circles": (redirect("/p"), "unreachable"),
+    "no such name": (redirect("https://nobody.invalid/"), "no_such_name"),
+    "garbage": (garbage, "unreachable"),
+    "huge head": (huge_headers, "unreachable"),
+}
+
+
+async def test_each_end_is_a_state_with_what_a_person_can_do(
+    service: Service, pool: ProcessPool, readers: CaptureReaders, platform: FakePlatform
+) -> None:
+    platform.says("/login?next=/p", LOGIN)
+    platform.says("/age-gate?next=/p", shows(f"<h1>Are you old enough?</h1>{LONG}"))
+    urls = {
+        name: platform.says(f"/p/{n}" if name != "in circles" else "/p", answer)
+        for n, (name, (answer, _)) in enumerate(ENDING.items())
+    }
+    found = await captured(service, pool, readers, platform, *urls.values())
+    by_url = {shown["source_url"]: shown for shown in found}
+    for name, url in urls.items():
+        shown, expected = by_url[url], ENDING[name][1]
+        assert shown["reason"] == expected, (name, shown)
+        assert shown["detail"] == ENDS[expected]
+        assert shown["state"] == ("captured" if shown["files"] else "refused"), name
+        assert shown["media"] == []
+    assert by_url[urls["not found"]]["kept"], "a page that is gone is a finding, and is recorded"
+    assert sum(bool(shown["files"]) for shown in found) >= 15
+
+
+@pytest.mark.parametrize("answers", [["10.1.2.3"], ["127.0.0.1", "10.1.2.3"], PRIVATE])
+async def test_a_name_with_a_private_address_is_not_connected_to(
+    service: Service,
+    pool: ProcessPool,
+    readers: CaptureReaders,
+    platform: FakePlatform,
+    answers: list[str],
+) -> None:
+    url = platform.says("/v", page_with("/v.mp4")).replace("video.example", "inner.example")
+    with resolving({"inner.example": answers}):
+        (shown,) = await captured(service, pool, readers, platform, url)
+    assert (shown["state"], shown["reason"]) == ("refused", "refused_address")
+    assert shown["files"] == []
+    assert platform.asked["/v"] == 0
+
+
+async def test_a_name_that_changes_its_answer_is_asked_for_once_a_connection(
+    service: Service, pool: ProcessPool, readers: CaptureReaders, platform: FakePlatform
+) -> None:
+    """The second answer, private, must never be connected to."""
+    platform.says("/v.mp4", says_bytes(archives.video(), "video/mp4"))
+    url = platform.says("/p/3", page_with("/v.mp4"))
+    with resolving({}) as asked:
+        (shown,) = await captured(service, pool, readers, platform, url)
+    document, _ = await record_of(service, shown)
+    assert asked["video.example"] == len(document["fetch"]["connections"])
+
+
+async def test_what_is_too_large_ends(
+    service: Service,
+    pool: ProcessPool,
+    readers: CaptureReaders,
+    platform: FakePlatform,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gates, "MAX_BYTES", {"received": 8 << 20, "sent": 8 << 20})
+    platform.says("/big.mp4", says_bytes(archives.video() + bytes(9 << 20), "video/mp4"))
+    urls = [platform.says("/big", page_with("/big.mp4")), platform.says("/endless", endless)]
+    big, more = await captured(service, pool, readers, platform, *urls)
+    assert [each["reason"] for each in (big, more)] == ["too_large", "too_large"]
+    assert big["media"] == [], "half a video is none"
+    assert big["counts"]["cut_short"] == 1
+    for shown in (big, more):
+        document, _ = await record_of(service, shown)
+        assert sum(c["received"] for c in document["fetch"]["connections"]) < 10 << 20
+
+
+async def test_a_site_that_is_silent_ends(
+    service: Service,
+    pool: ProcessPool,
+    readers: CaptureReaders,
+    platform: FakePlatform,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def silent(handler: Any) -> None:
+        handler.head(200, {"Content-Type": "text/html"})
+        handler.server.closing.wait(60.0)
+
+    monkeypatch.setattr(gates, "MAX_SECONDS", 4.0)
+    (shown,) = await captured(service, pool, readers, platform, platform.says("/quiet", silent))
+    assert shown["reason"] == "too_slow"
+
+
+async def test_a_bomb_takes_the_memory_of_the_child_only(
+    service: Service,
+    pool: ProcessPool,
+    readers: CaptureReaders,
+    platform: FakePlatform,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fetching, "MEMORY_BYTES", 600 << 20)
+    (shown,) = await captured(service, pool, readers, platform, platform.says("/bomb", bomb))
+    assert shown["reason"] in ("no_media", "too_large", "failed")
+    assert shown["media"] == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [b"not a WARC", b'{"reason": null}'],
+        [b"WARC/1.1\r\nWARC-Type: response\r\nContent-Length: 99999999\r\n\r\n", b"{}"],
+        [b"", b"not JSON"],
+        [b"x" * 1000, b'{"reason": "<script>"}'],
+        [b"x" * 1000, b'{"reason": null, "post": {"title": 7}}'],
+        [b"x" * 1000, json.dumps({"reason": None, "post": {"a": "b" * 9999}}).encode()],
+    ],
+)
+async def test_nothing_that_a_child_says_is_believed(
+    service: Service,
+    pool: ProcessPool,
+    readers: CaptureReaders,
+    platform: FakePlatform,
+    monkeypatch: pytest.MonkeyPatch,
+    given: list[bytes],
+) -> None:
+    monkeypatch.setattr(
+        "deepfake_models.sandbox.pool.ConfinedProcess.pieces", lambda *_: iter(given)
+    )
+    answer = await queue(service, platform.url("/p"))
+    await anyio.to_thread.run_sync(worker(service, pool, platform).work_off)
+    monkeypatch.undo()
+    services = service.app.state.shared.services
+    importing = Imports(
+        service.database, services.captures._vault, readers, services.evidence_store,
+        services.submissions, executor_id="worker-1", kept_for=WEEK,
+    )  # fmt: skip
+    await anyio.to_thread.run_sync(importing.work_off)
+    (link,) = answer.json()["links"]
+    shown = await service.client.get(
+        f"/v1/captures/{link['id']}", headers=headers(service, Role.ANALYST)
+    )
+    assert shown.json()["state"] == "refused", shown.text
+    assert not list(blobs(service))
+
+
+def test_a_child_that_could_reach_the_network_opens_no_link() -> None:
+    fetching.require_no_network(Confinement((Layer.SECCOMP,)))
+    fetching.require_no_network(Confinement((Layer.NETWORK_NAMESPACE,)))
+    with pytest.raises(SandboxIncomplete, match="reach the network"):
+        fetching.require_no_network(Confinement((Layer.SECCOMP, Layer.NETWORK_NAMESPACE)))
+
+
+async def test_a_child_that_is_killed_leaves_one_capture_and_no_file(
+    service: Service, pool: ProcessPool, readers: CaptureReaders, platform: FakePlatform
+) -> None:
+    held, count = threading.Event(), [0]
+
+    def hangs_once(handler: Any) -> None:
+        count[0] += 1
+        if count[0] > 1:
+            says_bytes(archives.video(), "video/mp4")(handler)
+            return
+        handler.head(200, {"Content-Type": "video/mp4", "Content-Length": "50000000"})
+        handler.wfile.write(archives.video())
+        held.set()
+        handler.server.closing.wait(60.0)
+
+    answer = await queue(service, platform.says("/v.mp4", hangs_once), examine=False)
+    fetches = worker(service, pool, platform)
+    thread = threading.Thread(target=fetches.work_off)
+    thread.start()
+    assert await anyio.to_thread.run_sync(held.wait, 60.0)
+    for process in list(pool._processes):
+        process.kill()
+    await anyio.to_thread.run_sync(thread.join, 120.0)
+    assert not thread.is_alive()
+    assert count[0] == 2
+    with service.database.read() as session:
+        (capture,) = session.scalars(select(Capture)).all()
+        (media,) = session.scalars(select(Media)).all()
+    assert (capture.id, capture.state) == (answer.json()["links"][0]["id"], "received")
+    assert [f"media/{path.name}" for path in blobs(service)] == [media.blob]
+
+
+async def test_500_links_are_queued_in_two_seconds(service: Service) -> None:
+    began = time.process_time()  # the machine may be busy with other things
+    answer = await queue(service, *(f"https://video.example/p/{n}" for n in range(500)))
+    took = time.process_time() - began
+    assert answer.status_code == 202, answer.text
+    assert len({link["id"] for link in answer.json()["links"]}) == 500
+    assert took < 2.0
+    again = await queue(service, "https://video.example/p/7", "https://video.example/p/new")
+    assert [link["created"] for link in again.json()["links"]] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("content", "field"),
+    [
+        ({"urls": []}, "urls"),
+        ({"urls": [{"url": "ftp://video.example"}]}, "urls.0.url"),
+        ({"urls": [{"url": "https://a.example"}, {"url": "javascript:x"}]}, "urls.1.url"),
+        ({"urls": [{"url": "https://a.example"}] * 501}, "urls"),
+        ({"urls": ["https://a.example"]}, "urls.0"),
+        ({"urls": [{"url": "https://a.example"}], "more": 1}, "more"),
+    ],
+)
+async def test_wrong_links_are_named(service: Service, content: Any, field: str) -> None:
+    answer = await service.client.post(
+        "/v1/captures", json=content, headers=headers(service, Role.ANALYST)
+    )
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["errors"][0]["field"] == field, answer.text
+
+
+async def test_links_of_a_case_that_may_show_a_minor_are_not_opened(
+    service: Service, pool: ProcessPool, readers: CaptureReaders, platform: FakePlatform
+) -> None:
+    url = platform.says("/p/9", page_with("/v.mp4"))
+    answer = await queue(service, url)
+    case_id = answer.json()["case_id"]
+    with service.database.write() as session:
+        session.get_one(Case, case_id).minor_at = service.clock()
+    await anyio.to_thread.run_sync(worker(service, pool, platform).work_off)
+    with service.database.read() as session:
+        (capture,) = session.scalars(select(Capture)).all()
+    assert (capture.state, capture.reason) == ("refused", "minor")
+    assert platform.asked["/p/9"] == 0
+    again = await queue(service, url, case_reference=None, case_id=case_id)
+    assert again.status_code == 422
+    assert "hotline" in again.text
+
+
+async def test_no_link_is_opened_unless_it_is_switched_on(start: Callable[..., Any]) -> None:
+    async with start() as service:
+        answer = await queue(service, "https://video.example/p/1")
+        assert answer.status_code == 409
+        assert answer.json()["detail"].startswith("This service opens no links.")
