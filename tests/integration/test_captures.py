@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from deepfake_service.platform.db import Capture
 from deepfake_service.platform.db.enums import CaptureState
+from deepfake_service.platform.storage import BLOB_FOLDER, open_blobs
 from tests.support import archives
+from tests.support.fake_platform import FakePlatform, Handler
+from tests.support.fake_posts import page_with, says_bytes
+from tests.support.programs import near_platform
 from tests.support.servers import ADMIN_KEY, Site, wait_until
 
 pytest.importorskip("warcio", reason="warcio writes the WARC files of these tests")
@@ -103,3 +109,87 @@ def test_a_killed_service_leaves_one_capture_and_no_half_blob(site: Site, tmp_pa
     assert len(shown["media"]) == 3
     assert [each["id"] for each in listed["captures"]] == [capture_id]
     assert len(site.blobs()) == 2
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[FakePlatform]:
+    folder = tmp_path / "platform"
+    folder.mkdir()
+    made = FakePlatform(folder)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def near(tmp_path: Path, platform: FakePlatform) -> Iterator[Site]:
+    pytest.importorskip("yt_dlp", reason="the extra capture-link is not installed")
+    authority = str(tmp_path / "platform" / "authority.pem")
+    settings = {"DEEPFAKE_CAPTURE_LINKS": "true", near_platform.AUTHORITY: authority}
+    program = near_platform.__name__
+    with Site(tmp_path, settings, program=program, migrated=True) as private:
+        yield private
+
+
+def test_links_from_the_command_to_what_can_be_done(
+    near: Site, platform: FakePlatform, tmp_path: Path
+) -> None:
+    near.serve()
+    platform.says("/v.mp4", says_bytes(archives.video(), "video/mp4"))
+    there = platform.says("/p/1", page_with("/v.mp4"))
+    gone = platform.url("/p/2")
+    table, results = tmp_path / "links.csv", tmp_path / "results.csv"
+    table.write_text(f"number,link,remark\n1,{there},found by search\n2,{gone},\n")
+    said = near.command(
+        "capture", "links", "--from", str(table), "--to", str(results), "--case-reference", "L",
+        "--url", near.url, "--key", ADMIN_KEY, expected=1,
+    )  # fmt: skip
+    assert f"{there}: captured; 1 pictures and videos" in said
+    assert f"{gone}: gone; 0 pictures and videos" in said
+    assert "The post is gone." in said
+    lines = results.read_text(encoding="utf-8-sig").splitlines()
+    assert lines[0] == "url,end,media,next_step,capture"
+    assert [line.split(",")[1:3] for line in lines[1:]] == [["captured", "1"], ["gone", "0"]]
+    again = near.command("capture", there, "--url", near.url, "--key", ADMIN_KEY, "--no-examine")
+    assert "captured" in again
+
+
+def test_a_worker_that_is_killed_while_it_fetches_leaves_one_capture(
+    near: Site, platform: FakePlatform
+) -> None:
+    asked = threading.Event()
+
+    def hangs_once(handler: Handler) -> None:
+        if asked.is_set():
+            says_bytes(archives.video(), "video/mp4")(handler)
+            return
+        handler.head(200, {"Content-Type": "video/mp4", "Content-Length": "50000000"})
+        handler.wfile.write(archives.video() + bytes(1 << 20))
+        asked.set()
+        handler.server.closing.wait(120.0)  # type: ignore[attr-defined]
+
+    service = near.serve()
+    url = platform.says("/v.mp4", hangs_once)
+    with near.client as client:
+        content = {"urls": [{"url": url}], "examine": False}
+        (link,) = client.post("/v1/captures", json=content).json()["links"]
+    assert asked.wait(120.0), service.log
+    service.kill()
+    again = near.serve()
+    with near.client as client:
+
+        def ended() -> bool:
+            state = client.get(f"/v1/captures/{link['id']}").json()["state"]
+            return state not in ("queued", "received")
+
+        wait_until(ended, 180.0, lambda: again.log)
+        shown = client.get(f"/v1/captures/{link['id']}").json()
+        listed = client.get("/v1/captures", params={"case_id": shown["case_id"]}).json()
+    assert (shown["state"], shown["reason"], len(shown["media"])) == ("captured", None, 1)
+    assert [each["id"] for each in listed["captures"]] == [link["id"]]
+    # What the first try had begun to write is encrypted under a key that nobody has, has no row,
+    # and is deleted by the hourly sweep, as that of a broken upload is.
+    open_blobs(None, near.root / "var" / BLOB_FOLDER).delete_unfinished(
+        datetime.now(UTC) + timedelta(days=1)
+    )
+    assert len(near.blobs()) == 2, "the file and the signed record, and nothing of the first try"
+    assert near.files_containing(archives.video()[5000:5100]) == []

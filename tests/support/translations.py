@@ -19,6 +19,7 @@ from string import Formatter
 from babel.messages.catalog import Message
 from babel.messages.extract import extract_from_dir
 
+from deepfake_service.capture.links import ENDS
 from deepfake_service.http.problems import STATUS_AND_CODE, problem_of
 from deepfake_service.notices.kinds import CLAIMS_MANIPULATION, MINOR_NEEDS
 from deepfake_service.platform.db.sqlite import UNAVAILABLE
@@ -33,8 +34,9 @@ _METHODS = [("**.html", "jinja2.ext.babel_extract")]
 _PERCENT = re.compile(r"%(?:\((\w+)\)s|%)")
 INTERNAL = (500,)
 FORM_SOURCES = (
-    "accounts/visibility.py", "cases/*.py", "evidence/*.py", "examination/*.py", "notices/**/*.py",
-    "platform/pagination.py", "retention/*.py", "review/*.py", "web/*.py",
+    "accounts/visibility.py", "capture/links.py", "cases/*.py", "evidence/*.py",
+    "examination/*.py", "notices/**/*.py", "platform/pagination.py", "retention/*.py",
+    "review/*.py", "web/*.py",
 )  # fmt: skip
 """Modules whose errors about fields are shown in the console's forms."""
 SIGNING_KEYS = "signing_keys.py"
@@ -109,7 +111,7 @@ def _literals(tree: ast.AST, position: Mapping[str, int]) -> Iterator[str]:
 def problems() -> list[str]:
     """Return one line for each fault of a catalogue."""
     translated = {_forms(message.id)[0] for message in load("console") if message.id}
-    inputs = {OTHER, *INPUT_MESSAGES.values()}
+    inputs = {OTHER, *INPUT_MESSAGES.values(), *ENDS.values()}
     used = template_messages() | error_messages() | raised_messages() | inputs
     missing = sorted(used - translated)
     unused = sorted(translated - used - COMPOSED)

@@ -7,6 +7,7 @@ commands do it, and nothing runs.
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import inspect
 import json
@@ -118,10 +119,12 @@ def check_arguments(command: Any, words: list[str], parent: Any = None) -> None:
         if rest:
             raise UsageError(f"{command.name} does not take {rest}", context)
         return
-    found = command.get_command(context, rest[0]) if rest else None
+    found = None
+    with contextlib.suppress(UsageError):
+        _, found, words = command.resolve_command(context, rest or [""])
     if found is None:
         raise UsageError(f"{rest[:1]} is no command of {command.name}", context)
-    check_arguments(found, rest[1:], context)
+    check_arguments(found, words, context)
 
 
 def unknown_words(command: Any, words: list[str]) -> list[str]:

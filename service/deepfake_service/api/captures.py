@@ -7,23 +7,34 @@ from typing import Annotated, Literal
 
 import anyio.to_thread
 from fastapi import Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 from starlette.responses import StreamingResponse
 
+from deepfake_service.accounts.accounts import Caller
 from deepfake_service.api.cases import ExportIn, encrypted_answer
 from deepfake_service.capture.captures import MAX_FILES, HandedIn
+from deepfake_service.capture.links import MAX_LINKS, Link
+from deepfake_service.container import Services
 from deepfake_service.http.answers import binary, file_answer
 from deepfake_service.http.auth import Exporter, Reader, Uploader
 from deepfake_service.http.dependencies import AppStateDep, ServicesDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import CaptureId, ItemId, Published, Sha256, Time
-from deepfake_service.http.submission_form import CaptureForm, upload_body
+from deepfake_service.http.submission_form import (
+    CaptureForm,
+    CaseReference,
+    WebAddress,
+    upload_body,
+)
 from deepfake_service.http.uploads import (
     FILE,
     MAX_SCREENSHOT_BYTES,
     FormFiles,
     StreamedFile,
+    receive_body,
     receive_file,
     refuse_encoding,
     require_screenshot,
@@ -35,6 +46,9 @@ from deepfake_service.platform.errors import invalid_field
 router = api_router("captures")
 
 SCREENSHOTS = "screenshots"
+JSON = "application/json"
+MAX_LINKS_BYTES = 2 << 20
+"""Of 500 links of 4,000 characters."""
 _BINARY = {"type": "string", "format": "binary"}
 _BODY = upload_body(
     "CaptureUpload",
@@ -118,9 +132,13 @@ class CaptureOut(Published):
 
     id: ItemId = Field(description="Id of the capture.")
     case_id: ItemId = Field(description="Id of its case.")
-    state: CaptureState = Field(description="`received` until a worker has read it.")
-    reason: str | None = Field(description="Why it was refused: a code.")
-    detail: str | None = Field(description="The same as a sentence.")
+    state: CaptureState = Field(
+        description="`queued`: a link waits to be opened; `received`: a worker is to read it."
+    )
+    reason: str | None = Field(
+        description="Why it was refused, or why a link has no picture or video: a code."
+    )
+    detail: str | None = Field(description="The same as a sentence, and what can be done.")
     created_at: Time = Field(description="When it was handed in.")
     finished_at: Time | None = Field(description="When it was read.")
     sha256: Sha256 | None = Field(description="SHA-256 of its signed bundle.")
@@ -137,7 +155,8 @@ class CaptureOut(Published):
     reached: str | None = Field(description="How the page was reached.")
     full_page: bool = Field(description="Whether the first screenshot shows the whole page.")
     examine_all: bool = Field(description="Whether everything in it was to be examined.")
-    files: list[CaptureFileOut] = Field(description="The files that were handed in.")
+    by_link: bool = Field(description="Whether the service opened a link, or is to.")
+    files: list[CaptureFileOut] = Field(description="The files that were handed in or fetched.")
     software: list[str] = Field(description="What the files say that made them.")
     pages: list[PageOut] = Field(description="The pages, at most 200 of each file.")
     media: list[CapturedMediumOut] = Field(
@@ -159,6 +178,60 @@ class CapturesOut(Published):
     captures: list[CaptureOut] = Field(description="The captures.")
 
 
+class LinkIn(BaseModel):
+    """The address of a post that is to be captured."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: Annotated[WebAddress, Field(description="Its address.", examples=["https://example.org"])]
+    note: Annotated[str | None, Field(max_length=2000, description="What is noted about it.")] = (
+        None
+    )
+
+    def __repr__(self) -> str:
+        return "LinkIn()"  # submitted text must not reach a log
+
+
+class LinksIn(BaseModel):
+    """Links of posts that are to be captured, for one case."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    case_reference: Annotated[CaseReference, Field(description="Your reference of the case.")] = (
+        None
+    )
+    case_id: Annotated[
+        str | None, Field(max_length=26, description="The case, in place of a reference.")
+    ] = None
+    urls: Annotated[
+        list[LinkIn], Field(min_length=1, max_length=MAX_LINKS, description="The links.")
+    ]
+    examine: Annotated[
+        bool, Field(description="Whether every picture and video that is found is examined.")
+    ] = True
+
+    @model_validator(mode="after")
+    def _has_one_case(self) -> LinksIn:
+        if self.case_id is not None and self.case_reference is not None:
+            raise PydanticCustomError("two_cases", "send either case_id or case_reference")
+        return self
+
+
+class LinkOut(Published):
+    """A link that waits to be captured."""
+
+    id: ItemId = Field(description="Id of its capture.")
+    url: str = Field(description="Its address.")
+    created: bool = Field(description="False if it already waited in the case.")
+
+
+class LinksOut(Published):
+    """Links that wait to be captured, in the order of the request."""
+
+    case_id: ItemId = Field(description="Id of their case.")
+    links: list[LinkOut] = Field(description="The links.")
+
+
 class ChoiceIn(BaseModel):
     """What to examine."""
 
@@ -172,6 +245,11 @@ class ChoiceIn(BaseModel):
             "the page.",
         ),
     ] = None
+
+
+_LINKS = LinksIn.model_json_schema()
+_LINKS["properties"]["urls"]["items"] = _LINKS.pop("$defs")["LinkIn"]
+_BODY["content"][JSON] = {"schema": _LINKS}
 
 
 @router.post(
@@ -191,12 +269,17 @@ async def submit_capture(
     caller: Uploader,
     state: AppStateDep,
     services: ServicesDep,
-) -> CaptureOut:
+) -> CaptureOut | LinksOut:
     """Hand in a page that another tool recorded (WACZ, WARC, MHTML), or that you recorded yourself
     (screenshots, a recording), for a case. Send it as multipart: one file in `file`, up to
     19 pictures in `screenshots`. A worker reads it; `GET` says what it found. Nothing of it is
-    fetched from the network."""
+    fetched from the network.
+
+    Or send JSON with the links of up to 500 posts, which workers then open and capture, if the
+    service is set to. Each becomes a capture of its own, with an `id` in the answer."""
     refuse_encoding(request)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON:
+        return await _queue_links(request, caller, services)
     state.disk.require()
     body = receive_file(request, state.settings.max_video_bytes, "A capture", state.disk.require)
     with state.memory.share() as take:
@@ -228,6 +311,22 @@ async def submit_capture(
     response.headers["Location"] = f"/v1/captures/{capture_id}"
     shown = await anyio.to_thread.run_sync(services.captures.read, caller, capture_id)
     return CaptureOut.model_validate(shown)
+
+
+async def _queue_links(request: Request, caller: Caller, services: Services) -> LinksOut:
+    body = b"".join([part async for part in receive_body(request, MAX_LINKS_BYTES)])
+    try:
+        asked = LinksIn.model_validate_json(body)
+    except ValidationError as error:
+        invalid = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
+        raise RequestValidationError(invalid) from error
+    links = [Link(each.url, each.note) for each in asked.urls]
+    where = (asked.case_id, asked.case_reference)
+    case_id, queued = await anyio.to_thread.run_sync(
+        lambda: services.links.add(caller, where, links, examine=asked.examine)
+    )
+    listed = [LinkOut(id=each.capture_id, url=each.url, created=each.created) for each in queued]
+    return LinksOut(case_id=case_id, links=listed)
 
 
 async def _whole(content: bytes) -> AsyncIterator[bytes]:

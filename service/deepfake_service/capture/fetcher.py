@@ -165,6 +165,8 @@ class _Fetch:
             try:
                 answer = self._client.urlopen(Request(url))
             except HTTPError as error:
+                if error.redirect_loop:
+                    return "unreachable", b""
                 answer = error.response
             with contextlib.closing(answer):
                 while part := answer.read(1 << 16):

@@ -1,27 +1,46 @@
-"""``deepfake capture import``: hand in pages that other tools or people recorded."""
+"""``deepfake capture``: have links opened, or hand in pages that other tools recorded."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib.util
 import os
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from rich.console import Console
 from rich.progress import Progress
+from typer.core import TyperGroup
 
 from deepfake_models.command_line import flatten_options
 from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, clean, json_line
 from deepfake_service.cli.score import open_regular
 from deepfake_service.cli.submit import ServiceOptions, SubmissionOptions
 from deepfake_service.cli.submitter import POLL_S, ServiceBusy, ServiceRefused, Submitter
+from deepfake_service.platform.clock import utc_now
+from deepfake_service.platform.errors import ServiceError
+from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 
-capture = typer.Typer(add_completion=False, help="Hand in pages that other tools recorded.")
+
+class _Group(TyperGroup):
+    """Takes links without the name of their command."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0].startswith(("http://", "https://")):
+            args = ["links", *args]
+        return super().resolve_command(ctx, args)
+
+
+capture = typer.Typer(
+    cls=_Group, add_completion=False, help="Have links captured, or hand in recorded pages."
+)
 
 
 class _Integrity(BaseModel):
@@ -46,6 +65,20 @@ class _Capture(BaseModel):
     pages: list[dict[str, Any]]
 
 
+class _Link(BaseModel):
+    id: Annotated[str, Field(pattern=r"\A[0-9a-z]{26}\z")]
+    url: str
+
+
+class _Links(BaseModel):
+    """What the command reads of links that wait."""
+
+    links: list[_Link]
+
+
+T = TypeVar("T", bound=BaseModel)
+
+
 @dataclass(frozen=True)
 class CaptureOptions:
     """What is said about captured pages."""
@@ -63,7 +96,104 @@ class CaptureOptions:
 
 @capture.callback()
 def _group() -> None:
-    """Hand in pages that other tools recorded."""
+    """Have links captured, or hand in pages that other tools recorded."""
+
+
+@capture.command("links")
+@flatten_options
+def open_links(
+    service: ServiceOptions,
+    urls: Annotated[list[str] | None, typer.Argument(help="Links of posts.")] = None,
+    case_reference: Annotated[str | None, typer.Option(help="Your case number.")] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option("--from", help="Table (CSV) with a link in each line.", exists=True),
+    ] = None,
+    written: Annotated[
+        Path | None, typer.Option("--to", help="Table (CSV) to write what became of them to.")
+    ] = None,
+    examine: Annotated[
+        bool, typer.Option(help="Examine every picture and video that is found.")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> None:
+    """Let the service open links, wait, and say what became of each and what you can do.
+
+    "deepfake capture URL..." does the same. The exit code is 0, or 1 if one has no picture or
+    video, or the service cannot be reached.
+    """
+    from deepfake_service.capture.links import links_of  # which takes a second to import
+
+    text = "\n".join(urls or ())
+    try:
+        links = links_of(text) if text else []
+        links += links_of(table.read_text(encoding="utf-8-sig")) if table else []
+        if not links:
+            raise typer.BadParameter("give a link, or a table with --from")
+    except (ServiceError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(str(error)) from error
+    asked = {
+        "case_reference": case_reference,
+        "urls": [{"url": link.url, "note": link.note} for link in links],
+        "examine": examine,
+    }
+    with Submitter(service.url, service.key) as submitter, _table(written) as write:
+        sent = submitter.request("POST", "captures", json=asked)
+        missed = False
+        for one in _parsed(sent, _Links).links:
+            ended = _wait(submitter, one.id)
+            read = _parsed(ended, _Capture)
+            missed |= not read.media
+            end = read.reason or read.state
+            write((one.url, end, len(read.media), read.detail, read.id))
+            said = f"{one.url}: {end.replace('_', ' ')}; {len(read.media)} pictures and videos"
+            detail = f"\n  {read.detail}" if read.detail else ""
+            typer.echo(json_line(ended) if as_json else clean(said) + clean(detail))
+    raise typer.Exit(EXIT_UNREADABLE if missed else EXIT_OK)
+
+
+@capture.command("doctor")
+def try_links(
+    urls: Annotated[list[str] | None, typer.Argument(help="Links to try to open.")] = None,
+) -> None:
+    """Say whether this machine can open links, and try some without keeping anything.
+
+    The exit code is 0, or 1 if it cannot, or one of the links has no picture or video.
+    """
+    from deepfake_service.capture.fetches import Way, fetch_pool, require_no_network, try_link
+
+    if importlib.util.find_spec("yt_dlp") is None:
+        raise typer.BadParameter("Install yt-dlp: pip install 'deepfake-service[capture-link]'")
+    missed = False
+    with contextlib.closing(fetch_pool(require=False)) as pool:
+        confinement = pool.confinement()
+        missing = ", ".join(confinement.missing) or "none"
+        typer.echo(f"yt-dlp {version('yt-dlp')}; layers of the sandbox that are missing: {missing}")
+        require_no_network(confinement)
+        for url in urls or ():
+            end, size, gate = try_link(pool, url, Way(), utc_now)
+            typer.echo(f"{clean(url)}: {end.replace('_', ' ')}; {size} bytes recorded")
+            for line in gate.log:
+                where = line["address"] or line["refused"]
+                typer.echo(f"  {line['host']}:{line['port']}: {where}, {line['received']} bytes")
+            missed |= end != "captured"
+    raise typer.Exit(EXIT_UNREADABLE if missed else EXIT_OK)
+
+
+@contextlib.contextmanager
+def _table(path: Path | None) -> Iterator[Callable[[Sequence[object]], None]]:
+    """Yield what writes a line of a table, or nothing."""
+    if path is None:
+        yield lambda _cells: None
+        return
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(BYTE_ORDER_MARK + csv_line(("url", "end", "media", "next_step", "capture")))
+
+        def write(cells: Sequence[object]) -> None:
+            file.write(csv_line(cells))
+            file.flush()
+
+        yield write
 
 
 @capture.command("import")
@@ -107,8 +237,8 @@ def import_files(
         for path in files:
             with Progress(console=Console(stderr=True), transient=True) as bar:
                 sent = _hand_in(submitter, path, screenshot or [], given, bar)
-            ended = _wait(submitter, _parsed(sent).id)
-            read = _parsed(ended)
+            ended = _wait(submitter, _parsed(sent, _Capture).id)
+            read = _parsed(ended, _Capture)
             refused |= read.state == "refused"
             typer.echo(json_line(ended) if as_json else _summary(path, read))
     raise typer.Exit(EXIT_UNREADABLE if refused else EXIT_OK)
@@ -135,14 +265,14 @@ def _wait(submitter: Submitter, capture_id: str) -> dict[str, Any]:
         except ServiceBusy as busy:
             time.sleep(busy.wait_s)
             continue
-        if _parsed(shown).state != "received":
+        if _parsed(shown, _Capture).state not in ("queued", "received"):
             return shown
         time.sleep(POLL_S)
 
 
-def _parsed(shown: dict[str, Any]) -> _Capture:
+def _parsed(shown: dict[str, Any], kind: type[T]) -> T:
     try:
-        return _Capture.model_validate(shown)
+        return kind.model_validate(shown)
     except ValidationError as error:
         raise ServiceRefused("The answer is not a capture.") from error
 

@@ -184,6 +184,7 @@ def get_case(
         lines=services.posts.lines(caller, case_id, [o["id"] for o in posts.rows]),
         names=queries.names(caller, case_id, media),
         captures=services.captures.of_case(caller, case_id),
+        opens_links=services.links.enabled,
         notices=services.notice_desk.of_case(caller, case_id),
         cursor=cursor,
         seen_cursor=seen,

@@ -88,6 +88,7 @@ def get_submit(request: Request, caller: PageReader, state: AppStateDep) -> Resp
         caller,
         most=state.settings.max_video_bytes,
         problems=api_errors(language_of(request)),
+        opens_links=state.settings.capture_links,
         priorities=[str(p) for p in Priority],
         default_priority=str(VideoForm.model_fields["priority"].default),
     )

@@ -1,6 +1,6 @@
 // Sends forms about posts to the HTTP API, which accepts screenshots.
 import { refusal } from "./api_errors.js";
-import { completeTime } from "./delimited.js";
+import { completeTime, decode } from "./delimited.js";
 import { nameZones } from "./times.js";
 
 const csrf = document.querySelector("meta[name=csrf]").content;
@@ -31,5 +31,13 @@ for (const form of document.querySelectorAll("form.api")) {
       problem.textContent = await refusal(response, form);
       problem.hidden = false;
     }
+  });
+}
+
+// A table of links goes into the text, where it can be read before it is sent.
+for (const chosen of document.querySelectorAll("input[data-into]")) {
+  chosen.parentElement.hidden = false;
+  chosen.addEventListener("change", async () => {
+    if (chosen.files.length) document.getElementById(chosen.dataset.into).value = decode(new Uint8Array(await chosen.files[0].arrayBuffer()));
   });
 }

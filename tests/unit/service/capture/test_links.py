@@ -28,8 +28,9 @@ from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.cases.cases import open_occurrence
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.capture_format import CAPTURE, RECORDS
+from deepfake_service.evidence.bundle.steps import ExitCode
 from deepfake_service.evidence.bundle.trust_store import Trust
-from deepfake_service.evidence.bundle.verification import ExitCode, verify
+from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.bundle.warc import Budget, records
 from deepfake_service.platform.db import AuditEntry, Capture, Case, Media, Occurrence
 from deepfake_service.platform.db.enums import Role

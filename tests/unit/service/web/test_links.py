@@ -1,0 +1,86 @@
+"""Links in the console: pasted or as a table, what became of them, and what a person can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from deepfake_service.capture.links import ENDS, Link
+from deepfake_service.platform.db import Capture, Case
+from deepfake_service.platform.db.enums import CaptureState, Role
+from deepfake_service.platform.storage import open_json, seal_json
+from tests.support.databases import caller_of
+
+# ``conftest.Service`` and ``Starter``; conftest modules cannot be imported.
+Service = Any
+Starter = Callable[..., AbstractAsyncContextManager[Any]]
+ENGLISH = {"Accept-Language": "en"}
+
+
+async def signed_in(service: Service) -> dict[str, str]:
+    """Sign in as an analyst does, and return the header of a form's request."""
+    service.client.headers.pop("Authorization", None)
+    await service.sign_in(Role.ANALYST)
+    return {"Origin": str(service.client.base_url)}
+
+
+async def test_pasted_lines_of_a_table_wait_to_be_opened(start: Starter) -> None:
+    async with start(capture_links=True) as service:
+        origin = await signed_in(service)
+        page = (await service.client.get("/submit", headers=ENGLISH)).text
+        assert "Open the links" in page
+        csrf = page.partition('name="csrf" content="')[2].partition('"')[0]
+        pasted = (
+            "no\tlink\tremark\n1\thttps://a.example/1\tfound by search\n2\thttps://a.example/2\t\n"
+        )
+        form = {"csrf": csrf, "case_reference": "L-1", "links": pasted, "examine": "all"}
+        answer = await service.client.post("/links", data=form, headers=origin)
+        assert answer.status_code == 303, answer.text
+        case = await service.client.get(answer.headers["Location"], headers=ENGLISH)
+        assert case.text.count("The link waits to be opened.") == 2
+        path = answer.headers["Location"].partition("?")[0]
+        table = await service.client.get(f"{path}/captures.csv")
+        assert table.headers["content-type"].startswith("text/csv")
+        lines = table.content.decode("utf-8-sig").splitlines()
+        assert lines[0].startswith("url,state,reason,next_step")
+        assert [line.split(",")[:2] for line in lines[1:]] == [
+            ["https://a.example/1", "queued"], ["https://a.example/2", "queued"],
+        ]  # fmt: skip
+        assert "1 · found by search" in lines[1]
+        for wrong in ("nothing", "https://", "https://a.example/x y"):
+            refused = await service.client.post(
+                "/links", data={**form, "links": wrong}, headers=origin
+            )
+            assert refused.status_code == 422, wrong
+
+
+async def test_what_became_of_a_link_is_said_in_korean_with_what_can_be_done(
+    start: Starter,
+) -> None:
+    async with start(capture_links=True) as service:
+        await signed_in(service)
+        case_id, (link,) = service.app.state.shared.services.links.add(
+            caller_of(service), (None, "L-2"), [Link("https://a.example/1")], examine=False
+        )
+        vault = service.app.state.shared.services.captures._vault
+        with service.database.write() as session:
+            capture = session.get_one(Capture, link.capture_id)
+            key = vault.case_key(session.get_one(Case, case_id))
+            content = {**open_json(key, capture), "detail": ENDS["login_required"]}
+            capture.state, capture.reason = CaptureState.REFUSED, "login_required"
+            seal_json(key, capture, content)
+        page = await service.client.get(f"/cases/{case_id}", headers={"Accept-Language": "ko"})
+        assert "로그인이 필요한 사이트입니다." in page.text
+
+
+async def test_no_links_are_asked_for_where_none_is_opened(start: Starter) -> None:
+    async with start() as service:
+        origin = await signed_in(service)
+        page = (await service.client.get("/submit", headers=ENGLISH)).text
+        assert "Open the links" not in page
+        csrf = page.partition('name="csrf" content="')[2].partition('"')[0]
+        answer = await service.client.post(
+            "/links", data={"csrf": csrf, "links": "https://a.example/1"}, headers=origin
+        )
+        assert answer.status_code == 409
