@@ -16,8 +16,12 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, cast
 
+import pyrage
+
+from deepfake_models.errors import SandboxBusy
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible
+from deepfake_service.capture.archives import Refused
 from deepfake_service.capture.captures import Captures
 from deepfake_service.capture.readers import CapturedImage, CaptureReaders, IndexRow
 from deepfake_service.capture.replay import sort_key
@@ -29,9 +33,12 @@ from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import (
     EvidenceMissing,
     ImageryWithheld,
+    NotFound,
+    Overloaded,
     RecordAltered,
 )
 from deepfake_service.platform.storage import Vault, open_json
+from deepfake_service.platform.storage.blobs import missing_as
 from deepfake_service.review.exports import Exports, recipient_of
 
 TEXT, IMAGERY, SIGNED = "archive/page.warc.gz", "archive/media.warc", "evidence/capture.zip"
@@ -89,7 +96,10 @@ class CaptureExports:
         if len(media) < len(files):
             raise EvidenceMissing("The files of this capture were deleted: export its bundle.")
         check_space(sum(file.size for file in media) + _OVERHEAD)
-        with contextlib.closing(CaptureReaders(require=self._require_sandbox)) as readers:
+        with (
+            _telling(capture_id),
+            contextlib.closing(CaptureReaders(require=self._require_sandbox)) as readers,
+        ):
 
             def body(image: CapturedImage) -> Iterator[bytes]:
                 file = media[image.file - 1]
@@ -104,7 +114,24 @@ class CaptureExports:
                 rows, text = readers.index(io.BytesIO(records))
             content = _Reading(wacz_pieces(bundle, rows, text, body))
             media_ids = [file.id for file in media]
-            return self._exports.encrypted(caller, cast("BinaryIO", content), public_key, media_ids)
+            try:
+                return self._exports.encrypted(
+                    caller, cast("BinaryIO", content), public_key, media_ids
+                )
+            except pyrage.EncryptError as error:  # which keeps nothing but the text of the cause
+                raise content.failure or error from error
+
+
+@contextlib.contextmanager
+def _telling(capture_id: str) -> Iterator[None]:
+    """Tell the client why the files of a capture cannot be read."""
+    try:
+        with missing_as(NotFound, capture_id=capture_id):
+            yield
+    except Refused as error:
+        raise RecordAltered("The files of this capture are not what was read.") from error
+    except SandboxBusy as error:
+        raise Overloaded from error
 
 
 def wacz_pieces(
@@ -184,13 +211,18 @@ class _Reading(io.RawIOBase):
         super().__init__()
         self._pieces = pieces
         self._left = b""
+        self.failure: Exception | None = None
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         while not self._left:
-            piece = next(self._pieces, None)
+            try:
+                piece = next(self._pieces, None)
+            except Exception as error:
+                self.failure = error
+                raise
             if piece is None:
                 return 0
             self._left = piece

@@ -16,10 +16,13 @@ from sqlalchemy import select
 
 from deepfake_service.audit.log import Action
 from deepfake_service.capture.readers import CaptureReaders
+from deepfake_service.cases.cases import media_key
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.capture_format import CAPTURE
-from deepfake_service.platform.db import AuditEntry
+from deepfake_service.platform.db import AuditEntry, Case, Media
 from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.storage import context_of
+from deepfake_service.platform.storage.envelope import seal
 from tests.support import archives
 from tests.support.jobs import headers
 from tests.unit.service.capture.test_captures import get, hand_in, work
@@ -183,3 +186,31 @@ async def test_it_is_audited_and_withheld_as_media_are(
     assert flagged.is_success, flagged.text
     assert (await export(service, shown["id"])).status_code == 403
     assert (await export(service, shown["id"], Role.ADMIN)).status_code == 200
+
+
+async def test_files_that_are_lost_or_altered_are_told_and_not_exported(
+    service: Service, readers: CaptureReaders
+) -> None:
+    shown = await captured(service, readers, archives.wacz(archives.page().content()))
+    other = await captured(
+        service, readers, archives.page(gzip=False).content(), case_reference="other"
+    )
+    (file,), (beside,) = shown["files"], other["files"]
+    with service.database.write() as session:
+        medium = session.get_one(Media, file["media_id"])
+        another = session.get_one(Media, beside["media_id"])
+        vault = service.app.state.shared.services.captures._vault
+        case_key = vault.case_key(session.get_one(Case, medium.case_id))
+        other_key = vault.case_key(session.get_one(Case, another.case_id))
+        medium.blob = another.blob
+        own_key = media_key(another, other_key)
+        medium.wrapped_key = seal(case_key, own_key, context_of("media-key", medium.id))
+    altered = await export(service, shown["id"])
+    assert altered.status_code == 409
+    assert altered.json()["type"].endswith("record_altered")
+    vault.blobs.delete(another.blob)
+    missing = await export(service, shown["id"])
+    assert missing.status_code == 404, missing.text
+    with service.database.read() as session:
+        entries = select(AuditEntry.subject).where(AuditEntry.action == Action.MEDIA_EXPORTED)
+        assert list(session.scalars(entries)) == []
