@@ -247,11 +247,6 @@ class ChoiceIn(BaseModel):
     ] = None
 
 
-_LINKS = LinksIn.model_json_schema()
-_LINKS["properties"]["urls"]["items"] = _LINKS.pop("$defs")["LinkIn"]
-_BODY["content"][JSON] = {"schema": _LINKS}
-
-
 @router.post(
     "/captures",
     summary="Hand in a capture",
@@ -276,7 +271,10 @@ async def submit_capture(
     fetched from the network.
 
     Or send JSON with the links of up to 500 posts, which workers then open and capture, if the
-    service is set to. Each becomes a capture of its own, with an `id` in the answer."""
+    service is set to: `{"case_reference": "2026-0117", "urls": [{"url": "https://example.org/v/1",
+    "note": null}], "examine": true}`, or `case_id` in place of the reference. Each link becomes a
+    capture of its own, with an `id` in the answer."""
+    # In words: of bodies of two kinds, the generator of clients makes code that does not run.
     refuse_encoding(request)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON:
         return await _queue_links(request, caller, services)
