@@ -15,7 +15,7 @@ from deepfake_models.classifier import KIND_LOGITS, LOGIT
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import COLUMNS
-from deepfake_training.data.splits import Split, fold_splits
+from deepfake_training.data.splits import fold_splits
 from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.crossvalidate import run_splits
 from deepfake_training.heads import heads_of, logits_of
@@ -31,7 +31,6 @@ from deepfake_training.train.feature_store import FeatureStore, PairFeatures
 from deepfake_training.train.frozen import fit_frozen
 from deepfake_training.train.loop import fit
 from deepfake_training.train.material import MainFaces, main_faces, material_of, plain_faces
-from tests.support import evaluation
 from tests.support.training import head_config, seed_networks, without_features
 
 pytestmark = [
@@ -54,13 +53,6 @@ def store(head_crops: Path) -> CropStore:
     return CropStore(head_crops)
 
 
-@pytest.fixture(scope="module")
-def scheduler() -> Iterator[str]:
-    """The address of a cluster with one worker, which imports torch once, and two threads."""
-    with evaluation.cluster(workers=1, threads=2) as address:
-        yield address
-
-
 def faces_of(store: CropStore, config: Config) -> MainFaces:
     return main_faces(FeatureStore(store, config), store, config)
 
@@ -68,7 +60,6 @@ def faces_of(store: CropStore, config: Config) -> MainFaces:
 def test_folds_are_told_apart_from_features_that_are_computed_once(
     head_crops: Path,
     store: CropStore,
-    scheduler: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -91,8 +82,6 @@ def test_folds_are_told_apart_from_features_that_are_computed_once(
     monkeypatch.setattr(feature_store, "run_tasks", never)
     again = run_splits(head_crops, tmp_path / "again", splits)
     assert np.allclose(again["logit"], scores["logit"])
-    on_cluster = run_splits(head_crops, tmp_path / "cluster", splits, scheduler=scheduler)
-    pd.testing.assert_frame_equal(on_cluster, again)
     other = head_config(fit=head_config().fit.model_copy(update={"seed": 1}))
     with pytest.raises(AssertionError, match="computed again"):
         fit(head_crops, tmp_path / "other", other)
@@ -249,17 +238,3 @@ def test_a_regression_is_not_for_several_processes(store: CropStore, tmp_path: P
     several = Workers(0, 2, torch.device("cpu"))
     with pytest.raises(TrainingError, match="one process"):
         fit_frozen(store, tmp_path, head_config(), several)
-
-
-def test_workers_of_a_cluster_may_have_no_processes_of_their_own(
-    head_crops: Path, crops: Path, smoke: Config, scheduler: str, tmp_path: Path
-) -> None:
-    """Dask's nanny starts workers as daemonic processes."""
-    empty = without_features(head_crops, tmp_path / "crops")
-    head = fold_splits(head_config())[:1]
-    loading = smoke.fit.model_copy(update={"workers": 1, "steps": 2, "validate_every": 2})
-    network = [Split("network", smoke.model_copy(update={"fit": loading}))]
-    scores = run_splits(empty, tmp_path / "head", head, scheduler=scheduler)
-    assert set(scores["fold"]) == {0}
-    scores = run_splits(crops, tmp_path / "network", network, scheduler=scheduler)
-    assert set(scores["fold"]) == {0}

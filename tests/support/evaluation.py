@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -72,17 +70,3 @@ def by_media(rows: Rows) -> dict[str, tuple[str, str, str]]:
 def write_json(path: Path, content: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")
-
-
-@contextmanager
-def cluster(workers: int, threads: int = 1) -> Iterator[str]:
-    """Start a scheduler and ``workers`` processes of ``threads``; yield the scheduler's address."""
-    from distributed import LocalCluster
-
-    with (
-        warnings.catch_warnings(action="ignore"),  # of Dask, on its way up and down
-        LocalCluster(
-            n_workers=workers, threads_per_worker=threads, processes=True, dashboard_address=None
-        ) as running,
-    ):
-        yield running.scheduler_address

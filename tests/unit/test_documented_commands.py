@@ -49,7 +49,7 @@ OTHERS = {
         "docker kubectl make-secrets.sh"
     ),
     "they install packages from a network": "pip",
-    "they are of other projects": "cd dask python python3 python3.13",
+    "they are of other projects": "cd python python3 python3.13",
 }
 """Commands that are not parsed here, by the reason."""
 LISTED = frozenset(" ".join(OTHERS.values()).split())

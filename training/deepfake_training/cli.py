@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deepfake_eval.cli.options import Lines, SchedulerOption, console, run_app
+from deepfake_eval.cli.options import Lines, console, run_app
 from deepfake_models.decision.fitness import unfit
 from deepfake_training.config import load_config
 
@@ -125,7 +125,6 @@ def crossvalidate(
             "--leave-out", help="Leave out the config's sets of methods and sources, not folds."
         ),
     ] = False,
-    scheduler: SchedulerOption = None,
 ) -> None:
     """Fit one run for each part of the folds and of the sources, or each leave-out set. Resumes if
     interrupted."""
@@ -151,7 +150,7 @@ def crossvalidate(
     def show(split: Split, step: StepReport) -> None:
         _show(report, f"fitting {split.name}", step)
 
-    run_splits(crops, out, splits, progress=show, scheduler=scheduler)
+    run_splits(crops, out, splits, progress=show)
     typer.echo(summarise(out, settings, store.digest()))
 
 

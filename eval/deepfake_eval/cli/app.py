@@ -50,10 +50,10 @@ def run(
 
     progress = Lines(console)
     if detector:
-        if media.bundle or media.workers > 1 or media.scheduler or frames is not None:
+        if media.bundle or media.workers > 1 or frames is not None:
             raise typer.BadParameter(
-                "Leave --bundle, --frames, --workers and --scheduler out: --detector runs in one "
-                "process, and its function chooses the frames."
+                "Leave --bundle, --frames and --workers out: --detector runs in one process, and "
+                "its function chooses the frames."
             )
         metrics = run_detector(
             detector,
@@ -67,7 +67,6 @@ def run(
         options = RunOptions(
             frames=32 if frames is None else frames or None,
             workers=media.workers,
-            scheduler=media.scheduler,
             split=media.split,
             draws=media.draws,
         )
@@ -248,7 +247,6 @@ def robustness(
     options = SweepOptions(
         frames=frames or None,
         workers=media.workers,
-        scheduler=media.scheduler,
         split=media.split,
         draws=media.draws,
         degradations=[name.strip() for name in sweep.only.split(",") if name.strip()],

@@ -21,12 +21,6 @@ LINE_S = 10.0
 BundleOption = Annotated[
     Path | None, typer.Option(help="Bundle folder. The default is the shipped bundle.")
 ]
-SchedulerOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Address of a Dask scheduler whose workers do the work, such as tcp://10.0.0.5:8786."
-    ),
-]
 DatasetOption = Annotated[
     list[str],
     typer.Option(
@@ -50,7 +44,6 @@ class MediaOptions:
     workers: Annotated[
         int, typer.Option(min=1, help="Number of processes that score media in parallel.")
     ] = 1
-    scheduler: SchedulerOption = None
     draws: DrawsOption = 1000
 
 

@@ -1,4 +1,4 @@
-"""Score media with a bundle, in processes or on a cluster, and turn verdicts into tables.
+"""Score media with a bundle, in one or several processes, and turn verdicts into tables.
 
 It may import ``datasets``. Begin at ``runner.score_all`` and ``predictions.assemble``.
 """

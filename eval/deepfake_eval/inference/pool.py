@@ -15,10 +15,7 @@ Result = TypeVar("Result")
 
 
 def allowed_processes(wanted: int) -> int:
-    """Return ``wanted``, or 0 in a process that may not have children.
-
-    Dask's nanny starts workers of that kind.
-    """
+    """Return ``wanted``, or 0 in a process that may not have children."""
     return 0 if multiprocessing.current_process().daemon else wanted
 
 

@@ -1,23 +1,19 @@
-"""Score many media in one or several processes or on a cluster, and record the results so that a
-run can resume."""
+"""Score many media in one or several processes, and record the results so that a run can resume."""
 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
 from deepfake_eval.errors import RunError
-from deepfake_eval.inference import cluster
 from deepfake_eval.inference.corruptions import ORIGINAL, Variant
 from deepfake_eval.inference.fitted_media import FittedMedia
 from deepfake_eval.inference.pool import run_tasks
 from deepfake_eval.inference.predictions import examine, face_records, item_record
-from deepfake_models.bundle.bundle import load_bundle
 from deepfake_models.bundle.results import ReasonCode
 from deepfake_models.machine import usable_cores
 from deepfake_models.sandbox.decoder import ProcessDecoder
@@ -46,14 +42,12 @@ class ScoringOptions:
 
     ``frames`` evenly spread frames of each video are examined, 32 by default as in most papers;
     ``None`` lets the bundle choose the frames, as the service does. ``workers`` processes share the
-    media; with ``scheduler``, the address of a Dask scheduler, its workers do. ``seed`` is the seed
-    of added noise.
+    media. ``seed`` is the seed of added noise.
     """
 
     frames: int | None = 32
     workers: int = 1
     seed: int = 0
-    scheduler: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +70,7 @@ def score_all(
 
     Each new record is appended to the file as soon as its medium is scored.
 
-    Raises:
-        RunError: a line of the file is not a record, or a worker process ended unexpectedly.
-        ClusterError: the cluster cannot be used; see ``cluster``.
+    ``RunError`` if a line of the file is not a record, or a worker process ended unexpectedly.
     """
     records = read_records(records_path)
     pending = [j for j in jobs if _is_pending(records.get(j.key))]
@@ -102,9 +94,6 @@ def _score(
 ) -> Iterator[dict[str, Any]]:
     if not jobs:
         return
-    if options.scheduler is not None:
-        yield from _score_on_cluster(bundle_dir, jobs, options, options.scheduler)
-        return
     if options.workers == 1:
         worker = _Worker(bundle_dir, options, threads=0)
         try:
@@ -115,29 +104,6 @@ def _score(
     threads = max(1, usable_cores() // options.workers)
     start = partial(_start, bundle_dir, options, threads)
     yield from run_tasks(_work, jobs, options.workers, start, error=RunError)
-
-
-def _score_on_cluster(
-    bundle_dir: Path, jobs: Sequence[Job], options: ScoringOptions, scheduler: str
-) -> Iterator[dict[str, Any]]:
-    setting = _Setting(
-        bundle_dir.resolve(),
-        load_bundle(bundle_dir).sha256,
-        ScoringOptions(frames=options.frames, seed=options.seed),
-        tuple(cluster.versions().items()),
-    )
-    tasks = ((setting, replace(job, path=job.path.resolve())) for job in jobs)
-    yield from cluster.map_on_workers(scheduler, _work_on_cluster, tasks)
-
-
-@dataclass(frozen=True, slots=True)
-class _Setting:
-    """What a worker of a cluster must have in common with the machine that collects the records."""
-
-    bundle_dir: Path
-    bundle_sha256: str
-    options: ScoringOptions
-    versions: tuple[tuple[str, str], ...]
 
 
 class _Worker:
@@ -182,36 +148,6 @@ def _start(bundle_dir: Path, options: ScoringOptions, threads: int) -> None:
 def _work(job: Job) -> dict[str, Any]:
     assert _worker is not None
     return _worker(job)
-
-
-_held: tuple[_Setting, _Worker] | None = None
-_holding = threading.Lock()
-
-
-def _work_on_cluster(task: tuple[_Setting, Job]) -> dict[str, Any]:
-    """Score a medium in a process that outlives this run, and may have worked for another.
-
-    The threads of such a process take turns: a scorer uses every core by itself.
-    """
-    global _held
-    setting, job = task
-    with _holding:
-        if _held is None or _held[0] != setting:
-            _check(setting)
-            if _held:
-                _held[1].close()
-            _held = setting, _Worker(setting.bundle_dir, setting.options, threads=0)
-        cluster.require_shared(job.path)
-        return _held[1](job)
-
-
-def _check(setting: _Setting) -> None:
-    cluster.check_versions(dict(setting.versions))
-    cluster.require_shared(setting.bundle_dir)
-    if load_bundle(setting.bundle_dir).sha256 != setting.bundle_sha256:
-        raise cluster.ClusterError(
-            f"A worker has another bundle in {setting.bundle_dir} than this machine. Copy it there."
-        )
 
 
 def append_record(file: TextIO, record: Mapping[str, Any]) -> None:

@@ -3,16 +3,12 @@ for each set of methods that is left out with its sources."""
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from deepfake_eval.inference import cluster
 from deepfake_models.machine import atomic_write_text
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
@@ -39,22 +35,15 @@ def run_splits(
     splits: Sequence[Split],
     *,
     progress: SplitReporter | None = None,
-    scheduler: str | None = None,
 ) -> pd.DataFrame:
     """Fit each split into ``out/NAME``; return all held-out crops with the name of their ``split``.
 
-    Completed runs are not repeated, and interrupted ones resume. With ``scheduler``, the address of
-    a Dask scheduler, its workers fit the splits, each worker one at a time; ``progress`` is then
-    called when a split is complete. ``ClusterError`` if the cluster cannot be used; see
-    ``deepfake_eval.inference.cluster``; ``TrainingError`` if what a split holds out lacks a class,
-    or a run cannot be fitted.
+    Completed runs are not repeated, and interrupted ones resume. ``TrainingError`` if what a split
+    holds out lacks a class, or a run cannot be fitted.
     """
     index = CropStore(crops).index
     for split in splits:
         check_measurable(index, split.config)
-    if scheduler is not None:
-        _run_on_cluster(crops.resolve(), out.resolve(), splits, progress, scheduler)
-        return held_out_crops(out, splits)
     for split in splits:
 
         def report(step: StepReport, split: Split = split) -> None:
@@ -63,42 +52,6 @@ def run_splits(
 
         fit(crops, out / split.name, split.config, progress=report)
     return held_out_crops(out, splits)
-
-
-def _run_on_cluster(
-    crops: Path, out: Path, splits: Sequence[Split], progress: SplitReporter | None, scheduler: str
-) -> None:
-    tasks = [_Task(crops, out, split, cluster.versions()) for split in splits]
-    by_name = {split.name: split for split in splits}
-    # Heads share the features of the frozen network, which the first of them computes and stores.
-    alone = 1 if splits and splits[0].config.frozen else 0
-    for part in (tasks[:alone], tasks[alone:]):
-        for name, last in cluster.map_on_workers(scheduler, _fit_on_cluster, part):
-            if progress and last:
-                progress(by_name[name], last)
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """A split to fit on a worker of a cluster."""
-
-    crops: Path
-    out: Path
-    split: Split
-    versions: dict[str, str]
-
-
-_fitting = threading.Lock()
-
-
-def _fit_on_cluster(task: _Task) -> tuple[str, StepReport | None]:
-    """Fit a split; return its name and the last report, if there was anything left to do."""
-    cluster.check_versions(task.versions)
-    cluster.require_shared(task.crops)
-    reports: deque[StepReport] = deque(maxlen=1)
-    with _fitting:  # a worker may have several threads, and torch uses all cores
-        fit(task.crops, task.out / task.split.name, task.split.config, progress=reports.append)
-    return task.split.name, reports[-1] if reports else None
 
 
 def held_out_crops(out: Path, splits: Sequence[Split]) -> pd.DataFrame:
