@@ -18,7 +18,7 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from deepfake_service.accounts.accounts import Accounts
+from deepfake_service.accounts.accounts import Accounts, Caller
 from deepfake_service.audit.records import open_database
 from deepfake_service.container import Container, open_container
 from deepfake_service.platform.db import Case, Look, Media, Notice, Occurrence, Watch, new_id
@@ -145,7 +145,10 @@ def test_ten_thousand_posts_are_looked_at_within_their_schedule(tmp_path: Path) 
         began = time.monotonic()
         today = clock().date()
         found = services.removal_statistics.summary(
-            None, today - timedelta(days=40), today + timedelta(days=1), GroupBy.PLATFORM
+            Caller("admin", Role.ADMIN, None),
+            today - timedelta(days=40),
+            today + timedelta(days=1),
+            GroupBy.PLATFORM,
         )
         print(f"counted in {time.monotonic() - began:.1f} s")
     platform.close()

@@ -30,6 +30,8 @@ from deepfake_service.removal.signals import site_of
 FEWEST = 5
 """Posts of a group of its own: fewer could tell of whom they are."""
 OTHERS = "other"
+CURVES = 4
+"""Groups whose curves are drawn beside that of all."""
 COUNTS = ("sent", "removed", "restricted", "blocked", "up", "unclear", "returned", "refused",
           "past_deadline")  # fmt: skip
 """What is counted. ``removed`` to ``unclear`` add up to ``sent``."""
@@ -102,26 +104,20 @@ class RemovalStatistics:
         self._database = database
         self._vault = vault
 
-    def summary(
-        self, caller: Caller | None, start: date, end: date, by: GroupBy, *, curves: int = 4
-    ) -> Summary:
-        """Return the numbers of the notices that were sent from ``start`` to ``end``, in Korea.
-
-        Args:
-            caller: whose cases are counted; ``None`` for all, for an operator.
-            curves: of how many groups.
-        """
+    def summary(self, caller: Caller, start: date, end: date, by: GroupBy) -> Summary:
+        """Return the numbers of the notices of cases that the caller may see, which were sent from
+        ``start`` to ``end``, in Korea."""
         posts = self._followed(caller, start, end)
         grouped = merged(posts, lambda post: str(getattr(post, by)))
         groups = [_group(name, found) for name, found in grouped]
         if by is GroupBy.MONTH:
             groups.sort(key=lambda group: (group.name == OTHERS, group.name))
-        largest = [(name, found) for name, found in grouped if name != OTHERS][:curves]
+        largest = [(name, found) for name, found in grouped if name != OTHERS][:CURVES]
         drawn = {"": posts, **dict(largest)} if len(grouped) > 1 else {"": posts}
         lines = {name: removed_by(_times(found)) for name, found in drawn.items()}
         return Summary(start, end, by, groups, _group("", posts), lines)
 
-    def _followed(self, caller: Caller | None, start: date, end: date) -> list[Followed]:
+    def _followed(self, caller: Caller, start: date, end: date) -> list[Followed]:
         begins = datetime(start.year, start.month, start.day, tzinfo=KST)
         ends = datetime(end.year, end.month, end.day, tzinfo=KST) + timedelta(days=1)
         last = (
@@ -140,10 +136,9 @@ class RemovalStatistics:
                 Notice.sent_at < ends,
                 Notice.state != NoticeState.WITHDRAWN,
                 Case.wrapped_key.is_not(None),
+                visible_to(caller),
             )
         )
-        if caller is not None:
-            wanted = wanted.where(visible_to(caller))
         keys: dict[str, bytes] = {}
         with self._database.read() as session:
             now = self._database.clock()
