@@ -208,7 +208,7 @@ def open_container(
             capture_exports=CaptureExports(
                 database, vault, captures, exports, require_sandbox=settings.sandbox == "require"
             ),
-            links=Links(database, vault, cases, enabled=settings.capture_links),
+            links=Links(database, cases, enabled=settings.capture_links),
             submissions=submissions,
             uploads=Uploads(database, vault),
             cases=cases,

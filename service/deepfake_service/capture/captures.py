@@ -41,9 +41,8 @@ from deepfake_service.platform.errors import (
     ServiceError,
     invalid_field,
 )
-from deepfake_service.platform.storage import Vault, context_of, open_json, seal_json
+from deepfake_service.platform.storage import Vault, open_json, seal_json
 from deepfake_service.platform.storage.blobs import missing_as
-from deepfake_service.platform.storage.envelope import seal
 from deepfake_service.review.minor_flags import flag_of_bytes, set_flag
 
 MAX_LISTED = 100
@@ -133,18 +132,12 @@ class Captures:
         handed_in: HandedIn,
         files: Sequence[tuple[str | None, Sealed]],
     ) -> tuple[str, bool]:
-        case_id, reference = where
         digests = sorted(sealed.stored.sha256 for _, sealed in files)
         with self._database.write() as session:
             self._database.one_at_a_time(session, caller.account_id)
             for digest in dict.fromkeys(digests):
                 self._database.one_at_a_time(session, digest)
-            if case_id is not None:
-                find_visible(session, caller, Case, case_id)
-                case = lock_open_case(session, case_id)
-                key = self._vault.case_key(case)
-            else:
-                case, key, _ = self._cases.of_reference(session, caller, reference)
+            case, key = self._cases.chosen(session, caller, *where)
             known = _same(session, case, digests)
             if known is not None:
                 return known, False
@@ -155,7 +148,8 @@ class Captures:
                 state=CaptureState.RECEIVED,
                 created_at=current_time(session),
             )
-            media = [self._medium(capture, key, sealed) for _, sealed in files]
+            at = capture.created_at
+            media = [s.of_capture(capture, key, at, self._kept_for) for _, s in files]
             names = [name for name, _ in files]
             content = {
                 "handed_in": asdict(handed_in),
@@ -171,19 +165,6 @@ class Captures:
                     set_flag(session, self._vault, SERVICE, case, flag)
             append_entry(session, caller.actor, Action.CAPTURE_SUBMITTED, capture.id)
         return capture.id, True
-
-    def _medium(self, capture: Capture, key: bytes, sealed: Sealed) -> Media:
-        return Media(
-            id=sealed.media_id,
-            case_id=capture.case_id,
-            capture_id=capture.id,
-            sha256=sealed.stored.sha256,
-            size=sealed.stored.size,
-            wrapped_key=seal(key, sealed.key, context_of("media-key", sealed.media_id)),
-            blob=sealed.blob,
-            created_at=capture.created_at,
-            expires_at=capture.created_at + self._kept_for,
-        )
 
     def of_case(
         self, caller: Caller, case_id: str, limit: int | None = MAX_LISTED

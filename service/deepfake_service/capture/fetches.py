@@ -17,7 +17,6 @@ from io import BytesIO
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from sqlalchemy import Select, select
 
 from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaError, SandboxIncomplete
 from deepfake_models.sandbox.confinement import Confinement, Layer
@@ -25,19 +24,19 @@ from deepfake_models.sandbox.pool import ConfinedProcess, ProcessPool, TaskBound
 from deepfake_models.sandbox.protocol import Options
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.capture import gate as gates
+from deepfake_service.capture.claims import MAX_ATTEMPTS, Claims
 from deepfake_service.capture.gate import Gate
-from deepfake_service.capture.imports import MAX_ATTEMPTS
 from deepfake_service.capture.links import ENDS
 from deepfake_service.cases.case_lock import lock_case
-from deepfake_service.examination.submissions import blob_of
+from deepfake_service.examination.submissions import Sealed, blob_of
 from deepfake_service.platform.clock import Clock, iso_time
-from deepfake_service.platform.db import Capture, Case, Database, Lease, Media, new_id
+from deepfake_service.platform.db import Capture, Case, Database, new_id
 from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.errors import DatabaseUnavailable, StorageUnavailable
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.networks import CallbackHosts
-from deepfake_service.platform.storage import Stored, Vault, context_of, open_json, seal_json
-from deepfake_service.platform.storage.envelope import new_key, seal
+from deepfake_service.platform.storage import Stored, Vault, open_json, seal_json
+from deepfake_service.platform.storage.envelope import new_key
 
 AT_ONCE = 2
 """Links that one worker fetches at the same time."""
@@ -114,7 +113,7 @@ class Fetches:
         self._vault = vault
         self._pool = pool
         self._way = way
-        self._executor_id = executor_id
+        self._claims = Claims(database, executor_id)
         self._kept_for = kept_for
         self._closed = False
         self._lock = threading.Lock()
@@ -133,51 +132,18 @@ class Fetches:
                 if work is not None:
                     self._capture(work)
             except (DatabaseUnavailable, StorageUnavailable, SandboxIncomplete):
-                self._release(capture_id)
+                self._claims.release(capture_id)
                 raise
             finally:
                 with self._lock:
                     self._running.discard(capture_id)
 
-    def _waiting(self) -> Select[str]:
-        others = select(Lease.executor_id).where(
-            Lease.expires_at > self._database.clock(), Lease.executor_id != self._executor_id
-        )
-        return (
-            select(Capture.id)
-            .join(Case, Capture.case_id == Case.id)
-            .where(
-                Case.wrapped_key.is_not(None),
-                Capture.state == CaptureState.QUEUED,
-                Capture.id.not_in(self._running),
-                Capture.worker.is_(None) | Capture.worker.not_in(others),
-            )
-            .order_by(Capture.id)
-            .limit(1)
-        )
-
     def _claim(self) -> str | None:
         with self._lock:
-            with self._database.read() as session:
-                if session.scalars(self._waiting()).first() is None:
-                    return None
-            with self._database.write() as session:
-                self._database.one_at_a_time(session, "captures")
-                capture_id = session.scalars(self._waiting()).first()
-                if capture_id is not None:
-                    capture = session.get_one(Capture, capture_id)
-                    capture.worker = self._executor_id
-                    capture.attempts += 1
-            if capture_id is not None:
+            due = (Capture.state == CaptureState.QUEUED) & Capture.id.not_in(self._running)
+            if capture_id := self._claims.take(due):
                 self._running.add(capture_id)
             return capture_id
-
-    def _release(self, capture_id: str) -> None:
-        """Leave a link that was interrupted to the next attempt."""
-        with self._database.write() as session:
-            capture = session.get(Capture, capture_id)
-            if capture is not None and capture.worker == self._executor_id:
-                capture.worker, capture.attempts = None, capture.attempts - 1
 
     def _work(self, capture_id: str) -> _Work | None:
         with self._database.read() as session:
@@ -209,7 +175,7 @@ class Fetches:
             reason = _reason(said, gate)
         except DecoderFailed as error:
             if self._closed:
-                self._release(work.capture.id)
+                self._claims.release(work.capture.id)
                 return
             is_slow = isinstance(error, DecoderTooSlow)
             if not is_slow and work.capture.attempts < MAX_ATTEMPTS:
@@ -234,7 +200,8 @@ class Fetches:
             },
             "connections": gate.log if gate else [],
         }  # fmt: skip
-        self._end(work, reason, (stored, file_key) if stored and stored.size else None)
+        file = Sealed(work.media_id, file_key, stored) if stored and stored.size else None
+        self._end(work, reason, file)
 
     def _fetched(
         self, work: _Work, process: ConfinedProcess, file_key: bytes
@@ -259,7 +226,7 @@ class Fetches:
         stored = asyncio.run(self._vault.store(blob_of(work.media_id), file_key, chunks()))
         return _Said.model_validate_json(last[0][: 64 << 10]), stored
 
-    def _end(self, work: _Work, reason: str | None, file: tuple[Stored, bytes] | None) -> None:
+    def _end(self, work: _Work, reason: str | None, file: Sealed | None) -> None:
         """Record what became of a link: with a file, it is read next; without one, it is refused.
 
         A link whose case was deleted meanwhile leaves nothing.
@@ -274,28 +241,14 @@ class Fetches:
                 and case.wrapped_key is not None
                 and capture is not None
                 and capture.state == CaptureState.QUEUED
-                and capture.worker == self._executor_id
+                and capture.worker == self._claims.executor_id
             )
             if is_mine and capture is not None:
                 now = self._database.clock()
                 capture.reason, capture.worker, capture.attempts = reason, None, 0
                 capture.state = CaptureState.RECEIVED if file else CaptureState.REFUSED
                 if file:
-                    stored, file_key = file
-                    context = context_of("media-key", work.media_id)
-                    session.add(
-                        Media(
-                            id=work.media_id,
-                            case_id=capture.case_id,
-                            capture_id=capture_id,
-                            sha256=stored.sha256,
-                            size=stored.size,
-                            wrapped_key=seal(work.key, file_key, context),
-                            blob=blob,
-                            created_at=now,
-                            expires_at=now + self._kept_for,
-                        )
-                    )
+                    session.add(file.of_capture(capture, work.key, now, self._kept_for))
                     work.content["files"] = [{"media_id": work.media_id, "name": None}]
                     is_recorded = True
                 else:

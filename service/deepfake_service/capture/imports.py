@@ -1,7 +1,6 @@
 """The worker's part: read captures, sign what was found, and take out what is to be examined.
 
-A worker claims a capture by its executor id. If it dies, its lease ends, and another one begins
-again. The name of what it writes follows from the id of the capture, so that nothing is left of the
+The name of what a worker writes follows from the id of the capture, so that nothing is left of the
 attempt before: there is one capture, and its bundle is whole or not there.
 """
 
@@ -21,6 +20,7 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.capture.archives import Refused
 from deepfake_service.capture.captures import add_chosen, offered
+from deepfake_service.capture.claims import MAX_ATTEMPTS, Claims
 from deepfake_service.capture.readers import CapturedImage, CaptureReaders, Findings
 from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.cases.cases import PostDetails, folder_of, media_key
@@ -35,7 +35,6 @@ from deepfake_service.platform.db import (
     CapturedMedium,
     Case,
     Database,
-    Lease,
     Media,
 )
 from deepfake_service.platform.db.enums import CaptureState
@@ -47,10 +46,18 @@ from deepfake_service.platform.errors import (
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json, seal_json
 
-MAX_ATTEMPTS = 3
-"""How often a capture is begun, by any worker: one that kills its worker must not do so forever."""
 MINIMUM = ("url", "html_source", "full_page_capture", "time")
 """What a capture needs at least (Berkeley Protocol, paragraphs 153 to 155)."""
+
+TO_DO = or_(
+    Capture.state == CaptureState.RECEIVED,
+    exists().where(
+        CapturedMedium.capture_id == Capture.id,
+        CapturedMedium.job_id.is_(None),
+        CapturedMedium.failure.is_(None),
+    ),
+)
+"""Captures that are to be read, or have media that are to be taken out."""
 
 _log = logger("deepfake_service.captures")
 
@@ -86,12 +93,12 @@ class Imports:
         self._readers = readers
         self._evidence = evidence
         self._submissions = submissions
-        self._executor_id = executor_id
+        self._claims = Claims(database, executor_id)
         self._kept_for = kept_for
 
     def work_off(self) -> None:
         """Read the captures that wait, and take out what was chosen in them."""
-        while capture_id := self._claim():
+        while capture_id := self._claims.take(TO_DO):
             work = self._work(capture_id)
             if work is None:
                 continue
@@ -101,48 +108,8 @@ class Imports:
                 else:
                     self._take_out(work)
             except (DatabaseUnavailable, StorageUnavailable, SandboxBusy, SandboxIncomplete):
-                self._release(capture_id, attempts=work.capture.attempts - 1)
+                self._claims.release(capture_id)
                 raise
-
-    def _waiting(self) -> Select[str]:
-        to_do = exists().where(
-            CapturedMedium.capture_id == Capture.id,
-            CapturedMedium.job_id.is_(None),
-            CapturedMedium.failure.is_(None),
-        )
-        others = select(Lease.executor_id).where(
-            Lease.expires_at > self._database.clock(), Lease.executor_id != self._executor_id
-        )
-        return (
-            select(Capture.id)
-            .join(Case, Capture.case_id == Case.id)
-            .where(
-                Case.wrapped_key.is_not(None),
-                or_(Capture.state == CaptureState.RECEIVED, to_do),
-                or_(Capture.worker.is_(None), Capture.worker.not_in(others)),
-            )
-            .order_by(Capture.id)
-            .limit(1)
-        )
-
-    def _claim(self) -> str | None:
-        with self._database.read() as session:
-            if session.scalars(self._waiting()).first() is None:
-                return None
-        with self._database.write() as session:
-            self._database.one_at_a_time(session, "captures")
-            capture_id = session.scalars(self._waiting()).first()
-            if capture_id is not None:
-                capture = session.get_one(Capture, capture_id)
-                capture.worker = self._executor_id
-                capture.attempts += 1
-            return capture_id
-
-    def _release(self, capture_id: str, *, attempts: int) -> None:
-        with self._database.write() as session:
-            capture = session.get(Capture, capture_id)
-            if capture is not None and capture.worker == self._executor_id:
-                capture.worker, capture.attempts = None, attempts
 
     def _work(self, capture_id: str) -> _Work | None:
         with self._database.read() as session:
@@ -205,7 +172,7 @@ class Imports:
             capture = session.get(Capture, work.capture.id, populate_existing=True)
             if case is None or case.wrapped_key is None or capture is None:
                 return False
-            if capture.state != CaptureState.RECEIVED or capture.worker != self._executor_id:
+            if capture.state != CaptureState.RECEIVED or capture.worker != self._claims.executor_id:
                 return True  # another worker took this one for dead
             capture.state, capture.worker = state, None
             capture.reason = reason or capture.reason  # of a link, why it has no medium
@@ -297,7 +264,7 @@ class Imports:
                 row = session.get(CapturedMedium, (work.capture.id, number))
                 if row is not None and row.job_id is None:
                     row.job_id, row.failure = job_id, failure
-        self._release(work.capture.id, attempts=0)
+        self._claims.release(work.capture.id, is_done=True)
 
     async def _submit(self, work: _Work, image: CapturedImage) -> str:
         media = work.media[image.file - 1]

@@ -14,15 +14,13 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import select
 
 from deepfake_service.accounts.accounts import Caller
-from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.capture.captures import HandedIn
-from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import Cases, PostDetails
-from deepfake_service.platform.db import Capture, Case, Database, current_time, new_id
+from deepfake_service.platform.db import Capture, Database, current_time, new_id
 from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.errors import LinksNotOpened, invalid_field
-from deepfake_service.platform.storage import Vault, open_json, seal_json
+from deepfake_service.platform.storage import open_json, seal_json
 
 MAX_LINKS = 500
 """Of one request. One page of a spreadsheet has fewer."""
@@ -110,9 +108,8 @@ class Queued:
 class Links:
     """Takes links of posts that are to be captured."""
 
-    def __init__(self, database: Database, vault: Vault, cases: Cases, *, enabled: bool) -> None:
+    def __init__(self, database: Database, cases: Cases, *, enabled: bool) -> None:
         self._database = database
-        self._vault = vault
         self._cases = cases
         self.enabled = enabled
 
@@ -134,15 +131,9 @@ class Links:
         """
         if not self.enabled:
             raise LinksNotOpened
-        case_id, reference = where
         with self._database.write() as session:
             self._database.one_at_a_time(session, caller.account_id)
-            if case_id is not None:
-                find_visible(session, caller, Case, case_id)
-                case = lock_open_case(session, case_id)
-                key = self._vault.case_key(case)
-            else:
-                case, key, _ = self._cases.of_reference(session, caller, reference)
+            case, key = self._cases.chosen(session, caller, *where)
             if case.minor_at is not None:
                 raise invalid_field("case_id", ENDS["minor"])
             waiting = select(Capture).where(

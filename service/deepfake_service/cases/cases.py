@@ -144,6 +144,17 @@ class Cases:
         names = {case.id: content["reference"] for (case,), content in opened}
         return {i: names[c] for i in ids if names.get(c := of_case.get(i, i))}
 
+    def chosen(
+        self, session: Session, caller: Caller, case_id: str | None, reference: str | None
+    ) -> tuple[Case, bytes]:
+        """Lock the open case with this id, or else the account's with this reference, a new one if
+        there is none; return it and its key."""
+        if case_id is None:
+            return self.of_reference(session, caller, reference)[:2]
+        find_visible(session, caller, Case, case_id)
+        case = lock_open_case(session, case_id)
+        return case, self._vault.case_key(case)
+
     def of_reference(
         self, session: Session, caller: Caller, reference: str | None
     ) -> tuple[Case, bytes, bool]:

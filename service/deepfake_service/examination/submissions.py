@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
 
 import anyio.to_thread
 from sqlalchemy import select
@@ -18,6 +19,7 @@ from deepfake_service.evidence.listings import begin_listing
 from deepfake_service.examination.queue import JobQueue
 from deepfake_service.platform.db import (
     Account,
+    Capture,
     Case,
     Database,
     Delivery,
@@ -94,6 +96,26 @@ class Sealed:
     @property
     def blob(self) -> str:
         return blob_of(self.media_id)
+
+    def media(self, case_id: str, case_key: bytes, at: datetime) -> Media:
+        """Return the row of the medium as one of a case."""
+        return Media(
+            id=self.media_id,
+            case_id=case_id,
+            sha256=self.stored.sha256,
+            size=self.stored.size,
+            wrapped_key=seal(case_key, self.key, context_of("media-key", self.media_id)),
+            blob=self.blob,
+            created_at=at,
+        )
+
+    def of_capture(
+        self, capture: Capture, case_key: bytes, at: datetime, kept_for: timedelta
+    ) -> Media:
+        """Return the row of the medium as a file of a capture, which is kept so long."""
+        media = self.media(capture.case_id, case_key, at)
+        media.capture_id, media.expires_at = capture.id, at + kept_for
+        return media
 
     def __repr__(self) -> str:
         return f"Sealed(media_id={self.media_id!r})"
@@ -241,15 +263,7 @@ class Submissions:
         else:
             reference = submission.case_reference
             case, case_key, _ = self._cases.of_reference(session, caller, reference)
-        media = Media(
-            id=sealed.media_id,
-            case_id=case.id,
-            sha256=sealed.stored.sha256,
-            size=sealed.stored.size,
-            wrapped_key=seal(case_key, sealed.key, context_of("media-key", sealed.media_id)),
-            blob=sealed.blob,
-            created_at=current_time(session),
-        )
+        media = sealed.media(case.id, case_key, current_time(session))
         priority = submission.priority
         if priority is Priority.LIVE and not session.get_one(Account, caller.account_id).live:
             priority = Priority.BATCH

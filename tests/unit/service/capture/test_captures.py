@@ -15,7 +15,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.capture.imports import Imports
+from deepfake_service.capture.imports import TO_DO, Imports
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.capture_format import CAPTURE, RECORDS
@@ -418,7 +418,7 @@ async def test_a_worker_that_died_leaves_one_capture_and_no_half_blob(
     answer = await hand_in(service, archives.page().content())
     capture_id = answer.json()["id"]
     dead = worker(service, readers, "worker-0")
-    assert dead._claim() == capture_id
+    assert dead._claims.take(TO_DO) == capture_id
     half = f"cases/{answer.json()['case_id']}/capture-{capture_id}"
     dead._vault.blobs.put_bytes(half, b"half a bundle")
     with service.database.write() as session:
@@ -457,7 +457,7 @@ async def test_a_capture_that_kills_its_workers_is_given_up(
 ) -> None:
     answer = await hand_in(service, archives.page().content())
     for number in range(3):
-        assert worker(service, readers, f"dead-{number}")._claim()
+        assert worker(service, readers, f"dead-{number}")._claims.take(TO_DO)
     await work(service, readers)
     capture = (await get(service, answer.headers["Location"])).json()
     assert (capture["state"], capture["reason"]) == ("refused", "failed")

@@ -1,0 +1,57 @@
+"""Claims of captures: one worker has each in hand, and another one after it if that dies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, or_, select
+
+from deepfake_service.platform.db import Capture, Case, Database, Lease
+
+MAX_ATTEMPTS = 3
+"""How often a capture is begun, by any worker: one that kills its worker must not do so forever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What one worker has in hand. If it dies, its lease ends, and others begin again."""
+
+    database: Database
+    executor_id: str
+
+    def take(self, due: ColumnElement[bool]) -> str | None:
+        """Claim the oldest of the captures that are ``due`` and in no other living worker's hands;
+        return its id."""
+        others = select(Lease.executor_id).where(
+            Lease.expires_at > self.database.clock(), Lease.executor_id != self.executor_id
+        )
+        waiting = (
+            select(Capture.id)
+            .join(Case, Capture.case_id == Case.id)
+            .where(
+                Case.wrapped_key.is_not(None),
+                due,
+                or_(Capture.worker.is_(None), Capture.worker.not_in(others)),
+            )
+            .order_by(Capture.id)
+            .limit(1)
+        )
+        with self.database.read() as session:
+            if session.scalars(waiting).first() is None:
+                return None
+        with self.database.write() as session:
+            self.database.one_at_a_time(session, "captures")
+            capture_id = session.scalars(waiting).first()
+            if capture_id is not None:
+                capture = session.get_one(Capture, capture_id)
+                capture.worker = self.executor_id
+                capture.attempts += 1
+            return capture_id
+
+    def release(self, capture_id: str, *, is_done: bool = False) -> None:
+        """Leave a capture to the next worker: as if this one had not begun, or as done."""
+        with self.database.write() as session:
+            capture = session.get(Capture, capture_id)
+            if capture is not None and capture.worker == self.executor_id:
+                capture.worker = None
+                capture.attempts = 0 if is_done else capture.attempts - 1
