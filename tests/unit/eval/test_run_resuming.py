@@ -72,6 +72,34 @@ def test_another_bundle_or_number_of_frames_scores_anew(
     assert scored(tmp_path / "other", 32) == 2
 
 
+def test_the_records_of_parts_from_several_machines_make_a_whole_run(
+    bundle: Path, tmp_path: Path
+) -> None:
+    rows = [f"{label}-{number}.png,{label}" for number in range(2) for label in ("real", "fake")]
+    for row in rows:
+        name, label = row.split(",")
+        picture = footage.picture(evaluation.portrait(label, int(name[5])), "PNG")
+        (tmp_path / name).write_bytes(picture)
+
+    def scored(name: str, part: list[str]) -> int:
+        (tmp_path / f"{name}.csv").write_text("\n".join(["media,label", *part]))
+        steps: list[int] = []
+        run(
+            bundle,
+            [f"csv,title=made:{tmp_path / name}.csv"],
+            tmp_path / name,
+            RunOptions(draws=5),
+            progress=lambda what, done, _: steps.append(done) if what == "scoring" else None,
+        )
+        return len(steps) - 1
+
+    assert [scored("one", rows[:2]), scored("two", rows[2:])] == [2, 2]
+    (tmp_path / "whole").mkdir()
+    parts = [(tmp_path / name / RECORDS).read_bytes() for name in ("one", "two")]
+    (tmp_path / "whole" / RECORDS).write_bytes(b"".join(parts))
+    assert scored("whole", rows) == 0
+
+
 def test_media_that_could_not_be_read_are_tried_again(bundle: Path, tmp_path: Path) -> None:
     for label in ("real", "fake"):
         (tmp_path / "d" / label).mkdir(parents=True)
