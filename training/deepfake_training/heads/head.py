@@ -18,13 +18,13 @@ from deepfake_training.config import Config
 
 Array = NDArray[Any]
 INPUT: Final = "head.features"
-"""The features (N, V * F) of all squares of each face, one square after the other, in the graph."""
+"""The features (N, R * F) of all readings of each face, one after the other, in the graph."""
 _MAX_ITERATIONS: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Faces to learn from: ``features`` (N, V, F) of their V squares, ``truth`` (N,) with 1 =
+    """Faces to learn from: ``features`` (N, R, F) of R readings each, ``truth`` (N,) with 1 =
     manipulated, and ``weights`` (N,) that sum to one, half of it in either class."""
 
     features: Array
@@ -73,14 +73,14 @@ class Head(ABC):
 
     @abstractmethod
     def logits(self, features: Array) -> NDArray[np.float64]:
-        """Return logits (N,) or (N, K) of features (N, V, F)."""
+        """Return logits (N,) or (N, K) of features (N, R, F)."""
 
     @abstractmethod
     def export(self) -> HeadGraph:
         """Return the graph that computes ``logits``."""
 
     def direction(self) -> NDArray[np.float64]:
-        """Return the direction (V * F,) in which features move the logit, along which the map is
+        """Return the direction (R * F,) in which features move the logit, along which the map is
         drawn. Only the head that gives the logit has one."""
         raise NotImplementedError
 
@@ -90,7 +90,7 @@ class Head(ABC):
 
 
 def flat(features: Array) -> NDArray[np.float32]:
-    """Return features (N, V, F) as (N, V * F)."""
+    """Return features (N, R, F) as (N, R * F)."""
     return features.reshape(len(features), -1).astype(np.float32)
 
 

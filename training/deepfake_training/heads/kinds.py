@@ -17,7 +17,7 @@ from deepfake_training.heads.head import INPUT, Array, Head, HeadGraph, Material
 
 @dataclass(frozen=True, slots=True)
 class KindHead(Head):
-    """A logit for each of K kinds: ``weight`` (K, V * F) and ``bias`` (K,)."""
+    """A logit for each of K kinds: ``weight`` (K, R * F) and ``bias`` (K,)."""
 
     output: ClassVar[str] = KIND_LOGITS
     weight: NDArray[np.float64]
@@ -25,7 +25,7 @@ class KindHead(Head):
 
     @classmethod
     def fit(cls, material: Material, config: Config) -> KindHead:
-        """Fit a multinomial regression on the features of all squares of plain manipulated faces.
+        """Fit a multinomial regression on the features of all readings of plain manipulated faces.
 
         Every kind has the same weight, and within it every source the root of its number of faces.
         ``TrainingError`` if no fake of one of the kinds is left to learn from.
@@ -50,7 +50,7 @@ class KindHead(Head):
         return cls(weight, bias)
 
     def logits(self, features: Array) -> NDArray[np.float64]:
-        """Return logits (N, K) of features (N, V, F)."""
+        """Return logits (N, K) of features (N, R, F)."""
         if not len(features):
             return np.zeros((0, len(self.bias)))
         return (flat(features) @ self.weight.T.astype(np.float32)).astype(np.float64) + self.bias

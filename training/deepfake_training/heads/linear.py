@@ -22,7 +22,7 @@ from deepfake_training.heads.head import INPUT, Array, Head, HeadGraph, Material
 
 @dataclass(frozen=True, slots=True)
 class LinearHead(Head):
-    """A logit: ``weight`` (V * F,) and ``bias`` ()."""
+    """A logit: ``weight`` (R * F,) and ``bias`` ()."""
 
     output: ClassVar[str] = LOGIT
     weight: NDArray[np.float64]
@@ -30,10 +30,10 @@ class LinearHead(Head):
 
     @classmethod
     def fit(cls, material: Material, config: Config) -> LinearHead:
-        """Fit a linear discriminant for each square (Fisher 1936), with a shrunk covariance (Ledoit
+        """Fit a linear discriminant for each reading (Fisher 1936), with a shrunk covariance (Ledoit
         and Wolf 2004).
 
-        The logit of a face is the mean over the squares, each scaled to the same deviation within
+        The logit of a face is the mean over the readings, each scaled to the same deviation within
         the classes.
         """
         learnt = material.examples
@@ -53,7 +53,7 @@ class LinearHead(Head):
         return cls(weight, np.array(sum(bias for _, bias in parts) / len(parts)))
 
     def logits(self, features: Array) -> NDArray[np.float64]:
-        """Return logits (N,) of features (N, V, F)."""
+        """Return logits (N,) of features (N, R, F)."""
         if not len(features):
             return np.zeros(0)
         return (flat(features) @ self.weight.astype(np.float32)).astype(np.float64) + self.bias

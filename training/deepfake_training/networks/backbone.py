@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from deepfake_models.bundle.spec import InputSpec
-from deepfake_training.config import BackboneConfig
+from deepfake_training.config import BackboneConfig, BesideConfig
 from deepfake_training.errors import ConfigError, WeightsMissing
 from deepfake_training.networks.class_tokens import ClassTokens
+from deepfake_training.networks.moments import Moments
 from deepfake_training.networks.weights import SOURCES, load_package_weights
 
 _HEAD_STD = 0.01
@@ -47,7 +48,19 @@ def create_backbone(config: BackboneConfig, spec: InputSpec, *, initial: bool = 
     return model
 
 
-def _created(config: BackboneConfig, spec: InputSpec, *, online: bool) -> nn.Module:
+def create_beside(config: BesideConfig, spec: InputSpec) -> Moments:
+    """Create the frozen second network of a config.
+
+    Raises:
+        ConfigError, WeightsMissing: as ``create_backbone``.
+    """
+    model = _created(config, spec, online=config.weights == "timm")
+    if config.weights == "package":
+        load_package_weights(model, config.name)
+    return Moments(model, config, spec).requires_grad_(False)
+
+
+def _created(config: BackboneConfig | BesideConfig, spec: InputSpec, *, online: bool) -> nn.Module:
     name, size = config.name, f"{spec.width}x{spec.height} px"
     options: dict[str, Any] = {}
     if _input_size(name) not in (None, (spec.height, spec.width)):

@@ -59,6 +59,10 @@ class ClassTokens(nn.Module):
         self.num_prefix_tokens: int = network.num_prefix_tokens
         self.num_features: int = network.num_features * len(blocks)
 
+    def blocks(self) -> Sequence[Any]:
+        """Return the blocks that are computed."""
+        return self.vit.blocks  # type: ignore[no-any-return]
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the class tokens (N, blocks * C) of normalised crops (N, 3, S, S)."""
         return self._tokens(x, lambda block, tokens, _last: block(tokens))
@@ -125,16 +129,16 @@ def _served_block(block: Any, x: torch.Tensor, class_token_only: bool) -> torch.
         query, key, value = _linear(attention.qkv, read).chunk(3, dim=-1)
     attended: torch.Tensor = _Attention.apply(query, key, value, heads)  # type: ignore[no-untyped-call]
     x = x + _linear(attention.proj, attended)
-    return x + _rows(block.mlp, block.norm2(x))
+    return x + rows(block.mlp, block.norm2(x))
 
 
 def _linear(layer: nn.Linear, x: torch.Tensor, outputs: slice = slice(None)) -> torch.Tensor:
     """Apply ``layer``, or only its ``outputs``, to ``x`` (N, T, C)."""
     weight, bias = layer.weight[outputs], layer.bias[outputs]
-    return _rows(lambda rows: F.linear(rows, weight, bias), x)
+    return rows(lambda rows: F.linear(rows, weight, bias), x)
 
 
-def _rows(layer: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+def rows(layer: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
     """Apply ``layer``, a function of matrices, to ``x`` (N, T, C). onnxruntime adds the bias within
     an integer product, and the products of outliers onto it, only for matrices."""
     result = layer(x.reshape(-1, x.shape[-1]))

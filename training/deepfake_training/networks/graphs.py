@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from deepfake_models.bundle.spec import InputSpec
 from deepfake_models.classifier import CROPS
 from deepfake_training.config import Config
-from deepfake_training.networks.backbone import Normalise, create_backbone
+from deepfake_training.errors import ConfigError
+from deepfake_training.networks.backbone import Normalise, create_backbone, create_beside
 from deepfake_training.networks.class_tokens import ClassTokens
 from deepfake_training.networks.int8 import activation_ranges, in_int8, smooth
 
@@ -29,35 +29,60 @@ FEATURES = "features"
 
 
 class _Features(nn.Module):
-    """uint8 crops (N, S, S, 3) to what a head reads, (N, F) float32."""
+    """The squares of faces, (N, V, S, S, 3) uint8 or (N, S, S, 3) if there is one, to what heads
+    read, (N, R, F) float32: the class tokens of each square, and the moments of the last one."""
 
-    def __init__(self, network: ClassTokens, spec: InputSpec) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
-        self.normalise, self.model = Normalise(spec), network
+        spec = config.bundle.input
+        self.size, self.views = spec.height, config.bundle.crop.views
+        network = create_backbone(config.backbone, spec).eval()
+        assert isinstance(network, ClassTokens)  # the config requires blocks
+        self.normalise, self.network = Normalise(spec), network
+        self.beside = None
+        if config.beside:
+            self.beside = create_beside(config.beside, spec).eval()
+            self.normalise_beside = Normalise(self.beside.spec)
+            if self.beside.num_features != network.num_features:
+                raise ConfigError(
+                    f"beside.blocks: They give {self.beside.num_features} numbers, and "
+                    f"backbone.blocks {network.num_features}. Choose blocks that give as many."
+                )
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        return self.model.served(self.normalise(crops))
+        squares = crops.reshape(-1, self.size, self.size, 3)
+        tokens = self.network.served(self.normalise(squares))
+        features = tokens.reshape(-1, self.views, self.network.num_features)
+        if not self.beside:
+            return features
+        last = crops if self.views == 1 else crops[:, -1]
+        return torch.cat([features, self.beside(self.normalise_beside(last))[:, None]], dim=1)
 
 
 def feature_graph(config: Config, samples: NDArray[np.uint8]) -> onnx.ModelProto:
-    """Return the graph from ``crops`` (N, S, S, 3) uint8 RGB to ``features`` (N, F) float32.
+    """Return the graph from ``crops``, the squares of N faces, to ``features`` (N, R, F) float32.
 
-    It is that of the config's network with its initial weights, in the arithmetic of
-    ``config.bundle.arithmetic``; activation ranges are measured on ``samples``, (M, S, S, 3).
+    It is that of the config's networks with their initial weights, in the arithmetic of
+    ``config.bundle.arithmetic``; activation ranges are measured on ``samples``, which are crops.
     """
-    network = create_backbone(config.backbone, config.bundle.input).eval()
-    assert isinstance(network, ClassTokens)  # the config requires blocks
-    features = _Features(network, config.bundle.input).eval()
+    features = _Features(config).eval()
     if config.bundle.arithmetic == "float32":
-        return traced_on_crops(features, config.bundle.input.height, [FEATURES])
-    smooth(network, features.normalise, torch.from_numpy(samples))
-    graph = traced_on_crops(features, config.bundle.input.height, [FEATURES])
+        return traced_on_crops(features, samples.shape[1:], [FEATURES])
+    squares = torch.from_numpy(samples).reshape(-1, *samples.shape[-3:])
+    smooth(features.network, features.normalise, squares)
+    if features.beside:
+        smooth(features.beside, features.normalise_beside, squares)
+    graph = traced_on_crops(features, samples.shape[1:], [FEATURES])
     return in_int8(graph, activation_ranges(graph, samples))
 
 
-def traced_on_crops(module: nn.Module, size: int, outputs: Sequence[str]) -> onnx.ModelProto:
-    """Return the graph of ``module``, which maps ``crops`` (N, size, size, 3) uint8 RGB to
-    ``outputs``. The first axis of each is ``batch``, of any length."""
+def traced_on_crops(
+    module: nn.Module, shape: Sequence[int], outputs: Sequence[str]
+) -> onnx.ModelProto:
+    """Return the graph of ``module``, which maps ``crops`` (N, *shape) uint8 RGB to ``outputs``.
+
+    The first axis of each is ``batch``, of any length.
+    """
     with (
         tempfile.TemporaryDirectory() as scratch,
         torch.no_grad(),
@@ -68,7 +93,7 @@ def traced_on_crops(module: nn.Module, size: int, outputs: Sequence[str]) -> onn
         path = Path(scratch) / "graph.onnx"
         torch.onnx.export(
             module,
-            (torch.zeros((2, size, size, 3), dtype=torch.uint8),),
+            (torch.zeros((2, *shape), dtype=torch.uint8),),
             path,
             dynamo=False,
             opset_version=OPSET,

@@ -30,6 +30,7 @@ from torch import nn
 from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.classifier import CROPS
 from deepfake_training.networks.class_tokens import ClassTokens
+from deepfake_training.networks.moments import Moments
 
 STRENGTH: Final = 0.7
 """How much of the difficulty ``smooth`` moves to the weights: the exponent alpha of the paper."""
@@ -45,7 +46,9 @@ _BATCH: Final = 8
 
 @torch.no_grad()
 def smooth(
-    network: ClassTokens, normalise: Callable[[torch.Tensor], torch.Tensor], crops: torch.Tensor
+    network: ClassTokens | Moments,
+    normalise: Callable[[torch.Tensor], torch.Tensor],
+    crops: torch.Tensor,
 ) -> None:
     """Smooth what each layer norm of ``network`` gives to a linear layer, in place.
 
@@ -59,7 +62,7 @@ def smooth(
     """
     pairs = [
         pair
-        for block in network.vit.blocks
+        for block in network.blocks()
         for pair in ((block.norm1, block.attn.qkv), (block.norm2, block.mlp.fc1))
     ]
     largest = _largest([linear for _, linear in pairs], network, normalise, crops)
@@ -74,7 +77,7 @@ def smooth(
 
 def _largest(
     layers: list[Any],
-    network: ClassTokens,
+    network: ClassTokens | Moments,
     normalise: Callable[[torch.Tensor], torch.Tensor],
     crops: torch.Tensor,
 ) -> list[torch.Tensor]:

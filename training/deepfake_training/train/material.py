@@ -30,7 +30,7 @@ from deepfake_training.train.feature_store import ExaminedMedium, FeatureStore, 
 
 @dataclass(frozen=True, slots=True)
 class MainFaces:
-    """Features (N, V, F) float16 of faces of main persons, and their ``labels`` with ``COLUMNS``,
+    """Features (N, R, F) float16 of faces of main persons, and their ``labels`` with ``COLUMNS``,
     in the same order."""
 
     features: NDArray[Any]
