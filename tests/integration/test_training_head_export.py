@@ -22,7 +22,7 @@ from deepfake_models.classifier import ACTIVATION_MAP, CROPS, KIND_LOGITS, LOGIT
 from deepfake_models.errors import BundleError
 from deepfake_models.scorer import Scorer
 from deepfake_training.cli import app
-from deepfake_training.config import Config
+from deepfake_training.config import BesideConfig, Config
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import Manifest
 from deepfake_training.errors import TrainingError
@@ -43,6 +43,7 @@ from deepfake_training.networks.graphs import FEATURES
 from deepfake_training.train.checkpoints import config_of
 from deepfake_training.train.feature_store import FeatureStore
 from tests.support.training import (
+    BESIDE,
     HEAD,
     direct_effects,
     head_config,
@@ -94,7 +95,7 @@ def bundle(work: Path) -> Bundle:
 
 
 def small_heads(features: NDArray[np.float16]) -> Heads:
-    """Return random heads with logits of about a half on ``features``, (N, V, F).
+    """Return random heads with logits of about a half on ``features``, (N, R, F).
 
     Features are stored in half precision, so larger logits would differ by more.
     """
@@ -193,16 +194,15 @@ def test_altered_weights_are_refused(bundle: Bundle, tmp_path: Path) -> None:
 
 
 @ARITHMETIC
+@pytest.mark.parametrize("beside", [None, BESIDE], ids=["one network", "two networks"])
 def test_both_graphs_compute_what_the_head_and_the_network_do(
-    head_crops: Path, tmp_path: Path, arithmetic: str
+    head_crops: Path, tmp_path: Path, arithmetic: str, beside: BesideConfig | None
 ) -> None:
-    config = in_arithmetic(head_config(), arithmetic)
+    config = in_arithmetic(head_config(beside=beside), arithmetic)
     path = FeatureStore(CropStore(head_crops), config).graph()
     crops = squares(3, config)
-    count, views = crops.shape[:2]
-    session = OnnxSession(path.read_bytes(), device="cpu")
-    flat = session.run([FEATURES], {CROPS: crops.reshape(-1, *crops.shape[2:])})[0]
-    features = flat.reshape(count, views, -1)
+    features = OnnxSession(path.read_bytes(), device="cpu").run([FEATURES], {CROPS: crops})[0]
+    assert features.shape == (3, 3 if beside else 2, 2 * 192)
     heads = small_heads(features)
     write_heads(tmp_path, onnx.load(str(path)), heads, config)
     external = {WEIGHTS: (tmp_path / WEIGHTS).read_bytes()}
@@ -278,7 +278,7 @@ def test_tensors_of_both_graphs_are_stored_once(
     tensors = [
         numpy_helper.to_array(tensor).tobytes()
         for model in (
-            classifier_graph(features, heads, config.bundle.crop),
+            classifier_graph(features, heads),
             map_graph(features, heads, config),
         )
         for tensor in model.graph.initializer

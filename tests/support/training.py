@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from timm.models.swin_transformer import SwinTransformer
 
-from deepfake_training.config import Config
+from deepfake_training.config import BesideConfig, Config
 from deepfake_training.networks import graphs
 from deepfake_training.networks.backbone import create_backbone
 from deepfake_training.networks.class_tokens import ClassTokens
+from deepfake_training.networks.moments import Moments
 from deepfake_training.networks.weights import convert_weights
 from deepfake_training.train.checkpoints import CHECKPOINT, read_checkpoint
 from tests.support import footage
@@ -107,6 +109,17 @@ def seed_networks(patch: pytest.MonkeyPatch) -> None:
 
     for module in (graphs, export_graphs):
         patch.setattr(module, "create_backbone", seeded_backbone)
+    patch.setattr(graphs, "create_beside", lambda config, spec: Moments(swin(), config, spec))
+
+
+def swin(size: int = 64) -> SwinTransformer:
+    """Return a Swin for ``size`` pixels, of two stages with two blocks each, always the same."""
+    torch.manual_seed(0)
+    return SwinTransformer(size, 4, embed_dim=48, depths=(2, 2), num_heads=(2, 4), window_size=4)
+
+
+BESIDE = BesideConfig(name="swin", weights="none", blocks=(1, 2, 3))
+"""Three of its blocks, whose moments are as many numbers as two class tokens of ``HEAD``."""
 
 
 def seeded_backbone(*args: object, **options: object) -> torch.nn.Module:

@@ -27,12 +27,12 @@ Crops = NDArray[np.uint8]
 
 @pytest.fixture(scope="module")
 def crops() -> Crops:
-    """Gradients and noise of several colours, (12, 64, 64, 3)."""
+    """Gradients and noise of several colours, two squares of six faces, (6, 2, 64, 64, 3)."""
     rng = np.random.default_rng(0)
     ramp = np.linspace(0.2, 1.0, 64)[:, None, None]
     tint = rng.uniform(0.2, 1.0, (12, 1, 1, 3))
     noise = rng.uniform(0.5, 1.0, (12, 64, 64, 1))
-    return (255 * ramp * tint * noise).astype(np.uint8)
+    return (255 * ramp * tint * noise).astype(np.uint8).reshape(6, 2, 64, 64, 3)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_features_are_close_to_those_in_floating_point(
     graphs: tuple[onnx.ModelProto, onnx.ModelProto], crops: Crops
 ) -> None:
     exact, rounded = (features(model, crops) for model in graphs)
-    assert exact.shape == rounded.shape == (12, 2 * 192)
+    assert exact.shape == rounded.shape == (6, 2, 2 * 192)
     assert np.corrcoef(exact.ravel(), rounded.ravel())[0, 1] > 0.99
     assert not np.array_equal(exact, rounded), "nothing was rounded"
 
@@ -63,7 +63,7 @@ def test_a_crop_has_the_same_features_alone_and_in_a_batch(
     graphs: tuple[onnx.ModelProto, onnx.ModelProto], crops: Crops
 ) -> None:
     together = features(graphs[1], crops)
-    for number in (0, 5, 11):
+    for number in (0, 3, 5):
         assert np.array_equal(features(graphs[1], crops[[number]])[0], together[number])
     assert np.array_equal(features(graphs[1], crops[::-1])[::-1], together)
 

@@ -50,7 +50,8 @@ def write_network(
     network.load_state_dict(weights)
     graph = ExportGraph(network.eval(), spec).eval()
     onnx.save(
-        traced_on_crops(graph, (spec.height, spec.width, 3), [LOGIT, ACTIVATION_MAP]), str(directory / CLASSIFIER)
+        traced_on_crops(graph, (spec.height, spec.width, 3), [LOGIT, ACTIVATION_MAP]),
+        str(directory / CLASSIFIER),
     )
     return graph
 

@@ -30,8 +30,8 @@ class LinearHead(Head):
 
     @classmethod
     def fit(cls, material: Material, config: Config) -> LinearHead:
-        """Fit a linear discriminant for each reading (Fisher 1936), with a shrunk covariance (Ledoit
-        and Wolf 2004).
+        """Fit a linear discriminant for each reading (Fisher 1936), with a shrunk covariance
+        (Ledoit and Wolf 2004).
 
         The logit of a face is the mean over the readings, each scaled to the same deviation within
         the classes.

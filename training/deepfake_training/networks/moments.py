@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import torch
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models.swin_transformer import SwinTransformer
 from torch import nn
 
@@ -27,17 +28,19 @@ _EPSILON: Final = 1e-6
 
 class Moments(nn.Module):
     """The timm model ``swin`` up to the last of ``config.blocks``, numbered from 1 over all stages.
-    ``spec`` describes its crops, with the normalisation that it was trained with.
+    ``spec`` describes its crops, with ImageNet's normalisation, which Swin
+    was trained with.
 
     Raises:
-        ConfigError: if ``swin`` is not a Swin, or the blocks are not ascending numbers of its own.
+        ConfigError: if ``swin`` is not a Swin, its windows do not divide a crop, or the blocks are
+            not ascending numbers of its own.
     """
 
     def __init__(self, swin: nn.Module, config: BesideConfig, spec: InputSpec) -> None:
         super().__init__()
         name, blocks = config.name, config.blocks
         if not isinstance(swin, SwinTransformer):
-            raise ConfigError(f"beside.blocks: {name} is not a Swin transformer. Choose one.")
+            raise ConfigError(f"beside.name: {name} is not a Swin transformer. Choose one.")
         count = sum(len(stage.blocks) for stage in swin.layers)
         if max(blocks) > count or min(blocks) < 1 or sorted(set(blocks)) != list(blocks):
             raise ConfigError(
@@ -45,18 +48,27 @@ class Moments(nn.Module):
                 f"blocks of {name}."
             )
         self.taken = set(blocks)
-        trained: Any = swin.pretrained_cfg
-        self.spec = spec.model_copy(update={"mean": trained["mean"], "std": trained["std"]})
+        self.spec = spec.model_copy(
+            update={"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD}
+        )
         self.patch_embed: Any = swin.patch_embed
         self.stages: Any = nn.ModuleList()
         self.num_features = number = 0
-        for stage in swin.layers:
+        grid = swin.patch_embed.grid_size
+        for place, stage in enumerate(swin.layers):
             part = nn.Module()
             part.merge = stage.downsample
             part.blocks = stage.blocks[: max(blocks) - number]
             if not len(part.blocks):
                 break
             self.stages.append(part)
+            size = part.blocks[0].window_size
+            if any(side % (edge << place) for side, edge in zip(grid, size, strict=True)):
+                raise ConfigError(
+                    f"bundle.input: The window of {name}, {size[1]}x{size[0]} tokens, does not "
+                    f"divide the {grid[1]}x{grid[0]} tokens of {spec.width}x{spec.height} px. "
+                    "Choose another size."
+                )
             width = stage.blocks[0].dim
             taken = [n for n in blocks if number < n <= number + len(stage.blocks)]
             self.num_features += 2 * width * len(taken)

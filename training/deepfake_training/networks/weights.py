@@ -247,9 +247,7 @@ def _tensors(arrays: Mapping[str, NDArray[Any]]) -> Tensors:
     }
 
 
-def _by_timm_name(
-    plain: Arrays, matrices: Arrays
-) -> Arrays:
+def _by_timm_name(plain: Arrays, matrices: Arrays) -> Arrays:
     """Map the names of transformers' ``CLIPVisionModel`` to timm's, and join query, key and value.
 
     ``plain`` are tensors by name; ``matrices`` are the dequantised ones by the path of their layer.

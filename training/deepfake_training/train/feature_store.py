@@ -224,6 +224,7 @@ def _network_parts(store: CropStore, config: Config) -> dict[str, Any]:
         "input": config.bundle.input.model_dump(mode="json"),
         "backbone": config.backbone.model_dump(mode="json", include=backbone),
         "arithmetic": config.bundle.arithmetic,
+        "views": config.bundle.crop.views,
     }
     if config.beside:
         parts["beside"] = config.beside.model_dump(mode="json")

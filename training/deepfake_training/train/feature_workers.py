@@ -59,9 +59,7 @@ class _Worker:
         if not crops:
             return np.zeros((0, 1, 0), np.float16)
         parts = [
-            self.session.run(
-                self.session.output_names, {CROPS: np.stack(crops[i : i + _BATCH])}
-            )[0]
+            self.session.run(self.session.output_names, {CROPS: np.stack(crops[i : i + _BATCH])})[0]
             for i in range(0, len(crops), _BATCH)
         ]
         features = np.concatenate(parts).astype(np.float16)
