@@ -10,13 +10,14 @@ windows of the next one, shifted or not. timm rolls, partitions and joins again 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models.swin_transformer import SwinTransformer
 from torch import nn
+from torch.nn import functional as F
 
 from deepfake_models.bundle.spec import InputSpec
 from deepfake_training.config import BesideConfig
@@ -94,7 +95,7 @@ class Moments(nn.Module):
                 grid = (grid[0] // 2, grid[1] // 2)
                 order = torch.arange(grid[0] * grid[1])
                 x = x.reshape(-1, len(order), 4 * x.shape[-1])
-                x = rows(stage.merge.reduction, stage.merge.norm(x))
+                x = rows(_with_bias(stage.merge.reduction), stage.merge.norm(x))
             for block in stage.blocks:
                 number += 1
                 places = _windows(grid, block.window_size, block.shift_size)
@@ -104,6 +105,11 @@ class Moments(nn.Module):
                     mean = x.mean(dim=1, keepdim=True)
                     moments += [mean[:, 0], ((x - mean) ** 2).mean(dim=1).add(_EPSILON).sqrt()]
         return torch.cat(moments, dim=1)
+
+
+def _with_bias(layer: nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return ``layer`` with a bias of zero, as products in 8 bits have one (see ``int8``)."""
+    return lambda x: F.linear(x, layer.weight, torch.zeros(layer.out_features))
 
 
 def _moved(order: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
@@ -134,10 +140,9 @@ def _block(block: Any, x: torch.Tensor) -> torch.Tensor:
     query, key, value = (
         rows(attention.qkv, block.norm1(x)).reshape(split).permute(3, 0, 1, 4, 2, 5).unbind(0)
     )
-    bias = attention._get_rel_pos_bias()
+    weights = (query * attention.scale) @ key.transpose(-2, -1) + attention._get_rel_pos_bias()
     if block.attn_mask is not None:  # the windows of a shifted block
-        bias = bias + block.attn_mask[:, None]
-    weights = (query * attention.scale) @ key.transpose(-2, -1) + bias
+        weights = weights + block.attn_mask[:, None]
     attended = (weights.softmax(dim=-1) @ value).transpose(2, 3).reshape(-1, length, channels)
     x = x + rows(attention.proj, attended)
     return x + rows(block.mlp, block.norm2(x))

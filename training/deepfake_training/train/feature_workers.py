@@ -27,8 +27,7 @@ from deepfake_training.data.cutting import open_source
 from deepfake_training.data.datasets import CropStore, PairDataset
 from deepfake_training.data.prepare import recorded_detections, was_decoded
 from deepfake_training.errors import TrainingError
-
-_BATCH = 4
+from deepfake_training.networks.graphs import FEATURES
 
 Array = NDArray[Any]
 Shard = range | list[dict[str, str]]
@@ -58,10 +57,8 @@ class _Worker:
         """Return features (N, R, F) float16 of crops, each (S, S, 3) or (V, S, S, 3) uint8."""
         if not crops:
             return np.zeros((0, 1, 0), np.float16)
-        parts = [
-            self.session.run(self.session.output_names, {CROPS: np.stack(crops[i : i + _BATCH])})[0]
-            for i in range(0, len(crops), _BATCH)
-        ]
+        # One face at a time: what a thread works on then fits into its cache.
+        parts = [self.session.run([FEATURES], {CROPS: crop[None]})[0] for crop in crops]
         features = np.concatenate(parts).astype(np.float16)
         if not np.isfinite(features).all():
             raise TrainingError(
