@@ -45,6 +45,29 @@ class FirstBlocks(nn.Module):
         return self.head(prefix[:, 0])
 
 
+class BesideBlocks(nn.Module):
+    """The first ``blocks`` blocks of a Swin, counted over all stages, and a linear layer on the mean
+    of its tokens."""
+
+    def __init__(self, name: str, blocks: int) -> None:
+        super().__init__()
+        swin = create_model(name, pretrained=False)
+        self.patch_embed, self.stages = swin.patch_embed, nn.ModuleList()
+        for stage in swin.layers:
+            stage.blocks = stage.blocks[:blocks]
+            blocks -= len(stage.blocks)
+            if len(stage.blocks):
+                self.stages.append(stage)
+        self.head = nn.Linear(self.stages[-1].dim, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return (N, 1) logits of (N, 3, S, S) pictures."""
+        x = self.patch_embed(x)
+        for stage in self.stages:
+            x = stage(x)
+        return self.head(x.mean(dim=(1, 2)))
+
+
 def crops(picture, box, scales, size):
     """Return a (V, 3, size, size) tensor: the square around ``box`` at each of ``scales``."""
     x0, y0, x1, y1 = box
@@ -59,7 +82,7 @@ def crops(picture, box, scales, size):
 
 
 @torch.no_grad()
-def score(path, frames, detector, network, options):
+def score(path, frames, detector, networks, options):
     """Score ``frames`` evenly spread frames of the video; return the seconds that it took."""
     logits, number, began = [], 0, time.perf_counter()
     capture = cv2.VideoCapture(path)
@@ -74,7 +97,8 @@ def score(path, frames, detector, network, options):
             boxes, _ = detector.detect(picture)
             for box in boxes if boxes is not None else []:
                 pixels = crops(picture, box, options.scales, options.size)
-                logits.append(float(network(pixels).mean()))
+                parts = [networks[0](pixels), *(beside(pixels[-1:]) for beside in networks[1:])]
+                logits.append(float(torch.cat(parts).mean()))
         number += 1
     capture.release()
     return {
@@ -95,18 +119,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", required=True, help="name in timm")
     parser.add_argument("--blocks", type=int, default=0, help="use only the first blocks; 0: all")
+    parser.add_argument("--beside", help="name of a Swin in timm, for the last square of a face")
+    parser.add_argument("--beside-blocks", type=int, help="use only its first blocks")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--scales", type=float, nargs="+", default=[1.3])
     options = parser.parse_args()
     if options.blocks:
-        network = FirstBlocks(options.network, options.blocks).eval()
+        networks = [FirstBlocks(options.network, options.blocks).eval()]
     else:
-        network = create_model(options.network, pretrained=False, num_classes=1).eval()
+        networks = [create_model(options.network, pretrained=False, num_classes=1).eval()]
+    if options.beside:
+        networks.append(BesideBlocks(options.beside, options.beside_blocks).eval())
     detector = MTCNN(keep_all=True, device="cpu")
     answer({"ready": True})
     for line in sys.stdin:
         request = json.loads(line)
-        answer(score(request["video"], request["frames"], detector, network, options))
+        answer(score(request["video"], request["frames"], detector, networks, options))
 
 
 if __name__ == "__main__":

@@ -269,18 +269,22 @@ def _spread(values: Sequence[float]) -> dict[str, Any]:
 
 
 def same_network(spec: BundleSpec) -> list[str]:
-    """Return the arguments that give the naive loop the network of a bundle.
+    """Return the arguments that give the naive loop the networks of a bundle.
 
     Raises:
         BaselineMissing: the bundle does not say which network of timm it has.
     """
-    backbone = spec.training.get("config", {}).get("backbone", {})
+    config = spec.training.get("config", {})
+    backbone, beside = config.get("backbone", {}), config.get("beside")
     if "name" not in backbone:
         raise BaselineMissing("The bundle does not name its network.")
     scales = [spec.crop.scale, *spec.crop.further_scales]
     arguments = ["--network", backbone["name"], "--size", str(spec.input.height)]
     if backbone.get("blocks"):
         arguments += ["--blocks", str(max(backbone["blocks"]))]
+    if beside:
+        blocks = str(max(beside["blocks"]))
+        arguments += ["--beside", beside["name"], "--beside-blocks", blocks]
     return [*arguments, "--scales", *map(str, scales)]
 
 
