@@ -46,8 +46,8 @@ class FirstBlocks(nn.Module):
 
 
 class BesideBlocks(nn.Module):
-    """The first ``blocks`` blocks of a Swin, counted over all stages, and a linear layer on the mean
-    of its tokens."""
+    """The first ``blocks`` blocks of a Swin, over all stages, and a linear layer on the mean of its
+    tokens."""
 
     def __init__(self, name: str, blocks: int) -> None:
         super().__init__()
