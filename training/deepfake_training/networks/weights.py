@@ -292,7 +292,8 @@ def _swin(content: bytes, name: str) -> Tensors:
         for ours, theirs in (("proj", patches), ("norm", norm))
         for part in ("weight", "bias")
     }
-    for number, stage in enumerate(timm.create_model(name, pretrained=False).layers):
+    network: Any = timm.create_model(name, pretrained=False)
+    for number, stage in enumerate(network.layers):
         if number:
             theirs, ours = f"swin.encoder.layers.{number - 1}.downsample.", "downsample."
             ours = f"layers.{number}.{ours}"
