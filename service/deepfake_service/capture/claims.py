@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 
 from deepfake_service.platform.db import Capture, Case, Database, Lease
+from deepfake_service.platform.db.enums import CaptureState
 
 MAX_ATTEMPTS = 3
 """How often a capture is begun, by any worker: one that kills its worker must not do so forever."""
@@ -20,20 +21,27 @@ class Claims:
     executor_id: str
 
     def take(self, due: ColumnElement[bool]) -> str | None:
-        """Claim the oldest of the captures that are ``due`` and in no other living worker's hands;
-        return its id."""
+        """Claim one of the captures that are ``due`` and in no other living worker's hands: the
+        oldest of the account that has the fewest in hand; return its id."""
         others = select(Lease.executor_id).where(
             Lease.expires_at > self.database.clock(), Lease.executor_id != self.executor_id
         )
+        # The first of each account, then their second: those in hand count, too.
+        turn = func.row_number().over(partition_by=Capture.account_id, order_by=Capture.id)
+        open_states = (CaptureState.QUEUED, CaptureState.RECEIVED)
+        turns = (
+            select(Capture.id, turn.label("turn")).where(Capture.state.in_(open_states)).subquery()
+        )
         waiting = (
             select(Capture.id)
+            .join(turns, Capture.id == turns.c.id)
             .join(Case, Capture.case_id == Case.id)
             .where(
                 Case.wrapped_key.is_not(None),
                 due,
                 or_(Capture.worker.is_(None), Capture.worker.not_in(others)),
             )
-            .order_by(Capture.id)
+            .order_by(turns.c.turn, Capture.id)
             .limit(1)
         )
         with self.database.read() as session:

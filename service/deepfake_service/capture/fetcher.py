@@ -149,7 +149,9 @@ class _Fetch:
                 if not found["media"]:
                     found["media"] = self._pictures(content)
                     if found["media"]:
-                        reason = None
+                        # A picture beside a video that did not come must not hide why. A page
+                        # that shows one is there, whatever became of its video.
+                        reason = {"no_media": None, "gone": "no_media"}.get(str(reason), reason)
                     elif reason == "no_media" and self._is_shell(content):
                         reason = "shell"
             found["reason"] = reason

@@ -245,6 +245,8 @@ class Fetches:
             )
             if is_mine and capture is not None:
                 now = self._database.clock()
+                if case is not None and case.minor_at is not None:  # flagged meanwhile
+                    reason, file = "minor", None
                 capture.reason, capture.worker, capture.attempts = reason, None, 0
                 capture.state = CaptureState.RECEIVED if file else CaptureState.REFUSED
                 if file:
@@ -297,7 +299,7 @@ def _reason(said: _Said, gate: Gate) -> str | None:
         return "too_slow" if gate.limit == "time" else "too_large"
     if gate.log and all(line["refused"] == "not public" for line in gate.log):
         return "refused_address"
-    if said.reason == "no_such_name" and gate.log[-1]["refused"] == "name_server":
+    if said.reason == "no_such_name" and gate.log and gate.log[-1]["refused"] == "name_server":
         return "name_server"
     if said.reason is not None and said.reason not in ENDS:
         return "failed"

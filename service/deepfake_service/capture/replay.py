@@ -5,6 +5,7 @@ This runs in the sandbox: what is in the text part, others made.
 
 from __future__ import annotations
 
+import re
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
@@ -35,14 +36,15 @@ def replayable(source: BinaryIO) -> tuple[list[dict[str, Any]], bytes]:
             status, mime = "200", record.fields.get("content-type", "")
             if kind == "response":
                 line, _, head = block.partition(b"\r\n\r\n")[0].partition(b"\n")
-                status = line.decode(errors="replace").split(" ")[1:2][0] if b" " in line else ""
+                said = re.match(rb"HTTP/\S+ ([0-9]{3})", line)
+                status = said[1].decode() if said else "000"
                 mime = head_fields(head).get("content-type", "")
             rows.append(
                 {
                     "url": record.uri[:4096],
                     "at": record.fields.get("warc-date", ""),
                     "mime": mime.partition(";")[0].strip().lower()[:200],
-                    "status": status[:3],
+                    "status": status,
                     "offset": len(out),
                     "length": len(again),
                 }

@@ -15,10 +15,12 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.audit.log import Action
-from deepfake_service.capture.readers import CaptureReaders
+from deepfake_service.capture.readers import CaptureReaders, IndexRow
+from deepfake_service.capture.replay import replayable
 from deepfake_service.cases.cases import media_key
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.capture_format import CAPTURE
+from deepfake_service.evidence.bundle.warc import written
 from deepfake_service.platform.db import AuditEntry, Case, Media
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.storage import context_of
@@ -186,6 +188,13 @@ async def test_it_is_audited_and_withheld_as_media_are(
     assert flagged.is_success, flagged.text
     assert (await export(service, shown["id"])).status_code == 403
     assert (await export(service, shown["id"], Role.ADMIN)).status_code == 200
+
+
+def test_an_answer_without_a_status_does_not_keep_a_capture_from_being_indexed() -> None:
+    fields = {"WARC-Target-URI": "https://a.example/", "WARC-Date": "2026-01-01T00:00:00Z"}
+    record = written("response", fields, b"HTTP/1.1 odd\r\nContent-Type: text/html\r\n\r\nx")
+    rows, _ = replayable(io.BytesIO(record))
+    assert [IndexRow.model_validate(row).status for row in rows] == ["000"]
 
 
 async def test_files_that_are_lost_or_altered_are_told_and_not_exported(

@@ -241,6 +241,29 @@ async def test_bodies_in_chunks_and_pictures_of_posts_are_recorded(
         assert shown["counts"].get("wrong_digests") is None
 
 
+@pytest.mark.parametrize(("answer", "reason"), [(401, "login_required"), (404, "no_media")])
+async def test_a_picture_does_not_hide_that_the_video_did_not_come(
+    service: Service,
+    pool: ProcessPool,
+    readers: CaptureReaders,
+    platform: FakePlatform,
+    answer: int,
+    reason: str,
+) -> None:
+    platform.says("/i.jpg", says_bytes(archives.picture(), "image/jpeg"))
+    platform.says("/v.mp4", status(answer))
+    url = platform.says(
+        "/both",
+        shows(
+            "<meta property='og:image' content='/i.jpg'>"
+            f"<meta property='og:video' content='/v.mp4'><video src='/v.mp4'></video>{LONG}"
+        ),
+    )
+    (shown,) = await captured(service, pool, readers, platform, url)
+    assert (shown["state"], shown["reason"], len(shown["media"])) == ("captured", reason, 1)
+    assert shown["detail"] == ENDS[reason]
+
+
 LONG = f"<p>{'words ' * 60}</p>"
 LOGIN = shows(f"<title>Log in</title><form>Log in to go on {LONG}</form>")
 ENDING: dict[str, tuple[Answer, str]] = {
@@ -490,6 +513,36 @@ async def test_links_of_a_case_that_may_show_a_minor_are_not_opened(
     again = await queue(service, url, case_reference=None, case_id=case_id)
     assert again.status_code == 422
     assert "hotline" in again.text
+
+
+async def test_what_comes_after_a_case_was_flagged_is_not_kept(
+    service: Service, pool: ProcessPool, platform: FakePlatform
+) -> None:
+    def flags(handler: Any) -> None:
+        with service.database.write() as session:
+            for case in session.scalars(select(Case)):
+                case.minor_at = service.clock()
+        says_bytes(archives.picture(), "image/jpeg")(handler)
+
+    await queue(service, platform.says("/flagging", flags))
+    await anyio.to_thread.run_sync(worker(service, pool, platform).work_off)
+    with service.database.read() as session:
+        (capture,) = session.scalars(select(Capture)).all()
+        assert session.scalars(select(Media)).all() == []
+    assert (capture.state, capture.reason) == ("refused", "minor")
+    assert platform.asked["/flagging"] == 1
+    assert blobs(service) == []
+
+
+async def test_accounts_take_turns(
+    service: Service, pool: ProcessPool, platform: FakePlatform
+) -> None:
+    await queue(service, *(f"https://video.example/{n}" for n in range(5)))
+    other = await queue(service, "https://video.example/other", role=Role.ADMIN)
+    fetches = worker(service, pool, platform)
+    first, second = fetches._claim(), fetches._claim()
+    assert first != other.json()["links"][0]["id"]
+    assert second == other.json()["links"][0]["id"]
 
 
 async def test_no_link_is_opened_unless_it_is_switched_on(start: Callable[..., Any]) -> None:
