@@ -138,7 +138,7 @@ def test_links_from_the_command_to_what_can_be_done(
     there = platform.says("/p/1", page_with("/v.mp4"))
     gone = platform.url("/p/2")
     table, results = tmp_path / "links.csv", tmp_path / "results.csv"
-    table.write_text(f"number,link,remark\n1,{there},found by search\n2,{gone},\n")
+    table.write_text(f"번호,링크,비고\n1,{there},검색으로 발견\n2,{gone},\n", encoding="cp949")
     said = near.command(
         "capture", "links", "--from", str(table), "--to", str(results), "--case-reference", "L",
         "--url", near.url, "--key", ADMIN_KEY, expected=1,

@@ -19,7 +19,7 @@ from string import Formatter
 from babel.messages.catalog import Message
 from babel.messages.extract import extract_from_dir
 
-from deepfake_service.capture.links import ENDS
+from deepfake_service.capture.links import ENDS, NO_HOST, NO_URL, NOT_CLOSED
 from deepfake_service.http.problems import STATUS_AND_CODE, problem_of
 from deepfake_service.notices.kinds import CLAIMS_MANIPULATION, MINOR_NEEDS
 from deepfake_service.platform.db.sqlite import UNAVAILABLE
@@ -54,6 +54,9 @@ COMPOSED = frozenset(
         "at most 200 characters are allowed",
         "at most 5000 characters are allowed",
         HiddenCharacter.TEMPLATE,
+        NO_HOST,
+        NO_URL,
+        NOT_CLOSED,
         MINOR_NEEDS,
         CLAIMS_MANIPULATION,
         "tick this box: only the person making the notice can state this",

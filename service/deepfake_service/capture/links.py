@@ -19,7 +19,12 @@ from deepfake_service.capture.captures import HandedIn
 from deepfake_service.cases.cases import Cases, PostDetails
 from deepfake_service.platform.db import Capture, Database, current_time, new_id
 from deepfake_service.platform.db.enums import CaptureState
-from deepfake_service.platform.errors import LinksNotOpened, invalid_field
+from deepfake_service.platform.errors import (
+    FieldError,
+    InvalidRequest,
+    LinksNotOpened,
+    invalid_field,
+)
 from deepfake_service.platform.storage import open_json, seal_json
 
 MAX_LINKS = 500
@@ -28,6 +33,11 @@ MAX_LINKS = 500
 MAX_URL = 4096
 _SCHEMES = ("http://", "https://")
 _URL = re.compile(r"https?://[^\s/?#]+\S*")
+_BARE = re.compile(r"\w\.[a-z]{2,}/", re.IGNORECASE)
+"""In an address without its scheme, which no head of a column is."""
+NO_HOST = "the URL in line {line} has no host, or spaces in it"
+NO_URL = "line {line} has no URL that begins with http:// or https://"
+NOT_CLOSED = "the quotation mark before line {line} is not closed"
 
 ENDS = {
     "login_required": "The site wants a sign-in. Capture the page with ArchiveWeb.page while you "
@@ -39,8 +49,8 @@ ENDS = {
     "hour, or capture the page with ArchiveWeb.page.",
     "shell": "The page fills itself by scripts, which were not run. Capture it with "
     "ArchiveWeb.page, and hand in the file.",
-    "no_media": "The page is recorded; it has no picture or video that could be fetched. If you "
-    "see one, capture the page with ArchiveWeb.page.",
+    "no_media": "The page is recorded. If you see a picture or video on it that is not listed "
+    "here, it could not be fetched: capture the page with ArchiveWeb.page.",
     "live": "The video is sent live. Capture its recording later, or record your screen.",
     "too_large": "There is more than is fetched for one link (100 MB). Download the video "
     "yourself, and submit it.",
@@ -72,28 +82,52 @@ class Link:
 
 def links_of(text: str) -> list[Link]:
     """Return the links in pasted lines or in a table: the first address of each line, and as its
-    note what the other cells say.
+    note what the other cells say. Lines that are nothing but an address are taken whole, because
+    addresses may have commas.
 
     Raises:
-        InvalidRequest: there is none, there are more than ``MAX_LINKS``, or one is no address.
+        InvalidRequest: there is none, there are more than ``MAX_LINKS``, a line other than the
+            heads of columns has none, or one is no address.
     """
-    separator = next((each for each in "\t;," if each in text), ",")
-    found = []
-    for row in csv.reader(text.splitlines(), delimiter=separator):
-        cells = [cell.strip() for cell in row if cell.strip()]
-        at = next((n for n, cell in enumerate(cells) if cell.startswith(_SCHEMES)), None)
-        if at is None:
-            continue  # an empty line, or the heads of columns
-        url, note = cells[at], " · ".join([*cells[:at], *cells[at + 1 :]])
-        if not _URL.fullmatch(url) or not url.isprintable() or len(url) > MAX_URL:
-            raise invalid_field("links", "one of the URLs has no host, or spaces in it")
-        printable = "".join(c if c.isprintable() else " " for c in note)
-        found.append(Link(url, printable[:2000] or None))
+    lines = text.splitlines()
+    table = [line for line in lines if line.strip() and not _is_link(line.strip())]
+    separator = "\t" if not table or "\t" in text else max(",;", key=table[0].count)
+    found: list[Link] = []
+    rows = csv.reader(lines, delimiter=separator, strict=True)
+    is_first = True
+    try:
+        for row in rows:
+            cells = [cell.strip() for cell in row if cell.strip()]
+            if not cells:
+                continue
+            at = next((n for n, cell in enumerate(cells) if cell.startswith(_SCHEMES)), None)
+            if at is not None:
+                url, note = cells[at], " · ".join([*cells[:at], *cells[at + 1 :]])
+                if not _URL.fullmatch(url) or not url.isprintable() or len(url) > MAX_URL:
+                    raise _in_line(rows.line_num, NO_HOST)
+                printable = "".join(c if c.isprintable() else " " for c in note)
+                found.append(Link(url, printable[:2000] or None))
+            elif not is_first or any(_BARE.search(cell) for cell in cells):
+                raise _in_line(rows.line_num, NO_URL)
+            is_first = False
+    except csv.Error as error:
+        raise _in_line(rows.line_num, NOT_CLOSED) from error
     if not found:
         raise invalid_field("links", "enter a URL that begins with http:// or https://")
     if len(found) > MAX_LINKS:
         raise invalid_field("links", "send at most 500 links at once")
     return found
+
+
+def _is_link(line: str) -> bool:
+    return line.isascii() and line.count("://") == 1 and _URL.fullmatch(line) is not None
+
+
+def _in_line(number: int, template: str) -> InvalidRequest:
+    values = {"line": number}
+    return InvalidRequest.of_fields(
+        FieldError("links", template.format_map(values), template, values)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,10 +127,10 @@ def open_links(
     text = "\n".join(urls or ())
     try:
         links = links_of(text) if text else []
-        links += links_of(table.read_text(encoding="utf-8-sig")) if table else []
+        links += links_of(_decoded(table.read_bytes())) if table else []
         if not links:
             raise typer.BadParameter("give a link, or a table with --from")
-    except (ServiceError, UnicodeDecodeError) as error:
+    except ServiceError as error:
         raise typer.BadParameter(str(error)) from error
     asked = {
         "case_reference": case_reference,
@@ -178,6 +178,16 @@ def try_links(
                 typer.echo(f"  {line['host']}:{line['port']}: {where}, {line['received']} bytes")
             missed |= end != "captured"
     raise typer.Exit(EXIT_UNREADABLE if missed else EXIT_OK)
+
+
+def _decoded(content: bytes) -> str:
+    """Return the text of a table; Excel saves its plain CSV in Korea as CP949."""
+    for encoding in ("utf-8-sig", "cp949"):
+        with contextlib.suppress(UnicodeDecodeError):
+            return content.decode(encoding)
+    raise typer.BadParameter(
+        "The table is neither in UTF-8 nor in CP949. Save it as CSV UTF-8.", param_hint="--from"
+    )
 
 
 @contextlib.contextmanager

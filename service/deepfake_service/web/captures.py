@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from deepfake_service.accounts.accounts import MAY_SUBMIT
 from deepfake_service.capture.links import links_of
@@ -11,9 +11,10 @@ from deepfake_service.http.answers import NO_STORE, attachment
 from deepfake_service.http.auth import PageReader
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.platform.errors import FieldError, Forbidden, InvalidRequest
+from deepfake_service.platform.texts.i18n import translations
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 from deepfake_service.web.items import Id
-from deepfake_service.web.pages import Form, PageRoute, redirect
+from deepfake_service.web.pages import Form, PageRoute, language_of, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -42,15 +43,19 @@ def post_links(caller: PageReader, services: ServicesDep, fields: Form) -> Respo
 
 
 @router.get("/cases/{case_id}/captures.csv")
-def get_captures_table(case_id: Id, caller: PageReader, services: ServicesDep) -> Response:
+def get_captures_table(
+    request: Request, case_id: Id, caller: PageReader, services: ServicesDep
+) -> Response:
     """Return a line for each capture of a case: what became of it, and what can be done."""
     services.queries.brief(caller, case_id)
+    translate = translations(language_of(request)).gettext
     lines = [csv_line(_COLUMNS)]
     for found in reversed(services.captures.of_case(caller, case_id, None)):
         pages, media = found["pages"], found["media"]
+        detail = translate(found["detail"]) if found["detail"] else None
         cells = (
             found["source_url"] or (pages[0]["url"] if pages else ""), found["state"],
-            found["reason"], found["detail"], found["created_at"], found["finished_at"],
+            found["reason"], detail, found["created_at"], found["finished_at"],
             len(media), found["note"], found["id"], found["sha256"],
         )  # fmt: skip
         lines.append(csv_line(cells))

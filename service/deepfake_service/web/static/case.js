@@ -38,6 +38,14 @@ for (const form of document.querySelectorAll("form.api")) {
 for (const chosen of document.querySelectorAll("input[data-into]")) {
   chosen.parentElement.hidden = false;
   chosen.addEventListener("change", async () => {
-    if (chosen.files.length) document.getElementById(chosen.dataset.into).value = decode(new Uint8Array(await chosen.files[0].arrayBuffer()));
+    chosen.setCustomValidity("");
+    if (!chosen.files.length) return;
+    const bytes = new Uint8Array(await chosen.files[0].arrayBuffer());
+    try {
+      document.getElementById(chosen.dataset.into).value = decode(bytes);
+    } catch {
+      chosen.setCustomValidity(chosen.dataset.undecodable);
+      chosen.reportValidity();
+    }
   });
 }

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from deepfake_service.capture.links import ENDS, Link
+import pytest
+
+from deepfake_service.capture.links import ENDS, Link, links_of
 from deepfake_service.platform.db import Capture, Case
 from deepfake_service.platform.db.enums import CaptureState, Role
+from deepfake_service.platform.errors import InvalidRequest
 from deepfake_service.platform.storage import open_json, seal_json
 from tests.support.databases import caller_of
 
@@ -55,6 +58,38 @@ async def test_pasted_lines_of_a_table_wait_to_be_opened(start: Starter) -> None
             assert refused.status_code == 422, wrong
 
 
+@pytest.mark.parametrize(
+    ("text", "links"),
+    [
+        ("https://a.example/1,2\n\nhttps://a.example/b;c\n", ["https://a.example/1,2 None",
+                                                             "https://a.example/b;c None"]),
+        ("link,note\nhttps://a.example/1,once; again\n", ["https://a.example/1 once; again"]),
+        ("1;https://a.example/1;유포\n2;https://a.example/2;", ["https://a.example/1 1 · 유포",
+                                                             "https://a.example/2 2"]),
+        ("https://a.example/1\nhttps://a.example/2,유포", ["https://a.example/1 None",
+                                                       "https://a.example/2 유포"]),
+        ('https://a.example/1,"in\n two lines"\n', ["https://a.example/1 in two lines"]),
+    ],
+)  # fmt: skip
+def test_no_link_is_cut_or_joined(text: str, links: list[str]) -> None:
+    assert [f"{link.url} {link.note}" for link in links_of(text)] == links
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("https://a.example/1\nvideo.example/2", "line 2 has no URL"),
+        ("www.video.example/1\nhttps://a.example/2", "line 1 has no URL"),
+        ("https://a.example/1 x\nhttps://a.example/2", "line 1 has no host, or spaces"),
+        ('https://a.example/1\t"said\nhttps://a.example/2\t', "quotation mark before line 2"),
+        (f"https://a.example/1\t{'x' * 200_000}", "line 1"),
+    ],
+)
+def test_a_line_that_would_be_lost_is_named(text: str, problem: str) -> None:
+    with pytest.raises(InvalidRequest, match=problem):
+        links_of(text)
+
+
 async def test_what_became_of_a_link_is_said_in_korean_with_what_can_be_done(
     start: Starter,
 ) -> None:
@@ -72,6 +107,10 @@ async def test_what_became_of_a_link_is_said_in_korean_with_what_can_be_done(
             seal_json(key, capture, content)
         page = await service.client.get(f"/cases/{case_id}", headers={"Accept-Language": "ko"})
         assert "로그인이 필요한 사이트입니다." in page.text
+        table = await service.client.get(
+            f"/cases/{case_id}/captures.csv", headers={"Accept-Language": "ko"}
+        )
+        assert "로그인이 필요한 사이트입니다." in table.text
 
 
 async def test_no_links_are_asked_for_where_none_is_opened(start: Starter) -> None:
