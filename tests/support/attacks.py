@@ -74,6 +74,7 @@ def payload(source: BinaryIO, argument: bytes) -> bytes:
         "root_directory": lambda: [path.name for path in Path("/").iterdir()],
         "unix_socket": lambda: socket.socket(socket.AF_UNIX).close(),
         "socket_pair": lambda: socket.socketpair(),
+        "datagram_pair": lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM),
         "fork": _fork,
         "ptrace": lambda: _call("ptrace", 16, parent, None, None),  # PTRACE_ATTACH
         "read_memory": lambda: _call(

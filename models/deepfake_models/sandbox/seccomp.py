@@ -75,7 +75,9 @@ _CONNECTED_NUMBERS = {
 """What a process may call as well whose parent gives it connections: all on sockets that it has. It
 can make pairs of them, but none that could connect to anything."""
 
-_SOCKETPAIR, _AF_UNIX = (53, 199), 1
+_SOCKETPAIR, _AF_UNIX, _STREAM = (53, 199), 1, 0x8_0001
+"""The last is ``SOCK_STREAM | SOCK_CLOEXEC``, as Python asks for it. Datagrams could be sent to
+other sockets than the paired one."""
 _MMAP, _MPROTECT, _PRLIMIT = (9, 222), (10, 226), (302, 261)
 _CLONE, _CLONE3 = (56, 220), (435, 435)
 
@@ -113,7 +115,7 @@ def filter_program(machine: str | None = None, *, connects: bool = False) -> byt
     memory executable, ``prlimit64`` may act on the calling process only, and ``clone`` may start
     threads but no processes: libwebp and libde265 need them. Threads inherit the filter. A call
     through another interface of the machine (32-bit, x32) kills the process. With ``connects``,
-    it may use sockets that it has, and pair Unix sockets; ``socket`` and ``connect`` fail.
+    it may use sockets that it has, and pair Unix streams; ``socket`` and ``connect`` fail.
     """
     machine = machine or platform.machine()
     if machine not in _AUDIT_ARCH or sys.byteorder != "little":
@@ -137,9 +139,11 @@ def filter_program(machine: str | None = None, *, connects: bool = False) -> byt
         ]
     if connects:
         program += [
-            _Instruction(_JUMP_EQUAL, _SOCKETPAIR[column], if_false=4),
+            _Instruction(_JUMP_EQUAL, _SOCKETPAIR[column], if_false=6),
             _Instruction(_LOAD_WORD, _argument(0)),  # int domain
-            _Instruction(_JUMP_EQUAL, _AF_UNIX, if_false=1),
+            _Instruction(_JUMP_EQUAL, _AF_UNIX, if_false=3),
+            _Instruction(_LOAD_WORD, _argument(1)),  # int type
+            _Instruction(_JUMP_EQUAL, _STREAM, if_false=1),
             _Instruction(_RETURN, _ALLOW),
             _Instruction(_RETURN, _REFUSE),
         ]
