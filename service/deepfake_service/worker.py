@@ -18,6 +18,7 @@ from deepfake_service.audit.records import open_database
 from deepfake_service.capture.fetches import AT_ONCE, Fetches, Way, fetch_pool
 from deepfake_service.capture.imports import Imports
 from deepfake_service.capture.readers import CaptureReaders
+from deepfake_service.capture.registries import Registries
 from deepfake_service.container import Container, open_container, watch
 from deepfake_service.examination.engine import engine_running
 from deepfake_service.examination.runner import Runner
@@ -159,16 +160,16 @@ def worker_running(
 
 def _fetches(container: Container, executor_id: str) -> Fetches:
     settings = container.settings
-    if importlib.util.find_spec("yt_dlp") is None:
+    if not all(map(importlib.util.find_spec, ("yt_dlp", "whoisit"))):
         raise SettingsError(
-            f"{PREFIX}CAPTURE_LINKS needs yt-dlp. Install it: "
+            f"{PREFIX}CAPTURE_LINKS needs yt-dlp and whoisit. Install them: "
             "pip install 'deepfake-service[capture-link]'"
         )
     return Fetches(
         container.database,
         container.vault,
         fetch_pool(require=settings.sandbox == "require"),
-        Way(vantage=settings.looks_from),
+        Way(vantage=settings.looks_from, registries=Registries(Pages())),
         executor_id=executor_id,
         kept_for=timedelta(days=settings.media_days_after_verdict),
     )

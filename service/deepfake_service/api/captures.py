@@ -127,6 +127,40 @@ class NoteOut(Published):
     detail: str = Field(description="What and where.")
 
 
+class NetworkOut(Published):
+    """The network of an address, as its registry says (RDAP)."""
+
+    name: str = Field(description="Its name; this and others may be empty.")
+    holder: str = Field(description="Who holds it.")
+    country: str = Field(description="Code of the country that it is registered in.")
+    abuse: list[str] = Field(description="E-mail addresses for reports of abuse.")
+    is_cdn: bool = Field(
+        description="Whether it is known to pass on what others host. Its contact is then not that "
+        "of the host. False says that it is not known to."
+    )
+    source: str = Field(description="Address of the registry's answer.")
+
+
+class DomainOut(Published):
+    """A registered domain, as its registry says (RDAP)."""
+
+    name: str = Field(description="Its name.")
+    registrar: str = Field(description="Who registered it for its owner; may be empty.")
+    abuse: list[str] = Field(description="E-mail addresses for reports of abuse to the registrar.")
+    source: str = Field(description="Address of the registry's answer.")
+
+
+class OperatorOut(Published):
+    """Whose the host of a page is, when its link was opened."""
+
+    host: str = Field(description="The host of the page, after redirects.")
+    address: str = Field(description="The address that was connected to.")
+    network: NetworkOut | None = Field(description="Null if no registry told.")
+    domain: DomainOut | None = Field(
+        description="Null if no registry told: not each country's domains have one that does."
+    )
+
+
 class CaptureOut(Published):
     """A capture and what was found in it."""
 
@@ -156,6 +190,9 @@ class CaptureOut(Published):
     full_page: bool = Field(description="Whether the first screenshot shows the whole page.")
     examine_all: bool = Field(description="Whether everything in it was to be examined.")
     by_link: bool = Field(description="Whether the service opened a link, or is to.")
+    operator: OperatorOut | None = Field(
+        description="Whose the host of the page is; null unless a link was opened."
+    )
     files: list[CaptureFileOut] = Field(description="The files that were handed in or fetched.")
     software: list[str] = Field(description="What the files say that made them.")
     pages: list[PageOut] = Field(description="The pages, at most 200 of each file.")

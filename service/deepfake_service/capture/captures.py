@@ -219,6 +219,7 @@ class Captures:
             **handed_in.pop("post"),
             **handed_in,
             "by_link": not content["files"] or "fetch" in content,
+            "operator": content.get("fetch", {}).get("operator"),
             "files": [
                 {
                     "media_id": file["media_id"],

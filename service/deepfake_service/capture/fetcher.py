@@ -19,7 +19,7 @@ from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, BinaryIO
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 MAX_PAGE_BYTES = 4 << 20
 """Of a page, unpacked. More of it is not read."""
@@ -143,6 +143,8 @@ class _Fetch:
             agent = client.params["http_headers"].get("User-Agent", "")
             found: dict[str, Any] = {"reason": None, "user_agent": agent, "media": 0, "post": {}}
             failed, content = self._get(self._url)
+            if self._sink.exchanges:
+                found["host"] = urlsplit(self._sink.exchanges[-1][0]).hostname or ""
             reason = self._judged(content, failed)
             if reason is None and not _is_medium(content):
                 reason = self._media(found)

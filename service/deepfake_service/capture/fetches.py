@@ -27,6 +27,7 @@ from deepfake_service.capture import gate as gates
 from deepfake_service.capture.claims import MAX_ATTEMPTS, Claims
 from deepfake_service.capture.gate import Gate
 from deepfake_service.capture.links import ENDS
+from deepfake_service.capture.registries import Registries
 from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.examination.submissions import Sealed, blob_of
 from deepfake_service.platform.clock import Clock, iso_time
@@ -60,6 +61,8 @@ class _Said(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
     reason: Annotated[str, Field(max_length=32)] | None = None
+    host: Text = ""
+    """Of the page, after redirects."""
     user_agent: Text = ""
     post: Annotated[dict[Annotated[str, Field(max_length=32)], Text], Field(max_length=8)] = {}
     tools: Annotated[dict[Annotated[str, Field(max_length=32)], Text], Field(max_length=8)] = {}
@@ -85,6 +88,8 @@ class Way:
     """Hosts that need not be public, for tests."""
     authorities: str = ""
     """Certificates in PEM that are trusted beside the public ones, for tests."""
+    registries: Registries | None = None
+    """Who is asked whose a post's host is."""
 
 
 def fetch_pool(*, require: bool) -> ProcessPool:
@@ -199,9 +204,18 @@ class Fetches:
                 "connections": gates.MAX_CONNECTIONS, "reached": gate and gate.limit,
             },
             "connections": gate.log if gate else [],
+            "operator": self._operator(said, gate),
         }  # fmt: skip
         file = Sealed(work.media_id, file_key, stored) if stored and stored.size else None
         self._end(work, reason, file)
+
+    def _operator(self, said: _Said, gate: Gate | None) -> dict[str, Any] | None:
+        """Return whose the page's host is: the child may name one of those that the gate saw."""
+        seen = [line for line in gate.log if line["address"]] if gate else []
+        if self._way.registries is None or not seen:
+            return None
+        line = next((line for line in reversed(seen) if line["host"] == said.host), seen[0])
+        return self._way.registries.of(line["host"], line["address"])
 
     def _fetched(
         self, work: _Work, process: ConfinedProcess, file_key: bytes

@@ -52,6 +52,21 @@ class _File(BaseModel):
     integrity: _Integrity | None = None
 
 
+class _Registered(BaseModel):
+    name: str
+    holder: str = ""
+    registrar: str = ""
+    country: str = ""
+    abuse: list[str] = []
+    is_cdn: bool = False
+
+
+class _Operator(BaseModel):
+    address: str
+    network: _Registered | None
+    domain: _Registered | None
+
+
 class _Capture(BaseModel):
     """What the command reads of a capture."""
 
@@ -63,6 +78,7 @@ class _Capture(BaseModel):
     files: list[_File]
     media: list[dict[str, Any]]
     pages: list[dict[str, Any]]
+    operator: _Operator | None = None
 
 
 class _Link(BaseModel):
@@ -147,9 +163,23 @@ def open_links(
             end = read.reason or read.state
             write((one.url, end, len(read.media), read.detail, read.id))
             said = f"{one.url}: {end.replace('_', ' ')}; {len(read.media)} pictures and videos"
-            detail = f"\n  {read.detail}" if read.detail else ""
-            typer.echo(json_line(ended) if as_json else clean(said) + clean(detail))
+            told = [said, *([f"  {read.detail}"] if read.detail else []), *_operator(read.operator)]
+            typer.echo(json_line(ended) if as_json else "\n".join(map(clean, told)))
     raise typer.Exit(EXIT_UNREADABLE if missed else EXIT_OK)
+
+
+def _operator(told: _Operator | None) -> Iterator[str]:
+    """Yield a line on the network of a post's host, and one on its domain."""
+    if told and (network := told.network):
+        holder = f", {network.holder}" if network.holder else ""
+        country = f" ({network.country})" if network.country else ""
+        cdn = "; a CDN, not the host" if network.is_cdn else ""
+        abuse = f"; abuse contact: {', '.join(network.abuse)}" if network.abuse else ""
+        yield f"  network of {told.address}: {network.name}{holder}{country}{abuse}{cdn}"
+    if told and (domain := told.domain):
+        registrar = f"; registrar: {domain.registrar}" if domain.registrar else ""
+        abuse = f"; abuse contact: {', '.join(domain.abuse)}" if domain.abuse else ""
+        yield f"  domain {domain.name}{registrar}{abuse}"
 
 
 @capture.command("doctor")

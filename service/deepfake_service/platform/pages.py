@@ -168,7 +168,8 @@ class Pages:
 def text_of(body: bytes, content_type: str, encoding: str) -> str:
     """Return the text of a body; empty if it is none, or compressed in a way that was not asked."""
     kind, _, parameters = content_type.lower().partition(";")
-    if kind.strip() and not kind.strip().startswith(("text/", "application/json", "application/x")):
+    texts = ("text/", "application/json", "application/rdap+json", "application/x")
+    if kind.strip() and not kind.strip().startswith(texts):
         return ""
     if encoding in ("gzip", "x-gzip"):
         try:

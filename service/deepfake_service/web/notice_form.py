@@ -254,6 +254,7 @@ def _form_page(
         encloses=kind.needs_screenshot and not case["minor"],
         names=services.queries.names(caller, notice_form.case_id, media),
         usable=len(usable),
+        contacts=_contacts(services, caller, kind, case["id"]),
         defaults=defaults,
         reports=REPORTS,
         obstacles={medium: translate(reason) for medium, reason in obstacles.items()},
@@ -263,6 +264,24 @@ def _form_page(
             for e in (problem.errors if problem else ())
         },
     )
+
+
+def _contacts(
+    services: Services, caller: Caller, kind: Kind, case_id: str
+) -> dict[str, tuple[str, str]]:
+    """Return the abuse contacts of the hosts of captured posts, each with its host and whose it
+    is, for a notice to who can take a post down."""
+    found: dict[str, tuple[str, str]] = {}
+    if kind.recipient != "platform":
+        return found
+    for capture in services.captures.of_case(caller, case_id):
+        operator = capture["operator"] or {"network": None, "domain": None}
+        if network := operator["network"]:
+            whose = "cdn" if network["is_cdn"] else "network"
+            found |= dict.fromkeys(network["abuse"], (operator["host"], whose))
+        if domain := operator["domain"]:
+            found |= dict.fromkeys(domain["abuse"], (operator["host"], "registrar"))
+    return found
 
 
 def _occurrences(

@@ -25,6 +25,7 @@ from deepfake_service.capture.fetches import Fetches, Way, fetch_pool
 from deepfake_service.capture.imports import Imports
 from deepfake_service.capture.links import ENDS
 from deepfake_service.capture.readers import CaptureReaders
+from deepfake_service.capture.registries import Registries
 from deepfake_service.cases.cases import open_occurrence
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.capture_format import CAPTURE, RECORDS
@@ -35,6 +36,7 @@ from deepfake_service.evidence.bundle.warc import Budget, records
 from deepfake_service.platform.db import AuditEntry, Capture, Case, Media, Occurrence
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.networks import CallbackHosts
+from deepfake_service.platform.pages import Pages
 from tests.support import archives
 from tests.support.fake_platform import (
     Answer,
@@ -58,12 +60,15 @@ from tests.support.fake_posts import (
     segments_of,
     transport_stream,
 )
+from tests.support.fake_registries import registers
 from tests.support.jobs import blobs, headers
 
 pytest.importorskip("yt_dlp", reason="the extra capture-link is not installed")
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
 WEEK = timedelta(days=7)
+registries: Registries | None = None
+"""Who is asked whose a host is."""
 PRIVATE = ["10.1.2.3", "127.0.0.2", "169.254.169.254", "::1", "100.64.0.1", "::ffff:10.0.0.1"]
 
 
@@ -103,7 +108,7 @@ async def service(start: Callable[..., Any]) -> AsyncIterator[Service]:
 def worker(
     service: Service, pool: ProcessPool, platform: FakePlatform, name: str = "worker-1"
 ) -> Fetches:
-    way = Way("KR", CallbackHosts.of("127.0.0.1"), platform.authority)
+    way = Way("KR", CallbackHosts.of("127.0.0.1"), platform.authority, registries)
     vault = service.app.state.shared.services.captures._vault
     return Fetches(service.database, vault, pool, way, executor_id=name, kept_for=WEEK)
 
@@ -223,6 +228,29 @@ async def test_segments_of_a_video_are_joined_in_memory(
     _, text = await record_of(service, shown)
     assert b"#EXTINF" in text
     assert text.count(b"video/mp2t") >= 3, "the heads of the segments are kept"
+
+
+async def test_whose_the_host_is_stands_in_the_signed_record(
+    service: Service,
+    pool: ProcessPool,
+    readers: CaptureReaders,
+    platform: FakePlatform,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registers(platform, monkeypatch)
+    asked = Registries(Pages(allowed=CallbackHosts.of("127.0.0.1"), tls=platform.tls()))
+    monkeypatch.setattr(f"{__name__}.registries", asked)
+    platform.says("/p/1", shows(f"<p>{'words ' * 60}</p>"))
+    url = platform.url("/s", "other.example")
+    platform.says("/s", redirect(platform.url("/p/1")))
+    (shown,) = await captured(service, pool, readers, platform, url)
+    # Loopback is in no registry of addresses; the host is that of the page, not of the link.
+    assert (shown["operator"]["host"], shown["operator"]["network"]) == ("video.example", None)
+    assert shown["operator"]["domain"]["abuse"] == ["abuse@names.example"]
+    document, _ = await record_of(service, shown)
+    assert document["fetch"]["operator"] == shown["operator"]
+    assert platform.asked["/rdap/domain/video.example"] == 1
+    assert not any("/p/1" in path and path.startswith("/rdap/") for path in platform.asked)
 
 
 async def test_bodies_in_chunks_and_pictures_of_posts_are_recorded(

@@ -123,3 +123,37 @@ async def test_no_links_are_asked_for_where_none_is_opened(start: Starter) -> No
             "/links", data={"csrf": csrf, "links": "https://a.example/1"}, headers=origin
         )
         assert answer.status_code == 409
+
+
+async def test_whose_a_host_is_is_shown_with_a_warning_of_cdns_and_proposed_as_recipient(
+    start: Starter,
+) -> None:
+    async with start(capture_links=True) as service:
+        await signed_in(service)
+        case_id, (link,) = service.app.state.shared.services.links.add(
+            caller_of(service), (None, "L-3"), [Link("https://a.example/1")], examine=False
+        )
+        vault = service.app.state.shared.services.captures._vault
+        network = {"name": "CLOUDFLARENET", "holder": "<b>C</b>", "country": "US",
+                   "abuse": ["abuse@cdn.example"], "is_cdn": True, "source": ""}  # fmt: skip
+        domain = {"name": "a.example", "registrar": "Names", "abuse": ["abuse@names.example"],
+                  "source": ""}  # fmt: skip
+        told = {"host": "a.example", "address": "8.8.8.8", "network": network, "domain": domain}
+        with service.database.write() as session:
+            capture = session.get_one(Capture, link.capture_id)
+            key = vault.case_key(session.get_one(Case, case_id))
+            content = {**open_json(key, capture), "detail": ENDS["login_required"],
+                       "fetch": {"operator": told}}  # fmt: skip
+            capture.state, capture.reason = CaptureState.REFUSED, "login_required"
+            seal_json(key, capture, content)
+        page = (await service.client.get(f"/cases/{case_id}", headers=ENGLISH)).text
+        assert "Network of 8.8.8.8:" in page
+        assert "This is a CDN, not the host" in page
+        assert "&lt;b&gt;C&lt;/b&gt;" in page
+        assert "abuse@names.example" in page
+        form = f"/cases/{case_id}/notices"
+        to_platform = (await service.client.get(f"{form}/eu-dsa-16", headers=ENGLISH)).text
+        assert '<option value="abuse@names.example" label="a.example, registrar">' in to_platform
+        assert "CDN, not the host" in to_platform
+        to_authority = (await service.client.get(f"{form}/kr-d4u", headers=ENGLISH)).text
+        assert "abuse@names.example" not in to_authority
