@@ -37,8 +37,8 @@ for (const form of document.querySelectorAll("form.api")) {
 // A table of links goes into the text, where it can be read before it is sent.
 for (const chosen of document.querySelectorAll("input[data-into]")) {
   chosen.parentElement.hidden = false;
+  chosen.form.addEventListener("input", () => chosen.setCustomValidity(""));
   chosen.addEventListener("change", async () => {
-    chosen.setCustomValidity("");
     if (!chosen.files.length) return;
     const bytes = new Uint8Array(await chosen.files[0].arrayBuffer());
     try {
