@@ -111,7 +111,7 @@ class Registries:
             self._known[key] = read(ask(what, session=self._session))
         except (ResourceDoesNotExist, UnsupportedError):
             self._known[key] = None
-        except Exception:  # as above; it is it is asked again for the next link
+        except Exception:  # as above; it is asked again for the next link
             return None
         return self._known[key]
 
