@@ -13,6 +13,7 @@ import pytest
 from deepfake_service.platform.db import Case, Notice, new_id
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import DatabaseUnavailable
+from deepfake_service.platform.storage import seal_json
 from tests.support.jobs import blobs, headers
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -115,20 +116,21 @@ async def test_m14_the_answer_about_a_flooded_case_is_bounded(
 
 async def test_m14_the_notices_of_a_case_are_paged(service: Service) -> None:
     job = (await submit(service)).json()
+    vault = service.app.state.shared.require_services().queries._vault
     with service.database.write() as session:
+        case = session.get_one(Case, job["case_id"])
         for _ in range(5):
-            session.add(
-                Notice(
-                    id=new_id(),
-                    case_id=job["case_id"],
-                    account_id=session.get_one(Case, job["case_id"]).account_id,
-                    kind="eu-dsa-16",
-                    language="en",
-                    state="drafted",
-                    sealed=b"x",
-                    created_at=datetime.now(UTC),
-                )
+            notice = Notice(
+                id=new_id(),
+                case_id=case.id,
+                account_id=case.account_id,
+                kind="eu-dsa-16",
+                language="en",
+                state="drafted",
+                created_at=datetime.now(UTC),
             )
+            seal_json(vault.case_key(case), notice, {"recipient": "A platform"})
+            session.add(notice)
     path = f"/v1/cases/{job['case_id']}/notices"
     first = (await service.client.get(f"{path}?limit=3")).json()
     query = {"limit": "3", "cursor": first["next"]}
