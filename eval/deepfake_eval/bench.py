@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deepfake_eval.errors import EvalError
-from deepfake_eval.inference.cluster import versions
+from deepfake_eval.inference.packages import versions
 from deepfake_models.bundle.bundle import BundleSpec, load_bundle
 from deepfake_models.machine import atomic_write_text, usable_cores
 from deepfake_models.media.decoder import InProcessDecoder

@@ -15,7 +15,7 @@ from deepfake_eval.analysis.in_sample import in_sample, in_sample_sentence, is_f
 from deepfake_eval.analysis.intervals import CONFIDENCE, rate
 from deepfake_eval.analysis.metrics import coverage, outcome, panel, worst_case_auc
 from deepfake_eval.datasets.base import PICTURE_SUFFIXES
-from deepfake_eval.inference.cluster import versions
+from deepfake_eval.inference.packages import versions
 from deepfake_models.bundle.bundle import Bundle
 from deepfake_models.bundle.results import Leaning, VerdictCode
 

@@ -21,8 +21,8 @@ from deepfake_eval.analysis.summary import Subject, summarise
 from deepfake_eval.datasets import Row, Rows, load, parse
 from deepfake_eval.datasets.base import namespace
 from deepfake_eval.errors import RunError
-from deepfake_eval.inference.cluster import versions
 from deepfake_eval.inference.corruptions import ORIGINAL, Variant
+from deepfake_eval.inference.packages import versions
 from deepfake_eval.inference.predictions import assemble
 from deepfake_eval.inference.runner import (
     RECORDS,

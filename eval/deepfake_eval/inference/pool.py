@@ -14,11 +14,6 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-def allowed_processes(wanted: int) -> int:
-    """Return ``wanted``, or 0 in a process that may not have children."""
-    return 0 if multiprocessing.current_process().daemon else wanted
-
-
 def run_tasks(
     function: Callable[[Task], Result],
     tasks: Sequence[Task],
@@ -30,8 +25,7 @@ def run_tasks(
     """Yield ``function(task)`` of each task, in the order in which they finish.
 
     Each of ``workers`` processes first calls ``start``, which can be pickled, as a function or a
-    ``partial`` of one can. With 0 workers, and in a process that may not have children, everything
-    is done here.
+    ``partial`` of one can. With 0 workers, everything is done here.
 
     Raises:
         error: a process ended unexpectedly.
@@ -39,7 +33,7 @@ def run_tasks(
     """
     if not tasks:
         return
-    if not allowed_processes(workers):
+    if not workers:
         start()
         yield from map(function, tasks)
         return

@@ -73,7 +73,7 @@ _worker: _Worker | None = None
 
 def start_worker(root: Path, config_json: str, graph: Path) -> None:
     global _worker  # each process loads the graph once
-    if _worker is not None:  # a process that may not have children computes features itself
+    if _worker is not None:  # with workers = 0, one process computes all
         _worker.decoder.close()
     _worker = _Worker(root, Config.model_validate_json(config_json), graph)
 

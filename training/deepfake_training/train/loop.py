@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 
-from deepfake_eval.inference.pool import allowed_processes
 from deepfake_training.config import Config, FitConfig
 from deepfake_training.data.datasets import CropStore, PairDataset, ValidationDataset
 from deepfake_training.data.manifests import COLUMNS
@@ -54,7 +53,7 @@ def _loader(
     """Return a loader that makes tensors of the arrays of ``data`` in the processes of ``fit``."""
     return DataLoader(
         cast("Dataset[Any]", data),  # it needs a length and items, not the class
-        num_workers=allowed_processes(fit.workers),
+        num_workers=fit.workers,
         worker_init_fn=_start_loader_worker,
         **options,
     )

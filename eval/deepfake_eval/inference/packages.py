@@ -8,6 +8,7 @@ VERSIONED = ("deepfake-service", "onnxruntime", "onnxruntime-gpu", "numpy", "av"
 
 
 def versions() -> dict[str, str]:
+    """Return the version of each of ``VERSIONED`` that is installed."""
     found: dict[str, str] = {}
     for package in VERSIONED:
         try:
