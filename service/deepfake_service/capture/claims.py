@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, func, or_, select
 
 from deepfake_service.platform.db import Capture, Case, Database, Lease
-from deepfake_service.platform.db.enums import CaptureState
 
 MAX_ATTEMPTS = 3
 """How often a capture is begun, by any worker: one that kills its worker must not do so forever."""
@@ -28,10 +27,8 @@ class Claims:
         )
         # The first of each account, then their second: those in hand count, too.
         turn = func.row_number().over(partition_by=Capture.account_id, order_by=Capture.id)
-        open_states = (CaptureState.QUEUED, CaptureState.RECEIVED)
-        turns = (
-            select(Capture.id, turn.label("turn")).where(Capture.state.in_(open_states)).subquery()
-        )
+        in_hand = Capture.worker.is_not(None)
+        turns = select(Capture.id, turn.label("turn")).where(or_(due, in_hand)).subquery()
         waiting = (
             select(Capture.id)
             .join(turns, Capture.id == turns.c.id)
