@@ -31,14 +31,14 @@ class Claims:
         turns = select(Capture.id, turn.label("turn")).where(or_(due, in_hand)).subquery()
         waiting = (
             select(Capture.id)
-            .join(turns, Capture.id == turns.c.id)
+            .outerjoin(turns, Capture.id == turns.c.id)
             .join(Case, Capture.case_id == Case.id)
             .where(
                 Case.wrapped_key.is_not(None),
                 due,
                 or_(Capture.worker.is_(None), Capture.worker.not_in(others)),
             )
-            .order_by(turns.c.turn, Capture.id)
+            .order_by(func.coalesce(turns.c.turn, 0), Capture.id)
             .limit(1)
         )
         with self.database.read() as session:
