@@ -324,7 +324,7 @@ def test_requests_beyond_the_limit_are_refused_and_operators_are_answered(
     assert httpx.get(f"{address}/metrics").status_code == 404
     assert httpx.get(f"{operators}/help").status_code == 404
     own = urlsplit(address)
-    head = f"POST /sign-in HTTP/1.1\r\nHost: {own.netloc}\r\nContent-Length: 99\r\n\r\nkey="
+    head = f"POST /sign-in HTTP/1.1\r\nHost: {own.netloc}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 99\r\n\r\nkey="
     with contextlib.ExitStack() as opened:
         for _ in range(8):
             slow = opened.enter_context(socket.create_connection((own.hostname, own.port)))

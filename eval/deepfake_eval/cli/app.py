@@ -52,8 +52,8 @@ def run(
     if detector:
         if media.bundle or media.workers > 1 or frames is not None:
             raise typer.BadParameter(
-                "Leave --bundle, --frames and --workers out: --detector runs in one process, and "
-                "its function chooses the frames."
+                "--detector runs in one process, and its function chooses the frames. Leave "
+                "--bundle, --frames and --workers out."
             )
         metrics = run_detector(
             detector,

@@ -145,7 +145,7 @@ def test_from_a_dropped_video_to_a_sent_notice(
         assert archive.read(report).startswith(b"%PDF")
     page.goto(f"/cases/{case[1]}")  # the notice that it replaces is withdrawn
     either = re.compile(r"^\s*(초안\(미발송\)|철회됨)\s*$")
-    states = page.locator("td:nth-child(3)", has_text=either)
+    states = page.locator("td:nth-child(4)", has_text=either)
     assert sorted(states.all_inner_texts()) == ["철회됨", "초안(미발송)"]
     page.get_by_role("row", name="초안(미발송)").get_by_role("link").click()
     # The form asks for local time.

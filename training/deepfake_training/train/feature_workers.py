@@ -27,7 +27,6 @@ from deepfake_training.data.cutting import open_source
 from deepfake_training.data.datasets import CropStore, PairDataset
 from deepfake_training.data.prepare import recorded_detections, was_decoded
 from deepfake_training.errors import TrainingError
-from deepfake_training.networks.graphs import FEATURES
 
 Array = NDArray[Any]
 Shard = range | list[dict[str, str]]
@@ -58,7 +57,8 @@ class _Worker:
         if not crops:
             return np.zeros((0, 1, 0), np.float16)
         # One face at a time: what a thread works on then fits into its cache.
-        parts = [self.session.run([FEATURES], {CROPS: crop[None]})[0] for crop in crops]
+        names = self.session.output_names
+        parts = [self.session.run(names, {CROPS: crop[None]})[0] for crop in crops]
         features = np.concatenate(parts).astype(np.float16)
         if not np.isfinite(features).all():
             raise TrainingError(

@@ -11,11 +11,10 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
 
-import httpx
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.capture.imports import TO_DO, Imports
+from deepfake_service.capture.imports import TO_DO
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.capture_format import CAPTURE, RECORDS
@@ -26,6 +25,7 @@ from deepfake_service.platform.db import AuditEntry, Capture, Job, Lease, Media,
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import StorageUnavailable
 from tests.support import archives
+from tests.support.captures import WEEK, get, hand_in, work, worker
 from tests.support.jobs import blobs, headers, sweep
 
 pytest.importorskip("warcio", reason="warcio writes the WARC files of these tests")
@@ -35,7 +35,6 @@ pytestmark = pytest.mark.filterwarnings(
 )
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
-WEEK = timedelta(days=7)
 
 
 @pytest.fixture(scope="module")
@@ -43,49 +42,6 @@ def readers() -> Iterator[CaptureReaders]:
     reading = CaptureReaders(require=False)
     yield reading
     reading.close()
-
-
-def worker(service: Service, readers: CaptureReaders, name: str = "worker-1") -> Imports:
-    services = service.app.state.shared.services
-    return Imports(
-        service.database,
-        services.captures._vault,
-        readers,
-        services.evidence_store,
-        services.submissions,
-        executor_id=name,
-        kept_for=WEEK,
-    )
-
-
-async def work(service: Service, readers: CaptureReaders) -> None:
-    """Do what the worker's chore does once."""
-    import anyio.to_thread
-
-    await anyio.to_thread.run_sync(worker(service, readers).work_off)
-
-
-async def hand_in(
-    service: Service,
-    content: bytes | None = None,
-    screenshots: tuple[bytes, ...] = (),
-    role: Role = Role.ANALYST,
-    **fields: str,
-) -> httpx.Response:
-    files = [("file", ("secret-name.wacz", content))] if content is not None else []
-    files += [("screenshots", (f"{n}.png", shot)) for n, shot in enumerate(screenshots)]
-    answer: httpx.Response = await service.client.post(
-        "/v1/captures",
-        files=files or None,
-        data={"case_reference": "R", **fields},
-        headers=headers(service, role),
-    )
-    return answer
-
-
-async def get(service: Service, path: str, role: Role = Role.ANALYST) -> httpx.Response:
-    answer: httpx.Response = await service.client.get(path, headers=headers(service, role))
-    return answer
 
 
 @pytest.fixture

@@ -26,8 +26,8 @@ from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.storage import context_of
 from deepfake_service.platform.storage.envelope import seal
 from tests.support import archives
+from tests.support.captures import get, hand_in, work
 from tests.support.jobs import headers
-from tests.unit.service.capture.test_captures import get, hand_in, work
 
 pytest.importorskip("warcio", reason="warcio writes and reads the WARC files of these tests")
 # warcio leaves temporary files open.
