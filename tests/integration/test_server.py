@@ -329,6 +329,8 @@ def test_requests_beyond_the_limit_are_refused_and_operators_are_answered(
         for _ in range(8):
             slow = opened.enter_context(socket.create_connection((own.hostname, own.port)))
             slow.sendall(head.encode())
+            # An answer shows that the server has read the head, too.
+            httpx.get(f"{address}/help", verify=NO_TLS)
         wait_until(lambda: httpx.get(f"{address}/help", verify=NO_TLS).status_code == 503)
         for path in ("/healthz", "/readyz", "/metrics"):
             assert httpx.get(f"{operators}{path}").status_code == 200, path
