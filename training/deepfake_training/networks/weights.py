@@ -30,6 +30,8 @@ from deepfake_training.errors import ConfigError, WeightsMissing
 
 Tensors = dict[str, torch.Tensor]
 Arrays = dict[str, NDArray[np.float32]]
+Layers = dict[str, tuple[str, ...]]
+"""The paths of layers in transformers by those of timm, which joins several into one."""
 
 CLIP: Final = "vit_base_patch16_clip_quickgelu_224"
 SWIN: Final = "swin_base_patch4_window7_224"
@@ -248,33 +250,44 @@ def _tensors(arrays: Mapping[str, NDArray[Any]]) -> Tensors:
 
 
 def _by_timm_name(plain: Arrays, matrices: Arrays) -> Arrays:
-    """Map the names of transformers' ``CLIPVisionModel`` to timm's, and join query, key and value.
+    """Map the names of transformers' ``CLIPVisionModel`` to timm's.
 
     ``plain`` are tensors by name; ``matrices`` are the dequantised ones by the path of their layer.
     """
     embeddings = f"{_TOWER}embeddings."
-    state = {
-        "cls_token": plain[f"{embeddings}class_embedding"].reshape(1, 1, -1),
-        "pos_embed": plain[f"{embeddings}position_embedding.weight"][None],
-        "patch_embed.proj.weight": plain[f"{embeddings}patch_embedding.weight"],
+    layers: Layers = {
+        "patch_embed.proj": (f"{embeddings}patch_embedding",),
+        "norm_pre": (f"{_TOWER}pre_layrnorm",),
+        "norm": (f"{_TOWER}post_layernorm",),
     }
-    norms = {"pre_layrnorm": "norm_pre", "post_layernorm": "norm"}
     blocks = sorted({int(k.split("layers.")[1].split(".")[0]) for k in matrices if "layers." in k})
     for block in blocks:
         theirs, ours = f"{_TOWER}encoder.layers.{block}.", f"blocks.{block}."
-        for number in (1, 2):
-            norms[f"encoder.layers.{block}.layer_norm{number}"] = f"{ours}norm{number}"
-        parts = [f"{theirs}self_attn.{part}_proj" for part in "qkv"]
-        state[f"{ours}attn.qkv.weight"] = np.concatenate([matrices[p].T for p in parts])
-        state[f"{ours}attn.qkv.bias"] = np.concatenate([plain[f"{p}.bias"] for p in parts])
-        for name, place in (
-            ("attn.proj", "self_attn.out_proj"), ("mlp.fc1", "mlp.fc1"), ("mlp.fc2", "mlp.fc2"),
-        ):  # fmt: skip
-            state[f"{ours}{name}.weight"] = matrices[theirs + place].T
-            state[f"{ours}{name}.bias"] = plain[f"{theirs}{place}.bias"]
-    for name, ours in norms.items():
-        for part in ("weight", "bias"):
-            state[f"{ours}.{part}"] = plain[f"{_TOWER}{name}.{part}"]
+        layers |= {
+            f"{ours}norm1": (f"{theirs}layer_norm1",),
+            f"{ours}attn.qkv": tuple(f"{theirs}self_attn.{part}_proj" for part in "qkv"),
+            f"{ours}attn.proj": (f"{theirs}self_attn.out_proj",),
+            f"{ours}norm2": (f"{theirs}layer_norm2",),
+            f"{ours}mlp.fc1": (f"{theirs}mlp.fc1",),
+            f"{ours}mlp.fc2": (f"{theirs}mlp.fc2",),
+        }
+    return {
+        "cls_token": plain[f"{embeddings}class_embedding"].reshape(1, 1, -1),
+        "pos_embed": plain[f"{embeddings}position_embedding.weight"][None],
+        **_renamed(layers, plain, matrices),
+    }
+
+
+def _renamed(layers: Layers, plain: Arrays, matrices: Arrays) -> Arrays:
+    """Return weights and biases by the names in ``layers``, of one layer or of several that are
+    joined, such as query, key and value."""
+    state = {}
+    for ours, theirs in layers.items():
+        weights = [matrices[n].T if n in matrices else plain[f"{n}.weight"] for n in theirs]
+        biases = [plain[f"{n}.bias"] for n in theirs if f"{n}.bias" in plain]
+        state[f"{ours}.weight"] = np.concatenate(weights)
+        if biases:
+            state[f"{ours}.bias"] = np.concatenate(biases)
     return state
 
 
@@ -286,43 +299,35 @@ def _swin(content: bytes, name: str) -> Tensors:
     """
     plain, matrices = _dequantised(content)
     gathered = iter(v for k, v in plain.items() if k.startswith("onnx::Add_") and v.ndim == 4)
-    patches, norm = "swin.embeddings.patch_embeddings.projection", "swin.embeddings.norm"
-    state = {
-        f"patch_embed.{ours}.{part}": plain[f"{theirs}.{part}"]
-        for ours, theirs in (("proj", patches), ("norm", norm))
-        for part in ("weight", "bias")
+    layers: Layers = {
+        "patch_embed.proj": ("swin.embeddings.patch_embeddings.projection",),
+        "patch_embed.norm": ("swin.embeddings.norm",),
+        "norm": ("swin.layernorm",),
     }
+    tables = {}
     network: Any = timm.create_model(name, pretrained=False)
     for number, stage in enumerate(network.layers):
         if number:
-            theirs, ours = f"swin.encoder.layers.{number - 1}.downsample.", "downsample."
-            ours = f"layers.{number}.{ours}"
-            state[f"{ours}reduction.weight"] = matrices[f"{theirs}reduction"].T
-            for part in ("weight", "bias"):
-                state[f"{ours}norm.{part}"] = plain[f"{theirs}norm.{part}"]
+            theirs = f"swin.encoder.layers.{number - 1}.downsample."
+            for part in ("reduction", "norm"):
+                layers[f"layers.{number}.downsample.{part}"] = (f"{theirs}{part}",)
         for place, block in enumerate(stage.blocks):
             theirs = f"swin.encoder.layers.{number}.blocks.{place}."
             ours = f"layers.{number}.blocks.{place}."
-            parts = [f"{theirs}attention.self.{part}" for part in ("query", "key", "value")]
-            state[f"{ours}attn.qkv.weight"] = np.concatenate([matrices[p].T for p in parts])
-            state[f"{ours}attn.qkv.bias"] = np.concatenate([plain[f"{p}.bias"] for p in parts])
-            for mine, its in (
-                ("attn.proj", "attention.output.dense"),
-                ("mlp.fc1", "intermediate.dense"),
-                ("mlp.fc2", "output.dense"),
-            ):
-                state[f"{ours}{mine}.weight"] = matrices[theirs + its].T
-                state[f"{ours}{mine}.bias"] = plain[f"{theirs}{its}.bias"]
-            for mine, its in (("norm1", "layernorm_before"), ("norm2", "layernorm_after")):
-                for part in ("weight", "bias"):
-                    state[f"{ours}{mine}.{part}"] = plain[f"{theirs}{its}.{part}"]
+            parts = ("query", "key", "value")
+            layers |= {
+                f"{ours}norm1": (f"{theirs}layernorm_before",),
+                f"{ours}attn.qkv": tuple(f"{theirs}attention.self.{part}" for part in parts),
+                f"{ours}attn.proj": (f"{theirs}attention.output.dense",),
+                f"{ours}norm2": (f"{theirs}layernorm_after",),
+                f"{ours}mlp.fc1": (f"{theirs}intermediate.dense",),
+                f"{ours}mlp.fc2": (f"{theirs}output.dense",),
+            }
             bias = next(gathered)[0]
             table = np.zeros((len(block.attn.relative_position_bias_table), len(bias)), np.float32)
             table[block.attn.relative_position_index.numpy()] = bias.transpose(1, 2, 0)
-            state[f"{ours}attn.relative_position_bias_table"] = table
-    for part in ("weight", "bias"):
-        state[f"norm.{part}"] = plain[f"swin.layernorm.{part}"]
-    return _tensors(state)
+            tables[f"{ours}attn.relative_position_bias_table"] = table
+    return _tensors(_renamed(layers, plain, matrices) | tables)
 
 
 _READERS: Final[dict[str, Callable[[bytes, str], Tensors]]] = {
