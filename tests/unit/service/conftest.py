@@ -37,6 +37,7 @@ from deepfake_service.platform.settings import RECORDS_FILE, Settings
 from deepfake_service.platform.webhooks import Callback
 from deepfake_service.retention import sweeps
 from tests.support import databases
+from tests.support.fake_platform import FakePlatform, resolving
 from tests.support.stand_ins import (
     AdjustableClock,
     Receiver,
@@ -311,3 +312,17 @@ async def deliveries(service: Service, receiver: Receiver) -> WebhookDeliveries:
     with service.database.write() as session:
         release_callbacks(session, accepted.job_id)
     return opened
+
+
+@pytest.fixture(scope="session")
+def platform_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("platform")
+
+
+@pytest.fixture
+def platform(platform_folder: Path) -> Iterator[FakePlatform]:
+    """Return a platform on loopback whose posts are looked at or fetched."""
+    made = FakePlatform(platform_folder)
+    with resolving({"warning.or.kr": "127.0.0.1"}):
+        yield made
+    made.close()

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
@@ -22,7 +21,6 @@ from deepfake_models.sandbox.pool import ProcessPool
 from deepfake_service.capture import fetches as fetching
 from deepfake_service.capture import gate as gates
 from deepfake_service.capture.fetches import Fetches, Way, fetch_pool
-from deepfake_service.capture.imports import Imports
 from deepfake_service.capture.links import ENDS
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.capture.registries import Registries
@@ -38,6 +36,7 @@ from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.pages import Pages
 from tests.support import archives
+from tests.support.captures import work
 from tests.support.fake_platform import (
     Answer,
     FakePlatform,
@@ -86,19 +85,6 @@ def pool() -> Iterator[ProcessPool]:
     made.close()
 
 
-@pytest.fixture(scope="module")
-def platform_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("platform")
-
-
-@pytest.fixture
-def platform(platform_folder: Path) -> Iterator[FakePlatform]:
-    made = FakePlatform(platform_folder)
-    with resolving({"warning.or.kr": "127.0.0.1"}):
-        yield made
-    made.close()
-
-
 @pytest.fixture
 async def service(start: Callable[..., Any]) -> AsyncIterator[Service]:
     async with start(capture_links=True) as started:
@@ -130,12 +116,7 @@ async def captured(
     answer = await queue(service, *urls, **fields)
     assert answer.status_code == 202, answer.text
     await anyio.to_thread.run_sync(worker(service, pool, platform).work_off)
-    services = service.app.state.shared.services
-    importing = Imports(
-        service.database, services.captures._vault, readers, services.evidence_store,
-        services.submissions, executor_id="worker-1", kept_for=WEEK,
-    )  # fmt: skip
-    await anyio.to_thread.run_sync(importing.work_off)
+    await work(service, readers)
     found = []
     for link in answer.json()["links"]:
         shown = await service.client.get(
@@ -447,12 +428,7 @@ async def test_nothing_that_a_child_says_is_believed(
     answer = await queue(service, platform.url("/p"))
     await anyio.to_thread.run_sync(worker(service, pool, platform).work_off)
     monkeypatch.undo()
-    services = service.app.state.shared.services
-    importing = Imports(
-        service.database, services.captures._vault, readers, services.evidence_store,
-        services.submissions, executor_id="worker-1", kept_for=WEEK,
-    )  # fmt: skip
-    await anyio.to_thread.run_sync(importing.work_off)
+    await work(service, readers)
     (link,) = answer.json()["links"]
     shown = await service.client.get(
         f"/v1/captures/{link['id']}", headers=headers(service, Role.ANALYST)
