@@ -234,8 +234,6 @@ def admits(
     return Depends(admitted)
 
 
-_ADMIN = frozenset({Role.ADMIN})
-
 # All of them count against a rate of the account.
 Reader = Annotated[Caller, admits(MAY_SUBMIT)]
 """Reads jobs and cases. Auditors see neither media nor scores."""
@@ -257,19 +255,5 @@ Reviewer = Annotated[Caller, admits(MAY_REVIEW)]
 """Reviews examinations and flags possible minors."""
 Auditor = Annotated[Caller, admits(MAY_AUDIT)]
 """Reads the audit log."""
-Administrator = Annotated[Caller, admits(_ADMIN)]
+Administrator = Annotated[Caller, admits(frozenset({Role.ADMIN}))]
 """Changes what concerns the whole installation."""
-SignedIn = Annotated[Caller, admits(frozenset(Role), signed_in_caller)]
-"""Has signed in to the console, in any role."""
-PageReader = Annotated[Caller, admits(MAY_SUBMIT, signed_in_caller)]
-"""Submits media, and reads jobs and cases, in the console."""
-PageDownloader = Annotated[Caller, admits(MAY_SUBMIT, signed_in_caller, cost=HEAVY)]
-"""Downloads packages of notices, or the table of results, in the console."""
-PageReviewer = Annotated[Caller, admits(MAY_REVIEW, signed_in_caller)]
-"""Reviews examinations and flags possible minors in the console."""
-PageKeeper = Annotated[Caller, admits(MAY_HOLD, signed_in_caller)]
-"""Sets legal holds in the console."""
-PageAuditor = Annotated[Caller, admits(MAY_AUDIT, signed_in_caller)]
-"""Reads the audit log in the console."""
-PageAdmin = Annotated[Caller, admits(_ADMIN, signed_in_caller)]
-"""Administers accounts and keys in the console."""

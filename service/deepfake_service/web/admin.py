@@ -8,28 +8,23 @@ from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 
-from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.invitations import Invitations
 from deepfake_service.accounts.keys import last_moment
 from deepfake_service.accounts.organisation import STATEMENTS, organisation_of_form
-from deepfake_service.container import Services
 from deepfake_service.examination.backlog import queue_state
-from deepfake_service.http.auth import PageAdmin
-from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
+from deepfake_service.http.dependencies import AppState
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import AccountExists, FieldError, InvalidRequest
-from deepfake_service.platform.texts.i18n import translations
 from deepfake_service.web.pages import (
+    Administrator,
     Form,
     PageRoute,
-    explained,
-    language_of,
-    page,
+    Visit,
     redirect,
     require_sure,
     safe,
@@ -50,13 +45,13 @@ TABLE_NAME = "Table of the model card"
 
 
 @router.get("/admin")
-def get_admin(request: Request, caller: PageAdmin, state: AppStateDep) -> Response:
+def get_admin(visit: Administrator) -> Response:
     """Show accounts, keys, system status, retention, and the model with its error rates."""
-    return _admin_page(request, caller, state)
+    return _admin_page(visit)
 
 
 @router.post("/admin/accounts")
-def post_account(request: Request, caller: PageAdmin, state: AppStateDep, fields: Form) -> Response:
+def post_account(visit: Administrator, fields: Form) -> Response:
     """Create an account, and a one-time link by which its owner creates the first key."""
     name, role, kind = (fields.get(k, "") for k in ("name", "role", "kind"))
     checks = (
@@ -68,40 +63,41 @@ def post_account(request: Request, caller: PageAdmin, state: AppStateDep, fields
     if invalid:
         raise InvalidRequest(errors=invalid)
     try:
-        state.accounts.create(
+        visit.state.accounts.create(
             name,
             "person" if kind == "person" else "system",
             Role(role),
-            caller.actor,
+            visit.caller.actor,
             live=kind == "person" or fields.get("live") == "yes",
         )
     except AccountExists:
-        problem = translations(language_of(request)).gettext(AccountExists().message)
-        return _admin_page(request, caller, state, typed=fields, problem=problem)
-    token = Invitations(state.database).create(name, caller.actor)
-    return _admin_page(request, caller, state, token=token, owner=name)
+        return _admin_page(visit, typed=fields, problem=visit.translate(AccountExists().message))
+    token = Invitations(visit.state.database).create(name, visit.caller.actor)
+    return _admin_page(visit, token=token, owner=name)
 
 
 @router.post("/admin/keys")
-def post_key(request: Request, caller: PageAdmin, state: AppStateDep, fields: Form) -> Response:
+def post_key(visit: Administrator, fields: Form) -> Response:
     """Create another key for the administrator's own account, an invitation for that of another, or
     revoke a key."""
+    state, caller = visit.state, visit.caller
     if fields.get("revoke"):
         require_sure(fields)
         state.accounts.revoke(fields["revoke"], caller.actor)
-        return _admin_page(request, caller, state)
+        return _admin_page(visit)
     name, end = fields.get("account", ""), _last_day(state, fields)
     if state.accounts.named(name).id == caller.account_id:
         key = state.accounts.create_key(name, expires_at=end, actor=caller.actor)
-        return _admin_page(request, caller, state, new_key=key.text)
+        return _admin_page(visit, new_key=key.text)
     token = Invitations(state.database).create(name, caller.actor, key_expires_at=end)
-    return _admin_page(request, caller, state, token=token, owner=name)
+    return _admin_page(visit, token=token, owner=name)
 
 
 @router.post("/admin/keys/end")
-def post_key_end(caller: PageAdmin, state: AppStateDep, fields: Form) -> Response:
+def post_key_end(visit: Administrator, fields: Form) -> Response:
     """Give a key an expiry date, or another one, or none."""
-    state.accounts.end(fields.get("key", ""), _last_day(state, fields), caller.actor)
+    end = _last_day(visit.state, fields)
+    visit.state.accounts.end(fields.get("key", ""), end, visit.caller.actor)
     return redirect("/admin", "key_changed")
 
 
@@ -119,21 +115,17 @@ def _last_day(state: AppState, fields: Mapping[str, str]) -> datetime | None:
     return end
 
 
-def _admin_page(
-    request: Request, caller: Caller, state: AppState, **done: str | Mapping[str, str]
-) -> Response:
+def _admin_page(visit: Visit, **done: str | Mapping[str, str]) -> Response:
     """Return the page; ``done`` is what became of a form: a ``new_key``, the ``token`` of an
     invitation and the ``owner`` of its account, or what was ``typed`` and its ``problem``."""
-    language = language_of(request)
-    organisation = state.require_services().sender.organisation()
+    state, language = visit.state, visit.language
+    organisation = visit.services.sender.organisation()
     stated = (organisation.name(language), *organisation.reached_at(language))
     bundle = state.require_engine().bundle
     keys = state.accounts.keys()
-    base = (state.settings.public_url or str(request.base_url)).rstrip("/")
-    return page(
-        request,
+    base = (state.settings.public_url or str(visit.request.base_url)).rstrip("/")
+    return visit.page(
         "admin.html",
-        caller,
         **{"new_key": None, "token": None, "owner": "", "typed": {}, "problem": None, **done},
         invitations=f"{base}/invitation/",
         status=409 if "problem" in done else 200,
@@ -146,7 +138,7 @@ def _admin_page(
         public=state.settings.public_url is not None,
         settings=[(name, getattr(state.settings, name)) for name in SETTINGS_SHOWN],
         organisation=[line for line in stated if line],
-        signing_keys=state.require_services().evidence_store.keys.all(),
+        signing_keys=visit.services.evidence_store.keys.all(),
         health=_health(state),
         model=bundle.model_json(),
         rates=bundle.reliability().get("level_face", {}).get("by_face_width", []),
@@ -164,13 +156,12 @@ def _health(state: AppState) -> dict[str, Any]:
 
 
 @router.get("/admin/model-card")
-def get_model_card(request: Request, caller: PageAdmin, state: AppStateDep) -> Response:
+def get_model_card(visit: Administrator) -> Response:
     """Show the model card of the bundle."""
-    bundle = state.require_engine().bundle
+    bundle = visit.state.require_engine().bundle
     text = bundle.read("MODEL_CARD.md")[:MAX_CARD_BYTES].decode("utf-8", errors="replace")
-    table = translations(language_of(request)).gettext(TABLE_NAME)
-    card = safe(card_html(text, table))
-    return page(request, "model_card.html", caller, card=card, model=bundle.model_json())
+    card = safe(card_html(text, visit.translate(TABLE_NAME)))
+    return visit.page("model_card.html", card=card, model=bundle.model_json())
 
 
 def card_html(markdown: str, table: str) -> str:
@@ -204,52 +195,47 @@ def card_html(markdown: str, table: str) -> str:
 
 
 @router.get("/admin/organisation")
-def get_organisation(request: Request, caller: PageAdmin, services: ServicesDep) -> Response:
+def get_organisation(visit: Administrator) -> Response:
     """Show the form of the organisation."""
-    return _organisation_page(request, caller, services)
+    return _organisation_page(visit)
 
 
 @router.post("/admin/organisation")
-def post_organisation(
-    request: Request, caller: PageAdmin, services: ServicesDep, values: Form
-) -> Response:
+def post_organisation(visit: Administrator, values: Form) -> Response:
     """Store the organisation, or show the form again with what is wrong."""
     try:
         record = organisation_of_form(values)
     except InvalidRequest as error:
-        return _organisation_page(request, caller, services, typed=values, errors=error.errors)
-    services.sender.change_organisation(caller, record)
+        return _organisation_page(visit, typed=values, errors=error.errors)
+    visit.services.sender.change_organisation(visit.caller, record)
     return redirect("/admin/organisation?saved=yes")
 
 
 @router.post("/admin/certificate")
-def post_certificate(caller: PageAdmin, services: ServicesDep, fields: Form) -> Response:
+def post_certificate(visit: Administrator, fields: Form) -> Response:
     """Make new signing keys, whose certificate names the organisation."""
     require_sure(fields)
-    services.evidence_store.keys.rotate(caller.actor)
+    visit.services.evidence_store.keys.rotate(visit.caller.actor)
     return redirect("/admin/organisation", "certificate_made")
 
 
 def _organisation_page(
-    request: Request,
-    caller: Caller,
-    services: Services,
+    visit: Visit,
     *,
     typed: Mapping[str, str] | None = None,
     errors: Sequence[FieldError] = (),
 ) -> Response:
-    stored: dict[str, Any] = asdict(services.sender.organisation())
+    sender, keys = visit.services.sender, visit.services.evidence_store.keys
+    stored: dict[str, Any] = asdict(sender.organisation())
     kept = {STATEMENTS + key: text for key, text in stored.pop("statements").items()}
-    return page(
-        request,
+    return visit.page(
         "organisation.html",
-        caller,
         status=422 if errors else 200,
         values={n: value or "" for n, value in stored.items()} | kept | dict(typed or {}),
         kinds=KINDS,
-        errors=explained(request, errors),
-        certified=services.evidence_store.keys.certified_name(),
-        to_certify=services.sender.certificate_name(),
-        makes_certificates=services.evidence_store.keys.makes_certificates,
-        saved=request.query_params.get("saved") == "yes" and not errors,
+        errors=visit.explained(errors),
+        certified=keys.certified_name(),
+        to_certify=sender.certificate_name(),
+        makes_certificates=keys.makes_certificates,
+        saved=visit.request.query_params.get("saved") == "yes" and not errors,
     )

@@ -8,18 +8,16 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import literal, select, union_all
 from sqlalchemy.orm import Session
 
 from deepfake_service.audit import log as audit_log
 from deepfake_service.cases.cases import OF_CASE
-from deepfake_service.http.auth import PageAuditor
-from deepfake_service.http.dependencies import AppStateDep, ServicesDep
 from deepfake_service.platform.db import Case, Job, Notice
 from deepfake_service.platform.db.enums import Role
-from deepfake_service.web.pages import PageRoute, page
+from deepfake_service.web.pages import Auditor, PageRoute
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -83,18 +81,13 @@ class AuditQuery(BaseModel):
 
 
 @router.get("/audit")
-def get_audit(
-    request: Request,
-    caller: PageAuditor,
-    state: AppStateDep,
-    services: ServicesDep,
-    query: Annotated[AuditQuery, Query()],
-) -> Response:
+def get_audit(visit: Auditor, query: Annotated[AuditQuery, Query()]) -> Response:
     """Show a page of the audit log, newest first. Reading it is logged, without the reference of a
     case that was asked for: administrators alone see those."""
+    state, book, caller = visit.state, visit.services.cases, visit.caller
     subject = query.subject.strip()
     with state.database.write() as session:
-        cases = services.cases.named(session, subject) if subject else []
+        cases = book.named(session, subject) if subject else []
         read = subject if ID.fullmatch(subject) else next(iter(cases), None)
         audit_log.append_entry(session, caller.actor, audit_log.Action.AUDIT_READ, read)
         filters = query.filters(cases)
@@ -104,12 +97,10 @@ def get_audit(
         if caller.role is Role.ADMIN:
             links = _links(session, entries)
             subjects = {str(entry["subject"]) for entry in entries}
-            references = services.cases.references(session, subjects)
+            references = book.references(session, subjects)
     accounts = state.accounts.all()
-    return page(
-        request,
+    return visit.page(
         "audit.html",
-        caller,
         entries=entries[:AUDIT_PAGE],
         older=entries[AUDIT_PAGE - 1]["number"] if len(entries) > AUDIT_PAGE else None,
         links=links,

@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from deepfake_service.accounts.accounts import Caller
-from deepfake_service.container import Services
-from deepfake_service.http.auth import PageReviewer
-from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.platform.db.enums import Decision
 from deepfake_service.platform.errors import FieldError, InvalidRequest
-from deepfake_service.platform.texts.i18n import translations
 from deepfake_service.web.items import decided
-from deepfake_service.web.pages import Form, PageRoute, explained, language_of, page
+from deepfake_service.web.pages import Form, PageRoute, Reviewer, Visit
 
 MAX_ITEMS = 50
 """As many as a page of the queue has: nobody decides about what they have not seen listed."""
@@ -32,19 +27,15 @@ Selected = Annotated[
 
 
 @router.get("/reviews")
-def get_reviews(
-    request: Request, caller: PageReviewer, services: ServicesDep, selected: Selected
-) -> Response:
+def get_reviews(visit: Reviewer, selected: Selected) -> Response:
     """List the selected items, and ask for one decision and one reason."""
     if len(selected) > MAX_ITEMS:
-        return _review_page(request, caller, [], status=422, selected=len(selected))
-    return _review_page(request, caller, _items(services, caller, selected))
+        return _review_page(visit, [], status=422, selected=len(selected))
+    return _review_page(visit, _items(visit, selected))
 
 
 @router.post("/reviews")
-def post_reviews(
-    request: Request, caller: PageReviewer, services: ServicesDep, fields: Form
-) -> Response:
+def post_reviews(visit: Reviewer, fields: Form) -> Response:
     """Record the decision on each item, and list what was recorded and what was refused."""
     selected = [line for line in fields.get("job", "").splitlines() if line]
     if not 1 <= len(selected) <= MAX_ITEMS:
@@ -52,30 +43,30 @@ def post_reviews(
     decision, reason, invalid = decided(fields)
     if fields.get("sure") != "yes":
         invalid.append(FieldError("sure", "tick the box: this cannot be undone"))
-    translate = translations(language_of(request)).gettext
-    items = _items(services, caller, selected)
+    items = _items(visit, selected)
     if invalid:
         # What the reviewer chose and wrote is not lost.
         typed = {"decision": decision, "reason": reason}
-        problems = explained(request, invalid).items()
-        return _review_page(request, caller, items, status=422, problems=problems, **typed)
+        problems = visit.explained(invalid).items()
+        return _review_page(visit, items, status=422, problems=problems, **typed)
     shown = {item["id"]: item for item in items}
-    outcomes = services.reviews.decide_each(caller, selected, Decision(decision), reason)
-    disagree = {j["id"] for j in _items(services, caller, selected) if j["reviewers_disagree"]}
+    reviews = visit.services.reviews
+    outcomes = reviews.decide_each(visit.caller, selected, Decision(decision), reason)
+    disagree = {j["id"] for j in _items(visit, selected) if j["reviewers_disagree"]}
     told = [
         {
             **shown.get(outcome.job_id, {"name": outcome.job_id, "case_reference": None}),
             "id": outcome.job_id,
             "finding": outcome.finding,
             "reviewers_disagree": outcome.job_id in disagree,
-            "refusal": outcome.refusal and translate(outcome.refusal.message),
+            "refusal": outcome.refusal and visit.translate(outcome.refusal.message),
         }
         for outcome in outcomes
     ]
-    return _review_page(request, caller, items, outcomes=told)
+    return _review_page(visit, items, outcomes=told)
 
 
-def _items(services: Services, caller: Caller, selected: Sequence[str]) -> list[dict[str, Any]]:
+def _items(visit: Visit, selected: Sequence[str]) -> list[dict[str, Any]]:
     """Return the selected items that exist and that the caller may see, each once."""
     return [
         {
@@ -83,19 +74,14 @@ def _items(services: Services, caller: Caller, selected: Sequence[str]) -> list[
             "name": job["listing"]["name"] or job["sha256"][:12],
             "case_reference": job["case"]["case_reference"] or job["case_id"][-8:],
         }
-        for job in services.queries.jobs_of(caller, selected)
+        for job in visit.services.queries.jobs_of(visit.caller, selected)
     ]
 
 
 def _review_page(
-    request: Request, caller: Caller, items: list[dict[str, Any]], *, status: int = 200, **told: Any
+    visit: Visit, items: list[dict[str, Any]], *, status: int = 200, **told: Any
 ) -> Response:
-    nothing: dict[str, Any] = {
-        "decision": "",
-        "reason": "",
-        "problems": [],
-        "outcomes": None,
-        "selected": 0,
-    }
+    nothing: dict[str, Any] = {"decision": "", "reason": "", "problems": [], "outcomes": None}
     values = {"items": items, "most": MAX_ITEMS, "decisions": [str(d) for d in Decision]}
-    return page(request, "bulk_review.html", caller, status=status, **values, **nothing | told)
+    told = {**nothing, "selected": 0, **told}
+    return visit.page("bulk_review.html", status=status, **values, **told)

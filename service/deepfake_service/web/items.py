@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Response
 from pydantic import TypeAdapter
 
-from deepfake_service.accounts.accounts import Caller, may_review
-from deepfake_service.http.auth import PageKeeper, PageReader, PageReviewer
-from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
+from deepfake_service.accounts.accounts import may_review
 from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.db.enums import ENDED, MANIPULATED, Decision, JobState
@@ -22,17 +20,17 @@ from deepfake_service.platform.errors import (
     TooManyReviews,
 )
 from deepfake_service.platform.pagination import Filters
-from deepfake_service.platform.texts.i18n import translations
 from deepfake_service.retention.deletion import HoldRequest
 from deepfake_service.web.item_view import result_view
 from deepfake_service.web.notice_form import checked_input
 from deepfake_service.web.pages import (
     Cursor,
     Form,
+    Keeper,
     PageRoute,
-    explained,
-    language_of,
-    page,
+    Reader,
+    Reviewer,
+    Visit,
     redirect,
     require_sure,
 )
@@ -49,24 +47,23 @@ ITEMS_PER_PAGE, OCCURRENCES_PER_PAGE = 50, 50
 
 
 @router.get("/items/{job_id}")
-def get_item(request: Request, job_id: Id, caller: PageReader, state: AppStateDep) -> Response:
+def get_item(job_id: Id, visit: Reader) -> Response:
     """Show one item: the verdict with its error rates, the suspect faces, review and evidence."""
-    return page(request, "item.html", caller, **_item(request, state, caller, job_id))
+    return visit.page("item.html", **_item(visit, job_id))
 
 
-def _item(request: Request, state: AppState, caller: Caller, job_id: str) -> dict[str, Any]:
+def _item(visit: Visit, job_id: str) -> dict[str, Any]:
     """Return the variables of ``item.html``."""
-    language, translate = language_of(request), translations(language_of(request)).gettext
-    item = state.require_services().item_pages.read(caller, job_id)
-    after_review = timedelta(hours=state.settings.media_hours_after_review)
+    item = visit.services.item_pages.read(visit.caller, job_id)
+    after_review = timedelta(hours=visit.state.settings.media_hours_after_review)
     return {
         **item,
         "over": JobState(item["job"]["state"]) in ENDED,
-        "view": result_view(item["document"], language) if item["document"] else None,
-        "missing": item["missing"] and translate(item["missing"].message),
+        "view": result_view(item["document"], visit.language) if item["document"] else None,
+        "missing": item["missing"] and visit.translate(item["missing"].message),
         "kinds": list(KINDS),
         "decisions": [str(d) for d in Decision],
-        "notice": request.query_params.get("notice"),
+        "notice": visit.request.query_params.get("notice"),
         "reason": "",
         "problem": None,
         "kept_until": _media_expire_at(item["job"], item["case"], after_review),
@@ -86,18 +83,16 @@ def _media_expire_at(
 
 
 @router.get("/items/{job_id}/progress")
-def get_progress(
-    request: Request, job_id: Id, caller: PageReader, services: ServicesDep
-) -> Response:
+def get_progress(job_id: Id, visit: Reader) -> Response:
     """Return how far an examination is, as the item's page shows it."""
-    job = services.queries.progress(caller, job_id)
-    return page(request, "item_progress.html", caller, job=job)
+    job = visit.services.queries.progress(visit.caller, job_id)
+    return visit.page("item_progress.html", job=job)
 
 
 @router.get("/items/{job_id}/next")
-def get_next(job_id: Id, caller: PageReader, services: ServicesDep) -> Response:
+def get_next(job_id: Id, visit: Reader) -> Response:
     """Go to the most urgent item that awaits a review, or to the queue if there is none."""
-    following = services.triage.next_unreviewed(caller, job_id)
+    following = visit.services.triage.next_unreviewed(visit.caller, job_id)
     return redirect(f"/items/{following}" if following else "/")
 
 
@@ -113,26 +108,23 @@ def decided(fields: Mapping[str, str]) -> tuple[str, str, list[FieldError]]:
 
 
 @router.post("/items/{job_id}/review")
-def post_review(
-    request: Request, job_id: Id, caller: PageReviewer, state: AppStateDep, fields: Form
-) -> Response:
+def post_review(job_id: Id, visit: Reviewer, fields: Form) -> Response:
     """Record a reviewer's decision, or show the page again with what is wrong.
 
     A reviewer who comes from the form of a notice goes back to it if the finding supports it.
     """
+    services, caller = visit.services, visit.caller
     decision, reason, invalid = decided(fields)
     try:
         if invalid:
             raise InvalidRequest(errors=invalid)
-        services = state.require_services()
         finding = services.reviews.decide(caller, job_id, Decision(decision), reason)
     except (InvalidRequest, NotReviewable, TooManyReviews) as error:
-        values = _item(request, state, caller, job_id)
+        values = _item(visit, job_id)
         values |= {"reason": reason, "notice": fields.get("notice")}  # nothing typed is lost
-        faults = [f"{field}: {what}" for field, what in explained(request, error.errors).items()]
-        message = translations(language_of(request)).gettext(error.message)
-        values["problem"] = "; ".join(faults) or message
-        return page(request, "item.html", caller, status=problem_of(error).status, **values)
+        faults = [f"{field}: {what}" for field, what in visit.explained(error.errors).items()]
+        values["problem"] = "; ".join(faults) or visit.translate(error.message)
+        return visit.page("item.html", status=problem_of(error).status, **values)
     if finding in MANIPULATED and (kind := fields.get("notice")) in KINDS:
         job = services.queries.progress(caller, job_id)
         return redirect(f"/cases/{job['case_id']}/notices/{kind}?media={job['media_id']}")
@@ -140,9 +132,10 @@ def post_review(
 
 
 @router.post("/items/{job_id}/delete")
-def post_delete(job_id: Id, caller: PageReader, services: ServicesDep, fields: Form) -> Response:
+def post_delete(job_id: Id, visit: Reader, fields: Form) -> Response:
     """Cancel the job and delete the item, and its case if that was chosen and it has no other."""
     require_sure(fields)
+    services, caller = visit.services, visit.caller
     case_id = services.queries.progress(caller, job_id)["case_id"]
     with_case = fields.get("case") == "delete"
     if services.retention.cancel(caller, job_id, with_case=with_case):
@@ -151,28 +144,18 @@ def post_delete(job_id: Id, caller: PageReader, services: ServicesDep, fields: F
 
 
 @router.get("/cases/{case_id}")
-def get_case(
-    request: Request,
-    case_id: Id,
-    caller: PageReader,
-    state: AppStateDep,
-    services: ServicesDep,
-    cursor: Cursor = None,
-    seen: Cursor = None,
-) -> Response:
+def get_case(case_id: Id, visit: Reader, cursor: Cursor = None, seen: Cursor = None) -> Response:
     """Show a case. ``cursor`` and ``seen`` are the pages of its items and of its occurrences."""
-    queries = services.queries
+    services, caller, queries = visit.services, visit.caller, visit.services.queries
     case = queries.brief(caller, case_id)
-    accounts = state.accounts.all() if case["minor"] else ()
+    accounts = visit.state.accounts.all() if case["minor"] else ()
     items = queries.jobs(caller, Filters(case_id=case_id), limit=ITEMS_PER_PAGE, cursor=cursor)
     posts = queries.occurrences(caller, case_id, limit=OCCURRENCES_PER_PAGE, cursor=seen)
     media = {found["media_id"] for found in (*items.rows, *posts.rows)}
-    return page(
-        request,
+    return visit.page(
         "case.html",
-        caller,
         trail=services.minor_flags.trail(caller, case_id),
-        api_errors=api_errors(language_of(request)),
+        api_errors=api_errors(visit.language),
         kinds=list(KINDS),
         case=case,
         items=items,
@@ -192,40 +175,37 @@ def get_case(
 
 
 @router.post("/cases/{case_id}/hold")
-def post_hold(case_id: Id, caller: PageKeeper, services: ServicesDep, fields: Form) -> Response:
+def post_hold(case_id: Id, visit: Keeper, fields: Form) -> Response:
     """Set or lift a legal hold."""
     enabled = fields.get("wanted") == "yes"
     if not enabled:
         require_sure(fields)
     given = {n: fields.get(n) or None for n in HoldRequest.__dataclass_fields__}
     asked = checked_input(HOLD, **given)
-    services.retention.hold(caller, case_id, enabled=enabled, asked=asked)
+    visit.services.retention.hold(visit.caller, case_id, enabled=enabled, asked=asked)
     return redirect(f"/cases/{case_id}", "hold_set" if enabled else "hold_lifted")
 
 
 @router.post("/cases/{case_id}/minor")
-def post_minor(case_id: Id, caller: PageReviewer, services: ServicesDep, fields: Form) -> Response:
+def post_minor(case_id: Id, visit: Reviewer, fields: Form) -> Response:
     """Flag a case for a possible minor, or remove the flag."""
     require_sure(fields)
     flagged = fields.get("wanted") == "yes"
-    services.reviews.flag_minor(caller, case_id, enabled=flagged)
+    visit.services.reviews.flag_minor(visit.caller, case_id, enabled=flagged)
     return redirect(f"/cases/{case_id}", "minor_flagged" if flagged else "minor_unflagged")
 
 
 @router.post("/cases/{case_id}/reviewers")
-def post_reviewers(
-    case_id: Id, caller: PageReader, services: ServicesDep, fields: Form
-) -> Response:
+def post_reviewers(case_id: Id, visit: Reader, fields: Form) -> Response:
     """Name the people who may review a flagged case."""
-    services.minor_flags.name_reviewers(caller, case_id, fields.get("accounts", "").splitlines())
+    names = fields.get("accounts", "").splitlines()
+    visit.services.minor_flags.name_reviewers(visit.caller, case_id, names)
     return redirect(f"/cases/{case_id}", "reviewers_named")
 
 
 @router.post("/cases/{case_id}/delete")
-def post_delete_case(
-    case_id: Id, caller: PageReader, services: ServicesDep, fields: Form
-) -> Response:
+def post_delete_case(case_id: Id, visit: Reader, fields: Form) -> Response:
     """Delete a case with everything in it."""
     require_sure(fields)
-    services.retention.shred(case_id, caller)
+    visit.services.retention.shred(case_id, visit.caller)
     return redirect("/", "case_deleted")

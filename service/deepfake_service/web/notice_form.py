@@ -7,14 +7,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import TypeAdapter, ValidationError
 
-from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.organisation import Organisation
-from deepfake_service.container import Services
-from deepfake_service.http.auth import PageReader
-from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.basis import ReportChoice
 from deepfake_service.notices.compose import WithoutConsent
@@ -31,8 +27,8 @@ from deepfake_service.platform.errors import (
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.pagination import MAX_PAGE, Filters, ListPage
 from deepfake_service.platform.texts.fields import NEVER_COPIED
-from deepfake_service.platform.texts.i18n import LANGUAGES, translations
-from deepfake_service.web.pages import Form, PageRoute, language_of, page, redirect
+from deepfake_service.platform.texts.i18n import LANGUAGES
+from deepfake_service.web.pages import Form, PageRoute, Reader, Visit, redirect
 from deepfake_service.web.submit import api_errors, input_errors
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -93,8 +89,7 @@ class NoticeForm:
 def _notice_form(
     case_id: Id,
     kind_name: KindName,
-    caller: PageReader,
-    services: ServicesDep,
+    visit: Reader,
     media: OptionalId = None,
     like: OptionalId = None,
     after: OptionalId = None,
@@ -103,18 +98,17 @@ def _notice_form(
     with what became of the notice ``after``, which must be of a kind that this one can follow."""
     kind = kind_of(kind_name)
     if after is not None:
-        return _following(services, caller, case_id, kind, after)
+        return _following(visit, case_id, kind, after)
     if like is None:
         return NoticeForm(case_id, kind, media, None)
-    template = services.notice_desk.read(caller, like)
+    template = visit.services.notice_desk.read(visit.caller, like)
     if (template["case_id"], template["kind"]) != (case_id, kind.id):
         raise NotFound
     return NoticeForm(case_id, kind, media, template)
 
 
-def _following(
-    services: Services, caller: Caller, case_id: str, kind: Kind, after: str
-) -> NoticeForm:
+def _following(visit: Visit, case_id: str, kind: Kind, after: str) -> NoticeForm:
+    services, caller = visit.services, visit.caller
     notice = services.notice_desk.read(caller, after)
     if notice["case_id"] != case_id or notice["kind"] not in kind.follows:
         raise NotFound
@@ -134,34 +128,27 @@ NoticeFormDep = Annotated[NoticeForm, Depends(_notice_form)]
 
 
 @router.get("/cases/{case_id}/notices/{kind_name}")
-def get_form(
-    request: Request, notice_form: NoticeFormDep, caller: PageReader, services: ServicesDep
-) -> Response:
+def get_form(notice_form: NoticeFormDep, visit: Reader) -> Response:
     """Show the form of a kind of notice."""
-    return _form_page(request, services, caller, notice_form, notice_form.initial_values())
+    return _form_page(visit, notice_form, notice_form.initial_values())
 
 
 @router.post("/cases/{case_id}/notices/{kind_name}")
-def post_form(
-    request: Request,
-    notice_form: NoticeFormDep,
-    caller: PageReader,
-    services: ServicesDep,
-    values: Form,
-) -> Response:
+def post_form(notice_form: NoticeFormDep, visit: Reader, values: Form) -> Response:
     """Create the notice, or show the form again with what is wrong.
 
     A draft that the notice replaces is withdrawn.
     """
+    desk, caller = visit.services.notice_desk, visit.caller
     try:
         wanted = _notice_request(notice_form.kind, values)
-        notice = services.notice_desk.create(caller, notice_form.case_id, wanted)
+        notice = desk.create(caller, notice_form.case_id, wanted)
     except (InvalidRequest, NoticeRefused) as error:
-        return _form_page(request, services, caller, notice_form, values, error)
+        return _form_page(visit, notice_form, values, error)
     if notice_form.template and notice_form.replaces_draft:
         withdrawal = NoticeUpdate(outcome=NoticeState.WITHDRAWN)
         try:
-            services.notice_desk.update(caller, notice_form.template["id"], withdrawal)
+            desk.update(caller, notice_form.template["id"], withdrawal)
         except ServiceError as error:
             # For example, the draft was withdrawn in the meantime. The notice was made, and after
             # an error it would be made again.
@@ -203,20 +190,17 @@ def checked_input(adapter: TypeAdapter[T], **values: Any) -> T:
 
 
 def _form_page(
-    request: Request,
-    services: Services,
-    caller: Caller,
+    visit: Visit,
     notice_form: NoticeForm,
     values: dict[str, str],
     problem: InvalidRequest | NoticeRefused | None = None,
 ) -> Response:
-    kind, language = notice_form.kind, language_of(request)
-    translate = translations(language).gettext
+    kind, services, caller = notice_form.kind, visit.services, visit.caller
     case = services.queries.brief(caller, notice_form.case_id)
     chosen = set(values.get("occurrences", "").split())
-    occurrences = _occurrences(services, caller, notice_form, chosen)
+    occurrences = _occurrences(visit, notice_form, chosen)
     seen = occurrences.rows
-    jobs = _jobs_by_media(services, caller, notice_form.case_id, occurrences)
+    jobs = _jobs_by_media(visit, notice_form.case_id, occurrences)
     media = {o["media_id"] for o in seen}
     obstacles = services.notice_desk.obstacles(caller, notice_form.case_id, media)
     usable = [o for o in seen if o["media_id"] not in obstacles]
@@ -235,13 +219,11 @@ def _form_page(
     if not values:
         chosen = set(notice_form.left) or posts.of_recipient(kind)
         values = defaults[kind.language]
-    return page(
-        request,
+    return visit.page(
         "notice_form.html",
-        caller,
         status=problem_of(problem).status if problem else 200,
-        api_errors=api_errors(language),
-        refused=translate(problem.message) if isinstance(problem, NoticeRefused) else None,
+        api_errors=api_errors(visit.language),
+        refused=visit.translate(problem.message) if isinstance(problem, NoticeRefused) else None,
         jobs=jobs,
         case=case,
         seen=seen,
@@ -254,27 +236,25 @@ def _form_page(
         encloses=kind.needs_screenshot and not case["minor"],
         names=services.queries.names(caller, notice_form.case_id, media),
         usable=len(usable),
-        contacts=_contacts(services, caller, kind, case["id"]),
+        contacts=_contacts(visit, kind, case["id"]),
         defaults=defaults,
         reports=REPORTS,
-        obstacles={medium: translate(reason) for medium, reason in obstacles.items()},
+        obstacles={medium: visit.translate(reason) for medium, reason in obstacles.items()},
         wanted_language=values.get("language", kind.language),
         errors={
-            e.field.removeprefix("fields.").removeprefix(CONSENT_FIELD): e.translated(translate)
-            for e in (problem.errors if problem else ())
+            field.removeprefix("fields.").removeprefix(CONSENT_FIELD): what
+            for field, what in visit.explained(problem.errors if problem else ()).items()
         },
     )
 
 
-def _contacts(
-    services: Services, caller: Caller, kind: Kind, case_id: str
-) -> dict[str, tuple[str, str]]:
+def _contacts(visit: Visit, kind: Kind, case_id: str) -> dict[str, tuple[str, str]]:
     """Return the abuse contacts of the hosts of captured posts, each with its host and whose it
     is, for a notice to who can take a post down."""
     found: dict[str, tuple[str, str]] = {}
     if kind.recipient != "platform":
         return found
-    for capture in services.captures.of_case(caller, case_id):
+    for capture in visit.services.captures.of_case(visit.caller, case_id):
         operator = capture["operator"] or {"network": None, "domain": None}
         if network := operator["network"]:
             whose = "cdn" if network["is_cdn"] else "network"
@@ -284,26 +264,22 @@ def _contacts(
     return found
 
 
-def _occurrences(
-    services: Services, caller: Caller, notice_form: NoticeForm, chosen: set[str]
-) -> ListPage:
+def _occurrences(visit: Visit, notice_form: NoticeForm, chosen: set[str]) -> ListPage:
     """Return the newest occurrences, and older ones that were chosen already."""
-    case_id = notice_form.case_id
-    newest = services.queries.occurrences(caller, case_id, media_id=notice_form.media)
+    queries, case_id = visit.services.queries, notice_form.case_id
+    newest = queries.occurrences(visit.caller, case_id, media_id=notice_form.media)
     older = tuple(chosen - {o["id"] for o in newest.rows})[:MAX_PAGE]
     if not older:
         return newest
-    more = services.queries.occurrences(caller, case_id, ids=older)
+    more = queries.occurrences(visit.caller, case_id, ids=older)
     return ListPage([*newest.rows, *more.rows], newest.next)
 
 
-def _jobs_by_media(
-    services: Services, caller: Caller, case_id: str, occurrences: ListPage
-) -> dict[str, dict[str, Any]]:
+def _jobs_by_media(visit: Visit, case_id: str, occurrences: ListPage) -> dict[str, dict[str, Any]]:
     """Return the newest job of each of the occurrences' media."""
     media = tuple({o["media_id"] for o in occurrences.rows})
     filters = Filters(case_id=case_id, media=media)
-    jobs = services.queries.jobs(caller, filters, limit=MAX_PAGE)
+    jobs = visit.services.queries.jobs(visit.caller, filters, limit=MAX_PAGE)
     return {job["media_id"]: job for job in reversed(jobs.rows)}  # newest first
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import TypeAdapter
 from starlette.responses import StreamingResponse
 
-from deepfake_service.accounts.accounts import Caller
-from deepfake_service.container import Services
 from deepfake_service.http.answers import attachment
-from deepfake_service.http.auth import PageDownloader, PageReader, check_still_authenticated
-from deepfake_service.http.dependencies import ServicesDep
+from deepfake_service.http.auth import while_authenticated
 from deepfake_service.notices.escalation import followers_of
 from deepfake_service.notices.kinds import kind_of
 from deepfake_service.notices.package import package_of
@@ -23,7 +20,7 @@ from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db.enums import NoticeState
 from deepfake_service.platform.errors import FieldError, InvalidRequest
 from deepfake_service.web.notice_form import Id, checked_input
-from deepfake_service.web.pages import HEADERS, Form, PageRoute, explained, page, redirect
+from deepfake_service.web.pages import HEADERS, Downloader, Form, PageRoute, Reader, Visit, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -36,44 +33,37 @@ PIECE_BYTES = 256 * 1024
 
 @router.get("/notices")
 def get_notices(
-    request: Request,
-    caller: PageReader,
-    services: ServicesDep,
+    visit: Reader,
     part: NoticePart | None = None,
     start: Annotated[int, Query(ge=0, le=MAX_START)] = 0,
 ) -> Response:
     """Show the notices by what is to be done, and by when: the first ones of each part, or those
     of one ``part`` after the first ``start``."""
-    clock = services.notice_clock
+    clock, caller = visit.services.notice_clock, visit.caller
     shown = clock.by_clock(caller, [part], start=start) if part else clock.by_clock(caller)
-    return page(request, "notices.html", caller, notices=shown, part=part)
+    return visit.page("notices.html", notices=shown, part=part)
 
 
 @router.get("/notices/{notice_id}")
-def get_notice(
-    request: Request, notice_id: Id, caller: PageReader, services: ServicesDep
-) -> Response:
+def get_notice(notice_id: Id, visit: Reader) -> Response:
     """Show a notice, its deadline, its outcome and its history."""
-    return _notice_page(request, services, caller, notice_id)
+    return _notice_page(visit, notice_id)
 
 
 def _notice_page(
-    request: Request,
-    services: Services,
-    caller: Caller,
+    visit: Visit,
     notice_id: str,
     typed: dict[str, str] | None = None,
     errors: Sequence[FieldError] = (),
 ) -> Response:
+    services, caller = visit.services, visit.caller
     notice = services.notice_desk.read(caller, notice_id)
     case = services.queries.brief(caller, notice["case_id"])
     outcomes = kind_of(notice["kind"]).outcomes if notice["sent_at"] else ()
     ids = tuple(notice["occurrence_ids"]) if notice["sent_at"] else ()
     posts = services.queries.occurrences(caller, notice["case_id"], ids=ids).rows if ids else []
-    return page(
-        request,
+    return visit.page(
         "notice.html",
-        caller,
         status=422 if errors else 200,
         notice=notice,
         case=case,
@@ -84,20 +74,19 @@ def _notice_page(
         outcomes=[*outcomes, NoticeState.WITHDRAWN],
         now=iso_time(services.notice_clock.now()),
         typed=typed or {},
-        errors=explained(request, errors),
+        errors=visit.explained(errors),
     )
 
 
 @router.post("/notices/{notice_id}")
-def post_update(
-    request: Request, notice_id: Id, caller: PageReader, services: ServicesDep, values: Form
-) -> Response:
+def post_update(notice_id: Id, visit: Reader, values: Form) -> Response:
     """Record that a notice was sent, received or answered, or show what is wrong with it."""
+    services = visit.services
     try:
         update = _update(values, services.notice_clock.now())
-        services.notice_desk.update(caller, notice_id, update)
+        services.notice_desk.update(visit.caller, notice_id, update)
     except InvalidRequest as error:
-        return _notice_page(request, services, caller, notice_id, values, error.errors)
+        return _notice_page(visit, notice_id, values, error.errors)
     return redirect(f"/notices/{notice_id}")
 
 
@@ -137,21 +126,19 @@ def _local_time(text: str, offset: str) -> datetime:
 
 
 @router.get("/notices/{notice_id}/package.zip")
-def get_package(
-    request: Request, notice_id: Id, caller: PageDownloader, services: ServicesDep
-) -> Response:
+def get_package(notice_id: Id, visit: Downloader) -> Response:
     """Return what is sent with a notice as a ZIP, which is made while it is sent."""
+    services = visit.services
     package = package_of(
-        services.notice_desk, services.cases, services.evidence_store, caller, notice_id
+        services.notice_desk, services.cases, services.evidence_store, visit.caller, notice_id
     )
-    headers = HEADERS | attachment(f"notice-{notice_id}.zip")
-    return StreamingResponse(_sent(request, package), media_type="application/zip", headers=headers)
-
-
-def _sent(request: Request, package: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield a package as long as its reader is signed in. Otherwise the answer is cut off, so that
-    no client takes it for whole."""
-    for piece in package:
-        check_still_authenticated(request)
-        for start in range(0, len(piece), PIECE_BYTES):
-            yield piece[start : start + PIECE_BYTES]
+    pieces = (
+        piece[start : start + PIECE_BYTES]
+        for piece in package
+        for start in range(0, len(piece), PIECE_BYTES)
+    )
+    return StreamingResponse(
+        while_authenticated(visit.request, pieces),
+        media_type="application/zip",
+        headers=HEADERS | attachment(f"notice-{notice_id}.zip"),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Annotated, Any
@@ -18,16 +19,26 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from deepfake_models.decision.fitness import unfit
-from deepfake_service.accounts.accounts import MAY_REVIEW, MAY_SUBMIT, Caller
+from deepfake_service.accounts.accounts import (
+    MAY_AUDIT,
+    MAY_HOLD,
+    MAY_REVIEW,
+    MAY_SUBMIT,
+    Caller,
+)
+from deepfake_service.container import Services
 from deepfake_service.evidence.report.summary import not_for_use
+from deepfake_service.http.admission import HEAVY
 from deepfake_service.http.auth import (
+    admits,
     browser_caller,
     check_csrf,
     check_site,
     csrf_of,
     session_token,
+    signed_in_caller,
 )
-from deepfake_service.http.dependencies import app_state
+from deepfake_service.http.dependencies import AppState, app_state
 from deepfake_service.http.problems import (
     BodyRefused,
     answer_http_error,
@@ -150,40 +161,101 @@ def in_bytes(count: int) -> str:
     return f"{size:.1f} GiB"
 
 
-def page(
-    request: Request,
-    template: str,
-    caller: Caller | None = None,
-    *,
-    status: int = 200,
-    **values: Any,
-) -> HTMLResponse:
-    """Render a template with ``values``, which are escaped as text, for the account signed in."""
-    language = language_of(request)
-    token, state = session_token(request), app_state(request)
-    # Why the model that examines now decides nothing; empty if it does.
-    unfitness = unfit(state.engine.bundle.spec) if state.engine else ()
-    query = request.url.query if request.method == "GET" else ""
-    content = (
-        _environment(language)
-        .get_template(template)
-        .render(
-            language=language,
-            words=words(language, polite=True),
-            caller=caller,
-            may_submit=caller is not None and caller.role in MAY_SUBMIT,
-            may_review=caller is not None and caller.role in MAY_REVIEW,
-            is_admin=caller is not None and caller.role is Role.ADMIN,
-            csrf=csrf_of(token) if token else "",
-            path=request.url.path,
-            done=request.query_params.get("done"),
-            here=quote(f"{request.url.path}?{query}" if query else request.url.path, safe="/"),
-            issuer=state.settings.issuer,
-            not_for_use=not_for_use(unfitness, words(language, polite=True)),
-            **values,
+@dataclass(frozen=True)
+class Guest:
+    """A request for a page. ``caller`` is the account that has signed in, if one has."""
+
+    request: Request
+    caller: Caller | None = None
+
+    @property
+    def state(self) -> AppState:
+        """What the routes of the app share."""
+        return app_state(self.request)
+
+    @property
+    def services(self) -> Services:
+        """The services of the rooms; ``NotReady`` while the app starts or stops."""
+        return self.state.require_services()
+
+    @property
+    def language(self) -> str:
+        """The reader's language, ``ko`` or ``en``."""
+        return language_of(self.request)
+
+    def translate(self, text: str) -> str:
+        """Return a text of the console in the reader's language."""
+        return translations(self.language).gettext(text)
+
+    def explained(self, errors: Sequence[FieldError]) -> dict[str, str]:
+        """Return what is wrong with fields, by name, in the reader's language."""
+        return {e.field: e.translated(self.translate) for e in errors}
+
+    def page(self, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+        """Render a template with ``values``, which are escaped as text."""
+        request, role = self.request, self.caller and self.caller.role
+        token, engine = session_token(request), self.state.engine
+        # Why the model that examines now decides nothing; empty if it does.
+        unfitness = unfit(engine.bundle.spec) if engine else ()
+        query = request.url.query if request.method == "GET" else ""
+        texts = words(self.language, polite=True)
+        content = (
+            _environment(self.language)
+            .get_template(template)
+            .render(
+                language=self.language,
+                words=texts,
+                caller=self.caller,
+                may_submit=role in MAY_SUBMIT,
+                may_review=role in MAY_REVIEW,
+                is_admin=role is Role.ADMIN,
+                csrf=csrf_of(token) if token else "",
+                path=request.url.path,
+                done=request.query_params.get("done"),
+                here=quote(f"{request.url.path}?{query}" if query else request.url.path, safe="/"),
+                issuer=self.state.settings.issuer,
+                not_for_use=not_for_use(unfitness, texts),
+                **values,
+            )
         )
-    )
-    return HTMLResponse(content, status_code=status, headers=HEADERS)
+        return HTMLResponse(content, status_code=status, headers=HEADERS)
+
+
+class Visit(Guest):
+    """A request for a page by somebody who has signed in."""
+
+    caller: Caller
+
+
+async def _guest(request: Request) -> Guest:
+    return Guest(request)
+
+
+def _visits(roles: frozenset[Role], cost: int = 0) -> Any:
+    """Return a dependency that gives the visit of an account with one of these roles."""
+    admitted = admits(roles, signed_in_caller, cost=cost)
+
+    async def visit(request: Request, caller: Caller = admitted) -> Visit:
+        return Visit(request, caller)
+
+    return Depends(visit)
+
+
+Anybody = Annotated[Guest, Depends(_guest)]
+SignedIn = Annotated[Visit, _visits(frozenset(Role))]
+"""Has signed in, in any role."""
+Reader = Annotated[Visit, _visits(MAY_SUBMIT)]
+"""Submits media, and reads jobs and cases."""
+Downloader = Annotated[Visit, _visits(MAY_SUBMIT, HEAVY)]
+"""Downloads packages of notices, or the table of results."""
+Reviewer = Annotated[Visit, _visits(MAY_REVIEW)]
+"""Reviews examinations and flags possible minors."""
+Keeper = Annotated[Visit, _visits(MAY_HOLD)]
+"""Sets legal holds."""
+Auditor = Annotated[Visit, _visits(MAY_AUDIT)]
+"""Reads the audit log."""
+Administrator = Annotated[Visit, _visits(frozenset({Role.ADMIN}))]
+"""Administers accounts and keys."""
 
 
 def safe(markup: str) -> Markup:
@@ -195,12 +267,6 @@ def require_sure(fields: Mapping[str, str]) -> None:
     """Raise ``InvalidRequest`` unless the box of a form that cannot be undone was ticked."""
     if fields.get("sure") != "yes":
         raise InvalidRequest(errors=[FieldError("sure", "tick the box: this cannot be undone")])
-
-
-def explained(request: Request, errors: Sequence[FieldError]) -> dict[str, str]:
-    """Return what is wrong with fields, by name, in the reader's language."""
-    translate = translations(language_of(request)).gettext
-    return {e.field: e.translated(translate) for e in errors}
 
 
 def redirect(path: str, done: str | None = None, *, part: str | None = None) -> RedirectResponse:
@@ -282,19 +348,22 @@ async def answer_unknown_address(request: Request, error: Exception) -> Response
 async def _error_page(request: Request, error: ServiceError) -> Response:
     problem = problem_of(error)
     note_failure(error, problem)
-    try:
-        caller = await run_in_threadpool(browser_caller, request)
-    except ServiceError:
-        caller = None
-    translate = translations(language_of(request)).gettext
-    response = page(
-        request,
+    guest = await run_in_threadpool(recognised, request)
+    response = guest.page(
         "error.html",
-        caller,
         status=problem.status,
-        title=translate(problem.title),
-        detail=translate(INVALID_FORM if error.errors else problem.detail),
-        invalid=[(e.field, e.translated(translate)) for e in error.errors],
+        title=guest.translate(problem.title),
+        detail=guest.translate(INVALID_FORM if error.errors else problem.detail),
+        invalid=guest.explained(error.errors).items(),
     )
     response.headers.update(problem.headers)
     return response
+
+
+def recognised(request: Request) -> Guest:
+    """Return who asks for a page that needs no session, with the account if there is one. Reads the
+    database: call it in a thread."""
+    try:
+        return Guest(request, browser_caller(request))
+    except ServiceError:
+        return Guest(request)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
 
@@ -14,15 +14,15 @@ from deepfake_models.bundle.results import VerdictCode, input_at_fault
 from deepfake_service.accounts.accounts import MAY_REVIEW, Caller
 from deepfake_service.evidence.listings import mentions
 from deepfake_service.http.answers import attachment
-from deepfake_service.http.auth import PageDownloader, PageReader, while_authenticated
-from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
+from deepfake_service.http.auth import while_authenticated
+from deepfake_service.http.dependencies import AppState
 from deepfake_service.notices.states import NoticePart
 from deepfake_service.platform.db.enums import DISAGREEMENT, Finding, JobState, Role
 from deepfake_service.platform.pagination import Filters
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 from deepfake_service.review import triage
 from deepfake_service.review.triage import QueueRequest, Tab
-from deepfake_service.web.pages import HEADERS, PageRoute, page
+from deepfake_service.web.pages import HEADERS, Downloader, PageRoute, Reader
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -126,14 +126,9 @@ def _references(state: AppState, text: str) -> tuple[str, ...]:
 
 
 @router.get("/")
-def get_queue(
-    request: Request,
-    caller: PageReader,
-    state: AppStateDep,
-    services: ServicesDep,
-    query: Annotated[QueueQuery, Query()],
-) -> Response:
+def get_queue(visit: Reader, query: Annotated[QueueQuery, Query()]) -> Response:
     """Show a page of the queue, worst first, below the overdue notices."""
+    state, services, caller = visit.state, visit.services, visit.caller
     now = state.database.clock()
     asked = query.asked(state, caller, now)
     found = services.triage.page(caller, asked)
@@ -146,10 +141,8 @@ def get_queue(
         cases = listed["cases"]
     accounts = state.accounts.all() if caller.role in MAY_REVIEW else []
     overdue = services.notice_clock.by_clock(caller, [NoticePart.OVERDUE], limit=OVERDUE_SHOWN)
-    return page(
-        request,
+    return visit.page(
         "queue.html",
-        caller,
         jobs=found.rows,
         cases=cases,
         next=found.next,
@@ -169,28 +162,21 @@ def get_queue(
 
 
 @router.get("/items/{job_id}/thumbnail.jpg")
-def get_thumbnail(
-    job_id: Annotated[str, Path(max_length=26)], caller: PageReader, services: ServicesDep
-) -> Response:
+def get_thumbnail(job_id: Annotated[str, Path(max_length=26)], visit: Reader) -> Response:
     """Return the blurred thumbnail of an item."""
-    picture = services.queries.thumbnail(caller, job_id)
+    picture = visit.services.queries.thumbnail(visit.caller, job_id)
     return Response(picture, media_type="image/jpeg", headers=HEADERS)
 
 
 @router.get("/results.csv")
-def get_csv(
-    request: Request,
-    caller: PageDownloader,
-    state: AppStateDep,
-    services: ServicesDep,
-    query: Annotated[QueueQuery, Query()],
-) -> Response:
+def get_csv(visit: Downloader, query: Annotated[QueueQuery, Query()]) -> Response:
     """Return all results that match the filters and the search, of all tabs, as CSV (RFC 4180)."""
-    asked = query.asked(state, caller, state.database.clock())
+    caller, queries = visit.caller, visit.services.queries
+    asked = query.asked(visit.state, caller, visit.state.database.clock())
 
     def lines() -> Iterator[str]:
         yield BYTE_ORDER_MARK + csv_line(COLUMNS)
-        for row in services.queries.results(caller, asked.filters, limit=MAX_ROWS):
+        for row in queries.results(caller, asked.filters, limit=MAX_ROWS):
             names = (row["case_reference"], row["file_name"])
             if not mentions(asked.text, names, row["sha256"], row["job"]):
                 yield ""  # nobody searches on for a reader who has left, or whose key has ended
@@ -198,7 +184,7 @@ def get_csv(
             yield csv_line([row[name] for name in COLUMNS])
 
     return StreamingResponse(
-        while_authenticated(request, lines()),
+        while_authenticated(visit.request, lines()),
         media_type="text/csv; charset=utf-8",
         headers=HEADERS | attachment("results.csv"),
     )

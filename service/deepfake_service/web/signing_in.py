@@ -12,23 +12,25 @@ from fastapi import APIRouter, Query, Request, Response
 from deepfake_service.accounts.accounts import MAY_SUBMIT, Caller
 from deepfake_service.accounts.admin_key import delete_key_file
 from deepfake_service.accounts.second_factors import PENDING_FOR
-from deepfake_service.http.auth import (
-    SignedIn,
-    browser_caller,
-    session_cookie,
-    session_token,
-    uses_tls,
-)
-from deepfake_service.http.dependencies import AppState, AppStateDep
+from deepfake_service.http.auth import session_cookie, session_token, uses_tls
 from deepfake_service.platform.errors import (
     CodeRejected,
     NotAuthenticated,
     NotFound,
     SecondFactorRequired,
-    ServiceError,
 )
 from deepfake_service.platform.texts.i18n import LANGUAGES
-from deepfake_service.web.pages import LANGUAGE_COOKIE, Form, PageRoute, PublicForm, page, redirect
+from deepfake_service.web.pages import (
+    LANGUAGE_COOKIE,
+    Anybody,
+    Form,
+    Guest,
+    PageRoute,
+    PublicForm,
+    SignedIn,
+    recognised,
+    redirect,
+)
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -47,56 +49,56 @@ def local_path(path: str) -> str:
 
 
 @router.get("/sign-in")
-def get_sign_in(request: Request, state: AppStateDep, target: Next = "/") -> Response:
+def get_sign_in(guest: Anybody, target: Next = "/") -> Response:
     """Show the sign-in form, and the terms of the model before anybody builds a case on it."""
-    return _sign_in_page(request, state, local_path(target))
+    return _sign_in_page(guest, local_path(target))
 
 
-def _sign_in_page(request: Request, state: AppState, target: str, *, status: int = 200) -> Response:
-    terms = state.engine.bundle.spec.terms if state.engine else None
-    failed = status != 200
-    return page(request, "sign_in.html", status=status, next=target, failed=failed, terms=terms)
+def _sign_in_page(guest: Guest, target: str, *, status: int = 200) -> Response:
+    engine, failed = guest.state.engine, status != 200
+    terms = engine.bundle.spec.terms if engine else None
+    return guest.page("sign_in.html", status=status, next=target, failed=failed, terms=terms)
 
 
 @router.post("/sign-in")
-def post_sign_in(request: Request, state: AppStateDep, fields: PublicForm) -> Response:
+def post_sign_in(guest: Anybody, fields: PublicForm) -> Response:
     """Exchange a key for a session cookie that scripts cannot read. It replaces the browser's
     earlier session, which ends."""
-    target = local_path(fields.get("next", "/"))
-    state.failed_sign_ins.check(request)
-    key = fields.get("key", "")
+    state, target, key = guest.state, local_path(fields.get("next", "/")), fields.get("key", "")
+    state.failed_sign_ins.check(guest.request)
     try:
         caller, token = state.accounts.sign_in(key, hours=SESSION_HOURS)
     except SecondFactorRequired:
-        return _ask_for_code(request, state, key, target)
+        return _ask_for_code(guest, key, target)
     except NotAuthenticated:
-        state.failed_sign_ins.record(request, key)
-        return _sign_in_page(request, state, target, status=401)
+        state.failed_sign_ins.record(guest.request, key)
+        return _sign_in_page(guest, target, status=401)
     delete_key_file(state.settings, key)
-    return _signed_in(request, state, caller, token, target)
+    return _signed_in(guest, caller, token, target)
 
 
-def _ask_for_code(request: Request, state: AppState, key: str, target: str) -> Response:
-    caller = state.accounts.authenticate(key, signs_in=True)
-    token = state.require_services().second_factors.begin_sign_in(caller)
-    response = page(request, "sign_in_code.html", next=target, failed=False)
-    _set_cookie(request, response, _pending_cookie(request), token, PENDING_FOR)
+def _ask_for_code(guest: Guest, key: str, target: str) -> Response:
+    caller = guest.state.accounts.authenticate(key, signs_in=True)
+    token = guest.services.second_factors.begin_sign_in(caller)
+    response = guest.page("sign_in_code.html", next=target, failed=False)
+    _set_cookie(guest.request, response, _pending_cookie(guest.request), token, PENDING_FOR)
     return response
 
 
 @router.post("/sign-in/code")
-def post_code(request: Request, state: AppStateDep, fields: PublicForm) -> Response:
+def post_code(guest: Anybody, fields: PublicForm) -> Response:
     """Exchange the code of a second factor for a session cookie. The key was accepted before."""
+    request, failed_sign_ins = guest.request, guest.state.failed_sign_ins
     target = local_path(fields.get("next", "/"))
-    state.failed_sign_ins.check(request)
+    failed_sign_ins.check(request)
     token = request.cookies.get(_pending_cookie(request), "")
-    factors = state.require_services().second_factors
+    factors = guest.services.second_factors
     try:
         caller, session = factors.finish_sign_in(token, fields.get("code", ""), hours=SESSION_HOURS)
     except CodeRejected as error:
-        state.failed_sign_ins.record(request, f"dfk_{error.key_id}_", "code")
-        return page(request, "sign_in_code.html", status=401, next=target, failed=True)
-    response = _signed_in(request, state, caller, session, target)
+        failed_sign_ins.record(request, f"dfk_{error.key_id}_", "code")
+        return guest.page("sign_in_code.html", status=401, next=target, failed=True)
+    response = _signed_in(guest, caller, session, target)
     _set_cookie(request, response, _pending_cookie(request), "", timedelta(0))
     return response
 
@@ -119,25 +121,24 @@ def _set_cookie(
     )
 
 
-def _signed_in(
-    request: Request, state: AppState, caller: Caller, token: str, target: str
-) -> Response:
+def _signed_in(guest: Guest, caller: Caller, token: str, target: str) -> Response:
     """Redirect to ``target`` with the cookie of a new session, and end the earlier one."""
+    request = guest.request
     if target == "/" and caller.role not in MAY_SUBMIT:
         target = "/audit"
     if earlier := session_token(request):
-        state.accounts.sign_out(earlier)
+        guest.state.accounts.sign_out(earlier)
     response = redirect(target)
     _set_cookie(request, response, session_cookie(request), token, timedelta(hours=SESSION_HOURS))
     return response
 
 
 @router.post("/sign-out")
-def post_sign_out(request: Request, _: SignedIn, state: AppStateDep, __: Form) -> Response:
+def post_sign_out(visit: SignedIn, _: Form) -> Response:
     """End the session and delete its cookie."""
-    state.accounts.sign_out(session_token(request))
+    visit.state.accounts.sign_out(session_token(visit.request))
     response = redirect("/sign-in")
-    _set_cookie(request, response, session_cookie(request), "", timedelta(0))
+    _set_cookie(visit.request, response, session_cookie(visit.request), "", timedelta(0))
     return response
 
 
@@ -170,10 +171,7 @@ def get_static(name: str) -> Response:
 
 
 @router.get("/help")
-def get_help(request: Request, state: AppStateDep) -> Response:
+def get_help(request: Request) -> Response:
     """Show what verdicts and values mean, and where victims find support."""
-    try:
-        caller = browser_caller(request)
-    except ServiceError:
-        caller = None
-    return page(request, "help.html", caller, support=state.settings.support_contact)
+    guest = recognised(request)
+    return guest.page("help.html", support=guest.state.settings.support_contact)

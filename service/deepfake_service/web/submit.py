@@ -6,21 +6,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Query, Request, Response
+from fastapi import APIRouter, Body, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field, ValidationError
 
 from deepfake_models.bundle.results import input_at_fault
 from deepfake_service.examination.submissions import MAX_FRAMES
-from deepfake_service.http.auth import CSRF_HEADER, PageReader, check_csrf
-from deepfake_service.http.dependencies import AppStateDep, ServicesDep
+from deepfake_service.http.auth import CSRF_HEADER, check_csrf
 from deepfake_service.http.problems import problem_of
 from deepfake_service.http.submission_form import VideoForm
 from deepfake_service.platform import errors
 from deepfake_service.platform.db.enums import Priority
 from deepfake_service.platform.errors import FieldError
 from deepfake_service.platform.texts.i18n import translations
-from deepfake_service.web.pages import HEADERS, PageRoute, language_of, page
+from deepfake_service.web.pages import HEADERS, PageRoute, Reader
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -80,43 +79,38 @@ Rows = Annotated[
 
 
 @router.get("/submit")
-def get_submit(request: Request, caller: PageReader, state: AppStateDep) -> Response:
+def get_submit(visit: Reader) -> Response:
     """Show the form for uploads. Scripts make the table of files."""
-    return page(
-        request,
+    return visit.page(
         "submit.html",
-        caller,
-        most=state.settings.max_video_bytes,
-        problems=api_errors(language_of(request)),
-        opens_links=state.settings.capture_links,
+        most=visit.state.settings.max_video_bytes,
+        problems=api_errors(visit.language),
+        opens_links=visit.state.settings.capture_links,
         priorities=[str(p) for p in Priority],
         default_priority=str(VideoForm.model_fields["priority"].default),
     )
 
 
 @router.post("/submit/check")
-def post_check(request: Request, _: PageReader, rows: Rows) -> Response:
+def post_check(visit: Reader, rows: Rows) -> Response:
     """Return what is wrong with the cells of rows, by the rules of ``POST /v1/videos``. Neither
     stores nor logs anything of them."""
-    check_csrf(request, request.headers.get(CSRF_HEADER))
-    translate = translations(language_of(request)).gettext
+    check_csrf(visit.request, visit.request.headers.get(CSRF_HEADER))
     found = [
-        [{"field": e.field, "detail": e.translated(translate)} for e in _invalid_cells(row)]
+        [{"field": e.field, "detail": e.translated(visit.translate)} for e in _invalid_cells(row)]
         for row in rows
     ]
     return JSONResponse({"rows": found}, headers=HEADERS)
 
 
 @router.get("/submit/jobs")
-def get_submitted(
-    request: Request, caller: PageReader, services: ServicesDep, jobs: Jobs, known: Known
-) -> Response:
+def get_submitted(visit: Reader, jobs: Jobs, known: Known) -> Response:
     """Return the rows of jobs that the account submitted. ``known`` are those that existed before
     the browser sent their file: they are not offered for cancellation."""
-    listed = services.queries.jobs_of(caller, jobs, submitted=True)
+    listed = visit.services.queries.jobs_of(visit.caller, jobs, submitted=True)
     for job in listed:
         job["unreadable"] = any(map(input_at_fault, job["reasons"]))
-    return page(request, "submitted.html", caller, jobs=listed, known=set(known))
+    return visit.page("submitted.html", jobs=listed, known=set(known))
 
 
 def _invalid_cells(row: Mapping[str, str]) -> list[FieldError]:

@@ -154,7 +154,8 @@ async def test_an_account_downloads_few_packages_at_the_same_time(
         assert go_on.wait(60)
         check_still_authenticated(request)
 
-    monkeypatch.setattr("deepfake_service.web.notices.check_still_authenticated", held)
+    monkeypatch.setattr("deepfake_service.http.auth.CHECKED_EVERY_S", 0.0)
+    monkeypatch.setattr("deepfake_service.http.auth.check_still_authenticated", held)
     path, most = f"/notices/{notice['id']}/package.zip", BUDGET // HEAVY
     downloads = [asyncio.create_task(service.client.get(path)) for _ in range(most)]
     for _ in downloads:
@@ -179,7 +180,8 @@ async def test_a_package_is_cut_off_when_its_reader_signs_out(
             service.accounts.sign_out(service.client.cookies["session"])
         check_still_authenticated(request)
 
-    monkeypatch.setattr("deepfake_service.web.notices.check_still_authenticated", second)
+    monkeypatch.setattr("deepfake_service.http.auth.CHECKED_EVERY_S", 0.0)
+    monkeypatch.setattr("deepfake_service.http.auth.check_still_authenticated", second)
     with pytest.raises(AssertionError):  # of the transport: the answer has no end
         await service.client.get(f"/notices/{notice['id']}/package.zip")
     assert len(pieces) == 2
