@@ -31,7 +31,7 @@ from deepfake_service.api import (
 )
 from deepfake_service.api import docs_page as docs
 from deepfake_service.audit.records import open_database
-from deepfake_service.container import open_container, program_version, watch
+from deepfake_service.container import Services, program_version
 from deepfake_service.evidence.bundle.readers import BundleReaders
 from deepfake_service.examination.engine import open_decoder, open_scorer
 from deepfake_service.examination.pictures import PictureScorer
@@ -118,15 +118,13 @@ def create_app(
             opened = await anyio.to_thread.run_sync(open_scorer, settings)
         decoding = decoder or stack.enter_context(contextlib.closing(open_decoder(settings)))
         engine = await stack.enter_async_context(_engine_running(state, opened, decoding))
-        container = stack.enter_context(
-            open_container(settings, state.database, engine.bundle.sha256, decoding, metrics)
-        )
+        services = Services(settings, state.database, engine.bundle.sha256, decoding, metrics)
+        stack.callback(services.close)
         if worker and isinstance(decoding, ProcessDecoder):
-            examining = worker_running(container, opened, decoding, state.metrics)
+            examining = worker_running(services, opened, decoding, state.metrics)
             # DBOS must be started and stopped in a thread: its calls would block the event loop.
             await stack.enter_async_context(_in_thread(examining))
-        services = container.services
-        watch(container, state.metrics)
+        services.watch(state.metrics)
         state.engine, state.services = engine, services
 
     @contextlib.asynccontextmanager

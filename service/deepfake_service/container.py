@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
 
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_service.accounts.organisation import Sender
 from deepfake_service.accounts.second_factors import SecondFactors
-from deepfake_service.audit.checkpoints import Checkpoints, open_checkpoints
-from deepfake_service.audit.journal import Journal, open_journal
+from deepfake_service.audit.checkpoints import open_checkpoints
+from deepfake_service.audit.journal import open_journal
 from deepfake_service.capture.captures import Captures
 from deepfake_service.capture.links import Links
 from deepfake_service.capture.wacz import CaptureExports
@@ -39,7 +36,6 @@ from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import (
     EpochKeys,
-    Vault,
     open_case_keys,
     open_keys,
     open_vault,
@@ -75,52 +71,6 @@ flagged as well: five years, as long as such material is known to come back."""
 _log = logger("deepfake_service.container")
 
 
-@dataclass(frozen=True, slots=True)
-class Services:
-    """The services of the rooms: what happens to cases, jobs, evidence and notices."""
-
-    captures: Captures
-    capture_exports: CaptureExports
-    links: Links
-    submissions: Submissions
-    uploads: Uploads
-    cases: Cases
-    queries: Queries
-    item_pages: ItemPages
-    retention: Retention
-    sweeps: Sweeps
-    orphans: Orphans
-    key_epochs: KeyEpochs
-    webhook_secrets: WebhookSecrets
-    exports: Exports
-    evidence_store: EvidenceStore
-    revocation_list: RevocationList
-    checkpoints: Checkpoints
-    notice_desk: NoticeDesk
-    notice_clock: NoticeClock
-    looks: Looks
-    posts: Posts
-    removal_statistics: RemovalStatistics
-    sender: Sender
-    hash_bank: HashBank
-    minor_flags: MinorFlags
-    reviews: Reviews
-    second_factors: SecondFactors
-    triage: Triage
-
-
-@dataclass(frozen=True, slots=True)
-class Container:
-    """An open installation: its settings, its stores, and the services that work on them."""
-
-    settings: Settings
-    database: Database
-    vault: Vault
-    journal: Journal
-    queue: JobQueue
-    services: Services
-
-
 @functools.cache
 def program_version() -> str:
     """Return the installed version of this program."""
@@ -130,126 +80,140 @@ def program_version() -> str:
         return "0+unknown"
 
 
-@contextlib.contextmanager
-def open_container(
-    settings: Settings,
-    database: Database,
-    bundle_sha256: str,
-    decoder: Decoder,
-    metrics: Metrics,
-) -> Iterator[Container]:
-    """Open the vault, the queue and the services of the rooms.
+class Services:
+    """An open installation: its settings, its stores, and the services of the rooms, which say what
+    happens to cases, jobs, evidence and notices. Close it."""
 
-    Args:
-        settings: where everything is, and how long it is retained.
-        database: stays open when the context ends.
-        bundle_sha256: the identity of the model bundle that new jobs are examined with.
-        decoder: decodes the screenshots that notices enclose.
-        metrics: count the jobs that end.
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        bundle_sha256: str,
+        decoder: Decoder,
+        metrics: Metrics,
+    ) -> None:
+        """Open the vault, the queue and the services of the rooms.
 
-    Raises:
-        StorageError: the blob store cannot be opened. DataDirError: the epoch keys are not those
-            of the database. SettingsError: the certificate of reports cannot be used.
-    """
-    keys = open_keys(settings)
-    case_keys = open_case_keys(settings, keys, database.clock)
-    vault = open_vault(settings, case_keys)
-    key_epochs = KeyEpochs(
-        database,
-        vault,
-        case_keys if isinstance(case_keys, EpochKeys) else None,
-        min_age=EPOCH_KEY_AGE,
-    )
-    key_epochs.check()
-    journal = open_journal(settings, database)
-    signing_keys = open_signing_keys(settings, database, keys)
-    merge_journal(database, journal, signing_keys)
-    with contextlib.closing(JobQueue(database)) as queue:
+        Args:
+            settings: where everything is, and how long it is retained.
+            database: stays open.
+            bundle_sha256: the identity of the model bundle that new jobs are examined with.
+            decoder: decodes the screenshots that notices enclose.
+            metrics: count the jobs that end.
+
+        Raises:
+            StorageError: the blob store cannot be opened. DataDirError: the epoch keys are not
+                those of the database. SettingsError: the certificate of reports cannot be used.
+        """
+        keys = open_keys(settings)
+        case_keys = open_case_keys(settings, keys, database.clock)
+        epoch_keys = case_keys if isinstance(case_keys, EpochKeys) else None
+        signing_keys = open_signing_keys(settings, database, keys)
         blind_index = BlindIndex(database, keys)
-        retention = Retention(database, vault, queue, metrics)
-        cases = Cases(database, vault, blind_index)
+        media_kept = timedelta(days=settings.media_days_after_verdict)
+        known_for = timedelta(days=settings.known_hash_days)
+
+        self.settings, self.database = settings, database
+        self.vault = vault = open_vault(settings, case_keys)
+        self.key_epochs = KeyEpochs(database, vault, epoch_keys, min_age=EPOCH_KEY_AGE)
+        self.key_epochs.check()
+        self.journal = open_journal(settings, database)
+        merge_journal(database, self.journal, signing_keys)
         _warn_of_certificate(signing_keys, database.clock())
-        revocation_list = RevocationList(database, signing_keys, issuer=settings.issuer)
-        sender = Sender(database, keys, settings.issuer)
-        evidence_store = EvidenceStore(
+        self.checkpoints = open_checkpoints(settings, database, keys)
+        self.queue = queue = JobQueue(database)
+
+        self.second_factors = SecondFactors(database, keys, settings.issuer)
+        self.sender = Sender(database, keys, settings.issuer)
+        self.cases = Cases(database, vault, blind_index)
+        self.retention = Retention(database, vault, queue, metrics)
+        self.sweeps = Sweeps(database, self.retention, queue, vault, _periods(settings), metrics)
+        self.orphans = Orphans(database, vault)
+        self.uploads = Uploads(database, vault)
+        self.webhook_secrets = WebhookSecrets(database, keys)
+        self.revocation_list = RevocationList(database, signing_keys, issuer=settings.issuer)
+        self.evidence_store = EvidenceStore(
             database,
             vault,
             signing_keys,
-            sender=sender,
+            sender=self.sender,
             software=f"deepfake-service {program_version()}",
             timestamp_url=settings.timestamp_url,
         )
+        self.looks = Looks(database, vault, blind_index, signing_keys, vantage=settings.looks_from)
+        self.posts = Posts(database, vault)
+        self.removal_statistics = RemovalStatistics(database, vault)
         documents = NoticeDocuments(
             database,
             vault,
             signing_keys,
             decoder,
-            sender=sender,
+            sender=self.sender,
             post=timestamps.poster(settings.timestamp_url),
         )
-        looks = Looks(database, vault, blind_index, signing_keys, vantage=settings.looks_from)
-        notice_desk = NoticeDesk(database, vault, documents, looks)
-        known_for = timedelta(days=settings.known_hash_days)
-        hash_bank = HashBank(database, vault, keys, enabled=settings.matching, kept_for=known_for)
-        minor_flags = MinorFlags(database, vault, keys, blind_index, kept_for=FLAGGED_HASHES_KEPT)
-        queries = Queries(database, vault)
-        reviews = Reviews(
+        self.notice_desk = NoticeDesk(database, vault, documents, self.looks)
+        self.notice_clock = NoticeClock(database, vault)
+        self.hash_bank = HashBank(
+            database, vault, keys, enabled=settings.matching, kept_for=known_for
+        )
+        self.minor_flags = MinorFlags(
+            database, vault, keys, blind_index, kept_for=FLAGGED_HASHES_KEPT
+        )
+        self.reviews = Reviews(
             database,
             vault,
-            ReviewEffects(evidence_store, notice_desk, hash_bank, minor_flags),
+            ReviewEffects(self.evidence_store, self.notice_desk, self.hash_bank, self.minor_flags),
             rules=ReviewRules(settings.two_person_review, settings.submitter_confirms),
         )
-        submissions = Submissions(database, vault, queue, blind_index, cases, bundle_sha256)
-        kept_for = timedelta(days=settings.media_days_after_verdict)
-        captures = Captures(database, vault, blind_index, cases, submissions, kept_for)
-        exports = Exports(database, vault, queries, settings.data_dir / EXPORT_FOLDER)
-        services = Services(
-            captures=captures,
-            capture_exports=CaptureExports(
-                database, vault, captures, exports, require_sandbox=settings.sandbox == "require"
-            ),
-            links=Links(database, cases, enabled=settings.capture_links),
-            submissions=submissions,
-            uploads=Uploads(database, vault),
-            cases=cases,
+        self.queries = queries = Queries(database, vault)
+        self.triage = Triage(database, vault, queries)
+        self.exports = Exports(database, vault, queries, settings.data_dir / EXPORT_FOLDER)
+        self.item_pages = ItemPages(
+            database=database,
+            vault=vault,
             queries=queries,
-            item_pages=ItemPages(
-                database=database,
-                vault=vault,
-                queries=queries,
-                evidence=evidence_store,
-                reviews=reviews,
-                notices=notice_desk,
-            ),
-            retention=retention,
-            sweeps=Sweeps(
-                database,
-                retention,
-                queue,
-                vault,
-                _periods(settings),
-                metrics,
-            ),
-            orphans=Orphans(database, vault),
-            key_epochs=key_epochs,
-            webhook_secrets=WebhookSecrets(database, keys),
-            exports=exports,
-            evidence_store=evidence_store,
-            revocation_list=revocation_list,
-            checkpoints=open_checkpoints(settings, database, keys),
-            notice_desk=notice_desk,
-            notice_clock=NoticeClock(database, vault),
-            looks=looks,
-            posts=Posts(database, vault),
-            removal_statistics=RemovalStatistics(database, vault),
-            sender=sender,
-            hash_bank=hash_bank,
-            minor_flags=minor_flags,
-            reviews=reviews,
-            second_factors=SecondFactors(database, keys, settings.issuer),
-            triage=Triage(database, vault, queries),
+            evidence=self.evidence_store,
+            reviews=self.reviews,
+            notices=self.notice_desk,
         )
-        yield Container(settings, database, vault, journal, queue, services)
+        self.submissions = Submissions(
+            database, vault, queue, blind_index, self.cases, bundle_sha256
+        )
+        self.links = Links(database, self.cases, enabled=settings.capture_links)
+        self.captures = Captures(
+            database, vault, blind_index, self.cases, self.submissions, media_kept
+        )
+        self.capture_exports = CaptureExports(
+            database,
+            vault,
+            self.captures,
+            self.exports,
+            require_sandbox=settings.sandbox == "require",
+        )
+
+    def close(self) -> None:
+        """Close the queue. The database stays open."""
+        self.queue.close()
+
+    def watch(self, metrics: Metrics) -> None:
+        """Read the gauges of the installation from it at every scrape. Each process exports them:
+        it finds damage and altered records by itself."""
+        database, settings = self.database, self.settings
+        metrics.watch_queue(lambda: queue_state(database, settings.jobs_at_once))
+        metrics.watch(
+            {
+                "deepfake_oldest_job_seconds": self.queries.oldest_s,
+                "deepfake_notices_overdue": self.notice_desk.count_overdue,
+                "deepfake_webhooks_due": lambda: count_due(database),
+                "deepfake_disk_free_bytes": lambda: shutil.disk_usage(settings.data_dir).free,
+                "deepfake_deletions_marked": self.sweeps.count_marked,
+                "deepfake_database_intact": lambda: database.damage is None,
+                "deepfake_records_altered": database.count_altered,
+                "deepfake_report_certificate_end_seconds": lambda: _certificate_end_s(
+                    self.evidence_store.keys
+                ),
+            }
+        )
 
 
 def _warn_of_certificate(signing_keys: SigningKeys, now: datetime) -> None:
@@ -278,24 +242,3 @@ def _certificate_end_s(signing_keys: SigningKeys) -> float:
     except SettingsError:
         return 0.0
     return end.timestamp() if end is not None else math.nan
-
-
-def watch(container: Container, metrics: Metrics) -> None:
-    """Read the gauges of an installation from it at every scrape. Each process exports them: it
-    finds damage and altered records by itself."""
-    services, database = container.services, container.database
-    metrics.watch_queue(lambda: queue_state(database, container.settings.jobs_at_once))
-    metrics.watch(
-        {
-            "deepfake_oldest_job_seconds": services.queries.oldest_s,
-            "deepfake_notices_overdue": services.notice_desk.count_overdue,
-            "deepfake_webhooks_due": lambda: count_due(database),
-            "deepfake_disk_free_bytes": lambda: shutil.disk_usage(container.settings.data_dir).free,
-            "deepfake_deletions_marked": services.sweeps.count_marked,
-            "deepfake_database_intact": lambda: database.damage is None,
-            "deepfake_records_altered": database.count_altered,
-            "deepfake_report_certificate_end_seconds": lambda: _certificate_end_s(
-                services.evidence_store.keys
-            ),
-        }
-    )

@@ -19,7 +19,7 @@ from deepfake_service.capture.fetches import AT_ONCE, Fetches, Way, fetch_pool
 from deepfake_service.capture.imports import Imports
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.capture.registries import Registries
-from deepfake_service.container import Container, open_container, watch
+from deepfake_service.container import Services
 from deepfake_service.examination.engine import engine_running
 from deepfake_service.examination.runner import Runner
 from deepfake_service.examination.steps import (
@@ -64,13 +64,13 @@ _log = logger("deepfake_service.worker")
 
 @contextlib.contextmanager
 def worker_running(
-    container: Container, scorer: Scorer, decoder: Decoder, metrics: Metrics
+    services: Services, scorer: Scorer, decoder: Decoder, metrics: Metrics
 ) -> Iterator[None]:
     """Examine jobs while the context lasts; when it ends, finish those that are nearly done."""
-    settings, services, database = container.settings, container.services, container.database
+    settings, database, vault = services.settings, services.database, services.vault
     steps = Examination(
         database,
-        container.vault,
+        vault,
         scorer,
         decoder,
         ResultStores(services.evidence_store, services.hash_bank, services.minor_flags, metrics),
@@ -82,7 +82,7 @@ def worker_running(
     )
     deliveries = WebhookDeliveries(
         database,
-        container.vault,
+        vault,
         services.webhook_secrets,
         metrics,
         allowed=CallbackHosts.of(settings.callback_hosts),
@@ -97,7 +97,7 @@ def worker_running(
     reading = CaptureReaders(require=settings.sandbox == "require")
     imports = Imports(
         database,
-        container.vault,
+        vault,
         reading,
         services.evidence_store,
         services.submissions,
@@ -125,20 +125,20 @@ def worker_running(
     chores = [
         *(shared_chore(database, name, *chore) for name, chore in shared.items()),
         Chore("epochs", services.key_epochs.advance, SWEEP_EVERY_S),
-        Chore("journal", container.journal.catch_up, JOURNAL_EVERY_S),
+        Chore("journal", services.journal.catch_up, JOURNAL_EVERY_S),
         Chore("integrity", database.check_integrity, INTEGRITY_EVERY_S),
         Chore("webhooks", deliveries.send_due, SEND_EVERY_S),
         Chore("captures", imports.work_off, SEND_EVERY_S),
     ]
     fetches = None
     if settings.capture_links:
-        fetches = _fetches(container, runner.executor_id)
+        fetches = _fetches(services, runner.executor_id)
         chores += [
             Chore(f"links-{number}", fetches.work_off, SEND_EVERY_S) for number in range(AT_ONCE)
         ]
     lane = None
     if settings.looks_from is not None:  # else nothing leaves this machine
-        lane = LookLane(database, container.vault, services.looks, Pages())
+        lane = LookLane(database, vault, services.looks, Pages())
         chores.append(Chore("looks", lane.run_due, LOOK_EVERY_S))
     try:
         yield
@@ -158,16 +158,16 @@ def worker_running(
         runner.stop(drain_s=DRAIN_S)
 
 
-def _fetches(container: Container, executor_id: str) -> Fetches:
-    settings = container.settings
+def _fetches(services: Services, executor_id: str) -> Fetches:
+    settings = services.settings
     if not all(map(importlib.util.find_spec, ("yt_dlp", "whoisit"))):
         raise SettingsError(
             f"{PREFIX}CAPTURE_LINKS needs yt-dlp and whoisit. Install them: "
             "pip install 'deepfake-service[capture-link]'"
         )
     return Fetches(
-        container.database,
-        container.vault,
+        services.database,
+        services.vault,
         fetch_pool(require=settings.sandbox == "require"),
         Way(vantage=settings.looks_from, registries=Registries(Pages())),
         executor_id=executor_id,
@@ -250,10 +250,12 @@ def run_worker(settings: Settings) -> None:
     with (
         contextlib.closing(_open_intact(settings)) as database,
         engine_running(settings) as (scorer, decoder),
-        open_container(settings, database, scorer.bundle.sha256, decoder, metrics) as container,
-        worker_running(container, scorer, decoder, metrics),
+        contextlib.closing(
+            Services(settings, database, scorer.bundle.sha256, decoder, metrics)
+        ) as services,
+        worker_running(services, scorer, decoder, metrics),
     ):
-        watch(container, metrics)
+        services.watch(metrics)
         if settings.worker_metrics_port:
             _serve_metrics(settings, metrics)
         _log.info("worker_started")

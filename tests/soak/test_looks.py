@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 
 from deepfake_service.accounts.accounts import Accounts, Caller
 from deepfake_service.audit.records import open_database
-from deepfake_service.container import Container, open_container
+from deepfake_service.container import Services
 from deepfake_service.platform.db import Case, Look, Media, Notice, Occurrence, Watch, new_id
 from deepfake_service.platform.db.enums import NoticeState, Role, WatchState
 from deepfake_service.platform.metrics import Metrics
@@ -46,23 +46,25 @@ POST, NEVER = re.compile(r"/v/\d{8}"), status(404)
 
 
 @contextlib.contextmanager
-def installation(folder: Path, clock: AdjustableClock) -> Iterator[Container]:
+def installation(folder: Path, clock: AdjustableClock) -> Iterator[Services]:
     settings = Settings(data_dir=folder / "var", looks_from="KR")
     with (
         contextlib.closing(open_database(settings, clock)) as database,
-        open_container(settings, database, "0" * 64, SmallDecoder(), Metrics()) as container,
+        contextlib.closing(
+            Services(settings, database, "0" * 64, SmallDecoder(), Metrics())
+        ) as services,
     ):
-        yield container
+        yield services
 
 
 def add_notice(
-    container: Container, account_id: str, urls: list[str], sent_at: datetime, due_in: timedelta
+    services: Services, account_id: str, urls: list[str], sent_at: datetime, due_in: timedelta
 ) -> None:
     """Record a case, its posts, and a notice about them that was sent."""
-    vault, looks = container.vault, container.services.looks
+    vault, looks = services.vault, services.looks
     case_id, media_id = new_id(), new_id()
     key, wrapped = vault.new_case_key(case_id)
-    with container.database.write() as session:
+    with services.database.write() as session:
         case = Case(id=case_id, account_id=account_id, wrapped_key=wrapped, created_at=sent_at)
         seal_json(key, case, {"reference": None})
         session.add(case)
@@ -101,8 +103,8 @@ def test_ten_thousand_posts_are_looked_at_within_their_schedule(tmp_path: Path) 
     clock = AdjustableClock()
     platform = FakePlatform(tmp_path, with_tls=False)
     platform.others = lambda handler: (post() if POST.fullmatch(handler.path) else NEVER)(handler)
-    with installation(tmp_path, clock) as container, resolving({}):
-        database, services = container.database, container.services
+    with installation(tmp_path, clock) as services, resolving({}):
+        database = services.database
         accounts = Accounts(database)
         accounts.create("centre", "person", Role.ANALYST)
         account_id = accounts.authenticate(accounts.create_key("centre").text).account_id
@@ -114,13 +116,13 @@ def test_ten_thousand_posts_are_looked_at_within_their_schedule(tmp_path: Path) 
             ]
             is_new = start % (50 * EACH) == 0
             sent_at = clock() if is_new else clock() - LONG_AGO
-            add_notice(container, account_id, urls, sent_at, timedelta(hours=48))
+            add_notice(services, account_id, urls, sent_at, timedelta(hours=48))
         gone = {f"/v/{number:08}" for number in range(0, POSTS, 21)}
         platform.answers = dict.fromkeys(gone, status(410))
-        spread_over_the_day(container, clock)
+        spread_over_the_day(services, clock)
         print(f"{POSTS} posts recorded in {time.monotonic() - began:.0f} s")
         pages = Pages(allowed=CallbackHosts.of("127.0.0.1"))
-        lane = LookLane(database, container.vault, services.looks, pages)
+        lane = LookLane(database, services.vault, services.looks, pages)
         latest, made, cpu = timedelta(0), 0, time.process_time()
         began = time.monotonic()
         for _ in range(int(timedelta(days=1) / STEP)):
@@ -161,9 +163,9 @@ def test_ten_thousand_posts_are_looked_at_within_their_schedule(tmp_path: Path) 
     assert found.total.counts["removed"] == states[WatchState.GONE]
 
 
-def spread_over_the_day(container: Container, clock: AdjustableClock) -> None:
+def spread_over_the_day(services: Services, clock: AdjustableClock) -> None:
     """Let the posts of old notices be due at times all over the coming day."""
-    with container.database.write() as session:
+    with services.database.write() as session:
         old = select(Watch).join(Notice).where(Notice.sent_at < clock() - timedelta(days=1))
         watches = session.scalars(old.order_by(Watch.id)).all()
         for number, watch in enumerate(watches):

@@ -25,7 +25,7 @@ from pydantic import SecretStr
 from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.app import create_app
 from deepfake_service.audit.records import open_database
-from deepfake_service.container import open_container
+from deepfake_service.container import Services
 from deepfake_service.examination.submissions import Submission
 from deepfake_service.examination.webhook_deliveries import WebhookDeliveries, release_callbacks
 from deepfake_service.platform import logs, outbound, webhooks
@@ -172,7 +172,7 @@ def install(folder: Path, database_url: SecretStr | None = None) -> Installation
     settings = Settings(data_dir=folder, database_url=database_url)
     with contextlib.closing(open_database(settings)) as database:
         keys = create_keys(database)
-        with open_container(settings, database, "0" * 64, SmallDecoder(), Metrics()):
+        with contextlib.closing(Services(settings, database, "0" * 64, SmallDecoder(), Metrics())):
             return Installation(folder, keys, database_url)
 
 

@@ -27,7 +27,7 @@ from deepfake_models.scorer import Scorer
 from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.audit.log import SERVICE
 from deepfake_service.audit.records import open_database
-from deepfake_service.container import Container, open_container
+from deepfake_service.container import Services
 from deepfake_service.evidence.bundle import artifacts
 from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.evidence.bundle.perceptual_hashes import hash_media
@@ -67,7 +67,7 @@ class CountingDecoder(InProcessDecoder):
 class Worker:
     """The steps of examinations on an installation of their own."""
 
-    container: Container
+    services: Services
     steps: Examination
     decoder: CountingDecoder
     caller: Any
@@ -77,7 +77,7 @@ class Worker:
             yield content
 
         async def submitted() -> str:
-            submissions = self.container.services.submissions
+            submissions = self.services.submissions
             sealed = await submissions.seal(chunks())
             return (await submissions.accept(self.caller, Submission(**options), sealed)).job_id
 
@@ -90,13 +90,13 @@ class Worker:
         return result, self.decoder.openings - before
 
     def job(self, job_id: str) -> Job:
-        with self.container.database.read() as session:
+        with self.services.database.read() as session:
             return session.get_one(Job, job_id)
 
     def blobs(self, job_id: str) -> list[str]:
         """Return the names of what the job's steps left."""
         moment = datetime.now(UTC) + timedelta(days=1)
-        return list(self.container.vault.blobs.older_than(f"work/{job_id}/", moment))
+        return list(self.services.vault.blobs.older_than(f"work/{job_id}/", moment))
 
 
 @pytest.fixture(scope="module")
@@ -126,15 +126,16 @@ def working(scorer: Scorer, tmp_path: Path, decoder: Any) -> Iterator[Worker]:
     settings = Settings(data_dir=tmp_path / "var")
     with (
         contextlib.closing(open_database(settings)) as database,
-        open_container(settings, database, scorer.bundle.sha256, decoder, Metrics()) as container,
+        contextlib.closing(
+            Services(settings, database, scorer.bundle.sha256, decoder, Metrics())
+        ) as services,
     ):
         accounts = Accounts(database)
         accounts.create("tester", "person", Role.ANALYST)
         caller = accounts.authenticate(accounts.create_key("tester").text)
-        services = container.services
         steps = Examination(
             database,
-            container.vault,
+            services.vault,
             scorer,
             decoder,
             ResultStores(
@@ -142,7 +143,7 @@ def working(scorer: Scorer, tmp_path: Path, decoder: Any) -> Iterator[Worker]:
             ),
             ExaminationRules(max_attempts=3, keep_after_verdict=timedelta(days=1)),
         )
-        yield Worker(container, steps, decoder, caller)
+        yield Worker(services, steps, decoder, caller)
 
 
 VIDEO = footage.encode([evaluation.portrait("real", 1, size=192)] * 32)
@@ -193,9 +194,9 @@ def examined(worker: Worker) -> Material:
     worker.steps.conclude(job_id, 2)
     assert worker.job(job_id).verdict == "no_manipulation_found"
     job = worker.job(job_id)
-    with worker.container.database.read() as session:
-        key = worker.container.vault.case_key(session.get_one(Case, job.case_id))
-    return Material.unpack(worker.container.vault.read(material_of(job), key))
+    with worker.services.database.read() as session:
+        key = worker.services.vault.case_key(session.get_one(Case, job.case_id))
+    return Material.unpack(worker.services.vault.read(material_of(job), key))
 
 
 def test_frames_that_take_too_long_to_hash_leave_the_pictures_and_the_true_reason(
@@ -288,7 +289,7 @@ def test_a_worker_that_was_cut_off_leaves_a_job_that_another_model_took_over(
     job_id = worker.submit(VIDEO)
     worker.steps.claim_job(job_id)
     worker.steps.plan_overview(job_id)
-    with worker.container.database.write() as session:
+    with worker.services.database.write() as session:
         session.get_one(Job, job_id).bundle_sha256 = "f" * 64
     for step in (
         lambda: worker.steps.examine_chunk(job_id, 0),
@@ -314,7 +315,7 @@ def test_a_verdict_in_the_form_of_version_0_1_is_read() -> None:
 
 def test_decisions_forged_in_the_database_are_not_signed(worker: Worker) -> None:
     """H7: three columns were altered, and the next edition stated them, signed."""
-    services, database = worker.container.services, worker.container.database
+    services, database = worker.services, worker.services.database
     job_id = worker.submit(VIDEO)
     worker.steps.claim_job(job_id)
     for number in range(worker.steps.plan_overview(job_id)):
@@ -360,7 +361,7 @@ def test_progress_never_runs_backwards(worker: Worker) -> None:
     worker.steps._report(job_id, "dense", 40, 96)
     job = worker.job(job_id)
     assert (job.overview, job.done, job.total) == (32, 40, 96)
-    with worker.container.database.write() as session:
+    with worker.services.database.write() as session:
         worker.steps.restart_job(session, session.get_one(Job, job_id))
     job = worker.job(job_id)
     assert (job.overview, job.done, job.total) == (None, 0, None)
