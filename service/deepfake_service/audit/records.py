@@ -10,9 +10,9 @@ from deepfake_service.audit.journal import refuse_backup
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.platform.clock import Clock
 from deepfake_service.platform.db import AuditEntry, Database, Secret
+from deepfake_service.platform.db.columns import Authenticated
 from deepfake_service.platform.db.database import has_tables
 from deepfake_service.platform.db.row_authentication import COLUMNS, RowAuthenticator
-from deepfake_service.platform.db.tables import Authenticated
 from deepfake_service.platform.errors import DatabaseError, RowUnknown, SettingsError
 from deepfake_service.platform.files import private_folder
 from deepfake_service.platform.settings import RECORDS_FILE, Settings

@@ -24,7 +24,7 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.platform.chores import for_each
 from deepfake_service.platform.db import Database, Upload, UploadPart, new_id
-from deepfake_service.platform.db.tables import ID_CHARS
+from deepfake_service.platform.db.columns import ID_CHARS
 from deepfake_service.platform.errors import (
     ClientGone,
     NotFound,

@@ -1,41 +1,43 @@
 """The database of the service: SQLite by default, or PostgreSQL."""
 
-from deepfake_service.platform.db.access_tables import (
+from deepfake_service.platform.db.columns import Base
+from deepfake_service.platform.db.database import Database, current_time, new_id
+from deepfake_service.platform.db.installation_tables import (
     Account,
+    AuditEntry,
+    Fact,
     Invitation,
     Key,
+    Lease,
     PendingSignIn,
+    Protection,
+    RevokedEdition,
     SecondFactor,
+    Secret,
     SignIn,
+    SigningKey,
 )
-from deepfake_service.platform.db.database import Database, current_time, new_id
+from deepfake_service.platform.db.notice_tables import (
+    Contact,
+    Look,
+    Notice,
+    NoticeEvent,
+    Watch,
+)
 from deepfake_service.platform.db.tables import (
-    AuditEntry,
-    Base,
     Capture,
     CapturedMedium,
     Case,
-    Contact,
     Delivery,
     Edition,
-    Fact,
     FlaggedHashes,
     Job,
     KnownHashes,
-    Lease,
     Listing,
-    Look,
     Match,
     Media,
-    Notice,
-    NoticeEvent,
     Occurrence,
-    Protection,
     Review,
-    RevokedEdition,
-    Secret,
-    SigningKey,
     Upload,
     UploadPart,
-    Watch,
 )

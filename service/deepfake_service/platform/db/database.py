@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from ulid import PureRandomPolicy, ULIDGenerator
 
 from deepfake_service.platform.clock import Clock, utc_now
+from deepfake_service.platform.db.columns import Base
 from deepfake_service.platform.db.postgresql import ServerClock, patient_url
 from deepfake_service.platform.db.row_authentication import AUTHENTICATOR, RowAuthenticator
 from deepfake_service.platform.db.sqlite import (
@@ -34,7 +35,6 @@ from deepfake_service.platform.db.sqlite import (
     open_sqlite,
     unavailable,
 )
-from deepfake_service.platform.db.tables import Base
 from deepfake_service.platform.errors import (
     DatabaseDamaged,
     DatabaseError,

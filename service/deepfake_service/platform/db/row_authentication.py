@@ -19,14 +19,16 @@ from sqlalchemy import Connection, Table, event, inspect, select
 from sqlalchemy.orm import Mapper, Session, object_session
 from sqlalchemy.orm.context import QueryContext
 
-from deepfake_service.platform.db.access_tables import (
+from deepfake_service.platform.db.columns import Authenticated
+from deepfake_service.platform.db.installation_tables import (
     Account,
+    AuditEntry,
     Invitation,
     Key,
     SecondFactor,
     SignIn,
+    SigningKey,
 )
-from deepfake_service.platform.db.tables import AuditEntry, Authenticated, SigningKey
 from deepfake_service.platform.errors import RecordAltered
 from deepfake_service.platform.logs import logger
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from deepfake_service.platform.db.tables import (
+from deepfake_service.platform.db import (
     Base,
     Capture,
     Case,

@@ -20,9 +20,9 @@ from deepfake_service.audit.log import Action, Actor, append_entry, verify
 from deepfake_service.audit.records import altered_rows, open_database
 from deepfake_service.cli.app import app
 from deepfake_service.platform.db import Account, Database, Key
+from deepfake_service.platform.db.columns import Authenticated
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.db.row_authentication import COLUMNS
-from deepfake_service.platform.db.tables import Authenticated
 from deepfake_service.platform.errors import AuditBroken, DatabaseError, RecordAltered
 from deepfake_service.platform.settings import Settings
 

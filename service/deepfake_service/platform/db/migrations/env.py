@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from alembic import context
 
-from deepfake_service.platform.db.column_types import Moment, States
-from deepfake_service.platform.db.tables import Base
+from deepfake_service.platform.db import Base
+from deepfake_service.platform.db.columns import Moment, States
 
 
 def _render(kind: str, item: Any, _context: Any) -> str | Literal[False]:
