@@ -26,7 +26,6 @@ from deepfake_service.api import (
     operations,
     reviews,
     statistics,
-    uploads,
     videos,
 )
 from deepfake_service.api import docs_page as docs
@@ -189,7 +188,6 @@ def _described(lifespan: Lifespan | None = None, public_url: str | None = None) 
     for module in (
         frames,
         videos,
-        uploads,
         jobs,
         cases,
         captures,

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from deepfake_service.audit import log as audit_log
 from deepfake_service.http.auth import Auditor
-from deepfake_service.http.dependencies import AppStateDep
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import EXAMPLE_ID, ItemId, Published, Time
 
@@ -38,8 +37,7 @@ class AuditOut(Published):
 
 @router.get("/audit", summary="Read the audit log")
 def read_audit_log(
-    caller: Auditor,
-    state: AppStateDep,
+    call: Auditor,
     after: Annotated[int, Query(ge=0, le=2**63 - 1, description="Entries after this number.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000, description="Entries in the answer.")] = 100,
     subject: Annotated[
@@ -50,8 +48,8 @@ def read_audit_log(
     """Return entries in order. They have neither content nor file names. To read on, send the
     number of the last entry as `after`. An answer with fewer entries than `limit` is the last one:
     each read adds an entry itself, so that there would be one more every time."""
-    with state.database.read() as session:
+    with call.state.database.read() as session:
         entries = audit_log.page(session, after=after, limit=limit, subject=subject)
-    with state.database.write() as session:
-        audit_log.append_entry(session, caller.actor, audit_log.Action.AUDIT_READ, subject)
+    with call.state.database.write() as session:
+        audit_log.append_entry(session, call.caller.actor, audit_log.Action.AUDIT_READ, subject)
     return AuditOut.model_validate({"entries": [audit_log.entry_json(e) for e in entries]})

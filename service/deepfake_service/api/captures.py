@@ -6,20 +6,17 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
 import anyio.to_thread
-from fastapi import Query, Request, Response
+from fastapi import Query, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.responses import StreamingResponse
 
-from deepfake_service.accounts.accounts import Caller
 from deepfake_service.api.cases import ExportIn, encrypted_answer
 from deepfake_service.capture.captures import MAX_FILES, HandedIn
 from deepfake_service.capture.links import MAX_LINKS, Link
-from deepfake_service.container import Services
 from deepfake_service.http.answers import binary, file_answer
-from deepfake_service.http.auth import Exporter, Reader, Uploader
-from deepfake_service.http.dependencies import AppStateDep, ServicesDep
+from deepfake_service.http.auth import Call, Exporter, Reader, Uploader
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import CaptureId, ItemId, Published, Sha256, Time
@@ -295,13 +292,7 @@ class ChoiceIn(BaseModel):
     openapi_extra={"requestBody": _BODY},
 )
 @streams_body
-async def submit_capture(
-    request: Request,
-    response: Response,
-    caller: Uploader,
-    state: AppStateDep,
-    services: ServicesDep,
-) -> CaptureOut | LinksOut:
+async def submit_capture(response: Response, call: Uploader) -> CaptureOut | LinksOut:
     """Hand in a page that another tool recorded (WACZ, WARC, MHTML), or that you recorded yourself
     (screenshots, a recording), for a case. Send it as multipart: one file in `file`, up to
     19 pictures in `screenshots`. A worker reads it; `GET` says what it found. Nothing of it is
@@ -312,14 +303,15 @@ async def submit_capture(
     "note": null}], "examine": true}`, or `case_id` in place of the reference. Each link becomes a
     capture of its own, with an `id` in the answer."""
     # In words: of bodies of two kinds, the generator of clients makes code that does not run.
-    refuse_encoding(request)
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON:
-        return await _queue_links(request, caller, services)
+    refuse_encoding(call.request)
+    if call.request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON:
+        return await _queue_links(call)
+    state, services = call.state, call.services
     state.disk.require()
-    body = receive_file(request, state.settings.max_video_bytes, "A capture", state.disk.require)
+    body = receive_file(call, state.settings.max_video_bytes, "A capture")
     with state.memory.share() as take:
         shots = FormFiles(CaptureForm, SCREENSHOTS, MAX_FILES - 1, MAX_SCREENSHOT_BYTES, take)
-        upload = StreamedFile(request.headers.get("content-type"), shots.open_part)
+        upload = StreamedFile(call.request.headers.get("content-type"), shots.open_part)
         submissions = services.submissions
         stored = [
             (None, await submissions.seal(upload.content(body, required=False))),
@@ -339,17 +331,17 @@ async def submit_capture(
             await services.captures.discard(files)
             raise
     capture_id, created = await services.captures.accept(
-        caller, (form.case_id, form.case_reference), _handed_in(form), files
+        call.caller, (form.case_id, form.case_reference), _handed_in(form), files
     )
     if not created:
         response.status_code = 200
     response.headers["Location"] = f"/v1/captures/{capture_id}"
-    shown = await anyio.to_thread.run_sync(services.captures.read, caller, capture_id)
+    shown = await anyio.to_thread.run_sync(services.captures.read, call.caller, capture_id)
     return CaptureOut.model_validate(shown)
 
 
-async def _queue_links(request: Request, caller: Caller, services: Services) -> LinksOut:
-    body = b"".join([part async for part in receive_body(request, MAX_LINKS_BYTES)])
+async def _queue_links(call: Call) -> LinksOut:
+    body = b"".join([part async for part in receive_body(call.request, MAX_LINKS_BYTES)])
     try:
         asked = LinksIn.model_validate_json(body)
     except ValidationError as error:
@@ -358,7 +350,7 @@ async def _queue_links(request: Request, caller: Caller, services: Services) -> 
     links = [Link(each.url, each.note) for each in asked.urls]
     where = (asked.case_id, asked.case_reference)
     case_id, queued = await anyio.to_thread.run_sync(
-        lambda: services.links.add(caller, where, links, examine=asked.examine)
+        lambda: call.services.links.add(call.caller, where, links, examine=asked.examine)
     )
     listed = [LinkOut(id=each.capture_id, url=each.url, created=each.created) for each in queued]
     return LinksOut(case_id=case_id, links=listed)
@@ -382,8 +374,7 @@ def _handed_in(form: CaptureForm) -> HandedIn:
 
 @router.get("/captures", summary="List the captures of a case", responses=problems(404))
 def list_captures(
-    caller: Reader,
-    services: ServicesDep,
+    call: Reader,
     case_id: Annotated[
         str,
         Query(
@@ -394,15 +385,15 @@ def list_captures(
     ],
 ) -> CapturesOut:
     """List the newest 100 captures of a case, newest first. Audited."""
-    services.queries.brief(caller, case_id)
-    captures = services.captures.of_case(caller, case_id)
+    call.services.queries.brief(call.caller, case_id)
+    captures = call.services.captures.of_case(call.caller, case_id)
     return CapturesOut.model_validate({"captures": captures})
 
 
 @router.get("/captures/{capture_id}", summary="Read a capture")
-def get_capture(capture_id: CaptureId, caller: Reader, services: ServicesDep) -> CaptureOut:
+def get_capture(capture_id: CaptureId, call: Reader) -> CaptureOut:
     """Return a capture and what was found in it. Audited."""
-    return CaptureOut.model_validate(services.captures.read(caller, capture_id))
+    return CaptureOut.model_validate(call.services.captures.read(call.caller, capture_id))
 
 
 @router.get(
@@ -411,10 +402,10 @@ def get_capture(capture_id: CaptureId, caller: Reader, services: ServicesDep) ->
     response_class=Response,
     responses=binary("application/zip"),
 )
-def get_capture_bundle(capture_id: CaptureId, caller: Reader, services: ServicesDep) -> Response:
+def get_capture_bundle(capture_id: CaptureId, call: Reader) -> Response:
     """Return the signed record of a capture (BagIt in a ZIP), which `deepfake verify` checks: its
     description, and the text of its pages. It has no imagery, only the digests of it. Audited."""
-    content = services.captures.bundle(caller, capture_id)
+    content = call.services.captures.bundle(call.caller, capture_id)
     return file_answer(content, "application/zip", f"capture-{capture_id}.zip")
 
 
@@ -424,21 +415,14 @@ def get_capture_bundle(capture_id: CaptureId, caller: Reader, services: Services
     response_class=StreamingResponse,
     responses=binary("application/age"),
 )
-def export_capture(
-    request: Request,
-    capture_id: CaptureId,
-    export: ExportIn,
-    caller: Exporter,
-    state: AppStateDep,
-    services: ServicesDep,
-) -> StreamingResponse:
+def export_capture(capture_id: CaptureId, export: ExportIn, call: Exporter) -> StreamingResponse:
     """Return the capture as WACZ, which ReplayWeb.page opens, with its pictures and videos and its
     signed bundle, encrypted (age, age-encryption.org/v1) to the public key of an authority.
     Audited."""
-    file = services.capture_exports.export(
-        caller, capture_id, export.recipient, check_space=state.disk.require
+    file = call.services.capture_exports.export(
+        call.caller, capture_id, export.recipient, check_space=call.state.disk.require
     )
-    return encrypted_answer(request, file, f"capture-{capture_id}.wacz.age")
+    return encrypted_answer(call, file, f"capture-{capture_id}.wacz.age")
 
 
 @router.post(
@@ -446,10 +430,9 @@ def export_capture(
     summary="Examine what is in a capture",
     status_code=202,
 )
-def examine_capture(
-    capture_id: CaptureId, choice: ChoiceIn, caller: Uploader, services: ServicesDep
-) -> CaptureOut:
+def examine_capture(capture_id: CaptureId, choice: ChoiceIn, call: Uploader) -> CaptureOut:
     """Have pictures and videos of a capture examined. Each becomes an item of the case, with the
     post of its page; the jobs appear in `media` when a worker has taken them out of their files.
     """
-    return CaptureOut.model_validate(services.captures.choose(caller, capture_id, choice.media))
+    chosen = call.services.captures.choose(call.caller, capture_id, choice.media)
+    return CaptureOut.model_validate(chosen)

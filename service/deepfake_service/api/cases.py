@@ -12,14 +12,12 @@ from dataclasses import asdict
 from typing import Annotated, BinaryIO
 
 import anyio.to_thread
-from fastapi import Header, Request, Response
+from fastapi import Header, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.background import BackgroundTask
 from starlette.responses import StreamingResponse
 
-from deepfake_service.accounts.accounts import Caller
 from deepfake_service.api.jobs import JobBase
-from deepfake_service.container import Services
 from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.http.answers import (
     NO_STORE,
@@ -28,8 +26,15 @@ from deepfake_service.http.answers import (
     binary,
     screenshot_answer,
 )
-from deepfake_service.http.auth import Exporter, Keeper, Reader, Submitter, while_authenticated
-from deepfake_service.http.dependencies import AppStateDep, PageDep, ServicesDep
+from deepfake_service.http.auth import (
+    Call,
+    Exporter,
+    Keeper,
+    Reader,
+    Submitter,
+    while_authenticated,
+)
+from deepfake_service.http.dependencies import PageDep
 from deepfake_service.http.list_filters import CaseQuery
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
@@ -131,12 +136,10 @@ class CaseIn(BaseModel):
 
 
 @router.get("/cases", summary="List cases")
-def list_cases(
-    caller: Reader, state: AppStateDep, services: ServicesDep, page: PageDep, query: CaseQuery
-) -> CasesOut:
+def list_cases(call: Reader, page: PageDep, query: CaseQuery) -> CasesOut:
     """List the cases of this account; analysts and administrators see the cases of all accounts."""
-    filters = query.filters(state, caller)
-    cases = services.queries.cases(caller, filters, limit=page.limit, cursor=page.cursor)
+    filters = query.filters(call)
+    cases = call.services.queries.cases(call.caller, filters, limit=page.limit, cursor=page.cursor)
     return CasesOut.model_validate(cases)
 
 
@@ -146,22 +149,21 @@ def list_cases(
     status_code=201,
     responses={200: {"model": CaseOut, "description": "The case that already existed."}},
 )
-def open_case(response: Response, case: CaseIn, caller: Reader, services: ServicesDep) -> CaseOut:
+def open_case(response: Response, case: CaseIn, call: Reader) -> CaseOut:
     """Open a case to which media can be submitted. If this account already has a case with the
     reference, return that case."""
-    case_id, created = services.cases.open(caller, case.case_reference)
+    case_id, created = call.services.cases.open(call.caller, case.case_reference)
     if not created:
         response.status_code = 200
     response.headers["Location"] = f"/v1/cases/{case_id}"
-    return CaseOut.model_validate(services.queries.case(caller, case_id))
+    return CaseOut.model_validate(call.services.queries.case(call.caller, case_id))
 
 
 @router.get("/cases/{case_id}/occurrences", summary="List occurrences")
-def list_occurrences(
-    case_id: CaseId, caller: Reader, services: ServicesDep, page: PageDep
-) -> OccurrencesOut:
+def list_occurrences(case_id: CaseId, call: Reader, page: PageDep) -> OccurrencesOut:
     """List where the media of the case were seen, newest first."""
-    listed = services.queries.occurrences(caller, case_id, limit=page.limit, cursor=page.cursor)
+    queries = call.services.queries
+    listed = queries.occurrences(call.caller, case_id, limit=page.limit, cursor=page.cursor)
     return OccurrencesOut.model_validate({"occurrences": listed.rows, "next": listed.next})
 
 
@@ -180,23 +182,16 @@ def list_occurrences(
     },
 )
 @streams_body
-async def add_occurrence(
-    request: Request,
-    response: Response,
-    case_id: CaseId,
-    caller: Submitter,
-    state: AppStateDep,
-    services: ServicesDep,
-) -> OccurrenceOut:
+async def add_occurrence(response: Response, case_id: CaseId, call: Submitter) -> OccurrenceOut:
     """Record another place where a medium of the case was seen, optionally with a screenshot (PNG,
     JPEG or WebP), and return the occurrence. `media_id` may be left out if the case has only one
     medium. A screenshot of a post that is recorded without one is added to that record, if the
     other fields are the same."""
-    state.disk.require()
-    with state.memory.share() as take:
-        form, screenshot = await read_with_screenshot(request, OccurrenceForm, take)
+    call.state.disk.require()
+    with call.state.memory.share() as take:
+        form, screenshot = await read_with_screenshot(call.request, OccurrenceForm, take)
         occurrence, is_new = await anyio.to_thread.run_sync(
-            _add_occurrence, services, caller, case_id, form, screenshot
+            _add_occurrence, call, case_id, form, screenshot
         )
         if not is_new:
             response.status_code = 200
@@ -204,9 +199,10 @@ async def add_occurrence(
 
 
 def _add_occurrence(
-    services: Services, caller: Caller, case_id: str, form: OccurrenceForm, screenshot: bytes | None
+    call: Call, case_id: str, form: OccurrenceForm, screenshot: bytes | None
 ) -> tuple[OccurrenceOut, bool]:
     """Record an occurrence, and return it and whether it is new."""
+    services, caller = call.services, call.caller
     tool = form.tool or ("console" if caller.by_console else None)
     sighting = {**asdict(form.sighting()), "tool": tool}
     noted = services.cases.add_occurrence(caller, case_id, form.media_id, sighting, screenshot)
@@ -220,25 +216,23 @@ def _add_occurrence(
     response_class=Response,
     responses=binary("image/*"),
 )
-def get_screenshot(
-    case_id: CaseId, occurrence_id: OccurrenceId, caller: Reader, services: ServicesDep
-) -> Response:
+def get_screenshot(case_id: CaseId, occurrence_id: OccurrenceId, call: Reader) -> Response:
     """Return the screenshot of an occurrence. Audited."""
-    content = services.cases.screenshot(caller, case_id, occurrence_id)
+    content = call.services.cases.screenshot(call.caller, case_id, occurrence_id)
     return screenshot_answer(content, occurrence_id)
 
 
 @router.get("/cases/{case_id}", summary="Read a case")
-def get_case(case_id: CaseId, caller: Reader, services: ServicesDep) -> CaseOut:
+def get_case(case_id: CaseId, call: Reader) -> CaseOut:
     """Return a case with its newest jobs and occurrences, in the order in which they were added.
     Audited."""
-    return CaseOut.model_validate(services.queries.case(caller, case_id))
+    return CaseOut.model_validate(call.services.queries.case(call.caller, case_id))
 
 
 @router.delete("/cases/{case_id}", summary="Delete a case", status_code=204)
-def delete_case(case_id: CaseId, caller: Reader, services: ServicesDep) -> None:
+def delete_case(case_id: CaseId, call: Reader) -> None:
     """Destroy the key of the case, and delete everything that was encrypted with it."""
-    services.retention.shred(case_id, caller)
+    call.services.retention.shred(case_id, call.caller)
 
 
 class ExportIn(BaseModel):
@@ -256,26 +250,21 @@ class ExportIn(BaseModel):
     responses=binary("application/age"),
 )
 def export_medium(
-    request: Request,
-    case_id: CaseId,
-    media_id: MediaId,
-    export: ExportIn,
-    caller: Exporter,
-    state: AppStateDep,
+    case_id: CaseId, media_id: MediaId, export: ExportIn, call: Exporter
 ) -> StreamingResponse:
     """Return the original, encrypted (age, age-encryption.org/v1) to the public key of an
     authority, so that only the authority can open it. Audited."""
-    file = state.require_services().exports.export(
-        caller, case_id, media_id, export.recipient, check_space=state.disk.require
+    file = call.services.exports.export(
+        call.caller, case_id, media_id, export.recipient, check_space=call.state.disk.require
     )
-    return encrypted_answer(request, file, f"{media_id}.age")
+    return encrypted_answer(call, file, f"{media_id}.age")
 
 
-def encrypted_answer(request: Request, file: BinaryIO, name: str) -> StreamingResponse:
+def encrypted_answer(call: Call, file: BinaryIO, name: str) -> StreamingResponse:
     """Answer with an encrypted file, and close it."""
     size = os.fstat(file.fileno()).st_size
     return StreamingResponse(
-        while_authenticated(request, _pieces(file, 0, size)),
+        while_authenticated(call.request, _pieces(file, 0, size)),
         media_type="application/age",
         headers={"Content-Length": str(size), **attachment(name)},
         background=BackgroundTask(file.close),  # if no piece was asked for
@@ -283,18 +272,16 @@ def encrypted_answer(request: Request, file: BinaryIO, name: str) -> StreamingRe
 
 
 @router.put("/cases/{case_id}/hold", summary="Set a legal hold", status_code=204)
-def set_hold(
-    case_id: CaseId, caller: Keeper, services: ServicesDep, asked: HoldRequest | None = None
-) -> None:
+def set_hold(case_id: CaseId, call: Keeper, asked: HoldRequest | None = None) -> None:
     """Retain the media of the case, whatever their retention period, until the hold is lifted. The
     body may say who asked for it; it replaces what an earlier request said."""
-    services.retention.hold(caller, case_id, enabled=True, asked=asked)
+    call.services.retention.hold(call.caller, case_id, enabled=True, asked=asked)
 
 
 @router.delete("/cases/{case_id}/hold", summary="Lift a legal hold", status_code=204)
-def lift_hold(case_id: CaseId, caller: Keeper, services: ServicesDep) -> None:
+def lift_hold(case_id: CaseId, call: Keeper) -> None:
     """Let the media of the case expire again."""
-    services.retention.hold(caller, case_id, enabled=False)
+    call.services.retention.hold(call.caller, case_id, enabled=False)
 
 
 PIECE_BYTES = 256 * 1024
@@ -323,11 +310,9 @@ def _span(range_header: str | None, size: int) -> tuple[int, int] | None:
     },
 )
 def get_medium(
-    request: Request,
     case_id: CaseId,
     media_id: MediaId,
-    caller: Reader,
-    services: ServicesDep,
+    call: Reader,
     range_: Annotated[
         str | None,
         Header(
@@ -340,7 +325,7 @@ def get_medium(
 ) -> Response:
     """Return the original while it is retained. Media of a case in which a person may be a minor
     are withheld. Audited."""
-    file, size = services.queries.playback(caller, case_id, media_id)
+    file, size = call.services.queries.playback(call.caller, case_id, media_id)
     mime = mime_of(file.read(4096)) or "application/octet-stream"
     span = _span(range_, size)
     start, end = span or (0, size - 1)
@@ -358,7 +343,7 @@ def get_medium(
         headers["Content-Range"] = f"bytes {start}-{end}/{size}"
     headers["Content-Length"] = str(end - start + 1)
     return StreamingResponse(
-        while_authenticated(request, _pieces(file, start, end - start + 1)),
+        while_authenticated(call.request, _pieces(file, start, end - start + 1)),
         status_code=206 if span else 200,
         media_type=mime,
         headers=headers,

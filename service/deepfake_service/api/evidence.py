@@ -9,14 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import anyio.to_thread
-from fastapi import Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Response
 from pydantic import Field
 
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.bundle.spec import is_none
 from deepfake_models.errors import SandboxBusy
-from deepfake_service.accounts.accounts import Caller
-from deepfake_service.container import Services
 from deepfake_service.evidence.bundle.builder import TIMELINE, report_of
 from deepfake_service.evidence.bundle.steps import Step
 from deepfake_service.evidence.bundle.trust_store import Trust, certificates, pinned_keys
@@ -32,8 +30,8 @@ from deepfake_service.http.answers import (
     file_answer,
     pdf_answer,
 )
-from deepfake_service.http.auth import Reader, Verifier
-from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
+from deepfake_service.http.auth import Call, Reader, Verifier
+from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import ItemId, JobId, Language, Published, Sha256, Time
@@ -76,15 +74,11 @@ class ReportQuery:
 ReportQueryDep = Annotated[ReportQuery, Depends()]
 
 
-async def _report_reader(
-    caller: Reader, state: AppStateDep, asked: ReportQueryDep
-) -> AsyncIterator[Caller]:
-    """Return the caller; making a copy counts against the account's budget."""
-    if asked.copy is None:
-        yield caller
-        return
-    with state.budget.enter(caller.account_id, "documents", HEAVY):
-        yield caller
+async def _report_reader(call: Reader, asked: ReportQueryDep) -> AsyncIterator[Call]:
+    """Return the call; making a copy counts against the account's budget."""
+    cost = 0 if asked.copy is None else HEAVY
+    with call.state.budget.enter(call.caller.account_id, "documents", cost):
+        yield call
 
 
 class EditionOut(Published):
@@ -111,20 +105,18 @@ class EditionsOut(Published):
     response_class=Response,
     responses=binary("application/zip"),
 )
-def get_evidence(
-    job_id: JobId, caller: Reader, services: ServicesDep, edition: Edition = None
-) -> Response:
+def get_evidence(job_id: JobId, call: Reader, edition: Edition = None) -> Response:
     """Return a signed bundle (BagIt in a ZIP) with the result, the method, its error rates, and
     everything that is needed to verify it offline. Audited."""
-    bundle = services.evidence_store.read(caller, job_id, edition)
+    bundle = call.services.evidence_store.read(call.caller, job_id, edition)
     name = f"evidence-{job_id}-{bundle.number}.zip"
     return file_answer(bundle.content, "application/zip", name)
 
 
 @router.get("/v1/jobs/{job_id}/evidence/editions", summary="List editions")
-def list_editions(job_id: JobId, caller: Reader, services: ServicesDep) -> EditionsOut:
+def list_editions(job_id: JobId, call: Reader) -> EditionsOut:
     """List the editions of a job's evidence. An edition never changes; each review adds one."""
-    editions = services.evidence_store.editions(caller, job_id)
+    editions = call.services.evidence_store.editions(call.caller, job_id)
     return EditionsOut.model_validate({"editions": editions})
 
 
@@ -135,18 +127,15 @@ def list_editions(job_id: JobId, caller: Reader, services: ServicesDep) -> Editi
     responses=binary("application/pdf"),
 )
 def get_report(
-    job_id: JobId,
-    caller: Annotated[Caller, Depends(_report_reader)],
-    services: ServicesDep,
-    asked: ReportQueryDep,
+    job_id: JobId, call: Annotated[Call, Depends(_report_reader)], asked: ReportQueryDep
 ) -> Response:
     """Return the report of an edition: a signed PDF/A, in Korean or English. Audited. With
     `faces=false` or `signature_line=true`, it is a copy that is signed when it is requested."""
-    store = services.evidence_store
+    store = call.services.evidence_store
     if asked.copy is None:
-        content = store.member(caller, job_id, report_of(asked.lang), asked.edition)
+        content = store.member(call.caller, job_id, report_of(asked.lang), asked.edition)
     else:
-        content = store.report(caller, job_id, asked.lang, asked.copy, asked.edition)
+        content = store.report(call.caller, job_id, asked.lang, asked.copy, asked.edition)
     return pdf_answer(content, f"report-{job_id}-{asked.lang}.pdf")
 
 
@@ -156,9 +145,9 @@ def get_report(
     response_class=Response,
     responses=binary("image/svg+xml"),
 )
-def get_timeline(job_id: JobId, caller: Reader, services: ServicesDep) -> Response:
+def get_timeline(job_id: JobId, call: Reader) -> Response:
     """Draw when each person is visible, the suspect moments, and what was not examined."""
-    content = services.evidence_store.member(caller, job_id, TIMELINE)
+    content = call.services.evidence_store.member(call.caller, job_id, TIMELINE)
     return Response(content, media_type="image/svg+xml", headers=DOCUMENT)
 
 
@@ -168,9 +157,9 @@ def get_timeline(job_id: JobId, caller: Reader, services: ServicesDep) -> Respon
     response_class=Response,
     responses=binary("image/png"),
 )
-def get_face(job_id: JobId, number: Number, caller: Reader, services: ServicesDep) -> Response:
+def get_face(job_id: JobId, number: Number, call: Reader) -> Response:
     """Return a face of the evidence as the model received it. Audited."""
-    content = services.evidence_store.picture(caller, job_id, "crops", number)
+    content = call.services.evidence_store.picture(call.caller, job_id, "crops", number)
     return Response(content, media_type="image/png", headers=NO_STORE)
 
 
@@ -180,10 +169,10 @@ def get_face(job_id: JobId, number: Number, caller: Reader, services: ServicesDe
     response_class=Response,
     responses=binary("image/png"),
 )
-def get_heatmap(job_id: JobId, number: Number, caller: Reader, services: ServicesDep) -> Response:
+def get_heatmap(job_id: JobId, number: Number, call: Reader) -> Response:
     """Return a transparent overlay of the face's size that marks the regions that raised its score.
     Audited."""
-    content = services.evidence_store.picture(caller, job_id, "heatmaps", number)
+    content = call.services.evidence_store.picture(call.caller, job_id, "heatmaps", number)
     return Response(content, media_type="image/png", headers=NO_STORE)
 
 
@@ -229,31 +218,28 @@ class VerificationOut(Published):
     },
 )
 @streams_body
-async def verify_evidence(
-    request: Request, _: Verifier, state: AppStateDep, services: ServicesDep
-) -> VerificationOut:
+async def verify_evidence(call: Verifier) -> VerificationOut:
     """Run the steps of `deepfake verify` on a bundle, which is not stored. Trusted are the keys of
     this service, retired ones included, and the pinned keys of others."""
     content = io.BytesIO()  # in memory: a bundle has pictures of faces
-    with state.memory.share() as take:
+    with call.state.memory.share() as take:
         # No more than may be held at a time: the client would be told to try again for ever.
-        limit = min(MAX_BYTES, state.settings.max_request_bytes)
-        async for chunk in receive_body(request, max_bytes=limit, noun="A bundle"):
+        limit = min(MAX_BYTES, call.state.settings.max_request_bytes)
+        async for chunk in receive_body(call.request, max_bytes=limit, noun="A bundle"):
             take(len(chunk))
             content.write(chunk)
-        return await anyio.to_thread.run_sync(_verify, content.getvalue(), state, services)
+        return await anyio.to_thread.run_sync(_verify, content.getvalue(), call)
 
 
-def _verify(content: bytes, state: AppState, services: Services) -> VerificationOut:
-    store = services.evidence_store
-    settings = state.settings
+def _verify(content: bytes, call: Call) -> VerificationOut:
+    store, revocations = call.services.evidence_store, call.services.revocation_list
+    settings = call.state.settings
     keys = (*store.keys.published(), *pinned_keys(settings.pinned_keys))
     trust = Trust(keys, certificates(settings.timestamp_roots))
-    if services.revocation_list.is_withdrawn(hashlib.sha256(content).hexdigest()):
-        trust = replace(trust, revocations=services.revocation_list.current())
-    assert state.engine is not None  # as the services are
+    if revocations.is_withdrawn(hashlib.sha256(content).hexdigest()):
+        trust = replace(trust, revocations=revocations.current())
     try:
-        verification = verify(content, trust, readers=state.engine.bundle_readers)
+        verification = verify(content, trust, readers=call.state.require_engine().bundle_readers)
     except SandboxBusy as error:
         raise Overloaded from error
     own = store.newest_of(verification.sha256)

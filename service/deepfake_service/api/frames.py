@@ -7,15 +7,11 @@ from dataclasses import replace
 
 import anyio
 import anyio.to_thread
-from fastapi import Request
 from starlette.types import Receive
 
 from deepfake_models.bundle.results import Verdict
-from deepfake_service.accounts.accounts import Caller
-from deepfake_service.container import Services
 from deepfake_service.examination.pictures import PictureScorer
-from deepfake_service.http.auth import Submitter
-from deepfake_service.http.dependencies import AppStateDep, ServicesDep
+from deepfake_service.http.auth import Call, Submitter
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import FrameOut, FramesOut, ModelOut
@@ -44,9 +40,7 @@ _FILES = {
     openapi_extra={"requestBody": upload_body("PictureUpload", PictureForm, FIELD, _FILES)},
 )
 @streams_body
-async def score_pictures(
-    request: Request, caller: Submitter, state: AppStateDep, services: ServicesDep
-) -> FramesOut:
+async def score_pictures(call: Submitter) -> FramesOut:
     """Score 1 to 64 pictures and answer for each, in order.
 
     A picture that cannot be examined (a video, for example) is answered with `unable_to_evaluate`
@@ -54,35 +48,36 @@ async def score_pictures(
     names a `case_reference`: then each picture also becomes a job of that case, named by its
     `job_id`.
     """
-    engine = state.require_engine()
-    with state.memory.share() as take:
-        uploads, form = await read_pictures(request, state.settings, take)
+    engine = call.state.require_engine()
+    with call.state.memory.share() as take:
+        uploads, form = await read_pictures(call.request, call.state.settings, take)
         try:
             if form.case_reference is None and form.model_fields_set:
                 raise invalid_field(
                     "case_reference", "required when any other metadata field is given"
                 )
             if form.case_reference is not None:
-                state.disk.require()
-            frames = await _score_all(engine.pictures, uploads, request.receive)
+                call.state.disk.require()
+            frames = await _score_all(engine.pictures, uploads, call.request.receive)
             if form.case_reference is not None:
                 for (frame, _), upload in zip(frames, uploads, strict=True):
-                    frame.job_id = await _submit(services, caller, form, upload)
+                    frame.job_id = await _submit(call, form, upload)
         finally:
             for upload in uploads:
                 upload.close()
     for _, verdict in frames:
-        state.metrics.frame(verdict)
+        call.state.metrics.frame(verdict)
     return FramesOut(
         frames=[frame for frame, _ in frames], model=ModelOut.model_validate(engine.model)
     )
 
 
-async def _submit(services: Services, caller: Caller, form: PictureForm, upload: Upload) -> str:
+async def _submit(call: Call, form: PictureForm, upload: Upload) -> str:
     """Submit a picture as a job of the case that ``form`` names, and return the job's id."""
-    sealed = await services.submissions.seal(_pieces(upload))
+    submissions = call.services.submissions
+    sealed = await submissions.seal(_pieces(upload))
     submission = replace(form.submission(), file_name=upload.name)
-    return (await services.submissions.accept(caller, submission, sealed)).job_id
+    return (await submissions.accept(call.caller, submission, sealed)).job_id
 
 
 async def _pieces(upload: Upload) -> AsyncIterator[bytes]:

@@ -8,14 +8,13 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 import anyio.to_thread
-from fastapi import Query, Request
+from fastapi import Query
 from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.bundle.results import VerdictCode
-from deepfake_service.accounts.accounts import Caller
-from deepfake_service.http.auth import Follower, Reader, check_still_authenticated
-from deepfake_service.http.dependencies import AppState, AppStateDep, PageDep, ServicesDep
+from deepfake_service.http.auth import Call, Follower, Reader, check_still_authenticated
+from deepfake_service.http.dependencies import PageDep
 from deepfake_service.http.list_filters import JobQuery
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
@@ -143,37 +142,35 @@ class JobsOut(Published):
     next: str | None = Field(description="Cursor of the next page; null on the last one.")
 
 
-def job_out(state: AppState, caller: Caller, job_id: str) -> JobOut:
+def job_out(call: Call, job_id: str) -> JobOut:
     """Return what a job's caller is told of it. Reads the database: call it in a thread."""
-    job = state.require_services().queries.job(caller, job_id)
+    job = call.services.queries.job(call.caller, job_id)
     result = job["result"] or {}
     values = {name: result.get(name) for name in ("score", "log_likelihood_ratio")}
     return JobOut.model_validate({**job, **values})
 
 
 @router.get("/jobs", summary="List jobs")
-def list_jobs(
-    caller: Reader, state: AppStateDep, services: ServicesDep, page: PageDep, query: JobQuery
-) -> JobsOut:
+def list_jobs(call: Reader, page: PageDep, query: JobQuery) -> JobsOut:
     """List the jobs of this account with the values of their results; analysts and administrators
     see the jobs of all accounts. Audited once in ten minutes."""
-    filters = query.filters(state, caller)
-    listed = services.queries.scored_jobs(caller, filters, limit=page.limit, cursor=page.cursor)
+    filters = query.filters(call)
+    queries = call.services.queries
+    listed = queries.scored_jobs(call.caller, filters, limit=page.limit, cursor=page.cursor)
     jobs = [ListedJobOut.model_validate(job) for job in listed.rows]
     return JobsOut(jobs=jobs, next=listed.next)
 
 
 @router.get("/jobs/{job_id}", summary="Read a job")
-def get_job(job_id: JobId, caller: Reader, state: AppStateDep) -> JobOut:
+def get_job(job_id: JobId, call: Reader) -> JobOut:
     """Return a job, with its result once there is one. Reading a result is audited."""
-    return job_out(state, caller, job_id)
+    return job_out(call, job_id)
 
 
 @router.delete("/jobs/{job_id}", summary="Cancel and delete a job", status_code=204)
 def delete_job(
     job_id: JobId,
-    caller: Reader,
-    services: ServicesDep,
+    call: Reader,
     case: Annotated[
         Literal["keep", "delete"],
         Query(
@@ -184,7 +181,7 @@ def delete_job(
 ) -> None:
     """Stop the job and delete its result, its evidence and its media, with where they were seen,
     unless another job has the same media. The case stays, even if it is empty then."""
-    services.retention.cancel(caller, job_id, with_case=case == "delete")
+    call.services.retention.cancel(call.caller, job_id, with_case=case == "delete")
 
 
 @router.get(
@@ -193,26 +190,20 @@ def delete_job(
     response_class=StreamingResponse,
     responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
 )
-def follow_job(
-    request: Request,
-    job_id: JobId,
-    caller: Follower,
-    state: AppStateDep,
-    services: ServicesDep,
-) -> StreamingResponse:
+def follow_job(job_id: JobId, call: Follower) -> StreamingResponse:
     """Send the server-sent event `job` whenever the job changes, until it has ended. Its data are
     the job as JSON, without `media_kind` and `result`. The stream also ends with the event `gone`
     when the job is deleted, with `signed_out` when the key or session becomes invalid, and with
     `stopping` when the service stops. After that or a break, follow the job again: the first event
     has its present state."""
-    first = services.queries.progress(caller, job_id)
+    first = call.services.queries.progress(call.caller, job_id)
 
     def progress() -> dict[str, Any]:
         try:
-            return services.queries.progress(caller, job_id)
+            return call.services.queries.progress(call.caller, job_id)
         finally:
             # Checked after the job was read: what happened after the end of a key is not told.
-            check_still_authenticated(request)
+            check_still_authenticated(call.request)
 
     async def changes() -> AsyncIterator[str]:
         job, sent, silent_s = first, None, 0.0
@@ -223,9 +214,9 @@ def follow_job(
             elif silent_s >= KEEP_ALIVE_EVERY_S:
                 silent_s = 0.0
                 yield ": still here\n\n"
-            if JobState(job["state"]) in ENDED or await request.is_disconnected():
+            if JobState(job["state"]) in ENDED or await call.request.is_disconnected():
                 return
-            if state.is_stopping():
+            if call.state.is_stopping():
                 # A server that stops waits for its requests, and accepts no others meanwhile.
                 yield "event: stopping\ndata: {}\n\n"
                 return
@@ -250,13 +241,13 @@ class WebhookSecretOut(Published):
 
 
 @router.get("/webhook-secret", summary="Read the webhook secret")
-def get_webhook_secret(caller: Reader, services: ServicesDep) -> WebhookSecretOut:
+def get_webhook_secret(call: Reader) -> WebhookSecretOut:
     """Return the secret with which a receiver verifies this account's webhooks."""
-    return WebhookSecretOut(secret=services.webhook_secrets.of(caller.account_id))
+    return WebhookSecretOut(secret=call.services.webhook_secrets.of(call.caller.account_id))
 
 
 @router.post("/webhook-secret", summary="Replace the webhook secret")
-def replace_webhook_secret(caller: Reader, services: ServicesDep) -> WebhookSecretOut:
+def replace_webhook_secret(call: Reader) -> WebhookSecretOut:
     """Replace the secret of this account's webhooks, for example because others know it. From now
     on webhooks are signed with the new one, those that are sent again as well. Audited."""
-    return WebhookSecretOut(secret=services.webhook_secrets.replace(caller))
+    return WebhookSecretOut(secret=call.services.webhook_secrets.replace(call.caller))

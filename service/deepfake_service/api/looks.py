@@ -6,14 +6,11 @@ from datetime import datetime
 from typing import Any
 
 import anyio.to_thread
-from fastapi import Request, Response
+from fastapi import Response
 from pydantic import Field
 
-from deepfake_service.accounts.accounts import Caller
-from deepfake_service.container import Services
 from deepfake_service.http.answers import binary, screenshot_answer
-from deepfake_service.http.auth import Reader, Submitter
-from deepfake_service.http.dependencies import AppStateDep, ServicesDep
+from deepfake_service.http.auth import Call, Reader, Submitter
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
@@ -101,17 +98,16 @@ class PostLooksOut(Published):
 
 
 @router.get(PLACE, summary="List the looks at a post")
-def list_looks(
-    case_id: CaseId, occurrence_id: OccurrenceId, caller: Reader, services: ServicesDep
-) -> PostLooksOut:
+def list_looks(case_id: CaseId, occurrence_id: OccurrenceId, call: Reader) -> PostLooksOut:
     """Return what became of a post, with the signed record of every look at it. Audited."""
-    services.queries.brief(caller, case_id)  # audits that the case was read
-    return _post(services, caller, case_id, occurrence_id)
+    call.services.queries.brief(call.caller, case_id)  # audits that the case was read
+    return _post(call, case_id, occurrence_id)
 
 
-def _post(services: Services, caller: Caller, case_id: str, occurrence_id: str) -> PostLooksOut:
-    looks = services.posts.of_post(caller, case_id, occurrence_id)
-    line = services.posts.lines(caller, case_id, [occurrence_id])[occurrence_id]
+def _post(call: Call, case_id: str, occurrence_id: str) -> PostLooksOut:
+    posts = call.services.posts
+    looks = posts.of_post(call.caller, case_id, occurrence_id)
+    line = posts.lines(call.caller, case_id, [occurrence_id])[occurrence_id]
     return PostLooksOut.model_validate({"post": line, "looks": looks})
 
 
@@ -129,44 +125,35 @@ def _post(services: Services, caller: Caller, case_id: str, occurrence_id: str) 
 )
 @streams_body
 async def add_look(
-    request: Request,
-    response: Response,
-    case_id: CaseId,
-    occurrence_id: OccurrenceId,
-    caller: Submitter,
-    state: AppStateDep,
-    services: ServicesDep,
+    response: Response, case_id: CaseId, occurrence_id: OccurrenceId, call: Submitter
 ) -> PostLooksOut:
     """Record what you saw when you looked at a post yourself, optionally with a screenshot of what
     is there instead. Without `result`, a worker looks: this needs `DEEPFAKE_LOOKS_FROM`, and a
     notice about the post that was sent."""
-    state.disk.require()
-    with state.memory.share() as take:
-        form, screenshot = await read_with_screenshot(request, LookForm, take)
+    call.state.disk.require()
+    with call.state.memory.share() as take:
+        form, screenshot = await read_with_screenshot(call.request, LookForm, take)
         response.status_code = 201 if form.result else 202
         return await anyio.to_thread.run_sync(
-            _add_look, services, caller, (case_id, occurrence_id), form, screenshot
+            _add_look, call, (case_id, occurrence_id), form, screenshot
         )
 
 
 def _add_look(
-    services: Services,
-    caller: Caller,
-    place: tuple[str, str],
-    form: LookForm,
-    screenshot: bytes | None,
+    call: Call, place: tuple[str, str], form: LookForm, screenshot: bytes | None
 ) -> PostLooksOut:
     """Record a look or ask for one, and return the post."""
+    looks, caller = call.services.looks, call.caller
     if form.result is None:
         for name in ("seen_at", "note"):
             if getattr(form, name) is not None:
                 raise invalid_field(name, "only with the result of your own look")
         if screenshot is not None:
             raise invalid_field(SCREENSHOT, "only with the result of your own look")
-        services.looks.ask(caller, *place)
+        looks.ask(caller, *place)
     else:
         seen_at = datetime.fromisoformat(form.seen_at) if form.seen_at else None
-        services.looks.state(
+        looks.state(
             caller,
             *place,
             LookResult(form.result),
@@ -174,7 +161,7 @@ def _add_look(
             note=form.note,
             screenshot=screenshot,
         )
-    return _post(services, caller, *place)
+    return _post(call, *place)
 
 
 @router.get(
@@ -184,12 +171,8 @@ def _add_look(
     responses=binary("image/*"),
 )
 def get_look_screenshot(
-    case_id: CaseId,
-    occurrence_id: OccurrenceId,
-    look_id: LookId,
-    caller: Reader,
-    services: ServicesDep,
+    case_id: CaseId, occurrence_id: OccurrenceId, look_id: LookId, call: Reader
 ) -> Response:
     """Return the screenshot of a person's look. Audited."""
-    content = services.posts.screenshot(caller, case_id, occurrence_id, look_id)
+    content = call.services.posts.screenshot(call.caller, case_id, occurrence_id, look_id)
     return screenshot_answer(content, look_id)

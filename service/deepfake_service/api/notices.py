@@ -12,7 +12,7 @@ from deepfake_models.bundle.spec import is_none
 from deepfake_service.accounts.organisation import Organisation
 from deepfake_service.http.answers import binary, pdf_answer
 from deepfake_service.http.auth import Administrator, DocumentReader, Reader
-from deepfake_service.http.dependencies import PageDep, ServicesDep
+from deepfake_service.http.dependencies import PageDep
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import CaseId, ItemId, NoticeId, Published, Sha256, Time
 from deepfake_service.notices.compose import Basis, WithoutConsent
@@ -173,39 +173,35 @@ def list_notice_kinds() -> KindsOut:
 
 @router.post("/cases/{case_id}/notices", summary="Create a notice", status_code=201)
 def create_notice(
-    response: Response,
-    case_id: CaseId,
-    notice: NoticeRequest,
-    caller: Reader,
-    services: ServicesDep,
+    response: Response, case_id: CaseId, notice: NoticeRequest, call: Reader
 ) -> NoticeOut:
     """Create a notice about occurrences of a case. If fields are missing or invalid, the answer
     lists them. The service signs for no one: a person supplies statements and signatures."""
-    created = services.notice_desk.create(caller, case_id, notice)
+    created = call.services.notice_desk.create(call.caller, case_id, notice)
     response.headers["Location"] = f"/v1/notices/{created['id']}"
     return NoticeOut.model_validate(created)
 
 
 @router.get("/cases/{case_id}/notices", summary="List a case's notices")
-def list_notices(
-    case_id: CaseId, caller: Reader, services: ServicesDep, page: PageDep
-) -> NoticesOut:
+def list_notices(case_id: CaseId, call: Reader, page: PageDep) -> NoticesOut:
     """List the notices of a case, newest first."""
-    listed = services.notice_desk.of_case(caller, case_id, limit=page.limit, cursor=page.cursor)
+    desk = call.services.notice_desk
+    listed = desk.of_case(call.caller, case_id, limit=page.limit, cursor=page.cursor)
     return NoticesOut.model_validate({"notices": listed.rows, "next": listed.next})
 
 
 @router.get("/notices/overdue", summary="List overdue notices")
-def list_overdue_notices(caller: Reader, services: ServicesDep) -> OverdueNoticesOut:
+def list_overdue_notices(call: Reader) -> OverdueNoticesOut:
     """List the notices whose deadline has passed without an answer, longest overdue first."""
-    overdue = services.notice_clock.by_clock(caller, [NoticePart.OVERDUE])[NoticePart.OVERDUE]
+    part = NoticePart.OVERDUE
+    overdue = call.services.notice_clock.by_clock(call.caller, [part])[part]
     return OverdueNoticesOut(notices=overdue.notices, total=overdue.total)
 
 
 @router.get("/notices/{notice_id}", summary="Read a notice")
-def get_notice(notice_id: NoticeId, caller: Reader, services: ServicesDep) -> NoticeOut:
+def get_notice(notice_id: NoticeId, call: Reader) -> NoticeOut:
     """Return a notice with its fields, its text and its outcome. Audited."""
-    return NoticeOut.model_validate(services.notice_desk.read(caller, notice_id))
+    return NoticeOut.model_validate(call.services.notice_desk.read(call.caller, notice_id))
 
 
 @router.get(
@@ -214,34 +210,32 @@ def get_notice(notice_id: NoticeId, caller: Reader, services: ServicesDep) -> No
     response_class=Response,
     responses=binary("application/pdf"),
 )
-def get_notice_pdf(notice_id: NoticeId, caller: DocumentReader, services: ServicesDep) -> Response:
+def get_notice_pdf(notice_id: NoticeId, call: DocumentReader) -> Response:
     """Return a notice as a signed PDF/A for a person to send. Audited.
 
     It is made and signed once, at the first request. Its SHA-256 is in the history of the notice
     and in the audit log."""
-    return pdf_answer(services.notice_desk.pdf(caller, notice_id), f"notice-{notice_id}.pdf")
+    content = call.services.notice_desk.pdf(call.caller, notice_id)
+    return pdf_answer(content, f"notice-{notice_id}.pdf")
 
 
 @router.patch("/notices/{notice_id}", summary="Update the state of a notice")
-def update_notice(
-    notice_id: NoticeId, update: NoticeUpdate, caller: Reader, services: ServicesDep
-) -> NoticeOut:
+def update_notice(notice_id: NoticeId, update: NoticeUpdate, call: Reader) -> NoticeOut:
     """Record that a notice was sent (this starts its deadline), acknowledged (the text or number of
     a receipt) or answered."""
-    return NoticeOut.model_validate(services.notice_desk.update(caller, notice_id, update))
+    updated = call.services.notice_desk.update(call.caller, notice_id, update)
+    return NoticeOut.model_validate(updated)
 
 
 @router.get("/organisation", summary="Read the organisation")
-def get_organisation(_: Reader, services: ServicesDep) -> Organisation:
+def get_organisation(call: Reader) -> Organisation:
     """Return the organisation that issues reports and sends notices."""
-    return services.sender.organisation()
+    return call.services.sender.organisation()
 
 
 @router.put("/organisation", summary="Change the organisation")
-def put_organisation(
-    organisation: Organisation, caller: Administrator, services: ServicesDep
-) -> Organisation:
+def put_organisation(organisation: Organisation, call: Administrator) -> Organisation:
     """Replace the organisation; fields that are left out become null. Evidence and notices that
     were made keep what they have. The audit log names the fields that were changed."""
-    services.sender.change_organisation(caller, organisation)
-    return services.sender.organisation()
+    call.services.sender.change_organisation(call.caller, organisation)
+    return call.services.sender.organisation()

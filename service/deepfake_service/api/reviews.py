@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
-from deepfake_service.accounts.accounts import Caller
-from deepfake_service.container import Services
 from deepfake_service.http.answers import NO_STORE, binary
-from deepfake_service.http.auth import Reader, Reviewer, while_authenticated
-from deepfake_service.http.dependencies import ServicesDep
+from deepfake_service.http.auth import Call, Reader, Reviewer, while_authenticated
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import CaseId, ItemId, JobId, Published, Time
 from deepfake_service.platform.db.enums import Decision, Finding, Role
@@ -52,22 +48,21 @@ class ReviewsOut(Published):
 
 
 @router.post("/v1/jobs/{job_id}/reviews", summary="Review an examination", status_code=201)
-def review_job(
-    job_id: JobId, review: ReviewIn, caller: Reviewer, services: ServicesDep
-) -> ReviewsOut:
+def review_job(job_id: JobId, review: ReviewIn, call: Reviewer) -> ReviewsOut:
     """Confirm or reject the verdict of the model, or leave the question open, with a reason. The
     verdict does not change; the evidence gets a new edition."""
-    services.reviews.decide(caller, job_id, review.decision, review.reason)
-    return _reviews(services, caller, job_id)
+    call.services.reviews.decide(call.caller, job_id, review.decision, review.reason)
+    return _reviews(call, job_id)
 
 
 @router.get("/v1/jobs/{job_id}/reviews", summary="Read the reviews")
-def list_reviews(job_id: JobId, caller: Reader, services: ServicesDep) -> ReviewsOut:
+def list_reviews(job_id: JobId, call: Reader) -> ReviewsOut:
     """Return every decision about an examination, oldest first."""
-    return _reviews(services, caller, job_id)
+    return _reviews(call, job_id)
 
 
-def _reviews(services: Services, caller: Caller, job_id: str) -> ReviewsOut:
+def _reviews(call: Call, job_id: str) -> ReviewsOut:
+    services, caller = call.services, call.caller
     job = services.queries.progress(caller, job_id)
     told = {name: job[name] for name in ("finding", "reviewers_disagree")}
     reviews = [
@@ -99,9 +94,9 @@ class MatchesOut(Published):
 
 
 @router.get("/v1/jobs/{job_id}/matches", summary="List similar earlier cases")
-def list_matches(job_id: JobId, caller: Reader, services: ServicesDep) -> MatchesOut:
+def list_matches(job_id: JobId, call: Reader) -> MatchesOut:
     """List the similar cases that are visible to this account. A match never changes a verdict."""
-    matches = services.hash_bank.matches(caller, job_id)
+    matches = call.services.hash_bank.matches(call.caller, job_id)
     return MatchesOut.model_validate({"matches": matches})
 
 
@@ -111,20 +106,18 @@ def list_matches(job_id: JobId, caller: Reader, services: ServicesDep) -> Matche
     response_class=StreamingResponse,
     responses=binary("application/x-ndjson"),
 )
-def export_known_hashes(
-    request: Request, caller: Reviewer, services: ServicesDep
-) -> StreamingResponse:
+def export_known_hashes(call: Reviewer) -> StreamingResponse:
     """Return one JSON object a line, in the form that `POST /c/bank/BANK/signal` of
     Hasher-Matcher-Actioner accepts. Contains hashes only. Audited."""
-    lines = while_authenticated(request, services.hash_bank.export(caller))
+    lines = while_authenticated(call.request, call.services.hash_bank.export(call.caller))
     return StreamingResponse(lines, media_type="application/x-ndjson", headers=NO_STORE)
 
 
 @router.put("/v1/cases/{case_id}/minor", summary="Flag a possible minor", status_code=204)
-def flag_minor(case_id: CaseId, caller: Reviewer, services: ServicesDep) -> None:
+def flag_minor(case_id: CaseId, call: Reviewer) -> None:
     """Record that a person shown may be a minor: pictures are withheld, fewer people see the case,
     and notices name the reporting route for child sexual abuse material."""
-    services.reviews.flag_minor(caller, case_id, enabled=True)
+    call.services.reviews.flag_minor(call.caller, case_id, enabled=True)
 
 
 class ReviewersIn(BaseModel):
@@ -140,17 +133,15 @@ class ReviewersIn(BaseModel):
 @router.put(
     "/v1/cases/{case_id}/reviewers", summary="Name reviewers of a flagged case", status_code=204
 )
-def name_reviewers(
-    case_id: CaseId, reviewers: ReviewersIn, caller: Reader, services: ServicesDep
-) -> None:
+def name_reviewers(case_id: CaseId, reviewers: ReviewersIn, call: Reader) -> None:
     """Let these people see and review a case that is flagged for a possible minor, and nobody who
     was named before. The accounts that submitted or flagged it, and administrators, can do this."""
-    services.minor_flags.name_reviewers(caller, case_id, reviewers.accounts)
+    call.services.minor_flags.name_reviewers(call.caller, case_id, reviewers.accounts)
 
 
 @router.delete(
     "/v1/cases/{case_id}/minor", summary="Remove the flag of a possible minor", status_code=204
 )
-def unflag_minor(case_id: CaseId, caller: Reviewer, services: ServicesDep) -> None:
+def unflag_minor(case_id: CaseId, call: Reviewer) -> None:
     """Record that no person shown is a minor."""
-    services.reviews.flag_minor(caller, case_id, enabled=False)
+    call.services.reviews.flag_minor(call.caller, case_id, enabled=False)

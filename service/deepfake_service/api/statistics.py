@@ -10,7 +10,6 @@ from pydantic import Field
 
 from deepfake_service.http.answers import binary, file_answer, pdf_answer
 from deepfake_service.http.auth import DocumentReader, Reader
-from deepfake_service.http.dependencies import AppStateDep, ServicesDep
 from deepfake_service.http.periods import PeriodDep
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import Language, Published
@@ -63,13 +62,11 @@ class RemovalsOut(Published):
 
 
 @router.get("/statistics/removals", summary="Count removals")
-def get_removals(
-    caller: Reader, state: AppStateDep, services: ServicesDep, period: PeriodDep
-) -> RemovalsOut:
+def get_removals(call: Reader, period: PeriodDep) -> RemovalsOut:
     """Count what became of the posts of notices, of cases that the account may see. Withdrawn
     notices are left out, and so are cases that were deleted."""
-    start, end = period.days(state.database.clock())
-    found = services.removal_statistics.summary(caller, start, end, period.by)
+    start, end = period.days(call.state.database.clock())
+    found = call.services.removal_statistics.summary(call.caller, start, end, period.by)
     return RemovalsOut.model_validate(found, from_attributes=True)
 
 
@@ -79,13 +76,11 @@ def get_removals(
     response_class=Response,
     responses=binary("text/csv"),
 )
-def get_removals_csv(
-    caller: Reader, state: AppStateDep, services: ServicesDep, period: PeriodDep
-) -> Response:
+def get_removals_csv(call: Reader, period: PeriodDep) -> Response:
     """Return the groups of `GET /v1/statistics/removals` as CSV (RFC 4180), which spreadsheets
     open."""
-    start, end = period.days(state.database.clock())
-    found = services.removal_statistics.summary(caller, start, end, period.by)
+    start, end = period.days(call.state.database.clock())
+    found = call.services.removal_statistics.summary(call.caller, start, end, period.by)
     name = f"removals-{start}-{end}-{period.by}.csv"
     return file_answer(csv_of(found), "text/csv; charset=utf-8", name)
 
@@ -97,21 +92,19 @@ def get_removals_csv(
     responses=binary("application/pdf"),
 )
 def get_removals_pdf(
-    caller: DocumentReader,
-    state: AppStateDep,
-    services: ServicesDep,
+    call: DocumentReader,
     period: PeriodDep,
     language: Annotated[Language, Query(description="Its language.")] = "ko",
 ) -> Response:
     """Return `GET /v1/statistics/removals` as a PDF/A, with a plot."""
-    now = state.database.clock()
+    now = call.state.database.clock()
     start, end = period.days(now)
-    found = services.removal_statistics.summary(caller, start, end, period.by)
+    found = call.services.removal_statistics.summary(call.caller, start, end, period.by)
     content = pdf_of_summary(
         found,
         words(language),
         lambda kind: KINDS[kind].name.of(language),
-        services.sender.issuer,
+        call.services.sender.issuer,
         now,
     )
     return pdf_answer(content, f"removals-{start}-{end}.pdf")

@@ -1,24 +1,32 @@
-"""``POST /v1/videos``: encrypt a video while it arrives, and queue a job that examines it."""
+"""``POST /v1/videos`` and ``/v1/uploads``: queue a video that is sent whole, or in parts.
+
+A video is encrypted while it arrives. A large one is sent by tus 1.0.0, the core protocol with the
+extensions creation, expiration and termination (https://tus.io/protocols/resumable-upload), and
+submitted once it is complete. Metadata are not taken: what an upload is, is said when it is
+submitted, so that an unfinished one tells nothing.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
+from email.utils import format_datetime
 from functools import partial
+from typing import Annotated
 
 import anyio.to_thread
-from fastapi import Request, Response
+from fastapi import Depends, Header, Path, Request, Response
 
-from deepfake_service.accounts.accounts import Caller
 from deepfake_service.api.jobs import JobOut, job_out
-from deepfake_service.container import Services
 from deepfake_service.examination.submissions import Sealed, Submission
-from deepfake_service.http.auth import Uploader
-from deepfake_service.http.dependencies import AppState, AppStateDep, ServicesDep
+from deepfake_service.examination.uploads import Progress
+from deepfake_service.http.auth import Call, Reader, Uploader
+from deepfake_service.http.dependencies import AppState
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.submission_form import (
     TextFields,
+    UploadForm,
     VideoForm,
     query_parameters,
     upload_body,
@@ -34,7 +42,10 @@ from deepfake_service.platform import outbound
 from deepfake_service.platform.errors import (
     CallbackRefused,
     InvalidRequest,
+    RequestTooLarge,
     UnsupportedContentType,
+    UnsupportedTus,
+    UploadConflict,
     invalid_field,
 )
 from deepfake_service.platform.networks import CallbackHosts
@@ -60,13 +71,7 @@ _BODY["content"]["application/octet-stream"] = {"schema": _BINARY}
     openapi_extra={"parameters": query_parameters(VideoForm), "requestBody": _BODY},
 )
 @streams_body
-async def submit_video(
-    request: Request,
-    response: Response,
-    caller: Uploader,
-    state: AppStateDep,
-    services: ServicesDep,
-) -> JobOut:
+async def submit_video(response: Response, call: Uploader) -> JobOut:
     """Queue a video (or a picture) for examination. Send it as multipart in the field `file`, or
     as the raw body with a content type. The other fields may be sent in the multipart body or as
     query parameters, each of them once.
@@ -74,16 +79,17 @@ async def submit_video(
     If you send the same content again for the same case with the same options, the answer is 200
     with the existing job; a new URL is added to it.
     """
-    state.disk.require()
+    request, submissions = call.request, call.services.submissions
+    call.state.disk.require()
     refuse_encoding(request)
     fields = TextFields(VideoForm, files=(FILE,))
     for field, value in request.query_params.multi_items():
         fields.add(field, value)
     name = None
-    body = receive_file(request, state.settings.max_video_bytes, "A video", state.disk.require)
+    body = receive_file(call, call.state.settings.max_video_bytes, "A video")
     if _is_raw(request):
         form = fields.parse()
-        sealed = await services.submissions.seal(body)
+        sealed = await submissions.seal(body)
     else:
         try:
             upload = StreamedFile(
@@ -94,40 +100,38 @@ async def submit_video(
                 f"{error.message} The body may also be the file itself, with a type such as "
                 "video/mp4."
             ) from error
-        sealed = await services.submissions.seal(upload.content(body))
+        sealed = await submissions.seal(upload.content(body))
         try:
             form = fields.parse()
         except InvalidRequest:
-            await services.submissions.discard(sealed)
+            await submissions.discard(sealed)
             raise
         name = upload.name
     submission = replace(form.submission(), file_name=name)
-    return await accept_video(state, services, caller, submission, sealed, response)
+    return await _accept(call, submission, sealed, response)
 
 
-async def accept_video(
-    state: AppState,
-    services: Services,
-    caller: Caller,
-    submission: Submission,
-    sealed: Sealed,
-    response: Response,
-) -> JobOut:
+async def _accept(call: Call, submission: Submission, sealed: Sealed, response: Response) -> JobOut:
     """Queue a video that was sealed, or find its job, and complete the response."""
+    submissions = call.services.submissions
     if not sealed.stored.size:
-        await services.submissions.discard(sealed)
+        await submissions.discard(sealed)
         raise invalid_field(FILE, "the file is empty; download it again")
     if submission.callback is not None:
         try:
-            await _check_callback(submission.callback.url, state)
+            await _check_callback(submission.callback.url, call.state)
         except CallbackRefused:
-            await services.submissions.discard(sealed)
+            await submissions.discard(sealed)
             raise
-    accepted = await services.submissions.accept(caller, submission, sealed)
+    accepted = await submissions.accept(call.caller, submission, sealed)
     if not accepted.created:
         response.status_code = 200
-    response.headers["Location"] = f"/v1/jobs/{accepted.job_id}"
-    return await anyio.to_thread.run_sync(job_out, state, caller, accepted.job_id)
+    return await _told(call, accepted.job_id, response)
+
+
+async def _told(call: Call, job_id: str, response: Response) -> JobOut:
+    response.headers["Location"] = f"/v1/jobs/{job_id}"
+    return await anyio.to_thread.run_sync(job_out, call, job_id)
 
 
 def _is_raw(request: Request) -> bool:
@@ -143,3 +147,173 @@ async def _check_callback(url: str, state: AppState) -> None:
     await anyio.to_thread.run_sync(
         partial(outbound.check, url, allowed=allowed), limiter=state.resolvers
     )
+
+
+VERSION = "1.0.0"
+PART_TYPE = "application/offset+octet-stream"
+_PART = {"required": True, "content": {PART_TYPE: {"schema": _BINARY}}}
+
+
+async def _check_version(
+    response: Response,
+    tus_resumable: Annotated[
+        str | None, Header(description="The version of tus: `1.0.0`.", examples=[VERSION])
+    ] = None,
+) -> None:
+    if tus_resumable != VERSION:
+        raise UnsupportedTus
+    response.headers["Tus-Resumable"] = VERSION
+
+
+_SPEAKS_TUS = [Depends(_check_version)]
+Token = Annotated[
+    str,
+    Path(
+        max_length=64,
+        description="The last part of the address of the upload. Keep it secret: it has the key.",
+        examples=["Zk3b0O0m2cJ1o4n8f6q7r5t9v1x3z5B7D9F1H3J5K7M"],
+    ),
+]
+Size = Annotated[
+    str,
+    Header(
+        pattern=r"^[0-9]{1,15}$", description="The size of the file in bytes.", examples=["5242880"]
+    ),
+]
+Offset = Annotated[
+    str,
+    Header(
+        pattern=r"^[0-9]{1,15}$",
+        description="Where in the file the body begins: the offset that the last response gave.",
+        examples=["0"],
+    ),
+]
+
+
+@router.options("/uploads", summary="Read what is supported of tus", status_code=204)
+def read_tus(call: Reader) -> Response:
+    """Return the version and the extensions of tus, and the largest upload, in headers."""
+    return Response(
+        status_code=204,
+        headers={
+            "Tus-Resumable": VERSION,
+            "Tus-Version": VERSION,
+            "Tus-Extension": "creation,expiration,termination",
+            "Tus-Max-Size": str(call.state.settings.max_video_bytes),
+        },
+    )
+
+
+@router.post(
+    "/uploads",
+    summary="Begin an upload",
+    status_code=201,
+    response_class=Response,
+    responses=problems(412, 413),
+    dependencies=_SPEAKS_TUS,
+)
+def create_upload(response: Response, call: Uploader, upload_length: Size) -> None:
+    """Begin an upload (tus: creation). `Location` is its address, and has the key under which its
+    parts are encrypted, which is stored nowhere else. It is deleted a day later if it was not
+    submitted.
+    """
+    length, most = int(upload_length), call.state.settings.max_video_bytes
+    if length > most:
+        raise RequestTooLarge(f"A video may have at most {most} bytes.")
+    if not length:
+        raise invalid_field("Upload-Length", "the file is empty; download it again")
+    call.state.disk.require(2 * length)  # it is encrypted again under a key of its case
+    token, upload = call.services.uploads.create(call.caller, length)
+    response.headers["Location"] = f"/v1/uploads/{token}"
+    _add_progress(response, upload)
+
+
+@router.head(
+    "/uploads/{token}",
+    summary="Read how far an upload is",
+    responses=problems(412),
+    dependencies=_SPEAKS_TUS,
+)
+def read_upload(token: Token, response: Response, call: Reader) -> None:
+    """Return how much of an upload has arrived, in `Upload-Offset`. Go on from there."""
+    upload = call.services.uploads.find(call.caller, token)
+    response.headers["Upload-Length"] = str(upload.length)
+    _add_progress(response, upload)
+
+
+@router.patch(
+    "/uploads/{token}",
+    summary="Send what follows of an upload",
+    status_code=204,
+    response_class=Response,
+    responses=problems(409, 412, 415),
+    dependencies=_SPEAKS_TUS,
+    openapi_extra={"requestBody": _PART},
+)
+@streams_body
+async def append_to_upload(
+    token: Token, response: Response, call: Uploader, upload_offset: Offset
+) -> None:
+    """Send bytes of the file from `Upload-Offset` on, as many as you like in one request. What has
+    arrived when the connection breaks is kept.
+    """
+    if call.request.headers.get("content-type", "").lower() != PART_TYPE:
+        raise UnsupportedContentType(f"Send the request as {PART_TYPE}.")
+    refuse_encoding(call.request)
+    call.state.disk.require()
+    uploads = call.services.uploads
+    upload = await anyio.to_thread.run_sync(uploads.find, call.caller, token)
+    if int(upload_offset) != upload.offset:
+        raise UploadConflict(
+            f"The upload is at offset {upload.offset}. Send what follows, from there."
+        )
+    body = receive_file(call, upload.length - upload.offset, "The rest of the upload")
+    offset = await uploads.append(upload, body)
+    _add_progress(response, upload, offset)
+
+
+@router.delete(
+    "/uploads/{token}",
+    summary="Delete an upload",
+    status_code=204,
+    response_class=Response,
+    responses=problems(412),
+    dependencies=_SPEAKS_TUS,
+)
+def delete_upload(token: Token, call: Uploader) -> None:
+    """Delete what has arrived of an upload (tus: termination). A job that it became stays."""
+    uploads = call.services.uploads
+    uploads.delete(call.caller, uploads.find(call.caller, token))
+
+
+@router.post(
+    "/uploads/{token}/job",
+    summary="Submit a complete upload",
+    status_code=202,
+    responses={
+        200: {"model": JobOut, "description": "The job that already existed."},
+        **problems(409, 500),
+    },
+)
+async def submit_upload(
+    token: Token, form: UploadForm, response: Response, call: Uploader
+) -> JobOut:
+    """Queue an upload for examination once all of it has arrived, as `POST /v1/videos` does with a
+    file. A repeated request gets the job that the upload became.
+    """
+    uploads = call.services.uploads
+    upload = await anyio.to_thread.run_sync(uploads.find, call.caller, token)
+    if upload.job_id is not None:
+        response.status_code = 200
+        return await _told(call, upload.job_id, response)
+    call.state.disk.require(upload.length)
+    with uploads.completing(upload):
+        sealed = await call.services.submissions.seal(uploads.content(upload))
+        job = await _accept(call, form.submission(), sealed, response)
+        await anyio.to_thread.run_sync(uploads.complete, upload, job.id)
+    return job
+
+
+def _add_progress(response: Response, upload: Progress, offset: int | None = None) -> None:
+    response.headers["Upload-Offset"] = str(upload.offset if offset is None else offset)
+    response.headers["Upload-Expires"] = format_datetime(upload.expires_at, usegmt=True)

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -27,7 +28,7 @@ from deepfake_service.accounts.accounts import (
     authorize,
 )
 from deepfake_service.http.admission import HEAVY, SCORING
-from deepfake_service.http.dependencies import AppStateDep, app_state
+from deepfake_service.http.dependencies import AppStateDep, Asked, app_state
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import CrossSiteRequest, KeyRejected, NotAuthenticated
 
@@ -201,6 +202,13 @@ async def signed_in_caller(
     return _bound(caller)
 
 
+@dataclass(frozen=True)
+class Call(Asked):
+    """A request of an account that was admitted."""
+
+    caller: Caller
+
+
 def admits(
     roles: frozenset[Role],
     authenticate: Callable[..., Any] = current_caller,
@@ -209,7 +217,7 @@ def admits(
     what: str = "requests",
     cost: int = 0,
 ) -> Any:
-    """Return a dependency that gives the caller of a route.
+    """Return a dependency that gives the call of a route.
 
     Args:
         roles: who is admitted; others get ``Forbidden``.
@@ -224,36 +232,38 @@ def admits(
     """
     authenticated = Depends(authenticate)
 
-    async def admitted(state: AppStateDep, caller: Caller = authenticated) -> AsyncIterator[Caller]:
+    async def admitted(request: Request, caller: Caller = authenticated) -> AsyncIterator[Call]:
         authorize(caller, roles)
+        call = Call(request, caller)
+        state = call.state
         (state.submission_rate if submits else state.read_rate).hit(caller.account_id)
         with state.budget.enter(caller.account_id, what, cost):
-            yield caller
+            yield call
 
     admitted.roles = roles  # type: ignore[attr-defined]
     return Depends(admitted)
 
 
 # All of them count against a rate of the account.
-Reader = Annotated[Caller, admits(MAY_SUBMIT)]
+Reader = Annotated[Call, admits(MAY_SUBMIT)]
 """Reads jobs and cases. Auditors see neither media nor scores."""
-Submitter = Annotated[Caller, admits(MAY_SUBMIT, submits=True, cost=SCORING)]
+Submitter = Annotated[Call, admits(MAY_SUBMIT, submits=True, cost=SCORING)]
 """Submits media that are held in memory."""
-Uploader = Annotated[Caller, admits(MAY_SUBMIT, submits=True, what="uploads", cost=1)]
+Uploader = Annotated[Call, admits(MAY_SUBMIT, submits=True, what="uploads", cost=1)]
 """Submits a video."""
-Verifier = Annotated[Caller, admits(MAY_SUBMIT | MAY_AUDIT, submits=True, cost=SCORING)]
+Verifier = Annotated[Call, admits(MAY_SUBMIT | MAY_AUDIT, submits=True, cost=SCORING)]
 """Verifies evidence."""
-Follower = Annotated[Caller, admits(MAY_SUBMIT, what="event streams", cost=1)]
+Follower = Annotated[Call, admits(MAY_SUBMIT, what="event streams", cost=1)]
 """Follows a job."""
-DocumentReader = Annotated[Caller, admits(MAY_SUBMIT, what="documents", cost=HEAVY)]
+DocumentReader = Annotated[Call, admits(MAY_SUBMIT, what="documents", cost=HEAVY)]
 """Reads documents that may have to be made and signed first."""
-Keeper = Annotated[Caller, admits(MAY_HOLD)]
+Keeper = Annotated[Call, admits(MAY_HOLD)]
 """Sets legal holds."""
-Exporter = Annotated[Caller, admits(MAY_HOLD, what="downloads", cost=HEAVY)]
+Exporter = Annotated[Call, admits(MAY_HOLD, what="downloads", cost=HEAVY)]
 """Exports originals."""
-Reviewer = Annotated[Caller, admits(MAY_REVIEW)]
+Reviewer = Annotated[Call, admits(MAY_REVIEW)]
 """Reviews examinations and flags possible minors."""
-Auditor = Annotated[Caller, admits(MAY_AUDIT)]
+Auditor = Annotated[Call, admits(MAY_AUDIT)]
 """Reads the audit log."""
-Administrator = Annotated[Caller, admits(frozenset({Role.ADMIN}))]
+Administrator = Annotated[Call, admits(frozenset({Role.ADMIN}))]
 """Changes what concerns the whole installation."""

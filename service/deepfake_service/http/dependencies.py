@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, cast
 
 from anyio import CapacityLimiter
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Request
 from starlette.requests import HTTPConnection
 
 from deepfake_models.bundle.bundle import Bundle
@@ -114,6 +114,23 @@ class AppState:
 def app_state(connection: HTTPConnection) -> AppState:
     """Return the state of the app that serves ``connection``."""
     return cast(AppState, connection.app.state.shared)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request to an app, with what the routes share."""
+
+    request: Request
+
+    @property
+    def state(self) -> AppState:
+        """What the routes of the app share."""
+        return app_state(self.request)
+
+    @property
+    def services(self) -> Services:
+        """The services of the rooms; ``NotReady`` while the app starts or stops."""
+        return self.state.require_services()
 
 
 # Both are coroutines, because FastAPI runs a plain function in a thread.

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from fastapi import Depends, Query
 
 from deepfake_models.bundle.results import Leaning, VerdictCode
-from deepfake_service.accounts.accounts import MAY_READ_ALL, Caller
-from deepfake_service.http.dependencies import AppState
+from deepfake_service.accounts.accounts import MAY_READ_ALL
+from deepfake_service.http.auth import Call
 from deepfake_service.http.schemas import EXAMPLE_ID
 from deepfake_service.platform.clock import Moment
 from deepfake_service.platform.db.enums import Finding, JobState
@@ -85,10 +85,10 @@ class _JobQuery:
         ),
     ] = Order.NEWEST
 
-    def filters(self, state: AppState, caller: Caller) -> Filters:
+    def filters(self, call: Call) -> Filters:
         """Return the filters as the database applies them."""
         own = {n: getattr(self, n) for n in ("state", "verdict", "leaning", "case_id", "sha256")}
-        return _shared(self, state, caller, **own, disagreement=self.reviewers_disagree)
+        return _shared(self, call, **own, disagreement=self.reviewers_disagree)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,23 +103,22 @@ class _CaseQuery:
         Literal[Order.NEWEST, Order.OLDEST], Query(description="`newest` or `oldest` first.")
     ] = Order.NEWEST
 
-    def filters(self, state: AppState, caller: Caller) -> Filters:
+    def filters(self, call: Call) -> Filters:
         """Return the filters as the database applies them."""
-        return _shared(self, state, caller)
+        return _shared(self, call)
 
 
 JobQuery = Annotated[_JobQuery, Depends()]
 CaseQuery = Annotated[_CaseQuery, Depends()]
 
 
-def _shared(query: _JobQuery | _CaseQuery, app: AppState, caller: Caller, **own: Any) -> Filters:
+def _shared(query: _JobQuery | _CaseQuery, call: Call, **own: Any) -> Filters:
     references = None
     if query.case_reference is not None:
-        accounts = [caller.account_id]
-        if caller.role in MAY_READ_ALL:
-            accounts = [account.id for account in app.accounts.all()]
-        submissions = app.require_services().submissions
-        references = submissions.references_of(accounts, query.case_reference)
+        accounts = [call.caller.account_id]
+        if call.caller.role in MAY_READ_ALL:
+            accounts = [account.id for account in call.state.accounts.all()]
+        references = call.services.submissions.references_of(accounts, query.case_reference)
     return Filters(
         finding=query.finding,
         references=references,

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
 from deepfake_models.media.image import picture_format
+from deepfake_service.http.auth import Call
 from deepfake_service.http.multipart import (
     MultipartReader,
     Part,
@@ -263,19 +264,17 @@ class StreamedFile:
             raise invalid_field(FILE, "missing; send the video to examine")
 
 
-async def receive_file(
-    request: Request, max_bytes: int, noun: str, check_space: Callable[[], None]
-) -> AsyncIterator[bytes]:
-    """Yield the body of ``request``, within ``LONGEST_UPLOAD`` and as long as the disk has space
-    for it. See ``receive_body``."""
+async def receive_file(call: Call, max_bytes: int, noun: str) -> AsyncIterator[bytes]:
+    """Yield the body of a request, within ``LONGEST_UPLOAD`` and as long as the disk has space for
+    it. See ``receive_body``."""
     received, checked = 0, 0
     try:
         async for chunk in receive_body(
-            request, max_bytes, timeout_s=LONGEST_UPLOAD.total_seconds(), noun=noun
+            call.request, max_bytes, timeout_s=LONGEST_UPLOAD.total_seconds(), noun=noun
         ):
             received += len(chunk)
             if received - checked > SPACE_CHECKED_EVERY:
-                check_space()  # other uploads take space meanwhile
+                call.state.disk.require()  # other uploads take space meanwhile
                 checked = received
             yield chunk
     except RequestTooLarge as error:

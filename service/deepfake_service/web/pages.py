@@ -26,10 +26,10 @@ from deepfake_service.accounts.accounts import (
     MAY_SUBMIT,
     Caller,
 )
-from deepfake_service.container import Services
 from deepfake_service.evidence.report.summary import not_for_use
 from deepfake_service.http.admission import HEAVY
 from deepfake_service.http.auth import (
+    Call,
     admits,
     browser_caller,
     check_csrf,
@@ -38,7 +38,7 @@ from deepfake_service.http.auth import (
     session_token,
     signed_in_caller,
 )
-from deepfake_service.http.dependencies import AppState, app_state
+from deepfake_service.http.dependencies import Asked
 from deepfake_service.http.problems import (
     BodyRefused,
     answer_http_error,
@@ -162,21 +162,10 @@ def in_bytes(count: int) -> str:
 
 
 @dataclass(frozen=True)
-class Guest:
+class Guest(Asked):
     """A request for a page. ``caller`` is the account that has signed in, if one has."""
 
-    request: Request
     caller: Caller | None = None
-
-    @property
-    def state(self) -> AppState:
-        """What the routes of the app share."""
-        return app_state(self.request)
-
-    @property
-    def services(self) -> Services:
-        """The services of the rooms; ``NotReady`` while the app starts or stops."""
-        return self.state.require_services()
 
     @property
     def language(self) -> str:
@@ -235,8 +224,8 @@ def _visits(roles: frozenset[Role], cost: int = 0) -> Any:
     """Return a dependency that gives the visit of an account with one of these roles."""
     admitted = admits(roles, signed_in_caller, cost=cost)
 
-    async def visit(request: Request, caller: Caller = admitted) -> Visit:
-        return Visit(request, caller)
+    async def visit(call: Call = admitted) -> Visit:
+        return Visit(call.request, call.caller)
 
     return Depends(visit)
 

@@ -1,4 +1,4 @@
-"""The tables of an installation: its accounts, keys, secrets and log, and what outlives any case."""
+"""The tables of an installation: its accounts, keys, secrets and log, and what outlives cases."""
 
 from __future__ import annotations
 
