@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from deepfake_service.cli import resumed_upload
+from deepfake_service.cli import submitter as cli_submitter
 from deepfake_service.cli.submitter import ServiceUnreachable, Submitter
 from deepfake_service.examination.uploads import PART_BYTES
 from tests.support.footage import short_clip
@@ -115,8 +115,8 @@ def test_a_killed_service_goes_on_where_it_was(site: Site, video: bytes) -> None
 def test_the_command_sends_each_byte_once_over_broken_connections(
     site: Site, video: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resumed_upload, "RESUMED_FROM_BYTES", PART_BYTES)
-    monkeypatch.setattr(resumed_upload, "RETRY_S", 1.0)
+    monkeypatch.setattr(cli_submitter, "RESUMED_FROM_BYTES", PART_BYTES)
+    monkeypatch.setattr(cli_submitter, "RETRY_S", 1.0)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     site.serve()
     path = tmp_path / "secret-name.mp4"
@@ -135,9 +135,9 @@ def test_the_command_sends_each_byte_once_over_broken_connections(
 def test_a_later_command_goes_on_with_what_an_earlier_one_sent(
     site: Site, video: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resumed_upload, "RESUMED_FROM_BYTES", PART_BYTES)
-    monkeypatch.setattr(resumed_upload, "RETRY_S", 1.0)
-    monkeypatch.setattr(resumed_upload, "RESUMED_FOR_S", 0.0)
+    monkeypatch.setattr(cli_submitter, "RESUMED_FROM_BYTES", PART_BYTES)
+    monkeypatch.setattr(cli_submitter, "RETRY_S", 1.0)
+    monkeypatch.setattr(cli_submitter, "RESUMED_FOR_S", 0.0)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     site.serve()
     path = tmp_path / "secret-name.mp4"
@@ -148,7 +148,7 @@ def test_a_later_command_goes_on_with_what_an_earlier_one_sent(
 
         def once(self: Submitter, method: str, address: str, **content: object) -> object:
             if method == "HEAD":  # the service is away from now on
-                raise resumed_upload.ServiceAway
+                raise ServiceUnreachable
             return exchange(self, method, address, **content)
 
         with monkeypatch.context() as patch, Submitter(line.url, ADMIN_KEY) as submitter:

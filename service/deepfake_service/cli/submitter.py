@@ -1,10 +1,18 @@
-"""Submit files to a service over HTTP, without trusting what it answers."""
+"""Submit files to a service over HTTP, without trusting what it answers.
+
+A large file is sent by tus 1.0.0, so that it goes on where it was interrupted. The address of an
+upload is kept in a file in the user's state directory, under a digest of what identifies the file.
+It has the key of what has arrived, and is deleted once the file is submitted.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
@@ -13,9 +21,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from rich.progress import Progress
 
 from deepfake_models.errors import DeepfakeError
-from deepfake_service.cli import resumed_upload
 from deepfake_service.cli.output import clean
-from deepfake_service.cli.resumed_upload import InvalidAnswer, ResumedUpload, ServiceAway
 from deepfake_service.cli.score import open_regular
 
 POLL_S = 0.5
@@ -27,6 +33,15 @@ UNSUCCESSFUL = frozenset({"failed", "cancelled", "expired"})
 FINAL_STATES = UNSUCCESSFUL | {"succeeded"}
 SEALED = httpx.Timeout(1800.0, connect=10.0)
 """For the answer about a file that is complete: the service reads all of it once more."""
+RESUMED_FROM_BYTES = 32 * 1024 * 1024
+"""Size from which a file is sent by tus, which takes three requests."""
+RESUMED_FOR_S = 120.0
+"""How long the service may be away before the command gives up. The next one resumes."""
+RETRY_S = 2.0
+SENT_AT_ONCE = 256 * 1024
+SAMPLE_BYTES = 64 * 1024
+_TUS = {"Tus-Resumable": "1.0.0"}
+_ADDRESS = re.compile(r"/v1/uploads/[A-Za-z0-9_-]{43}")
 _CHECK_RUNNING = "Check that it is running or give its address with --url or DEEPFAKE_URL."
 _CHECK_ADDRESS = "Check that --url or DEEPFAKE_URL is the address of this service."
 _KEYS_REFUSED = ":too_many_failed_sign_ins"
@@ -137,7 +152,7 @@ class Submitter:
         given = {name: str(value) for name, value in fields.items() if value is not None}
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
-            if size >= resumed_upload.RESUMED_FROM_BYTES:
+            if size >= RESUMED_FROM_BYTES:
                 return self._submit_resumably(path.name, file, given, bar)
             sent = bar.wrap_file(file, size, description="uploading") if bar else file
             return self._request("POST", "videos", data=given, files={"file": (path.name, sent)})
@@ -145,20 +160,14 @@ class Submitter:
     def _submit_resumably(
         self, name: str, file: BinaryIO, fields: dict[str, str], bar: Progress | None
     ) -> Job:
-        upload = ResumedUpload(self._exchange, self._url, file)
-        size = os.fstat(file.fileno()).st_size
-        task = bar.add_task("uploading", total=size) if bar else None
+        upload = _Upload(self._exchange, self._url, file)
+        task = bar.add_task("uploading", total=upload.size) if bar else None
 
         def progress(sent: int) -> None:
             if bar is not None and task is not None:
                 bar.update(task, completed=sent)
 
-        try:
-            path = upload.send(progress)
-        except ServiceAway as error:
-            raise self._unreachable() from error
-        except InvalidAnswer as error:
-            raise ServiceRefused(f"The answer is not an upload. {_CHECK_ADDRESS}") from error
+        path = upload.send(progress)
         named = {**fields, "file_name": name}
         job = self._request("POST", f"{path.removeprefix('/v1/')}/job", json=named, timeout=SEALED)
         upload.forget()
@@ -182,19 +191,19 @@ class Submitter:
             time.sleep(POLL_S)
 
     def _exchange(self, method: str, path: str, **content: Any) -> tuple[httpx.Response, bytes]:
-        """Send a request as ``ResumedUpload`` needs it."""
+        """Send a request, and return the answer also if that is 404, 409 or 410. Raises the same
+        errors as ``submit``."""
         try:
             address = f"{self._url.rstrip('/')}{path}"
             with self._client.stream(method, address, **content) as answer:
                 body = _read_bounded(answer)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ServiceAway from error
+            raise ServiceUnreachable(
+                f"The service at {self._url} cannot be reached. {_CHECK_RUNNING}"
+            ) from error
         if not answer.is_success and answer.status_code not in (404, 409, 410):
             raise self._refusal(answer, body)
         return answer, body
-
-    def _unreachable(self) -> ServiceUnreachable:
-        return ServiceUnreachable(f"The service at {self._url} cannot be reached. {_CHECK_RUNNING}")
 
     def _request(self, method: str, name: str, **content: Any) -> Job:
         sent = self.request(method, name, **content)
@@ -208,10 +217,7 @@ class Submitter:
     def request(self, method: str, name: str, **content: Any) -> dict[str, Any]:
         """Send a request below ``/v1/`` and return the JSON object of its answer. Raises the same
         errors as ``submit``."""
-        try:
-            answer, body = self._exchange(method, f"/v1/{name}", **content)
-        except ServiceAway as error:
-            raise self._unreachable() from error.__cause__
+        answer, body = self._exchange(method, f"/v1/{name}", **content)
         if not answer.is_success:
             raise self._refusal(answer, body)
         try:
@@ -242,3 +248,106 @@ class Submitter:
                 f"The service at {self._url} does not respond: {detail}. {_CHECK_RUNNING}"
             )
         return ServiceRefused(message)
+
+
+_Exchange = Callable[..., tuple[httpx.Response, bytes]]
+
+
+class _Upload:
+    """The upload of one open file by tus. ``exchange`` sends a request, as that of a ``Submitter``;
+    ``url`` is the address of the service."""
+
+    def __init__(self, exchange: _Exchange, url: str, file: BinaryIO) -> None:
+        self._exchange = exchange
+        self._file = file
+        self.size = os.fstat(file.fileno()).st_size
+        self._record = _state_folder() / _digest(url, file, self.size)
+
+    def send(self, progress: Callable[[int], None]) -> str:
+        """Send what the service lacks, and return the path of the complete upload;
+        ``ServiceUnreachable`` if the service was away for ``RESUMED_FOR_S``."""
+        address = self._record.read_text("ascii") if self._record.is_file() else ""
+        offset = self._offset(address) if _ADDRESS.fullmatch(address) else None
+        if offset is None:
+            address, offset = self._begin(), 0
+        got_on_at = time.monotonic()
+        while offset < self.size:
+            try:
+                self._send_from(address, offset, progress)
+            except ServiceUnreachable:
+                time.sleep(RETRY_S)  # what has arrived is asked all the same
+            try:
+                arrived = self._offset(address)
+                if arrived is None:
+                    address, arrived = self._begin(), 0
+            except ServiceUnreachable:
+                arrived = offset
+            if arrived > offset:
+                got_on_at = time.monotonic()
+            elif time.monotonic() - got_on_at > RESUMED_FOR_S:
+                raise ServiceUnreachable(
+                    f"The service does not take the rest of the file. {_CHECK_RUNNING}"
+                )
+            offset = arrived
+            progress(offset)
+        return address
+
+    def forget(self) -> None:
+        """Delete the record of the upload, which became a job."""
+        self._record.unlink(missing_ok=True)
+
+    def _begin(self) -> str:
+        answer, _ = self._exchange(
+            "POST", "/v1/uploads", headers={**_TUS, "Upload-Length": str(self.size)}
+        )
+        address: str = answer.headers.get("location", "")
+        if not _ADDRESS.fullmatch(address):
+            raise ServiceRefused(f"The answer is not an upload. {_CHECK_ADDRESS}")
+        self._record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._record.touch(mode=0o600)
+        self._record.write_text(address, "ascii")
+        return address
+
+    def _send_from(self, address: str, offset: int, progress: Callable[[int], None]) -> None:
+        """Send the rest of the file."""
+
+        def rest() -> Iterator[bytes]:
+            self._file.seek(offset)
+            sent = offset
+            while sent < self.size and (piece := self._file.read(SENT_AT_ONCE)):
+                yield piece[: self.size - sent]
+                sent += len(piece)
+                progress(sent)
+
+        headers = {
+            **_TUS,
+            "Content-Type": "application/offset+octet-stream",
+            "Content-Length": str(self.size - offset),
+            "Upload-Offset": str(offset),
+        }
+        self._exchange("PATCH", address, headers=headers, content=rest())
+
+    def _offset(self, address: str) -> int | None:
+        """Return how much has arrived; ``None`` if there is no such upload (any more)."""
+        answer, _ = self._exchange("HEAD", address, headers=_TUS)
+        if answer.status_code in (404, 410):
+            return None
+        offset = answer.headers.get("upload-offset", "")
+        if not (offset.isascii() and offset.isdecimal() and int(offset) <= self.size):
+            raise ServiceRefused(f"The answer is not an upload. {_CHECK_ADDRESS}")
+        return int(offset)
+
+
+def _state_folder() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"  # XDG Base Directory Specification
+    return Path(base).expanduser() / "deepfake" / "uploads"
+
+
+def _digest(url: str, file: BinaryIO, size: int) -> str:
+    """Return a digest of what identifies a file, without reading all of it."""
+    ends = []
+    for start in (0, max(0, size - SAMPLE_BYTES)):
+        file.seek(start)
+        ends.append(hashlib.sha256(file.read(SAMPLE_BYTES)).hexdigest())
+    changed = os.fstat(file.fileno()).st_mtime_ns
+    return hashlib.sha256(json.dumps([url, size, changed, ends]).encode()).hexdigest()
