@@ -218,15 +218,24 @@ def _run_task(connection: Connection, request: wire.Run, task: Task) -> None:
 
 
 def _send_pieces(connection: Connection, pieces: Iterator[bytes]) -> bytes:
-    """Send the pieces of a result; return what comes after them."""
+    """Send the pieces of a result, small ones together; return what comes after them."""
+    held = bytearray()
     while True:
         try:
             piece = next(pieces)
         except StopIteration as end:
+            _send_piece(connection, held)
             return end.value or b""
-        if piece:
-            wire.send(connection, wire.Piece())
-            wire.send_data(connection, piece)
+        if len(held) + len(piece) > wire.MAX_PIECE_BYTES:
+            _send_piece(connection, held)
+        held += piece
+
+
+def _send_piece(connection: Connection, held: bytearray) -> None:
+    if held:
+        wire.send(connection, wire.Piece())
+        wire.send_data(connection, held)
+        held.clear()
 
 
 @contextmanager

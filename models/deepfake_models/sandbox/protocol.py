@@ -227,7 +227,7 @@ def send(connection: Connection, message: Message) -> None:
     connection.send_bytes(JSON + message.model_dump_json(by_alias=True).encode())
 
 
-def send_data(connection: Connection, data: bytes | memoryview) -> None:
+def send_data(connection: Connection, data: bytes | bytearray | memoryview) -> None:
     """Send plain data, after a message that announces them: to prepend a byte would copy them."""
     connection.send_bytes(DATA)
     connection.send_bytes(data)

@@ -210,7 +210,7 @@ class _Reading(io.RawIOBase):
     def __init__(self, pieces: Iterator[bytes]) -> None:
         super().__init__()
         self._pieces = pieces
-        self._left = b""
+        self._left = memoryview(b"")
         self.failure: Exception | None = None
 
     def readable(self) -> bool:
@@ -225,7 +225,7 @@ class _Reading(io.RawIOBase):
                 raise
             if piece is None:
                 return 0
-            self._left = piece
+            self._left = memoryview(piece)
         size = min(len(buffer), len(self._left))
         buffer[:size], self._left = self._left[:size], self._left[size:]
         return size

@@ -39,6 +39,8 @@ from deepfake_service.platform.storage.epoch_keys import EpochKeys
 
 MASTER_KEY_FILE = "master-key"
 _BUFFER = READ_AHEAD_CHUNKS * 64 * 1024
+_PIECE = 1024 * 1024
+"""Bytes that the store is given at once: for each piece it changes to a thread of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +81,18 @@ class Vault:
 
         async def sealed() -> AsyncIterator[bytes]:
             nonlocal size
+            ready = bytearray()
             async for chunk in chunks:
                 digest.update(chunk)
                 size += len(chunk)
                 for part in sealer.update(chunk):
-                    yield part
+                    ready += part
+                if len(ready) >= _PIECE:
+                    yield bytes(ready)
+                    ready.clear()
             for part in sealer.finish():
-                yield part
+                ready += part
+            yield bytes(ready)
 
         await self.blobs.put(name, sealed())
         return Stored(digest.hexdigest(), size)
