@@ -71,13 +71,8 @@ def reset(handler: Handler) -> None:
 
 
 def endless(handler: Handler) -> None:
-    # What waits here to be sent is no traffic.
-    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
     handler.head(200, {"Content-Type": "text/html"})
-    with contextlib.suppress(OSError):
-        while True:
-            handler.wfile.write(b"<p>more</p>" * 1000)
-            handler.server.sent += 11_000  # type: ignore[attr-defined]
+    _flood(handler, b"<p>more</p>" * 100)
 
 
 def heavy(to: str) -> Answer:
@@ -101,6 +96,35 @@ def slow(handler: Handler) -> None:
         while not handler.server.closing.wait(0.2):  # type: ignore[attr-defined]
             handler.wfile.write(b"<")
             handler.wfile.flush()
+
+
+def slow_head(handler: Handler) -> None:
+    """Begin a head that does not end."""
+    with contextlib.suppress(OSError):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-A: ")
+        while not handler.server.closing.wait(0.2):  # type: ignore[attr-defined]
+            handler.wfile.write(b"a")
+            handler.wfile.flush()
+
+
+def hints(handler: Handler) -> None:
+    """Send early hints (RFC 8297) without end, which are no answer yet."""
+    _flood(handler, b"HTTP/1.1 103 Early Hints\r\nLink: </%s>\r\n\r\n" % (b"a" * 900))
+
+
+def crumbs(handler: Handler) -> None:
+    """Send a body in chunks of a byte, each with a long extension (RFC 9112, section 7.1.1)."""
+    handler.head(200, {"Content-Type": "text/html", "Transfer-Encoding": "chunked"})
+    _flood(handler, b"1;%s\r\n<\r\n" % (b"a" * 900))
+
+
+def _flood(handler: Handler, piece: bytes) -> None:
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+    handler.close_connection = True
+    with contextlib.suppress(OSError):
+        while not handler.server.closing.is_set():  # type: ignore[attr-defined]
+            handler.wfile.write(10 * piece)
+            handler.server.sent += 10 * len(piece)  # type: ignore[attr-defined]
 
 
 def huge_headers(handler: Handler) -> None:
@@ -195,7 +219,7 @@ class FakePlatform:
 
     @property
     def sent_bytes(self) -> int:
-        """What ``endless`` has sent."""
+        """What the answers without end have sent."""
         return int(self._server.sent)  # type: ignore[attr-defined]
 
     def tls(self) -> ssl.SSLContext:

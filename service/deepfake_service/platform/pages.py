@@ -17,8 +17,11 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, cast
 
+import httpcore
 import httpx
+from anyio.abc import ByteStream
 
 from deepfake_service.platform import outbound
 from deepfake_service.platform.errors import CallbackRefused
@@ -30,8 +33,11 @@ at the beginning of a page."""
 MAX_TEXT_BYTES = 1024 * 1024
 """Of a body after it was decompressed."""
 MAX_HOPS = 5
-"""Answers until the page, redirects included. With heads of 100 KiB, what the system receives ahead
-and the second page of a look (see ``lane.py``), one look stays below 2 MiB."""
+"""Answers until the page, redirects included. With the heads, what the system receives ahead and
+the second page of a look (see ``lane.py``), one look stays below 2 MiB."""
+HEAD_BYTES = 100 * 1024
+"""Of an answer beside its body: the largest head that h11 reads. With TLS, early hints and the
+coding of the body, all answers of a page together get no more."""
 DEADLINE_S = 20.0
 """Time for the page, redirects included, beside that for resolving names."""
 RECEIVE_BUFFER = 32 * 1024
@@ -63,7 +69,7 @@ class Failure(StrEnum):
     TLS = "tls"
     UNREACHABLE = "unreachable"
     MALFORMED = "malformed"
-    """What was sent is not HTTP, or its head is too large."""
+    """What was sent is not HTTP, or its head is too large or does not come."""
     REDIRECTS = "redirects"
     """There are more of them than are followed."""
 
@@ -101,6 +107,50 @@ class Page:
         return self.answers[-1] if self.answers and self.failure is None else None
 
 
+class _TooMuch(ValueError):
+    """More was sent than a page may take."""
+
+
+class _Metered(ByteStream):
+    """A connection that ends once ``left`` is used up, whatever a server sends: no answer but early
+    hints, a body in chunks of a byte, or TLS without content."""
+
+    def __init__(self, stream: ByteStream, left: list[int]) -> None:
+        self._stream, self._left = stream, left
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        if self._left[0] <= 0:
+            raise _TooMuch
+        piece = await self._stream.receive(max_bytes)
+        self._left[0] -= len(piece)
+        return piece
+
+    async def send(self, item: bytes) -> None:
+        await self._stream.send(item)
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Any]:
+        return self._stream.extra_attributes
+
+
+class _Backend(httpcore.AnyIOBackend):
+    """Connects with ``_Metered`` below TLS, where httpcore has no place of its own for it."""
+
+    def __init__(self, left: list[int]) -> None:
+        self._left = left
+
+    async def connect_tcp(self, *args: Any, **options: Any) -> httpcore.AsyncNetworkStream:
+        connected: Any = await super().connect_tcp(*args, **options)
+        connected._stream = _Metered(connected._stream, self._left)
+        return cast("httpcore.AsyncNetworkStream", connected)
+
+
 class Pages:
     """Fetches pages, each with a connection of its own."""
 
@@ -116,7 +166,7 @@ class Pages:
         """Fetch a page with its redirects. Whatever happens is in the result."""
         answers: list[Answer] = []
         ends = time.monotonic() + DEADLINE_S
-        left = max_bytes
+        left, traffic = max_bytes, [max_bytes + hops * HEAD_BYTES]
         while len(answers) < hops:
             try:
                 target = outbound.check(url, allowed=self._allowed)
@@ -124,7 +174,7 @@ class Pages:
                 return Page(tuple(answers), failure_of_check(error))
             try:
                 left_s = max(ends - time.monotonic(), 0.001)
-                answer = asyncio.run(asyncio.wait_for(self._answer(target, left), left_s))
+                answer = asyncio.run(asyncio.wait_for(self._answer(target, left, traffic), left_s))
             except (httpx.HTTPError, OSError, ValueError) as error:
                 return Page(tuple(answers), _failure(error))
             answers.append(answer)
@@ -138,12 +188,13 @@ class Pages:
                 return Page(tuple(answers), Failure.REFUSED_ADDRESS)
         return Page(tuple(answers), Failure.REDIRECTS)
 
-    async def _answer(self, target: outbound.Target, max_bytes: int) -> Answer:
+    async def _answer(self, target: outbound.Target, max_bytes: int, traffic: list[int]) -> Answer:
         headers = {"User-Agent": AGENT, "Accept-Language": "en", "Accept-Encoding": "gzip"}
-        transport = httpx.AsyncHTTPTransport(
-            verify=self._tls,
-            trust_env=False,
+        transport = httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False)
+        transport._pool = httpcore.AsyncConnectionPool(
+            ssl_context=self._tls,
             socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)],
+            network_backend=_Backend(traffic),
         )
         async with (
             httpx.AsyncClient(transport=transport, timeout=DEADLINE_S, trust_env=False) as client,
@@ -154,11 +205,13 @@ class Pages:
             if answer.status_code in _REDIRECTS:
                 return Answer(*seen)  # whose body nobody needs
             body, is_cut = bytearray(), False
-            async for piece in answer.aiter_raw():
-                body += piece[: max_bytes - len(body)]
-                if len(body) >= max_bytes:
-                    is_cut = True
-                    break
+            try:
+                async for piece in answer.aiter_raw():
+                    body += piece[: max_bytes - len(body)]
+                    if len(body) >= max_bytes:
+                        raise _TooMuch
+            except _TooMuch:
+                is_cut = True
             digest = hashlib.sha256(body).hexdigest()
             encoding = answer.headers.get("content-encoding", "identity").lower()
             text = text_of(bytes(body), kept.get("content-type", ""), encoding)
@@ -203,6 +256,8 @@ def _failure(error: BaseException) -> Failure:
     """Name what went wrong by the first of the causes that tells."""
     if isinstance(error, (httpx.TimeoutException, TimeoutError)):
         return Failure.TIMEOUT
+    if isinstance(error, _TooMuch):  # whose context is TLS that waits for more
+        return Failure.MALFORMED
     cause: BaseException | None = error
     for _ in range(8):
         if isinstance(cause, ConnectionResetError):
