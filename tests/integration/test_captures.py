@@ -74,6 +74,15 @@ def test_an_archive_from_the_command_to_its_items_and_its_verification(
     assert "refused (damaged)" in said
 
 
+def test_a_file_that_is_too_large_is_not_sent(site: Site, tmp_path: Path) -> None:
+    with (tmp_path / "large.wacz").open("wb") as file:
+        file.truncate(10 << 30)  # without taking space
+    site.serve("--no-worker")
+    said = imported(site, tmp_path / "large.wacz", expected=1)
+    # The service says it in other words, after the file was sent.
+    assert "has 10737418240 bytes. The service takes at most 4294967296." in said
+
+
 def test_a_killed_service_leaves_one_capture_and_no_half_blob(site: Site, tmp_path: Path) -> None:
     """It is killed while it reads an archive that takes seconds to read."""
     service = site.serve()

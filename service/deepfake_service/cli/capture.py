@@ -23,7 +23,13 @@ from deepfake_models.command_line import flatten_options
 from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, clean, json_line
 from deepfake_service.cli.score import open_regular
 from deepfake_service.cli.submit import ServiceOptions, SubmissionOptions
-from deepfake_service.cli.submitter import POLL_S, ServiceBusy, ServiceRefused, Submitter
+from deepfake_service.cli.submitter import (
+    POLL_S,
+    RESUMED_FROM_BYTES,
+    ServiceBusy,
+    ServiceRefused,
+    Submitter,
+)
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.errors import ServiceError
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
@@ -290,6 +296,8 @@ def _hand_in(
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(open_regular(path))
         size = os.fstat(file.fileno()).st_size
+        if size >= RESUMED_FROM_BYTES:
+            submitter.check_size(size)
         sent: list[tuple[str, Any]] = [
             ("file", (path.name, bar.wrap_file(file, size, description="uploading")))
         ]

@@ -173,6 +173,14 @@ class Submitter:
         upload.forget()
         return job
 
+    def check_size(self, size: int) -> None:
+        """Raise ``ServiceRefused`` if the service takes no file of so many bytes. Its own refusal
+        would be read once all of the file was sent. Raises the errors of ``submit``."""
+        answer, _ = self._exchange("OPTIONS", "/v1/uploads")
+        most = answer.headers.get("tus-max-size", "")
+        if most.isascii() and most.isdecimal() and size > int(most):
+            raise ServiceRefused(f"The file has {size} bytes. The service takes at most {most}.")
+
     def read(self, job_id: str) -> Job:
         """Read a job, with its result if it has ended. Raises the same errors as ``submit``."""
         return self._request("GET", f"jobs/{job_id}")
