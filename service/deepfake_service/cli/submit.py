@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,10 +12,11 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
+from rich.progress import MofNCompleteColumn, Progress
 
 from deepfake_models.command_line import flatten_options
 from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, clean, json_line
+from deepfake_service.cli.submit_many import ManySubmitter
 from deepfake_service.cli.submitter import UNSUCCESSFUL, Job, Submitter
 
 submit = typer.Typer(add_completion=False)
@@ -112,24 +114,33 @@ def _submit_many(
 ) -> int:
     """Submit the files of a folder and return the exit code."""
     from deepfake_service.cli.score import walk
-    from deepfake_service.cli.submit_many import ManySubmitter, SubmissionOutcome
 
     files = list(walk([folder]))
     fields = {**dataclasses.asdict(submission), "frames": work.frames}
     fields["priority"] = work.priority or "batch"
+    problems = 0
+    bars = Progress(
+        *Progress.get_default_columns(), MofNCompleteColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+        # Lines are printed to standard output. Where that is a file, they must reach it.
+        redirect_stdout=sys.stdout.isatty(),
+    )  # fmt: skip
 
-    def report(outcome: SubmissionOutcome) -> None:
-        typer.echo(json_line(outcome.to_json()) if work.as_json else outcome.to_line())
+    def explain(line: str) -> None:
+        bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    with Submitter(service.url, service.key) as submitter:
-        many = ManySubmitter(submitter, folder, fields, report, wait=work.wait is not False)
-        many.run(files)
-    if many.problems:
+    with Submitter(service.url, service.key) as submitter, bars:
+        many = ManySubmitter(submitter, folder, fields, explain, wait=work.wait is not False)
+        for outcome in bars.track(many.run(files), total=len(files), description="files"):
+            typer.echo(json_line(outcome.to_json()) if work.as_json else outcome.to_line())
+            problems += outcome.failed
+    if problems:
         typer.echo(
-            f"{many.problems} of {len(files)} files were rejected or not examined to the end",
-            err=True,
+            f"{problems} of {len(files)} files were rejected or not examined to the end", err=True
         )
-    return EXIT_UNREADABLE if many.problems or not files else EXIT_OK
+    return EXIT_UNREADABLE if problems or not files else EXIT_OK
 
 
 def examined(job: Job) -> str:

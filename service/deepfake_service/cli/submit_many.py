@@ -1,25 +1,20 @@
-"""``deepfake submit DIR``: submit many files, and print a line for each as its verdict is known."""
+"""``deepfake submit DIR``: submit many files, and follow each until its verdict is known."""
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
-
+from deepfake_models.errors import DeepfakeError
 from deepfake_service.cli.output import clean
 from deepfake_service.cli.submitter import (
     FINAL_STATES,
-    POLL_S,
     UNSUCCESSFUL,
     Job,
     KeyRefused,
@@ -29,13 +24,14 @@ from deepfake_service.cli.submitter import (
     Submitter,
 )
 
-POLLED_AT_ONCE = 20
-"""Jobs end roughly in the order of their submission, so only the oldest are asked for."""
+FOLLOWED = 32
+"""Files that are sent or examined at the same time: enough for the workers of most services."""
+SENT = 4
+"""Of these, files that are sent at the same time."""
+POLL_S = 1.0
 UNREACHABLE_S = 120.0
 """How long a service that has answered before may be away, such as for a restart."""
 RETRY_S = 2.0
-PARALLEL = 4
-"""Files that are sent at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,132 +64,82 @@ class SubmissionOutcome:
 
 
 class ManySubmitter:
-    """Submits files below a folder, and reports each of them once, as soon as it has ended.
-    ``fields`` accompany each of them. ``report`` is called in the thread that calls ``run``."""
+    """Submits files below a folder. ``fields`` accompany each of them, and ``explain`` is told once
+    why requests are retried, in any thread."""
 
     def __init__(
         self,
         submitter: Submitter,
         folder: Path,
         fields: dict[str, Any],
-        report: Callable[[SubmissionOutcome], None],
+        explain: Callable[[str], None],
         *,
         wait: bool,
     ) -> None:
         self._submitter = submitter
         self._folder = folder
         self._fields = fields
-        self._report = report
+        self._explain = explain
         self._wait = wait
-        self._pending: deque[tuple[str, str]] = deque()
-        """Files whose verdict is awaited, and the ids of their jobs."""
-        self._poll_at = 0.0
+        self._sending = threading.Semaphore(SENT)
         self._stopping = threading.Event()
+        self._failure: DeepfakeError | None = None
         self._reached = False
         self._told: set[str] = set()
-        self.problems = 0
 
-    def run(self, files: Sequence[Path]) -> None:
-        """Submit all files, and wait for their verdicts if that is wanted.
+    def run(self, files: Sequence[Path]) -> Iterator[SubmissionOutcome]:
+        """Yield what became of each file, as soon as it has ended, or else was submitted.
 
-        While the service asks to wait, nothing is sent, and standard error says why; a service that
-        goes away is given ``UNREACHABLE_S`` seconds to come back. ``ServiceUnreachable`` if the
-        service does not respond, ``KeyRefused`` if it does not accept the key.
+        A service that asks to wait is waited for, and one that goes away is given ``UNREACHABLE_S``
+        seconds to come back. ``ServiceUnreachable`` if the service does not respond, ``KeyRefused``
+        if it does not accept the key.
         """
-        sending: deque[Future[SubmissionOutcome]] = deque()
-        # Half of the threads remain for questions about jobs.
-        with (
-            Progress(
-                *Progress.get_default_columns(), MofNCompleteColumn(),
-                console=Console(stderr=True),
-                transient=True,
-                disable=not sys.stderr.isatty(),
-                # Lines are printed to standard output. Where that is a file, they must reach it.
-                redirect_stdout=sys.stdout.isatty(),
-            ) as bars,
-            ThreadPoolExecutor(2 * PARALLEL, thread_name_prefix="submit") as pool,
-        ):  # fmt: skip
-            self._bars, self._ended = bars, bars.add_task("files", total=len(files))
+        with ThreadPoolExecutor(FOLLOWED, thread_name_prefix="submit") as pool:
             try:
-                for path in files:
-                    if len(sending) >= PARALLEL:
-                        self._take(sending.popleft().result())
-                    name = str(path.relative_to(self._folder))
-                    send = partial(self._submitter.submit, path, self._fields)
-                    sending.append(pool.submit(self._attempt, name, send))
-                    if time.monotonic() >= self._poll_at:
-                        self._poll(pool)
-                while sending:
-                    self._take(sending.popleft().result())
-                while self._pending:
-                    time.sleep(max(0.0, self._poll_at - time.monotonic()))
-                    self._poll(pool)
+                for ended in as_completed([pool.submit(self._follow, path) for path in files]):
+                    yield ended.result()
             finally:
                 self._stopping.set()
-                for task in sending:
-                    task.cancel()
+                pool.shutdown(cancel_futures=True)
 
-    def _take(self, sent: SubmissionOutcome) -> None:
-        if sent.job and sent.job.state not in FINAL_STATES and self._wait:
-            self._pending.append((sent.name, sent.job.id))
-        else:
-            self._end(sent)
+    def _follow(self, path: Path) -> SubmissionOutcome:
+        name = str(path.relative_to(self._folder))
+        try:
+            with self._sending:
+                job = self._patiently(partial(self._submitter.submit, path, self._fields))
+            while self._wait and job.state not in FINAL_STATES:
+                self._stopping.wait(POLL_S)
+                job = self._patiently(partial(self._submitter.read, job.id))
+        except (ServiceUnreachable, KeyRefused) as error:
+            self._failure = self._failure or error  # every other file would be refused as well
+            self._stopping.set()
+            raise
+        except ServiceRefused as error:
+            return SubmissionOutcome(name, None, error.message)
+        except OSError as error:
+            reason = error.strerror or error
+            return SubmissionOutcome(name, None, f"the file cannot be read: {reason}")
+        return SubmissionOutcome(name, job)
 
-    def _poll(self, pool: ThreadPoolExecutor) -> None:
-        """Report those of the oldest pending files that have ended."""
-        asked = [self._pending.popleft() for _ in range(min(POLLED_AT_ONCE, len(self._pending)))]
-        calls = [
-            pool.submit(self._attempt, name, partial(self._submitter.read, job_id))
-            for name, job_id in asked
-        ]
-        unfinished = []
-        for pending, call in zip(asked, calls, strict=True):
-            outcome = call.result()
-            if outcome.job and outcome.job.state not in FINAL_STATES:
-                unfinished.append(pending)
-            else:
-                self._end(outcome)
-        self._pending.extendleft(reversed(unfinished))
-        # Where all have ended, the next ones may have as well.
-        more = len(asked) == POLLED_AT_ONCE and not unfinished
-        self._poll_at = time.monotonic() + (0.0 if more else POLL_S)
-
-    def _end(self, outcome: SubmissionOutcome) -> None:
-        self.problems += outcome.failed
-        self._bars.advance(self._ended)
-        self._report(outcome)
-
-    def _attempt(self, name: str, call: Callable[[], Job]) -> SubmissionOutcome:
+    def _patiently(self, call: Callable[[], Job]) -> Job:
         """Return what ``call`` returns; wait as the service asks when it is busy or away."""
         away_since: float | None = None
-        while True:
+        while not self._stopping.is_set():
             try:
                 job = call()
             except ServiceBusy as error:
                 away_since = None
-                self._explain_wait(error.message)
-                if self._stopping.wait(error.wait_s):
-                    raise
+                if error.message not in self._told:
+                    self._told.add(error.message)
+                    self._explain(f"{error.message} It is retried until it is accepted.")
+                self._stopping.wait(error.wait_s)
             except ServiceUnreachable:
                 now = time.monotonic()
                 away_since = now if away_since is None else away_since
-                gone = not self._reached or now - away_since > UNREACHABLE_S
-                if gone or self._stopping.wait(RETRY_S):
+                if not self._reached or now - away_since > UNREACHABLE_S:
                     raise
-            except KeyRefused:
-                raise  # every other file would be refused as well
-            except ServiceRefused as error:
-                return SubmissionOutcome(name, None, error.message)
-            except OSError as error:
-                reason = error.strerror or error
-                return SubmissionOutcome(name, None, f"the file cannot be read: {reason}")
+                self._stopping.wait(RETRY_S)
             else:
                 self._reached = True
-                return SubmissionOutcome(name, job)
-
-    def _explain_wait(self, reason: str) -> None:
-        """Report once why a request will be retried. Thread-safe."""
-        if reason not in self._told:
-            self._told.add(reason)
-            line = f"{reason} It is retried until it is accepted."
-            self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
+                return job
+        raise self._failure or ServiceUnreachable

@@ -26,6 +26,8 @@ class Service:
         self.received: list[str] = []
         self.asked: dict[str, int] = {}
         self.at_once, self.most_at_once = 0, 0
+        self.said: list[str] = []
+        """What the command told about waiting."""
         self.failures: list[Exception] = []
         """Raised by the next calls, the last one first."""
         self._lock = threading.Lock()
@@ -76,11 +78,9 @@ def files(tmp_path: Path) -> list[Path]:
 
 def submitted(service: Service, files: list[Path], *, wait: bool = True) -> list[SubmissionOutcome]:
     """Submit ``files`` and return what was reported."""
-    reported: list[SubmissionOutcome] = []
-    folder = files[0].parent
-    many = ManySubmitter(service, folder, {"note": "n"}, reported.append, wait=wait)  # type: ignore[arg-type]
-    many.run(files)
-    return reported
+    fields, said = {"note": "n"}, service.said.append
+    many = ManySubmitter(service, files[0].parent, fields, said, wait=wait)  # type: ignore[arg-type]
+    return list(many.run(files))
 
 
 def test_files_are_sent_side_by_side_and_each_is_reported_once(files: list[Path]) -> None:
@@ -99,18 +99,15 @@ def test_a_busy_service_is_waited_for_however_often_it_asks(files: list[Path]) -
     assert len(service.received) == 60
 
 
-def test_it_is_said_once_why_files_are_sent_again(
-    files: list[Path], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_is_said_once_why_files_are_sent_again(files: list[Path]) -> None:
     """The command used to wait silently while the account was full."""
     service = Service()
     full = "The service rejected the request: Delete [old] cases."
     service.failures = [ServiceBusy(full, 0.001) for _ in range(5)]
     service.failures += [ServiceBusy("Too many requests.", 0.001) for _ in range(5)]
     submitted(service, files)
-    said = capsys.readouterr().err.splitlines()
-    assert said.count(f"{full} It is retried until it is accepted.") == 1
-    assert said.count("Too many requests. It is retried until it is accepted.") == 1
+    assert service.said.count(f"{full} It is retried until it is accepted.") == 1
+    assert service.said.count("Too many requests. It is retried until it is accepted.") == 1
 
 
 def test_a_service_that_restarts_is_waited_for(files: list[Path]) -> None:
