@@ -16,11 +16,9 @@ SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "store-secret",
 }
 PROTECTED = """
-import os
 from deepfake_service.platform.process import protect_process
 protect_process()
-print(sorted(name for name in os.environ if name.startswith("DEEPFAKE")))
-print(os.environ["AWS_SECRET_ACCESS_KEY"], flush=True)
+print("protected", flush=True)
 input()
 """
 
@@ -36,13 +34,8 @@ def test_a_protected_process_shows_no_secret_in_its_environment() -> None:
         env={**environment, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "['DEEPFAKE_PORT']\n"
-        # Object stores read their credentials when they need them.
-        assert process.stdout.readline() == "store-secret\n"
-        shown = Path(f"/proc/{process.pid}/environ")
-        assert shown.stat().st_uid == 0  # as of a process that may not be traced
-        if os.geteuid() == 0:
-            content = shown.read_bytes()
-            assert b"DEEPFAKE_PORT=1" in content
-            assert b"secret" not in content
+        assert process.stdout.readline() == "protected\n"
+        for name in ("environ", "mem"):
+            # As of a process that may not be traced: no other process of its user can open them.
+            assert Path(f"/proc/{process.pid}/{name}").stat().st_uid == 0
         process.communicate("\n")
