@@ -23,7 +23,7 @@ from deepfake_service.platform.errors import (
     ServiceError,
     TooManyRequests,
 )
-from deepfake_service.platform.logs import describe, kinds, logger
+from deepfake_service.platform.logs import describe, logger
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:deepfake-service:problem:"
@@ -289,7 +289,7 @@ def note_failure(error: Exception, problem: Problem) -> None:
     if problem.status == 500:
         _log.error("request_failed", failure=describe(error))
     elif problem.status == 503 and error.__cause__ is not None:  # raised from what a store said
-        _log.warning("request_not_served", problem=problem.detail, errors=kinds(error))
+        _log.warning("request_not_served", problem=problem.detail, failure=describe(error))
 
 
 async def _service_error(request: Request, error: Exception) -> Response:

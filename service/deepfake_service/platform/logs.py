@@ -69,17 +69,6 @@ def describe(error: BaseException) -> dict[str, Any]:
     return described
 
 
-def kinds(error: BaseException) -> list[str]:
-    """Return the types of ``error`` and of its causes, where an outage fails many requests alike.
-    Nothing of their messages is returned."""
-    found: list[str] = []
-    at: BaseException | None = error
-    while at is not None:
-        found.append(f"{type(at).__module__}.{type(at).__qualname__}")
-        at = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
-    return found
-
-
 def _calls(tb: TracebackType | None) -> list[str]:
     frames = traceback.extract_tb(tb)[-MAX_FRAMES:]
     return [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in frames]

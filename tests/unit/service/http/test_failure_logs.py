@@ -25,8 +25,8 @@ async def test_why_a_file_is_not_stored_is_logged(service: Service, log_lines: L
     )
     assert answer.status_code == 503
     (line,) = [line for line in log_lines() if line["event"] == "request_not_served"]
-    assert line["errors"][0] == "deepfake_service.platform.errors.StorageUnavailable"
-    assert len(line["errors"]) > 1
+    assert line["failure"]["error"] == "deepfake_service.platform.errors.StorageUnavailable"
+    assert line["failure"]["cause"]["error"]
     assert line["request_id"] == answer.headers["x-request-id"]
     assert str(folder) not in str(line)
 
