@@ -22,18 +22,12 @@ from deepfake_service.platform.networks import CallbackHosts
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """Addresses that a translator maps to the IPv4 address in their last 32 bits (RFC 6052)."""
-_REFUSED = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        "64:ff9b:1::/48",  # the same for local use (RFC 8215)
-        "fec0::/10",  # site-local, which old routers still use
-        "::/96",  # IPv4-compatible
-        "::ffff:0:0:0/96",  # IPv4-translated (SIIT, RFC 2765)
-        "192.0.0.0/24",  # protocol assignments
-        "192.88.99.0/24",  # the former relays of 6to4
-        "168.63.129.16/32",  # a cloud host that only its guests can reach
-    )
+_REFUSED = (
+    ipaddress.IPv4Network("192.0.0.0/24"),  # protocol assignments
+    ipaddress.IPv4Network("192.88.99.0/24"),  # the former relays of 6to4
+    ipaddress.IPv4Network("168.63.129.16/32"),  # a cloud host that only its guests can reach
 )
+"""Networks that are public by Python's tables."""
 _LAST_PORT = 65535
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 """The only part of IPv6 from which public addresses are assigned (IANA)."""
@@ -164,8 +158,6 @@ def _is_public(address: str) -> bool:
     ip = _parsed(address)
     if ip is None:
         return False
-    if any(ip in network for network in _REFUSED if network.version == ip.version):
-        return False
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if ip in _NAT64:
@@ -174,6 +166,8 @@ def _is_public(address: str) -> bool:
             return _is_public(str(inner))
         if ip not in _GLOBAL_UNICAST or ip in _DOCUMENTATION:
             return False
+    elif any(ip in network for network in _REFUSED):
+        return False
     return ip.is_global and not ip.is_multicast
 
 
