@@ -15,7 +15,7 @@ from starlette.responses import StreamingResponse
 from deepfake_service.api.cases import ExportIn, encrypted_answer
 from deepfake_service.capture.captures import MAX_FILES, HandedIn
 from deepfake_service.capture.links import MAX_LINKS, Link
-from deepfake_service.http.answers import binary, file_answer
+from deepfake_service.http.answers import binary, file_answer, file_route
 from deepfake_service.http.auth import Call, Exporter, Reader, Uploader
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
@@ -396,11 +396,8 @@ def get_capture(capture_id: CaptureId, call: Reader) -> CaptureOut:
     return CaptureOut.model_validate(call.services.captures.read(call.caller, capture_id))
 
 
-@router.get(
-    "/captures/{capture_id}/bundle",
-    summary="Get the bundle of a capture",
-    response_class=Response,
-    responses=binary("application/zip"),
+@file_route(
+    router, "/captures/{capture_id}/bundle", "Get the bundle of a capture", "application/zip"
 )
 def get_capture_bundle(capture_id: CaptureId, call: Reader) -> Response:
     """Return the signed record of a capture (BagIt in a ZIP), which `deepfake verify` checks: its

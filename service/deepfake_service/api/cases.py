@@ -24,6 +24,7 @@ from deepfake_service.http.answers import (
     OCTETS,
     attachment,
     binary,
+    file_route,
     screenshot_answer,
 )
 from deepfake_service.http.auth import (
@@ -210,11 +211,11 @@ def _add_occurrence(
     return OccurrenceOut.model_validate(occurrence), noted.is_new
 
 
-@router.get(
+@file_route(
+    router,
     "/cases/{case_id}/occurrences/{occurrence_id}/screenshot",
-    summary="Read a screenshot",
-    response_class=Response,
-    responses=binary("image/*"),
+    "Read a screenshot",
+    "image/*",
 )
 def get_screenshot(case_id: CaseId, occurrence_id: OccurrenceId, call: Reader) -> Response:
     """Return the screenshot of an occurrence. Audited."""

@@ -26,8 +26,8 @@ from deepfake_service.http.answers import (
     DOCUMENT,
     NO_STORE,
     OCTETS,
-    binary,
     file_answer,
+    file_route,
     pdf_answer,
 )
 from deepfake_service.http.auth import Call, Reader, Verifier
@@ -99,12 +99,7 @@ class EditionsOut(Published):
     editions: list[EditionOut] = Field(description="The editions.")
 
 
-@router.get(
-    "/v1/jobs/{job_id}/evidence",
-    summary="Get the evidence bundle",
-    response_class=Response,
-    responses=binary("application/zip"),
-)
+@file_route(router, "/v1/jobs/{job_id}/evidence", "Get the evidence bundle", "application/zip")
 def get_evidence(job_id: JobId, call: Reader, edition: Edition = None) -> Response:
     """Return a signed bundle (BagIt in a ZIP) with the result, the method, its error rates, and
     everything that is needed to verify it offline. Audited."""
@@ -120,12 +115,7 @@ def list_editions(job_id: JobId, call: Reader) -> EditionsOut:
     return EditionsOut.model_validate({"editions": editions})
 
 
-@router.get(
-    "/v1/jobs/{job_id}/report.pdf",
-    summary="Get the report",
-    response_class=Response,
-    responses=binary("application/pdf"),
-)
+@file_route(router, "/v1/jobs/{job_id}/report.pdf", "Get the report", "application/pdf")
 def get_report(
     job_id: JobId, call: Annotated[Call, Depends(_report_reader)], asked: ReportQueryDep
 ) -> Response:
@@ -139,36 +129,21 @@ def get_report(
     return pdf_answer(content, f"report-{job_id}-{asked.lang}.pdf")
 
 
-@router.get(
-    "/v1/jobs/{job_id}/timeline.svg",
-    summary="Get the timeline",
-    response_class=Response,
-    responses=binary("image/svg+xml"),
-)
+@file_route(router, "/v1/jobs/{job_id}/timeline.svg", "Get the timeline", "image/svg+xml")
 def get_timeline(job_id: JobId, call: Reader) -> Response:
     """Draw when each person is visible, the suspect moments, and what was not examined."""
     content = call.services.evidence_store.member(call.caller, job_id, TIMELINE)
     return Response(content, media_type="image/svg+xml", headers=DOCUMENT)
 
 
-@router.get(
-    "/v1/jobs/{job_id}/faces/{number}.png",
-    summary="Get a face",
-    response_class=Response,
-    responses=binary("image/png"),
-)
+@file_route(router, "/v1/jobs/{job_id}/faces/{number}.png", "Get a face", "image/png")
 def get_face(job_id: JobId, number: Number, call: Reader) -> Response:
     """Return a face of the evidence as the model received it. Audited."""
     content = call.services.evidence_store.picture(call.caller, job_id, "crops", number)
     return Response(content, media_type="image/png", headers=NO_STORE)
 
 
-@router.get(
-    "/v1/jobs/{job_id}/heatmaps/{number}.png",
-    summary="Get a heat map",
-    response_class=Response,
-    responses=binary("image/png"),
-)
+@file_route(router, "/v1/jobs/{job_id}/heatmaps/{number}.png", "Get a heat map", "image/png")
 def get_heatmap(job_id: JobId, number: Number, call: Reader) -> Response:
     """Return a transparent overlay of the face's size that marks the regions that raised its score.
     Audited."""

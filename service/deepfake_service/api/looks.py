@@ -9,7 +9,7 @@ import anyio.to_thread
 from fastapi import Response
 from pydantic import Field
 
-from deepfake_service.http.answers import binary, screenshot_answer
+from deepfake_service.http.answers import file_route, screenshot_answer
 from deepfake_service.http.auth import Call, Reader, Submitter
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
@@ -164,12 +164,7 @@ def _add_look(
     return _post(call, *place)
 
 
-@router.get(
-    PLACE + "/{look_id}/screenshot",
-    summary="Read the screenshot of a look",
-    response_class=Response,
-    responses=binary("image/*"),
-)
+@file_route(router, PLACE + "/{look_id}/screenshot", "Read the screenshot of a look", "image/*")
 def get_look_screenshot(
     case_id: CaseId, occurrence_id: OccurrenceId, look_id: LookId, call: Reader
 ) -> Response:

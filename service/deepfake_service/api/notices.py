@@ -10,7 +10,7 @@ from pydantic import Field
 
 from deepfake_models.bundle.spec import is_none
 from deepfake_service.accounts.organisation import Organisation
-from deepfake_service.http.answers import binary, pdf_answer
+from deepfake_service.http.answers import file_route, pdf_answer
 from deepfake_service.http.auth import Administrator, DocumentReader, Reader
 from deepfake_service.http.dependencies import PageDep
 from deepfake_service.http.routing import api_router
@@ -204,12 +204,7 @@ def get_notice(notice_id: NoticeId, call: Reader) -> NoticeOut:
     return NoticeOut.model_validate(call.services.notice_desk.read(call.caller, notice_id))
 
 
-@router.get(
-    "/notices/{notice_id}/notice.pdf",
-    summary="Read a notice as a PDF",
-    response_class=Response,
-    responses=binary("application/pdf"),
-)
+@file_route(router, "/notices/{notice_id}/notice.pdf", "Read a notice as a PDF", "application/pdf")
 def get_notice_pdf(notice_id: NoticeId, call: DocumentReader) -> Response:
     """Return a notice as a signed PDF/A for a person to send. Audited.
 

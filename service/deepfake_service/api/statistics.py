@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Query, Response
 from pydantic import Field
 
-from deepfake_service.http.answers import binary, file_answer, pdf_answer
+from deepfake_service.http.answers import file_answer, file_route, pdf_answer
 from deepfake_service.http.auth import DocumentReader, Reader
 from deepfake_service.http.periods import PeriodDep
 from deepfake_service.http.routing import api_router
@@ -70,12 +70,7 @@ def get_removals(call: Reader, period: PeriodDep) -> RemovalsOut:
     return RemovalsOut.model_validate(found, from_attributes=True)
 
 
-@router.get(
-    "/statistics/removals.csv",
-    summary="Count removals as CSV",
-    response_class=Response,
-    responses=binary("text/csv"),
-)
+@file_route(router, "/statistics/removals.csv", "Count removals as CSV", "text/csv")
 def get_removals_csv(call: Reader, period: PeriodDep) -> Response:
     """Return the groups of `GET /v1/statistics/removals` as CSV (RFC 4180), which spreadsheets
     open."""
@@ -85,12 +80,7 @@ def get_removals_csv(call: Reader, period: PeriodDep) -> Response:
     return file_answer(csv_of(found), "text/csv; charset=utf-8", name)
 
 
-@router.get(
-    "/statistics/removals.pdf",
-    summary="Count removals as a PDF",
-    response_class=Response,
-    responses=binary("application/pdf"),
-)
+@file_route(router, "/statistics/removals.pdf", "Count removals as a PDF", "application/pdf")
 def get_removals_pdf(
     call: DocumentReader,
     period: PeriodDep,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from fastapi import Response
+from fastapi import APIRouter, Response
+from fastapi.types import DecoratedCallable
 
 from deepfake_models.media.image import picture_format
 
@@ -31,6 +33,13 @@ def binary(media_type: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
     content = {"schema": {"type": "string", "format": "binary"}}
     documented = {media_type: content, OCTETS: content}
     return {status: {"content": documented} for status in statuses or (200,)}
+
+
+def file_route(
+    router: APIRouter, path: str, summary: str, media_type: str
+) -> Callable[[DecoratedCallable], DecoratedCallable]:
+    """Return the decorator of a GET route that answers with a file."""
+    return router.get(path, summary=summary, response_class=Response, responses=binary(media_type))
 
 
 def attachment(name: str) -> dict[str, str]:
