@@ -60,6 +60,15 @@ DESCRIPTION = (
     "surroundings are not examined: a real face does not clear a picture. A score is a calibrated "
     "measurement with published error rates; it is not proof."
 )
+API = (
+    frames, videos, jobs, cases, captures, evidence, reviews, notices, looks, statistics, audit,
+    operations, docs,
+)  # fmt: skip
+PAGES = (
+    signing_in, queue, bulk_reviews, items, web_captures, web_submit, web_notices,
+    web_notice_form, web_posts, web_statistics, web_admin, web_audit, web_account,
+)  # fmt: skip
+"""The modules whose routes the app has, in this order."""
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 TAGS = {
     "frames": "Pictures that are scored while you wait.",
@@ -145,21 +154,7 @@ def create_app(
     app.add_middleware(RequestMiddleware, metrics=state.metrics)
     problems.install(app)
     app.add_exception_handler(404, answer_unknown_address)
-    for module in (
-        signing_in,
-        queue,
-        bulk_reviews,
-        items,
-        web_captures,
-        web_submit,
-        web_notices,
-        web_notice_form,
-        web_posts,
-        web_statistics,
-        web_admin,
-        web_audit,
-        web_account,
-    ):
+    for module in PAGES:
         add_routes(app, module.router)
     return app
 
@@ -185,21 +180,7 @@ def _described(lifespan: Lifespan | None = None, public_url: str | None = None) 
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     describe(app)
-    for module in (
-        frames,
-        videos,
-        jobs,
-        cases,
-        captures,
-        evidence,
-        reviews,
-        notices,
-        looks,
-        statistics,
-        audit,
-        operations,
-        docs,
-    ):
+    for module in API:
         add_routes(app, module.router)
     return app
 

@@ -24,7 +24,6 @@ from deepfake_service.cli.output import (
     EXIT_UNREADABLE,
     clean,
     clean_lines,
-    report_on_stderr,
     writes_utf8,
 )
 from deepfake_service.platform.errors import DatabaseUnavailable
@@ -142,7 +141,7 @@ def serve(
     worker: Annotated[bool, typer.Option(help="Also examine jobs in this process.")] = True,
 ) -> None:
     """Serve the HTTP API and the console. Configure it with DEEPFAKE_* environment variables."""
-    report_on_stderr("Starting: opening the records and loading the model.")
+    typer.echo("Starting: opening the records and loading the model.", err=True)
     from deepfake_service.cli.serve import run
     from deepfake_service.platform import logs
     from deepfake_service.platform.process import protect_process

@@ -7,8 +7,6 @@ import sys
 import unicodedata
 from typing import Any
 
-import typer
-
 EXIT_OK, EXIT_UNREADABLE = 0, 1
 
 
@@ -34,8 +32,3 @@ def clean(text: str) -> str:
 def clean_lines(text: str) -> str:
     """Return ``text`` as ``clean`` does, but keep its line breaks."""
     return "\n".join(map(clean, text.split("\n")))
-
-
-def report_on_stderr(line: str) -> None:
-    """Print a line on standard error."""
-    typer.echo(line, err=True)

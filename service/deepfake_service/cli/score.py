@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -40,7 +41,7 @@ from deepfake_models.errors import BundleError, UnreadableMedia
 from deepfake_models.machine import Device
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import FrameProgress, Scorer
-from deepfake_service.cli.output import clean, report_on_stderr
+from deepfake_service.cli.output import clean
 from deepfake_service.platform.sandbox_setting import naming_the_setting, sandbox_required
 
 _STYLES = {
@@ -119,7 +120,7 @@ def walk(paths: Iterable[Path]) -> Iterator[Path]:
             continue
         files = _files_below(path)
         if not files:
-            report_on_stderr(f"{clean(str(path))} contains no files")
+            typer.echo(f"{clean(str(path))} contains no files", err=True)
         yield from files
 
 
@@ -133,7 +134,7 @@ def _files_below(folder: Path) -> list[Path]:
         for path in (Path(parent, n) for n in sorted(names + folders) if not n.startswith(".")):
             # A link in a folder from outside could open, and submit, any file of this machine.
             if path.is_symlink():
-                report_on_stderr(f"{clean(str(path))} is a symbolic link and is skipped")
+                typer.echo(f"{clean(str(path))} is a symbolic link and is skipped", err=True)
             elif path.name in names and _is_candidate(path):
                 files.append(path)
         folders[:] = [n for n in folders if not n.startswith(".")]

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import typer
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -23,7 +24,7 @@ from deepfake_models.sandbox.pool import missing_layers
 from deepfake_service.accounts.admin_key import ADMIN_KEY_FILE, ensure_admin_key
 from deepfake_service.app import create_app
 from deepfake_service.audit.records import open_database
-from deepfake_service.cli.output import clean, report_on_stderr
+from deepfake_service.cli.output import clean
 from deepfake_service.cli.score import naming_bundle
 from deepfake_service.examination.engine import engine_running
 from deepfake_service.http.middleware import LOOPBACK, for_own_hosts
@@ -75,12 +76,15 @@ def run(settings: Settings, *, worker: bool = True) -> None:
         _greet(settings, listener, first, scorer.bundle)
         confinement = decoder.confinement()
         if not confinement.complete:
-            report_on_stderr(f"{missing_layers(confinement)} The operations guide says what helps.")
+            typer.echo(
+                f"{missing_layers(confinement)} The operations guide says what helps.", err=True
+            )
         if os.geteuid() == 0:
             log.warning("running_as_root")
-            report_on_stderr(
+            typer.echo(
                 "The service runs as root: an attacker who exploits it controls the whole machine. "
-                "Run it as a user of its own; the unit and the compose file in deploy/ do."
+                "Run it as a user of its own; the unit and the compose file in deploy/ do.",
+                err=True,
             )
         guarded = for_own_hosts(app, settings)
         server = _server(guarded, lifespan="on", max_connections=MAX_CONNECTIONS)
@@ -254,7 +258,7 @@ def _greet(settings: Settings, listener: socket.socket, first: str | None, bundl
             "signs in to the console with it"
         )
     lines.append('API requests send it as "Authorization: Bearer KEY". Press Ctrl-C to stop.')
-    report_on_stderr("\n".join(lines))
+    typer.echo("\n".join(lines), err=True)
 
 
 def unknown_variables(environment: Iterable[str] | None = None) -> list[str]:
