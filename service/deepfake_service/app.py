@@ -46,7 +46,6 @@ from deepfake_service.web import account as web_account
 from deepfake_service.web import admin as web_admin
 from deepfake_service.web import audit as web_audit
 from deepfake_service.web import bulk_reviews, items, queue, signing_in
-from deepfake_service.web import captures as web_captures
 from deepfake_service.web import notice_form as web_notice_form
 from deepfake_service.web import notices as web_notices
 from deepfake_service.web import posts as web_posts
@@ -65,7 +64,7 @@ API = (
     operations, docs,
 )  # fmt: skip
 PAGES = (
-    signing_in, queue, bulk_reviews, items, web_captures, web_submit, web_notices,
+    signing_in, queue, bulk_reviews, items, web_submit, web_notices,
     web_notice_form, web_posts, web_statistics, web_admin, web_audit, web_account,
 )  # fmt: skip
 """The modules whose routes the app has, in this order."""

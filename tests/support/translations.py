@@ -20,9 +20,11 @@ from babel.messages.catalog import Message
 from babel.messages.extract import extract_from_dir
 
 from deepfake_service.capture.links import ENDS, NO_HOST, NO_URL, NOT_CLOSED
-from deepfake_service.http.problems import STATUS_AND_CODE, problem_of
+from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import CLAIMS_MANIPULATION, MINOR_NEEDS
+from deepfake_service.platform import errors
 from deepfake_service.platform.db.sqlite import UNAVAILABLE
+from deepfake_service.platform.errors import ServiceError
 from deepfake_service.platform.texts.characters import HiddenCharacter
 from deepfake_service.platform.texts.fields import STATEMENT_TOO_SHORT
 from deepfake_service.platform.texts.i18n import CATALOGUES, load
@@ -77,16 +79,21 @@ def template_messages() -> set[str]:
     return {m[2] if isinstance(m[2], str) else m[2][0] for m in extracted}
 
 
+def _kinds() -> list[type[ServiceError]]:
+    found = vars(errors).values()
+    return [kind for kind in found if isinstance(kind, type) and issubclass(kind, ServiceError)]
+
+
 def error_messages() -> set[str]:
     """Return the titles and the default messages of all errors that a page can show."""
-    shown = [problem_of(kind()) for kind in STATUS_AND_CODE]
+    shown = [problem_of(kind()) for kind in _kinds()]
     messages = {problem.title for problem in shown}
     return messages | {problem.detail for problem in shown if problem.status not in INTERNAL}
 
 
 def raised_messages() -> set[str]:
     """Return the literal messages of errors, and of errors about fields, raised for a page."""
-    position = {kind.__name__: 0 for kind in STATUS_AND_CODE} | {
+    position = {kind.__name__: 0 for kind in _kinds()} | {
         "FieldError": 1,
         "invalid_field": 1,
     }

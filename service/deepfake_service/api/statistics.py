@@ -10,7 +10,7 @@ from pydantic import Field
 
 from deepfake_service.http.answers import file_answer, file_route, pdf_answer
 from deepfake_service.http.auth import DocumentReader, Reader
-from deepfake_service.http.periods import PeriodDep
+from deepfake_service.http.list_filters import PeriodDep
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import Language, Published
 from deepfake_service.notices.kinds import KINDS

@@ -1,8 +1,9 @@
-"""The query parameters by which lists are filtered and ordered."""
+"""The query parameters by which lists are filtered and ordered, and periods are named."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query
@@ -13,7 +14,10 @@ from deepfake_service.http.auth import Call
 from deepfake_service.http.schemas import EXAMPLE_ID
 from deepfake_service.platform.clock import Moment
 from deepfake_service.platform.db.enums import Finding, JobState
+from deepfake_service.platform.errors import invalid_field
 from deepfake_service.platform.pagination import Filters, Order
+from deepfake_service.platform.texts.formatting import KST
+from deepfake_service.removal.statistics import GroupBy
 
 Reference = Annotated[
     str | None,
@@ -127,3 +131,36 @@ def _shared(query: _JobQuery | _CaseQuery, call: Call, **own: Any) -> Filters:
         order=query.order,
         **own,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Which notices are counted, and by what they are grouped."""
+
+    start: Annotated[
+        date | None,
+        Query(
+            description="The first day of sending, in Korea; the first of this year if unset.",
+            examples=["2026-01-01"],
+        ),
+    ] = None
+    end: Annotated[
+        date | None,
+        Query(
+            description="The last day of sending, in Korea; today if unset.",
+            examples=["2026-12-31"],
+        ),
+    ] = None
+    by: Annotated[GroupBy, Query(description="What posts are grouped by.")] = GroupBy.PLATFORM
+
+    def days(self, now: datetime) -> tuple[date, date]:
+        """Return the first and the last day; ``InvalidRequest`` if the last one comes first."""
+        today = now.astimezone(KST).date()
+        end = self.end or max(today, self.start or today)
+        start = self.start or date(end.year, 1, 1)
+        if start > end:
+            raise invalid_field("end", "must not come before start")
+        return start, end
+
+
+PeriodDep = Annotated[Period, Depends()]

@@ -31,8 +31,6 @@ RETRY_AFTER_S = 2
 """Seconds after which clients of a busy service should try again: the time of some batches."""
 SPACE_RETRY_S = 60
 """The same while the disk is nearly full: a client sends its whole file again."""
-SAID_FIELDS = 5
-"""Invalid fields that the text of a problem names; ``errors`` has all."""
 REQUEST_ID_KEY = "request_id"
 """Key of the request's id in the state of an ASGI scope."""
 
@@ -81,16 +79,10 @@ _LISTED = {
 }
 
 
-def _status_and_code(kind: type[Exception]) -> tuple[int, str]:
+def status_and_code(kind: type[Exception]) -> tuple[int, str]:
+    """Return the HTTP status of an error, and its stable code, which is the name of the class."""
     return next((_LISTED[c] for c in kind.__mro__ if c in _LISTED), _INTERNAL)
 
-
-STATUS_AND_CODE: dict[type[ServiceError], tuple[int, str]] = {
-    kind: _status_and_code(kind)
-    for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, ServiceError)
-}
-"""HTTP status of each error, and its stable code, which is the name of the class."""
 
 _CODE_OF_STATUS = {
     400: "bad_request",
@@ -210,7 +202,7 @@ def problem_of(error: Exception) -> Problem:
     Clients see the message of a ``ServiceError`` below 500, or of one that asks them to come back
     later. The text of any other error may contain submitted data and is replaced.
     """
-    status, code = _status_and_code(type(error))
+    status, code = status_and_code(type(error))
     if isinstance(error, ServiceError) and (status < 500 or status == 503):
         headers = {}
         if status == 401:
@@ -247,7 +239,7 @@ class BodyRefused(HTTPException):
     """An error about a body that FastAPI reads: it passes on no other kind of exception."""
 
     def __init__(self, error: ServiceError) -> None:
-        super().__init__(_status_and_code(type(error))[0])
+        super().__init__(status_and_code(type(error))[0])
         self.error = error
 
 
@@ -313,8 +305,7 @@ async def _validation_error(request: Request, error: Exception) -> Response:
         unreadable = MalformedRequest("The body is not valid JSON.")
         return response_of(problem_of(unreadable), request_id(request))
     invalid = [FieldError(_field_of(e["loc"]), str(e["msg"])) for e in error.errors()]
-    said = " ".join(f'The field "{e.field}": {e.detail}.' for e in invalid[:SAID_FIELDS])
-    return response_of(problem_of(InvalidRequest(said, errors=invalid)), request_id(request))
+    return response_of(problem_of(InvalidRequest.of_fields(*invalid)), request_id(request))
 
 
 def _field_of(location: Sequence[str | int]) -> str:

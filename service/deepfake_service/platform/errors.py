@@ -49,8 +49,8 @@ class InvalidRequest(ServiceError):
 
     @classmethod
     def of_fields(cls, *errors: FieldError) -> InvalidRequest:
-        """Return the error that says of each field what is wrong with it."""
-        said = (f'The field "{error.field}": {error.detail}.' for error in errors)
+        """Return the error that says what is wrong with the first five fields, and has all."""
+        said = (f'The field "{error.field}": {error.detail}.' for error in errors[:5])
         return cls(" ".join(said), errors=errors)
 
 

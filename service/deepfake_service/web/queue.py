@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
 
@@ -22,6 +22,7 @@ from deepfake_service.platform.pagination import Filters
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 from deepfake_service.review import triage
 from deepfake_service.review.triage import QueueRequest, Tab
+from deepfake_service.web.items import Id
 from deepfake_service.web.pages import HEADERS, Downloader, PageRoute, Reader
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -162,7 +163,7 @@ def get_queue(visit: Reader, query: Annotated[QueueQuery, Query()]) -> Response:
 
 
 @router.get("/items/{job_id}/thumbnail.jpg")
-def get_thumbnail(job_id: Annotated[str, Path(max_length=26)], visit: Reader) -> Response:
+def get_thumbnail(job_id: Id, visit: Reader) -> Response:
     """Return the blurred thumbnail of an item."""
     picture = visit.services.queries.thumbnail(visit.caller, job_id)
     return Response(picture, media_type="image/jpeg", headers=HEADERS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from deepfake_service.http.periods import PeriodDep
+from deepfake_service.http.list_filters import PeriodDep
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.texts.i18n import words
 from deepfake_service.removal.statistics import GroupBy
