@@ -20,9 +20,8 @@ class AuditEntryOut(Published):
 
     number: int = Field(description="Number of the entry, from 1 without gaps.")
     at: Time = Field(description="When it was written.")
-    account: ItemId | None = Field(
-        description="Id of the account that acted; null if the service did."
-    )
+    account: ItemId | None
+    """Id of the account that acted; null if the service did."""
     key: str | None = Field(description="Id of the key that was used; null if the service acted.")
     action: Annotated[str, Field(examples=["result.read"])] = Field(description="What was done.")
     subject: ItemId | None = Field(description="Id of what it was done to.")

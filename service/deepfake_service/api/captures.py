@@ -65,26 +65,22 @@ _BODY["content"]["multipart/form-data"]["schema"]["properties"][SCREENSHOTS] = {
 class IntegrityOut(Published):
     """How the digests and the signature that came with a file hold."""
 
-    digests: Literal["verified", "mismatch", "none"] = Field(
-        description="`verified`; `mismatch` if a file or record has another digest than stated; "
-        "`none` if the file states none."
-    )
-    signature: Literal["valid", "invalid", "not_signed", "cannot_be_checked"] = Field(
-        description="Of a WACZ. `valid` says that a key signed it, not whose key that is."
-    )
+    digests: Literal["verified", "mismatch", "none"]
+    """`verified`; `mismatch` if a file or record has another digest than stated; `none` if the file
+    states none."""
+    signature: Literal["valid", "invalid", "not_signed", "cannot_be_checked"]
+    """Of a WACZ. `valid` says that a key signed it, not whose key that is."""
     detail: str | None = Field(default=None, description="Who signed, or why it does not hold.")
 
 
 class CaptureFileOut(Published):
     """A file of a capture."""
 
-    media_id: ItemId = Field(
-        description="Its id as a medium of the case, by which it can be exported."
-    )
+    media_id: ItemId
+    """Its id as a medium of the case, by which it can be exported."""
     name: str | None = Field(description="The name that its client gave it.")
-    kind: Literal["wacz", "warc", "mhtml", "picture", "video"] | None = Field(
-        description="By its content; null until it was read."
-    )
+    kind: Literal["wacz", "warc", "mhtml", "picture", "video"] | None
+    """By its content; null until it was read."""
     size: int | None = Field(description="Its size in bytes.")
     sha256: Sha256 | None = Field(description="SHA-256 of its bytes.")
     kept: bool = Field(description="Whether it is still stored. Files expire as media do.")
@@ -103,9 +99,8 @@ class CapturedMediumOut(Published):
     """A picture or video of a capture."""
 
     number: int = Field(description="By which it is chosen, from 1.")
-    role: Literal["medium", "full_page_capture", "view"] = Field(
-        description="`full_page_capture` and `view` are screenshots that the tool took."
-    )
+    role: Literal["medium", "full_page_capture", "view"]
+    """`full_page_capture` and `view` are screenshots that the tool took."""
     mime: str = Field(description="Type by its first bytes.")
     size: int = Field(description="Its size in bytes.")
     sha256: Sha256 = Field(description="SHA-256 of its bytes.")
@@ -131,10 +126,9 @@ class NetworkOut(Published):
     holder: str = Field(description="Who holds it.")
     country: str = Field(description="Code of the country that it is registered in.")
     abuse: list[str] = Field(description="E-mail addresses for reports of abuse.")
-    is_cdn: bool = Field(
-        description="Whether it is known to pass on what others host. Its contact is then not that "
-        "of the host. False says that it is not known to."
-    )
+    is_cdn: bool
+    """Whether it is known to pass on what others host. Its contact is then not that of the host.
+    False says that it is not known to."""
     source: str = Field(description="Address of the registry's answer.")
 
 
@@ -153,9 +147,8 @@ class OperatorOut(Published):
     host: str = Field(description="The host of the page, after redirects.")
     address: str = Field(description="The address that was connected to.")
     network: NetworkOut | None = Field(description="Null if no registry told.")
-    domain: DomainOut | None = Field(
-        description="Null if no registry told: not each country's domains have one that does."
-    )
+    domain: DomainOut | None
+    """Null if no registry told: not each country's domains have one that does."""
 
 
 class CaptureOut(Published):
@@ -163,12 +156,10 @@ class CaptureOut(Published):
 
     id: ItemId = Field(description="Id of the capture.")
     case_id: ItemId = Field(description="Id of its case.")
-    state: CaptureState = Field(
-        description="`queued`: a link waits to be opened; `received`: a worker is to read it."
-    )
-    reason: str | None = Field(
-        description="Why it was refused, or why a link has no picture or video: a code."
-    )
+    state: CaptureState
+    """`queued`: a link waits to be opened; `received`: a worker is to read it."""
+    reason: str | None
+    """Why it was refused, or why a link has no picture or video: a code."""
     detail: str | None = Field(description="The same as a sentence, and what can be done.")
     created_at: Time = Field(description="When it was handed in.")
     finished_at: Time | None = Field(description="When it was read.")
@@ -187,22 +178,18 @@ class CaptureOut(Published):
     full_page: bool = Field(description="Whether the first screenshot shows the whole page.")
     examine_all: bool = Field(description="Whether everything in it was to be examined.")
     by_link: bool = Field(description="Whether the service opened a link, or is to.")
-    operator: OperatorOut | None = Field(
-        description="Whose the host of the page is; null unless a link was opened."
-    )
+    operator: OperatorOut | None
+    """Whose the host of the page is; null unless a link was opened."""
     files: list[CaptureFileOut] = Field(description="The files that were handed in or fetched.")
     software: list[str] = Field(description="What the files say that made them.")
     pages: list[PageOut] = Field(description="The pages, at most 200 of each file.")
-    media: list[CapturedMediumOut] = Field(
-        description="Pictures of at least 5 kB and videos, at most 500 of each file."
-    )
-    missing: list[str] = Field(
-        description="What it lacks of the minimum of the Berkeley Protocol (paragraphs 153 to "
-        "155): `url`, `html_source`, `full_page_capture`, `time`. Empty if it has all."
-    )
-    counts: dict[str, int] = Field(
-        description="What was counted, such as `small` pictures that are not offered."
-    )
+    media: list[CapturedMediumOut]
+    """Pictures of at least 5 kB and videos, at most 500 of each file."""
+    missing: list[str]
+    """What it lacks of the minimum of the Berkeley Protocol (paragraphs 153 to 155): `url`,
+    `html_source`, `full_page_capture`, `time`. Empty if it has all."""
+    counts: dict[str, int]
+    """What was counted, such as `small` pictures that are not offered."""
     notes: list[NoteOut] = Field(description="Faults, at most 50 of each file.")
 
 

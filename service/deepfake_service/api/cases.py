@@ -68,14 +68,12 @@ class OccurrenceOut(Published):
     account: str | None = Field(description="The account that published it.")
     captured_at: Time | None = Field(description="When it was seen, according to the collector.")
     note: str | None = Field(description="The collector's note about it.")
-    case_reference: str | None = Field(
-        description="The reference of the case that its submitter gave."
-    )
+    case_reference: str | None
+    """The reference of the case that its submitter gave."""
     collector: ItemId = Field(description="Id of the account that recorded it.")
     tool: str | None = Field(description="The program that captured it.")
-    capture: ItemId | None = Field(
-        description="Id of the capture that it comes from: see `GET /v1/captures/{capture_id}`."
-    )
+    capture: ItemId | None
+    """Id of the capture that it comes from: see `GET /v1/captures/{capture_id}`."""
     capture_sha256: Sha256 | None = Field(description="SHA-256 of the bundle of that capture.")
     screenshot: bool = Field(description="Whether a screenshot is stored with it.")
 
@@ -84,30 +82,26 @@ class CaseBase(Published):
     """A case without its content."""
 
     id: ItemId = Field(description="Id of the case.")
-    case_reference: str | None = Field(
-        description="Your reference of the case; null if none was given."
-    )
+    case_reference: str | None
+    """Your reference of the case; null if none was given."""
     created_at: Time = Field(description="When the case was opened.")
     legal_hold: bool = Field(description="Whether its media are retained until the hold is lifted.")
     hold: HoldRequest | None = Field(description="Who asked for the hold, if that was recorded.")
     minor: bool = Field(description="Whether a person shown may be a minor.")
-    reviewed_at: Time | None = Field(
-        description="When its last item was reviewed; null if an item has not been."
-    )
+    reviewed_at: Time | None
+    """When its last item was reviewed; null if an item has not been."""
 
 
 class CaseOut(CaseBase):
     """A case: what was submitted under one reference, and where it was seen."""
 
     occurrences: list[OccurrenceOut] = Field(description="The newest ones, at most 100.")
-    occurrences_next: str | None = Field(
-        description="Cursor of `GET /v1/cases/{case_id}/occurrences` for older occurrences; null "
-        "if there are none."
-    )
+    occurrences_next: str | None
+    """Cursor of `GET /v1/cases/{case_id}/occurrences` for older occurrences; null if there are
+    none."""
     jobs: list[JobBase] = Field(description="The newest ones, at most 100.")
-    jobs_next: str | None = Field(
-        description="Cursor of `GET /v1/jobs?case_id=` for older jobs; null if there are none."
-    )
+    jobs_next: str | None
+    """Cursor of `GET /v1/jobs?case_id=` for older jobs; null if there are none."""
 
 
 class OccurrencesOut(Published):

@@ -88,9 +88,8 @@ class EditionOut(Published):
     sha256: Sha256 = Field(description="SHA-256 of the bundle.")
     created_at: Time = Field(description="When it was created.")
     kept: bool = Field(description="Whether the edition is still stored.")
-    withheld: bool = Field(
-        description="Whether it is withheld: it shows faces, and a person may be a minor."
-    )
+    withheld: bool
+    """Whether it is withheld: it shows faces, and a person may be a minor."""
 
 
 class EditionsOut(Published):
@@ -154,10 +153,9 @@ def get_heatmap(job_id: JobId, number: Number, call: Reader) -> Response:
 class VerificationOut(Published):
     """The result of a verification. `result` is `verified`, `signer_unknown` or `failed`."""
 
-    result: Literal["verified", "signer_unknown", "failed"] = Field(
-        description="`verified`; `signer_unknown` if everything agrees, but no trusted key "
-        "signed it; or `failed`."
-    )
+    result: Literal["verified", "signer_unknown", "failed"]
+    """`verified`; `signer_unknown` if everything agrees, but no trusted key signed it; or `failed`.
+    """
     sha256: Sha256 = Field(description="SHA-256 of the bundle that was sent.")
     signer: str | None = Field(description="Who signed it, if the key is trusted.")
     case: ItemId | None = Field(description="Id of the case.")
@@ -167,10 +165,9 @@ class VerificationOut(Published):
     verdict: VerdictCode | str | None = Field(description="The verdict in the bundle.")
     finding: Finding | str | None = Field(description="The finding of the reviewers in the bundle.")
     steps: list[Step] = Field(description="The steps of the verification, in order.")
-    superseded_by: int | None = Field(
-        description="The newest edition of the job, if this service issued this bundle and has "
-        "issued a newer edition since."
-    )
+    superseded_by: int | None
+    """The newest edition of the job, if this service issued this bundle and has issued a newer
+    edition since."""
 
 
 @router.post(
@@ -228,17 +225,13 @@ class PublicKeyOut(Published):
     kty: Literal["OKP", "EC"] = Field(description="Type of the key (RFC 7518, RFC 8037).")
     crv: str = Field(description="Its curve.", examples=["Ed25519"])
     x: str = Field(description="The public key, or its x coordinate, in base64url.")
-    y: str | None = Field(
-        default=None, exclude_if=is_none, description="Its y coordinate, of a key of type EC."
-    )
+    y: str | None = Field(default=None, exclude_if=is_none)
+    """Its y coordinate, of a key of type EC."""
     kid: Sha256 = Field(description="Id of the key, which signatures name.")
     use: Literal["sig"] = Field(description="It signs.")
     alg: str = Field(description="The algorithm of its signatures.", examples=["EdDSA"])
-    x5c: list[str] | None = Field(
-        default=None,
-        exclude_if=is_none,
-        description="Its certificate in base64 (DER), of a key that signs reports.",
-    )
+    x5c: list[str] | None = Field(default=None, exclude_if=is_none)
+    """Its certificate in base64 (DER), of a key that signs reports."""
 
 
 class PublicKeysOut(Published):

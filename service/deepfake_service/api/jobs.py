@@ -41,73 +41,58 @@ KEEP_ALIVE_EVERY_S = 15.0
 class ProgressOut(Published):
     """The progress of an examination, in frames."""
 
-    stage: str | None = Field(
-        description="`overview`, `dense` (around suspect moments), then `evidence`. "
-        "`awaiting_model`: the job was begun, and no worker that runs now has its model bundle and "
-        "version."
-    )
+    stage: str | None
+    """`overview`, `dense` (around suspect moments), then `evidence`. `awaiting_model`: the job was
+    begun, and no worker that runs now has its model bundle and version."""
     done: int = Field(description="Frames that have been examined, in all stages so far.")
-    total: int | None = Field(
-        description="Frames that have been planned so far; null until that is known. It grows "
-        "once, when suspect moments are to be examined closely."
-    )
-    overview: int | None = Field(
-        description="How many of the frames belong to the overview, which come first; null until "
-        "that is known."
-    )
-    remaining_s: int | None = Field(
-        description="About how many seconds the frames planned so far still take, at the rate of "
-        "those that are finished; null until that is known. A close look may follow the overview "
-        "unless `frames` was asked for."
-    )
+    total: int | None
+    """Frames that have been planned so far; null until that is known. It grows once, when suspect
+    moments are to be examined closely."""
+    overview: int | None
+    """How many of the frames belong to the overview, which come first; null until that is known."""
+    remaining_s: int | None
+    """About how many seconds the frames planned so far still take, at the rate of those that are
+    finished; null until that is known. A close look may follow the overview unless `frames` was
+    asked for."""
 
 
 class JobBase(Published):
     """A job without its result."""
 
     id: ItemId = Field(description="Id of the job.")
-    kind: Literal["video", "frame"] = Field(
-        description="The address that it was submitted to: `video` for `POST /v1/videos`, "
-        "`frame` for `POST /v1/frames`. Evidence records it. It does not say what the file is: a "
-        "picture that was sent to `/v1/videos` is examined as a picture; see `media_kind`."
-    )
-    state: JobState = Field(
-        description="What has become of the job. `failed` means that the service failed; "
-        "media that cannot be examined succeed with the verdict "
-        "`unable_to_evaluate`."
-    )
+    kind: Literal["video", "frame"]
+    """The address that it was submitted to: `video` for `POST /v1/videos`, `frame` for `POST
+    /v1/frames`. Evidence records it. It does not say what the file is: a picture that was sent to
+    `/v1/videos` is examined as a picture; see `media_kind`."""
+    state: JobState
+    """What has become of the job. `failed` means that the service failed; media that cannot be
+    examined succeed with the verdict `unable_to_evaluate`."""
     sha256: Sha256 = Field(description="SHA-256 of the submitted bytes.")
     size: int = Field(description="Number of submitted bytes.")
     case_id: ItemId = Field(description="Id of the case that it belongs to.")
     media_id: ItemId = Field(description="Id of the submitted file within the case.")
     priority: Priority = Field(description="Its priority in the queue.")
     frames: int | None = Field(description="How many frames were asked for; null: as needed.")
-    retention: RetentionPolicy = Field(
-        description="How long the media are retained after the verdict."
-    )
+    retention: RetentionPolicy
+    """How long the media are retained after the verdict."""
     progress: ProgressOut = Field(description="How far the examination has come.")
-    verdict: VerdictCode | None = Field(
-        description="The conclusion of the model on what was `examined`, the faces; null until the "
-        "job has succeeded. Whether to act on it is for the `finding`."
-    )
+    verdict: VerdictCode | None
+    """The conclusion of the model on what was `examined`, the faces; null until the job has
+    succeeded. Whether to act on it is for the `finding`."""
     leaning: LeaningOut
     finding: Finding | None = Field(description="The decision of the reviewers, if there is one.")
-    reviewers_disagree: bool = Field(
-        description="Whether the finding is `undecided` because one reviewer confirmed and another "
-        "rejected. False if a reviewer left it undecided."
-    )
-    failure: str | None = Field(
-        description="If the service failed: the name of the error, which its log explains. Other "
-        "versions may give other names. Submit the file again to have it examined once more."
-    )
+    reviewers_disagree: bool
+    """Whether the finding is `undecided` because one reviewer confirmed and another rejected. False
+    if a reviewer left it undecided."""
+    failure: str | None
+    """If the service failed: the name of the error, which its log explains. Other versions may give
+    other names. Submit the file again to have it examined once more."""
     bundle_sha256: str = Field(description="Identifies the model bundle.")
     created_at: Time = Field(description="When it was submitted.")
     started_at: Time | None = Field(description="When its examination began; null while it waits.")
     finished_at: Time | None = Field(description="When it ended; null until then.")
-    media_expires_at: Time | None = Field(
-        description="When its media are deleted; null if that is not known yet, or they are "
-        "already deleted."
-    )
+    media_expires_at: Time | None
+    """When its media are deleted; null if that is not known yet, or they are already deleted."""
     media_kept: bool = Field(description="Whether the media are still stored.")
 
 

@@ -47,16 +47,14 @@ class LookOut(Published):
     result: LookResult = Field(description="What it found.")
     strong: bool = Field(description="Whether what it found is a strong sign.")
     signals: list[dict[str, Any]] = Field(description="What it concluded this from.")
-    many_changed_at_once: bool = Field(
-        description="Whether so many posts of the site changed at once that nothing was concluded."
-    )
+    many_changed_at_once: bool
+    """Whether so many posts of the site changed at once that nothing was concluded."""
     note: str | None = Field(description="The person's note.")
     screenshot: bool = Field(description="Whether a screenshot is stored with it.")
     text: str = Field(description="The text that the page showed instead, shortened.")
     sha256: Sha256 = Field(description="Digest of the record, which the next one has.")
-    record: dict[str, Any] = Field(
-        description="The signed record: a DSSE envelope of an in-toto statement."
-    )
+    record: dict[str, Any]
+    """The signed record: a DSSE envelope of an in-toto statement."""
 
 
 class PostNoticeOut(Published):
@@ -81,9 +79,8 @@ class PostOut(Published):
     result: LookResult | None = Field(description="What the last look found.")
     strong: bool | None = Field(description="Whether that is a strong sign.")
     sha256: Sha256 | None = Field(description="Digest of the record of the last look.")
-    state: WatchState | None = Field(
-        description="What the looks amount to; null if no notice was sent."
-    )
+    state: WatchState | None
+    """What the looks amount to; null if no notice was sent."""
     late: bool = Field(description="Whether it is there past the deadline of a notice.")
     gone_at: Time | None = Field(description="The first look that found it gone, if confirmed.")
     returned_at: Time | None = Field(description="When it was found to be there again.")

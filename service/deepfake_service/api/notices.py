@@ -39,16 +39,14 @@ class KindOut(Published):
     language: Language = Field(description="The language of its addressees.")
     law: Bilingual = Field(description="The legal provision that it rests on.")
     recipient: str = Field(description="`platform`, `authority` or `search_engine`.")
-    follows: list[str] = Field(
-        description="The kinds that it can follow, where these were not acted on."
-    )
+    follows: list[str]
+    """The kinds that it can follow, where these were not acted on."""
     needs: list[str] = Field(description="What each occurrence needs: `url`, `screenshot`.")
     hours_to_act: int | None = Field(description="Hours from sending to the expected action.")
     deadline: Bilingual = Field(description="Where the deadline comes from.")
     outcomes: list[str] = Field(description="What can come of it, besides that it is withdrawn.")
-    fields: dict[str, Any] = Field(
-        description="JSON Schema; each field names the `provision` that it comes from."
-    )
+    fields: dict[str, Any]
+    """JSON Schema; each field names the `provision` that it comes from."""
 
 
 class KindsOut(Published):
@@ -71,16 +69,13 @@ class NoticeBase(Published):
     due_at: Time | None = Field(description="The recipient's deadline, if there is one.")
     overdue: bool = Field(description="Whether the deadline has passed without an answer.")
     answered_at: Time | None = Field(description="When it was answered; null until then.")
-    gone_at: Time | None = Field(
-        description="When looks had found the last of its posts gone; null while one is there."
-    )
-    returned_at: Time | None = Field(
-        description="When one of its posts was found to be there again; null if none is."
-    )
-    withdraw: bool = Field(
-        description="Whether it should be withdrawn: the finding was reversed, or a person was "
-        "flagged as a possible minor."
-    )
+    gone_at: Time | None
+    """When looks had found the last of its posts gone; null while one is there."""
+    returned_at: Time | None
+    """When one of its posts was found to be there again; null if none is."""
+    withdraw: bool
+    """Whether it should be withdrawn: the finding was reversed, or a person was flagged as a
+    possible minor."""
 
 
 class NoticeEventOut(Published):
@@ -103,14 +98,10 @@ class NoticeEventOut(Published):
     due_at: Time | None = Field(description="The deadline of the recipient, as known then.")
     answered_at: Time | None = Field(description="When it was answered, as known then.")
     receipt: str | None = Field(description="Text or number of the receipt that was recorded.")
-    reason: str | None = Field(
-        default=None,
-        exclude_if=is_none,
-        description="Why it was sent before it was created here; left out otherwise.",
-    )
-    document_sha256: Sha256 | None = Field(
-        description="SHA-256 of the text for `created`, of the PDF for `signed`."
-    )
+    reason: str | None = Field(default=None, exclude_if=is_none)
+    """Why it was sent before it was created here; left out otherwise."""
+    document_sha256: Sha256 | None
+    """SHA-256 of the text for `created`, of the PDF for `signed`."""
     salt: str = Field(description="Keeps the digest from confirming guesses at the content.")
     digest: Sha256 = Field(description="SHA-256 of the event, as the audit log has it.")
 
@@ -121,20 +112,15 @@ class NoticeOut(NoticeBase):
     receipt: str | None = Field(description="Text or number of the recipient's receipt.")
     fields: dict[str, Any] = Field(description="The fields of its kind, as they were given.")
     occurrence_ids: list[ItemId] = Field(description="Ids of the occurrences that it is about.")
-    captures: CaptureChoice | None = Field(
-        description="How its PDF shows the screenshots of the occurrences; null if it does not."
-    )
-    basis: list[Basis] = Field(
-        description="The findings that it rests on, with their examinations; empty if it rests on "
-        "a statement."
-    )
-    without_consent: WithoutConsent | None = Field(
-        description="The statement that it rests on; null if it rests on findings."
-    )
+    captures: CaptureChoice | None
+    """How its PDF shows the screenshots of the occurrences; null if it does not."""
+    basis: list[Basis]
+    """The findings that it rests on, with their examinations; empty if it rests on a statement."""
+    without_consent: WithoutConsent | None
+    """The statement that it rests on; null if it rests on findings."""
     text: str = Field(description="Plain text, for pasting into a form.")
-    undo_until: Time | None = Field(
-        description="Until when `undo_sent` can take back that it was sent."
-    )
+    undo_until: Time | None
+    """Until when `undo_sent` can take back that it was sent."""
     history: list[NoticeEventOut] = Field(description="What happened to it, oldest first.")
 
 
@@ -142,9 +128,8 @@ class NoticesOut(Published):
     """A list of notices."""
 
     notices: list[NoticeBase] = Field(description="The notices.")
-    next: str | None = Field(
-        default=None, description="Cursor of the next page; null on the last one."
-    )
+    next: str | None = None
+    """Cursor of the next page; null on the last one."""
 
 
 class OverdueNotice(NoticeBase):

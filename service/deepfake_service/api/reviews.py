@@ -41,9 +41,8 @@ class ReviewsOut(Published):
     """All decisions, and the finding that results from them."""
 
     finding: Finding | None = Field(description="The finding; null if nobody has decided.")
-    reviewers_disagree: bool = Field(
-        description="Whether it is `undecided` because one reviewer confirmed and another rejected."
-    )
+    reviewers_disagree: bool
+    """Whether it is `undecided` because one reviewer confirmed and another rejected."""
     reviews: list[ReviewOut] = Field(description="The decisions, oldest first.")
 
 
@@ -76,14 +75,12 @@ class MatchOut(Published):
     """An earlier case that looks like a submission."""
 
     case_id: ItemId = Field(description="Id of the earlier case.")
-    percent: int = Field(
-        description="Per cent of the good-quality frames of this submission that look like one of "
-        "the earlier case."
-    )
-    known_percent: int = Field(
-        description="Per cent of the good-quality frames of the earlier case's medium that look "
-        "like one of this submission."
-    )
+    percent: int
+    """Per cent of the good-quality frames of this submission that look like one of the earlier
+    case."""
+    known_percent: int
+    """Per cent of the good-quality frames of the earlier case's medium that look like one of this
+    submission."""
     found_at: Time = Field(description="When it was found.")
 
 

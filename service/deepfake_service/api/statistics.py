@@ -38,16 +38,14 @@ class CountsOut(Published):
 class GroupOut(Published):
     """The numbers of one group."""
 
-    name: str = Field(
-        description="The platform, the kind of notice or the month; `other` for groups of fewer "
-        "than five posts; empty for the total."
-    )
+    name: str
+    """The platform, the kind of notice or the month; `other` for groups of fewer than five posts;
+    empty for the total."""
     counts: CountsOut = Field(description="The numbers of posts.")
     timed: int = Field(description="How many posts the times are estimated from.")
-    median_h: float | None = Field(
-        description="Hours from sending until half are removed, by Kaplan and Meier; null if fewer "
-        "than half are."
-    )
+    median_h: float | None
+    """Hours from sending until half are removed, by Kaplan and Meier; null if fewer than half are.
+    """
     p90_h: float | None = Field(description="The same for nine in ten.")
 
 

@@ -78,6 +78,10 @@ def describe(app: FastAPI) -> None:
         # FastAPI's own form of invalid requests, which this service does not send.
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
+        for schema in schemas.values():
+            for field in schema.get("properties", {}).values():
+                if "description" in field:  # which may have the line breaks of the source
+                    field["description"] = " ".join(field["description"].split())
         for methods in api["paths"].values():
             for operation in methods.values():
                 responses = {**_shared(operation), **operation["responses"]}

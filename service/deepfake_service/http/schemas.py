@@ -95,9 +95,10 @@ VERDICT_OF_MEDIUM = (
 
 
 class Published(BaseModel):
-    """Base of responses. A field that is not declared is a programming error."""
+    """Base of responses. A field that is not declared is a programming error. What does not fit in
+    the line of a field is described below it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 class Stored(Published):
@@ -122,9 +123,8 @@ class QualityOut(Stored):
     """Measurements of a face, taken before it was scored."""
 
     face_px: float = Field(description="Width of the face box in pixels of the picture.")
-    sharpness: float = Field(
-        description="Standard deviation of the Laplacian of the crop's luma, in 8-bit levels."
-    )
+    sharpness: float
+    """Standard deviation of the Laplacian of the crop's luma, in 8-bit levels."""
     blockiness: float = Field(description="1.0 = no visible compression blocks; higher = more.")
     exposure: float = Field(description="Mean luma of the crop, 0 (black) to 1 (white).")
 
@@ -132,9 +132,8 @@ class QualityOut(Stored):
 class FaceOut(Stored):
     """One face of a picture."""
 
-    box: tuple[float, float, float, float] = Field(
-        description="Half-open pixel rectangle x0, y0, x1, y1 in the displayed (rotated) picture."
-    )
+    box: tuple[float, float, float, float]
+    """Half-open pixel rectangle x0, y0, x1, y1 in the displayed (rotated) picture."""
     confidence: float = Field(description="The face detector's confidence, 0 to 1.")
     score: Score
     log_likelihood_ratio: LogLikelihoodRatio
@@ -157,9 +156,8 @@ class FrameOut(Stored):
     faces: list[FaceOut] = Field(description="The faces that were found.")
     leaning: LeaningOut = None
     kinds: Kinds = None
-    job_id: ItemId | None = Field(
-        default=None, description="The job of this picture, if the request named a case."
-    )
+    job_id: ItemId | None = None
+    """The job of this picture, if the request named a case."""
 
 
 class MediaOut(Stored):
@@ -168,9 +166,8 @@ class MediaOut(Stored):
     kind: str = Field(description="`image` or `video`.")
     width: int = Field(description="Displayed width in pixels.")
     height: int = Field(description="Displayed height in pixels.")
-    duration_s: float | None = Field(
-        description="Duration in seconds; null if it is not known, or the medium is a picture."
-    )
+    duration_s: float | None
+    """Duration in seconds; null if it is not known, or the medium is a picture."""
     frames: int | None = Field(description="Number of frames; null if it is not known.")
     rotation: int = Field(description="Degrees by which players rotate it.")
 
@@ -180,9 +177,8 @@ class MomentOut(Stored):
 
     start_s: float = Field(description="Start, in seconds from the first frame.")
     end_s: float = Field(description="End, in seconds from the first frame.")
-    peak_s: float = Field(
-        description="Time of the highest score in it, in seconds from the first frame."
-    )
+    peak_s: float
+    """Time of the highest score in it, in seconds from the first frame."""
     peak_score: Score = None
 
 
@@ -193,12 +189,10 @@ class TrackOut(Stored):
     verdict: VerdictCode = Field(description="The conclusion on this person.")
     score: Score
     log_likelihood_ratio: LogLikelihoodRatio
-    first_s: float = Field(
-        description="When the face is first seen, in seconds from the first frame."
-    )
-    last_s: float = Field(
-        description="When the face is last seen, in seconds from the first frame."
-    )
+    first_s: float
+    """When the face is first seen, in seconds from the first frame."""
+    last_s: float
+    """When the face is last seen, in seconds from the first frame."""
     faces: int = Field(description="Faces found.")
     judged: int = Field(description="Faces scored.")
     moments: list[MomentOut] = Field(description="Spans in which the face looks manipulated.")
@@ -213,9 +207,8 @@ class FrameCountsOut(Stored):
     sampled: int = Field(description="Frames that were to be examined, with those that failed.")
     with_face: int = Field(description="Of these, frames with a face.")
     failed: int = Field(description="Of these, frames that could not be decoded.")
-    longest_gap_s: float = Field(
-        description="Longest time between two examined frames, in seconds."
-    )
+    longest_gap_s: float
+    """Longest time between two examined frames, in seconds."""
 
 
 class TrackedFaceOut(FaceOut):
@@ -232,9 +225,8 @@ class ResultOut(Stored):
     # ``Verdict.to_json`` has faces only where it is asked for them.
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
-    media: MediaOut | None = Field(
-        description="What the container says; null if the medium could not be opened."
-    )
+    media: MediaOut | None
+    """What the container says; null if the medium could not be opened."""
     verdict: VerdictCode = Field(description=VERDICT_OF_MEDIUM)
     examined: Examined
     score: Score
@@ -242,9 +234,8 @@ class ResultOut(Stored):
     reasons: Reasons
     tracks: list[TrackOut] = Field(description="The people whose faces were found.")
     frames: FrameCountsOut = Field(description="How many frames were examined.")
-    faces: list[TrackedFaceOut] = Field(
-        default=[], description="The faces that were found, frame by frame."
-    )
+    faces: list[TrackedFaceOut] = []
+    """The faces that were found, frame by frame."""
     leaning: LeaningOut = None
     kinds: Kinds = None
 
@@ -274,9 +265,8 @@ class HealthOut(Published):
 class SandboxOut(Published):
     """The sandbox in which untrusted files are parsed."""
 
-    missing: list[Layer] = Field(
-        description="Layers that the kernel or the container does not grant; empty if complete."
-    )
+    missing: list[Layer]
+    """Layers that the kernel or the container does not grant; empty if complete."""
 
 
 class ReadyOut(Published):
@@ -284,19 +274,14 @@ class ReadyOut(Published):
 
     status: Literal["ready"] = Field(default="ready", description="Always `ready`.")
     model: ModelOut = Field(description="The model that scores.")
-    not_for_use: list[str] = Field(
-        description="Why the thresholds of the model decide nothing, by the rates that were "
-        "measured at them; empty for a model that is fit for use.",
-        examples=[[]],
-    )
-    accepts_submissions: bool = Field(
-        description="False while the disk of the data directory is nearly full: submissions and "
-        "exports then get 503, and everything else is answered."
-    )
-    epoch_keys: bool = Field(
-        description="Whether keys of deleted cases are destroyed by epoch keys. If not, copies of "
-        "them on disks and in backups of the database can be unwrapped with the master key."
-    )
-    sandbox: SandboxOut | None = Field(
-        description="`null` if files are parsed in the process of the service itself."
-    )
+    not_for_use: list[str] = Field(examples=[[]])
+    """Why the thresholds of the model decide nothing, by the rates that were measured at them;
+    empty for a model that is fit for use."""
+    accepts_submissions: bool
+    """False while the disk of the data directory is nearly full: submissions and exports then get
+    503, and everything else is answered."""
+    epoch_keys: bool
+    """Whether keys of deleted cases are destroyed by epoch keys. If not, copies of them on disks
+    and in backups of the database can be unwrapped with the master key."""
+    sandbox: SandboxOut | None
+    """`null` if files are parsed in the process of the service itself."""
