@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Literal
 
 from fastapi import APIRouter
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import FileResponse
 
 router = APIRouter(prefix="/docs", include_in_schema=False)
 
+_OWN = Path(str(files("deepfake_service.api"))) / "static"
 _ASSETS = Path(str(files("fastapi_offline"))) / "static"
 """Swagger UI as the package fastapi-offline ships it."""
 _POLICY = (
@@ -25,47 +26,17 @@ _POLICY = (
 )
 """Swagger UI draws its icons from ``data:`` addresses in its style sheet."""
 _CACHED = {"Cache-Control": "public, max-age=3600"}
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>API of the deepfake detection service</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<link rel="stylesheet" href="docs/swagger-ui.css">
-</head>
-<body>
-<noscript><p>This page needs scripts. The same description for programs is at
-<a href="openapi.json">openapi.json</a>.</p></noscript>
-<div id="description"></div>
-<script src="docs/swagger-ui-bundle.js"></script>
-<script src="docs/start.js"></script>
-</body>
-</html>
-"""
-_START = """SwaggerUIBundle({
-  url: new URL("openapi.json", document.baseURI).pathname,
-  dom_id: "#description",
-  deepLinking: true,
-  docExpansion: "list",
-  defaultModelsExpandDepth: 0,
-  filter: true,
-  validatorUrl: null,
-});
-"""
 
 
 @router.get("")
-def get_docs() -> HTMLResponse:
+def get_docs() -> FileResponse:
     """Show the routes and schemas of the API, and send requests to it."""
-    return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
+    return FileResponse(_OWN / "docs.html", headers={"Content-Security-Policy": _POLICY})
 
 
 @router.get("/{name}")
 def get_asset(
     name: Literal["start.js", "swagger-ui-bundle.js", "swagger-ui.css"],
-) -> Response:
+) -> FileResponse:
     """Return a file of the page."""
-    if name == "start.js":
-        return Response(_START, media_type="text/javascript", headers=_CACHED)
-    return FileResponse(_ASSETS / name, headers=_CACHED)
+    return FileResponse((_OWN if name == "start.js" else _ASSETS) / name, headers=_CACHED)
