@@ -24,10 +24,6 @@ migrate = typer.Typer(add_completion=False)
 check_store = typer.Typer(add_completion=False)
 
 
-class StoreUnusable(StorageError):
-    """The store cannot be used. The message has what it, or the network, reported."""
-
-
 @migrate.command("migrate")
 def migrate_tables() -> None:
     """Create or migrate the tables of the database, and store the administrator's key.
@@ -57,7 +53,7 @@ def check_configured_store() -> None:
 
 
 def try_store(settings: Settings) -> None:
-    """Write, list, read and delete a small blob; raise ``StoreUnusable`` if a step fails."""
+    """Write, list, read and delete a small blob; raise ``StorageError`` if a step fails."""
     if settings.blob_url is None:
         require_records(settings)
     blobs = open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER)
@@ -72,8 +68,8 @@ def try_store(settings: Settings) -> None:
             blobs.delete(name)
     except StorageError as error:
         # Unlike the log, a terminal may show the text, which names the address and the bucket.
-        raise StoreUnusable(
+        raise StorageError(
             f"The store or the network reported: {error.__cause__ or error}"
         ) from error
     if content != _CONTENT or not is_listed:
-        raise StoreUnusable("The store does not return what was written to it.")
+        raise StorageError("The store does not return what was written to it.")

@@ -20,7 +20,7 @@ from obstore.store import MemoryStore
 from pydantic import SecretStr
 
 from deepfake_service.audit.records import open_database
-from deepfake_service.cli.preparation import StoreUnusable, try_store
+from deepfake_service.cli.preparation import try_store
 from deepfake_service.platform.db import Case
 from deepfake_service.platform.errors import (
     CaseShredded,
@@ -136,10 +136,10 @@ def test_the_store_is_tried_by_a_command(
     try_store(Settings(data_dir=tmp_path / "var", blob_url=url))
     assert not list(blobs.older_than("", datetime.now(UTC) + timedelta(days=1)))
     misspelt = Settings(data_dir=tmp_path / "var", blob_url="s3://misspelt/a")
-    with pytest.raises(StoreUnusable, match=r"reported: (?s:.*)NoSuchBucket"):
+    with pytest.raises(StorageError, match=r"reported: (?s:.*)NoSuchBucket"):
         try_store(misspelt)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with pytest.raises(StoreUnusable, match=r"reported: (?s:.*)Connection refused"):
+    with pytest.raises(StorageError, match=r"reported: (?s:.*)Connection refused"):
         try_store(misspelt)
     assert not (tmp_path / "var").exists()
 
@@ -151,7 +151,7 @@ def test_a_trial_of_the_store_that_fails_leaves_no_blob(
         raise StorageUnavailable  # as for an account that may not list
 
     monkeypatch.setattr(Blobs, "older_than", refused)
-    with pytest.raises(StoreUnusable, match="reported"):
+    with pytest.raises(StorageError, match="reported"):
         try_store(Settings(data_dir=tmp_path, blob_url=f"file://{tmp_path}"))
     assert not list(tmp_path.iterdir())
 
