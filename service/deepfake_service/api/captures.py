@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import anyio.to_thread
 from fastapi import Query, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 from starlette.responses import StreamingResponse
 
@@ -19,7 +19,7 @@ from deepfake_service.http.answers import binary, file_answer, file_route
 from deepfake_service.http.auth import Call, Exporter, Reader, Uploader
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import CaptureId, ItemId, Published, Sha256, Time
+from deepfake_service.http.schemas import Body, CaptureId, ItemId, Published, Sha256, Time
 from deepfake_service.http.submission_form import (
     CaptureForm,
     CaseReference,
@@ -199,37 +199,29 @@ class CapturesOut(Published):
     captures: list[CaptureOut] = Field(description="The captures.")
 
 
-class LinkIn(BaseModel):
+MediumNumber = Annotated[int, Field(ge=1, le=10_000)]
+
+
+class LinkIn(Body):
     """The address of a post that is to be captured."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    url: Annotated[WebAddress, Field(description="Its address.", examples=["https://example.org"])]
-    note: Annotated[str | None, Field(max_length=2000, description="What is noted about it.")] = (
-        None
-    )
-
-    def __repr__(self) -> str:
-        return "LinkIn()"  # submitted text must not reach a log
+    url: Annotated[WebAddress, Field(examples=["https://example.org"])]
+    """Its address."""
+    note: Annotated[str | None, Field(max_length=2000)] = None
+    """What is noted about it."""
 
 
-class LinksIn(BaseModel):
+class LinksIn(Body):
     """Links of posts that are to be captured, for one case."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    case_reference: Annotated[CaseReference, Field(description="Your reference of the case.")] = (
-        None
-    )
-    case_id: Annotated[
-        str | None, Field(max_length=26, description="The case, in place of a reference.")
-    ] = None
-    urls: Annotated[
-        list[LinkIn], Field(min_length=1, max_length=MAX_LINKS, description="The links.")
-    ]
-    examine: Annotated[
-        bool, Field(description="Whether every picture and video that is found is examined.")
-    ] = True
+    case_reference: CaseReference = None
+    """Your reference of the case."""
+    case_id: Annotated[str | None, Field(max_length=26)] = None
+    """The case, in place of a reference."""
+    urls: Annotated[list[LinkIn], Field(min_length=1, max_length=MAX_LINKS)]
+    """The links."""
+    examine: bool = True
+    """Whether every picture and video that is found is examined."""
 
     @model_validator(mode="after")
     def _has_one_case(self) -> LinksIn:
@@ -253,19 +245,11 @@ class LinksOut(Published):
     links: list[LinkOut] = Field(description="The links.")
 
 
-class ChoiceIn(BaseModel):
+class ChoiceIn(Body):
     """What to examine."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    media: Annotated[
-        list[Annotated[int, Field(ge=1, le=10_000)]] | None,
-        Field(
-            max_length=500,
-            description="Numbers of pictures and videos; null for all that are no screenshots of "
-            "the page.",
-        ),
-    ] = None
+    media: Annotated[list[MediumNumber] | None, Field(max_length=500)] = None
+    """Numbers of pictures and videos; null for all that are no screenshots of the page."""
 
 
 @router.post(

@@ -13,7 +13,7 @@ from typing import Annotated, BinaryIO
 
 import anyio.to_thread
 from fastapi import Header, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.background import BackgroundTask
 from starlette.responses import StreamingResponse
 
@@ -40,6 +40,7 @@ from deepfake_service.http.list_filters import CaseQuery
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
+    Body,
     CaseId,
     ItemId,
     MediaId,
@@ -118,16 +119,12 @@ class CasesOut(Published):
     next: str | None = Field(description="Cursor of the next page; null on the last one.")
 
 
-class CaseIn(BaseModel):
+class CaseIn(Body):
     """A case to open."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    case_reference: CaseReference = Field(
-        default=None,
-        description="Your reference of the case, at most 200 characters. White space around it "
-        "does not count. Null opens a case without one.",
-    )
+    case_reference: CaseReference = None
+    """Your reference of the case, at most 200 characters. White space around it does not count.
+    Null opens a case without one."""
 
 
 @router.get("/cases", summary="List cases")
@@ -230,10 +227,8 @@ def delete_case(case_id: CaseId, call: Reader) -> None:
     call.services.retention.shred(case_id, call.caller)
 
 
-class ExportIn(BaseModel):
+class ExportIn(Body):
     """The recipient of an exported medium."""
-
-    model_config = ConfigDict(extra="forbid")
 
     recipient: Annotated[str, Field(max_length=200, description="Their age public key: `age1...`.")]
 

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from deepfake_service.http.answers import NO_STORE, binary
 from deepfake_service.http.auth import Call, Reader, Reviewer, while_authenticated
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import CaseId, ItemId, JobId, Published, Time
+from deepfake_service.http.schemas import Body, CaseId, ItemId, JobId, Published, Time
 from deepfake_service.platform.db.enums import Decision, Finding, Role
 
 router = api_router("evidence", prefix="")
 
 
-class ReviewIn(BaseModel):
+class ReviewIn(Body):
     """A person's decision about an examination."""
 
-    model_config = ConfigDict(extra="forbid")
-
     decision: Decision = Field(description="What you decide.")
-    reason: Annotated[str, Field(min_length=1, max_length=4000)] = Field(
-        description="Why. It becomes part of the evidence."
-    )
+    reason: Annotated[str, Field(min_length=1, max_length=4000)]
+    """Why. It becomes part of the evidence."""
 
 
 class ReviewOut(Published):
@@ -117,14 +114,11 @@ def flag_minor(case_id: CaseId, call: Reviewer) -> None:
     call.services.reviews.flag_minor(call.caller, case_id, enabled=True)
 
 
-class ReviewersIn(BaseModel):
+class ReviewersIn(Body):
     """The people who may review a flagged case."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    accounts: list[Annotated[str, Field(max_length=100)]] = Field(
-        max_length=5, description="Names of accounts of people; empty for nobody else."
-    )
+    accounts: Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=5)]
+    """Names of accounts of people; empty for nobody else."""
 
 
 @router.put(

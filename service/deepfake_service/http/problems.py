@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -139,19 +139,15 @@ class Problem:
         return members
 
 
-class FieldErrorOut(BaseModel):
+class FieldErrorOut(BaseModel, extra="forbid"):
     """An invalid field of a request."""
-
-    model_config = ConfigDict(extra="forbid")
 
     field: str = Field(description="Name of the field, as it was sent.")
     detail: str = Field(description="What is wrong with it.")
 
 
-class ProblemOut(BaseModel):
+class ProblemOut(BaseModel, extra="forbid"):
     """An error, as RFC 9457 problem details."""
-
-    model_config = ConfigDict(extra="forbid")
 
     type: str = Field(description="Identifies the kind of error; stable.")
     title: str = Field(description="The kind of error in a few words.")

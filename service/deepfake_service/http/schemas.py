@@ -101,6 +101,15 @@ class Published(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
+class Body(BaseModel):
+    """Base of what requests have in their body. A field that is not declared is refused."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"  # submitted text must not reach a log
+
+
 class Stored(Published):
     """Base of what is stored with a result, perhaps by a newer version: it may have more fields."""
 

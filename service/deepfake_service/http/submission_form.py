@@ -12,7 +12,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -23,6 +22,7 @@ from pydantic_core import PydanticCustomError
 from deepfake_service.cases.cases import PostDetails, canonical_reference
 from deepfake_service.examination.submissions import MAX_FRAMES, Submission
 from deepfake_service.http.multipart import MAX_NAME_CHARS, MULTIPART, base_name
+from deepfake_service.http.schemas import Body
 from deepfake_service.platform.clock import CLIENT_SKEW, utc_now
 from deepfake_service.platform.db.enums import CallbackContent, Priority, RetentionPolicy
 from deepfake_service.platform.errors import FieldError, InvalidRequest, invalid_field
@@ -91,10 +91,8 @@ FrameCount = Annotated[int, Field(ge=1, le=MAX_FRAMES), BeforeValidator(_whole_n
 FileName = Annotated[str, Field(max_length=MAX_NAME_CHARS), AfterValidator(_base_name)]
 
 
-class SightingForm(BaseModel):
+class SightingForm(Body, frozen=True):
     """Where and when a medium was seen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     source_url: WebAddress | None = Field(None, examples=["https://example.org/v/1"])
     """Where it was seen."""
@@ -110,9 +108,6 @@ class SightingForm(BaseModel):
     def sighting(self) -> PostDetails:
         """Return these fields without those that a subclass adds."""
         return PostDetails(**{name: getattr(self, name) for name in SightingForm.model_fields})
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"  # submitted text must not reach a log
 
 
 class PictureForm(SightingForm):
@@ -184,10 +179,8 @@ class OccurrenceForm(SightingForm):
     """The program that captured it."""
 
 
-class LookForm(BaseModel):
+class LookForm(Body, frozen=True):
     """The text fields of ``POST /v1/cases/{case_id}/occurrences/{occurrence_id}/looks``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     result: Literal["gone", "up", "restricted", "blocked_here"] | None = None
     """What you saw when you looked yourself. Unset: the service looks, as soon as the site may be
@@ -196,9 +189,6 @@ class LookForm(BaseModel):
     """When you looked, if not now: ISO 8601 with a time zone."""
     note: Note | None = None
     """Your note, for example with which device you looked."""
-
-    def __repr__(self) -> str:
-        return "LookForm()"  # submitted text must not reach a log
 
 
 class CaptureForm(SightingForm):
