@@ -70,13 +70,12 @@ MAY_AUDIT = frozenset({Role.AUDITOR, Role.ADMIN})
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The account that makes a request, whether it belongs to a system, and the key it uses."""
+    """The account that makes a request, and the key that it uses."""
 
     account_id: str
     role: Role
     key_id: str | None
     """``None`` where the service acts for the account."""
-    system: bool = False
     by_console: bool = False
     """Whether the request comes from a browser that signed in."""
 
@@ -234,7 +233,7 @@ class Accounts:
         if not signs_in and account.id in protected:
             raise SecondFactorRequired
         self._use.note(key)
-        return Caller(account.id, account.role, key.id, account.kind == "system")
+        return Caller(account.id, account.role, key.id)
 
     def sign_in(self, text: str, *, hours: float) -> tuple[Caller, str]:
         """Sign a browser in with a key, and return the caller and the value of its cookie;
@@ -261,7 +260,7 @@ class Accounts:
         if account.disabled_at or not is_valid(key, self._database.clock()):
             raise NotAuthenticated
         self._use.note(key)
-        return Caller(account.id, account.role, key.id, account.kind == "system", by_console=True)
+        return Caller(account.id, account.role, key.id, by_console=True)
 
     def sign_out(self, token: str) -> None:
         """Invalidate a browser's cookie."""

@@ -186,7 +186,7 @@ class SecondFactors:
                 raise NotAuthenticated
             accepted = _tried(session, Actor(account.id, key.id), secret, factor, code)
             if accepted:
-                caller = Caller(account.id, account.role, key.id, account.kind == "system")
+                caller = Caller(account.id, account.role, key.id)
                 session.delete(pending)
                 new_token = start_session(session, caller, hours=hours)
         if not accepted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -11,11 +11,10 @@ from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.bundle.results import VerdictCode, input_at_fault
-from deepfake_service.accounts.accounts import MAY_REVIEW, Caller
+from deepfake_service.accounts.accounts import MAY_REVIEW
 from deepfake_service.evidence.listings import mentions
 from deepfake_service.http.answers import attachment
 from deepfake_service.http.auth import while_authenticated
-from deepfake_service.http.dependencies import AppState
 from deepfake_service.notices.states import NoticePart
 from deepfake_service.platform.db.enums import DISAGREEMENT, Finding, JobState, Role
 from deepfake_service.platform.pagination import Filters
@@ -23,7 +22,7 @@ from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_li
 from deepfake_service.review import triage
 from deepfake_service.review.triage import QueueRequest, Tab
 from deepfake_service.web.items import Id
-from deepfake_service.web.pages import HEADERS, Downloader, PageRoute, Reader
+from deepfake_service.web.pages import HEADERS, Downloader, PageRoute, Reader, Visit
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -74,9 +73,10 @@ class QueueQuery(BaseModel):
                 setattr(self, name, "")
         self.reference, self.q = self.reference.strip(), self.q.strip()
 
-    def filters(self, state: AppState, caller: Caller, now: datetime) -> Filters:
+    def filters(self, visit: Visit) -> Filters:
         """Return the filters as the database applies them."""
-        references = _references(state, self.reference) if self.reference else None
+        caller, now = visit.caller, visit.state.database.clock()
+        references = _references(visit, self.reference) if self.reference else None
         finding = Finding.UNDECIDED if self.finding == DISAGREEMENT else self.finding
         return Filters(
             state=self.state or None,
@@ -89,17 +89,16 @@ class QueueQuery(BaseModel):
             references=references,
         )
 
-    def asked(self, state: AppState, caller: Caller, now: datetime) -> QueueRequest:
+    def asked(self, visit: Visit) -> QueueRequest:
         """Return the page of the queue that this asks for.
 
         A text that is the whole reference of a case is found by the blind index, however old the
         case is. Parts of references and names are looked for by opening what the caller may see.
         """
-        services = state.require_services()
-        filters, text = self.filters(state, caller, now), self.q
+        filters, text = self.filters(visit), self.q
         if text and not self.reference:
-            exact = self.model_copy(update={"reference": text}).filters(state, caller, now)
-            if services.queries.jobs(caller, exact, limit=1).rows:
+            exact = self.model_copy(update={"reference": text}).filters(visit)
+            if visit.services.queries.jobs(visit.caller, exact, limit=1).rows:
                 filters, text = exact, ""
         return QueueRequest(self.shown_tab, filters, text, self.cursor, PAGE)
 
@@ -120,24 +119,23 @@ class QueueQuery(BaseModel):
         return self.model_dump(exclude={"cursor", *left_out}, exclude_defaults=True)
 
 
-def _references(state: AppState, text: str) -> tuple[str, ...]:
+def _references(visit: Visit, text: str) -> tuple[str, ...]:
     """Return the digests by which the case of any account with this reference is found."""
-    accounts = [account.id for account in state.accounts.all()]
-    return state.require_services().submissions.references_of(accounts, text)
+    accounts = [account.id for account in visit.state.accounts.all()]
+    return visit.services.submissions.references_of(accounts, text)
 
 
 @router.get("/")
 def get_queue(visit: Reader, query: Annotated[QueueQuery, Query()]) -> Response:
     """Show a page of the queue, worst first, below the overdue notices."""
     state, services, caller = visit.state, visit.services, visit.caller
-    now = state.database.clock()
-    asked = query.asked(state, caller, now)
+    asked = query.asked(visit)
     found = services.triage.page(caller, asked)
     for job in found.rows:
         job["unreadable"] = any(map(input_at_fault, job["reasons"]))
     cases: list[dict[str, Any]] = []
     if query.q and not found.rows:
-        of_reference = Filters(references=_references(state, query.q))
+        of_reference = Filters(references=_references(visit, query.q))
         listed = services.queries.cases(caller, of_reference, limit=CASES_SHOWN, cursor=None)
         cases = listed["cases"]
     accounts = state.accounts.all() if caller.role in MAY_REVIEW else []
@@ -151,9 +149,9 @@ def get_queue(visit: Reader, query: Annotated[QueueQuery, Query()]) -> Response:
         tab=asked.tab,
         scanned=triage.SCANNED,
         # The links of the tabs keep the filters, and not the text that is searched for.
-        tabs=services.triage.counts(caller, query.filters(state, caller, now)),
+        tabs=services.triage.counts(caller, query.filters(visit)),
         to_withdraw=services.notice_clock.count(caller, NoticePart.WITHDRAW),
-        now=now,
+        now=state.database.clock(),
         overdue=overdue[NoticePart.OVERDUE].notices,
         reviewers=[a for a in accounts if a.kind == "person" and Role(a.role) in MAY_REVIEW],
         states=[str(s) for s in JobState],
@@ -173,7 +171,7 @@ def get_thumbnail(job_id: Id, visit: Reader) -> Response:
 def get_csv(visit: Downloader, query: Annotated[QueueQuery, Query()]) -> Response:
     """Return all results that match the filters and the search, of all tabs, as CSV (RFC 4180)."""
     caller, queries = visit.caller, visit.services.queries
-    asked = query.asked(visit.state, caller, visit.state.database.clock())
+    asked = query.asked(visit)
 
     def lines() -> Iterator[str]:
         yield BYTE_ORDER_MARK + csv_line(COLUMNS)
