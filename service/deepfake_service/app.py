@@ -21,11 +21,10 @@ from deepfake_service.api import (
     evidence,
     frames,
     jobs,
-    looks,
     notices,
     operations,
+    removal,
     reviews,
-    statistics,
     videos,
 )
 from deepfake_service.api import docs_page as docs
@@ -60,7 +59,7 @@ DESCRIPTION = (
     "measurement with published error rates; it is not proof."
 )
 API = (
-    frames, videos, jobs, cases, captures, evidence, reviews, notices, looks, statistics, audit,
+    frames, videos, jobs, cases, captures, evidence, reviews, notices, removal, audit,
     operations, docs,
 )  # fmt: skip
 PAGES = (

@@ -31,11 +31,11 @@ from deepfake_service.examination.webhook_deliveries import WebhookDeliveries
 from deepfake_service.platform.chores import Chore
 from deepfake_service.platform.db import Database, Fact
 from deepfake_service.platform.errors import SettingsError
+from deepfake_service.platform.files import protect_process
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.pages import Pages
-from deepfake_service.platform.process import protect_process
 from deepfake_service.platform.settings import PREFIX, Settings
 from deepfake_service.removal.lane import LookLane
 from deepfake_service.retention.due import is_clock_confirmed

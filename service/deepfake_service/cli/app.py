@@ -144,7 +144,7 @@ def serve(
     typer.echo("Starting: opening the records and loading the model.", err=True)
     from deepfake_service.cli.serve import run
     from deepfake_service.platform import logs
-    from deepfake_service.platform.process import protect_process
+    from deepfake_service.platform.files import protect_process
     from deepfake_service.platform.settings import load_settings
 
     settings = load_settings()

@@ -25,8 +25,7 @@ from deepfake_service.platform.errors import (
     DecryptionFailed,
     SettingsError,
 )
-from deepfake_service.platform.files import private_folder
-from deepfake_service.platform.process import restrict_files
+from deepfake_service.platform.files import private_folder, restrict_files
 from deepfake_service.platform.settings import EPOCH_KEYS_FOLDER, RECORDS_FILE, Settings
 from deepfake_service.platform.storage import (
     BLOB_FOLDER,

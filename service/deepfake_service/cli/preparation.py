@@ -14,7 +14,7 @@ from deepfake_service.examination.queue import JobQueue
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.db import new_id
 from deepfake_service.platform.errors import StorageError
-from deepfake_service.platform.process import protect_process
+from deepfake_service.platform.files import protect_process
 from deepfake_service.platform.settings import Settings, load_settings
 from deepfake_service.platform.storage import BLOB_FOLDER, open_blobs
 

@@ -1,4 +1,4 @@
-"""Small private files of the service, replaced as a whole and readable only by their owner."""
+"""Small private files of the service, replaced as a whole, and what else its user alone may read."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deepfake_models.machine import atomic_write
+from deepfake_models.sandbox.confinement import protect_memory
 from deepfake_service.platform.errors import DataDirError
 
 
@@ -56,3 +57,16 @@ def create_private(path: Path, make: Callable[[], str]) -> str:
         raise DataDirError(f"{path.name} cannot be written: {error.strerror}.") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def protect_process() -> None:
+    """Close the memory and the environment of this process to others, and the files that it creates
+    from now on."""
+    protect_memory()
+    restrict_files()
+
+
+def restrict_files() -> None:
+    """Let only this user read the files that this process creates from now on. SQLite, and
+    libraries of object stores, create files with the default mode."""
+    os.umask(0o077)

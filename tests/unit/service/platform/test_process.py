@@ -16,7 +16,7 @@ SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "store-secret",
 }
 PROTECTED = """
-from deepfake_service.platform.process import protect_process
+from deepfake_service.platform.files import protect_process
 protect_process()
 print("protected", flush=True)
 input()
