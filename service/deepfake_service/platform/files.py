@@ -1,4 +1,4 @@
-"""Small private files of the service, replaced as a whole, and what else its user alone may read."""
+"""Small private files of the service, replaced as a whole, and what else only its user may read."""
 
 from __future__ import annotations
 

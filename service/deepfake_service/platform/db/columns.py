@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from sqlalchemy import DateTime, Dialect, ForeignKey, LargeBinary, MetaData, String, TypeDecorator
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -100,7 +100,7 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {  # noqa: RUF012 - as SQLAlchemy declares it
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: Moment,
         bytes: LargeBinary,
         **{kind: States(kind, length) for length, kinds in _STATES.items() for kind in kinds},
