@@ -1,11 +1,8 @@
-"""Fitting: resuming, several processes, and checkpoints that are refused."""
+"""Fitting: resuming, and checkpoints that are refused."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,13 +11,11 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from deepfake_training.config import Config, load_config
+from deepfake_training.config import Config
 from deepfake_training.data.prepare import INDEX
-from deepfake_training.errors import ConfigError, TrainingError
+from deepfake_training.errors import TrainingError
 from deepfake_training.train.checkpoints import CHECKPOINT, StepReport, read_checkpoint
-from deepfake_training.train.distributed import Workers
 from deepfake_training.train.loop import fit
-from tests.support.training import SMALL, short_smoke_text
 
 pytestmark = [
     pytest.mark.torch,
@@ -73,53 +68,6 @@ def test_an_interrupted_run_has_logged_all_its_steps(
     with pytest.raises(Interrupted) as raised:
         fit(crops, tmp_path, smoke, progress=interrupt)
     assert len(losses(tmp_path)) == 2, raised  # which holds the writer that was not closed
-
-
-TORCHRUN = """
-import sys
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-import deepfake_training.train.loop
-from deepfake_training.cli import app
-
-two = LaunchConfig(
-    1, 1, nproc_per_node=2, run_id="test", rdzv_backend="c10d", rdzv_endpoint="localhost:0",
-    start_method="fork", monitor_interval=0.05,
-)
-elastic_launch(two, lambda: app(sys.argv[1:], standalone_mode=False))()
-"""
-"""Starts ``deepfake-train`` in two processes as torchrun does, but imports torch only once."""
-
-
-def test_two_processes_train_as_one(crops: Path, tmp_path: Path) -> None:
-    # Without BatchNorm, by which each process normalises its own part of a batch.
-    text = short_smoke_text().replace(SMALL, "test_convnext").replace("\nsteps = 12", "\nsteps = 4")
-    path = tmp_path / "c.toml"
-    path.write_text(text.replace("validate_every = 12", "validate_every = 4"))
-    config, _ = load_config(path)
-    fit(crops, tmp_path / "one", config)
-    command = ["fit", "--config", path, "--crops", crops, "--checkpoints", tmp_path / "two"]
-    done = subprocess.run(
-        [sys.executable, "-c", TORCHRUN, *map(str, command)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
-    assert len(one) == len(two) == 4
-    assert two == pytest.approx(one, abs=2e-4)
-    assert one[0] != pytest.approx(one[3], abs=2e-3), "nothing was learnt: the test shows nothing"
-
-
-def test_processes_that_cannot_share_a_batch_say_so() -> None:
-    with pytest.raises(ConfigError, match=r"fit\.pairs: 16 .* 3 processes"):
-        Workers(0, 3, torch.device("cpu")).share(16)
-
-
-def test_the_processes_share_out_every_pair_once() -> None:
-    each = [Workers(r, 2, torch.device("cpu")).numbers(3, 5, 4) for r in range(2)]
-    assert each == [[12, 13, 16, 17], [14, 15, 18, 19]]
 
 
 def test_a_checkpoint_of_another_config_is_refused(

@@ -26,7 +26,6 @@ from deepfake_training.train.checkpoints import (
     StepReport,
     read_checkpoint,
 )
-from deepfake_training.train.distributed import Workers
 from deepfake_training.train.feature_store import FeatureStore, PairFeatures
 from deepfake_training.train.frozen import fit_frozen
 from deepfake_training.train.loop import fit
@@ -181,11 +180,10 @@ def test_a_fold_without_a_class_is_reported_before_anything_is_computed(
     ):
         spoilt = CropStore(store.root)
         spoilt.index.loc[rows, ["label", "method"]] = [label, method]
-        alone = Workers(0, 1, torch.device("cpu"))
         reports: list[StepReport] = []
         mine = head_config(validation_folds=(0,))
         with pytest.raises(TrainingError, match=f"No {missing} crop is held out"):
-            fit_frozen(spoilt, tmp_path, mine, alone, reports.append)
+            fit_frozen(spoilt, tmp_path, mine, reports.append)
         assert not reports
 
 
@@ -216,9 +214,8 @@ def test_what_cannot_be_fitted_is_reported(head_crops: Path, tmp_path: Path) -> 
         fit(head_crops, tmp_path / "run", head_config(validation_folds=(1,)))
     other = CropStore(head_crops)
     other.index = other.index.assign(method=other.index["method"].replace("puppet", "talker"))
-    alone = Workers(0, 1, torch.device("cpu"))
     with pytest.raises(TrainingError, match="The prepared data have changed"):
-        fit_frozen(other, tmp_path / "run", head_config(), alone)
+        fit_frozen(other, tmp_path / "run", head_config())
 
 
 def test_pairs_of_crops_with_other_labels_are_drawn_anew(head_crops: Path, tmp_path: Path) -> None:
@@ -232,9 +229,3 @@ def test_pairs_of_crops_with_other_labels_are_drawn_anew(head_crops: Path, tmp_p
     drawn = FeatureStore(corrected, head_config()).pairs(2)
     assert len(list(crops.glob("features/*/pairs-*"))) == 2
     assert not real[drawn.rows[:, 1]].any()
-
-
-def test_a_regression_is_not_for_several_processes(store: CropStore, tmp_path: Path) -> None:
-    several = Workers(0, 2, torch.device("cpu"))
-    with pytest.raises(TrainingError, match="one process"):
-        fit_frozen(store, tmp_path, head_config(), several)

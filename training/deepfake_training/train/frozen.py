@@ -19,7 +19,6 @@ from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import COLUMNS
 from deepfake_training.data.prepare import check_cut
 from deepfake_training.data.splits import measured_on
-from deepfake_training.errors import TrainingError
 from deepfake_training.heads import chosen_heads, fit_heads, logits_of, state_of
 from deepfake_training.train.checkpoints import (
     BEST,
@@ -29,7 +28,6 @@ from deepfake_training.train.checkpoints import (
     save_checkpoint,
     save_result,
 )
-from deepfake_training.train.distributed import Workers
 from deepfake_training.train.feature_store import FeatureStore
 from deepfake_training.train.material import main_faces, material_of
 from deepfake_training.train.method_metrics import check_classes, check_measurable, mean_aucs
@@ -39,13 +37,12 @@ def fit_frozen(
     store: CropStore,
     out: Path,
     config: Config,
-    workers: Workers,
     progress: Callable[[StepReport], None] | None = None,
 ) -> dict[str, float]:
     """Fit the heads, write the same files into ``out`` as any run, and return the figures;
     ``ConfigError`` if the config names a head that does not exist; ``TrainingError`` if no crop of
-    a class is left to learn from or to be measured on, ``out`` contains the run of another config
-    or on other data, or there are several processes."""
+    a class is left to learn from or to be measured on, or ``out`` contains the run of another
+    config or on other data."""
     chosen_heads(config)
     check_cut(store.root, config)
     data = store.digest()
@@ -53,8 +50,6 @@ def fit_frozen(
     if (out / BEST).exists() and own_checkpoint(out, config, data) is not None:
         figures: dict[str, float] = json.loads((out / METRICS).read_text(encoding="utf-8"))
         return figures
-    if workers.world > 1:
-        raise TrainingError("Heads are fitted in one process. Start the command without torchrun.")
     check_measurable(store.index, config)
     steps, features = config.fit.steps, FeatureStore(store, config)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +30,6 @@ from deepfake_training.train.checkpoints import (
     save_checkpoint,
     save_result,
 )
-from deepfake_training.train.distributed import Workers, joined
 from deepfake_training.train.frozen import fit_frozen
 from deepfake_training.train.method_metrics import (
     check_classes,
@@ -119,10 +118,10 @@ def fit(
     """Train on the prepared ``crops``, write checkpoints to ``out`` and return the best metrics.
 
     A run that finds its own checkpoint in ``out`` resumes, and reaches the same weights as a run
-    that was never interrupted. Under torchrun the processes share each step.
+    that was never interrupted.
 
     Raises:
-        ConfigError: if the config does not suit the number of processes or the network.
+        ConfigError: if the config does not suit the network.
         TrainingError: if there are no crops, none of a class to learn from, or ``out`` contains the
             run of another config or on other data.
         WeightsMissing: if the initial weights are not available.
@@ -130,27 +129,26 @@ def fit(
     out.mkdir(parents=True, exist_ok=True)
     # The loader's processes provide the parallelism.
     cv2.setNumThreads(0)
-    with joined() as workers:
-        if config.frozen:
-            return fit_frozen(CropStore(crops), out, config, workers, progress)
-        run = _Run(CropStore(crops), out, config, workers)
-        run.resume()
-        run.train(progress)
-        return run.best
+    if config.frozen:
+        return fit_frozen(CropStore(crops), out, config, progress)
+    run = _Run(CropStore(crops), out, config)
+    run.resume()
+    run.train(progress)
+    return run.best
 
 
 class _Run:
-    """The state of one training run in one process."""
+    """The state of one training run, on the GPU if there is one."""
 
-    def __init__(self, store: CropStore, out: Path, config: Config, workers: Workers) -> None:
+    def __init__(self, store: CropStore, out: Path, config: Config) -> None:
         check_cut(store.root, config)
         check_measurable(store.index, config)
         fit = config.fit
         torch.manual_seed(fit.seed)
-        self._store, self._out, self._config, self._workers = store, out, config, workers
-        self._fit = fit
+        self._store, self._out, self._config, self._fit = store, out, config, fit
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model = create_backbone(config.backbone, config.bundle.input)
-        self._graph = ExportGraph(model, config.bundle.input).to(workers.device)
+        self._graph = ExportGraph(model, config.bundle.input).to(self._device)
         self._model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._ema = moving_average(self._model, fit)
         self._optimiser = torch.optim.AdamW(
@@ -186,50 +184,38 @@ class _Run:
         loader = _loader(
             PairDataset(self._store, self._config, fit.steps * fit.pairs),
             fit,
-            batch_size=self._workers.share(fit.pairs),
-            sampler=self._workers.numbers(self._step, fit.steps, fit.pairs),
+            batch_size=fit.pairs,
+            sampler=range(self._step * fit.pairs, fit.steps * fit.pairs),
         )
-        trained = self._workers.wrapped(self._model)
-        # Only one process logs: TensorBoard reads the newest file, which could be an empty one.
-        leads = self._workers.leads
-        with ExitStack() as stack:
-            log = None
-            if leads:
-                log = SummaryWriter(str(self._out / "log"), purge_step=self._step)
-                stack.callback(log.close)
+        with closing(SummaryWriter(str(self._out / "log"), purge_step=self._step)) as log:
             for real, fake in loader:
-                loss, rate = self._one_step(trained, real, fake)
+                loss, rate = self._one_step(real, fake)
                 self._step += 1
                 last = self._step == fit.steps
                 metrics = None
-                if log:
-                    log.add_scalar("loss", loss, self._step)
-                    log.add_scalar("learning_rate", rate, self._step)
+                log.add_scalar("loss", loss, self._step)
+                log.add_scalar("learning_rate", rate, self._step)
                 if last or (self._measured and self._step % fit.validate_every == 0):
                     metrics = self._validate(log)
-                if leads:
-                    if self._step % fit.checkpoint_every == 0 or last or metrics:
-                        self._checkpoint()
-                    if progress:
-                        progress(StepReport(self._step, fit.steps, loss, metrics))
-                self._workers.wait()
+                if self._step % fit.checkpoint_every == 0 or last or metrics:
+                    self._checkpoint()
+                if progress:
+                    progress(StepReport(self._step, fit.steps, loss, metrics))
                 if self._finished:
                     break
 
-    def _one_step(
-        self, trained: nn.Module, real: torch.Tensor, fake: torch.Tensor
-    ) -> tuple[float, float]:
+    def _one_step(self, real: torch.Tensor, fake: torch.Tensor) -> tuple[float, float]:
         """Learn from a batch of pairs, each (N, S, S, 3) uint8; return loss and learning rate."""
-        fit, device = self._fit, self._workers.device
-        # Dropout and drop path draw from torch's generator: seed it by the step and the process.
-        torch.manual_seed(fit.seed + self._step * self._workers.world + self._workers.rank)
+        fit, device = self._fit, self._device
+        # Dropout and drop path draw from torch's generator.
+        torch.manual_seed(fit.seed + self._step)
         self._schedule.step_update(self._step)
-        trained.train()
+        self._model.train()
         crops = torch.cat([real, fake])
         batch = self._graph.normalise(crops.to(device, non_blocking=True))
         truth = torch.cat([torch.zeros(len(real)), torch.ones(len(fake))]).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=fit.bf16):
-            output = trained(batch.contiguous(memory_format=torch.channels_last)).flatten()
+            output = self._model(batch.contiguous(memory_format=torch.channels_last)).flatten()
         smooth = truth * (1.0 - 2.0 * LABEL_SMOOTHING) + LABEL_SMOOTHING
         loss = F.binary_cross_entropy_with_logits(output.float(), smooth)
         self._optimiser.zero_grad(set_to_none=True)
@@ -237,27 +223,22 @@ class _Run:
         nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
         self._optimiser.step()
         self._ema.update(self._model, self._step)
-        return self._workers.mean(loss), float(self._optimiser.param_groups[0]["lr"])
+        return loss.item(), float(self._optimiser.param_groups[0]["lr"])
 
-    def _validate(self, log: SummaryWriter | None) -> dict[str, float] | None:
-        """Measure the moving average and save it if it is the best so far.
-
-        The first process measures, and all wait for it. If nothing is held out, there is nothing to
-        choose by and the last average is saved.
-        """
+    def _validate(self, log: SummaryWriter) -> dict[str, float]:
+        """Measure the moving average and save it if it is the best so far. If nothing is held out,
+        there is nothing to choose by and the last average is saved."""
         self._unimproved += 1
-        metrics = None
-        if log:
-            metrics, scores = {}, None
-            if self._measured:
-                scores = score_held_out(self._ema.module, self._graph, self._store, self._config)
-                metrics = mean_aucs(scores, self._config.cross_validation.apart)
-            for name, value in metrics.items():
-                log.add_scalar(name, value, self._step)
-            if metrics.get("auc_mean", 0.0) > self.best.get("auc_mean", -1.0):
-                self.best, self._unimproved = {**metrics, "step": float(self._step)}, 0
-                save_result(self._out, self._ema.module.state_dict(), self.best, scores)
-        self._unimproved = round(self._workers.sum(self._unimproved if self._workers.leads else 0))
+        metrics: dict[str, float] = {}
+        scores = None
+        if self._measured:
+            scores = score_held_out(self._ema.module, self._graph, self._store, self._config)
+            metrics = mean_aucs(scores, self._config.cross_validation.apart)
+        for name, value in metrics.items():
+            log.add_scalar(name, value, self._step)
+        if metrics.get("auc_mean", 0.0) > self.best.get("auc_mean", -1.0):
+            self.best, self._unimproved = {**metrics, "step": float(self._step)}, 0
+            save_result(self._out, self._ema.module.state_dict(), self.best, scores)
         return metrics
 
     def _checkpoint(self) -> None:
