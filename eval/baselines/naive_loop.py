@@ -4,9 +4,9 @@ OpenCV reads every frame. Of the frames that are to be examined, facenet-pytorch
 each at full size, and a timm network scores the faces in eager torch, one frame at a time.
 
 It runs in a process and, if wanted, in an environment of its own, which needs: facenet-pytorch,
-timm, torch, opencv-python-headless. It imports nothing of this repository. It reads one JSON object
-a line, ``{"video": PATH, "frames": N}``, and answers each with the seconds it took. Weights of the
-classifier are random, since they do not change the time.
+timm, torch, opencv-python-headless. It imports nothing of this repository. It prints the seconds of
+a second pass over the video as JSON: the first one warms up. Weights of the classifier are random,
+since they do not change the time.
 """
 
 from __future__ import annotations
@@ -108,14 +108,8 @@ def score(path, frames, detector, networks, options):
     }
 
 
-def answer(facts):
-    """Write a line of JSON to standard output."""
-    sys.stdout.write(json.dumps(facts) + "\n")
-    sys.stdout.flush()
-
-
 def main() -> None:
-    """Answer requests until standard input ends."""
+    """Score one video twice, and print what the second time gave."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", required=True, help="name in timm")
     parser.add_argument("--blocks", type=int, default=0, help="use only the first blocks; 0: all")
@@ -123,6 +117,8 @@ def main() -> None:
     parser.add_argument("--beside-blocks", type=int, help="use only its first blocks")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--scales", type=float, nargs="+", default=[1.3])
+    parser.add_argument("--frames", type=int, required=True, help="number of frames to examine")
+    parser.add_argument("video")
     options = parser.parse_args()
     if options.blocks:
         networks = [FirstBlocks(options.network, options.blocks).eval()]
@@ -131,10 +127,9 @@ def main() -> None:
     if options.beside:
         networks.append(BesideBlocks(options.beside, options.beside_blocks).eval())
     detector = MTCNN(keep_all=True, device="cpu")
-    answer({"ready": True})
-    for line in sys.stdin:
-        request = json.loads(line)
-        answer(score(request["video"], request["frames"], detector, networks, options))
+    for _ in range(2):
+        facts = score(options.video, options.frames, detector, networks, options)
+    sys.stdout.write(json.dumps(facts) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """``deepfake-eval bench``: how long videos and pictures take, against a naive loop in the same run.
 
 Media show a public-domain portrait, that of Grace Hopper, which matplotlib includes. The naive loop
-is ``eval/baselines/naive_loop.py`` of a checkout, in a process of its own.
+is ``eval/baselines/naive_loop.py`` of a checkout, in processes of its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import platform
 import re
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,14 +35,11 @@ from deepfake_eval.inference.packages import versions
 from deepfake_models.bundle.bundle import BundleSpec, load_bundle
 from deepfake_models.machine import atomic_write_text, usable_cores
 from deepfake_models.media.decoder import InProcessDecoder
-from deepfake_models.media.interface import ClosesOnExit
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
 
 RESULTS, TABLES = "bench.json", "bench.md"
-SECTIONS = ("videos", "pictures")
 OURS, NAIVE, UNCONFINED = "this scorer", "naive loop, same network", "without the sandbox"
-CONTENDERS = (OURS, NAIVE, UNCONFINED)
 SCRIPT = Path(__file__).resolve().parents[1] / "baselines" / "naive_loop.py"
 
 RATE = 25
@@ -131,83 +127,72 @@ def _portrait() -> Image.Image:
         return Image.open(file).convert("RGB")
 
 
-CASES = {
-    "videos": (
-        Case(720, seconds=30, frames=32, compared=True),
-        Case(1080, seconds=30, frames=32, compared=True),
-        Case(2160, seconds=10, frames=16),
-        Case(720, seconds=10, frames=16),
-        Case(720, seconds=120, frames=16),
-        Case(720, faces=16, seconds=30, frames=4),
-    ),
-    "pictures": (Case(720), Case(2160), Case(1440, faces=40)),
-}
-QUICK = {
-    "videos": (Case(240, seconds=1, frames=2, compared=True),),
-    "pictures": (Case(240), Case(360, faces=4)),
-}
+CASES = (
+    Case(720, seconds=30, frames=32, compared=True),
+    Case(1080, seconds=30, frames=32, compared=True),
+    Case(2160, seconds=10, frames=16),
+    Case(720, seconds=10, frames=16),
+    Case(720, seconds=120, frames=16),
+    Case(720, faces=16, seconds=30, frames=4),
+    Case(720),
+    Case(2160),
+    Case(1440, faces=40),
+)
+QUICK = (Case(240, seconds=1, frames=2, compared=True), Case(240), Case(360, faces=4))
 """Takes seconds with a small bundle and shows that everything runs; its figures mean nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class BenchOptions:
-    quick: bool = False
-    sections: tuple[str, ...] = SECTIONS
-    baseline_python: Path = Path(sys.executable)
-    """Interpreter of an environment in which the naive loop runs."""
-
-
 def bench(
-    bundle_dir: Path, out: Path, options: BenchOptions, report: Callable[[str], None]
+    bundle_dir: Path,
+    out: Path,
+    report: Callable[[str], None],
+    *,
+    baseline_python: Path,
+    quick: bool = False,
 ) -> dict[str, Any]:
     """Measure, write ``bench.json`` and ``bench.md`` to ``out``, and return the results.
 
-    ``report`` is called with what is measured next. The files are written after each section, so
-    that an error in a later one loses nothing.
-
-    Raises:
-        EvalError: a section is unknown, or no face was found in a generated medium.
+    ``report`` is called with what is measured next. The files are written after each medium, so
+    that an error in a later one loses nothing. ``baseline_python`` is the interpreter of an
+    environment in which the naive loop runs. ``EvalError`` if no face was found in a generated
+    medium.
     """
-    if unknown := [name for name in options.sections if name not in SECTIONS]:
-        raise EvalError(f"No section is named {unknown[0]}. Choose from {', '.join(SECTIONS)}.")
     bundle = load_bundle(bundle_dir)
+    rows: list[dict[str, Any]] = []
     results: dict[str, Any] = {
         "format_version": 1,
         "machine": describe_machine(),
         "model": bundle.model_json(),
-        "quick": options.quick,
-        "rounds": 1 if options.quick else 3,
+        "quick": quick,
+        "rounds": 1 if quick else 3,
         "load_before": _load(),
         "not_measured": {},
+        "media": rows,
     }
     out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="deepfake-bench-")))
-        loop = None
-        if "videos" in options.sections:
-            try:
-                arguments = same_network(bundle.spec)
-                loop = stack.enter_context(NaiveLoop(options.baseline_python, arguments))
-            except BaselineMissing as error:
-                results["not_measured"][NAIVE] = error.message
-        decoder = stack.enter_context(contextlib.closing(ProcessDecoder(workers=1)))
+    with (
+        tempfile.TemporaryDirectory(prefix="deepfake-bench-") as folder,
+        contextlib.closing(ProcessDecoder(workers=1)) as decoder,
+    ):
         scorers = {
             OURS: Scorer.open(bundle.directory, decoder=decoder),
             UNCONFINED: Scorer.open(bundle.directory, decoder=InProcessDecoder()),
         }
-        for section in options.sections:
-            rows: list[dict[str, Any]] = []
-            results[section] = rows
-            for case in (QUICK if options.quick else CASES)[section]:
-                report(case.name)
-                path = folder / "generated"
-                case.write(path)
-                chosen = {n: s for n, s in scorers.items() if case.compared or n == OURS}
-                contenders = {n: partial(score, s, path, case.frames) for n, s in chosen.items()}
-                if loop and case.compared:
-                    contenders[NAIVE] = partial(loop.score, path, case.frames)
-                rows.append(measure(case, contenders, results["rounds"]))
+        path = Path(folder) / "generated"
+        for case in QUICK if quick else CASES:
+            report(case.name)
+            case.write(path)
+            chosen = {n: s for n, s in scorers.items() if case.compared or n == OURS}
+            contenders = {n: partial(score, s, path, case.frames) for n, s in chosen.items()}
+            if case.compared:
+                naive = partial(naive_loop, baseline_python, bundle.spec, path, case.frames)
+                try:
+                    naive()
+                    contenders[NAIVE] = naive
+                except BaselineMissing as error:
+                    results["not_measured"][NAIVE] = error.message
+            rows.append(measure(case, contenders, results["rounds"]))
             results["load_after"] = _load()
             results["seconds"] = time.monotonic() - began
             text = json.dumps(results, indent=2, ensure_ascii=False)
@@ -288,61 +273,33 @@ def same_network(spec: BundleSpec) -> list[str]:
     return [*arguments, "--scales", *map(str, scales)]
 
 
-class NaiveLoop(ClosesOnExit):
-    """A running naive loop; a context manager.
-
-    ``python`` is the interpreter of an environment with its packages.
+def naive_loop(python: Path, spec: BundleSpec, video: Path, frames: int) -> float:
+    """Return the seconds that the naive loop takes for a video, apart from starting.
 
     Raises:
-        BaselineMissing: it does not start.
+        BaselineMissing: it does not run under the interpreter ``python``, whose environment needs
+            its packages.
     """
-
-    def __init__(self, python: Path, arguments: Sequence[str]) -> None:
-        if not SCRIPT.is_file():
-            raise BaselineMissing(f"{SCRIPT.name} is part of a checkout, not of the package.")
-        try:
-            self._process = subprocess.Popen(  # noqa: S603 - the caller chose the interpreter
-                [str(python), "-W", "ignore", str(SCRIPT), *arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        except OSError as error:
-            raise BaselineMissing(f"{python} does not start: {error.strerror}.") from error
-        try:
-            self._answer()
-        except BaseException:
-            self.close()
-            raise
-
-    def score(self, video: Path, frames: int) -> float:
-        """Return the seconds that scoring the video took."""
-        return float(self.answer_to(video, frames)["seconds"])
-
-    def answer_to(self, video: Path, frames: int) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"video": str(video), "frames": frames}) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            assert self._process.stderr is not None
-            reason = self._process.stderr.read().strip().rpartition("\n")[2]
-            raise BaselineMissing(f"The naive loop ended: {reason}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def close(self) -> None:
-        self._process.kill()
-        self._process.communicate()
+    if not SCRIPT.is_file():
+        raise BaselineMissing(f"{SCRIPT.name} is part of a checkout, not of the package.")
+    command = [str(python), "-W", "ignore", str(SCRIPT), *same_network(spec)]
+    try:
+        done = subprocess.run(  # noqa: S603 - the caller chose the interpreter
+            [*command, "--frames", str(frames), str(video)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError as error:
+        raise BaselineMissing(f"{python} does not start: {error.strerror}.") from error
+    if done.returncode:
+        reason = done.stderr.strip().rpartition("\n")[2]
+        raise BaselineMissing(f"The naive loop ended: {reason}")
+    return float(json.loads(done.stdout)["seconds"])
 
 
 def tables(results: dict[str, Any]) -> str:
-    """Return the results as Markdown, a heading and tables for each section."""
+    """Return the results as Markdown."""
     machine, model = results["machine"], results["model"]
     packages = ", ".join(f"{k} {v}" for k, v in machine["packages"].items())
     lines = [
@@ -360,18 +317,16 @@ def tables(results: dict[str, Any]) -> str:
         lines.append(
             "- **a quick run, which shows that everything works: its figures mean nothing**"
         )
-    for section in SECTIONS:
-        rows = results.get(section, [])
-        for kind, title in (("seconds", "seconds"), ("ratios", "ratio, round by round")):
-            names = list(dict.fromkeys(name for row in rows for name in row[kind]))
-            if names:
-                lines += [f"\n## {section.capitalize()}, {title}\n", _line(["", *names])]
-                lines.append("|---" * (len(names) + 1) + "|")
-                lines += [
-                    _line([row["name"], *(_figure(row[kind].get(n)) for n in names)])
-                    for row in rows
-                    if row[kind]
-                ]
+    rows = results["media"]
+    for kind, title in (("seconds", "Seconds"), ("ratios", "Ratio, round by round")):
+        names = list(dict.fromkeys(name for row in rows for name in row[kind]))
+        if names:
+            lines += [f"\n## {title}\n", _line(["", *names]), "|---" * (len(names) + 1) + "|"]
+            lines += [
+                _line([row["name"], *(_figure(row[kind].get(n)) for n in names)])
+                for row in rows
+                if row[kind]
+            ]
     return "\n".join(lines) + "\n"
 
 

@@ -312,12 +312,6 @@ def bench(
         bool,
         typer.Option(help="Only show that everything runs: tiny media, figures without meaning."),
     ] = False,
-    only: Annotated[
-        str,
-        typer.Option(
-            help="Sections to measure, separated by commas: videos, pictures. The default is both."
-        ),
-    ] = "",
     baseline_python: Annotated[
         Path | None,
         typer.Option(
@@ -327,20 +321,19 @@ def bench(
     ] = None,
 ) -> None:
     """Measure speed against a naive loop in the same run; takes about a quarter of an hour."""
-    from deepfake_eval.bench import SECTIONS, BenchOptions, tables
     from deepfake_eval.bench import bench as measure_all
-
-    sections = tuple(name.strip() for name in only.split(",") if name.strip())
-    options = BenchOptions(
-        quick=quick,
-        sections=sections or SECTIONS,
-        baseline_python=baseline_python or Path(sys.executable),
-    )
+    from deepfake_eval.bench import tables
 
     def report(doing: str) -> None:
         console.print(doing, style="dim", highlight=False, markup=False)
 
-    results = measure_all(bundle or default_bundle_dir(), out, options, report)
+    results = measure_all(
+        bundle or default_bundle_dir(),
+        out,
+        report,
+        baseline_python=baseline_python or Path(sys.executable),
+        quick=quick,
+    )
     typer.echo(tables(results), nl=False)
 
 
