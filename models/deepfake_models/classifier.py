@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from deepfake_models.bundle.bundle import CLASSIFIER, BundleSpec
 from deepfake_models.bundle.results import FaceScore
-from deepfake_models.bundle.session import Session
+from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.errors import BundleError
 
 CROPS = "crops"
@@ -43,10 +43,10 @@ class Classifier:
 
     def __init__(
         self,
-        session: Session,
+        session: OnnxSession,
         spec: BundleSpec,
         *,
-        open_map: Callable[[], Session] | None = None,
+        open_map: Callable[[], OnnxSession] | None = None,
         faces_at_once: int = 1,
         pool: Executor | None = None,
     ) -> None:
@@ -138,7 +138,7 @@ class Classifier:
 
     @staticmethod
     def _finite(
-        outputs: Sequence[str], crops: NDArray[np.uint8], session: Session
+        outputs: Sequence[str], crops: NDArray[np.uint8], session: OnnxSession
     ) -> list[NDArray[np.float32]]:
         values = [v.astype(np.float32) for v in session.run(outputs, {CROPS: crops})]
         if not all(np.isfinite(v).all() for v in values):

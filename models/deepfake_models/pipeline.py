@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from deepfake_models.bundle.bundle import CLASSIFIER, MAP, WEIGHTS, Bundle, BundleSpec
 from deepfake_models.bundle.results import FaceScore
-from deepfake_models.bundle.session import OnnxSession, Session
+from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.classifier import KIND_LOGITS, LOGIT, Classifier
 from deepfake_models.decision.decide import ExaminedFrame
 from deepfake_models.errors import BundleError
 from deepfake_models.faces.crops import CroppedFace
-from deepfake_models.faces.detection import FaceDetector
 from deepfake_models.faces.mtcnn import MtcnnDetector
 from deepfake_models.faces.tracks import signature
 from deepfake_models.machine import Device, usable_cores
@@ -42,7 +41,7 @@ Observe = Callable[[Sequence[NDArray[np.uint8]], Sequence[float]], list[list[Cro
 class Networks:
     """The networks of a bundle, ready to run, and the threads that run them."""
 
-    detector: FaceDetector
+    detector: MtcnnDetector
     classifier: Classifier
     pool: Executor
     threads: int
@@ -68,7 +67,7 @@ def open_networks(
     # not keep the graphs alive, of which the sessions hold copies.
     files = replace(bundle, graphs={})
 
-    def session(name: str, read: Callable[[str], bytes]) -> Session:
+    def session(name: str, read: Callable[[str], bytes]) -> OnnxSession:
         shares = name in (CLASSIFIER, MAP) and WEIGHTS in files.spec.files
         opened = OnnxSession(
             read(name),

@@ -1,10 +1,10 @@
-"""Run ONNX graphs: the ``Session`` protocol and its implementation with onnxruntime."""
+"""Run ONNX graphs with onnxruntime."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -16,22 +16,12 @@ from deepfake_models.machine import Device, usable_cores
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
-class Session(Protocol):
-    """A loaded graph. Implementations are safe to call from several threads at once."""
-
-    def run(
-        self, outputs: Sequence[str] | None, feed: Mapping[str, NDArray[Any]]
-    ) -> list[NDArray[Any]]:
-        """Return ``outputs`` (all, in the graph's order, when ``None``) for the inputs ``feed``."""
-        ...
-
-
 class EngineMissing(DeepfakeError):
     """onnxruntime is not installed. Install the extra "cpu" or "cuda" of deepfake-service."""
 
 
 class OnnxSession:
-    """A graph in onnxruntime.
+    """A graph in onnxruntime. Safe to call from several threads at once.
 
     ``device="auto"`` uses CUDA where this build of onnxruntime and the machine offer it, else the
     CPU. ``threads`` bounds the threads of one operator; 0 means one for each available core.
@@ -93,13 +83,13 @@ class OnnxSession:
         if arena and providers == ["CPUExecutionProvider"]:
             self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self.name = name
-        self.input_names: tuple[str, ...] = tuple(i.name for i in self._session.get_inputs())
         self.output_names: tuple[str, ...] = tuple(o.name for o in self._session.get_outputs())
         self.provider: str = self._session.get_providers()[0]
 
     def run(
         self, outputs: Sequence[str] | None, feed: Mapping[str, NDArray[Any]]
     ) -> list[NDArray[Any]]:
+        """Return ``outputs`` (all, in the graph's order, when ``None``) for the inputs ``feed``."""
         result: list[NDArray[Any]] = self._session.run(
             list(outputs) if outputs is not None else None, dict(feed), self._run_options
         )

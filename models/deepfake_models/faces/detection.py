@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,14 +33,6 @@ class Detection:
     turn: int | None = 0
     """Degrees by which its crop is to be turned clockwise: 0, 90, 180 or 270. ``None``: the
     specification asks for upright faces, but which way is up could not be determined."""
-
-
-class FaceDetector(Protocol):
-    """Detects faces. Implementations are safe to call from several threads at once."""
-
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
-        """Return the faces of each of ``pictures`` (HWC uint8 RGB, sizes may differ)."""
-        ...
 
 
 def scaled_to_each(

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_models.bundle.results import Box
-from deepfake_models.bundle.session import Session
+from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.bundle.spec import DetectorSpec
 from deepfake_models.faces.copies import copies, merged, side_of_copies, smallest_face
 from deepfake_models.faces.detection import Detection, Floats, Indices, View, scaled_to_each
@@ -44,9 +44,12 @@ _LEVEL_SUPPRESSION, _PICTURE_SUPPRESSION = 0.5, 0.7
 
 
 class MtcnnDetector:
-    """MTCNN with the three graphs of the shipped bundle, which have facenet-pytorch's weights."""
+    """MTCNN with the three graphs of the shipped bundle, which have facenet-pytorch's weights.
+    Safe to use from several threads at once."""
 
-    def __init__(self, pnet: Session, rnet: Session, onet: Session, spec: DetectorSpec) -> None:
+    def __init__(
+        self, pnet: OnnxSession, rnet: OnnxSession, onet: OnnxSession, spec: DetectorSpec
+    ) -> None:
         self._pnet = pnet
         self._rnet = rnet
         self._onet = onet
