@@ -25,6 +25,7 @@ from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate.run import Labelled, labelled_rows, load_dataset
 from deepfake_eval.inference.frame_folders import open_medium
 from deepfake_eval.inference.runner import StageReporter, no_progress
+from deepfake_eval.options import AttackOptions
 from deepfake_models.bundle.results import Verdict, VerdictCode, rounded
 from deepfake_models.errors import MediaError
 from deepfake_models.faces.crops import square
@@ -43,22 +44,6 @@ RESULT = "attack.json"
 FIELD: Final = (28, 28, 3)
 """Cells of a field, which covers a square of ``SCALE`` times the side of the face's box."""
 SCALE: Final = 1.4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttackOptions:
-    """How pictures are chosen and attacked.
-
-    ``limit`` pictures of each class, one for each group, are drawn by ``seed``. Each channel of
-    each pixel changes by at most ``bound`` of 255, and a picture is given up after ``queries``
-    queries.
-    """
-
-    split: str = "test"
-    limit: int = 20
-    bound: int = 8
-    queries: int = 300
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from deepfake_eval.datasets import load
-from deepfake_eval.evaluate.run import RunOptions, run
+from deepfake_eval.evaluate.run import run
+from deepfake_eval.options import RunOptions
 from tests.support import evaluation
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"

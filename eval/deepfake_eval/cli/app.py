@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deepfake_eval.cli.options import (
-    FRAMES_HELP,
+from deepfake_eval.cli.options import Lines, console, print_first, run_app
+from deepfake_eval.options import (
+    AttackOptions,
     BundleOption,
     DatasetOption,
     DrawsOption,
-    Lines,
-    MediaOptions,
-    SplitOption,
-    console,
-    print_first,
-    run_app,
+    ResultsOption,
+    RunOptions,
+    ScoreTableOptions,
+    SweepOptions,
 )
 from deepfake_models.bundle.bundle import default_bundle_dir
 from deepfake_models.command_line import flatten_options
@@ -31,8 +29,10 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=F
 @app.command()
 @flatten_options
 def run(
-    media: MediaOptions,
-    frames: Annotated[int | None, typer.Option(min=0, help=FRAMES_HELP, show_default="32")] = None,
+    dataset: DatasetOption,
+    out: ResultsOption,
+    options: RunOptions,
+    bundle: BundleOption = None,
     detector: Annotated[
         str,
         typer.Option(
@@ -43,61 +43,29 @@ def run(
 ) -> None:
     """Score media and write predictions, figures, tables, plots and report.html."""
     from deepfake_eval.evaluate.detector import run_detector
-    from deepfake_eval.evaluate.run import RunOptions
     from deepfake_eval.evaluate.run import run as run_all
-    from deepfake_eval.evaluate.score_table import ScoreTableOptions
     from deepfake_eval.reporting.report import REPORT
 
     progress = Lines(console)
     if detector:
-        if media.bundle or media.workers > 1 or frames is not None:
+        if bundle or options.workers > 1 or options.frames != RunOptions().frames:
             raise typer.BadParameter(
                 "--detector runs in one process, and its function chooses the frames. Leave "
                 "--bundle, --frames and --workers out."
             )
         metrics = run_detector(
             detector,
-            media.dataset,
-            media.out,
-            ScoreTableOptions(name=detector, draws=media.draws),
-            split=media.split,
+            dataset,
+            out,
+            ScoreTableOptions(name=detector, draws=options.draws),
+            split=options.split,
             progress=progress,
         )
     else:
-        options = RunOptions(
-            frames=32 if frames is None else frames or None,
-            workers=media.workers,
-            split=media.split,
-            draws=media.draws,
-        )
-        bundle = media.bundle or default_bundle_dir()
-        metrics = run_all(bundle, media.dataset, media.out, options, progress=progress)
+        bundle = bundle or default_bundle_dir()
+        metrics = run_all(bundle, dataset, out, options, progress=progress)
     print_first(metrics)
-    typer.echo(media.out / REPORT)
-
-
-@dataclass(frozen=True)
-class _ScoreOptions:
-    name: Annotated[
-        str, typer.Option(help="Name of the detector. The default is the file's name.")
-    ] = ""
-    threshold: Annotated[
-        float | None, typer.Option(help="Score from which the detector says fake.")
-    ] = None
-    probabilities: Annotated[
-        bool,
-        typer.Option("--probabilities", help="The scores are calibrated probabilities."),
-    ] = False
-    prior: Annotated[
-        float | None,
-        typer.Option(
-            min=0.001,
-            max=0.999,
-            help="Share of manipulated media at which probabilities are calibrated.",
-            show_default="0.5",
-        ),
-    ] = None
-    draws: DrawsOption = 1000
+    typer.echo(out / REPORT)
 
 
 @app.command(name="score-table")
@@ -111,22 +79,14 @@ def score_table(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the results.")],
-    given: _ScoreOptions,
+    options: ScoreTableOptions,
 ) -> None:
     """Measure the scores of any detector, with intervals from resampling whole groups."""
     from deepfake_eval.evaluate.detector import measure_table
-    from deepfake_eval.evaluate.score_table import ScoreTableOptions
     from deepfake_eval.reporting.report import REPORT
 
-    if given.prior is not None and not given.probabilities:
+    if options.prior is not None and not options.probabilities:
         raise typer.BadParameter("Add --probabilities: --prior needs calibrated ones.")
-    options = ScoreTableOptions(
-        name=given.name,
-        threshold=given.threshold,
-        probabilities=given.probabilities,
-        prior=0.5 if given.prior is None else given.prior,
-        draws=given.draws,
-    )
     progress = Lines(console)
     metrics = measure_table(scores, out, options, progress=progress)
     print_first(metrics)
@@ -214,67 +174,23 @@ def datasets(
     typer.echo(describe_one(name) if name else describe_all())
 
 
-@dataclass(frozen=True)
-class _SweepOptions:
-    only: Annotated[
-        str,
-        typer.Option(
-            help="Degradations to apply, separated by commas: jpeg, h264, resize, blur, noise. "
-            "The default is all of them."
-        ),
-    ] = ""
-    limit: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Number of media to draw, half of them real. The default is all media."
-        ),
-    ] = None
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw and of added noise.")] = 0
-
-
 @app.command()
 @flatten_options
 def robustness(
-    media: MediaOptions,
-    sweep: _SweepOptions,
-    frames: Annotated[int, typer.Option(min=0, help=FRAMES_HELP)] = 16,
+    dataset: DatasetOption,
+    out: ResultsOption,
+    options: SweepOptions,
+    bundle: BundleOption = None,
 ) -> None:
     """Score media unchanged and degraded, and write robustness.json, robustness.csv and plots."""
     from deepfake_eval.analysis.in_sample import in_sample_sentence
-    from deepfake_eval.evaluate.robustness import TABLE, SweepOptions
+    from deepfake_eval.evaluate.robustness import TABLE
     from deepfake_eval.evaluate.robustness import robustness as sweep_all
 
-    options = SweepOptions(
-        frames=frames or None,
-        workers=media.workers,
-        split=media.split,
-        draws=media.draws,
-        degradations=[name.strip() for name in sweep.only.split(",") if name.strip()],
-        limit=sweep.limit,
-        seed=sweep.seed,
-    )
-    progress = Lines(console)
-    result = sweep_all(
-        media.bundle or default_bundle_dir(),
-        media.dataset,
-        media.out,
-        options,
-        progress=progress,
-    )
+    bundle = bundle or default_bundle_dir()
+    result = sweep_all(bundle, dataset, out, options, progress=Lines(console))
     typer.echo(in_sample_sentence(result["in_sample"]))
-    typer.echo(media.out / TABLE)
-
-
-@dataclass(frozen=True)
-class _AttackOptions:
-    limit: Annotated[int, typer.Option(min=1, help="Number of pictures of each class.")] = 20
-    bound: Annotated[
-        int, typer.Option(min=1, max=255, help="Largest change of a channel, of 255.")
-    ] = 8
-    queries: Annotated[
-        int, typer.Option(min=1, help="Number of queries after which a picture is given up.")
-    ] = 300
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw and of the changes.")] = 0
+    typer.echo(out / TABLE)
 
 
 @app.command()
@@ -282,19 +198,17 @@ class _AttackOptions:
 def attack(
     dataset: DatasetOption,
     out: Annotated[Path, typer.Option(help="Folder for attack.json.")],
-    attacker: _AttackOptions,
+    options: AttackOptions,
     bundle: BundleOption = None,
-    split: SplitOption = "test",
 ) -> None:
     """Change verdicts by small changes of pictures, found by queries alone, and write attack.json.
 
     Videos are attacked by their middle frame.
     """
-    from deepfake_eval.attack import RESULT, AttackOptions, run_attack
+    from deepfake_eval.attack import RESULT, run_attack
 
-    options = AttackOptions(**vars(attacker), split=split)
-    progress = Lines(console)
-    result = run_attack(bundle or default_bundle_dir(), dataset, out, options, progress=progress)
+    bundle = bundle or default_bundle_dir()
+    result = run_attack(bundle, dataset, out, options, progress=Lines(console))
     for entry in result["results"]:
         share = entry["changed"]
         typer.echo(

@@ -1,12 +1,10 @@
-"""Options, messages and progress that several commands share."""
+"""Messages and progress that several commands share."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -17,34 +15,6 @@ console = Console(stderr=True)
 
 LINE_S = 10.0
 """Seconds between two lines."""
-
-BundleOption = Annotated[
-    Path | None, typer.Option(help="Bundle folder. The default is the shipped bundle.")
-]
-DatasetOption = Annotated[
-    list[str],
-    typer.Option(
-        help="NAME:ROOT or NAME,OPTION=VALUE:ROOT, with a name from `deepfake-eval datasets`. "
-        "May be repeated."
-    ),
-]
-SplitOption = Annotated[str, typer.Option(help="train, val, test or all.")]
-DrawsOption = Annotated[int, typer.Option(min=1, help="Resamples behind each interval.")]
-FRAMES_HELP = "Evenly spread frames to examine in each video; 0 samples as the service does."
-
-
-@dataclass(frozen=True)
-class MediaOptions:
-    dataset: DatasetOption
-    out: Annotated[
-        Path, typer.Option(help="Folder for the results. An interrupted run resumes there.")
-    ]
-    bundle: BundleOption = None
-    split: SplitOption = "test"
-    workers: Annotated[
-        int, typer.Option(min=1, help="Number of processes that score media in parallel.")
-    ] = 1
-    draws: DrawsOption = 1000
 
 
 def run_app(app: typer.Typer) -> None:

@@ -7,7 +7,7 @@ import importlib
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from deepfake_eval.datasets.base import PICTURE_SUFFIXES
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate import score_table
 from deepfake_eval.evaluate.run import Labelled, labelled_rows, load_dataset, record_key
-from deepfake_eval.evaluate.score_table import ScoreTableOptions
 from deepfake_eval.inference.runner import (
     RECORDS,
     StageReporter,
@@ -26,6 +25,7 @@ from deepfake_eval.inference.runner import (
     no_progress,
     read_records,
 )
+from deepfake_eval.options import ScoreTableOptions
 from deepfake_eval.reporting.report import MISSING, write_results
 from deepfake_eval.reporting.tables import SCORES, scores_csv
 from deepfake_models.machine import atomic_write_text
@@ -41,15 +41,17 @@ def measure_table(
     options: ScoreTableOptions,
     *,
     settings: dict[str, Any] | None = None,
+    grouped: bool = False,
     progress: StageReporter = no_progress,
 ) -> dict[str, Any]:
     """Measure the scores in the CSV table ``path``, write the results to ``out``, and return the
-    content of ``metrics.json``. ``settings`` are further facts of the run.
+    content of ``metrics.json``. ``settings`` are further facts of the run; ``grouped`` is as in
+    ``score_table.read``.
 
     Raises:
         RunError: the table is malformed.
     """
-    predictions = score_table.read(path, options)
+    predictions = score_table.read(path, options, grouped=grouped)
     score_table.require_classes(predictions["label"], options)
     items = predictions[predictions["level"] == "item"]
     notes = []
@@ -137,8 +139,9 @@ def run_detector(
                 f"{failed[0]}."
             )
     settings = {"split": split, "datasets": facts, "notes": []}
-    options = replace(options, grouped=True)
-    return measure_table(out / SCORES, out, options, settings=settings, progress=progress)
+    return measure_table(
+        out / SCORES, out, options, settings=settings, grouped=True, progress=progress
+    )
 
 
 def load_detector(name: str) -> Detector:

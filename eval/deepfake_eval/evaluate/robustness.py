@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,33 +30,19 @@ from deepfake_eval.datasets import Row
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate.run import (
     Labelled,
-    RunOptions,
     labelled_rows,
     load_dataset,
     score_variants,
 )
 from deepfake_eval.inference.corruptions import CLIP_FRAMES, DEGRADATIONS, ORIGINAL, Variant
 from deepfake_eval.inference.runner import StageReporter, no_progress
+from deepfake_eval.options import SweepOptions
 from deepfake_eval.reporting.report import PLOTS, PREDICTIONS
 from deepfake_eval.reporting.tables import sweep_table
 from deepfake_models.bundle.bundle import load_bundle
 from deepfake_models.machine import atomic_write_text
 
 ROBUSTNESS, TABLE = "robustness.json", "robustness.csv"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepOptions(RunOptions):
-    """How a sweep selects, degrades, scores and measures media.
-
-    ``degradations`` names entries of ``DEGRADATIONS``; none means all. ``limit`` draws that many
-    media by ``seed``, half of them real, with the fakes spread evenly over all methods; ``None``
-    takes all media. ``seed`` is also that of added noise.
-    """
-
-    frames: int | None = 16
-    degradations: Sequence[str] = ()
-    limit: int | None = None
 
 
 def robustness(
@@ -80,8 +65,10 @@ def robustness(
             name of a medium.
     """
     options = options or SweepOptions()
-    names = _chosen(options.degradations)
-    levels = [Variant(name, level) for name in names for level in DEGRADATIONS[name].levels]
+    names = _chosen(options.only)
+    levels = [
+        Variant(name, level, options.seed) for name in names for level in DEGRADATIONS[name].levels
+    ]
     variants = [ORIGINAL, *levels]
     bundle = load_bundle(bundle_dir)
     loaded = [load_dataset(text, options.split) for text in datasets]
@@ -100,7 +87,8 @@ def robustness(
     result = {
         **Subject.of_bundle(bundle).heading(),
         "settings": {
-            **{k: getattr(options, k) for k in ("frames", "split", "limit", "seed", "draws")},
+            **{k: getattr(options, k) for k in ("split", "limit", "seed", "draws")},
+            "frames": options.frames or None,
             "confidence": CONFIDENCE,
             "clip_frames": CLIP_FRAMES,
             "datasets": [dataset.facts() for dataset in loaded],
@@ -116,7 +104,8 @@ def robustness(
     return result
 
 
-def _chosen(names: Sequence[str]) -> list[str]:
+def _chosen(only: str) -> list[str]:
+    names = [name.strip() for name in only.split(",") if name.strip()]
     unknown = [name for name in names if name not in DEGRADATIONS]
     if unknown:
         raise RunError(
@@ -208,5 +197,5 @@ def _curve(name: str, measured: dict[Variant, dict[str, Any]]) -> dict[str, Any]
         "name": name,
         "title": kind.title,
         "unit": kind.unit,
-        "levels": [{"level": level, **measured[Variant(name, level)]} for level in kind.levels],
+        "levels": [{"level": v.level, **entry} for v, entry in measured.items() if v.name == name],
     }

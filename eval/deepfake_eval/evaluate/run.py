@@ -5,17 +5,15 @@ Each scored medium adds a line to ``records.jsonl``, so that an interrupted run 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS
 from deepfake_eval.analysis.stated import three_lines
 from deepfake_eval.analysis.summary import Subject, summarise
 from deepfake_eval.datasets import Row, Rows, load, parse
@@ -27,11 +25,11 @@ from deepfake_eval.inference.predictions import assemble
 from deepfake_eval.inference.runner import (
     RECORDS,
     Job,
-    ScoringOptions,
     StageReporter,
     no_progress,
     score_all,
 )
+from deepfake_eval.options import RunOptions
 from deepfake_eval.reporting.report import MISSING, write_results
 from deepfake_eval.reporting.tables import SCORES, scores_csv
 from deepfake_models.bundle.bundle import Bundle, load_bundle
@@ -40,17 +38,6 @@ from deepfake_models.machine import atomic_write_text
 
 Labelled = Sequence[tuple[Row, Path]]
 """Rows, each with the root of its data set."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions(ScoringOptions):
-    """How a run selects, scores and measures media.
-
-    ``split`` is one of ``datasets.SPLITS``. ``draws`` is the number of resamples for an interval.
-    """
-
-    split: str = "test"
-    draws: int = BOOTSTRAP_DRAWS
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +93,7 @@ def run(
         predictions,
         Subject.of_bundle(bundle),
         settings={
-            "frames": options.frames,
+            "frames": options.frames or None,
             "split": options.split,
             "draws": options.draws,
             "datasets": [dataset.facts() for dataset in loaded],
@@ -120,7 +107,7 @@ def run(
     return metrics
 
 
-def _few_frames(predictions: pd.DataFrame, bundle: Bundle, frames: int | None) -> Iterator[str]:
+def _few_frames(predictions: pd.DataFrame, bundle: Bundle, frames: int) -> Iterator[str]:
     """Yield a note if videos were not judged because few of their frames were examined."""
     spec = bundle.spec
     lost = int((predictions["reason"] == ReasonCode.TOO_FEW_FACES).sum())
@@ -145,11 +132,9 @@ def score_variants(
     Records in ``out`` are used again if they are of the same bundle, options and file, and were
     made by the same versions of the packages that may change values.
     """
-    made_by = (bundle.sha256, options.frames, options.seed, *sorted(versions().items()))
+    made_by = (bundle.sha256, options.frames, *sorted(versions().items()))
     keys = {
-        variant: [
-            record_key(row, root, *made_by, variant.name, variant.level) for row, root in labelled
-        ]
+        variant: [record_key(row, root, *made_by, *astuple(variant)) for row, root in labelled]
         for variant in variants
     }
     jobs = [
@@ -205,8 +190,7 @@ def labelled_rows(datasets: Sequence[LoadedDataset]) -> list[tuple[Row, Path]]:
     if len({row.dataset for row, _ in labelled}) == 1:
         return labelled
     return [
-        (dataclasses.replace(row, group=namespace(row.dataset) + row.group), root)
-        for row, root in labelled
+        (replace(row, group=namespace(row.dataset) + row.group), root) for row, root in labelled
     ]
 
 

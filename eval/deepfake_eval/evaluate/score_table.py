@@ -17,13 +17,11 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
 import pandas as pd
 
-from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS
 from deepfake_eval.analysis.summary import Subject
 from deepfake_eval.datasets.base import (
     PICTURE_SUFFIXES,
@@ -33,6 +31,7 @@ from deepfake_eval.datasets.base import (
     read_table,
 )
 from deepfake_eval.errors import RunError
+from deepfake_eval.options import ScoreTableOptions
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.bundle.spec import ConditionsSpec
 
@@ -40,25 +39,6 @@ KINDS = {"picture": "image", "image": "image", "video": "video"}
 REQUIRED = ("media", "label", "score")
 DATASET = "scores"
 """The data set of media without one: the same in all tables, so that two of them compare."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreTableOptions:
-    """How the scores of a table are measured.
-
-    ``threshold`` is the score from which the detector says ``fake``; without one, no rates are
-    reported. ``probabilities`` says that scores are calibrated probabilities, so that accuracy and
-    ECE have a meaning; ``prior`` is the share of manipulated media at which they are. ``draws`` is
-    the number of resamples behind each interval. ``grouped`` says that groups of different data
-    sets already have different names, as ``labelled_rows`` gives them.
-    """
-
-    name: str = ""
-    threshold: float | None = None
-    probabilities: bool = False
-    prior: float = 0.5
-    draws: int = BOOTSTRAP_DRAWS
-    grouped: bool = False
 
 
 def subject(path: Path, options: ScoreTableOptions) -> Subject:
@@ -71,7 +51,7 @@ def subject(path: Path, options: ScoreTableOptions) -> Subject:
             "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
             "terms": "",
         },
-        prior=options.prior,
+        prior=0.5 if options.prior is None else options.prior,
         min_groups=ConditionsSpec().min_groups,
         thresholds=dict.fromkeys(("picture", "video"), limits) if limits else {},
     )
@@ -87,11 +67,11 @@ def require_classes(labels: Iterable[str], options: ScoreTableOptions) -> None:
         )
 
 
-def read(path: Path, options: ScoreTableOptions) -> pd.DataFrame:
+def read(path: Path, options: ScoreTableOptions, *, grouped: bool = False) -> pd.DataFrame:
     """Return the predictions in the table ``path``, with rows of the levels ``item`` and ``frame``.
 
     With several data sets, groups are kept apart by the name of their data set, except where people
-    are the same (see ``namespace``).
+    are the same (see ``namespace``), and unless they are ``grouped`` so already.
 
     Raises:
         RunError: a column is missing, a medium occurs twice, or a value is not what its column
@@ -124,7 +104,7 @@ def read(path: Path, options: ScoreTableOptions) -> pd.DataFrame:
         raise RunError(f"{path.name} has no rows below its header. Add one for each medium.")
     lines = [line for frames in by_media.values() for line in _lines([*frames.values()], options)]
     table = pd.DataFrame(lines)
-    if table["dataset"].nunique() > 1 and not options.grouped:
+    if table["dataset"].nunique() > 1 and not grouped:
         table["group"] = table["dataset"].map(namespace) + table["group"]
     return table
 

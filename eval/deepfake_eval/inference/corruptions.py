@@ -63,10 +63,11 @@ class Degradation:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A degradation at one level; by default the unchanged original."""
+    """A degradation at one level; by default the unchanged original. ``seed`` is that of noise."""
 
     name: str = "none"
     level: float = 0.0
+    seed: int = 0
 
 
 ORIGINAL = Variant()
@@ -172,28 +173,25 @@ DEGRADATIONS: dict[str, Degradation] = {
 2025), applied to whole frames."""
 
 
-def degraded(media: OpenMedia, variant: Variant, *, seed: int = 0) -> OpenMedia:
+def degraded(media: OpenMedia, variant: Variant) -> OpenMedia:
     """Return a view of ``media`` with ``variant`` applied to every frame.
 
-    Noise depends only on ``seed`` and the index of the frame, so it can be reproduced. ``media``
+    Noise depends only on the seed and the index of the frame, so it can be reproduced. ``media``
     stays the caller's to close.
     """
-    if variant == ORIGINAL:
-        return media
-    return _DegradedMedia(media, DEGRADATIONS[variant.name], variant.level, seed)
+    return media if variant == ORIGINAL else _DegradedMedia(media, variant)
 
 
 class _DegradedMedia(ClosesOnExit):
     """``OpenMedia`` with degraded frames. A frame that cannot be degraded is a failed frame."""
 
-    def __init__(self, inner: OpenMedia, degradation: Degradation, level: float, seed: int) -> None:
+    def __init__(self, inner: OpenMedia, variant: Variant) -> None:
         self._inner = inner
-        self._degradation = degradation
-        self._level = level
-        self._seed = seed
+        self._level, self._seed = variant.level, variant.seed
+        self._degradation = degradation = DEGRADATIONS[variant.name]
         self.facts: MediaFacts = inner.facts
         if degradation.rescales:
-            width, height = scaled(inner.facts.width, inner.facts.height, level)
+            width, height = scaled(inner.facts.width, inner.facts.height, variant.level)
             self.facts = dataclasses.replace(inner.facts, width=width, height=height)
         self.times = inner.times
 

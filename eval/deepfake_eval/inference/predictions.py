@@ -54,7 +54,6 @@ def examine(
     *,
     frames: int | None,
     variant: Variant = ORIGINAL,
-    seed: int = 0,
 ) -> Verdict:
     """Score the file or folder of frames at ``path``, degraded by ``variant``.
 
@@ -63,7 +62,7 @@ def examine(
     """
     try:
         with open_medium(path, decoder) as media:
-            return scorer.score_media(degraded(media, variant, seed=seed), frames=frames)
+            return scorer.score_media(degraded(media, variant), frames=frames)
     except MediaError as error:
         return unable(error)
 

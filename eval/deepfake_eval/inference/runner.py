@@ -14,6 +14,7 @@ from deepfake_eval.inference.corruptions import ORIGINAL, Variant
 from deepfake_eval.inference.fitted_media import FittedMedia
 from deepfake_eval.inference.pool import run_tasks
 from deepfake_eval.inference.predictions import examine, face_records, item_record
+from deepfake_eval.options import RunOptions
 from deepfake_models.bundle.results import ReasonCode
 from deepfake_models.machine import usable_cores
 from deepfake_models.sandbox.decoder import ProcessDecoder
@@ -36,20 +37,6 @@ def no_progress(_stage: str, _done: int, _total: int) -> None:
     """Ignore a progress report."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoringOptions:
-    """How media are scored.
-
-    ``frames`` evenly spread frames of each video are examined, 32 by default as in most papers;
-    ``None`` lets the bundle choose the frames, as the service does. ``workers`` processes share the
-    media. ``seed`` is the seed of added noise.
-    """
-
-    frames: int | None = 32
-    workers: int = 1
-    seed: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Job:
     """One medium to score, the degradation to apply first, and the key of its record."""
@@ -63,7 +50,7 @@ def score_all(
     bundle_dir: Path,
     jobs: Sequence[Job],
     records_path: Path,
-    options: ScoringOptions,
+    options: RunOptions,
     progress: StageReporter = no_progress,
 ) -> dict[str, dict[str, Any]]:
     """Score the ``jobs`` that have no record in ``records_path`` yet; return all records by key.
@@ -89,9 +76,7 @@ def _is_pending(record: dict[str, Any] | None) -> bool:
     return record is None or record["item"]["reason"] in RETRIED
 
 
-def _score(
-    bundle_dir: Path, jobs: Sequence[Job], options: ScoringOptions
-) -> Iterator[dict[str, Any]]:
+def _score(bundle_dir: Path, jobs: Sequence[Job], options: RunOptions) -> Iterator[dict[str, Any]]:
     if not jobs:
         return
     if options.workers == 1:
@@ -107,7 +92,7 @@ def _score(
 
 
 class _Worker:
-    def __init__(self, bundle_dir: Path, options: ScoringOptions, *, threads: int) -> None:
+    def __init__(self, bundle_dir: Path, options: RunOptions, *, threads: int) -> None:
         # The sandboxed decoder: a file that crashes FFmpeg fails alone and does not end the run.
         self._decoder = ProcessDecoder(workers=1)
         self._scorer = Scorer.open(bundle_dir, decoder=self._decoder, threads=threads)
@@ -119,9 +104,8 @@ class _Worker:
             self._scorer,
             job.path,
             self._decoder,
-            frames=self._options.frames,
+            frames=self._options.frames or None,
             variant=job.variant,
-            seed=self._options.seed,
         )
         spec = self._scorer.bundle.spec
         fitted = None
@@ -140,7 +124,7 @@ class _Worker:
 _worker: _Worker | None = None
 
 
-def _start(bundle_dir: Path, options: ScoringOptions, threads: int) -> None:
+def _start(bundle_dir: Path, options: RunOptions, threads: int) -> None:
     global _worker  # one scorer for each worker process
     _worker = _Worker(bundle_dir, options, threads=threads)
 

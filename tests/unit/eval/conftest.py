@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deepfake_eval.evaluate.run import RunOptions, run
+from deepfake_eval.evaluate.run import run
+from deepfake_eval.options import RunOptions
 from tests.support import evaluation, footage
 from tests.support.evaluation import DRAWS
 

@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 
 from deepfake_eval.attack import (
     FIELD,
-    AttackOptions,
     Target,
     attack_picture,
     choose_targets,
@@ -21,6 +20,7 @@ from deepfake_eval.attack import (
 from deepfake_eval.cli import app as cli
 from deepfake_eval.datasets import load
 from deepfake_eval.errors import RunError
+from deepfake_eval.options import AttackOptions
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.scorer import Scorer

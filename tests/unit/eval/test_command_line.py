@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import DatasetError
-from deepfake_eval.evaluate.run import RunOptions, run
+from deepfake_eval.evaluate.run import run
+from deepfake_eval.options import RunOptions
 from deepfake_models.errors import BundleError
 
 

@@ -17,7 +17,8 @@ from deepfake_eval.analysis.intervals import Estimate, p_value
 from deepfake_eval.analysis.pairing import holm
 from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import RunError
-from deepfake_eval.evaluate.run import RunOptions, run
+from deepfake_eval.evaluate.run import run
+from deepfake_eval.options import RunOptions
 from tests.support import evaluation
 from tests.support.evaluation import DRAWS
 

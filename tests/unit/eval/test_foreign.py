@@ -21,7 +21,8 @@ from deepfake_eval.analysis.summary import summarise
 from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate.detector import measure_table
-from deepfake_eval.evaluate.score_table import ScoreTableOptions, read, subject
+from deepfake_eval.evaluate.score_table import read, subject
+from deepfake_eval.options import ScoreTableOptions
 
 OPTIONS = ScoreTableOptions(draws=50)
 Rows = list[dict[str, object]]

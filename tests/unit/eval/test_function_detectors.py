@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate.detector import SCORES, run_detector
-from deepfake_eval.evaluate.score_table import ScoreTableOptions
+from deepfake_eval.options import ScoreTableOptions
 from tests.support import footage
 
 OPTIONS = ScoreTableOptions(draws=50)

@@ -22,7 +22,7 @@ from deepfake_eval.analysis.metrics import (
     worst_case_auc,
 )
 from deepfake_eval.evaluate.detector import measure_table
-from deepfake_eval.evaluate.score_table import ScoreTableOptions
+from deepfake_eval.options import ScoreTableOptions
 
 DEEPFAKEBENCH = {
     "video_auc": 0.5778, "auc": 0.5725, "ap": 0.5285, "acc": 0.5793, "eer": 0.4533,

@@ -17,9 +17,10 @@ from deepfake_eval.analysis.metrics import auc
 from deepfake_eval.cli import app as cli
 from deepfake_eval.datasets import Row
 from deepfake_eval.errors import RunError
-from deepfake_eval.evaluate.robustness import SweepOptions, draw, measure, robustness
-from deepfake_eval.evaluate.run import RunOptions, run
+from deepfake_eval.evaluate.robustness import draw, measure, robustness
+from deepfake_eval.evaluate.run import run
 from deepfake_eval.inference.runner import RECORDS
+from deepfake_eval.options import RunOptions, SweepOptions
 from deepfake_eval.reporting.report import PREDICTIONS
 from tests.support import evaluation, footage
 
@@ -47,7 +48,7 @@ def done(
         bundle,
         [f"folders:{media}"],
         out,
-        SweepOptions(degradations=["h264", "resize", "noise"], draws=DRAWS),
+        SweepOptions(only="h264,resize,noise", draws=DRAWS),
     )
     return out, result
 
@@ -112,7 +113,7 @@ def test_a_sweep_goes_on_where_it_stopped(
         bundle,
         [f"folders:{media}"],
         tmp_path,
-        SweepOptions(degradations=["noise", "resize", "h264"], draws=DRAWS),
+        SweepOptions(only="noise, resize, h264", draws=DRAWS),
         progress=lambda *step: steps.append(step),
     )
     assert [s for s in steps if s[0] == "scoring"] == [("scoring", k, 78) for k in range(70, 79)]
@@ -227,6 +228,4 @@ def test_command_line(bundle: Path, media: Path, tmp_path: Path) -> None:
     assert [c["name"] for c in written["degradations"]] == ["jpeg"]
     assert all(e["coverage"]["real"]["media"] == 1 for e in written["degradations"][0]["levels"])
     with pytest.raises(RunError, match=r"no degradation 'heat'\. Choose from jpeg, h264, resize"):
-        robustness(
-            bundle, [f"folders:{media}"], tmp_path / "o", SweepOptions(degradations=["heat"])
-        )
+        robustness(bundle, [f"folders:{media}"], tmp_path / "o", SweepOptions(only="heat"))

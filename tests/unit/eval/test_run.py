@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfake_eval.evaluate.run import RunOptions, run
+from deepfake_eval.evaluate.run import run
 from deepfake_eval.inference.frame_folders import open_medium
 from deepfake_eval.inference.predictions import (
     examine,
@@ -21,6 +21,7 @@ from deepfake_eval.inference.predictions import (
     item_record,
     verdicts,
 )
+from deepfake_eval.options import RunOptions
 from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.bundle.results import Verdict
 from deepfake_models.decision.decide import uncapped_item_ratio

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from deepfake_eval.errors import RunError
-from deepfake_eval.evaluate.run import RunOptions, file_stamps, run
+from deepfake_eval.evaluate.run import file_stamps, run
 from deepfake_eval.inference.runner import RECORDS, read_records
+from deepfake_eval.options import RunOptions
 from deepfake_eval.reporting.report import PREDICTIONS
 from tests.support import evaluation, footage
 from tests.support.evaluation import DRAWS

@@ -17,7 +17,7 @@ from deepfake_eval.analysis.table import table_of_runs
 from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate.detector import measure_table
-from deepfake_eval.evaluate.score_table import ScoreTableOptions
+from deepfake_eval.options import ScoreTableOptions
 from deepfake_eval.reporting.run_table import write_run_table
 
 DRAWS = 60

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from deepfake_eval.evaluate.run import RunOptions, run
+from deepfake_eval.evaluate.run import run
+from deepfake_eval.options import RunOptions
 from deepfake_eval.reporting.report import PREDICTIONS
 
 
