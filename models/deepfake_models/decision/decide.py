@@ -45,6 +45,7 @@ from deepfake_models.bundle.results import (
     Verdict,
     VerdictCode,
 )
+from deepfake_models.bundle.spec import TrackSpec
 from deepfake_models.decision.level import (
     Criteria,
     Judgement,
@@ -136,16 +137,19 @@ def judge_video(
     facts: MediaFacts, frames: Sequence[ExaminedFrame], counts: FrameCounts, criteria: Criteria
 ) -> Verdict:
     """Judge a video from its examined frames, which are in time order."""
+    return _judge_faces(facts, tracked_faces(frames, criteria.tracks), counts, criteria)
+
+
+def tracked_faces(frames: Sequence[ExaminedFrame], spec: TrackSpec) -> list[Face]:
+    """Return the faces of ``frames``, which are in time order, with the numbers of their tracks."""
     labels = link(
-        [FrameFaces(f.time_s, tuple(j.box for j in f.faces), f.signature) for f in frames],
-        criteria.tracks,
+        [FrameFaces(f.time_s, tuple(j.box for j in f.faces), f.signature) for f in frames], spec
     )
-    faces = [
+    return [
         replace(face, track=number)
         for frame, numbers in zip(frames, labels, strict=True)
         for face, number in zip(frame.faces, numbers, strict=True)
     ]
-    return _judge_faces(facts, faces, counts, criteria)
 
 
 def judge_again(verdict: Verdict, criteria: Criteria) -> Verdict:

@@ -6,7 +6,7 @@ A run uses a half of a pair, or a face, only if it may see everything that it wa
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +18,7 @@ from deepfake_eval.analysis.intervals import limited_weights
 from deepfake_eval.inference.predictions import main_track
 from deepfake_models.bundle.results import Face
 from deepfake_models.bundle.spec import TrackSpec
-from deepfake_models.faces.tracks import FrameFaces, link
+from deepfake_models.decision.decide import tracked_faces
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import COLUMNS
@@ -89,16 +89,7 @@ def thin_media(index: pd.DataFrame, config: Config) -> list[str]:
 
 def main_rows(medium: ExaminedMedium, tracks: TrackSpec) -> list[int]:
     """Return the rows of ``medium.features`` that show its main person; see ``main_track``."""
-    frames = medium.part.examined
-    labels = link(
-        [FrameFaces(f.time_s, tuple(face.box for face in f.faces), f.signature) for f in frames],
-        tracks,
-    )
-    faces = [
-        replace(face, track=number)
-        for frame, numbers in zip(frames, labels, strict=True)
-        for face, number in zip(frame.faces, numbers, strict=True)
-    ]
+    faces = tracked_faces(medium.part.examined, tracks)
     main = main_track(faces)
     return [row for row, face in enumerate(filter(has_features, faces)) if face.track == main]
 
