@@ -162,6 +162,18 @@ def check_option(name: str, option: str, value: str, known: Sequence[str]) -> No
         )
 
 
+def choose(dataset: str, kind: str, wanted: str, present: Sequence[str]) -> list[str]:
+    """Return the names that the option ``wanted`` joins by ``+``, by default all ``present`` ones.
+    ``DatasetError`` if there is none of such a name; ``kind`` says what they name."""
+    names = wanted.split("+") if wanted else list(present)
+    if absent := [name for name in names if name not in present]:
+        raise DatasetError(
+            f"{dataset} has no {kind} {absent[0]!r} here. Choose from "
+            f"{', '.join(present) or 'none'}."
+        )
+    return names
+
+
 def namespace(dataset: str) -> str:
     """Return what groups of ``dataset`` are put under beside those of other data sets.
 

@@ -13,6 +13,7 @@ from deepfake_eval.datasets.base import (
     Row,
     Rows,
     adapter,
+    choose,
     clips_below,
     files_below,
     ids_in_name,
@@ -99,15 +100,8 @@ class Df40:
         methods = [p for p in folders if any((p / d).is_dir() for d in known)]
         if not methods:
             raise wrong_root(self.name, root, "<method>/ff/, <method>/cdf/ or <method>/fake/")
-        if self.methods:
-            chosen = self.methods.split("+")
-            absent = sorted(set(chosen) - {p.name for p in methods})
-            if absent:
-                raise DatasetError(
-                    f"{self.name} has no method {absent[0]!r} here. Choose from "
-                    f"{', '.join(p.name for p in methods)}."
-                )
-            methods = [p for p in methods if p.name in chosen]
+        chosen = choose(self.name, "method", self.methods, [p.name for p in methods])
+        methods = [p for p in methods if p.name in chosen]
         domains = self.domain.split("+")
         if not set(domains) <= {"ff", "cdf"}:
             raise DatasetError(f"The option domain of {self.name} must be ff, cdf or ff+cdf.")

@@ -11,6 +11,7 @@ from deepfake_eval.datasets.base import (
     Row,
     Rows,
     adapter,
+    choose,
     parts_of,
     require,
     visible,
@@ -46,14 +47,8 @@ class DeeperForensics:
 
     def rows(self, root: Path, split: str) -> Rows:
         require(self.name, root, ("manipulated_videos", "lists"))
-        variants = self.variant.split("+")
-        for variant in variants:
-            if not (root / "manipulated_videos" / variant).is_dir():
-                present = [p.name for p in visible(root / "manipulated_videos") if p.is_dir()]
-                raise DatasetError(
-                    f"{TITLE} has no variant {variant!r} here. Choose from "
-                    f"{', '.join(present) or 'none'}."
-                )
+        present = [p.name for p in visible(root / "manipulated_videos") if p.is_dir()]
+        variants = choose(TITLE, "variant", self.variant, present)
         found = Found(root)
         for part in parts_of(split, LISTS):
             path = root / "lists" / "splits" / f"{part}.txt"

@@ -15,6 +15,7 @@ from deepfake_eval.datasets.base import (
     Rows,
     adapter,
     check_option,
+    choose,
     clips_in,
     original_or,
     parts_of,
@@ -83,17 +84,12 @@ class FaceForensics:
         """Return the folder of each method, and add a note for each that is absent."""
         sources = {"original": f"original_sequences/youtube/{self.compression}"}
         present = [p.name for p in visible(root / FOLDERS[1]) if p.is_dir() and p.name != DFD]
-        for method in self.methods.split("+") if self.methods else present:
+        for method in choose("FaceForensics++", "method", self.methods, present):
             folder = f"manipulated_sequences/{method}/{self.compression}"
             if (root / folder).is_dir():
                 sources[method] = folder
-            elif method in present:
-                notes.append(f"FaceForensics++: {self.compression} of {method} is absent.")
             else:
-                raise DatasetError(
-                    f"There is no method {method!r} here. Choose from "
-                    f"{', '.join(present) or 'none'}."
-                )
+                notes.append(f"FaceForensics++: {self.compression} of {method} is absent.")
         absent = [m for m in METHODS if m not in present]
         if absent and not self.methods:
             notes.append(f"FaceForensics++: absent methods: {', '.join(absent)}.")
