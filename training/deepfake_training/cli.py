@@ -141,11 +141,10 @@ def crossvalidate(
 
     settings, _ = load_config(config)
     store = CropStore(crops)
-    if not leave_out:
-        check_folds(store.index, settings)
     if leave_out:
         splits = leave_out_splits(settings)
     else:
+        check_folds(store.index, settings)
         splits = fold_splits(settings) + source_splits(store.index, settings)
     report = Lines(console)
 

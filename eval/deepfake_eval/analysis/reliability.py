@@ -53,6 +53,8 @@ MEASURED_SHARE = 0.95
 
 _QUANTILES = (0.25, 0.5, 0.75)
 _CLASSES = ["real", "fake"]
+_RATES = {"false_positive_rate": "real", "true_positive_rate": "fake"}
+"""The class that each rate is of."""
 _MEASURES = (("face_px", 0), ("sharpness", 1))
 """The two measurements, and the decimals to which edges are rounded."""
 
@@ -123,7 +125,7 @@ def _rates(values: pd.DataFrame, threshold: float, min_groups: int) -> dict[str,
 
 def _estimates(values: pd.DataFrame, threshold: float) -> dict[str, Estimate]:
     estimates = {}
-    for name, label in (("false_positive_rate", "real"), ("true_positive_rate", "fake")):
+    for name, label in _RATES.items():
         part = values[values["label"] == label]
         estimates[name] = rate(part["log_likelihood_ratio"] >= threshold, part["group"])
     return estimates
@@ -149,27 +151,21 @@ def _by_source(values: pd.DataFrame, threshold: float, min_groups: int) -> list[
     return entries
 
 
-def item_table(
-    items: pd.DataFrame, min_groups: int, kind: Literal["video", "image"] = "video"
-) -> dict[str, Any]:
-    """Return how often whole media of a ``kind`` were called manipulated, from their verdicts.
+def media_tables(items: pd.DataFrame, min_groups: int) -> dict[str, Any]:
+    """Return how often whole videos and whole pictures were called manipulated, by their verdicts.
 
     ``items`` holds held-out media with the columns label, group, kind, verdict and rank. A group
     counts a limited number of times, as it does for the thresholds (``limited_weights``).
     """
-    media = _counted(items[items["kind"] == kind])
-    parts = {
-        "false_positive_rate": media[media["label"] == "real"],
-        "true_positive_rate": media[media["label"] == "fake"],
-    }
-    return {
-        "overall": {
-            name: rate(part["called"], part["group"], limited_weights(part["group"])).to_json(
-                min_groups=min_groups
-            )
-            for name, part in parts.items()
-        }
-    }
+    tables: dict[str, Any] = {}
+    for level, kind in (("level_item", "video"), ("level_picture", "image")):
+        media = _counted(items[items["kind"] == kind])
+        tables[level] = {"overall": {}}
+        for name, label in _RATES.items():
+            part = media[media["label"] == label]
+            called = rate(part["called"], part["group"], limited_weights(part["group"]))
+            tables[level]["overall"][name] = called.to_json(min_groups=min_groups)
+    return tables
 
 
 def _counted(items: pd.DataFrame) -> pd.DataFrame:
@@ -185,7 +181,7 @@ def _counted(items: pd.DataFrame) -> pd.DataFrame:
 def group_table(items: pd.DataFrame) -> list[dict[str, Any]]:
     """Return how many media of each large group were called manipulated, by kind and label.
 
-    ``items`` are as for ``item_table``; groups with fewer than ``LARGE_GROUP`` media are left out.
+    ``items`` are as for ``media_tables``. Groups of fewer than ``LARGE_GROUP`` media are left out.
     """
     keys = ["group", "kind", "label"]
     return [
@@ -273,8 +269,7 @@ def write_reliability(
     items = everything[everything["level"] == "item"]
     if not bundle_out:
         # These are verdicts of the measured bundle. One with other conditions decides differently.
-        rates["level_item"] = item_table(items, min_groups)
-        rates["level_picture"] = item_table(items, min_groups, "image")
+        rates |= media_tables(items, min_groups)
     text = json.dumps(rates, indent=2, ensure_ascii=False) + "\n"
     out.parent.mkdir(parents=True, exist_ok=True)
     atomic_write_text(out, text)
@@ -357,7 +352,7 @@ def conditions(table: Mapping[str, Any]) -> ConditionsSpec:
         ConditionBin(
             **{
                 rate: MeasuredRate(**{k: v for k, v in b[rate].items() if k != "indicative"})
-                for rate in ("false_positive_rate", "true_positive_rate")
+                for rate in _RATES
             }
         )
         for b in table["bins"]

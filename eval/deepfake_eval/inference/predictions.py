@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ from deepfake_models.decision.level import (
     uncapped_log_likelihood_ratio,
 )
 from deepfake_models.errors import MediaError
-from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
 
@@ -157,28 +156,8 @@ def assemble(labelled: Iterable[tuple[Row, dict[str, Any]]], prior: float) -> pd
     return table
 
 
-def verdicts(
-    scorer: Scorer,
-    rows: Sequence[tuple[Path, dict[str, Any]]],
-    *,
-    frames: int | None = 32,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[tuple[dict[str, Any], Verdict]]:
-    """Score every medium of ``rows``, each with its file; return each row with its verdict.
-
-    Media are decoded in this process: they must be trusted.
-    """
-    decoder = InProcessDecoder()
-    judged = []
-    for done, (path, row) in enumerate(rows, start=1):
-        judged.append((row, examine(scorer, path, decoder, frames=frames)))
-        if progress:
-            progress(done, len(rows))
-    return judged
-
-
 def face_table(judged: Iterable[tuple[dict[str, Any], Verdict]], spec: BundleSpec) -> pd.DataFrame:
-    """Return a table with one row per face of the result of ``verdicts``.
+    """Return a table with one row per face of media, each given by its row and its verdict.
 
     It has the columns of ``LABELS``, ``kind``, and those of ``face_records``, with NaN for a logit
     or score that was not judged.

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from deepfake_eval.analysis.reliability import (
     condition_table,
-    item_table,
+    media_tables,
     reliability_table,
     write_reliability,
 )
@@ -293,7 +293,7 @@ def test_whole_videos_are_counted_by_their_verdicts() -> None:
         ("fake", "g", "video", "unable_to_evaluate", None),  # missed
     ]
     items = pd.DataFrame(rows, columns=["label", "group", "kind", "verdict", "rank"])
-    overall = item_table(items, 10)["overall"]
+    overall = media_tables(items, 10)["level_item"]["overall"]
     assert (overall["false_positive_rate"]["value"], overall["true_positive_rate"]["value"]) == (
         0.5, pytest.approx(1 / 3, abs=1e-3),
     )  # fmt: skip

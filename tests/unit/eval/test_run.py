@@ -19,7 +19,6 @@ from deepfake_eval.inference.predictions import (
     face_table,
     frame_records,
     item_record,
-    verdicts,
 )
 from deepfake_eval.options import RunOptions
 from deepfake_models.bundle.bundle import BundleSpec
@@ -136,12 +135,15 @@ def test_ranks_go_past_the_limit_that_scores_stop_at(
         for label in ("real", "fake")
         for name in ("0.png", "1.png", "clip.mp4", "frames")
     ]
-    rows = [(media / row["media"], row) for row in labels]
+
+    def verdicts(scorer: Scorer) -> list[tuple[dict[str, Any], Verdict]]:
+        decoder = InProcessDecoder()
+        return [(r, examine(scorer, media / r["media"], decoder, frames=32)) for r in labels]
 
     def items_of(judged: list[tuple[dict[str, Any], Verdict]], spec: BundleSpec) -> pd.DataFrame:
         return pd.DataFrame([item_record(verdict, spec) for _, verdict in judged])
 
-    judged = verdicts(scorer, rows)
+    judged = verdicts(scorer)
     faces, items = face_table(judged, scorer.bundle.spec), items_of(judged, scorer.bundle.spec)
     limit = scorer.bundle.spec.calibration.item.limit
     inside = items["rank"].abs() < limit
@@ -150,7 +152,7 @@ def test_ranks_go_past_the_limit_that_scores_stop_at(
     assert (items["log_likelihood_ratio"].abs() <= limit).all()
     strong = tuned(tmp_path, limit=0.01)
     other = Scorer.open(strong, device="cpu")
-    clipped = items_of(verdicts(other, rows), other.bundle.spec)
+    clipped = items_of(verdicts(other), other.bundle.spec)
     assert (clipped["log_likelihood_ratio"].abs() <= 0.01).all()
     assert np.allclose(clipped["rank"], items["rank"])
     assert faces["logit"].notna().all()

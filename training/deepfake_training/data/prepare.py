@@ -108,11 +108,12 @@ def _not_done(rows: Sequence[dict[str, Any]], out: Path) -> list[dict[str, Any]]
 def _is_done(out: Path, media: str, stored: set[str]) -> bool:
     if not record_path(out, media).exists():
         return False
-    record = _record(out, media)
+    record = recorded(out, media)
     return not record.get("again", False) and {c["crop"] for c in record["crops"]} <= stored
 
 
-def _record(out: Path, media: str) -> dict[str, Any]:
+def recorded(out: Path, media: str) -> dict[str, Any]:
+    """Return what ``prepare`` recorded of ``media``; see ``cutting``."""
     record: dict[str, Any] = json.loads(record_path(out, media).read_text(encoding="utf-8"))
     return record
 
@@ -162,7 +163,7 @@ def recorded_detections(out: Path, media: str) -> dict[float, list[Detection]]:
     """Return the faces that ``prepare`` detected in each sampled frame of ``media``, by its time;
     ``TrainingError`` if the medium was not prepared."""
     try:
-        frames = _record(out, media)["frames"]
+        frames = recorded(out, media)["frames"]
     except OSError as error:
         raise TrainingError(
             f"{media}: It is not prepared in {out}. Run deepfake-train prepare with the same "
@@ -182,23 +183,6 @@ def recorded_detections(out: Path, media: str) -> dict[float, list[Detection]]:
     }
 
 
-def recorded_sha256(out: Path, media: str) -> str:
-    """Return the SHA-256 of the file of ``media`` when ``prepare`` read it, in hex."""
-    sha256: str = _record(out, media)["sha256"]
-    return sha256
-
-
-def was_decoded(out: Path, media: str) -> bool:
-    """Return whether ``prepare``, which has recorded ``media``, could decode it."""
-    return "error" not in _record(out, media)
-
-
-def stored_manifests(out: Path) -> list[dict[str, Any]]:
-    """Return name, SHA-256 and number of rows of the manifests whose media are in ``out``."""
-    manifests: list[dict[str, Any]] = json.loads((out / MANIFESTS).read_text(encoding="utf-8"))
-    return manifests
-
-
 def not_used(out: Path) -> list[str]:
     """Return the media that ``prepare`` left out: an earlier one has the same bytes, or the file
     was missing."""
@@ -214,7 +198,7 @@ def _write_index(
     duplicates: list[str] = []
     media = without = failed = failed_frames = 0
     for row in rows:
-        record = _record(out, row["media"])
+        record = recorded(out, row["media"])
         if record["sha256"] in seen:
             earlier = seen[record["sha256"]]
             if earlier["label"] != row["label"]:

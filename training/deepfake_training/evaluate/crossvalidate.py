@@ -4,6 +4,7 @@ for each set of methods that is left out with its sources."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -45,12 +46,7 @@ def run_splits(
     for split in splits:
         check_measurable(index, split.config)
     for split in splits:
-
-        def report(step: StepReport, split: Split = split) -> None:
-            if progress:
-                progress(split, step)
-
-        fit(crops, out / split.name, split.config, progress=report)
+        fit(crops, out / split.name, split.config, progress=progress and partial(progress, split))
     return held_out_crops(out, splits)
 
 

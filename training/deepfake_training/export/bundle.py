@@ -8,6 +8,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from deepfake_eval.analysis.reliability import (
     conditions,
     group_table,
     histograms,
-    item_table,
+    media_tables,
     reliability_table,
 )
 from deepfake_eval.analysis.summary import Subject, summarise
@@ -60,7 +61,7 @@ from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import TERMS, Manifest
-from deepfake_training.data.prepare import recorded_sha256, stored_manifests
+from deepfake_training.data.prepare import MANIFESTS, recorded
 from deepfake_training.data.splits import (
     check_folds,
     fold_splits,
@@ -197,14 +198,10 @@ def export(
         bundle = seal(directory, fields)
         measures, items = _measure(judged, bundle, inputs.run / HELD_OUT_REPORT, config)
         min_groups = bundle.spec.conditions.min_groups
-        table["level_item"] = item_table(items, min_groups)
-        table["level_picture"] = item_table(items, min_groups, "image")
+        table |= media_tables(items, min_groups)
         if by_sources:
             known = _items(_without(people, config.cross_validation.apart)[0], bundle)
-            table["known_sources"] = {
-                "level_item": item_table(known, min_groups),
-                "level_picture": item_table(known, min_groups, "image"),
-            }
+            table["known_sources"] = media_tables(known, min_groups)
             table["by_group"] = group_table(items)
         _write_json(directory / "reliability.json", table)
         spread = histograms(items, fitted.calibration, min_groups)
@@ -280,18 +277,12 @@ def _export_classifier(
 def _list_fitted(directory: Path, store: CropStore, config: Config) -> None:
     """Write ``fitted.json``: digests of the media that the weights may have been fitted on."""
     index = store.index[trained_on(store.index, config)].drop_duplicates("media")
-    decoder = ProcessDecoder(workers=1)
-    try:
-        write_fitted(
-            directory,
-            (
-                (recorded_sha256(store.root, media), Path(path))
-                for media, path in zip(index["media"], index["path"], strict=True)
-            ),
-            decoder,
-        )
-    finally:
-        decoder.close()
+    media = (
+        (recorded(store.root, media)["sha256"], Path(path))
+        for media, path in zip(index["media"], index["path"], strict=True)
+    )
+    with closing(ProcessDecoder(workers=1)) as decoder:
+        write_fitted(directory, media, decoder)
 
 
 def _without(judged: Sequence[Judged], methods: Sequence[str]) -> tuple[list[Judged], list[Judged]]:
@@ -400,19 +391,12 @@ def _fields(
     training: dict[str, Any],
 ) -> dict[str, Any]:
     """Return the fields of ``bundle.json``."""
-    bundle = config.bundle
+    named = {"name", "version", "terms"}
+    specified = {"sampling", "detector", "crop", "input", "tracks", "aggregation"}
     return {
-        "name": bundle.name,
-        "version": bundle.version,
+        **config.bundle.model_dump(include=named | specified),
         "created": datetime.now(UTC).replace(microsecond=0).isoformat(),
-        "terms": bundle.terms,
         "prior": 0.5,
-        "sampling": bundle.sampling.model_dump(),
-        "detector": bundle.detector.model_dump(),
-        "crop": bundle.crop.model_dump(),
-        "input": bundle.input.model_dump(),
-        "tracks": bundle.tracks.model_dump(),
-        "aggregation": bundle.aggregation.model_dump(),
         "kinds": config.probe.kinds,
         "calibration": calibration.model_dump(),
         "thresholds": thresholds.model_dump(),
@@ -426,7 +410,7 @@ def _provenance(config: Config, store: CropStore) -> dict[str, Any]:
     train, held = index[trained_on(index, config)], index[held_out(index, config)]
     return {
         "config": config.model_dump(mode="json"),
-        "manifests": stored_manifests(store.root),
+        "manifests": json.loads((store.root / MANIFESTS).read_text(encoding="utf-8")),
         "train": _counts(train),
         "held_out": _counts(held),
         "versions": {

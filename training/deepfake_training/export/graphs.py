@@ -115,13 +115,20 @@ def map_graph(features: onnx.ModelProto, heads: Heads, config: Config) -> onnx.M
     # The features of the first square come first.
     directions = network.directions(_direction(heads)[: network.num_features])
     heads, width = directions[0].shape
-    tensors: list[TensorProto] = [
-        numpy_helper.from_array(np.array(0), "map.class_token"),
-        numpy_helper.from_array(np.array([0, heads, width]), "map.one"),
-        numpy_helper.from_array(np.array([0, 0, heads, width]), "map.all"),
-        numpy_helper.from_array(np.array([1]), "map.heads"),
-        numpy_helper.from_array(np.array(width**-0.5, np.float32), "map.scale"),
-    ]
+    rows, columns = network.vit.patch_embed.grid_size
+    prefix, tokens = network.num_prefix_tokens, network.num_prefix_tokens + rows * columns
+    constants = {
+        "class_token": np.array(0),
+        "one": np.array([0, heads, width]),
+        "all": np.array([0, 0, heads, width]),
+        "heads": np.array([1]),
+        "scale": np.array(width**-0.5, np.float32),
+        "start": np.array([prefix]),
+        "end": np.array([tokens]),
+        "axis": np.array([1]),
+        "grid": np.array([-1, rows, columns]),
+    }
+    tensors = [numpy_helper.from_array(value, f"map.{name}") for name, value in constants.items()]
     effects = []
     for number, (attention, direction) in enumerate(zip(attentions, directions, strict=True)):
         query, key, value = attention.input
@@ -141,14 +148,6 @@ def map_graph(features: onnx.ModelProto, heads: Heads, config: Config) -> onnx.M
             helper.make_node("ReduceSum", [f"{at}.moved", "map.heads"], [f"{at}.sum"], keepdims=0),
         ]
         effects.append(f"{at}.sum")
-    rows, columns = network.vit.patch_embed.grid_size
-    prefix, tokens = network.num_prefix_tokens, network.num_prefix_tokens + rows * columns
-    tensors += [
-        numpy_helper.from_array(np.array(value), f"map.{name}")
-        for name, value in (
-            ("start", [prefix]), ("end", [tokens]), ("axis", [1]), ("grid", [-1, rows, columns])
-        )
-    ]  # fmt: skip
     nodes += [
         helper.make_node("Sum", effects, ["map.tokens"]),
         helper.make_node(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from deepfake_eval.inference.predictions import verdicts
+from deepfake_eval.inference.predictions import examine
 from deepfake_models.bundle.bundle import BundleSpec, load_bundle, seal
 from deepfake_models.bundle.results import FaceScore, Verdict, unable
 from deepfake_models.classifier import KIND_LOGITS, LOGIT
@@ -20,6 +21,7 @@ from deepfake_models.decision.decide import Part
 from deepfake_models.decision.level import Criteria
 from deepfake_models.errors import MediaError
 from deepfake_models.faces.crops import CroppedFace
+from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer, conclude
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
@@ -72,22 +74,21 @@ def score_networks(
     judged: list[Judged] = []
     total = sum(len(part) for _, _, part in held_out)
     for config, weights, part in held_out:
-        with tempfile.TemporaryDirectory(dir=directory.parent) as copy:
+        with (
+            closing(ProcessDecoder(workers=1)) as decoder,
+            tempfile.TemporaryDirectory(dir=directory.parent) as copy,
+        ):
             shutil.copytree(directory, copy, dirs_exist_ok=True)
             write_network(Path(copy), weights, config.backbone, config.bundle.input)
             seal(Path(copy), load_bundle(directory).spec.model_dump(exclude={"files"}))
-            done = len(judged)
-
-            def progress(scored: int, _: int, done: int = done) -> None:
+            scorer = Scorer.open(Path(copy), device="cpu")
+            for row in _records(part):
+                verdict = examine(
+                    scorer, Path(row["path"]), decoder, frames=config.bundle.sampling.min_frames
+                )
+                judged.append((row, verdict))
                 if report:
-                    report(done + scored, total)
-
-            judged += verdicts(
-                Scorer.open(Path(copy), device="cpu"),
-                [(Path(row["path"]), row) for row in _records(part)],
-                frames=config.bundle.sampling.min_frames,
-                progress=progress,
-            )
+                    report(len(judged), total)
     return judged
 
 

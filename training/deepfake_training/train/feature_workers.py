@@ -25,7 +25,7 @@ from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_training.config import Config
 from deepfake_training.data.cutting import open_source
 from deepfake_training.data.datasets import CropStore, PairDataset
-from deepfake_training.data.prepare import recorded_detections, was_decoded
+from deepfake_training.data.prepare import recorded, recorded_detections
 from deepfake_training.errors import TrainingError
 
 Array = NDArray[Any]
@@ -119,7 +119,9 @@ def _write_examined(path: Path, media: Sequence[dict[str, str]]) -> None:
                 "of the manifest and run deepfake-train prepare again."
             ) from error
         except MediaError as error:
-            if isinstance(error, DecoderFailed) and was_decoded(_worker.store.root, row["media"]):
+            if isinstance(error, DecoderFailed) and "error" not in recorded(
+                _worker.store.root, row["media"]
+            ):
                 # Not stored either: prepare decoded the same frames.
                 raise TrainingError(
                     f"{row['media']}: The decoder failed, perhaps because memory ran out. Run the "
@@ -149,13 +151,10 @@ def _examine(path: Path, media: str, worker: _Worker) -> tuple[bytes, list[int],
     crops: list[Array] = []
     failed = 0
     with open_source(path, worker.decoder, config.prepare.lossless_quality) as opened:
-        sampled = (
-            [0]
-            if opened.facts.kind == "image"
-            else sample(opened.times, config.bundle.sampling, config.prepare.frames)[
-                :: config.cross_validation.examine_every
-            ]
-        )
+        sampled = [0]
+        if opened.facts.kind != "image":
+            every = config.cross_validation.examine_every
+            sampled = sample(opened.times, config.bundle.sampling, config.prepare.frames)[::every]
         for frame in opened.frames(sampled):
             if isinstance(frame, FailedFrame):
                 failed += 1
