@@ -7,19 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from deepfake_eval.datasets.base import (
-    Found,
-    Label,
-    Row,
-    Rows,
-    adapter,
-    clips_in,
-    locate,
-    refuse_split,
-    relative,
-    visible,
-    wrong_root,
-)
+from deepfake_eval.datasets import base
 from deepfake_eval.errors import DatasetError
 
 TEST_LIST = "List_of_testing_videos.txt"
@@ -32,7 +20,7 @@ IS_REAL = {"1": True, "0": False}
 """First column of the list: 1 means real, the opposite of almost every other data set."""
 
 
-@adapter
+@base.adapter
 @dataclass(frozen=True, slots=True)
 class CelebDf:
     name: ClassVar[str] = "celebdf"
@@ -47,34 +35,36 @@ class CelebDf:
         "in v2. Each YouTube-real clip shows a different person and is its own group"
     )
 
-    def rows(self, root: Path, split: str) -> Rows:
-        folders = {p.name.lower(): p.name for p in visible(root) if p.is_dir()}
+    def rows(self, root: Path, split: str) -> base.Rows:
+        folders = {p.name.lower(): p.name for p in base.visible(root) if p.is_dir()}
         if not all(f.lower() in folders for f in FOLDERS) or not (root / TEST_LIST).is_file():
-            raise wrong_root(self.name, root, f"{'/, '.join(FOLDERS)}/ and {TEST_LIST}", FOLDERS)
-        refuse_split(self.name, split, "val")
+            raise base.wrong_root(
+                self.name, root, f"{'/, '.join(FOLDERS)}/ and {TEST_LIST}", FOLDERS
+            )
+        base.refuse_split(self.name, split, "val")
         listed = _listed(root, folders)
         dataset = LISTED.get(len(listed), "Celeb-DF")
         synthesis = root / folders["celeb-synthesis"]
         if any((synthesis / s).is_dir() for s in SCENARIOS):
             dataset = "Celeb-DF++"
-        found = Found(root)
-        tested = {locate(root, media): media for media in listed}
+        found = base.Found(root)
+        tested = {base.locate(root, media): media for media in listed}
         if split != "train":
             for media in listed:
                 found.add_listed(_row(media, dataset, "test"), *_people(media))
         if split != "test":
             for folder in _sources(root, folders):
-                for media in (relative(clip, root) for clip in clips_in(folder)):
+                for media in (base.relative(clip, root) for clip in base.clips_in(folder)):
                     if media not in tested:
                         found.add(_row(media, dataset, "train"), *_people(media))
         return found.rows()
 
 
-def _row(media: str, dataset: str, part: str) -> Row:
+def _row(media: str, dataset: str, part: str) -> base.Row:
     top, *rest = media.split("/")
-    label: Label = "fake" if top.lower() == "celeb-synthesis" else "real"
+    label: base.Label = "fake" if top.lower() == "celeb-synthesis" else "real"
     method = rest[1] if len(rest) > 2 and rest[0] in SCENARIOS else top
-    return Row(media, label, method, dataset, part, "")
+    return base.Row(media, label, method, dataset, part, "")
 
 
 def _sources(root: Path, folders: dict[str, str]) -> list[Path]:
@@ -82,7 +72,7 @@ def _sources(root: Path, folders: dict[str, str]) -> list[Path]:
     synthesis = sources[-1]
     for scenario in SCENARIOS:
         if (synthesis / scenario).is_dir():
-            sources += [p for p in visible(synthesis / scenario) if p.is_dir()]
+            sources += [p for p in base.visible(synthesis / scenario) if p.is_dir()]
     return sources
 
 

@@ -6,28 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from deepfake_eval.datasets.base import (
-    LABELS,
-    Found,
-    Label,
-    Row,
-    Rows,
-    adapter,
-    choose,
-    clips_below,
-    files_below,
-    ids_in_name,
-    original_or,
-    parts_of,
-    refuse_split,
-    relative,
-    visible,
-    wrong_root,
-)
+from deepfake_eval.datasets import base
 from deepfake_eval.errors import DatasetError
 
 
-@adapter
+@base.adapter
 @dataclass(frozen=True, slots=True)
 class WildDeepfake:
     """WildDeepfake (Zi et al. 2020, arXiv:2101.01456): face crops of internet videos."""
@@ -39,23 +22,23 @@ class WildDeepfake:
     )
     grouping: ClassVar[str] = "the numbered folder: one video from the internet"
 
-    def rows(self, root: Path, split: str) -> Rows:
+    def rows(self, root: Path, split: str) -> base.Rows:
         inner = root / "deepfake_in_the_wild"
-        base = inner if inner.is_dir() else root
-        refuse_split(self.name, split, "val")
-        found = Found(root)
-        for part in parts_of(split, ("train", "test")):
-            for label in LABELS:
-                folder = base / f"{label}_{part}"
+        top = inner if inner.is_dir() else root
+        base.refuse_split(self.name, split, "val")
+        found = base.Found(root)
+        for part in base.parts_of(split, ("train", "test")):
+            for label in base.LABELS:
+                folder = top / f"{label}_{part}"
                 if not folder.is_dir():
                     names = (f"real_{part}", f"fake_{part}")
-                    raise wrong_root(self.name, base, f"{'/ and '.join(names)}/", names)
-                for clip in clips_below(folder):
-                    method = original_or("in the wild", label)
+                    raise base.wrong_root(self.name, top, f"{'/ and '.join(names)}/", names)
+                for clip in base.clips_below(folder):
+                    method = base.original_or("in the wild", label)
                     video = (*clip.relative_to(folder).parts, clip.name)[0]
                     group = f"{folder.name}-{video}"
-                    media = relative(clip, root)
-                    found.add(Row(media, label, method, "WildDeepfake", part, group))
+                    media = base.relative(clip, root)
+                    found.add(base.Row(media, label, method, "WildDeepfake", part, group))
         found.notes.append(
             "WildDeepfake: the crops are tight, so the detector misses more faces than in full "
             "frames."
@@ -74,7 +57,7 @@ STILL_METHODS = frozenset(
 are swaps and reenactments, with a folder of frames for each clip."""
 
 
-@adapter
+@base.adapter
 @dataclass(frozen=True, slots=True)
 class Df40:
     """DF40 (Yan et al. 2024, arXiv:2406.13495): face crops of forty methods."""
@@ -94,31 +77,31 @@ class Df40:
         "footage (id0_id1_0000); each still picture is its own group"
     )
 
-    def rows(self, root: Path, split: str) -> Rows:
-        folders = [p for p in visible(root) if p.is_dir()]
+    def rows(self, root: Path, split: str) -> base.Rows:
+        folders = [p for p in base.visible(root) if p.is_dir()]
         known = ("ff", "cdf", "real", "fake")
         methods = [p for p in folders if any((p / d).is_dir() for d in known)]
         if not methods:
-            raise wrong_root(self.name, root, "<method>/ff/, <method>/cdf/ or <method>/fake/")
-        chosen = choose(self.name, "method", self.methods, [p.name for p in methods])
+            raise base.wrong_root(self.name, root, "<method>/ff/, <method>/cdf/ or <method>/fake/")
+        chosen = base.choose(self.name, "method", self.methods, [p.name for p in methods])
         methods = [p for p in methods if p.name in chosen]
         domains = self.domain.split("+")
         if not set(domains) <= {"ff", "cdf"}:
             raise DatasetError(f"The option domain of {self.name} must be ff, cdf or ff+cdf.")
-        found = Found(root)
+        found = base.Found(root)
         for method in methods:
             still = method.name.lower() in STILL_METHODS
             for part in (*domains, "real", "fake"):
                 folder = method / part
                 if not folder.is_dir():
                     continue
-                label: Label = "real" if part == "real" else "fake"
+                label: base.Label = "real" if part == "real" else "fake"
                 dataset = f"DF40-{part if part in domains else method.name}"
-                for item in files_below(folder) if still else clips_below(folder):
-                    media = relative(item, root)
-                    group = media if still else ids_in_name(item.stem)
-                    shown = original_or(method.name, label)
-                    found.add(Row(media, label, shown, dataset, split, group))
+                for item in base.files_below(folder) if still else base.clips_below(folder):
+                    media = base.relative(item, root)
+                    group = media if still else base.ids_in_name(item.stem)
+                    shown = base.original_or(method.name, label)
+                    found.add(base.Row(media, label, shown, dataset, split, group))
         found.notes.append(
             "DF40: training and test sets are separate downloads. The root decides, not --split."
         )

@@ -6,16 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from deepfake_eval.datasets.base import (
-    Found,
-    Row,
-    Rows,
-    adapter,
-    choose,
-    parts_of,
-    require,
-    visible,
-)
+from deepfake_eval.datasets import base
 from deepfake_eval.errors import DatasetError
 
 SEX = {"M": "M", "W": "F"}
@@ -23,7 +14,7 @@ LISTS = ("train", "val", "test")
 TITLE = "DeeperForensics-1.0"
 
 
-@adapter
+@base.adapter
 @dataclass(frozen=True, slots=True)
 class DeeperForensics:
     """Faces of 100 paid actors swapped into FaceForensics++ videos.
@@ -45,12 +36,12 @@ class DeeperForensics:
         "in effect an actor with every video that received their face"
     )
 
-    def rows(self, root: Path, split: str) -> Rows:
-        require(self.name, root, ("manipulated_videos", "lists"))
-        present = [p.name for p in visible(root / "manipulated_videos") if p.is_dir()]
-        variants = choose(TITLE, "variant", self.variant, present)
-        found = Found(root)
-        for part in parts_of(split, LISTS):
+    def rows(self, root: Path, split: str) -> base.Rows:
+        base.require(self.name, root, ("manipulated_videos", "lists"))
+        present = [p.name for p in base.visible(root / "manipulated_videos") if p.is_dir()]
+        variants = base.choose(TITLE, "variant", self.variant, present)
+        found = base.Found(root)
+        for part in base.parts_of(split, LISTS):
             path = root / "lists" / "splits" / f"{part}.txt"
             if not path.is_file():
                 raise DatasetError(
@@ -60,7 +51,7 @@ class DeeperForensics:
                 target, _, actor = Path(line).stem.partition("_")
                 for variant in variants:
                     media = f"manipulated_videos/{variant}/{line}"
-                    row = Row(media, "fake", variant, TITLE, part, "", attributes=_sex(actor))
+                    row = base.Row(media, "fake", variant, TITLE, part, "", attributes=_sex(actor))
                     found.add_listed(row, target, actor)
         found.notes.append(
             f"{TITLE} has only fakes. Its real class is FaceForensics++ c23: add "

@@ -10,15 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
-from deepfake_eval.datasets.base import (
-    Label,
-    Row,
-    Rows,
-    adapter,
-    ids_in_name,
-    original_or,
-    wrong_root,
-)
+from deepfake_eval.datasets import base
 from deepfake_eval.errors import DatasetError
 
 COMPRESSIONS = ("raw", "c23", "c40")
@@ -32,7 +24,7 @@ METHODS = {
 FOLDER = "dataset_json"
 
 
-@adapter
+@base.adapter
 @dataclass(frozen=True, slots=True)
 class DeepfakeBench:
     """Frames listed by ``rearrange.py`` of DeepfakeBench; each listed video is one clip."""
@@ -52,14 +44,14 @@ class DeepfakeBench:
         "otherwise each video"
     )
 
-    def rows(self, root: Path, split: str) -> Rows:
+    def rows(self, root: Path, split: str) -> base.Rows:
         folder = root / FOLDER if (root / FOLDER).is_dir() else root
         lists = {p.stem: p for p in sorted(folder.glob("*.json"))}
         chosen = self.json.split("+") if self.json else list(lists)
         absent = [n for n in chosen if n not in lists]
         if absent or not chosen:
-            raise wrong_root(self.name, folder, f"{absent[0]}.json" if absent else "*.json")
-        rows: dict[str, Row] = {}
+            raise base.wrong_root(self.name, folder, f"{absent[0]}.json" if absent else "*.json")
+        rows: dict[str, base.Row] = {}
         missing: dict[str, None] = {}
         notes: dict[str, None] = {}
         in_train = Counter[str]()
@@ -80,12 +72,12 @@ class DeepfakeBench:
                 f"{leaked} of {len(rows)} videos are also listed in train: they are not held out "
                 "from a model that was trained on these lists."
             ] = None
-        return Rows(root, tuple(rows.values()), tuple(missing), tuple(notes))
+        return base.Rows(root, tuple(rows.values()), tuple(missing), tuple(notes))
 
 
 def _entries(
     path: Path, compression: str, notes: dict[str, None]
-) -> Iterator[tuple[Row, tuple[str, ...]]]:
+) -> Iterator[tuple[base.Row, tuple[str, ...]]]:
     """Yield the listed videos that have frames, as rows without a path, and their frames.
 
     A note is added for what is left out.
@@ -112,9 +104,9 @@ def _entries(
                         continue
                     named = str(facts.get("label", label))
                     shown = _binary(named)
-                    method = METHODS.get(named, original_or(named, shown))
-                    group = ids_in_name(video)
-                    yield Row("", shown, method, dataset, split, group, level), frames
+                    method = METHODS.get(named, base.original_or(named, shown))
+                    group = base.ids_in_name(video)
+                    yield base.Row("", shown, method, dataset, split, group, level), frames
 
 
 def _frames(facts: Any, where: str) -> tuple[str, ...]:
@@ -158,7 +150,7 @@ def _media(root: Path, frames: tuple[str, ...]) -> tuple[str | None, list[str]]:
     return folder, missing
 
 
-def _binary(label: str) -> Label:
+def _binary(label: str) -> base.Label:
     """Return the class of a label: ``FF-real``, ``DFDCP_Real``, ``FF-DF``, ``DFDCP_FakeA``."""
     if re.search(r"[-_]real$", label, re.IGNORECASE):
         return "real"

@@ -8,27 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from deepfake_eval.datasets.base import (
-    Found,
-    Label,
-    Row,
-    Rows,
-    adapter,
-    files_below,
-    locate,
-    original_or,
-    refuse_split,
-    relative,
-    require,
-    visible,
-    wrong_root,
-)
+from deepfake_eval.datasets import base
 from deepfake_eval.errors import DatasetError
 
 TRAIN_PARTS = ("dfdc_train_part_", "train_sample_videos")
 """How folders of the training part begin, of which the second is the sample of the contest."""
 
-CLASSES: dict[str, Label] = {"FAKE": "fake", "REAL": "real", "1": "fake", "0": "real"}
+CLASSES: dict[str, base.Label] = {"FAKE": "fake", "REAL": "real", "1": "fake", "0": "real"}
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -41,7 +27,7 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _label(value: object, where: str) -> Label:
+def _label(value: object, where: str) -> base.Label:
     label = CLASSES.get(str(value).strip().upper())
     if label is None:
         raise DatasetError(
@@ -50,7 +36,7 @@ def _label(value: object, where: str) -> Label:
     return label
 
 
-@adapter
+@base.adapter
 @dataclass(frozen=True, slots=True)
 class Dfdc:
     """The training parts and the test set of the full challenge."""
@@ -66,21 +52,21 @@ class Dfdc:
         "originals; intervals are therefore too narrow"
     )
 
-    def rows(self, root: Path, split: str) -> Rows:
+    def rows(self, root: Path, split: str) -> base.Rows:
         test = root / "test" if (root / "test").is_dir() else root
         train = root / "train" if (root / "train").is_dir() else root
-        parts = [p for p in visible(train) if p.name.startswith(TRAIN_PARTS) and p.is_dir()]
+        parts = [p for p in base.visible(train) if p.name.startswith(TRAIN_PARTS) and p.is_dir()]
         has_test = (test / "labels.csv").is_file()
         if not (has_test or parts):
-            raise wrong_root(
+            raise base.wrong_root(
                 self.name, root, "test/labels.csv or train/dfdc_train_part_N/", ("test", "train")
             )
-        refuse_split(self.name, split, "val")
+        base.refuse_split(self.name, split, "val")
         if split == "test" and not has_test:
-            raise wrong_root(self.name, test, "labels.csv and videos/")
+            raise base.wrong_root(self.name, test, "labels.csv and videos/")
         if split == "train" and not parts:
-            raise wrong_root(self.name, train, "dfdc_train_part_N/")
-        found = Found(root)
+            raise base.wrong_root(self.name, train, "dfdc_train_part_N/")
+        found = base.Found(root)
         if split == "all" and not (has_test and parts):
             found.notes.append(f"DFDC: its {'training' if has_test else 'test'} part is absent.")
         if split != "train" and has_test:
@@ -89,26 +75,32 @@ class Dfdc:
             for part in parts:
                 for file, fact in _json(part / "metadata.json").items():
                     label = _label(fact.get("label"), file)
-                    media, group = f"{relative(part, root)}/{file}", fact.get("original") or file
-                    method = original_or("DFDC", label)
-                    found.add_listed(Row(media, label, method, "DFDC", "train", str(group)))
+                    media, group = (
+                        f"{base.relative(part, root)}/{file}",
+                        fact.get("original") or file,
+                    )
+                    method = base.original_or("DFDC", label)
+                    found.add_listed(base.Row(media, label, method, "DFDC", "train", str(group)))
         return found.rows()
 
-    def _add_test(self, found: Found, test: Path) -> None:
+    def _add_test(self, found: base.Found, test: Path) -> None:
         found.notes.append("DFDC: the test list names no originals, so each clip is its own group.")
-        folder = "" if test == found.root else f"{relative(test, found.root)}/"
+        folder = "" if test == found.root else f"{base.relative(test, found.root)}/"
         with (test / "labels.csv").open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             if not {"filename", "label"} <= set(reader.fieldnames or ()):
                 raise DatasetError("labels.csv needs the columns filename and label.")
             for line in reader:
                 label = _label(line["label"], "labels.csv")
-                media, method = f"{folder}videos/{line['filename']}", original_or("DFDC", label)
+                media, method = (
+                    f"{folder}videos/{line['filename']}",
+                    base.original_or("DFDC", label),
+                )
                 group = Path(line["filename"]).stem
-                found.add_listed(Row(media, label, method, "DFDC", "test", group))
+                found.add_listed(base.Row(media, label, method, "DFDC", "test", group))
 
 
-@adapter
+@base.adapter
 @dataclass(frozen=True, slots=True)
 class DfdcPreview:
     """The challenge's preview (Dolhansky et al. 2019, arXiv:1910.08854)."""
@@ -120,27 +112,27 @@ class DfdcPreview:
         "linked over all clips; or the actor of the footage if that links more than half of them"
     )
 
-    def rows(self, root: Path, split: str) -> Rows:
-        require(self.name, root, ("original_videos", "dataset.json"))
-        refuse_split(self.name, split, "val")
+    def rows(self, root: Path, split: str) -> base.Rows:
+        base.require(self.name, root, ("original_videos", "dataset.json"))
+        base.refuse_split(self.name, split, "val")
         by_name = {
-            (top.name, path.name): relative(path, root)
-            for top in visible(root)
+            (top.name, path.name): base.relative(path, root)
+            for top in base.visible(root)
             if top.is_dir()
-            for path in files_below(top, pictures=False)
+            for path in base.files_below(top, pictures=False)
         }
-        found = Found(root)
+        found = base.Found(root)
         for key, fact in _json(root / "dataset.json").items():
             part = str(fact.get("set"))
             if split not in ("all", part):
                 continue
             top, _, rest = key.partition("/")
-            media = locate(root, key) or by_name.get((top, Path(key).name))
+            media = base.locate(root, key) or by_name.get((top, Path(key).name))
             if media is None:
                 found.missing.append(key)
                 continue
             label = _label(fact.get("label"), key)
             ids = [str(fact[k]) for k in ("target_id", "swapped_id") if fact.get(k)]
             people = ids or [rest.split("/")[0].split("_")[0]]
-            found.add(Row(media, label, media.split("/")[0], "DFDCP", part, ""), *people)
+            found.add(base.Row(media, label, media.split("/")[0], "DFDCP", part, ""), *people)
         return found.rows()

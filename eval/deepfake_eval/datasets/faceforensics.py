@@ -7,23 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from deepfake_eval.datasets.base import (
-    LABELS,
-    Found,
-    Label,
-    Row,
-    Rows,
-    adapter,
-    check_option,
-    choose,
-    clips_in,
-    original_or,
-    parts_of,
-    refuse_split,
-    relative,
-    require,
-    visible,
-)
+from deepfake_eval.datasets import base
 from deepfake_eval.errors import DatasetError
 
 COMPRESSIONS = ("raw", "c23", "c40")
@@ -36,7 +20,7 @@ METHODS = ("Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures", "FaceShifter"
 """Methods of the release, to report which are absent."""
 
 
-@adapter
+@base.adapter
 @dataclass(frozen=True, slots=True)
 class FaceForensics:
     """FaceForensics++: 1,000 YouTube originals, and 1,000 fakes for each method."""
@@ -56,26 +40,26 @@ class FaceForensics:
         "the official id pair: both originals, and both fakes of every method made from them"
     )
 
-    def rows(self, root: Path, split: str) -> Rows:
-        require(self.name, root, FOLDERS)
-        check_option(self.name, "compression", self.compression, COMPRESSIONS)
-        found = Found(root)
+    def rows(self, root: Path, split: str) -> base.Rows:
+        base.require(self.name, root, FOLDERS)
+        base.check_option(self.name, "compression", self.compression, COMPRESSIONS)
+        found = base.Found(root)
         sources = self._sources(root, found.notes)
         if not any((root / folder).is_dir() for folder in sources.values()):
             raise DatasetError(
                 f"{root} needs {sources['original']} or the {self.compression} folder of a method. "
                 "Choose another compression, or download it."
             )
-        for part in parts_of(split, LISTS):
+        for part in base.parts_of(split, LISTS):
             for one, two in _pairs(root / f"{part}.json"):
                 group = "_".join(sorted((one, two)))
                 for method, folder in sources.items():
-                    label: Label = "real" if method == "original" else "fake"
+                    label: base.Label = "real" if method == "original" else "fake"
                     names = (one, two) if label == "real" else (f"{one}_{two}", f"{two}_{one}")
                     for name in names:
                         media = f"{folder}/videos/{name}.mp4"
                         found.add_listed(
-                            Row(media, label, method, "FaceForensics++", part, group,
+                            base.Row(media, label, method, "FaceForensics++", part, group,
                                 self.compression)
                         )  # fmt: skip
         return found.rows()
@@ -83,8 +67,8 @@ class FaceForensics:
     def _sources(self, root: Path, notes: list[str]) -> dict[str, str]:
         """Return the folder of each method, and add a note for each that is absent."""
         sources = {"original": f"original_sequences/youtube/{self.compression}"}
-        present = [p.name for p in visible(root / FOLDERS[1]) if p.is_dir() and p.name != DFD]
-        for method in choose("FaceForensics++", "method", self.methods, present):
+        present = [p.name for p in base.visible(root / FOLDERS[1]) if p.is_dir() and p.name != DFD]
+        for method in base.choose("FaceForensics++", "method", self.methods, present):
             folder = f"manipulated_sequences/{method}/{self.compression}"
             if (root / folder).is_dir():
                 sources[method] = folder
@@ -112,7 +96,7 @@ def _pairs(path: Path) -> list[tuple[str, str]]:
     return pairs
 
 
-@adapter
+@base.adapter
 @dataclass(frozen=True, slots=True)
 class DeepFakeDetection:
     """DeepFakeDetection by Google, distributed with FaceForensics++: 28 paid actors.
@@ -133,24 +117,26 @@ class DeepFakeDetection:
         "all clips; or the actor of the footage (NN) if that links more than half of the clips"
     )
 
-    def rows(self, root: Path, split: str) -> Rows:
+    def rows(self, root: Path, split: str) -> base.Rows:
         copied = (root / COPY[0]).is_dir()
-        require(self.name, root, COPY if copied else FOLDERS)
-        refuse_split(self.name, split, "train", "val")
-        found = Found(root, notes=[f"{DFD} publishes no split; all of it is used as test."])
+        base.require(self.name, root, COPY if copied else FOLDERS)
+        base.refuse_split(self.name, split, "train", "val")
+        found = base.Found(root, notes=[f"{DFD} publishes no split; all of it is used as test."])
         folders = COPY if copied else [
             f"{folder}/{self.compression}"
             for folder in ("original_sequences/actors", f"manipulated_sequences/{DFD}")
         ]  # fmt: skip
-        for folder, label in zip(folders, LABELS, strict=True):
-            clips = clips_in(root / folder) or clips_in(root / folder / folder)
+        for folder, label in zip(folders, base.LABELS, strict=True):
+            clips = base.clips_in(root / folder) or base.clips_in(root / folder / folder)
             if not clips:
                 raise DatasetError(
                     f"{root} needs clips in {folder}. Download them, or choose another compression."
                 )
             for clip in clips:
-                media, method = relative(clip, root), original_or(DFD, label)
-                row = Row(media, label, method, DFD, "test", "", "" if copied else self.compression)
+                media, method = base.relative(clip, root), base.original_or(DFD, label)
+                row = base.Row(
+                    media, label, method, DFD, "test", "", "" if copied else self.compression
+                )
                 found.add(row, *clip.stem.split("__")[0].split("_"))
         rows = found.rows()
         named = tuple(replace(row, group=f"actor-{row.group}") for row in rows.rows)

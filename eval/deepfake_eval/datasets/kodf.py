@@ -16,21 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from deepfake_eval.datasets.base import (
-    Found,
-    Label,
-    Row,
-    Rows,
-    adapter,
-    composed,
-    files_below,
-    original_or,
-    relative,
-    wrong_root,
-)
+from deepfake_eval.datasets import base
 from deepfake_eval.errors import DatasetError
 
-TABLES: dict[Label, str] = {
+TABLES: dict[base.Label, str] = {
     "real": "원본영상_{part}_메타데이터.csv",
     "fake": "변조영상_{part}_메타데이터.csv",
 }
@@ -51,7 +40,7 @@ FAKE_FOLDER = "변조"
 ENCODINGS = ("utf-8-sig", "cp949")
 
 
-@adapter
+@base.adapter
 @dataclass(frozen=True, slots=True)
 class KoDf:
     """KoDF: 403 Korean subjects; FaceSwap, DeepFaceLab, FSGAN, FOMM and audio-driven fakes."""
@@ -66,10 +55,10 @@ class KoDf:
         "the subject of the footage if that links more than half of the clips"
     )
 
-    def rows(self, root: Path, split: str) -> Rows:
-        tables = {composed(p.name): p for p in sorted(root.rglob("*.csv"))}
+    def rows(self, root: Path, split: str) -> base.Rows:
+        tables = {base.composed(p.name): p for p in sorted(root.rglob("*.csv"))}
         parts = {"all": ("train", "val"), "test": ("val",)}.get(split, (split,))
-        found = Found(root)
+        found = base.Found(root)
         if split == "test":
             found.notes.append(
                 "KoDF: AI-Hub publishes no test part, so the validation part is used."
@@ -77,22 +66,22 @@ class KoDf:
         names = [TABLES[label].format(part=PARTS[p]) for p in parts for label in TABLES]
         absent = [n for n in names if n not in tables]
         if absent:
-            raise wrong_root(self.name, root, f"{' and '.join(absent)} at any depth")
+            raise base.wrong_root(self.name, root, f"{' and '.join(absent)} at any depth")
         index: dict[str, list[str]] = {}
-        for path in files_below(root, pictures=False):
-            index.setdefault(composed(path.stem), []).append(relative(path, root))
+        for path in base.files_below(root, pictures=False):
+            index.setdefault(base.composed(path.stem), []).append(base.relative(path, root))
         for part in parts:
             for label, pattern in TABLES.items():
                 for line in _table(tables[pattern.format(part=PARTS[part])]):
-                    stem = composed(line[VIDEO_ID]).removesuffix(".mp4")
+                    stem = base.composed(line[VIDEO_ID]).removesuffix(".mp4")
                     media = _choose(index.get(stem, []), label)
                     if media is None:
                         found.missing.append(line[VIDEO_ID])
                         continue
-                    method = original_or(line.get(METHOD) or "unknown", label)
+                    method = base.original_or(line.get(METHOD) or "unknown", label)
                     sex = SEXES.get(line.get(SEX, ""))
                     attributes = (("sex", sex),) if sex else ()
-                    row = Row(media, label, method, "KoDF", part, "", attributes=attributes)
+                    row = base.Row(media, label, method, "KoDF", part, "", attributes=attributes)
                     found.add(row, *_people(line, label, stem))
         return found.rows()
 
@@ -108,7 +97,7 @@ def _table(path: Path) -> list[dict[str, str]]:
     else:
         raise DatasetError(f"{path.name} is neither UTF-8 nor CP949. Save it as one of them.")
     reader = csv.DictReader(text.splitlines())
-    columns = [composed(c.strip()) for c in reader.fieldnames or ()]
+    columns = [base.composed(c.strip()) for c in reader.fieldnames or ()]
     if VIDEO_ID not in columns:
         raise DatasetError(
             f"{path.name} needs a column {VIDEO_ID}. It has {', '.join(columns) or 'none'}."
@@ -119,20 +108,20 @@ def _table(path: Path) -> list[dict[str, str]]:
     ]
 
 
-def _choose(candidates: list[str], label: Label) -> str | None:
+def _choose(candidates: list[str], label: base.Label) -> str | None:
     """Return the clip of class ``label`` among those with one file name, judged by their folders.
 
     Return None if the folders do not decide: the clip is then reported as missing, not guessed.
     """
     if len(candidates) > 1:
         own, other = (REAL_FOLDER, FAKE_FOLDER) if label == "real" else (FAKE_FOLDER, REAL_FOLDER)
-        candidates = [c for c in candidates if own in composed(c)] or [
-            c for c in candidates if other not in composed(c)
+        candidates = [c for c in candidates if own in base.composed(c)] or [
+            c for c in candidates if other not in base.composed(c)
         ]
     return candidates[0] if len(candidates) == 1 else None
 
 
-def _people(line: dict[str, str], label: Label, stem: str) -> list[str]:
+def _people(line: dict[str, str], label: base.Label, stem: str) -> list[str]:
     if label == "real":
         return [line.get(PERSON) or stem]
     target = next((line[c] for c in TARGET if line.get(c)), "")

@@ -7,23 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from deepfake_eval.datasets.base import (
-    LABELS,
-    Found,
-    Label,
-    Row,
-    Rows,
-    adapter,
-    clips_in,
-    original_or,
-    relative,
-    require,
-    wrong_root,
-)
+from deepfake_eval.datasets import base
 from deepfake_eval.errors import DatasetError
 
 
-@adapter
+@base.adapter
 @dataclass(frozen=True, slots=True)
 class Ffiw:
     """Face Forensics in the Wild (Zhou et al. 2021, arXiv:2103.16076): videos of several faces."""
@@ -38,32 +26,34 @@ class Ffiw:
         "release does not document that names correspond"
     )
 
-    def rows(self, root: Path, split: str) -> Rows:
+    def rows(self, root: Path, split: str) -> base.Rows:
         inner = root / "FFIW10K-v1-release"
-        base = inner if inner.is_dir() else root
-        require(self.name, base, ("source", "target"))
-        found = Found(root)
+        top = inner if inner.is_dir() else root
+        base.require(self.name, top, ("source", "target"))
+        found = base.Found(root)
         found.notes.append(
             "FFIW: only one of several faces is manipulated, and the label is that of the video."
         )
         if split == "test":
             found.notes.append("FFIW has no test videos in this layout; val is used, as in papers.")
         parts = {"all": ("train", "val"), "test": ("val",)}.get(split, (split,))
-        labels: tuple[tuple[str, Label], ...] = (("source", "real"), ("target", "fake"))
+        labels: tuple[tuple[str, base.Label], ...] = (("source", "real"), ("target", "fake"))
         for part in parts:
             for folder, label in labels:
-                clips = clips_in(base / folder / part)
+                clips = base.clips_in(top / folder / part)
                 if not clips:
                     raise DatasetError(
-                        f"{base} needs videos in {folder}/{part}/videos. Download them."
+                        f"{top} needs videos in {folder}/{part}/videos. Download them."
                     )
                 for clip in clips:
-                    media, group = relative(clip, root), f"{part}-{clip.stem}"
-                    found.add(Row(media, label, original_or("FFIW", label), "FFIW", part, group))
+                    media, group = base.relative(clip, root), f"{part}-{clip.stem}"
+                    found.add(
+                        base.Row(media, label, base.original_or("FFIW", label), "FFIW", part, group)
+                    )
         return found.rows()
 
 
-@adapter
+@base.adapter
 @dataclass(frozen=True, slots=True)
 class Uadfv:
     """UADFV (Yang et al. 2019, arXiv:1811.00661): 49 real videos with one FakeApp swap each."""
@@ -72,16 +62,18 @@ class Uadfv:
     layout: ClassVar[str] = "{real,fake}[/videos]/*.mp4 or {real,fake}/frames/<clip>/*.png"
     grouping: ClassVar[str] = "the number of the clip, which a real video shares with its fake"
 
-    def rows(self, root: Path, split: str) -> Rows:
-        require(self.name, root, ("real", "fake"))
-        found = Found(root, notes=["UADFV publishes no split; all of it is used."])
-        for label in LABELS:
-            clips = clips_in(root / label)
+    def rows(self, root: Path, split: str) -> base.Rows:
+        base.require(self.name, root, ("real", "fake"))
+        found = base.Found(root, notes=["UADFV publishes no split; all of it is used."])
+        for label in base.LABELS:
+            clips = base.clips_in(root / label)
             if not clips:
-                raise wrong_root(self.name, root / label, "videos/*.mp4 or frames/<clip>/*.png")
+                raise base.wrong_root(
+                    self.name, root / label, "videos/*.mp4 or frames/<clip>/*.png"
+                )
             for clip in clips:
                 number = re.match(r"\d*", clip.stem)
                 group = (number and number.group()) or clip.stem
-                method = original_or("FakeApp", label)
-                found.add(Row(relative(clip, root), label, method, "UADFV", split, group))
+                method = base.original_or("FakeApp", label)
+                found.add(base.Row(base.relative(clip, root), label, method, "UADFV", split, group))
         return found.rows()

@@ -7,24 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from deepfake_eval.datasets.base import (
-    LABELS,
-    SPLITS,
-    Found,
-    Row,
-    Rows,
-    adapter,
-    checked_label,
-    files_below,
-    original_or,
-    read_table,
-    relative,
-    require,
-)
+from deepfake_eval.datasets import base
 from deepfake_eval.errors import DatasetError
 
 
-@adapter
+@base.adapter
 @dataclass(frozen=True, slots=True)
 class Folders:
     title: str = ""
@@ -34,23 +21,23 @@ class Folders:
     layout: ClassVar[str] = "real/**, fake/[<method>/]**: videos and pictures at any depth"
     grouping: ClassVar[str] = "each file; if people recur, use a CSV with groups"
 
-    def rows(self, root: Path, split: str) -> Rows:
-        require(self.name, root, LABELS)
+    def rows(self, root: Path, split: str) -> base.Rows:
+        base.require(self.name, root, base.LABELS)
         dataset = self.title or root.resolve().name
-        found = Found(root)
-        for label in LABELS:
-            for path in files_below(root / label):
+        found = base.Found(root)
+        for label in base.LABELS:
+            for path in base.files_below(root / label):
                 inside = path.relative_to(root / label).parts
-                method = inside[0] if len(inside) > 1 else original_or("fake", label)
-                media = relative(path, root)
-                found.add(Row(media, label, method, dataset, split, media))
+                method = inside[0] if len(inside) > 1 else base.original_or("fake", label)
+                media = base.relative(path, root)
+                found.add(base.Row(media, label, method, dataset, split, media))
         found.notes.append(
             f"{dataset}: each file is its own group. If people recur, intervals are too narrow."
         )
         return found.rows()
 
 
-@adapter
+@base.adapter
 @dataclass(frozen=True, slots=True)
 class Csv:
     """A table of media, whose paths are relative to it."""
@@ -67,14 +54,14 @@ class Csv:
     )
     grouping: ClassVar[str] = "the column group; without it, each file"
 
-    def rows(self, root: Path, split: str) -> Rows:
+    def rows(self, root: Path, split: str) -> base.Rows:
         path = root / "manifest.csv" if root.is_dir() else root
         if not path.is_file():
             raise DatasetError(
                 f"{root} needs manifest.csv. Give the path of the table if its name is another."
             )
-        found = Found(path.parent)
-        columns, lines = read_table(path, ("media", "label"), DatasetError)
+        found = base.Found(path.parent)
+        columns, lines = base.read_table(path, ("media", "label"), DatasetError)
         if self.split_column not in columns and split != "all":
             found.notes.append(f"{path.name} has no column {self.split_column}; every row is used.")
         if "group" not in columns:
@@ -83,7 +70,7 @@ class Csv:
         for number, line in lines:
             part = line.get(self.split_column) or ""
             if self.split_column in columns and split not in ("all", part):
-                unassigned[part] += part not in SPLITS or part == "all"
+                unassigned[part] += part not in base.SPLITS or part == "all"
                 continue
             row = self._row(line, f"{path.name}, line {number}", path.stem, split)
             if (found.root / row.media).exists():
@@ -97,18 +84,18 @@ class Csv:
             )
         return found.rows()
 
-    def _row(self, line: dict[str, str], where: str, title: str, split: str) -> Row:
+    def _row(self, line: dict[str, str], where: str, title: str, split: str) -> base.Row:
         part = line.get(self.split_column)
-        label, media = checked_label(line["label"], where, DatasetError), line["media"]
+        label, media = base.checked_label(line["label"], where, DatasetError), line["media"]
         pure = PurePosixPath(media or "")
         if not media or pure.is_absolute() or ".." in pure.parts:
             raise DatasetError(f"In {where}, media must be a path below the folder of the table.")
-        return Row(
+        return base.Row(
             media,
             label,
-            line.get("method") or original_or("fake", label),
+            line.get("method") or base.original_or("fake", label),
             line.get("dataset") or self.title or title,
-            part or (split if split in SPLITS else "test"),
+            part or (split if split in base.SPLITS else "test"),
             line.get("group") or media,
             line.get("compression") or "",
             tuple(
