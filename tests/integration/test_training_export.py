@@ -12,7 +12,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from deepfake_eval.analysis.reliability import histograms
+from deepfake_eval.analysis import reliability
 from deepfake_eval.inference.fitted_media import SAME_FILE, FittedMedia
 from deepfake_models.bundle.bundle import GRAPHS, Bundle, load_bundle
 from deepfake_models.bundle.results import VerdictCode
@@ -34,7 +34,6 @@ from deepfake_training.data.manifests import Manifest
 from deepfake_training.data.splits import fold_splits
 from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.crossvalidate import run_splits, summarise
-from deepfake_training.export import bundle as bundle_module
 from deepfake_training.export.bundle import HELD_OUT_REPORT, ExportInputs, export
 from deepfake_training.networks.backbone import ExportGraph, create_backbone
 from deepfake_training.train.checkpoints import BEST
@@ -165,8 +164,8 @@ def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
     fit(crops, tmp_path / "all", crossed)
     inputs = ExportInputs([Manifest(manifest)], crops, tmp_path / "all", folder)
     # Histograms of as few groups as these would not be kept otherwise.
-    few = partial(histograms, min_groups=6)
-    monkeypatch.setattr(bundle_module, "histograms", lambda *args: few(*args[:2]))
+    few = partial(reliability.histograms, min_groups=6)
+    monkeypatch.setattr(reliability, "histograms", lambda *args: few(*args[:2]))
     bundle = export(inputs, tmp_path / "bundle", crossed, "0" * 64)
     assert bundle.spec.calibration.item.groups == 12
     predictions = pd.read_parquet(tmp_path / "all" / HELD_OUT_REPORT / "predictions.parquet")

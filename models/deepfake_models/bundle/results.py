@@ -78,19 +78,7 @@ class ReasonCode(StrEnum):
 def input_at_fault(code: str) -> bool:
     """Return whether a stored reason is that the input could not be decoded at all. The codes of a
     newer version are unknown here, and not taken for that."""
-    return code in _INPUT_FAULTS
-
-
-_INPUT_FAULTS = frozenset(
-    {
-        ReasonCode.UNREADABLE,
-        ReasonCode.UNDECODABLE,
-        ReasonCode.NO_VISUAL_STREAM,
-        ReasonCode.TOO_LARGE,
-        ReasonCode.DECODER_FAILED,
-        ReasonCode.NOT_A_PICTURE,
-    }
-)
+    return code in {*_REASON_OF_ERROR.values(), ReasonCode.NOT_A_PICTURE}
 
 
 _UNPUBLISHED = frozenset({"logit", "kind_logits", "suspect"})

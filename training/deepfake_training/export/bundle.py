@@ -19,14 +19,7 @@ import onnx
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepfake_eval.analysis.reliability import (
-    condition_table,
-    conditions,
-    group_table,
-    histograms,
-    media_tables,
-    reliability_table,
-)
+from deepfake_eval.analysis import reliability
 from deepfake_eval.analysis.summary import Subject, summarise
 from deepfake_eval.datasets import Row, Rows
 from deepfake_eval.evaluate.run import LoadedDataset
@@ -59,27 +52,14 @@ from deepfake_models.decision.fitness import marked_card, unfit
 from deepfake_models.decision.level import Criteria, log_likelihood_ratio
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_training.config import Config
+from deepfake_training.data import splits
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import TERMS, Manifest
 from deepfake_training.data.prepare import MANIFESTS, recorded
-from deepfake_training.data.splits import (
-    check_folds,
-    fold_splits,
-    held_out,
-    source_names,
-    source_splits,
-    trained_on,
-)
 from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.calibrate import Fitted, fit_levels
 from deepfake_training.evaluate.crossvalidate import METHODS, split_weights
-from deepfake_training.export.graphs import (
-    heads_parity,
-    logit_noise,
-    network_parity,
-    write_heads,
-    write_network,
-)
+from deepfake_training.export import graphs
 from deepfake_training.export.held_out import (
     HeldOut,
     HeldOutRun,
@@ -149,10 +129,10 @@ def export(
     measured: Iterable[HeldOutRun] = ((config, weights),)
     by_source: Sequence[HeldOutRun] = ()
     if inputs.cross_validation:
-        check_folds(store.index, config)
+        splits.check_folds(store.index, config)
         crossed, digest = inputs.cross_validation, store.digest()
-        measured = split_weights(crossed, fold_splits(config), digest)
-        by_source = list(split_weights(crossed, source_splits(store.index, config), digest))
+        measured = split_weights(crossed, splits.fold_splits(config), digest)
+        by_source = list(split_weights(crossed, splits.source_splits(store.index, config), digest))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as scratch:
         directory = Path(scratch) / "bundle"
@@ -165,7 +145,7 @@ def export(
         rows = listed_once(inputs.manifests, inputs.crops, config)
         _check_prepared(rows, store)
         by_people = held_out_rows(measured, rows)
-        sources = source_names(rows["dataset"], config)
+        sources = splits.source_names(rows["dataset"], config)
         by_sources = held_out_rows(by_source, rows.assign(source=sources)) if by_source else ()
         training = {
             **_provenance(config, store),
@@ -194,17 +174,17 @@ def export(
         fields["conditions"] = measured_in.model_dump()
         fields["unseen"] = "sources" if by_sources else "people"
         if config.frozen:
-            fields["logit_noise"] = logit_noise(directory, _samples(store, config))
+            fields["logit_noise"] = graphs.logit_noise(directory, _samples(store, config))
         bundle = seal(directory, fields)
         measures, items = _measure(judged, bundle, inputs.run / HELD_OUT_REPORT, config)
         min_groups = bundle.spec.conditions.min_groups
-        table |= media_tables(items, min_groups)
+        table |= reliability.media_tables(items, min_groups)
         if by_sources:
             known = _items(_without(people, config.cross_validation.apart)[0], bundle)
-            table["known_sources"] = media_tables(known, min_groups)
-            table["by_group"] = group_table(items)
+            table["known_sources"] = reliability.media_tables(known, min_groups)
+            table["by_group"] = reliability.group_table(items)
         _write_json(directory / "reliability.json", table)
-        spread = histograms(items, fitted.calibration, min_groups)
+        spread = reliability.histograms(items, fitted.calibration, min_groups)
         if spread is not None:
             fields["histograms"] = spread.model_dump()
         methods = inputs.cross_validation and inputs.cross_validation / METHODS
@@ -268,15 +248,15 @@ def _export_classifier(
     if config.frozen:
         heads = heads_of(weights)
         graph = FeatureStore(store, config).graph()
-        write_heads(directory, onnx.load(str(graph)), heads, config)
-        return heads_parity(directory, graph, heads, samples), MapMethod.DIRECT_EFFECT
-    network = write_network(directory, weights, config.backbone, config.bundle.input)
-    return network_parity(network, directory, samples), network.map_method
+        graphs.write_heads(directory, onnx.load(str(graph)), heads, config)
+        return graphs.heads_parity(directory, graph, heads, samples), MapMethod.DIRECT_EFFECT
+    network = graphs.write_network(directory, weights, config.backbone, config.bundle.input)
+    return graphs.network_parity(network, directory, samples), network.map_method
 
 
 def _list_fitted(directory: Path, store: CropStore, config: Config) -> None:
     """Write ``fitted.json``: digests of the media that the weights may have been fitted on."""
-    index = store.index[trained_on(store.index, config)].drop_duplicates("media")
+    index = store.index[splits.trained_on(store.index, config)].drop_duplicates("media")
     media = (
         (recorded(store.root, media)["sha256"], Path(path))
         for media, path in zip(index["media"], index["path"], strict=True)
@@ -353,7 +333,7 @@ def _reliability(fitted: Fitted, every: pd.DataFrame) -> tuple[dict[str, Any], C
     faces = valued(fitted.faces, "logit", calibration.face)
     threshold = thresholds.face.likely_manipulated
     min_groups = ConditionsSpec().min_groups
-    table = reliability_table(
+    table = reliability.reliability_table(
         faces,
         valued(fitted.tracks, "raw", calibration.track),
         face_threshold=threshold,
@@ -362,8 +342,10 @@ def _reliability(fitted: Fitted, every: pd.DataFrame) -> tuple[dict[str, Any], C
     )
     main = every[every["main"] | (every["label"] == "real")]
     unjudged = main[main["logit"].isna()].assign(log_likelihood_ratio=np.nan)
-    table["by_condition"] = condition_table(pd.concat([faces, unjudged]), threshold, min_groups)
-    return table, conditions(table["by_condition"])
+    table["by_condition"] = reliability.condition_table(
+        pd.concat([faces, unjudged]), threshold, min_groups
+    )
+    return table, reliability.conditions(table["by_condition"])
 
 
 def _seal_neutral(directory: Path, config: Config, training: dict[str, Any]) -> Bundle:
@@ -407,7 +389,7 @@ def _fields(
 def _provenance(config: Config, store: CropStore) -> dict[str, Any]:
     """Return the config, the data and the library versions that a bundle was made with."""
     index = store.index
-    train, held = index[trained_on(index, config)], index[held_out(index, config)]
+    train, held = index[splits.trained_on(index, config)], index[splits.held_out(index, config)]
     return {
         "config": config.model_dump(mode="json"),
         "manifests": json.loads((store.root / MANIFESTS).read_text(encoding="utf-8")),
