@@ -32,6 +32,7 @@ from PIL import Image
 
 from deepfake_eval.errors import EvalError
 from deepfake_eval.inference.packages import versions
+from deepfake_eval.reporting.templates import filled
 from deepfake_models.bundle.bundle import BundleSpec, load_bundle
 from deepfake_models.machine import atomic_write_text, usable_cores
 from deepfake_models.media.decoder import InProcessDecoder
@@ -300,44 +301,7 @@ def naive_loop(python: Path, spec: BundleSpec, video: Path, frames: int) -> floa
 
 def tables(results: dict[str, Any]) -> str:
     """Return the results as Markdown."""
-    machine, model = results["machine"], results["model"]
-    packages = ", ".join(f"{k} {v}" for k, v in machine["packages"].items())
-    lines = [
-        "# Bench\n",
-        f"- {machine['date']}, {machine['processor']}, {machine['cores']} cores, "
-        f"{machine['memory_mb']} MB, {machine['system']}",
-        f"- Python {machine['python']}, {packages}",
-        f"- model {model['bundle']} {model['version']} ({model['sha256'][:16]})",
-        f"- load average {results['load_before']} before and {results['load_after']} after; "
-        f"{results['rounds']} alternating rounds; {results['seconds']:.0f} s in all",
-        "- each figure is the median, with minimum and maximum in parentheses",
-        *(f"- Not measured: {name}. {why}" for name, why in results["not_measured"].items()),
-    ]
-    if results["quick"]:
-        lines.append(
-            "- **a quick run, which shows that everything works: its figures mean nothing**"
-        )
-    rows = results["media"]
-    for kind, title in (("seconds", "Seconds"), ("ratios", "Ratio, round by round")):
-        names = list(dict.fromkeys(name for row in rows for name in row[kind]))
-        if names:
-            lines += [f"\n## {title}\n", _line(["", *names]), "|---" * (len(names) + 1) + "|"]
-            lines += [
-                _line([row["name"], *(_figure(row[kind].get(n)) for n in names)])
-                for row in rows
-                if row[kind]
-            ]
-    return "\n".join(lines) + "\n"
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _figure(value: dict[str, Any] | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value['median']:.2f} ({value['min']:.2f}–{value['max']:.2f})"
+    return filled("bench.md", **results)
 
 
 def describe_machine() -> dict[str, Any]:

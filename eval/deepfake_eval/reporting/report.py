@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from deepfake_eval.analysis.metrics import TITLES
 from deepfake_eval.analysis.plots import figures, write_plots
 from deepfake_eval.analysis.summary import LEVELS, headline
 from deepfake_eval.reporting.tables import write_tables
+from deepfake_eval.reporting.templates import filled
 from deepfake_models.machine import atomic_write_text
 
 PREDICTIONS = "predictions.parquet"
@@ -51,16 +51,8 @@ def render(metrics: Mapping[str, Any], plots: Mapping[str, str]) -> str:
 
     ``metrics`` is the content of ``metrics.json``; ``plots`` are SVG texts by name.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters["percent"] = lambda value: f"{value:.1%}"
-    return environment.get_template("report.html.jinja").render(
+    return filled(
+        "report.html",
         metrics=metrics,
         bundle=metrics["bundle"],
         settings=metrics["settings"],

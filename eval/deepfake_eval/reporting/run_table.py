@@ -7,7 +7,8 @@ from pathlib import Path
 
 from deepfake_eval.analysis.metrics import RANKED
 from deepfake_eval.analysis.table import SECTIONS, SHOWN, Cell
-from deepfake_eval.reporting.tables import FITTED, NEEDS, csv_text, escape_latex
+from deepfake_eval.reporting.tables import csv_text
+from deepfake_eval.reporting.templates import escape_latex, filled
 from deepfake_models.machine import atomic_write_text
 
 TABLES = ("table.csv", "table.md", "table.tex")
@@ -23,7 +24,10 @@ def write_run_table(folder: Path, cells: Sequence[Cell]) -> None:
     """Write ``table.csv`` with every figure, and ``table.md`` and ``table.tex`` with a table for
     each figure, to ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in zip(TABLES, (_csv(cells), _markdown(cells), _latex(cells)), strict=True):
+    atomic_write_text(folder / "table.csv", _csv(cells))
+    for name, dressed in (("table.md", _plain), ("table.tex", _typeset)):
+        tables = [(RANKED[figure], _grids(cells, figure, dressed)) for figure in SHOWN]
+        text = filled(name, tables=tables, note=_NOTE, remarks=_remarks(cells))
         atomic_write_text(folder / name, text)
 
 
@@ -44,53 +48,6 @@ def _csv(cells: Sequence[Cell]) -> str:
             for cell in cells
         ]
     )
-
-
-def _markdown(cells: Sequence[Cell]) -> str:
-    parts = []
-    for figure in SHOWN:
-        lines = []
-        for title, header, rows in _grids(cells, figure, _plain):
-            lines += [f"\n{title}\n", "| " + " | ".join(header) + " |"]
-            lines.append("|---" * len(header) + "|")
-            lines += ["| " + " | ".join(row) + " |" for row in rows]
-        if lines:
-            parts.append(
-                "\n".join([f"## {RANKED[figure]}", *lines, "", _NOTE, *_remarks(cells)]) + "\n"
-            )
-    return "\n".join(parts)
-
-
-def _latex(cells: Sequence[Cell]) -> str:
-    parts = [NEEDS]
-    for figure in SHOWN:
-        grids = list(_grids(cells, figure, _typeset))
-        if not grids:
-            continue
-        width = max(len(header) for _, header, _ in grids)
-        lines: list[str] = []
-        for title, header, rows in grids:
-            names = [escape_latex(name) for name in header]
-            lines += [
-                r"\midrule" if lines else r"\toprule",
-                rf"\multicolumn{{{width}}}{{l}}{{{escape_latex(title)}}} \\",
-                " & ".join(names) + r" \\",
-                r"\midrule",
-                *(" & ".join([escape_latex(row[0]), *row[1:]]) + r" \\" for row in rows),
-            ]
-        caption = escape_latex(" ".join([f"{RANKED[figure]}.", _NOTE, *_remarks(cells)]))
-        parts += [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{caption}}}",
-            FITTED,
-            rf"\begin{{tabular}}{{l{'c' * (width - 1)}}}",
-            *lines,
-            r"\bottomrule",
-            r"\end{tabular}}",
-            r"\end{table}",
-        ]
-    return "\n".join(parts) + "\n"
 
 
 def _grids(

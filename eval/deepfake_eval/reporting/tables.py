@@ -14,11 +14,8 @@ import pandas as pd
 from deepfake_eval.analysis.in_sample import any_fitted, in_sample_sentence
 from deepfake_eval.analysis.metrics import FIGURES, RANKED
 from deepfake_eval.analysis.summary import LEVELS
+from deepfake_eval.reporting.templates import filled
 from deepfake_models.machine import atomic_write_text
-
-NEEDS = r"% Needs \usepackage{booktabs} and \usepackage{graphicx}."
-FITTED = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%"
-"""Makes a table smaller that is wider than the text."""
 
 SWEEP_FIGURES = (
     "auc",
@@ -37,13 +34,6 @@ _RATES = (
     "towards_manipulated_rate",
     "towards_untouched_rate",
 )
-_SPECIAL = {
-    "†": r"$^{\dagger}$",
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    **{c: "\\" + c for c in "&%$#_{}"},
-}
 
 
 def write_tables(folder: Path, metrics: Mapping[str, Any]) -> None:
@@ -159,45 +149,25 @@ def latex(metrics: Mapping[str, Any]) -> str:
     Each figure has its interval in brackets. The caption says what was not scored, and what each
     figure makes of it.
     """
-    levels = {level: metrics["levels"].get(level, []) for level in ("item", "video")}
-    shown = {
-        figure: escape_latex(heading)
-        for figure, heading in RANKED.items()
-        if any(entry[figure]["value"] is not None for part in levels.values() for entry in part)
-    }
-    headings = list(shown.values())
-    headings.insert(1, "worst")
-    lines = [
-        NEEDS,
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{_caption(metrics)}}}",
-        FITTED,
-        rf"\begin{{tabular}}{{lrrr{'c' * len(headings)}}}",
-        r"\toprule",
-        " & ".join(["", "real", "fake", "not scored", *headings]) + r" \\",
-    ]
-    for level, entries in levels.items():
-        if entries:
-            title = escape_latex(LEVELS[level])
-            lines += [r"\midrule", rf"\multicolumn{{{4 + len(headings)}}}{{l}}{{{title}}} \\"]
-        lines += [_latex_row(entry, list(shown)) for entry in entries]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}", ""])
-
-
-def _latex_row(entry: Mapping[str, Any], shown: Sequence[str]) -> str:
-    mark = r"$^{\dagger}$" if entry["indicative"] else ""
-    mark += r"$^{\ddagger}$" if _against_others(entry) else ""
-    counts = [str(entry[label]["scored"]) for label in ("real", "fake")]
-    counts.append(str(sum(entry[label]["not_scored"] for label in ("real", "fake"))))
-    figures = [_estimate(entry[figure]) for figure in shown]
-    worst = entry["worst_case_auc"]
-    figures.insert(1, "--" if worst is None else f"{worst:.3f}")
-    return " & ".join([escape_latex(_title(entry)) + mark, *counts, *figures]) + r" \\"
-
-
-def _against_others(entry: Mapping[str, Any]) -> bool:
-    return bool(entry.get("against", "") != entry.get("dataset", ""))
+    bundle, counts = metrics["bundle"], metrics["in_sample"]
+    levels = [(LEVELS[level], metrics["levels"].get(level, [])) for level in ("item", "video")]
+    entries = [entry for _, part in levels for entry in part]
+    other = {e["against"] for e in entries if e.get("against", "") != e.get("dataset", "")}
+    fitted = any_fitted(counts) or not counts["known"]
+    return filled(
+        "figures.tex",
+        subject=f"{bundle['bundle']} {bundle['version']}".strip(),
+        bundle=bundle,
+        settings=metrics["settings"],
+        levels=levels,
+        shown={
+            figure: heading
+            for figure, heading in RANKED.items()
+            if any(entry[figure]["value"] is not None for entry in entries)
+        },
+        against=sorted(other),
+        in_sample=in_sample_sentence(counts) if fitted else "",
+    )
 
 
 def bibliography(adapters: Iterable[str]) -> str:
@@ -225,50 +195,3 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()
-
-
-def _caption(metrics: Mapping[str, Any]) -> str:
-    bundle, settings = metrics["bundle"], metrics["settings"]
-    subject = f"{bundle['bundle']} {bundle['version']}".strip()
-    caption = (
-        f"{subject}, with {settings['confidence']:.0%} intervals from {settings['draws']} "
-        "resamples of whole groups."
-    )
-    notes = [escape_latex(caption)]
-    entries = [*metrics["levels"]["item"], *metrics["levels"].get("video", [])]
-    if any(entry[label]["not_scored"] for entry in entries for label in ("real", "fake")):
-        notes.append(
-            "AUC, AP and EER leave out what was not scored; worst is the AUC with all of that "
-            "counted against the detector; in TPR, a fake that was not scored is missed."
-        )
-    if metrics["levels"].get("video"):
-        notes.append("In the mean of frames, a video without a scored frame counts as chance.")
-    if any(entry["indicative"] for entry in entries):
-        notes.append(rf"$\dagger$ fewer than {bundle['min_groups']} groups in a class.")
-    if others := {entry["against"] for entry in entries if _against_others(entry)}:
-        notes.append(rf"$\ddagger$ against {escape_latex(', '.join(sorted(others)))}.")
-    if any_fitted(metrics["in_sample"]) or not metrics["in_sample"]["known"]:
-        notes.append(escape_latex(in_sample_sentence(metrics["in_sample"])))
-    return " ".join(notes)
-
-
-def _title(entry: Mapping[str, Any]) -> str:
-    if entry["scope"] == "method":
-        return f"{entry['dataset']}: {entry['name']}"
-    return str(entry["name"])
-
-
-def _estimate(estimate: Mapping[str, Any]) -> str:
-    if estimate["value"] is None:
-        return "--"
-    if estimate["low"] is None:
-        return f"{estimate['value']:.3f}"
-    return (
-        f"{estimate['value']:.3f} "
-        rf"{{\scriptsize [{estimate['low']:.3f}, {estimate['high']:.3f}]}}"
-    )
-
-
-def escape_latex(text: str) -> str:
-    """Return ``text`` for LaTeX: special characters escaped, control characters as spaces."""
-    return "".join(_SPECIAL.get(c, c if c.isprintable() else " ") for c in text)

@@ -1,0 +1,46 @@
+"""Fill the templates in this folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+_SPECIAL = {
+    "†": r"$^{\dagger}$",
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{c: "\\" + c for c in "&%$#_{}"},
+}
+
+
+def filled(name: str, **values: object) -> str:
+    """Return the template ``name`` with ``values``. In HTML, all of them are escaped; LaTeX and
+    Markdown have ``<< >>`` and ``<% %>`` in place of braces, which LaTeX needs itself."""
+    brackets: Any = {
+        "block_start_string": "<%",
+        "block_end_string": "%>",
+        "variable_start_string": "<<",
+        "variable_end_string": ">>",
+        "comment_start_string": "<#",
+        "comment_end_string": "#>",
+    }
+    html = name.endswith(".html")
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=html,  # noqa: S701 - nothing else is a page
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+        **({} if html else brackets),
+    )
+    environment.filters |= {"percent": lambda value: f"{value:.1%}", "tex": escape_latex}
+    return environment.get_template(f"{name}.jinja").render(values)
+
+
+def escape_latex(text: str) -> str:
+    """Return ``text`` for LaTeX: special characters escaped, control characters as spaces."""
+    return "".join(_SPECIAL.get(c, c if c.isprintable() else " ") for c in text)
