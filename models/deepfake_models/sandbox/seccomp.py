@@ -147,31 +147,32 @@ def filter_program(machine: str | None = None, *, connects: bool = False) -> byt
             _Instruction(_RETURN, _ALLOW),
             _Instruction(_RETURN, _REFUSE),
         ]
-    for numbers in (_MMAP, _MPROTECT):
-        program += [
-            _Instruction(_JUMP_EQUAL, numbers[column], if_false=4),
-            _Instruction(_LOAD_WORD, _argument(2)),  # int prot
-            _Instruction(_JUMP_SET, PROT_EXEC, if_true=1),
-            _Instruction(_RETURN, _ALLOW),
-            _Instruction(_RETURN, _REFUSE),
-        ]
+    not_executable = _Instruction(_JUMP_SET, PROT_EXEC, if_true=1)
+    program += _allowed_if(_MMAP[column], 2, not_executable)  # int prot
+    program += _allowed_if(_MPROTECT[column], 2, not_executable)
+    thread = _Instruction(_JUMP_SET, CLONE_THREAD, if_false=1)
+    program += _allowed_if(_CLONE[column], 0, thread)  # unsigned long flags
     program += [
-        _Instruction(_JUMP_EQUAL, _CLONE[column], if_false=4),
-        _Instruction(_LOAD_WORD, _argument(0)),  # unsigned long flags
-        _Instruction(_JUMP_SET, CLONE_THREAD, if_false=1),
-        _Instruction(_RETURN, _ALLOW),
-        _Instruction(_RETURN, _REFUSE),
         # A filter cannot see the flags of clone3, and the C library then uses clone.
         _Instruction(_JUMP_EQUAL, _CLONE3[column], if_false=1),
         _Instruction(_RETURN, _MISSING),
-        _Instruction(_JUMP_EQUAL, _PRLIMIT[column], if_false=4),
-        _Instruction(_LOAD_WORD, _argument(0)),  # pid_t pid; 0 is the caller
-        _Instruction(_JUMP_EQUAL, 0, if_false=1),
+    ]
+    itself = _Instruction(_JUMP_EQUAL, 0, if_false=1)
+    program += _allowed_if(_PRLIMIT[column], 0, itself)  # pid_t pid; 0 is the caller
+    program.append(_Instruction(_RETURN, _REFUSE))
+    return b"".join(instruction.packed() for instruction in program)
+
+
+def _allowed_if(call: int, argument: int, test: _Instruction) -> list[_Instruction]:
+    """Return the instructions that allow ``call`` if its argument passes ``test``, which skips one
+    instruction if not, and refuse it otherwise."""
+    return [
+        _Instruction(_JUMP_EQUAL, call, if_false=4),
+        _Instruction(_LOAD_WORD, _argument(argument)),
+        test,
         _Instruction(_RETURN, _ALLOW),
         _Instruction(_RETURN, _REFUSE),
-        _Instruction(_RETURN, _REFUSE),
     ]
-    return b"".join(instruction.packed() for instruction in program)
 
 
 def _argument(number: int) -> int:
