@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from deepfake_eval.inference.frame_folders import open_medium
 from deepfake_models.bundle.bundle import BundleSpec, load_bundle
-from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.faces.crops import cut, usable
 from deepfake_models.faces.mtcnn import MtcnnDetector
@@ -49,8 +48,4 @@ def face_crops(
 @cache
 def _detector() -> tuple[MtcnnDetector, BundleSpec]:
     bundle = load_bundle()
-    pnet, rnet, onet = (
-        OnnxSession(bundle.graphs[name], name=name, device="cpu")
-        for name in ("pnet.onnx", "rnet.onnx", "onet.onnx")
-    )
-    return MtcnnDetector(pnet, rnet, onet, bundle.spec.detector), bundle.spec
+    return MtcnnDetector.of_graphs(bundle.graphs, bundle.spec.detector), bundle.spec

@@ -11,8 +11,8 @@ turns; see ``copies``.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,12 @@ class MtcnnDetector:
         self._rnet = rnet
         self._onet = onet
         self._spec = spec
+
+    @classmethod
+    def of_graphs(cls, graphs: Mapping[str, bytes], spec: DetectorSpec) -> Self:
+        """Open the three ``graphs`` of a bundle, by file name, on the CPU, with one thread each."""
+        names = ("pnet.onnx", "rnet.onnx", "onet.onnx")
+        return cls(*(OnnxSession(graphs[n], name=n, device="cpu") for n in names), spec=spec)
 
     def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         """Return the faces of each of ``pictures``, most confident first, then largest first.

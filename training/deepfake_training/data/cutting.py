@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepfake_models.bundle.bundle import CLASSIFIER, GRAPHS, default_bundle_dir
-from deepfake_models.bundle.session import OnnxSession
+from deepfake_models.bundle.bundle import load_bundle
 from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.errors import DecoderFailed, MediaError, UnreadableMedia
 from deepfake_models.faces.crops import cut, square, usable
@@ -37,12 +36,7 @@ class _Cutter:
 
     def __init__(self, config: Config) -> None:
         cv2.setNumThreads(0)
-        pnet, rnet, onet = (
-            OnnxSession((default_bundle_dir() / name).read_bytes(), device="cpu", threads=1)
-            for name in GRAPHS
-            if name != CLASSIFIER
-        )
-        self.detector = MtcnnDetector(pnet, rnet, onet, config.bundle.detector)
+        self.detector = MtcnnDetector.of_graphs(load_bundle().graphs, config.bundle.detector)
         self.dense = DenseLandmarks()
         # Data sets are strangers' files: one that crashes a codec fails alone.
         self.decoder = ProcessDecoder(workers=1)
