@@ -9,8 +9,8 @@ import io
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, BinaryIO, Protocol, Self
 
 import numpy as np
@@ -89,7 +89,7 @@ class SavedTimeline:
         return cls(media.facts, np.array(media.times, np.float64))
 
 
-class OpenMedia(Timeline, Protocol):
+class OpenMedia(Timeline, AbstractContextManager["OpenMedia"], Protocol):
     """Media being read; a context manager. Not safe for use by several threads at once."""
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
@@ -105,15 +105,6 @@ class OpenMedia(Timeline, Protocol):
         """
         ...
 
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
-
 
 class ClosesOnExit:
     """A context manager that calls ``close`` when the context ends."""
@@ -121,16 +112,36 @@ class ClosesOnExit:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Free resources. There are none unless a subclass overrides this."""
+
+
+class LatestIterator(ClosesOnExit):
+    """Media of which only the latest iterator is valid, until they are closed."""
+
+    times: NDArray[np.float64]
+    _call = 0
+
+    def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
+        checked = check_indices(indices, len(self.times))
+        self._call += 1
+        return self._frames(checked, self._call)
+
+    def _frames(self, indices: list[int], call: int) -> Iterator[Frame | FailedFrame]:
+        raise NotImplementedError
+
+    def _check(self, call: int) -> None:
+        if call != self._call:
+            raise ValueError(
+                "this iteration has ended: another iteration began, or the media were closed"
+            )
+
+    def close(self) -> None:
+        """End iterators over the frames."""
+        self._call += 1
 
 
 class GuardedSource:

@@ -7,7 +7,7 @@ seek, so that a wrong index cannot substitute one frame for another.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import av.error
 import numpy as np
@@ -18,13 +18,12 @@ from deepfake_models.bundle.results import MediaFacts
 from deepfake_models.errors import MediaTooLarge, UndecodableMedia
 from deepfake_models.media.color import to_rgb
 from deepfake_models.media.interface import (
-    ClosesOnExit,
     DecodeLimits,
     FailedFrame,
     Frame,
     GuardedSource,
+    LatestIterator,
     Orientation,
-    check_indices,
     check_pixels,
 )
 from deepfake_models.media.packet_index import PacketTable, TableBuilder
@@ -45,7 +44,7 @@ FALLBACK_RATE = 25.0
 """Frames per second assumed for streams that state neither timestamps nor a rate."""
 
 
-class VideoMedia(ClosesOnExit):
+class VideoMedia(LatestIterator):
     """An opened video; implements ``OpenMedia``.
 
     If pixels are not square, frames are resampled in width, so that faces are not distorted. Frames
@@ -63,7 +62,6 @@ class VideoMedia(ClosesOnExit):
     def __init__(self, source: GuardedSource, limits: DecodeLimits) -> None:
         self._source = source
         self._limits = limits
-        self._call = 0
         self._reader = StreamReader(source, limits)
         try:
             self._scan()
@@ -73,7 +71,7 @@ class VideoMedia(ClosesOnExit):
 
     def close(self) -> None:
         """Close the container; iterators over its frames end."""
-        self._call += 1
+        super().close()
         self._reader.close()
 
     def _scan(self) -> None:
@@ -171,11 +169,6 @@ class VideoMedia(ClosesOnExit):
             return None
         return np.maximum.accumulate(np.array(stamps, dtype=np.int64))
 
-    def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
-        checked = check_indices(indices, len(self.times))
-        self._call += 1
-        return self._frames(checked, self._call)
-
     def _frames(self, indices: list[int], call: int) -> Iterator[Frame | FailedFrame]:
         if not indices:
             return
@@ -184,10 +177,7 @@ class VideoMedia(ClosesOnExit):
         else:
             results = self._reader.by_time(self._table, indices)
         while True:
-            if call != self._call:
-                raise ValueError(
-                    "this iteration has ended: another iteration began, or the media were closed"
-                )
+            self._check(call)
             index, frame = next(results, (None, None))
             if index is None:
                 return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, BinaryIO, Protocol
 
@@ -19,13 +19,12 @@ from pydantic import ValidationError
 from deepfake_models.errors import DecoderFailed
 from deepfake_models.media import credentials
 from deepfake_models.media.interface import (
-    ClosesOnExit,
     DecodeLimits,
     FailedFrame,
     Frame,
     GuardedSource,
+    LatestIterator,
     OpenMedia,
-    check_indices,
 )
 from deepfake_models.sandbox import protocol as wire
 from deepfake_models.sandbox.confinement import Confinement
@@ -120,7 +119,9 @@ class ProcessDecoder:
         self._pool.close()
 
 
-class _RemoteMedia(ClosesOnExit):
+class _RemoteMedia(LatestIterator):
+    """Media in a process, which the pool ends. The next frame is decoded while one is used."""
+
     def __init__(
         self,
         process: ConfinedProcess,
@@ -132,7 +133,6 @@ class _RemoteMedia(ClosesOnExit):
         size = source.size()
         budget_s = limits.picture_timeout_s if stills_only else limits.timeout_s
         self._item = Item(process, source, size, budget_s)
-        self._call = 0
         self._pending = False
         with self._item.exchange():
             wire.send(
@@ -147,16 +147,6 @@ class _RemoteMedia(ClosesOnExit):
                 raise wire.WireError
             data = wire.receive_data(process.connection, 8 * opened.frames)
             self.times = _times(data, opened.frames, limits)
-
-    def close(self) -> None:
-        """End iterators; the pool ends the process."""
-        self._call += 1
-
-    def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
-        """See ``OpenMedia.frames``. The next frame is decoded while this one is used."""
-        checked = check_indices(indices, len(self.times))
-        self._call += 1
-        return self._frames(checked, self._call)
 
     def _frames(self, indices: list[int], call: int) -> Iterator[Frame | FailedFrame]:
         if not indices:
@@ -176,12 +166,6 @@ class _RemoteMedia(ClosesOnExit):
                     self._ask()
             assert result is not None
             yield result
-
-    def _check(self, call: int) -> None:
-        if call != self._call:
-            raise ValueError(
-                "this iteration has ended: another iteration began, or the media were closed"
-            )
 
     def _ask(self) -> None:
         wire.send(self._process.connection, wire.Next())
