@@ -11,15 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from deepfake_eval.analysis.intervals import (
-    BOOTSTRAP_DRAWS,
-    Estimate,
-    fewest_groups,
-    interval,
-    rate,
-    resamples,
-    two_class_estimate,
-)
+from deepfake_eval.analysis import intervals
 from deepfake_models.bundle.results import ReasonCode, VerdictCode, input_at_fault
 
 
@@ -41,15 +33,19 @@ def auc_value(truth: NDArray[Any], scores: NDArray[np.float64]) -> float:
 
 
 def auc(
-    truth: ArrayLike, scores: ArrayLike, groups: ArrayLike, *, draws: int = BOOTSTRAP_DRAWS
-) -> Estimate:
+    truth: ArrayLike,
+    scores: ArrayLike,
+    groups: ArrayLike,
+    *,
+    draws: int = intervals.BOOTSTRAP_DRAWS,
+) -> intervals.Estimate:
     """Estimate the area under the ROC curve; NaN if a class is missing.
 
     ``truth`` is (N,), 1 for manipulated; ``scores`` is (N,), higher for more suspect. There is no
     interval (NaN) if a class has fewer than two groups.
     """
     y, s, g = np.asarray(truth), np.asarray(scores, dtype=np.float64), np.asarray(groups)
-    return two_class_estimate(lambda rows: auc_value(y[rows], s[rows]), y, g, draws=draws)
+    return intervals.two_class_estimate(lambda rows: auc_value(y[rows], s[rows]), y, g, draws=draws)
 
 
 FPR_LIMITS = {"tpr_at_5_fpr": 0.05, "tpr_at_1_fpr": 0.01, "tpr_at_01_fpr": 0.001}
@@ -186,8 +182,8 @@ def panel(
     groups: ArrayLike,
     *,
     prior: float = 0.5,
-    draws: int = BOOTSTRAP_DRAWS,
-) -> dict[str, Estimate]:
+    draws: int = intervals.BOOTSTRAP_DRAWS,
+) -> dict[str, intervals.Estimate]:
     """Estimate every figure in ``FIGURES`` (see ``sample_figures``).
 
     ``truth`` is (N,), 1 for manipulated; ``rank`` (N,) orders the samples; ``score`` (N,) is the
@@ -201,15 +197,15 @@ def panel(
     samples, count = int(judged.sum()), len(np.unique(g[judged]))
     value = sample_figures(y, r, p, prior)
     low, high = np.full((2, len(FIGURES)), np.nan)
-    if fewest_groups(y[judged], g[judged]) > 1:
+    if intervals.fewest_groups(y[judged], g[judged]) > 1:
         drawn = np.stack(
-            [sample_figures(y[i], r[i], p[i], prior) for i in resamples(g, draws=draws)]
+            [sample_figures(y[i], r[i], p[i], prior) for i in intervals.resamples(g, draws=draws)]
         )
-        low, high = interval(drawn[np.isfinite(drawn[:, 0])])
+        low, high = intervals.interval(drawn[np.isfinite(drawn[:, 0])])
     few = [int((y[judged] == 0).sum()) * FPR_LIMITS.get(name, 1.0) < 1.0 for name in FIGURES]
     value[few] = low[few] = high[few] = np.nan
     return {
-        name: Estimate(float(value[i]), float(low[i]), float(high[i]), samples, count)
+        name: intervals.Estimate(float(value[i]), float(low[i]), float(high[i]), samples, count)
         for i, name in enumerate(FIGURES)
     }
 
@@ -260,6 +256,6 @@ def coverage(items: pd.DataFrame, min_groups: int) -> dict[str, Any]:
         "media": len(items),
         "scored": int(items["rank"].notna().sum()),
         **{name: int((outcomes == name).sum()) for name in OUTCOMES},
-        "decided_rate": rate(decided, items["group"]).to_json(min_groups=min_groups),
+        "decided_rate": intervals.rate(decided, items["group"]).to_json(min_groups=min_groups),
         "reasons": {str(k): int(v) for k, v in reasons.items()},
     }

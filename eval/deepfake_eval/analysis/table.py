@@ -14,15 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from deepfake_eval.analysis import intervals
 from deepfake_eval.analysis.in_sample import is_fitted
-from deepfake_eval.analysis.intervals import (
-    BOOTSTRAP_DRAWS,
-    Estimate,
-    fewest_groups,
-    interval,
-    p_value,
-    resamples,
-)
 from deepfake_eval.analysis.metrics import FIGURES, FPR_LIMITS, RANKED, sample_figures
 from deepfake_eval.analysis.pairing import RunTable, holm, line_up, read_runs
 from deepfake_eval.analysis.summary import mean_of_frames
@@ -48,7 +41,7 @@ class Cell:
     dataset: str
     detector: str
     figure: str
-    estimate: Estimate
+    estimate: intervals.Estimate
     not_scored: int
     in_sample: int | None
     indicative: bool
@@ -71,14 +64,16 @@ class _Column:
     not_scored: tuple[int, ...]
     in_sample: tuple[int | None, ...]
 
-    def estimate(self, values: NDArray[np.float64], drawn: NDArray[np.float64]) -> Estimate:
-        low, high = interval(drawn[np.isfinite(drawn)])
-        return Estimate(
+    def estimate(
+        self, values: NDArray[np.float64], drawn: NDArray[np.float64]
+    ) -> intervals.Estimate:
+        low, high = intervals.interval(drawn[np.isfinite(drawn)])
+        return intervals.Estimate(
             float(values), float(low), float(high), self.samples, self.groups, self.fewest
         )
 
 
-def table_of_runs(folders: Sequence[Path], *, draws: int = BOOTSTRAP_DRAWS) -> list[Cell]:
+def table_of_runs(folders: Sequence[Path], *, draws: int = intervals.BOOTSTRAP_DRAWS) -> list[Cell]:
     """Return the cells of a table of detectors by data sets, with the mean over data sets of each
     detector that measured all of them.
 
@@ -141,11 +136,11 @@ def _column(
             values[detector] = found[places]
         return values
 
-    fewest = fewest_groups(truth, groups)
+    fewest = intervals.fewest_groups(truth, groups)
     values = measured(np.arange(len(truth)))
     drawn = np.full((0, *values.shape), np.nan)
     if fewest > 1:
-        drawn = np.stack([measured(rows) for rows in resamples(groups, draws=draws)])
+        drawn = np.stack([measured(rows) for rows in intervals.resamples(groups, draws=draws)])
     few = [(truth == 0).sum() * FPR_LIMITS.get(name, 1.0) < 1.0 for name in SHOWN]
     values[:, few] = drawn[:, :, few] = np.nan
     not_scored = [0] * detectors
@@ -223,7 +218,7 @@ def _best(columns: Sequence[_Column], place: int, min_groups: int) -> set[tuple[
             if other != top:
                 drawn = sign * (column.drawn[:, top, place] - column.drawn[:, other, place])
                 difference = column.estimate(values[top] - values[other], drawn)
-                claims.append(((column.dataset, top), p_value(difference)))
+                claims.append(((column.dataset, top), intervals.p_value(difference)))
     corrected = holm([p for _, p in claims])
     doubtful = {claim for (claim, _), p in zip(claims, corrected, strict=True) if p >= 0.05}
     return {claim for claim, _ in claims} - doubtful

@@ -18,13 +18,7 @@ from deepfake_eval.datasets.base import PICTURE_SUFFIXES
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate import score_table
 from deepfake_eval.evaluate.run import Labelled, labelled_rows, load_dataset, record_key
-from deepfake_eval.inference.runner import (
-    RECORDS,
-    StageReporter,
-    append_record,
-    no_progress,
-    read_records,
-)
+from deepfake_eval.inference import runner
 from deepfake_eval.options import ScoreTableOptions
 from deepfake_eval.reporting.report import MISSING, write_results
 from deepfake_eval.reporting.tables import SCORES, scores_csv
@@ -42,7 +36,7 @@ def measure_table(
     *,
     settings: dict[str, Any] | None = None,
     grouped: bool = False,
-    progress: StageReporter = no_progress,
+    progress: runner.StageReporter = runner.no_progress,
 ) -> dict[str, Any]:
     """Measure the scores in the CSV table ``path``, write the results to ``out``, and return the
     content of ``metrics.json``. ``settings`` are further facts of the run; ``grouped`` is as in
@@ -97,7 +91,7 @@ def run_detector(
     options: ScoreTableOptions,
     *,
     split: str = "test",
-    progress: StageReporter = no_progress,
+    progress: runner.StageReporter = runner.no_progress,
 ) -> dict[str, Any]:
     """Measure the Python function ``detector`` (``MODULE:FUNCTION``) on ``datasets``.
 
@@ -116,7 +110,7 @@ def run_detector(
     labelled = labelled_rows(loaded)
     score_table.require_classes((row.label for row, _ in labelled), options)
     out.mkdir(parents=True, exist_ok=True)
-    scores, failures = _score_all(score, made_by, labelled, out / RECORDS, progress)
+    scores, failures = _score_all(score, made_by, labelled, out / runner.RECORDS, progress)
     rows = [
         {
             **asdict(row),
@@ -184,14 +178,14 @@ def _score_all(
     made_by: tuple[str, str],
     labelled: Labelled,
     path: Path,
-    progress: StageReporter,
+    progress: runner.StageReporter,
 ) -> tuple[list[float | None], list[tuple[str, str]]]:
     """Return the score of each medium, and the failures: each with its data set and a description.
 
     New scores are appended to the records in ``path``. Descriptions have no message of an error,
     which may contain paths.
     """
-    records, name = read_records(path), made_by[0]
+    records, name = runner.read_records(path), made_by[0]
     keys = [record_key(row, root, *made_by) for row, root in labelled]
     failures: list[tuple[str, str]] = []
     first = ""
@@ -212,7 +206,7 @@ def _score_all(
                 continue
             record = {"key": key, "item": {"score": _number(value, name, row.media)}, "faces": []}
             records[key] = record
-            append_record(file, record)
+            runner.append_record(file, record)
     progress("scoring", len(keys), len(keys))
     scores = [records[key]["item"]["score"] if key in records else None for key in keys]
     return scores, failures

@@ -16,24 +16,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from deepfake_eval.analysis import metrics
 from deepfake_eval.analysis.in_sample import in_sample
 from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS, CONFIDENCE, rate, two_class_estimate
-from deepfake_eval.analysis.metrics import (
-    auc_value,
-    coverage,
-    outcome,
-    worst_case_auc,
-)
 from deepfake_eval.analysis.plots import robustness_figures, write_plots
 from deepfake_eval.analysis.summary import Subject
 from deepfake_eval.datasets import Row
 from deepfake_eval.errors import RunError
-from deepfake_eval.evaluate.run import (
-    Labelled,
-    labelled_rows,
-    load_dataset,
-    score_variants,
-)
+from deepfake_eval.evaluate import run
 from deepfake_eval.inference.corruptions import CLIP_FRAMES, DEGRADATIONS, ORIGINAL, Variant
 from deepfake_eval.inference.runner import StageReporter, no_progress
 from deepfake_eval.options import SweepOptions
@@ -71,10 +61,10 @@ def robustness(
     ]
     variants = [ORIGINAL, *levels]
     bundle = load_bundle(bundle_dir)
-    loaded = [load_dataset(text, options.split) for text in datasets]
-    labelled = draw(labelled_rows(loaded), options.limit, options.seed)
+    loaded = [run.load_dataset(text, options.split) for text in datasets]
+    labelled = draw(run.labelled_rows(loaded), options.limit, options.seed)
     out.mkdir(parents=True, exist_ok=True)
-    tables = score_variants(bundle, labelled, variants, out, options, progress)
+    tables = run.score_variants(bundle, labelled, variants, out, options, progress)
     pd.concat(
         [t.assign(degradation=v.name, degradation_level=v.level) for v, t in tables.items()],
         ignore_index=True,
@@ -114,7 +104,7 @@ def _chosen(only: str) -> list[str]:
     return [name for name in DEGRADATIONS if not names or name in names]
 
 
-def draw(labelled: Labelled, limit: int | None, seed: int) -> list[tuple[Row, Path]]:
+def draw(labelled: run.Labelled, limit: int | None, seed: int) -> list[tuple[Row, Path]]:
     """Draw at most ``limit`` of ``labelled`` at random and return them in their original order.
 
     The draw alternates between the classes and, within each, between the methods. It is determined
@@ -151,7 +141,7 @@ def measure(
     scored = items["rank"].notna().to_numpy()
     fake = (items["label"] == "fake").to_numpy()
     groups = items["group"].to_numpy()
-    flagged = (outcome(items) == "flagged").to_numpy()
+    flagged = (metrics.outcome(items) == "flagged").to_numpy()
 
     def share(hits: NDArray[np.bool_], counted: NDArray[np.bool_]) -> dict[str, Any]:
         return rate(hits[counted], groups[counted]).to_json(min_groups=min_groups)
@@ -167,12 +157,14 @@ def measure(
         )
         return measured.to_json(min_groups=min_groups)
 
-    area = estimate(lambda rows: auc_value(fake[rows], now[rows]), scored)
+    area = estimate(lambda rows: metrics.auc_value(fake[rows], now[rows]), scored)
     change = estimate(
-        lambda rows: auc_value(fake[rows], now[rows]) - auc_value(fake[rows], then[rows]),
+        lambda rows: (
+            metrics.auc_value(fake[rows], now[rows]) - metrics.auc_value(fake[rows], then[rows])
+        ),
         scored & np.isfinite(then),
     )
-    worst = worst_case_auc(fake, items["rank"])
+    worst = metrics.worst_case_auc(fake, items["rank"])
     return {
         "auc": area,
         "auc_change": change,
@@ -181,7 +173,7 @@ def measure(
         "true_positive_rate": share(flagged, fake),
         "scored_rate": share(scored, np.ones_like(scored)),
         "coverage": {
-            label: coverage(items[in_class], min_groups)
+            label: metrics.coverage(items[in_class], min_groups)
             for label, in_class in (("real", ~fake), ("fake", fake))
         },
     }

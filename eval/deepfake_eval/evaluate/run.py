@@ -19,16 +19,10 @@ from deepfake_eval.analysis.summary import Subject, summarise
 from deepfake_eval.datasets import Row, Rows, load, parse
 from deepfake_eval.datasets.base import namespace
 from deepfake_eval.errors import RunError
+from deepfake_eval.inference import runner
 from deepfake_eval.inference.corruptions import ORIGINAL, Variant
 from deepfake_eval.inference.packages import versions
 from deepfake_eval.inference.predictions import assemble
-from deepfake_eval.inference.runner import (
-    RECORDS,
-    Job,
-    StageReporter,
-    no_progress,
-    score_all,
-)
 from deepfake_eval.options import RunOptions
 from deepfake_eval.reporting.report import MISSING, write_results
 from deepfake_eval.reporting.tables import SCORES, scores_csv
@@ -69,7 +63,7 @@ def run(
     out: Path,
     options: RunOptions | None = None,
     *,
-    progress: StageReporter = no_progress,
+    progress: runner.StageReporter = runner.no_progress,
 ) -> dict[str, Any]:
     """Score ``datasets`` (``NAME[,OPTION=VALUE]:ROOT``) and write the results to ``out``.
 
@@ -125,7 +119,7 @@ def score_variants(
     variants: Sequence[Variant],
     out: Path,
     options: RunOptions,
-    progress: StageReporter,
+    progress: runner.StageReporter,
 ) -> dict[Variant, pd.DataFrame]:
     """Score every medium in every variant; return the predictions of each variant.
 
@@ -138,11 +132,11 @@ def score_variants(
         for variant in variants
     }
     jobs = [
-        Job(keys[variant][number], root / row.media, variant)
+        runner.Job(keys[variant][number], root / row.media, variant)
         for number, (row, root) in enumerate(labelled)
         for variant in variants
     ]
-    records = score_all(bundle.directory, jobs, out / RECORDS, options, progress)
+    records = runner.score_all(bundle.directory, jobs, out / runner.RECORDS, options, progress)
     return {
         variant: assemble(
             ((row, records[key]) for (row, _), key in zip(labelled, keys[variant], strict=True)),

@@ -23,13 +23,7 @@ from typing import Any
 import pandas as pd
 
 from deepfake_eval.analysis.summary import Subject
-from deepfake_eval.datasets.base import (
-    PICTURE_SUFFIXES,
-    VIDEO_SUFFIXES,
-    checked_label,
-    namespace,
-    read_table,
-)
+from deepfake_eval.datasets import base
 from deepfake_eval.errors import RunError
 from deepfake_eval.options import ScoreTableOptions
 from deepfake_models.bundle.results import VerdictCode
@@ -78,7 +72,7 @@ def read(path: Path, options: ScoreTableOptions, *, grouped: bool = False) -> pd
             needs; the message names the line.
     """
     by_media: dict[tuple[str, str], dict[str | None, dict[str, Any]]] = {}
-    for number, line in read_table(path, REQUIRED, RunError)[1]:
+    for number, line in base.read_table(path, REQUIRED, RunError)[1]:
         where = f"{path.name}, line {number}"
         row = _labels(line, where)
         row["rank"] = _score(row["score"], where, options)
@@ -105,12 +99,12 @@ def read(path: Path, options: ScoreTableOptions, *, grouped: bool = False) -> pd
     lines = [line for frames in by_media.values() for line in _lines([*frames.values()], options)]
     table = pd.DataFrame(lines)
     if table["dataset"].nunique() > 1 and not grouped:
-        table["group"] = table["dataset"].map(namespace) + table["group"]
+        table["group"] = table["dataset"].map(base.namespace) + table["group"]
     return table
 
 
 def _labels(line: dict[str, Any], where: str) -> dict[str, Any]:
-    label, media = checked_label(line["label"], where, RunError), line["media"]
+    label, media = base.checked_label(line["label"], where, RunError), line["media"]
     kind = line.get("kind") or ""
     if not media:
         raise RunError(f"In {where}, the column media is empty. Name the medium.")
@@ -133,7 +127,7 @@ def _labels(line: dict[str, Any], where: str) -> dict[str, Any]:
 
 def _kind(media: str) -> str:
     suffix = PurePath(media).suffix.lower()
-    return "video" if suffix in VIDEO_SUFFIXES else "image" * (suffix in PICTURE_SUFFIXES)
+    return "video" if suffix in base.VIDEO_SUFFIXES else "image" * (suffix in base.PICTURE_SUFFIXES)
 
 
 def _frame(text: str | None) -> str | None:

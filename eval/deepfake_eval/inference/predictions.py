@@ -19,13 +19,8 @@ from deepfake_eval.inference.corruptions import ORIGINAL, Variant, degraded
 from deepfake_eval.inference.frame_folders import open_medium
 from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.bundle.results import Face, Verdict, unable
+from deepfake_models.decision import level
 from deepfake_models.decision.decide import uncapped_item_ratio
-from deepfake_models.decision.level import (
-    Criteria,
-    mean_log_likelihood_ratio,
-    probability,
-    uncapped_log_likelihood_ratio,
-)
 from deepfake_models.errors import MediaError
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
@@ -78,7 +73,7 @@ def face_records(verdict: Verdict, spec: BundleSpec) -> list[dict[str, Any]]:
             "logit": face.logit,
             "rank": None
             if face.logit is None
-            else uncapped_log_likelihood_ratio(face.logit, calibration),
+            else level.uncapped_log_likelihood_ratio(face.logit, calibration),
             "score": face.score,
             "log_likelihood_ratio": face.log_likelihood_ratio,
             "verdict": str(face.verdict),
@@ -104,15 +99,15 @@ def frame_records(faces: Sequence[dict[str, Any]], prior: float) -> list[dict[st
         judged = [f for f in in_frame if f["log_likelihood_ratio"] is not None]
         ratio = rank = None
         if judged:
-            ratio = mean_log_likelihood_ratio([f["log_likelihood_ratio"] for f in judged])
-            rank = mean_log_likelihood_ratio([f["rank"] for f in judged])
+            ratio = level.mean_log_likelihood_ratio([f["log_likelihood_ratio"] for f in judged])
+            rank = level.mean_log_likelihood_ratio([f["rank"] for f in judged])
         records.append(
             {
                 "time_s": time_s,
                 "tracks": len(in_frame),
                 "judged": len(judged),
                 "rank": rank,
-                "score": None if ratio is None else probability(ratio, prior),
+                "score": None if ratio is None else level.probability(ratio, prior),
                 "log_likelihood_ratio": ratio,
             }
         )
@@ -126,7 +121,7 @@ def item_record(verdict: Verdict, spec: BundleSpec) -> dict[str, Any]:
         "leaning": verdict.leaning and str(verdict.leaning),
         "score": verdict.score,
         "log_likelihood_ratio": verdict.log_likelihood_ratio,
-        "rank": uncapped_item_ratio(verdict, Criteria.of(spec)),
+        "rank": uncapped_item_ratio(verdict, level.Criteria.of(spec)),
         "reason": str(verdict.reasons[0].code) if verdict.reasons else None,
         "tracks": len(verdict.tracks),
         "sampled": verdict.frames.sampled,

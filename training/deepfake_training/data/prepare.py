@@ -78,7 +78,8 @@ def prepare(
     check_cut(out, config)
     (out / "records").mkdir(exist_ok=True)
     rows = cast("list[dict[str, Any]]", listing.rows.to_dict("records"))
-    todo = _not_done(rows, out)
+    stored = {path.name for path in (out / "crops").iterdir()}
+    todo = [row for row in rows if not _is_done(out, row["media"], stored)]
     finished = len(rows) - len(todo)
     if not finished:
         _check_present(rows)
@@ -98,14 +99,9 @@ def prepare(
     return _write_index(present, out, absent=len(absent), repeated=listing.repeated)
 
 
-def _not_done(rows: Sequence[dict[str, Any]], out: Path) -> list[dict[str, Any]]:
-    """Return the ``rows`` of media that have no record yet, have lost one of their crops, or failed
-    in a way that may have been a failure of the machine."""
-    stored = {path.name for path in (out / "crops").iterdir()}
-    return [row for row in rows if not _is_done(out, row["media"], stored)]
-
-
 def _is_done(out: Path, media: str, stored: set[str]) -> bool:
+    """Return whether a medium has a record and all its crops, which are among ``stored``, and did
+    not fail in a way that may have been a failure of the machine."""
     if not record_path(out, media).exists():
         return False
     record = recorded(out, media)

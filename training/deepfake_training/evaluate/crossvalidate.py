@@ -15,18 +15,12 @@ from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.splits import Split, fold_splits, leave_out_splits
 from deepfake_training.errors import TrainingError
-from deepfake_training.train.checkpoints import (
-    BEST,
-    HELD_OUT,
-    StepReport,
-    config_of,
-    read_checkpoint,
-)
+from deepfake_training.train import checkpoints
 from deepfake_training.train.loop import fit
 from deepfake_training.train.method_metrics import by_acquaintance, check_measurable, method_table
 
 METHODS = "methods.md"
-SplitReporter = Callable[[Split, StepReport], None]
+SplitReporter = Callable[[Split, checkpoints.StepReport], None]
 Weights = dict[str, torch.Tensor]
 
 
@@ -56,7 +50,7 @@ def held_out_crops(out: Path, splits: Sequence[Split]) -> pd.DataFrame:
     parts = [
         pd.read_parquet(path).assign(split=s.name)
         for s in splits
-        if (path := out / s.name / HELD_OUT).exists()
+        if (path := out / s.name / checkpoints.HELD_OUT).exists()
     ]
     if not parts:
         raise TrainingError(
@@ -77,8 +71,8 @@ def summarise(out: Path, config: Config, data: str) -> str:
     if config.cross_validation.leave_out:
         splits += leave_out_splits(config)
     for split in splits:
-        if (out / split.name / HELD_OUT).exists():
-            config_of(out / split.name, data)
+        if (out / split.name / checkpoints.HELD_OUT).exists():
+            checkpoints.config_of(out / split.name, data)
     table = method_table(*by_acquaintance(held_out_crops(out, splits), config))
     atomic_write_text(out / METHODS, table)
     return table
@@ -97,14 +91,14 @@ def split_weights(
 
 
 def _weights(out: Path, split: Split, data: str) -> Weights:
-    path = out / split.name / BEST
+    path = out / split.name / checkpoints.BEST
     if not path.exists():
         raise TrainingError(
             f"{out}: {split.name} is missing. Complete deepfake-train crossvalidate first."
         )
-    if config_of(path.parent, data).recipe() != split.config.recipe():
+    if checkpoints.config_of(path.parent, data).recipe() != split.config.recipe():
         raise TrainingError(
             f"{out}: {split.name} is a run of another recipe. Choose another folder."
         )
-    weights: Weights = read_checkpoint(path)["weights"]
+    weights: Weights = checkpoints.read_checkpoint(path)["weights"]
     return weights

@@ -32,6 +32,7 @@ from deepfake_eval.inference.predictions import (
     item_record,
 )
 from deepfake_eval.reporting.report import write_results
+from deepfake_models.bundle import spec
 from deepfake_models.bundle.bundle import (
     CLASSIFIER,
     GRAPHS,
@@ -39,13 +40,6 @@ from deepfake_models.bundle.bundle import (
     default_bundle_dir,
     load_bundle,
     seal,
-)
-from deepfake_models.bundle.spec import (
-    Calibration,
-    ConditionsSpec,
-    LevelCalibrations,
-    LevelThresholds,
-    Thresholds,
 )
 from deepfake_models.decision.decide import judge_again
 from deepfake_models.decision.fitness import marked_card, unfit
@@ -321,18 +315,18 @@ def _measure(
     return metrics, predictions[predictions["level"] == "item"]
 
 
-def _reliability(fitted: Fitted, every: pd.DataFrame) -> tuple[dict[str, Any], ConditionsSpec]:
+def _reliability(fitted: Fitted, every: pd.DataFrame) -> tuple[dict[str, Any], spec.ConditionsSpec]:
     """Return the content of ``reliability.json``, and the conditions under which the bundle may
     decide. ``every`` are all held-out faces, including those that were not judged."""
     calibration, thresholds = fitted.calibration, fitted.thresholds
 
-    def valued(frame: pd.DataFrame, column: str, level: Calibration) -> pd.DataFrame:
+    def valued(frame: pd.DataFrame, column: str, level: spec.Calibration) -> pd.DataFrame:
         ratios = [log_likelihood_ratio(float(v), level) for v in frame[column]]
         return frame.assign(log_likelihood_ratio=ratios)
 
     faces = valued(fitted.faces, "logit", calibration.face)
     threshold = thresholds.face.likely_manipulated
-    min_groups = ConditionsSpec().min_groups
+    min_groups = spec.ConditionsSpec().min_groups
     table = reliability.reliability_table(
         faces,
         valued(fitted.tracks, "raw", calibration.track),
@@ -350,8 +344,8 @@ def _reliability(fitted: Fitted, every: pd.DataFrame) -> tuple[dict[str, Any], C
 
 def _seal_neutral(directory: Path, config: Config, training: dict[str, Any]) -> Bundle:
     """Seal a bundle that scores but does not decide, for the held-out predictions."""
-    one = Calibration(slope=1.0, intercept=0.0, limit=6.0, samples=0, groups=0)
-    never = LevelThresholds(
+    one = spec.Calibration(slope=1.0, intercept=0.0, limit=6.0, samples=0, groups=0)
+    never = spec.LevelThresholds(
         likely_manipulated=6.0,
         no_manipulation_found=-6.0,
         false_positive_rate=0.0,
@@ -361,15 +355,15 @@ def _seal_neutral(directory: Path, config: Config, training: dict[str, Any]) -> 
     )
     _write_json(directory / "reliability.json", {})
     (directory / "MODEL_CARD.md").write_text("Not calibrated.\n", encoding="utf-8")
-    calibration = LevelCalibrations(face=one, track=one, item=one)
-    thresholds = Thresholds(face=never, track=never, item=never)
+    calibration = spec.LevelCalibrations(face=one, track=one, item=one)
+    thresholds = spec.Thresholds(face=never, track=never, item=never)
     return seal(directory, _fields(config, calibration, thresholds, training))
 
 
 def _fields(
     config: Config,
-    calibration: LevelCalibrations,
-    thresholds: Thresholds,
+    calibration: spec.LevelCalibrations,
+    thresholds: spec.Thresholds,
     training: dict[str, Any],
 ) -> dict[str, Any]:
     """Return the fields of ``bundle.json``."""

@@ -225,7 +225,30 @@ def _efficientnet_lite(content: bytes, name: str) -> Tensors:
 
 def _clip(content: bytes, _: str) -> Tensors:
     """Read CLIP's image tower from the graph of transformers' ``CLIPVisionModel``."""
-    return _tensors(_by_timm_name(*_dequantised(content)))
+    plain, matrices = _dequantised(content)
+    embeddings = f"{_TOWER}embeddings."
+    layers: Layers = {
+        "patch_embed.proj": (f"{embeddings}patch_embedding",),
+        "norm_pre": (f"{_TOWER}pre_layrnorm",),
+        "norm": (f"{_TOWER}post_layernorm",),
+    }
+    blocks = sorted({int(k.split("layers.")[1].split(".")[0]) for k in matrices if "layers." in k})
+    for block in blocks:
+        theirs, ours = f"{_TOWER}encoder.layers.{block}.", f"blocks.{block}."
+        layers |= {
+            f"{ours}norm1": (f"{theirs}layer_norm1",),
+            f"{ours}attn.qkv": tuple(f"{theirs}self_attn.{part}_proj" for part in "qkv"),
+            f"{ours}attn.proj": (f"{theirs}self_attn.out_proj",),
+            f"{ours}norm2": (f"{theirs}layer_norm2",),
+            f"{ours}mlp.fc1": (f"{theirs}mlp.fc1",),
+            f"{ours}mlp.fc2": (f"{theirs}mlp.fc2",),
+        }
+    arrays = {
+        "cls_token": plain[f"{embeddings}class_embedding"].reshape(1, 1, -1),
+        "pos_embed": plain[f"{embeddings}position_embedding.weight"][None],
+        **_renamed(layers, plain, matrices),
+    }
+    return _tensors(arrays)
 
 
 def _dequantised(content: bytes) -> tuple[Arrays, Arrays]:
@@ -246,35 +269,6 @@ def _tensors(arrays: Mapping[str, NDArray[Any]]) -> Tensors:
     return {
         key: torch.from_numpy(np.array(value, np.float32, order="C"))
         for key, value in arrays.items()
-    }
-
-
-def _by_timm_name(plain: Arrays, matrices: Arrays) -> Arrays:
-    """Map the names of transformers' ``CLIPVisionModel`` to timm's.
-
-    ``plain`` are tensors by name; ``matrices`` are the dequantised ones by the path of their layer.
-    """
-    embeddings = f"{_TOWER}embeddings."
-    layers: Layers = {
-        "patch_embed.proj": (f"{embeddings}patch_embedding",),
-        "norm_pre": (f"{_TOWER}pre_layrnorm",),
-        "norm": (f"{_TOWER}post_layernorm",),
-    }
-    blocks = sorted({int(k.split("layers.")[1].split(".")[0]) for k in matrices if "layers." in k})
-    for block in blocks:
-        theirs, ours = f"{_TOWER}encoder.layers.{block}.", f"blocks.{block}."
-        layers |= {
-            f"{ours}norm1": (f"{theirs}layer_norm1",),
-            f"{ours}attn.qkv": tuple(f"{theirs}self_attn.{part}_proj" for part in "qkv"),
-            f"{ours}attn.proj": (f"{theirs}self_attn.out_proj",),
-            f"{ours}norm2": (f"{theirs}layer_norm2",),
-            f"{ours}mlp.fc1": (f"{theirs}mlp.fc1",),
-            f"{ours}mlp.fc2": (f"{theirs}mlp.fc2",),
-        }
-    return {
-        "cls_token": plain[f"{embeddings}class_embedding"].reshape(1, 1, -1),
-        "pos_embed": plain[f"{embeddings}position_embedding.weight"][None],
-        **_renamed(layers, plain, matrices),
     }
 
 

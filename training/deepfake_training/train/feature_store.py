@@ -120,11 +120,10 @@ class FeatureStore:
         jobs: list[tuple[Path, Shard]] = [
             (path, shard) for path, shard in zip(paths, shards, strict=True) if not path.exists()
         ]
-        before = len(shards) - len(jobs)
         self._work(
             folder,
             jobs,
-            lambda n, _: report and report(min((before + n) * _PAIRS_PER_SHARD, count), count),
+            lambda left: report and report(max(count - left * _PAIRS_PER_SHARD, 0), count),
         )
         parts = [_load(path) for path in paths]
         real, fake, rows = (
@@ -143,11 +142,10 @@ class FeatureStore:
         jobs: list[tuple[Path, Shard]] = [
             (folder / f"{_digest([r['media'] for r in shard])}.npz", shard) for shard in shards
         ]
-        total, before = len(rows), len(rows) - len(todo)
         self._work(
             folder,
             jobs,
-            lambda n, _: report and report(min(before + n * _MEDIA_PER_SHARD, total), total),
+            lambda left: report and report(max(len(rows) - left * _MEDIA_PER_SHARD, 0), len(rows)),
         )
 
     def examined(self, media: Sequence[str]) -> Iterator[ExaminedMedium]:
@@ -181,7 +179,9 @@ class FeatureStore:
                 for text in part["media"]:
                     yield json.loads(str(text))["media"]
 
-    def _work(self, folder: Path, jobs: Sequence[tuple[Path, Shard]], report: Report) -> None:
+    def _work(
+        self, folder: Path, jobs: Sequence[tuple[Path, Shard]], report: Callable[[int], None]
+    ) -> None:
         if not jobs:
             return
         folder.mkdir(parents=True, exist_ok=True)
@@ -190,7 +190,7 @@ class FeatureStore:
         workers = self._config.fit.workers
         finished = run_tasks(write_shard, jobs, workers, start, error=TrainingError)
         for done, _ in enumerate(finished, start=1):
-            report(done, len(jobs))
+            report(len(jobs) - done)
 
 
 def _examined(record: dict[str, Any], features: Array) -> ExaminedMedium:

@@ -20,14 +20,7 @@ from deepfake_training.data.manifests import COLUMNS
 from deepfake_training.data.prepare import check_cut
 from deepfake_training.data.splits import measured_on
 from deepfake_training.heads import chosen_heads, fit_heads, logits_of, state_of
-from deepfake_training.train.checkpoints import (
-    BEST,
-    METRICS,
-    StepReport,
-    own_checkpoint,
-    save_checkpoint,
-    save_result,
-)
+from deepfake_training.train import checkpoints
 from deepfake_training.train.feature_store import FeatureStore
 from deepfake_training.train.material import main_faces, material_of
 from deepfake_training.train.method_metrics import check_classes, check_measurable, mean_aucs
@@ -37,7 +30,7 @@ def fit_frozen(
     store: CropStore,
     out: Path,
     config: Config,
-    progress: Callable[[StepReport], None] | None = None,
+    progress: Callable[[checkpoints.StepReport], None] | None = None,
 ) -> dict[str, float]:
     """Fit the heads, write the same files into ``out`` as any run, and return the figures;
     ``ConfigError`` if the config names a head that does not exist; ``TrainingError`` if no crop of
@@ -47,15 +40,19 @@ def fit_frozen(
     check_cut(store.root, config)
     data = store.digest()
     out.mkdir(parents=True, exist_ok=True)
-    if (out / BEST).exists() and own_checkpoint(out, config, data) is not None:
-        figures: dict[str, float] = json.loads((out / METRICS).read_text(encoding="utf-8"))
+    if (out / checkpoints.BEST).exists() and checkpoints.own_checkpoint(
+        out, config, data
+    ) is not None:
+        figures: dict[str, float] = json.loads(
+            (out / checkpoints.METRICS).read_text(encoding="utf-8")
+        )
         return figures
     check_measurable(store.index, config)
     steps, features = config.fit.steps, FeatureStore(store, config)
 
     def report(doing: str, done: int, total: int) -> None:
         if progress:
-            progress(StepReport(done, total, None, None, doing))
+            progress(checkpoints.StepReport(done, total, None, None, doing))
 
     pairs = features.pairs(steps * config.fit.pairs, partial(report, "computing pairs"))
     faces = main_faces(features, store, config, partial(report, "examining media"))
@@ -71,8 +68,8 @@ def fit_frozen(
         metrics = mean_aucs(scores, config.cross_validation.apart)
     weights = {name: torch.from_numpy(value) for name, value in state_of(heads).items()}
     result = {**metrics, "step": float(steps)}
-    save_result(out, weights, result, scores)
-    save_checkpoint(out, config, data, {"step": steps})
+    checkpoints.save_result(out, weights, result, scores)
+    checkpoints.save_checkpoint(out, config, data, {"step": steps})
     if progress:
-        progress(StepReport(steps, steps, None, metrics))
+        progress(checkpoints.StepReport(steps, steps, None, metrics))
     return result

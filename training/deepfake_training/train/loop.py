@@ -24,18 +24,8 @@ from deepfake_training.data.manifests import COLUMNS
 from deepfake_training.data.prepare import check_cut
 from deepfake_training.data.splits import held_out
 from deepfake_training.networks.backbone import ExportGraph, create_backbone
-from deepfake_training.train.checkpoints import (
-    StepReport,
-    own_checkpoint,
-    save_checkpoint,
-    save_result,
-)
+from deepfake_training.train import checkpoints, method_metrics
 from deepfake_training.train.frozen import fit_frozen
-from deepfake_training.train.method_metrics import (
-    check_classes,
-    check_measurable,
-    mean_aucs,
-)
 
 LABEL_SMOOTHING = 0.05
 
@@ -93,7 +83,7 @@ def score_held_out(
     """Score the held-out crops; return one row per crop with its labels and ``logit``.
     ``TrainingError`` if a class has no held-out crop."""
     data = ValidationDataset(store, config)
-    check_classes(store.index.iloc[data.rows], config.cross_validation.apart)
+    method_metrics.check_classes(store.index.iloc[data.rows], config.cross_validation.apart)
     loader = _loader(data, config.fit, batch_size=64)
     rows: list[int] = []
     logits: list[float] = []
@@ -113,7 +103,7 @@ def fit(
     out: Path,
     config: Config,
     *,
-    progress: Callable[[StepReport], None] | None = None,
+    progress: Callable[[checkpoints.StepReport], None] | None = None,
 ) -> dict[str, float]:
     """Train on the prepared ``crops``, write checkpoints to ``out`` and return the best metrics.
 
@@ -142,7 +132,7 @@ class _Run:
 
     def __init__(self, store: CropStore, out: Path, config: Config) -> None:
         check_cut(store.root, config)
-        check_measurable(store.index, config)
+        method_metrics.check_measurable(store.index, config)
         fit = config.fit
         torch.manual_seed(fit.seed)
         self._store, self._out, self._config, self._fit = store, out, config, fit
@@ -167,7 +157,7 @@ class _Run:
     def resume(self) -> None:
         """Load the checkpoint in the run's folder, if there is one; ``TrainingError`` if the
         checkpoint is of another config or other data."""
-        state = own_checkpoint(self._out, self._config, self._data)
+        state = checkpoints.own_checkpoint(self._out, self._config, self._data)
         if state is None:
             return
         self._model.load_state_dict(state["model"])
@@ -176,7 +166,7 @@ class _Run:
         if not self._finished:
             self._optimiser.load_state_dict(state["optimiser"])
 
-    def train(self, progress: Callable[[StepReport], None] | None) -> None:
+    def train(self, progress: Callable[[checkpoints.StepReport], None] | None) -> None:
         """Run the remaining steps, or stop early when validation no longer improves."""
         if self._finished:
             return
@@ -200,7 +190,7 @@ class _Run:
                 if self._step % fit.checkpoint_every == 0 or last or metrics:
                     self._checkpoint()
                 if progress:
-                    progress(StepReport(self._step, fit.steps, loss, metrics))
+                    progress(checkpoints.StepReport(self._step, fit.steps, loss, metrics))
                 if self._finished:
                     break
 
@@ -233,12 +223,12 @@ class _Run:
         scores = None
         if self._measured:
             scores = score_held_out(self._ema.module, self._graph, self._store, self._config)
-            metrics = mean_aucs(scores, self._config.cross_validation.apart)
+            metrics = method_metrics.mean_aucs(scores, self._config.cross_validation.apart)
         for name, value in metrics.items():
             log.add_scalar(name, value, self._step)
         if metrics.get("auc_mean", 0.0) > self.best.get("auc_mean", -1.0):
             self.best, self._unimproved = {**metrics, "step": float(self._step)}, 0
-            save_result(self._out, self._ema.module.state_dict(), self.best, scores)
+            checkpoints.save_result(self._out, self._ema.module.state_dict(), self.best, scores)
         return metrics
 
     def _checkpoint(self) -> None:
@@ -250,4 +240,4 @@ class _Run:
             "ema": self._ema.module.state_dict(),
             "optimiser": self._optimiser.state_dict(),
         }
-        save_checkpoint(self._out, self._config, self._data, state)
+        checkpoints.save_checkpoint(self._out, self._config, self._data, state)
