@@ -6,26 +6,27 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from deepfake_models.errors import DeepfakeError
 
+Worker = TypeVar("Worker")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
 def run_tasks(
-    function: Callable[[Task], Result],
+    function: Callable[[Worker, Task], Result],
     tasks: Sequence[Task],
     workers: int,
-    start: Callable[[], None],
+    start: Callable[[], Worker],
     *,
     error: type[DeepfakeError],
 ) -> Iterator[Result]:
-    """Yield ``function(task)`` of each task, in the order in which they finish.
+    """Yield ``function(worker, task)`` of each task, in the order in which they finish.
 
-    Each of ``workers`` processes first calls ``start``, which can be pickled, as a function or a
-    ``partial`` of one can. With 0 workers, everything is done here.
+    Each of ``workers`` processes first makes its worker by ``start``, which can be pickled, as a
+    class or a ``partial`` of one can. With 0 workers, everything is done here.
 
     Raises:
         error: a process ended unexpectedly.
@@ -34,8 +35,8 @@ def run_tasks(
     if not tasks:
         return
     if not workers:
-        start()
-        yield from map(function, tasks)
+        worker = start()
+        yield from (function(worker, task) for task in tasks)
         return
     # Forking a process that holds onnxruntime's threads can deadlock.
     context = multiprocessing.get_context("spawn")
@@ -52,19 +53,20 @@ def run_tasks(
             pool.shutdown(cancel_futures=True)
 
 
+_worker: Any = None
 _failure: Exception | None = None
 """What ``start`` raised in this process: an executor would only report that the process ended."""
 
 
-def _begin(start: Callable[[], None]) -> None:
-    global _failure
+def _begin(start: Callable[[], object]) -> None:
+    global _worker, _failure
     try:
-        start()
+        _worker = start()
     except Exception as error:  # raised by the first task, so that it reaches the caller
         _failure = error
 
 
-def _perform(function: Callable[[Task], Result], task: Task) -> Result:
+def _perform(function: Callable[[Any, Task], Result], task: Task) -> Result:
     if _failure is not None:
         raise _failure
-    return function(task)
+    return function(_worker, task)

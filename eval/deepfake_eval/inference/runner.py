@@ -77,18 +77,9 @@ def _is_pending(record: dict[str, Any] | None) -> bool:
 
 
 def _score(bundle_dir: Path, jobs: Sequence[Job], options: RunOptions) -> Iterator[dict[str, Any]]:
-    if not jobs:
-        return
-    if options.workers == 1:
-        worker = _Worker(bundle_dir, options, threads=0)
-        try:
-            yield from map(worker, jobs)
-        finally:
-            worker.close()
-        return
-    threads = max(1, usable_cores() // options.workers)
-    start = partial(_start, bundle_dir, options, threads)
-    yield from run_tasks(_work, jobs, options.workers, start, error=RunError)
+    workers = options.workers if options.workers > 1 else 0
+    start = partial(_Worker, bundle_dir, options, threads=max(1, usable_cores() // options.workers))
+    return run_tasks(_Worker.score, jobs, workers, start, error=RunError)
 
 
 class _Worker:
@@ -99,7 +90,7 @@ class _Worker:
         self._options = options
         self._fitted = FittedMedia.of(self._scorer.bundle)
 
-    def __call__(self, job: Job) -> dict[str, Any]:
+    def score(self, job: Job) -> dict[str, Any]:
         verdict = examine(
             self._scorer,
             job.path,
@@ -116,22 +107,6 @@ class _Worker:
             "item": {**item_record(verdict, spec), "fitted": fitted},
             "faces": face_records(verdict, spec),
         }
-
-    def close(self) -> None:
-        self._decoder.close()
-
-
-_worker: _Worker | None = None
-
-
-def _start(bundle_dir: Path, options: RunOptions, threads: int) -> None:
-    global _worker  # one scorer for each worker process
-    _worker = _Worker(bundle_dir, options, threads=threads)
-
-
-def _work(job: Job) -> dict[str, Any]:
-    assert _worker is not None
-    return _worker(job)
 
 
 def append_record(file: TextIO, record: Mapping[str, Any]) -> None:

@@ -12,34 +12,30 @@ from deepfake_training.errors import TrainingError
 
 pytestmark = pytest.mark.torch
 
-_factor = 0
 
-
-def start(factor: int) -> None:
-    global _factor
-    _factor = factor
-
-
-def fail(factor: int) -> None:
+def fail(factor: int) -> int:
     raise TrainingError(f"no model for {factor}")
 
 
-def multiplied(number: int) -> int:
+def multiplied(factor: int, number: int) -> int:
     if not number:
         os._exit(1)
-    return number * _factor
+    return number * factor
+
+
+def process(_: int, __: int) -> int:
+    return os.getpid()
 
 
 def test_every_task_is_done_once_by_processes_that_have_started() -> None:
-    found = run_tasks(
-        multiplied, range(1, 9), 2, partial(start, 3), error=TrainingError
-    )  # fmt: skip
+    found = run_tasks(multiplied, range(1, 9), 2, partial(int, 3), error=TrainingError)
     assert sorted(found) == [3 * n for n in range(1, 9)]
-    assert not _factor, "the tasks ran in this process"
+    assert os.getpid() not in run_tasks(process, [1], 1, partial(int, 3), error=TrainingError)
+    assert os.getpid() in run_tasks(process, [1], 0, partial(int, 3), error=TrainingError)
 
 
 def test_a_process_that_ends_is_reported_with_what_to_do() -> None:
-    found = run_tasks(multiplied, [2, 0], 1, partial(start, 3), error=TrainingError)
+    found = run_tasks(multiplied, [2, 0], 1, partial(int, 3), error=TrainingError)
     assert next(found) == 6
     with pytest.raises(TrainingError, match=r"ended unexpectedly.* Run the same command"):
         list(found)

@@ -31,7 +31,7 @@ from deepfake_training.data.landmarks import DenseLandmarks
 _LOSSLESS = frozenset({".png", ".bmp", ".tif", ".tiff"})
 
 
-class _Cutter:
+class Cutter:
     """The detector and landmark models of one worker process."""
 
     def __init__(self, config: Config) -> None:
@@ -82,6 +82,14 @@ class _Cutter:
         except MediaError as error:
             record["error"] = error.message
             record["again"] = isinstance(error, DecoderFailed | UnreadableMedia)
+        return record
+
+    def cut(self, job: tuple[Path, dict[str, Any]]) -> dict[str, Any]:
+        """Cut one medium into the folder of prepared crops; return its record (see ``record``)."""
+        out, row = job
+        record = self.record(out / "crops", row)
+        if "absent" not in record:  # the next run looks for a missing file again
+            atomic_write_text(record_path(out, row["media"]), json.dumps(record))
         return record
 
     def _store(self, pixels: NDArray[np.uint8], face: Detection, path: Path) -> dict[str, Any]:
@@ -144,25 +152,6 @@ def _main_face(faces: list[Detection], min_face_px: int) -> Detection | None:
     main person only."""
     wide = [f for f in faces if f.box[2] - f.box[0] >= min_face_px]
     return max(wide, key=lambda f: (f.box[2] - f.box[0]) * (f.box[3] - f.box[1]), default=None)
-
-
-_cutter: _Cutter | None = None
-
-
-def start_worker(config_json: str) -> None:
-    global _cutter  # each worker process loads the models once
-    _cutter = _Cutter(Config.model_validate_json(config_json))
-
-
-def cut_medium(job: tuple[Path, dict[str, Any]]) -> dict[str, Any]:
-    """Cut one medium into the folder of prepared crops; return its record (see ``_Cutter``)."""
-    out, row = job
-    assert _cutter is not None
-    record = _cutter.record(out / "crops", row)
-    if "absent" in record:
-        return record  # not saved, so that the next run looks for the file again
-    atomic_write_text(record_path(out, row["media"]), json.dumps(record))
-    return record
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from deepfake_eval.inference.pool import run_tasks
 from deepfake_models.faces.detection import Detection
 from deepfake_models.machine import atomic_write, atomic_write_text
 from deepfake_training.config import Config, PrepareConfig
-from deepfake_training.data.cutting import cut_medium, record_path, start_worker
+from deepfake_training.data.cutting import Cutter, record_path
 from deepfake_training.data.manifests import COLUMNS, TERMS, Manifest, read_manifests
 from deepfake_training.errors import TrainingError
 
@@ -85,8 +85,9 @@ def prepare(
         _check_present(rows)
     missing = set()
     tasks = [(out, row) for row in todo]
-    start = partial(start_worker, config.model_dump_json())
-    for record in run_tasks(cut_medium, tasks, workers, start, error=TrainingError):
+    for record in run_tasks(
+        Cutter.cut, tasks, workers, partial(Cutter, config), error=TrainingError
+    ):
         finished += 1
         if "absent" in record:
             missing.add(record["media"])

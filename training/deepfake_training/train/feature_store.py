@@ -37,7 +37,7 @@ from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore, evenly, numbered
 from deepfake_training.errors import TrainingError
 from deepfake_training.networks.graphs import feature_graph
-from deepfake_training.train.feature_workers import Shard, start_worker, write_shard
+from deepfake_training.train.feature_workers import Shard, Worker, write_shard
 
 FOLDER = "features"
 """Folder of the features, in the folder of the crops."""
@@ -186,7 +186,7 @@ class FeatureStore:
             return
         folder.mkdir(parents=True, exist_ok=True)
         graph = self.graph()
-        start = partial(start_worker, self._store.root, self._neutral.model_dump_json(), graph)
+        start = partial(Worker, self._store.root, self._neutral, graph)
         workers = self._config.fit.workers
         finished = run_tasks(write_shard, jobs, workers, start, error=TrainingError)
         for done, _ in enumerate(finished, start=1):

@@ -33,7 +33,7 @@ Shard = range | list[dict[str, str]]
 """The numbers of pairs, or the rows of media with the fields media and path."""
 
 
-class _Worker:
+class Worker:
     """The session and the data of one process."""
 
     def __init__(self, root: Path, config: Config, graph: Path) -> None:
@@ -68,35 +68,24 @@ class _Worker:
         return features
 
 
-_worker: _Worker | None = None
-
-
-def start_worker(root: Path, config_json: str, graph: Path) -> None:
-    global _worker  # each process loads the graph once
-    if _worker is not None:  # with workers = 0, one process computes all
-        _worker.decoder.close()
-    _worker = _Worker(root, Config.model_validate_json(config_json), graph)
-
-
-def write_shard(job: tuple[Path, Shard]) -> None:
+def write_shard(worker: Worker, job: tuple[Path, Shard]) -> None:
     """Write the features of a shard: of pairs by their numbers, or of media by their rows."""
     path, shard = job
     if isinstance(shard, range):
-        _write_pairs(path, shard)
+        _write_pairs(worker, path, shard)
     else:
-        _write_examined(path, shard)
+        _write_examined(worker, path, shard)
 
 
-def _write_pairs(path: Path, numbers: Sequence[int]) -> None:
-    assert _worker is not None
-    dataset = _worker.dataset()
+def _write_pairs(worker: Worker, path: Path, numbers: Sequence[int]) -> None:
+    dataset = worker.dataset()
     real, fake, rows = [], [], []
     for number in numbers:
         origin, first, second = dataset.pair(number)
         real.append(first)
         fake.append(second)
         rows.append([origin.real, origin.fake, origin.donor])
-    features = _worker.features([*real, *fake])
+    features = worker.features([*real, *fake])
     _save(
         path,
         real=features[: len(real)],
@@ -105,13 +94,12 @@ def _write_pairs(path: Path, numbers: Sequence[int]) -> None:
     )
 
 
-def _write_examined(path: Path, media: Sequence[dict[str, str]]) -> None:
-    assert _worker is not None
+def _write_examined(worker: Worker, path: Path, media: Sequence[dict[str, str]]) -> None:
     records, parts = [], []
     for row in media:
         record: dict[str, Any] = {"media": row["media"], "faces": 0}
         try:
-            timeline, sampled, part, crops = _examine(Path(row["path"]), row["media"], _worker)
+            timeline, sampled, part, crops = _examine(Path(row["path"]), row["media"], worker)
         except UnreadableMedia as error:
             # Not stored: the file may be back when the command is run again.
             raise TrainingError(
@@ -120,7 +108,7 @@ def _write_examined(path: Path, media: Sequence[dict[str, str]]) -> None:
             ) from error
         except MediaError as error:
             if isinstance(error, DecoderFailed) and "error" not in recorded(
-                _worker.store.root, row["media"]
+                worker.store.root, row["media"]
             ):
                 # Not stored either: prepare decoded the same frames.
                 raise TrainingError(
@@ -129,7 +117,7 @@ def _write_examined(path: Path, media: Sequence[dict[str, str]]) -> None:
                 ) from error
             record["error"] = error.message
         else:
-            features = _worker.features(crops)
+            features = worker.features(crops)
             record |= {"faces": len(crops), "timeline": timeline.hex(), "sampled": sampled}
             record["part"] = dump_part(part).decode()
             if len(crops):
@@ -139,7 +127,7 @@ def _write_examined(path: Path, media: Sequence[dict[str, str]]) -> None:
     _save(path, media=np.array(records), features=features)
 
 
-def _examine(path: Path, media: str, worker: _Worker) -> tuple[bytes, list[int], Part, list[Array]]:
+def _examine(path: Path, media: str, worker: Worker) -> tuple[bytes, list[int], Part, list[Array]]:
     """Return the timeline, the sampled frames, the unscored part and the crops of one medium.
 
     Faces are those that ``prepare`` detected in the same frames. ``MediaError`` if the medium
