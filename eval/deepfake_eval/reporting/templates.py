@@ -1,4 +1,4 @@
-"""Fill the templates in this folder."""
+"""Fill templates of pages, tables and model cards."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _SPECIAL = {
 }
 
 
-def filled(name: str, **values: object) -> str:
-    """Return the template ``name`` with ``values``. In HTML, all of them are escaped; LaTeX and
-    Markdown have ``<< >>`` and ``<% %>`` in place of braces, which LaTeX needs itself."""
+def filled(name: str, *, folder: Path = Path(__file__).parent, **values: object) -> str:
+    """Return the template ``name`` in ``folder`` with ``values``. In HTML, all of them are escaped;
+    LaTeX and Markdown have ``<< >>`` and ``<% %>`` in place of braces, which LaTeX needs itself."""
     brackets: Any = {
         "block_start_string": "<%",
         "block_end_string": "%>",
@@ -29,7 +29,7 @@ def filled(name: str, **values: object) -> str:
     }
     html = name.endswith(".html")
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(folder),
         autoescape=html,  # noqa: S701 - nothing else is a page
         trim_blocks=True,
         lstrip_blocks=True,
@@ -37,8 +37,17 @@ def filled(name: str, **values: object) -> str:
         undefined=StrictUndefined,
         **({} if html else brackets),
     )
-    environment.filters |= {"percent": lambda value: f"{value:.1%}", "tex": escape_latex}
+    environment.filters |= {
+        "percent": lambda value: f"{value:.1%}",
+        "tex": escape_latex,
+        "cell": markdown_cell,
+    }
     return environment.get_template(f"{name}.jinja").render(values)
+
+
+def markdown_cell(text: str) -> str:
+    """Return ``text`` for one cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def escape_latex(text: str) -> str:

@@ -58,8 +58,11 @@ class MtcnnDetector:
     @classmethod
     def of_graphs(cls, graphs: Mapping[str, bytes], spec: DetectorSpec) -> Self:
         """Open the three ``graphs`` of a bundle, by file name, on the CPU, with one thread each."""
-        names = ("pnet.onnx", "rnet.onnx", "onet.onnx")
-        return cls(*(OnnxSession(graphs[n], name=n, device="cpu") for n in names), spec=spec)
+        pnet, rnet, onet = (
+            OnnxSession(graphs[name], name=name, device="cpu")
+            for name in ("pnet.onnx", "rnet.onnx", "onet.onnx")
+        )
+        return cls(pnet, rnet, onet, spec)
 
     def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         """Return the faces of each of ``pictures``, most confident first, then largest first.

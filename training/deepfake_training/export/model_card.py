@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from deepfake_eval.analysis.intervals import rate
 from deepfake_eval.analysis.stated import three_lines
+from deepfake_eval.reporting.templates import filled, markdown_cell
 from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.bundle.spec import ConditionsSpec
@@ -23,9 +23,9 @@ from deepfake_training.export.held_out import Judged
 Row = Sequence[object]
 
 
-def shown(entry: Mapping[str, Any] | None) -> str:
+def shown(entry: object) -> str:
     """Return a figure with its interval, and * if it is indicative; a dash for none."""
-    if not entry or entry["value"] is None:
+    if not isinstance(entry, dict) or entry["value"] is None:
         return "–"
     star = "*" if entry["indicative"] else ""
     low, high = entry["low"], entry["high"]
@@ -107,21 +107,11 @@ def model_card(
     thresholds = {level: t for level, t in fields["thresholds"].items() if t}
     described = tuple(name for source in config.card.sources for name in source.datasets)
     table = methods is not None and methods.exists()
-    environment = Environment(  # noqa: S701 - the card is Markdown
-        loader=FileSystemLoader(Path(__file__).parent),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {
-        "shown": lambda entry: shown(entry if isinstance(entry, dict) else None),
-        "cell": _cell,
-        "signed": lambda value: f"{value:+.2f}",
-        "percent": lambda value: f"{value:.1%}",
-        "rates": _rate,
-    }
-    return environment.get_template("model_card.md.jinja").render(
+    return filled(
+        "model_card.md",
+        folder=Path(__file__).parent,
+        shown=shown,
+        measured=_rate,
         config=config,
         fields=fields,
         reliability=reliability,
@@ -137,7 +127,7 @@ def model_card(
             if any(name.startswith(source.datasets) for name in train)
         ],
         terms=[
-            (name, _cell(terms), media)
+            (name, markdown_cell(terms), media)
             for name, counts in sorted(train.items())
             for terms, media in counts.get("terms", {}).items()
         ],
@@ -153,11 +143,6 @@ def model_card(
         items=_items(metrics),
         reals=_reals(metrics),
     )
-
-
-def _cell(text: str) -> str:
-    """Return ``text`` for one cell of a Markdown table."""
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _rate(entry: Mapping[str, Any]) -> str:
