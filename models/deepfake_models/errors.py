@@ -58,10 +58,6 @@ class SourceTooSlow(DeepfakeError):
     """Reading the media from where they are stored took too long."""
 
 
-class SpecError(DeepfakeError):
-    """The specification has an invalid value."""
-
-
 class SandboxIncomplete(DeepfakeError):
     """The kernel does not grant every layer of the sandbox, and all of them are required."""
 

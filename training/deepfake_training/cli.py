@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deepfake_eval.cli.options import Lines, console, run_app
+from deepfake_eval.cli.messages import Lines, console, run_app
 from deepfake_models.decision.fitness import unfit
 from deepfake_training.config import load_config
 

@@ -113,7 +113,7 @@ def tpr_at(fpr: NDArray[np.float64], tpr: NDArray[np.float64], limit: float) -> 
 
 
 def calibration_bins(
-    truth: ArrayLike, score: ArrayLike, *, prior: float = 0.5, bins: int = ECE_BINS
+    truth: ArrayLike, score: ArrayLike, *, prior: float = 0.5
 ) -> list[tuple[float, float, float]]:
     """Return the mean score, the share of fakes and the weight of each bin that is not empty.
 
@@ -124,24 +124,22 @@ def calibration_bins(
     y, p = np.asarray(truth, dtype=np.float64), np.asarray(score, dtype=np.float64)
     fakes, reals = float(y.sum()), float(len(y) - y.sum())
     weight = np.where(y == 1, prior / max(fakes, 1.0), (1.0 - prior) / max(reals, 1.0))
-    index = np.minimum((p * bins).astype(int), bins - 1)
-    total = np.bincount(index, weight, bins)
-    means = np.bincount(index, weight * p, bins)
-    shares = np.bincount(index, weight * y, bins)
+    index = np.minimum((p * ECE_BINS).astype(int), ECE_BINS - 1)
+    total = np.bincount(index, weight, ECE_BINS)
+    means = np.bincount(index, weight * p, ECE_BINS)
+    shares = np.bincount(index, weight * y, ECE_BINS)
     return [
         (float(means[b] / total[b]), float(shares[b] / total[b]), float(total[b]))
         for b in np.flatnonzero(total)
     ]
 
 
-def expected_calibration_error(
-    truth: ArrayLike, score: ArrayLike, *, prior: float = 0.5, bins: int = ECE_BINS
-) -> float:
+def expected_calibration_error(truth: ArrayLike, score: ArrayLike, *, prior: float = 0.5) -> float:
     """Return the mean gap between score and share of fakes (Naeini et al. 2015).
 
     Classes are weighted to ``prior`` as in ``calibration_bins``.
     """
-    return sum(w * abs(m - s) for m, s, w in calibration_bins(truth, score, prior=prior, bins=bins))
+    return sum(w * abs(m - s) for m, s, w in calibration_bins(truth, score, prior=prior))
 
 
 def sample_figures(

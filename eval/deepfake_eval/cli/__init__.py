@@ -1,4 +1,4 @@
-"""The command line ``deepfake-eval``, and the options and progress that ``deepfake-train`` shares.
+"""The command line ``deepfake-eval``, and the messages and progress that ``deepfake-train`` shares.
 
 It may import every other room, the heavy ones only when a command runs. Begin at ``app``.
 """

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from deepfake_eval.cli.options import Lines, console, print_first, run_app
+from deepfake_eval.cli.messages import Lines, console, print_first, run_app
 from deepfake_eval.options import (
     AttackOptions,
     BundleOption,

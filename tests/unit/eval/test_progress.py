@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from deepfake_eval.cli.options import LINE_S, Lines
+from deepfake_eval.cli.messages import LINE_S, Lines
 
 
 def test_a_line_is_printed_at_the_start_the_end_and_now_and_then() -> None:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from skimage import data
 
-from deepfake_models.errors import SpecError
 from deepfake_training.data import augment
 from deepfake_training.data.augment import (
     AugmentConfig,
@@ -35,6 +34,7 @@ from deepfake_training.data.degradations import (
     Sticker,
     Tone,
 )
+from deepfake_training.errors import TrainingError
 
 Image = NDArray[np.uint8]
 FIVE = np.float32([[133, 127], [193, 130], [162, 165], [129, 180], [191, 184]])
@@ -316,6 +316,6 @@ def test_settings_are_checked() -> None:
 def test_missing_encoder_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     without = frozenset(av.codec.codecs_available) - {"libx264"}
     monkeypatch.setattr(av.codec, "codecs_available", without)
-    with pytest.raises(SpecError, match="libx264"):
+    with pytest.raises(TrainingError, match="libx264"):
         Augmenter()
     Augmenter(AugmentConfig(chances=NOTHING))

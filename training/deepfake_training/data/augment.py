@@ -23,7 +23,6 @@ import numpy as np
 from pydantic import Field
 
 from deepfake_models.bundle.spec import Positive, PositiveInt, Probability, Spec
-from deepfake_models.errors import SpecError
 from deepfake_training.data.degradations import (
     H264,
     Blur,
@@ -37,6 +36,7 @@ from deepfake_training.data.degradations import (
     Tone,
 )
 from deepfake_training.data.landmarks import Image, Points, transform
+from deepfake_training.errors import TrainingError
 
 Step = Callable[[Image], Image]
 
@@ -114,13 +114,13 @@ class Chain:
 
 class Augmenter:
     """Draws chains and applies them. It has no state, so it may be shared and pickled.
-    ``SpecError`` if the config uses H.264 and this build of PyAV has no x264."""
+    ``TrainingError`` if the config uses H.264 and this build of PyAV has no x264."""
 
     def __init__(self, config: AugmentConfig | None = None) -> None:
         self.config = config or AugmentConfig()
         chances = self.config.chances
         if (chances.h264 or chances.final_encoding) and "libx264" not in av.codec.codecs_available:
-            raise SpecError("Augmentation by H.264 needs a PyAV with libx264. Install one.")
+            raise TrainingError("Augmentation by H.264 needs a PyAV with libx264. Install one.")
 
     def __call__(
         self,
