@@ -107,9 +107,8 @@ def _write_examined(worker: Worker, path: Path, media: Sequence[dict[str, str]])
                 "of the manifest and run deepfake-train prepare again."
             ) from error
         except MediaError as error:
-            if isinstance(error, DecoderFailed) and "error" not in recorded(
-                worker.store.root, row["media"]
-            ):
+            decoded_before = "error" not in recorded(worker.store.root, row["media"])
+            if isinstance(error, DecoderFailed) and decoded_before:
                 # Not stored either: prepare decoded the same frames.
                 raise TrainingError(
                     f"{row['media']}: The decoder failed, perhaps because memory ran out. Run the "

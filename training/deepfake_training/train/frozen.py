@@ -40,12 +40,9 @@ def fit_frozen(
     check_cut(store.root, config)
     data = store.digest()
     out.mkdir(parents=True, exist_ok=True)
-    if (out / checkpoints.BEST).exists() and checkpoints.own_checkpoint(
-        out, config, data
-    ) is not None:
-        figures: dict[str, float] = json.loads(
-            (out / checkpoints.METRICS).read_text(encoding="utf-8")
-        )
+    if (out / checkpoints.BEST).exists() and checkpoints.own_checkpoint(out, config, data):
+        text = (out / checkpoints.METRICS).read_text(encoding="utf-8")
+        figures: dict[str, float] = json.loads(text)
         return figures
     check_measurable(store.index, config)
     steps, features = config.fit.steps, FeatureStore(store, config)
