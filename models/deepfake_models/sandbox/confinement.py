@@ -129,12 +129,13 @@ def enter_namespaces() -> Beginning:
     everything = frozenset(NAMESPACES)
     for wanted in (everything - {Layer.USER_NAMESPACE} if root else everything, everything):
         # The second try is for root without CAP_SYS_ADMIN, who may do as any user does.
-        if _unshare(wanted):
+        if unshare(wanted):
             return Beginning(wanted, root)
-    return Beginning(frozenset(layer for layer in NAMESPACES if _unshare({layer})), root)
+    return Beginning(frozenset(layer for layer in NAMESPACES if unshare({layer})), root)
 
 
-def _unshare(layers: Iterable[Layer]) -> bool:
+def unshare(layers: Iterable[Layer]) -> bool:
+    """Enter namespaces of these kinds; return whether the kernel granted all."""
     return bool(_libc.unshare(sum(NAMESPACES[layer] for layer in layers)) == 0)
 
 
@@ -152,11 +153,11 @@ def confine(
     if Layer.MOUNT_NAMESPACE in layers and not _empty_root():
         layers.remove(Layer.MOUNT_NAMESPACE)
     if Layer.USER_NAMESPACE not in layers:
-        if beginning.root and _change_user():
+        if beginning.root and change_user():
             layers.add(Layer.OTHER_USER)
-        if _unshare({Layer.USER_NAMESPACE}):
+        if unshare({Layer.USER_NAMESPACE}):
             layers.add(Layer.USER_NAMESPACE)
-    _drop_capabilities()
+    drop_capabilities()
     # A change of the user resets both of these.
     protect_memory()
     end_with_parent()
@@ -192,18 +193,31 @@ def _empty_root() -> bool:
         return False
     try:
         os.chdir(mount_point)
-        number = _PIVOT_ROOT.get(platform.machine())
-        if number is not None and _libc.syscall(number, b".", b".") == 0:
-            # The old root now covers the new one (pivot_root(2), NOTES).
-            return bool(_libc.umount2(b".", _MNT_DETACH) == 0)
-        # The root file system of an initial RAM disk cannot be exchanged.
-        os.chroot(".")
+        if not pivot_root():
+            # The root file system of an initial RAM disk cannot be exchanged.
+            os.chroot(".")
     except OSError:
         return False
     return True
 
 
-def _change_user() -> bool:
+def pivot_root() -> bool:
+    """Make the working directory, which is a mount, the root; return whether that succeeded.
+
+    Raises:
+        OSError: the old root cannot be left.
+    """
+    number = _PIVOT_ROOT.get(platform.machine())
+    if number is None or _libc.syscall(number, b".", b".") != 0:
+        return False
+    # The old root now covers the new one (pivot_root(2), NOTES).
+    if _libc.umount2(b".", _MNT_DETACH) != 0:
+        raise OSError(ctypes.get_errno(), "umount2")
+    return True
+
+
+def change_user() -> bool:
+    """Become a user that belongs to no account, as only root can; return whether that succeeded."""
     user = FIRST_USER + int.from_bytes(os.urandom(4)) % USERS
     try:
         os.setgroups([])
@@ -214,7 +228,7 @@ def _change_user() -> bool:
     return True
 
 
-def _drop_capabilities() -> None:
+def drop_capabilities() -> None:
     """Empty the sets of capabilities (capset(2)); a new user namespace grants all of them."""
     number = _CAPSET.get(platform.machine())
     if number is not None:
