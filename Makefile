@@ -122,7 +122,7 @@ WORKERS ?= auto
 PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # What some tests need of the system, as tool or as tool:package.
-TOOLS := jq unzip openssl pdfsig:poppler-utils chromium fc-list:fontconfig
+TOOLS := jq unzip openssl pdfsig:poppler-utils chromium chromium-headless-shell fc-list:fontconfig
 MISSING = for tool in $(TOOLS); do command -v "$${tool%%:*}" >/dev/null || echo "$${tool\#\#*:}"; done; \
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || echo postgresql; \
 	fc-list 2>/dev/null | grep -qi nanum || echo fonts-nanum

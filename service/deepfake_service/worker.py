@@ -15,6 +15,7 @@ from prometheus_client import start_http_server
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.audit.records import open_database
+from deepfake_service.capture.browser import PageBrowser
 from deepfake_service.capture.fetches import AT_ONCE, Fetches, Way, fetch_pool
 from deepfake_service.capture.imports import Imports
 from deepfake_service.capture.readers import CaptureReaders
@@ -132,7 +133,7 @@ def worker_running(
     ]
     fetches = None
     if settings.capture_links:
-        fetches = _fetches(services, runner.executor_id)
+        fetches = _fetches(services, decoder, runner.executor_id)
         chores += [
             Chore(f"links-{number}", fetches.work_off, SEND_EVERY_S) for number in range(AT_ONCE)
         ]
@@ -158,18 +159,20 @@ def worker_running(
         runner.stop(drain_s=DRAIN_S)
 
 
-def _fetches(services: Services, executor_id: str) -> Fetches:
+def _fetches(services: Services, decoder: Decoder, executor_id: str) -> Fetches:
     settings = services.settings
     if not all(map(importlib.util.find_spec, ("yt_dlp", "whoisit"))):
         raise SettingsError(
             f"{PREFIX}CAPTURE_LINKS needs yt-dlp and whoisit. Install them: "
             "pip install 'deepfake-service[capture-link]'"
         )
+    program = settings.capture_browser
+    browser = PageBrowser(program, decoder) if program else None
     return Fetches(
         services.database,
         services.vault,
         fetch_pool(require=settings.sandbox == "require"),
-        Way(vantage=settings.looks_from, registries=Registries(Pages())),
+        Way(vantage=settings.looks_from, registries=Registries(Pages()), browser=browser),
         executor_id=executor_id,
         kept_for=timedelta(days=settings.media_days_after_verdict),
     )

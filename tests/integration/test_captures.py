@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from deepfake_service.capture.browser import USUAL_PATH
+from deepfake_service.capture.captures import UNPICTURED
 from deepfake_service.platform.db import Capture
 from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.storage import BLOB_FOLDER, open_blobs
 from tests.support import archives
-from tests.support.fake_platform import FakePlatform, Handler
+from tests.support.fake_platform import FakePlatform, Handler, shows
 from tests.support.fake_posts import page_with, says_bytes
 from tests.support.programs import near_platform
 from tests.support.servers import ADMIN_KEY, Site, wait_until
@@ -160,6 +162,32 @@ def test_links_from_the_command_to_what_can_be_done(
     assert [line.split(",")[1:3] for line in lines[1:]] == [["captured", "1"], ["gone", "0"]]
     again = near.command("capture", there, "--url", near.url, "--key", ADMIN_KEY, "--no-examine")
     assert "captured" in again
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(
+    not Path(USUAL_PATH).exists(), reason="Chromium's headless shell is not installed"
+)
+def test_a_worker_with_a_browser_takes_pictures_of_pages(
+    tmp_path: Path, platform: FakePlatform
+) -> None:
+    pytest.importorskip("yt_dlp", reason="the extra capture-link is not installed")
+    settings = {
+        "DEEPFAKE_CAPTURE_LINKS": "true",
+        "DEEPFAKE_CAPTURE_BROWSER": USUAL_PATH,
+        near_platform.AUTHORITY: str(tmp_path / "platform" / "authority.pem"),
+    }
+    url = platform.says("/p", shows(f"<p>{'words ' * 60}</p>"))
+    with Site(tmp_path, settings, program=near_platform.__name__, migrated=True) as private:
+        private.serve()
+        said = private.command(
+            "capture", "links", url, "--json", "--url", private.url, "--key", ADMIN_KEY, expected=1
+        )
+    shown = json.loads(said)
+    if shown["no_picture"] == UNPICTURED["not_enclosed"]:
+        pytest.skip(shown["no_picture"])
+    assert (shown["reason"], shown["missing"], shown["no_picture"]) == ("no_media", [], None)
+    assert [each["role"] for each in shown["media"]] == ["full_page_capture"]
 
 
 def test_a_worker_that_is_killed_while_it_fetches_leaves_one_capture(

@@ -19,6 +19,7 @@ from string import Formatter
 from babel.messages.catalog import Message
 from babel.messages.extract import extract_from_dir
 
+from deepfake_service.capture.captures import UNPICTURED
 from deepfake_service.capture.links import ENDS, NO_HOST, NO_URL, NOT_CLOSED
 from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import CLAIMS_MANIPULATION, MINOR_NEEDS
@@ -121,7 +122,7 @@ def _literals(tree: ast.AST, position: Mapping[str, int]) -> Iterator[str]:
 def problems() -> list[str]:
     """Return one line for each fault of a catalogue."""
     translated = {_forms(message.id)[0] for message in load("console") if message.id}
-    inputs = {OTHER, *INPUT_MESSAGES.values(), *ENDS.values()}
+    inputs = {OTHER, *INPUT_MESSAGES.values(), *ENDS.values(), *UNPICTURED.values()}
     used = template_messages() | error_messages() | raised_messages() | inputs
     missing = sorted(used - translated)
     unused = sorted(translated - used - COMPOSED)

@@ -188,6 +188,9 @@ class CaptureOut(Published):
     missing: list[str]
     """What it lacks of the minimum of the Berkeley Protocol (paragraphs 153 to 155): `url`,
     `html_source`, `full_page_capture`, `time`. Empty if it has all."""
+    no_picture: str | None
+    """Why a browser took no picture of the whole page of a link, as a sentence. Null if it did, or
+    if none is set up."""
     counts: dict[str, int]
     """What was counted, such as `small` pictures that are not offered."""
     notes: list[NoteOut] = Field(description="Faults, at most 50 of each file.")

@@ -50,6 +50,17 @@ MAX_LISTED = 100
 MAX_FILES = 20
 """Of one capture: an archive, and screenshots of what it does not show."""
 
+UNPICTURED = {
+    "not_enclosed": "The browser was not run, because this machine cannot enclose it; deepfake "
+    "capture doctor says why.",
+    "memory": "The page takes more memory than the browser may have.",
+    "too_slow": "The page was not drawn within a minute.",
+    "unreachable": "The browser could not open the page.",
+    "moving": "The page went on to another one while its picture was taken.",
+    "failed": "The browser failed at this page.",
+}
+"""Why there is no picture of a whole page, as a sentence."""
+
 
 @dataclass(frozen=True, slots=True)
 class HandedIn:
@@ -191,6 +202,7 @@ class Captures:
     def _shown(self, session: Session, capture: Capture, case: Case) -> dict[str, Any]:
         content = open_json(self._vault.case_key(case), capture)
         found: dict[str, Any] = content.get("found") or {}
+        picture = content.get("fetch", {}).get("picture") or {}
         files = [
             {**named, **about}
             for named, about in zip(
@@ -244,6 +256,7 @@ class Captures:
                 for image in found.get("media", [])
             ],
             "missing": found.get("minimum", {}).get("missing", []),
+            "no_picture": UNPICTURED.get(picture.get("reason") or ""),
             "counts": found.get("counts", {}),
             "notes": found.get("notes", []),
         }

@@ -24,6 +24,7 @@ from deepfake_models.sandbox.pool import ConfinedProcess, ProcessPool, TaskBound
 from deepfake_models.sandbox.protocol import Options
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.capture import gate as gates
+from deepfake_service.capture.browser import PageBrowser
 from deepfake_service.capture.claims import MAX_ATTEMPTS, Claims
 from deepfake_service.capture.gate import Gate
 from deepfake_service.capture.links import ENDS
@@ -49,6 +50,12 @@ MARGIN_BYTES = 4 << 20
 """What encryption and lost connections may add to what the child records."""
 MAX_FILE_FACTOR = 2
 """A video in segments is received in them, and recorded as a whole."""
+
+PICTURED = frozenset(
+    {None, "login_required", "age_gate", "geo_blocked", "challenged", "shell", "no_media", "live",
+     "gone"}
+)  # fmt: skip
+"""The ends of links that have a page."""
 
 _log = logger("deepfake_service.links")
 
@@ -90,6 +97,8 @@ class Way:
     """Certificates in PEM that are trusted beside the public ones, for tests."""
     registries: Registries | None = None
     """Who is asked whose a post's host is."""
+    browser: PageBrowser | None = None
+    """What takes pictures of pages."""
 
 
 def fetch_pool(*, require: bool) -> ProcessPool:
@@ -128,6 +137,8 @@ class Fetches:
         """End the processes. What is being fetched is fetched again by the next worker."""
         self._closed = True
         self._pool.close()
+        if self._way.browser is not None:
+            self._way.browser.close()
 
     def work_off(self) -> None:
         """Fetch links until none waits."""
@@ -167,7 +178,7 @@ class Fetches:
             self._end(work, "failed", None)
             return
         began, file_key = self._database.clock(), new_key()
-        gate, missing, said, stored = None, [], _Said(), None
+        gate, missing, said, stored, picture = None, [], _Said(), None, None
         try:
             with (
                 self._pool.process() as process,
@@ -176,8 +187,8 @@ class Fetches:
                 confinement = process.await_ready()
                 require_no_network(confinement)
                 missing = [str(layer) for layer in confinement.missing]
-                said, stored = self._fetched(work, process, file_key)
-            reason = _reason(said, gate)
+                said, picture, stored = self._fetched(work, process, gate, file_key)
+            reason = said.reason
         except DecoderFailed as error:
             if self._closed:
                 self._claims.release(work.capture.id)
@@ -205,6 +216,7 @@ class Fetches:
             },
             "connections": gate.log if gate else [],
             "operator": self._operator(said, gate),
+            "picture": picture,
         }  # fmt: skip
         file = Sealed(work.media_id, file_key, stored) if stored and stored.size else None
         self._end(work, reason, file)
@@ -218,27 +230,36 @@ class Fetches:
         return self._way.registries.of(line["host"], line["address"])
 
     def _fetched(
-        self, work: _Work, process: ConfinedProcess, file_key: bytes
-    ) -> tuple[_Said, Stored]:
-        """Store what the child gives; return what it says."""
+        self, work: _Work, process: ConfinedProcess, gate: Gate, file_key: bytes
+    ) -> tuple[_Said, dict[str, Any] | None, Stored]:
+        """Store what the child gives, and the picture of the page; return what is said of both.
+
+        The reason is the one that holds, whatever the child says.
+        """
         url = work.content["handed_in"]["post"]["source_url"]
-        pieces = _pieces(process, url, self._way)
-        last = [b"{}"]
+        said: list[_Said] = []
+        picture: list[dict[str, Any]] = []
 
         def file() -> Iterator[bytes]:
             held = b""
-            for piece in pieces:  # the last one is what the child says
+            for piece in _pieces(process, url, self._way):  # the last one is what the child says
                 if held:
                     yield held
                 held = piece
-            last[0] = held
+            told = _Said.model_validate_json(held[: 64 << 10])
+            told.reason = _reason(told, gate)
+            said.append(told)
+            if self._way.browser is not None and told.reason in PICTURED:
+                about, record = self._way.browser.take(url, gate.another, self._way.authorities)
+                picture.append(about)
+                yield record
 
         async def chunks() -> AsyncIterator[bytes]:
             for piece in file():
                 yield piece
 
         stored = asyncio.run(self._vault.store(blob_of(work.media_id), file_key, chunks()))
-        return _Said.model_validate_json(last[0][: 64 << 10]), stored
+        return said[0], picture[0] if picture else None, stored
 
     def _end(self, work: _Work, reason: str | None, file: Sealed | None) -> None:
         """Record what became of a link: with a file, it is read next; without one, it is refused.

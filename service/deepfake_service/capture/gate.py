@@ -1,4 +1,4 @@
-"""The gate: the only way out of the process that fetches links.
+"""The gate: the only way out of the processes that fetch links.
 
 It speaks SOCKS5 (RFC 1928) with one fetcher: CONNECT only, by name. A name is resolved once, each
 of its addresses must be public, and the connection goes to one that was checked, so that a second
@@ -74,9 +74,9 @@ class Gate:
         self._thread.join()
         self.control.close()
 
-    def refused(self) -> list[str]:
-        """Return the hosts that were refused because they are not public, or their port."""
-        return sorted({each["host"] for each in self.log if each["refused"] == "not public"})
+    def another(self, control: socket.socket) -> Gate:
+        """Return a gate for another process of the same link: what passed this one counts."""
+        return Gate(control, self.clock, self.allowed, self.log, passed=self.passed)
 
     def _run(self) -> None:
         loop = self._loop

@@ -47,7 +47,7 @@ ENDS = {
     "geo_blocked": "The page is blocked in this country. Ask a partner abroad to capture it.",
     "challenged": "The site refuses this service or asks whether it is a person. Try again in an "
     "hour, or capture the page with ArchiveWeb.page.",
-    "shell": "The page fills itself by scripts, which were not run. Capture it with "
+    "shell": "Scripts fill the page, and what they load was not looked for. Capture it with "
     "ArchiveWeb.page, and hand in the file.",
     "no_media": "The page is recorded. If you see a picture or video on it that is not listed "
     "here, it could not be fetched: capture the page with ArchiveWeb.page.",

@@ -20,6 +20,7 @@ from rich.progress import Progress
 from typer.core import TyperGroup
 
 from deepfake_models.command_line import flatten_options
+from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, clean, json_line
 from deepfake_service.cli.score import open_regular
 from deepfake_service.cli.submit import ServiceOptions, SubmissionOptions
@@ -32,6 +33,7 @@ from deepfake_service.cli.submitter import (
 )
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.errors import ServiceError
+from deepfake_service.platform.settings import PREFIX
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 
 
@@ -73,6 +75,10 @@ class _Operator(BaseModel):
     domain: _Registered | None
 
 
+class _Medium(BaseModel):
+    role: str
+
+
 class _Capture(BaseModel):
     """What the command reads of a capture."""
 
@@ -81,8 +87,9 @@ class _Capture(BaseModel):
     reason: str | None = None
     detail: str | None = None
     missing: list[str]
+    no_picture: str | None = None
     files: list[_File]
-    media: list[dict[str, Any]]
+    media: list[_Medium]
     pages: list[dict[str, Any]]
     operator: _Operator | None = None
 
@@ -165,11 +172,13 @@ def open_links(
         for one in _parsed(sent, _Links).links:
             ended = _wait(submitter, one.id)
             read = _parsed(ended, _Capture)
-            missed |= not read.media
+            media = sum(medium.role == "medium" for medium in read.media)
+            missed |= not media
             end = read.reason or read.state
-            write((one.url, end, len(read.media), read.detail, read.id))
-            said = f"{one.url}: {end.replace('_', ' ')}; {len(read.media)} pictures and videos"
-            told = [said, *([f"  {read.detail}"] if read.detail else []), *_operator(read.operator)]
+            write((one.url, end, media, read.detail, read.id))
+            told = [f"{one.url}: {end.replace('_', ' ')}; {media} pictures and videos"]
+            told += [f"  {text}" for text in (read.detail, read.no_picture) if text]
+            told += _operator(read.operator)
             typer.echo(json_line(ended) if as_json else "\n".join(map(clean, told)))
     raise typer.Exit(EXIT_UNREADABLE if missed else EXIT_OK)
 
@@ -191,8 +200,13 @@ def _operator(told: _Operator | None) -> Iterator[str]:
 @capture.command("doctor")
 def try_links(
     urls: Annotated[list[str] | None, typer.Argument(help="Links to try to open.")] = None,
+    browser: Annotated[
+        Path | None,
+        typer.Option(envvar=f"{PREFIX}CAPTURE_BROWSER", help="Path of Chromium's headless shell."),
+    ] = None,
 ) -> None:
-    """Say whether this machine can open links, and try some without keeping anything.
+    """Say whether this machine can open links and take pictures of pages, and try some links
+    without keeping anything.
 
     The exit code is 0, or 1 if it cannot, or one of the links has no picture or video.
     """
@@ -206,6 +220,8 @@ def try_links(
         missing = ", ".join(confinement.missing) or "none"
         typer.echo(f"yt-dlp {version('yt-dlp')}; layers of the sandbox that are missing: {missing}")
         require_no_network(confinement)
+        if browser is not None:
+            missed |= not _try_browser(browser)
         for url in urls or ():
             end, size, gate = try_link(pool, url, Way(), utc_now)
             typer.echo(f"{clean(url)}: {end.replace('_', ' ')}; {size} bytes recorded")
@@ -214,6 +230,21 @@ def try_links(
                 typer.echo(f"  {line['host']}:{line['port']}: {where}, {line['received']} bytes")
             missed |= end != "captured"
     raise typer.Exit(EXIT_UNREADABLE if missed else EXIT_OK)
+
+
+def _try_browser(program: Path) -> bool:
+    """Say whether pictures of pages can be taken."""
+    from deepfake_service.capture.browser import PageBrowser
+    from deepfake_service.capture.captures import UNPICTURED
+    from deepfake_service.capture.gate import Gate
+
+    with contextlib.closing(ProcessDecoder(workers=1)) as decoder:
+        browser = PageBrowser(program, decoder)
+        about, _ = browser.take("data:,test", lambda control: Gate(control, utc_now))
+    reason = about["reason"]
+    said = f"none: {about['detail'] or UNPICTURED[reason]}" if reason else about["browser"]
+    typer.echo(clean(f"pictures of pages: {said}"))
+    return reason is None
 
 
 def _decoded(content: bytes) -> str:

@@ -4,6 +4,7 @@ another worker soon takes over the links of a dead one."""
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from deepfake_service.examination import take_over
@@ -24,7 +25,7 @@ def main() -> None:
 
     authority = Path(os.environ[AUTHORITY]).read_text()
     way = Way("KR", CallbackHosts.of("127.0.0.1"), authority)
-    worker.Way = lambda **_: way  # type: ignore[misc, assignment]
+    worker.Way = lambda browser, **_: replace(way, browser=browser)  # type: ignore[misc, assignment]
     with resolving({}):
         run()
 

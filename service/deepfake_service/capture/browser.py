@@ -1,0 +1,193 @@
+"""Pictures of whole pages: the worker's part, which runs a browser beside the fetcher of a link.
+
+``renderer.py`` draws the page with Chromium in an enclosure, whose only way out is a gate. That
+counts for the same link, and writes to the same log. What comes back is as hostile as the page:
+its words are bounded, and the picture is decoded in the sandbox before it counts as one.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated, Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from deepfake_models.errors import DecoderFailed, DeepfakeError
+from deepfake_models.media.interface import FailedFrame
+from deepfake_models.sandbox.decoder import Decoder
+from deepfake_service.capture.captures import UNPICTURED
+from deepfake_service.capture.gate import Gate
+from deepfake_service.evidence.bundle.warc import head_of
+from deepfake_service.platform.errors import SettingsError
+from deepfake_service.platform.settings import PREFIX
+
+USUAL_PATH = "/usr/lib/chromium/chromium-headless-shell"
+SECONDS, START_S = 60.0, 60.0
+"""For one page, and until the browser begins with it."""
+MEMORY_BYTES = 1536 << 20
+"""Of all processes of the browser. A page of a large platform takes a third."""
+MAX_BYTES = 48 << 20
+
+Text = Annotated[str, Field(max_length=500)]
+
+
+class _Told(BaseModel):
+    """What the renderer says of a picture, in bounds. Nothing rests on it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    reason: Annotated[str, Field(max_length=32)] | None = None
+    detail: Text = ""
+    url: Annotated[str, Field(max_length=4096)] = ""
+    """Of the page that was drawn, after redirects."""
+    browser: Text = ""
+    user_agent: Text = ""
+    is_cut: bool = False
+    """Whether the page is longer than the picture."""
+
+
+class PageBrowser:
+    """Takes pictures of pages, one at a time: a browser may take much memory."""
+
+    def __init__(self, program: Path, decoder: Decoder) -> None:
+        """Raise ``SettingsError`` if ``program`` is none, but perhaps a script that starts one."""
+        try:
+            with program.open("rb") as file:
+                is_program = file.read(4) == b"\x7fELF"
+        except OSError:
+            is_program = False
+        if not is_program:
+            raise SettingsError(
+                f"{PREFIX}CAPTURE_BROWSER must be the path of Chromium's headless shell: "
+                f"{USUAL_PATH} once the package chromium-headless-shell of Debian is installed."
+            )
+        self._program = program
+        self._decoder = decoder
+        self._one = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """End the browser, if one runs. A picture that is being taken fails."""
+        self._closed = True
+        if (process := self._process) is not None:
+            process.kill()
+
+    def take(
+        self, url: str, open_gate: Callable[[socket.socket], Gate], authorities: str = ""
+    ) -> tuple[dict[str, Any], bytes]:
+        """Take a picture of a page; return what the record says of it, with ``reason`` if there is
+        none, and the WARC record of the picture, or nothing.
+
+        Args:
+            url: of the page.
+            open_gate: makes the gate for the browser, which asks for connections on the socket.
+            authorities: certificates in PEM that are trusted beside the public ones, for tests.
+
+        Raises:
+            DecoderFailed: the browser was closed.
+        """
+        asked = {
+            "program": str(self._program),
+            "url": url,
+            "flags": _trusting(authorities),
+            "seconds": SECONDS,
+            "memory_bytes": MEMORY_BYTES,
+        }
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, self._one:
+            gate = open_gate(ours)
+            first = len(gate.log) + 1
+            with gate:
+                answer = self._answer(json.dumps(asked).encode(), theirs)
+        head, _, picture = answer.partition(b"\n")
+        at = gate.clock().isoformat(timespec="microseconds").replace("+00:00", "Z")
+        try:
+            told = _Told.model_validate_json(head[: 64 << 10])
+        except ValidationError:
+            told = _Told(reason="failed")
+        size = self._size(picture) if told.reason is None else None
+        if size is None:
+            reason = told.reason if told.reason in UNPICTURED else "failed"
+            return {"reason": reason, "detail": told.detail, "first_connection": first}, b""
+        about = {
+            "reason": None,
+            "taken_at": at,
+            "width": size[0],
+            "height": size[1],
+            "first_connection": first,
+            **told.model_dump(exclude={"reason", "detail"}),
+        }
+        fields = {
+            "WARC-Target-URI": f"urn:fullPage:{url}",
+            "WARC-Date": at,
+            "WARC-Block-Digest": f"sha256:{hashlib.sha256(picture).hexdigest()}",
+            "Content-Type": "image/png",
+        }
+        return about, head_of("resource", fields, len(picture)) + picture + b"\r\n\r\n"
+
+    def _answer(self, asked: bytes, gate: socket.socket) -> bytes:
+        with subprocess.Popen(  # noqa: S603 - fixed command, own interpreter
+            [sys.executable, "-P", "-s", "-m", "deepfake_service.capture.renderer",
+             str(gate.fileno())],
+            pass_fds=[gate.fileno()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # What a browser prints may quote the page.
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env={"PYTHONPATH": ":".join(filter(None, sys.path)), "PATH": "/usr/bin:/bin",
+                 "LC_ALL": "C.UTF-8"},
+        ) as process:  # fmt: skip
+            timer = threading.Timer(START_S + SECONDS, process.kill)
+            timer.start()
+            self._process = process
+            try:
+                if self._closed:
+                    raise DecoderFailed
+                assert process.stdin is not None
+                assert process.stdout is not None
+                process.stdin.write(asked)
+                process.stdin.close()
+                answer = process.stdout.read(MAX_BYTES)
+            except BrokenPipeError:
+                answer = b""
+            finally:
+                self._process = None
+                timer.cancel()
+                process.kill()
+        if self._closed:
+            raise DecoderFailed
+        return answer
+
+    def _size(self, picture: bytes) -> tuple[int, int] | None:
+        """Return the width and height of a picture, or nothing if it cannot be decoded."""
+        try:
+            with self._decoder.open(BytesIO(picture), stills_only=True) as media:
+                if any(isinstance(frame, FailedFrame) for frame in media.frames([0])):
+                    return None
+                return media.facts.width, media.facts.height
+        except DeepfakeError:
+            return None
+
+
+def _trusting(authorities: str) -> list[str]:
+    if not authorities:
+        return []
+    keys = (
+        certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        for certificate in x509.load_pem_x509_certificates(authorities.encode())
+    )
+    digests = (base64.b64encode(hashlib.sha256(key).digest()).decode() for key in keys)
+    return [f"--ignore-certificate-errors-spki-list={','.join(digests)}"]
