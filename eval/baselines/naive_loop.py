@@ -58,7 +58,7 @@ class BesideBlocks(nn.Module):
             blocks -= len(stage.blocks)
             if len(stage.blocks):
                 self.stages.append(stage)
-        self.head = nn.Linear(self.stages[-1].dim, 1)
+        self.head = nn.Linear(self.stages[-1].blocks[-1].dim, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return (N, 1) logits of (N, 3, S, S) pictures."""

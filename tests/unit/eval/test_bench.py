@@ -97,6 +97,8 @@ def test_the_naive_loop_reads_every_frame_and_scores_the_wanted_ones(tmp_path: P
     video = tmp_path / "v.mp4"
     Case(240, seconds=4.0).write(video)
     network = ["--network", "vit_tiny_patch16_224", "--blocks", "2", "--scales", "1.3", "0.8"]
+    # Beside it two blocks of the first stage and one of the second, which has twice the channels.
+    network += ["--beside", "swin_tiny_patch4_window7_224", "--beside-blocks", "3"]
     done = subprocess.run(
         [sys.executable, "-W", "ignore", SCRIPT, *network, "--frames", "3", video],
         capture_output=True,
