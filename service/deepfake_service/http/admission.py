@@ -70,25 +70,22 @@ class AccountBudget:
     """Limits what one account does at the same time. Use it in the event loop only."""
 
     def __init__(self) -> None:
-        self._spent: Counter[str] = Counter()
-
-    def spent(self, account_id: str) -> int:
-        """Return what the requests of the account cost now."""
-        return self._spent[account_id]
+        self.spent: Counter[str] = Counter()
+        """What the requests of each account cost now."""
 
     @contextlib.contextmanager
     def enter(self, account_id: str, what: str = "requests", cost: int = 1) -> Iterator[None]:
         """Count a request of an account while the context lasts; ``TooManyAtOnce`` if the account's
         requests would cost more than ``BUDGET`` together."""
-        if self._spent[account_id] + cost > BUDGET:
+        if self.spent[account_id] + cost > BUDGET:
             raise TooManyAtOnce(what)
-        self._spent[account_id] += cost
+        self.spent[account_id] += cost
         try:
             yield
         finally:
-            self._spent[account_id] -= cost
-            if not self._spent[account_id]:
-                del self._spent[account_id]
+            self.spent[account_id] -= cost
+            if not self.spent[account_id]:
+                del self.spent[account_id]
 
 
 class UploadMemory:

@@ -156,7 +156,7 @@ async def test_slow_uploads_of_one_account_leave_room_for_those_of_another(
             assert (await upload(b"video")).status_code == 202
             arrived.set()
             assert (await held[0]).status_code == 202
-        assert budget.spent(account) == 0
+        assert budget.spent[account] == 0
 
 
 async def test_event_streams_of_an_account_are_limited(
@@ -192,7 +192,7 @@ async def test_event_streams_of_an_account_are_limited(
             for headers in ({}, analyst):
                 answer = await service.client.get(address, headers=headers)
                 assert answer.status_code == 200
-        assert not budget.spent(account)
+        assert not budget.spent[account]
 
 
 async def test_reads_are_limited_and_repeated_ones_audited_once(start: Starter) -> None:
@@ -324,4 +324,4 @@ def test_requests_of_all_kinds_share_one_budget_of_their_account() -> None:
         with pytest.raises(TooManyAtOnce, match="limit of concurrent documents"):
             held.enter_context(budget.enter("a", "documents", admission.HEAVY))
         held.enter_context(budget.enter("b", "documents", admission.HEAVY))
-    assert budget.spent("a") == budget.spent("b") == 0
+    assert budget.spent["a"] == budget.spent["b"] == 0

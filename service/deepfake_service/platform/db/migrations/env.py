@@ -1,6 +1,6 @@
 """Run migrations on the connection that ``db.database`` passes.
 
-To write a migration: ``python -m deepfake_service.platform.db.migrations "what it changes"``.
+To write a migration: ``python -m tests.support.migration "what it changes"``.
 """
 
 from typing import Any, Literal

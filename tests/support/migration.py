@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from importlib.resources import files
 from pathlib import Path
 
 import alembic.command
@@ -13,14 +14,15 @@ from deepfake_service.platform.db import Database
 
 
 def main() -> None:
-    """Run ``python -m deepfake_service.platform.db.migrations "what it changes"``."""
+    """Run ``python -m tests.support.migration "what it changes"``."""
     config = alembic.config.Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
+    folder_of_migrations = Path(str(files("deepfake_service.platform.db"))) / "migrations"
+    config.set_main_option("script_location", str(folder_of_migrations))
     with tempfile.TemporaryDirectory() as folder:
         database = Database(f"sqlite:///{folder}/records.sqlite")
         with database.engine.connect() as connection:
             config.attributes["connection"] = connection
-            number = len(list((Path(__file__).parent / "versions").glob("[0-9]*.py"))) + 1
+            number = len(list((folder_of_migrations / "versions").glob("[0-9]*.py"))) + 1
             alembic.command.revision(
                 config, message=sys.argv[1], autogenerate=True, rev_id=f"{number:04d}"
             )
