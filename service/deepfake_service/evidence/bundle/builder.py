@@ -36,7 +36,7 @@ from deepfake_service.evidence.bundle.statement import (
 )
 from deepfake_service.evidence.bundle.zip_format import as_json, too_large
 from deepfake_service.evidence.report.plots import timeline
-from deepfake_service.evidence.report.report import ORIGINAL, ReportCopy, report
+from deepfake_service.evidence.report.report import ORIGINAL, ReportCopy, present, report
 from deepfake_service.evidence.report.summary import CLASS_ACTIVATION, question_key
 from deepfake_service.platform.errors import EvidenceTooLarge
 from deepfake_service.platform.texts.formatting import strength_of
@@ -169,7 +169,8 @@ def _report(
         if name.startswith(bag.DATA) and name not in reports
     }
     custody, certificate = json.loads(files[CUSTODY]), signers.certificate_sha256
-    pdf = report(document, custody, payload, words(language), certificate, copy)
+    shown = present(document, custody, payload, words(language), certificate, copy)
+    pdf = report(shown, document["created_at"])
     return pdf_signature.sign(pdf, signers, document["issuer"], post)
 
 

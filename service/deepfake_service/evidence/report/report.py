@@ -35,20 +35,10 @@ class ReportCopy:
 ORIGINAL = ReportCopy()
 
 
-def report(
-    document: dict[str, Any],
-    custody: Mapping[str, Any],
-    payload: Mapping[str, bytes],
-    words: Words,
-    certificate: str,
-    copy: ReportCopy = ORIGINAL,
-) -> bytes:
-    """Return the unsigned PDF of a ``verdict.json`` document in the language of ``words``.
-    ``payload`` has the bundle's other files by name, without ``data/``, and ``certificate`` is the
-    SHA-256 of that of its electronic signature."""
-    model = present(document, custody, payload, words, certificate, copy)
+def report(shown: dict[str, Any], created_at: str) -> bytes:
+    """Return the unsigned PDF of what ``present`` returned."""
     template = (files("deepfake_service.evidence.report") / "report.typ").read_bytes()
-    return pdf_of(template, model, datetime.fromisoformat(document["created_at"]))
+    return pdf_of(template, shown, datetime.fromisoformat(created_at))
 
 
 def present(
@@ -59,7 +49,9 @@ def present(
     certificate: str,
     copy: ReportCopy = ORIGINAL,
 ) -> dict[str, Any]:
-    """Return all that a report says and shows, as ``report.typ`` takes it. See ``report``."""
+    """Return all that the report of a ``verdict.json`` document says and shows, in the language of
+    ``words``. ``payload`` has the bundle's other files by name, without ``data/``, and
+    ``certificate`` is the SHA-256 of that of its electronic signature."""
     reading = read(document, words, custody)
     d = reading.document
     known = d.get("organisation", {})
