@@ -138,6 +138,7 @@ def dossier(media: bytes, **changes: Any) -> Dossier:
                 "frames": None,
                 "submitted_at": at,
                 "examined_at": at,
+                "requester": "Kim (person, analyst)",
             },
             item={"sha256": hashlib.sha256(media).hexdigest(), "size": len(media)},
             occurrences=[

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import rfc8785
@@ -21,9 +20,6 @@ SUBMITTED, REVIEWED = "media.submitted", "case.reviewed"
 FLAGGED, UNFLAGGED = "minor.flagged", "minor.unflagged"
 CONFIRMED, BODY_GENERATED, REJECTED = "confirmed", "body_generated", "rejected"
 UNDECIDED, AWAITING_SECOND = "undecided", "awaiting_second"
-MAX_APART_S = 60.0
-"""Largest difference between the times of a decision and of its entry. Early versions took them one
-after the other, and the second one may have waited for a lock."""
 
 
 class CustodyMismatch(DeepfakeError):
@@ -82,7 +78,7 @@ def compare(document: Mapping[str, Any], custody: Mapping[str, Any]) -> None:
     if case["minor"] != (flags[-1:] == [FLAGGED]):
         raise CustodyMismatch("the flag of a possible minor is not the one in the chain of custody")
     for entry in about_job:
-        if entry["action"] == SUBMITTED and entry["account"] and "requester" in job:
+        if entry["action"] == SUBMITTED and entry["account"]:
             account = accounts[entry["account"]]
             if job["requester"] != f"{account['name']} ({account['kind']}, {account['role']})":
                 raise CustodyMismatch("the requester is not the account that submitted the media")
@@ -94,8 +90,8 @@ def _compare_reviews(
     accounts: Mapping[str, Mapping[str, Any]],
 ) -> None:
     # By account and time: a clock that was set back may have changed the order of both.
-    stated = sorted(reviews, key=lambda review: (str(review["account"]), _time(review)))
-    recorded = sorted(entries, key=lambda entry: (str(entry["account"]), _time(entry)))
+    stated = sorted(reviews, key=_account_and_time)
+    recorded = sorted(entries, key=_account_and_time)
     if len(stated) != len(recorded):
         raise CustodyMismatch(f"{len(stated)} reviews, but {len(recorded)} in the chain of custody")
     for review, entry in zip(stated, recorded, strict=True):
@@ -105,7 +101,7 @@ def _compare_reviews(
                 f"entry {number} of the chain of custody and its review differ in decision or "
                 "reviewer"
             )
-        if abs(_time(review) - _time(entry)) > MAX_APART_S:
+        if review["at"] != entry["at"]:
             raise CustodyMismatch(
                 f"entry {number} of the chain of custody and its review differ in time"
             )
@@ -117,8 +113,8 @@ def _compare_reviews(
             )
 
 
-def _time(item: Mapping[str, Any]) -> float:
-    return datetime.fromisoformat(item["at"]).timestamp()
+def _account_and_time(item: Mapping[str, Any]) -> tuple[str, str]:
+    return str(item["account"]), str(item["at"])
 
 
 def findings_of(reviews: Sequence[Mapping[str, Any]]) -> frozenset[str | None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -71,9 +70,8 @@ class _Writer:
     def _item(self) -> Rows:
         w, d, item, media = self._w, self._d, self._d["item"], self._media
         rows = [[w("job"), f"{d['job']['id']} · {w('case')} {d['case']['id']}"]]
-        if d["job"].get("requester"):
-            rows.append([w("requester"), self._requester(d["job"]["requester"])])
         rows += [
+            [w("requester"), self._requester(d["job"]["requester"])],
             [w("sha256"), item["sha256"]],
             [w("size"), w("bytes", count=f"{item['size']:,}")],
             [w("mime"), item["mime"] or w("none")],
@@ -87,20 +85,13 @@ class _Writer:
             [w("credentials"), self._credentials()],
             [w("perceptual"), self._perceptual()],
             [w("submitted"), self._time(d["job"]["submitted_at"])],
-            [w("finished"), self._examined()],
+            [w("finished"), self._time(d["job"]["examined_at"])],
         ]
         if "sandbox" in d:
             rows.append([w("sandbox"), self._sandbox(d["sandbox"]["missing"])])
         if d["predecessor"]:
             rows.append([w("predecessor"), d["predecessor"]])
         return rows
-
-    def _examined(self) -> str:
-        """Return when the file was examined: before it was submitted, if the result was copied."""
-        submitted, examined = self._d["job"]["submitted_at"], self._d["job"]["examined_at"]
-        at = self._time(examined)
-        is_copied = datetime.fromisoformat(examined) < datetime.fromisoformat(submitted)
-        return self._w("finished_before", time=at) if is_copied else at
 
     def _credentials(self) -> str:
         w, credentials = self._w, self._d["item"]["content_credentials"]

@@ -15,8 +15,6 @@ from deepfake_models.bundle.results import Leaning
 from deepfake_service.audit.log import Action
 from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.evidence.bundle.builder import verdict_document
-from deepfake_service.evidence.report.summary import read
-from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.notices.compose import NoticeSubject, compose
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.texts.formatting import day, to_the_second
@@ -105,21 +103,6 @@ def test_only_the_report_of_a_video_has_times_within_the_file(still: bool) -> No
     assert (texts["timeline"] is None) == still
     assert texts["pictures"]
     assert all(re.match(r"\d+\.\d s · ", p["line"]) is None for p in texts["pictures"]) == still
-
-
-def test_a_report_says_that_its_result_is_that_of_an_earlier_examination() -> None:
-    media = exhibits.video()
-    document = verdict_document(exhibits.dossier(media), exhibits.material(media))
-    job = document["job"]
-
-    def examined() -> str:
-        item = tables_of(read(document, words("en")))["item"]
-        return dict(map(tuple, item))["Examined"]
-
-    job["submitted_at"] = job["examined_at"]
-    assert "earlier" not in examined()
-    job["submitted_at"] = "9999-01-01T00:00:00.000+00:00"
-    assert examined().endswith(", in an earlier examination of the same file")
 
 
 @pytest.mark.parametrize("leans", Leaning)
