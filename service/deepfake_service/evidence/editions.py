@@ -287,17 +287,6 @@ def _review_json(review: Review, account: Account) -> dict[str, Any]:
     }
 
 
-def recorded_custody(session: Session, job: Job) -> dict[str, Any]:
-    """Compare a job and its case with the audit log, and return their chain of custody;
-    ``RecordAltered``: see ``altered_jobs``."""
-    case, media = session.get_one(Case, job.case_id), session.get_one(Media, job.media_id)
-    chain = custody_of(session, job, media, case)
-    reviews = session.scalars(_reviews_of_jobs([job.id])).all()
-    numbers = session.scalars(select(Edition.number).where(Edition.job_id == job.id))
-    _compare_records(session, job, case, reviews, set(map(str, numbers)), chain)
-    return chain
-
-
 def require_recorded(session: Session, job: Job) -> None:
     """Raise ``RecordAltered`` if a job or its case differs from the audit log."""
     for error in altered_jobs(session, [job]).values():
@@ -334,38 +323,30 @@ def altered_jobs(session: Session, jobs: Sequence[Job]) -> dict[str, RecordAlter
         own = [entry for entry in entries if entry.subject in (job.id, job.case_id)]
         try:
             chain = _chain(session, own, before)
-            _compare_records(session, job, case, reviews[job.id], numbers[job.id], chain)
+            _compare_records(session, job, case, reviews[job.id], chain)
+            made = {e.detail for e in own if e.action == Action.EVIDENCE_MADE}
+            if numbers[job.id] != made:
+                raise refuse(session, "jobs", job.id, "the editions are not those in the log")
         except RecordAltered as error:
             altered[job.id] = error
     return altered
 
 
 def _compare_records(
-    session: Session,
-    job: Job,
-    case: Case,
-    reviews: Sequence[Review],
-    editions: set[str],
-    chain: dict[str, Any],
+    session: Session, job: Job, case: Case, reviews: Sequence[Review], chain: dict[str, Any]
 ) -> None:
-    """Compare a job, its case, its reviews and the numbers of its editions with a chain."""
-    accounts = {r.account_id: session.get_one(Account, r.account_id) for r in reviews}
+    """Compare a job, its case and its reviews with a chain."""
     records = {
         "job": {"id": job.id, "requester": requester_of(session, job)},
         "case": {"id": case.id, "minor": case.minor_at is not None},
-        "reviews": [_review_json(r, accounts[r.account_id]) for r in reviews],
+        "reviews": [_review_json(r, session.get_one(Account, r.account_id)) for r in reviews],
         "finding": job.finding,
     }
-    entries = chain["entries"]
-    holds = [e["action"] for e in entries if e["action"] in HOLDS]
-    made = {e["detail"] for e in entries if e["action"] == Action.EVIDENCE_MADE}
+    holds = [e["action"] for e in chain["entries"] if e["action"] in HOLDS]
     try:
-        check_chain(entries)
         compare(records, chain)
         if (case.held_at is not None) != (holds[-1:] == [Action.HOLD_SET]):
             raise CustodyMismatch("the legal hold is not the one in the chain of custody")
-        if editions != made and "omitted" not in chain:
-            raise CustodyMismatch("the editions are not those in the chain of custody")
     except CustodyMismatch as error:
         raise refuse(session, "jobs", job.id, str(error)) from error
 
@@ -424,14 +405,19 @@ def _chain(
     for entry in entries:
         if authenticator is not None and not authenticator.is_authentic(entry):
             raise refuse(session, "audit", entry.number)
+    listed = [
+        {**entry_json(e), "hash": e.hash, "previous": before.get(e.number - 1, START)}
+        for e in entries
+    ]
+    try:
+        check_chain(listed)
+    except CustodyMismatch as error:
+        raise refuse(session, "audit", entries[0].subject, str(error)) from error
     ids = sorted({e.account_id for e in entries if e.account_id})
     accounts = [session.get_one(Account, account_id) for account_id in ids]
     return {
         "accounts": {a.id: {"name": a.name, "kind": a.kind, "role": a.role} for a in accounts},
-        "entries": [
-            {**entry_json(e), "hash": e.hash, "previous": before.get(e.number - 1, START)}
-            for e in entries
-        ],
+        "entries": listed,
     }
 
 

@@ -26,13 +26,13 @@ from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.evidence.bundle.builder import Dossier, build, report_copy
 from deepfake_service.evidence.bundle.capture_format import build_capture
 from deepfake_service.evidence.editions import (
+    custody_of,
     is_outdated,
     is_withdrawn,
     last_decision,
     material_of,
     newest_edition,
     occurrences_of,
-    recorded_custody,
     requester_of,
     require_recorded,
     reviews_of,
@@ -183,6 +183,7 @@ class EvidenceStore:
             job = session.get(Job, job_id)
             if job is None:
                 raise NotFound
+            require_recorded(session, job)
             case, media = session.get_one(Case, job.case_id), session.get_one(Media, job.media_id)
             key = self._vault.case_key(case)
             try:
@@ -222,7 +223,7 @@ class EvidenceStore:
                 occurrences=occurrences_of(session, media, key),
                 reviews=reviews_of(session, job, key),
                 finding=job.finding,
-                custody=recorded_custody(session, job),
+                custody=custody_of(session, job, media, case),
                 software=self._software,
                 organisation=organisation or None,
             )

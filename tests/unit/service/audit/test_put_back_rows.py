@@ -1,7 +1,7 @@
 """Older rows that somebody puts back, and sealed columns that somebody overwrites.
 
 The audit log has what was decided. Rows without an entry are refused before anything is made of
-them; see ``recorded_custody``.
+them; see ``altered_jobs``.
 """
 
 from __future__ import annotations
