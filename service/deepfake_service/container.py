@@ -112,6 +112,7 @@ class Services:
         blind_index = BlindIndex(database, keys)
         media_kept = timedelta(days=settings.media_days_after_verdict)
         known_for = timedelta(days=settings.known_hash_days)
+        post = timestamps.poster(settings.timestamp_url) if settings.timestamp_url else None
 
         self.settings, self.database = settings, database
         self.vault = vault = open_vault(settings, case_keys)
@@ -138,7 +139,7 @@ class Services:
             signing_keys,
             sender=self.sender,
             software=f"deepfake-service {program_version()}",
-            timestamp_url=settings.timestamp_url,
+            post=post,
         )
         self.looks = Looks(database, vault, blind_index, signing_keys, vantage=settings.looks_from)
         self.posts = Posts(database, vault)
@@ -149,7 +150,7 @@ class Services:
             signing_keys,
             decoder,
             sender=self.sender,
-            post=timestamps.poster(settings.timestamp_url),
+            post=post,
         )
         self.notice_desk = NoticeDesk(database, vault, documents, self.looks)
         self.notice_clock = NoticeClock(database, vault)

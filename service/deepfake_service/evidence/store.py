@@ -6,7 +6,6 @@ An edition is never changed. A review, or a flag that a minor may be shown, lead
 from __future__ import annotations
 
 import contextlib
-import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +39,6 @@ from deepfake_service.evidence.editions import (
 )
 from deepfake_service.evidence.report.report import ReportCopy
 from deepfake_service.evidence.signing_keys import SigningKeys
-from deepfake_service.platform import timestamps
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Edition, Job, Media, new_id
 from deepfake_service.platform.db.enums import UNFINISHED, JobState
@@ -53,6 +51,7 @@ from deepfake_service.platform.errors import (
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json
 from deepfake_service.platform.storage.blobs import missing_as
+from deepfake_service.platform.timestamps import PostQuery
 
 ISSUE_ATTEMPTS = 3
 """Attempts to add an edition while others create editions of the same job, or decide on it."""
@@ -96,7 +95,7 @@ class EvidenceStore:
         *,
         sender: Sender,
         software: str,
-        timestamp_url: str | None,
+        post: PostQuery | None,
     ) -> None:
         self._database = database
         self._vault = vault
@@ -104,12 +103,7 @@ class EvidenceStore:
         self._sender = sender
         self._software = software
         self._read_audit = ReadAudit(database.clock)
-        self._stamps: dict[str, Any] = {}
-        if timestamp_url:
-            self._stamps = {
-                "stamp": functools.partial(timestamps.request, timestamp_url),
-                "post": timestamps.poster(timestamp_url),
-            }
+        self._post = post
 
     def store_material(self, job: Job, key: bytes, material: Material) -> None:
         """Store what was gathered for a job's evidence, encrypted under its case's key."""
@@ -118,7 +112,7 @@ class EvidenceStore:
     def sign_capture(self, document: dict[str, Any], records: bytes) -> bytes:
         """Return the signed bundle of a capture: see ``build_capture``."""
         issued = {"issuer": self._sender.issuer, "software": self._software, **document}
-        return build_capture(issued, records, self.keys.current(), self._stamps.get("stamp"))
+        return build_capture(issued, records, self.keys.current(), self._post)
 
     def issue(self, job_id: str, actor: Actor, *, only_first: bool = False) -> None:
         """Issue the next edition of a job's evidence from the records; the first one alone with
@@ -134,7 +128,7 @@ class EvidenceStore:
             dossier, material, edition, key = self._dossier(job_id)
             if only_first and edition.number > 1:
                 return
-            content = build(dossier, material, self.keys.current(), **self._stamps)
+            content = build(dossier, material, self.keys.current(), self._post)
             assert edition.blob is not None
             self._vault.write(edition.blob, key, content)
             edition.sha256 = zip_format.sha256(content)
@@ -279,8 +273,7 @@ class EvidenceStore:
     ) -> bytes:
         """Return a copy of the report of an edition. See ``read``."""
         bundle = self.read(caller, job_id, number).content
-        post = self._stamps.get("post")
-        return report_copy(bundle, language, copy, self.keys.current(), post)
+        return report_copy(bundle, language, copy, self.keys.current(), self._post)
 
     def picture(self, caller: Caller, job_id: str, kind: str, number: int) -> bytes:
         """Return a face (``crops``) or its activation map (``heatmaps``) as PNG."""

@@ -43,8 +43,8 @@ class InvalidTimestamp(DeepfakeError):
     """The time stamp does not cover this statement."""
 
 
-def request(url: str, data: bytes) -> bytes:
-    """Request a time stamp over ``data`` from the authority at ``url``; return its reply.
+def request(post: PostQuery, data: bytes) -> bytes:
+    """Request a time stamp over ``data`` from an authority; return its reply.
 
     The reply is a DER-encoded ``TimeStampResp`` (RFC 3161, 2.4.2) whose token has been checked
     against ``data`` and the request's nonce. ``TimestampFailed`` if the authority cannot be
@@ -58,7 +58,7 @@ def request(url: str, data: bytes) -> bytes:
         .cert_request(cert_request=True)
         .build()
     )
-    reply = post(url, query.as_bytes())
+    reply = post(query.as_bytes())
     try:
         token = decode_timestamp_response(reply)
     except ValueError as error:
@@ -73,7 +73,7 @@ def request(url: str, data: bytes) -> bytes:
     return reply
 
 
-def post(url: str, query: bytes) -> bytes:
+def _post(url: str, query: bytes) -> bytes:
     """Send a ``TimeStampReq`` (RFC 3161, 2.4.1) to the authority at ``url`` and return its reply;
     ``TimestampFailed`` if the authority cannot be reached, refuses, or its reply is compressed, too
     large, or takes longer than ``DEADLINE_S``."""
@@ -84,10 +84,9 @@ def post(url: str, query: bytes) -> bytes:
         raise TimestampFailed(f"the time-stamp authority {error.message}") from error
 
 
-def poster(url: str | None) -> Callable[[bytes], bytes] | None:
-    """Return what sends a query to the authority at ``url`` and returns its reply, if there is one.
-    See ``post`` for the errors."""
-    return functools.partial(post, url) if url else None
+def poster(url: str) -> PostQuery:
+    """Return what sends queries to the authority at ``url``."""
+    return functools.partial(_post, url)
 
 
 def verify(reply: bytes, data: bytes, roots: list[x509.Certificate]) -> datetime:

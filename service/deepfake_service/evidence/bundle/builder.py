@@ -13,7 +13,7 @@ The same input gives the same bytes, except for signatures and time stamps.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,7 @@ from deepfake_service.evidence.report.summary import CLASS_ACTIVATION, question_
 from deepfake_service.platform.errors import EvidenceTooLarge
 from deepfake_service.platform.texts.formatting import strength_of
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
-from deepfake_service.platform.timestamps import PostQuery, TimestampFailed
+from deepfake_service.platform.timestamps import PostQuery, TimestampFailed, request
 
 FORMAT = "deepfake-service/verdict/1"
 STATEMENT, STAMP = "signatures/statement.dsse.json", "signatures/statement.tsr"
@@ -51,9 +51,6 @@ VERDICT, CUSTODY, HASHES = "data/verdict.json", "data/custody.json", "data/hashe
 TIMELINE, CASE_GRAPH = "data/timeline.svg", "data/case.jsonld"
 MODEL, MODEL_RATES = "data/model/bundle.json", "data/model/reliability.json"
 MODEL_CARD_FILE = f"data/{MODEL_CARD}"
-
-Stamp = Callable[[bytes], bytes]
-"""Requests a time stamp from an authority, or raises ``TimestampFailed``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +88,11 @@ def build(
     dossier: Dossier,
     material: Material,
     signers: Signers,
-    *,
-    stamp: Stamp | None = None,
     post: PostQuery | None = None,
 ) -> bytes:
     """Return the evidence bundle, a ZIP.
 
-    ``stamp`` stamps the statement, and ``post`` sends the queries for the reports' time stamps.
+    ``post`` sends the queries for the time stamps of the statement and of the reports.
     ``EvidenceTooLarge`` if ``verdict.json`` or the bundle would be larger than a verifier reads.
     """
     pictures = {} if dossier.case["minor"] else material.pictures
@@ -134,7 +129,7 @@ def build(
     )
     files[PUBLIC_KEY] = signers.public_pem
     files[CERTIFICATES] = signers.certificates_pem
-    bundle = bag.sealed({**files, **_signatures(dossier, document, files, signers, stamp)})
+    bundle = bag.sealed({**files, **_signatures(dossier, document, files, signers, post)})
     if len(bundle) > bag.MAX_BYTES:
         raise EvidenceTooLarge
     return bundle
@@ -179,7 +174,7 @@ def _signatures(
     document: dict[str, Any],
     files: dict[str, bytes],
     signers: Signers,
-    stamp: Stamp | None,
+    post: PostQuery | None,
 ) -> dict[str, bytes]:
     predicate = {
         "issuer": dossier.issuer,
@@ -196,7 +191,7 @@ def _signatures(
     }
     digests = {name: bag.sha256(content) for name, content in files.items()}
     named = {MEDIA_SUBJECT: dossier.item["sha256"], **digests}
-    return signatures_of(named, EVIDENCE_TYPE, predicate, signers, stamp)
+    return signatures_of(named, EVIDENCE_TYPE, predicate, signers, post)
 
 
 def signatures_of(
@@ -204,7 +199,7 @@ def signatures_of(
     kind: str,
     predicate: dict[str, Any],
     signers: Signers,
-    stamp: Stamp | None,
+    post: PostQuery | None,
 ) -> dict[str, bytes]:
     """Return the signed statement about files, and its time stamp, by name: see ``statement``."""
 
@@ -212,11 +207,11 @@ def signatures_of(
         content = statement(digests, kind, {**predicate, "timestamp": timestamp})
         return sign(content, signers.statement)
 
-    if stamp is None:
+    if post is None:
         return {STATEMENT: envelope("none")}
     stamped = envelope("rfc3161")
     try:
-        token = stamp(stamped)
+        token = request(post, stamped)
     except TimestampFailed:
         # The statement says so, since a missing token could also have been removed by an attacker.
         return {STATEMENT: envelope("failed")}

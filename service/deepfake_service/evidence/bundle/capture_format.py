@@ -15,14 +15,15 @@ from typing import Any
 import rfc8785
 
 from deepfake_service.evidence.bundle import zip_format as bag
-from deepfake_service.evidence.bundle.builder import PUBLIC_KEY, Stamp, signatures_of
+from deepfake_service.evidence.bundle.builder import PUBLIC_KEY, signatures_of
 from deepfake_service.evidence.bundle.statement import CAPTURE_TYPE, Signers
+from deepfake_service.platform.timestamps import PostQuery
 
 CAPTURE, RECORDS = "data/capture.json", "data/page.warc.gz"
 
 
 def build_capture(
-    document: dict[str, Any], records: bytes, signers: Signers, stamp: Stamp | None
+    document: dict[str, Any], records: bytes, signers: Signers, post: PostQuery | None
 ) -> bytes:
     """Return the bundle of a capture, a ZIP.
 
@@ -31,7 +32,7 @@ def build_capture(
             ``software``, ``files`` and ``media`` are used.
         records: the WARC records of the text part, or nothing.
         signers: the keys that sign.
-        stamp: requests a time stamp, if there is an authority.
+        post: sends queries to a time-stamp authority, if there is one.
     """
     document = bag.as_json({"format": CAPTURE_TYPE, **document})
     payload = {CAPTURE: rfc8785.dumps(document), **({RECORDS: records} if records else {})}
@@ -53,7 +54,7 @@ def build_capture(
         "capture": document["id"],
     }
     digests = {**apart(document), **{name: bag.sha256(file) for name, file in files.items()}}
-    return bag.sealed({**files, **signatures_of(digests, CAPTURE_TYPE, predicate, signers, stamp)})
+    return bag.sealed({**files, **signatures_of(digests, CAPTURE_TYPE, predicate, signers, post)})
 
 
 def apart(document: Mapping[str, Any]) -> dict[str, str]:

@@ -223,7 +223,7 @@ def test_a_time_stamp_is_parsed_in_a_confined_process(
     """The time, or the same error, comes from the process; this one parses no token."""
     data = b"a statement"
     with exhibits.time_stamp_authority(tmp_path) as (url, root):
-        token = timestamps.request(url, data)
+        token = timestamps.request(timestamps.poster(url), data)
     roots = certificates(root)
     at = timestamps.verify(token, data, list(roots))
 

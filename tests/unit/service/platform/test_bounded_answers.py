@@ -108,7 +108,7 @@ def test_a_compressed_answer_is_never_expanded(serving: Callable[[Answer], Serve
     tracemalloc.start()
     try:
         with pytest.raises(TimestampFailed, match="compressed its answer"):
-            timestamps.request(server.url, b"x")
+            timestamps.request(timestamps.poster(server.url), b"x")
         with pytest.raises(RevocationsUnusable, match="compressed its answer"):
             read_list(server.url)
         assert tracemalloc.get_traced_memory()[1] < 16 * 1024 * 1024
@@ -134,7 +134,7 @@ def test_an_answer_that_drips_is_left_at_its_deadline(
     monkeypatch.setattr(timestamps, "DEADLINE_S", 0.3)
     monkeypatch.setattr(trust_store, "DEADLINE_S", 0.3)
     with pytest.raises(TimestampFailed, match="too slowly"):
-        timestamps.request(server.url, b"x")
+        timestamps.request(timestamps.poster(server.url), b"x")
     with pytest.raises(RevocationsUnusable, match="too slowly"):
         read_list(server.url)
 
