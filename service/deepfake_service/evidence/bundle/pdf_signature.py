@@ -39,12 +39,9 @@ from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.timestamps import PostQuery, TimestampFailed
 
 FIELD = "Report"
-STAMPED_BYTES = 32 * 1024
-"""Hexadecimal digits that are reserved for a signature with a time stamp: 16 KiB. Authorities'
-tokens with their certificates have up to 8 KiB."""
-UNSTAMPED_BYTES = 2 * 1024
-"""Hexadecimal digits that are reserved for a signature without one, apart from its certificates. It
-has up to 140 bytes (P-521), and its attributes a few hundred."""
+RESERVED_BYTES = 32 * 1024
+"""Hexadecimal digits that are reserved for a signature: 16 KiB. Authorities' tokens with their
+certificates have up to 8 KiB, and a chain of certificates a few."""
 
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """Errors of the ASN.1 library on malformed content, and of pyHanko on refusals (``OSError``)."""
@@ -109,17 +106,10 @@ def _signed(
     out = signers.PdfSigner(metadata, signer=signer, timestamper=stamper).sign_pdf(
         IncrementalPdfFileWriter(io.BytesIO(pdf)),
         # Without a number, pyHanko would sign once more to measure, with another time stamp.
-        bytes_reserved=STAMPED_BYTES if stamper else _reserved(chain),
+        bytes_reserved=RESERVED_BYTES,
     )
     signed: bytes = out.getvalue()
     return signed
-
-
-def _reserved(chain: Sequence[asn1_x509.Certificate]) -> int:
-    """Return how many hexadecimal digits to reserve for a signature with these certificates. It
-    repeats the issuer of the first one twice."""
-    certificates = sum(len(c.dump()) for c in [*chain, chain[0], chain[0]])
-    return UNSTAMPED_BYTES + 2 * certificates
 
 
 def verify(
