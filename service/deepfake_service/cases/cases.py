@@ -49,7 +49,7 @@ from deepfake_service.platform.storage.envelope import KeyWrapper, unseal
 from deepfake_service.platform.storage.sealed_columns import opened_rows
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class PostDetails:
     """Where and when a medium was seen, according to its submitter."""
 
@@ -59,9 +59,6 @@ class PostDetails:
     captured_at: str | None = None
     """ISO 8601 in UTC."""
     note: str | None = None
-
-    def __repr__(self) -> str:
-        return "PostDetails()"
 
 
 _DISTINGUISHING = tuple(f.name for f in fields(PostDetails))

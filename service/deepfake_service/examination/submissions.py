@@ -66,7 +66,7 @@ class Origin:
     tool: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Submission:
     """What is requested for a medium."""
 
@@ -81,11 +81,8 @@ class Submission:
     origin: Origin | None = None
     """``None`` if its submitter sent the medium itself."""
 
-    def __repr__(self) -> str:
-        return "Submission()"
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Sealed:
     """A medium that is stored encrypted and does not belong to a case yet."""
 
@@ -116,9 +113,6 @@ class Sealed:
         media = self.media(capture.case_id, case_key, at)
         media.capture_id, media.expires_at = capture.id, at + kept_for
         return media
-
-    def __repr__(self) -> str:
-        return f"Sealed(media_id={self.media_id!r})"
 
 
 @dataclass(frozen=True, slots=True)

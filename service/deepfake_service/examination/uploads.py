@@ -50,7 +50,7 @@ REMEMBERED_FOR = timedelta(days=7)
 """How long it is then still known that there was an upload, or which job it became."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Progress:
     """How far an upload is. ``job_id`` is that of the job that it became."""
 
@@ -62,9 +62,6 @@ class Progress:
     parts: tuple[str, ...]
     """The names of its blobs, in order."""
     job_id: str | None
-
-    def __repr__(self) -> str:
-        return f"Progress(id={self.id!r}, offset={self.offset})"
 
 
 class Uploads:

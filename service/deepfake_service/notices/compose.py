@@ -233,7 +233,7 @@ def composed_of(stored: dict[str, Any]) -> Composed:
     return Composed(stored["title"], stored["opening"], sections)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Capture:
     """A screenshot of a post, as a page of the PDF shows it."""
 
@@ -247,9 +247,6 @@ class Capture:
     """The picture; ``None`` if it was deleted or could not be decoded."""
     size: tuple[int, int] = (0, 0)
     blurred: bool = False
-
-    def __repr__(self) -> str:
-        return "Capture()"
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,7 @@ def signed_by(envelope: dict[str, Any], key: Ed25519PublicKey) -> bool:
 CERTIFICATE_YEARS = 10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Signers:
     """The keys and certificates that sign one edition."""
 
@@ -177,9 +177,6 @@ class Signers:
     def public_pem(self) -> bytes:
         """The public part of the statement key in PEM format."""
         return public_pem(self.statement.public_key())
-
-    def __repr__(self) -> str:
-        return f"Signers(statement={key_id(self.statement.public_key())[:16]!r})"
 
 
 def public_pem(key: Ed25519PublicKey) -> bytes:
