@@ -27,7 +27,6 @@ from deepfake_service.examination.uploads import Uploads
 from deepfake_service.examination.webhook_deliveries import WebhookSecrets, count_due
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.notices.documents import NoticeDocuments
-from deepfake_service.notices.states import NoticeClock
 from deepfake_service.platform import timestamps
 from deepfake_service.platform.db import Database
 from deepfake_service.platform.errors import RecordAltered, SettingsError
@@ -153,7 +152,6 @@ class Services:
             post=post,
         )
         self.notice_desk = NoticeDesk(database, vault, documents, self.looks)
-        self.notice_clock = NoticeClock(database, vault)
         self.hash_bank = HashBank(
             database, vault, keys, enabled=settings.matching, kept_for=known_for
         )

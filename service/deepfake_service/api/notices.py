@@ -178,8 +178,7 @@ def list_notices(case_id: CaseId, call: Reader, page: PageDep) -> NoticesOut:
 @router.get("/notices/overdue", summary="List overdue notices")
 def list_overdue_notices(call: Reader) -> OverdueNoticesOut:
     """List the notices whose deadline has passed without an answer, longest overdue first."""
-    part = NoticePart.OVERDUE
-    overdue = call.services.notice_clock.by_clock(call.caller, [part])[part]
+    overdue = call.services.notice_desk.of_part(call.caller, NoticePart.OVERDUE)
     return OverdueNoticesOut(notices=overdue.notices, total=overdue.total)
 
 

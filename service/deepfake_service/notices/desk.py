@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
-from deepfake_service.accounts.visibility import OfCase, find_visible
+from deepfake_service.accounts.visibility import OfCase, find_visible, visible_to
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import open_occurrence
@@ -27,9 +27,12 @@ from deepfake_service.notices.documents import NoticeDocuments
 from deepfake_service.notices.history import NoticeHistory
 from deepfake_service.notices.kinds import kind_of
 from deepfake_service.notices.states import (
+    NoticeList,
+    NoticePart,
     NoticeRequest,
     NoticeUpdate,
     apply_update,
+    condition_of,
     is_overdue,
     listed,
     require_shown,
@@ -193,9 +196,29 @@ class NoticeDesk:
         notices = [{**self._listed(n), "recipient": to["recipient"]} for (n,), to in opened]
         return ListPage(notices, next_cursor(session, statement, Notice, limit))
 
+    def of_part(
+        self, caller: Caller, part: NoticePart, *, start: int = 0, limit: int | None = None
+    ) -> NoticeList:
+        """Return a page of the notices of a part that the caller may see, after the first ``start``
+        of them."""
+        limit = MAX_PAGE if limit is None else limit
+        condition, order = condition_of(part, self.now())
+        seen = condition, Case.wrapped_key.is_not(None), visible_to(caller)
+        rows = select(Notice, Case).join(Case, Notice.case_id == Case.id).where(*seen)
+        counted = select(func.count(Notice.id)).join(Case, Notice.case_id == Case.id).where(*seen)
+        with self._database.read() as session:
+            shown = session.execute(rows.order_by(order, Notice.id).offset(start).limit(limit))
+            notices = [notice for _, notice in opened_rows(shown, self._with_case)]
+            total = session.scalar(counted) or 0
+        return NoticeList(notices, start, total, min(start + limit, total))
+
+    def now(self) -> datetime:
+        """Return the time by which deadlines are compared."""
+        return self._database.clock()
+
     def count_overdue(self) -> int:
         """Count the notices whose deadline has passed."""
-        counted = select(func.count(Notice.id)).where(is_overdue(self._database.clock()))
+        counted = select(func.count(Notice.id)).where(is_overdue(self.now()))
         with self._database.read() as session:
             return session.scalar(counted) or 0
 
@@ -273,7 +296,16 @@ class NoticeDesk:
         return occurrences
 
     def _listed(self, notice: Notice) -> dict[str, Any]:
-        return listed(notice, self._database.clock())
+        return listed(notice, self.now())
+
+    def _with_case(self, row: tuple[Notice, Case]) -> dict[str, Any]:
+        notice, case = row
+        key = self._vault.case_key(case)
+        return {
+            **self._listed(notice),
+            "case_reference": open_json(key, case)["reference"],
+            "recipient": open_json(key, notice)["recipient"],
+        }
 
     def _json(
         self, notice: Notice, content: dict[str, Any], history: NoticeHistory

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -10,21 +10,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
-from sqlalchemy import ColumnElement, and_, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_
 
-from deepfake_service.accounts.accounts import Caller
-from deepfake_service.accounts.visibility import visible_to
 from deepfake_service.notices.basis import ReportChoice
 from deepfake_service.notices.compose import WithoutConsent
 from deepfake_service.notices.kinds import KINDS, kind_of
 from deepfake_service.platform.clock import CLIENT_SKEW, Moment, iso_time
-from deepfake_service.platform.db import Case, Database, Notice
+from deepfake_service.platform.db import Notice
 from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.platform.errors import FieldError, InvalidRequest, invalid_field
-from deepfake_service.platform.pagination import MAX_PAGE
-from deepfake_service.platform.storage import Vault, open_json
-from deepfake_service.platform.storage.sealed_columns import opened_rows
 from deepfake_service.platform.texts.characters import HiddenCharacter, shown
 
 RUNNING = (NoticeState.SENT, NoticeState.PRESERVED)
@@ -204,10 +198,8 @@ class NoticePart(StrEnum):
     """Those whose posts are not all gone and whose deadline has passed without an answer, too."""
 
 
-_WHOLE = tuple(part for part in NoticePart if part is not NoticePart.OVERDUE)
-
-
-def _part(part: NoticePart, now: datetime) -> tuple[ColumnElement[bool], Any]:
+def condition_of(part: NoticePart, now: datetime) -> tuple[ColumnElement[bool], Any]:
+    """Return the condition of the notices of a part, and what they are ordered by."""
     running, draft = Notice.state.in_(RUNNING), Notice.state == NoticeState.DRAFTED
     return {
         NoticePart.WITHDRAW: (TO_WITHDRAW, Notice.withdraw_at),
@@ -231,72 +223,6 @@ class NoticeList:
 
     end: int
     """How many notices come before the next page."""
-
-
-class NoticeClock:
-    """Lists notices by what is to be done, and by when."""
-
-    def __init__(self, database: Database, vault: Vault) -> None:
-        self._database = database
-        self._vault = vault
-
-    def by_clock(
-        self,
-        caller: Caller,
-        parts: Iterable[NoticePart] = _WHOLE,
-        *,
-        start: int = 0,
-        limit: int | None = None,
-    ) -> dict[NoticePart, NoticeList]:
-        """Return a page of each of ``parts`` of the notices that the caller may see, after the
-        first ``start`` of them."""
-        now = self.now()
-        lists: dict[NoticePart, NoticeList] = {}
-        with self._database.read() as session:
-            for part in parts:
-                condition, order = _part(part, now)
-                conditions = (*_seen_by(caller), condition)
-                shown = (
-                    select(Notice, Case)
-                    .join(Case, Notice.case_id == Case.id)
-                    .where(*conditions)
-                    .order_by(order, Notice.id)
-                    .offset(start)
-                    .limit(limit or MAX_PAGE)
-                )
-                opened = opened_rows(session.execute(shown), self._listed)
-                total = _count(session, *conditions)
-                end = min(start + (limit or MAX_PAGE), total)
-                lists[part] = NoticeList([notice for _, notice in opened], start, total, end)
-        return lists
-
-    def count(self, caller: Caller, part: NoticePart) -> int:
-        """Count the notices of a part that the caller may see."""
-        condition, _ = _part(part, self.now())
-        with self._database.read() as session:
-            return _count(session, *_seen_by(caller), condition)
-
-    def now(self) -> datetime:
-        """Return the time by which deadlines are compared."""
-        return self._database.clock()
-
-    def _listed(self, row: tuple[Notice, Case]) -> dict[str, Any]:
-        notice, case = row
-        key = self._vault.case_key(case)
-        return {
-            **listed(notice, self.now()),
-            "case_reference": open_json(key, case)["reference"],
-            "recipient": open_json(key, notice)["recipient"],
-        }
-
-
-def _count(session: Session, *conditions: ColumnElement[bool]) -> int:
-    counted = select(func.count(Notice.id)).join(Case, Notice.case_id == Case.id)
-    return session.scalar(counted.where(*conditions)) or 0
-
-
-def _seen_by(caller: Caller) -> tuple[ColumnElement[bool], ...]:
-    return Case.wrapped_key.is_not(None), visible_to(caller)
 
 
 def is_overdue(now: datetime) -> ColumnElement[bool]:

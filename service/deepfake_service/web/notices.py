@@ -39,8 +39,9 @@ def get_notices(
 ) -> Response:
     """Show the notices by what is to be done, and by when: the first ones of each part, or those
     of one ``part`` after the first ``start``."""
-    clock, caller = visit.services.notice_clock, visit.caller
-    shown = clock.by_clock(caller, [part], start=start) if part else clock.by_clock(caller)
+    parts = [part] if part else [each for each in NoticePart if each is not NoticePart.OVERDUE]
+    desk = visit.services.notice_desk
+    shown = {each: desk.of_part(visit.caller, each, start=start) for each in parts}
     return visit.page("notices.html", notices=shown, part=part)
 
 
@@ -72,7 +73,7 @@ def _notice_page(
         lines=services.posts.lines(caller, notice["case_id"], ids) if ids else {},
         withheld=bool(notice["captures"]) and case["minor"],
         outcomes=[*outcomes, NoticeState.WITHDRAWN],
-        now=iso_time(services.notice_clock.now()),
+        now=iso_time(services.notice_desk.now()),
         typed=typed or {},
         errors=visit.explained(errors),
     )
@@ -83,7 +84,7 @@ def post_update(notice_id: Id, visit: Reader, values: Form) -> Response:
     """Record that a notice was sent, received or answered, or show what is wrong with it."""
     services = visit.services
     try:
-        update = _update(values, services.notice_clock.now())
+        update = _update(values, services.notice_desk.now())
         services.notice_desk.update(visit.caller, notice_id, update)
     except InvalidRequest as error:
         return _notice_page(visit, notice_id, values, error.errors)

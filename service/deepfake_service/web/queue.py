@@ -139,7 +139,7 @@ def get_queue(visit: Reader, query: Annotated[QueueQuery, Query()]) -> Response:
         listed = services.queries.cases(caller, of_reference, limit=CASES_SHOWN, cursor=None)
         cases = listed["cases"]
     accounts = state.accounts.all() if caller.role in MAY_REVIEW else []
-    overdue = services.notice_clock.by_clock(caller, [NoticePart.OVERDUE], limit=OVERDUE_SHOWN)
+    desk = services.notice_desk
     return visit.page(
         "queue.html",
         jobs=found.rows,
@@ -150,9 +150,9 @@ def get_queue(visit: Reader, query: Annotated[QueueQuery, Query()]) -> Response:
         scanned=triage.SCANNED,
         # The links of the tabs keep the filters, and not the text that is searched for.
         tabs=services.triage.counts(caller, query.filters(visit)),
-        to_withdraw=services.notice_clock.count(caller, NoticePart.WITHDRAW),
+        to_withdraw=desk.of_part(caller, NoticePart.WITHDRAW, limit=0).total,
         now=state.database.clock(),
-        overdue=overdue[NoticePart.OVERDUE].notices,
+        overdue=desk.of_part(caller, NoticePart.OVERDUE, limit=OVERDUE_SHOWN).notices,
         reviewers=[a for a in accounts if a.kind == "person" and Role(a.role) in MAY_REVIEW],
         states=[str(s) for s in JobState],
         verdicts=[str(v) for v in VerdictCode],

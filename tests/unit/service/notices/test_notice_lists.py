@@ -51,7 +51,7 @@ async def test_a_case_lists_what_was_sent_to_whom(service: Service) -> None:
 async def test_a_part_with_many_notices_is_shown_in_pages(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.notices.states.MAX_PAGE", 2)
+    monkeypatch.setattr("deepfake_service.notices.desk.MAX_PAGE", 2)
     drafts = [(await drafted(service))["id"] for _ in range(3)]
     sent = await drafted(service)
     await updated(service, sent["id"], sent_at=service.database.clock().isoformat())
@@ -127,7 +127,7 @@ async def test_overdue_notices_come_in_pages(
     assert listed["notices"][0]["recipient"] == "D4U"
     service.client.headers["Accept-Language"] = "en"
     await service.sign_in(Role.PIPELINE)
-    monkeypatch.setattr("deepfake_service.notices.states.MAX_PAGE", 1)
+    monkeypatch.setattr("deepfake_service.notices.desk.MAX_PAGE", 1)
     shown, address = [], "/notices?part=overdue"
     for _ in notices:
         page = (await service.client.get(address)).text
