@@ -17,6 +17,7 @@ from deepfake_service.accounts.admin_key import FIRST_ACCOUNT
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
+from deepfake_service.evidence.bundle.custody import findings_of
 from deepfake_service.evidence.editions import outdated_jobs, require_recorded, reviews_of
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.notices.desk import NoticeDesk
@@ -220,17 +221,12 @@ class Reviews:
 
     def _finding_of(self, session: Session, job_id: str) -> Finding:
         latest = _latest_decisions(session, job_id)
-        decisions = list(latest.values())
-        if Decision.REJECTED in decisions:
-            # One rejection is enough: nothing is sent out against the opinion of a reviewer.
-            return Finding.UNDECIDED if _confirming(latest) else Finding.REJECTED
+        possible = findings_of([{"account": a, "decision": d} for a, d in latest.items()])
         people = _confirming(latest)
-        if not people:
-            return Finding.UNDECIDED
-        if not self._rules.is_enough(session, job_id, people):
+        if len(possible) > 1 and not self._rules.is_enough(session, job_id, people):
             return Finding.AWAITING_SECOND
-        is_face = Decision.CONFIRMED in decisions
-        return Finding.CONFIRMED if is_face else Finding.BODY_GENERATED
+        (found,) = possible - {Finding.AWAITING_SECOND}
+        return Finding(str(found))
 
     @staticmethod
     def _note_whether_reviewed(session: Session, case: Case) -> None:
@@ -292,17 +288,12 @@ class Reviews:
 
 def _latest_decisions(session: Session, job_id: str) -> dict[str, Decision]:
     """Return the latest decision of each account on a job."""
-    latest: dict[str, Decision] = {}
-    for review in session.scalars(
-        select(Review).where(Review.job_id == job_id).order_by(Review.created_at, Review.id)
-    ):
-        latest[review.account_id] = review.decision
-    return latest
+    reviews = select(Review).where(Review.job_id == job_id).order_by(Review.created_at, Review.id)
+    return {review.account_id: review.decision for review in session.scalars(reviews)}
 
 
 def _confirming(latest: dict[str, Decision]) -> list[str]:
-    confirming = (Decision.CONFIRMED, Decision.BODY_GENERATED)
-    return [account for account, decision in latest.items() if decision in confirming]
+    return [account for account, decision in latest.items() if str(decision) in MANIPULATED]
 
 
 def _check_same_person(session: Session, caller: Caller, job_id: str) -> None:

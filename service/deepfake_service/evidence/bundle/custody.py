@@ -125,6 +125,7 @@ def findings_of(reviews: Sequence[Mapping[str, Any]]) -> frozenset[str | None]:
     decisions = list({review["account"]: review["decision"] for review in reviews}.values())
     confirmed = [d for d in decisions if d in (CONFIRMED, BODY_GENERATED)]
     if REJECTED in decisions:
+        # One rejection is enough: nothing is sent out against the opinion of a reviewer.
         return frozenset({UNDECIDED if confirmed else REJECTED})
     if not confirmed:
         return frozenset({UNDECIDED})
