@@ -45,8 +45,8 @@ class Orphans:
         before = self._database.clock() - LONGEST_UPLOAD - COMMITTED_WITHIN
         blobs = self._vault.blobs
         for prefix, find_orphans in (
-            ("media/", self._media),
-            ("uploads/", self._uploads),
+            ("media/", self._media_and_uploads),
+            ("uploads/", self._media_and_uploads),
             ("work/", self._work),
             ("cases/", self._case_files),
         ):
@@ -63,13 +63,8 @@ class Orphans:
         """Return those of a case's blobs that no row names, by the kind and id in their names.
         Nothing of a case under a legal hold is returned."""
         case_ids = {name: name.split("/")[1] for name in names}
-        held = set(
-            session.scalars(
-                select(Case.id).where(
-                    Case.id.in_(set(case_ids.values())), Case.held_at.is_not(None)
-                )
-            )
-        )
+        of_names = Case.id.in_(set(case_ids.values()))
+        held = set(session.scalars(select(Case.id).where(of_names, Case.held_at.is_not(None))))
         ids_of: dict[str, list[str]] = {}
         for name in names:
             kind, _, row_id = name.rpartition("/")[2].partition("-")
@@ -92,16 +87,12 @@ class Orphans:
         return [n for n in names if n.rpartition("/")[2] not in in_use and case_ids[n] not in held]
 
     @staticmethod
-    def _media(session: Session, names: Sequence[str]) -> list[str]:
-        """Return those blobs of media that no row names."""
+    def _media_and_uploads(session: Session, names: Sequence[str]) -> list[str]:
+        """Return those media and parts of uploads that no row names."""
         ids = [n.partition("/")[2] for n in names]
-        in_use = set(session.scalars(select(Media.blob).where(Media.id.in_(ids))))
-        return [n for n in names if n not in in_use]
-
-    @staticmethod
-    def _uploads(session: Session, names: Sequence[str]) -> list[str]:
-        """Return those parts of uploads that no row names."""
-        in_use = set(session.scalars(select(UploadPart.blob).where(UploadPart.blob.in_(names))))
+        media = session.scalars(select(Media.blob).where(Media.id.in_(ids)))
+        parts = session.scalars(select(UploadPart.blob).where(UploadPart.blob.in_(names)))
+        in_use = {*media, *parts}
         return [n for n in names if n not in in_use]
 
     @staticmethod
@@ -109,9 +100,6 @@ class Orphans:
         """Return the intermediate results of jobs that have ended or were deleted. A step that was
         still writing when its job was deleted leaves some."""
         job_ids = {name: name.split("/")[1] for name in names}
-        unfinished = set(
-            session.scalars(
-                select(Job.id).where(Job.id.in_(set(job_ids.values())), Job.state.in_(UNFINISHED))
-            )
-        )
+        of_names = Job.id.in_(set(job_ids.values()))
+        unfinished = set(session.scalars(select(Job.id).where(of_names, Job.state.in_(UNFINISHED))))
         return [n for n in names if job_ids[n] not in unfinished]

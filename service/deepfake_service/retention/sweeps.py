@@ -256,17 +256,17 @@ class Sweeps:
         )
 
     def _expire_evidence(self) -> None:
-        due = select(Job.id).where(
-            Job.id.in_(due_evidence(self._periods, self._database.clock())),
-            Job.expiring_at <= self._marked_before(),
+        due = due_evidence(self._periods, self._database.clock()).where(
+            Job.expiring_at <= self._marked_before()
         )
-        for_each(self._share_of(Job, due), self._expire_evidence_of)
 
-    def _expire_evidence_of(self, job_id: str) -> None:
-        with self._database.read() as session:
-            job = session.get(Job, job_id)
-        if job is not None:
-            self._retention.delete_evidence(job, expiring=True)
+        def expire_evidence(job_id: str) -> None:
+            with self._database.read() as session:
+                job = session.get(Job, job_id)
+            if job is not None:
+                self._retention.delete_evidence(job, expiring=True)
+
+        for_each(self._share_of(Job, due), expire_evidence)
 
     def _expire_captures(self) -> None:
         """Delete the bundles of captures. What was found in them stays with the case."""
