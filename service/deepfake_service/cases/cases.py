@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import unicodedata
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -119,13 +119,14 @@ class Cases:
                 append_entry(session, caller.actor, Action.CASE_CREATED, case.id)
         return case.id, is_new
 
+    def digests_of(self, account_ids: Iterable[str], reference: str) -> tuple[str, ...]:
+        """Return the digests by which the cases of these accounts with a reference are found."""
+        canonical = canonical_reference(reference) or reference
+        return tuple(self._blind_index.of("reference", i, canonical) for i in account_ids)
+
     def named(self, session: Session, text: str) -> list[str]:
         """Return the ids of the cases, of all accounts, whose id or reference is ``text``."""
-        reference = canonical_reference(text) or ""
-        digests = [
-            self._blind_index.of("reference", account_id, reference)
-            for account_id in session.scalars(select(Account.id))
-        ]
+        digests = self.digests_of(session.scalars(select(Account.id)), text)
         found = select(Case.id).where(or_(Case.id == text, Case.reference.in_(digests)))
         return list(session.scalars(found))
 
@@ -159,7 +160,7 @@ class Cases:
         its key, and whether it is new."""
         digest = None
         if reference is not None:
-            digest = self._blind_index.of("reference", caller.account_id, reference)
+            (digest,) = self.digests_of([caller.account_id], reference)
             case = session.scalars(
                 select(Case).where(
                     Case.account_id == caller.account_id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.case_lock import lock_case, lock_open_case
-from deepfake_service.cases.cases import BlindIndex, Cases, PostDetails, canonical_reference
+from deepfake_service.cases.cases import BlindIndex, Cases, PostDetails
 from deepfake_service.cases.turns import next_turn
 from deepfake_service.evidence.listings import begin_listing
 from deepfake_service.examination.queue import JobQueue
@@ -139,15 +139,6 @@ class Submissions:
     _cases: Cases
     _bundle: str
 
-    def reference_of(self, account_id: str, reference: str) -> str:
-        """Return the digest by which an account's case with this reference is found."""
-        return self._blind_index.of("reference", account_id, reference)
-
-    def references_of(self, account_ids: Iterable[str], reference: str) -> tuple[str, ...]:
-        """Return the digests by which the cases of these accounts with a reference are found."""
-        canonical = canonical_reference(reference) or reference
-        return tuple(self.reference_of(i, canonical) for i in account_ids)
-
     async def seal(self, chunks: AsyncIterator[bytes]) -> Sealed:
         """Encrypt and store a medium while it arrives. Call ``accept`` or ``discard`` next."""
         media_id, key = new_id(), new_key()
@@ -223,10 +214,9 @@ class Submissions:
         Cases are walls: an item of another case never receives this sighting, and its deletion
         never deletes what was submitted here. Submissions without a reference equal one another.
         """
-        reference, frames = None, submission.frames
-        if submission.case_reference is not None:
-            reference = self.reference_of(caller.account_id, submission.case_reference)
-        in_case = Case.reference.is_not_distinct_from(reference)
+        reference, frames = submission.case_reference, submission.frames
+        digests = self._cases.digests_of([caller.account_id], reference) if reference else (None,)
+        in_case = Case.reference.is_not_distinct_from(digests[0])
         if submission.origin is not None:
             in_case = Case.id == submission.origin.case_id
         return session.scalars(

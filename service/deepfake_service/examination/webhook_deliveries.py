@@ -113,7 +113,8 @@ class WebhookDeliveries:
         self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="webhook")
         self._closing = threading.Event()
         self._lock = threading.Lock()
-        self._sending: dict[str, _Due] = {}
+        self._hosts: set[str] = set()
+        """Those to which something is being sent."""
 
     def send_due(self) -> None:
         """Send the webhooks that are due. A host gets the next one as soon as it has answered.
@@ -129,7 +130,7 @@ class WebhookDeliveries:
         for due in self._candidates():
             if self._may_send(due) and self._claim(due.id):
                 with self._lock:
-                    self._sending[due.id] = due
+                    self._hosts.add(due.host)
                 started.append(self._senders.submit(self._send, due))
         return started
 
@@ -144,8 +145,7 @@ class WebhookDeliveries:
 
     def _may_send(self, due: _Due) -> bool:
         with self._lock:
-            sending = list(self._sending.values())
-        return len(sending) < SENDERS and all(s.host != due.host for s in sending)
+            return len(self._hosts) < SENDERS and due.host not in self._hosts
 
     def _candidates(self) -> list[_Due]:
         """Return due deliveries: the oldest of each account, then their second, and so on.
@@ -213,7 +213,7 @@ class WebhookDeliveries:
             _log.error("webhook_broken", delivery_id=due.id, failure=describe(error))
         finally:
             with self._lock:
-                self._sending.pop(due.id, None)
+                self._hosts.discard(due.host)
 
     def _try(self, due: _Due) -> webhooks.DeliveryOutcome:
         try:

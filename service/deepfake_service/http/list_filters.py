@@ -122,7 +122,7 @@ def _shared(query: _JobQuery | _CaseQuery, call: Call, **own: Any) -> Filters:
         accounts = [call.caller.account_id]
         if call.caller.role in MAY_READ_ALL:
             accounts = [account.id for account in call.state.accounts.all()]
-        references = call.services.submissions.references_of(accounts, query.case_reference)
+        references = call.services.cases.digests_of(accounts, query.case_reference)
     return Filters(
         finding=query.finding,
         references=references,

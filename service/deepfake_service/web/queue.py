@@ -122,7 +122,7 @@ class QueueQuery(BaseModel):
 def _references(visit: Visit, text: str) -> tuple[str, ...]:
     """Return the digests by which the case of any account with this reference is found."""
     accounts = [account.id for account in visit.state.accounts.all()]
-    return visit.services.submissions.references_of(accounts, text)
+    return visit.services.cases.digests_of(accounts, text)
 
 
 @router.get("/")
