@@ -20,6 +20,7 @@ from deepfake_models.errors import (
     DecoderTooSlow,
     MediaError,
     MediaTooLarge,
+    NotAPicture,
     NoVisualStream,
     UndecodableMedia,
     UnreadableMedia,
@@ -296,6 +297,7 @@ _REASON_OF_ERROR: dict[type[MediaError], ReasonCode] = {
     MediaTooLarge: ReasonCode.TOO_LARGE,
     DecoderFailed: ReasonCode.DECODER_FAILED,
     DecoderTooSlow: ReasonCode.DECODER_FAILED,
+    NotAPicture: ReasonCode.NOT_A_PICTURE,
 }
 
 

@@ -8,15 +8,8 @@ from typing import BinaryIO
 import anyio
 import anyio.to_thread
 
-from deepfake_models.bundle.results import (
-    MediaFacts,
-    Reason,
-    ReasonCode,
-    Verdict,
-    VerdictCode,
-    unable,
-)
-from deepfake_models.errors import MediaError, NotAPicture, UndecodableMedia
+from deepfake_models.bundle.results import MediaFacts, Verdict, unable
+from deepfake_models.errors import MediaError, UndecodableMedia
 from deepfake_models.faces.crops import CroppedFace
 from deepfake_models.media.interface import FailedFrame
 from deepfake_models.sandbox.decoder import Decoder
@@ -56,8 +49,6 @@ class PictureScorer:
         try:
             with self._decoding:
                 facts, faces = self._observe(source)
-        except NotAPicture:
-            return _not_a_picture()
         except MediaError as error:
             return unable(error)
         scores = iter(self._scorer.classifier.scores([f.crop for f in faces if f.crop is not None]))
@@ -73,16 +64,3 @@ class PictureScorer:
             raise UndecodableMedia
         (faces,) = self._scorer.observe([frame.pixels], [frame.time_s])
         return facts, faces
-
-
-def _not_a_picture() -> Verdict:
-    return Verdict(
-        VerdictCode.UNABLE_TO_EVALUATE,
-        reasons=(
-            Reason(
-                ReasonCode.NOT_A_PICTURE,
-                "The file is a video, an animation or not a known picture format. Only still "
-                "pictures are scored here.",
-            ),
-        ),
-    )

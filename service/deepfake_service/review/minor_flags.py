@@ -194,15 +194,6 @@ class MinorFlags:
             action = Action.REVIEWERS_NAMED
             append_entry(session, caller.actor, action, case_id, case.reviewers)
 
-    def reviewers(self, caller: Caller, case_id: str) -> list[str]:
-        """Return the names of the accounts that may review a flagged case because they were named;
-        ``NotFound`` if there is no such case, or the caller may not see it."""
-        with self._database.read() as session:
-            case, _ = find_visible(session, caller, Case, case_id)
-            ids = (case.reviewers or "").split()
-            accounts = session.scalars(select(Account).where(Account.id.in_(ids)))
-            return sorted(account.name for account in accounts)
-
     def _lock_related(self, session: Session, case_id: str) -> list[Case]:
         """Lock a case, those with the same bytes, and those that were flagged because of it."""
         digests = sorted(set(session.scalars(select(Media.sha256).where(Media.case_id == case_id))))
@@ -220,22 +211,23 @@ class MinorFlags:
         """Flag a case because of any flagged one that its media resemble."""
         for job, case in self._jobs(Job.case_id == case_id):
             others = self._listed(FlaggedHashes.case_id != case_id)
-            self._flag_if_alike(
-                job, of_examination(read_examination(self._vault, job, case)), others
-            )
+            self._flag_if_alike(job, self._hashes_of(job, case), others)
 
     def trail(self, caller: Caller, case_id: str) -> dict[str, Any]:
         """Return what the flag of a case follows, and what follows it.
 
         Returns:
             ``follows``, whether the flag was set because of another case; ``origin``, that case if
-            the caller may see it; and ``followers``, the cases that the caller may see whose flags
-            follow this one. A case has its ``id`` and its ``case_reference``.
+            the caller may see it; ``followers``, the cases that the caller may see whose flags
+            follow this one; and ``reviewers``, the names of the accounts that were named to review
+            it. A case has its ``id`` and its ``case_reference``.
         """
         with self._database.read() as session:
             case, _ = find_visible(session, caller, Case, case_id)
             if case.minor_at is None:  # nothing follows it, and no index finds followers
-                return {"follows": False, "origin": None, "followers": []}
+                return {"follows": False, "origin": None, "followers": [], "reviewers": []}
+            reviewers = Account.id.in_((case.reviewers or "").split())
+            accounts = session.scalars(select(Account).where(reviewers)).all()
             origin = case.minor_from
             follower = and_(Case.minor_from == case_id, Case.minor_at.is_not(None))
             seen = Case.wrapped_key.is_not(None), visible_to(caller)
@@ -247,6 +239,7 @@ class MinorFlags:
             "follows": origin is not None,
             "origin": next((other for other in named if other["id"] == origin), None),
             "followers": [other for other in named if other["id"] != origin],
+            "reviewers": sorted(account.name for account in accounts),
         }
 
     def compare_job(self, job: Job, examination: dict[str, Any]) -> None:
@@ -272,6 +265,9 @@ class MinorFlags:
         self, condition: ColumnElement[bool]
     ) -> Iterator[tuple[FlaggedHashes, dict[str, Any]]]:
         return read_hashes(self._database, self._key, FlaggedHashes, condition)
+
+    def _hashes_of(self, job: Job, case: Case) -> dict[str, list[str]]:
+        return of_examination(read_examination(self._vault, job, case))
 
     def _flag_if_alike(
         self,
@@ -308,9 +304,7 @@ class MinorFlags:
         jobs = self._jobs()
         while jobs:
             for job, case in jobs:
-                self._flag_if_alike(
-                    job, of_examination(read_examination(self._vault, job, case)), new
-                )
+                self._flag_if_alike(job, self._hashes_of(job, case), new)
             if newest_only:
                 return
             jobs = self._jobs(Job.id < jobs[-1][0].id)
@@ -356,9 +350,7 @@ class MinorFlags:
             with self._database.read() as session:
                 rows = session.execute(missing).all()
             for job, case, sha256 in rows:
-                self._store_hashes(
-                    job, of_examination(read_examination(self._vault, job, case)), sha256
-                )
+                self._store_hashes(job, self._hashes_of(job, case), sha256)
             if newest_only or len(rows) < BATCH:
                 return
 

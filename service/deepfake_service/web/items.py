@@ -162,7 +162,6 @@ def get_case(case_id: Id, visit: Reader, cursor: Cursor = None, seen: Cursor = N
         empty=not (items.rows or cursor),
         deletable=queries.case_deletable(caller, case_id),
         able=[account.name for account in accounts if may_review(account)],
-        reviewers=services.minor_flags.reviewers(caller, case_id) if case["minor"] else [],
         seen=posts,
         lines=services.posts.lines(caller, case_id, [o["id"] for o in posts.rows]),
         names=queries.names(caller, case_id, media),
