@@ -22,7 +22,8 @@ from deepfake_service.audit.log import SERVICE, START, Action, append_entry, ent
 from deepfake_service.cases.cases import folder_of, open_occurrence
 from deepfake_service.evidence.bundle import zip_format
 from deepfake_service.evidence.bundle.artifacts import EXAMINATION
-from deepfake_service.evidence.bundle.custody import CustodyMismatch, check_chain, compare
+from deepfake_service.evidence.bundle.custody import check_chain, compare
+from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.evidence.bundle.trust_store import Revocation, Revocations
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.clock import iso_time
@@ -346,8 +347,8 @@ def _compare_records(
     try:
         compare(records, chain)
         if (case.held_at is not None) != (holds[-1:] == [Action.HOLD_SET]):
-            raise CustodyMismatch("the legal hold is not the one in the chain of custody")
-    except CustodyMismatch as error:
+            raise Failed("the legal hold is not the one in the chain of custody")
+    except Failed as error:
         raise refuse(session, "jobs", job.id, str(error)) from error
 
 
@@ -411,7 +412,7 @@ def _chain(
     ]
     try:
         check_chain(listed)
-    except CustodyMismatch as error:
+    except Failed as error:
         raise refuse(session, "audit", entries[0].subject, str(error)) from error
     ids = sorted({e.account_id for e in entries if e.account_id})
     accounts = [session.get_one(Account, account_id) for account_id in ids]

@@ -102,11 +102,6 @@ class SigningKeys:
             pair = self._active(session)
         return (_certificate_of(pair[1]),) if pair else ()
 
-    @property
-    def makes_certificates(self) -> bool:
-        """Whether the service makes the certificates itself."""
-        return self.own is None
-
     def rotate(self, actor: Actor = SERVICE) -> str:
         """Create new keys, retire the current ones, and return the id of the new statement key."""
         issuer = self.issuer()

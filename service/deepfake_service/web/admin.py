@@ -236,6 +236,6 @@ def _organisation_page(
         errors=visit.explained(errors),
         certified=keys.certified_name(),
         to_certify=sender.certificate_name(),
-        makes_certificates=keys.makes_certificates,
+        makes_certificates=keys.own is None,
         saved=visit.request.query_params.get("saved") == "yes" and not errors,
     )

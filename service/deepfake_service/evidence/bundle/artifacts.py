@@ -36,6 +36,7 @@ from deepfake_models.sandbox.confinement import Confinement
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.bundle import likeness
 from deepfake_service.evidence.bundle.perceptual_hashes import hash_media
+from deepfake_service.evidence.bundle.steps import Failed, same
 
 FORMAT = "deepfake-service/examination/1"
 MAX_GATHERED_FACES = 16
@@ -323,10 +324,6 @@ _NOISE_OF_ONE, _NOISE_OF_ALL = 4.0, 2.0
 ``BundleSpec.logit_noise``."""
 
 
-class RescoringFailed(DeepfakeError):
-    """A stored face does not get its recorded logits."""
-
-
 ReadPicture = Callable[[bytes, int], NDArray[np.uint8]]
 """Decodes a stored square of a size: see ``artifacts.pixels_of``."""
 
@@ -340,7 +337,7 @@ def rescore(
     """Score all pictures of a ``verdict.json`` document; return the largest difference of a logit.
 
     ``files`` are those of the evidence, by name. Logits of kinds are compared as well.
-    ``RescoringFailed`` if a difference, or their root mean square, is above its tolerance, or the
+    ``Failed`` if a difference, or their root mean square, is above its tolerance, or the
     number of squares or of logits is not that of the model; ``PictureAltered`` if a square has
     another size.
     """
@@ -353,15 +350,15 @@ def rescore(
         name, face = picture["crop"], document["exact"]["faces"][picture["face"]]
         recorded = (face["logit"], *(face.get("kind_logits") or ()))
         computed = (score.logit, *(score.kind_logits or ()))
-        _same_number("logits", name, len(recorded), len(computed))
+        same(f"number of logits of {name}", len(recorded), len(computed))
         for theirs, ours in zip(recorded, computed, strict=True):
             difference = abs(ours - theirs)
             if not difference <= max(LOGIT_TOLERANCE, _NOISE_OF_ONE * noise):
-                raise RescoringFailed(f"{name}: logit {ours:.4f}, recorded {theirs:.4f}")
+                raise Failed(f"{name}: logit {ours:.4f}, recorded {theirs:.4f}")
             differences.append(difference)
     mean = float(np.sqrt(np.mean(np.square(differences)))) if differences else 0.0
     if not mean <= max(LOGIT_TOLERANCE, _NOISE_OF_ALL * noise):
-        raise RescoringFailed(f"root mean square of the differences of all logits: {mean:.4f}")
+        raise Failed(f"root mean square of the differences of all logits: {mean:.4f}")
     return max(differences, default=0.0)
 
 
@@ -379,11 +376,6 @@ def _crop_of(
     read_picture: ReadPicture,
 ) -> NDArray[np.uint8]:
     names = crops_of(picture)
-    _same_number("squares", picture["crop"], spec.views, len(names))
+    same(f"number of squares of {picture['crop']}", spec.views, len(names))
     views = [read_picture(files[f"data/{name}"], spec.size) for name in names]
     return np.stack(views) if spec.further_scales else views[0]
-
-
-def _same_number(what: str, name: str, expected: int, found: int) -> None:
-    if found != expected:
-        raise RescoringFailed(f"number of {what} of {name}: expected {expected}, found {found}")

@@ -35,16 +35,14 @@ class CaptureSteps:
     _readers: BundleReaders
     _original: BinaryIO | None
 
-    def of_record(self) -> list[NamedStep]:
-        """Return the steps before that of the time stamp."""
+    def all(self, time_stamp: NamedStep) -> list[NamedStep]:
+        """Return the steps in order, and that of the time stamp at its place."""
         return [
             ("The capture agrees with the statement", self._record),
             ("The records of the page are intact", self._records),
+            time_stamp,
+            ("The original belongs to this capture", self._original_file),
         ]
-
-    def of_original(self) -> list[NamedStep]:
-        """Return the step after it."""
-        return [("The original belongs to this capture", self._original_file)]
 
     @property
     def _document(self) -> dict[str, Any]:

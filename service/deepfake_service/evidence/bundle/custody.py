@@ -13,7 +13,7 @@ from typing import Any
 
 import rfc8785
 
-from deepfake_models.errors import DeepfakeError
+from deepfake_service.evidence.bundle.steps import Failed
 
 # Values of ``security.audit_log.Action``, which are part of the format of the log.
 SUBMITTED, REVIEWED = "media.submitted", "case.reviewed"
@@ -22,26 +22,20 @@ CONFIRMED, BODY_GENERATED, REJECTED = "confirmed", "body_generated", "rejected"
 UNDECIDED, AWAITING_SECOND = "undecided", "awaiting_second"
 
 
-class CustodyMismatch(DeepfakeError):
-    """The chain of custody does not have the decisions that the bundle states."""
-
-
 def check_chain(entries: Sequence[Mapping[str, Any]]) -> None:
     """Check the hash of every entry of the audit log, and that it names its predecessor's;
-    ``CustodyMismatch`` if an entry was altered, or they are out of order."""
+    ``Failed`` if an entry was altered, or they are out of order."""
     previous: Mapping[str, Any] | None = None
     for entry in entries:
         number = entry["number"]
         content = {name: value for name, value in entry.items() if name != "hash"}
         if entry["hash"] != hashlib.sha256(rfc8785.dumps(content)).hexdigest():
-            raise CustodyMismatch(
-                f"entry {number} of the chain of custody: its hash does not match"
-            )
+            raise Failed(f"entry {number} of the chain of custody: its hash does not match")
         if previous is not None:
             if number <= previous["number"]:
-                raise CustodyMismatch(f"entry {number} of the chain of custody is out of order")
+                raise Failed(f"entry {number} of the chain of custody is out of order")
             if number == previous["number"] + 1 and entry["previous"] != previous["hash"]:
-                raise CustodyMismatch(
+                raise Failed(
                     f"entry {number} of the chain of custody: its predecessor's hash does not match"
                 )
         previous = entry
@@ -57,7 +51,7 @@ def compare(document: Mapping[str, Any], custody: Mapping[str, Any]) -> None:
     4. The requester is the account that submitted the media.
 
     Raises:
-        CustodyMismatch: the message says what differs.
+        Failed: the message says what differs.
     """
     accounts, entries = custody["accounts"], custody["entries"]
     job, case = document["job"], document["case"]
@@ -67,21 +61,19 @@ def compare(document: Mapping[str, Any], custody: Mapping[str, Any]) -> None:
     )
     possible = findings_of(document["reviews"])
     if document["finding"] not in possible:
-        raise CustodyMismatch(
-            f"the finding {document['finding']!r:.40} does not follow from the reviews"
-        )
+        raise Failed(f"the finding {document['finding']!r:.40} does not follow from the reviews")
     flags = [
         entry["action"]
         for entry in entries
         if entry["subject"] == case["id"] and entry["action"] in (FLAGGED, UNFLAGGED)
     ]
     if case["minor"] != (flags[-1:] == [FLAGGED]):
-        raise CustodyMismatch("the flag of a possible minor is not the one in the chain of custody")
+        raise Failed("the flag of a possible minor is not the one in the chain of custody")
     for entry in about_job:
         if entry["action"] == SUBMITTED and entry["account"]:
             account = accounts[entry["account"]]
             if job["requester"] != f"{account['name']} ({account['kind']}, {account['role']})":
-                raise CustodyMismatch("the requester is not the account that submitted the media")
+                raise Failed("the requester is not the account that submitted the media")
 
 
 def _compare_reviews(
@@ -93,22 +85,20 @@ def _compare_reviews(
     stated = sorted(reviews, key=_account_and_time)
     recorded = sorted(entries, key=_account_and_time)
     if len(stated) != len(recorded):
-        raise CustodyMismatch(f"{len(stated)} reviews, but {len(recorded)} in the chain of custody")
+        raise Failed(f"{len(stated)} reviews, but {len(recorded)} in the chain of custody")
     for review, entry in zip(stated, recorded, strict=True):
         number = entry["number"]
         if (review["account"], review["decision"]) != (entry["account"], entry["detail"]):
-            raise CustodyMismatch(
+            raise Failed(
                 f"entry {number} of the chain of custody and its review differ in decision or "
                 "reviewer"
             )
         if review["at"] != entry["at"]:
-            raise CustodyMismatch(
-                f"entry {number} of the chain of custody and its review differ in time"
-            )
+            raise Failed(f"entry {number} of the chain of custody and its review differ in time")
         account = accounts.get(review["account"], {})
         stated_as = {"name": review["name"], "kind": "person", "role": review["role"]}
         if dict(account) != stated_as:
-            raise CustodyMismatch(
+            raise Failed(
                 f"entry {number} of the chain of custody: its account is not the stated reviewer"
             )
 

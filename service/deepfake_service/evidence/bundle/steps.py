@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from deepfake_models.errors import DeepfakeError
+
 
 class Outcome(StrEnum):
     """Outcome of a step."""
@@ -85,8 +87,8 @@ Found = tuple[Outcome, str]
 NamedStep = tuple[str, Callable[[], Found]]
 
 
-class Failed(Exception):
-    """The step failed for the given reason."""
+class Failed(DeepfakeError):
+    """The step failed."""
 
 
 def same(what: str, expected: object, found: object) -> None:

@@ -32,6 +32,7 @@ from deepfake_service.evidence.bundle.statement import (
     sign,
     signed_by,
 )
+from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.bounded_answers import AnswerLimits, UnusableAnswer, fetch_bounded
 from deepfake_service.platform.errors import KeyUnreadable
 
@@ -54,10 +55,6 @@ class RevocationsUnusable(DeepfakeError):
     """The list of revocations cannot be used."""
 
 
-class Revoked(DeepfakeError):
-    """The issuer no longer answers for this edition or this key."""
-
-
 @dataclass(frozen=True, slots=True)
 class Revocation:
     """Why an edition or a key must not be relied on, and since when (ISO 8601 in UTC)."""
@@ -78,20 +75,18 @@ class Revocations:
     """When trust in a key was withdrawn, by its id."""
 
     def check_key(self, key: str) -> None:
-        """Raise ``Revoked`` if trust in the key with this id was withdrawn."""
+        """Raise ``Failed`` if trust in the key with this id was withdrawn."""
         if key in self.keys:
-            raise Revoked(
-                f"signed with the key {key}, which its issuer revoked on {self.keys[key]}"
-            )
+            raise Failed(f"signed with the key {key}, which its issuer revoked on {self.keys[key]}")
 
     def describe(self, sha256: str) -> tuple[bool, str]:
-        """Return whether an edition was superseded, and what the list says of it; ``Revoked`` if it
+        """Return whether an edition was superseded, and what the list says of it; ``Failed`` if it
         was withdrawn."""
         found = self.editions.get(sha256)
         if found is None:
             return False, f"not on the issuer's list of {_iso(self.issued_at)}"
         if found.state == WITHDRAWN:
-            raise Revoked(f"its issuer withdrew this edition on {found.at}")
+            raise Failed(f"its issuer withdrew this edition on {found.at}")
         return True, f"its issuer replaced this edition by a newer one on {found.at}"
 
     def sign(self, key: Ed25519PrivateKey) -> bytes:
@@ -199,7 +194,7 @@ class Trust:
     """The issuer's list, whose signature has been checked."""
 
     def check_key(self, key: str) -> None:
-        """Raise ``Revoked`` if the list says that trust in the key with this id was withdrawn."""
+        """Raise ``Failed`` if the list says that trust in the key with this id was withdrawn."""
         if self.revocations is not None:
             self.revocations.check_key(key)
 

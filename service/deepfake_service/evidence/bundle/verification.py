@@ -143,7 +143,7 @@ class _Run:
                 outcome, detail = step()
             except (SandboxBusy, SandboxIncomplete):
                 raise
-            except (Failed, DeepfakeError) as error:
+            except DeepfakeError as error:
                 outcome, detail = Outcome.FAIL, str(error) or type(error).__name__
             except Exception as error:  # content that breaks a parser is not intact
                 outcome, detail = Outcome.FAIL, f"cannot be read ({type(error).__name__})"
@@ -176,8 +176,7 @@ class _Run:
 
     def _of_capture(self) -> list[NamedStep]:
         own = CaptureSteps(self._files, self._done, self._readers, self._original)
-        stamped: NamedStep = ("The time stamp holds", self._time_stamp)
-        return [*own.of_record(), stamped, *own.of_original()]
+        return own.all(("The time stamp holds", self._time_stamp))
 
     def _zip(self) -> Found:
         self._files = self._readers.files(self._content)

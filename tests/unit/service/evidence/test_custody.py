@@ -10,12 +10,11 @@ import pytest
 
 from deepfake_service.evidence.bundle.builder import build
 from deepfake_service.evidence.bundle.custody import (
-    CustodyMismatch,
     check_chain,
     compare,
     findings_of,
 )
-from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
+from deepfake_service.evidence.bundle.steps import ExitCode, Failed, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
 from tests.support import exhibits
@@ -62,7 +61,7 @@ FORGERIES: dict[str, Callable[[dict[str, Any], dict[str, Any]], object]] = {
 def test_a_decision_that_custody_does_not_have_is_caught(forgery: str) -> None:
     document, custody = records()
     FORGERIES[forgery](document, custody)
-    with pytest.raises(CustodyMismatch):
+    with pytest.raises(Failed):
         compare(document, custody)
 
 
@@ -73,7 +72,7 @@ def test_a_requester_who_did_not_submit_is_caught() -> None:
     document["job"]["requester"] = "Kim (person, analyst)"
     compare(document, custody)
     document["job"]["requester"] = "Lee (person, analyst)"
-    with pytest.raises(CustodyMismatch):
+    with pytest.raises(Failed):
         compare(document, custody)
 
 

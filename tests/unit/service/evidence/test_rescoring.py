@@ -12,10 +12,10 @@ from deepfake_models.bundle.results import FaceScore
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.bundle.artifacts import (
     LOGIT_TOLERANCE,
-    RescoringFailed,
     ratio_tolerance,
     rescore,
 )
+from deepfake_service.evidence.bundle.steps import Failed
 from tests.support.small_bundles import small_bundle
 
 
@@ -38,16 +38,16 @@ def difference(recorded: list[float], computed: list[float], noise: float) -> fl
 
 def test_a_model_in_floating_point_must_give_the_recorded_logit() -> None:
     assert difference([1.0], [1.0 + LOGIT_TOLERANCE / 2], 0.0) == pytest.approx(0.005)
-    with pytest.raises(RescoringFailed, match=r"crops/0\.png: logit 1\.0200, recorded 1\.0000"):
+    with pytest.raises(Failed, match=r"crops/0\.png: logit 1\.0200, recorded 1\.0000"):
         difference([1.0], [1.02], 0.0)
 
 
 def test_8_bit_arithmetic_may_differ_by_its_measured_noise_and_no_more() -> None:
     assert difference([1.0, -1.0], [1.4, -1.2], 0.5) == pytest.approx(0.4)
-    with pytest.raises(RescoringFailed, match="logit"):
+    with pytest.raises(Failed, match="logit"):
         difference([1.0], [3.1], 0.5)
     # Each alone may be chance, but not all of them.
-    with pytest.raises(RescoringFailed, match="root mean square"):
+    with pytest.raises(Failed, match="root mean square"):
         difference([1.0, -1.0, 0.0], [2.5, -2.5, 1.5], 0.5)
 
 
