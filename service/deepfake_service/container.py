@@ -136,9 +136,9 @@ class Services:
             database,
             vault,
             signing_keys,
-            sender=self.sender,
-            software=f"deepfake-service {program_version()}",
-            post=post,
+            self.sender,
+            f"deepfake-service {program_version()}",
+            post,
         )
         self.looks = Looks(database, vault, blind_index, signing_keys, vantage=settings.looks_from)
         self.posts = Posts(database, vault)
@@ -162,7 +162,7 @@ class Services:
             database,
             vault,
             ReviewEffects(self.evidence_store, self.notice_desk, self.hash_bank, self.minor_flags),
-            rules=ReviewRules(settings.two_person_review, settings.submitter_confirms),
+            ReviewRules(settings.two_person_review, settings.submitter_confirms),
         )
         self.queries = queries = Queries(database, vault)
         self.triage = Triage(database, vault, queries)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
@@ -151,15 +152,15 @@ MAX_AGE_S = 60.0
 """How long a signed list is reused, since anyone may ask for it without a key."""
 
 
+@dataclass
 class RevocationList:
     """The list of an installation."""
 
-    def __init__(self, database: Database, keys: SigningKeys, *, issuer: str) -> None:
-        self._database = database
-        self._keys = keys
-        self._issuer = issuer
-        self._lock = threading.Lock()
-        self._signed: tuple[float, bytes] | None = None
+    _database: Database
+    _keys: SigningKeys
+    issuer: str
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _signed: tuple[float, bytes] | None = None
 
     def current(self) -> Revocations:
         """Return the list as it is now; ``RecordAltered`` if a record of it was altered outside
@@ -174,7 +175,7 @@ class RevocationList:
             for key in self._keys.all()
             if key.revoked_at is not None
         }
-        return Revocations(self._issuer, self._database.clock(), editions, keys)
+        return Revocations(self.issuer, self._database.clock(), editions, keys)
 
     def signed(self) -> bytes:
         """Return the signed list, at most ``MAX_AGE_S`` seconds old."""

@@ -75,6 +75,7 @@ class _DecidedMeanwhile(Exception):
     """A decision or a flag was recorded while an edition without it was built."""
 
 
+@dataclass
 class EvidenceStore:
     """Issues and reads the evidence of jobs.
 
@@ -87,23 +88,15 @@ class EvidenceStore:
         EvidenceBusy, EvidenceTooLarge: see ``issue``.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        vault: Vault,
-        keys: SigningKeys,
-        *,
-        sender: Sender,
-        software: str,
-        post: PostQuery | None,
-    ) -> None:
-        self._database = database
-        self._vault = vault
-        self.keys = keys
-        self._sender = sender
-        self._software = software
-        self._read_audit = ReadAudit(database.clock)
-        self._post = post
+    _database: Database
+    _vault: Vault
+    keys: SigningKeys
+    _sender: Sender
+    _software: str
+    _post: PostQuery | None
+
+    def __post_init__(self) -> None:
+        self._read_audit = ReadAudit(self._database.clock)
 
     def store_material(self, job: Job, key: bytes, material: Material) -> None:
         """Store what was gathered for a job's evidence, encrypted under its case's key."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from io import BufferedReader
 from typing import Any, TypeGuard, TypeVar
@@ -136,26 +136,18 @@ def _end(session: Session, job: Job, state: JobState, keep_after_verdict: timede
     append_entry(session, SERVICE, Action.JOB_FINISHED, job.id, state)
 
 
+@dataclass
 class Examination:
     """Does the steps of ``workflow.ExaminationWorkflow``."""
 
-    def __init__(
-        self,
-        database: Database,
-        vault: Vault,
-        scorer: Scorer,
-        decoder: Decoder,
-        stores: ResultStores,
-        rules: ExaminationRules,
-    ) -> None:
-        self._database = database
-        self._vault = vault
-        self._scorer = scorer
-        self._decoder = decoder
-        self._stores = stores
-        self._rules = rules
-        self.stopping = threading.Event()
-        """Set when the worker stops: decoders are then closed under running steps."""
+    _database: Database
+    _vault: Vault
+    _scorer: Scorer
+    _decoder: Decoder
+    _stores: ResultStores
+    _rules: ExaminationRules
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when the worker stops: decoders are then closed under running steps."""
 
     def is_suspect(self, job_id: str) -> bool:
         """Return whether the job has used half of its attempts at one step."""

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select
@@ -93,26 +94,21 @@ class Heartbeats:
         }
 
 
+@dataclass
 class TakeOver:
     """Looks for such jobs. ``active`` holds the ids of the jobs that run in this process."""
 
-    def __init__(
-        self,
-        database: Database,
-        steps: Examination,
-        own: Lease,
-        active: set[str],
-        *,
-        take_over_s: float,
-        ticks: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._database = database
-        self._steps = steps
-        self._executor_id, self._version = own.executor_id, own.version or ""
-        self._active = active
-        self._take_over_s = take_over_s
-        self._rows = WorkflowRows(database)
-        self._heartbeats = Heartbeats(ticks)
+    _database: Database
+    _steps: Examination
+    _own: Lease
+    _active: set[str]
+    take_over_s: float
+    ticks: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._executor_id, self._version = self._own.executor_id, self._own.version or ""
+        self._rows = WorkflowRows(self._database)
+        self._heartbeats = Heartbeats(self.ticks)
         self._strays: set[str] = set()
         """Jobs of this worker that none of its threads ran at the last look.
 
@@ -165,7 +161,7 @@ class TakeOver:
                 return  # a worker of its version has just started, or it was cancelled
             if job is not None and job.state not in ENDED:
                 begun = job.started_at is not None
-                if unserved_s < (self._take_over_s if begun else UNCLAIMED_AFTER_S):
+                if unserved_s < (self.take_over_s if begun else UNCLAIMED_AFTER_S):
                     if job.state == JobState.RUNNING:
                         job.state, job.stage = JobState.QUEUED, AWAITING_MODEL
                     return

@@ -92,24 +92,18 @@ class _Due:
             return ""
 
 
+@dataclass
 class WebhookDeliveries:
     """Sends webhooks, at most one at a time to each host. Several processes may do so. A receiver
     that does not answer holds up its own host only."""
 
-    def __init__(
-        self,
-        database: Database,
-        vault: Vault,
-        webhook_secrets: WebhookSecrets,
-        metrics: Metrics,
-        *,
-        allowed: CallbackHosts,
-    ) -> None:
-        self._database = database
-        self._vault = vault
-        self._secrets = webhook_secrets
-        self._metrics = metrics
-        self._allowed = allowed
+    _database: Database
+    _vault: Vault
+    _secrets: WebhookSecrets
+    _metrics: Metrics
+    allowed: CallbackHosts
+
+    def __post_init__(self) -> None:
         self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="webhook")
         self._closing = threading.Event()
         self._lock = threading.Lock()
@@ -218,7 +212,7 @@ class WebhookDeliveries:
     def _try(self, due: _Due) -> webhooks.DeliveryOutcome:
         try:
             # Checked for each attempt, because a name can resolve to another address by then.
-            target = outbound.check(due.callback.url, allowed=self._allowed)
+            target = outbound.check(due.callback.url, allowed=self.allowed)
         except CallbackUnresolved:
             return webhooks.DeliveryOutcome("unresolved")
         except CallbackRefused:

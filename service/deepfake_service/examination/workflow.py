@@ -11,6 +11,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 from dbos import DBOS, StepOptions
@@ -40,6 +41,7 @@ T = TypeVar("T")
 _log = logger("deepfake_service.jobs")
 
 
+@dataclass
 class ExaminationWorkflow:
     """Runs the steps of examinations in order and has DBOS store their results.
 
@@ -50,17 +52,11 @@ class ExaminationWorkflow:
     run in this process.
     """
 
-    def __init__(
-        self,
-        steps: Examination,
-        on_step: Callable[[str, float], None],
-        stopping: threading.Event,
-    ) -> None:
-        self._steps = steps
-        self._on_step = on_step
-        self._stopping = stopping
-        self._suspects = threading.Lock()
-        self.active: set[str] = set()
+    _steps: Examination
+    _on_step: Callable[[str, float], None]
+    _stopping: threading.Event
+    _suspects: threading.Lock = field(default_factory=threading.Lock)
+    active: set[str] = field(default_factory=set)
 
     def register(self) -> None:
         """Make the workflow known to DBOS. Must be called before DBOS is launched."""

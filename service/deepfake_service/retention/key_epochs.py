@@ -12,6 +12,7 @@ The key that a case had before its last item was deleted counts as one of a dele
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, LargeBinary, func, literal, select, update
@@ -32,18 +33,16 @@ _DELETIONS = (Action.CASE_SHREDDED, Action.CASE_EXPIRED, Action.CASE_EMPTIED)
 _log = logger("deepfake_service.key_epochs")
 
 
+@dataclass
 class KeyEpochs:
     """Replaces epoch keys after deletions. Without ``keys`` the master key wraps the keys of cases,
     and there is nothing to replace."""
 
-    def __init__(
-        self, database: Database, vault: Vault, keys: EpochKeys | None, *, min_age: timedelta
-    ) -> None:
-        self._database = database
-        self._vault = vault
-        self._keys = keys
-        self._min_age = min_age
-        self._emptied: set[bytes] = set()
+    _database: Database
+    _vault: Vault
+    _keys: EpochKeys | None
+    min_age: timedelta
+    _emptied: set[bytes] = field(default_factory=set)
 
     def check(self) -> None:
         """Raise ``DataDirError`` if an epoch key that a case needs is missing."""
@@ -93,7 +92,7 @@ class KeyEpochs:
             AuditEntry.number > epoch.audit_number, AuditEntry.action.in_(_DELETIONS)
         )
         # An epoch that began in the future began while the clock was ahead.
-        if abs(self._database.clock() - epoch.begun_at) < self._min_age:
+        if abs(self._database.clock() - epoch.begun_at) < self.min_age:
             return False
         with self._database.read() as session:
             return session.scalars(deleted.limit(1)).first() is not None

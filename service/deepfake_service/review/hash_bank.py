@@ -6,6 +6,7 @@ A match links cases. It never changes a verdict.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -62,29 +63,26 @@ OfList = TypeVar("OfList", KnownHashes, FlaggedHashes)
 _log = logger("deepfake_service.hash_bank")
 
 
+@dataclass
 class HashBank:
     """The hashes of confirmed media. Unless ``enabled``, none are stored and nothing matches."""
 
-    def __init__(
-        self,
-        database: Database,
-        vault: Vault,
-        keys: KeyWrapper,
-        *,
-        enabled: bool,
-        kept_for: timedelta,
-    ) -> None:
-        self._database = database
-        self._vault = vault
-        self._enabled = enabled
-        self._kept_for = kept_for
-        self._key = installation_secret(database, keys, _NAME) if enabled else b""
-        self._without_hashes: set[str] = set()
-        """Ids of confirmed jobs whose media have no hashes that could be stored."""
+    _database: Database
+    _vault: Vault
+    _keys: KeyWrapper
+    enabled: bool
+    kept_for: timedelta
+    _without_hashes: set[str] = field(default_factory=set)
+    """Ids of confirmed jobs whose media have no hashes that could be stored."""
+
+    def __post_init__(self) -> None:
+        self._key = b""
+        if self.enabled:
+            self._key = installation_secret(self._database, self._keys, _NAME)
 
     def remember(self, job_id: str) -> None:
         """Store the hashes of the medium of a job whose finding was confirmed."""
-        if not self._enabled:
+        if not self.enabled:
             return
         with self._database.read() as session:
             job = session.get_one(Job, job_id)
@@ -105,7 +103,7 @@ class HashBank:
                 case_id=locked.id,
                 job_id=job_id,
                 created_at=now,
-                expires_at=now + self._kept_for,
+                expires_at=now + self.kept_for,
             )
             seal_json(self._key, known, {"pdq": pdq, "vpdq": hashes.get("vpdq") or []})
             session.add(known)
@@ -120,7 +118,7 @@ class HashBank:
     def remember_recent(self) -> None:
         """Store the hashes of jobs confirmed in the last day, if an error or a crash prevented it.
         What prevents it for one job does not for the others."""
-        if not self._enabled:
+        if not self.enabled:
             return
         since = self._database.clock() - timedelta(days=1)
         with self._database.read() as session:
@@ -170,7 +168,7 @@ class HashBank:
 
     def link_similar(self, job: Job, hashes: dict[str, Any]) -> None:
         """Link a job to the earlier cases whose media its medium resembles."""
-        if not self._enabled:
+        if not self.enabled:
             return
         submitted = usable(hashes)
         of_others = KnownHashes.case_id != job.case_id
@@ -211,12 +209,12 @@ class HashBank:
         nothing about the cases. They are read while they are sent, some at a time."""
         with self._database.write() as session:
             stored = select(func.count(KnownHashes.id))
-            count = session.scalar(stored) if self._enabled else 0  # nothing is sent otherwise
+            count = session.scalar(stored) if self.enabled else 0  # nothing is sent otherwise
             append_entry(session, caller.actor, Action.HASHES_EXPORTED, detail=str(count or 0))
         return self._lines()
 
     def _lines(self) -> Iterator[str]:
-        if self._enabled:
+        if self.enabled:
             entries = read_hashes(self._database, self._key, KnownHashes)
             for line in exchange_lines((o["pdq"], o["vpdq"]) for _, o in entries):
                 yield f"{line}\n"

@@ -105,23 +105,18 @@ def set_flag(
         NoticeDesk.mark_flagged(session, vault, case)
 
 
+@dataclass
 class MinorFlags:
     """Sets and removes flags, and lets them follow copies."""
 
-    def __init__(
-        self,
-        database: Database,
-        vault: Vault,
-        keys: KeyWrapper,
-        blind_index: BlindIndex,
-        *,
-        kept_for: timedelta,
-    ) -> None:
-        self._database = database
-        self._vault = vault
-        self._key = installation_secret(database, keys, _NAME)
-        self._blind_index = blind_index
-        self._kept_for = kept_for
+    _database: Database
+    _vault: Vault
+    _keys: KeyWrapper
+    _blind_index: BlindIndex
+    kept_for: timedelta
+
+    def __post_init__(self) -> None:
+        self._key = installation_secret(self._database, self._keys, _NAME)
 
     def set(self, caller: Caller, case_id: str, *, enabled: bool) -> None:
         """Set or remove the flag of a case, and of the cases that were flagged because of it.
@@ -368,7 +363,7 @@ class MinorFlags:
                 digest=_digest_of(self._blind_index, sha256),
                 flagged_by=case.minor_by,
                 created_at=now,
-                expires_at=now + self._kept_for,
+                expires_at=now + self.kept_for,
             )
             seal_json(self._key, entry, hashes)
             session.add(entry)
@@ -379,7 +374,7 @@ class MinorFlags:
         is_flagged = FlaggedHashes.case_id.in_(select(Case.id).where(Case.minor_at.is_not(None)))
         with self._database.write() as session:
             session.execute(
-                update(FlaggedHashes).where(is_flagged).values(expires_at=now + self._kept_for)
+                update(FlaggedHashes).where(is_flagged).values(expires_at=now + self.kept_for)
             )
             session.execute(
                 delete(FlaggedHashes).where(FlaggedHashes.expires_at <= now, ~is_flagged)

@@ -6,7 +6,7 @@ One or two people have to agree before a finding is confirmed, and not the submi
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sqlalchemy import Select, func, select
@@ -110,24 +110,17 @@ class ReviewOutcome:
     refusal: ServiceError | None = None
 
 
+@dataclass
 class Reviews:
     """Records decisions and their effects. These are a new edition of the evidence, marks on
     notices, hashes that are stored or deleted, and the time at which media expire."""
 
-    def __init__(
-        self,
-        database: Database,
-        vault: Vault,
-        effects: ReviewEffects,
-        *,
-        rules: ReviewRules,
-    ) -> None:
-        self._database = database
-        self._vault = vault
-        self._effects = effects
-        self._rules = rules
-        self._without_edition: set[str] = set()
-        """Ids of jobs for which no further edition can be created."""
+    _database: Database
+    _vault: Vault
+    _effects: ReviewEffects
+    _rules: ReviewRules
+    _without_edition: set[str] = field(default_factory=set)
+    """Ids of jobs for which no further edition can be created."""
 
     def decide(self, caller: Caller, job_id: str, decision: Decision, reason: str) -> Finding:
         """Record the caller's decision and its reason, and return the resulting finding.
