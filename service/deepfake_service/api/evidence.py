@@ -102,9 +102,8 @@ class EditionsOut(Published):
 def get_evidence(job_id: JobId, call: Reader, edition: Edition = None) -> Response:
     """Return a signed bundle (BagIt in a ZIP) with the result, the method, its error rates, and
     everything that is needed to verify it offline. Audited."""
-    bundle = call.services.evidence_store.read(call.caller, job_id, edition)
-    name = f"evidence-{job_id}-{bundle.number}.zip"
-    return file_answer(bundle.content, "application/zip", name)
+    number, bundle = call.services.evidence_store.read(call.caller, job_id, edition)
+    return file_answer(bundle, "application/zip", f"evidence-{job_id}-{number}.zip")
 
 
 @router.get("/v1/jobs/{job_id}/evidence/editions", summary="List editions")

@@ -6,7 +6,7 @@ An edition is never changed. A review, or a flag that a minor may be shown, lead
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
@@ -57,18 +57,6 @@ ISSUE_ATTEMPTS = 3
 """Attempts to add an edition while others create editions of the same job, or decide on it."""
 
 _log = logger("deepfake_service.evidence")
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEdition:
-    """An edition of evidence as it is handed out."""
-
-    number: int
-    content: bytes = field(repr=False)
-
-    def member(self, name: str) -> bytes:
-        """Return one file of the edition's ZIP."""
-        return zip_format.member(self.content, name)
 
 
 class _DecidedMeanwhile(Exception):
@@ -216,15 +204,13 @@ class EvidenceStore:
             )
         return dossier, material, edition, key
 
-    def read(
-        self, caller: Caller, job_id: str, number: int | None = None, *, shown: bool = False
-    ) -> StoredEdition:
-        """Return an edition; by default the newest, which is issued first if that is due. Reading
-        is audited, but only once in ten minutes if the edition is just ``shown`` on a page."""
+    def read(self, caller: Caller, job_id: str, number: int | None = None) -> tuple[int, bytes]:
+        """Return the number and the content of an edition, by default of the newest, which is
+        issued first if that is due. Audited."""
         self.issue_if_due(caller, job_id, number)
         with self._database.read() as session:
             edition, key = self.find(session, caller, job_id, number)
-        return self.open(caller, edition, key, shown=shown)
+        return edition.number, self.open(caller, edition, key, shown=False)
 
     def find(
         self, session: Session, caller: Caller, job_id: str, number: int | None
@@ -244,8 +230,9 @@ class EvidenceStore:
             raise ImageryWithheld
         return edition, self._vault.case_key(case)
 
-    def open(self, caller: Caller, edition: Edition, key: bytes, *, shown: bool) -> StoredEdition:
-        """Return the content of an edition that ``find`` returned. Audited: see ``read``."""
+    def open(self, caller: Caller, edition: Edition, key: bytes, *, shown: bool) -> bytes:
+        """Return the content of an edition that ``find`` returned. Audited, but only once in ten
+        minutes if it is just ``shown`` on a page."""
         assert edition.blob is not None
         with missing_as(EvidenceMissing, job_id=edition.job_id, edition=str(edition.number)):
             content = self._vault.read(edition.blob, key)
@@ -255,17 +242,17 @@ class EvidenceStore:
                 entry = Action.EVIDENCE_READ, edition.job_id, str(edition.number)
                 with self._database.write() as session:
                     append_entry(session, caller.actor, *entry)
-        return StoredEdition(edition.number, content)
+        return content
 
     def member(self, caller: Caller, job_id: str, name: str, number: int | None = None) -> bytes:
         """Return one file of an edition."""
-        return self.read(caller, job_id, number).member(name)
+        return zip_format.member(self.read(caller, job_id, number)[1], name)
 
     def report(
         self, caller: Caller, job_id: str, language: str, copy: ReportCopy, number: int | None
     ) -> bytes:
         """Return a copy of the report of an edition. See ``read``."""
-        bundle = self.read(caller, job_id, number).content
+        _, bundle = self.read(caller, job_id, number)
         return report_copy(bundle, language, copy, self.keys.current(), self._post)
 
     def picture(self, caller: Caller, job_id: str, kind: str, number: int) -> bytes:

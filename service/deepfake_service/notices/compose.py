@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from importlib.resources import files
 from typing import Annotated, Any, Literal
@@ -26,44 +26,44 @@ MAX_CAPTURES = 50
 class Basis:
     """The finding about one file, and its examination."""
 
-    sha256: Annotated[str, Field(description="SHA-256 of the file.")]
-    finding: Annotated[str, Field(description="The finding of the reviewers.")]
-    reviewers: Annotated[int, Field(description="How many reviewers found it.")]
-    reasons: Annotated[list[str], Field(description="Their reasons, as the notice has them.")]
-    verdict: Annotated[str, Field(description="The conclusion of the model.")]
-    job: Annotated[str, Field(description="Id of the job.")]
-    edition: Annotated[int, Field(description="Number of the edition of its evidence.")]
-    examined_at: Annotated[
-        str,
-        Field(json_schema_extra={"format": "date-time"}),
-        Field(description="When the examination ended."),
-    ]
-    report: Annotated[bool, Field(description="Whether its report is enclosed.")]
+    __pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    sha256: str
+    """SHA-256 of the file."""
+    finding: str
+    """The finding of the reviewers."""
+    reviewers: int
+    """How many reviewers found it."""
+    reasons: list[str]
+    """Their reasons, as the notice has them."""
+    verdict: str
+    """The conclusion of the model."""
+    job: str
+    """Id of the job."""
+    edition: int
+    """Number of the edition of its evidence."""
+    examined_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When the examination ended."""
+    report: bool
+    """Whether its report is enclosed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithoutConsent:
     """That files are shared without consent, whether manipulated or not: a person's statement."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    stated_by: Annotated[
-        Literal["person", "representative"],
-        Field(description="Who stated it: the person shown, or a representative."),
-    ]
-    stated_on: Annotated[date, Field(description="The day on which it was stated.")]
-    record: Annotated[
-        Text,
-        Field(description="Where the statement is recorded. The recipient is not told."),
-    ]
+    stated_by: Literal["person", "representative"]
+    """Who stated it: the person shown, or a representative."""
+    stated_on: date
+    """The day on which it was stated."""
+    record: Text
+    """Where the statement is recorded. The recipient is not told."""
 
     def stored(self) -> dict[str, str]:
         """Return it as JSON."""
-        return {
-            "stated_by": self.stated_by,
-            "stated_on": self.stated_on.isoformat(),
-            "record": self.record,
-        }
+        return {**asdict(self), "stated_on": self.stated_on.isoformat()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ be read from freed blocks of the disk either.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, timedelta
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
@@ -48,16 +48,18 @@ OfAccount = TypeVar("OfAccount", Case, Job)
 class HoldRequest:
     """Who asked for a legal hold."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    asked_by: Annotated[Text | None, Field(description="The authority or person.")] = None
-    file_number: Annotated[Text | None, Field(description="Their file number.")] = None
-    asked_on: Annotated[date | None, Field(description="The day on which they asked.")] = None
+    asked_by: Text | None = None
+    """The authority or person."""
+    file_number: Text | None = None
+    """Their file number."""
+    asked_on: date | None = None
+    """The day on which they asked."""
 
     def stored(self) -> dict[str, str | None]:
         """Return it as JSON."""
-        asked_on = self.asked_on.isoformat() if self.asked_on else None
-        return {"asked_by": self.asked_by, "file_number": self.file_number, "asked_on": asked_on}
+        return {**asdict(self), "asked_on": self.asked_on and self.asked_on.isoformat()}
 
 
 class Retention:

@@ -13,6 +13,7 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible, may_delete
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.evidence.bundle.builder import VERDICT
+from deepfake_service.evidence.bundle.zip_format import member
 from deepfake_service.evidence.editions import reviews_of
 from deepfake_service.evidence.listings import open_listing
 from deepfake_service.evidence.store import EvidenceStore, editions_of
@@ -78,7 +79,7 @@ class ItemPages:
         if edition is not None:
             try:
                 stored = self.evidence.open(caller, *edition, shown=True)
-                document = json.loads(stored.member(VERDICT))
+                document = json.loads(member(stored, VERDICT))
             except EvidenceMissing as error:
                 missing = error
         return {**shown, "document": document, "missing": missing if succeeded else None}

@@ -80,9 +80,7 @@ def every_second(times: NDArray[np.float64]) -> tuple[list[int], float]:
     return sorted({int(i) for i in indices if i < len(times)}), interval
 
 
-def hash_media(
-    media: OpenMedia, see: Callable[[NDArray[np.uint8]], None] | None = None
-) -> dict[str, Any]:
+def hash_media(media: OpenMedia, see: Callable[[NDArray[np.uint8]], None]) -> dict[str, Any]:
     """Return the content of ``hashes.json`` for a picture, or for a video's frames at intervals.
     ``see`` is called with each of these frames, (H, W, 3) uint8 RGB."""
     if not can_hash():
@@ -92,8 +90,7 @@ def hash_media(
     for frame in media.frames(indices):
         if not isinstance(frame, FailedFrame):
             hashes.append(pdq(frame.pixels, frame.time_s))
-            if see is not None:
-                see(frame.pixels)
+            see(frame.pixels)
     return {
         "pdq": [{"pdq": h.pdq, "quality": h.quality, "time_s": h.time_s} for h in hashes],
         "vpdq": [h.vpdq for h in hashes],

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field
+from pydantic import ConfigDict
 
 from deepfake_models.errors import DeepfakeError
 
@@ -37,10 +37,16 @@ class ExitCode(IntEnum):
 class Step:
     """One step: its number, title, outcome and an explanation."""
 
-    number: Annotated[int, Field(description="Number of the step, from 1.")]
-    title: Annotated[str, Field(description="What is checked.")]
-    outcome: Annotated[Outcome, Field(description="What came out.")]
-    detail: Annotated[str, Field(description="An explanation.")]
+    __pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    number: int
+    """Number of the step, from 1."""
+    title: str
+    """What is checked."""
+    outcome: Outcome
+    """What came out."""
+    detail: str
+    """An explanation."""
 
 
 @dataclass(slots=True)

@@ -110,10 +110,12 @@ async def test_evidence_is_not_shown_again_without_an_entry(service: Service) ->
     caller = service.accounts.authenticate(service.keys[Role.ANALYST])
     with ThreadPoolExecutor(1) as pool:  # signing needs a thread without an event loop
         pool.submit(store.issue, job["id"], SERVICE).result(300)
+    with service.database.read() as session:
+        edition = store.find(session, caller, job["id"], None)
     with without_log(service.database), pytest.raises(DatabaseUnavailable):
-        store.read(caller, job["id"], shown=True)
+        store.open(caller, *edition, shown=True)
     for _ in range(2):
-        store.read(caller, job["id"], shown=True)
+        store.open(caller, *edition, shown=True)
     assert count(service.database, Action.EVIDENCE_READ) == 1
 
 
