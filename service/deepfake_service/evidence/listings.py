@@ -17,9 +17,8 @@ from typing import Any
 from PIL import Image, ImageFilter
 from sqlalchemy.orm import Session
 
-from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.bundle.results import VerdictCode
-from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST, Material
+from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.platform.db import Job, Listing
 from deepfake_service.platform.storage import context_of, open_json, seal_json
 from deepfake_service.platform.storage.envelope import seal, unseal
@@ -60,22 +59,11 @@ def begin_listing(
 
 def end_listing(session: Session, case_key: bytes, job: Job, result: ListedResult) -> None:
     """Add the result of a job that ends to its entry, and rank the job."""
-    listing = session.get(Listing, job.id)
-    known = open_json(case_key, listing) if listing else {}
-    if listing is None:
-        listing = Listing(id=job.id)
-    seal_json(case_key, listing, {**known, **result.values})
+    listing = session.get_one(Listing, job.id)
+    seal_json(case_key, listing, {**open_json(case_key, listing), **result.values})
     if result.thumbnail is not None:
         listing.thumbnail = seal(case_key, result.thumbnail, context_of("thumbnail", job.id))
-    session.add(listing)
     job.rank = rank_of(result.values["llr"])
-
-
-def drop_thumbnail(session: Session, job_id: str) -> None:
-    """Delete the thumbnail of a job whose evidence is deleted."""
-    listing = session.get(Listing, job_id)
-    if listing is not None:
-        listing.thumbnail = None
 
 
 def open_listing(case_key: bytes, listing: Listing | None) -> dict[str, Any]:
@@ -105,8 +93,8 @@ def listed_result(result: Mapping[str, Any], material: Material) -> ListedResult
         "still": still if media else None,
         "duration_s": media.get("duration_s"),
     }
-    if values["llr"] is not None and MODEL_MANIFEST in material.files:
-        spec: BundleSpec = material.spec
+    if values["llr"] is not None:
+        spec = material.spec
         level = spec.thresholds.still if still else spec.thresholds.item
         calibration = spec.calibration.face if still else spec.calibration.item
         values |= {

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from typing import TypeVar
 
 from pydantic import ConfigDict
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
@@ -21,7 +21,6 @@ from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases.case_lock import is_being_deleted, lock_case, lock_deletable
 from deepfake_service.cases.cases import folder_of, screenshot_of
 from deepfake_service.evidence.editions import material_of
-from deepfake_service.evidence.listings import drop_thumbnail
 from deepfake_service.examination.queue import JobQueue
 from deepfake_service.platform.db import (
     Capture,
@@ -30,6 +29,7 @@ from deepfake_service.platform.db import (
     Edition,
     Job,
     KnownHashes,
+    Listing,
     Match,
     Media,
     Notice,
@@ -231,7 +231,7 @@ class Retention:
             if current is None:
                 return
             current.evidence_expired_at = self._database.clock()
-            drop_thumbnail(session, job.id)
+            session.execute(update(Listing).where(Listing.id == job.id).values(thumbnail=None))
             if expiring:
                 append_entry(session, SERVICE, Action.EVIDENCE_EXPIRED, job.id)
         for name in (material_of(job), *blobs):

@@ -22,7 +22,7 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import visible_to
 from deepfake_service.cases.turns import mean_examination_s
 from deepfake_service.evidence.listings import mentions
-from deepfake_service.notices.states import RUNNING
+from deepfake_service.notices.states import RUNNING, TO_WITHDRAW
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Match, Notice, Review
 from deepfake_service.platform.db.enums import (
@@ -30,7 +30,6 @@ from deepfake_service.platform.db.enums import (
     UNFINISHED,
     Finding,
     JobState,
-    NoticeState,
     Priority,
 )
 from deepfake_service.platform.pagination import (
@@ -256,7 +255,6 @@ def _tabs(caller: Caller, now: datetime) -> dict[Tab, ColumnElement[bool]]:
     )
     noticed = select(Notice.case_id)
     running = Notice.state.in_(RUNNING)
-    to_withdraw = and_(Notice.withdraw_at.is_not(None), Notice.state != NoticeState.WITHDRAWN)
     return {
         Tab.REVIEW: awaits_review,
         Tab.FIRST: and_(awaits_review, standing >= SUSPECT),
@@ -268,7 +266,7 @@ def _tabs(caller: Caller, now: datetime) -> dict[Tab, ColumnElement[bool]]:
         Tab.DONE: and_(
             Job.finding.is_not(None), Job.finding != Finding.AWAITING_SECOND, not_(disagreed())
         ),
-        Tab.WITHDRAW: Job.case_id.in_(noticed.where(to_withdraw)),
+        Tab.WITHDRAW: Job.case_id.in_(noticed.where(TO_WITHDRAW)),
         Tab.DUE: Job.case_id.in_(noticed.where(running, Notice.due_at < now + SOON)),
         Tab.ALL: Job.id.is_not(None),
     }
