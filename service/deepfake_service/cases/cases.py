@@ -266,7 +266,12 @@ class Cases:
         if screenshot is not None:
             stored = self._store_screenshot(caller, case_id, media_id, sighting, screenshot)
         try:
-            noted = self._add(caller, case_id, media_id, sighting, stored)
+            with self._database.write() as session:
+                case, _ = find_visible(session, caller, Case, case_id)
+                self._database.one_at_a_time(session, case.account_id)
+                lock_open_case(session, case_id)
+                medium = self._medium(session, case_id, media_id)
+                noted = self.note(session, caller, medium, sighting, stored)
         except DatabaseUnavailable:
             # The transaction may have been committed all the same. If it was not, the sweep of
             # orphans deletes the screenshot.
@@ -306,21 +311,6 @@ class Cases:
         if screenshot is not None and not screenshot.completes:
             self._vault.blobs.delete(screenshot_of(case_id, screenshot.occurrence_id))
 
-    def _add(
-        self,
-        caller: Caller,
-        case_id: str,
-        media_id: str | None,
-        sighting: Mapping[str, str | None],
-        screenshot: Screenshot | None,
-    ) -> RecordedPost | None:
-        with self._database.write() as session:
-            case, _ = find_visible(session, caller, Case, case_id)
-            self._database.one_at_a_time(session, case.account_id)
-            lock_open_case(session, case_id)
-            medium = self._medium(session, case_id, media_id)
-            return self.note(session, caller, medium, sighting, screenshot)
-
     @staticmethod
     def _medium(session: Session, case_id: str, media_id: str | None) -> Media:
         of_posts = select(Media).where(Media.case_id == case_id, Media.capture_id.is_(None))
@@ -336,9 +326,10 @@ class Cases:
         self, sighting: Mapping[str, str | None], screenshot: Screenshot | None = None
     ) -> str:
         """Return the digest by which a post is recognised; another screenshot of it has its own."""
-        details = {name: sighting.get(name) for name in _DISTINGUISHING}
-        shown = screenshot and screenshot.sha256
-        return self._blind_index.of_content("occurrence", {**details, "screenshot": shown})
+        content: dict[str, Any] = {name: sighting.get(name) for name in _DISTINGUISHING}
+        content["screenshot"] = screenshot and screenshot.sha256
+        text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+        return self._blind_index.of("occurrence", text)
 
     def screenshot(self, caller: Caller, case_id: str, occurrence_id: str) -> bytes:
         """Return the screenshot of an occurrence, and audit that it was read; ``ImageryWithheld``
@@ -400,7 +391,3 @@ class BlindIndex:
         """Return the digest (64 hex digits) of ``parts`` for ``purpose``."""
         text = json.dumps([purpose, *parts], ensure_ascii=False)
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
-
-    def of_content(self, purpose: str, content: dict[str, Any]) -> str:
-        """Return the digest of a JSON object, whatever the order of its members."""
-        return self.of(purpose, json.dumps(content, sort_keys=True, ensure_ascii=False))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.case_lock import lock_case
@@ -28,7 +27,8 @@ def expire(database: Database, vault: Vault, media_id: str, *, in_use: bool = Tr
         media = session.get(Media, media_id, populate_existing=True)
         if media is None or case is None or case.held_at is not None:
             return False
-        if not media.blob or (not in_use and _is_in_use(session, media_id)):
+        jobs = select(Job.id).where(Job.media_id == media_id, Job.state.in_(UNFINISHED))
+        if not media.blob or (not in_use and session.scalars(jobs.limit(1)).first()):
             return False
         blob, media.blob, media.wrapped_key = media.blob, None, None
         append_entry(session, SERVICE, Action.MEDIA_EXPIRED, media_id)
@@ -63,11 +63,6 @@ def expire_screenshot(database: Database, vault: Vault, occurrence_id: str) -> N
         if exists:
             append_entry(session, SERVICE, Action.SCREENSHOT_EXPIRED, occurrence_id)
     vault.blobs.delete(name)
-
-
-def _is_in_use(session: Session, media_id: str) -> bool:
-    jobs = select(Job.id).where(Job.media_id == media_id, Job.state.in_(UNFINISHED))
-    return session.scalars(jobs.limit(1)).first() is not None
 
 
 def _exists(vault: Vault, name: str) -> bool:

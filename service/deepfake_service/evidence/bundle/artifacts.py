@@ -25,7 +25,6 @@ from PIL import Image
 
 from deepfake_models.bundle.bundle import MANIFEST, BundleSpec
 from deepfake_models.bundle.results import Face, Verdict
-from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.decision.level import LN10
 from deepfake_models.decision.serialization import dump_exact
 from deepfake_models.errors import DecoderFailed, DecoderTooSlow, DeepfakeError, MediaError
@@ -343,7 +342,12 @@ def rescore(
     """
     pictures = document["pictures"]
     spec = scorer.bundle.spec.crop
-    crops = [_crop_of(picture, files, spec, read_picture) for picture in pictures]
+    crops = []
+    for picture in pictures:
+        names = crops_of(picture)
+        same(f"number of squares of {picture['crop']}", spec.views, len(names))
+        views = [read_picture(files[f"data/{name}"], spec.size) for name in names]
+        crops.append(np.stack(views) if spec.further_scales else views[0])
     noise = scorer.bundle.spec.logit_noise
     differences: list[float] = []
     for picture, score in zip(pictures, scorer.classifier.scores(crops), strict=True):
@@ -367,15 +371,3 @@ def ratio_tolerance(spec: BundleSpec) -> float:
     return max(
         LOGIT_TOLERANCE, _NOISE_OF_ONE * spec.logit_noise * spec.calibration.face.slope / LN10
     )
-
-
-def _crop_of(
-    picture: Mapping[str, Any],
-    files: Mapping[str, bytes],
-    spec: CropSpec,
-    read_picture: ReadPicture,
-) -> NDArray[np.uint8]:
-    names = crops_of(picture)
-    same(f"number of squares of {picture['crop']}", spec.views, len(names))
-    views = [read_picture(files[f"data/{name}"], spec.size) for name in names]
-    return np.stack(views) if spec.further_scales else views[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -189,12 +189,9 @@ class _Writer:
             width = w("bin_px", low=f"{low:g}", high=f"{high:g}")
         if "sharpness" not in condition:
             return f"{width} {w('bin_by_width')}"
-        return f"{width}, {self._numbers(condition['sharpness'])}"
-
-    @staticmethod
-    def _numbers(edges: Sequence[float | None]) -> str:
-        low, high = edges
-        return f"≥ {low:g}" if high is None else f"{low:g}–{high:g}"
+        blurred, sharp = condition["sharpness"]
+        edges = f"≥ {blurred:g}" if sharp is None else f"{blurred:g}–{sharp:g}"
+        return f"{width}, {edges}"
 
     def _rate(self, rate: dict[str, Any] | None, *, refused: bool) -> str:
         if not rate or rate["value"] is None:
