@@ -25,7 +25,7 @@ from deepfake_service.evidence.bundle import zip_format
 from deepfake_service.evidence.bundle.artifacts import EXAMINATION
 from deepfake_service.evidence.bundle.custody import check_chain, compare
 from deepfake_service.evidence.bundle.steps import Failed
-from deepfake_service.evidence.bundle.trust_store import Revocation, Revocations
+from deepfake_service.evidence.bundle.trust_store import Revocations
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import (
@@ -167,7 +167,7 @@ class RevocationList:
         this program."""
         with self._database.read() as session:
             editions = {
-                row.sha256: Revocation(str(row.state), row.at.isoformat(timespec="seconds"))
+                row.sha256: (str(row.state), row.at.isoformat(timespec="seconds"))
                 for row in session.scalars(select(RevokedEdition))
             }
         keys = {

@@ -92,7 +92,7 @@ def _hashes(pictures: Iterable[NDArray[np.uint8]]) -> list[str]:
     if not can_hash():
         return []
     hashes = (pdq(pixels) for pixels in pictures)
-    return [h.pdq for h in hashes if h.quality >= MIN_QUALITY]
+    return [digest for digest, quality in hashes if quality >= MIN_QUALITY]
 
 
 def trimmed(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -46,29 +46,16 @@ _SIDE = 16
 """A PDQ hash has the signs, against their median, of 16 x 16 coefficients of a cosine transform."""
 
 
-@dataclass(frozen=True, slots=True)
-class FrameHash:
-    """The PDQ hash of a frame in 64 hex digits, its quality, 0 to 100, and its time in seconds."""
-
-    pdq: str
-    quality: int
-    time_s: float
-
-    @property
-    def vpdq(self) -> str:
-        """The hash as a line of vPDQ's text format."""
-        return f"{self.pdq},{self.quality},{self.time_s:.3f}"
-
-
 def can_hash() -> bool:
     """Return whether the extra ``perceptual`` is installed."""
     return pdqhash is not None
 
 
-def pdq(pixels: NDArray[np.uint8], time_s: float = 0.0) -> FrameHash:
-    """Return the hash of a frame, (H, W, 3) uint8 RGB."""
+def pdq(pixels: NDArray[np.uint8]) -> tuple[str, int]:
+    """Return the PDQ hash of a frame, (H, W, 3) uint8 RGB, in 64 hex digits, and its quality, 0 to
+    100."""
     bits, quality = pdqhash.compute(np.ascontiguousarray(pixels))
-    return FrameHash(np.packbits(bits.astype(np.uint8)).tobytes().hex(), int(quality), time_s)
+    return np.packbits(bits.astype(np.uint8)).tobytes().hex(), int(quality)
 
 
 def every_second(times: NDArray[np.float64]) -> tuple[list[int], float]:
@@ -86,14 +73,15 @@ def hash_media(media: OpenMedia, see: Callable[[NDArray[np.uint8]], None]) -> di
     if not can_hash():
         return {"pdq": None, "reason": "pdqhash is not installed where this was examined"}
     indices, interval = every_second(media.times)
-    hashes = []
+    hashes: list[dict[str, Any]] = []
     for frame in media.frames(indices):
         if not isinstance(frame, FailedFrame):
-            hashes.append(pdq(frame.pixels, frame.time_s))
+            digest, quality = pdq(frame.pixels)
+            hashes.append({"pdq": digest, "quality": quality, "time_s": frame.time_s})
             see(frame.pixels)
     return {
-        "pdq": [{"pdq": h.pdq, "quality": h.quality, "time_s": h.time_s} for h in hashes],
-        "vpdq": [h.vpdq for h in hashes],
+        "pdq": hashes,
+        "vpdq": [f"{h['pdq']},{h['quality']},{h['time_s']:.3f}" for h in hashes],
         "interval_s": interval,
         "failed": len(indices) - len(hashes),
     }

@@ -56,21 +56,13 @@ class RevocationsUnusable(DeepfakeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Revocation:
-    """Why an edition or a key must not be relied on, and since when (ISO 8601 in UTC)."""
-
-    state: str
-    at: str
-
-
-@dataclass(frozen=True, slots=True)
 class Revocations:
     """A list of revocations."""
 
     issuer: str
     issued_at: datetime
-    editions: Mapping[str, Revocation]
-    """By the SHA-256 of the bundle."""
+    editions: Mapping[str, tuple[str, str]]
+    """The state of editions and since when (ISO 8601 in UTC), by the SHA-256 of the bundle."""
     keys: Mapping[str, str]
     """When trust in a key was withdrawn, by its id."""
 
@@ -82,12 +74,12 @@ class Revocations:
     def describe(self, sha256: str) -> tuple[bool, str]:
         """Return whether an edition was superseded, and what the list says of it; ``Failed`` if it
         was withdrawn."""
-        found = self.editions.get(sha256)
-        if found is None:
+        if sha256 not in self.editions:
             return False, f"not on the issuer's list of {_iso(self.issued_at)}"
-        if found.state == WITHDRAWN:
-            raise Failed(f"its issuer withdrew this edition on {found.at}")
-        return True, f"its issuer replaced this edition by a newer one on {found.at}"
+        state, at = self.editions[sha256]
+        if state == WITHDRAWN:
+            raise Failed(f"its issuer withdrew this edition on {at}")
+        return True, f"its issuer replaced this edition by a newer one on {at}"
 
     def sign(self, key: Ed25519PrivateKey) -> bytes:
         """Return the list as a DSSE envelope in canonical JSON, signed with ``key``."""
@@ -97,8 +89,8 @@ class Revocations:
             "issued_at": _iso(self.issued_at),
             "expires_at": _iso(self.issued_at + VALID_FOR),
             "editions": [
-                {"sha256": sha256, "state": entry.state, "at": entry.at}
-                for sha256, entry in sorted(self.editions.items())
+                {"sha256": sha256, "state": state, "at": at}
+                for sha256, (state, at) in sorted(self.editions.items())
             ],
             "keys": [{"id": i, "revoked_at": at} for i, at in sorted(self.keys.items())],
         }
@@ -156,10 +148,10 @@ def _digest(value: Any) -> str:
     return str(value)
 
 
-def _revocation(entry: Mapping[str, Any]) -> Revocation:
+def _revocation(entry: Mapping[str, Any]) -> tuple[str, str]:
     if entry["state"] not in (SUPERSEDED, WITHDRAWN):
         raise ValueError("not a state of an edition")
-    return Revocation(entry["state"], datetime.fromisoformat(entry["at"]).isoformat())
+    return entry["state"], datetime.fromisoformat(entry["at"]).isoformat()
 
 
 def read_list(source: str) -> bytes:

@@ -99,7 +99,7 @@ def test_the_type_follows_from_the_content(head: bytes, mime: str | None) -> Non
 def test_a_copy_is_near_and_another_picture_is_far() -> None:
     one, other = footage.astronaut(), footage.grace_hopper()
     small = footage.resized(one, 300, 300)
-    found = [pdq(p).pdq for p in (one, small, other)]
+    found = [pdq(p)[0] for p in (one, small, other)]
     near = distances(packed(found[:1]), packed(found[1:]))[0]
     assert near[0] <= 31 < near[1]
     assert shares_alike([found[1]], [found[0], found[2]]) == Shares(1.0, 0.5)
@@ -115,7 +115,7 @@ def test_a_mirrored_and_edited_copy_matches_and_another_picture_does_not() -> No
     known = footage.astronaut()
     copy = np.clip(known[::2, ::-2].astype(float) * 0.9 + 12, 0, 255).astype(np.uint8)
     other = np.ascontiguousarray(np.roll(known, 200, axis=(0, 1))[::-1])
-    hashes = [pdq(np.ascontiguousarray(p)).pdq for p in (known, copy, other)]
+    hashes = [pdq(np.ascontiguousarray(p))[0] for p in (known, copy, other)]
     assert distances(packed(hashes[:1]), packed(hashes[1:2]))[0][0] > 31
     assert shares_alike([hashes[1]], [hashes[0]]) == Shares(1.0, 1.0)
     assert shares_alike([hashes[2]], [hashes[0]]) == Shares(0.0, 0.0)

@@ -22,7 +22,6 @@ from deepfake_service.evidence.bundle.trust_store import (
     SUPERSEDED,
     VALID_FOR,
     WITHDRAWN,
-    Revocation,
     Revocations,
     RevocationsUnusable,
     Trust,
@@ -72,7 +71,7 @@ def verified(listed: Revocations) -> tuple[ExitCode, dict[int, Outcome]]:
 
 
 def test_an_edition_that_is_not_listed_verifies() -> None:
-    other = {"f" * 64: Revocation(WITHDRAWN, AT.isoformat())}
+    other = {"f" * 64: (WITHDRAWN, AT.isoformat())}
     code, outcomes = verified(revocations(editions=other, keys={"e" * 64: AT.isoformat()}))
     assert code is ExitCode.VERIFIED
     assert outcomes[12] is Outcome.PASS
@@ -80,14 +79,14 @@ def test_an_edition_that_is_not_listed_verifies() -> None:
 
 def test_a_superseded_edition_does_not_verify_for_ever() -> None:
     """M8: edition 1, replaced after a review, was "verified", exit code 0."""
-    listed = {sha256_of_bundle(): Revocation(SUPERSEDED, AT.isoformat())}
+    listed = {sha256_of_bundle(): (SUPERSEDED, AT.isoformat())}
     code, outcomes = verified(revocations(editions=listed))
     assert code is ExitCode.SUPERSEDED
     assert outcomes[12] is Outcome.SUPERSEDED
 
 
 def test_a_withdrawn_edition_fails() -> None:
-    listed = {sha256_of_bundle(): Revocation(WITHDRAWN, AT.isoformat())}
+    listed = {sha256_of_bundle(): (WITHDRAWN, AT.isoformat())}
     assert verified(revocations(editions=listed))[0] is ExitCode.FAILED
 
 
@@ -104,7 +103,7 @@ def test_evidence_of_a_revoked_key_fails() -> None:
 
 
 def test_a_list_that_cannot_be_trusted_is_refused() -> None:
-    signed = revocations(editions={"f" * 64: Revocation(SUPERSEDED, AT.isoformat())}).sign(
+    signed = revocations(editions={"f" * 64: (SUPERSEDED, AT.isoformat())}).sign(
         exhibits.signers().statement
     )
     assert open_revocations(signed, [OURS], AT).editions
@@ -182,7 +181,7 @@ def test_replaced_and_withdrawn_editions_and_revoked_keys_are_listed(
         supersede(session, None)
         supersede(session, "1" * 64)
     listing = list_of(settings, database)
-    assert {s: r.state for s, r in listing.current().editions.items()} == {"1" * 64: SUPERSEDED}
+    assert {s: r[0] for s, r in listing.current().editions.items()} == {"1" * 64: SUPERSEDED}
     assert set(listing.current().keys) == {stolen}
     done = CliRunner().invoke(app, ["evidence", "withdraw", "2" * 64])
     assert done.exit_code == 0, done.output
@@ -198,7 +197,7 @@ def test_replaced_and_withdrawn_editions_and_revoked_keys_are_listed(
     out = settings.data_dir / "list.json"
     out.write_bytes(listing.signed())
     opened = open_revocations(read_list(str(out)), keys.published(), datetime.now(UTC))
-    assert {s: r.state for s, r in opened.editions.items()} == {
+    assert {s: r[0] for s, r in opened.editions.items()} == {
         "1" * 64: SUPERSEDED, "2" * 64: WITHDRAWN,
     }  # fmt: skip
     with pytest.raises(EditionUnknown):
@@ -228,7 +227,7 @@ def test_the_command_says_what_it_cannot_know(tmp_path: Path) -> None:
     assert done.exit_code == 0
     assert "Superseded or withdrawn: unknown" in done.stdout
     now = datetime.now(UTC).replace(microsecond=0)
-    superseded = {sha256_of_bundle(): Revocation(SUPERSEDED, now.isoformat())}
+    superseded = {sha256_of_bundle(): (SUPERSEDED, now.isoformat())}
     signer = exhibits.signers().statement
     listed.write_bytes(revocations(issued_at=now, editions=superseded).sign(signer))
     done = CliRunner().invoke(app, [*words, "--revocations", str(listed)])
