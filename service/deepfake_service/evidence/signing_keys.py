@@ -244,9 +244,6 @@ def _jwk(key: SigningKey) -> dict[str, Any]:
     if key.certificate_pem:
         der = _certificate_of(key).public_bytes(Encoding.DER)
         parameters["x5c"] = [base64.b64encode(der).decode()]
-    public: OKPKey | ECKey
-    if key.purpose == STATEMENT:
-        public = OKPKey.import_key(key.public_pem, {**parameters, "alg": "EdDSA"})
-    else:
-        public = ECKey.import_key(key.public_pem, {**parameters, "alg": "ES256"})
+    kind, alg = (OKPKey, "EdDSA") if key.purpose == STATEMENT else (ECKey, "ES256")
+    public: OKPKey | ECKey = kind.import_key(key.public_pem, {**parameters, "alg": alg})
     return dict(public.as_dict(private=False))

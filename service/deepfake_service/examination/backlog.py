@@ -59,17 +59,13 @@ def _read(session: Session, now: datetime, slots: int) -> QueueState:
     workers = session.scalars(select(Lease).where(*is_worker)).all()
     served, own = {w.version for w in workers}, [w.slots or 1 for w in workers]
     each_s = mean_examination_s(session, SAMPLE)
+    each_s = DEFAULT_SECONDS if each_s is None else each_s
+    work = running + sum(waiting.values()) * each_s / TARGET_WAIT_S
+    needed = work / (sum(own) / len(own) if own else slots)
     return QueueState(
         waiting,
         oldest_s,
         sum(count for bundle, count in by_bundle if job_version(bundle) not in served),
         len(workers),
-        _wanted(sum(waiting.values()), running, own or [slots], each_s),
+        max(1, math.ceil(needed)),
     )
-
-
-def _wanted(waiting: int, running: int, slots: list[int], each_s: float | None) -> int:
-    each_s = DEFAULT_SECONDS if each_s is None else each_s
-    each = sum(slots) / len(slots)
-    needed = (running + waiting * each_s / TARGET_WAIT_S) / each
-    return max(1, math.ceil(needed))

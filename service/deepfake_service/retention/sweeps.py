@@ -21,6 +21,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    true,
     update,
 )
 
@@ -110,14 +111,13 @@ class Sweeps:
 
     def count_marked(self) -> int:
         """Return how many media, bundles and cases are marked to be deleted."""
-        counts = (
-            select(func.count()).where(Media.expiring_at.is_not(None), Media.blob.is_not(None)),
-            select(func.count()).where(
-                Job.expiring_at.is_not(None), Job.evidence_expired_at.is_(None)
-            ),
-            select(func.count()).where(Capture.expiring_at.is_not(None), Capture.blob.is_not(None)),
-            select(func.count()).where(Case.expiring_at.is_not(None)),
+        kept = (
+            (Media.expiring_at, Media.blob.is_not(None)),
+            (Job.expiring_at, Job.evidence_expired_at.is_(None)),
+            (Capture.expiring_at, Capture.blob.is_not(None)),
+            (Case.expiring_at, true()),
         )
+        counts = [select(func.count()).where(at.is_not(None), there) for at, there in kept]
         with self._database.read() as session:
             return sum(session.scalar(count) or 0 for count in counts)
 

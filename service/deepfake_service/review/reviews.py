@@ -80,18 +80,6 @@ class ReviewRules:
 
 
 @dataclass(frozen=True, slots=True)
-class ReviewerStatus:
-    """Where a person stands in the review of a job."""
-
-    reviewed: bool
-    """Whether they have recorded a decision."""
-    submitted: bool
-    """Whether they submitted the job."""
-    needs_another: bool
-    """Whether another reviewer would still have to confirm if they confirmed now."""
-
-
-@dataclass(frozen=True, slots=True)
 class ReviewEffects:
     """What changes with a decision or a flag."""
 
@@ -240,18 +228,20 @@ class Reviews:
             job, case = find_visible(session, caller, Job, job_id)
             return reviews_of(session, job, self._vault.case_key(case))
 
-    def standing(self, session: Session, caller: Caller, job: Job) -> ReviewerStatus:
-        """Return where the caller stands in the review of a job, for its page."""
+    def standing(self, session: Session, caller: Caller, job: Job) -> dict[str, bool]:
+        """Return where the caller stands in the review of a job, for its page: whether they have
+        ``reviewed`` or ``submitted`` it, and whether it ``needs_another`` reviewer to confirm if
+        they confirmed now."""
         confirming = _confirming(_latest_decisions(session, job.id))
         reviewers = session.scalars(
             select(Review.account_id).where(Review.job_id == job.id).distinct()
         )
         enough = self._rules.is_enough(session, job.id, {*confirming, caller.account_id})
-        return ReviewerStatus(
-            reviewed=any(_is_same(session, other, caller.account_id) for other in reviewers),
-            submitted=_is_same(session, job.account_id, caller.account_id),
-            needs_another=not enough,
-        )
+        return {
+            "reviewed": any(_is_same(session, other, caller.account_id) for other in reviewers),
+            "submitted": _is_same(session, job.account_id, caller.account_id),
+            "needs_another": not enough,
+        }
 
     def flag_minor(self, caller: Caller, case_id: str, *, enabled: bool) -> None:
         """Set or remove the flag that a person shown in a case may be a minor.
