@@ -261,20 +261,13 @@ class Imprint:
     """How the organisation is reached."""
 
 
-def notice_pdf(
-    kind: Kind,
-    composed: Composed,
-    language: str,
-    imprint: Imprint,
-    captures: Sequence[Capture] = (),
-) -> bytes:
-    """Return a notice as a PDF/A, with a page for each capture."""
-    data = notice_data(kind, composed, language, imprint, captures)
+def notice_pdf(kind: Kind, data: dict[str, Any], at: datetime) -> bytes:
+    """Return a notice that was made ``at`` a time as a PDF/A of what ``notice_data`` returned."""
     room = files("deepfake_service.notices")
     shared, letter = room / "templates" / "shared.typ", room / "templates" / "letter.typ"
     folder = room / "kinds" / kind.id.replace("-", "_")
     template = folder / kind.template if kind.template else letter
-    return pdf_of(shared.read_bytes() + template.read_bytes(), data, imprint.at)
+    return pdf_of(shared.read_bytes() + template.read_bytes(), data, at)
 
 
 def notice_data(
@@ -284,7 +277,8 @@ def notice_data(
     imprint: Imprint,
     captures: Sequence[Capture] = (),
 ) -> dict[str, Any]:
-    """Return the texts and pictures of a notice's PDF: the cells of a form, or rows of a letter."""
+    """Return the texts and pictures of a notice's PDF: the cells of a form, or rows of a letter,
+    and a page for each capture."""
     t = words(language, "notice", polite=True)
     return {
         "title": composed.title,

@@ -29,6 +29,7 @@ from deepfake_service.notices.compose import (
     Capture,
     Imprint,
     composed_of,
+    notice_data,
     notice_pdf,
 )
 from deepfake_service.notices.history import NoticeHistory
@@ -92,7 +93,9 @@ class NoticeDocuments:
         )
         # Not in a transaction: decoding and an authority may take their time.
         captures = self.captures(actor, notice, key, content)
-        pdf = notice_pdf(kind_of(notice.kind), composed, notice.language, imprint, captures)
+        kind = kind_of(notice.kind)
+        data = notice_data(kind, composed, notice.language, imprint, captures)
+        pdf = notice_pdf(kind, data, imprint.at)
         pdf = pdf_signature.sign(pdf, self._keys.current(), issuer, self.post, field="Notice")
         event_id = new_id()
         name = _blob_of(notice, event_id)

@@ -64,7 +64,7 @@ def test_the_statutory_form_has_its_cells_and_marks_what_was_chosen(language: st
     assert [o["is_marked"] for o in data["choices"]["reason"]] == [False, True, False]
     assert "Example" in data["addressee"]
     assert "1" in data["cells"]["enclosed"][0]
-    assert page_count(notice_pdf(KINDS[FORM], letter, language, IMPRINT)) == 1
+    assert page_count(notice_pdf(KINDS[FORM], data, IMPRINT.at)) == 1
 
 
 def test_a_long_form_and_a_long_letter_leave_nothing_out() -> None:
@@ -75,7 +75,7 @@ def test_a_long_form_and_a_long_letter_leave_nothing_out() -> None:
         assert "나머지 화면 캡처는 파일로 따로 보냅니다." in letter.text()
         data = notice_data(KINDS[kind], letter, "ko", IMPRINT)
         assert sum("https://example.org/" in text for text in leaves(data)) == 60
-        assert page_count(notice_pdf(KINDS[kind], letter, "ko", IMPRINT)) > 2
+        assert page_count(notice_pdf(KINDS[kind], data, IMPRINT.at)) > 2
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {FORM}))
@@ -101,7 +101,8 @@ def test_each_capture_has_a_page_that_names_it() -> None:
         Capture(*POST),
     ]
     letter = composed(FORM, "en", {}, captures="blurred")
-    pages = notice_data(KINDS[FORM], letter, "en", IMPRINT, captures)["captures"]
+    data = notice_data(KINDS[FORM], letter, "en", IMPRINT, captures)
+    pages = data["captures"]
     assert [p["heading"] for p in pages] == [f"Screen capture {n} of 3" for n in (1, 2, 3)]
     assert dict(pages[0]["rows"]) == {
         "URL": POST[0], "Captured": "2026-01-02 03:04:05 UTC", "SHA-256 of the file": "ab" * 32,
@@ -110,7 +111,7 @@ def test_each_capture_has_a_page_that_names_it() -> None:
     assert "blurred" in pages[0]["note"]
     assert "decoded" in pages[1]["note"]
     assert "deleted" in pages[2]["note"]
-    pdf = notice_pdf(KINDS[FORM], letter, "en", IMPRINT, captures)
+    pdf = notice_pdf(KINDS[FORM], data, IMPRINT.at)
     assert page_count(pdf) == 4
     assert len(pdf) > len(jpeg)
 

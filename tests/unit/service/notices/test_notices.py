@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from deepfake_service.notices.compose import Imprint, NoticeSubject, compose, notice_pdf
+from deepfake_service.notices.compose import (
+    Imprint,
+    NoticeSubject,
+    compose,
+    notice_data,
+    notice_pdf,
+)
 from deepfake_service.notices.kinds import KINDS, kind_of
 from deepfake_service.notices.states import (
     RUNNING,
@@ -77,9 +83,10 @@ def test_a_notice_has_what_a_person_states(kind: str, language: str) -> None:
             assert value in text
     assert "forgery" not in text  # no person has stated that
     imprint = Imprint("Centre", datetime(2026, 1, 2, tzinfo=UTC), None, ())
-    pdf = notice_pdf(KINDS[kind], letter, language, imprint)
+    data = notice_data(KINDS[kind], letter, language, imprint)
+    pdf = notice_pdf(KINDS[kind], data, imprint.at)
     assert pdf.startswith(b"%PDF")
-    assert pdf == notice_pdf(KINDS[kind], letter, language, imprint)
+    assert pdf == notice_pdf(KINDS[kind], data, imprint.at)
 
 
 def test_a_notice_states_the_day_of_an_examination_in_the_time_zone_of_its_language() -> None:
