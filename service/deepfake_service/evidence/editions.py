@@ -217,12 +217,7 @@ NOT_IN_CUSTODY = (Action.MATCH_FOUND, Action.CASE_READ, Action.RESULT_READ)
 item resembles another account's case, and viewing pages changes nothing. The audit log has them."""
 OF_POSTS = (Action.OCCURRENCE_ADDED, Action.SCREENSHOT_ADDED)
 """Actions on the posts of any medium of a case, whose ids are their details."""
-BOUNDED = (
-    Action.MEDIA_SUBMITTED,
-    *OF_POSTS,
-    Action.CASE_REVIEWED,
-    Action.JOB_FINISHED,
-)
+BOUNDED = (Action.MEDIA_SUBMITTED, *OF_POSTS, Action.CASE_REVIEWED, Action.JOB_FINISHED)
 """Actions whose number other limits bound."""
 FLAGS = (Action.MINOR_FLAGGED, Action.MINOR_UNFLAGGED)
 HOLDS = (Action.HOLD_SET, Action.HOLD_LIFTED)

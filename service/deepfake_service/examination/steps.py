@@ -35,12 +35,7 @@ from deepfake_models.scorer import FrameProgress, Scorer
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.cases import media_key
 from deepfake_service.cases.media_deletion import expire
-from deepfake_service.evidence.bundle.artifacts import (
-    Gathering,
-    Material,
-    Reading,
-    mime_of,
-)
+from deepfake_service.evidence.bundle.artifacts import Gathering, Material, Reading, mime_of
 from deepfake_service.evidence.listings import ListedResult, end_listing, listed_result
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.examination.webhook_deliveries import release_callbacks

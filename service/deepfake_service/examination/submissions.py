@@ -36,11 +36,7 @@ from deepfake_service.platform.db.enums import (
     Priority,
     RetentionPolicy,
 )
-from deepfake_service.platform.errors import (
-    DatabaseUnavailable,
-    ServiceError,
-    TooManyCallbacks,
-)
+from deepfake_service.platform.errors import DatabaseUnavailable, ServiceError, TooManyCallbacks
 from deepfake_service.platform.storage import Stored, Vault, context_of
 from deepfake_service.platform.storage.envelope import new_key, seal, unseal
 from deepfake_service.platform.webhooks import Callback

@@ -219,8 +219,7 @@ class Uploads:
         with self._database.read() as session:
             expired = session.scalars(
                 select(Upload.id).where(
-                    Upload.expires_at <= now,
-                    Upload.id.in_(select(UploadPart.upload_id)),
+                    Upload.expires_at <= now, Upload.id.in_(select(UploadPart.upload_id))
                 )
             ).all()
         for_each(expired, lambda upload_id: self._end(upload_id, SERVICE))

@@ -249,10 +249,7 @@ class WebhookDeliveries:
         self._metrics.webhook(outcome.code)
         if not outcome.delivered:
             _log.warning(
-                "webhook_failed",
-                delivery_id=delivery_id,
-                outcome=outcome.code,
-                given_up=is_over,
+                "webhook_failed", delivery_id=delivery_id, outcome=outcome.code, given_up=is_over
             )
 
 

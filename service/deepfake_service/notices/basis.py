@@ -36,9 +36,7 @@ def digests_against(session: Session, case: Case) -> set[str]:
             select(Media.sha256)
             .join(Job, Job.media_id == Media.id)
             .where(
-                Job.case_id == case.id,
-                Job.state == JobState.SUCCEEDED,
-                Job.finding.in_(AGAINST),
+                Job.case_id == case.id, Job.state == JobState.SUCCEEDED, Job.finding.in_(AGAINST)
             )
         )
     )
@@ -88,11 +86,7 @@ def confirmed_job(session: Session, case: Case, media_id: str) -> Job:
     jobs = session.scalars(
         select(Job)
         .join(Media, Job.media_id == Media.id)
-        .where(
-            Job.case_id == case.id,
-            Media.sha256 == digest,
-            Job.state == JobState.SUCCEEDED,
-        )
+        .where(Job.case_id == case.id, Media.sha256 == digest, Job.state == JobState.SUCCEEDED)
         .order_by(Job.created_at.desc())
     ).all()
     for job in jobs:

@@ -16,12 +16,7 @@ from deepfake_service.accounts.visibility import OfCase, find_visible, visible_t
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import open_occurrence
-from deepfake_service.notices.basis import (
-    basis_of,
-    confirmed_job,
-    digests_against,
-    stored_basis,
-)
+from deepfake_service.notices.basis import basis_of, confirmed_job, digests_against, stored_basis
 from deepfake_service.notices.compose import NoticeSubject, compose, composed_of
 from deepfake_service.notices.documents import NoticeDocuments
 from deepfake_service.notices.history import NoticeHistory
@@ -48,10 +43,7 @@ from deepfake_service.platform.db import (
     current_time,
     new_id,
 )
-from deepfake_service.platform.db.enums import (
-    NoticeEventKind,
-    NoticeState,
-)
+from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.platform.errors import NotFound, NoticeRefused, invalid_field
 from deepfake_service.platform.pagination import MAX_PAGE, ListPage, next_cursor, placed
 from deepfake_service.platform.storage import Vault, open_json, seal_json

@@ -101,10 +101,8 @@ class NoticeHistory:
         seal_json(self._key, event, content)
         self._session.add(event)
         self._session.flush()
-        what = {
-            NoticeEventKind.CREATED: notice.kind,
-            NoticeEventKind.SIGNED: document_sha256,
-        }.get(kind, f"{kind} {notice.state}")
+        named = {NoticeEventKind.CREATED: notice.kind, NoticeEventKind.SIGNED: document_sha256}
+        what = named.get(kind, f"{kind} {notice.state}")
         detail = f"{what}{' earlier' if reason else ''} {event.digest}"
         action = ACTIONS.get(kind, Action.NOTICE_UPDATED)
         append_entry(self._session, actor, action, notice.id, detail)

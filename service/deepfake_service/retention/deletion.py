@@ -101,9 +101,7 @@ class Retention:
                 append_entry(session, caller.actor, Action.JOB_DELETED, job_id)
             # Jobs that are being deleted as well do not count.
             others = select(Job.id).where(
-                Job.case_id == case.id,
-                Job.id != job_id,
-                Job.state != JobState.CANCELLED,
+                Job.case_id == case.id, Job.id != job_id, Job.state != JobState.CANCELLED
             )
             deletes_case = with_case and not session.scalars(others.limit(1)).first()
             if deletes_case:

@@ -74,10 +74,7 @@ def due_media(periods: RetentionPeriods, at: datetime) -> Select[str]:
         .join(Case, Media.case_id == Case.id)
         .where(
             Case.held_at.is_(None),
-            or_(
-                and_(Media.blob.is_not(None), due),
-                and_(Media.blob.is_(None), screenshots),
-            ),
+            or_(and_(Media.blob.is_not(None), due), and_(Media.blob.is_(None), screenshots)),
         )
     )
 
@@ -122,11 +119,7 @@ def due_cases(periods: RetentionPeriods, at: datetime) -> Select[str]:
     active: tuple[ColumnElement[bool], ...] = (
         Case.id.in_(
             select(Job.case_id).where(
-                or_(
-                    Job.state.in_(UNFINISHED),
-                    Job.created_at > before,
-                    Job.finished_at > before,
-                )
+                or_(Job.state.in_(UNFINISHED), Job.created_at > before, Job.finished_at > before)
             )
         ),
         Case.id.in_(select(Notice.case_id).where(Notice.created_at > before)),

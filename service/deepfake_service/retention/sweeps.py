@@ -15,15 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import (
-    Select,
-    exists,
-    func,
-    or_,
-    select,
-    true,
-    update,
-)
+from sqlalchemy import Select, exists, func, or_, select, true, update
 
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.case_lock import lock_case
@@ -31,14 +23,7 @@ from deepfake_service.cases.media_deletion import expire, expire_screenshot
 from deepfake_service.examination.queue import JobQueue
 from deepfake_service.examination.webhook_deliveries import release_callbacks
 from deepfake_service.platform.chores import for_each
-from deepfake_service.platform.db import (
-    Capture,
-    Case,
-    Database,
-    Job,
-    Media,
-    Occurrence,
-)
+from deepfake_service.platform.db import Capture, Case, Database, Job, Media, Occurrence
 from deepfake_service.platform.db.enums import ENDED, UNFINISHED, JobState, RetentionPolicy
 from deepfake_service.platform.errors import DatabaseDamaged, DatabaseUnavailable
 from deepfake_service.platform.logs import describe, logger
@@ -217,9 +202,7 @@ class Sweeps:
         now = self._database.clock()
         # Media that were not to be kept at all are left over from an interrupted job.
         unwanted = exists().where(
-            Job.media_id == Media.id,
-            Job.retention == RetentionPolicy.ZERO,
-            Media.expires_at <= now,
+            Job.media_id == Media.id, Job.retention == RetentionPolicy.ZERO, Media.expires_at <= now
         )
         due = select(Media.id).where(
             Media.id.in_(due_media(self._periods, now)),

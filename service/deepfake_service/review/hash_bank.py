@@ -158,8 +158,7 @@ class HashBank:
             deleted = session.execute(
                 delete(KnownHashes)
                 .where(
-                    KnownHashes.case_id == case_id,
-                    KnownHashes.expires_at <= self._database.clock(),
+                    KnownHashes.case_id == case_id, KnownHashes.expires_at <= self._database.clock()
                 )
                 .returning(KnownHashes.id)
             ).all()

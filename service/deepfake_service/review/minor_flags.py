@@ -35,18 +35,9 @@ from deepfake_service.platform.db import (
     new_id,
 )
 from deepfake_service.platform.db.enums import JobState, Role
-from deepfake_service.platform.errors import (
-    Forbidden,
-    NotFound,
-    invalid_field,
-)
+from deepfake_service.platform.errors import Forbidden, NotFound, invalid_field
 from deepfake_service.platform.logs import logger
-from deepfake_service.platform.storage import (
-    Vault,
-    installation_secret,
-    open_json,
-    seal_json,
-)
+from deepfake_service.platform.storage import Vault, installation_secret, open_json, seal_json
 from deepfake_service.platform.storage.envelope import KeyWrapper
 from deepfake_service.platform.storage.sealed_columns import opened_rows
 from deepfake_service.review.hash_bank import read_examination, read_hashes

@@ -22,13 +22,7 @@ from deepfake_service.evidence.editions import outdated_jobs, require_recorded, 
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.platform.db import Account, Case, Database, Job, Review, current_time, new_id
-from deepfake_service.platform.db.enums import (
-    MANIPULATED,
-    REUSED,
-    Decision,
-    Finding,
-    JobState,
-)
+from deepfake_service.platform.db.enums import MANIPULATED, REUSED, Decision, Finding, JobState
 from deepfake_service.platform.errors import (
     DatabaseUnavailable,
     EvidenceBusy,

@@ -25,13 +25,7 @@ from deepfake_service.evidence.listings import mentions
 from deepfake_service.notices.states import RUNNING, TO_WITHDRAW
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Match, Notice, Review
-from deepfake_service.platform.db.enums import (
-    MANIPULATED,
-    UNFINISHED,
-    Finding,
-    JobState,
-    Priority,
-)
+from deepfake_service.platform.db.enums import MANIPULATED, UNFINISHED, Finding, JobState, Priority
 from deepfake_service.platform.pagination import (
     MAX_RANK,
     MAX_TURN,
@@ -229,10 +223,7 @@ def _standing(caller: Caller) -> ColumnElement[int]:
     suspect = or_(
         Job.finding == Finding.AWAITING_SECOND,
         Job.verdict == VerdictCode.LIKELY_MANIPULATED,
-        and_(
-            Job.verdict == VerdictCode.INCONCLUSIVE,
-            Job.leaning == Leaning.TOWARDS_MANIPULATED,
-        ),
+        and_(Job.verdict == VerdictCode.INCONCLUSIVE, Job.leaning == Leaning.TOWARDS_MANIPULATED),
     )
     unreadable = or_(Job.state == JobState.FAILED, Job.verdict == VerdictCode.UNABLE_TO_EVALUATE)
     return case(

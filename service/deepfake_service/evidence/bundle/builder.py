@@ -85,10 +85,7 @@ def report_of(language: str) -> str:
 
 
 def build(
-    dossier: Dossier,
-    material: Material,
-    signers: Signers,
-    post: PostQuery | None = None,
+    dossier: Dossier, material: Material, signers: Signers, post: PostQuery | None = None
 ) -> bytes:
     """Return the evidence bundle, a ZIP.
 
@@ -136,11 +133,7 @@ def build(
 
 
 def report_copy(
-    bundle: bytes,
-    language: str,
-    copy: ReportCopy,
-    signers: Signers,
-    post: PostQuery | None = None,
+    bundle: bytes, language: str, copy: ReportCopy, signers: Signers, post: PostQuery | None = None
 ) -> bytes:
     """Return a copy of the report of a bundle, with a signature of its own."""
     files = bag.unzipped(bundle)

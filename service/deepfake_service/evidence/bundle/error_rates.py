@@ -12,10 +12,7 @@ from deepfake_models.bundle.results import Face, Verdict
 
 
 def error_rates(
-    record: Verdict,
-    people: Collection[int],
-    spec: BundleSpec,
-    reliability: dict[str, Any],
+    record: Verdict, people: Collection[int], spec: BundleSpec, reliability: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the error rates of an edition: of its decision, and of faces like each person's.
 

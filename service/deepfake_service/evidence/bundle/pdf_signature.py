@@ -62,12 +62,7 @@ class _Stamper(TimeStamper):
 
 
 def sign(
-    pdf: bytes,
-    keys: Signers,
-    reason: str,
-    post: PostQuery | None = None,
-    *,
-    field: str = FIELD,
+    pdf: bytes, keys: Signers, reason: str, post: PostQuery | None = None, *, field: str = FIELD
 ) -> bytes:
     """Return the PDF with a signature over the whole file, as an incremental update.
 
@@ -95,9 +90,7 @@ def _signed(
     store.register_multiple(chain[1:])
     der = keys.report_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     signer = signers.SimpleSigner(
-        signing_cert=chain[0],
-        signing_key=asn1_keys.PrivateKeyInfo.load(der),
-        cert_registry=store,
+        signing_cert=chain[0], signing_key=asn1_keys.PrivateKeyInfo.load(der), cert_registry=store
     )
     # The sub-filter ETSI.CAdES.detached makes it a PAdES signature.
     metadata = signers.PdfSignatureMetadata(
