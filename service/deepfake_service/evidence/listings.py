@@ -21,7 +21,7 @@ from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.platform.db import Job, Listing
 from deepfake_service.platform.storage import context_of, open_json, seal_json
-from deepfake_service.platform.storage.envelope import seal, unseal
+from deepfake_service.platform.storage.envelope import seal
 
 STEPS_PER_DECADE = 2
 MAX_RANK = 20
@@ -77,11 +77,6 @@ def open_reasons(case_key: bytes, job: Job) -> list[str]:
     if job.verdict != VerdictCode.UNABLE_TO_EVALUATE or job.result is None:
         return []
     return list(dict.fromkeys(reason["code"] for reason in open_json(case_key, job)["reasons"]))
-
-
-def open_thumbnail(case_key: bytes, job_id: str, sealed: bytes) -> bytes:
-    """Return the thumbnail of a job as JPEG."""
-    return unseal(case_key, sealed, context_of("thumbnail", job_id))
 
 
 def listed_result(result: Mapping[str, Any], material: Material) -> ListedResult:

@@ -86,10 +86,6 @@ class EvidenceStore:
     def __post_init__(self) -> None:
         self._read_audit = ReadAudit(self._database.clock)
 
-    def store_material(self, job: Job, key: bytes, material: Material) -> None:
-        """Store what was gathered for a job's evidence, encrypted under its case's key."""
-        self._vault.write(material_of(job), key, material.pack())
-
     def sign_capture(self, document: dict[str, Any], records: bytes) -> bytes:
         """Return the signed bundle of a capture: see ``build_capture``."""
         issued = {"issuer": self._sender.issuer, "software": self._software, **document}

@@ -29,13 +29,14 @@ from deepfake_models.decision.serialization import (
 from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaError
 from deepfake_models.media.credentials import not_read
 from deepfake_models.media.image import HEAD_BYTES
-from deepfake_models.media.interface import OpenMedia, SavedTimeline, Timeline
+from deepfake_models.media.interface import OpenMedia, SavedTimeline
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import FrameProgress, Scorer
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.cases import media_key
 from deepfake_service.cases.media_deletion import expire
 from deepfake_service.evidence.bundle.artifacts import Gathering, Material, Reading, mime_of
+from deepfake_service.evidence.editions import material_of
 from deepfake_service.evidence.listings import ListedResult, end_listing, listed_result
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.examination.webhook_deliveries import release_callbacks
@@ -190,12 +191,12 @@ class Examination:
             timeline = self._with_media(opened, SavedTimeline.of)
         except MediaError as error:
             # Media that cannot be examined have a verdict too: this is not a service failure.
-            files.save_verdict(unable(error))
+            files.save(VERDICT, dump_verdict(unable(error)))
             return 0
-        files.delete_verdict()  # of an attempt that failed to open the media
+        files.delete(VERDICT)  # of an attempt that failed to open the media
         frames = self._scorer.plan(timeline, opened.job.frames)
         chunks = _chunks(frames)
-        files.save_timeline(timeline)
+        files.save(TIMELINE, dump_timeline(timeline))
         files.save_plan(chunks)
         self._report(job_id, OVERVIEW, 0, len(frames), step_done=True)
         return len(chunks)
@@ -236,14 +237,15 @@ class Examination:
         opened = self._open(job_id)
         self._report(job_id, EVIDENCE, opened.job.done or 0, opened.job.total or 0)
         parts = [self._part(opened, number) for number in range(chunks)]
-        verdict = opened.files.verdict() or self._judge(opened, parts)
+        unopened = opened.files.read(VERDICT)
+        verdict = load_verdict(unopened) if unopened else self._judge(opened, parts)
         material = self._gather(opened, verdict, parts)
-        self._stores.evidence.store_material(opened.job, opened.case_key, material)
+        self._vault.write(material_of(opened.job), opened.case_key, material.pack())
         self._stores.minor_flags.compare_job(opened.job, material.examination)
         self._stores.hash_bank.link_similar(opened.job, material.examination["hashes"])
         result = verdict.to_json(faces=True)
         self._succeed(opened, result, listed_result(result, material))
-        opened.files.delete_all(chunks)
+        opened.files.delete(PLAN, TIMELINE, VERDICT, *(f"part-{n}" for n in range(chunks)))
 
     def issue_evidence(self, job_id: str) -> None:
         """Issue the first edition of the evidence of a job that has succeeded."""
@@ -403,7 +405,9 @@ def _chunks(frames: list[int]) -> list[list[int]]:
     return [frames[i : i + CHUNK_FRAMES] for i in range(0, len(frames), CHUNK_FRAMES)]
 
 
-_PLAN, _TIMELINE, _VERDICT = "plan", "timeline", "verdict"
+PLAN, TIMELINE, VERDICT = "plan", "timeline", "verdict"
+"""Names of files: what is examined, the facts of the medium and the times of its frames, and the
+verdict on media that cannot be examined at all."""
 
 
 class JobFiles:
@@ -418,25 +422,21 @@ class JobFiles:
         """Save which frames are examined, a list of indices a chunk. Once it is known, ``overview``
         is how many chunks, from the first, are the overview of the video."""
         content = json.dumps([chunks, overview], separators=(",", ":"))
-        self._save(_PLAN, content.encode())
+        self.save(PLAN, content.encode())
 
     def plan(self) -> tuple[list[list[int]], int | None]:
         """Return what ``save_plan`` saved; no chunks before that."""
-        content = self._read(_PLAN)
+        content = self.read(PLAN)
         chunks, overview = json.loads(content) if content else ([], None)
         return chunks, overview
 
-    def save_timeline(self, timeline: Timeline) -> None:
-        """Save the facts of the medium and the times of its frames."""
-        self._save(_TIMELINE, dump_timeline(timeline))
-
     def timeline(self) -> SavedTimeline:
-        """Return what ``save_timeline`` saved."""
-        return load_timeline(self._vault.read(self._prefix + _TIMELINE, self._key))
+        """Return the facts of the medium and the times of its frames, which were saved."""
+        return load_timeline(self._vault.read(self._prefix + TIMELINE, self._key))
 
     def save_part(self, number: int, part: Part, model_sha256: str) -> None:
         """Save what examining chunk ``number`` with a model gave."""
-        self._save(f"part-{number}", bytes.fromhex(model_sha256) + dump_part(part))
+        self.save(f"part-{number}", bytes.fromhex(model_sha256) + dump_part(part))
 
     def part(self, number: int, model_sha256: str) -> Part | None:
         """Return what ``save_part`` saved; ``None`` where another model examined the chunk.
@@ -445,28 +445,17 @@ class JobFiles:
         digest = bytes.fromhex(model_sha256)
         return load_part(content[len(digest) :]) if content.startswith(digest) else None
 
-    def save_verdict(self, verdict: Verdict) -> None:
-        """Save the verdict on media that cannot be examined at all."""
-        self._save(_VERDICT, dump_verdict(verdict))
-
-    def verdict(self) -> Verdict | None:
-        """Return what ``save_verdict`` saved; ``None`` for media that can be examined."""
-        content = self._read(_VERDICT)
-        return load_verdict(content) if content else None
-
-    def delete_verdict(self) -> None:
-        """Delete the verdict of an earlier attempt."""
-        self._vault.blobs.delete(self._prefix + _VERDICT)
-
-    def delete_all(self, chunks: int) -> None:
-        """Delete everything, with the parts of ``chunks`` chunks."""
-        for name in (_PLAN, _TIMELINE, _VERDICT, *(f"part-{n}" for n in range(chunks))):
-            self._vault.blobs.delete(self._prefix + name)
-
-    def _save(self, name: str, content: bytes) -> None:
+    def save(self, name: str, content: bytes) -> None:
+        """Save a file."""
         self._vault.write(self._prefix + name, self._key, content)
 
-    def _read(self, name: str) -> bytes | None:
+    def delete(self, *names: str) -> None:
+        """Delete files, whether they are there or not."""
+        for name in names:
+            self._vault.blobs.delete(self._prefix + name)
+
+    def read(self, name: str) -> bytes | None:
+        """Return a file, or ``None`` if it was not saved."""
         try:
             return self._vault.read(self._prefix + name, self._key)
         except BlobMissing:

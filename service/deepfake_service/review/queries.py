@@ -21,7 +21,7 @@ from deepfake_service.accounts.visibility import find_visible, may_delete, visib
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.cases import media_key, open_occurrence
 from deepfake_service.evidence.editions import altered_jobs
-from deepfake_service.evidence.listings import open_listing, open_reasons, open_thumbnail
+from deepfake_service.evidence.listings import open_listing, open_reasons
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Listing, Media, Occurrence
 from deepfake_service.platform.db.enums import DISAGREEMENT, UNFINISHED, JobState, Role
@@ -37,8 +37,9 @@ from deepfake_service.platform.pagination import (
     next_cursor,
     placed,
 )
-from deepfake_service.platform.storage import Vault, open_json
+from deepfake_service.platform.storage import Vault, context_of, open_json
 from deepfake_service.platform.storage.blobs import missing_as
+from deepfake_service.platform.storage.envelope import unseal
 from deepfake_service.platform.storage.sealed_columns import opened_rows
 
 OVERVIEW, DENSE, EVIDENCE = "overview", "dense", "evidence"
@@ -113,7 +114,7 @@ class Queries:
             raise NotFound
         if case.minor_at is not None:
             raise ImageryWithheld
-        return open_thumbnail(self._vault.case_key(case), job.id, sealed)
+        return unseal(self._vault.case_key(case), sealed, context_of("thumbnail", job.id))
 
     def case_deletable(self, caller: Caller, case_id: str) -> bool:
         """Return whether the caller may delete a case, and no legal hold prevents it."""

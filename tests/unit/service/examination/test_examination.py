@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -16,10 +15,8 @@ from typing import Any, BinaryIO
 import pytest
 from sqlalchemy import text
 
-from deepfake_models.bundle.results import unable
 from deepfake_models.decision.decide import Part
 from deepfake_models.decision.serialization import dump_part
-from deepfake_models.errors import UndecodableMedia
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.interface import OpenMedia
 from deepfake_models.sandbox.decoder import ProcessDecoder
@@ -304,13 +301,6 @@ def test_a_worker_that_was_cut_off_leaves_a_job_that_another_model_took_over(
         worker.steps.claim_job(job_id)
     job = worker.job(job_id)
     assert (job.state, job.failure) == (JobState.FAILED, "another_model")
-
-
-def test_a_verdict_in_the_form_of_version_0_1_is_read() -> None:
-    vault: Any = PlainVault()
-    failed = unable(UndecodableMedia())
-    vault.content["work/j/verdict"] = json.dumps(failed.to_json(faces=True)).encode()
-    assert JobFiles(vault, "j", b"").verdict() == failed
 
 
 def test_decisions_forged_in_the_database_are_not_signed(worker: Worker) -> None:
