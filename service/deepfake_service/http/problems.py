@@ -53,7 +53,7 @@ _STATUS: dict[int, tuple[type[ServiceError], ...]] = {
         errors.TooManyCallbacks, errors.TooManyOccurrences, errors.TooManyReviews,
         errors.UploadConflict,
     ),
-    410: (errors.CaseShredded, errors.InvitationInvalid, errors.UploadExpired),
+    410: (errors.InvitationInvalid, errors.UploadExpired),
     412: (errors.UnsupportedTus,),
     413: (errors.RequestTooLarge,),
     415: (errors.UnsupportedContentType,),

@@ -44,7 +44,7 @@ from deepfake_service.platform.db import (
     new_id,
 )
 from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
-from deepfake_service.platform.errors import NotFound, NoticeRefused, invalid_field
+from deepfake_service.platform.errors import NoticeRefused, invalid_field
 from deepfake_service.platform.pagination import MAX_PAGE, ListPage, next_cursor, placed
 from deepfake_service.platform.storage import Vault, open_json, seal_json
 from deepfake_service.platform.storage.sealed_columns import opened_rows
@@ -273,8 +273,6 @@ class NoticeDesk:
         self, session: Session, caller: Caller, table: type[OfCase], row_id: str
     ) -> tuple[OfCase, bytes]:
         row, case = find_visible(session, caller, table, row_id)
-        if case.wrapped_key is None:
-            raise NotFound
         return row, self._vault.case_key(case)
 
     @staticmethod

@@ -211,10 +211,6 @@ class BeingDeleted(ServiceError):
     """Something in this case is being deleted. Set the legal hold once the deletion is complete."""
 
 
-class CaseShredded(ServiceError):
-    """This case was deleted, and its content can no longer be read."""
-
-
 class TooManyOccurrences(ServiceError):
     """This file already has as many posts as evidence can list. Record others in another case."""
 

@@ -24,7 +24,6 @@ from deepfake_service.platform.errors import (
     EvidenceMissing,
     EvidenceTooLarge,
     ImageryWithheld,
-    NotFound,
     ServiceError,
 )
 from deepfake_service.platform.storage import Vault
@@ -65,8 +64,6 @@ class ItemPages:
             missing = error
         with self.database.read() as session:
             job, case = find_visible(session, caller, Job, job_id)
-            if case.sealed is None:
-                raise NotFound  # the case is being shredded
             succeeded = job.state == JobState.SUCCEEDED
             if succeeded and missing is None:
                 try:

@@ -119,7 +119,7 @@ class Queries:
     def case_deletable(self, caller: Caller, case_id: str) -> bool:
         """Return whether the caller may delete a case, and no legal hold prevents it."""
         with self._database.read() as session:
-            case = find_kept(session, caller, case_id)
+            case, _ = find_visible(session, caller, Case, case_id)
         return may_delete(caller, case.account_id) and case.held_at is None
 
     def oldest_s(self) -> float:
@@ -189,10 +189,10 @@ class Queries:
     def brief(self, caller: Caller, case_id: str) -> dict[str, Any]:
         """Return a case without its content, and audit that it was read."""
         with self._database.read() as session:
-            case = find_kept(session, caller, case_id)
+            content = self.case_json(find_visible(session, caller, Case, case_id)[0])
         with self._database.write() as session:
             append_entry(session, caller.actor, Action.CASE_READ, case_id)
-        return self.case_json(case)
+        return content
 
     def occurrences(
         self,
@@ -212,7 +212,7 @@ class Queries:
             statement = statement.where(Occurrence.id.in_(ids))
         statement = placed(statement, Occurrence, cursor)
         with self._database.read() as session:
-            case = find_kept(session, caller, case_id)
+            case, _ = find_visible(session, caller, Case, case_id)
             rows = session.scalars(statement.limit(limit)).all()
             cursor = next_cursor(session, statement, Occurrence, limit)
         return ListPage(occurrences_json(rows, self._vault.case_key(case)), cursor)
@@ -410,14 +410,6 @@ class Queries:
             "file_name": job["listing"]["name"],
             "platform": job["listing"]["platform"],
         }
-
-
-def find_kept(session: Session, caller: Caller, case_id: str) -> Case:
-    """Return a case that is not being shredded."""
-    case, _ = find_visible(session, caller, Case, case_id)
-    if case.sealed is None:
-        raise NotFound
-    return case
 
 
 def occurrences_json(occurrences: Sequence[Occurrence], key: bytes) -> list[dict[str, Any]]:

@@ -46,7 +46,7 @@ INPUT_MESSAGES = {
 }
 """What is wrong with an input, by the type of Pydantic's error."""
 SHOWN_PROBLEMS = (
-    errors.BeingDeleted, errors.CaseHeld, errors.CaseShredded, errors.CrossSiteRequest,
+    errors.BeingDeleted, errors.CaseHeld, errors.CrossSiteRequest,
     errors.DatabaseUnavailable, errors.DiskFull, errors.Forbidden, errors.InvalidRequest,
     errors.MalformedRequest, errors.NotAuthenticated, errors.NotFound, errors.NotReady,
     errors.Overloaded, errors.RequestTooLarge, errors.StorageUnavailable,

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.platform.clock import Clock
 from deepfake_service.platform.db import Case, Database, Secret
-from deepfake_service.platform.errors import CaseShredded, DecryptionFailed, SettingsError
+from deepfake_service.platform.errors import DecryptionFailed, NotFound, SettingsError
 from deepfake_service.platform.files import create_private
 from deepfake_service.platform.settings import EPOCH_KEYS_FOLDER, PREFIX, Settings
 from deepfake_service.platform.storage.blobs import BLOB_FOLDER, Blobs, open_blobs
@@ -64,10 +64,10 @@ class Vault:
         return key, self._keys.wrap(key, context_of("case-key", case_id))
 
     def case_key(self, case: Case) -> bytes:
-        """Return the key of a case; ``CaseShredded`` if the key was deleted, ``DecryptionFailed``
-        if the master key is another one."""
+        """Return the key of a case; ``NotFound`` if the key was deleted, with which the deletion of
+        a case begins, ``DecryptionFailed`` if the master key is another one."""
         if case.wrapped_key is None:
-            raise CaseShredded
+            raise NotFound
         return self._keys.unwrap(case.wrapped_key, context_of("case-key", case.id))
 
     def rewrapped(self, case_id: str, wrapped: bytes) -> bytes | None:

@@ -23,8 +23,8 @@ from deepfake_service.audit.records import open_database
 from deepfake_service.cli.preparation import try_store
 from deepfake_service.platform.db import Case
 from deepfake_service.platform.errors import (
-    CaseShredded,
     DecryptionFailed,
+    NotFound,
     SettingsError,
     StorageError,
     StorageUnavailable,
@@ -233,7 +233,7 @@ def test_old_blobs_are_found_by_prefix(blobs: Blobs) -> None:
 def test_without_its_wrapped_key_a_case_is_shredded(vault: Vault) -> None:
     key, wrapped = vault.new_case_key("1")
     assert vault.case_key(Case(id="1", wrapped_key=wrapped)) == key
-    with pytest.raises(CaseShredded):
+    with pytest.raises(NotFound):
         vault.case_key(Case(id="1", wrapped_key=None))
     with pytest.raises(DecryptionFailed):
         vault.case_key(Case(id="2", wrapped_key=wrapped))

@@ -12,7 +12,6 @@ from deepfake_service.platform.errors import (
     AccountUnknown,
     BeingDeleted,
     CaseHeld,
-    CaseShredded,
     CrossSiteRequest,
     DatabaseUnavailable,
     EvidenceMissing,
@@ -76,7 +75,7 @@ def test_every_text_can_be_put_in(language: str) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        AccountExists, AccountUnknown, BeingDeleted, CaseHeld, CaseShredded, CrossSiteRequest,
+        AccountExists, AccountUnknown, BeingDeleted, CaseHeld, CrossSiteRequest,
         DatabaseUnavailable, EvidenceMissing, EvidenceTooLarge, Forbidden, ImageryWithheld,
         InvalidRequest, KeyUnknown, NotFound, NoticeRefused, NotReady, NotReviewable, Overloaded,
         RequestTooLarge, StorageUnavailable, TooManyCallbacks, TooManyOccurrences,
