@@ -51,13 +51,9 @@ def open_decoder(settings: Settings) -> ProcessDecoder:
 def engine_running(settings: Settings) -> Iterator[tuple[Scorer, ProcessDecoder]]:
     """Open the scorer and start the first process of the decoder, and log what its sandbox lacks.
 
-    While the context lasts, memory that both free returns to the system.
-
-    Raises:
-        BundleError: the bundle is incomplete or was altered.
-        EngineMissing: onnxruntime is not installed.
-        DecoderFailed: the decoder does not start.
-        SandboxIncomplete: its sandbox lacks layers, and the settings require all.
+    While the context lasts, memory that both free returns to the system. Raises as ``open_scorer``
+    does; ``DecoderFailed`` if the decoder does not start, ``SandboxIncomplete`` if its sandbox
+    lacks layers, and the settings require all.
     """
     with contextlib.closing(open_decoder(settings)) as decoder, returning_free_memory():
         with naming_the_setting():

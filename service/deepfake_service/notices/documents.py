@@ -62,10 +62,8 @@ class NoticeDocuments:
     """Sends queries to a time-stamp authority."""
 
     def pdf(self, actor: Actor, notice: Notice, key: bytes) -> bytes:
-        """Return the signed PDF of a notice. It is made if there is none.
-
-        Args:
-            key: the key of the notice's case.
+        """Return the signed PDF of a notice of the case with this ``key``. It is made if there is
+        none.
 
         Raises:
             NotFound: the notice was deleted meanwhile. RecordAltered: the PDF is not the one that

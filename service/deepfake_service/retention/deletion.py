@@ -72,16 +72,9 @@ class Retention:
         self._metrics = metrics
 
     def cancel(self, caller: Caller, job_id: str, *, with_case: bool = False) -> bool:
-        """Stop a job and delete what belongs to it, and return whether its case was deleted, too.
-
-        Args:
-            with_case: delete the case as well, unless it has other jobs.
-
-        Raises:
-            NotFound: there is no such job, or the caller may not see it.
-            Forbidden: the caller may see the job but not delete it.
-            CaseHeld: the case is under a legal hold.
-        """
+        """Stop a job and delete what belongs to it, and return whether its case was deleted, too:
+        ``with_case``, unless it has other jobs. ``NotFound`` if the caller may not see such a job,
+        ``Forbidden`` if they may not delete it, ``CaseHeld`` under a legal hold."""
         with self._database.write() as session:
             found = _find_deletable(session, caller, Job, job_id)
             self._database.one_at_a_time(session, found.account_id)
@@ -122,10 +115,7 @@ class Retention:
         3. The database's write-ahead log is overwritten and truncated, so that it does not retain
            the rows.
 
-        Raises:
-            NotFound: there is no such case, or the caller may not see it.
-            Forbidden: the caller may see the case but not delete it.
-            CaseHeld: the case is under a legal hold.
+        Raises as ``cancel`` does.
         """
         with self._database.write() as session:
             case = _find_deletable(session, caller, Case, case_id)

@@ -157,14 +157,11 @@ def _begins(prefix: bytes) -> ColumnElement[bool]:
 def rotate_master_key(
     database: Database, vault: Vault, master: KeyWrapper, case_keys: KeyWrapper
 ) -> tuple[int, list[str]]:
-    """Wrap all keys with the current master key, and audit that.
+    """Wrap all keys with the current master key, and audit that. ``case_keys`` wrap those of cases:
+    epoch keys, or ``master``.
 
-    Args:
-        case_keys: what wraps the keys of cases: epoch keys, or ``master``.
-
-    Returns:
-        How many changed, and the kinds and ids of those that do not unwrap and stay as they are:
-        they must not leave the others under an older master key, which could never be removed.
+    Return how many changed, and the kinds and ids of those that do not unwrap and stay as they are:
+    they must not leave the others under an older master key, which could never be removed.
     """
     changed, unreadable = 0, list[str]()
     if isinstance(case_keys, EpochKeys):

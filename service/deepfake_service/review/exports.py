@@ -44,14 +44,8 @@ class Exports:
         """Return a file with a medium encrypted to ``recipient``, an age public key.
 
         The export is audited when the file is complete: the chain of custody must not name one that
-        failed, and nothing leaves without its entry.
-
-        Args:
-            check_space: raises an error if there is no space for so many bytes.
-
-        Raises:
-            NotFound, ImageryWithheld: see ``Queries.medium``.
-            InvalidRequest: the recipient is not an age public key.
+        failed, and nothing leaves without its entry. ``check_space`` raises an error if there is no
+        space for so many bytes; see ``Queries.medium`` and ``recipient_of`` for the others.
         """
         _, blob, key = self._queries.medium(caller, case_id, media_id, for_export=True)
         public_key = recipient_of(recipient)

@@ -200,14 +200,9 @@ class MinorFlags:
             self._flag_if_alike(job, self._hashes_of(job, case), others)
 
     def trail(self, caller: Caller, case_id: str) -> dict[str, Any]:
-        """Return what the flag of a case follows, and what follows it.
-
-        Returns:
-            ``follows``, whether the flag was set because of another case; ``origin``, that case if
-            the caller may see it; ``followers``, the cases that the caller may see whose flags
-            follow this one; and ``reviewers``, the names of the accounts that were named to review
-            it. A case has its ``id`` and its ``case_reference``.
-        """
+        """Return whether the flag of a case ``follows`` that of another, which is its ``origin`` if
+        the caller may see it; the ``followers`` of this one that they may see; and the names of the
+        ``reviewers`` that it was given. A case has its ``id`` and its ``case_reference``."""
         with self._database.read() as session:
             case, _ = find_visible(session, caller, Case, case_id)
             if case.minor_at is None:  # nothing follows it, and no index finds followers

@@ -25,15 +25,8 @@ CAPTURE, RECORDS = "data/capture.json", "data/page.warc.gz"
 def build_capture(
     document: dict[str, Any], records: bytes, signers: Signers, post: PostQuery | None
 ) -> bytes:
-    """Return the bundle of a capture, a ZIP.
-
-    Args:
-        document: the content of ``capture.json``. ``id``, ``case``, ``created_at``, ``issuer``,
-            ``software``, ``files`` and ``media`` are used.
-        records: the WARC records of the text part, or nothing.
-        signers: the keys that sign.
-        post: sends queries to a time-stamp authority, if there is one.
-    """
+    """Return the bundle of a capture, a ZIP, with the content of ``capture.json`` and the WARC
+    records of its text, if it has any. ``post`` is that of ``build``."""
     document = bag.as_json({"format": CAPTURE_TYPE, **document})
     payload = {CAPTURE: rfc8785.dumps(document), **({RECORDS: records} if records else {})}
     files = bag.tagged(

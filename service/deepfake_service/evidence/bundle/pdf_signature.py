@@ -64,9 +64,8 @@ class _Stamper(TimeStamper):
 def sign(
     pdf: bytes, keys: Signers, reason: str, post: PostQuery | None = None, *, field: str = FIELD
 ) -> bytes:
-    """Return the PDF with a signature over the whole file, as an incremental update.
-
-    The signature is in a new form field named ``field``.
+    """Return the PDF with a signature over the whole file, as an incremental update, in a new form
+    field named ``field``.
 
     With ``post``, which sends a query to a time-stamp authority and returns its reply, the
     signature contains a time stamp (level B-T). If the authority fails, it does not (level B-B).
@@ -114,13 +113,8 @@ def verify(
     """Check that the first of ``certificates`` signed the whole PDF, and was valid at ``at``.
 
     A time stamp in the signature must cover it and be intact and, with ``timestamp_roots``, be
-    issued by an authority below one of them.
-
-    Returns:
-        The time of the time stamp, if there is one.
-
-    Raises:
-        InvalidReport: the message says what is wrong.
+    issued by an authority below one of them. Return its time, if there is one. ``InvalidReport``,
+    whose message says what is wrong.
     """
     try:
         signatures = PdfFileReader(io.BytesIO(pdf)).embedded_signatures
