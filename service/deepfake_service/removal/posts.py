@@ -15,7 +15,7 @@ from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.cases import folder_of
 from deepfake_service.evidence.bundle.look_format import predicate_of, require_chain
-from deepfake_service.evidence.bundle.statement import InvalidStatement
+from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Look, Notice, Occurrence, Watch
 from deepfake_service.platform.db.enums import JobState
@@ -96,7 +96,7 @@ def _require_whole(looks: Sequence[tuple[Look, dict[str, Any]]]) -> None:
     facts = [(row.sha256, row.occurrence_id, row.result) for row, _ in looks]
     try:
         digests = require_chain(envelopes)
-    except InvalidStatement:
+    except Failed:
         digests = []
     stated = [predicate_of(envelope) for envelope in envelopes]
     if facts != [

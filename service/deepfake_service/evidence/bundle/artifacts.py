@@ -27,7 +27,7 @@ from deepfake_models.bundle.bundle import MANIFEST, BundleSpec
 from deepfake_models.bundle.results import Face, Verdict
 from deepfake_models.decision.level import LN10
 from deepfake_models.decision.serialization import dump_exact
-from deepfake_models.errors import DecoderFailed, DecoderTooSlow, DeepfakeError, MediaError
+from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaError
 from deepfake_models.faces.crops import cut_views, first_view, squares
 from deepfake_models.media.image import picture_format
 from deepfake_models.media.interface import FailedFrame, OpenMedia
@@ -47,14 +47,6 @@ UNDECODED = "the media could not be decoded"
 TOO_SLOW = "decoding the frames that are hashed took longer than is allowed"
 DECODER_ENDED = "the decoder failed repeatedly on the frames that are hashed"
 VERSIONS = ("deepfake-service", "av", "numpy", "onnxruntime", "onnxruntime-gpu", "pillow")
-
-
-class UnreadableMaterial(DeepfakeError):
-    """The stored material of the evidence cannot be read."""
-
-
-class PictureAltered(DeepfakeError):
-    """A stored picture has been altered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,14 +93,14 @@ class Material:
 
     @classmethod
     def unpack(cls, packed: bytes) -> Material:
-        """Return the material from the file that ``pack`` returned; ``UnreadableMaterial`` if
+        """Return the material from the file that ``pack`` returned; ``Failed`` if
         ``packed`` is not such a file."""
         try:
             with zipfile.ZipFile(io.BytesIO(packed)) as archive:
                 files = {name: archive.read(name) for name in archive.namelist()}
             return cls(json.loads(files.pop(EXAMINATION)), files)
         except (ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise UnreadableMaterial from error
+            raise Failed("the stored material of the evidence cannot be read") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,11 +266,11 @@ def pixels_of(content: bytes, size: int) -> NDArray[np.uint8]:
     """Decode a PNG that ``png`` wrote to RGB pixels, (size, size, 3) uint8.
 
     Raises:
-        PictureAltered: its header has another size. Its pixels are then not decoded.
+        Failed: its header has another size. Its pixels are then not decoded.
     """
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
         if image.size != (size, size):
-            raise PictureAltered(
+            raise Failed(
                 f"the picture has {image.width}x{image.height} px instead of {size}x{size}"
             )
         return np.asarray(image.convert("RGB"))
@@ -337,7 +329,7 @@ def rescore(
 
     ``files`` are those of the evidence, by name. Logits of kinds are compared as well.
     ``Failed`` if a difference, or their root mean square, is above its tolerance, or the
-    number of squares or of logits is not that of the model; ``PictureAltered`` if a square has
+    number of squares or of logits is not that of the model; ``Failed`` if a square has
     another size.
     """
     pictures = document["pictures"]

@@ -17,6 +17,7 @@ import rfc8785
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.builder import PUBLIC_KEY, signatures_of
 from deepfake_service.evidence.bundle.statement import CAPTURE_TYPE, Signers
+from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.timestamps import PostQuery
 
 CAPTURE, RECORDS = "data/capture.json", "data/page.warc.gz"
@@ -60,11 +61,11 @@ def apart(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def opened_capture(raw: bytes) -> dict[str, Any]:
-    """Return the content of ``capture.json``; ``InvalidBag`` if it is not in canonical JSON, or of
+    """Return the content of ``capture.json``; ``Failed`` if it is not in canonical JSON, or of
     another format."""
     document = json.loads(raw)
     if not isinstance(document, dict) or document.get("format") != CAPTURE_TYPE:
-        raise bag.InvalidBag(f"{CAPTURE}: its format is not {CAPTURE_TYPE}")
+        raise Failed(f"{CAPTURE}: its format is not {CAPTURE_TYPE}")
     if rfc8785.dumps(document) != raw:
-        raise bag.InvalidBag(f"{CAPTURE}: not in canonical JSON (RFC 8785)")
+        raise Failed(f"{CAPTURE}: not in canonical JSON (RFC 8785)")
     return document

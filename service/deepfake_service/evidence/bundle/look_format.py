@@ -16,13 +16,8 @@ from typing import Any
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from deepfake_service.evidence.bundle.statement import (
-    LOOK_TYPE,
-    InvalidStatement,
-    opened,
-    sign,
-    statement,
-)
+from deepfake_service.evidence.bundle.statement import LOOK_TYPE, opened, sign, statement
+from deepfake_service.evidence.bundle.steps import Failed
 
 MAX_LIST_BYTES = 8 << 20
 """Of a list of looks. Daily looks of a year have about 2 MiB with what was kept of the pages."""
@@ -45,7 +40,7 @@ def predicate_of(envelope: dict[str, Any]) -> dict[str, Any]:
 
 def require_chain(envelopes: Sequence[dict[str, Any]]) -> list[str]:
     """Require that records are all those of one post up to the last, oldest first, and return the
-    SHA-256 of each; ``InvalidStatement`` if one is missing, of another post, or at another place.
+    SHA-256 of each; ``Failed`` if one is missing, of another post, or at another place.
     """
     digests: list[str] = []
     posts = set()
@@ -54,28 +49,28 @@ def require_chain(envelopes: Sequence[dict[str, Any]]) -> list[str]:
         posts.add(stated["post"])
         place = (stated["number"], stated["previous_sha256"])
         if place != (number, digests[-1] if digests else None):
-            raise InvalidStatement(f"look {number} does not follow the one before")
+            raise Failed(f"look {number} does not follow the one before")
         digests.append(hashlib.sha256(rfc8785.dumps(envelope)).hexdigest())
     if len(posts) > 1:
-        raise InvalidStatement("the looks are at several posts")
+        raise Failed("the looks are at several posts")
     return digests
 
 
 def listed_records(content: bytes) -> list[dict[str, Any]]:
     """Return the envelopes in the answer of ``/v1/cases/…/occurrences/…/looks``, oldest first;
-    ``InvalidStatement`` if it is too large, or has no records."""
+    ``Failed`` if it is too large, or has no records."""
     if len(content) > MAX_LIST_BYTES:
-        raise InvalidStatement(f"a list of looks may have at most {MAX_LIST_BYTES} bytes")
+        raise Failed(f"a list of looks may have at most {MAX_LIST_BYTES} bytes")
     try:
         records = [look["record"] for look in reversed(json.loads(content)["looks"])]
     except (ValueError, KeyError, TypeError) as error:
-        raise InvalidStatement("not a list of looks as the service gives it") from error
+        raise Failed("not a list of looks as the service gives it") from error
     if not records:
-        raise InvalidStatement("the list has no looks")
+        raise Failed("the list has no looks")
     return records
 
 
 def statements_of(envelopes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the statements in envelopes; the signatures are not checked here. ``InvalidStatement``
+    """Return the statements in envelopes; the signatures are not checked here. ``Failed``
     if one is not a look, or not in canonical form."""
     return [opened(rfc8785.dumps(envelope), (LOOK_TYPE,))[1] for envelope in envelopes]

@@ -33,8 +33,8 @@ from pyhanko.sign.validation.generic_cms import extract_tst_data_iter
 from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
-from deepfake_models.errors import DeepfakeError
 from deepfake_service.evidence.bundle.statement import Signers
+from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.timestamps import PostQuery, TimestampFailed
 
@@ -45,10 +45,6 @@ certificates have up to 8 KiB, and a chain of certificates a few."""
 
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 """Errors of the ASN.1 library on malformed content, and of pyHanko on refusals (``OSError``)."""
-
-
-class InvalidReport(DeepfakeError):
-    """The report's signature is not valid."""
 
 
 class _Stamper(TimeStamper):
@@ -77,7 +73,7 @@ def sign(
         # pyHanko does not check the signature of the token.
         verify(signed, list(keys.report_certificates), utc_now())
         return signed
-    except (TimestampFailed, InvalidReport, SigningError, *_UNREADABLE):
+    except (TimestampFailed, Failed, SigningError, *_UNREADABLE):
         return _signed(pdf, keys, reason, None, field)
 
 
@@ -113,15 +109,15 @@ def verify(
     """Check that the first of ``certificates`` signed the whole PDF, and was valid at ``at``.
 
     A time stamp in the signature must cover it and be intact and, with ``timestamp_roots``, be
-    issued by an authority below one of them. Return its time, if there is one. ``InvalidReport``,
+    issued by an authority below one of them. Return its time, if there is one. ``Failed``,
     whose message says what is wrong.
     """
     try:
         signatures = PdfFileReader(io.BytesIO(pdf)).embedded_signatures
         if len(signatures) != 1:
-            raise InvalidReport(f"the report has {len(signatures)} signatures instead of one")
+            raise Failed(f"the report has {len(signatures)} signatures instead of one")
         if signatures[0].signer_cert.dump() != certificates[0].public_bytes(Encoding.DER):
-            raise InvalidReport("the report is signed by another certificate")
+            raise Failed("the report is signed by another certificate")
         context = ValidationContext(
             trust_roots=[_asn1(c) for c in certificates], allow_fetching=False, moment=at,
             best_signature_time=at,
@@ -132,16 +128,16 @@ def verify(
             ts_validation_context=_stamp_context(signatures[0], timestamp_roots, at),
         )
     except (PdfError, SigningError, SignatureValidationError, *_UNREADABLE) as error:
-        raise InvalidReport("the report is not an intact signed PDF") from error
+        raise Failed("the report is not an intact signed PDF") from error
     stamp = status.timestamp_validity
     if not replace(status, timestamp_validity=None).bottom_line:
-        raise InvalidReport("the report was altered, or its certificate is not valid")
+        raise Failed("the report was altered, or its certificate is not valid")
     if status.coverage is None or status.coverage.name != "ENTIRE_FILE":
-        raise InvalidReport("the signature does not cover the whole report")
+        raise Failed("the signature does not cover the whole report")
     if stamp is None:
         return None
     if not (stamp.intact and stamp.valid and stamp.trusted):
-        raise InvalidReport("the time stamp of the report's signature is not valid")
+        raise Failed("the time stamp of the report's signature is not valid")
     return stamp.timestamp
 
 

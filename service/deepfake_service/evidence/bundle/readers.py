@@ -26,7 +26,8 @@ from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
 from deepfake_models.sandbox.protocol import Options
 from deepfake_service.evidence.bundle import warc
 from deepfake_service.evidence.bundle import zip_format as bag
-from deepfake_service.evidence.bundle.artifacts import PictureAltered, pixels_of
+from deepfake_service.evidence.bundle.artifacts import pixels_of
+from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform import timestamps
 
 MEMORY_BYTES = 3 << 30
@@ -86,10 +87,10 @@ class BundleReaders:
             self._pool.close()
 
     def files(self, content: bytes) -> dict[str, bytes]:
-        """Return the files of a bundle; ``InvalidBag`` if it is not a canonical ZIP."""
+        """Return the files of a bundle; ``Failed`` if it is not a canonical ZIP."""
         if len(content) > bag.MAX_BYTES:
-            raise bag.InvalidBag(f"larger than {bag.MAX_BYTES} bytes, the limit of a bundle")
-        sizes, payload = self._run(unzip, content, {}, bag.InvalidBag)
+            raise Failed(f"larger than {bag.MAX_BYTES} bytes, the limit of a bundle")
+        sizes, payload = self._run(unzip, content, {})
         files, offset = {}, 0
         if len(sizes) > bag.MAX_FILES:
             raise UnreadableFile
@@ -111,39 +112,35 @@ class BundleReaders:
         timestamp_roots: Sequence[x509.Certificate] = (),
     ) -> datetime | None:
         """Check a report's signature: see ``pdf_signature.verify``."""
-        from deepfake_service.evidence.bundle.pdf_signature import InvalidReport
-
         given = {
             "chain": _pems(certificates), "roots": _pems(timestamp_roots), "at": at.isoformat()
         }  # fmt: skip
-        found, _ = self._run(check_pdf, pdf, given, InvalidReport)
+        found, _ = self._run(check_pdf, pdf, given)
         return None if found.get("stamp") is None else _time(found["stamp"])
 
     def stamp_time(self, token: bytes, data: bytes, roots: Sequence[x509.Certificate]) -> datetime:
         """Return the time that a time stamp over ``data`` states: see ``timestamps.verify``."""
         if len(token) > timestamps.MAX_REPLY_BYTES:
-            raise timestamps.InvalidTimestamp("the time stamp is too large")
+            raise Failed("the time stamp is too large")
         given = {"roots": _pems(roots), "size": len(token)}
-        found, _ = self._run(check_stamp, token + data, given, timestamps.InvalidTimestamp)
+        found, _ = self._run(check_stamp, token + data, given)
         return _time(found.get("at"))
 
     def picture(self, content: bytes, size: int) -> NDArray[np.uint8]:
         """Return the pixels of a crop: see ``artifacts.pixels_of``."""
-        _, pixels = self._run(decode_picture, content, {"size": size}, PictureAltered)
+        _, pixels = self._run(decode_picture, content, {"size": size})
         if len(pixels) != size * size * 3:
             raise UnreadableFile
         return np.frombuffer(pixels, np.uint8).reshape(size, size, 3)
 
     def count_records(self, content: bytes) -> int:
-        """Return how many records the text part of a capture has; ``InvalidBag`` if one does not
+        """Return how many records the text part of a capture has; ``Failed`` if one does not
         have the digest that it states."""
-        found, _ = self._run(check_records, content, {}, bag.InvalidBag)
+        found, _ = self._run(check_records, content, {})
         return int(found.get("records", -1))
 
-    def _run(
-        self, task: Task, content: bytes, given: dict[str, Any], refusal: type[DeepfakeError]
-    ) -> Answer:
-        """Return the answer of a task; raise ``refusal`` if the file is not what it should be."""
+    def _run(self, task: Task, content: bytes, given: dict[str, Any]) -> Answer:
+        """Return the answer of a task; ``Failed`` if the file is not what it should be."""
         source = io.BytesIO(content)
         argument = json.dumps({**given, "task": task.__name__}).encode()
         bounds = TaskBounds(TIMEOUT_S, MEMORY_BYTES, CPU_S, WAIT_S)
@@ -159,7 +156,7 @@ class BundleReaders:
         if not isinstance(found, dict):
             raise UnreadableFile
         if "error" in found:
-            raise refusal(str(found["error"]))
+            raise Failed(str(found["error"]))
         return found, payload
 
 
@@ -236,7 +233,7 @@ def check_records(content: bytes, _given: dict[str, Any]) -> Answer:
         for piece in record.block():
             digest.update(piece)
         if record.fields.get("warc-block-digest") != f"sha256:{digest.hexdigest()}":
-            raise bag.InvalidBag(f"record {count} does not have the digest that it states")
+            raise Failed(f"record {count} does not have the digest that it states")
     return {"records": count}, b""
 
 

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from deepfake_models.errors import DeepfakeError
+from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.errors import SettingsError
 
 # securesystemslib imports the libraries of cloud services, so it is imported within functions.
@@ -45,10 +45,6 @@ MAX_BYTES = 256 * 1024
 """Size limit of an envelope, which is read before its signature is checked. A statement about 200
 files takes 30 kB."""
 MEDIA_SUBJECT = "submitted-media"
-
-
-class InvalidStatement(DeepfakeError):
-    """The statement is not in canonical form."""
 
 
 def key_id(key: PublicKeyTypes) -> str:
@@ -96,45 +92,45 @@ def opened(
     is not checked here.
 
     Only the canonical bytes are accepted, so that nothing can be hidden in an envelope.
-    ``InvalidStatement``, whose message says what is wrong.
+    ``Failed``, whose message says what is wrong.
     """
     if len(envelope) > MAX_BYTES:
-        raise InvalidStatement(f"the envelope is larger than {MAX_BYTES} bytes")
+        raise Failed(f"the envelope is larger than {MAX_BYTES} bytes")
     try:
         outer = json.loads(envelope)
         (signature,) = outer["signatures"]
         # Libraries accept members that they do not know, and no signature covers those.
         if set(outer) != {"payload", "payloadType", "signatures"}:
-            raise InvalidStatement("the envelope has members that DSSE does not define")
+            raise Failed("the envelope has members that DSSE does not define")
         if set(signature) != {"keyid", "sig"}:
-            raise InvalidStatement("the envelope's signature has members that DSSE does not define")
+            raise Failed("the envelope's signature has members that DSSE does not define")
         parsed = parsed_envelope(outer)
         if rfc8785.dumps(parsed.to_dict()) != envelope:
-            raise InvalidStatement("the envelope is not in canonical form")
+            raise Failed("the envelope is not in canonical form")
         if parsed.payload_type != PAYLOAD_TYPE:
-            raise InvalidStatement("the envelope's payload is not an in-toto statement")
+            raise Failed("the envelope's payload is not an in-toto statement")
         inner = json.loads(parsed.payload)
         if rfc8785.dumps(inner) != parsed.payload:
-            raise InvalidStatement("the statement is not in canonical JSON")
+            raise Failed("the statement is not in canonical JSON")
         if inner["_type"] != STATEMENT_TYPE or inner["predicateType"] not in kinds:
-            raise InvalidStatement("the statement or its predicate has an unknown type")
+            raise Failed("the statement or its predicate has an unknown type")
         if not isinstance(inner["predicate"], dict):
-            raise InvalidStatement("the statement has no predicate")
+            raise Failed("the statement has no predicate")
         return outer, inner
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidStatement("not a DSSE envelope of an in-toto statement") from error
+        raise Failed("not a DSSE envelope of an in-toto statement") from error
 
 
 def subjects(content: dict[str, Any]) -> dict[str, str]:
-    """Return the SHA-256 of a statement's subjects, by name; ``InvalidStatement`` if a subject is
+    """Return the SHA-256 of a statement's subjects, by name; ``Failed`` if a subject is
     malformed, or named twice."""
     try:
         named = [(str(s["name"]), str(s["digest"]["sha256"])) for s in content["subject"]]
     except (KeyError, TypeError) as error:
-        raise InvalidStatement("a subject of the statement is malformed") from error
+        raise Failed("a subject of the statement is malformed") from error
     digests = dict(named)
     if len(digests) < len(named):
-        raise InvalidStatement("the statement names a subject twice")
+        raise Failed("the statement names a subject twice")
     return digests
 
 

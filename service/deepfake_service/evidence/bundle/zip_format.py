@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from deepfake_models.errors import DeepfakeError
+from deepfake_service.evidence.bundle.steps import Failed
 
 MAX_BYTES = 256 * 1024 * 1024
 """Four times what one JSON file of a bundle may have. Bundles are in memory as a whole while they
@@ -41,10 +41,6 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 _END = struct.Struct("<4s4HLLH")
 _LOCATOR_BYTES = 20
 _MAX_COMMENT = 0xFFFF
-
-
-class InvalidBag(DeepfakeError):
-    """The file is not a canonical bundle ZIP."""
 
 
 def sha256(content: bytes) -> str:
@@ -126,9 +122,9 @@ class _Tail(io.BytesIO):
 
 
 def unzipped(content: bytes) -> dict[str, bytes]:
-    """Return the files of a canonical ZIP; ``InvalidBag``, saying what is wrong, for another."""
+    """Return the files of a canonical ZIP; ``Failed``, saying what is wrong, for another."""
     if len(content) > MAX_BYTES:
-        raise InvalidBag(f"larger than {MAX_BYTES} bytes, the limit of a bundle")
+        raise Failed(f"larger than {MAX_BYTES} bytes, the limit of a bundle")
     _check_end(content)
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -136,22 +132,20 @@ def unzipped(content: bytes) -> dict[str, bytes]:
             names = [e.filename for e in entries]
             for entry in entries:
                 if not _NAME.fullmatch(entry.filename):
-                    raise InvalidBag("an entry's name is not allowed in a bundle")
+                    raise Failed("an entry's name is not allowed in a bundle")
                 # Bit 0 of the flags: encrypted (APPNOTE.TXT 4.4.4).
                 if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
-                    raise InvalidBag(f"{entry.filename}: compressed or encrypted")
+                    raise Failed(f"{entry.filename}: compressed or encrypted")
             if len(set(names)) < len(names):
-                raise InvalidBag("two entries have the same name")
+                raise Failed("two entries have the same name")
             # Entries that overlap would unpack to more than the file's size.
             if sum(entry.file_size for entry in entries) > len(content):
-                raise InvalidBag("entries overlap")
+                raise Failed("entries overlap")
             files = {name: archive.read(name) for name in names}
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, OSError) as error:
-        raise InvalidBag("not an intact ZIP file") from error
+        raise Failed("not an intact ZIP file") from error
     if zipped(files) != content:
-        raise InvalidBag(
-            "bytes outside the entries, or headers that differ from the canonical form"
-        )
+        raise Failed("bytes outside the entries, or headers that differ from the canonical form")
     return files
 
 
@@ -159,13 +153,13 @@ def member(content: bytes, name: str) -> bytes:
     """Return one file of a ZIP, without reading the others or checking the archive's form.
 
     Use it for archives of our own making only; ``unzipped`` checks those of others. ``KeyError`` if
-    the archive has no file ``name``, ``InvalidBag`` if ``content`` is not a ZIP file.
+    the archive has no file ``name``, ``Failed`` if ``content`` is not a ZIP file.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return archive.read(name)
     except zipfile.BadZipFile as error:
-        raise InvalidBag("not an intact ZIP file") from error
+        raise Failed("not an intact ZIP file") from error
 
 
 def _check_end(content: bytes) -> None:
@@ -175,50 +169,48 @@ def _check_end(content: bytes) -> None:
     comment, and has neither a ZIP64 locator (4.3.15) nor bytes between directory and record.
     """
     if len(content) < _END.size or b"PK\5\6" not in content[-_END.size - _MAX_COMMENT :]:
-        raise InvalidBag("not an intact ZIP file")
+        raise Failed("not an intact ZIP file")
     signature, *_, count, size, offset, comment = _END.unpack(content[-_END.size :])
     start = len(content) - _END.size
     is_zip64 = content[max(0, start - _LOCATOR_BYTES) : start].startswith(b"PK\6\7")
     if signature != b"PK\5\6" or comment or is_zip64 or offset + size != start:
-        raise InvalidBag(
-            "bytes outside the entries, or headers that differ from the canonical form"
-        )
+        raise Failed("bytes outside the entries, or headers that differ from the canonical form")
     if count > MAX_FILES or size > MAX_DIRECTORY_BYTES:
-        raise InvalidBag(f"more than {MAX_FILES} files")
+        raise Failed(f"more than {MAX_FILES} files")
 
 
 def check(files: Mapping[str, bytes]) -> None:
     """Check that a bag is complete and valid (RFC 8493, 3) and its manifests canonical;
-    ``InvalidBag``, naming the file that is missing, not listed, or altered."""
+    ``Failed``, naming the file that is missing, not listed, or altered."""
     payload = {n: c for n, c in files.items() if n.startswith(DATA)}
     tags = {n: c for n, c in files.items() if not n.startswith(DATA) and n != TAG_MANIFEST}
     for name in (BAGIT, INFO, MANIFEST, TAG_MANIFEST):
         if name not in files:
-            raise InvalidBag(f"{name}: missing")
+            raise Failed(f"{name}: missing")
     for name, content in (*tags.items(), (TAG_MANIFEST, files[TAG_MANIFEST])):
         if len(content) > MAX_TAG_BYTES:
-            raise InvalidBag(f"{name}: larger than {MAX_TAG_BYTES} bytes")
+            raise Failed(f"{name}: larger than {MAX_TAG_BYTES} bytes")
     if files[BAGIT] != _DECLARATION:
-        raise InvalidBag(f"{BAGIT}: not the declaration of a BagIt 1.0 bag in UTF-8")
+        raise Failed(f"{BAGIT}: not the declaration of a BagIt 1.0 bag in UTF-8")
     for manifest, covered in ((MANIFEST, payload), (TAG_MANIFEST, tags)):
         if files[manifest] != manifest_of(covered):
             lines = files[manifest].decode("utf-8", errors="replace").splitlines()
             pairs = (line.partition("  ") for line in lines)
             compare(manifest, {path: digest for digest, _, path in pairs}, covered)
-            raise InvalidBag(f"{manifest}: not in canonical form")
+            raise Failed(f"{manifest}: not in canonical form")
 
 
 def compare(where: str, listed: Mapping[str, str], files: Mapping[str, bytes]) -> None:
-    """Check that ``files`` are those ``listed`` with their SHA-256; ``InvalidBag``, naming the file
+    """Check that ``files`` are those ``listed`` with their SHA-256; ``Failed``, naming the file
     that is missing, not listed, or altered."""
     for path in sorted({*listed, *files}):
         if path not in files:
-            raise InvalidBag(f"{path}: listed in {where}, but missing")
+            raise Failed(f"{path}: listed in {where}, but missing")
         if path not in listed:
-            raise InvalidBag(f"{path}: not listed in {where}")
+            raise Failed(f"{path}: not listed in {where}")
         digest = sha256(files[path])
         if listed[path] != digest:
-            raise InvalidBag(f"{path}: its SHA-256 is {digest}, {where} lists {listed[path]}")
+            raise Failed(f"{path}: its SHA-256 is {digest}, {where} lists {listed[path]}")
 
 
 MAX_JSON_BYTES = 64 * 1024 * 1024
@@ -237,13 +229,13 @@ def too_large(raw: bytes) -> bool:
 
 
 def bounded(files: Mapping[str, bytes], name: str) -> bytes:
-    """Return a JSON or PEM file that is small enough to be parsed; ``InvalidBag`` if it is missing,
+    """Return a JSON or PEM file that is small enough to be parsed; ``Failed`` if it is missing,
     or too large."""
     if name not in files:
-        raise InvalidBag(f"{name}: missing")
+        raise Failed(f"{name}: missing")
     raw = files[name]
     if len(raw) > MAX_PEM_BYTES if name.endswith(".pem") else too_large(raw):
-        raise InvalidBag(f"{name}: too large for verifiers to parse")
+        raise Failed(f"{name}: too large for verifiers to parse")
     return raw
 
 

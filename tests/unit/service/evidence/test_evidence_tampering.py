@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from deepfake_models.bundle.results import Leaning
 from deepfake_service.evidence.bundle import builder as edition_module
 from deepfake_service.evidence.bundle import zip_format as bag
-from deepfake_service.evidence.bundle.artifacts import Material, PictureAltered, pixels_of, png
+from deepfake_service.evidence.bundle.artifacts import Material, pixels_of, png
 from deepfake_service.evidence.bundle.builder import (
     PUBLIC_KEY,
     STATEMENT,
@@ -26,7 +26,7 @@ from deepfake_service.evidence.bundle.builder import (
     report_of,
 )
 from deepfake_service.evidence.bundle.statement import opened, sign
-from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
+from deepfake_service.evidence.bundle.steps import ExitCode, Failed, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
 from tests.support import exhibits, footage
@@ -316,7 +316,7 @@ def test_custody_that_skips_an_entry_in_between_is_caught() -> None:
 
 def test_a_picture_that_is_a_bomb_is_not_decoded() -> None:
     bomb = png(np.zeros((4000, 4000, 3), np.uint8))
-    with pytest.raises(PictureAltered, match="4000x4000"):
+    with pytest.raises(Failed, match="4000x4000"):
         pixels_of(bomb, 224)
 
 

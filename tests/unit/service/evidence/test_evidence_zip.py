@@ -13,7 +13,7 @@ import pytest
 
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.builder import VERDICT
-from deepfake_service.evidence.bundle.steps import ExitCode
+from deepfake_service.evidence.bundle.steps import ExitCode, Failed
 from deepfake_service.evidence.bundle.verification import verify
 from tests.support import exhibits
 from tests.support.exhibits import OURS, failed_at
@@ -105,7 +105,7 @@ def test_a_directory_of_too_many_entries_is_refused_before_it_is_read(
         pytest.fail("the directory was read")
 
     monkeypatch.setattr(zipfile, "ZipFile", reads_the_directory)
-    with pytest.raises(bag.InvalidBag):
+    with pytest.raises(Failed):
         bag.unzipped(content)
 
 
@@ -139,5 +139,5 @@ def test_one_file_of_a_bundle_is_read_alone() -> None:
     assert all(bag.member(content, name) == made[name] for name in made)
     with pytest.raises(KeyError):
         bag.member(content, "data/other.json")
-    with pytest.raises(bag.InvalidBag):
+    with pytest.raises(Failed):
         bag.member(b"no ZIP", VERDICT)

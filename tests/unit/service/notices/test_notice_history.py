@@ -11,6 +11,7 @@ from cryptography import x509
 from sqlalchemy import delete, select, update
 
 from deepfake_service.evidence.bundle import pdf_signature
+from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.notices.history import digest_of
 from deepfake_service.platform.db import AuditEntry, NoticeEvent
 from deepfake_service.platform.db.enums import Role
@@ -98,7 +99,7 @@ async def test_l4_the_pdf_of_a_notice_is_signed_once_and_its_digest_is_on_record
 def intact(pdf: bytes, certificate: x509.Certificate) -> bool:
     try:
         pdf_signature.verify(pdf, [certificate], datetime.now(UTC))
-    except pdf_signature.InvalidReport:
+    except Failed:
         return False
     return True
 

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.audit.log import SERVICE
-from deepfake_service.evidence.bundle.artifacts import UnreadableMaterial
+from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.evidence.editions import material_of
 from deepfake_service.platform.db import Case, Job, KnownHashes, Review
 from deepfake_service.platform.db.enums import Decision, Finding, JobState, Role
@@ -53,7 +53,7 @@ def damage_material(service: Service, job_id: str) -> None:
 
 FAILURES = {
     "the store": (break_store, StorageUnavailable),
-    "the material": (damage_material, UnreadableMaterial),
+    "the material": (damage_material, Failed),
 }
 
 
