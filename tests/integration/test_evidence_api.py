@@ -104,7 +104,9 @@ def test_evidence_from_the_service_verifies(
     assert json.loads(output)["result"] == "verified"
     (tmp_path / "e.zip").write_bytes(answer.content[:-1] + b"x")
     assert "do not rely" in site.command("verify", bundle, expected=1)
-    assert "not a public key" in site.command("verify", bundle, "--public-key", bundle, expected=1)
+    assert "holds no Ed25519 key" in site.command(
+        "verify", bundle, "--public-key", bundle, expected=1
+    )
     jwks = httpx.get(f"{site.url}/.well-known/jwks.json").json()
     assert {k["kty"] for k in jwks["keys"]} == {"OKP", "EC"}
 

@@ -213,8 +213,7 @@ def _verify(content: bytes, call: Call) -> VerificationOut:
         verification = verify(content, trust, readers=call.state.require_engine().bundle_readers)
     except SandboxBusy as error:
         raise Overloaded from error
-    own = store.newest_of(verification.sha256)
-    newer = own[1] if own and own[1] > own[0] else None
+    newer = store.newer_than(verification.sha256)
     return VerificationOut.model_validate({**verification.to_json(), "superseded_by": newer})
 
 

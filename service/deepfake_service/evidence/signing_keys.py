@@ -203,12 +203,8 @@ class SigningKeys:
         name = _secret_name(key)
         session.add(Secret(name=name, wrapped=self._keys.wrap(private, context_of("secret", name))))
         session.add(key)
-        made = {
-            "purpose": purpose,
-            "public_pem": key.public_pem,
-            "certificate_pem": key.certificate_pem,
-            "created_at": key.created_at.isoformat(),
-        }
+        made = {n: getattr(key, n) for n in ("purpose", "public_pem", "certificate_pem")}
+        made["created_at"] = key.created_at.isoformat()
         protect(session, "signing_key", key.id, json.dumps(made))
         session.flush()
         return key

@@ -274,15 +274,15 @@ class EvidenceStore:
         with self._database.read() as session:
             return editions_of(session, *find_visible(session, caller, Job, job_id))
 
-    def newest_of(self, sha256: str) -> tuple[int, int] | None:
-        """Return the number of the edition with this SHA-256, and that of its job's newest one.
-        ``None`` if this installation has no such edition."""
+    def newer_than(self, sha256: str) -> int | None:
+        """Return the number of the edition that replaced the one with this SHA-256; ``None`` if
+        none did, or this installation has no such edition."""
         with self._database.read() as session:
             edition = session.scalars(select(Edition).where(Edition.sha256 == sha256)).first()
             if edition is None:
                 return None
             newest = newest_edition(session, edition.job_id) or edition
-        return edition.number, newest.number
+        return newest.number if newest.number > edition.number else None
 
 
 def editions_of(session: Session, job: Job, case: Case) -> list[dict[str, Any]]:

@@ -122,7 +122,9 @@ class WebhookDeliveries:
         if self._closing.is_set():
             return started
         for due in self._candidates():
-            if self._may_send(due) and self._claim(due.id):
+            with self._lock:
+                is_idle = len(self._hosts) < SENDERS and due.host not in self._hosts
+            if is_idle and self._claim(due.id):
                 with self._lock:
                     self._hosts.add(due.host)
                 started.append(self._senders.submit(self._send, due))
@@ -136,10 +138,6 @@ class WebhookDeliveries:
         """Stop, and let the deliveries that are being sent finish."""
         self.stop()
         self._senders.shutdown(cancel_futures=True)
-
-    def _may_send(self, due: _Due) -> bool:
-        with self._lock:
-            return len(self._hosts) < SENDERS and due.host not in self._hosts
 
     def _candidates(self) -> list[_Due]:
         """Return due deliveries: the oldest of each account, then their second, and so on.

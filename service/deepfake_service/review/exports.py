@@ -13,7 +13,7 @@ import pyrage
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.platform.db import Database
-from deepfake_service.platform.errors import FieldError, InvalidRequest, NotFound
+from deepfake_service.platform.errors import NotFound, invalid_field
 from deepfake_service.platform.files import private_folder
 from deepfake_service.platform.storage import Vault
 from deepfake_service.platform.storage.blobs import missing_as
@@ -80,8 +80,4 @@ def recipient_of(text: str) -> pyrage.x25519.Recipient:
     try:
         return pyrage.x25519.Recipient.from_str(text)
     except pyrage.RecipientError as error:
-        invalid = FieldError("recipient", "not an age public key (age1...)")
-        raise InvalidRequest(
-            "The recipient is not an age public key. Send one that begins with age1.",
-            errors=[invalid],
-        ) from error
+        raise invalid_field("recipient", "not an age public key (age1...)") from error

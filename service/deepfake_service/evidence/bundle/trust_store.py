@@ -9,6 +9,7 @@ one for long.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from base64 import urlsafe_b64decode
@@ -190,49 +191,33 @@ class _JwkSet(BaseModel, extra="ignore"):  # RFC 7517 demands that other members
     keys: list[dict[str, Any]]
 
 
-def _public_key(path: Path, content: bytes) -> Ed25519PublicKey:
-    try:
-        if not content.lstrip().startswith(_PEM):
-            # An evidence bundle contains its key as PEM. If a user gives the bundle itself as the
-            # key file, it must not vouch for itself.
-            raise ValueError("not a PEM file")
-        key = load_pem_public_key(content)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise KeyUnreadable(
-            f"{path.name} is not a public key in PEM format. Give the file statement-*.pem "
-            "that the issuer published, not the bundle."
-        ) from error
-    if not isinstance(key, Ed25519PublicKey):
-        raise KeyUnreadable(
-            f"{path.name} is not an Ed25519 key, with which evidence is signed. Give the file "
-            "statement-*.pem that the issuer published."
-        )
-    return key
-
-
 def public_keys(path: Path) -> list[Ed25519PublicKey]:
     """Read the Ed25519 public key in a PEM file, or those in a JWK Set (RFC 7517, RFC 8037);
     ``KeyUnreadable`` if the file cannot be read, or holds no such key."""
-    content = _read(path)  # once: the path may be that of a pipe
-    if not content.lstrip().startswith(b"{"):
-        return [_public_key(path, content)]
-    try:
-        found = _JwkSet.model_validate_json(content).keys
-        xs = [jwk["x"] for jwk in found if jwk.get("crv") == "Ed25519"]
-        if not xs:
-            raise ValueError("no Ed25519 key")
-        return [Ed25519PublicKey.from_public_bytes(urlsafe_b64decode(x + "==")) for x in xs]
-    except (ValueError, KeyError, TypeError) as error:
+    content, keys = _read(path).lstrip(), list[Any]()
+    with contextlib.suppress(ValueError, KeyError, TypeError, UnsupportedAlgorithm):
+        if content.startswith(b"{"):
+            found = _JwkSet.model_validate_json(content).keys
+            xs = [jwk["x"] for jwk in found if jwk.get("crv") == "Ed25519"]
+            keys = [Ed25519PublicKey.from_public_bytes(urlsafe_b64decode(x + "==")) for x in xs]
+        elif content.startswith(_PEM):
+            # Only a file that begins with it: an evidence bundle contains its key as PEM, and must
+            # not vouch for itself if a user gives the bundle as the key file.
+            keys = [load_pem_public_key(content)]
+    keys = [key for key in keys if isinstance(key, Ed25519PublicKey)]
+    if not keys:
         raise KeyUnreadable(
-            f"{path.name} holds no Ed25519 key, with which evidence is signed. Give the key set of "
-            "the issuer (/.well-known/jwks.json), or the file statement-*.pem that it published."
-        ) from error
+            f"{path.name} holds no Ed25519 key, with which evidence is signed. Give the file "
+            "statement-*.pem that the issuer published, or its key set (/.well-known/jwks.json), "
+            "not the bundle."
+        )
+    return keys
 
 
 def pinned_keys(folder: Path | None) -> list[Ed25519PublicKey]:
-    """Read the keys in the ``*.pem`` files of a folder; ``KeyUnreadable`` if one is no key."""
+    """Read the keys in the ``*.pem`` files of a folder; ``KeyUnreadable`` if one holds no key."""
     paths = sorted(folder.glob("*.pem")) if folder else ()
-    return [_public_key(path, _read(path)) for path in paths]
+    return [key for path in paths for key in public_keys(path)]
 
 
 def certificates(path: Path | None) -> list[x509.Certificate]:

@@ -88,7 +88,9 @@ class _Writer:
             [w("finished"), self._time(d["job"]["examined_at"])],
         ]
         if "sandbox" in d:
-            rows.append([w("sandbox"), self._sandbox(d["sandbox"]["missing"])])
+            layers = ", ".join(d["sandbox"]["missing"])
+            found = w("sandbox_incomplete", layers=layers) if layers else w("sandbox_complete")
+            rows.append([w("sandbox"), found])
         if d["predecessor"]:
             rows.append([w("predecessor"), d["predecessor"]])
         return rows
@@ -101,11 +103,6 @@ class _Writer:
         claims = [credentials.get("issuer"), credentials.get("generator")]
         claims += [a["source_type"] or a["action"] for a in credentials.get("actions") or []]
         return " · ".join([*parts, *(quoted(claim) for claim in claims if claim)])
-
-    def _sandbox(self, missing: list[str]) -> str:
-        if not missing:
-            return self._w("sandbox_complete")
-        return self._w("sandbox_incomplete", layers=", ".join(missing))
 
     def _perceptual(self) -> str:
         w, hashes = self._w, self._d["item"]["perceptual"]
