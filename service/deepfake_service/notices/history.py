@@ -142,23 +142,17 @@ class NoticeHistory:
     def _agrees_with_log(
         self, rows: Sequence[NoticeEvent], contents: Sequence[dict[str, Any]]
     ) -> bool:
-        previous: str | None = None
-        for number, (row, content) in enumerate(zip(rows, contents, strict=True), 1):
-            expected = (number, previous, row.kind, row.state, row.digest)
-            stated = (content[name] for name in ("number", "previous", "event", "state"))
-            if (*stated, digest_of(content)) != expected:
-                return False
-            previous = row.digest
+        """Return whether these are all events whose digests the audit log has, in its order."""
+        actions = (*ACTIONS.values(), Action.NOTICE_UPDATED)
         logged = self._session.scalars(
             select(AuditEntry.detail)
-            .where(
-                AuditEntry.subject == self._notice.id,
-                AuditEntry.action.in_(str(a) for a in (*ACTIONS.values(), Action.NOTICE_UPDATED)),
-            )
-            .order_by(AuditEntry.number.desc())
-            .limit(1)
-        ).first()
-        return (logged or "").rpartition(" ")[2] in {row.digest for row in rows}
+            .where(AuditEntry.subject == self._notice.id, AuditEntry.action.in_(map(str, actions)))
+            .order_by(AuditEntry.number)
+        )
+        digests = [(detail or "").rpartition(" ")[2] for detail in logged]
+        stated = [(c["event"], c["state"], digest_of(c)) for c in contents]
+        expected = [(row.kind, row.state, row.digest) for row in rows]
+        return stated == expected and digests == [row.digest for row in rows]
 
     def _last(self, kind: NoticeEventKind | None = None) -> NoticeEvent | None:
         statement = select(NoticeEvent).where(NoticeEvent.notice_id == self._notice.id)
