@@ -56,7 +56,6 @@ would open the media more often."""
 DECODER_ATTEMPTS = 3
 DECODER_PAUSE_S = 0.5
 TOO_MANY_ATTEMPTS = "too_many_attempts"
-ANOTHER_MODEL = "another_model"
 
 T = TypeVar("T")
 
@@ -152,27 +151,20 @@ class Examination:
             return job is not None and 2 * job.attempts >= self._rules.max_attempts
 
     def claim_job(self, job_id: str) -> None:
-        """Record that a worker starts or resumes the job; ``JobOver`` if the job has ended, or was
-        claimed too often and has failed now."""
+        """Record that a worker starts or resumes the job; ``JobOver`` if the job has ended or is
+        another worker's, or was claimed too often and has failed now."""
         with self._database.write() as session:
             job = session.get(Job, job_id, with_for_update=True)
-            if job is None or job.state in ENDED:
+            if not self._is_ours(job):
                 raise JobOver
             job.attempts += 1
-            refusal = self._refusal(job)
-            if refusal is None:
+            has_failed = job.attempts > self._rules.max_attempts
+            if not has_failed:
                 job.state = JobState.RUNNING
                 job.started_at = job.started_at or self._database.clock()
-        if refusal is not None:
-            self.fail(job_id, refusal)
+        if has_failed:
+            self.fail(job_id, TOO_MANY_ATTEMPTS)
             raise JobOver
-
-    def _refusal(self, job: Job) -> str | None:
-        """Return the code of the reason why a job must not be examined here."""
-        if job.attempts > self._rules.max_attempts:
-            return TOO_MANY_ATTEMPTS
-        # The queue gives this worker jobs of its model only: this is a second check.
-        return None if job.bundle_sha256 == self._scorer.bundle.sha256 else ANOTHER_MODEL
 
     def restart_job(self, session: Session, job: Job) -> None:
         """Make a job, which another model or version was to examine, one of this worker's. What was
