@@ -8,7 +8,7 @@ which are opened for that, and audited once in ten minutes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -46,7 +46,6 @@ from deepfake_service.review.queries import Queries, job_rows
 SCANNED = 500
 """Rows that one search opens, which takes a sixth of a second. A search that finds too little in
 them can be continued."""
-_BATCH = 200
 SOON = timedelta(hours=24)
 COPY, SUSPECT, UNREADABLE, OTHER = 3, 2, 1, 0
 """The standing of a job that nobody has reviewed, by falling urgency."""
@@ -148,12 +147,16 @@ class Triage:
         statement = self._positions(caller, request).limit(most + 1)
         positions = [Position(tuple(row)) for row in session.execute(statement)]
         last, more = None, len(positions) > most
+        ids = [position.row_id for position in positions[:most]]
+        loaded = session.execute(job_rows().where(Job.id.in_(ids), Case.sealed.is_not(None)))
+        rows = {row[0].id: row for row in loaded}
         found: list[dict[str, Any]] = []
-        for position, row in _loaded(session, positions[:most]):
+        for position in positions[:most]:
             if len(found) == request.limit:
                 more = True
                 break
             last = position
+            row = rows.get(position.row_id)  # unless it was just deleted
             for _, job in opened_rows([row] if row else [], self._queries.shown):
                 names = (job["case"]["case_reference"], job["listing"].get("name"))
                 if mentions(request.text, names, job["sha256"], job["id"]):
@@ -194,17 +197,6 @@ class Triage:
             position = Position.decoded(request.cursor, largest)
             statement = statement.where(after(order, position, rising=rising))
         return statement.order_by(*(c if rising else c.desc() for c in order))
-
-
-def _loaded(session: Session, positions: Sequence[Position]) -> Iterator[tuple[Position, Any]]:
-    """Yield positions, each with its row of ``job_rows``: ``None`` if that was just deleted."""
-    for start in range(0, len(positions), _BATCH):
-        batch = positions[start : start + _BATCH]
-        ids = [position.row_id for position in batch]
-        found = session.execute(job_rows().where(Job.id.in_(ids), Case.sealed.is_not(None)))
-        rows = {row[0].id: row for row in found}
-        for position in batch:
-            yield position, rows.get(position.row_id)
 
 
 def _order(caller: Caller, request: QueueRequest) -> Columns:
