@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from deepfake_service.audit.journal import protect
 from deepfake_service.audit.log import SERVICE, START, Action, append_entry, entry_json
@@ -303,9 +303,7 @@ def altered_jobs(session: Session, jobs: Sequence[Job]) -> dict[str, RecordAlter
     with contextlib.suppress(RecordAltered):  # a job that needs an altered one says so below
         _held = list(session.scalars(select(Account)))
     subjects = AuditEntry.subject.in_([*ids, *case_ids])
-    compared = select(AuditEntry).where(subjects, _is_one_of(COMPARED))
-    entries = session.scalars(compared.order_by(AuditEntry.number)).all()
-    before = _hashes_before(session, entries)
+    entries = _entries(session, subjects, _is_one_of(COMPARED))
     reviews, numbers = defaultdict[str, list[Review]](list), defaultdict[str, set[str]](set)
     for review in session.scalars(_reviews_of_jobs(ids)):
         reviews[review.job_id].append(review)
@@ -317,11 +315,11 @@ def altered_jobs(session: Session, jobs: Sequence[Job]) -> dict[str, RecordAlter
         case = cases.get(job.case_id)
         if case is None:
             continue  # it was deleted a moment ago
-        own = [entry for entry in entries if entry.subject in (job.id, job.case_id)]
+        own = [each for each in entries if each[0].subject in (job.id, job.case_id)]
         try:
-            chain = _chain(session, own, before)
+            chain = _chain(session, own)
             _compare_records(session, job, case, reviews[job.id], chain)
-            made = {e.detail for e in own if e.action == Action.EVIDENCE_MADE}
+            made = {e.detail for e, _ in own if e.action == Action.EVIDENCE_MADE}
             if numbers[job.id] != made:
                 raise refuse(session, "jobs", job.id, "the editions are not those in the log")
         except RecordAltered as error:
@@ -379,38 +377,32 @@ def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str
         or_(AuditEntry.action.not_in([str(a) for a in OF_POSTS]), AuditEntry.detail.in_(seen)),
     )
     omitted = _omitted(session, concerning)
-    entries = session.scalars(
-        select(AuditEntry).where(concerning, ~omitted).order_by(AuditEntry.number)
-    ).all()
-    chain = _chain(session, entries, _hashes_before(session, entries))
+    chain = _chain(session, _entries(session, concerning, ~omitted))
     return {**chain, **_description_of(session, and_(concerning, omitted))}
 
 
-def _hashes_before(session: Session, entries: Sequence[AuditEntry]) -> dict[int, str]:
-    before: dict[int, str] = {}
-    for start in range(0, len(entries), CUSTODY_BATCH):
-        numbers = [e.number - 1 for e in entries[start : start + CUSTODY_BATCH]]
-        previous = select(AuditEntry).where(AuditEntry.number.in_(numbers))
-        before |= {e.number: e.hash for e in session.scalars(previous)}
-    return before
+Entries = list[tuple[AuditEntry, str]]
+"""Entries of the audit log, each with the hash of the one before it in the log."""
 
 
-def _chain(
-    session: Session, entries: Sequence[AuditEntry], before: dict[int, str]
-) -> dict[str, Any]:
+def _entries(session: Session, *conditions: ColumnElement[bool]) -> Entries:
+    before = aliased(AuditEntry)
+    entries = select(AuditEntry, before.hash).where(*conditions).order_by(AuditEntry.number)
+    entries = entries.outerjoin(before, before.number == AuditEntry.number - 1)
+    return [(entry, previous or START) for entry, previous in session.execute(entries)]
+
+
+def _chain(session: Session, entries: Entries) -> dict[str, Any]:
     authenticator = authenticator_of(session)
-    for entry in entries:
+    for entry, _ in entries:
         if authenticator is not None and not authenticator.is_authentic(entry):
             raise refuse(session, "audit", entry.number)
-    listed = [
-        {**entry_json(e), "hash": e.hash, "previous": before.get(e.number - 1, START)}
-        for e in entries
-    ]
+    listed = [{**entry_json(e), "hash": e.hash, "previous": previous} for e, previous in entries]
     try:
         check_chain(listed)
     except Failed as error:
-        raise refuse(session, "audit", entries[0].subject, str(error)) from error
-    ids = sorted({e.account_id for e in entries if e.account_id})
+        raise refuse(session, "audit", listed[0]["subject"], str(error)) from error
+    ids = sorted({e.account_id for e, _ in entries if e.account_id})
     accounts = [session.get_one(Account, account_id) for account_id in ids]
     return {
         "accounts": {a.id: {"name": a.name, "kind": a.kind, "role": a.role} for a in accounts},
