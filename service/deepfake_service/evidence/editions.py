@@ -10,7 +10,7 @@ import hashlib
 import json
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -425,21 +425,15 @@ def _omitted(session: Session, concerning: ColumnElement[bool]) -> ColumnElement
 
 
 def _description_of(session: Session, omitted: ColumnElement[bool]) -> dict[str, Any]:
-    counted = select(AuditEntry.action, func.count()).where(omitted).group_by(AuditEntry.action)
-    actions: dict[str, int] = dict(session.execute(counted).all())
+    actions, digest = Counter[str](), hashlib.sha256()
+    left = select(AuditEntry.action, AuditEntry.hash).where(omitted).order_by(AuditEntry.number)
+    for action, entry_hash in session.execute(left.execution_options(yield_per=CUSTODY_BATCH)):
+        actions[action] += 1
+        digest.update(f"{entry_hash}\n".encode())
     if not actions:
         return {}
-    digest = hashlib.sha256()
-    hashes = select(AuditEntry.hash).where(omitted).order_by(AuditEntry.number)
-    for entry_hash in session.scalars(hashes.execution_options(yield_per=CUSTODY_BATCH)):
-        digest.update(f"{entry_hash}\n".encode())
-    return {
-        "omitted": {
-            "count": sum(actions.values()),
-            "actions": dict(sorted(actions.items())),
-            "sha256": digest.hexdigest(),
-        }
-    }
+    described = {"count": actions.total(), "actions": dict(sorted(actions.items()))}
+    return {"omitted": {**described, "sha256": digest.hexdigest()}}
 
 
 def _is_one_of(actions: Sequence[Action]) -> ColumnElement[bool]:

@@ -6,13 +6,13 @@ DBOS's tables are in the same database, on PostgreSQL in a schema of their own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Integer,
+    Row,
     String,
     column,
     delete,
@@ -47,14 +47,8 @@ def job_version(bundle_sha256: str) -> str:
     return f"{WORKFLOW_VERSION}-{bundle_sha256[:_BUNDLE_CHARS]}"
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowRow:
-    """The state of a job for DBOS."""
-
-    job_id: str
-    status: str
-    version: str | None
-    executor_id: str | None
+WorkflowRow = Row[str, str, str | None, str | None]
+"""The state of a job for DBOS: its ``job_id``, ``status``, ``version`` and ``executor_id``."""
 
 
 class WorkflowRows:
@@ -139,15 +133,14 @@ class WorkflowRows:
         self, session: Session, *conditions: Any, limit: int | None = None
     ) -> Sequence[WorkflowRow]:
         columns = self.table.c
-        found = session.execute(
+        return session.execute(
             select(
-                columns.workflow_uuid,
+                columns.workflow_uuid.label("job_id"),
                 columns.status,
-                columns.application_version,
+                columns.application_version.label("version"),
                 columns.executor_id,
             )
             .where(columns.queue_name == QUEUE, columns.status.in_(_IN_QUEUE), *conditions)
             .order_by(columns.priority, columns.created_at)
             .limit(limit)
-        )
-        return [WorkflowRow(*row) for row in found]
+        ).all()

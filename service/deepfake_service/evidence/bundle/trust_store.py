@@ -62,11 +62,6 @@ class Revocations:
     keys: Mapping[str, str]
     """When trust in a key was withdrawn, by its id."""
 
-    def check_key(self, key: str) -> None:
-        """Raise ``Failed`` if trust in the key with this id was withdrawn."""
-        if key in self.keys:
-            raise Failed(f"signed with the key {key}, which its issuer revoked on {self.keys[key]}")
-
     def describe(self, sha256: str) -> tuple[bool, str]:
         """Return whether an edition was superseded, and what the list says of it; ``Failed`` if it
         was withdrawn."""
@@ -183,8 +178,9 @@ class Trust:
 
     def check_key(self, key: str) -> None:
         """Raise ``Failed`` if the list says that trust in the key with this id was withdrawn."""
-        if self.revocations is not None:
-            self.revocations.check_key(key)
+        if self.revocations is not None and key in self.revocations.keys:
+            at = self.revocations.keys[key]
+            raise Failed(f"signed with the key {key}, which its issuer revoked on {at}")
 
 
 class _JwkSet(BaseModel, extra="ignore"):  # RFC 7517 demands that other members are ignored

@@ -210,6 +210,8 @@ class _Writer:
         calibration = rates["calibration"]
         model = m["model"]
         scales = [m["crop"]["scale"], *m["crop"].get("further_scales", ())]
+        edges = self._r.thresholds.get("leaning")
+        leaning = [[w("leaning"), w("leaning_edges", **leaning_figures(edges))]] if edges else []
         return [
             [w("model"), w("model_line", name=model["name"], version=model["version"])],
             [w("model_sha256"), model["sha256"]],
@@ -226,15 +228,9 @@ class _Writer:
                                 low=signed(rates["no_manipulation_found_below"]),
                                 samples=f"{calibration['samples']:,}",
                                 groups=f"{calibration['groups']:,}")],
-            *self._leaning_edges(),
+            *leaning,
             [w("versions"), ", ".join(f"{k} {v}" for k, v in sorted(m["software"].items()))],
         ]  # fmt: skip
-
-    def _leaning_edges(self) -> Rows:
-        edges = self._r.thresholds.get("leaning")
-        if not edges:
-            return []
-        return [[self._w("leaning"), self._w("leaning_edges", **leaning_figures(edges))]]
 
     def _entry(self, entry: dict[str, Any], accounts: dict[str, Any]) -> list[str]:
         w, detail = self._w, f" ({entry['detail']})" if entry["detail"] else ""
