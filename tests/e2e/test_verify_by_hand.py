@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from deepfake_service.evidence.bundle import zip_format as bag
+from deepfake_service.evidence.bundle.statement import public_pem
 from tests.support import exhibits
 
 PAGE = Path(__file__).parents[2] / "docs" / "verify-by-hand.md"
@@ -38,7 +39,7 @@ def run(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
 
 def write_files(folder: Path, bundle: bytes) -> Path:
     (folder / "bundle.zip").write_bytes(bundle)
-    (folder / "issuer.pem").write_bytes(exhibits.signers().public_pem)
+    (folder / "issuer.pem").write_bytes(public_pem(exhibits.signers().statement.public_key()))
     (folder / "original").write_bytes(exhibits.video())
     return folder
 

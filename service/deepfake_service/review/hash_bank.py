@@ -54,7 +54,6 @@ from deepfake_service.platform.storage import (
 from deepfake_service.platform.storage.envelope import KeyWrapper
 from deepfake_service.platform.storage.sealed_columns import opened_rows
 
-_NAME = "matching"
 CATCH_UP_BATCH = 100
 BATCH_ROWS = 100
 """Lists of hashes in memory at a time. Each has up to 1,800 PDQ hashes, sealed in some 400 kB."""
@@ -78,7 +77,7 @@ class HashBank:
     def __post_init__(self) -> None:
         self._key = b""
         if self.enabled:
-            self._key = installation_secret(self._database, self._keys, _NAME)
+            self._key = installation_secret(self._database, self._keys, "matching")
 
     def remember(self, job_id: str) -> None:
         """Store the hashes of the medium of a job whose finding was confirmed."""

@@ -42,7 +42,6 @@ from deepfake_service.platform.storage.envelope import KeyWrapper
 from deepfake_service.platform.storage.sealed_columns import opened_rows
 from deepfake_service.review.hash_bank import read_examination, read_hashes
 
-_NAME = "minors"
 BATCH = 100
 """Jobs that are read at once, and that a request compares before it answers."""
 
@@ -107,7 +106,7 @@ class MinorFlags:
     kept_for: timedelta
 
     def __post_init__(self) -> None:
-        self._key = installation_secret(self._database, self._keys, _NAME)
+        self._key = installation_secret(self._database, self._keys, "minors")
 
     def set(self, caller: Caller, case_id: str, *, enabled: bool) -> None:
         """Set or remove the flag of a case, and of the cases that were flagged because of it.

@@ -83,15 +83,6 @@ class ReviewEffects:
     minor_flags: MinorFlags
 
 
-@dataclass(frozen=True, slots=True)
-class ReviewOutcome:
-    """What became of the decision on one item: the resulting finding, or why it was refused."""
-
-    job_id: str
-    finding: Finding | None
-    refusal: ServiceError | None = None
-
-
 @dataclass
 class Reviews:
     """Records decisions and their effects. These are a new edition of the evidence, marks on
@@ -165,21 +156,23 @@ class Reviews:
 
     def decide_each(
         self, caller: Caller, job_ids: Sequence[str], decision: Decision, reason: str
-    ) -> list[ReviewOutcome]:
+    ) -> list[dict[str, Any]]:
         """Record the caller's decision on each of some items. A refusal does not stop the others.
+        Return the ``id`` of each with the resulting ``finding``, or the error that is the
+        ``refusal``.
 
         Raises:
             DatabaseUnavailable: nothing further can be recorded. Earlier decisions stay recorded.
         """
-        outcomes = []
+        outcomes: list[dict[str, Any]] = []
         for job_id in dict.fromkeys(job_ids):
             try:
                 finding = self.decide(caller, job_id, decision, reason)
-                outcomes.append(ReviewOutcome(job_id, finding))
+                outcomes.append({"id": job_id, "finding": finding, "refusal": None})
             except DatabaseUnavailable:
                 raise
             except ServiceError as error:
-                outcomes.append(ReviewOutcome(job_id, None, error))
+                outcomes.append({"id": job_id, "finding": None, "refusal": error})
         return outcomes
 
     def _create_edition(self, actor: Actor, job_id: str) -> None:

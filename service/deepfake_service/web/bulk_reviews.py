@@ -55,11 +55,10 @@ def post_reviews(visit: Reviewer, fields: Form) -> Response:
     disagree = {j["id"] for j in _items(visit, selected) if j["reviewers_disagree"]}
     told = [
         {
-            **shown.get(outcome.job_id, {"name": outcome.job_id, "case_reference": None}),
-            "id": outcome.job_id,
-            "finding": outcome.finding,
-            "reviewers_disagree": outcome.job_id in disagree,
-            "refusal": outcome.refusal and visit.translate(outcome.refusal.message),
+            **shown.get(outcome["id"], {"name": outcome["id"], "case_reference": None}),
+            **outcome,
+            "reviewers_disagree": outcome["id"] in disagree,
+            "refusal": outcome["refusal"] and visit.translate(outcome["refusal"].message),
         }
         for outcome in outcomes
     ]

@@ -31,6 +31,7 @@ from deepfake_service.evidence.bundle.statement import (
     EVIDENCE_TYPE,
     MEDIA_SUBJECT,
     Signers,
+    public_pem,
     sign,
     statement,
 )
@@ -124,7 +125,7 @@ def build(
             "Bag-Group-Identifier": dossier.case["id"],
         },
     )
-    files[PUBLIC_KEY] = signers.public_pem
+    files[PUBLIC_KEY] = public_pem(signers.statement.public_key())
     files[CERTIFICATES] = signers.certificates_pem
     bundle = bag.sealed({**files, **_signatures(dossier, document, files, signers, post)})
     if len(bundle) > bag.MAX_BYTES:

@@ -16,7 +16,7 @@ import rfc8785
 
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.builder import PUBLIC_KEY, signatures_of
-from deepfake_service.evidence.bundle.statement import CAPTURE_TYPE, Signers
+from deepfake_service.evidence.bundle.statement import CAPTURE_TYPE, Signers, public_pem
 from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.timestamps import PostQuery
 
@@ -39,7 +39,7 @@ def build_capture(
             "Bag-Group-Identifier": document["case"],
         },
     )
-    files[PUBLIC_KEY] = signers.public_pem
+    files[PUBLIC_KEY] = public_pem(signers.statement.public_key())
     predicate = {
         "issuer": document["issuer"],
         "software": document["software"],

@@ -169,11 +169,6 @@ class Signers:
         """The report certificates in PEM format."""
         return b"".join(c.public_bytes(Encoding.PEM) for c in self.report_certificates)
 
-    @property
-    def public_pem(self) -> bytes:
-        """The public part of the statement key in PEM format."""
-        return public_pem(self.statement.public_key())
-
 
 def public_pem(key: Ed25519PublicKey) -> bytes:
     """Return a public key in PEM format."""

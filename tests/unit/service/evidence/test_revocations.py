@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from deepfake_service.audit.log import Action
 from deepfake_service.audit.records import open_database
 from deepfake_service.cli.app import app, main
-from deepfake_service.evidence.bundle.statement import key_id
+from deepfake_service.evidence.bundle.statement import key_id, public_pem
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import (
     SUPERSEDED,
@@ -221,7 +221,7 @@ def test_the_error_names_the_file_that_cannot_be_written(
 def test_the_command_says_what_it_cannot_know(tmp_path: Path) -> None:
     bundle, key, listed = (tmp_path / n for n in ("b.zip", "k.pem", "list.json"))
     bundle.write_bytes(exhibits.bundle())
-    key.write_bytes(exhibits.signers().public_pem)
+    key.write_bytes(public_pem(OURS))
     words = ["verify", str(bundle), "--public-key", str(key)]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0
