@@ -209,7 +209,7 @@ class Uploads:
 
     def delete(self, caller: Caller, upload: Progress) -> None:
         """Delete an upload."""
-        self._end(upload.id, caller.actor)
+        self._delete_parts(upload.id, caller.actor)
         with self._database.write() as session:
             session.execute(delete(Upload).where(Upload.id == upload.id))
 
@@ -222,22 +222,19 @@ class Uploads:
                     Upload.expires_at <= now, Upload.id.in_(select(UploadPart.upload_id))
                 )
             ).all()
-        for_each(expired, lambda upload_id: self._end(upload_id, SERVICE))
+        for_each(expired, lambda upload_id: self._delete_parts(upload_id, SERVICE))
         with self._database.write() as session:
             session.execute(delete(Upload).where(Upload.expires_at <= now - REMEMBERED_FOR))
 
-    def _end(self, upload_id: str, actor: Actor) -> None:
-        with self._database.write() as session:
-            append_entry(session, actor, Action.UPLOAD_DELETED, upload_id)
-        self._delete_parts(upload_id)
-
-    def _delete_parts(self, upload_id: str) -> None:
-        """Delete what is stored of an upload. If that is interrupted, the sweep of orphans goes
-        on."""
+    def _delete_parts(self, upload_id: str, actor: Actor | None = None) -> None:
+        """Delete what is stored of an upload, and record who did it unless it became a job. If it
+        is interrupted, the sweep of orphans goes on."""
         with self._database.write() as session:
             parts = UploadPart.upload_id == upload_id
             blobs = session.scalars(select(UploadPart.blob).where(parts)).all()
             session.execute(delete(UploadPart).where(parts))
+            if actor is not None:
+                append_entry(session, actor, Action.UPLOAD_DELETED, upload_id)
         for blob in blobs:
             self._vault.blobs.delete(blob)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -54,6 +54,7 @@ A_DAY = timedelta(days=1)
 """The day of a person may be that much ahead of the service's."""
 
 
+@dataclass
 class NoticeDesk:
     """Creates notices and follows them.
 
@@ -61,13 +62,10 @@ class NoticeDesk:
         NotFound: there is no such case or notice, or the caller may not see it.
     """
 
-    def __init__(
-        self, database: Database, vault: Vault, documents: NoticeDocuments, looks: Looks
-    ) -> None:
-        self._database = database
-        self._vault = vault
-        self._documents = documents
-        self._looks = looks
+    _database: Database
+    _vault: Vault
+    _documents: NoticeDocuments
+    _looks: Looks
 
     def create(self, caller: Caller, case_id: str, request: NoticeRequest) -> dict[str, Any]:
         """Create a notice about occurrences of a case.

@@ -140,29 +140,21 @@ class HashBank:
 
     def forget_expired(self) -> None:
         """Delete hashes at the end of their retention period, unless their case is under a hold."""
-        due = (
-            select(KnownHashes.case_id)
-            .where(KnownHashes.expires_at <= self._database.clock())
-            .distinct()
-        )
+        is_due = KnownHashes.expires_at <= self._database.clock()
         with self._database.read() as session:
-            case_ids = session.scalars(due).all()
-        for_each(case_ids, self._forget_expired_of)
+            case_ids = session.scalars(select(KnownHashes.case_id).where(is_due).distinct()).all()
 
-    def _forget_expired_of(self, case_id: str) -> None:
-        with self._database.write() as session:
-            case = lock_case(session, case_id)
-            if case is not None and case.held_at is not None:
-                return
-            deleted = session.execute(
-                delete(KnownHashes)
-                .where(
-                    KnownHashes.case_id == case_id, KnownHashes.expires_at <= self._database.clock()
-                )
-                .returning(KnownHashes.id)
-            ).all()
-            if deleted:  # another process may have been faster
-                append_entry(session, SERVICE, Action.HASHES_EXPIRED, case_id)
+        def forget(case_id: str) -> None:
+            with self._database.write() as session:
+                case = lock_case(session, case_id)
+                if case is not None and case.held_at is not None:
+                    return
+                of_case = delete(KnownHashes).where(KnownHashes.case_id == case_id, is_due)
+                # Another process may have been faster.
+                if session.execute(of_case.returning(KnownHashes.id)).all():
+                    append_entry(session, SERVICE, Action.HASHES_EXPIRED, case_id)
+
+        for_each(case_ids, forget)
 
     def link_similar(self, job: Job, hashes: dict[str, Any]) -> None:
         """Link a job to the earlier cases whose media its medium resembles."""

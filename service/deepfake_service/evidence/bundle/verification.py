@@ -78,18 +78,15 @@ from deepfake_service.platform.texts.i18n import LANGUAGES
 MAX_DETAIL = 600
 """Characters of the detail of a step, which may repeat what an unknown bundle says."""
 _DECIDED = ("likely_manipulated", "no_manipulation_found")
+_ID = re.compile(r"[0-9a-z]{1,26}")
 _OF_ALL = {
-    "case": re.compile(r"[0-9a-z]{1,26}"),
+    "case": _ID,
     "createdAt": re.compile(r"[0-9T:.+-]{10,40}"),
     "timestamp": re.compile(r"[a-z0-9]{1,20}"),
 }
 _PREDICATE = {
-    EVIDENCE_TYPE: {
-        "job": re.compile(r"[0-9a-z]{1,26}"),
-        "verdict": re.compile(r"[a-z_]{1,40}"),
-        **_OF_ALL,
-    },
-    CAPTURE_TYPE: {"capture": re.compile(r"[0-9a-z]{1,26}"), **_OF_ALL},
+    EVIDENCE_TYPE: {"job": _ID, "verdict": re.compile(r"[a-z_]{1,40}"), **_OF_ALL},
+    CAPTURE_TYPE: {"capture": _ID, **_OF_ALL},
 }
 MAX_LISTED_PICTURES = 64
 """Pictures that a bundle may list: more than any version gathers, few enough to score again."""
