@@ -14,6 +14,7 @@ import hashlib
 import json
 import re
 import zipfile
+import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, cast
@@ -29,6 +30,7 @@ from deepfake_service.capture.contents import (
 from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.evidence.bundle.warc import (
     CODINGS,
+    HEAD_END,
     PIECE,
     Budget,
     Damaged,
@@ -108,6 +110,8 @@ def read_file(source: BinaryIO, number: int, contents: Contents) -> dict[str, An
     except (MemoryError, RecursionError) as error:
         raise Refused("too_large", "it takes more memory or nesting than allowed") from error
     if not (contents.media or contents.kept or contents.pages):
+        if contents.notes:
+            raise Refused("damaged", contents.notes[0]["detail"])
         raise Refused("empty", "it has no page, no text, and no picture or video")
     return {"kind": kind, "integrity": integrity}
 
@@ -187,7 +191,14 @@ def _wacz(source: BinaryIO, number: int, contents: Contents) -> dict[str, Any]:
             if not names:
                 raise Refused("unknown_format", "a ZIP file without archive/*.warc: not a WACZ")
             return _members(archive, entries, names, number, contents)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+        EOFError,
+        OSError,
+        ValueError,
+    ) as error:
         raise Refused("damaged", f"not an intact ZIP file ({type(error).__name__})") from error
 
 
@@ -411,12 +422,13 @@ def _of_record(file: BinaryIO, medium: dict[str, Any]) -> Iterator[bytes]:
         yield from pieces
         return
     start = b""
-    while (end := start.find(b"\r\n\r\n")) < 0 and (piece := next(pieces, b"")):
+    while (end := HEAD_END.search(start)) is None and (piece := next(pieces, b"")):
         start += piece
-    fields = head_fields(start[:end].partition(b"\n")[2])
+    at = end.end() if end else len(start)
+    fields = head_fields(start[:at].partition(b"\n")[2])
 
     def flow() -> Iterator[bytes]:
-        yield start[end + 4 :]
+        yield start[at:]
         yield from pieces
 
     body: Iterable[bytes] = flow()

@@ -17,6 +17,7 @@ from typing import Any
 from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.evidence.bundle.warc import (
     CODINGS,
+    HEAD_END,
     MAX_HEAD_BYTES,
     Budget,
     Damaged,
@@ -280,17 +281,17 @@ class RecordReader:
         block = _Tap(_algorithm_of(record))
         pieces = block.through(record.block())
         start = b""
-        while (end := _end_of_head(start)) < 0 and len(start) <= MAX_HEAD_BYTES:
+        while (end := HEAD_END.search(start)) is None and len(start) <= MAX_HEAD_BYTES:
             piece = next(pieces, b"")
             if not piece:
                 break
             start += piece
-        if end < 0:
+        if end is None:
             contents.note("http_head", f"a response of {url[:200]} has no HTTP head")
             for _ in pieces:
                 pass
             return
-        head, rest = start[:end], start[end:]
+        head, rest = start[: end.end()], start[end.end() :]
         fields = head_fields(head.partition(b"\n")[2])
         flow = _after(rest, pieces)
         try:
@@ -387,14 +388,6 @@ def _fields_of(record: Record) -> dict[str, str]:
 
 def _stated(record: Record) -> str:
     return record.fields.get("warc-payload-digest", "")
-
-
-def _end_of_head(start: bytes) -> int:
-    """Return where the body begins after an HTTP head; -1 if the head has not ended."""
-    for end in (b"\r\n\r\n", b"\n\n"):
-        if (at := start.find(end)) >= 0:
-            return at + len(end)
-    return -1
 
 
 def _after(start: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ import re
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from deepfake_service.evidence.bundle.warc import Budget, head_fields, records, written
+from deepfake_service.evidence.bundle.warc import HEAD_END, Budget, head_fields, records, written
 
 _FIELDS = (
     "warc-target-uri", "warc-date", "warc-profile", "warc-payload-digest", "warc-block-digest",
@@ -35,14 +35,14 @@ def replayable(source: BinaryIO) -> tuple[list[dict[str, Any]], bytes]:
         if kind in ("response", "resource"):
             status, mime = "200", record.fields.get("content-type", "")
             if kind == "response":
-                line, _, head = block.partition(b"\r\n\r\n")[0].partition(b"\n")
+                line, _, head = HEAD_END.split(block, 1)[0].partition(b"\n")
                 said = re.match(rb"HTTP/\S+ ([0-9]{3})", line)
                 status = said[1].decode() if said else "000"
                 mime = head_fields(head).get("content-type", "")
             rows.append(
                 {
                     "url": record.uri[:4096],
-                    "at": record.fields.get("warc-date", ""),
+                    "at": record.fields.get("warc-date", "")[:40],
                     "mime": mime.partition(";")[0].strip().lower()[:200],
                     "status": status,
                     "offset": len(out),

@@ -29,6 +29,8 @@ MAX_HEAD_BYTES = 64 * 1024
 """Of the fields of a record, and of an HTTP head: servers send a few hundred bytes."""
 MAX_UNPACKED_BYTES = 16 << 30
 """Four times the largest upload: gzip packs text that small, and nothing else does."""
+HEAD_END = re.compile(rb"\n\r?\n")
+"""Of an HTTP head. Some servers end its lines without a carriage return."""
 _VERSION = re.compile(rb"WARC/\d\.\d{1,2}\r?\n")
 _LENGTH = re.compile(r"\d{1,15}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,12})[ \t]*(?:;.*)?\r?\n?")

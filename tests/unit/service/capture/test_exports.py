@@ -190,8 +190,9 @@ async def test_it_is_audited_and_withheld_as_media_are(
     assert (await export(service, shown["id"], Role.ADMIN)).status_code == 200
 
 
-def test_an_answer_without_a_status_does_not_keep_a_capture_from_being_indexed() -> None:
-    fields = {"WARC-Target-URI": "https://a.example/", "WARC-Date": "2026-01-01T00:00:00Z"}
+@pytest.mark.parametrize("date", ["2026-01-01T00:00:00Z", "2026-01-01T00:00:00" + "0" * 80])
+def test_an_answer_without_a_status_does_not_keep_a_capture_from_being_indexed(date: str) -> None:
+    fields = {"WARC-Target-URI": "https://a.example/", "WARC-Date": date}
     record = written("response", fields, b"HTTP/1.1 odd\r\nContent-Type: text/html\r\n\r\nx")
     rows, _ = replayable(io.BytesIO(record))
     assert [IndexRow.model_validate(row).status for row in rows] == ["000"]
