@@ -19,7 +19,7 @@ from collections.abc import Generator, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, BinaryIO
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 MAX_PAGE_BYTES = 4 << 20
 """Of a page, unpacked. More of it is not read."""
@@ -77,13 +77,14 @@ def prepare() -> None:
         "yt_dlp.webvtt",
         "stringprep",
         "encodings.idna",
-        "deepfake_service.capture.recorder",
         "deepfake_service.removal.signals",
     ):
         importlib.import_module(name)
     with yt_dlp.YoutubeDL({**OPTIONS, "logger": _Silent()}) as first:
         first.get_info_extractor("Generic")
     yt_dlp.aes.aes_cbc_decrypt_bytes(bytes(16), bytes(16), bytes(16))  # loads its library
+    recorder = importlib.import_module("deepfake_service.capture.recorder")
+    recorder.named("https://ß.example/")  # loads its tables
     _tls.append(make_ssl_context())
     _tools.update({name: version(name) for name in ("yt-dlp", "requests", "urllib3")})
 
@@ -139,9 +140,15 @@ class _Fetch:
 
     def result(self) -> dict[str, Any]:
         """Fetch the page, then what the post shows; return the reason why there is none of it."""
+        from deepfake_service.capture.recorder import named
+
         with self._client as client:
             agent = client.params["http_headers"].get("User-Agent", "")
             found: dict[str, Any] = {"reason": None, "user_agent": agent, "media": 0, "post": {}}
+            try:
+                self._url = named(self._url)
+            except ValueError:
+                return {**found, "reason": "no_such_name"}
             failed, content = self._get(self._url)
             if self._sink.exchanges:
                 found["host"] = urlsplit(self._sink.exchanges[-1][0]).hostname or ""
@@ -159,15 +166,21 @@ class _Fetch:
             found["reason"] = reason
         return found
 
-    def _get(self, url: str) -> tuple[str | None, bytes]:
+    def _get(self, url: str, base: str = "") -> tuple[str | None, bytes]:
         """Fetch an address; return why there is no answer, and the unpacked body."""
         from yt_dlp.networking import Request
         from yt_dlp.networking.exceptions import CertificateVerifyError, HTTPError, RequestError
 
+        from deepfake_service.capture.recorder import named
+
         content = bytearray()
         try:
+            asked = Request(named(url, base))
+        except ValueError:
+            return "no_such_name", b""
+        try:
             try:
-                answer = self._client.urlopen(Request(url))
+                answer = self._client.urlopen(asked)
             except HTTPError as error:
                 if error.redirect_loop:
                     return "unreachable", b""
@@ -225,8 +238,6 @@ class _Fetch:
 
     def _media(self, found: dict[str, Any]) -> str | None:
         """Fetch the videos of the post; return why there are none, or why not all."""
-        from yt_dlp.utils import YoutubeDLError
-
         try:
             info = self._client.extract_info(self._url, download=False) or {}
             # A post with several videos has entries; those of a channel name other posts.
@@ -241,7 +252,9 @@ class _Fetch:
                 if not self._fetched(post):
                     return "no_media"
                 found["media"] += 1
-        except (YoutubeDLError, OSError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # of 1,800 extractors: what else there is must not be lost
             found["said"] = type(error).__name__
             return self._reason_of(error)
         return None if found["media"] else "no_media"
@@ -287,10 +300,10 @@ class _Fetch:
             return 0
         answer = page.answers[-1]
         metas = Shown.of(answer).metas
-        named = [metas[name] for name in ("og:image", "twitter:image") if metas.get(name)]
+        found = [metas[name] for name in ("og:image", "twitter:image") if metas.get(name)]
         count = 0
-        for picture in list(dict.fromkeys(named))[:MAX_PICTURES]:
-            failed, received = self._get(urljoin(answer.url, picture))
+        for picture in list(dict.fromkeys(found))[:MAX_PICTURES]:
+            failed, received = self._get(picture, answer.url)
             count += failed is None and _is_medium(received)
         return count
 

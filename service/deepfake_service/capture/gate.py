@@ -172,7 +172,7 @@ class Gate:
             line["host"] = str(ipaddress.ip_address(host))
         except ValueError:
             if not _NAME.fullmatch(host):
-                raise _Denied(_REFUSED, "not a host name") from None
+                raise _Denied(_NO_NAME, "not a host name") from None
             line["host"] = host.rstrip(".")
 
     def _checked(self, line: dict[str, Any]) -> outbound.Target:

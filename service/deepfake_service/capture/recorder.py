@@ -12,13 +12,18 @@ import http.client
 import io
 import ipaddress
 import queue
+import re
 import socket
 import ssl
+import string
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
+import idna
+import requests.exceptions
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError
@@ -28,7 +33,7 @@ from yt_dlp.networking._requests import RequestsRH
 from deepfake_models.sandbox import child
 from deepfake_models.sandbox.protocol import MAX_PIECE_BYTES
 from deepfake_service.capture.contents import REVISIT
-from deepfake_service.evidence.bundle.warc import dechunked, head_of
+from deepfake_service.evidence.bundle.warc import HEAD_END, dechunked, head_of
 
 TIMEOUT_S = 20.0
 """For an answer to begin, and for each pause in it."""
@@ -36,6 +41,8 @@ MAX_EXCHANGES = 2000
 MAX_SHOWN_BYTES = 1 << 20
 """Of a body, as far as it is judged what the page says."""
 MAX_SHOWN = 40
+_BEFORE_QUERY = re.compile(r"[^?#]*")
+_IN_NO_HOST = re.compile(r"[\0-\x20\x7f#%/<>?@\\^|]")
 _ANSWERS = {2: "refused_address", 4: "no_such_name", 5: "unreachable"}
 """What the replies of the gate mean."""
 
@@ -61,7 +68,8 @@ class Exchange:
 
     @property
     def head(self) -> bytes:
-        return bytes(self.raw[: self.raw.find(b"\r\n\r\n") + 4])
+        end = HEAD_END.search(self.raw)
+        return bytes(self.raw[: end.end()]) if end else b""
 
     @property
     def body(self) -> memoryview:
@@ -166,6 +174,35 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def named(url: str, base: str = "") -> str:
+    """Return an address whose host is that which browsers would go to (WHATWG URL, section 3.5).
+
+    The libraries below would go to another one, or to none, for characters beyond ASCII before an
+    ``@``, letters such as "ß" and backslashes. What is before an ``@`` is left out: nobody is
+    signed in.
+
+    Raises:
+        ValueError: it has no host.
+    """
+    before = _BEFORE_QUERY.match(url)
+    assert before is not None
+    parts = urlsplit(urljoin(base, before[0].replace("\\", "/") + url[before.end() :]))
+    place = parts.netloc.rpartition("@")[2]
+    if parts.scheme not in ("http", "https"):
+        return parts.geturl()
+    if not place.startswith("["):
+        host, colon, port = unquote(place, errors="strict").partition(":")
+        labels = idna.uts46_remap(host, std3_rules=False).split(".")
+        host = ".".join(
+            label if label.isascii() else f"xn--{label.encode('punycode').decode()}"
+            for label in labels
+        )
+        if not host or _IN_NO_HOST.search(host):
+            raise ValueError("no host")
+        place = f"{host}{colon}{port}"
+    return parts._replace(netloc=place).geturl()
+
+
 def _cut(block: memoryview) -> Iterator[bytes]:
     for at in range(0, len(block), MAX_PIECE_BYTES):
         yield bytes(block[at : at + MAX_PIECE_BYTES])
@@ -233,7 +270,9 @@ class _Recorded(http.client.HTTPResponse):
         self._is_recorded = True
         connection = self._connection
         connection.sink.open.remove(self)
-        if b"\r\n\r\n" not in self._kept:
+        while (end := HEAD_END.search(self._kept)) and self._kept[8:12] == b" 100":
+            del self._kept[: end.end()]  # the answer follows
+        if not end:
             return  # no head came, or none with an end
         connection.sink.add(
             Exchange(
@@ -320,6 +359,17 @@ def _handler(sink: Sink) -> type[RequestsRH]:
     def recorded(connection: Any) -> Any:
         return lambda sock, *args, **options: _Recorded(sock, connection, *args, **options)
 
+    def redirected(answer: Any) -> str | None:
+        """Return where an answer leads. Its bytes need not be UTF-8."""
+        if not answer.is_redirect:
+            return None
+        location = quote(answer.headers["location"], safe=string.printable, encoding="latin-1")
+        try:
+            return named(location, answer.url)
+        except ValueError as error:
+            sink.failure = "no_such_name"
+            raise requests.exceptions.InvalidURL("a redirect without a host") from error
+
     class Plain(_Dialled, HTTPConnection):
         def __init__(self, *args: Any, **options: Any) -> None:
             super().__init__(*args, **options)
@@ -344,7 +394,13 @@ def _handler(sink: Sink) -> type[RequestsRH]:
 
         def _create_instance(self, *args: Any, **options: Any) -> Any:
             session = super()._create_instance(*args, **options)
+            session.get_redirect_target = redirected
             for adapter in session.adapters.values():
+                # A server may close a connection while the next request is on its way (RFC 9112,
+                # section 9.3.1).
+                adapter.max_retries = urllib3.Retry(
+                    connect=0, read=1, redirect=0, status=0, other=0
+                )
                 pools = {"http": PlainPool, "https": SecurePool}
                 adapter.poolmanager.pool_classes_by_scheme = pools
             return session

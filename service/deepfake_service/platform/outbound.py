@@ -103,7 +103,7 @@ def check(
         raise _refused("must name a host, and only http:// and https:// URLs are called")
     if parsed.userinfo:
         raise _refused("must not have a user name or password")
-    port = parsed.port or (443 if parsed.scheme == "https" else 80)
+    port = parsed.port if parsed.port is not None else 443 if parsed.scheme == "https" else 80
     if port > _LAST_PORT:
         raise _refused(f"must have a port up to {_LAST_PORT}")
     is_named = allowed.has_name(parsed.raw_host.decode("ascii"))

@@ -6,6 +6,7 @@ parses more than bounded regular expressions do, each in time proportional to th
 
 from __future__ import annotations
 
+import contextlib
 import html
 import re
 import secrets
@@ -186,7 +187,9 @@ def judge(
     """
     wanted = urlsplit(url)
     hosts = [site_of(urlsplit(a.url).hostname or "") for a in page.answers]
-    hosts += [site_of(urlsplit(a.headers.get("location", "")).hostname or "") for a in page.answers]
+    for answer in page.answers:
+        with contextlib.suppress(ValueError):  # a server may send what is no address
+            hosts.append(site_of(urlsplit(answer.headers.get("location", "")).hostname or ""))
     if any(is_of_site(host, f) for host in hosts for f in KOREAN_FILTERS):
         return _said(LookResult.BLOCKED_HERE, True, "national_filter", "warning.or.kr", known)
     if page.last is None:

@@ -301,6 +301,8 @@ ENDING: dict[str, tuple[Answer, str]] = {
     "a file": (redirect("file:///etc/passwd"), "unreachable"),
     "in circles": (redirect("/p"), "unreachable"),
     "no such name": (redirect("https://nobody.invalid/"), "no_such_name"),
+    "no such international name": (redirect("https://stra%C3%9Fe.invalid/"), "no_such_name"),
+    "no name": (redirect("https://[::g]/"), "no_such_name"),
     "garbage": (garbage, "unreachable"),
     "huge head": (huge_headers, "unreachable"),
 }
