@@ -13,7 +13,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -173,6 +173,19 @@ def append_entry(
         detail: a code or another id, never content.
         at: the time of the action; now, by default.
     """
+    (entry,) = append_entries(session, actor, action, [(subject, detail)], at=at)
+    return entry
+
+
+def append_entries(
+    session: Session,
+    actor: Actor,
+    action: Action,
+    concerned: Sequence[tuple[str | None, str | None]],
+    *,
+    at: datetime | None = None,
+) -> list[AuditEntry]:
+    """Append an entry for each subject and detail, as ``append_entry`` does for one."""
     if session.get_bind().dialect.name == "postgresql":
         # SQLite has one writer at a time. The lock of the log is the last one that a transaction
         # takes: with it, it must not wait for a row that another one has locked. SQLAlchemy 2.0
@@ -181,24 +194,28 @@ def append_entry(
         session.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": _LOCK})
     at = at or current_time(session)
     last = session.scalars(select(AuditEntry).order_by(AuditEntry.number.desc()).limit(1)).first()
-    entry = AuditEntry(
-        number=last.number + 1 if last else 1,
-        # To the millisecond, so that every database returns the value that was hashed.
-        at=at.replace(microsecond=at.microsecond // 1000 * 1000),
-        account_id=actor.account_id,
-        key_id=actor.key_id,
-        action=str(action),
-        subject=subject,
-        detail=None if detail is None else str(detail),
-    )
-    entry.hash = _hash(entry, last.hash if last else START)
-    session.add(entry)
-    if action in PROTECTIONS and subject is not None:
-        value = detail if action is Action.KEY_CHANGED else actor.account_id or detail
-        value = "" if action in LIFTED else value or "service"
-        protect(session, PROTECTIONS[action], subject, value)
+    number, previous = (last.number, last.hash) if last else (0, START)
+    entries = []
+    for after, (subject, detail) in enumerate(concerned, number + 1):
+        entry = AuditEntry(
+            number=after,
+            # To the millisecond, so that every database returns the value that was hashed.
+            at=at.replace(microsecond=at.microsecond // 1000 * 1000),
+            account_id=actor.account_id,
+            key_id=actor.key_id,
+            action=str(action),
+            subject=subject,
+            detail=None if detail is None else str(detail),
+        )
+        entry.hash = previous = _hash(entry, previous)
+        entries.append(entry)
+        if action in PROTECTIONS and subject is not None:
+            value = detail if action is Action.KEY_CHANGED else actor.account_id or detail
+            value = "" if action in LIFTED else value or "service"
+            protect(session, PROTECTIONS[action], subject, value)
+    session.add_all(entries)
     session.flush()
-    return entry
+    return entries
 
 
 def entry_json(entry: AuditEntry) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import select
 
 from deepfake_service.accounts.accounts import Caller
-from deepfake_service.audit.log import Action, append_entry
+from deepfake_service.audit.log import Action, append_entries
 from deepfake_service.capture.captures import HandedIn
 from deepfake_service.cases.cases import Cases, PostDetails
 from deepfake_service.platform.db import Capture, Database, current_time, new_id
@@ -193,7 +193,8 @@ class Links:
                 handed_in = asdict(HandedIn(post, examine_all=examine))
                 seal_json(key, capture, {"handed_in": handed_in, "files": []})
                 session.add(capture)
-                append_entry(session, caller.actor, Action.CAPTURE_SUBMITTED, capture.id, "link")
                 known[link.url] = capture.id
                 queued.append(Queued(capture.id, link.url, created=True))
+            new = [(one.capture_id, "link") for one in queued if one.created]
+            append_entries(session, caller.actor, Action.CAPTURE_SUBMITTED, new)
         return case.id, queued

@@ -486,8 +486,7 @@ async def test_500_links_are_queued_in_one_transaction_with_few_statements(
         answer = await queue(service, *(f"https://video.example/p/{n}" for n in range(500)))
     assert answer.status_code == 202, answer.text
     assert len({link["id"] for link in answer.json()["links"]}) == 500
-    assert len([statement for statement in seen if statement.startswith("INSERT")]) <= 1010
-    assert len(seen) <= 3 * 500 + 30
+    assert len(seen) < 50
     again = await queue(service, "https://video.example/p/7", "https://video.example/p/new")
     assert [link["created"] for link in again.json()["links"]] == [False, True]
 
