@@ -70,6 +70,21 @@ def reset(handler: Handler) -> None:
     raw.close()
 
 
+def answers_once(answer: Answer) -> Answer:
+    """Answer one request of each connection, and hang up at the second one without a word."""
+
+    def once(handler: Handler) -> None:
+        if handler.has_answered:
+            handler.close_connection = True
+            handler.server.hung_up += 1  # type: ignore[attr-defined]
+            return
+        handler.has_answered = True
+        answer(handler)
+        handler.close_connection = False
+
+    return once
+
+
 def endless(handler: Handler) -> None:
     handler.head(200, {"Content-Type": "text/html"})
     _flood(handler, b"<p>more</p>" * 100)
@@ -153,6 +168,8 @@ def bomb(handler: Handler) -> None:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    has_answered = False
+    """On this connection."""
 
     def do_GET(self) -> None:
         platform: FakePlatform = self.server.platform  # type: ignore[attr-defined]
@@ -204,6 +221,7 @@ class FakePlatform:
         self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.platform = self  # type: ignore[attr-defined]
         self._server.sent = 0  # type: ignore[attr-defined]
+        self._server.hung_up = 0  # type: ignore[attr-defined]
         self._server.closing = threading.Event()  # type: ignore[attr-defined]
         if with_tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -221,6 +239,11 @@ class FakePlatform:
     def sent_bytes(self) -> int:
         """What the answers without end have sent."""
         return int(self._server.sent)  # type: ignore[attr-defined]
+
+    @property
+    def hung_up(self) -> int:
+        """How many requests ``answers_once`` did not answer."""
+        return int(self._server.hung_up)  # type: ignore[attr-defined]
 
     def tls(self) -> ssl.SSLContext:
         """Return what a client verifies its certificate by."""

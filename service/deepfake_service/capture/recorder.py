@@ -252,6 +252,7 @@ class _Recorded(http.client.HTTPResponse):
 
     def __init__(self, sock: Any, connection: Any, *args: Any, **options: Any) -> None:
         self._kept, self._connection = bytearray(), connection
+        connection.kept = self._kept
         self._is_recorded = False
         connection.sink.open.append(self)
         super().__init__(_Teed(sock, connection.sink, self._kept), *args, **options)  # type: ignore[arg-type]
@@ -295,6 +296,8 @@ class _Dialled:
     at = ""
     target = ""
     sent = bytearray()
+    kept = bytearray()
+    """What came of the newest answer."""
     default_port: ClassVar[int]
 
     def _new_conn(self) -> socket.socket:
@@ -343,6 +346,23 @@ class _Dialled:
             self.certificate = sock.getpeercert(binary_form=True) or b""
 
 
+class _Repeating:
+    """A pool of connections, any of which its server may have ended since its last answer."""
+
+    def _make_request(self, *args: Any, **options: Any) -> Any:
+        conn, method = args[:2]
+        is_reused, conn.kept = not conn.is_closed, bytearray()
+        try:
+            return super()._make_request(*args, **options)  # type: ignore[misc]
+        except OSError:
+            if not is_reused or conn.kept or method not in ("GET", "HEAD"):
+                raise
+        # The server had ended it: that is no answer, and a new connection may get one (RFC 9112,
+        # section 9.3.1). Most servers do so sooner or later, and many without saying when.
+        conn.close()
+        return super()._make_request(*args, **options)  # type: ignore[misc]
+
+
 def _exactly(sock: socket.socket, size: int) -> bytes:
     data = b""
     while len(data) < size:
@@ -380,10 +400,10 @@ def _handler(sink: Sink) -> type[RequestsRH]:
             super().__init__(*args, **options)
             self.sink, self.response_class = sink, recorded(self)
 
-    class PlainPool(urllib3.HTTPConnectionPool):
+    class PlainPool(_Repeating, urllib3.HTTPConnectionPool):
         ConnectionCls = Plain
 
-    class SecurePool(urllib3.HTTPSConnectionPool):
+    class SecurePool(_Repeating, urllib3.HTTPSConnectionPool):
         ConnectionCls = Secure
 
     class GateRH(RequestsRH):  # type: ignore[misc]
