@@ -33,7 +33,7 @@ OPTIONS: dict[str, Any] = {
     "ignoreerrors": False, "default_search": "error", "extract_flat": "in_playlist",
     "playlistend": MAX_MEDIA, "hls_prefer_native": True, "ffmpeg_location": "/nonexistent",
     "external_downloader": {"default": "native"}, "fixup": "never", "retries": 1,
-    "fragment_retries": 1, "extractor_retries": 0, "skip_unavailable_fragments": False,
+    "extractor_retries": 0, "skip_unavailable_fragments": False,
     "socket_timeout": 20, "js_runtimes": {}, "remote_components": [], "geo_bypass": False,
     # One file with sound and picture if there is one: joining two takes another program.
     "format": "b/bv*", "format_sort": ["res:1080"], "allowed_extractors": ["default"],
@@ -161,6 +161,8 @@ class _Fetch:
                         # A picture beside a video that did not come must not hide why. A page
                         # that shows one is there, whatever became of its video.
                         reason = {"no_media": None, "gone": "no_media"}.get(str(reason), reason)
+                    elif reason == "gone" and found["post"]:  # a file of a post that is there
+                        reason = "no_media"
                     elif reason == "no_media" and self._is_shell(content):
                         reason = "shell"
             found["reason"] = reason
@@ -378,6 +380,8 @@ def _joining(base: Any, joined: bytearray) -> Any:
     """Return yt-dlp's reader of a playlist, whose segments are joined in memory: its own writes
     files."""
     from yt_dlp.networking import Request
+    from yt_dlp.networking.exceptions import RequestError
+    from yt_dlp.utils import DownloadError
 
     class Joining(base):  # type: ignore[misc]
         def _prepare_frag_download(self, ctx: dict[str, Any]) -> None:
@@ -392,9 +396,18 @@ def _joining(base: Any, joined: bytearray) -> Any:
             request_data: Any = None,
         ) -> bool:  # fmt: skip
             asked = Request(frag_url, request_data, headers or info_dict.get("http_headers"))
-            with contextlib.closing(self.ydl.urlopen(asked)) as answer:
-                ctx["segment"] = answer.read()
+            try:
+                try:
+                    ctx["segment"] = self._received(asked)
+                except RequestError:  # one of hundreds may fail once
+                    ctx["segment"] = self._received(asked)
+            except RequestError as error:  # after its own attempts, yt-dlp forgets the cause
+                raise DownloadError(str(error)) from error
             return True
+
+        def _received(self, asked: Request) -> bytes:
+            with contextlib.closing(self.ydl.urlopen(asked)) as answer:
+                return bytes(answer.read())
 
         def _read_fragment(self, ctx: dict[str, Any]) -> Any:
             return ctx.pop("segment", None)

@@ -228,6 +228,23 @@ async def test_a_connection_that_its_server_ended_is_made_again(
     assert shown["counts"].get("cut_short") is None
 
 
+@pytest.mark.parametrize(("answer", "reason"), [(404, "no_media"), (403, "challenged")])
+async def test_a_video_with_a_segment_that_does_not_come_says_why(
+    service: Service,
+    pool: ProcessPool,
+    readers: CaptureReaders,
+    platform: FakePlatform,
+    answer: int,
+    reason: str,
+) -> None:
+    says_playlist(platform, "/hls", segments_of(transport_stream(clip())))
+    platform.says("/hls/1.ts", status(answer))
+    url = platform.says("/p/2", page_with("/hls.m3u8"))
+    (shown,) = await captured(service, pool, readers, platform, url)
+    assert (shown["state"], shown["reason"], shown["media"]) == ("captured", reason, []), shown
+    assert platform.asked["/hls/1.ts"] == 2, "it was tried again"
+
+
 async def test_whose_the_host_is_stands_in_the_signed_record(
     service: Service,
     pool: ProcessPool,
