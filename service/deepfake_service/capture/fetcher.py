@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import json
 import os
 import pkgutil
@@ -35,8 +36,8 @@ OPTIONS: dict[str, Any] = {
     "external_downloader": {"default": "native"}, "fixup": "never", "retries": 1,
     "extractor_retries": 0, "skip_unavailable_fragments": False,
     "socket_timeout": 20, "js_runtimes": {}, "remote_components": [], "geo_bypass": False,
-    # One file with sound and picture if there is one: joining two takes another program.
-    "format": "b/bv*", "format_sort": ["res:1080"], "allowed_extractors": ["default"],
+    # What the site itself sends as one file is rather taken than what is put together here.
+    "format": "b/bv*+ba/bv*", "format_sort": ["res:1080"], "allowed_extractors": ["default"],
 }  # fmt: skip
 _AGE = re.compile(r"\bage\b|adult", re.IGNORECASE)
 _SAYINGS = tuple(
@@ -243,7 +244,8 @@ class _Fetch:
         try:
             info = self._client.extract_info(self._url, download=False) or {}
             # A post with several videos has entries; those of a channel name other posts.
-            posts = [each for each in info.get("entries") or [info] if each and each.get("url")
+            posts = [each for each in info.get("entries") or [info] if each
+                     and (each.get("url") or each.get("requested_formats"))
                      and each.get("_type", "video") == "video"]  # fmt: skip
             found["post"] = _post_of(posts[0] if posts else info)
             if any(
@@ -263,35 +265,45 @@ class _Fetch:
 
     def _fetched(self, post: dict[str, Any]) -> bool:
         """Fetch one video; return whether it is one, and its way of being sent is known."""
-        from yt_dlp.downloader.dash import DashSegmentsFD
-        from yt_dlp.downloader.hls import HlsFD
-        from yt_dlp.networking import Request
-
-        protocol = post.get("protocol") or ""
-        if protocol in ("http", "https"):
-            answer = self._client.urlopen(Request(post["url"], headers=post.get("http_headers")))
-            with contextlib.closing(answer):
-                first = answer.read(1 << 16)
-                while answer.read(1 << 20):  # it is recorded as it was sent
-                    pass
-            return _is_medium(first)
-        ways = {"m3u8": HlsFD, "m3u8_native": HlsFD, "http_dash_segments": DashSegmentsFD}
-        if protocol not in ways:
-            return False
-        joined = bytearray()
-        downloader = _joining(ways[protocol], joined)(self._client, self._client.params)
+        tracks = post.get("requested_formats") or [post]
+        if len(tracks) == 1 and tracks[0].get("protocol") in ("http", "https"):
+            return _is_medium(self._received(tracks[0])[:512])  # it is recorded as it was sent
         self._sink.joins = True
         try:
-            is_done = downloader.real_download("-", post)
+            received = [self._track(track) for track in tracks]
         finally:
             self._sink.joins = False
-        if is_done and joined:
-            from deepfake_service.capture.recorder import now
+        if not all(received):
+            return False
+        from deepfake_service.capture.recorder import now
 
-            mime = "video/mp2t" if joined[:1] == b"G" else "video/mp4"
-            fields = {"WARC-Target-URI": post["url"], "WARC-Date": now(), "Content-Type": mime}
-            self._sink.record("conversion", fields, memoryview(joined))
-        return bool(is_done and joined)
+        video = _together(*received) if len(received) == 2 else received[0]
+        mime = "video/mp2t" if video[:1] == b"G" else "video/mp4"
+        fields = {"WARC-Target-URI": tracks[0]["url"], "WARC-Date": now(), "Content-Type": mime}
+        self._sink.record("conversion", fields, memoryview(video))
+        return True
+
+    def _track(self, track: dict[str, Any]) -> bytes:
+        """Fetch a video, or its picture or sound; return it, and nothing if it cannot be had."""
+        from yt_dlp.downloader.dash import DashSegmentsFD
+        from yt_dlp.downloader.hls import HlsFD
+
+        protocol = track.get("protocol") or ""
+        if protocol in ("http", "https"):
+            return self._received(track)
+        ways = {"m3u8": HlsFD, "m3u8_native": HlsFD, "http_dash_segments": DashSegmentsFD}
+        if protocol not in ways:
+            return b""
+        joined = bytearray()
+        downloader = _joining(ways[protocol], joined)(self._client, self._client.params)
+        return bytes(joined) if downloader.real_download("-", track) else b""
+
+    def _received(self, track: dict[str, Any]) -> bytes:
+        from yt_dlp.networking import Request
+
+        asked = Request(track["url"], headers=track.get("http_headers"))
+        with contextlib.closing(self._client.urlopen(asked)) as answer:
+            return b"".join(iter(lambda: answer.read(1 << 20), b""))
 
     def _pictures(self, content: bytes) -> int:
         """Fetch the pictures that a page names as those of its post; return how many came."""
@@ -365,6 +377,36 @@ def _is_medium(content: bytes) -> bool:
     from deepfake_service.evidence.bundle.artifacts import mime_of
 
     return mime_of(content[:512]) is not None
+
+
+def _together(video: bytes, sound: bytes) -> bytes:
+    """Return picture and sound, which were sent apart, as one MP4 of the same packets: nothing is
+    encoded again. The picture alone if they cannot be in one."""
+    import av
+
+    out = io.BytesIO()
+    try:
+        with (
+            av.open(io.BytesIO(video)) as first,
+            av.open(io.BytesIO(sound)) as second,
+            av.open(out, "w", format="mp4") as target,
+        ):
+            packets: list[Any] = []
+            tracks: list[tuple[Any, Any]] = [
+                (first, first.streams.video[0]),
+                (second, second.streams.audio[0]),
+            ]
+            for source, track in tracks:
+                stream = target.add_stream_from_template(track)
+                for packet in source.demux(track):
+                    if packet.dts is not None:
+                        packet.stream = stream
+                        packets.append(packet)
+            for packet in sorted(packets, key=lambda each: each.dts * each.time_base):
+                target.mux(packet)
+    except (av.FFmpegError, IndexError, ValueError):
+        return video
+    return out.getvalue()
 
 
 def _post_of(info: dict[str, Any]) -> dict[str, str]:

@@ -8,9 +8,11 @@ import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import anyio.to_thread
+import av
 import pytest
 from sqlalchemy import select
 
@@ -55,8 +57,11 @@ from tests.support.fake_posts import (
     page_with,
     says_bytes,
     says_chunks,
+    says_dash,
     says_playlist,
+    says_renditions,
     segments_of,
+    track,
     transport_stream,
 )
 from tests.support.fake_registries import registers
@@ -192,24 +197,78 @@ async def test_a_link_becomes_the_same_signed_record_as_a_file(
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
+@pytest.mark.parametrize("container", ["mp2t", "mp4"])
 async def test_segments_of_a_video_are_joined_in_memory(
     service: Service,
     pool: ProcessPool,
     readers: CaptureReaders,
     platform: FakePlatform,
+    container: str,
     encrypted: bool,
 ) -> None:
-    whole = transport_stream(clip(40))
-    says_playlist(platform, "/hls", segments_of(whole), encrypted=encrypted)
+    content = clip(40)
+    parts = segments_of(transport_stream(content))
+    segments = parts if container == "mp2t" else track(content, "video")
+    says_playlist(platform, "/hls", segments, encrypted=encrypted)
     url = platform.says("/p/2", page_with("/hls.m3u8"))
     (shown,) = await captured(service, pool, readers, platform, url)
     assert (shown["state"], shown["reason"]) == ("captured", None), shown
     (medium,) = shown["media"]
-    assert (medium["sha256"], medium["mime"]) == (hashlib.sha256(whole).hexdigest(), "video/mp2t")
+    whole = hashlib.sha256(b"".join(segments)).hexdigest()
+    assert (medium["sha256"], medium["mime"]) == (whole, f"video/{container}")
     assert medium["job_id"] is not None
     _, text = await record_of(service, shown)
     assert b"#EXTINF" in text
-    assert text.count(b"video/mp2t") >= 3, "the heads of the segments are kept"
+    assert text.count(f"video/{container}".encode()) >= 3, "the heads of the segments are kept"
+
+
+APART = {
+    "DASH in segments": ("/v.mpd", partial(says_dash, in_files=False)),
+    "DASH in files": ("/v.mpd", partial(says_dash, in_files=True)),
+    "HLS": ("/v.m3u8", says_renditions),
+    "HLS, encrypted": ("/v.m3u8", partial(says_renditions, encrypted=True)),
+}
+
+
+@pytest.mark.parametrize("way", APART)
+async def test_picture_and_sound_that_are_sent_apart_become_one_video(
+    service: Service, pool: ProcessPool, readers: CaptureReaders, platform: FakePlatform, way: str
+) -> None:
+    content = clip(60, sound=True)
+    tracks = {kind: track(content, kind) for kind in ("video", "audio")}
+    playlist, says = APART[way]
+    says(platform, "/v", tracks)
+    url = platform.says("/p/2", page_with(playlist))
+    (shown,) = await captured(service, pool, readers, platform, url)
+    assert (shown["state"], shown["reason"]) == ("captured", None), shown
+    (medium,) = shown["media"]
+    assert (medium["mime"], medium["job_id"] is None) == ("video/mp4", False)
+    played = await play(service, shown)
+    for kind in tracks:
+        packets, frames = of_track(played, kind)
+        assert packets == of_track(content, kind)[0], "nothing was encoded again"
+        assert frames == len(packets)
+
+
+async def play(service: Service, capture: dict[str, Any]) -> bytes:
+    """Return the bytes of the first medium of a capture that is examined."""
+    analyst = headers(service, Role.ANALYST)
+    job = await service.client.get(f"/v1/jobs/{capture['media'][0]['job_id']}", headers=analyst)
+    path = f"/v1/cases/{capture['case_id']}/media/{job.json()['media_id']}/content"
+    answer = await service.client.get(path, headers=analyst)
+    assert answer.status_code == 200, answer.text
+    content: bytes = answer.content
+    return content
+
+
+def of_track(content: bytes, kind: str) -> tuple[list[bytes], int]:
+    """Return the packets of the ``video`` or ``audio``, and how many frames they decode to."""
+    packets, frames = [], 0
+    with av.open(io.BytesIO(content)) as container:
+        for packet in container.demux(**{kind: 0}):
+            packets += [bytes(packet)] if packet.size else []
+            frames += len(packet.decode())
+    return packets, frames
 
 
 async def test_a_connection_that_its_server_ended_is_made_again(
