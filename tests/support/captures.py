@@ -1,16 +1,26 @@
-"""Hand captures in, and have them read, in the process of a test."""
+"""Hand captures and links in, and have them read and opened, in the process of a test."""
 
 from __future__ import annotations
 
+import io
+import json
 from datetime import timedelta
 from typing import Any
 
 import anyio.to_thread
 import httpx
 
+from deepfake_models.sandbox.pool import ProcessPool
+from deepfake_service.capture.fetches import Fetches, Way
 from deepfake_service.capture.imports import Imports
 from deepfake_service.capture.readers import CaptureReaders
+from deepfake_service.capture.registries import Registries
+from deepfake_service.evidence.bundle import zip_format as bag
+from deepfake_service.evidence.bundle.capture_format import CAPTURE, RECORDS
+from deepfake_service.evidence.bundle.warc import Budget, records
 from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.networks import CallbackHosts
+from tests.support.fake_platform import FakePlatform
 from tests.support.jobs import headers
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -57,3 +67,78 @@ async def hand_in(
 async def get(service: Service, path: str, role: Role = Role.ANALYST) -> httpx.Response:
     answer: httpx.Response = await service.client.get(path, headers=headers(service, role))
     return answer
+
+
+def fetches_of(
+    service: Service,
+    pool: ProcessPool,
+    platform: FakePlatform,
+    name: str = "worker-1",
+    registries: Registries | None = None,
+) -> Fetches:
+    """Return what a worker does with links; ``registries`` are asked whose a host is."""
+    way = Way("KR", CallbackHosts.of("127.0.0.1"), platform.authority, registries)
+    vault = service.app.state.shared.services.captures._vault
+    return Fetches(service.database, vault, pool, way, executor_id=name, kept_for=WEEK)
+
+
+async def queue(service: Service, *urls: str, role: Role = Role.ANALYST, **fields: Any) -> Any:
+    """Hand links in, and return the answer."""
+    content = {"case_reference": "R", "urls": [{"url": url} for url in urls], **fields}
+    return await service.client.post("/v1/captures", json=content, headers=headers(service, role))
+
+
+async def captured(
+    service: Service,
+    pool: ProcessPool,
+    readers: CaptureReaders,
+    platform: FakePlatform,
+    *urls: str,
+    registries: Registries | None = None,
+    **fields: Any,
+) -> list[dict[str, Any]]:
+    """Queue links, do what the worker's chores do, and return the captures."""
+    answer = await queue(service, *urls, **fields)
+    assert answer.status_code == 202, answer.text
+    await anyio.to_thread.run_sync(
+        fetches_of(service, pool, platform, registries=registries).work_off
+    )
+    await work(service, readers)
+    found = []
+    for link in answer.json()["links"]:
+        shown = await service.client.get(
+            f"/v1/captures/{link['id']}", headers=headers(service, fields.get("role", Role.ANALYST))
+        )
+        found.append(shown.json())
+    return found
+
+
+async def bundle_of(service: Service, capture: dict[str, Any]) -> bytes:
+    """Return the signed bundle of a capture."""
+    answer = await service.client.get(
+        f"/v1/captures/{capture['id']}/bundle", headers=headers(service, Role.ANALYST)
+    )
+    assert answer.status_code == 200, answer.text
+    content: bytes = answer.content
+    return content
+
+
+async def record_of(service: Service, capture: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """Return ``capture.json`` of a capture, and its text part, unpacked."""
+    content = await bundle_of(service, capture)
+    text = b"".join(
+        b"".join([str(sorted(r.fields.items())).encode(), *r.block()])
+        for r in records(io.BytesIO(bag.member(content, RECORDS)), Budget())
+    )
+    return json.loads(bag.member(content, CAPTURE)), text
+
+
+async def play(service: Service, capture: dict[str, Any]) -> bytes:
+    """Return the bytes of the first medium of a capture that is examined."""
+    analyst = headers(service, Role.ANALYST)
+    job = await service.client.get(f"/v1/jobs/{capture['media'][0]['job_id']}", headers=analyst)
+    path = f"/v1/cases/{capture['case_id']}/media/{job.json()['media_id']}/content"
+    answer = await service.client.get(path, headers=analyst)
+    assert answer.status_code == 200, answer.text
+    content: bytes = answer.content
+    return content

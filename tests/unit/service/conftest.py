@@ -22,9 +22,12 @@ from dbos import DBOS
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from deepfake_models.sandbox.pool import ProcessPool
 from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.app import create_app
 from deepfake_service.audit.records import open_database
+from deepfake_service.capture.fetches import fetch_pool
+from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.container import Services
 from deepfake_service.examination.submissions import Submission
 from deepfake_service.examination.webhook_deliveries import WebhookDeliveries, release_callbacks
@@ -325,4 +328,20 @@ def platform(platform_folder: Path) -> Iterator[FakePlatform]:
     made = FakePlatform(platform_folder)
     with resolving({"warning.or.kr": "127.0.0.1"}):
         yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def readers() -> Iterator[CaptureReaders]:
+    """Return the processes that read captures."""
+    reading = CaptureReaders(require=False)
+    yield reading
+    reading.close()
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[ProcessPool]:
+    """Return the processes that fetch links."""
+    made = fetch_pool(require=False)
+    yield made
     made.close()

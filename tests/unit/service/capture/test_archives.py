@@ -12,7 +12,7 @@ import os
 import random
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,13 +61,6 @@ def kept(text: bytes) -> list[tuple[str, bytes]]:
         (record.rec_type, record.raw_stream.read())
         for record in ArchiveIterator(io.BytesIO(text), no_record_parse=True)
     ]
-
-
-@pytest.fixture
-def readers() -> Iterator[CaptureReaders]:
-    reading = CaptureReaders(require=False)
-    yield reading
-    reading.close()
 
 
 @pytest.mark.parametrize("kind", ["wacz", "warc", "plain warc", "mhtml"])

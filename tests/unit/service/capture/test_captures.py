@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -35,13 +35,6 @@ pytestmark = pytest.mark.filterwarnings(
 )
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
-
-
-@pytest.fixture(scope="module")
-def readers() -> Iterator[CaptureReaders]:
-    reading = CaptureReaders(require=False)
-    yield reading
-    reading.close()
 
 
 @pytest.fixture

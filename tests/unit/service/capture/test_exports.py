@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterator
 from typing import Any
 
 import pyrage
@@ -37,13 +36,6 @@ pytestmark = pytest.mark.filterwarnings(
 Service = Any
 AUTHORITY = pyrage.x25519.Identity.generate()
 STYLE = "https://cdn.example.org/style.css"
-
-
-@pytest.fixture(scope="module")
-def readers() -> Iterator[CaptureReaders]:
-    reading = CaptureReaders(require=False)
-    yield reading
-    reading.close()
 
 
 async def captured(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+import os
+import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import timedelta
-from functools import partial
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio.to_thread
-import av
 import pytest
 from sqlalchemy import select
 
@@ -21,31 +19,27 @@ from deepfake_models.sandbox.confinement import Confinement, Layer
 from deepfake_models.sandbox.pool import ProcessPool
 from deepfake_service.capture import fetches as fetching
 from deepfake_service.capture import gate as gates
-from deepfake_service.capture.fetches import Fetches, Way, fetch_pool
 from deepfake_service.capture.links import ENDS
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.capture.registries import Registries
 from deepfake_service.cases.cases import open_occurrence
-from deepfake_service.evidence.bundle import zip_format as bag
-from deepfake_service.evidence.bundle.capture_format import CAPTURE, RECORDS
 from deepfake_service.evidence.bundle.steps import ExitCode
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
-from deepfake_service.evidence.bundle.warc import Budget, records
 from deepfake_service.platform.db import AuditEntry, Capture, Case, Media, Occurrence
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.pages import Pages
 from tests.support import archives
-from tests.support.captures import work
+from tests.support.captures import bundle_of, captured, fetches_of, queue, record_of, work
 from tests.support.fake_platform import (
     Answer,
     FakePlatform,
-    answers_once,
     bomb,
     endless,
     garbage,
     huge_headers,
+    inflatable,
     redirect,
     reset,
     resolving,
@@ -53,16 +47,9 @@ from tests.support.fake_platform import (
     status,
 )
 from tests.support.fake_posts import (
-    clip,
     page_with,
     says_bytes,
     says_chunks,
-    says_dash,
-    says_playlist,
-    says_renditions,
-    segments_of,
-    track,
-    transport_stream,
 )
 from tests.support.fake_registries import registers
 from tests.support.jobs import blobs, headers
@@ -71,84 +58,13 @@ from tests.support.servers import statements
 pytest.importorskip("yt_dlp", reason="the extra capture-link is not installed")
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
-WEEK = timedelta(days=7)
-registries: Registries | None = None
-"""Who is asked whose a host is."""
 PRIVATE = ["10.1.2.3", "127.0.0.2", "169.254.169.254", "::1", "100.64.0.1", "::ffff:10.0.0.1"]
-
-
-@pytest.fixture(scope="module")
-def readers() -> Iterator[CaptureReaders]:
-    reading = CaptureReaders(require=False)
-    yield reading
-    reading.close()
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[ProcessPool]:
-    made = fetch_pool(require=False)
-    yield made
-    made.close()
 
 
 @pytest.fixture
 async def service(start: Callable[..., Any]) -> AsyncIterator[Service]:
     async with start(capture_links=True) as started:
         yield started
-
-
-def worker(
-    service: Service, pool: ProcessPool, platform: FakePlatform, name: str = "worker-1"
-) -> Fetches:
-    way = Way("KR", CallbackHosts.of("127.0.0.1"), platform.authority, registries)
-    vault = service.app.state.shared.services.captures._vault
-    return Fetches(service.database, vault, pool, way, executor_id=name, kept_for=WEEK)
-
-
-async def queue(service: Service, *urls: str, role: Role = Role.ANALYST, **fields: Any) -> Any:
-    content = {"case_reference": "R", "urls": [{"url": url} for url in urls], **fields}
-    return await service.client.post("/v1/captures", json=content, headers=headers(service, role))
-
-
-async def captured(
-    service: Service,
-    pool: ProcessPool,
-    readers: CaptureReaders,
-    platform: FakePlatform,
-    *urls: str,
-    **fields: Any,
-) -> list[dict[str, Any]]:
-    """Queue links, do what the worker's chores do, and return the captures."""
-    answer = await queue(service, *urls, **fields)
-    assert answer.status_code == 202, answer.text
-    await anyio.to_thread.run_sync(worker(service, pool, platform).work_off)
-    await work(service, readers)
-    found = []
-    for link in answer.json()["links"]:
-        shown = await service.client.get(
-            f"/v1/captures/{link['id']}", headers=headers(service, Role.ANALYST)
-        )
-        found.append(shown.json())
-    return found
-
-
-async def bundle_of(service: Service, capture: dict[str, Any]) -> bytes:
-    answer = await service.client.get(
-        f"/v1/captures/{capture['id']}/bundle", headers=headers(service, Role.ANALYST)
-    )
-    assert answer.status_code == 200, answer.text
-    content: bytes = answer.content
-    return content
-
-
-async def record_of(service: Service, capture: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """Return ``capture.json`` of a capture, and its text part, unpacked."""
-    content = await bundle_of(service, capture)
-    text = b"".join(
-        b"".join([str(sorted(r.fields.items())).encode(), *r.block()])
-        for r in records(io.BytesIO(bag.member(content, RECORDS)), Budget())
-    )
-    return json.loads(bag.member(content, CAPTURE)), text
 
 
 async def test_a_link_becomes_the_same_signed_record_as_a_file(
@@ -196,114 +112,6 @@ async def test_a_link_becomes_the_same_signed_record_as_a_file(
     assert sighting["capture"] == shown["id"]
 
 
-@pytest.mark.parametrize("encrypted", [False, True])
-@pytest.mark.parametrize("container", ["mp2t", "mp4"])
-async def test_segments_of_a_video_are_joined_in_memory(
-    service: Service,
-    pool: ProcessPool,
-    readers: CaptureReaders,
-    platform: FakePlatform,
-    container: str,
-    encrypted: bool,
-) -> None:
-    content = clip(40)
-    parts = segments_of(transport_stream(content))
-    segments = parts if container == "mp2t" else track(content, "video")
-    says_playlist(platform, "/hls", segments, encrypted=encrypted)
-    url = platform.says("/p/2", page_with("/hls.m3u8"))
-    (shown,) = await captured(service, pool, readers, platform, url)
-    assert (shown["state"], shown["reason"]) == ("captured", None), shown
-    (medium,) = shown["media"]
-    whole = hashlib.sha256(b"".join(segments)).hexdigest()
-    assert (medium["sha256"], medium["mime"]) == (whole, f"video/{container}")
-    assert medium["job_id"] is not None
-    _, text = await record_of(service, shown)
-    assert b"#EXTINF" in text
-    assert text.count(f"video/{container}".encode()) >= 3, "the heads of the segments are kept"
-
-
-APART = {
-    "DASH in segments": ("/v.mpd", partial(says_dash, in_files=False)),
-    "DASH in files": ("/v.mpd", partial(says_dash, in_files=True)),
-    "HLS": ("/v.m3u8", says_renditions),
-    "HLS, encrypted": ("/v.m3u8", partial(says_renditions, encrypted=True)),
-}
-
-
-@pytest.mark.parametrize("way", APART)
-async def test_picture_and_sound_that_are_sent_apart_become_one_video(
-    service: Service, pool: ProcessPool, readers: CaptureReaders, platform: FakePlatform, way: str
-) -> None:
-    content = clip(60, sound=True)
-    tracks = {kind: track(content, kind) for kind in ("video", "audio")}
-    playlist, says = APART[way]
-    says(platform, "/v", tracks)
-    url = platform.says("/p/2", page_with(playlist))
-    (shown,) = await captured(service, pool, readers, platform, url)
-    assert (shown["state"], shown["reason"]) == ("captured", None), shown
-    (medium,) = shown["media"]
-    assert (medium["mime"], medium["job_id"] is None) == ("video/mp4", False)
-    played = await play(service, shown)
-    for kind in tracks:
-        packets, frames = of_track(played, kind)
-        assert packets == of_track(content, kind)[0], "nothing was encoded again"
-        assert frames == len(packets)
-
-
-async def play(service: Service, capture: dict[str, Any]) -> bytes:
-    """Return the bytes of the first medium of a capture that is examined."""
-    analyst = headers(service, Role.ANALYST)
-    job = await service.client.get(f"/v1/jobs/{capture['media'][0]['job_id']}", headers=analyst)
-    path = f"/v1/cases/{capture['case_id']}/media/{job.json()['media_id']}/content"
-    answer = await service.client.get(path, headers=analyst)
-    assert answer.status_code == 200, answer.text
-    content: bytes = answer.content
-    return content
-
-
-def of_track(content: bytes, kind: str) -> tuple[list[bytes], int]:
-    """Return the packets of the ``video`` or ``audio``, and how many frames they decode to."""
-    packets, frames = [], 0
-    with av.open(io.BytesIO(content)) as container:
-        for packet in container.demux(**{kind: 0}):
-            packets += [bytes(packet)] if packet.size else []
-            frames += len(packet.decode())
-    return packets, frames
-
-
-async def test_a_connection_that_its_server_ended_is_made_again(
-    service: Service, pool: ProcessPool, readers: CaptureReaders, platform: FakePlatform
-) -> None:
-    """Servers hang up between two answers without saying so. When that is seen is chance."""
-    whole = transport_stream(clip(40))
-    says_playlist(platform, "/hls", segments_of(whole), encrypted=True)
-    url = platform.says("/p/2", page_with("/hls.m3u8"))
-    for path, answer in list(platform.answers.items()):
-        platform.says(path, answers_once(answer))
-    (shown,) = await captured(service, pool, readers, platform, url)
-    assert (shown["state"], shown["reason"]) == ("captured", None), shown
-    assert shown["media"][0]["sha256"] == hashlib.sha256(whole).hexdigest()
-    assert platform.hung_up > 5, "each second request on a connection was not answered"
-    assert shown["counts"].get("cut_short") is None
-
-
-@pytest.mark.parametrize(("answer", "reason"), [(404, "no_media"), (403, "challenged")])
-async def test_a_video_with_a_segment_that_does_not_come_says_why(
-    service: Service,
-    pool: ProcessPool,
-    readers: CaptureReaders,
-    platform: FakePlatform,
-    answer: int,
-    reason: str,
-) -> None:
-    says_playlist(platform, "/hls", segments_of(transport_stream(clip())))
-    platform.says("/hls/1.ts", status(answer))
-    url = platform.says("/p/2", page_with("/hls.m3u8"))
-    (shown,) = await captured(service, pool, readers, platform, url)
-    assert (shown["state"], shown["reason"], shown["media"]) == ("captured", reason, []), shown
-    assert platform.asked["/hls/1.ts"] == 2, "it was tried again"
-
-
 async def test_whose_the_host_is_stands_in_the_signed_record(
     service: Service,
     pool: ProcessPool,
@@ -313,11 +121,10 @@ async def test_whose_the_host_is_stands_in_the_signed_record(
 ) -> None:
     registers(platform, monkeypatch)
     asked = Registries(Pages(allowed=CallbackHosts.of("127.0.0.1"), tls=platform.tls()))
-    monkeypatch.setattr(f"{__name__}.registries", asked)
     platform.says("/p/1", shows(f"<p>{'words ' * 60}</p>"))
     url = platform.url("/s", "other.example")
     platform.says("/s", redirect(platform.url("/p/1")))
-    (shown,) = await captured(service, pool, readers, platform, url)
+    (shown,) = await captured(service, pool, readers, platform, url, registries=asked)
     # Loopback is in no registry of addresses; the host is that of the page, not of the link.
     assert (shown["operator"]["host"], shown["operator"]["network"]) == ("video.example", None)
     assert shown["operator"]["domain"]["abuse"] == ["abuse@names.example"]
@@ -488,6 +295,7 @@ async def test_a_bomb_takes_the_memory_of_the_child_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fetching, "MEMORY_BYTES", 600 << 20)
+    inflatable()  # which takes longer to make than a busy machine would be waited for
     (shown,) = await captured(service, pool, readers, platform, platform.says("/bomb", bomb))
     assert shown["reason"] in ("no_media", "too_large", "failed")
     assert shown["media"] == []
@@ -516,7 +324,7 @@ async def test_nothing_that_a_child_says_is_believed(
         "deepfake_models.sandbox.pool.ConfinedProcess.pieces", lambda *_: iter(given)
     )
     answer = await queue(service, platform.url("/p"))
-    await anyio.to_thread.run_sync(worker(service, pool, platform).work_off)
+    await anyio.to_thread.run_sync(fetches_of(service, pool, platform).work_off)
     monkeypatch.undo()
     await work(service, readers)
     (link,) = answer.json()["links"]
@@ -534,9 +342,11 @@ def test_a_child_that_could_reach_the_network_opens_no_link() -> None:
         fetching.require_no_network(Confinement((Layer.SECCOMP, Layer.NETWORK_NAMESPACE)))
 
 
-async def test_a_child_that_is_killed_leaves_one_capture_and_no_file(
-    service: Service, pool: ProcessPool, readers: CaptureReaders, platform: FakePlatform
+@pytest.mark.parametrize("victim", ["child", "host"])
+async def test_a_process_that_is_killed_leaves_one_capture_and_no_file(
+    service: Service, pool: ProcessPool, platform: FakePlatform, victim: str
 ) -> None:
+    """The child fetches the link, and its host forks the children."""
     held, count = threading.Event(), [0]
 
     def hangs_once(handler: Any) -> None:
@@ -550,12 +360,12 @@ async def test_a_child_that_is_killed_leaves_one_capture_and_no_file(
         handler.server.closing.wait(60.0)
 
     answer = await queue(service, platform.says("/v.mp4", hangs_once), examine=False)
-    fetches = worker(service, pool, platform)
+    fetches = fetches_of(service, pool, platform)
     thread = threading.Thread(target=fetches.work_off)
     thread.start()
     assert await anyio.to_thread.run_sync(held.wait, 60.0)
-    for process in list(pool._processes):
-        process.kill()
+    (process,) = [each for each in pool._processes if each._ready is not None]
+    os.kill(process.pid if victim == "child" else process._server._process.pid, signal.SIGKILL)
     await anyio.to_thread.run_sync(thread.join, 120.0)
     assert not thread.is_alive()
     assert count[0] == 2
@@ -606,7 +416,7 @@ async def test_links_of_a_case_that_may_show_a_minor_are_not_opened(
     case_id = answer.json()["case_id"]
     with service.database.write() as session:
         session.get_one(Case, case_id).minor_at = service.clock()
-    await anyio.to_thread.run_sync(worker(service, pool, platform).work_off)
+    await anyio.to_thread.run_sync(fetches_of(service, pool, platform).work_off)
     with service.database.read() as session:
         (capture,) = session.scalars(select(Capture)).all()
     assert (capture.state, capture.reason) == ("refused", "minor")
@@ -626,7 +436,7 @@ async def test_what_comes_after_a_case_was_flagged_is_not_kept(
         says_bytes(archives.picture(), "image/jpeg")(handler)
 
     await queue(service, platform.says("/flagging", flags))
-    await anyio.to_thread.run_sync(worker(service, pool, platform).work_off)
+    await anyio.to_thread.run_sync(fetches_of(service, pool, platform).work_off)
     with service.database.read() as session:
         (capture,) = session.scalars(select(Capture)).all()
         assert session.scalars(select(Media)).all() == []
@@ -640,7 +450,7 @@ async def test_accounts_take_turns(
 ) -> None:
     await queue(service, *(f"https://video.example/{n}" for n in range(5)))
     other = await queue(service, "https://video.example/other", role=Role.ADMIN)
-    fetches = worker(service, pool, platform)
+    fetches = fetches_of(service, pool, platform)
     first, second = fetches._claim(), fetches._claim()
     assert first != other.json()["links"][0]["id"]
     assert second == other.json()["links"][0]["id"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import anyio.to_thread
@@ -22,13 +21,6 @@ pytestmark = pytest.mark.filterwarnings(
 )
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
-
-
-@pytest.fixture(scope="module")
-def readers() -> Iterator[CaptureReaders]:
-    reading = CaptureReaders(require=False)
-    yield reading
-    reading.close()
 
 
 async def test_a_captured_page_is_shown_and_its_pictures_are_chosen(
