@@ -166,3 +166,17 @@ def _encrypted(segment: bytes) -> bytes:
 def clip(frames: int = 12, *, sound: bool = False) -> bytes:
     """Return a video in MP4."""
     return footage.encode(footage.panning(frames), sound=sound)
+
+
+def says_post(platform: FakePlatform, path: str, video: bytes) -> str:
+    """Let a platform show a post that names itself and its video; return its address."""
+    url, file = platform.url(path), platform.says(f"{path}.mp4", says_bytes(video, "video/mp4"))
+    words = " ".join(map(str, range(90)))
+    return platform.says(
+        path,
+        shows(
+            f"<title>Post {path} - Video</title><meta property='og:url' content='{url}'>"
+            f"<meta property='og:video' content='{file}'><h1>Post {path}</h1>"
+            f"<video src='{file}'></video><p>seen by {words}</p>"
+        ),
+    )

@@ -132,6 +132,31 @@ async def test_a_block_in_ones_own_country_is_no_removal(
     assert watch.gone_at is None
 
 
+async def test_what_differs_by_country_is_gone_only_where_two_looks_agree(
+    watching: Service, lane: LookLane, platform: FakePlatform
+) -> None:
+    """The service looks from Korea, and a person from elsewhere."""
+    hidden = platform.says("/v/111111", GONE)
+    blocked = platform.says("/v/222222", redirect("http://warning.or.kr/i.html"))
+    case_id, _ = await reported(watching, hidden, blocked)
+    posts = {o["source_url"]: o["id"] for o in await _occurrences(watching, case_id)}
+    await sent(watching, case_id, list(posts.values()))
+    looks = watching.app.state.shared.services.looks
+    caller = watching.accounts.authenticate(watching.keys[Role.PIPELINE])
+    pass_time(watching, lane, 1.5)
+    for url, state in ((hidden, WatchState.SUSPECTED_GONE), (blocked, WatchState.BLOCKED)):
+        assert watch_of(watching, posts[url]).state is state
+    looks.state(caller, case_id, posts[hidden], LookResult.UP, note="from Germany")
+    looks.state(caller, case_id, posts[blocked], LookResult.GONE, note="from Germany")
+    pass_time(watching, lane, 2)
+    assert watch_of(watching, posts[hidden]).state is WatchState.SUSPECTED_GONE
+    assert watch_of(watching, posts[blocked]).gone_at is None
+    looks.state(caller, case_id, posts[hidden], LookResult.UP, note="from Germany")
+    looks.state(caller, case_id, posts[blocked], LookResult.GONE, note="from Germany")
+    assert watch_of(watching, posts[hidden]).state is WatchState.UP
+    assert watch_of(watching, posts[blocked]).state is WatchState.GONE
+
+
 async def test_an_outage_in_which_everything_is_gone_concludes_nothing(
     watching: Service, lane: LookLane, platform: FakePlatform
 ) -> None:

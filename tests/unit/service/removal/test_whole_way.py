@@ -1,4 +1,4 @@
-"""The whole way of three posts: examined, reviewed, noticed, looked at, and counted.
+"""The whole way of three links: captured, examined, reviewed, noticed, looked at, and counted.
 
 One is removed, one stays up and is escalated, and one returns.
 """
@@ -9,12 +9,22 @@ import re
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
+from deepfake_models.sandbox.pool import ProcessPool
+from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.platform.db.enums import Role, WatchState
 from deepfake_service.platform.pages import Pages
-from tests.support.fake_platform import FakePlatform, post, shows, status
-from tests.support.looking import lane_of, pass_time, reported, sent, watch_of
+from tests.support import exhibits
+from tests.support.captures import captured
+from tests.support.fake_platform import FakePlatform, shows, status
+from tests.support.fake_posts import clip, says_post
+from tests.support.jobs import decide, end
+from tests.support.looking import lane_of, pass_time, sent, watch_of
 from tests.support.notices import GOOD, updated
 from tests.unit.service.conftest import Service, Starter
+
+pytest.importorskip("yt_dlp", reason="the extra capture-link is not installed")
 
 
 async def read(service: Service, path: str) -> dict[str, Any]:
@@ -24,12 +34,29 @@ async def read(service: Service, path: str) -> dict[str, Any]:
 
 
 async def test_three_posts_on_their_way(
-    start: Starter, platform: FakePlatform, pages: Pages
+    start: Starter,
+    platform: FakePlatform,
+    pages: Pages,
+    pool: ProcessPool,
+    readers: CaptureReaders,
 ) -> None:
-    async with start(looks_from="KR") as service:
+    async with start(looks_from="KR", capture_links=True) as service:
         paths = ["/v/100001", "/v/200002", "/v/300003"]
-        urls = [platform.says(path, post(f"Post {path}")) for path in paths]
-        case_id, _ = await reported(service, *urls)
+        copied, other = exhibits.video(), clip()
+        urls = [
+            says_post(platform, path, video)
+            for path, video in zip(paths, (copied, other, copied), strict=True)
+        ]
+        captures = await captured(service, pool, readers, platform, *urls, role=Role.PIPELINE)
+        assert [each["state"] for each in captures] == ["captured"] * 3
+        case_id = captures[0]["case_id"]
+        jobs = [each["media"][0]["job_id"] for each in captures]
+        assert jobs[0] == jobs[2] != jobs[1], "a copy at another link is the same item"
+        for job, video in zip(jobs[:2], (copied, other), strict=True):
+            end(service, job, exhibits.material(video))
+            assert (await read(service, f"/v1/jobs/{job}"))["result"]["verdict"]
+            assert (await decide(service, {"id": job}, "confirmed")).is_success
+
         seen = (await read(service, f"/v1/cases/{case_id}/occurrences"))["occurrences"]
         by_url = {each["source_url"]: each["id"] for each in seen}
         removed, stays, returns = (by_url[url] for url in urls)
@@ -49,9 +76,11 @@ async def test_three_posts_on_their_way(
         (late,) = (await read(service, "/v1/notices/overdue"))["notices"]
         assert late["id"] == notice["id"]
 
-        platform.says(paths[2], post("Post /v/300003"))
+        says_post(platform, paths[2], copied)
         pass_time(service, lane, 30)
         assert watch_of(service, returns).state is WatchState.RETURNED
+        await service.sign_in(Role.PIPELINE)
+        assert 'class="card alarm"' in (await service.client.get("/notices")).text
         platform.says(paths[2], shows("<title>Page not found</title>"))
         pass_time(service, lane, 24 * 4, step_h=0.5)
         assert watch_of(service, returns).state is WatchState.GONE
@@ -91,6 +120,8 @@ async def test_three_posts_on_their_way(
         assert found["total"]["counts"]["returned"] == 1
         assert found["total"]["counts"]["past_deadline"] >= 2
         assert found["total"]["median_h"] > 1
+        report = await service.client.get("/v1/statistics/removals.pdf?by=kind")
+        assert report.content.startswith(b"%PDF-")
         service.clock.advance(timedelta(seconds=1))
 
 
