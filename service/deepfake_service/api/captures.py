@@ -248,6 +248,12 @@ class LinksOut(Published):
     links: list[LinkOut] = Field(description="The links.")
 
 
+class CancelledOut(Published):
+    """Links that are not opened any more."""
+
+    cancelled: int = Field(description="How many waited, or were being opened.")
+
+
 class ChoiceIn(Body):
     """What to examine."""
 
@@ -346,18 +352,21 @@ def _handed_in(form: CaptureForm) -> HandedIn:
     )
 
 
+OfCase = Annotated[
+    str,
+    Query(max_length=26, description="Id of the case.", examples=["01KB0ZQ9V7M3X8T2E4R6Y1W5CD"]),
+]
+
+
+@router.delete("/captures", summary="Cancel the links that wait", responses=problems(404, 409))
+def cancel_links(call: Uploader, case_id: OfCase) -> CancelledOut:
+    """Keep the links of a case that wait from being opened. Of those that are being opened, nothing
+    is kept. Their captures are `refused` with the reason `cancelled`. Audited."""
+    return CancelledOut(cancelled=call.services.links.cancel(call.caller, case_id))
+
+
 @router.get("/captures", summary="List the captures of a case", responses=problems(404))
-def list_captures(
-    call: Reader,
-    case_id: Annotated[
-        str,
-        Query(
-            max_length=26,
-            description="Id of the case.",
-            examples=["01KB0ZQ9V7M3X8T2E4R6Y1W5CD"],
-        ),
-    ],
-) -> CapturesOut:
+def list_captures(call: Reader, case_id: OfCase) -> CapturesOut:
     """List the newest 100 captures of a case, newest first. Audited."""
     call.services.queries.brief(call.caller, case_id)
     captures = call.services.captures.of_case(call.caller, case_id)

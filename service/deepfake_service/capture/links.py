@@ -63,6 +63,8 @@ ENDS = {
     "unreachable": "The site cannot be reached or fails. Try again later.",
     "tls": "The site's certificate does not hold. Capture the page with a browser.",
     "failed": "Fetching it failed repeatedly. Capture the page with ArchiveWeb.page.",
+    "cancelled": "It was cancelled before it was recorded. To have it captured, enter the "
+    "link again.",
     "minor": "A person shown may be a minor: nothing is fetched. Report the link to the police or "
     "to the hotline of your country.",
 }
@@ -198,3 +200,21 @@ class Links:
             new = [(one.capture_id, "link") for one in queued if one.created]
             append_entries(session, caller.actor, Action.CAPTURE_SUBMITTED, new)
         return case.id, queued
+
+    def cancel(self, caller: Caller, case_id: str) -> int:
+        """Keep the links of an open case that wait from being opened; return how many there were.
+        Of those that are being opened, nothing is kept."""
+        waiting = select(Capture).where(
+            Capture.case_id == case_id, Capture.state == CaptureState.QUEUED
+        )
+        with self._database.write() as session:
+            _, key = self._cases.chosen(session, caller, case_id, None)
+            cancelled = session.scalars(waiting).all()
+            for capture in cancelled:
+                content = open_json(key, capture)
+                capture.state, capture.reason = CaptureState.REFUSED, "cancelled"
+                capture.worker, capture.finished_at = None, current_time(session)
+                seal_json(key, capture, {**content, "detail": ENDS["cancelled"]})
+            entries = [(capture.id, "cancelled") for capture in cancelled]
+            append_entries(session, caller.actor, Action.CAPTURE_ENDED, entries)
+        return len(cancelled)

@@ -43,6 +43,13 @@ def post_links(visit: Reader, fields: Form) -> Response:
     return redirect(f"/cases/{case_id}", "linked", part="captures")
 
 
+@router.post("/cases/{case_id}/links/cancel")
+def post_cancel(case_id: Id, visit: Reader, _: Form) -> Response:
+    """Keep the links of a case that wait from being opened."""
+    visit.services.links.cancel(visit.caller, case_id)
+    return redirect(f"/cases/{case_id}", "cancelled", part="captures")
+
+
 @router.get("/cases/{case_id}/captures.csv")
 def get_captures_table(case_id: Id, visit: Reader) -> Response:
     """Return a line for each capture of a case: what became of it, and what can be done."""

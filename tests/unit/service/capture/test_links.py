@@ -389,6 +389,36 @@ async def test_500_links_are_queued_in_one_transaction_with_few_statements(
     assert [link["created"] for link in again.json()["links"]] == [False, True]
 
 
+async def test_links_that_wait_are_cancelled_together(
+    service: Service, pool: ProcessPool, platform: FakePlatform
+) -> None:
+    analyst, cancelled = headers(service, Role.ANALYST), []
+
+    def cancels(handler: Any) -> None:
+        """Cancel in the middle of the first fetch."""
+        caller = service.accounts.authenticate(service.keys[Role.ANALYST])
+        cancelled.append(service.app.state.shared.services.links.cancel(caller, case_id))
+        says_bytes(archives.video(), "video/mp4")(handler)
+
+    platform.others = cancels  # whichever is opened first
+    urls = [platform.url(f"/{n}.mp4") for n in range(30)]
+    case_id = (await queue(service, *urls)).json()["case_id"]
+    await anyio.to_thread.run_sync(fetches_of(service, pool, platform).work_off)
+    assert (cancelled, platform.asked.total()) == ([30], 1)
+    assert blobs(service) == [], "nothing is kept of what was being opened"
+    shown = (await service.client.get(f"/v1/captures?case_id={case_id}", headers=analyst)).json()
+    assert {(c["state"], c["reason"], c["detail"]) for c in shown["captures"]} == {
+        ("refused", "cancelled", ENDS["cancelled"])
+    }
+    (link,) = (await queue(service, urls[1])).json()["links"]
+    assert link["created"], "it can be asked for again"
+    place = f"/v1/captures?case_id={case_id}"
+    assert (await service.client.delete(place, headers=analyst)).json() == {"cancelled": 1}
+    assert (await service.client.delete(place, headers=analyst)).json() == {"cancelled": 0}
+    auditor = headers(service, Role.AUDITOR)
+    assert (await service.client.delete(place, headers=auditor)).status_code == 403
+
+
 @pytest.mark.parametrize(
     ("content", "field"),
     [

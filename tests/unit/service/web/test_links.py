@@ -56,6 +56,14 @@ async def test_pasted_lines_of_a_table_wait_to_be_opened(start: Starter) -> None
                 "/links", data={**form, "links": wrong}, headers=origin
             )
             assert refused.status_code == 422, wrong
+        assert "Cancel the links that wait" in case.text
+        cancelled = await service.client.post(
+            f"{path}/links/cancel", data={"csrf": csrf}, headers=origin
+        )
+        case = await service.client.get(cancelled.headers["Location"], headers=ENGLISH)
+        assert "The links that waited are not opened any more." in case.text
+        assert case.text.count(ENDS["cancelled"]) == 2
+        assert "Cancel the links that wait" not in case.text
 
 
 @pytest.mark.parametrize(
