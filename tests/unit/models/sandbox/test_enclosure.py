@@ -34,7 +34,7 @@ def tried(action):
 
 def connected(family, kind, address):
     with socket.socket(family, kind) as tried:
-        tried.settimeout(5)
+        tried.settimeout(300)
         tried.connect(address)
         tried.send(b"x")
 
