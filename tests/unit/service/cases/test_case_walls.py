@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -157,14 +159,17 @@ async def test_a_screenshot_is_kept_if_the_connection_fails_after_its_record_was
     path = f"/v1/cases/{job['case_id']}/occurrences"
     picture = b"\x89PNG\r\n\x1a\n" + bytes(100)
     cases = service.app.state.shared.services.cases
-    real = cases._add
+    real = service.database
 
-    def add(*arguments: Any) -> None:
-        real(*arguments)
+    @contextlib.contextmanager
+    def write() -> Iterator[Any]:
+        with real.write() as session:
+            yield session
         raise DatabaseUnavailable  # the answer to the commit is lost
 
     with monkeypatch.context() as patch:
-        patch.setattr(cases, "_add", add)
+        cut_off = SimpleNamespace(read=real.read, write=write, one_at_a_time=real.one_at_a_time)
+        patch.setattr(cases, "_database", cut_off)
         failed = await service.client.post(path, files={"screenshot": ("s.png", picture)})
         assert failed.status_code == 503
     (seen,) = [o for o in (await service.client.get(path)).json()["occurrences"] if o["screenshot"]]

@@ -42,7 +42,7 @@ async def reject(service: Service, job: dict[str, Any]) -> None:
 async def listed(service: Service) -> dict[str, str]:
     services = service.app.state.shared.services
     return {
-        sha256: entry.state for sha256, entry in services.revocation_list.current().editions.items()
+        sha256: entry[0] for sha256, entry in services.revocation_list.current().editions.items()
     }
 
 
