@@ -220,7 +220,7 @@ def test_a_redirect_whose_bytes_are_no_utf_8_is_followed(platform: FakePlatform)
 def test_a_host_that_is_none_is_said_to_be_none(platform: FakePlatform, host: str) -> None:
     direct = Fetched(f"http://{host}/")
     assert (direct.said["reason"], direct.hosts) == ("no_such_name", [])
-    led = Fetched(platform.says("/from", raw(b"%shttp://%s/\r\n\r\n" % (FOUND, host.encode()))))
+    led = Fetched(platform.says("/from", raw(FOUND + b"http://%s/\r\n\r\n" % host.encode())))
     assert led.said["reason"] in ("no_such_name", "unreachable"), led.said
     assert led.hosts == ["video.example"]
 
