@@ -79,7 +79,7 @@ class ReasonCode(StrEnum):
 def input_at_fault(code: str) -> bool:
     """Return whether a stored reason is that the input could not be decoded at all. The codes of a
     newer version are unknown here, and not taken for that."""
-    return code in {*_REASON_OF_ERROR.values(), ReasonCode.NOT_A_PICTURE}
+    return code in _REASON_OF_ERROR.values()
 
 
 _UNPUBLISHED = frozenset({"logit", "kind_logits", "suspect"})

@@ -83,8 +83,8 @@ def enclose(shown: Iterable[str], writable: Mapping[str, int], data_bytes: int) 
     except OSError:
         raise NotEnclosed("a user of its own") from None
     if pid := os.fork():
-        _, status = os.waitpid(pid, 0)
-        os._exit(max(os.waitstatus_to_exitcode(status), 0))
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        os._exit(code if code >= 0 else 128 - code)  # of a signal, as shells say it
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _furnish(shown, writable)

@@ -151,6 +151,17 @@ time.sleep(600)
         assert process.stdout.read() == b"", "both that had it open have ended"
 
 
+@pytest.mark.parametrize(
+    ("end", "code"), [("os._exit(3)", 3), ("import ctypes; ctypes.string_at(0)", 139)]
+)
+def test_the_process_outside_ends_as_the_first_one_within(
+    tmp_path: Path, end: str, code: int
+) -> None:
+    with probe(tmp_path, f"print('{{}}', flush=True); {end}") as process:
+        answer(process)
+    assert process.returncode == code
+
+
 def test_the_memory_of_all_within_is_counted_and_all_are_ended(tmp_path: Path) -> None:
     what = """
 before = enclosure.memory_bytes()
