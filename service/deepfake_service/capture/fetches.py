@@ -75,7 +75,7 @@ class _Said(BaseModel):
     tools: Annotated[dict[Annotated[str, Field(max_length=32)], Text], Field(max_length=8)] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Work:
     capture: Capture
     content: dict[str, Any]

@@ -62,7 +62,7 @@ TO_DO = or_(
 _log = logger("deepfake_service.captures")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Work:
     """A capture that this worker has claimed."""
 

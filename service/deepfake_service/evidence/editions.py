@@ -401,7 +401,8 @@ def _chain(session: Session, entries: Entries) -> dict[str, Any]:
     try:
         check_chain(listed)
     except Failed as error:
-        raise refuse(session, "audit", listed[0]["subject"], str(error)) from error
+        rows = f"{listed[0]['number']}-{listed[-1]['number']}"
+        raise refuse(session, "audit", rows, str(error)) from error
     ids = sorted({e.account_id for e, _ in entries if e.account_id})
     accounts = [session.get_one(Account, account_id) for account_id in ids]
     return {

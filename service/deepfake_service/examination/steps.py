@@ -92,7 +92,7 @@ class ExaminationRules:
     """The certificates by which Content Credentials are trusted, in PEM."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _OpenedJob:
     """A job's rows, keys and files at the beginning of a step."""
 

@@ -106,8 +106,8 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"  # submitted text must not reach a log
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        return []  # neither repr nor str: submitted text must not reach a log
 
 
 class Stored(Published):

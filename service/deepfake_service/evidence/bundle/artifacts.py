@@ -93,8 +93,8 @@ class Material:
 
     @classmethod
     def unpack(cls, packed: bytes) -> Material:
-        """Return the material from the file that ``pack`` returned; ``Failed`` if
-        ``packed`` is not such a file."""
+        """Return the material from the file that ``pack`` returned; ``Failed`` if ``packed``
+        is not such a file."""
         try:
             with zipfile.ZipFile(io.BytesIO(packed)) as archive:
                 files = {name: archive.read(name) for name in archive.namelist()}
@@ -328,9 +328,8 @@ def rescore(
     """Score all pictures of a ``verdict.json`` document; return the largest difference of a logit.
 
     ``files`` are those of the evidence, by name. Logits of kinds are compared as well.
-    ``Failed`` if a difference, or their root mean square, is above its tolerance, or the
-    number of squares or of logits is not that of the model; ``Failed`` if a square has
-    another size.
+    ``Failed`` if a difference, or their root mean square, is above its tolerance, the number of
+    squares or of logits is not that of the model, or a square has another size.
     """
     pictures = document["pictures"]
     spec = scorer.bundle.spec.crop

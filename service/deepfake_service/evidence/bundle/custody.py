@@ -15,7 +15,7 @@ import rfc8785
 
 from deepfake_service.evidence.bundle.steps import Failed
 
-# Values of ``security.audit_log.Action``, which are part of the format of the log.
+# Values of ``audit.log.Action``, which are part of the format of the log.
 SUBMITTED, REVIEWED = "media.submitted", "case.reviewed"
 FLAGGED, UNFLAGGED = "minor.flagged", "minor.unflagged"
 CONFIRMED, BODY_GENERATED, REJECTED = "confirmed", "body_generated", "rejected"

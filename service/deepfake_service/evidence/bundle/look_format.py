@@ -71,6 +71,6 @@ def listed_records(content: bytes) -> list[dict[str, Any]]:
 
 
 def statements_of(envelopes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the statements in envelopes; the signatures are not checked here. ``Failed``
-    if one is not a look, or not in canonical form."""
+    """Return the statements in envelopes; the signatures are not checked here. ``Failed`` if one is
+    not a look, or not in canonical form."""
     return [opened(rfc8785.dumps(envelope), (LOOK_TYPE,))[1] for envelope in envelopes]

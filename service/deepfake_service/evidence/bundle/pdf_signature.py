@@ -109,8 +109,8 @@ def verify(
     """Check that the first of ``certificates`` signed the whole PDF, and was valid at ``at``.
 
     A time stamp in the signature must cover it and be intact and, with ``timestamp_roots``, be
-    issued by an authority below one of them. Return its time, if there is one. ``Failed``,
-    whose message says what is wrong.
+    issued by an authority below one of them. Return its time, if there is one. ``Failed`` says
+    what is wrong.
     """
     try:
         signatures = PdfFileReader(io.BytesIO(pdf)).embedded_signatures

@@ -1,13 +1,19 @@
-"""What the log says about requests and chores that fail because a store or the database does."""
+"""What the log says about requests and chores that fail because a store or the database does, and
+what would show no secret if it came there."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
+from deepfake_service.api.captures import LinksIn
+from deepfake_service.capture import fetches, imports
+from deepfake_service.examination import steps
 from deepfake_service.platform.chores import Chore
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import DatabaseUnavailable
@@ -59,3 +65,17 @@ def test_a_chore_without_a_database_logs_a_short_line(log_lines: LogLines) -> No
     (line,) = [line for line in log_lines() if line.get("chore") == "webhooks"]
     assert (line["event"], line["level"]) == ("database_unavailable", "warning")
     assert line["problem"] == DatabaseUnavailable().message
+
+
+@pytest.mark.parametrize("kind", [fetches._Work, imports._Work, steps._OpenedJob])
+def test_what_holds_the_key_of_a_case_does_not_show_it(kind: Any) -> None:
+    assert "of a case" not in repr(kind(*["the key of a case"] * len(fields(kind))))
+
+
+@pytest.mark.parametrize("shown", [repr, str])
+def test_the_body_of_a_request_does_not_show_what_was_submitted(
+    shown: Callable[[object], str],
+) -> None:
+    links = {"case_reference": "our case", "urls": [{"url": "https://example.org/our-case"}]}
+    body = LinksIn.model_validate(links)
+    assert "our" not in shown(body) + shown(body.urls[0])

@@ -45,7 +45,7 @@ def without_rule(app: FastAPI) -> set[str]:
 
 
 def test_every_route_has_an_access_rule(app: FastAPI) -> None:
-    """A new route needs a role (``requires`` in ``http/auth.py``) or a place in ``PUBLIC``."""
+    """A new route needs a role (``admits`` in ``http/auth.py``) or a place in ``PUBLIC``."""
     assert without_rule(app) == set()
 
 
@@ -71,7 +71,7 @@ def test_a_route_without_an_access_rule_is_found(tmp_path: Path) -> None:
 
 
 def test_every_route_that_asks_who_calls_has_a_rate(app: FastAPI) -> None:
-    """A new route needs a role of ``http/auth.py`` that is ``limited``."""
+    """A new route needs a role of ``http/auth.py`` or ``web/pages.py``, which all have one."""
     routes = list(routes_of(app))
     assert {name for name, d in routes if authenticates(d) and not has_rate(d)} == set()
     assert not any(has_rate(d) for name, d in routes if name in PUBLIC)
