@@ -317,7 +317,7 @@ def altered_jobs(session: Session, jobs: Sequence[Job]) -> dict[str, RecordAlter
             continue  # it was deleted a moment ago
         own = [each for each in entries if each[0].subject in (job.id, job.case_id)]
         try:
-            chain = _chain(session, own)
+            chain = _chain(session, job, own)
             _compare_records(session, job, case, reviews[job.id], chain)
             made = {e.detail for e, _ in own if e.action == Action.EVIDENCE_MADE}
             if numbers[job.id] != made:
@@ -368,7 +368,7 @@ def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str
     others, if there are any: their ``count``, the ``actions`` with the number of each, and the
     ``sha256`` of their hashes, each followed by a line break. Occurrences of the case's other media
     are left out. Each entry has the hash of the entry before it in the log, so that its own can be
-    recomputed. ``RecordAltered`` if an entry does not have its authentication code.
+    recomputed. ``RecordAltered`` if an entry does not have its authentication code or its hash.
     """
     seen = select(Occurrence.id).where(Occurrence.media_id == media.id)
     concerning = and_(
@@ -377,7 +377,7 @@ def custody_of(session: Session, job: Job, media: Media, case: Case) -> dict[str
         or_(AuditEntry.action.not_in([str(a) for a in OF_POSTS]), AuditEntry.detail.in_(seen)),
     )
     omitted = _omitted(session, concerning)
-    chain = _chain(session, _entries(session, concerning, ~omitted))
+    chain = _chain(session, job, _entries(session, concerning, ~omitted))
     return {**chain, **_description_of(session, and_(concerning, omitted))}
 
 
@@ -392,7 +392,7 @@ def _entries(session: Session, *conditions: ColumnElement[bool]) -> Entries:
     return [(entry, previous or START) for entry, previous in session.execute(entries)]
 
 
-def _chain(session: Session, entries: Entries) -> dict[str, Any]:
+def _chain(session: Session, job: Job, entries: Entries) -> dict[str, Any]:
     authenticator = authenticator_of(session)
     for entry, _ in entries:
         if authenticator is not None and not authenticator.is_authentic(entry):
@@ -401,8 +401,7 @@ def _chain(session: Session, entries: Entries) -> dict[str, Any]:
     try:
         check_chain(listed)
     except Failed as error:
-        rows = f"{listed[0]['number']}-{listed[-1]['number']}"
-        raise refuse(session, "audit", rows, str(error)) from error
+        raise refuse(session, "jobs", job.id, str(error)) from error
     ids = sorted({e.account_id for e, _ in entries if e.account_id})
     accounts = [session.get_one(Account, account_id) for account_id in ids]
     return {

@@ -90,6 +90,19 @@ async def test_r4_rows_that_were_put_back_are_found_before_anything_is_made_of_t
     assert f"differs from the log: job {job['id']}" in done.stdout
 
 
+async def test_the_key_of_a_decision_that_was_rewritten_in_the_log_counts_as_one_altered_record(
+    service: Service,
+) -> None:
+    job = await examined(service, exhibits.video())
+    await decide(service, job, Decision.CONFIRMED)
+    write(service, "UPDATE audit SET key_id = NULL WHERE action = 'case.reviewed'")
+    headers = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
+    evidence = await service.client.get(f"/v1/jobs/{job['id']}/evidence", headers=headers)
+    assert evidence.status_code == 409, evidence.text
+    assert list(contradictions(service.database)) == [job["id"]]
+    assert service.database.count_altered() == 1
+
+
 async def test_no_notice_rests_on_a_verdict_that_was_written_into_the_database(
     service: Service,
 ) -> None:
