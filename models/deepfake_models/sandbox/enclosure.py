@@ -87,7 +87,10 @@ def enclose(shown: Iterable[str], writable: Mapping[str, int], data_bytes: int) 
         os._exit(code if code >= 0 else 128 - code)  # of a signal, as shells say it
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _furnish(shown, writable)
+    try:
+        _furnish(shown, writable)
+    except OSError:  # also if "/" is to be shown
+        raise NotEnclosed("a root directory of its own") from None
     _connect_loopback()
     drop_capabilities()
     protect_memory()
@@ -122,13 +125,10 @@ def _furnish(shown: Iterable[str], writable: Mapping[str, int]) -> None:
     Path(f"{_ROOT}/proc").mkdir()
     _mount("proc", f"{_ROOT}/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, "subset=pid")
     _restrict(_ROOT, _ATTR_RDONLY, recursive=False)
-    try:
-        os.chdir(_ROOT)
-        if not pivot_root():
-            raise NotEnclosed("a root directory of its own")
-        os.chdir("/")
-    except OSError:
-        raise NotEnclosed("a root directory of its own") from None
+    os.chdir(_ROOT)
+    if not pivot_root():
+        raise NotEnclosed("a root directory of its own")
+    os.chdir("/")
 
 
 def _mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:

@@ -187,6 +187,15 @@ print(json.dumps({"before": before, "after": after, "ends": ends}), flush=True)
     assert said["ends"] == [-signal.SIGKILL] * 3
 
 
+def test_the_root_directory_of_the_machine_is_never_shown(tmp_path: Path) -> None:
+    what = 'print(json.dumps({"enclosed": True}), flush=True)'
+    with probe(tmp_path, what) as plain:
+        answer(plain)
+    with probe(tmp_path, what, shown=["/"]) as process:
+        said, _ = process.communicate()
+    assert json.loads(said)["refused"].endswith("refuses a root directory of its own")
+
+
 def test_a_machine_that_hides_parts_of_proc_is_told_so(tmp_path: Path) -> None:
     """As containers and units of systemd do; then no enclosed program could have its own."""
     if os.geteuid() != 0:
