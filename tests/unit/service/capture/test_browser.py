@@ -275,8 +275,9 @@ def test_what_a_browser_receives_counts_with_what_came_before(
     before, control = socket.socketpair()
     with control, Gate(before, utc_now, CallbackHosts.of("127.0.0.1")) as gate:
         gate.passed["received"] = 3 << 20
-        platform.says("/big.png", says_bytes(bytes(9 << 20), "image/png"))
-        url = platform.says("/p", shows("<img src='/big.png'>"))
+        # A script, which is read to its end; a picture is given up once it cannot be decoded.
+        platform.says("/big.js", says_bytes(b" " * (9 << 20), "text/javascript"))
+        url = platform.says("/p", shows("<script src='/big.js'></script>"))
         browser.take(url, gate.another, platform.authority)
     assert 4 << 20 < gate.passed["received"] < 5 << 20
     assert gate.log
