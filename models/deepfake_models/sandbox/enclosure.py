@@ -9,8 +9,10 @@ of this is there, or the program is not run.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
+import platform
 import resource
 import signal
 import socket
@@ -35,10 +37,11 @@ USER = 1000
 DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 MAX_PROCESSES, MAX_OPEN_FILES = 512, 1024
 
-# linux/mount.h, linux/prctl.h, linux/fcntl.h, linux/sockios.h
+# linux/mount.h, linux/prctl.h, linux/keyctl.h, linux/fcntl.h, linux/sockios.h
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16_384, 1 << 18
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
+_KEYCTL, _JOIN_SESSION_KEYRING = {"x86_64": 250, "aarch64": 219}, 1
 _MOUNT_SETATTR, _AT_FDCWD, _AT_RECURSIVE = 442, -100, 0x8000
 _ATTR_RDONLY, _ATTR_NOSUID, _ATTR_NODEV = 1, 2, 4
 _SIOCSIFFLAGS, _IFF_UP, _IFF_RUNNING = 0x8914, 0x1, 0x40
@@ -71,6 +74,7 @@ def enclose(shown: Iterable[str], writable: Mapping[str, int], data_bytes: int) 
     if os.geteuid() == 0 and not change_user():
         raise NotEnclosed("another user")
     end_with_parent()
+    _leave_keyring()
     # A change of the user closes /proc/self to this process.
     _libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
     user, group = os.geteuid(), os.getegid()
@@ -103,6 +107,15 @@ def enclose(shown: Iterable[str], writable: Mapping[str, int], data_bytes: int) 
         (resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
     ):
         resource.setrlimit(number, (value, value))
+
+
+def _leave_keyring() -> None:
+    """Leave the keys that came with the process that started this one: no namespace hides them.
+    Where a filter denies that, it denies every access to keys."""
+    number = _KEYCTL.get(platform.machine(), -1)
+    is_left = _libc.syscall(number, _JOIN_SESSION_KEYRING, None) >= 0
+    if not is_left and ctypes.get_errno() not in (errno.EPERM, errno.ENOSYS):
+        raise NotEnclosed("a keyring of its own")
 
 
 def _furnish(shown: Iterable[str], writable: Mapping[str, int]) -> None:

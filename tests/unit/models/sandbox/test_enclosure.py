@@ -14,11 +14,15 @@ from typing import Any
 import pytest
 
 PROBE = """
-import json, os, resource, socket, subprocess, sys, threading, time
+import ctypes, json, os, platform, resource, socket, subprocess, sys, threading, time
 from pathlib import Path
 from deepfake_models.sandbox import enclosure
 inherited = os.open("/etc", os.O_RDONLY)
 os.close(inherited)
+kernel = ctypes.CDLL(None)
+ADD_KEY, KEYCTL = {"x86_64": (248, 250), "aarch64": (217, 219)}[platform.machine()]
+kernel.syscall(KEYCTL, 1, None)  # a keyring of the test, which is the caller's
+key = kernel.syscall(ADD_KEY, b"user", b"deepfake", b"secret", 6, -3)
 asked = json.loads(sys.argv[1])
 try:
     enclosure.enclose(asked["shown"], {"/memory": 1 << 20}, 512 << 20)
@@ -71,6 +75,7 @@ print(json.dumps({
     "no new privileges": status["NoNewPrivs"],
     "open": sorted(os.readlink(f"/proc/self/fd/{n}").split(":")[0] for n in range(3, 20)
                    if os.path.lexists(f"/proc/self/fd/{n}")),
+    "key": key < 0 or kernel.syscall(KEYCTL, 11, key, ctypes.create_string_buffer(6), 6),
     "signals": tried(lambda: os.kill(asked["parent"], 0)),
 }), flush=True)
 """
@@ -135,6 +140,7 @@ def test_a_program_sees_what_it_is_given_and_nothing_else(tmp_path: Path) -> Non
     assert said["root again"] in ("PermissionError", "OSError")
     assert (said["capabilities"], said["no new privileges"]) == (0, "1")
     assert said["open"] == [], "no folder of the machine is open"
+    assert said["key"] in (True, -1), "what the caller keeps in the kernel is not read"
     assert said["signals"] == "ProcessLookupError"
 
 
