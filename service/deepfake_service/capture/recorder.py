@@ -355,7 +355,8 @@ class _Repeating:
         try:
             return super()._make_request(*args, **options)  # type: ignore[misc]
         except OSError:
-            if not is_reused or conn.kept or method not in ("GET", "HEAD"):
+            is_safe = method in ("GET", "HEAD") and not conn.sink.limit
+            if not is_reused or conn.kept or not is_safe:
                 raise
         # The server had ended it: that is no answer, and a new connection may get one (RFC 9112,
         # section 9.3.1). Most servers do so sooner or later, and many without saying when.
@@ -416,11 +417,6 @@ def _handler(sink: Sink) -> type[RequestsRH]:
             session = super()._create_instance(*args, **options)
             session.get_redirect_target = redirected
             for adapter in session.adapters.values():
-                # A server may close a connection while the next request is on its way (RFC 9112,
-                # section 9.3.1).
-                adapter.max_retries = urllib3.Retry(
-                    connect=0, read=1, redirect=0, status=0, other=0
-                )
                 pools = {"http": PlainPool, "https": SecurePool}
                 adapter.poolmanager.pool_classes_by_scheme = pools
             return session

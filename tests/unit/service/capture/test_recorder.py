@@ -27,7 +27,7 @@ from deepfake_service.evidence.bundle.warc import HEAD_END, Budget, records
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.networks import CallbackHosts
 from tests.support import archives
-from tests.support.fake_platform import Answer, FakePlatform, Handler, resolving, shows
+from tests.support.fake_platform import Answer, FakePlatform, Handler, resolving, shows, status
 from tests.support.fake_posts import page_with, says_bytes
 
 pytest.importorskip("yt_dlp", reason="the extra capture-link is not installed")
@@ -231,12 +231,24 @@ def test_a_connection_that_was_closed_meanwhile_is_made_again(platform: FakePlat
         handler.close_connection = False
 
     def hangs_up(handler: Handler) -> None:
+        handler.close_connection = True
         platform.says("/page", shows(TEXT))
 
     platform.says("/page", hangs_up)
     fetched = Fetched(platform.says("/from", leads))
     assert fetched.said["reason"] == "no_media", fetched.said
     assert [uri.rpartition("/")[2] for uri, _, _ in fetched.answers[:2]] == ["from", "page"]
+
+
+@pytest.mark.parametrize("code", [429, 503])
+def test_a_server_that_says_when_to_come_again_has_answered(
+    platform: FakePlatform, code: int
+) -> None:
+    url = platform.says("/page", status(code, TEXT, Retry_After="1"))
+    fetched = Fetched(url)
+    assert fetched.said["reason"] == ("challenged" if code == 429 else "unreachable")
+    assert platform.asked["/page"] == 1
+    assert [body for _, _, body in fetched.answers] == [HTML]
 
 
 def test_an_odd_address_on_a_page_loses_nothing_else(platform: FakePlatform) -> None:
