@@ -72,7 +72,8 @@ class PageBrowser:
                 f"{PREFIX}CAPTURE_BROWSER must be the path of Chromium's headless shell: "
                 f"{USUAL_PATH} once the package chromium-headless-shell of Debian is installed."
             )
-        self._program = program
+        # Its real folder, which is all that the enclosure has of it.
+        self._program = program.resolve()
         self._decoder = decoder
         self._one = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -120,13 +121,19 @@ class PageBrowser:
         size = self._size(picture) if told.reason is None else None
         if size is None:
             reason = told.reason if told.reason in UNPICTURED else "failed"
-            return {"reason": reason, "detail": told.detail, "first_connection": first}, b""
+            return {
+                "reason": reason,
+                "detail": told.detail,
+                "first_connection": first,
+                "limit": gate.limit,
+            }, b""
         about = {
             "reason": None,
             "taken_at": at,
             "width": size[0],
             "height": size[1],
             "first_connection": first,
+            "limit": gate.limit,
             **told.model_dump(exclude={"reason", "detail"}),
         }
         fields = {

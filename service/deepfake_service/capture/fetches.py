@@ -212,7 +212,9 @@ class Fetches:
             "confinement": {"missing": missing},
             "limits": {
                 "bytes": gates.MAX_BYTES["received"], "seconds": gates.MAX_SECONDS,
-                "connections": gates.MAX_CONNECTIONS, "reached": gate and gate.limit,
+                "connections": gates.MAX_CONNECTIONS,
+                # None was when a picture was begun, which has a limit of its own.
+                "reached": gate.limit if gate and picture is None else None,
             },
             "connections": gate.log if gate else [],
             "operator": self._operator(said, gate),

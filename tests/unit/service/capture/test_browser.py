@@ -278,7 +278,8 @@ def test_what_a_browser_receives_counts_with_what_came_before(
         # A script, which is read to its end; a picture is given up once it cannot be decoded.
         platform.says("/big.js", says_bytes(b" " * (9 << 20), "text/javascript"))
         url = platform.says("/p", shows("<script src='/big.js'></script>"))
-        browser.take(url, gate.another, platform.authority)
+        about, _ = browser.take(url, gate.another, platform.authority)
+    assert about["limit"] == "bytes"
     assert 4 << 20 < gate.passed["received"] < 5 << 20
     assert gate.log
 
@@ -305,6 +306,16 @@ def test_a_program_that_is_no_browser_gives_no_picture(
     for path in ("/usr/bin/chromium-headless-shell", "/nowhere"):
         with pytest.raises(SettingsError, match="headless shell"):
             PageBrowser(Path(path), decoder)
+
+
+def test_a_link_to_the_browser_will_do(
+    decoder: ProcessDecoder, browser: PageBrowser, platform: FakePlatform, tmp_path: Path
+) -> None:
+    link = tmp_path / "browser"
+    link.symlink_to(PROGRAM)
+    url = platform.says("/p", shows(SAYS_GREEN))
+    about, _, _ = take(PageBrowser(link, decoder), platform, url)
+    assert (about["reason"], about["limit"]) == (None, None)
 
 
 def test_a_worker_that_stops_ends_its_browser(
