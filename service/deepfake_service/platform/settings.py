@@ -137,8 +137,8 @@ class Settings(BaseSettings):
     capture_browser: Path | None = None
     """Path of Chromium's headless shell, which takes pictures of the pages that links lead to. It
     runs their scripts, enclosed: in namespaces of its own, with a root directory that holds nothing
-    but the browser and fonts, and without a network but the same gate. Unset: links have no
-    pictures of pages."""
+    but its folder, its libraries and fonts, and without a network but the same gate. Unset: links
+    have no pictures of pages."""
     log_level: LogLevel = "info"
     """Least severe log level written: `debug`, `info`, `warning` or `error`. No level logs content.
     """
