@@ -180,12 +180,14 @@ class Links:
                 for row in session.scalars(waiting)
             }
             queued = []
+            # Captures are listed by their ids, of which those of one millisecond are in no order.
+            ids = iter(sorted(new_id() for _ in links))
             for link in links:
                 if link.url in known:
                     queued.append(Queued(known[link.url], link.url, created=False))
                     continue
                 capture = Capture(
-                    id=new_id(),
+                    id=next(ids),
                     case_id=case.id,
                     account_id=caller.account_id,
                     state=CaptureState.QUEUED,
