@@ -74,27 +74,20 @@ class _Work:
     owner: Account
 
 
+@dataclass
 class Imports:
     """Reads captures one after the other: uploads and examinations do not wait for them."""
 
-    def __init__(
-        self,
-        database: Database,
-        vault: Vault,
-        readers: CaptureReaders,
-        evidence: EvidenceStore,
-        submissions: Submissions,
-        *,
-        executor_id: str,
-        kept_for: timedelta,
-    ) -> None:
-        self._database = database
-        self._vault = vault
-        self._readers = readers
-        self._evidence = evidence
-        self._submissions = submissions
-        self._claims = Claims(database, executor_id)
-        self._kept_for = kept_for
+    _database: Database
+    _vault: Vault
+    _readers: CaptureReaders
+    _evidence: EvidenceStore
+    _submissions: Submissions
+    executor_id: str
+    kept_for: timedelta
+
+    def __post_init__(self) -> None:
+        self._claims = Claims(self._database, self.executor_id)
 
     def work_off(self) -> None:
         """Read the captures that wait, and take out what was chosen in them."""
@@ -182,7 +175,7 @@ class Imports:
             for media in work.media:
                 row = session.get(Media, media.id)
                 if row is not None:
-                    row.expires_at = self._database.clock() + self._kept_for
+                    row.expires_at = self._database.clock() + self.kept_for
             if blob and work.content["handed_in"]["examine_all"]:
                 add_chosen(session, capture.id, offered(work.content["found"]["media"]))
             append_entry(session, SERVICE, Action.CAPTURE_ENDED, capture.id, digest or reason)
