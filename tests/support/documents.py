@@ -47,7 +47,7 @@ def leaves(value: Any) -> Iterator[str]:
 def report_texts(
     document: dict[str, Any], pictures: Mapping[str, bytes], custody: dict[str, Any], words: Words
 ) -> dict[str, Any]:
-    """Return all that a report says, its summary and tables included, by name."""
+    """Return all that a report says, by name."""
     shown = present(document, custody, pictures, words, "ab" * 32)
     del shown["files"]  # their names are no texts
-    return shown.pop("summary") | shown.pop("tables") | shown
+    return shown

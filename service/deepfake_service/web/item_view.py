@@ -8,11 +8,8 @@ from typing import Any
 from deepfake_models.bundle.results import input_at_fault
 from deepfake_models.faces.crops import square
 from deepfake_service.evidence.report.plots import value_plot
-from deepfake_service.evidence.report.summary import (
-    read,
-    reasons_of_people,
-    summary_of,
-)
+from deepfake_service.evidence.report.reading import read
+from deepfake_service.evidence.report.summary import reasons_of_people, summary_of
 from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.platform.texts.i18n import Words, words
 from deepfake_service.platform.texts.svg import Picture, along
@@ -28,32 +25,26 @@ COLOURS = 6
 def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
     """Return the result in an edition of evidence as the page shows it."""
     texts = words(language, polite=True)
-    reading = read(document, texts)
-    summary, tables = summary_of(reading), tables_of(reading, time=evidence_time)
-    media = document["result"]["media"]
+    reading = read(document, texts, evidence_time)
+    summary, media = summary_of(reading), reading.media
     codes = list(dict.fromkeys(r["code"] for r in document["result"]["reasons"]))
-    pictures = _pictures(document)
-    spread = value_plot(document, reading.thresholds, texts, width="100%")
-    is_video = bool(media) and media["kind"] == "video"
+    pictures, spread = _pictures(document), value_plot(reading, width="100%")
+    is_video = reading.kind == "video"
     return {
         **summary,
+        **tables_of(reading),
         "verdict": document["result"]["verdict"],
-        "leans": document["result"].get("leaning"),
         "codes": codes,
         "broken": any(map(input_at_fault, codes)),
         "has_value": document["result"]["log_likelihood_ratio"] is not None,
         "high": reading.thresholds["likely_manipulated"],
         "spread": safe(spread) if spread else None,
         "plot": safe(moments_plot(document, texts)) if is_video else None,
-        "boxes": None if is_video or not media else _boxes(document),
+        "boxes": _boxes(document) if reading.is_still else None,
         "people": summary["people"] if is_video else _by_value(summary["people"]),
         "people_reasons": reasons_of_people(document),
         "strongest": pictures[:STRONGEST],
         "pictures": pictures,
-        "item": tables["item"],
-        "finding": tables["finding"],
-        "method": tables["method"],
-        "conditions": tables["conditions"],
         "is_video": is_video,
         "sampled": document["result"]["frames"]["sampled"],
         "width": media["width"] if media else None,

@@ -104,9 +104,7 @@ def build(
             {"format": "deepfake-service/custody/1", **as_json(dossier.custody)}
         ),
         HASHES: rfc8785.dumps(_hashes(document, material)),
-        TIMELINE: timeline(
-            document["result"], document["exact"]["faces"], document["examined_s"], words("en")
-        ).encode(),
+        TIMELINE: timeline(document, words("en")).encode(),
         CASE_GRAPH: rfc8785.dumps(graph(document)),
         **{f"data/{name}": content for name, content in pictures.items()},
         **{f"data/{name}": material.files[name] for name in material.files

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
 from typing import Any
 
-from deepfake_service.platform.texts.formatting import percent, signed, strength_of
+from deepfake_service.evidence.report.reading import Reading
+from deepfake_service.platform.texts.formatting import percent, signed
 from deepfake_service.platform.texts.i18n import Words
 from deepfake_service.platform.texts.svg import FONT, INK, Picture, along
 
@@ -17,17 +17,14 @@ MAX_ROWS = 20
 SUSPECT, PLAIN, UNSEEN, PAPER = "#c2410c", "#64748b", "#e2e8f0", "#ffffff"
 
 
-def timeline(
-    result: dict[str, Any],
-    faces: Sequence[dict[str, Any]],
-    examined_s: Sequence[float],
-    words: Words,
-) -> str:
-    """Draw a result with its exact ``faces`` and the times, in seconds, of the examined frames.
+def timeline(document: dict[str, Any], words: Words) -> str:
+    """Draw the faces of a ``verdict.json`` document over time.
 
     The height of a bar is a face's logit, on a scale from the lowest to the highest one drawn; a
     tick on the axis marks an examined frame.
     """
+    result, faces = document["result"], document["exact"]["faces"]
+    examined_s = document["examined_s"]
     duration = max((result["media"] or {}).get("duration_s") or 0.0, *examined_s, 0.001)
     # A person who passes by has a face or two, too few for a value: there is nothing to draw.
     valued = (t for t in result["tracks"] if t["log_likelihood_ratio"] is not None)
@@ -77,31 +74,21 @@ REAL, FAKE, BLACK, SOFT = "#1d4ed8", "#b91c1c", "#0f172a", "#475569"
 """Authentic media are not green: that is the colour of what people cleared."""
 
 
-def histogram_of(document: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the histogram of media like the item; ``None`` without one, or without a value."""
-    media = document["result"]["media"]
-    if not media or document["result"]["log_likelihood_ratio"] is None:
-        return None
-    unit = "picture" if media["kind"] == "image" else "item"
-    found: dict[str, Any] | None = (document["method"].get("histograms") or {}).get(unit)
-    return found
-
-
 def bin_of(histogram: dict[str, Any], value: float) -> int:
     """Return the number of the bin in which a value is, from 0."""
     last = len(histogram["edges"]) - 2
     return min(max(bisect_right(histogram["edges"], value) - 1, 0), last)
 
 
-def value_note(document: dict[str, Any], words: Words) -> str | None:
+def value_note(r: Reading) -> str | None:
     """Return what the plot shows, in words; ``None`` if there is none."""
-    histogram = histogram_of(document)
+    histogram, words = r.histogram, r.words
     if histogram is None:
         return None
-    value = document["result"]["log_likelihood_ratio"]
+    value = r.result["log_likelihood_ratio"]
     here = bin_of(histogram, value)
     # Of a low value, what matters is how many manipulated media have one as low.
-    is_low = strength_of(document["result"]) is None
+    is_low = r.strength is None
     bins = slice(here + 1) if is_low else slice(here, None)
     where = words(
         "spread_below" if is_low else "spread_above",
@@ -124,15 +111,13 @@ def _share(histogram: dict[str, Any], name: str, bins: slice, words: Words) -> s
     return words("spread_none", count=f"{samples:,}", upper=f"{upper:.1%}")
 
 
-def value_plot(
-    document: dict[str, Any], thresholds: dict[str, Any], words: Words, *, width: str
-) -> str | None:
-    """Draw the histograms with the ``thresholds`` that decided on the item, and its value; ``None``
-    if there are none. ``width`` is that of the SVG, such as ``100%`` or ``900``."""
-    histogram = histogram_of(document)
+def value_plot(r: Reading, *, width: str) -> str | None:
+    """Draw the histograms with the thresholds that decided on the item, and its value; ``None`` if
+    there are none. ``width`` is that of the SVG, such as ``100%`` or ``900``."""
+    histogram, words = r.histogram, r.words
     if histogram is None:
         return None
-    value = document["result"]["log_likelihood_ratio"]
+    value = r.result["log_likelihood_ratio"]
     edges: list[float] = histogram["edges"]
     low, high = edges[0], edges[-1]
 
@@ -156,7 +141,7 @@ def value_plot(
                 wide = f"{place(end) - place(start) - 0.2:.2f}%"
                 picture.rect(x(start), top, wide, size, class_=name, fill=colour)
     for name in ("no_manipulation_found", "likely_manipulated"):
-        at = x(thresholds[name])
+        at = x(r.thresholds[name])
         picture.line((at, at), (TOP, foot), class_="cut", stroke=SOFT, stroke_dasharray="3 3")
     centred = {"class_": "soft", "text_anchor": "middle", "fill": SOFT}
     for tick in range(math.ceil(low), math.floor(high) + 1):

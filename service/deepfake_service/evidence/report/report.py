@@ -1,7 +1,7 @@
 """The report of an evidence edition: a PDF/A-3 whose first page a layperson understands.
 
-``present`` returns all that it says, which Typst sets from a template that takes texts and values
-as data only. The same data gives the same bytes.
+``present`` returns all that it says, computed once, which Typst sets from a template that takes
+texts and values as data only. The same data gives the same bytes.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from importlib.resources import files
 from typing import Any
 
 from deepfake_service.evidence.report.plots import timeline, value_plot
-from deepfake_service.evidence.report.summary import Reading, read, summary_of
-from deepfake_service.evidence.report.tables import tables_of
+from deepfake_service.evidence.report.reading import Reading, read
+from deepfake_service.evidence.report.summary import summary_of
+from deepfake_service.evidence.report.tables import custody_of, tables_of
+from deepfake_service.platform.texts.characters import readable, with_texts
 from deepfake_service.platform.texts.formatting import signed, tenths, to_the_second
 from deepfake_service.platform.texts.i18n import LANGUAGES, Words
 from deepfake_service.platform.texts.typesetting import pdf_of
@@ -52,7 +54,7 @@ def present(
     """Return all that the report of a ``verdict.json`` document says and shows, in the language of
     ``words``. ``payload`` has the bundle's other files by name, without ``data/``, and
     ``certificate`` is the SHA-256 of that of its electronic signature."""
-    reading = read(document, words, custody)
+    reading = read(document, words)
     d = reading.document
     known = d.get("organisation", {})
     names = (known.get(f"name_{language}") for language in (words.language, *LANGUAGES))
@@ -76,17 +78,16 @@ def present(
             if (value := known.get(f"{key}_{words.language}") or known.get(key))
         ],
         "footer": f"{name} · {d['job']['id']} · {d['edition']}",
-        "summary": summary_of(reading),
-        "tables": tables_of(reading),
+        **summary_of(reading),
+        **tables_of(reading),
+        **custody_of(reading, with_texts(custody, readable)),
         "pictures": [
             _picture(reading, p, faces[p["face"]], payload)
             for p in sorted(shown, key=lambda p: (-p["log_likelihood_ratio"], p["number"]))
         ],
         "pictures_note": None if shown else _pictures_note(reading),
-        "spread": value_plot(d, reading.thresholds, words, width="720"),
-        "timeline": timeline(d["result"], faces, d["examined_s"], words)
-        if reading.is_video
-        else None,
+        "spread": value_plot(reading, width="720"),
+        "timeline": timeline(d, words) if reading.kind == "video" else None,
         "files": sorted((name, sha256(content).hexdigest()) for name, content in payload.items()),
         "certificate": certificate,
         "signature_line": copy.signature_line,
@@ -98,15 +99,14 @@ def _picture(
 ) -> dict[str, str]:
     words, crop, person = reading.words, payload[picture["crop"]], face["track"] + 1
     line = words(
-        "picture_line" if reading.is_video else "still_line",
+        "still_line" if reading.is_still else "picture_line",
         time=tenths(face["time_s"]),
         person=person,
         llr=signed(picture["log_likelihood_ratio"]),
     )
-    heat = layered(crop, payload[picture["heatmap"]])
     return {
         "plain": layered(crop),
-        "heat": heat,
+        "heat": layered(crop, payload[picture["heatmap"]]),
         "line": line,
         "alt": f"{words('person')} {person}",
     }

@@ -15,8 +15,6 @@ from deepfake_service.evidence.bundle.steps import Outcome, Step
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.report.report import layered
-from deepfake_service.evidence.report.summary import NO_CUSTODY, read
-from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.platform.texts.i18n import words
 from tests.support import exhibits
 from tests.support.documents import report_texts
@@ -52,10 +50,10 @@ def test_every_square_is_stored_and_the_report_shows_the_first() -> None:
     assert all(s.outcome is not Outcome.FAIL for s in verify(content, OURS).steps)
     document = json.loads(bag.unzipped(content)[VERDICT])
     assert all(len(face["kind_logits"]) == 2 for face in document["exact"]["faces"])
-    shown = report_texts(document, material.pictures, NO_CUSTODY, words("en"))
+    shown = report_texts(document, material.pictures, {"accounts": {}, "entries": []}, words("en"))
     first = shown["pictures"][0]
     assert first["plain"] in [layered(material.files[p["crop"]]) for p in pictures]
-    assert any("1.3 / 0.8 ×" in row[1] for row in tables_of(read(document, words("en")))["method"])
+    assert any("1.3 / 0.8 ×" in row[1] for row in shown["method"])
 
 
 def test_one_square_is_stored_as_before() -> None:

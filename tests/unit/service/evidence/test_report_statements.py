@@ -14,7 +14,8 @@ from deepfake_models.bundle.results import Face
 from deepfake_models.decision.serialization import judge_exact, load_exact
 from deepfake_service.evidence.bundle.builder import VERDICT
 from deepfake_service.evidence.bundle.error_rates import error_rates
-from deepfake_service.evidence.report.summary import read, reasons_of_people, summary_of
+from deepfake_service.evidence.report.reading import read
+from deepfake_service.evidence.report.summary import reasons_of_people, summary_of
 from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
 from tests.support import exhibits, footage

@@ -12,8 +12,8 @@ import pytest
 from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST, Material
 from deepfake_service.evidence.bundle.builder import VERDICT
 from deepfake_service.evidence.bundle.zip_format import member
-from deepfake_service.evidence.report.plots import bin_of, histogram_of, value_note, value_plot
-from deepfake_service.evidence.report.summary import thresholds_of
+from deepfake_service.evidence.report.plots import bin_of, value_note, value_plot
+from deepfake_service.evidence.report.reading import read
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.texts.i18n import words
 from tests.support import exhibits, footage
@@ -66,11 +66,11 @@ async def test_a_bundle_with_histograms_shows_where_a_value_lies(service: Servic
     here = bin_of(HISTOGRAM, value)
     for language in ("ko", "en"):
         texts = words(language)
-        note = value_note(document, texts)
+        note = value_note(read(document, texts))
         assert note is not None
         bins = slice(here, None) if value >= 0 else slice(here + 1)
         assert f"{sum(HISTOGRAM['real'][bins]):.1f}%" in note
-        plot = value_plot(document, thresholds_of(document), texts, width="720")
+        plot = value_plot(read(document, texts), width="720")
         assert plot is not None
         svg = fromstring(plot)
         names = [part.get("class") for part in svg]
@@ -97,11 +97,11 @@ def test_a_low_value_is_told_how_many_manipulated_media_have_one_as_low() -> Non
     found = {"verdict": "no_manipulation_found", "log_likelihood_ratio": -0.6}
     document["result"] |= found
     told = "12.5% of the manipulated and 80.0% of the authentic ones have a value below"
-    assert told in str(value_note(document, words("en")))
+    assert told in str(value_note(read(document, words("en"))))
     document["method"]["histograms"] = {"item": HISTOGRAM | {"fake": [0, 0, 40, 40]}}
     # 1 - 0.05 ** (1 / 35)
     assert "0.0% (none of 80: at most 8.2% with 95% confidence)" in str(
-        value_note(document, words("en"))
+        value_note(read(document, words("en")))
     )
 
 
@@ -112,10 +112,8 @@ async def test_without_histograms_the_error_rates_are_shown(
     bundle = (await service.client.get(f"/v1/jobs/{job['id']}/evidence")).content
     document = json.loads(member(bundle, VERDICT))
     assert document["method"]["histograms"] is None
-    assert value_note(document, words("en")) is None
-    assert (
-        report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))["spread"] is None
-    )
+    shown = report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))
+    assert shown["spread"] is shown["spread_note"] is None
     del service.client.headers["Authorization"]
     service.client.headers["Accept-Language"] = "en"
     await service.sign_in(Role.PIPELINE)
@@ -131,9 +129,9 @@ async def test_pictures_and_items_without_a_value_use_their_own(service: Service
     document = json.loads(member(bundle, VERDICT))
     other = copy.deepcopy(HISTOGRAM) | {"real_groups": 7}
     document["method"]["histograms"] = {"item": HISTOGRAM, "picture": other}
-    assert histogram_of(document) == other
+    assert read(document, words("en")).histogram == other
     del document["method"]["histograms"]["picture"]
-    assert histogram_of(document) is None
+    assert read(document, words("en")).histogram is None
     document["method"]["histograms"] = {"picture": other}
     document["result"]["log_likelihood_ratio"] = None
-    assert value_plot(document, thresholds_of(document), words("en"), width="1") is None
+    assert value_plot(read(document, words("en")), width="1") is None

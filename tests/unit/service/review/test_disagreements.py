@@ -13,7 +13,8 @@ import pytest
 
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.evidence.bundle.builder import verdict_document
-from deepfake_service.evidence.report.summary import read, summary_of
+from deepfake_service.evidence.report.reading import read
+from deepfake_service.evidence.report.summary import summary_of
 from deepfake_service.platform.db import Case, Job, Review, new_id
 from deepfake_service.platform.db.enums import Decision, Finding, JobState, Role
 from deepfake_service.platform.pagination import Filters

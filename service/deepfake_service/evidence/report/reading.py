@@ -1,0 +1,108 @@
+"""A ``verdict.json`` document with what all parts of its report ask of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+from deepfake_models.bundle.results import ReasonCode
+from deepfake_service.platform.texts.characters import readable, with_texts
+from deepfake_service.platform.texts.formatting import strength_of, to_the_second
+from deepfake_service.platform.texts.i18n import Words
+
+MAX_PEOPLE = 60
+"""People listed, those with the highest values; ``verdict.json`` has all."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A document, and the language in which it is reported."""
+
+    document: dict[str, Any]
+    """With texts of unknown origin, as names, in a form that can be shown."""
+    words: Words
+    time: Callable[[str | None], str]
+    """Formats the times in tables."""
+
+    @cached_property
+    def result(self) -> dict[str, Any]:
+        """The result of the examination."""
+        result: dict[str, Any] = self.document["result"]
+        return result
+
+    @cached_property
+    def media(self) -> dict[str, Any] | None:
+        """What was read of the file; ``None`` if it could not be read."""
+        media: dict[str, Any] | None = self.result["media"]
+        return media
+
+    @cached_property
+    def kind(self) -> str | None:
+        """``image`` or ``video``, in which times mean something; ``None`` of an unread file."""
+        return self.media["kind"] if self.media else None
+
+    @property
+    def is_still(self) -> bool:
+        """Whether the file is a picture."""
+        return self.kind == "image"
+
+    @cached_property
+    def strength(self) -> str | None:
+        """See ``strength_of``."""
+        return strength_of(self.result)
+
+    @cached_property
+    def thresholds(self) -> dict[str, Any]:
+        """The thresholds that decided on the item."""
+        levels: dict[str, dict[str, Any]] = self.document["method"]["thresholds"]
+        if not self.is_still:
+            return levels["item"]
+        return levels.get("picture") or levels["face"]
+
+    @cached_property
+    def calibration(self) -> dict[str, Any]:
+        """The calibration of the item's value."""
+        level: dict[str, dict[str, Any]] = self.document["method"]["calibration"]
+        return level["face" if self.is_still else "item"]
+
+    @cached_property
+    def histogram(self) -> dict[str, Any] | None:
+        """The histogram of media like the item; ``None`` without one, or without a value."""
+        if not self.media or self.result["log_likelihood_ratio"] is None:
+            return None
+        histograms = self.document["method"].get("histograms") or {}
+        found: dict[str, Any] | None = histograms.get("picture" if self.is_still else "item")
+        return found
+
+    @cached_property
+    def people(self) -> list[dict[str, Any]]:
+        """The tracks that tables list, in order of appearance."""
+        ranked = sorted(self.result["tracks"], key=_value_of, reverse=True)
+        return sorted(ranked[:MAX_PEOPLE], key=lambda t: t["track"])
+
+    @cached_property
+    def refused(self) -> frozenset[int]:
+        """The tracks that were not decided on, because too few people like them were measured. The
+        rates measured on faces like theirs are no part of the verdict, and are not stated."""
+        return frozenset(
+            track["track"]
+            for track in self.result["tracks"]
+            if any(r["code"] == ReasonCode.UNMEASURED_CONDITION for r in track["reasons"])
+        )
+
+
+def read(
+    document: dict[str, Any], words: Words, time: Callable[[str | None], str] | None = None
+) -> Reading:
+    """Return the reading of a document in the language of ``words``. ``time`` formats the times in
+    tables; by default, ``to_the_second`` does."""
+    time = time or partial(to_the_second, language=words.language)
+    return Reading(with_texts(document, readable), words, time)
+
+
+def _value_of(track: dict[str, Any]) -> float:
+    value: float | None = track["log_likelihood_ratio"]
+    return -math.inf if value is None else value
