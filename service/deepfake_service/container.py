@@ -17,7 +17,7 @@ from deepfake_service.capture.captures import Captures
 from deepfake_service.capture.links import Links
 from deepfake_service.capture.wacz import CaptureExports
 from deepfake_service.cases.cases import BlindIndex, Cases
-from deepfake_service.evidence.editions import RevocationList
+from deepfake_service.evidence.revocations import RevocationList
 from deepfake_service.evidence.signing_keys import SigningKeys, open_signing_keys
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.examination.backlog import queue_state

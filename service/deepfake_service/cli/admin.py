@@ -22,7 +22,7 @@ from deepfake_service.audit.checkpoints import audit_key
 from deepfake_service.audit.records import accept_row, altered_rows
 from deepfake_service.cli.output import json_line
 from deepfake_service.cli.records import opened_records, signing
-from deepfake_service.evidence.editions import contradictions
+from deepfake_service.evidence.chain_of_custody import contradictions
 from deepfake_service.platform.db import Database, Key
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import (

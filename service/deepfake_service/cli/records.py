@@ -16,7 +16,7 @@ from rich.table import Table
 from deepfake_models.errors import DeepfakeError
 from deepfake_service.audit.journal import open_journal
 from deepfake_service.audit.records import open_existing_database
-from deepfake_service.evidence.editions import RevocationList
+from deepfake_service.evidence.revocations import RevocationList
 from deepfake_service.evidence.signing_keys import STATEMENT, SigningKeys, open_signing_keys
 from deepfake_service.platform.db import Database
 from deepfake_service.platform.settings import Settings, load_settings

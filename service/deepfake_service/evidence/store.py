@@ -19,28 +19,37 @@ from deepfake_service.accounts.read_audit import ReadAudit
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_case
-from deepfake_service.cases.cases import folder_of
+from deepfake_service.cases.cases import folder_of, open_occurrence
 from deepfake_service.evidence.bundle import zip_format
 from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.evidence.bundle.builder import Dossier, build, report_copy
 from deepfake_service.evidence.bundle.capture_format import build_capture
-from deepfake_service.evidence.editions import (
+from deepfake_service.evidence.chain_of_custody import (
     custody_of,
-    is_outdated,
-    is_withdrawn,
-    last_decision,
-    material_of,
-    newest_edition,
-    occurrences_of,
     requester_of,
     require_recorded,
     reviews_of,
-    supersede,
+)
+from deepfake_service.evidence.editions import (
+    is_outdated,
+    last_decision,
+    material_of,
+    newest_edition,
 )
 from deepfake_service.evidence.report.report import ReportCopy
+from deepfake_service.evidence.revocations import is_withdrawn, supersede
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.clock import iso_time
-from deepfake_service.platform.db import Case, Database, Edition, Job, Media, new_id
+from deepfake_service.platform.db import (
+    Account,
+    Case,
+    Database,
+    Edition,
+    Job,
+    Media,
+    Occurrence,
+    new_id,
+)
 from deepfake_service.platform.db.enums import UNFINISHED, JobState
 from deepfake_service.platform.errors import (
     EvidenceBusy,
@@ -191,7 +200,7 @@ class EvidenceStore:
                     "requester": requester_of(session, job),
                 },
                 item={"sha256": media.sha256, "size": media.size},
-                occurrences=occurrences_of(session, media, key),
+                occurrences=_occurrences_of(session, media, key),
                 reviews=reviews_of(session, job, key),
                 finding=job.finding,
                 custody=custody_of(session, job, media, case),
@@ -283,6 +292,28 @@ class EvidenceStore:
                 return None
             newest = newest_edition(session, edition.job_id) or edition
         return newest.number if newest.number > edition.number else None
+
+
+def _occurrences_of(session: Session, media: Media, key: bytes) -> list[dict[str, Any]]:
+    """Return where a medium was seen, oldest first."""
+    rows = session.scalars(
+        select(Occurrence)
+        .where(Occurrence.media_id == media.id)
+        .order_by(Occurrence.created_at, Occurrence.id)
+    ).all()
+    contents = [open_occurrence(key, row) for row in rows]
+    collectors = {content["collector"] for content in contents}
+    accounts = session.scalars(select(Account).where(Account.id.in_(collectors)))
+    names = {account.id: account.name for account in accounts}
+    return [
+        {
+            "id": row.id,
+            "recorded_at": iso_time(row.created_at),
+            **content,
+            "collector_name": names.get(content["collector"]),
+        }
+        for row, content in zip(rows, contents, strict=True)
+    ]
 
 
 def editions_of(session: Session, job: Job, case: Case) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from deepfake_service.accounts.read_audit import ReadAudit
 from deepfake_service.accounts.visibility import find_visible, may_delete, visible_to
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.cases import media_key, open_occurrence
-from deepfake_service.evidence.editions import altered_jobs
+from deepfake_service.evidence.chain_of_custody import altered_jobs
 from deepfake_service.evidence.listings import open_listing, open_reasons
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Listing, Media, Occurrence

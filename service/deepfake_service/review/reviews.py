@@ -18,7 +18,8 @@ from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.evidence.bundle.custody import findings_of
-from deepfake_service.evidence.editions import outdated_jobs, require_recorded, reviews_of
+from deepfake_service.evidence.chain_of_custody import require_recorded, reviews_of
+from deepfake_service.evidence.editions import outdated_jobs
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.platform.db import Account, Case, Database, Job, Review, current_time, new_id

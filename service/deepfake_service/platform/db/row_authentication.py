@@ -4,7 +4,7 @@ The code is an HMAC-SHA256 (RFC 2104) over the columns that decide something. It
 the ORM writes a row, and compared when the ORM loads one. Its key is not in the database in the
 clear, so that write access to the database is not enough to make an administrator, a session or an
 entry of the log. A row replaced by an *earlier* version of itself still has a valid code. So what
-was decided on cases is compared with the audit log instead; see ``evidence/editions.py``.
+was decided on cases is compared with the audit log instead; see ``evidence/chain_of_custody.py``.
 """
 
 from __future__ import annotations

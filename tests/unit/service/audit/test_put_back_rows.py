@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.cli.app import app
-from deepfake_service.evidence.editions import contradictions
+from deepfake_service.evidence.chain_of_custody import contradictions
 from deepfake_service.platform.db import Case, Job
 from deepfake_service.platform.db.enums import Decision, JobState, Role
 from deepfake_service.platform.errors import AuditBroken

@@ -17,7 +17,7 @@ from deepfake_service.evidence.bundle.steps import ExitCode
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.bundle.zip_format import MAX_BYTES, member
-from deepfake_service.evidence.editions import (
+from deepfake_service.evidence.chain_of_custody import (
     MAX_FLAGS_IN_CUSTODY,
     MAX_OTHERS_IN_CUSTODY,
     MAX_READS_IN_CUSTODY,
@@ -102,7 +102,7 @@ async def test_h9_decisions_of_an_account_are_limited(
 async def test_h9_reads_do_not_make_the_chain_of_custody_too_large(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.evidence.editions.MAX_READS_IN_CUSTODY", 3)
+    monkeypatch.setattr("deepfake_service.evidence.chain_of_custody.MAX_READS_IN_CUSTODY", 3)
     job = await submit(service, exhibits.video())
     with service.database.write() as session:
         for number in range(9):
@@ -122,7 +122,7 @@ async def test_reads_do_not_push_exports_and_holds_out_of_the_chain_of_custody(
 ) -> None:
     """Thousands of reads of the evidence hid an export from the next edition, which did not say
     that anything was left out."""
-    monkeypatch.setattr("deepfake_service.evidence.editions.MAX_READS_IN_CUSTODY", 3)
+    monkeypatch.setattr("deepfake_service.evidence.chain_of_custody.MAX_READS_IN_CUSTODY", 3)
     job = await examined(service, exhibits.video())
     kept = [
         (Action.MEDIA_EXPORTED, job["media_id"]),

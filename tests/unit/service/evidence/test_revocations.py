@@ -29,7 +29,7 @@ from deepfake_service.evidence.bundle.trust_store import (
     read_list,
 )
 from deepfake_service.evidence.bundle.verification import verify
-from deepfake_service.evidence.editions import RevocationList, is_withdrawn, supersede
+from deepfake_service.evidence.revocations import RevocationList, is_withdrawn, supersede
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.db import (
     Account,
