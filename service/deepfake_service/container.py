@@ -27,7 +27,6 @@ from deepfake_service.examination.uploads import Uploads
 from deepfake_service.examination.webhook_deliveries import WebhookSecrets, count_due
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.notices.documents import NoticeDocuments
-from deepfake_service.platform import timestamps
 from deepfake_service.platform.db import Database
 from deepfake_service.platform.errors import RecordAltered, SettingsError
 from deepfake_service.platform.logs import logger
@@ -111,7 +110,6 @@ class Services:
         blind_index = BlindIndex(database, keys)
         media_kept = timedelta(days=settings.media_days_after_verdict)
         known_for = timedelta(days=settings.known_hash_days)
-        post = timestamps.poster(settings.timestamp_url) if settings.timestamp_url else None
 
         self.settings, self.database = settings, database
         self.vault = vault = open_vault(settings, case_keys)
@@ -132,25 +130,12 @@ class Services:
         self.uploads = Uploads(database, vault)
         self.webhook_secrets = WebhookSecrets(database, keys)
         self.revocation_list = RevocationList(database, signing_keys, issuer=settings.issuer)
-        self.evidence_store = EvidenceStore(
-            database,
-            vault,
-            signing_keys,
-            self.sender,
-            f"deepfake-service {program_version()}",
-            post,
-        )
+        software = f"deepfake-service {program_version()}"
+        self.evidence_store = EvidenceStore(database, vault, signing_keys, self.sender, software)
         self.looks = Looks(database, vault, blind_index, signing_keys, vantage=settings.looks_from)
         self.posts = Posts(database, vault)
         self.removal_statistics = RemovalStatistics(database, vault)
-        documents = NoticeDocuments(
-            database,
-            vault,
-            signing_keys,
-            decoder,
-            sender=self.sender,
-            post=post,
-        )
+        documents = NoticeDocuments(database, vault, signing_keys, decoder, self.sender)
         self.notice_desk = NoticeDesk(database, vault, documents, self.looks)
         self.hash_bank = HashBank(
             database, vault, keys, enabled=settings.matching, kept_for=known_for

@@ -44,6 +44,7 @@ from deepfake_service.platform.errors import KeyUnknown
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import context_of
 from deepfake_service.platform.storage.envelope import KeyWrapper
+from deepfake_service.platform.timestamps import PostQuery, poster
 
 STATEMENT, REPORT = "statement", "report"
 MIN_KEY_ID_CHARS = 8
@@ -61,6 +62,8 @@ class SigningKeys:
     """Returns the name for a new self-signed certificate."""
     own: tuple[Path, Path] | None = None
     """PEM files of a certificate chain and its key, which sign reports instead of our own key."""
+    authority: PostQuery | None = None
+    """Sends queries to a time-stamp authority."""
 
     def current(self) -> Signers:
         """Return the current signing keys. They are created if there are none. ``SettingsError`` if
@@ -75,10 +78,10 @@ class SigningKeys:
         for_statements, for_reports = pair
         statement = Ed25519PrivateKey.from_private_bytes(self._private(for_statements))
         if self.own is not None:
-            return Signers(statement, *own_signer(*self.own))
+            return Signers(statement, *own_signer(*self.own), self.authority)
         scalar = int.from_bytes(self._private(for_reports))
         private = ec.derive_private_key(scalar, ec.SECP256R1())
-        return Signers(statement, private, (_certificate_of(for_reports),))
+        return Signers(statement, private, (_certificate_of(for_reports),), self.authority)
 
     def certificate_end(self) -> datetime | None:
         """Return when the first of the certificates that sign reports expires; ``None`` as
@@ -217,13 +220,14 @@ class SigningKeys:
 
 
 def open_signing_keys(settings: Settings, database: Database, keys: KeyWrapper) -> SigningKeys:
-    """Open the signing keys, with the certificate for reports that ``settings`` name. Certificates
-    that the service makes name the organisation."""
+    """Open the signing keys, with the certificate for reports and the time-stamp authority that
+    ``settings`` name. Certificates that the service makes name the organisation."""
     sender = Sender(database, keys, settings.issuer)
     own = None
     if settings.report_certificate and settings.report_key:
         own = (settings.report_certificate, settings.report_key)
-    return SigningKeys(database, keys, issuer=sender.certificate_name, own=own)
+    authority = poster(settings.timestamp_url) if settings.timestamp_url else None
+    return SigningKeys(database, keys, sender.certificate_name, own, authority)
 
 
 def _certificate_of(key: SigningKey) -> x509.Certificate:

@@ -60,7 +60,6 @@ from deepfake_service.platform.errors import (
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json
 from deepfake_service.platform.storage.blobs import missing_as
-from deepfake_service.platform.timestamps import PostQuery
 
 ISSUE_ATTEMPTS = 3
 """Attempts to add an edition while others create editions of the same job, or decide on it."""
@@ -90,7 +89,6 @@ class EvidenceStore:
     keys: SigningKeys
     _sender: Sender
     _software: str
-    _post: PostQuery | None
 
     def __post_init__(self) -> None:
         self._read_audit = ReadAudit(self._database.clock)
@@ -98,7 +96,7 @@ class EvidenceStore:
     def sign_capture(self, document: dict[str, Any], records: bytes) -> bytes:
         """Return the signed bundle of a capture: see ``build_capture``."""
         issued = {"issuer": self._sender.issuer, "software": self._software, **document}
-        return build_capture(issued, records, self.keys.current(), self._post)
+        return build_capture(issued, records, self.keys.current())
 
     def issue(self, job_id: str, actor: Actor, *, only_first: bool = False) -> None:
         """Issue the next edition of a job's evidence from the records; the first one alone with
@@ -114,7 +112,7 @@ class EvidenceStore:
             dossier, material, edition, key = self._dossier(job_id)
             if only_first and edition.number > 1:
                 return
-            content = build(dossier, material, self.keys.current(), self._post)
+            content = build(dossier, material, self.keys.current())
             assert edition.blob is not None
             self._vault.write(edition.blob, key, content)
             edition.sha256 = zip_format.sha256(content)
@@ -258,7 +256,7 @@ class EvidenceStore:
     ) -> bytes:
         """Return a copy of the report of an edition. See ``read``."""
         _, bundle = self.read(caller, job_id, number)
-        return report_copy(bundle, language, copy, self.keys.current(), self._post)
+        return report_copy(bundle, language, copy, self.keys.current())
 
     def picture(self, caller: Caller, job_id: str, kind: str, number: int) -> bytes:
         """Return a face (``crops``) or its activation map (``heatmaps``) as PNG."""

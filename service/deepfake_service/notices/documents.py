@@ -40,7 +40,6 @@ from deepfake_service.platform.db.enums import NoticeEventKind
 from deepfake_service.platform.errors import ImageryWithheld, NotFound, RecordAltered
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json
 from deepfake_service.platform.storage.blobs import missing_as
-from deepfake_service.platform.timestamps import PostQuery
 
 MAX_SIDE = 1800
 """Longer side of a capture in the PDF, in pixels: 190 dots an inch on the height of a page."""
@@ -58,8 +57,6 @@ class NoticeDocuments:
     _keys: SigningKeys
     _decoder: Decoder
     sender: Sender
-    post: PostQuery | None = None
-    """Sends queries to a time-stamp authority."""
 
     def pdf(self, actor: Actor, notice: Notice, key: bytes) -> bytes:
         """Return the signed PDF of a notice of the case with this ``key``. It is made if there is
@@ -94,7 +91,7 @@ class NoticeDocuments:
         kind = kind_of(notice.kind)
         data = notice_data(kind, composed, notice.language, imprint, captures)
         pdf = notice_pdf(kind, data, imprint.at)
-        pdf = pdf_signature.sign(pdf, self._keys.current(), issuer, self.post, field="Notice")
+        pdf = pdf_signature.sign(pdf, self._keys.current(), issuer, field="Notice")
         event_id = new_id()
         name = _blob_of(notice, event_id)
         self._vault.write(name, key, pdf)

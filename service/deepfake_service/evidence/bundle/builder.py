@@ -42,7 +42,7 @@ from deepfake_service.evidence.report.summary import CLASS_ACTIVATION, question_
 from deepfake_service.platform.errors import EvidenceTooLarge
 from deepfake_service.platform.texts.formatting import strength_of
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
-from deepfake_service.platform.timestamps import PostQuery, TimestampFailed, request
+from deepfake_service.platform.timestamps import TimestampFailed, request
 
 FORMAT = "deepfake-service/verdict/1"
 STATEMENT, STAMP = "signatures/statement.dsse.json", "signatures/statement.tsr"
@@ -85,14 +85,9 @@ def report_of(language: str) -> str:
     return f"data/report-{language}.pdf"
 
 
-def build(
-    dossier: Dossier, material: Material, signers: Signers, post: PostQuery | None = None
-) -> bytes:
-    """Return the evidence bundle, a ZIP.
-
-    ``post`` sends the queries for the time stamps of the statement and of the reports.
-    ``EvidenceTooLarge`` if ``verdict.json`` or the bundle would be larger than a verifier reads.
-    """
+def build(dossier: Dossier, material: Material, signers: Signers) -> bytes:
+    """Return the evidence bundle, a ZIP; ``EvidenceTooLarge`` if ``verdict.json`` or the bundle
+    would be larger than a verifier reads."""
     pictures = {} if dossier.case["minor"] else material.pictures
     document = verdict_document(dossier, material)
     verdict = rfc8785.dumps(document)
@@ -111,7 +106,7 @@ def build(
            if name.startswith("model/")},
     }  # fmt: skip
     payload |= {
-        report_of(language): _report(document, payload, language, ORIGINAL, signers, post)
+        report_of(language): _report(document, payload, language, ORIGINAL, signers)
         for language in LANGUAGES
     }
     files = bag.tagged(
@@ -125,18 +120,16 @@ def build(
     )
     files[PUBLIC_KEY] = public_pem(signers.statement.public_key())
     files[CERTIFICATES] = signers.certificates_pem
-    bundle = bag.sealed({**files, **_signatures(dossier, document, files, signers, post)})
+    bundle = bag.sealed({**files, **_signatures(dossier, document, files, signers)})
     if len(bundle) > bag.MAX_BYTES:
         raise EvidenceTooLarge
     return bundle
 
 
-def report_copy(
-    bundle: bytes, language: str, copy: ReportCopy, signers: Signers, post: PostQuery | None = None
-) -> bytes:
+def report_copy(bundle: bytes, language: str, copy: ReportCopy, signers: Signers) -> bytes:
     """Return a copy of the report of a bundle, with a signature of its own."""
     files = bag.unzipped(bundle)
-    return _report(json.loads(files[VERDICT]), files, language, copy, signers, post)
+    return _report(json.loads(files[VERDICT]), files, language, copy, signers)
 
 
 def _report(
@@ -145,7 +138,6 @@ def _report(
     language: str,
     copy: ReportCopy,
     signers: Signers,
-    post: PostQuery | None,
 ) -> bytes:
     from deepfake_service.evidence.bundle import pdf_signature
 
@@ -158,7 +150,7 @@ def _report(
     custody, certificate = json.loads(files[CUSTODY]), signers.certificate_sha256
     shown = present(document, custody, payload, words(language), certificate, copy)
     pdf = report(shown, document["created_at"])
-    return pdf_signature.sign(pdf, signers, document["issuer"], post)
+    return pdf_signature.sign(pdf, signers, document["issuer"])
 
 
 def _signatures(
@@ -166,7 +158,6 @@ def _signatures(
     document: dict[str, Any],
     files: dict[str, bytes],
     signers: Signers,
-    post: PostQuery | None,
 ) -> dict[str, bytes]:
     predicate = {
         "issuer": dossier.issuer,
@@ -183,7 +174,7 @@ def _signatures(
     }
     digests = {name: bag.sha256(content) for name, content in files.items()}
     named = {MEDIA_SUBJECT: dossier.item["sha256"], **digests}
-    return signatures_of(named, EVIDENCE_TYPE, predicate, signers, post)
+    return signatures_of(named, EVIDENCE_TYPE, predicate, signers)
 
 
 def signatures_of(
@@ -191,7 +182,6 @@ def signatures_of(
     kind: str,
     predicate: dict[str, Any],
     signers: Signers,
-    post: PostQuery | None,
 ) -> dict[str, bytes]:
     """Return the signed statement about files, and its time stamp, by name: see ``statement``."""
 
@@ -199,11 +189,11 @@ def signatures_of(
         content = statement(digests, kind, {**predicate, "timestamp": timestamp})
         return sign(content, signers.statement)
 
-    if post is None:
+    if signers.authority is None:
         return {STATEMENT: envelope("none")}
     stamped = envelope("rfc3161")
     try:
-        token = request(post, stamped)
+        token = request(signers.authority, stamped)
     except TimestampFailed:
         # The statement says so, since a missing token could also have been removed by an attacker.
         return {STATEMENT: envelope("failed")}

@@ -18,16 +18,13 @@ from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.builder import PUBLIC_KEY, signatures_of
 from deepfake_service.evidence.bundle.statement import CAPTURE_TYPE, Signers, public_pem
 from deepfake_service.evidence.bundle.steps import Failed
-from deepfake_service.platform.timestamps import PostQuery
 
 CAPTURE, RECORDS = "data/capture.json", "data/page.warc.gz"
 
 
-def build_capture(
-    document: dict[str, Any], records: bytes, signers: Signers, post: PostQuery | None
-) -> bytes:
+def build_capture(document: dict[str, Any], records: bytes, signers: Signers) -> bytes:
     """Return the bundle of a capture, a ZIP, with the content of ``capture.json`` and the WARC
-    records of its text, if it has any. ``post`` is that of ``build``."""
+    records of its text, if it has any."""
     document = bag.as_json({"format": CAPTURE_TYPE, **document})
     payload = {CAPTURE: rfc8785.dumps(document), **({RECORDS: records} if records else {})}
     files = bag.tagged(
@@ -48,7 +45,7 @@ def build_capture(
         "capture": document["id"],
     }
     digests = {**apart(document), **{name: bag.sha256(file) for name, file in files.items()}}
-    return bag.sealed({**files, **signatures_of(digests, CAPTURE_TYPE, predicate, signers, post)})
+    return bag.sealed({**files, **signatures_of(digests, CAPTURE_TYPE, predicate, signers)})
 
 
 def apart(document: Mapping[str, Any]) -> dict[str, str]:

@@ -57,19 +57,17 @@ class _Stamper(TimeStamper):
         return tsp.TimeStampResp.load(reply)
 
 
-def sign(
-    pdf: bytes, keys: Signers, reason: str, post: PostQuery | None = None, *, field: str = FIELD
-) -> bytes:
+def sign(pdf: bytes, keys: Signers, reason: str, *, field: str = FIELD) -> bytes:
     """Return the PDF with a signature over the whole file, as an incremental update, in a new form
     field named ``field``.
 
-    With ``post``, which sends a query to a time-stamp authority and returns its reply, the
-    signature contains a time stamp (level B-T). If the authority fails, it does not (level B-B).
+    With a time-stamp authority, the signature contains a time stamp (level B-T). If the authority
+    fails, it does not (level B-B).
     """
-    if post is None:
+    if keys.authority is None:
         return _signed(pdf, keys, reason, None, field)
     try:
-        signed = _signed(pdf, keys, reason, _Stamper(post), field)
+        signed = _signed(pdf, keys, reason, _Stamper(keys.authority), field)
         # pyHanko does not check the signature of the token.
         verify(signed, list(keys.report_certificates), utc_now())
         return signed

@@ -36,6 +36,8 @@ from deepfake_service.platform.errors import SettingsError
 if TYPE_CHECKING:
     from securesystemslib.dsse import Envelope
 
+    from deepfake_service.platform.timestamps import PostQuery
+
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 EVIDENCE_TYPE = "urn:deepfake-service:evidence:1"
@@ -152,12 +154,14 @@ CERTIFICATE_YEARS = 10
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Signers:
-    """The keys and certificates that sign one edition."""
+    """The keys and certificates that sign one edition, and who stamps the signatures."""
 
     statement: Ed25519PrivateKey
     report_key: ec.EllipticCurvePrivateKey
     report_certificates: tuple[x509.Certificate, ...]
     """The report key's certificate first, then the intermediate certificates of its chain."""
+    authority: PostQuery | None = None
+    """Sends queries to a time-stamp authority, if one is configured."""
 
     @property
     def certificate_sha256(self) -> str:

@@ -203,7 +203,7 @@ async def test_a_slow_authority_does_not_take_the_threads_of_requests(
         raise TimestampFailed
 
     store = service.app.state.shared.services.evidence_store
-    monkeypatch.setattr(store, "_post", post)
+    monkeypatch.setattr(store.keys, "authority", post)
     monkeypatch.setattr(admission, "BUDGET", 2 * admission.HEAVY)
     copies = [
         asyncio.create_task(service.client.get(f"{path}?{query}"))

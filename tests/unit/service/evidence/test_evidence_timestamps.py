@@ -8,6 +8,7 @@ import random
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust, certificates
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.platform import timestamps
-from deepfake_service.platform.timestamps import TimestampFailed
+from deepfake_service.platform.timestamps import PostQuery, TimestampFailed
 from tests.support import exhibits
 from tests.support.exhibits import OURS, failed_at, outcomes
 
@@ -37,10 +38,12 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, P
 
 @pytest.fixture(scope="module")
 def stamped(authority: tuple[str, Path]) -> bytes:
-    return build(
-        exhibits.dossier(exhibits.video()), exhibits.material(exhibits.video()), exhibits.signers(),
-        timestamps.poster(authority[0]),
-    )  # fmt: skip
+    return stamped_by(timestamps.poster(authority[0]))
+
+
+def stamped_by(authority: PostQuery) -> bytes:
+    signers = replace(exhibits.signers(), authority=authority)
+    return build(exhibits.dossier(exhibits.video()), exhibits.material(exhibits.video()), signers)
 
 
 def test_a_time_stamp_is_valid(stamped: bytes, authority: tuple[str, Path]) -> None:
@@ -82,13 +85,7 @@ def test_the_statement_says_that_the_authority_failed() -> None:
     down = timestamps.poster("http://127.0.0.1:1/")
     with pytest.raises(TimestampFailed):
         down(b"")
-    content = build(
-        exhibits.dossier(exhibits.video()),
-        exhibits.material(exhibits.video()),
-        exhibits.signers(),
-        down,
-    )
-    found = verify(content, OURS)
+    found = verify(stamped_by(down), OURS)
     assert found.exit_code is ExitCode.VERIFIED
     assert "the authority failed" in found.steps[8].detail
 
@@ -110,13 +107,7 @@ def test_a_reports_signature_has_a_time_stamp(stamped: bytes, authority: tuple[s
 
 def test_a_report_is_signed_without_a_time_stamp_if_the_authority_fails() -> None:
     for post in (timestamps.poster("http://127.0.0.1:1/"), lambda _: b"not a reply"):
-        content = build(
-            exhibits.dossier(exhibits.video()),
-            exhibits.material(exhibits.video()),
-            exhibits.signers(),
-            post=post,
-        )
-        found = verify(content, OURS)
+        found = verify(stamped_by(post), OURS)
         assert found.exit_code is ExitCode.VERIFIED
         assert "time-stamped" not in found.steps[7].detail
 
