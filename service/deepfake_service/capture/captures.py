@@ -7,13 +7,13 @@ evidence is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any
 
 import anyio.to_thread
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
@@ -186,80 +186,32 @@ class Captures:
             _, case = find_visible(session, caller, Case, case_id)
             if case.wrapped_key is None:
                 return []
-            rows = session.scalars(of_case.limit(limit)).all()
-            return [self._shown(session, row, case) for row in rows]
+            return self._shown(session, of_case.limit(limit), case)
 
     def read(self, caller: Caller, capture_id: str) -> dict[str, Any]:
         """Return a capture and what was found in it. Audited once in ten minutes."""
         with self._database.read() as session:
-            capture, case = find_visible(session, caller, Capture, capture_id)
+            _, case = find_visible(session, caller, Capture, capture_id)
             if case.wrapped_key is None:
                 raise NotFound
-            shown = self._shown(session, capture, case)
+            (shown,) = self._shown(session, _with_id(capture_id), case)
         self._read_audit.note(self._database, caller, Action.CAPTURE_READ, capture_id)
         return shown
 
-    def _shown(self, session: Session, capture: Capture, case: Case) -> dict[str, Any]:
-        content = open_json(self._vault.case_key(case), capture)
-        found: dict[str, Any] = content.get("found") or {}
-        picture = content.get("fetch", {}).get("picture") or {}
-        files = [
-            {**named, **about}
-            for named, about in zip(
-                content["files"], found.get("files") or [{}] * len(content["files"]), strict=True
-            )
+    def _shown(
+        self, session: Session, captures: Select[Capture], case: Case
+    ) -> list[dict[str, Any]]:
+        """Return captures of a case, by three queries for all of them."""
+        ids = captures.with_only_columns(Capture.id)
+        media = session.scalars(select(Media).where(Media.capture_id.in_(ids)))
+        chosen = session.scalars(select(CapturedMedium).where(CapturedMedium.capture_id.in_(ids)))
+        known = {m.id: m for m in media}
+        taken = {(row.capture_id, row.number): row for row in chosen}
+        key = self._vault.case_key(case)
+        return [
+            _capture_json(capture, open_json(key, capture), known, taken)
+            for capture in session.scalars(captures)
         ]
-        media = {m.id: m for m in session.scalars(_files_of(capture.id))}
-        chosen = {
-            row.number: row
-            for row in session.scalars(
-                select(CapturedMedium).where(CapturedMedium.capture_id == capture.id)
-            )
-        }
-        handed_in = content["handed_in"]
-        return {
-            "id": capture.id,
-            "case_id": capture.case_id,
-            "state": capture.state,
-            "reason": capture.reason,
-            "detail": content.get("detail"),
-            "created_at": iso_time(capture.created_at),
-            "finished_at": iso_time(capture.finished_at),
-            "sha256": capture.sha256,
-            "kept": capture.blob is not None,
-            "collector": capture.account_id,
-            **handed_in.pop("post"),
-            **handed_in,
-            "by_link": not content["files"] or "fetch" in content,
-            "operator": content.get("fetch", {}).get("operator"),
-            "files": [
-                {
-                    "media_id": file["media_id"],
-                    "name": file["name"],
-                    "kind": file.get("kind"),
-                    "integrity": file.get("integrity"),
-                    "size": media[file["media_id"]].size if file["media_id"] in media else None,
-                    "sha256": media[file["media_id"]].sha256 if file["media_id"] in media else None,
-                    "kept": file["media_id"] in media and media[file["media_id"]].blob is not None,
-                }
-                for file in files
-            ],
-            "software": found.get("tools", []),
-            "pages": found.get("pages", []),
-            "media": [
-                {
-                    **{name: image[name] for name in _SHOWN},
-                    "chosen": image["number"] in chosen,
-                    "job_id": getattr(chosen.get(image["number"]), "job_id", None),
-                    "failure": getattr(chosen.get(image["number"]), "failure", None),
-                }
-                for image in found.get("media", [])
-            ],
-            "missing": found.get("minimum", {}).get("missing", []),
-            "no_picture": UNPICTURED.get(picture.get("reason") or ""),
-            "counts": found.get("counts", {}),
-            "notes": found.get("notes", []),
-        }
 
     def bundle(self, caller: Caller, capture_id: str) -> bytes:
         """Return the signed bundle of a capture. Audited.
@@ -309,10 +261,75 @@ class Captures:
             if added:
                 append_entry(session, caller.actor, Action.CAPTURE_EXAMINED, capture_id, str(added))
             session.flush()
-            return self._shown(session, capture, case)
+            (shown,) = self._shown(session, _with_id(capture_id), case)
+        return shown
 
 
 _SHOWN = ("number", "role", "mime", "size", "sha256", "url", "at", "page")
+
+
+def _capture_json(
+    capture: Capture,
+    content: dict[str, Any],
+    media: Mapping[str, Media],
+    chosen: Mapping[tuple[str, int], CapturedMedium],
+) -> dict[str, Any]:
+    """Return a capture as it is shown, given its opened content."""
+    found: dict[str, Any] = content.get("found") or {}
+    picture = content.get("fetch", {}).get("picture") or {}
+    handed_in, named = content["handed_in"], content["files"]
+    about = found.get("files") or [{}] * len(named)
+    return {
+        "id": capture.id,
+        "case_id": capture.case_id,
+        "state": capture.state,
+        "reason": capture.reason,
+        "detail": content.get("detail"),
+        "created_at": iso_time(capture.created_at),
+        "finished_at": iso_time(capture.finished_at),
+        "sha256": capture.sha256,
+        "kept": capture.blob is not None,
+        "collector": capture.account_id,
+        **handed_in.pop("post"),
+        **handed_in,
+        "by_link": not named or "fetch" in content,
+        "operator": content.get("fetch", {}).get("operator"),
+        "files": [
+            _file_json({**file, **known}, media.get(file["media_id"]))
+            for file, known in zip(named, about, strict=True)
+        ],
+        "software": found.get("tools", []),
+        "pages": found.get("pages", []),
+        "media": [
+            _medium_json(image, chosen.get((capture.id, image["number"])))
+            for image in found.get("media", [])
+        ],
+        "missing": found.get("minimum", {}).get("missing", []),
+        "no_picture": UNPICTURED.get(picture.get("reason") or ""),
+        "counts": found.get("counts", {}),
+        "notes": found.get("notes", []),
+    }
+
+
+def _file_json(file: dict[str, Any], stored: Media | None) -> dict[str, Any]:
+    return {
+        "media_id": file["media_id"],
+        "name": file["name"],
+        "kind": file.get("kind"),
+        "integrity": file.get("integrity"),
+        "size": stored.size if stored else None,
+        "sha256": stored.sha256 if stored else None,
+        "kept": stored is not None and stored.blob is not None,
+    }
+
+
+def _medium_json(image: dict[str, Any], chosen: CapturedMedium | None) -> dict[str, Any]:
+    return {
+        **{name: image[name] for name in _SHOWN},
+        "chosen": chosen is not None,
+        "job_id": chosen.job_id if chosen else None,
+        "failure": chosen.failure if chosen else None,
+    }
 
 
 def offered(media: Any) -> list[int]:
@@ -327,6 +344,10 @@ def add_chosen(session: Session, capture_id: str, numbers: Sequence[int]) -> int
     new = [number for number in numbers if number not in known]
     session.add_all(CapturedMedium(capture_id=capture_id, number=number) for number in new)
     return len(new)
+
+
+def _with_id(capture_id: str) -> Select[Capture]:
+    return select(Capture).where(Capture.id == capture_id)
 
 
 def _files_of(capture_id: str) -> Any:

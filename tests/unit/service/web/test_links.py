@@ -14,6 +14,7 @@ from deepfake_service.platform.db.enums import CaptureState, Role
 from deepfake_service.platform.errors import InvalidRequest
 from deepfake_service.platform.storage import open_json, seal_json
 from tests.support.databases import caller_of
+from tests.support.servers import statements
 
 # ``conftest.Service`` and ``Starter``; conftest modules cannot be imported.
 Service = Any
@@ -43,7 +44,9 @@ async def test_pasted_lines_of_a_table_wait_to_be_opened(start: Starter) -> None
         case = await service.client.get(answer.headers["Location"], headers=ENGLISH)
         assert case.text.count("The link waits to be opened.") == 2
         path = answer.headers["Location"].partition("?")[0]
-        table = await service.client.get(f"{path}/captures.csv")
+        with statements(service.database.engine) as seen:
+            table = await service.client.get(f"{path}/captures.csv")
+        assert len([query for query in seen if "capture_id" in query or "captures" in query]) == 3
         assert table.headers["content-type"].startswith("text/csv")
         lines = table.content.decode("utf-8-sig").splitlines()
         assert lines[0].startswith("url,state,reason,next_step")
