@@ -29,65 +29,50 @@ def graph(document: dict[str, Any]) -> dict[str, Any]:
     """Return the graph of a ``verdict.json`` document."""
     job, item, model = document["job"]["id"], document["item"], document["method"]["model"]
 
-    def node(kind: str) -> str:
-        return f"kb:{kind}-{uuid.uuid5(_NAMESPACE, f'{job}/{kind}')}"
+    def ref(name: str) -> dict[str, Any]:
+        return {"@id": f"kb:{name}-{uuid.uuid5(_NAMESPACE, f'{job}/{name}')}"}
 
-    file, tool, action = node("file"), node("tool"), node("action")
-    result, provenance = node("result"), node("provenance")
-    facet: dict[str, Any] = {
-        "@id": node("content"),
-        "@type": "uco-observable:ContentDataFacet",
-        "uco-observable:sizeInBytes": item["size"],
-        "uco-observable:hash": [
-            {
-                "@id": node("hash"),
-                "@type": "uco-types:Hash",
-                "uco-types:hashMethod": "SHA256",
-                "uco-types:hashValue": {"@type": "xsd:hexBinary", "@value": item["sha256"]},
-            }
-        ],
+    def node(name: str, kind: str, properties: dict[str, Any]) -> dict[str, Any]:
+        return {**ref(name), "@type": kind, **properties}
+
+    digest = {
+        "uco-types:hashMethod": "SHA256",
+        "uco-types:hashValue": {"@type": "xsd:hexBinary", "@value": item["sha256"]},
     }
-    if item["mime"]:
-        facet["uco-observable:mimeType"] = item["mime"]
+    content = {
+        "uco-observable:sizeInBytes": item["size"],
+        "uco-observable:hash": [node("hash", "uco-types:Hash", digest)],
+        **({"uco-observable:mimeType": item["mime"]} if item["mime"] else {}),
+    }
     return {
         "@context": _CONTEXT,
         "@graph": [
-            {
-                "@id": file,
-                "@type": "uco-observable:File",
+            node("file", "uco-observable:File", {
                 "uco-core:name": "submitted-media",
-                "uco-core:hasFacet": [facet],
-            },
-            {
-                "@id": tool,
-                "@type": "uco-tool:Tool",
+                "uco-core:hasFacet": [node("content", "uco-observable:ContentDataFacet", content)],
+            }),
+            node("tool", "uco-tool:Tool", {
                 "uco-core:name": "deepfake-service",
                 "uco-tool:version": f"model {model['name']} {model['version']} {model['sha256']}",
-            },
-            {
-                "@id": result,
-                "@type": "uco-core:UcoObject",
+            }),
+            node("result", "uco-core:UcoObject", {
                 "uco-core:name": document["result"]["verdict"],
                 "uco-core:description": "The verdict in words is in verdict.json.",
-            },
-            {
-                "@id": action,
-                "@type": "case-investigation:InvestigativeAction",
+            }),
+            node("action", "case-investigation:InvestigativeAction", {
                 "uco-core:name": "Examination of a file for manipulated faces",
                 "uco-action:endTime": {
                     "@type": "xsd:dateTime",
                     "@value": document["job"]["examined_at"],
                 },
-                "uco-action:instrument": [{"@id": tool}],
-                "uco-action:object": [{"@id": file}],
-                "uco-action:result": [{"@id": result}, {"@id": provenance}],
-            },
-            {
-                "@id": provenance,
-                "@type": "case-investigation:ProvenanceRecord",
+                "uco-action:instrument": [ref("tool")],
+                "uco-action:object": [ref("file")],
+                "uco-action:result": [ref("result"), ref("provenance")],
+            }),
+            node("provenance", "case-investigation:ProvenanceRecord", {
                 "uco-core:description": "The examined file and what came of it.",
                 "case-investigation:exhibitNumber": job,
-                "uco-core:object": [{"@id": file}, {"@id": result}],
-            },
+                "uco-core:object": [ref("file"), ref("result")],
+            }),
         ],
-    }
+    }  # fmt: skip
