@@ -44,15 +44,9 @@ class CaptureSteps:
             ("The original belongs to this capture", self._original_file),
         ]
 
-    @property
-    def _document(self) -> dict[str, Any]:
-        assert self._done.document is not None
-        return self._done.document
-
     def _record(self) -> Found:
-        assert self._done.statement is not None
         document = opened_capture(bag.bounded(self._files, CAPTURE))
-        p, named = self._done.statement["predicate"], subjects(self._done.statement)
+        p, named = self._done.predicate, subjects(self._done.statement)
         same("capture", p["capture"], document["id"])
         same("case", p["case"], document["case"])
         same("time", p["createdAt"], document["created_at"])
@@ -67,18 +61,18 @@ class CaptureSteps:
 
     def _records(self) -> Found:
         content = self._files.get(RECORDS)
-        same("text part", self._document["text"]["records"] > 0, content is not None)
+        same("text part", self._done.document["text"]["records"] > 0, content is not None)
         if content is None:
             return Outcome.SKIPPED, "the capture has no text"
         found = self._readers.count_records(content)
-        same("records", self._document["text"]["records"], found)
+        same("records", self._done.document["text"]["records"], found)
         return Outcome.PASS, f"{found} records have the digests that they state"
 
     def _original_file(self) -> Found:
         if self._original is None:
             return Outcome.SKIPPED, "not requested (--media FILE)"
         digest = hashlib.file_digest(self._original, "sha256").hexdigest()  # type: ignore[arg-type]
-        known = [name for name, each in apart(self._document).items() if each == digest]
+        known = [name for name, each in apart(self._done.document).items() if each == digest]
         if not known:
             raise Failed(f"a file with the SHA-256 {digest} is not in this capture")
         return Outcome.PASS, f"it is {known[0]} of this capture"
@@ -112,8 +106,7 @@ class LookSteps:
         return Outcome.PASS, f"looks at the post {statements[-1]['predicate']['post']}"
 
     def _chain(self) -> Found:
-        assert self._done.statement is not None
-        last, p = require_chain(self._looks)[-1], self._done.statement["predicate"]
+        last, p = require_chain(self._looks)[-1], self._done.predicate
         return Outcome.PASS, (
             f"the last one, of {p['at']}, found: {p['result']}; the issuer's audit log has its "
             f"SHA-256, {last}, and those of later ones, if there are any"

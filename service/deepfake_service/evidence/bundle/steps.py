@@ -55,9 +55,16 @@ class Verification:
 
     sha256: str
     steps: list[Step] = field(default_factory=list)
-    statement: dict[str, Any] | None = None
+    statement: dict[str, Any] = field(default_factory=dict)
     signer: str | None = None
-    document: dict[str, Any] | None = None
+    document: dict[str, Any] = field(default_factory=dict)
+    """The content of ``verdict.json`` or ``capture.json``, once it agrees with the statement."""
+
+    @property
+    def predicate(self) -> dict[str, Any]:
+        """What the statement says of its subjects."""
+        predicate: dict[str, Any] = self.statement.get("predicate", {})
+        return predicate
 
     @property
     def exit_code(self) -> ExitCode:
@@ -73,7 +80,7 @@ class Verification:
         """Return the result as the command and the HTTP interface give it."""
         # Nothing in a statement counts before its signature has been checked, in step 4.
         signed = any(s.number == 4 and s.outcome is not Outcome.FAIL for s in self.steps)
-        predicate = (self.statement or {}).get("predicate", {}) if signed else {}
+        predicate = self.predicate if signed else {}
         return {
             "result": self.exit_code.name.lower(),
             "sha256": self.sha256,

@@ -106,7 +106,8 @@ def verify(
     ``readers``, the calling process parses the bundle. ``SandboxBusy`` or ``SandboxIncomplete`` if
     there is no process to parse the bundle in.
     """
-    return _Run(content, trust, scorer, original, readers or BundleReaders()).run()
+    done = Verification(hashlib.sha256(content).hexdigest())
+    return _Run(content, trust, scorer, original, readers or BundleReaders(), done).run()
 
 
 @dataclass
@@ -116,13 +117,10 @@ class _Run:
     _scorer: Scorer | None
     _original: BinaryIO | None
     _readers: BundleReaders
+    _done: Verification
     _files: dict[str, bytes] = field(default_factory=dict)
     _envelope: dict[str, Any] = field(default_factory=dict)
-    _predicate: dict[str, Any] = field(default_factory=dict)
     _signer: Ed25519PublicKey | None = None
-
-    def __post_init__(self) -> None:
-        self._done = Verification(hashlib.sha256(self._content).hexdigest())
 
     def run(self) -> Verification:
         """Take all steps, up to the first failure among the first six."""
@@ -155,7 +153,6 @@ class _Run:
 
     @property
     def _is_capture(self) -> bool:
-        assert self._done.statement is not None
         return bool(self._done.statement["predicateType"] == CAPTURE_TYPE)
 
     def _of_evidence(self) -> list[NamedStep]:
@@ -194,7 +191,7 @@ class _Run:
         ):
             raise Failed("the statement's edition or finding is malformed")
         datetime.fromisoformat(p["createdAt"])
-        self._done.statement, self._predicate = content, p
+        self._done.statement = content
         if not is_evidence:
             return Outcome.PASS, f"capture {p['capture']}, of {p['createdAt']}"
         return Outcome.PASS, f"job {p['job']}, edition {p['edition']}, of {p['createdAt']}"
@@ -223,7 +220,6 @@ class _Run:
         )
 
     def _coverage(self) -> Found:
-        assert self._done.statement is not None
         outside = re.compile(r"(file|medium)/\d{1,4}" if self._is_capture else MEDIA_SUBJECT)
         listed = subjects(self._done.statement)
         named = {name: digest for name, digest in listed.items() if not outside.fullmatch(name)}
@@ -233,7 +229,6 @@ class _Run:
         return Outcome.PASS, f"{len(named)} files and the submitted media"
 
     def _verdict(self) -> Found:
-        assert self._done.statement is not None
         raw = bag.bounded(self._files, builder.VERDICT)
         document = json.loads(raw)
         if rfc8785.dumps(document) != raw:
@@ -243,7 +238,7 @@ class _Run:
                 f"{builder.VERDICT}: its format is {document['format']!r:.100} instead of "
                 f"{builder.FORMAT!r}"
             )
-        p, media = self._predicate, subjects(self._done.statement)[MEDIA_SUBJECT]
+        p, media = self._done.predicate, subjects(self._done.statement)[MEDIA_SUBJECT]
         same("media", media, document["item"]["sha256"])
         same("model", p["model"]["sha256"], document["method"]["model"]["sha256"])
         same("job", p["job"], document["job"]["id"])
@@ -269,7 +264,7 @@ class _Run:
         return Outcome.PASS, f"{p['verdict']}{finding}"
 
     def _judging(self) -> Found:
-        document = self._document
+        document = self._done.document
         raw = bag.bounded(self._files, builder.MODEL)
         same("model", document["method"]["model"]["sha256"], bag.sha256(raw))
         spec = BundleSpec.model_validate_json(raw)
@@ -322,8 +317,8 @@ class _Run:
             bag.bounded(self._files, builder.CERTIFICATES)
         )
         digest = certificates[0].fingerprint(hashes.SHA256()).hex()
-        same("certificate", self._predicate["reportCertificate"]["sha256"], digest)
-        at = datetime.fromisoformat(self._predicate["createdAt"])
+        same("certificate", self._done.predicate["reportCertificate"]["sha256"], digest)
+        at = datetime.fromisoformat(self._done.predicate["createdAt"])
         # The keys of other kinds have ids, too.
         self._trust.check_key(key_id(certificates[0].public_key()))
         roots, detail = self._trust.timestamp_roots, ""
@@ -335,7 +330,7 @@ class _Run:
         return Outcome.PASS, named + detail
 
     def _time_stamp(self) -> Found:
-        kind, token = self._predicate["timestamp"], self._files.get(builder.STAMP)
+        kind, token = self._done.predicate["timestamp"], self._files.get(builder.STAMP)
         if kind != "rfc3161":
             if token is not None or builder.STAMP_SIGNATURE in self._files:
                 raise Failed(f"{builder.STAMP}: present, but the statement mentions none")
@@ -359,7 +354,7 @@ class _Run:
     def _rescoring(self) -> Found:
         if self._scorer is None:
             return Outcome.SKIPPED, "not requested (--rescore)"
-        document = self._document
+        document = self._done.document
         if not document["pictures"]:
             return Outcome.SKIPPED, "the bundle has no crops"
         same("model", document["method"]["model"]["sha256"], self._scorer.bundle.sha256)
@@ -370,7 +365,7 @@ class _Run:
     def _original_again(self) -> Found:
         if self._original is None or self._scorer is None:
             return Outcome.SKIPPED, "not requested (--media FILE)"
-        document = self._document
+        document = self._done.document
         digest = hashlib.file_digest(self._original, "sha256").hexdigest()  # type: ignore[arg-type]
         same("SHA-256 of the file", document["item"]["sha256"], digest)
         same("model", document["method"]["model"]["sha256"], self._scorer.bundle.sha256)
@@ -388,8 +383,3 @@ class _Run:
         assert self._trust.revocations is not None
         is_superseded, detail = self._trust.revocations.describe(self._done.sha256)
         return Outcome.SUPERSEDED if is_superseded else Outcome.PASS, detail
-
-    @property
-    def _document(self) -> dict[str, Any]:
-        assert self._done.document is not None
-        return self._done.document
