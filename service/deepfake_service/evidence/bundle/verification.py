@@ -47,10 +47,11 @@ from deepfake_models.errors import DeepfakeError, SandboxBusy, SandboxIncomplete
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.bundle import builder, custody
 from deepfake_service.evidence.bundle import zip_format as bag
-from deepfake_service.evidence.bundle.artifacts import crops_of, ratio_tolerance, rescore
+from deepfake_service.evidence.bundle.artifacts import crops_of
 from deepfake_service.evidence.bundle.capture_steps import CaptureSteps, LookSteps
 from deepfake_service.evidence.bundle.error_rates import error_rates
 from deepfake_service.evidence.bundle.readers import BundleReaders
+from deepfake_service.evidence.bundle.rescoring import ratio_tolerance, rescore
 from deepfake_service.evidence.bundle.statement import (
     CAPTURE_TYPE,
     EVIDENCE_TYPE,

@@ -10,11 +10,7 @@ import pytest
 
 from deepfake_models.bundle.results import FaceScore
 from deepfake_models.scorer import Scorer
-from deepfake_service.evidence.bundle.artifacts import (
-    LOGIT_TOLERANCE,
-    ratio_tolerance,
-    rescore,
-)
+from deepfake_service.evidence.bundle.rescoring import LOGIT_TOLERANCE, ratio_tolerance, rescore
 from deepfake_service.evidence.bundle.steps import Failed
 from tests.support.small_bundles import small_bundle
 

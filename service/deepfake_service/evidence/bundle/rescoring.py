@@ -1,0 +1,68 @@
+"""Score the pictures of a bundle again, by the model that its evidence names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deepfake_models.bundle.bundle import BundleSpec
+from deepfake_models.decision.level import LN10
+from deepfake_models.scorer import Scorer
+from deepfake_service.evidence.bundle.artifacts import crops_of
+from deepfake_service.evidence.bundle.steps import Failed, same
+
+LOGIT_TOLERANCE = 1e-2
+"""Tolerance of a logit in floating point. Other processors and batch sizes change it by a hundredth
+of that."""
+_NOISE_OF_ONE, _NOISE_OF_ALL = 4.0, 2.0
+"""Tolerances of one logit, and of the root mean square over all, in multiples of
+``BundleSpec.logit_noise``."""
+
+
+def rescore(
+    document: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    scorer: Scorer,
+    read_picture: Callable[[bytes, int], NDArray[np.uint8]],
+) -> float:
+    """Score all pictures of a ``verdict.json`` document; return the largest difference of a logit.
+
+    ``files`` are those of the evidence, by name, and ``read_picture`` decodes a square as
+    ``artifacts.pixels_of`` does. Logits of kinds are compared as well. ``Failed`` if a difference,
+    or their root mean square, is above its tolerance, the number of squares or of logits is not
+    that of the model, or a square has another size.
+    """
+    pictures = document["pictures"]
+    spec = scorer.bundle.spec.crop
+    crops = []
+    for picture in pictures:
+        names = crops_of(picture)
+        same(f"number of squares of {picture['crop']}", spec.views, len(names))
+        views = [read_picture(files[f"data/{name}"], spec.size) for name in names]
+        crops.append(np.stack(views) if spec.further_scales else views[0])
+    noise = scorer.bundle.spec.logit_noise
+    differences: list[float] = []
+    for picture, score in zip(pictures, scorer.classifier.scores(crops), strict=True):
+        name, face = picture["crop"], document["exact"]["faces"][picture["face"]]
+        recorded = (face["logit"], *(face.get("kind_logits") or ()))
+        computed = (score.logit, *(score.kind_logits or ()))
+        same(f"number of logits of {name}", len(recorded), len(computed))
+        for theirs, ours in zip(recorded, computed, strict=True):
+            difference = abs(ours - theirs)
+            if not difference <= max(LOGIT_TOLERANCE, _NOISE_OF_ONE * noise):
+                raise Failed(f"{name}: logit {ours:.4f}, recorded {theirs:.4f}")
+            differences.append(difference)
+    mean = float(np.sqrt(np.mean(np.square(differences)))) if differences else 0.0
+    if not mean <= max(LOGIT_TOLERANCE, _NOISE_OF_ALL * noise):
+        raise Failed(f"root mean square of the differences of all logits: {mean:.4f}")
+    return max(differences, default=0.0)
+
+
+def ratio_tolerance(spec: BundleSpec) -> float:
+    """Return the tolerance of an item's log10 likelihood ratio."""
+    return max(
+        LOGIT_TOLERANCE, _NOISE_OF_ONE * spec.logit_noise * spec.calibration.face.slope / LN10
+    )
