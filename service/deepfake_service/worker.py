@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from types import FrameType
+from typing import Any
 
 from prometheus_client import start_http_server
 
@@ -29,7 +30,7 @@ from deepfake_service.examination.steps import (
     ResultStores,
 )
 from deepfake_service.examination.webhook_deliveries import WebhookDeliveries
-from deepfake_service.platform.chores import Chore
+from deepfake_service.platform.chores import Chore, Lane
 from deepfake_service.platform.db import Database, Fact
 from deepfake_service.platform.errors import SettingsError
 from deepfake_service.platform.files import protect_process
@@ -128,7 +129,7 @@ def worker_running(
         Chore("epochs", services.key_epochs.advance, SWEEP_EVERY_S),
         Chore("journal", services.journal.catch_up, JOURNAL_EVERY_S),
         Chore("integrity", database.check_integrity, INTEGRITY_EVERY_S),
-        Chore("webhooks", deliveries.send_due, SEND_EVERY_S),
+        Chore("webhooks", deliveries.run_due, SEND_EVERY_S),
         Chore("captures", imports.work_off, SEND_EVERY_S),
     ]
     fetches = None
@@ -137,23 +138,22 @@ def worker_running(
         chores += [
             Chore(f"links-{number}", fetches.work_off, SEND_EVERY_S) for number in range(AT_ONCE)
         ]
-    lane = None
+    lanes: list[Lane[Any]] = [deliveries]
     if settings.looks_from is not None:  # else nothing leaves this machine
-        lane = LookLane(database, vault, services.looks, Pages())
-        chores.append(Chore("looks", lane.run_due, LOOK_EVERY_S))
+        looks = LookLane(database, vault, services.looks, Pages())
+        lanes.append(looks)
+        chores.append(Chore("looks", looks.run_due, LOOK_EVERY_S))
     try:
         yield
     finally:
-        deliveries.stop()  # with many due, that chore would not end
-        if lane is not None:
-            lane.stop()
+        for lane in lanes:
+            lane.stop()  # with many due, its chore would not end
         reading.close()  # a capture that is being read is read again
         if fetches is not None:
             fetches.close()
         for chore in chores:
             chore.stop()
-        deliveries.close()
-        if lane is not None:
+        for lane in lanes:
             lane.close()
         steps.stopping.set()
         runner.stop(drain_s=DRAIN_S)

@@ -31,8 +31,7 @@ from deepfake_service.platform.storage import seal_json
 from deepfake_service.removal.lane import LookLane
 from deepfake_service.removal.statistics import GroupBy
 from tests.support.fake_platform import FakePlatform, post, resolving, status
-from tests.support.looking import look_at_due
-from tests.support.stand_ins import AdjustableClock, SmallDecoder
+from tests.support.stand_ins import AdjustableClock, SmallDecoder, do_due
 
 POSTS = int(os.environ.get("SOAK_POSTS", "10000"))
 SITES = 100
@@ -127,7 +126,7 @@ def test_ten_thousand_posts_are_looked_at_within_their_schedule(tmp_path: Path) 
         began = time.monotonic()
         for _ in range(int(timedelta(days=1) / STEP)):
             clock.advance(STEP)
-            made += look_at_due(lane)
+            made += do_due(lane)
             with database.read() as session:
                 oldest = session.scalar(select(func.min(Watch.next_look_at)))
             latest = max(latest, clock() - oldest if oldest else latest)

@@ -13,6 +13,7 @@ from deepfake_service.platform.pages import Pages
 from deepfake_service.removal.lane import LookLane
 from tests.support.jobs import VIDEO, submit
 from tests.support.notices import GOOD, decide, look_manipulated, updated
+from tests.support.stand_ins import do_due
 
 # ``conftest.Service`` of the unit tests.
 Service = Any
@@ -23,22 +24,12 @@ def lane_of(service: Service, pages: Pages) -> LookLane:
     return LookLane(service.database, services.submissions._vault, services.looks, pages)
 
 
-def look_at_due(lane: LookLane) -> int:
-    """Make the looks that are due, wait for them, and return how many there were."""
-    made = 0
-    while started := lane.start_due():
-        for look in started:
-            look.result()
-        made += len(started)
-    return made
-
-
 def pass_time(service: Service, lane: LookLane, hours: float, step_h: float = 0.25) -> int:
     """Let time pass in small steps, and make the looks that become due; return their number."""
     made, left = 0, hours
     while left > 0:
         service.clock.advance(timedelta(hours=min(step_h, left)))
-        made += look_at_due(lane)
+        made += do_due(lane)
         left -= step_h
     return made
 

@@ -41,8 +41,8 @@ from deepfake_models.media.credentials import not_read
 from deepfake_models.media.interface import FailedFrame, Frame
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
-from deepfake_service.examination.webhook_deliveries import WebhookDeliveries
 from deepfake_service.platform import webhooks
+from deepfake_service.platform.chores import Lane
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.db import Delivery
 from deepfake_service.platform.db.enums import DeliveryState
@@ -249,14 +249,14 @@ class Receiver:
         return self.outcome
 
 
-def send_due(deliveries: WebhookDeliveries) -> int:
-    """Send the webhooks that are due, wait for the outcome, and return how many were tried."""
-    tried = 0
-    while started := deliveries.start_due():
-        for sent in started:
-            sent.result()
-        tried += len(started)
-    return tried
+def do_due(lane: Lane[Any]) -> int:
+    """Do what is due, wait for it, and return how much there was."""
+    done = 0
+    while started := lane.start_due():
+        for each in started:
+            each.result()
+        done += len(started)
+    return done
 
 
 def delivery_state(service: Service) -> DeliveryState:

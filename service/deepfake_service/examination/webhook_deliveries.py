@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-import threading
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,6 +14,7 @@ from sqlalchemy.orm import Session
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.platform import outbound, webhooks
+from deepfake_service.platform.chores import Lane
 from deepfake_service.platform.db import Case, Database, Delivery, Job, current_time
 from deepfake_service.platform.db.enums import CallbackContent, DeliveryState, JobState
 from deepfake_service.platform.errors import CallbackRefused, CallbackUnresolved, DecryptionFailed
@@ -30,8 +30,6 @@ CLAIMED_FOR = timedelta(seconds=3 * webhooks.DEADLINE_S)
 not record the outcome: the webhook is sent again, with the same id."""
 SENDERS = 8
 """Deliveries that one process sends at the same time."""
-LOOK_AGAIN_S = 1.0
-"""How long further webhooks that are due are not looked for while receivers do not answer."""
 CANDIDATES = 200
 """Due deliveries among which some with an idle host are looked for."""
 
@@ -93,9 +91,8 @@ class _Due:
 
 
 @dataclass
-class WebhookDeliveries:
-    """Sends webhooks, at most one at a time to each host. Several processes may do so. A receiver
-    that does not answer holds up its own host only."""
+class WebhookDeliveries(Lane[_Due]):
+    """Sends the webhooks that are due."""
 
     _database: Database
     _vault: Vault
@@ -104,40 +101,14 @@ class WebhookDeliveries:
     allowed: CallbackHosts
 
     def __post_init__(self) -> None:
-        self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix="webhook")
-        self._closing = threading.Event()
-        self._lock = threading.Lock()
-        self._hosts: set[str] = set()
-        """Those to which something is being sent."""
+        super().__init__("webhook", SENDERS)
 
-    def send_due(self) -> None:
-        """Send the webhooks that are due. A host gets the next one as soon as it has answered.
-        Returns once none is due whose host is idle, or after ``stop``."""
-        while started := self.start_due():
-            wait(started, LOOK_AGAIN_S, FIRST_COMPLETED)
-
-    def start_due(self) -> list[Future[None]]:
-        """Start to send the webhooks that are due and whose host is idle, and do not wait."""
-        started: list[Future[None]] = []
-        if self._closing.is_set():
-            return started
+    def _claim(self, free: int, busy: set[str]) -> Iterator[_Due]:
         for due in self._candidates():
-            with self._lock:
-                is_idle = len(self._hosts) < SENDERS and due.host not in self._hosts
-            if is_idle and self._claim(due.id):
-                with self._lock:
-                    self._hosts.add(due.host)
-                started.append(self._senders.submit(self._send, due))
-        return started
-
-    def stop(self) -> None:
-        """Start no further delivery."""
-        self._closing.set()
-
-    def close(self) -> None:
-        """Stop, and let the deliveries that are being sent finish."""
-        self.stop()
-        self._senders.shutdown(cancel_futures=True)
+            if free and due.host not in busy and self._is_ours(due.id):
+                free -= 1
+                busy.add(due.host)
+                yield due
 
     def _candidates(self) -> list[_Due]:
         """Return due deliveries: the oldest of each account, then their second, and so on.
@@ -169,7 +140,7 @@ class WebhookDeliveries:
             except DecryptionFailed:
                 unreadable.append(delivery.id)
         for delivery_id in unreadable:
-            if self._claim(delivery_id):
+            if self._is_ours(delivery_id):
                 self._finish(delivery_id, webhooks.DeliveryOutcome("unreadable"))
         return found
 
@@ -182,7 +153,7 @@ class WebhookDeliveries:
             reference = open_json(key, case)["reference"]
         return _Due(delivery.id, job, callback, reference, delivery.occurrence_id)
 
-    def _claim(self, delivery_id: str) -> bool:
+    def _is_ours(self, delivery_id: str) -> bool:
         """Claim a delivery for ``CLAIMED_FOR``, unless another process was faster."""
         now = self._database.clock()
         with self._database.write() as session:
@@ -198,16 +169,13 @@ class WebhookDeliveries:
             ).first()
         return claimed is not None
 
-    def _send(self, due: _Due) -> None:
+    def _do(self, due: _Due) -> None:
         try:
-            self._finish(due.id, self._try(due))
+            self._finish(due.id, self._send(due))
         except Exception as error:
             _log.error("webhook_broken", delivery_id=due.id, failure=describe(error))
-        finally:
-            with self._lock:
-                self._hosts.discard(due.host)
 
-    def _try(self, due: _Due) -> webhooks.DeliveryOutcome:
+    def _send(self, due: _Due) -> webhooks.DeliveryOutcome:
         try:
             # Checked for each attempt, because a name can resolve to another address by then.
             target = outbound.check(due.callback.url, allowed=self.allowed)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Generic, Protocol, TypeVar
 
 from deepfake_service.platform.errors import DatabaseDamaged, DatabaseUnavailable
 from deepfake_service.platform.logs import describe, logger
@@ -14,6 +15,9 @@ T = TypeVar("T")
 FAILING_S = 60.0
 """How long the rows that fail may take together. A store that does not answer takes half a minute
 for each, and the sweep has more to do than what needs the store."""
+
+LOOK_AGAIN_S = 1.0
+"""How long a lane looks for nothing further that is due while hosts do not answer."""
 
 _log = logger("deepfake_service.chores")
 
@@ -41,6 +45,64 @@ class Chore:
                 _log.warning("database_unavailable", chore=self._name, problem=error.message)
             except Exception as error:  # a thread that ended would go unnoticed
                 _log.error("chore_failed", chore=self._name, failure=describe(error))
+
+
+class Due(Protocol):
+    """Something that is due at a host."""
+
+    @property
+    def host(self) -> str: ...
+
+
+D = TypeVar("D", bound=Due)
+
+
+class Lane(Generic[D]):
+    """Does what is due at other hosts in threads of its own, one thing at a time at each: a host
+    that does not answer holds up nothing but what is due there. One thread starts what is due.
+    Several processes may have a lane: ``_claim`` keeps two from doing the same."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._most = threads
+        self._closing = threading.Event()
+        self._running: dict[str, Future[None]] = {}
+
+    def _claim(self, free: int, busy: set[str]) -> Iterable[D]:
+        """Claim up to ``free`` things that are due, each at a host of its own that is not
+        ``busy``."""
+        raise NotImplementedError
+
+    def _do(self, due: D) -> None:
+        """Do what was claimed."""
+        raise NotImplementedError
+
+    def run_due(self) -> None:
+        """Do what is due, and at each host the next thing as soon as it has answered. Return once
+        nothing is due at a host that is idle, or after ``stop``."""
+        while started := self.start_due():
+            wait(started, LOOK_AGAIN_S, FIRST_COMPLETED)
+
+    def start_due(self) -> list[Future[None]]:
+        """Start what is due, as far as threads are free, and do not wait."""
+        self._running = {host: each for host, each in self._running.items() if not each.done()}
+        busy = set(self._running)
+        if self._closing.is_set() or len(busy) == self._most:
+            return []
+        started = []
+        for due in self._claim(self._most - len(busy), busy):
+            self._running[due.host] = self._threads.submit(self._do, due)
+            started.append(self._running[due.host])
+        return started
+
+    def stop(self) -> None:
+        """Start nothing further."""
+        self._closing.set()
+
+    def close(self) -> None:
+        """Stop, and let what is being done finish."""
+        self.stop()
+        self._threads.shutdown(cancel_futures=True)
 
 
 def for_each(ids: Iterable[str], task: Callable[[str], T]) -> list[T]:

@@ -7,7 +7,6 @@ one; what keeps them from asking a site too often is in the database.
 from __future__ import annotations
 
 import threading
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +15,7 @@ from sqlalchemy import and_, exists, func, select, update
 from sqlalchemy.orm import aliased
 
 from deepfake_service.cases.cases import open_occurrence
+from deepfake_service.platform.chores import Lane
 from deepfake_service.platform.db import Case, Database, Notice, Occurrence, Watch
 from deepfake_service.platform.errors import NotFound
 from deepfake_service.platform.logs import describe, logger
@@ -28,8 +28,6 @@ from deepfake_service.removal.signals import Sight, judge, sibling_of
 
 LOOKERS = 4
 """Looks that one process makes at the same time. With a second for each, they are 300,000 a day."""
-LOOK_AGAIN_S = 1.0
-"""How long further looks that are due are not looked for while sites do not answer."""
 SITE_GAP = timedelta(seconds=10)
 SITE_LOOKS_AN_HOUR = 300
 """How often one site is asked, at most: a person who clicks through posts asks as often."""
@@ -53,49 +51,20 @@ class _Due:
     planned_at: datetime
 
 
-class LookLane:
+class LookLane(Lane[_Due]):
     """Makes the looks that are due."""
 
     def __init__(self, database: Database, vault: Vault, looks: Looks, pages: Pages) -> None:
+        super().__init__("look", LOOKERS)
         self._database = database
         self._vault = vault
         self._looks = looks
         self._pages = pages
-        self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
-        self._closing = threading.Event()
         self._lock = threading.Lock()
-        self._running = 0
         self._siblings: dict[str, tuple[datetime, Page | None]] = {}
 
-    def run_due(self) -> None:
-        """Look at what is due, until nothing is or after ``stop``."""
-        while started := self.start_due():
-            wait(started, LOOK_AGAIN_S, FIRST_COMPLETED)
-
-    def start_due(self) -> list[Future[None]]:
-        """Start looks that are due and whose site may be asked, and do not wait."""
-        with self._lock:
-            free = LOOKERS - self._running
-        if self._closing.is_set() or free <= 0:
-            return []
-        started = []
-        for due in self._claim(free):
-            with self._lock:
-                self._running += 1
-            started.append(self._lookers.submit(self._look, due))
-        return started
-
-    def stop(self) -> None:
-        """Start no further look."""
-        self._closing.set()
-
-    def close(self) -> None:
-        """Stop, and let the looks that are being made finish."""
-        self.stop()
-        self._lookers.shutdown(cancel_futures=True)
-
-    def _claim(self, free: int) -> list[_Due]:
-        """Claim up to ``free`` looks, the longest due of each site."""
+    def _claim(self, free: int, busy: set[str]) -> list[_Due]:
+        """Claim looks, the longest due of each site."""
         now = self._database.clock()
         other = aliased(Watch)
         lately = exists().where(other.host == Watch.host, other.looked_at > now - SITE_GAP)
@@ -134,12 +103,10 @@ class LookLane:
         with self._database.write() as session:
             self._database.one_at_a_time(session, "looks")
             for watch in session.scalars(due.limit(10 * free)):
-                if len(claimed) < free and watch.host and watch.host not in claimed:
-                    assert watch.next_look_at is not None
-                    planned_at = watch.next_look_at
-                    claimed[watch.host] = _Due(
-                        watch.id, watch.occurrence_id, watch.host, planned_at
-                    )
+                host, planned_at = watch.host, watch.next_look_at
+                if len(claimed) < free and host and host not in busy | claimed.keys():
+                    assert planned_at is not None
+                    claimed[host] = _Due(watch.id, watch.occurrence_id, host, planned_at)
             for one in claimed.values():
                 # Other notices may be about the same post: one look is for all of them.
                 session.execute(
@@ -149,7 +116,7 @@ class LookLane:
                 )
         return list(claimed.values())
 
-    def _look(self, due: _Due) -> None:
+    def _do(self, due: _Due) -> None:
         try:
             made = self._made(due)
             if made is not None:
@@ -159,9 +126,6 @@ class LookLane:
         except Exception as error:
             _log.error("look_broken", watch=due.watch_id, failure=describe(error))
             self._postpone(due)
-        finally:
-            with self._lock:
-                self._running -= 1
 
     def _postpone(self, due: _Due) -> None:
         """Let others have their turn before a post that cannot be looked at, as if altered."""

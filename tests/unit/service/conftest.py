@@ -47,7 +47,7 @@ from tests.support.stand_ins import (
     SmallDecoder,
     SmallScorer,
     compact_pages,
-    send_due,
+    do_due,
 )
 
 
@@ -311,7 +311,7 @@ async def deliveries(service: Service, receiver: Receiver) -> WebhookDeliveries:
         Metrics(),
         allowed=CallbackHosts.of("127.0.0.1"),
     )
-    assert send_due(opened) == 0  # the job has not ended
+    assert do_due(opened) == 0  # the job has not ended
     with service.database.write() as session:
         release_callbacks(session, accepted.job_id)
     return opened

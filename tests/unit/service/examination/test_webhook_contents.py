@@ -19,7 +19,7 @@ from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.networks import CallbackHosts
 from tests.support import exhibits
 from tests.support.jobs import examined, post_video
-from tests.support.stand_ins import Receiver, delivery_state, send_due
+from tests.support.stand_ins import Receiver, delivery_state, do_due
 from tests.unit.service.conftest import Service
 
 
@@ -32,13 +32,13 @@ async def test_a_delivery_whose_secret_does_not_unwrap_is_a_failed_attempt(
     with service.database.write() as session:
         secret = session.get_one(Secret, name)
         wrapped, secret.wrapped = secret.wrapped, b"not a wrapped secret"
-    assert send_due(deliveries) == 1
+    assert do_due(deliveries) == 1
     with service.database.write() as session:
         delivery = session.scalars(select(Delivery)).one()
         assert (delivery.attempts, delivery.outcome) == (1, "unreadable")
         session.get_one(Secret, name).wrapped = wrapped
     service.clock.advance(webhooks.BACK_OFF[0] + timedelta(seconds=1))
-    assert send_due(deliveries) == 1
+    assert do_due(deliveries) == 1
     assert delivery_state(service) is DeliveryState.DELIVERED
 
 
@@ -56,7 +56,7 @@ async def test_a_secret_that_became_known_is_replaced_for_the_next_attempt(
         return await service.client.request(method, "/v1/webhook-secret", headers=key)
 
     monkeypatch.setattr(webhooks, "send", send)
-    assert send_due(deliveries) == 1
+    assert do_due(deliveries) == 1
     first = (await ask("GET", Role.PIPELINE)).json()["secret"]
     others = (await ask("GET", Role.ANALYST)).json()["secret"]
     second = (await ask("POST", Role.PIPELINE)).json()["secret"]
@@ -64,7 +64,7 @@ async def test_a_secret_that_became_known_is_replaced_for_the_next_attempt(
     assert (await ask("GET", Role.ANALYST)).json()["secret"] == others
     assert (await ask("POST", Role.AUDITOR)).status_code == 403
     service.clock.advance(webhooks.BACK_OFF[0])
-    assert send_due(deliveries) == 1
+    assert do_due(deliveries) == 1
     assert signed_with == [first, second]
     assert len({first, second, others}) == 3
     with service.database.read() as session:
@@ -96,7 +96,7 @@ async def test_a_webhook_names_verdict_and_case_only_if_the_submission_asks_for_
         Metrics(),
         allowed=CallbackHosts.of("127.0.0.1"),
     )
-    assert send_due(sender) == 2
+    assert do_due(sender) == 2
     plain, told = sorted((json.loads(body)["data"] for body in receiver.bodies), key=len)
     assert plain == {"id": job["id"], "state": "succeeded", "case_id": job["case_id"]}
     verdict = again.json()["verdict"]

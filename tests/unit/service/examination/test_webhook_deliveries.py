@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.examination import webhook_deliveries
 from deepfake_service.examination.webhook_deliveries import (
     CLAIMED_FOR,
     WebhookDeliveries,
     release_callbacks,
 )
-from deepfake_service.platform import outbound, webhooks
+from deepfake_service.platform import chores, outbound, webhooks
 from deepfake_service.platform.db import Case, Delivery, Job, new_id
 from deepfake_service.platform.db.enums import DeliveryState, JobState
 from deepfake_service.platform.outbound import check
@@ -25,7 +24,7 @@ from deepfake_service.platform.storage import context_of
 from deepfake_service.platform.storage.envelope import seal
 from tests.support.jobs import post_video
 from tests.support.servers import wait_until
-from tests.support.stand_ins import Receiver, delivery_state, send_due
+from tests.support.stand_ins import Receiver, delivery_state, do_due
 from tests.unit.service.conftest import Service
 
 
@@ -53,7 +52,7 @@ async def test_a_job_that_is_deleted_tells_nobody(
 ) -> None:
     with service.database.write() as session:  # as at the beginning of a deletion
         session.scalars(select(Job)).one().state = JobState.CANCELLED
-    assert send_due(deliveries) == 0
+    assert do_due(deliveries) == 0
     assert receiver.bodies == []
 
 
@@ -61,17 +60,17 @@ async def test_a_delivery_is_tried_again_later_and_finally_given_up(
     service: Service, deliveries: WebhookDeliveries, receiver: Receiver
 ) -> None:
     for pause in webhooks.BACK_OFF:
-        assert send_due(deliveries) == 1
+        assert do_due(deliveries) == 1
         service.clock.advance(pause - timedelta(seconds=1))
-        assert send_due(deliveries) == 0
+        assert do_due(deliveries) == 0
         service.clock.advance(timedelta(seconds=2))
     assert delivery_state(service) is DeliveryState.DUE
     assert "deepfake_webhooks_due 1.0" in (await service.client.get("/metrics")).text
-    assert send_due(deliveries) == 1
+    assert do_due(deliveries) == 1
     assert delivery_state(service) is DeliveryState.FAILED
     assert "deepfake_webhooks_due 0.0" in (await service.client.get("/metrics")).text
     service.clock.advance(timedelta(days=30))
-    assert send_due(deliveries) == 0
+    assert do_due(deliveries) == 0
     assert len(receiver.bodies) == len(webhooks.BACK_OFF) + 1
 
 
@@ -80,11 +79,11 @@ async def test_a_delivery_whose_sender_died_is_sent_by_another_process(
 ) -> None:
     receiver.outcome = None
     with pytest.raises(KeyboardInterrupt):
-        send_due(deliveries)
+        do_due(deliveries)
     receiver.outcome = webhooks.DeliveryOutcome("http_200", delivered=True)
-    assert send_due(deliveries) == 0
+    assert do_due(deliveries) == 0
     service.clock.advance(CLAIMED_FOR + timedelta(seconds=1))
-    assert send_due(deliveries) == 1
+    assert do_due(deliveries) == 1
     assert delivery_state(service) is DeliveryState.DELIVERED
     assert '"state":"queued"' in receiver.bodies[-1]
 
@@ -99,10 +98,10 @@ async def test_a_delivery_waits_for_a_name_server_that_is_down_and_not_for_an_un
 
     monkeypatch.setattr(outbound, "check", check)
     monkeypatch.setattr(outbound.socket, "getaddrinfo", fails)
-    assert send_due(deliveries) == 1
+    assert do_due(deliveries) == 1
     assert delivery_state(service) is DeliveryState.DUE
     service.clock.advance(webhooks.BACK_OFF[0])
-    assert send_due(deliveries) == 1
+    assert do_due(deliveries) == 1
     assert delivery_state(service) is DeliveryState.FAILED
 
 
@@ -148,7 +147,7 @@ async def test_a_receiver_that_does_not_answer_holds_up_no_other_host(
     everything = {*silent, "https://hooks.example/a", "https://other.example/"}
 
     def is_all_sent() -> bool:
-        send_due(deliveries)
+        do_due(deliveries)
         return set(sent) == everything
 
     wait_until(is_all_sent)
@@ -161,10 +160,10 @@ async def test_a_host_gets_the_next_webhook_as_soon_as_it_has_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each host used to get one webhook a second, however many were due."""
-    monkeypatch.setattr(webhook_deliveries, "LOOK_AGAIN_S", 60.0)  # however slow the machine is
+    monkeypatch.setattr(chores, "LOOK_AGAIN_S", 60.0)  # however slow the machine is
     receiver.outcome = webhooks.DeliveryOutcome("http_200", delivered=True)
     add_due(service, deliveries, [f"https://hooks.example/{n}" for n in range(12)])
-    deliveries.send_due()
+    deliveries.run_due()
     assert len(receiver.bodies) == 13
     with service.database.read() as session:
         assert set(session.scalars(select(Delivery.state))) == {DeliveryState.DELIVERED}
@@ -183,8 +182,8 @@ async def test_a_stopping_worker_begins_no_further_delivery(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(webhooks, "send", send)
-        patch.setattr(webhook_deliveries, "LOOK_AGAIN_S", 60.0)  # however slow the machine is
-        deliveries.send_due()
+        patch.setattr(chores, "LOOK_AGAIN_S", 60.0)  # however slow the machine is
+        deliveries.run_due()
     assert len(receiver.bodies) == 3
 
 
@@ -206,14 +205,14 @@ async def test_a_delivery_that_cannot_be_read_holds_up_no_other_and_is_tried_aga
                 for d in session.scalars(select(Delivery))
             }
 
-    assert send_due(deliveries) == 1
+    assert do_due(deliveries) == 1
     for job in (locked,):
         assert states().pop(job["id"]) == (DeliveryState.DUE, 1, "unreadable")
     assert DeliveryState.DELIVERED in [state for state, *_ in states().values()]
-    assert send_due(deliveries) == 0
+    assert do_due(deliveries) == 0
     assert states()[locked["id"]][1] == 1, "it was tried again at once"
     with service.database.write() as session:
         session.get_one(Case, locked["case_id"]).wrapped_key = wrapped
     service.clock.advance(webhooks.BACK_OFF[0] + timedelta(seconds=1))
-    assert send_due(deliveries) == 1
+    assert do_due(deliveries) == 1
     assert {state for state, *_ in states().values()} == {DeliveryState.DELIVERED}

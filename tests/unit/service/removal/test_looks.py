@@ -29,8 +29,9 @@ from deepfake_service.platform.pages import Pages
 from deepfake_service.removal.lane import LookLane
 from tests.support.fake_platform import FakePlatform, post, redirect, reset, status
 from tests.support.jobs import VIDEO
-from tests.support.looking import lane_of, look_at_due, pass_time, reported, sent, watch_of
+from tests.support.looking import lane_of, pass_time, reported, sent, watch_of
 from tests.support.notices import updated
+from tests.support.stand_ins import do_due
 from tests.unit.service.conftest import Service, Starter
 
 GONE = status(410, "<title>Removed</title><h1>This post was removed</h1><p>on request</p>")
@@ -55,7 +56,7 @@ async def test_a_post_is_gone_after_two_looks_and_a_person_confirms(
     url = platform.says("/v/123456", post())
     case_id, (seen,) = await reported(watching, url)
     notice = await sent(watching, case_id, [seen])
-    assert look_at_due(lane) == 0
+    assert do_due(lane) == 0
     assert pass_time(watching, lane, 2) == 1
     assert watch_of(watching, seen).state is WatchState.UP
     platform.says("/v/123456", GONE)
@@ -264,7 +265,7 @@ async def test_what_is_due_is_found_without_reading_every_watch(
         if "min(watches.next_look_at)" in statement:
             asked.append((statement, values))
 
-    assert look_at_due(lane) == 0
+    assert do_due(lane) == 0
     ((statement, values),) = asked
     with watching.database.engine.connect() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
@@ -388,11 +389,11 @@ async def test_a_look_that_is_asked_for_is_made_at_once(
         services.looks.ask(caller, case_id, seen)
     await sent(watching, case_id, [seen])
     services.looks.ask(caller, case_id, seen)
-    assert look_at_due(lane) == 1
+    assert do_due(lane) == 1
     services.looks.ask(caller, case_id, seen)
-    assert look_at_due(lane) == 0  # its site was asked within ten seconds
+    assert do_due(lane) == 0  # its site was asked within ten seconds
     watching.clock.advance(timedelta(seconds=11))
-    assert look_at_due(lane) == 1
+    assert do_due(lane) == 1
 
 
 async def test_a_site_is_asked_little_and_others_do_not_wait_for_it(
@@ -403,10 +404,10 @@ async def test_a_site_is_asked_little_and_others_do_not_wait_for_it(
     case_id, posts = await reported(watching, *crowd, alone)
     await sent(watching, case_id, posts)
     watching.clock.advance(timedelta(hours=1.2))
-    assert look_at_due(lane) == 2  # one of each site
+    assert do_due(lane) == 2  # one of each site
     for _ in range(12):
         watching.clock.advance(timedelta(seconds=5))
-        look_at_due(lane)
+        do_due(lane)
     with watching.database.read() as session:
         looks = session.scalar(select(func.count(Look.id))) or 0
     assert 6 <= looks <= 8
@@ -462,7 +463,7 @@ async def test_a_case_deleted_during_a_look_leaves_nothing(
 
     platform.says("/v/123456", deleting)
     watching.clock.advance(timedelta(hours=2))
-    look_at_due(lane)
+    do_due(lane)
     with watching.database.read() as session:
         for table in (Look, Watch, Notice):
             assert session.scalar(select(func.count(table.id))) == 0
