@@ -30,6 +30,7 @@ from deepfake_models.media.image import HEAD_BYTES
 from deepfake_models.media.interface import DecodeLimits
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
+from deepfake_service.api.frames import picture_form
 from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.evidence.bundle.readers import BundleReaders, UnreadableFile
 from deepfake_service.evidence.bundle.steps import ExitCode, Failed
@@ -37,7 +38,6 @@ from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.http.admission import UploadMemory
 from deepfake_service.http.problems import problem_of
-from deepfake_service.http.uploads import read_pictures
 from deepfake_service.platform.errors import ServiceError
 from deepfake_service.platform.settings import Settings
 from tests.support import exhibits, small_bundles
@@ -192,9 +192,10 @@ async def _read(content_type: bytes, body: bytes) -> None:
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    with UploadMemory(1_000_000).share() as take:
-        uploads, form = await read_pictures(Request(scope, receive), settings, take)
-        assert all(upload.name.isprintable() for upload in uploads)
+    sent = picture_form(settings)
+    with sent.held_in(UploadMemory(1_000_000)):
+        form = await sent.read(Request(scope, receive), settings.max_request_bytes)
+        assert all(upload.name.isprintable() for upload in sent.uploads)
         form.submission()
 
 

@@ -17,6 +17,7 @@ from deepfake_service.capture.captures import MAX_FILES, HandedIn
 from deepfake_service.capture.links import MAX_LINKS, Link
 from deepfake_service.http.answers import binary, file_answer, file_route
 from deepfake_service.http.auth import Call, Exporter, Reader, Uploader
+from deepfake_service.http.multipart import boundary_of
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import Body, CaptureId, ItemId, Published, Sha256, Time
@@ -29,8 +30,8 @@ from deepfake_service.http.submission_form import (
 from deepfake_service.http.uploads import (
     FILE,
     MAX_SCREENSHOT_BYTES,
-    FormFiles,
-    StreamedFile,
+    Pictures,
+    SubmittedForm,
     receive_body,
     receive_file,
     refuse_encoding,
@@ -289,21 +290,20 @@ async def submit_capture(response: Response, call: Uploader) -> CaptureOut | Lin
     state, services = call.state, call.services
     state.disk.require()
     body = receive_file(call, state.settings.max_video_bytes, "A capture")
-    with state.memory.share() as take:
-        shots = FormFiles(CaptureForm, SCREENSHOTS, MAX_FILES - 1, MAX_SCREENSHOT_BYTES, take)
-        upload = StreamedFile(call.request.headers.get("content-type"), shots.open_part)
-        submissions = services.submissions
-        stored = [
-            (None, await submissions.seal(upload.content(body, required=False))),
-        ]
-        files = [(upload.name, stored[0][1])] if stored[0][1].stored.size else []
+    boundary = boundary_of(call.request.headers.get("content-type"))
+    submissions = services.submissions
+    shots = Pictures(SCREENSHOTS, MAX_FILES - 1, MAX_SCREENSHOT_BYTES)
+    sent = SubmittedForm(CaptureForm, has_file=True, pictures=shots)
+    with sent.held_in(state.memory):
+        file = await submissions.seal(sent.file(boundary, body, required=False))
+        files = [(sent.file_name, file)] if file.stored.size else []
         try:
-            form = shots.texts.parse()
+            form = sent.parse()
             if not files:
-                await submissions.discard(stored[0][1])
-            if not files and not shots.uploads:
+                await submissions.discard(file)
+            if not files and not sent.uploads:
                 raise invalid_field(FILE, "missing; send an archive of the page or a screenshot")
-            for number, shot in enumerate(shots.uploads):
+            for number, shot in enumerate(sent.uploads):
                 content = shot.content.getvalue()
                 require_screenshot(content, f"{SCREENSHOTS}[{number}]")
                 files.append((shot.name, await submissions.seal(_whole(content))))

@@ -179,9 +179,7 @@ async def add_occurrence(response: Response, case_id: CaseId, call: Submitter) -
     JPEG or WebP), and return the occurrence. `media_id` may be left out if the case has only one
     medium. A screenshot of a post that is recorded without one is added to that record, if the
     other fields are the same."""
-    call.state.disk.require()
-    with call.state.memory.share() as take:
-        form, screenshot = await read_with_screenshot(call.request, OccurrenceForm, take)
+    async with read_with_screenshot(call, OccurrenceForm) as (form, screenshot):
         occurrence, is_new = await anyio.to_thread.run_sync(
             _add_occurrence, call, case_id, form, screenshot
         )

@@ -16,11 +16,15 @@ from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import FrameOut, FramesOut, ModelOut
 from deepfake_service.http.submission_form import PictureForm, upload_body
-from deepfake_service.http.uploads import FIELD, Upload, read_pictures, streams_body
+from deepfake_service.http.uploads import Pictures, SubmittedForm, Upload, streams_body
 from deepfake_service.platform.errors import ClientGone, invalid_field
+from deepfake_service.platform.settings import Settings
 
 router = api_router("frames")
 
+FIELD = "files"
+MAX_PICTURES = 64
+"""Pictures of one request, which is answered while its client waits."""
 _FILES = {
     "type": "array",
     "description": "The pictures, one part each.",
@@ -49,27 +53,30 @@ async def score_pictures(call: Submitter) -> FramesOut:
     `job_id`.
     """
     engine = call.state.require_engine()
-    with call.state.memory.share() as take:
-        uploads, form = await read_pictures(call.request, call.state.settings, take)
-        try:
-            if form.case_reference is None and form.model_fields_set:
-                raise invalid_field(
-                    "case_reference", "required when any other metadata field is given"
-                )
-            if form.case_reference is not None:
-                call.state.disk.require()
-            frames = await _score_all(engine.pictures, uploads, call.request.receive)
-            if form.case_reference is not None:
-                for (frame, _), upload in zip(frames, uploads, strict=True):
-                    frame.job_id = await _submit(call, form, upload)
-        finally:
-            for upload in uploads:
-                upload.close()
+    sent = picture_form(call.state.settings)
+    with sent.held_in(call.state.memory):
+        form = await sent.read(call.request, call.state.settings.max_request_bytes)
+        if not sent.uploads:
+            raise invalid_field(FIELD, "missing; send at least one picture")
+        if form.case_reference is None and form.model_fields_set:
+            raise invalid_field("case_reference", "required when any other metadata field is given")
+        if form.case_reference is not None:
+            call.state.disk.require()
+        frames = await _score_all(engine.pictures, sent.uploads, call.request.receive)
+        if form.case_reference is not None:
+            for (frame, _), upload in zip(frames, sent.uploads, strict=True):
+                frame.job_id = await _submit(call, form, upload)
     for _, verdict in frames:
         call.state.metrics.frame(verdict)
     return FramesOut(
         frames=[frame for frame, _ in frames], model=ModelOut.model_validate(engine.model)
     )
+
+
+def picture_form(settings: Settings) -> SubmittedForm[PictureForm]:
+    """Return the form of a request with pictures."""
+    pictures = Pictures(FIELD, MAX_PICTURES, settings.max_picture_bytes)
+    return SubmittedForm(PictureForm, pictures=pictures)
 
 
 async def _submit(call: Call, form: PictureForm, upload: Upload) -> str:

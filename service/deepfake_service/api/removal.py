@@ -133,9 +133,7 @@ async def add_look(
     """Record what you saw when you looked at a post yourself, optionally with a screenshot of what
     is there instead. Without `result`, a worker looks: this needs `DEEPFAKE_LOOKS_FROM`, and a
     notice about the post that was sent."""
-    call.state.disk.require()
-    with call.state.memory.share() as take:
-        form, screenshot = await read_with_screenshot(call.request, LookForm, take)
+    async with read_with_screenshot(call, LookForm) as (form, screenshot):
         response.status_code = 201 if form.result else 202
         return await anyio.to_thread.run_sync(
             _add_look, call, (case_id, occurrence_id), form, screenshot

@@ -22,10 +22,10 @@ from deepfake_service.examination.submissions import Sealed, Submission
 from deepfake_service.examination.uploads import Progress
 from deepfake_service.http.auth import Call, Reader, Uploader
 from deepfake_service.http.dependencies import AppState
+from deepfake_service.http.multipart import boundary_of
 from deepfake_service.http.problems import problems
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.submission_form import (
-    TextFields,
     UploadForm,
     VideoForm,
     query_parameters,
@@ -33,7 +33,7 @@ from deepfake_service.http.submission_form import (
 )
 from deepfake_service.http.uploads import (
     FILE,
-    StreamedFile,
+    SubmittedForm,
     receive_file,
     refuse_encoding,
     streams_body,
@@ -82,32 +82,28 @@ async def submit_video(response: Response, call: Uploader) -> JobOut:
     request, submissions = call.request, call.services.submissions
     call.state.disk.require()
     refuse_encoding(request)
-    fields = TextFields(VideoForm, files=(FILE,))
+    sent = SubmittedForm(VideoForm, has_file=True)
     for field, value in request.query_params.multi_items():
-        fields.add(field, value)
-    name = None
+        sent.add(field, value)
     body = receive_file(call, call.state.settings.max_video_bytes, "A video")
     if _is_raw(request):
-        form = fields.parse()
+        form = sent.parse()
         sealed = await submissions.seal(body)
     else:
         try:
-            upload = StreamedFile(
-                request.headers.get("content-type"), lambda part: fields.open(part.field)
-            )
+            boundary = boundary_of(request.headers.get("content-type"))
         except UnsupportedContentType as error:
             raise UnsupportedContentType(
                 f"{error.message} The body may also be the file itself, with a type such as "
                 "video/mp4."
             ) from error
-        sealed = await submissions.seal(upload.content(body))
+        sealed = await submissions.seal(sent.file(boundary, body))
         try:
-            form = fields.parse()
+            form = sent.parse()
         except InvalidRequest:
             await submissions.discard(sealed)
             raise
-        name = upload.name
-    submission = replace(form.submission(), file_name=name)
+    submission = replace(form.submission(), file_name=sent.file_name)
     return await _accept(call, submission, sealed, response)
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     Field,
-    ValidationError,
     ValidationInfo,
     field_validator,
 )
@@ -25,11 +23,7 @@ from deepfake_service.http.multipart import MAX_NAME_CHARS, MULTIPART, base_name
 from deepfake_service.http.schemas import Body
 from deepfake_service.platform.clock import CLIENT_SKEW, utc_now
 from deepfake_service.platform.db.enums import CallbackContent, Priority, RetentionPolicy
-from deepfake_service.platform.errors import FieldError, InvalidRequest, invalid_field
 from deepfake_service.platform.webhooks import Callback
-
-MAX_FIELD_BYTES = 8192
-"""Of one text field. URLs of 2,000 characters are common, and longer ones exist."""
 
 
 def _printable(value: str) -> str:
@@ -219,57 +213,6 @@ class CaptureForm(SightingForm):
         if value is not None and info.data.get("case_reference") is not None:
             raise PydanticCustomError("two_cases", "send either this or case_reference")
         return value
-
-
-F = TypeVar("F", bound=BaseModel)
-
-
-class TextFields(Generic[F]):
-    """Collects the text fields of one request, for a form. ``files`` are the names of its file
-    fields, for the error about an unknown one."""
-
-    def __init__(self, form: type[F], files: Iterable[str] = ()) -> None:
-        self._form = form
-        self._files = tuple(files)
-        self._values: dict[str, bytearray] = {}
-
-    def open(self, name: str) -> Callable[[memoryview], None]:
-        """Return a sink for the bytes of the field ``name``.
-
-        Each field is accepted once, so that a body of a million small fields takes no memory.
-
-        Raises:
-            InvalidRequest: the form has no such field, or it was sent before. The sink raises it
-                when the field is too long.
-        """
-        if name not in self._form.model_fields:
-            expected = ", ".join((*self._files, *self._form.model_fields))
-            raise invalid_field(name, f"unknown field; expected one of {expected}")
-        if name in self._values:
-            raise invalid_field(name, "sent twice; send it once")
-        value = self._values[name] = bytearray()
-
-        def write(data: memoryview) -> None:
-            if len(value) + len(data) > MAX_FIELD_BYTES:
-                raise invalid_field(name, f"longer than {MAX_FIELD_BYTES} bytes")
-            value.extend(data)
-
-        return write
-
-    def add(self, name: str, value: str) -> None:
-        """Add a field that is there as a whole, such as a query parameter; ``InvalidRequest`` as
-        ``open``."""
-        self.open(name)(memoryview(value.encode()))
-
-    def parse(self) -> F:
-        """Return the form. An empty field counts as one that was not sent. ``InvalidRequest``,
-        naming each field that is invalid."""
-        values = {n: v.decode("utf-8", errors="replace") for n, v in self._values.items() if v}
-        try:
-            return self._form.model_validate(values)
-        except ValidationError as error:
-            invalid = [FieldError(str(e["loc"][0]), e["msg"]) for e in error.errors()]
-        raise InvalidRequest.of_fields(*invalid)
 
 
 def form_schema(form: type[BaseModel]) -> dict[str, Any]:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import io
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from fastapi import Request
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope
 
 from deepfake_models.media.image import picture_format
+from deepfake_service.http.admission import UploadMemory
 from deepfake_service.http.auth import Call
 from deepfake_service.http.multipart import (
     MultipartReader,
@@ -24,19 +28,17 @@ from deepfake_service.http.multipart import (
     boundary_of,
     parse_multipart,
 )
-from deepfake_service.http.submission_form import F, PictureForm, TextFields
 from deepfake_service.platform.errors import (
     ClientGone,
     FieldError,
+    InvalidRequest,
     RequestTooLarge,
     UnsupportedContentType,
     UploadTimeout,
     invalid_field,
 )
-from deepfake_service.platform.settings import Settings
 from deepfake_service.retention.orphans import LONGEST_UPLOAD
 
-FIELD = "files"
 FILE = "file"
 SCREENSHOT = "screenshot"
 MAX_SCREENSHOT_BYTES = 16 * 1024 * 1024
@@ -44,8 +46,8 @@ MAX_SCREENSHOT_BYTES = 16 * 1024 * 1024
 MAX_TEXTS_BYTES = 1024 * 1024
 """Of the text fields beside a screenshot: each has 8 KiB at most."""
 SPACE_CHECKED_EVERY = 8 * 1024 * 1024
-MAX_PICTURES = 64
-"""Pictures of one request, which is answered while its client waits."""
+MAX_FIELD_BYTES = 8192
+"""Of one text field. URLs of 2,000 characters are common, and longer ones exist."""
 BODY_TIMEOUT_S = 120.0
 """Within which a body must arrive, other than a video's: idle clients hold memory and places."""
 MIN_RATE = 8192
@@ -55,6 +57,7 @@ GRACE_S = 20.0
 UNKNOWN_SENDER_GRACE_S = 5.0
 """The same for a body that is read before it is asked who sent it: a form or JSON, which a client
 has at hand when it sends the head."""
+F = TypeVar("F", bound=BaseModel)
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
@@ -163,11 +166,6 @@ class Upload:
     name: str
     content: io.BytesIO
 
-    def close(self) -> None:
-        """Free the memory now. The traceback of an error would otherwise keep it, uncounted, until
-        the next garbage collection."""
-        self.content.close()
-
     def sha256(self) -> str:
         return hashlib.sha256(self.content.getbuffer()).hexdigest()
 
@@ -175,93 +173,152 @@ class Upload:
         return "Upload()"
 
 
-class FormFiles(Generic[F]):
-    """Collects the text fields and the files of one multipart request in memory.
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Which pictures a form may have: in which field, how many, and how large each may be."""
+
+    field: str
+    most: int
+    max_bytes: int
+
+
+class SubmittedForm(Generic[F]):
+    """The fields of one request: texts, pictures, and a file that is passed on as it arrives.
 
     Args:
         form: the text fields.
-        field: the field of the files.
-        most: how many files there may be.
-        max_bytes: how many bytes one of them may have.
-        take: counts bytes that are held; raises an error if they are too many.
+        has_file: whether there may be a file, in the field ``file``.
+        pictures: which pictures there may be. They are in memory: read them within ``held_in``.
     """
 
+    _take: Callable[[int], None]
+
     def __init__(
-        self, form: type[F], field: str, most: int, max_bytes: int, take: Callable[[int], None]
+        self, form: type[F], *, has_file: bool = False, pictures: Pictures | None = None
     ) -> None:
-        self._field = field
-        self._most = most
-        self._max_bytes = max_bytes
-        self._take = take
+        self._form = form
+        self._texts: dict[str, bytearray] = {}
+        self._files: dict[str, Callable[[str], Sink]] = {}
+        if has_file:
+            self._files[FILE] = self._open_file
+        if pictures:
+            self._files[pictures.field] = partial(self._open_picture, pictures)
+        self._pieces: deque[bytes] = deque()
+        self._file_came = False
+        self.file_name: str | None = None
         self.uploads: list[Upload] = []
-        self.texts = TextFields(form, files=(field,))
 
-    def open_part(self, part: Part) -> Sink:
-        """Return the sink for a part, as ``parse_multipart`` needs it."""
-        if part.field != self._field:
-            return self.texts.open(part.field)
+    @contextlib.contextmanager
+    def held_in(self, memory: UploadMemory) -> Iterator[None]:
+        """Count the pictures as held in ``memory`` while the context lasts, and free them then: the
+        traceback of an error would keep them, uncounted, until the next garbage collection."""
+        with memory.share() as self._take:
+            try:
+                yield
+            finally:
+                for upload in self.uploads:
+                    upload.content.close()
+
+    def add(self, name: str, value: str) -> None:
+        """Add a text field that is there as a whole, such as a query parameter; ``InvalidRequest``
+        as ``read``."""
+        self._open_text(name)(memoryview(value.encode()))
+
+    async def read(self, request: Request, max_bytes: int) -> F:
+        """Read a multipart request that has no file, and return its text fields.
+
+        Raises:
+            UnsupportedContentType: the body is not multipart, or is compressed as a whole.
+            MalformedRequest: the body is not well-formed, or was cut short.
+            InvalidRequest: a field is unknown, was sent twice or is invalid.
+            RequestTooLarge: naming the limit.
+            UploadTimeout: the body did not arrive in time.
+            ClientGone: the client closed the connection.
+            Overloaded: too much is already held in memory.
+        """
+        boundary = boundary_of(request.headers.get("content-type"))
+        refuse_encoding(request)
+        await parse_multipart(receive_body(request, max_bytes=max_bytes), boundary, self._open)
+        return self.parse()
+
+    async def file(
+        self, boundary: bytes, body: AsyncIterator[bytes], *, required: bool = True
+    ) -> AsyncIterator[bytes]:
+        """Yield the bytes of the file while a multipart body arrives, and collect the other fields;
+        raise the errors of ``read`` that are about the body, or ``InvalidRequest`` if a file is
+        required and missing."""
+        reader = MultipartReader(boundary, self._open)
+        async for chunk in body:
+            reader.feed(chunk)
+            while self._pieces:
+                yield self._pieces.popleft()
+        reader.close()
+        if required and not self._file_came:
+            raise invalid_field(FILE, "missing; send the video to examine")
+
+    def parse(self) -> F:
+        """Return the text fields. An empty one counts as one that was not sent. ``InvalidRequest``,
+        naming each field that is invalid."""
+        values = {n: v.decode("utf-8", errors="replace") for n, v in self._texts.items() if v}
+        try:
+            return self._form.model_validate(values)
+        except ValidationError as error:
+            invalid = [FieldError(str(e["loc"][0]), e["msg"]) for e in error.errors()]
+        raise InvalidRequest.of_fields(*invalid)
+
+    def _open(self, part: Part) -> Sink:
+        """Return the sink for a part."""
+        opens = self._files.get(part.field)
+        if opens is None:
+            return self._open_text(part.field)
         if part.filename is None:
-            raise invalid_field(
-                part.field, f"must be a file, not text (curl: -F {part.field}=@picture.jpg)"
-            )
-        if len(self.uploads) == self._most:
-            raise RequestTooLarge(
-                f"A request may hold at most {self._most} pictures.",
-                errors=[FieldError(part.field, f"more than {self._most} files")],
-            )
-        upload = Upload(part.filename, io.BytesIO())
-        self.uploads.append(upload)
-        return self._sink(upload, f"{part.field}[{len(self.uploads) - 1}]")
+            example = "video.mp4" if part.field == FILE else "picture.jpg"
+            detail = f"must be a file, not text (curl: -F {part.field}=@{example})"
+            raise invalid_field(part.field, detail)
+        return opens(part.filename)
 
-    def _sink(self, upload: Upload, field: str) -> Sink:
-        limit = self._max_bytes
+    def _open_text(self, name: str) -> Sink:
+        if name not in self._form.model_fields:
+            expected = ", ".join((*self._files, *self._form.model_fields))
+            raise invalid_field(name, f"unknown field; expected one of {expected}")
+        if name in self._texts:  # a body of a million small fields must take no memory
+            raise invalid_field(name, "sent twice; send it once")
+        value = self._texts[name] = bytearray()
+
+        def write(data: memoryview) -> None:
+            if len(value) + len(data) > MAX_FIELD_BYTES:
+                raise invalid_field(name, f"longer than {MAX_FIELD_BYTES} bytes")
+            value.extend(data)
+
+        return write
+
+    def _open_file(self, name: str) -> Sink:
+        if self._file_came:
+            raise invalid_field(FILE, "sent twice; send one video in each request")
+        self._file_came, self.file_name = True, name or None
+        return lambda data: self._pieces.append(bytes(data))
+
+    def _open_picture(self, pictures: Pictures, name: str) -> Sink:
+        field, most, limit = pictures.field, pictures.most, pictures.max_bytes
+        number = len(self.uploads)
+        if number == most:
+            raise RequestTooLarge(
+                f"A request may hold at most {most} pictures.",
+                errors=[FieldError(field, f"more than {most} files")],
+            )
+        upload = Upload(name, io.BytesIO())
+        self.uploads.append(upload)
 
         def write(data: memoryview) -> None:
             if upload.content.tell() + len(data) > limit:
                 raise RequestTooLarge(
                     f"A picture may have at most {limit} bytes.",
-                    errors=[FieldError(field, f"more than {limit} bytes")],
+                    errors=[FieldError(f"{field}[{number}]", f"more than {limit} bytes")],
                 )
             self._take(len(data))
             upload.content.write(data)
 
         return write
-
-
-class StreamedFile:
-    """The file of a multipart body, in the field ``file``; ``open_other`` opens all other parts."""
-
-    def __init__(self, content_type: str | None, open_other: Callable[[Part], Sink]) -> None:
-        self._open_other = open_other
-        self._pieces: deque[bytes] = deque()
-        self._files = 0
-        self.name: str | None = None
-        self._reader = MultipartReader(boundary_of(content_type), self._open_part)
-
-    def _open_part(self, part: Part) -> Sink:
-        if part.field != FILE:
-            return self._open_other(part)
-        if part.filename is None:
-            raise invalid_field(FILE, "must be a file, not text (curl: -F file=@video.mp4)")
-        self._files += 1
-        if self._files > 1:
-            raise invalid_field(FILE, "sent twice; send one video in each request")
-        self.name = part.filename or None
-        return lambda data: self._pieces.append(bytes(data))
-
-    async def content(
-        self, body: AsyncIterator[bytes], *, required: bool = True
-    ) -> AsyncIterator[bytes]:
-        """Yield the bytes of the file while the body arrives, and collect the other parts;
-        ``MalformedRequest`` if the body is not well-formed, or was cut short; ``InvalidRequest`` if
-        a field is unknown or was sent twice, or a file is required and missing."""
-        async for chunk in body:
-            self._reader.feed(chunk)
-            while self._pieces:
-                yield self._pieces.popleft()
-        self._reader.close()
-        if required and not self._files:
-            raise invalid_field(FILE, "missing; send the video to examine")
 
 
 async def receive_file(call: Call, max_bytes: int, noun: str) -> AsyncIterator[bytes]:
@@ -288,53 +345,16 @@ def require_screenshot(content: bytes, field: str) -> None:
         raise invalid_field(field, "send a PNG, JPEG or WebP picture")
 
 
-async def read_with_screenshot(
-    request: Request, form: type[F], take: Callable[[int], None]
-) -> tuple[F, bytes | None]:
-    """Return the text fields of a multipart request, and its screenshot if it has one.
-
-    Raises:
-        UnsupportedContentType, MalformedRequest, InvalidRequest, RequestTooLarge, UploadTimeout,
-            ClientGone, Overloaded: see ``read_pictures``.
-    """
-    boundary = boundary_of(request.headers.get("content-type"))
-    files = FormFiles(form, SCREENSHOT, 1, MAX_SCREENSHOT_BYTES, take)
-    body = receive_body(request, max_bytes=MAX_SCREENSHOT_BYTES + MAX_TEXTS_BYTES)
-    await parse_multipart(body, boundary, files.open_part)
-    fields = files.texts.parse()
-    if not files.uploads:
-        return fields, None
-    screenshot = files.uploads[0].content.getvalue()
-    require_screenshot(screenshot, SCREENSHOT)
-    return fields, screenshot
-
-
-async def read_pictures(
-    request: Request, settings: Settings, take: Callable[[int], None]
-) -> tuple[list[Upload], PictureForm]:
-    """Return the pictures of a multipart request, in order, and its text fields. The caller closes
-    the pictures.
-
-    Raises:
-        UnsupportedContentType: the body is not multipart, or is compressed as a whole.
-        MalformedRequest: the body is not well-formed, or was cut short.
-        InvalidRequest: a field is unknown or invalid, or there is no picture.
-        RequestTooLarge: naming the limit.
-        UploadTimeout: the body did not arrive in time.
-        ClientGone: the client closed the connection.
-        Overloaded: too much is already held in memory.
-    """
-    boundary = boundary_of(request.headers.get("content-type"))
-    refuse_encoding(request)
-    files = FormFiles(PictureForm, FIELD, MAX_PICTURES, settings.max_picture_bytes, take)
-    chunks = receive_body(request, max_bytes=settings.max_request_bytes)
-    try:
-        await parse_multipart(chunks, boundary, files.open_part)
-        form = files.texts.parse()
-        if not files.uploads:
-            raise invalid_field(FIELD, "missing; send at least one picture")
-    except BaseException:
-        for upload in files.uploads:
-            upload.close()
-        raise
-    return files.uploads, form
+@contextlib.asynccontextmanager
+async def read_with_screenshot(call: Call, form: type[F]) -> AsyncIterator[tuple[F, bytes | None]]:
+    """Read the text fields of a multipart request, and its screenshot if it has one, which is held
+    in memory while the context lasts. Raises the errors of ``SubmittedForm.read``, and
+    ``DiskFull``."""
+    call.state.disk.require()
+    sent = SubmittedForm(form, pictures=Pictures(SCREENSHOT, 1, MAX_SCREENSHOT_BYTES))
+    with sent.held_in(call.state.memory):
+        fields = await sent.read(call.request, MAX_SCREENSHOT_BYTES + MAX_TEXTS_BYTES)
+        screenshot = sent.uploads[0].content.getvalue() if sent.uploads else None
+        if screenshot is not None:
+            require_screenshot(screenshot, SCREENSHOT)
+        yield fields, screenshot

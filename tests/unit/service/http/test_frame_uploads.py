@@ -21,7 +21,7 @@ from tests.unit.service.conftest import Service, Starter
 
 
 async def test_too_many_pictures(start: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deepfake_service.http.uploads.MAX_PICTURES", 2)
+    monkeypatch.setattr("deepfake_service.api.frames.MAX_PICTURES", 2)
     async with start() as service:
         assert (await service.post(b"still 0 0", b"still 0 0")).status_code == 200
         body = check_problem(await service.post(*[b"still 0 0"] * 3), 413, "request_too_large")
