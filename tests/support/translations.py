@@ -21,7 +21,7 @@ from babel.messages.extract import extract_from_dir
 
 from deepfake_service.capture.captures import UNPICTURED
 from deepfake_service.capture.links import ENDS, NO_HOST, NO_URL, NOT_CLOSED
-from deepfake_service.http.problems import problem_of
+from deepfake_service.http.problems import INPUT_MESSAGES, OTHER, problem_of
 from deepfake_service.notices.kinds import CLAIMS_MANIPULATION, MINOR_NEEDS
 from deepfake_service.platform import errors
 from deepfake_service.platform.db.sqlite import UNAVAILABLE
@@ -31,7 +31,6 @@ from deepfake_service.platform.texts.fields import STATEMENT_TOO_SHORT
 from deepfake_service.platform.texts.i18n import CATALOGUES, load
 from deepfake_service.web.admin import TABLE_NAME
 from deepfake_service.web.pages import INVALID_FORM
-from deepfake_service.web.submit import INPUT_MESSAGES, OTHER, SCREENSHOT_FORMAT
 
 _METHODS = [("**.html", "jinja2.ext.babel_extract")]
 _PERCENT = re.compile(r"%(?:\((\w+)\)s|%)")
@@ -63,7 +62,7 @@ COMPOSED = frozenset(
         MINOR_NEEDS,
         CLAIMS_MANIPULATION,
         "tick this box: only the person making the notice can state this",
-        SCREENSHOT_FORMAT,
+        "send a PNG, JPEG or WebP picture",
         "not a valid address or number",
     }
 )

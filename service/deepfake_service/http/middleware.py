@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deepfake_service.http.problems import REQUEST_ID_KEY, BodyRefused, problem_of, response_of
@@ -73,13 +74,13 @@ class RequestMiddleware:
             # traceback and answer 500.
             if status:
                 raise
-            answer = response_of(problem_of(NotReady()), request_id)
+            answer = response_of(problem_of(NotReady()), HTTPConnection(scope))
             await answer(scope, receive, send_with_headers)
         except Exception as error:
             # Not raised again: the server would log the text of the error.
             _log.error("request_failed", failure=describe(error))
             if not status:
-                answer = response_of(problem_of(error), request_id)
+                answer = response_of(problem_of(error), HTTPConnection(scope))
                 await answer(scope, receive, send_with_headers)
         finally:
             seconds = self._clock() - started

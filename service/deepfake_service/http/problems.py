@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from babel.core import negotiate_locale
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from deepfake_service.platform import errors
@@ -24,6 +25,7 @@ from deepfake_service.platform.errors import (
     TooManyRequests,
 )
 from deepfake_service.platform.logs import describe, logger
+from deepfake_service.platform.texts.i18n import LANGUAGES, translations
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:deepfake-service:problem:"
@@ -31,6 +33,8 @@ RETRY_AFTER_S = 2
 """Seconds after which clients of a busy service should try again: the time of some batches."""
 SPACE_RETRY_S = 60
 """The same while the disk is nearly full: a client sends its whole file again."""
+MAX_LANGUAGES = 500
+"""Characters of the header `Accept-Language` that are read."""
 REQUEST_ID_KEY = "request_id"
 """Key of the request's id in the state of an ASGI scope."""
 
@@ -107,26 +111,48 @@ _STATUS_DETAIL = {
     404: "There is nothing at this address.",
     405: "This address does not support this method.",
 }
+OTHER = "not a valid value"
+INPUT_MESSAGES = {
+    "string_too_long": "at most {max_length} characters are allowed",
+    "string_too_short": "required",
+    "literal_error": "choose one",
+    "date_from_datetime_parsing": "choose a date",
+    "too_long": "choose at most {max_length} posts",
+    "not_printable": "use printable characters only",
+    "not_a_url": "enter a URL that begins with http:// or https://",
+    "not_a_time": "enter a time such as 2026-01-31 21:00",
+    "no_time_zone": "add the time and its zone, for example 2026-01-31T21:00+09:00",
+    "in_the_future": "enter a time that is not in the future",
+    "not_a_number": "enter a whole number from 1 to {most}",
+}
+"""What the console says is wrong with an input, by the type of Pydantic's error."""
 _log = logger("deepfake_service.platform.errors")
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An RFC 9457 problem. ``instance`` is the id of the request, as in its log line."""
+    """An RFC 9457 problem."""
 
     status: int
     code: str
     detail: str
     errors: tuple[FieldError, ...] = ()
     headers: dict[str, str] = field(default_factory=dict)
+    kind: type[ServiceError] | None = None
+    """The error; its default message is translated where ``detail`` is not."""
 
     @property
     def title(self) -> str:
         """The kind of error in a few words."""
         return _title(self.code)
 
-    def body(self, instance: str) -> dict[str, Any]:
-        """Return the JSON members; ``errors`` is present only where fields are invalid."""
+    def body(self, instance: str, language: str = "en") -> dict[str, Any]:
+        """Return the JSON members; ``errors`` is present only where fields are invalid.
+
+        Args:
+            instance: the id of the request, as in its log line.
+            language: ``en``, or ``ko`` as far as there are translations.
+        """
         members: dict[str, Any] = {
             "type": TYPE_PREFIX + self.code,
             "title": self.title,
@@ -136,6 +162,13 @@ class Problem:
         }
         if self.errors:
             members["errors"] = [{"field": e.field, "detail": e.detail} for e in self.errors]
+        if language != "en":
+            say = translations(language).gettext
+            members["title"], members["detail"] = say(self.title), say(self.detail)
+            if members["detail"] == self.detail and self.kind is not None:
+                members["detail"] = say(self.kind().message)
+            for told, error in zip(members.get("errors", ()), self.errors, strict=True):
+                told["detail"] = error.translated(say)
         return members
 
 
@@ -212,7 +245,8 @@ def problem_of(error: Exception) -> Problem:
             headers["Tus-Version"] = "1.0.0"
         if isinstance(error, TooManyRequests):
             headers["Retry-After"] = str(error.retry_after_s)
-        return Problem(status, code, error.message, error.errors, headers)
+        listed = next(kind for kind in type(error).__mro__ if kind in _LISTED)
+        return Problem(status, code, error.message, error.errors, headers, listed)
     status, code = _INTERNAL
     detail = "The service failed. Its log has the details under the id of this request."
     return Problem(status, code, detail)
@@ -239,19 +273,23 @@ class BodyRefused(HTTPException):
         self.error = error
 
 
-def response_of(problem: Problem, request_id: str) -> Response:
-    """Return the HTTP response for ``problem``."""
+def preferred_language(request: HTTPConnection) -> str | None:
+    """Return ``ko`` or ``en`` by `Accept-Language`; ``None`` if it names neither."""
+    accepted = request.headers.get("accept-language", "")[:MAX_LANGUAGES]
+    preferred = [part.partition(";")[0].strip() for part in accepted.split(",")]
+    return negotiate_locale(preferred, LANGUAGES, sep="-")
+
+
+def response_of(problem: Problem, request: HTTPConnection) -> Response:
+    """Return the HTTP response for ``problem``: in English, unless its reader prefers Korean."""
+    instance = str(request.scope["state"][REQUEST_ID_KEY])
+    language = preferred_language(request) or "en"
     return Response(
-        json.dumps(problem.body(request_id), ensure_ascii=False),
+        json.dumps(problem.body(instance, language), ensure_ascii=False),
         status_code=problem.status,
-        headers=problem.headers,
+        headers={**problem.headers, "Content-Language": language},
         media_type=MEDIA_TYPE,
     )
-
-
-def request_id(request: Request) -> str:
-    """Return the id of ``request``."""
-    return str(request.scope["state"][REQUEST_ID_KEY])
 
 
 def install(app: FastAPI) -> None:
@@ -283,7 +321,7 @@ def note_failure(error: Exception, problem: Problem) -> None:
 async def _service_error(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
     note_failure(error, problem)
-    return response_of(problem, request_id(request))
+    return response_of(problem, request)
 
 
 async def answer_http_error(request: Request, error: Exception) -> Response:
@@ -292,16 +330,27 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
     if isinstance(error, BodyRefused):
         return await _service_error(request, error.error)
     problem = problem_of_status(error.status_code, dict(error.headers or {}))
-    return response_of(problem, request_id(request))
+    return response_of(problem, request)
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     if any(e["type"] == "json_invalid" for e in error.errors()):
         unreadable = MalformedRequest("The body is not valid JSON.")
-        return response_of(problem_of(unreadable), request_id(request))
-    invalid = [FieldError(_field_of(e["loc"]), str(e["msg"])) for e in error.errors()]
-    return response_of(problem_of(InvalidRequest.of_fields(*invalid)), request_id(request))
+        return response_of(problem_of(unreadable), request)
+    invalid = [_field_error(e, _field_of(e["loc"])) for e in error.errors()]
+    return response_of(problem_of(InvalidRequest.of_fields(*invalid)), request)
+
+
+def invalid_fields(error: ValidationError) -> list[FieldError]:
+    """Return what is wrong with each field of a form."""
+    found = error.errors(include_url=False, include_input=False)
+    return [_field_error(each, str(each["loc"][0])[:64]) for each in found]
+
+
+def _field_error(found: Mapping[str, Any], field: str) -> FieldError:
+    template = INPUT_MESSAGES.get(found["type"], OTHER)
+    return FieldError(field, str(found["msg"]), template, found.get("ctx", {}))
 
 
 def _field_of(location: Sequence[str | int]) -> str:

@@ -56,14 +56,14 @@ def _moment(value: str) -> str:
 
 def _whole_number(value: object) -> object:
     """Accept integers and decimal digits: Pydantic would also take "1_000", " 8 " and "8.0"."""
-    if type(value) is int:  # from JSON; a bool is none
-        return value
-    written = isinstance(value, str) and value.isascii() and value.isdecimal()
-    if written and len(str(value)) <= len(str(MAX_FRAMES)):
-        return int(str(value))
-    raise PydanticCustomError(
-        "not_a_number", "send a whole number from 1 to {most}", {"most": MAX_FRAMES}
-    )
+    digits = len(str(MAX_FRAMES))
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= digits:
+        value = int(value)
+    if type(value) is not int or not 1 <= value <= MAX_FRAMES:  # from JSON; a bool is none
+        raise PydanticCustomError(
+            "not_a_number", "send a whole number from 1 to {most}", {"most": MAX_FRAMES}
+        )
+    return value
 
 
 def _base_name(value: str) -> str:

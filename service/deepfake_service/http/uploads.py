@@ -28,6 +28,7 @@ from deepfake_service.http.multipart import (
     boundary_of,
     parse_multipart,
 )
+from deepfake_service.http.problems import invalid_fields
 from deepfake_service.platform.errors import (
     ClientGone,
     FieldError,
@@ -263,7 +264,7 @@ class SubmittedForm(Generic[F]):
         try:
             return self._form.model_validate(values)
         except ValidationError as error:
-            invalid = [FieldError(str(e["loc"][0]), e["msg"]) for e in error.errors()]
+            invalid = invalid_fields(error)
         raise InvalidRequest.of_fields(*invalid)
 
     def _open(self, part: Part) -> Sink:

@@ -34,7 +34,6 @@ from deepfake_service.web.pages import (
     redirect,
     require_sure,
 )
-from deepfake_service.web.submit import api_errors
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -155,7 +154,6 @@ def get_case(case_id: Id, visit: Reader, cursor: Cursor = None, seen: Cursor = N
     return visit.page(
         "case.html",
         trail=services.minor_flags.trail(caller, case_id),
-        api_errors=api_errors(visit.language),
         kinds=list(KINDS),
         case=case,
         items=items,

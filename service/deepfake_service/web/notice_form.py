@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import TypeAdapter, ValidationError
 
 from deepfake_service.accounts.organisation import Organisation
-from deepfake_service.http.problems import problem_of
+from deepfake_service.http.problems import invalid_fields, problem_of
 from deepfake_service.notices.basis import ReportChoice
 from deepfake_service.notices.compose import WithoutConsent
 from deepfake_service.notices.escalation import account_of, left_of
@@ -29,7 +29,6 @@ from deepfake_service.platform.pagination import MAX_PAGE, Filters, ListPage
 from deepfake_service.platform.texts.fields import NEVER_COPIED
 from deepfake_service.platform.texts.i18n import LANGUAGES
 from deepfake_service.web.pages import Form, PageRoute, Reader, Visit, redirect
-from deepfake_service.web.submit import api_errors, input_errors
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -186,7 +185,7 @@ def checked_input(adapter: TypeAdapter[T], **values: Any) -> T:
     try:
         return adapter.validate_python(values)
     except ValidationError as error:
-        raise InvalidRequest(errors=input_errors(error)) from error
+        raise InvalidRequest(errors=invalid_fields(error)) from error
 
 
 def _form_page(
@@ -222,7 +221,6 @@ def _form_page(
     return visit.page(
         "notice_form.html",
         status=problem_of(problem).status if problem else 200,
-        api_errors=api_errors(visit.language),
         refused=visit.translate(problem.message) if isinstance(problem, NoticeRefused) else None,
         jobs=jobs,
         case=case,

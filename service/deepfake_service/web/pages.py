@@ -9,7 +9,6 @@ from functools import cache
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, quote
 
-from babel.core import negotiate_locale
 from fastapi import Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
@@ -43,6 +42,7 @@ from deepfake_service.http.problems import (
     BodyRefused,
     answer_http_error,
     note_failure,
+    preferred_language,
     problem_of,
 )
 from deepfake_service.notices.kinds import KINDS
@@ -59,8 +59,6 @@ from deepfake_service.platform.texts.formatting import to_the_second
 from deepfake_service.platform.texts.i18n import LANGUAGES, translations, words
 
 LANGUAGE_COOKIE = "language"
-_MAX_LANGUAGES = 500
-"""Characters of the header `Accept-Language` that are read."""
 MAX_FORM_BYTES = 512 * 1024
 """Three texts of 5,000 Hangul syllables, which take nine bytes each when URL-encoded."""
 MAX_FORM_FIELDS = 500
@@ -85,9 +83,7 @@ def language_of(request: Request) -> str:
     chosen = request.cookies.get(LANGUAGE_COOKIE)
     if chosen in LANGUAGES:
         return chosen
-    accepted = request.headers.get("accept-language", "")[:_MAX_LANGUAGES]
-    preferred = [part.partition(";")[0].strip() for part in accepted.split(",")]
-    return negotiate_locale(preferred, LANGUAGES, sep="-") or LANGUAGES[0]
+    return preferred_language(request) or LANGUAGES[0]
 
 
 @cache

@@ -12,7 +12,6 @@ from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_li
 from deepfake_service.removal.looks import BY_PEOPLE
 from deepfake_service.web.items import Id
 from deepfake_service.web.pages import Form, PageRoute, Reader, redirect
-from deepfake_service.web.submit import api_errors
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -81,7 +80,6 @@ def get_post(case_id: Id, post_id: Id, visit: Reader) -> Response:
         looks=looks,
         choices=BY_PEOPLE,
         asks=services.looks.vantage is not None,
-        api_errors=api_errors(visit.language),
     )
 
 

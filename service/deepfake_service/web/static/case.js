@@ -1,9 +1,8 @@
 // Sends forms about posts to the HTTP API, which accepts screenshots.
-import { refusal } from "./api_errors.js";
+import { ask, refusal } from "./api.js";
 import { completeTime, decode } from "./delimited.js";
 import { nameZones } from "./times.js";
 
-const csrf = document.querySelector("meta[name=csrf]").content;
 for (const form of document.querySelectorAll("form.api")) {
   const problem = form.querySelector("[role=alert]");
   const time = form.elements.captured_at ?? form.elements.seen_at;
@@ -19,8 +18,7 @@ for (const form of document.querySelectorAll("form.api")) {
     }
     const button = form.querySelector("button");
     button.disabled = true;
-    const options = { method: "POST", body, headers: { "X-CSRF-Token": csrf } };
-    const response = await fetch(form.action, options).catch(() => null);
+    const response = await ask("POST", form.action, body);
     button.disabled = false;
     if (response?.ok) {
       // The address of the page may be the same after another post: only its fragment would be sought.
@@ -28,7 +26,7 @@ for (const form of document.querySelectorAll("form.api")) {
       const { case_id: caseId } = await response.json();
       location.assign(form.dataset.done.replace("{case}", caseId));
     } else {
-      problem.textContent = await refusal(response, form);
+      problem.textContent = await refusal(response);
       problem.hidden = false;
     }
   });

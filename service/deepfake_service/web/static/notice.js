@@ -1,7 +1,6 @@
 // Adds a screenshot to a post of a notice's form: to its record, which the other fields identify.
-import { refusal } from "./api_errors.js";
+import { ask, refusal } from "./api.js";
 
-const csrf = document.querySelector("meta[name=csrf]").content;
 const form = document.getElementById("notice");
 
 async function add(place, input, status) {
@@ -10,11 +9,10 @@ async function add(place, input, status) {
   body.append("screenshot", input.files[0]);
   status.textContent = status.dataset.sending;
   input.disabled = true;
-  const options = { method: "POST", body, headers: { "X-CSRF-Token": csrf } };
-  const response = await fetch(form.dataset.occurrences, options).catch(() => null);
+  const response = await ask("POST", form.dataset.occurrences, body);
   input.disabled = false;
   if (!response?.ok) {
-    status.textContent = await refusal(response, form);
+    status.textContent = await refusal(response);
     return;
   }
   place.parentElement.querySelector("input[type=checkbox]").checked = true;

@@ -1,7 +1,8 @@
 // The table of files that are not sent yet. What is wrong with a cell is told by the service, so that
 // the rules are those of the API.
+import { ask, lost, signedOut } from "./api.js";
 import { COLUMNS, InvalidTable, completeTime, readTable, split } from "./delimited.js";
-import { announce, renew, session } from "./submitted.js";
+import { announce } from "./submitted.js";
 
 const CHECKED_AT_ONCE = 50;
 const CHECK_AFTER_MS = 400;
@@ -140,15 +141,10 @@ export async function check(some) {
   for (let at = 0; at < some.length; at += CHECKED_AT_ONCE) {
     const part = some.slice(at, at + CHECKED_AT_ONCE);
     const sent = part.map(fieldsOf);
-    const ask = () => fetch("/submit/check", {
-      method: "POST",
-      headers: { "Content-Type": "application/json", "X-CSRF-Token": session.token },
-      body: JSON.stringify(sent),
-    });
-    let answer = await ask();
-    if (!answer.redirected && answer.status === 403 && await renew()) answer = await ask();
+    const answer = await ask("POST", "/submit/check", JSON.stringify(sent), { "Content-Type": "application/json" });
+    if (!answer) throw new Error(lost);
     document.getElementById("signed-out").hidden = !answer.redirected;
-    if (answer.redirected) throw new Error(words.signedOut);
+    if (answer.redirected) throw new Error(signedOut);
     if (!answer.ok) throw new Error(`${words.failed} (${answer.status})`);
     const found = (await answer.json()).rows;
     part.forEach((row, n) => {

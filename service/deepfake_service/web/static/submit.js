@@ -1,11 +1,12 @@
 // Choosing files and tables, and sending the rows: a few at once, each with its progress.
+import { ask, explain, lost, refusal, renew, transfer } from "./api.js";
 import { completeTime, decode } from "./delimited.js";
 import {
   FIELDS, addAll, blocked, check, checkSoon, dismiss, editable, editor, enter, fieldsOf, fill, paste, remove, rowAt,
   rows, rowsNamed, settle, show, summarise, useTable,
 } from "./sheet.js";
 import { RESUMED_FROM, sendResumed } from "./resumed.js";
-import { announce, explain, keep, renew, session } from "./submitted.js";
+import { announce, keep } from "./submitted.js";
 import { nameZones } from "./times.js";
 
 const AT_ONCE = 3;
@@ -144,10 +145,9 @@ async function send(some) {
   }
   let bad;
   try { bad = await check(some); } catch (error) {
-    const text = error instanceof TypeError ? words.lost : error.message;
-    document.getElementById("summary").textContent = text;
+    document.getElementById("summary").textContent = error.message;
     document.getElementById("summary").classList.add("bad");
-    announce(text);
+    announce(error.message);
     return;
   }
   // A file that cannot be sent does not keep the others.
@@ -176,39 +176,33 @@ function next() {
   }
 }
 
+// By tus if the file is large, or in one request.
+function transferred(row, shown) {
+  row.request = new AbortController();
+  const { file, request: { signal } } = row;
+  const fields = fieldsOf(row);
+  if (file.size >= RESUMED_FROM) return sendResumed(signal, file, fields, (arrived) => shown(arrived, file.size));
+  const form = new FormData();
+  for (const [name, value] of Object.entries(fields)) form.append(name, value);
+  form.append("file", file, file.name);
+  return transfer(signal, "POST", "/v1/videos", {}, form, shown);
+}
+
 async function upload(row) {
   enter(row, "sending", words.uploading);
   const bar = row.tr.querySelector("progress");
-  const shown = (loaded, total) => {
-    bar.max = total || 1;
-    bar.value = loaded;
-    row.tr.querySelector(".now").textContent = `${words.uploading} ${Math.round((100 * loaded) / (total || 1))}%`;
-  };
-  if (row.file.size >= RESUMED_FROM) {
-    try {
-      const answer = await sendResumed(row, fieldsOf(row), (arrived) => shown(arrived, row.file.size));
-      if (answer) await answered(row, answer);
-      else fail(row, words.lost);
-    } catch (error) {
-      if (error.name !== "AbortError") fail(row, words.lost);
-    }
-    next();
-    return;
+  try {
+    const request = await transferred(row, (loaded, total) => {
+      bar.max = total || 1;
+      bar.value = loaded;
+      row.tr.querySelector(".now").textContent = `${words.uploading} ${Math.round((100 * loaded) / (total || 1))}%`;
+    });
+    if (request) await answered(row, request);
+    else fail(row, lost);
+  } catch (error) {
+    if (error.name !== "AbortError") fail(row, lost);
   }
-  const form = new FormData();
-  for (const [name, value] of Object.entries(fieldsOf(row))) form.append(name, value);
-  form.append("file", row.file, row.file.name);
-  const request = new XMLHttpRequest();
-  row.request = request;
-  request.open("POST", "/v1/videos");
-  request.setRequestHeader("X-CSRF-Token", session.token);
-  request.upload.addEventListener("progress", ({ loaded, total }) => shown(loaded, total));
-  request.addEventListener("load", async () => {
-    await answered(row, request);
-    next();
-  });
-  request.addEventListener("error", () => { fail(row, words.lost); next(); });
-  request.send(form);
+  next();
 }
 
 async function answered(row, request) {
@@ -241,10 +235,7 @@ async function answered(row, request) {
     }
   }
   fail(row, explain(answer, status));
-  if (status !== 422) return;
-  // The page names what is wrong in the reader's language; the API knows no other than English.
-  const found = await check([row]).catch(() => []);
-  if (!found.length) show(row, (answer.errors || []).filter(({ field }) => FIELDS.includes(field)));
+  if (status === 422) show(row, (answer.errors || []).filter(({ field }) => FIELDS.includes(field)));
 }
 
 // The post was recorded with the file, and gets its screenshot. Returns what went wrong.
@@ -255,10 +246,8 @@ async function attach(row, { case_id: id, media_id: medium }) {
   form.append("media_id", medium);
   for (const [name, value] of Object.entries(fieldsOf(row))) if (OF_POST.includes(name)) form.append(name, value);
   form.append("screenshot", screenshot);
-  const options = { method: "POST", body: form, headers: { "X-CSRF-Token": session.token } };
-  const answer = await fetch(`/v1/cases/${id}/occurrences`, options).catch(() => null);
-  if (!answer) return words.lost;
-  return answer.ok ? "" : explain(await answer.json().catch(() => ({})), answer.status);
+  const answer = await ask("POST", `/v1/cases/${id}/occurrences`, form);
+  return answer?.ok ? "" : refusal(answer);
 }
 
 function fail(row, text) {

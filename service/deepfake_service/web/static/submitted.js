@@ -1,5 +1,7 @@
 // The files that were sent. This tab remembers the ids of their jobs and whether it created them,
 // and nothing else: names, cases and verdicts are read from the service each time.
+import { ask, refusal } from "./api.js";
+
 const KEY = "submitted";
 const INTERVAL_MS = 2000;
 const AT_ONCE = 100;
@@ -8,29 +10,12 @@ const section = document.getElementById("sent");
 const list = document.getElementById("uploads");
 const dialog = document.getElementById("cancelling");
 const words = document.getElementById("submit").dataset;
-const problems = JSON.parse(words.problems);
 // By id, whether this tab created the job. Otherwise it existed, and is not cancelled from here.
 let jobs = read();
 const leaving = new Set(); // ids of jobs that are being cancelled
 
 export function announce(text) {
   document.getElementById("said").textContent = text;
-}
-
-// The token belongs to the session: it changes when one signs in again in another tab.
-export const session = { token: document.querySelector("meta[name=csrf]").content };
-export async function renew() {
-  const answer = await fetch("/submit");
-  if (!answer.ok || answer.redirected) return false;
-  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-  session.token = fresh.querySelector("meta[name=csrf]").content;
-  return true;
-}
-
-export function explain(problem, status) {
-  const code = String(problem.type || "").split(":").pop();
-  if (status === 401) return words.signedOut;
-  return problems[problem.errors?.[0]?.detail] || problems[code] || problem.detail || `${words.failed} (${status})`;
 }
 
 function read() {
@@ -98,22 +83,19 @@ async function poll() {
 
 async function cancel(row) {
   const id = row.id.slice("job-".length);
-  const stop = () => fetch(`/v1/jobs/${id}`, { method: "DELETE", headers: { "X-CSRF-Token": session.token } });
-  let text = words.cancelled;
   leaving.add(id);
-  try {
-    let answer = await stop();
-    if ([401, 403].includes(answer.status) && await renew()) answer = await stop();
-    if (answer.ok || answer.status === 404) {
-      delete jobs[id];
-      delete row.dataset.waits;
-      row.dataset.state = "cancelled";
-      row.querySelector(".acts").replaceChildren();
-      const name = document.createElement("bdi");
-      name.textContent = row.dataset.name;
-      row.querySelector(".name").replaceChildren(name);
-    } else text = explain(await answer.json(), answer.status);
-  } catch { text = words.lost; }
+  const answer = await ask("DELETE", `/v1/jobs/${id}`);
+  const isGone = answer?.ok || answer?.status === 404;
+  const text = isGone ? words.cancelled : await refusal(answer);
+  if (isGone) {
+    delete jobs[id];
+    delete row.dataset.waits;
+    row.dataset.state = "cancelled";
+    row.querySelector(".acts").replaceChildren();
+    const name = document.createElement("bdi");
+    name.textContent = row.dataset.name;
+    row.querySelector(".name").replaceChildren(name);
+  }
   leaving.delete(id);
   const said = document.createElement("span");
   said.className = "hint";

@@ -43,6 +43,22 @@ def test_every_error_has_a_sentence_a_status_and_a_code(kind: type[ServiceError]
     assert body["instance"] == "request-1"
 
 
+@pytest.mark.parametrize("kind", [k for k in _kinds() if status_and_code(k)[0] != 500])
+def test_every_error_that_clients_see_is_told_in_korean_too(kind: type[ServiceError]) -> None:
+    english, korean = problem_of(kind()).body("r"), problem_of(kind()).body("r", "ko")
+    assert re.search("[가-힣]", korean["detail"])
+    assert re.search("[가-힣]", korean["title"])
+    same = ("type", "status", "instance")
+    assert [korean[name] for name in same] == [english[name] for name in same]
+
+
+def test_a_detail_without_a_translation_is_told_as_its_kind() -> None:
+    special = problem_of(errors.RequestTooLarge("A video may have at most 12 bytes."))
+    general = problem_of(errors.RequestTooLarge())
+    assert special.body("r", "ko") == general.body("r", "ko")
+    assert special.body("r")["detail"] == "A video may have at most 12 bytes."
+
+
 def test_an_error_without_an_entry_has_that_of_its_parent() -> None:
     class CaseFrozen(errors.CaseHeld):
         """This case is frozen."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from datetime import timedelta
@@ -123,15 +122,28 @@ async def test_rows_are_checked_for_the_page_only(service: Service) -> None:
     assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=/")
 
 
-async def test_an_account_that_sends_too_much_at_once_is_told_in_the_language_of_the_page(
-    service: Service,
+@pytest.mark.parametrize(
+    ("accepted", "language", "expected"),
+    [
+        ("ko", "ko", "2026-01-31 21:00과 같은 형식으로 입력하십시오"),
+        ("de, ko-KR;q=0.5", "ko", "2026-01-31 21:00과 같은 형식으로 입력하십시오"),
+        ("en", "en", "send a time in ISO 8601, for example 2026-01-31T12:00:00Z"),
+        ("*", "en", "send a time in ISO 8601, for example 2026-01-31T12:00:00Z"),
+        (None, "en", "send a time in ISO 8601, for example 2026-01-31T12:00:00Z"),
+    ],
+)
+async def test_the_api_says_what_is_wrong_in_the_language_of_the_page(
+    service: Service, accepted: str | None, language: str, expected: str
 ) -> None:
-    await token_of(service)
-    page = (await service.client.get("/submit")).text
-    found = re.search(r'data-problems="([^"]*)"', page)
-    assert found
-    told = json.loads(html.unescape(found[1]))["too_many_at_once"]
-    assert "이 계정이 동시에 처리할 수 있는 요청 수에 이르렀습니다" in told
+    answer = await service.client.post(
+        "/v1/videos",
+        files={"file": ("a.mp4", b"a video")},
+        data={"captured_at": "yesterday"},
+        headers=headers(service, Role.ANALYST)
+        | ({"Accept-Language": accepted} if accepted else {}),
+    )
+    told = (answer.status_code, answer.headers["Content-Language"], answer.json()["errors"])
+    assert told == (422, language, [{"field": "captured_at", "detail": expected}])
 
 
 async def test_sent_files_are_listed_by_the_ids_of_their_jobs(service: Service) -> None:
