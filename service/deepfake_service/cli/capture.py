@@ -6,15 +6,14 @@ import contextlib
 import dataclasses
 import importlib.util
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 from rich.console import Console
 from rich.progress import Progress
 from typer.core import TyperGroup
@@ -25,10 +24,8 @@ from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, clean, json_li
 from deepfake_service.cli.score import open_regular
 from deepfake_service.cli.submit import ServiceOptions, SubmissionOptions
 from deepfake_service.cli.submitter import (
-    POLL_S,
     RESUMED_FROM_BYTES,
-    ServiceBusy,
-    ServiceRefused,
+    Answer,
     Submitter,
 )
 from deepfake_service.platform.clock import utc_now
@@ -79,7 +76,7 @@ class _Medium(BaseModel):
     role: str
 
 
-class _Capture(BaseModel):
+class _Capture(Answer):
     """What the command reads of a capture."""
 
     id: str
@@ -99,13 +96,10 @@ class _Link(BaseModel):
     url: str
 
 
-class _Links(BaseModel):
+class _Links(Answer):
     """What the command reads of links that wait."""
 
     links: list[_Link]
-
-
-T = TypeVar("T", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -167,11 +161,9 @@ def open_links(
         "examine": examine,
     }
     with Submitter(service.url, service.key) as submitter, _table(written) as write:
-        sent = submitter.request("POST", "captures", json=asked)
         missed = False
-        for one in _parsed(sent, _Links).links:
-            ended = _wait(submitter, one.id)
-            read = _parsed(ended, _Capture)
+        for one in submitter.request(_Links, "POST", "captures", json=asked).links:
+            read = _wait(submitter, one.id)
             media = sum(medium.role == "medium" for medium in read.media)
             missed |= not media
             end = read.reason or read.state
@@ -179,7 +171,7 @@ def open_links(
             told = [f"{one.url}: {end.replace('_', ' ')}; {media} pictures and videos"]
             told += [f"  {text}" for text in (read.detail, read.no_picture) if text]
             told += _operator(read.operator)
-            typer.echo(json_line(ended) if as_json else "\n".join(map(clean, told)))
+            typer.echo(json_line(read.sent) if as_json else "\n".join(map(clean, told)))
     raise typer.Exit(EXIT_UNREADABLE if missed else EXIT_OK)
 
 
@@ -314,16 +306,15 @@ def import_files(
         for path in files:
             with Progress(console=Console(stderr=True), transient=True) as bar:
                 sent = _hand_in(submitter, path, screenshot or [], given, bar)
-            ended = _wait(submitter, _parsed(sent, _Capture).id)
-            read = _parsed(ended, _Capture)
+            read = _wait(submitter, sent.id)
             refused |= read.state == "refused"
-            typer.echo(json_line(ended) if as_json else _summary(path, read))
+            typer.echo(json_line(read.sent) if as_json else _summary(path, read))
     raise typer.Exit(EXIT_UNREADABLE if refused else EXIT_OK)
 
 
 def _hand_in(
     submitter: Submitter, path: Path, shots: list[Path], fields: dict[str, str], bar: Progress
-) -> dict[str, Any]:
+) -> _Capture:
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(open_regular(path))
         size = os.fstat(file.fileno()).st_size
@@ -334,26 +325,14 @@ def _hand_in(
         ]
         for shot in shots:
             sent.append(("screenshots", (shot.name, stack.enter_context(open_regular(shot)))))
-        return submitter.request("POST", "captures", data=fields, files=sent)
+        return submitter.request(_Capture, "POST", "captures", data=fields, files=sent)
 
 
-def _wait(submitter: Submitter, capture_id: str) -> dict[str, Any]:
-    while True:
-        try:
-            shown = submitter.request("GET", f"captures/{capture_id}")
-        except ServiceBusy as busy:
-            time.sleep(busy.wait_s)
-            continue
-        if _parsed(shown, _Capture).state not in ("queued", "received"):
-            return shown
-        time.sleep(POLL_S)
-
-
-def _parsed(shown: dict[str, Any], kind: type[T]) -> T:
-    try:
-        return kind.model_validate(shown)
-    except ValidationError as error:
-        raise ServiceRefused("The answer is not a capture.") from error
+def _wait(submitter: Submitter, capture_id: str) -> _Capture:
+    return submitter.until(
+        lambda read: read.state not in ("queued", "received"),
+        lambda: submitter.request(_Capture, "GET", f"captures/{capture_id}"),
+    )
 
 
 def _summary(path: Path, read: _Capture) -> str:

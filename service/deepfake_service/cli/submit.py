@@ -17,7 +17,7 @@ from rich.progress import MofNCompleteColumn, Progress
 from deepfake_models.command_line import flatten_options
 from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, clean, json_line
 from deepfake_service.cli.submit_many import ManySubmitter
-from deepfake_service.cli.submitter import UNSUCCESSFUL, Job, Submitter
+from deepfake_service.cli.submitter import FINAL_STATES, UNSUCCESSFUL, Job, Submitter
 
 submit = typer.Typer(add_completion=False)
 
@@ -103,10 +103,19 @@ def submit_path(
         with Progress(console=console, transient=True) as bar:
             job = submitter.submit(path, fields, bar)
         if work.wait:
-            with console.status(job.state) as status:
-                job = submitter.wait(job.id, lambda job: status.update(examined(job)))
+            job = _wait(submitter, job, console)
     typer.echo(json_line(job.sent) if work.as_json else summary(job))
     raise typer.Exit(EXIT_UNREADABLE if job.state in UNSUCCESSFUL else EXIT_OK)
+
+
+def _wait(submitter: Submitter, job: Job, console: Console) -> Job:
+    with console.status(job.state) as status:
+
+        def has_ended(job: Job) -> bool:
+            status.update(examined(job))
+            return job.state in FINAL_STATES
+
+        return submitter.until(has_ended, lambda: submitter.read(job.id))
 
 
 def _submit_many(

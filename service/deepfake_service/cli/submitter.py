@@ -13,8 +13,9 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any, BinaryIO, TypeVar
 
 import httpx
 from pydantic import BaseModel, Field, TypeAdapter
@@ -83,8 +84,17 @@ class _Progress(BaseModel):
     total: int | None = None
 
 
-class Job(BaseModel):
-    """What the command reads of a job, and all that the service sent."""
+class Answer(BaseModel):
+    """What a command reads of an answer, and all that the service sent."""
+
+    sent: dict[str, Any] = {}
+
+
+A = TypeVar("A", bound=Answer)
+
+
+class Job(Answer):
+    """What the command reads of a job."""
 
     id: Annotated[str, Field(pattern=r"\A[0-9a-z]{26}\z")]
     """Part of the record of submitted rows, in which a line break would forge lines."""
@@ -93,7 +103,6 @@ class Job(BaseModel):
     failure: str | None = None
     result: _Result | None = None
     progress: _Progress
-    sent: dict[str, Any] = {}
 
 
 class _FieldError(BaseModel):
@@ -155,7 +164,9 @@ class Submitter:
             if size >= RESUMED_FROM_BYTES:
                 return self._submit_resumably(path.name, file, given, bar)
             sent = bar.wrap_file(file, size, description="uploading") if bar else file
-            return self._request("POST", "videos", data=given, files={"file": (path.name, sent)})
+            return self.request(
+                Job, "POST", "videos", data=given, files={"file": (path.name, sent)}
+            )
 
     def _submit_resumably(
         self, name: str, file: BinaryIO, fields: dict[str, str], bar: Progress | None
@@ -167,9 +178,10 @@ class Submitter:
             if bar is not None and task is not None:
                 bar.update(task, completed=sent)
 
-        path = upload.send(progress)
+        upload.send(progress)
         named = {**fields, "file_name": name}
-        job = self._request("POST", f"{path.removeprefix('/v1/')}/job", json=named, timeout=SEALED)
+        job_of = f"{upload.address.removeprefix('/v1/')}/job"
+        job = self.request(Job, "POST", job_of, json=named, timeout=SEALED)
         upload.forget()
         return job
 
@@ -183,19 +195,18 @@ class Submitter:
 
     def read(self, job_id: str) -> Job:
         """Read a job, with its result if it has ended. Raises the same errors as ``submit``."""
-        return self._request("GET", f"jobs/{job_id}")
+        return self.request(Job, "GET", f"jobs/{job_id}")
 
-    def wait(self, job_id: str, progress: Callable[[Job], None]) -> Job:
-        """Poll a job until it ends and return it with its result, however busy the service is."""
+    def until(self, is_over: Callable[[A], bool], read: Callable[[], A]) -> A:
+        """Read something until it is over, however busy the service is, and return it."""
         while True:
             try:
-                job = self.read(job_id)
+                found = read()
             except ServiceBusy as busy:
                 time.sleep(busy.wait_s)
                 continue
-            progress(job)
-            if job.state in FINAL_STATES:
-                return job
+            if is_over(found):
+                return found
             time.sleep(POLL_S)
 
     def _exchange(self, method: str, path: str, **content: Any) -> tuple[httpx.Response, bytes]:
@@ -213,25 +224,19 @@ class Submitter:
             raise self._refusal(answer, body)
         return answer, body
 
-    def _request(self, method: str, name: str, **content: Any) -> Job:
-        sent = self.request(method, name, **content)
-        try:
-            job = Job.model_validate(sent)
-        except ValueError as error:
-            raise ServiceRefused(f"The answer is not a job. {_CHECK_ADDRESS}") from error
-        job.sent = sent
-        return job
-
-    def request(self, method: str, name: str, **content: Any) -> dict[str, Any]:
-        """Send a request below ``/v1/`` and return the JSON object of its answer. Raises the same
+    def request(self, kind: type[A], method: str, name: str, **content: Any) -> A:
+        """Send a request below ``/v1/`` and return what is read of its answer. Raises the same
         errors as ``submit``."""
         answer, body = self._exchange(method, f"/v1/{name}", **content)
         if not answer.is_success:
             raise self._refusal(answer, body)
         try:
-            return _OBJECT.validate_json(body)
+            sent = _OBJECT.validate_json(body)
+            read = kind.model_validate(sent)
         except ValueError as error:
             raise ServiceRefused(f"The answer cannot be read. {_CHECK_ADDRESS}") from error
+        read.sent = sent
+        return read
 
     def _refusal(self, answer: httpx.Response, body: bytes) -> DeepfakeError:
         status, detail, kind = answer.status_code, f"HTTP status {answer.status_code}", None
@@ -270,26 +275,21 @@ class _Upload:
         self._file = file
         self.size = os.fstat(file.fileno()).st_size
         self._record = _state_folder() / _digest(url, file, self.size)
+        known = self._record.read_text("ascii") if self._record.is_file() else ""
+        self.address = known if _ADDRESS.fullmatch(known) else ""
 
-    def send(self, progress: Callable[[int], None]) -> str:
-        """Send what the service lacks, and return the path of the complete upload;
-        ``ServiceUnreachable`` if the service was away for ``RESUMED_FOR_S``."""
-        address = self._record.read_text("ascii") if self._record.is_file() else ""
-        offset = self._offset(address) if _ADDRESS.fullmatch(address) else None
-        if offset is None:
-            address, offset = self._begin(), 0
-        got_on_at = time.monotonic()
+    def send(self, progress: Callable[[int], None]) -> None:
+        """Send what the service lacks; ``ServiceUnreachable`` if it was away for
+        ``RESUMED_FOR_S``."""
+        offset, got_on_at = self._arrived(), time.monotonic()
         while offset < self.size:
+            arrived = offset
             try:
-                self._send_from(address, offset, progress)
+                self._send_from(offset, progress)
             except ServiceUnreachable:
-                time.sleep(RETRY_S)  # what has arrived is asked all the same
-            try:
-                arrived = self._offset(address)
-                if arrived is None:
-                    address, arrived = self._begin(), 0
-            except ServiceUnreachable:
-                arrived = offset
+                time.sleep(RETRY_S)
+            with suppress(ServiceUnreachable):
+                arrived = self._arrived()
             if arrived > offset:
                 got_on_at = time.monotonic()
             elif time.monotonic() - got_on_at > RESUMED_FOR_S:
@@ -298,25 +298,32 @@ class _Upload:
                 )
             offset = arrived
             progress(offset)
-        return address
 
     def forget(self) -> None:
         """Delete the record of the upload, which became a job."""
         self._record.unlink(missing_ok=True)
 
-    def _begin(self) -> str:
+    def _arrived(self) -> int:
+        """Return how much has arrived of the upload, which is begun if there is none (any more)."""
+        if self.address:
+            answer, _ = self._exchange("HEAD", self.address, headers=_TUS)
+            if answer.status_code not in (404, 410):
+                offset = answer.headers.get("upload-offset", "")
+                if offset.isascii() and offset.isdecimal() and int(offset) <= self.size:
+                    return int(offset)
+                raise ServiceRefused(f"The answer is not an upload. {_CHECK_ADDRESS}")
         answer, _ = self._exchange(
             "POST", "/v1/uploads", headers={**_TUS, "Upload-Length": str(self.size)}
         )
-        address: str = answer.headers.get("location", "")
-        if not _ADDRESS.fullmatch(address):
+        self.address = answer.headers.get("location", "")
+        if not _ADDRESS.fullmatch(self.address):
             raise ServiceRefused(f"The answer is not an upload. {_CHECK_ADDRESS}")
         self._record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._record.touch(mode=0o600)
-        self._record.write_text(address, "ascii")
-        return address
+        self._record.write_text(self.address, "ascii")
+        return 0
 
-    def _send_from(self, address: str, offset: int, progress: Callable[[int], None]) -> None:
+    def _send_from(self, offset: int, progress: Callable[[int], None]) -> None:
         """Send the rest of the file."""
 
         def rest() -> Iterator[bytes]:
@@ -333,17 +340,7 @@ class _Upload:
             "Content-Length": str(self.size - offset),
             "Upload-Offset": str(offset),
         }
-        self._exchange("PATCH", address, headers=headers, content=rest())
-
-    def _offset(self, address: str) -> int | None:
-        """Return how much has arrived; ``None`` if there is no such upload (any more)."""
-        answer, _ = self._exchange("HEAD", address, headers=_TUS)
-        if answer.status_code in (404, 410):
-            return None
-        offset = answer.headers.get("upload-offset", "")
-        if not (offset.isascii() and offset.isdecimal() and int(offset) <= self.size):
-            raise ServiceRefused(f"The answer is not an upload. {_CHECK_ADDRESS}")
-        return int(offset)
+        self._exchange("PATCH", self.address, headers=headers, content=rest())
 
 
 def _state_folder() -> Path:

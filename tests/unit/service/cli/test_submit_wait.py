@@ -7,6 +7,7 @@ import json
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -73,9 +74,15 @@ async def test_a_busy_service_is_waited_for(service: Service) -> None:
     job = (await post_video(service, b"a")).json()
     ended = {**job, "state": "cancelled"}
     seen: list[Job] = []
+
+    def has_ended(job: Job) -> bool:
+        seen.append(job)
+        return job.state == "cancelled"
+
     answers = BUSY, (200, {}, job), BUSY, BUSY, (200, {}, ended)
     with answering(*answers) as url, Submitter(url, "key") as submitter:
-        assert submitter.wait(job["id"], seen.append).state == "cancelled"
+        read = partial(submitter.read, job["id"])
+        assert submitter.until(has_ended, read).state == "cancelled"
     assert len(seen) == 2
     gone = (404, {}, problem(404, "There is no such job."))
     with (
@@ -83,7 +90,7 @@ async def test_a_busy_service_is_waited_for(service: Service) -> None:
         Submitter(url, "key") as submitter,
         pytest.raises(ServiceRefused, match="no such job"),
     ):
-        submitter.wait(job["id"], seen.append)
+        submitter.until(has_ended, partial(submitter.read, job["id"]))
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
@@ -161,7 +168,7 @@ async def test_an_id_that_no_job_has_is_refused(service: Service, job_id: str) -
     with (
         answering((200, {}, {**job, "id": job_id})) as url,
         Submitter(url, "key") as submitter,
-        pytest.raises(ServiceRefused, match="is not a job"),
+        pytest.raises(ServiceRefused, match="cannot be read"),
     ):
         submitter.read(job["id"])
 
