@@ -15,7 +15,7 @@ from starlette.responses import StreamingResponse
 from deepfake_service.api.cases import ExportIn, encrypted_answer
 from deepfake_service.capture.captures import MAX_FILES, HandedIn
 from deepfake_service.capture.links import MAX_LINKS, Link
-from deepfake_service.http.answers import binary, file_answer, file_route
+from deepfake_service.http.answers import BINARY, binary, file_answer, file_route
 from deepfake_service.http.auth import Call, Exporter, Reader, Uploader
 from deepfake_service.http.multipart import boundary_of
 from deepfake_service.http.problems import problems
@@ -47,18 +47,17 @@ SCREENSHOTS = "screenshots"
 JSON = "application/json"
 MAX_LINKS_BYTES = 2 << 20
 """Of 500 links of 4,000 characters."""
-_BINARY = {"type": "string", "format": "binary"}
 _BODY = upload_body(
     "CaptureUpload",
     CaptureForm,
     FILE,
-    {**_BINARY, "description": "A WACZ, WARC or MHTML file, a picture or a recording."},
+    {**BINARY, "description": "A WACZ, WARC or MHTML file, a picture or a recording."},
     required=False,
 )
 _BODY["content"]["multipart/form-data"]["schema"]["properties"][SCREENSHOTS] = {
     "type": "array",
     "maxItems": MAX_FILES - 1,
-    "items": _BINARY,
+    "items": BINARY,
     "description": "PNG, JPEG or WebP pictures of the page.",
 }
 

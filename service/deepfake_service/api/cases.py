@@ -20,6 +20,7 @@ from starlette.responses import StreamingResponse
 from deepfake_service.api.jobs import JobBase
 from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.http.answers import (
+    BINARY,
     NO_STORE,
     OCTETS,
     attachment,
@@ -55,7 +56,8 @@ from deepfake_service.retention.deletion import HoldRequest
 
 router = api_router("cases")
 
-_PICTURE = {"type": "string", "format": "binary", "description": "A PNG, JPEG or WebP picture."}
+_PICTURE = {**BINARY, "description": "A PNG, JPEG or WebP picture."}
+_BODY = upload_body("OccurrenceUpload", OccurrenceForm, SCREENSHOT, _PICTURE, required=False)
 
 
 class OccurrenceOut(Published):
@@ -167,11 +169,7 @@ def list_occurrences(case_id: CaseId, call: Reader, page: PageDep) -> Occurrence
         200: {"model": OccurrenceOut, "description": "The occurrence that was already recorded."},
         **problems(415),
     },
-    openapi_extra={
-        "requestBody": upload_body(
-            "OccurrenceUpload", OccurrenceForm, SCREENSHOT, _PICTURE, required=False
-        )
-    },
+    openapi_extra={"requestBody": _BODY},
 )
 @streams_body
 async def add_occurrence(response: Response, case_id: CaseId, call: Submitter) -> OccurrenceOut:

@@ -9,7 +9,13 @@ import anyio.to_thread
 from fastapi import Query, Response
 from pydantic import Field
 
-from deepfake_service.http.answers import file_answer, file_route, pdf_answer, screenshot_answer
+from deepfake_service.http.answers import (
+    BINARY,
+    file_answer,
+    file_route,
+    pdf_answer,
+    screenshot_answer,
+)
 from deepfake_service.http.auth import Call, DocumentReader, Reader, Submitter
 from deepfake_service.http.list_filters import PeriodDep
 from deepfake_service.http.problems import problems
@@ -36,11 +42,10 @@ from deepfake_service.removal.statistics_pages import csv_of, pdf_of_summary
 router = api_router("removal")
 
 PLACE = "/cases/{case_id}/occurrences/{occurrence_id}/looks"
-_PICTURE = {
-    "type": "string",
-    "format": "binary",
-    "description": "A PNG, JPEG or WebP picture of what is there instead of the content.",
-}
+_ABOUT_PICTURE = "A PNG, JPEG or WebP picture of what is there instead of the content."
+_BODY = upload_body(
+    "LookUpload", LookForm, SCREENSHOT, {**BINARY, "description": _ABOUT_PICTURE}, required=False
+)
 
 
 class LookOut(Published):
@@ -122,9 +127,7 @@ def _post(call: Call, case_id: str, occurrence_id: str) -> PostLooksOut:
         202: {"model": PostLooksOut, "description": "A worker is going to look."},
         **problems(415),
     },
-    openapi_extra={
-        "requestBody": upload_body("LookUpload", LookForm, SCREENSHOT, _PICTURE, required=False)
-    },
+    openapi_extra={"requestBody": _BODY},
 )
 @streams_body
 async def add_look(
@@ -216,8 +219,7 @@ class RemovalsOut(Published):
 def get_removals(call: Reader, period: PeriodDep) -> RemovalsOut:
     """Count what became of the posts of notices, of cases that the account may see. Withdrawn
     notices are left out, and so are cases that were deleted."""
-    start, end = period.days(call.state.database.clock())
-    found = call.services.removal_statistics.summary(call.caller, start, end, period.by)
+    found = period.removals(call.services, call.caller)
     return RemovalsOut.model_validate(found, from_attributes=True)
 
 
@@ -225,9 +227,8 @@ def get_removals(call: Reader, period: PeriodDep) -> RemovalsOut:
 def get_removals_csv(call: Reader, period: PeriodDep) -> Response:
     """Return the groups of `GET /v1/statistics/removals` as CSV (RFC 4180), which spreadsheets
     open."""
-    start, end = period.days(call.state.database.clock())
-    found = call.services.removal_statistics.summary(call.caller, start, end, period.by)
-    name = f"removals-{start}-{end}-{period.by}.csv"
+    found = period.removals(call.services, call.caller)
+    name = f"removals-{found.start}-{found.end}-{found.by}.csv"
     return file_answer(csv_of(found), "text/csv; charset=utf-8", name)
 
 
@@ -238,14 +239,12 @@ def get_removals_pdf(
     language: Annotated[Language, Query(description="Its language.")] = "ko",
 ) -> Response:
     """Return `GET /v1/statistics/removals` as a PDF/A, with a plot."""
-    now = call.state.database.clock()
-    start, end = period.days(now)
-    found = call.services.removal_statistics.summary(call.caller, start, end, period.by)
+    found = period.removals(call.services, call.caller)
     content = pdf_of_summary(
         found,
         words(language),
         lambda kind: KINDS[kind].name.of(language),
         call.services.sender.issuer,
-        now,
+        call.state.database.clock(),
     )
-    return pdf_answer(content, f"removals-{start}-{end}.pdf")
+    return pdf_answer(content, f"removals-{found.start}-{found.end}.pdf")

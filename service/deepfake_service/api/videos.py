@@ -20,6 +20,7 @@ from fastapi import Depends, Header, Path, Request, Response
 from deepfake_service.api.jobs import JobOut, job_out
 from deepfake_service.examination.submissions import Sealed, Submission
 from deepfake_service.examination.uploads import Progress
+from deepfake_service.http.answers import BINARY, OCTETS
 from deepfake_service.http.auth import Call, Reader, Uploader
 from deepfake_service.http.dependencies import AppState
 from deepfake_service.http.multipart import boundary_of
@@ -53,11 +54,10 @@ from deepfake_service.platform.networks import CallbackHosts
 router = api_router("videos")
 
 RAW_TYPES = re.compile(r"(video|image)/[a-z0-9.+-]{1,64}|application/octet-stream")
-_BINARY = {"type": "string", "format": "binary"}
 _BODY = upload_body(
-    "VideoUpload", VideoForm, FILE, {**_BINARY, "description": "The video or picture."}
+    "VideoUpload", VideoForm, FILE, {**BINARY, "description": "The video or picture."}
 )
-_BODY["content"]["application/octet-stream"] = {"schema": _BINARY}
+_BODY["content"][OCTETS] = {"schema": BINARY}
 
 
 @router.post(
@@ -147,7 +147,7 @@ async def _check_callback(url: str, state: AppState) -> None:
 
 VERSION = "1.0.0"
 PART_TYPE = "application/offset+octet-stream"
-_PART = {"required": True, "content": {PART_TYPE: {"schema": _BINARY}}}
+_PART = {"required": True, "content": {PART_TYPE: {"schema": BINARY}}}
 
 
 async def _check_version(

@@ -24,13 +24,15 @@ PDF = {
 }
 """Headers of a PDF that a browser may open."""
 OCTETS = "application/octet-stream"
+BINARY = {"type": "string", "format": "binary"}
+"""How OpenAPI describes the content of a file."""
 
 
 def binary(media_type: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the ``responses`` of a route that answers with a file, with these ``statuses``, or
     200. ``OCTETS`` is offered beside ``media_type``, because generators of clients know few media
     types."""
-    content = {"schema": {"type": "string", "format": "binary"}}
+    content = {"schema": BINARY}
     documented = {media_type: content, OCTETS: content}
     return {status: {"content": documented} for status in statuses or (200,)}
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query
 
 from deepfake_models.bundle.results import Leaning, VerdictCode
-from deepfake_service.accounts.accounts import MAY_READ_ALL
+from deepfake_service.accounts.accounts import MAY_READ_ALL, Caller
+from deepfake_service.container import Services
 from deepfake_service.http.auth import Call
 from deepfake_service.http.schemas import EXAMPLE_ID
 from deepfake_service.platform.clock import Moment
@@ -17,7 +18,7 @@ from deepfake_service.platform.db.enums import Finding, JobState
 from deepfake_service.platform.errors import invalid_field
 from deepfake_service.platform.pagination import Filters, Order
 from deepfake_service.platform.texts.formatting import KST
-from deepfake_service.removal.statistics import GroupBy
+from deepfake_service.removal.statistics import GroupBy, Summary
 
 Reference = Annotated[
     str | None,
@@ -153,14 +154,15 @@ class Period:
     ] = None
     by: Annotated[GroupBy, Query(description="What posts are grouped by.")] = GroupBy.PLATFORM
 
-    def days(self, now: datetime) -> tuple[date, date]:
-        """Return the first and the last day; ``InvalidRequest`` if the last one comes first."""
-        today = now.astimezone(KST).date()
+    def removals(self, services: Services, caller: Caller) -> Summary:
+        """Count what became of the posts of the notices that the caller may see;
+        ``InvalidRequest`` if the last day comes before the first."""
+        today = services.database.clock().astimezone(KST).date()
         end = self.end or max(today, self.start or today)
         start = self.start or date(end.year, 1, 1)
         if start > end:
             raise invalid_field("end", "must not come before start")
-        return start, end
+        return services.removal_statistics.summary(caller, start, end, self.by)
 
 
 PeriodDep = Annotated[Period, Depends()]

@@ -17,8 +17,7 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 @router.get("/statistics")
 def get_statistics(visit: Reader, period: PeriodDep) -> Response:
     """Show what became of the posts of notices, by platform, kind or month."""
-    start, end = period.days(visit.state.database.clock())
-    found = visit.services.removal_statistics.summary(visit.caller, start, end, period.by)
+    found = period.removals(visit.services, visit.caller)
     texts = words(visit.language, polite=True)
 
     def kind_name(kind: str) -> str:
