@@ -405,9 +405,7 @@ def export_capture(capture_id: CaptureId, export: ExportIn, call: Exporter) -> S
 
 
 @router.post(
-    "/captures/{capture_id}/examinations",
-    summary="Examine what is in a capture",
-    status_code=202,
+    "/captures/{capture_id}/examinations", summary="Examine what is in a capture", status_code=202
 )
 def examine_capture(capture_id: CaptureId, choice: ChoiceIn, call: Uploader) -> CaptureOut:
     """Have pictures and videos of a capture examined. Each becomes an item of the case, with the

@@ -290,10 +290,7 @@ def _span(range_header: str | None, size: int) -> tuple[int, int] | None:
     "/cases/{case_id}/media/{media_id}/content",
     summary="Play a medium",
     response_class=Response,
-    responses={
-        **binary(OCTETS, 200, 206),
-        416: {"description": "The medium has no such part."},
-    },
+    responses={**binary(OCTETS, 200, 206), 416: {"description": "The medium has no such part."}},
 )
 def get_medium(
     case_id: CaseId,

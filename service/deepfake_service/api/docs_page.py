@@ -35,8 +35,6 @@ def get_docs() -> FileResponse:
 
 
 @router.get("/{name}")
-def get_asset(
-    name: Literal["start.js", "swagger-ui-bundle.js", "swagger-ui.css"],
-) -> FileResponse:
+def get_asset(name: Literal["start.js", "swagger-ui-bundle.js", "swagger-ui.css"]) -> FileResponse:
     """Return a file of the page."""
     return FileResponse((_OWN if name == "start.js" else _ASSETS) / name, headers=_CACHED)

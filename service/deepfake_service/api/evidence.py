@@ -269,10 +269,7 @@ class SignedListOut(Published):
     "/v1/revocations",
     summary="Get the editions and keys that must not be relied on",
     response_class=Response,
-    responses={
-        200: {"model": SignedListOut},
-        **problems(503),
-    },
+    responses={200: {"model": SignedListOut}, **problems(503)},
 )
 def get_revocations(services: ServicesDep) -> Response:
     """Return a signed list (DSSE) of the digests of replaced and withdrawn editions of evidence and

@@ -29,11 +29,7 @@ _FILES = {
     "type": "array",
     "description": "The pictures, one part each.",
     "minItems": 1,
-    "items": {
-        "type": "string",
-        "format": "binary",
-        "contentMediaType": "application/octet-stream",
-    },
+    "items": {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"},
 }
 
 

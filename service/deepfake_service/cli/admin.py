@@ -32,12 +32,7 @@ from deepfake_service.platform.errors import (
     SettingsError,
 )
 from deepfake_service.platform.files import replace_private
-from deepfake_service.platform.storage import (
-    EpochKeys,
-    open_case_keys,
-    open_keys,
-    open_vault,
-)
+from deepfake_service.platform.storage import EpochKeys, open_case_keys, open_keys, open_vault
 from deepfake_service.retention.key_epochs import KeyEpochs, rotate_master_key
 
 accounts = typer.Typer(
@@ -138,8 +133,7 @@ def disable_account(name: Name) -> None:
 
 @keys.command("create")
 def create_key(
-    account: Annotated[str, typer.Option(help="Name of the account.")],
-    expires_in: Expiry = None,
+    account: Annotated[str, typer.Option(help="Name of the account.")], expires_in: Expiry = None
 ) -> None:
     """Create another key for an account."""
     with opened_records() as (_, database):

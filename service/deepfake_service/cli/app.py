@@ -19,13 +19,7 @@ from typer.core import TyperGroup
 
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.machine import Device, share_arenas
-from deepfake_service.cli.output import (
-    EXIT_OK,
-    EXIT_UNREADABLE,
-    clean,
-    clean_lines,
-    writes_utf8,
-)
+from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, clean, clean_lines, writes_utf8
 from deepfake_service.platform.errors import DatabaseUnavailable
 
 MODULES = {
@@ -154,9 +148,7 @@ def serve(
 
 
 @app.command()
-def backup(
-    out: Annotated[Path, typer.Argument(help="Folder to create.")],
-) -> None:
+def backup(out: Annotated[Path, typer.Argument(help="Folder to create.")]) -> None:
     """Copy the database and the encrypted media while the service runs, without their keys."""
     from deepfake_service.cli.backup import back_up
     from deepfake_service.platform.settings import load_settings
@@ -183,8 +175,7 @@ def restore(
         ),
     ] = None,
     journal: Annotated[
-        Path | None,
-        typer.Option(help="Journal of the installation. Default: the configured one."),
+        Path | None, typer.Option(help="Journal of the installation. Default: the configured one.")
     ] = None,
     without_journal: Annotated[
         bool,

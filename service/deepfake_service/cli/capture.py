@@ -23,11 +23,7 @@ from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, clean, json_line
 from deepfake_service.cli.score import open_regular
 from deepfake_service.cli.submit import ServiceOptions, SubmissionOptions
-from deepfake_service.cli.submitter import (
-    RESUMED_FROM_BYTES,
-    Answer,
-    Submitter,
-)
+from deepfake_service.cli.submitter import RESUMED_FROM_BYTES, Answer, Submitter
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.errors import ServiceError
 from deepfake_service.platform.settings import PREFIX

@@ -23,9 +23,7 @@ def _group() -> None:
 
 
 @looks.command("try")
-def try_look(
-    url: Annotated[str, typer.Argument(help="Address of a post.")],
-) -> None:
+def try_look(url: Annotated[str, typer.Argument(help="Address of a post.")]) -> None:
     """Look at one address from this machine now, and print what a look would record.
 
     This sends two requests to the site: for the post, and for one that never was. Nothing is

@@ -124,9 +124,7 @@ def _evidence() -> None:
 
 
 @evidence.command("withdraw")
-def withdraw_edition(
-    sha256: Annotated[str, typer.Argument(help="SHA-256 of the bundle.")],
-) -> None:
+def withdraw_edition(sha256: Annotated[str, typer.Argument(help="SHA-256 of the bundle.")]) -> None:
     """Withdraw an edition of evidence: it is no longer handed out, and fails verification against
     the list of revocations. Audited."""
     with _records() as (_, revocations):

@@ -38,11 +38,7 @@ class RequestMiddleware:
     """Pure ASGI, so that bodies stream through it and a disconnect reaches the route."""
 
     def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        metrics: Metrics,
-        clock: Callable[[], float] = time.monotonic,
+        self, app: ASGIApp, *, metrics: Metrics, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._app = app
         self._metrics = metrics
@@ -100,11 +96,7 @@ def _bounded(scope: Scope, receive: Receive) -> Receive:
     """Limit the body on routes that set no limit: FastAPI reads the whole body before it
     authenticates."""
     bounded = bounded_receive(
-        scope,
-        receive,
-        MAX_BODY_BYTES,
-        timeout_s=BODY_TIMEOUT_S,
-        grace_s=UNKNOWN_SENDER_GRACE_S,
+        scope, receive, MAX_BODY_BYTES, timeout_s=BODY_TIMEOUT_S, grace_s=UNKNOWN_SENDER_GRACE_S
     )
 
     async def receive_some() -> Message:

@@ -220,10 +220,7 @@ def post_certificate(visit: Administrator, fields: Form) -> Response:
 
 
 def _organisation_page(
-    visit: Visit,
-    *,
-    typed: Mapping[str, str] | None = None,
-    errors: Sequence[FieldError] = (),
+    visit: Visit, *, typed: Mapping[str, str] | None = None, errors: Sequence[FieldError] = ()
 ) -> Response:
     sender, keys = visit.services.sender, visit.services.evidence_store.keys
     stored: dict[str, Any] = asdict(sender.organisation())

@@ -18,12 +18,7 @@ from deepfake_service.notices.escalation import account_of, left_of
 from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.notices.states import NoticeRequest, NoticeUpdate
 from deepfake_service.platform.db.enums import NoticeState
-from deepfake_service.platform.errors import (
-    InvalidRequest,
-    NotFound,
-    NoticeRefused,
-    ServiceError,
-)
+from deepfake_service.platform.errors import InvalidRequest, NotFound, NoticeRefused, ServiceError
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.pagination import MAX_PAGE, Filters, ListPage
 from deepfake_service.platform.texts.fields import NEVER_COPIED

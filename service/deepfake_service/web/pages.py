@@ -18,13 +18,7 @@ from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
 
 from deepfake_models.decision.fitness import unfit
-from deepfake_service.accounts.accounts import (
-    MAY_AUDIT,
-    MAY_HOLD,
-    MAY_REVIEW,
-    MAY_SUBMIT,
-    Caller,
-)
+from deepfake_service.accounts.accounts import MAY_AUDIT, MAY_HOLD, MAY_REVIEW, MAY_SUBMIT, Caller
 from deepfake_service.evidence.report.summary import not_for_use
 from deepfake_service.http.admission import HEAVY
 from deepfake_service.http.auth import (
