@@ -23,6 +23,7 @@ from deepfake_service.evidence.bundle.zip_format import MAX_BYTES
 from deepfake_service.evidence.report.report import ReportCopy
 from deepfake_service.http.admission import HEAVY
 from deepfake_service.http.answers import (
+    BINARY,
     DOCUMENT,
     NO_STORE,
     OCTETS,
@@ -169,24 +170,17 @@ class VerificationOut(Published):
     edition since."""
 
 
+_BUNDLE = {
+    **BINARY,
+    "contentMediaType": "application/zip",
+    "description": "The ZIP of a bundle, of any content type.",
+}
+
+
 @router.post(
     "/v1/verify",
     summary="Verify a bundle",
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                OCTETS: {
-                    "schema": {
-                        "type": "string",
-                        "format": "binary",
-                        "contentMediaType": "application/zip",
-                        "description": "The ZIP of a bundle, of any content type.",
-                    }
-                }
-            },
-        }
-    },
+    openapi_extra={"requestBody": {"required": True, "content": {OCTETS: {"schema": _BUNDLE}}}},
 )
 @streams_body
 async def verify_evidence(call: Verifier) -> VerificationOut:
