@@ -109,18 +109,22 @@ def build(dossier: Dossier, material: Material, signers: Signers) -> bytes:
         report_of(language): _report(document, payload, language, ORIGINAL, signers)
         for language in LANGUAGES
     }
-    files = bag.tagged(
-        payload,
-        {
-            "Bag-Software-Agent": dossier.software,
-            "Bagging-Date": dossier.created_at[:10],
-            "External-Identifier": f"{dossier.job['id']}/{dossier.edition}",
-            "Bag-Group-Identifier": dossier.case["id"],
-        },
-    )
-    files[PUBLIC_KEY] = public_pem(signers.statement.public_key())
-    files[CERTIFICATES] = signers.certificates_pem
-    bundle = bag.sealed({**files, **_signatures(dossier, document, files, signers)})
+    predicate = {
+        "issuer": dossier.issuer,
+        "software": dossier.software,
+        "createdAt": dossier.created_at,
+        "case": dossier.case["id"],
+        "job": dossier.job["id"],
+        "edition": dossier.edition,
+        "predecessor": dossier.predecessor and {"sha256": dossier.predecessor},
+        "verdict": document["result"]["verdict"],
+        "finding": dossier.finding,
+        "model": {"sha256": document["method"]["model"]["sha256"]},
+        "reportCertificate": {"sha256": signers.certificate_sha256},
+    }
+    outside = {MEDIA_SUBJECT: dossier.item["sha256"]}
+    name = f"{dossier.job['id']}/{dossier.edition}"
+    bundle = signed_bag(payload, outside, EVIDENCE_TYPE, predicate, name, signers)
     if len(bundle) > bag.MAX_BYTES:
         raise EvidenceTooLarge
     return bundle
@@ -153,31 +157,33 @@ def _report(
     return pdf_signature.sign(pdf, signers, document["issuer"])
 
 
-def _signatures(
-    dossier: Dossier,
-    document: dict[str, Any],
-    files: dict[str, bytes],
+def signed_bag(
+    payload: Mapping[str, bytes],
+    outside: Mapping[str, str],
+    kind: str,
+    predicate: dict[str, Any],
+    identifier: str,
     signers: Signers,
-) -> dict[str, bytes]:
-    predicate = {
-        "issuer": dossier.issuer,
-        "software": dossier.software,
-        "createdAt": dossier.created_at,
-        "case": dossier.case["id"],
-        "job": dossier.job["id"],
-        "edition": dossier.edition,
-        "predecessor": dossier.predecessor and {"sha256": dossier.predecessor},
-        "verdict": document["result"]["verdict"],
-        "finding": dossier.finding,
-        "model": {"sha256": document["method"]["model"]["sha256"]},
-        "reportCertificate": {"sha256": signers.certificate_sha256},
-    }
-    digests = {name: bag.sha256(content) for name, content in files.items()}
-    named = {MEDIA_SUBJECT: dossier.item["sha256"], **digests}
-    return signatures_of(named, EVIDENCE_TYPE, predicate, signers)
+) -> bytes:
+    """Return the canonical ZIP of a bag whose signed statement is about its files and what is
+    ``outside`` of it, SHA-256 by the name of a subject. ``kind`` is that of the statement."""
+    files = bag.tagged(
+        payload,
+        {
+            "Bag-Software-Agent": predicate["software"],
+            "Bagging-Date": predicate["createdAt"][:10],
+            "External-Identifier": identifier,
+            "Bag-Group-Identifier": predicate["case"],
+        },
+    )
+    files[PUBLIC_KEY] = public_pem(signers.statement.public_key())
+    if kind == EVIDENCE_TYPE:
+        files[CERTIFICATES] = signers.certificates_pem
+    digests = {**outside, **{name: bag.sha256(content) for name, content in files.items()}}
+    return bag.sealed({**files, **_signatures(digests, kind, predicate, signers)})
 
 
-def signatures_of(
+def _signatures(
     digests: Mapping[str, str],
     kind: str,
     predicate: dict[str, Any],

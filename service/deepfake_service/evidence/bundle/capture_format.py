@@ -15,8 +15,8 @@ from typing import Any
 import rfc8785
 
 from deepfake_service.evidence.bundle import zip_format as bag
-from deepfake_service.evidence.bundle.builder import PUBLIC_KEY, signatures_of
-from deepfake_service.evidence.bundle.statement import CAPTURE_TYPE, Signers, public_pem
+from deepfake_service.evidence.bundle.builder import signed_bag
+from deepfake_service.evidence.bundle.statement import CAPTURE_TYPE, Signers
 from deepfake_service.evidence.bundle.steps import Failed
 
 CAPTURE, RECORDS = "data/capture.json", "data/page.warc.gz"
@@ -27,16 +27,6 @@ def build_capture(document: dict[str, Any], records: bytes, signers: Signers) ->
     records of its text, if it has any."""
     document = bag.as_json({"format": CAPTURE_TYPE, **document})
     payload = {CAPTURE: rfc8785.dumps(document), **({RECORDS: records} if records else {})}
-    files = bag.tagged(
-        payload,
-        {
-            "Bag-Software-Agent": document["software"],
-            "Bagging-Date": document["created_at"][:10],
-            "External-Identifier": document["id"],
-            "Bag-Group-Identifier": document["case"],
-        },
-    )
-    files[PUBLIC_KEY] = public_pem(signers.statement.public_key())
     predicate = {
         "issuer": document["issuer"],
         "software": document["software"],
@@ -44,8 +34,7 @@ def build_capture(document: dict[str, Any], records: bytes, signers: Signers) ->
         "case": document["case"],
         "capture": document["id"],
     }
-    digests = {**apart(document), **{name: bag.sha256(file) for name, file in files.items()}}
-    return bag.sealed({**files, **signatures_of(digests, CAPTURE_TYPE, predicate, signers)})
+    return signed_bag(payload, apart(document), CAPTURE_TYPE, predicate, document["id"], signers)
 
 
 def apart(document: Mapping[str, Any]) -> dict[str, str]:
