@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -48,6 +49,7 @@ def report_texts(
     document: dict[str, Any], pictures: Mapping[str, bytes], custody: dict[str, Any], words: Words
 ) -> dict[str, Any]:
     """Return all that a report says, by name."""
-    shown = present(document, custody, pictures, words, "ab" * 32)
+    payload = {**pictures, "custody.json": json.dumps(custody).encode()}
+    shown = present(document, payload, words, "ab" * 32)
     del shown["files"]  # their names are no texts
     return shown

@@ -151,8 +151,7 @@ def _report(
         for name, content in files.items()
         if name.startswith(bag.DATA) and name not in reports
     }
-    custody, certificate = json.loads(files[CUSTODY]), signers.certificate_sha256
-    shown = present(document, custody, payload, words(language), certificate, copy)
+    shown = present(document, payload, words(language), signers.certificate_sha256, copy)
     pdf = report(shown, document["created_at"])
     return pdf_signature.sign(pdf, signers, document["issuer"])
 

@@ -7,6 +7,7 @@ texts and values as data only. The same data gives the same bytes.
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,16 +46,15 @@ def report(shown: dict[str, Any], created_at: str) -> bytes:
 
 def present(
     document: dict[str, Any],
-    custody: Mapping[str, Any],
     payload: Mapping[str, bytes],
     words: Words,
     certificate: str,
     copy: ReportCopy = ORIGINAL,
 ) -> dict[str, Any]:
     """Return all that the report of a ``verdict.json`` document says and shows, in the language of
-    ``words``. ``payload`` has the bundle's other files by name, without ``data/``, and
-    ``certificate`` is the SHA-256 of that of its electronic signature."""
-    reading = read(document, words)
+    ``words``. ``payload`` has the bundle's files by name, without ``data/``, and ``certificate``
+    is the SHA-256 of that of its electronic signature."""
+    reading, custody = read(document, words), json.loads(payload["custody.json"])
     d = reading.document
     known = d.get("organisation", {})
     names = (known.get(f"name_{language}") for language in (words.language, *LANGUAGES))
