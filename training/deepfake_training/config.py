@@ -50,7 +50,8 @@ class MixConfig(Spec):
     real_fakes: Weight = 0.5
     self_blended: Weight = 0.25
     swapped: Weight = 0.15
-    regenerated: Weight = 0.1
+    regenerated: Weight = 0.0
+    """Faces that a generator's autoencoder has redrawn; ``deepfake-train weights`` fetches it."""
     untouched: Probability = 0.0
     """Probability that a real fake is paired with its own original, where the data contain it."""
     method_weights: dict[str, Weight] = Field(default_factory=dict)
@@ -130,10 +131,9 @@ class ProbeConfig(Spec):
     """What is added to the covariance of standardised features within the classes, as a multiple of
     its mean diagonal."""
     plain_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
-    """Share of unaugmented crops, cut as the service cuts them, in the total weight; the rest is
-    that of the augmented pairs.
-    Material from a platform has been encoded once or twice, not five times, and carries traces that
-    heavier augmentation removes."""
+    """Share of the logit that is learnt from plain faces, cut as the service cuts them; the rest is
+    learnt from augmented pairs. Material from a platform has been encoded once or twice, not five
+    times, and carries traces that heavier augmentation removes."""
     method_weights: dict[str, Weight] = Field(default_factory=dict)
     """Weight of each manipulation method among the plain faces; 1 for methods not listed."""
     kinds: tuple[str, ...] = ()

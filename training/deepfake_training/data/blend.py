@@ -12,7 +12,7 @@ from the given generator, and the same state gives the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -22,10 +22,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
 from deepfake_training.data.landmarks import (
-    LEFT_EYE,
-    LIPS,
     N_POINTS,
-    RIGHT_EYE,
     RIGID_POINTS,
     WARP_POINTS,
     Image,
@@ -40,6 +37,8 @@ from deepfake_training.data.landmarks import (
 Mask = NDArray[np.float32]
 Field = NDArray[np.float32]
 Table = NDArray[np.float64]
+Redraw = Callable[[Image, np.random.Generator], Image]
+"""Returns a crop as a generator draws it (see ``autoencoder``)."""
 
 BLEND_RATIOS: Final = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)
 """Blend ratios of self-blended images, from the paper."""
@@ -63,6 +62,8 @@ GENERATED_FACE_PX: Final = (64.0, 160.0)
 than the face."""
 P_ENHANCED: Final = 0.2
 """Share of swaps at full resolution, as from diffusion or a restoration network."""
+P_REDRAWN: Final = 0.3
+"""Share of swaps whose donor a generator has redrawn, where there is one."""
 P_POISSON: Final = 0.12
 """Share of swaps by gradient-domain cloning, which takes several times as long as the rest."""
 _RAMP: Final = np.arange(256.0)
@@ -156,37 +157,23 @@ def swapped(
     return _composite(face, crop, mask)
 
 
-def smoothed_regeneration(
-    crop: Image, landmarks: Points, rng: np.random.Generator
+def regenerated(
+    crop: Image, landmarks: Points, rng: np.random.Generator, redraw: Redraw
 ) -> tuple[Image, Mask]:
-    """Alter a face as if a generator had regenerated it. This is a heuristic without a published
-    source.
+    """Let a generator redraw a face: the whole crop (the mask is then 1 everywhere), an aligned box
+    around the face, or a soft region of it, as in reenactment and inpainting.
 
-    It imitates reenactment, lip synchronisation and diffusion video, whose faces have no seam.
-    Mouth and eyes are warped locally. Detail is then lost in a resampling with edge-preserving
-    smoothing and replaced by upsampling, sometimes by an uneven transposed convolution, which
-    leaves the periodic traces of arXiv:1907.06515 (Zhang et al. 2019). The result replaces a soft
-    region of the face, an aligned box around it, or, rarely, the whole crop (the mask is then 1
-    everywhere).
-
-    ``augment`` smooths and rescales real pictures too, so most of this is deliberately a weak cue.
-    It should be a small share of the manipulated samples beside the output of real generators.
-
-    Arguments, results and errors are those of ``self_blended_pair``.
+    Arguments, results and errors are otherwise those of ``self_blended_pair``.
     """
     _check(crop, landmarks)
-    size = crop.shape[:2]
-    extent = rng.random()
-    moved = _grid((size[0], size[1])) + _expression_shift(landmarks, size, rng)
-    face = _remapped(crop, moved, cv2.INTER_CUBIC)
-    face = _regenerated(face, landmarks, rng, traces=extent > 0.9 or rng.random() < 0.4)
-    face = _toned(face, _RAMP[:, None] + rng.normal(0.0, 3.0, 3))
-    if extent > 0.9:
+    size, extent = crop.shape[:2], rng.random()
+    face = redraw(crop, rng)
+    if extent > 0.5:
         return face, np.ones(size, np.float32)
-    if extent > 0.6:
+    if extent > 0.35:
         mask = _softened(box_mask(landmarks, float(rng.uniform(1.1, 1.5)), size), rng)
     else:
-        region = _draw(rng, {"whole_face": 0.5, "without_forehead": 0.3, "lower_face": 0.2})
+        region = _draw(rng, {"whole_face": 0.6, "without_forehead": 0.25, "lower_face": 0.15})
         mask = _softened(_region(landmarks, region, size), rng)
     return _composite(face, crop, mask)
 
@@ -256,48 +243,6 @@ def _as_generated(donor: Image, landmarks: Points, rng: np.random.Generator) -> 
     if blur > 0.3:
         out = cv2.GaussianBlur(out, (0, 0), blur)
     return out.astype(np.uint8), small[0] / width
-
-
-def _regenerated(
-    image: Image, landmarks: Points, rng: np.random.Generator, *, traces: bool
-) -> Image:
-    height, width = image.shape[:2]
-    generated_px = float(np.exp(rng.uniform(*np.log(GENERATED_FACE_PX))))
-    scale = min(generated_px / face_height(landmarks), 1.0)
-    small = (max(round(width * scale), 4), max(round(height * scale), 4))
-    work = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-    spread = rng.uniform(8.0, 35.0)
-    work = cv2.bilateralFilter(work, 5, spread, 2.0)
-    if traces:
-        # A transposed convolution: zeros between the pixels, then an imperfect 4 x 4 kernel.
-        half = cv2.resize(work, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
-        sparse = np.zeros((2 * half.shape[0], 2 * half.shape[1], 3), np.uint8)
-        sparse[::2, ::2] = half
-        kernel = np.outer((1, 3, 3, 1), (1, 3, 3, 1)) * (1 + rng.normal(0.0, 0.04, (4, 4)))
-        work = cv2.filter2D(sparse, -1, 4 * kernel / kernel.sum())
-    first, second = (
-        cv2.resize(work, (width, height), interpolation=i)
-        for i in (cv2.INTER_LINEAR, _pick(rng, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4))
-    )
-    share = float(rng.uniform(0.0, 1.0))
-    return cv2.addWeighted(first, share, second, 1.0 - share, 0.0).astype(np.uint8, copy=False)
-
-
-def _expression_shift(landmarks: Points, size: Sequence[int], rng: np.random.Generator) -> Field:
-    """Return the displacement of each pixel's source when mouth and eyes move a little."""
-    cells = 64
-    x, y = _coarse_axes(size, cells)
-    field = np.zeros((cells, cells, 2))
-    blink = rng.uniform(-0.2, 0.2)
-    for part, stretch in ((LIPS, rng.uniform(-0.2, 0.2)), (RIGHT_EYE, blink), (LEFT_EYE, blink)):
-        points = landmarks[list(part)]
-        reach = max(0.5 * float(np.ptp(points, axis=0).max()), 1.0)
-        dx, dy = x[None, :] - points[:, 0].mean(), y[:, None] - points[:, 1].mean()
-        near = np.exp(-(dx**2 + dy**2) / (2 * reach**2))
-        drift = rng.normal(0.0, 0.03, 2) * reach
-        field[..., 0] += near * (0.3 * stretch * dx + drift[0])
-        field[..., 1] += near * (stretch * dy + drift[1])
-    return _enlarged(field, size)
 
 
 def _warp_between(shape: Points, source: Points, size: Sequence[int]) -> Field:

@@ -3,7 +3,7 @@
 Pairs are drawn so that neither source, method nor size reveals the label. Item ``i`` depends only
 on the seed and on ``i``, so a resumed run and a run in several processes see the same pairs. Both
 halves of a pair go through the same random augmentation. Items are arrays, of which a loader makes
-tensors: processes that draw pairs for a network in ONNX need no torch.
+tensors: processes that draw pairs for a network in ONNX need torch only for regenerated faces.
 """
 
 from __future__ import annotations
@@ -22,7 +22,13 @@ from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.faces.crops import cut_views
 from deepfake_training.config import Config
 from deepfake_training.data.augment import AugmentConfig, Augmenter
-from deepfake_training.data.blend import self_blended_pair, smoothed_regeneration, swapped
+from deepfake_training.data.blend import (
+    P_REDRAWN,
+    Redraw,
+    regenerated,
+    self_blended_pair,
+    swapped,
+)
 from deepfake_training.data.landmarks import shape_distance
 from deepfake_training.data.manifests import COLUMNS, is_still
 from deepfake_training.data.prepare import INDEX, stored_prepare
@@ -192,7 +198,8 @@ class Origin:
 class PairDataset:
     """``length`` pairs. Item ``i`` is ``(real, fake)``, each (S, S, 3) uint8 RGB, or (V, S, S, 3)
     where the classifier sees further squares of a face. ``TrainingError`` if no crop of a class
-    that ``config.mix`` needs is left to train on."""
+    that ``config.mix`` needs is left to train on; ``WeightsMissing`` if it has regenerated faces,
+    and the autoencoder's weights have not been fetched."""
 
     def __init__(self, store: CropStore, config: Config, length: int) -> None:
         self._store = store
@@ -232,6 +239,11 @@ class PairDataset:
         mix = self._mix
         kinds = np.array([mix.real_fakes, mix.self_blended, mix.swapped, mix.regenerated])
         self._kinds = kinds / kinds.sum()
+        self._redraw: Redraw | None = None
+        if mix.regenerated:
+            from deepfake_training.data.autoencoder import Autoencoder
+
+            self._redraw = Autoencoder()
         self._augment = Augmenter(AugmentConfig(store_scale=config.prepare.store_scale))
         self._out_size = config.bundle.input.height
         self._scales = (config.bundle.crop.scale, *config.bundle.crop.further_scales)
@@ -305,8 +317,8 @@ class PairDataset:
             real, fake, _ = self_blended_pair(face.pixels, dense, rng)
             return origin, face, real, fake
         if kind == REGENERATED:
-            regenerated = smoothed_regeneration(face.pixels, dense, rng)[0]
-            return origin, face, face.pixels, regenerated
+            assert self._redraw
+            return origin, face, face.pixels, regenerated(face.pixels, dense, rng, self._redraw)[0]
         drawn = (
             self._blendable.draw(self._pick(rng, self._blendable_weights), rng)
             for _ in range(_DONORS)
@@ -319,6 +331,8 @@ class PairDataset:
         shapes = np.stack([self._store.landmarks(d) for d in donors])
         donor = donors[int(shape_distance(dense, shapes).argmin())]
         pixels = self._store.read(donor).pixels
+        if self._redraw and rng.random() < P_REDRAWN:
+            pixels = self._redraw(pixels, rng)
         swap = swapped(face.pixels, dense, pixels, self._store.landmarks(donor), rng)[0]
         return Origin(row, row, donor), face, face.pixels, swap
 

@@ -48,6 +48,8 @@ _SAMPLES = 96
 """Squares on which the ranges of 8-bit arithmetic are measured."""
 _VIEW = 1
 """Version of cropping and augmentation. Stored features of another version are not used."""
+_MAKING = 2
+"""Version of the making of pairs, likewise."""
 _FORM = 2
 """Version of the graph's form and arithmetic, likewise."""
 
@@ -246,6 +248,7 @@ def _pair_parts(store: CropStore, config: Config) -> dict[str, Any]:
         # Pairs are drawn by data set, method and group, and a half's class is that of its crop.
         "labels": store.digest(),
         "view": _VIEW,
+        "making": _MAKING,
         "mix": config.mix.model_dump(mode="json"),
         "prepare": config.prepare.model_dump(mode="json"),
         "crop": config.bundle.crop.model_dump(mode="json"),

@@ -50,6 +50,10 @@ class Worker:
     def dataset(self) -> PairDataset:
         if self._dataset is None:
             self._dataset = PairDataset(self.store, self.config, 1 << 31)
+            if self.config.mix.regenerated:
+                import torch
+
+                torch.set_num_threads(1)
         return self._dataset
 
     def features(self, crops: Sequence[Array]) -> Array:
