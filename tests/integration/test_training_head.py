@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from deepfake_training.data.splits import fold_splits
 from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.crossvalidate import run_splits
 from deepfake_training.heads import heads_of, logits_of
+from deepfake_training.heads.linear import LinearHead
 from deepfake_training.train import feature_store, frozen
 from deepfake_training.train.checkpoints import (
     BEST,
@@ -150,21 +152,36 @@ def test_a_swap_counts_only_where_its_donor_does(store: CropStore) -> None:
     )
     labels = store.index[fold == 1].drop_duplicates("label")[list(COLUMNS)].reset_index(drop=True)
     plain = MainFaces(np.zeros((2, 1, size), np.float16), labels)
-    examples = material_of(pairs, plain, store, mine).examples
-    varied = examples.features[:3, 0, 0]
-    assert varied.tolist() == [0.0, 0.0, 1.0], "both real halves, and the first swap alone"
-    assert len(examples.truth) == 5
+    halves = material_of(pairs, plain, store, mine).pairs
+    assert halves.features[:, 0, 0].tolist() == [0.0, 0.0, 1.0], "both real halves, the first swap"
+    assert halves.truth.tolist() == [0, 0, 1]
 
 
-def test_both_classes_weigh_the_same_and_plain_faces_their_share(store: CropStore) -> None:
-    share = head_config().probe.model_copy(update={"plain_share": 0.25})
-    mine = head_config(validation_folds=(0,), probe=share)
-    pairs = FeatureStore(store, mine).pairs(32)
-    material = material_of(pairs, faces_of(store, mine), store, mine)
-    plain, examples = material.plain, material.examples
-    assert examples.weights.sum() == pytest.approx(1.0)
-    assert examples.weights[examples.truth == 1].sum() == pytest.approx(0.5)
-    assert examples.weights[-len(plain.truth) :].sum() == pytest.approx(0.25)
+def test_the_logit_is_learnt_from_plain_faces_and_from_pairs_by_their_share(
+    store: CropStore,
+) -> None:
+    mine = head_config(validation_folds=(0,))
+    material = material_of(FeatureStore(store, mine).pairs(32), faces_of(store, mine), store, mine)
+    for examples in (material.pairs, material.plain):
+        assert examples.weights.sum() == pytest.approx(1.0)
+        assert examples.weights[examples.truth == 1].sum() == pytest.approx(0.5)
+
+    def fitted(share: float) -> LinearHead:
+        probe = mine.probe.model_copy(update={"plain_share": share})
+        return LinearHead.fit(material, mine.model_copy(update={"probe": probe}))
+
+    few, most = fitted(0.01).weight, fitted(0.99).weight
+    half = fitted(0.5)
+    np.testing.assert_allclose(half.weight, (few + most) / 2)
+    logits, truth = half.logits(material.plain.features), material.plain.truth
+    assert roc_auc_score(truth, logits) > 0.9
+    # Without the means of sources, which are taken off while it learns, nothing else moves it.
+    moved = material.pairs.features.copy()
+    moved[material.pairs.truth == 1] += np.float16(1.0)
+    other = replace(material, pairs=replace(material.pairs, features=moved))
+    probe = mine.probe.model_copy(update={"plain_share": 0.5})
+    again = LinearHead.fit(other, mine.model_copy(update={"probe": probe}))
+    assert not np.allclose(again.weight, half.weight)
 
 
 def test_a_fold_without_a_class_is_reported_before_anything_is_computed(

@@ -36,10 +36,10 @@ class Examples:
 class Material:
     """What a run may learn from."""
 
-    examples: Examples
-    """Augmented pairs and plain faces."""
+    pairs: Examples
+    """Halves of augmented pairs."""
     plain: Examples
-    """The plain faces alone, cut as the service cuts them."""
+    """Faces without augmentation, cut as the service cuts them."""
     labels: pd.DataFrame
     """The labels of the plain faces, with the columns of a manifest."""
     sources: Array

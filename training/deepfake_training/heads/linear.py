@@ -1,4 +1,4 @@
-"""The head of the verdict: one linear layer, a shrunk discriminant of differences within sources.
+"""The head of the verdict: one linear layer, shrunk discriminants of differences within sources.
 
 A large network trained on much other material knows more about faces than a small data set can
 teach it (linear probes on CLIP: Ojha et al. 2023, arXiv:2302.10174). What it knows includes the
@@ -17,7 +17,15 @@ from onnx import helper, numpy_helper
 
 from deepfake_models.classifier import LOGIT
 from deepfake_training.config import Config
-from deepfake_training.heads.head import INPUT, Array, Head, HeadGraph, Material, flat
+from deepfake_training.heads.head import (
+    INPUT,
+    Array,
+    Examples,
+    Head,
+    HeadGraph,
+    Material,
+    flat,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +38,34 @@ class LinearHead(Head):
 
     @classmethod
     def fit(cls, material: Material, config: Config) -> LinearHead:
-        """Fit a linear discriminant for each reading (Fisher 1936), with a shrunk covariance
-        (Ledoit and Wolf 2004).
+        """Fit two linear discriminants for each reading (Fisher 1936), with a shrunk covariance
+        (Ledoit and Wolf 2004): one to plain faces, which carry what real material does, and one to
+        pairs, whose halves share subject, source and coding.
 
-        The logit of a face is the mean over the readings, each scaled to the same deviation within
-        the classes.
+        The logit of a face is the mean over the readings of both, weighed by
+        ``probe.plain_share``, each scaled to the same deviation within the classes of plain faces.
         """
-        learnt = material.examples
-        parts = []
-        for v in range(learnt.features.shape[1]):
-            values = learnt.features[:, v].astype(np.float32)
-            mean, deviation = values.mean(axis=0), values.std(axis=0) + 1e-6
-            values = (values - mean) / deviation
-            # A view: pairs, which show two sources, come first.
-            plain = values[-len(material.sources) :]
+        share, readings = config.probe.plain_share, material.plain.features.shape[1]
+        weights, bias = [], 0.0
+        for v in range(readings):
+            plain = material.plain.features[:, v].astype(np.float32)
+            mean, deviation = plain.mean(axis=0), plain.std(axis=0) + 1e-6
+            plain = (plain - mean) / deviation
             _centre(plain, material.plain.truth, material.sources)
-            weight, bias = _discriminant(
-                values, learnt.truth, learnt.weights, config.probe.shrinkage
-            )
-            parts.append((weight / deviation, bias - float(weight @ (mean / deviation))))
-        weight = np.concatenate([weight / len(parts) for weight, _ in parts])
-        return cls(weight, np.array(sum(bias for _, bias in parts) / len(parts)))
+            pairs = (material.pairs.features[:, v].astype(np.float32) - mean) / deviation
+            spread, *classes = _moments(plain, material.plain)
+            weight = np.zeros(len(mean))
+            for part, (within, real, fake) in (
+                (share, (spread, *classes)),
+                (1.0 - share, _moments(pairs, material.pairs)),
+            ):
+                direction = _discriminant(within, fake - real, config.probe.shrinkage)
+                direction *= part / np.sqrt(direction @ spread @ direction)
+                weight += direction
+                bias -= float(direction @ (real + fake)) / 2.0 / readings
+            weights.append(weight / deviation / readings)
+            bias -= float(weights[-1] @ mean)
+        return cls(np.concatenate(weights), np.array(bias))
 
     def logits(self, features: Array) -> NDArray[np.float64]:
         """Return logits (N,) of features (N, R, F)."""
@@ -87,20 +102,27 @@ def _centre(values: Array, truth: Array, sources: Array) -> None:
             values[own] -= np.mean([values[rows].mean(axis=0) for rows in classes], axis=0)
 
 
-def _discriminant(
-    values: NDArray[np.float32], truth: Array, weights: Array, shrinkage: float
-) -> tuple[NDArray[np.float64], float]:
-    """Return the direction (F,) and the bias of a linear discriminant of ``values`` (N, F), along
-    which the classes have a deviation of one."""
+def _moments(
+    values: NDArray[np.float32], examples: Examples
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the covariance (F, F) of ``values`` (N, F) within the classes of ``examples``, and the
+    means (F,) of the real and of the manipulated ones."""
     size = values.shape[1]
     within, means = np.zeros((size, size)), []
     for label in (0, 1):
-        part, weight = values[truth == label], weights[truth == label]
+        part, weight = values[examples.truth == label], examples.weights[examples.truth == label]
         weight = (weight / weight.sum()).astype(np.float32)
         mean = (weight @ part).astype(np.float64)
         within += 0.5 * ((part * weight[:, None]).T @ part - np.outer(mean, mean))
         means.append(mean)
-    ridge = shrinkage * np.trace(within) / size
-    direction = np.linalg.solve(within + ridge * np.eye(size), means[1] - means[0])
-    direction /= np.sqrt(direction @ within @ direction)
-    return direction, -float(direction @ (means[0] + means[1])) / 2.0
+    return within, means[0], means[1]
+
+
+def _discriminant(
+    within: NDArray[np.float64], difference: NDArray[np.float64], shrinkage: float
+) -> NDArray[np.float64]:
+    """Return the direction (F,) of a linear discriminant of classes with the covariance ``within``
+    whose means differ by ``difference``."""
+    ridge = shrinkage * np.trace(within) / len(within)
+    solved: NDArray[np.float64] = np.linalg.solve(within + ridge * np.eye(len(within)), difference)
+    return solved

@@ -102,8 +102,7 @@ def has_features(face: Face) -> bool:
 def material_of(
     pairs: PairFeatures, faces: MainFaces, store: CropStore, config: Config
 ) -> Material:
-    """Return what a run of ``config`` may learn from: halves of pairs, and plain faces with
-    ``plain_share`` of the weight.
+    """Return what a run of ``config`` may learn from: halves of pairs, and plain faces.
 
     A half is used only if the run may see everything that it was made from, including the donor of
     a swap. ``TrainingError`` if no crop of a class is left to learn from.
@@ -111,16 +110,10 @@ def material_of(
     seen = trained_on(store.index, config).to_numpy()[pairs.rows]
     real, fake = pairs.real[seen[:, 0]], pairs.fake[seen[:, 1] & seen[:, 2]]
     truth = np.r_[np.zeros(len(real), np.int64), np.ones(len(fake), np.int64)]
-    weights = balanced(np.ones(len(truth)), truth)
+    halves = Examples(np.concatenate([real, fake]), truth, balanced(np.ones(len(truth)), truth))
     plain, labels = plain_faces(faces, config)
-    share = config.probe.plain_share
-    examples = Examples(
-        np.concatenate([real, fake, plain.features]),
-        np.r_[truth, plain.truth],
-        np.r_[weights * (1.0 - share), plain.weights * share],
-    )
     sources = source_names(labels["dataset"], config).to_numpy()
-    return Material(examples, plain, labels, sources)
+    return Material(halves, plain, labels, sources)
 
 
 def plain_faces(faces: MainFaces, config: Config) -> tuple[Examples, pd.DataFrame]:
