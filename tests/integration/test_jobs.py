@@ -92,8 +92,8 @@ def test_a_video_from_submission_to_shredding(site: Site) -> None:
         assert client.get(f"/v1/jobs/{job['id']}").status_code == 404
         assert client.get(f"/v1/cases/{job['case_id']}").json()["jobs"] == []
         assert client.delete(f"/v1/cases/{job['case_id']}").status_code == 204
-    # Evidence that was being made meanwhile takes its file away itself.
-    wait_until(lambda: not site.blobs())
+    # Evidence that was being made meanwhile takes its file away itself, when it has been made.
+    wait_until(lambda: not site.blobs(), within_s=600.0)
     assert service.stop() == 0
     with site.database() as database, database.read() as session:
         assert not session.scalars(select(Job)).all()
