@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Generic, Protocol, TypeVar
@@ -57,7 +58,7 @@ class Due(Protocol):
 D = TypeVar("D", bound=Due)
 
 
-class Lane(Generic[D]):
+class Lane(ABC, Generic[D]):
     """Does what is due at other hosts in threads of its own, one thing at a time at each: a host
     that does not answer holds up nothing but what is due there. One thread starts what is due.
     Several processes may have a lane: ``_claim`` keeps two from doing the same."""
@@ -68,14 +69,14 @@ class Lane(Generic[D]):
         self._closing = threading.Event()
         self._running: dict[str, Future[None]] = {}
 
+    @abstractmethod
     def _claim(self, free: int, busy: set[str]) -> Iterable[D]:
         """Claim up to ``free`` things that are due, each at a host of its own that is not
         ``busy``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _do(self, due: D) -> None:
         """Do what was claimed."""
-        raise NotImplementedError
 
     def run_due(self) -> None:
         """Do what is due, and at each host the next thing as soon as it has answered. Return once
