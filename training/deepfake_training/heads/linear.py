@@ -53,12 +53,9 @@ class LinearHead(Head):
             plain = (plain - mean) / deviation
             _centre(plain, material.plain.truth, material.sources)
             pairs = (material.pairs.features[:, v].astype(np.float32) - mean) / deviation
-            spread, *classes = _moments(plain, material.plain)
-            weight = np.zeros(len(mean))
-            for part, (within, real, fake) in (
-                (share, (spread, *classes)),
-                (1.0 - share, _moments(pairs, material.pairs)),
-            ):
+            of_plain, of_pairs = _moments(plain, material.plain), _moments(pairs, material.pairs)
+            spread, weight = of_plain[0], np.zeros(len(mean))
+            for part, (within, real, fake) in ((share, of_plain), (1.0 - share, of_pairs)):
                 direction = _discriminant(within, fake - real, config.probe.shrinkage)
                 direction *= part / np.sqrt(direction @ spread @ direction)
                 weight += direction
