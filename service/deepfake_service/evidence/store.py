@@ -344,12 +344,13 @@ def _require_current(session: Session, dossier: Dossier, edition: Edition) -> No
     """Lock the case of an edition that is about to be added, and compare it with the records.
 
     Raises:
-        NotFound: the job was deleted. EvidenceMissing: its evidence was. _DecidedMeanwhile: the
-            edition is outdated already.
+        NotFound: the job was deleted, or the deletion of its case has begun, which would miss the
+            blob. EvidenceMissing: its evidence was deleted. _DecidedMeanwhile: the edition is
+            outdated already.
     """
     case = lock_case(session, dossier.case["id"])
     job = session.get(Job, edition.job_id)
-    if case is None or job is None:
+    if case is None or case.wrapped_key is None or job is None:
         raise NotFound
     if job.evidence_expired_at is not None:
         # Or no sweep would delete this edition any more.

@@ -16,7 +16,7 @@ from deepfake_service.evidence import store as store_module
 from deepfake_service.http import admission
 from deepfake_service.platform.db import Edition, Job
 from deepfake_service.platform.db.enums import Role
-from deepfake_service.platform.errors import EvidenceTooLarge
+from deepfake_service.platform.errors import EvidenceTooLarge, NotFound
 from deepfake_service.platform.timestamps import TimestampFailed
 from tests.support import exhibits, footage
 from tests.support.answers import check_problem
@@ -186,6 +186,26 @@ async def test_two_workers_that_conclude_a_job_create_one_first_edition(
     await asyncio.to_thread(first)
     with service.database.read() as session:
         assert session.query(Edition).filter(Edition.job_id == job["id"]).count() == 1
+
+
+async def test_an_edition_made_while_its_case_is_being_deleted_leaves_no_file(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await examined(service, exhibits.video())
+    services = service.app.state.shared.services
+    caller = service.accounts.authenticate(service.keys[Role.ADMIN])
+    real, retention = store_module.build, services.retention
+    monkeypatch.setattr(retention, "finish_shredding", lambda _: None)  # its rows are still there
+    before = set(blobs(service))
+
+    def deleted(*arguments: Any, **options: Any) -> bytes:
+        retention.shred(job["case_id"], caller)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(store_module, "build", deleted)
+    with pytest.raises(NotFound):
+        await asyncio.to_thread(services.evidence_store.issue, job["id"], SERVICE)
+    assert set(blobs(service)) == before
 
 
 async def test_a_slow_authority_does_not_take_the_threads_of_requests(
