@@ -311,7 +311,9 @@ class Site:
 
     def blobs(self) -> list[Path]:
         """Return the files in the store of media and results."""
-        return [p for p in (self.root / "var" / "blobs").rglob("*") if p.is_file()]
+        # Not rglob, which fails if a folder is deleted while it is listed.
+        found = os.walk(self.root / "var" / "blobs")
+        return [Path(folder, name) for folder, _, names in found for name in names]
 
     def files_containing(self, needle: bytes) -> list[Path]:
         """Return the files that contain ``needle``, of all that the service can write."""
