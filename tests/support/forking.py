@@ -29,7 +29,7 @@ from typing import BinaryIO
 MODULE = "deepfake_service"
 PRELOADED = (
     "deepfake_service.cli.serve", "deepfake_service.cli.backup", "deepfake_service.cli.restore",
-    "deepfake_service.cli.preparation", "deepfake_service.cli.app", "deepfake_service.worker",
+    "deepfake_service.cli.processes", "deepfake_service.cli.app", "deepfake_service.worker",
     "onnxruntime", "anyio._backends._asyncio", "sqlalchemy.dialects.sqlite.pysqlite",
     "uvicorn.lifespan.on", "uvicorn.loops.asyncio",
     "deepfake_service.cli.admin",

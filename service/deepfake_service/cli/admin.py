@@ -35,12 +35,13 @@ from deepfake_service.platform.files import replace_private
 from deepfake_service.platform.storage import EpochKeys, open_case_keys, open_keys, open_vault
 from deepfake_service.retention.key_epochs import KeyEpochs, rotate_master_key
 
-accounts = typer.Typer(
-    help="Manage the accounts of people and systems.", no_args_is_help=True, add_completion=False
-)
-keys = typer.Typer(help="Manage the keys of accounts.", no_args_is_help=True, add_completion=False)
-audit = typer.Typer(help="Verify the audit log.", no_args_is_help=True, add_completion=False)
-
+commands = typer.Typer()
+accounts = typer.Typer(help="Manage the accounts of people and systems.", no_args_is_help=True)
+keys = typer.Typer(help="Manage the keys of accounts.", no_args_is_help=True)
+audit = typer.Typer(help="Verify the audit log.", no_args_is_help=True)
+commands.add_typer(accounts, name="accounts")
+commands.add_typer(keys, name="keys")
+commands.add_typer(audit, name="audit")
 keys.add_typer(signing, name="signing")
 
 _DURATION = re.compile(r"(\d+)([dhm])")

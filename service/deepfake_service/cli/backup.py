@@ -11,10 +11,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from deepfake_service.audit import log as audit_log
 from deepfake_service.audit.journal import BACKUP_FACT, open_journal
 from deepfake_service.audit.records import open_existing_database, require_records
+from deepfake_service.cli.output import EXIT_UNREADABLE
 from deepfake_service.examination.workflow_rows import PENDING, WAITING
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.db import Case
@@ -26,7 +30,12 @@ from deepfake_service.platform.errors import (
     SettingsError,
 )
 from deepfake_service.platform.files import private_folder, restrict_files
-from deepfake_service.platform.settings import EPOCH_KEYS_FOLDER, RECORDS_FILE, Settings
+from deepfake_service.platform.settings import (
+    EPOCH_KEYS_FOLDER,
+    RECORDS_FILE,
+    Settings,
+    load_settings,
+)
 from deepfake_service.platform.storage import (
     BLOB_FOLDER,
     BlobMissing,
@@ -39,6 +48,22 @@ from deepfake_service.platform.storage import (
 from deepfake_service.platform.storage.envelope import unseal
 
 _CHUNK_BYTES = 1024 * 1024
+
+commands = typer.Typer()
+
+
+@commands.command()
+def backup(out: Annotated[Path, typer.Argument(help="Folder to create.")]) -> None:
+    """Copy the database and the encrypted media while the service runs, without their keys."""
+    damaged = back_up(load_settings(), out)
+    typer.echo(f"{out}: database and encrypted media")
+    typer.echo(
+        "Store the master key separately: without it this backup cannot be decrypted.", err=True
+    )
+    if damaged:
+        for name in damaged:
+            typer.echo(f"missing or damaged: {name}", err=True)
+        raise typer.Exit(EXIT_UNREADABLE)
 
 
 def back_up(settings: Settings, out: Path) -> list[str]:

@@ -39,9 +39,9 @@ class _Group(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-capture = typer.Typer(
-    cls=_Group, add_completion=False, help="Have links captured, or hand in recorded pages."
-)
+commands = typer.Typer()
+capture = typer.Typer(cls=_Group, help="Have links captured, or hand in recorded pages.")
+commands.add_typer(capture, name="capture")
 
 
 class _Integrity(BaseModel):
@@ -111,11 +111,6 @@ class CaptureOptions:
     reached: Annotated[
         str | None, typer.Option(help="How it was reached, such as signed in to an account.")
     ] = None
-
-
-@capture.callback()
-def _group() -> None:
-    """Have links captured, or hand in pages that other tools recorded."""
 
 
 @capture.command("links")

@@ -12,14 +12,9 @@ from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.pages import Pages
 from deepfake_service.removal.lane import look_now
 
-looks = typer.Typer(
-    help="Try what a look at a post finds.", no_args_is_help=True, add_completion=False
-)
-
-
-@looks.callback()
-def _group() -> None:
-    """Keep ``try`` a command of its own although there is no other."""
+commands = typer.Typer()
+looks = typer.Typer(help="Try what a look at a post finds.", no_args_is_help=True)
+commands.add_typer(looks, name="looks")
 
 
 @looks.command("try")

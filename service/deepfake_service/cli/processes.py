@@ -1,9 +1,11 @@
-"""``deepfake migrate`` and ``deepfake check-store``: prepare what services and workers share."""
+"""``deepfake serve`` and ``worker``, and ``migrate`` and ``check-store``, which prepare what they
+share."""
 
 from __future__ import annotations
 
 import contextlib
 from datetime import timedelta
+from typing import Annotated
 
 import typer
 from sqlalchemy import text
@@ -11,6 +13,7 @@ from sqlalchemy import text
 from deepfake_service.accounts.admin_key import ensure_admin_key
 from deepfake_service.audit.records import open_database, require_records
 from deepfake_service.examination.queue import JobQueue
+from deepfake_service.platform import logs
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.db import new_id
 from deepfake_service.platform.errors import StorageError
@@ -20,12 +23,35 @@ from deepfake_service.platform.storage import BLOB_FOLDER, open_blobs
 
 _CONTENT = b"written by deepfake check-store\n"
 
-migrate = typer.Typer(add_completion=False)
-check_store = typer.Typer(add_completion=False)
+commands = typer.Typer()
 
 
-@migrate.command("migrate")
-def migrate_tables() -> None:
+@commands.command()
+def serve(
+    worker: Annotated[bool, typer.Option(help="Also examine jobs in this process.")] = True,
+) -> None:
+    """Serve the HTTP API and the console. Configure it with DEEPFAKE_* environment variables."""
+    typer.echo("Starting: opening the records and loading the model.", err=True)
+    from deepfake_service.cli.serve import run  # which takes a second or two
+
+    settings = load_settings()
+    protect_process()
+    logs.configure(settings.log_level)
+    run(settings, worker=worker)
+
+
+@commands.command()
+def worker() -> None:
+    """Examine jobs, for a service started with --no-worker or alongside other workers."""
+    from deepfake_service.worker import run_worker  # which takes a second
+
+    settings = load_settings()
+    logs.configure(settings.log_level)
+    run_worker(settings)
+
+
+@commands.command()
+def migrate() -> None:
     """Create or migrate the tables of the database, and store the administrator's key.
 
     Services and workers do the same when they start. Where several start at once, run this first.
@@ -41,8 +67,8 @@ def migrate_tables() -> None:
     typer.echo(f"The database is at version {version}.")
 
 
-@check_store.command("check-store")
-def check_configured_store() -> None:
+@commands.command()
+def check_store() -> None:
     """Write, list, read and delete a small blob in the store of encrypted media and results.
 
     If that fails, what the store or the network reports is shown, such as wrong credentials, a

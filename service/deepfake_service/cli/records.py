@@ -24,11 +24,12 @@ from deepfake_service.platform.storage import open_keys
 from deepfake_service.retention.due import confirm_clock
 from deepfake_service.retention.restoration import merge_journal
 
-evidence = typer.Typer(help="Withdraw evidence.", no_args_is_help=True, add_completion=False)
+commands = typer.Typer()
+evidence = typer.Typer(help="Withdraw evidence.", no_args_is_help=True)
+clock = typer.Typer(help="Confirm the clock that deletions rely on.", no_args_is_help=True)
+commands.add_typer(evidence, name="evidence")
+commands.add_typer(clock, name="clock")
 signing = typer.Typer(help="Manage the keys that sign evidence.", no_args_is_help=True)
-clock = typer.Typer(
-    help="Confirm the clock that deletions rely on.", no_args_is_help=True, add_completion=False
-)
 
 
 @contextmanager
@@ -118,11 +119,6 @@ def publish_signing_keys(
     typer.echo(f"{out}: {out / f'{STATEMENT}-{active[0].id[:16]}.pem'} verifies new evidence")
 
 
-@evidence.callback()
-def _evidence() -> None:
-    """Keep ``withdraw`` a command of its own although there is no other."""
-
-
 @evidence.command("withdraw")
 def withdraw_edition(sha256: Annotated[str, typer.Argument(help="SHA-256 of the bundle.")]) -> None:
     """Withdraw an edition of evidence: it is no longer handed out, and fails verification against
@@ -130,11 +126,6 @@ def withdraw_edition(sha256: Annotated[str, typer.Argument(help="SHA-256 of the 
     with _records() as (_, revocations):
         revocations.withdraw(sha256)
     typer.echo("withdrawn")
-
-
-@clock.callback()
-def _group() -> None:
-    """Keep ``confirm`` a command of its own although there is no other."""
 
 
 @clock.command("confirm")

@@ -7,6 +7,9 @@ import sqlite3
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from deepfake_service.audit import log as audit_log
 from deepfake_service.audit.journal import open_journal
@@ -15,9 +18,65 @@ from deepfake_service.evidence.signing_keys import open_signing_keys
 from deepfake_service.platform.db.sqlite import damage_of
 from deepfake_service.platform.errors import DatabaseDamaged, DataDirError, SettingsError
 from deepfake_service.platform.files import private_folder
-from deepfake_service.platform.settings import EPOCH_KEYS_FOLDER, RECORDS_FILE, Settings
+from deepfake_service.platform.settings import (
+    EPOCH_KEYS_FOLDER,
+    RECORDS_FILE,
+    Settings,
+    load_settings,
+)
 from deepfake_service.platform.storage import BLOB_FOLDER, MASTER_KEY_FILE, open_keys
 from deepfake_service.retention.restoration import distrust, finish, merge, require_complete
+
+commands = typer.Typer()
+
+
+@commands.command("restore")
+def restore_backup(
+    backup: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder that `deepfake backup` created. Omit it if the database was already "
+            "restored by other means."
+        ),
+    ] = None,
+    journal: Annotated[
+        Path | None, typer.Option(help="Journal of the installation. Default: the configured one.")
+    ] = None,
+    without_journal: Annotated[
+        bool,
+        typer.Option(
+            "--without-journal",
+            help="Restore although the journal is lost: all keys are revoked, and flags, holds and "
+            "deletions since the backup are undone.",
+        ),
+    ] = False,
+) -> None:
+    """Restore a backup, and renew the revocations, flags, holds and deletions that followed it.
+
+    Stop the service first, and put the master key in place.
+    """
+    settings = load_settings()
+    if journal is None and not without_journal:
+        journal = settings.journal_path
+        if not journal.exists():
+            raise typer.BadParameter(
+                f"{journal} does not exist. Name the journal of the installation, or pass "
+                "--without-journal if it is lost.",
+                param_hint="--journal",
+            )
+    if backup is not None:
+        copy_backup(settings, backup)
+    head, renewed, keys_revoked = restore(settings, None if without_journal else journal)
+    typer.echo(f"restored as of entry {head} of the audit log")
+    for kind, count in sorted(renewed.items()):
+        typer.echo(f"renewed: {kind}, {count}")
+    if without_journal:
+        typer.echo(
+            f"{keys_revoked} keys revoked. Flags for possible minors, legal holds and "
+            "deletions that followed the backup are undone: set them again before you serve it.",
+            err=True,
+        )
+    typer.echo("Everyone has to sign in again, and new signing keys are in use.", err=True)
 
 
 def copy_backup(settings: Settings, backup: Path) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import json
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -35,8 +37,10 @@ from deepfake_models.errors import BundleError, UnreadableMedia
 from deepfake_models.machine import Device
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import FrameProgress, Scorer
-from deepfake_service.cli.output import clean
+from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, clean, writes_utf8
 from deepfake_service.platform.sandbox_setting import naming_the_setting, sandbox_required
+
+commands = typer.Typer()
 
 _STYLES = {
     VerdictCode.LIKELY_MANIPULATED: "bold red",
@@ -73,6 +77,48 @@ class ScoredPath:
             **self.verdict.to_json(faces=faces),
             "model": bundle.model_json(),
         }
+
+
+@commands.command()
+def score(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Pictures, videos, or folders containing them.")
+    ],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line.")
+    ] = False,
+    frames: Annotated[
+        int | None,
+        typer.Option(min=1, help="Examine exactly this many evenly spaced frames of each video."),
+    ] = None,
+    faces: Annotated[
+        bool, typer.Option("--faces", help="Include every face (requires --json).")
+    ] = False,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="Directory of the model bundle.", envvar="DEEPFAKE_BUNDLE_DIR"),
+    ] = None,
+    device: Annotated[Device, typer.Option(help="Device that runs the model.")] = "auto",
+) -> None:
+    """Estimate whether a face in each picture or video has been manipulated.
+
+    The exit code is 0, or 1 if a path could not be read or decoded.
+    """
+    if faces and not as_json:
+        raise typer.BadParameter("requires --json", param_hint="--faces")
+    with open_scorer(bundle, device) as scorer:
+        unreadable = False
+        files = walk(paths)
+        if as_json:
+            for path in files:
+                item = score_path(scorer, path, frames)
+                line = item.to_json(scorer.bundle, faces=faces)
+                typer.echo(json.dumps(line, ensure_ascii=not writes_utf8()))
+                sys.stdout.flush()
+                unreadable |= item.unreadable
+        else:
+            unreadable = show(scorer, list(files), frames, Console())
+    raise typer.Exit(EXIT_UNREADABLE if unreadable else EXIT_OK)
 
 
 @contextmanager

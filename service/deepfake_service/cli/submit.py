@@ -16,10 +16,11 @@ from rich.progress import MofNCompleteColumn, Progress
 
 from deepfake_models.command_line import flatten_options
 from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, clean, json_line
+from deepfake_service.cli.score import walk
 from deepfake_service.cli.submit_many import ManySubmitter
 from deepfake_service.cli.submitter import FINAL_STATES, UNSUCCESSFUL, Job, Submitter
 
-submit = typer.Typer(add_completion=False)
+commands = typer.Typer()
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class WorkOptions:
     ] = False
 
 
-@submit.command("submit")
+@commands.command("submit")
 @flatten_options
 def submit_path(
     path: Annotated[Path, typer.Argument(help="Video, picture or folder to submit.", exists=True)],
@@ -122,8 +123,6 @@ def _submit_many(
     folder: Path, service: ServiceOptions, submission: SubmissionOptions, work: WorkOptions
 ) -> int:
     """Submit the files of a folder and return the exit code."""
-    from deepfake_service.cli.score import walk
-
     files = list(walk([folder]))
     fields = {**dataclasses.asdict(submission), "frames": work.frames}
     fields["priority"] = work.priority or "batch"

@@ -33,7 +33,7 @@ from deepfake_service.evidence.bundle.zip_format import MAX_BYTES
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.sandbox_setting import naming_the_setting, sandbox_required
 
-verify = typer.Typer(add_completion=False)
+commands = typer.Typer()
 
 _STYLES = {
     Outcome.PASS: "green",
@@ -134,7 +134,7 @@ class _RescoreOptions:
             yield scorer, stack.enter_context(self.media.open("rb"))
 
 
-@verify.command("verify")
+@commands.command("verify")
 @flatten_options
 def verify_bundle(
     bundle: Annotated[

@@ -20,7 +20,7 @@ from obstore.store import MemoryStore
 from pydantic import SecretStr
 
 from deepfake_service.audit.records import open_database
-from deepfake_service.cli.preparation import try_store
+from deepfake_service.cli.processes import try_store
 from deepfake_service.platform.db import Case
 from deepfake_service.platform.errors import (
     DecryptionFailed,

@@ -15,7 +15,7 @@ from sqlalchemy import event, func, select, text
 from typer.testing import CliRunner
 
 from deepfake_service.audit.log import Action
-from deepfake_service.cli.verify import verify as verify_command
+from deepfake_service.cli.verify import commands as verify_command
 from deepfake_service.platform.db import AuditEntry, Case, Delivery, Look, Notice, Watch
 from deepfake_service.platform.db.enums import DeliveryState, LookResult, Role, WatchState
 from deepfake_service.platform.errors import (
