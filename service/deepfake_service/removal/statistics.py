@@ -30,8 +30,6 @@ from deepfake_service.removal.signals import site_of
 FEWEST = 5
 """Posts of a group of its own: fewer could tell of whom they are."""
 OTHERS = "other"
-CURVES = 4
-"""Groups whose curves are drawn beside that of all."""
 COUNTS = ("sent", "removed", "restricted", "blocked", "up", "unclear", "returned", "refused",
           "past_deadline")  # fmt: skip
 """What is counted. ``removed`` to ``unclear`` add up to ``sent``."""
@@ -53,7 +51,7 @@ class GroupBy(StrEnum):
     MONTH = "month"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Followed:
     """One post of one notice."""
 
@@ -65,9 +63,6 @@ class Followed:
     hours: float | None
     """From sending to its removal, or to the last look at it; ``None`` if nobody looked."""
     is_removed: bool
-
-    def __repr__(self) -> str:
-        return "Followed()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +76,8 @@ class Group:
     median_h: float | None
     """Hours until half of the posts are removed; ``None`` if fewer are."""
     p90_h: float | None
+    curve: list[tuple[float, float]]
+    """The share that is removed after so many hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +90,6 @@ class Summary:
     by: GroupBy
     groups: list[Group]
     total: Group
-    curves: dict[str, list[tuple[float, float]]]
-    """The share that is removed after so many hours, of all and of the largest groups."""
 
 
 class RemovalStatistics:
@@ -112,10 +107,7 @@ class RemovalStatistics:
         groups = [_group(name, found) for name, found in grouped]
         if by is GroupBy.MONTH:
             groups.sort(key=lambda group: (group.name == OTHERS, group.name))
-        largest = [(name, found) for name, found in grouped if name != OTHERS][:CURVES]
-        drawn = {"": posts, **dict(largest)} if len(grouped) > 1 else {"": posts}
-        lines = {name: removed_by(_times(found)) for name, found in drawn.items()}
-        return Summary(start, end, by, groups, _group("", posts), lines)
+        return Summary(start, end, by, groups, _group("", posts))
 
     def _followed(self, caller: Caller, start: date, end: date) -> list[Followed]:
         begins = datetime(start.year, start.month, start.day, tzinfo=KST)
@@ -207,14 +199,10 @@ def merged(
 
 
 def _group(name: str, posts: Sequence[Followed]) -> Group:
-    times = _times(posts)
+    times = [(post.hours, post.is_removed) for post in posts if post.hours is not None]
     curve = removed_by(times)
     counts = {each: sum(each in post.counted_as for post in posts) for each in COUNTS}
-    return Group(name, counts, len(times), quantile(curve, 0.5), quantile(curve, 0.9))
-
-
-def _times(posts: Iterable[Followed]) -> list[tuple[float, bool]]:
-    return [(post.hours, post.is_removed) for post in posts if post.hours is not None]
+    return Group(name, counts, len(times), quantile(curve, 0.5), quantile(curve, 0.9), curve)
 
 
 def removed_by(times: Iterable[tuple[float, bool]]) -> list[tuple[float, float]]:

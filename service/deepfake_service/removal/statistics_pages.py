@@ -19,6 +19,8 @@ COLOURS = ("#0f172a", "#0369a1", "#b45309", "#15803d", "#7e22ce")
 DASHES = ("none", "8 3", "3 3", "12 3 3 3", "1 3")
 """Lines differ without colours, too."""
 SOFT, PAPER = "#cbd5e1", "#ffffff"
+CURVES = 4
+"""Groups whose curves are drawn beside that of all."""
 SHORTEST_H, LONGEST_H = 72.0, 24.0 * 60
 COLUMNS = ("name", *COUNTS, "timed", "median_h", "p90_h")
 
@@ -64,10 +66,13 @@ def csv_of(summary: Summary) -> str:
 
 def plot_of(summary: Summary, words: Words, kind_name: KindName) -> str | None:
     """Draw the share that is removed over the hours from sending; ``None`` without a removal."""
-    curves = {name: curve for name, curve in summary.curves.items() if curve}
-    if not curves:
+    named = [group for group in summary.groups if group.name != OTHERS]
+    largest = sorted(named, key=lambda group: (-group.counts["sent"], group.name))[:CURVES]
+    shown = [summary.total, *(largest if len(summary.groups) > 1 else ())]
+    drawn = [group for group in shown if group.curve]
+    if not drawn:
         return None
-    latest = max(curve[-1][0] for curve in curves.values())
+    latest = max(group.curve[-1][0] for group in drawn)
     end = min(max(latest, SHORTEST_H), LONGEST_H)
     right, foot = WIDTH - RIGHT, HEIGHT - FOOT
     x, y = along(LEFT, right - LEFT, end), along(foot, TOP - foot, 1.0)
@@ -83,18 +88,17 @@ def plot_of(summary: Summary, words: Words, kind_name: KindName) -> str | None:
         picture.line((x(hours), x(hours)), (TOP, foot), class_="cut", stroke=SOFT)
         label = {"class_": "soft", "text_anchor": "middle", "fill": INK}
         picture.text(x(hours), foot + 18, words("removals_hours", hours=hours), **label)
-    by_name = {group.name: group for group in summary.groups} | {"": summary.total}
-    for number, (name, curve) in enumerate(curves.items()):
+    for number, group in enumerate(drawn):
         style = {"stroke": COLOURS[number], "stroke_width": 2, "stroke_dasharray": DASHES[number]}
         points, share = [(x(0.0), y(0.0))], 0.0
-        for at, removed in (step for step in curve if step[0] <= end):
+        for at, removed in (step for step in group.curve if step[0] <= end):
             points += [(x(at), y(share)), (x(at), y(removed))]
             share = removed
         picture.polyline([*points, (x(end), y(share))], class_=f"line-{number}", **style)
-        shown = group_name(summary, by_name[name], words, kind_name)
+        name = group_name(summary, group, words, kind_name)
         top = TOP + 14 + 20 * number
         picture.line((right + 10, right + 34), (top, top), class_=f"line-{number}", **style)
-        picture.text(right + 40, top + 4, shown[:22], class_="ink", fill=INK)
+        picture.text(right + 40, top + 4, name[:22], class_="ink", fill=INK)
     return str(picture)
 
 
