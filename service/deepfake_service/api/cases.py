@@ -38,8 +38,7 @@ from deepfake_service.http.auth import (
 )
 from deepfake_service.http.dependencies import PageDep
 from deepfake_service.http.list_filters import CaseQuery
-from deepfake_service.http.problems import problems
-from deepfake_service.http.routing import api_router
+from deepfake_service.http.routing import api_router, problems
 from deepfake_service.http.schemas import (
     Body,
     CaseId,

@@ -33,8 +33,7 @@ from deepfake_service.http.answers import (
 )
 from deepfake_service.http.auth import Call, Reader, Verifier
 from deepfake_service.http.dependencies import ServicesDep
-from deepfake_service.http.problems import problems
-from deepfake_service.http.routing import api_router
+from deepfake_service.http.routing import api_router, problems
 from deepfake_service.http.schemas import ItemId, JobId, Language, Published, Sha256, Time
 from deepfake_service.http.uploads import receive_body, streams_body
 from deepfake_service.platform.db.enums import Finding

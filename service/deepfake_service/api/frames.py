@@ -12,8 +12,7 @@ from starlette.types import Receive
 from deepfake_models.bundle.results import Verdict
 from deepfake_service.examination.pictures import PictureScorer
 from deepfake_service.http.auth import Call, Submitter
-from deepfake_service.http.problems import problems
-from deepfake_service.http.routing import api_router
+from deepfake_service.http.routing import api_router, problems
 from deepfake_service.http.schemas import FrameOut, FramesOut, ModelOut
 from deepfake_service.http.submission_form import PictureForm, upload_body
 from deepfake_service.http.uploads import Pictures, SubmittedForm, Upload, streams_body

@@ -8,8 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from deepfake_models.decision.fitness import unfit
 from deepfake_service.http.dependencies import AppStateDep
 from deepfake_service.http.middleware import LOOPBACK
-from deepfake_service.http.problems import problems
-from deepfake_service.http.routing import operation_id
+from deepfake_service.http.routing import operation_id, problems
 from deepfake_service.http.schemas import HealthOut, ModelOut, ReadyOut, SandboxOut
 from deepfake_service.platform.errors import NotFound
 

@@ -18,8 +18,7 @@ from deepfake_service.http.answers import (
 )
 from deepfake_service.http.auth import Call, DocumentReader, Reader, Submitter
 from deepfake_service.http.list_filters import PeriodDep
-from deepfake_service.http.problems import problems
-from deepfake_service.http.routing import api_router
+from deepfake_service.http.routing import api_router, problems
 from deepfake_service.http.schemas import (
     CaseId,
     ItemId,

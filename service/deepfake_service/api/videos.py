@@ -24,8 +24,7 @@ from deepfake_service.http.answers import BINARY, OCTETS
 from deepfake_service.http.auth import Call, Reader, Uploader
 from deepfake_service.http.dependencies import AppState
 from deepfake_service.http.multipart import boundary_of
-from deepfake_service.http.problems import problems
-from deepfake_service.http.routing import api_router
+from deepfake_service.http.routing import api_router, problems
 from deepfake_service.http.submission_form import (
     UploadForm,
     VideoForm,

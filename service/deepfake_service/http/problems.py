@@ -11,7 +11,7 @@ from typing import Any
 from babel.core import negotiate_locale
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
@@ -129,6 +129,16 @@ INPUT_MESSAGES = {
 _log = logger("deepfake_service.platform.errors")
 
 
+def code_of(status: int) -> str:
+    """Return the code of a bare HTTP status."""
+    return _CODE_OF_STATUS.get(status, "error")
+
+
+def title_of(code: str) -> str:
+    """Return the kind of error in a few words."""
+    return code.replace("_", " ").capitalize()
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """An RFC 9457 problem."""
@@ -144,7 +154,7 @@ class Problem:
     @property
     def title(self) -> str:
         """The kind of error in a few words."""
-        return _title(self.code)
+        return title_of(self.code)
 
     def body(self, instance: str, language: str = "en") -> dict[str, Any]:
         """Return the JSON members; ``errors`` is present only where fields are invalid.
@@ -170,59 +180,6 @@ class Problem:
             for told, error in zip(members.get("errors", ()), self.errors, strict=True):
                 told["detail"] = error.translated(say)
         return members
-
-
-class FieldErrorOut(BaseModel, extra="forbid"):
-    """An invalid field of a request."""
-
-    field: str = Field(description="Name of the field, as it was sent.")
-    detail: str = Field(description="What is wrong with it.")
-
-
-class ProblemOut(BaseModel, extra="forbid"):
-    """An error, as RFC 9457 problem details."""
-
-    type: str = Field(description="Identifies the kind of error; stable.")
-    title: str = Field(description="The kind of error in a few words.")
-    status: int = Field(description="The HTTP status.")
-    detail: str = Field(description="What is wrong, and what to do.")
-    instance: str = Field(description="The id of the request, as in X-Request-ID and in the log.")
-    errors: list[FieldErrorOut] | None = Field(
-        default=None, description="Present where fields of the request are invalid."
-    )
-
-
-_RETRY_AFTER = {
-    "Retry-After": {
-        "description": "Seconds after which the same request may be sent again.",
-        "schema": {"type": "integer", "minimum": 0},
-    }
-}
-_HEADERS: dict[int, dict[str, Any]] = {
-    401: {
-        "WWW-Authenticate": {
-            "description": '`Bearer`, with `error="invalid_token"` if a key was sent (RFC 6750).',
-            "schema": {"type": "string"},
-        }
-    },
-    429: _RETRY_AFTER,
-    503: _RETRY_AFTER,
-}
-"""Headers of problems by status, as OpenAPI describes them."""
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the ``responses`` of a route that may answer with these error statuses."""
-    # Not as ``model``: FastAPI would document that errors come as application/json as well.
-    schema = {"$ref": f"#/components/schemas/{ProblemOut.__name__}"}
-    return {
-        status: {
-            "description": _title(_code_of(status)),
-            **({"headers": _HEADERS[status]} if status in _HEADERS else {}),
-            "content": {MEDIA_TYPE: {"schema": schema}},
-        }
-        for status in statuses
-    }
 
 
 def problem_of(error: Exception) -> Problem:
@@ -256,13 +213,9 @@ def problem_of_status(status: int, headers: dict[str, str] | None = None) -> Pro
     """Return the problem for a bare HTTP status, such as the framework's own 404 or 405."""
     if status >= 500 and status != 503:
         return problem_of(ServiceError())
-    code = _code_of(status)
-    detail = _STATUS_DETAIL.get(status, f"{_title(code)}.")
+    code = code_of(status)
+    detail = _STATUS_DETAIL.get(status, f"{title_of(code)}.")
     return Problem(status, code, detail, (), headers or {})
-
-
-def _code_of(status: int) -> str:
-    return _CODE_OF_STATUS.get(status, "error")
 
 
 class BodyRefused(HTTPException):
@@ -297,17 +250,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ServiceError, _service_error)
     app.add_exception_handler(HTTPException, answer_http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-
-
-def _title(code: str) -> str:
-    return code.replace("_", " ").capitalize()
-
-
-def problem_schemas() -> dict[str, Any]:
-    """Return the OpenAPI components that ``problems`` refers to."""
-    schema = ProblemOut.model_json_schema(ref_template="#/components/schemas/{model}")
-    nested: dict[str, Any] = schema.pop("$defs")
-    return {**nested, ProblemOut.__name__: schema}
 
 
 def note_failure(error: Exception, problem: Problem) -> None:

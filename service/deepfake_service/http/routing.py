@@ -8,11 +8,65 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, Field
 
 from deepfake_service.http.multipart import MULTIPART
-from deepfake_service.http.problems import problem_schemas, problems
+from deepfake_service.http.problems import MEDIA_TYPE, code_of, title_of
 from deepfake_service.http.submission_form import VideoForm
 from deepfake_service.platform.errors import FieldError, InvalidRequest
+
+
+class FieldErrorOut(BaseModel, extra="forbid"):
+    """An invalid field of a request."""
+
+    field: str = Field(description="Name of the field, as it was sent.")
+    detail: str = Field(description="What is wrong with it.")
+
+
+class ProblemOut(BaseModel, extra="forbid"):
+    """An error, as RFC 9457 problem details."""
+
+    type: str = Field(description="Identifies the kind of error; stable.")
+    title: str = Field(description="The kind of error in a few words.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What is wrong, and what to do.")
+    instance: str = Field(description="The id of the request, as in X-Request-ID and in the log.")
+    errors: list[FieldErrorOut] | None = Field(
+        default=None, description="Present where fields of the request are invalid."
+    )
+
+
+_RETRY_AFTER = {
+    "Retry-After": {
+        "description": "Seconds after which the same request may be sent again.",
+        "schema": {"type": "integer", "minimum": 0},
+    }
+}
+_HEADERS: dict[int, dict[str, Any]] = {
+    401: {
+        "WWW-Authenticate": {
+            "description": '`Bearer`, with `error="invalid_token"` if a key was sent (RFC 6750).',
+            "schema": {"type": "string"},
+        }
+    },
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
+}
+"""Headers of problems by status, as OpenAPI describes them."""
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the ``responses`` of a route that may answer with these error statuses."""
+    # Not as ``model``: FastAPI would document that errors come as application/json as well.
+    schema = {"$ref": f"#/components/schemas/{ProblemOut.__name__}"}
+    return {
+        status: {
+            "description": title_of(code_of(status)),
+            **({"headers": _HEADERS[status]} if status in _HEADERS else {}),
+            "content": {MEDIA_TYPE: {"schema": schema}},
+        }
+        for status in statuses
+    }
 
 
 def operation_id(route: APIRoute) -> str:
@@ -73,7 +127,8 @@ def describe(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         api = generate()
         schemas = api["components"]["schemas"]
-        schemas.update(problem_schemas())
+        problem = ProblemOut.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update({**problem.pop("$defs"), ProblemOut.__name__: problem})
         schemas.update(VideoForm.model_json_schema()["$defs"])
         # FastAPI's own form of invalid requests, which this service does not send.
         for unused in ("HTTPValidationError", "ValidationError"):

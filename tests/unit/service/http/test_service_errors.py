@@ -8,9 +8,9 @@ from deepfake_models.errors import BundleError
 from deepfake_service.http.problems import (
     problem_of,
     problem_of_status,
-    problems,
     status_and_code,
 )
+from deepfake_service.http.routing import problems
 from deepfake_service.platform import errors
 from deepfake_service.platform.errors import (
     FieldError,
