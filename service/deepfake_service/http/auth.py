@@ -216,6 +216,7 @@ def admits(
     submits: bool = False,
     what: str = "requests",
     cost: int = 0,
+    made: Callable[[Request, Caller], Asked] = Call,
 ) -> Any:
     """Return a dependency that gives the call of a route.
 
@@ -227,14 +228,15 @@ def admits(
         what: what the request is, for the error about its cost.
         cost: counts against the account's budget of concurrent requests until the request is
             answered (else ``TooManyAtOnce``).
+        made: makes the call, or that of a page.
 
     It has the attribute ``roles``, so that the roles of a route can be listed.
     """
     authenticated = Depends(authenticate)
 
-    async def admitted(request: Request, caller: Caller = authenticated) -> AsyncIterator[Call]:
+    async def admitted(request: Request, caller: Caller = authenticated) -> AsyncIterator[Asked]:
         authorize(caller, roles)
-        call = Call(request, caller)
+        call = made(request, caller)
         state = call.state
         (state.submission_rate if submits else state.read_rate).hit(caller.account_id)
         with state.budget.enter(caller.account_id, what, cost):

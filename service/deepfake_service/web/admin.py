@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
@@ -151,7 +150,7 @@ def _health(state: AppState) -> dict[str, Any]:
     return {
         "waiting": sum(queue.waiting.values()) if queue else 0,
         "oldest_s": round(queries.oldest_s()),
-        "free": shutil.disk_usage(state.settings.data_dir).free,
+        "free": state.disk.free_bytes(),
     }
 
 

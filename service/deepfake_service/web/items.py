@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 from pydantic import TypeAdapter
 
 from deepfake_service.accounts.accounts import may_review
@@ -26,6 +26,7 @@ from deepfake_service.web.notice_form import checked_input
 from deepfake_service.web.pages import (
     Cursor,
     Form,
+    Id,
     Keeper,
     PageRoute,
     Reader,
@@ -37,7 +38,6 @@ from deepfake_service.web.pages import (
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-Id = Annotated[str, Path(max_length=26)]
 HOLD = TypeAdapter(HoldRequest)
 MAX_REASON = 4000
 """Characters of the reason of a review, as in the API."""

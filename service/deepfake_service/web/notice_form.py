@@ -23,13 +23,12 @@ from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.pagination import MAX_PAGE, Filters, ListPage
 from deepfake_service.platform.texts.fields import NEVER_COPIED
 from deepfake_service.platform.texts.i18n import LANGUAGES
-from deepfake_service.web.pages import Form, PageRoute, Reader, Visit, redirect
+from deepfake_service.web.pages import Form, Id, PageRoute, Reader, Visit, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _log = logger("deepfake_service.notices")
 
-Id = Annotated[str, Path(max_length=26)]
 KindName = Annotated[str, Path(max_length=40)]
 OptionalId = Annotated[str | None, Query(max_length=26)]
 REQUEST = TypeAdapter(NoticeRequest)

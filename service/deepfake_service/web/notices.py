@@ -19,8 +19,17 @@ from deepfake_service.notices.states import NoticePart, NoticeUpdate
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db.enums import NoticeState
 from deepfake_service.platform.errors import FieldError, InvalidRequest
-from deepfake_service.web.notice_form import Id, checked_input
-from deepfake_service.web.pages import HEADERS, Downloader, Form, PageRoute, Reader, Visit, redirect
+from deepfake_service.web.notice_form import checked_input
+from deepfake_service.web.pages import (
+    HEADERS,
+    Downloader,
+    Form,
+    Id,
+    PageRoute,
+    Reader,
+    Visit,
+    redirect,
+)
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 

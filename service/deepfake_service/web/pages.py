@@ -9,7 +9,7 @@ from functools import cache
 from typing import Annotated, Any
 from urllib.parse import parse_qsl, quote
 
-from fastapi import Depends, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
@@ -22,7 +22,6 @@ from deepfake_service.accounts.accounts import MAY_AUDIT, MAY_HOLD, MAY_REVIEW, 
 from deepfake_service.evidence.report.summary import not_for_use
 from deepfake_service.http.admission import HEAVY
 from deepfake_service.http.auth import (
-    Call,
     admits,
     browser_caller,
     check_csrf,
@@ -57,6 +56,7 @@ MAX_FORM_BYTES = 512 * 1024
 """Three texts of 5,000 Hangul syllables, which take nine bytes each when URL-encoded."""
 MAX_FORM_FIELDS = 500
 """A notice is about at most 200 posts, each of which is a field of its form."""
+Id = Annotated[str, Path(max_length=26)]
 Cursor = Annotated[str | None, Query(max_length=200)]
 """Where a page of a list begins: ``next`` of the page before."""
 INVALID_FORM = "The form is incomplete or contains invalid values."
@@ -212,12 +212,7 @@ async def _guest(request: Request) -> Guest:
 
 def _visits(roles: frozenset[Role], cost: int = 0) -> Any:
     """Return a dependency that gives the visit of an account with one of these roles."""
-    admitted = admits(roles, signed_in_caller, cost=cost)
-
-    async def visit(call: Call = admitted) -> Visit:
-        return Visit(call.request, call.caller)
-
-    return Depends(visit)
+    return admits(roles, signed_in_caller, cost=cost, made=Visit)
 
 
 Anybody = Annotated[Guest, Depends(_guest)]

@@ -10,8 +10,7 @@ from deepfake_service.http.answers import file_answer
 from deepfake_service.platform.errors import FieldError, InvalidRequest
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 from deepfake_service.removal.looks import BY_PEOPLE
-from deepfake_service.web.items import Id
-from deepfake_service.web.pages import Form, PageRoute, Reader, redirect
+from deepfake_service.web.pages import Form, Id, PageRoute, Reader, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 

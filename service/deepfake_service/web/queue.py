@@ -21,8 +21,7 @@ from deepfake_service.platform.pagination import Filters
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 from deepfake_service.review import triage
 from deepfake_service.review.triage import QueueRequest, Tab
-from deepfake_service.web.items import Id
-from deepfake_service.web.pages import HEADERS, Downloader, PageRoute, Reader, Visit
+from deepfake_service.web.pages import HEADERS, Downloader, Id, PageRoute, Reader, Visit
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 

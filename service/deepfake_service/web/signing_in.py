@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -35,8 +35,6 @@ from deepfake_service.web.pages import (
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-LANGUAGE_COOKIE_S = 365 * 24 * 3600
-
 SESSION_HOURS = 10.0
 """After which a console user must sign in again: a working day."""
 Next = Annotated[str, Query(alias="next", max_length=1000)]
@@ -108,7 +106,12 @@ def _pending_cookie(request: Request) -> str:
 
 
 def _set_cookie(
-    request: Request, response: Response, name: str, value: str, valid_for: timedelta
+    request: Request,
+    response: Response,
+    name: str,
+    value: str,
+    valid_for: timedelta,
+    samesite: Literal["lax", "strict"] = "strict",
 ) -> None:
     """Set a cookie that scripts cannot read, or delete it, by a validity of 0."""
     response.set_cookie(
@@ -116,7 +119,7 @@ def _set_cookie(
         value,
         max_age=int(valid_for.total_seconds()),
         httponly=True,
-        samesite="strict",
+        samesite=samesite,
         secure=uses_tls(request),
     )
 
@@ -148,14 +151,7 @@ def get_language(request: Request, language: str, target: Next = "/") -> Respons
     if language not in LANGUAGES:
         raise NotFound
     response = redirect(local_path(target))
-    response.set_cookie(
-        LANGUAGE_COOKIE,
-        language,
-        max_age=LANGUAGE_COOKIE_S,
-        httponly=True,
-        samesite="lax",
-        secure=uses_tls(request),
-    )
+    _set_cookie(request, response, LANGUAGE_COOKIE, language, timedelta(days=365), "lax")
     return response
 
 
