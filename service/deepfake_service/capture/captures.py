@@ -62,7 +62,7 @@ UNPICTURED = {
 """Why there is no picture of a whole page, as a sentence."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class HandedIn:
     """What a person says about a capture (the form of the Berkeley Protocol, annex IV)."""
 
@@ -76,32 +76,23 @@ class HandedIn:
     """Whether the first picture shows the page as a whole, with its address and the time."""
     examine_all: bool = False
 
-    def __repr__(self) -> str:
-        return "HandedIn()"
 
-
+@dataclass
 class Captures:
     """Accepts captures and shows them.
 
     What does not exist or is not the caller's to see raises ``NotFound``.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        vault: Vault,
-        blind_index: BlindIndex,
-        cases: Cases,
-        submissions: Submissions,
-        kept_for: timedelta,
-    ) -> None:
-        self._database = database
-        self._vault = vault
-        self._blind_index = blind_index
-        self._cases = cases
-        self._submissions = submissions
-        self._kept_for = kept_for
-        self._read_audit = ReadAudit(database.clock)
+    _database: Database
+    _vault: Vault
+    _blind_index: BlindIndex
+    _cases: Cases
+    _submissions: Submissions
+    _kept_for: timedelta
+
+    def __post_init__(self) -> None:
+        self._read_audit = ReadAudit(self._database.clock)
 
     async def accept(
         self,

@@ -110,25 +110,19 @@ def fetch_pool(*, require: bool) -> ProcessPool:
     return ProcessPool(options, AT_ONCE, require=require)
 
 
+@dataclass
 class Fetches:
     """Fetches links that wait: ``AT_ONCE`` threads call ``work_off``."""
 
-    def __init__(
-        self,
-        database: Database,
-        vault: Vault,
-        pool: ProcessPool,
-        way: Way,
-        *,
-        executor_id: str,
-        kept_for: timedelta,
-    ) -> None:
-        self._database = database
-        self._vault = vault
-        self._pool = pool
-        self._way = way
-        self._claims = Claims(database, executor_id)
-        self._kept_for = kept_for
+    _database: Database
+    _vault: Vault
+    _pool: ProcessPool
+    _way: Way
+    executor_id: str
+    kept_for: timedelta
+
+    def __post_init__(self) -> None:
+        self._claims = Claims(self._database, self.executor_id)
         self._closed = False
         self._lock = threading.Lock()
         self._running: set[str] = set()
@@ -287,7 +281,7 @@ class Fetches:
                 capture.reason, capture.worker, capture.attempts = reason, None, 0
                 capture.state = CaptureState.RECEIVED if file else CaptureState.REFUSED
                 if file:
-                    session.add(file.of_capture(capture, work.key, now, self._kept_for))
+                    session.add(file.of_capture(capture, work.key, now, self.kept_for))
                     work.content["files"] = [{"media_id": work.media_id, "name": None}]
                     is_recorded = True
                 else:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import Select, exists, or_, select
+from sqlalchemy import exists, or_, select
 
 from deepfake_models.errors import SandboxBusy, SandboxIncomplete
 from deepfake_service.accounts.accounts import Caller
@@ -49,13 +49,10 @@ from deepfake_service.platform.storage import BlobMissing, Vault, open_json, sea
 MINIMUM = ("url", "html_source", "full_page_capture", "time")
 """What a capture needs at least (Berkeley Protocol, paragraphs 153 to 155)."""
 
+_UNTAKEN = (CapturedMedium.job_id.is_(None), CapturedMedium.failure.is_(None))
 TO_DO = or_(
     Capture.state == CaptureState.RECEIVED,
-    exists().where(
-        CapturedMedium.capture_id == Capture.id,
-        CapturedMedium.job_id.is_(None),
-        CapturedMedium.failure.is_(None),
-    ),
+    exists().where(CapturedMedium.capture_id == Capture.id, *_UNTAKEN),
 )
 """Captures that are to be read, or have media that are to be taken out."""
 
@@ -238,9 +235,13 @@ class Imports:
         }
 
     def _take_out(self, work: _Work) -> None:
+        chosen = select(CapturedMedium.number).where(
+            CapturedMedium.capture_id == work.capture.id, *_UNTAKEN
+        )
         with self._database.read() as session:
-            numbers = session.scalars(_untaken(work.capture.id)).all()
-        images = {m["number"]: CapturedImage.model_validate(m) for m in _media(work)}
+            numbers = session.scalars(chosen).all()
+        media = (work.content.get("found") or {}).get("media", [])
+        images = {m["number"]: CapturedImage.model_validate(m) for m in media}
         for number in numbers:
             failure, job_id = None, None
             try:
@@ -272,11 +273,12 @@ class Imports:
             await self._submissions.discard(sealed)
             raise Refused("damaged", "the picture or video is another one than before")
         owner, capture = work.owner, work.capture
+        name = urlsplit(image.url).path.rpartition("/")[2][:200]
         tools = work.content["found"]["tools"]
         assert capture.sha256 is not None
         submission = Submission(
             sighting=post_of(work.content, image),
-            file_name=urlsplit(image.url).path.rpartition("/")[2][:200] or media_name(work, image),
+            file_name=name or work.content["files"][image.file - 1]["name"],
             origin=Origin(
                 case_id=capture.case_id,
                 capture=capture.id,
@@ -338,15 +340,12 @@ def post_of(content: dict[str, Any], image: CapturedImage) -> PostDetails:
 
 
 def _address(text: str | None) -> str | None:
-    is_web = bool(text) and str(text).startswith(("http://", "https://"))
-    return text if is_web and str(text).isprintable() and not _bad_host(str(text)) else None
-
-
-def _bad_host(url: str) -> bool:
+    if not text or not text.startswith(("http://", "https://")) or not text.isprintable():
+        return None
     try:
-        return not urlsplit(url).hostname
+        return text if urlsplit(text).hostname else None
     except ValueError:
-        return True
+        return None
 
 
 def _printable(text: str | None) -> str:
@@ -359,21 +358,3 @@ def _moment(text: str | None) -> str | None:
         return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC).isoformat()
     except (ValueError, OverflowError):
         return None
-
-
-def _media(work: _Work) -> list[dict[str, Any]]:
-    return list((work.content.get("found") or {}).get("media", []))
-
-
-def media_name(work: _Work, image: CapturedImage) -> str | None:
-    """Return the name of the file that a medium is in, as its client sent it."""
-    name: str | None = work.content["files"][image.file - 1]["name"]
-    return name
-
-
-def _untaken(capture_id: str) -> Select[int]:
-    return select(CapturedMedium.number).where(
-        CapturedMedium.capture_id == capture_id,
-        CapturedMedium.job_id.is_(None),
-        CapturedMedium.failure.is_(None),
-    )

@@ -71,15 +71,12 @@ ENDS = {
 """What becomes of links without a picture or video, as a sentence with what a person can do."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Link:
     """The address of a post, and what is noted about it."""
 
     url: str
     note: str | None = None
-
-    def __repr__(self) -> str:
-        return "Link()"
 
 
 def links_of(text: str) -> list[Link]:

@@ -13,6 +13,7 @@ import json
 import uuid
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, cast
 
@@ -49,23 +50,15 @@ _OVERHEAD = 64 << 20
 """Bytes of a WACZ beside its imagery, at most: the text twice, and lists."""
 
 
+@dataclass
 class CaptureExports:
     """Exports captures whole, as media are exported."""
 
-    def __init__(
-        self,
-        database: Database,
-        vault: Vault,
-        captures: Captures,
-        exports: Exports,
-        *,
-        require_sandbox: bool,
-    ) -> None:
-        self._database = database
-        self._vault = vault
-        self._captures = captures
-        self._exports = exports
-        self._require_sandbox = require_sandbox
+    _database: Database
+    _vault: Vault
+    _captures: Captures
+    _exports: Exports
+    require_sandbox: bool
 
     def export(
         self,
@@ -98,7 +91,7 @@ class CaptureExports:
         check_space(sum(file.size for file in media) + _OVERHEAD)
         with (
             _telling(capture_id),
-            contextlib.closing(CaptureReaders(require=self._require_sandbox)) as readers,
+            contextlib.closing(CaptureReaders(require=self.require_sandbox)) as readers,
         ):
 
             def body(image: CapturedImage) -> Iterator[bytes]:

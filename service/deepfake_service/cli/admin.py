@@ -58,20 +58,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object per 
 KeyId = Annotated[str, typer.Argument(help="Id of the key, as printed by `deepfake keys list`.")]
 
 
-def _duration(text: str | None) -> timedelta | None:
-    if text is None:
-        return None
-    form = _DURATION.fullmatch(text)
-    if form is None:
-        raise typer.BadParameter("must be a number followed by d, h or m, for example 90d")
-    return timedelta(**{_UNITS[form[2]]: int(form[1])})
-
-
 def _end(database: Database, expires_in: str | None) -> datetime | None:
     """Return when a key is to expire, given its lifetime; ``None`` without one."""
-    lifetime = _duration(expires_in)
+    if expires_in is None:
+        return None
+    form = _DURATION.fullmatch(expires_in)
+    if form is None:
+        raise typer.BadParameter("must be a number followed by d, h or m, for example 90d")
+    lifetime = timedelta(**{_UNITS[form[2]]: int(form[1])})
     # Whole seconds, as links of invitations have them.
-    return None if lifetime is None else (database.clock() + lifetime).replace(microsecond=0)
+    return (database.clock() + lifetime).replace(microsecond=0)
 
 
 @accounts.command("create")

@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -95,10 +95,10 @@ def submit_path(
     command again. The exit code is 0; 1 if the service cannot be reached, or a file is rejected or
     not examined to the end.
     """
-    if path.is_dir():
-        raise typer.Exit(_submit_many(path, service, submission, work))
     fields = {**dataclasses.asdict(submission), "frames": work.frames}
-    fields["priority"] = work.priority or "live"
+    fields["priority"] = work.priority or ("batch" if path.is_dir() else "live")
+    if path.is_dir():
+        raise typer.Exit(_submit_many(path, service, fields, work))
     console = Console(stderr=True)
     with Submitter(service.url, service.key) as submitter:
         with Progress(console=console, transient=True) as bar:
@@ -120,12 +120,10 @@ def _wait(submitter: Submitter, job: Job, console: Console) -> Job:
 
 
 def _submit_many(
-    folder: Path, service: ServiceOptions, submission: SubmissionOptions, work: WorkOptions
+    folder: Path, service: ServiceOptions, fields: dict[str, Any], work: WorkOptions
 ) -> int:
     """Submit the files of a folder and return the exit code."""
     files = list(walk([folder]))
-    fields = {**dataclasses.asdict(submission), "frames": work.frames}
-    fields["priority"] = work.priority or "batch"
     problems = 0
     bars = Progress(
         *Progress.get_default_columns(), MofNCompleteColumn(),

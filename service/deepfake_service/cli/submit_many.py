@@ -63,24 +63,19 @@ class SubmissionOutcome:
         return f"{state:<24}  {shown:>5}  {name}  {self.job.id}"
 
 
+@dataclass
 class ManySubmitter:
-    """Submits files below a folder. ``fields`` accompany each of them, and ``explain`` is told once
-    why requests are retried, in any thread."""
+    """Submits files below a folder."""
 
-    def __init__(
-        self,
-        submitter: Submitter,
-        folder: Path,
-        fields: dict[str, Any],
-        explain: Callable[[str], None],
-        *,
-        wait: bool,
-    ) -> None:
-        self._submitter = submitter
-        self._folder = folder
-        self._fields = fields
-        self._explain = explain
-        self._wait = wait
+    _submitter: Submitter
+    _folder: Path
+    _fields: dict[str, Any]
+    """They accompany each file."""
+    _explain: Callable[[str], None]
+    """Is told once why requests are retried, in any thread."""
+    wait: bool
+
+    def __post_init__(self) -> None:
         self._sending = threading.Semaphore(SENT)
         self._stopping = threading.Event()
         self._failure: DeepfakeError | None = None
@@ -107,7 +102,7 @@ class ManySubmitter:
         try:
             with self._sending:
                 job = self._patiently(partial(self._submitter.submit, path, self._fields))
-            while self._wait and job.state not in FINAL_STATES:
+            while self.wait and job.state not in FINAL_STATES:
                 self._stopping.wait(POLL_S)
                 job = self._patiently(partial(self._submitter.read, job.id))
         except (ServiceUnreachable, KeyRefused) as error:

@@ -56,7 +56,6 @@ from deepfake_service.removal.conclusions import (
     CONSIDERED,
     HELD_FOR,
     HOUR,
-    Conclusion,
     Plan,
     Seen,
     conclude,
@@ -93,6 +92,7 @@ class LookMade:
     screenshot: bytes | None = field(default=None, repr=False)
 
 
+@dataclass
 class Looks:
     """Records looks and follows what they amount to.
 
@@ -100,21 +100,12 @@ class Looks:
         NotFound: there is no such post in the case, or the caller may not see it.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        vault: Vault,
-        blind_index: BlindIndex,
-        keys: SigningKeys,
-        *,
-        vantage: str | None,
-    ) -> None:
-        """Create it. ``vantage`` is the country that requests come from, if any are sent."""
-        self._database = database
-        self._vault = vault
-        self._blind_index = blind_index
-        self._keys = keys
-        self.vantage = vantage
+    _database: Database
+    _vault: Vault
+    _blind_index: BlindIndex
+    _keys: SigningKeys
+    vantage: str | None
+    """The country that requests come from, if any are sent."""
 
     def begin(
         self, session: Session, key: bytes, notice: Notice, posts: Sequence[str], *, watched: bool
@@ -293,7 +284,14 @@ class Looks:
                 happened.add(Action.POST_RETURNED)
             watch.state, watch.down_at, watch.gone_at = found.state, found.down_at, found.gone_at
             watch.looked_at = max(look.at, watch.looked_at or look.at)
-            watch.next_look_at = self._next(watch, notice, looks, found, made, held=held)
+            watch.next_look_at = None
+            is_watched = watch.host is not None and notice.state is not NoticeState.WITHDRAWN
+            if is_watched and notice.sent_at:
+                plan = Plan(watch.id, notice.sent_at, notice.due_at)
+                waits = made.sight.retry_after_s
+                at = next_look(plan, looks, found, held=held, retry_after_s=waits)
+                # A person may record what she saw earlier.
+                watch.next_look_at = at and max(at, self._database.clock())
             session.flush()
             _sum_up(session, notice)
         for action in sorted(happened):
@@ -301,24 +299,6 @@ class Looks:
         if Action.POST_RETURNED in happened:
             _log.warning("post_returned", occurrence=look.occurrence_id)
             self._announce_return(session, look.occurrence_id)
-
-    def _next(
-        self,
-        watch: Watch,
-        notice: Notice,
-        looks: Sequence[Seen],
-        found: Conclusion,
-        made: LookMade,
-        *,
-        held: bool,
-    ) -> datetime | None:
-        if watch.host is None or notice.state is NoticeState.WITHDRAWN or not notice.sent_at:
-            return None
-        plan = Plan(watch.id, notice.sent_at, notice.due_at)
-        waits = made.sight.retry_after_s
-        at = next_look(plan, looks, found, held=held, retry_after_s=waits)
-        # A person may record what she saw earlier.
-        return at and max(at, self._database.clock())
 
     def _is_held(self, session: Session, watch: Watch, made: LookMade) -> bool:
         """Return whether so many posts of the site changed with this one that nothing is confirmed.
