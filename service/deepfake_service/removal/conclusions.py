@@ -136,39 +136,28 @@ def next_look(
     plan: Plan, looks: Sequence[Seen], found: Conclusion, *, held: bool, retry_after_s: int | None
 ) -> datetime | None:
     """Return when the next look is due after the newest of ``looks``; ``None`` for never."""
-    now = looks[-1].at
-    gap = _gap(looks, found, held=held, retry_after_s=retry_after_s)
-    if gap is not None:
-        return _later(plan, now, now + gap)
-    if found.gone_at is not None:
-        age = now - found.gone_at
-        gaps = (gap for until, gap in AFTERWARDS if age < until)
-        following = next(gaps, None)
-        return None if following is None else _later(plan, now, now + following)
-    planned = planned_look(plan, now)
-    return planned and _later(plan, now, planned)
-
-
-def _gap(
-    looks: Sequence[Seen], found: Conclusion, *, held: bool, retry_after_s: int | None
-) -> timedelta | None:
-    """Return the time to a look that the result of the last one asks for."""
-    newest = looks[-1]
+    newest, now = looks[-1], looks[-1].at
+    gap: timedelta | None
     if held:
-        return HELD_GAP
-    if found.state is WatchState.SUSPECTED_GONE:
+        gap = HELD_GAP
+    elif found.state is WatchState.SUSPECTED_GONE:
         run = [s for s in _since(looks, absent=False) if s.result is LookResult.GONE]
-        is_first = len(run) < 2 or any(s.strong for s in run)
-        return HOUR if is_first else DAY / 2
-    if found.gone_at is not None and newest.result in PRESENT:
-        return HOUR
-    if newest.result is LookResult.CHALLENGED:
+        gap = HOUR if len(run) < 2 or any(s.strong for s in run) else DAY / 2
+    elif found.gone_at is not None and newest.result in PRESENT:
+        gap = HOUR
+    elif newest.result is LookResult.CHALLENGED:
         in_row = 0
         while in_row < min(len(looks), 6) and looks[-1 - in_row].result is LookResult.CHALLENGED:
             in_row += 1
         asked = timedelta(seconds=retry_after_s or 0)
-        return min(max(HOUR * (1 << in_row - 1), asked), LONGEST_CHALLENGE)
-    return None
+        gap = min(max(HOUR * (1 << in_row - 1), asked), LONGEST_CHALLENGE)
+    elif found.gone_at is not None:
+        age = now - found.gone_at
+        gap = next((each for until, each in AFTERWARDS if age < until), None)
+    else:
+        planned = planned_look(plan, now)
+        gap = None if planned is None else planned - now
+    return None if gap is None else _later(plan, now, now + gap)
 
 
 def first_look(plan: Plan) -> datetime:
