@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
 import anyio.to_thread
@@ -13,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import StreamingResponse
 
 from deepfake_service.api.cases import ExportIn, encrypted_answer
-from deepfake_service.capture.captures import MAX_FILES, HandedIn
+from deepfake_service.capture.captures import MAX_FILES
 from deepfake_service.capture.links import MAX_LINKS, Link
 from deepfake_service.http.answers import BINARY, binary, file_answer, file_route
 from deepfake_service.http.auth import Call, Exporter, Reader, Uploader
@@ -302,14 +301,13 @@ async def submit_capture(response: Response, call: Uploader) -> CaptureOut | Lin
             if not files and not sent.uploads:
                 raise invalid_field(FILE, "missing; send an archive of the page or a screenshot")
             for number, shot in enumerate(sent.uploads):
-                content = shot.content.getvalue()
-                require_screenshot(content, f"{SCREENSHOTS}[{number}]")
-                files.append((shot.name, await submissions.seal(_whole(content))))
+                require_screenshot(shot.content.getvalue(), f"{SCREENSHOTS}[{number}]")
+                files.append((shot.name, await submissions.seal(shot.pieces())))
         except BaseException:
             await services.captures.discard(files)
             raise
     capture_id, created = await services.captures.accept(
-        call.caller, (form.case_id, form.case_reference), _handed_in(form), files
+        call.caller, (form.case_id, form.case_reference), form.handed_in(), files
     )
     if not created:
         response.status_code = 200
@@ -332,22 +330,6 @@ async def _queue_links(call: Call) -> LinksOut:
     )
     listed = [LinkOut(id=each.capture_id, url=each.url, created=each.created) for each in queued]
     return LinksOut(case_id=case_id, links=listed)
-
-
-async def _whole(content: bytes) -> AsyncIterator[bytes]:
-    yield content
-
-
-def _handed_in(form: CaptureForm) -> HandedIn:
-    return HandedIn(
-        post=form.sighting(),
-        title=form.title,
-        captured_by=form.captured_by,
-        device=form.device,
-        reached=form.reached,
-        full_page=form.full_page == "true",
-        examine_all=form.examine == "all",
-    )
 
 
 OfCase = Annotated[

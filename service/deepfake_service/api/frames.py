@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import anyio
@@ -77,13 +77,9 @@ def picture_form(settings: Settings) -> SubmittedForm[PictureForm]:
 async def _submit(call: Call, form: PictureForm, upload: Upload) -> str:
     """Submit a picture as a job of the case that ``form`` names, and return the job's id."""
     submissions = call.services.submissions
-    sealed = await submissions.seal(_pieces(upload))
+    sealed = await submissions.seal(upload.pieces())
     submission = replace(form.submission(), file_name=upload.name)
     return (await submissions.accept(call.caller, submission, sealed)).job_id
-
-
-async def _pieces(upload: Upload) -> AsyncIterator[bytes]:
-    yield upload.content.getvalue()
 
 
 async def _score_all(

@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from deepfake_service.capture.captures import HandedIn
 from deepfake_service.cases.cases import PostDetails, canonical_reference
 from deepfake_service.examination.submissions import MAX_FRAMES, Submission
 from deepfake_service.http.multipart import MAX_NAME_CHARS, MULTIPART, base_name
@@ -206,6 +207,12 @@ class CaptureForm(SightingForm):
     """Whether the first screenshot shows the whole page, with its address and the time."""
     examine: Literal["all", "chosen"] = "chosen"
     """`all` to have every picture and video of the page examined at once."""
+
+    def handed_in(self) -> HandedIn:
+        """Return what is said about the capture."""
+        told = self.model_dump(include={"title", "captured_by", "device", "reached"})
+        shows_page, examines_all = self.full_page == "true", self.examine == "all"
+        return HandedIn(self.sighting(), **told, full_page=shows_page, examine_all=examines_all)
 
     @field_validator("case_id")
     @classmethod

@@ -160,7 +160,7 @@ def refuse_encoding(request: Request) -> None:
         raise UnsupportedContentType("Send the request without a Content-Encoding.")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Upload:
     """One uploaded file: the name that its client gave it, safe to show, and its bytes."""
 
@@ -170,8 +170,8 @@ class Upload:
     def sha256(self) -> str:
         return hashlib.sha256(self.content.getbuffer()).hexdigest()
 
-    def __repr__(self) -> str:
-        return "Upload()"
+    async def pieces(self) -> AsyncIterator[bytes]:
+        yield self.content.getvalue()
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,6 @@ def get_audit(visit: Auditor, query: Annotated[AuditQuery, Query()]) -> Response
             links = _links(session, entries)
             subjects = {str(entry["subject"]) for entry in entries}
             references = book.references(session, subjects)
-    accounts = state.accounts.all()
     return visit.page(
         "audit.html",
         entries=entries[:AUDIT_PAGE],
@@ -107,8 +106,7 @@ def get_audit(visit: Auditor, query: Annotated[AuditQuery, Query()]) -> Response
         references=references,
         query=query,
         zone_name=state.database.clock().astimezone(zone_named(query.zone)).tzname() or "UTC",
-        accounts=accounts,
-        names={account.id: account.name for account in accounts},
+        names={account.id: account.name for account in state.accounts.all()},
         actions=[str(action) for action in audit_log.Action],
     )
 

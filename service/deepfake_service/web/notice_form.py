@@ -230,7 +230,6 @@ def _form_page(
         usable=len(usable),
         contacts=_contacts(visit, kind, case["id"]),
         defaults=defaults,
-        reports=REPORTS,
         obstacles={medium: visit.translate(reason) for medium, reason in obstacles.items()},
         wanted_language=values.get("language", kind.language),
         errors={

@@ -20,16 +20,7 @@ from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db.enums import NoticeState
 from deepfake_service.platform.errors import FieldError, InvalidRequest
 from deepfake_service.web.notice_form import checked_input
-from deepfake_service.web.pages import (
-    HEADERS,
-    Downloader,
-    Form,
-    Id,
-    PageRoute,
-    Reader,
-    Visit,
-    redirect,
-)
+from deepfake_service.web.pages import HEADERS, Downloader, Form, Id, PageRoute, Reader, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -61,7 +52,7 @@ def get_notice(notice_id: Id, visit: Reader) -> Response:
 
 
 def _notice_page(
-    visit: Visit,
+    visit: Reader,
     notice_id: str,
     typed: dict[str, str] | None = None,
     errors: Sequence[FieldError] = (),
