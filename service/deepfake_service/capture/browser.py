@@ -118,22 +118,17 @@ class PageBrowser:
             told = _Told.model_validate_json(head[: 64 << 10])
         except ValidationError:
             told = _Told(reason="failed")
+        passed = {"first_connection": first, "limit": gate.limit}
         size = self._size(picture) if told.reason is None else None
         if size is None:
             reason = told.reason if told.reason in UNPICTURED else "failed"
-            return {
-                "reason": reason,
-                "detail": told.detail,
-                "first_connection": first,
-                "limit": gate.limit,
-            }, b""
+            return {"reason": reason, "detail": told.detail, **passed}, b""
         about = {
             "reason": None,
             "taken_at": at,
             "width": size[0],
             "height": size[1],
-            "first_connection": first,
-            "limit": gate.limit,
+            **passed,
             **told.model_dump(exclude={"reason", "detail"}),
         }
         fields = {

@@ -12,6 +12,7 @@ from base64 import b32encode
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from deepfake_service.evidence.bundle.artifacts import mime_of
@@ -293,7 +294,7 @@ class RecordReader:
             return
         head, rest = start[: end.end()], start[end.end() :]
         fields = head_fields(head.partition(b"\n")[2])
-        flow = _after(rest, pieces)
+        flow = chain(filter(None, [rest]), pieces)
         try:
             body = read_body(flow, fields, _stated(record), contents.budget)
         except Damaged as error:
@@ -347,7 +348,9 @@ class RecordReader:
             shown = None  # a segment of a video that tools record by its segments
         is_visual = declared.startswith(("image/", "video/"))
         if (shown is not None) != is_visual and (body.size and declared != "image/svg+xml"):
-            contents.counts["mislabelled"] += shown is not None or _looks_like_html(body.head)
+            contents.counts["mislabelled"] += shown is not None or body.head.lstrip().startswith(
+                b"<"
+            )
         if shown is not None and "warc-truncated" in record.fields:
             contents.counts["cut_short"] += 1  # half a video is none
         elif shown is not None:
@@ -390,19 +393,9 @@ def _stated(record: Record) -> str:
     return record.fields.get("warc-payload-digest", "")
 
 
-def _after(start: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
-    if start:
-        yield start
-    yield from pieces
-
-
 def _is_whole(content_range: str, size: int) -> bool:
     """Return whether a range (RFC 9110, section 14.4) is all of its content."""
     return content_range.replace(" ", "").lower() == f"bytes0-{size - 1}/{size}"
-
-
-def _looks_like_html(head: bytes) -> bool:
-    return head.lstrip()[:1] == b"<"
 
 
 def _cut(text: object, limit: int = MAX_URL) -> str:

@@ -224,10 +224,8 @@ class Gate:
                 writer.write(data)
                 await writer.drain()
 
-        sending, receiving = (
-            asyncio.ensure_future(pump(out, "sent")),
-            asyncio.ensure_future(pump(back, "received")),
-        )
+        sending = asyncio.ensure_future(pump(out, "sent"))
+        receiving = asyncio.ensure_future(pump(back, "received"))
         try:
             await asyncio.wait({sending, receiving}, return_when=asyncio.FIRST_COMPLETED)
             if receiving.done():  # what was passed on last must leave before the connection ends

@@ -7,6 +7,7 @@ attempt before: there is one capture, and its bundle is whole or not there.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -196,10 +197,7 @@ class Imports:
         }
         missing = [name for name in MINIMUM if not present[name]]
         archives = [each for each in found if each.kind not in ("picture", "video")]
-        counts: dict[str, int] = {}
-        for each in found:
-            for name, count in each.counts.items():
-                counts[name] = counts.get(name, 0) + count
+        counts = sum((Counter(each.counts) for each in found), Counter[str]())
         return {
             "id": capture.id,
             "case": capture.case_id,
@@ -229,7 +227,7 @@ class Imports:
             "media": media,
             "minimum": {"berkeley_153": not missing, "missing": missing},
             "text": {"records": sum(each.kept for each in found)},
-            "counts": counts,
+            "counts": dict(counts),
             "notes": [note.model_dump() for each in found for note in each.notes],
             "changes": [what for name, what in _CHANGES.items() if counts.get(name)],
         }

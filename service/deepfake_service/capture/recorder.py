@@ -211,11 +211,8 @@ def _cut(block: memoryview) -> Iterator[bytes]:
 def _is_text(head: bytes) -> bool:
     """Return whether an answer says that it is a playlist or another text."""
     lines = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-type:")]
-    return (
-        any(word in lines[0] for word in (b"text/", b"mpegurl", b"xml", b"json"))
-        if lines
-        else False
-    )
+    words = (b"text/", b"mpegurl", b"xml", b"json")
+    return any(word in line for line in lines[:1] for word in words)
 
 
 class _Tee(io.RawIOBase):

@@ -10,7 +10,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -136,16 +136,13 @@ def open_scorer(bundle: Path | None, device: Device) -> Iterator[Scorer]:
     """Open a scorer that decodes its inputs in a confined process; ``SandboxIncomplete`` if the
     process lacks a layer, and DEEPFAKE_SANDBOX requires all of them."""
     required = sandbox_required()
-    decoder = ProcessDecoder(workers=1, require=required)
-    try:
+    with closing(ProcessDecoder(workers=1, require=required)) as decoder:
         if required:  # before any file: each would fail by itself
             with naming_the_setting():
                 decoder.confinement()
         with naming_bundle(bundle):
             scorer = Scorer.open(bundle, decoder=decoder, device=device)
         yield scorer
-    finally:
-        decoder.close()
 
 
 def walk(paths: Iterable[Path]) -> Iterator[Path]:

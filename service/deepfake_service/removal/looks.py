@@ -376,11 +376,8 @@ def _host(url: str | None) -> str | None:
     """Return the site of a URL that can be looked at; ``None`` for others."""
     try:
         address = urlsplit(url or "")
-        return (
-            site_of(address.hostname)
-            if address.scheme in ("http", "https") and address.hostname
-            else None
-        )
+        is_web = address.scheme in ("http", "https")
+        return site_of(address.hostname) if is_web and address.hostname else None
     except ValueError:
         return None
 
