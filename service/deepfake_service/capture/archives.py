@@ -17,6 +17,7 @@ import zipfile
 import zlib
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from deepfake_models.errors import DeepfakeError
@@ -186,11 +187,7 @@ def _wacz(source: BinaryIO, number: int, contents: Contents) -> dict[str, Any]:
     size = source.seek(0, 2)
     try:
         with zipfile.ZipFile(source) as archive:
-            entries = _entries(archive, size)
-            names = sorted(name for name in entries if _WARC_NAME.fullmatch(name))
-            if not names:
-                raise Refused("unknown_format", "a ZIP file without archive/*.warc: not a WACZ")
-            return _members(archive, entries, names, number, contents)
+            return _Wacz(archive, _entries(archive, size), contents).read(number)
     except (
         zipfile.BadZipFile,
         zlib.error,
@@ -200,41 +197,6 @@ def _wacz(source: BinaryIO, number: int, contents: Contents) -> dict[str, Any]:
         ValueError,
     ) as error:
         raise Refused("damaged", f"not an intact ZIP file ({type(error).__name__})") from error
-
-
-def _members(
-    archive: zipfile.ZipFile,
-    entries: dict[str, zipfile.ZipInfo],
-    names: list[str],
-    number: int,
-    contents: Contents,
-) -> dict[str, Any]:
-    digests: dict[str, str] = {}
-    for name in ("pages/pages.jsonl", "pages/extraPages.jsonl"):
-        if name in entries:
-            _pages(_listed(archive, entries[name]), contents)
-    raw = _listed(archive, entries[DATAPACKAGE]) if DATAPACKAGE in entries else b""
-    package = _json(raw)
-    if isinstance(package.get("software"), str):
-        contents.software.append(package["software"][:200])
-    if not contents.pages and isinstance(package.get("mainPageUrl"), str):
-        at = package.get("mainPageDate") or package.get("mainPageTs")
-        contents.page(package["mainPageUrl"], package.get("title"), at)
-    for name, entry in entries.items():
-        with archive.open(entry) as member:
-            hashing = _Hashing(cast("BinaryIO", member), contents.budget)
-            if name in names:
-                _warc(cast("BinaryIO", hashing), number, name, contents)
-            digests[name] = hashing.finish()
-    return _checked(package, raw, digests, archive, entries, contents)
-
-
-def _listed(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    with archive.open(entry) as member:
-        content = member.read(MAX_LIST_BYTES + 1)
-    if len(content) > MAX_LIST_BYTES:
-        raise Refused("too_large", f"{entry.filename[:80]} has more than {MAX_LIST_BYTES} bytes")
-    return content
 
 
 def _json(raw: bytes) -> dict[str, Any]:
@@ -253,47 +215,77 @@ def _pages(raw: bytes, contents: Contents) -> None:
             contents.page(page["url"], page.get("title"), page.get("ts"))
 
 
-def _checked(
-    package: dict[str, Any],
-    raw: bytes,
-    digests: dict[str, str],
-    archive: zipfile.ZipFile,
-    entries: dict[str, zipfile.ZipInfo],
-    contents: Contents,
-) -> dict[str, Any]:
-    """Return how the digests and the signature of a WACZ hold.
+@dataclass
+class _Wacz:
+    """A WACZ that is open, and what is found in it."""
 
-    They are those of its files in ``datapackage.json``, and of that in ``datapackage-digest.json``.
-    """
-    resources = package.get("resources")
-    if not isinstance(resources, list) or not resources:
-        return {**_of_records(contents), "detail": f"{DATAPACKAGE} lists no files"}
-    wrong, listed = [], set()
-    for resource in resources[:MAX_ENTRIES]:
-        resource = resource if isinstance(resource, dict) else {}
-        stats = resource.get("stats")  # WACZ 1.0.0 has the digest within
-        path = str(resource.get("path"))
-        stated = str({**resource, **(stats if isinstance(stats, dict) else {})}.get("hash"))
-        listed.add(path)
-        if stated.removeprefix("sha256:").lower() != digests.get(path):
-            wrong.append(path)
-    unlisted = [n for n in digests if n not in listed and n not in (DATAPACKAGE, DIGEST)]
-    result: dict[str, Any] = {"digests": "verified", "signature": "not_signed"}
-    digest = _json(_listed(archive, entries[DIGEST])) if DIGEST in entries else None
-    own = str((digest or {}).get("hash")).removeprefix("sha256:").lower()
-    if digest is not None and own != digests.get(DATAPACKAGE):
-        wrong.append(DATAPACKAGE)
-    if wrong:
-        contents.note("digest", f"the digest of {', '.join(wrong[:5])} is another one")
-    if unlisted:
-        contents.note("unlisted", f"{DATAPACKAGE} does not list {', '.join(unlisted[:5])}")
-    if wrong or contents.counts["wrong_digests"]:
-        result["digests"] = "mismatch"
-    signed = digest.get("signedData") if digest is not None else None
-    if isinstance(signed, dict):
-        computed = f"sha256:{hashlib.sha256(raw).hexdigest()}"
-        result |= wacz_signatures.check(signed, computed)
-    return result
+    archive: zipfile.ZipFile
+    entries: dict[str, zipfile.ZipInfo]
+    contents: Contents
+
+    def read(self, number: int) -> dict[str, Any]:
+        """Read it into ``contents``; return how its digests and its signature hold."""
+        contents, digests = self.contents, dict[str, str]()
+        names = sorted(name for name in self.entries if _WARC_NAME.fullmatch(name))
+        if not names:
+            raise Refused("unknown_format", "a ZIP file without archive/*.warc: not a WACZ")
+        for name in ("pages/pages.jsonl", "pages/extraPages.jsonl"):
+            _pages(self._listed(name), contents)
+        package = _json(self._listed(DATAPACKAGE))
+        if isinstance(package.get("software"), str):
+            contents.software.append(package["software"][:200])
+        if not contents.pages and isinstance(package.get("mainPageUrl"), str):
+            at = package.get("mainPageDate") or package.get("mainPageTs")
+            contents.page(package["mainPageUrl"], package.get("title"), at)
+        for name, entry in self.entries.items():
+            with self.archive.open(entry) as member:
+                hashing = _Hashing(cast("BinaryIO", member), contents.budget)
+                if name in names:
+                    _warc(cast("BinaryIO", hashing), number, name, contents)
+                digests[name] = hashing.finish()
+        return self._checked(package, digests)
+
+    def _listed(self, name: str) -> bytes:
+        """Return a list of the archive; nothing if it has none of this name."""
+        if name not in self.entries:
+            return b""
+        with self.archive.open(self.entries[name]) as member:
+            content = member.read(MAX_LIST_BYTES + 1)
+        if len(content) > MAX_LIST_BYTES:
+            raise Refused("too_large", f"{name[:80]} has more than {MAX_LIST_BYTES} bytes")
+        return content
+
+    def _checked(self, package: dict[str, Any], digests: dict[str, str]) -> dict[str, Any]:
+        """Return how the digests and the signature hold: the digests of the files are in
+        ``datapackage.json``, and that of it is in ``datapackage-digest.json``."""
+        contents, resources = self.contents, package.get("resources")
+        if not isinstance(resources, list) or not resources:
+            return {**_of_records(contents), "detail": f"{DATAPACKAGE} lists no files"}
+        wrong, listed = [], set()
+        for resource in resources[:MAX_ENTRIES]:
+            resource = resource if isinstance(resource, dict) else {}
+            stats = resource.get("stats")  # WACZ 1.0.0 has the digest within
+            path = str(resource.get("path"))
+            stated = str({**resource, **(stats if isinstance(stats, dict) else {})}.get("hash"))
+            listed.add(path)
+            if stated.removeprefix("sha256:").lower() != digests.get(path):
+                wrong.append(path)
+        unlisted = [n for n in digests if n not in listed and n not in (DATAPACKAGE, DIGEST)]
+        result: dict[str, Any] = {"digests": "verified", "signature": "not_signed"}
+        digest = _json(self._listed(DIGEST)) if DIGEST in self.entries else None
+        own = str((digest or {}).get("hash")).removeprefix("sha256:").lower()
+        if digest is not None and own != digests.get(DATAPACKAGE):
+            wrong.append(DATAPACKAGE)
+        if wrong:
+            contents.note("digest", f"the digest of {', '.join(wrong[:5])} is another one")
+        if unlisted:
+            contents.note("unlisted", f"{DATAPACKAGE} does not list {', '.join(unlisted[:5])}")
+        if wrong or contents.counts["wrong_digests"]:
+            result["digests"] = "mismatch"
+        signed = digest.get("signedData") if digest is not None else None
+        if isinstance(signed, dict):
+            result |= wacz_signatures.check(signed, f"sha256:{digests[DATAPACKAGE]}")
+        return result
 
 
 def _parts(message: email.message.Message, depth: int = 0) -> Iterator[email.message.Message]:
