@@ -33,7 +33,7 @@ def test_evidence_of_the_shipped_model_verifies_down_to_the_original() -> None:
         gathering = Gathering(scorer, verdict, times, examined_at, reading)
         gathering.take(opened)
     material = gathering.material()
-    job = {**exhibits.dossier(media).job, "frames": FRAMES}
+    job = {**exhibits.dossier(media)["job"], "frames": FRAMES}
     content = build(exhibits.dossier(media, job=job), material, exhibits.signers())
     trust = Trust(keys=(exhibits.signers().statement.public_key(),))
     verified = verify(content, trust, scorer=scorer, original=io.BytesIO(media))

@@ -10,7 +10,6 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -36,7 +35,7 @@ from deepfake_service.evidence.bundle.artifacts import (
     Reading,
     mime_of,
 )
-from deepfake_service.evidence.bundle.builder import Dossier, build
+from deepfake_service.evidence.bundle.builder import build
 from deepfake_service.evidence.bundle.statement import Signers, self_made_certificate
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome, Verification
 from deepfake_service.evidence.bundle.trust_store import Trust
@@ -122,46 +121,44 @@ def signers(name: str = "one") -> Signers:
     return Signers(Ed25519PrivateKey.generate(), key, (certificate,))
 
 
-def dossier(media: bytes, **changes: Any) -> Dossier:
+def dossier(media: bytes, **changes: Any) -> dict[str, Any]:
     """Return the records of a job on ``media``, with ``changes``."""
     at = "2026-01-02T03:04:05.678+00:00"
-    return replace(
-        Dossier(
-            issuer="디지털성범죄 대응센터",
-            edition=1,
-            predecessor=None,
-            created_at=at,
-            case={"id": "c" * 26, "reference": "R-1", "minor": False},
-            job={
-                "id": "j" * 26,
-                "kind": "video",
-                "frames": None,
-                "submitted_at": at,
-                "examined_at": at,
-                "requester": "Kim (person, analyst)",
-            },
-            item={"sha256": hashlib.sha256(media).hexdigest(), "size": len(media)},
-            occurrences=[
-                {
-                    "id": "o" * 26,
-                    "recorded_at": at,
-                    "source_url": "https://example.org/1",
-                    "platform": "P",
-                    "account": None,
-                    "captured_at": at,
-                    "case_reference": None,
-                    "tool": "api",
-                    "collector": "a" * 26,
-                    "screenshot": False,
-                }
-            ],
-            reviews=[],
-            finding=None,
-            custody={"accounts": {}, "entries": []},
-            software="deepfake-service 0",
-        ),
+    return {
+        "issuer": "디지털성범죄 대응센터",
+        "edition": 1,
+        "predecessor": None,
+        "created_at": at,
+        "case": {"id": "c" * 26, "reference": "R-1", "minor": False},
+        "job": {
+            "id": "j" * 26,
+            "kind": "video",
+            "frames": None,
+            "submitted_at": at,
+            "examined_at": at,
+            "requester": "Kim (person, analyst)",
+        },
+        "item": {"sha256": hashlib.sha256(media).hexdigest(), "size": len(media)},
+        "occurrences": [
+            {
+                "id": "o" * 26,
+                "recorded_at": at,
+                "source_url": "https://example.org/1",
+                "platform": "P",
+                "account": None,
+                "captured_at": at,
+                "case_reference": None,
+                "tool": "api",
+                "collector": "a" * 26,
+                "screenshot": False,
+            }
+        ],
+        "reviews": [],
+        "finding": None,
+        "custody": {"accounts": {}, "entries": []},
+        "software": "deepfake-service 0",
         **changes,
-    )
+    }
 
 
 def reviewed(decision: str, name: str = "Kim", reason: str = "seen") -> dict[str, Any]:
@@ -213,7 +210,7 @@ def bundle() -> bytes:
 def other_bundle() -> bytes:
     """Return a bundle about a picture, signed by the same signers."""
     picture = footage.picture(footage.grace_hopper(), "PNG")
-    return build(dossier(picture, job={**dossier(picture).job, "id": "k" * 26}),
+    return build(dossier(picture, job={**dossier(picture)["job"], "id": "k" * 26}),
                  material(picture), signers())  # fmt: skip
 
 

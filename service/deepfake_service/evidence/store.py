@@ -22,7 +22,7 @@ from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.cases.cases import folder_of, open_occurrence
 from deepfake_service.evidence.bundle import zip_format
 from deepfake_service.evidence.bundle.artifacts import Material
-from deepfake_service.evidence.bundle.builder import Dossier, build, report_copy
+from deepfake_service.evidence.bundle.builder import build, report_copy
 from deepfake_service.evidence.bundle.capture_format import build_capture
 from deepfake_service.evidence.chain_of_custody import (
     custody_of,
@@ -109,18 +109,18 @@ class EvidenceStore:
             RecordAltered: the records differ from the audit log.
         """
         for _ in range(ISSUE_ATTEMPTS):
-            dossier, material, edition, key = self._dossier(job_id)
+            records, material, edition, key = self._records(job_id)
             if only_first and edition.number > 1:
                 return
-            content = build(dossier, material, self.keys.current())
+            content = build(records, material, self.keys.current())
             assert edition.blob is not None
             self._vault.write(edition.blob, key, content)
             edition.sha256 = zip_format.sha256(content)
             try:
                 with self._database.write() as session:
-                    _require_current(session, dossier, edition)
+                    _require_current(session, records, edition)
                     session.add(edition)
-                    supersede(session, dossier.predecessor)
+                    supersede(session, records["predecessor"])
                     session.flush()
                     number = str(edition.number)
                     append_entry(session, actor, Action.EVIDENCE_MADE, job_id, number)
@@ -155,7 +155,8 @@ class EvidenceStore:
                 "created. Request an edition by its number."
             ) from error
 
-    def _dossier(self, job_id: str) -> tuple[Dossier, Material, Edition, bytes]:
+    def _records(self, job_id: str) -> tuple[dict[str, Any], Material, Edition, bytes]:
+        """Return what a new edition is built from, its row, and the key of the case."""
         organisation = self._sender.organisation().known()
         with self._database.read() as session:
             job = session.get(Job, job_id)
@@ -179,17 +180,18 @@ class EvidenceStore:
                 decided=last_decision(session, job_id),
                 created_at=self._database.clock(),
             )
-            dossier = Dossier(
-                issuer=self._sender.issuer,
-                edition=edition.number,
-                predecessor=last.sha256 if last else None,
-                created_at=str(iso_time(edition.created_at)),
-                case={
+            records = {
+                "issuer": self._sender.issuer,
+                **({"organisation": organisation} if organisation else {}),
+                "edition": edition.number,
+                "predecessor": last.sha256 if last else None,
+                "created_at": iso_time(edition.created_at),
+                "case": {
                     "id": case.id,
                     "reference": open_json(key, case)["reference"],
                     "minor": case.minor_at is not None,
                 },
-                job={
+                "job": {
                     "id": job.id,
                     "kind": job.kind,
                     "frames": job.frames,
@@ -197,15 +199,14 @@ class EvidenceStore:
                     "examined_at": material.examination["examined_at"],
                     "requester": requester_of(session, job),
                 },
-                item={"sha256": media.sha256, "size": media.size},
-                occurrences=_occurrences_of(session, media, key),
-                reviews=reviews_of(session, job, key),
-                finding=job.finding,
-                custody=custody_of(session, job, media, case),
-                software=self._software,
-                organisation=organisation or None,
-            )
-        return dossier, material, edition, key
+                "item": {"sha256": media.sha256, "size": media.size},
+                "occurrences": _occurrences_of(session, media, key),
+                "reviews": reviews_of(session, job, key),
+                "finding": job.finding,
+                "custody": custody_of(session, job, media, case),
+                "software": self._software,
+            }
+        return records, material, edition, key
 
     def read(self, caller: Caller, job_id: str, number: int | None = None) -> tuple[int, bytes]:
         """Return the number and the content of an edition, by default of the newest, which is
@@ -340,7 +341,7 @@ def _require_success(job: Job) -> None:
         raise EvidenceMissing("There is no evidence, because this examination was not completed.")
 
 
-def _require_current(session: Session, dossier: Dossier, edition: Edition) -> None:
+def _require_current(session: Session, records: dict[str, Any], edition: Edition) -> None:
     """Lock the case of an edition that is about to be added, and compare it with the records.
 
     Raises:
@@ -348,13 +349,13 @@ def _require_current(session: Session, dossier: Dossier, edition: Edition) -> No
             blob. EvidenceMissing: its evidence was deleted. _DecidedMeanwhile: the edition is
             outdated already.
     """
-    case = lock_case(session, dossier.case["id"])
+    case = lock_case(session, records["case"]["id"])
     job = session.get(Job, edition.job_id)
     if case is None or case.wrapped_key is None or job is None:
         raise NotFound
     if job.evidence_expired_at is not None:
         # Or no sweep would delete this edition any more.
         raise EvidenceMissing("This evidence was deleted at the end of its retention period.")
-    minor, decided = case.minor_at is not None, last_decision(session, job.id)
-    if (minor, job.finding, decided) != (dossier.case["minor"], dossier.finding, edition.decided):
+    current = case.minor_at is not None, job.finding, last_decision(session, job.id)
+    if current != (records["case"]["minor"], records["finding"], edition.decided):
         raise _DecidedMeanwhile

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import rfc8785
@@ -44,7 +43,7 @@ from deepfake_service.platform.texts.formatting import strength_of
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
 from deepfake_service.platform.timestamps import TimestampFailed, request
 
-FORMAT = "deepfake-service/verdict/1"
+FORMAT, CUSTODY_FORMAT = "deepfake-service/verdict/1", "deepfake-service/custody/1"
 STATEMENT, STAMP = "signatures/statement.dsse.json", "signatures/statement.tsr"
 STAMP_SIGNATURE = "signatures/statement.tsr.sig"
 PUBLIC_KEY, CERTIFICATES = "signatures/key.pem", "signatures/report-certificates.pem"
@@ -54,80 +53,66 @@ MODEL, MODEL_RATES = "data/model/bundle.json", "data/model/reliability.json"
 MODEL_CARD_FILE = f"data/{MODEL_CARD}"
 
 
-@dataclass(frozen=True, slots=True)
-class Dossier:
-    """The records of a job that go into an edition. Times are ISO 8601 in UTC."""
-
-    issuer: str
-    edition: int
-    predecessor: str | None
-    """SHA-256 of the previous edition."""
-    created_at: str
-    case: dict[str, Any]
-    """``id``, ``reference``, ``minor``."""
-    job: dict[str, Any]
-    """``id``, ``kind``, ``frames``, ``submitted_at``, ``examined_at``, ``requester``."""
-    item: dict[str, Any]
-    """``sha256``, ``size``."""
-    occurrences: list[dict[str, Any]]
-    reviews: list[dict[str, Any]]
-    """``at``, ``account``, ``name``, ``role``, ``decision``, ``reason``."""
-    finding: str | None
-    custody: dict[str, Any]
-    """``accounts`` by id, and ``entries`` of the audit log with ``hash`` and ``previous``."""
-    software: str
-    organisation: dict[str, str] | None = None
-    """The names and contacts of the organisation that issues it, if they are known."""
-
-
 def report_of(language: str) -> str:
     """Return the name of the report in a language."""
     return f"data/report-{language}.pdf"
 
 
-def build(dossier: Dossier, material: Material, signers: Signers) -> bytes:
+def build(records: dict[str, Any], material: Material, signers: Signers) -> bytes:
     """Return the evidence bundle, a ZIP; ``EvidenceTooLarge`` if ``verdict.json`` or the bundle
-    would be larger than a verifier reads."""
-    pictures = {} if dossier.case["minor"] else material.pictures
-    document = verdict_document(dossier, material)
+    would be larger than a verifier reads.
+
+    ``records`` are what ``verdict.json`` has of a job's records (see ``verdict_document``), the
+    ``software`` that the statement names, and the ``custody``: accounts by id, and entries of the
+    audit log with ``hash`` and ``previous``.
+    """
+    document = verdict_document(records, material)
     verdict = rfc8785.dumps(document)
     if too_large(verdict):
         raise EvidenceTooLarge
     payload = {
         VERDICT: verdict,
-        CUSTODY: rfc8785.dumps(
-            {"format": "deepfake-service/custody/1", **as_json(dossier.custody)}
-        ),
+        CUSTODY: rfc8785.dumps({"format": CUSTODY_FORMAT, **as_json(records["custody"])}),
         HASHES: rfc8785.dumps(_hashes(document, material)),
         TIMELINE: timeline(document, words("en")).encode(),
         CASE_GRAPH: rfc8785.dumps(graph(document)),
-        **{f"data/{name}": content for name, content in pictures.items()},
-        **{f"data/{name}": material.files[name] for name in material.files
-           if name.startswith("model/")},
-    }  # fmt: skip
+        **{
+            f"data/{name}": content
+            for name, content in material.files.items()
+            if name.startswith("model/") or not document["case"]["minor"]
+        },
+    }
     payload |= {
         report_of(language): _report(document, payload, language, ORIGINAL, signers)
         for language in LANGUAGES
     }
     predicate = {
-        "issuer": dossier.issuer,
-        "software": dossier.software,
-        "createdAt": dossier.created_at,
-        "case": dossier.case["id"],
-        "job": dossier.job["id"],
-        "edition": dossier.edition,
-        "predecessor": dossier.predecessor and {"sha256": dossier.predecessor},
-        "verdict": document["result"]["verdict"],
-        "finding": dossier.finding,
-        "model": {"sha256": document["method"]["model"]["sha256"]},
+        **predicate_of(document),
+        "software": records["software"],
         "reportCertificate": {"sha256": signers.certificate_sha256},
     }
-    outside = {MEDIA_SUBJECT: dossier.item["sha256"]}
-    name = f"{dossier.job['id']}/{dossier.edition}"
+    outside = {MEDIA_SUBJECT: document["item"]["sha256"]}
+    name = f"{document['job']['id']}/{document['edition']}"
     bundle = signed_bag(payload, outside, EVIDENCE_TYPE, predicate, name, signers)
     if len(bundle) > bag.MAX_BYTES:
         raise EvidenceTooLarge
     return bundle
+
+
+def predicate_of(document: dict[str, Any]) -> dict[str, Any]:
+    """Return what the statement repeats of ``verdict.json``."""
+    predecessor = document["predecessor"]
+    return {
+        "issuer": document["issuer"],
+        "createdAt": document["created_at"],
+        "case": document["case"]["id"],
+        "job": document["job"]["id"],
+        "edition": document["edition"],
+        "predecessor": predecessor and {"sha256": predecessor},
+        "verdict": document["result"]["verdict"],
+        "finding": document["finding"],
+        "model": {"sha256": document["method"]["model"]["sha256"]},
+    }
 
 
 def report_copy(bundle: bytes, language: str, copy: ReportCopy, signers: Signers) -> bytes:
@@ -215,28 +200,30 @@ def stamp_message(token: bytes) -> bytes:
     return b"deepfake-service/timestamp/1\n" + token
 
 
-def verdict_document(dossier: Dossier, material: Material) -> dict[str, Any]:
-    """Return the content of ``verdict.json``."""
+def verdict_document(records: dict[str, Any], material: Material) -> dict[str, Any]:
+    """Return the content of ``verdict.json``: what is known from a job's records and what its
+    examination found.
+
+    ``records`` hold its ``issuer`` and ``organisation``, if its names and contacts are known; the
+    number of the ``edition``, the SHA-256 of the ``predecessor`` and ``created_at``; the ``case``,
+    the ``job``, the SHA-256 and size of the ``item`` and its ``occurrences``; the ``reviews`` and
+    the ``finding``. Times are ISO 8601 in UTC.
+    """
     examination, spec = material.examination, material.spec
     record = load_exact(examination["exact"])
     result = examination["result"]
     people = [t["track"] for t in result["tracks"] if t["log_likelihood_ratio"] is not None]
     step = strength_of(result)
     faces = examination["exact"]["faces"]
-    shown = [] if dossier.case["minor"] else examination["pictures"]
+    shown = [] if records["case"]["minor"] else examination["pictures"]
+    of_records = {n: value for n, value in records.items() if n not in ("custody", "software")}
     return as_json(
         {
+            **of_records,
             "format": FORMAT,
-            "issuer": dossier.issuer,
-            **({"organisation": dossier.organisation} if dossier.organisation else {}),
-            "edition": dossier.edition,
-            "predecessor": dossier.predecessor,
-            "created_at": dossier.created_at,
             "question": words("en")(question_key(record.media.kind if record.media else None)),
-            "case": dossier.case,
-            "job": dossier.job,
             "item": {
-                **dossier.item,
+                **records["item"],
                 "mime": examination["mime"],
                 "content_credentials": examination["content_credentials"],
                 "perceptual": {
@@ -245,7 +232,6 @@ def verdict_document(dossier: Dossier, material: Material) -> dict[str, Any]:
                     "reason": examination["hashes"].get("reason"),
                 },
             },
-            "occurrences": dossier.occurrences,
             "result": result,
             "verbal": None if step is None else {
                 "text": words("en").of("scale", step),
@@ -266,8 +252,6 @@ def verdict_document(dossier: Dossier, material: Material) -> dict[str, Any]:
             "method": method_of(spec, material.model_sha256, examination["software"]),
             **({"sandbox": examination["sandbox"]} if "sandbox" in examination else {}),
             "error_rates": error_rates(record, people, spec, material.reliability),
-            "reviews": dossier.reviews,
-            "finding": dossier.finding,
             "limits": [
                 text.format(terms=spec.terms) for text in words("en").list("limits")
             ],

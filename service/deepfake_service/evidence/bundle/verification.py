@@ -241,13 +241,8 @@ class _Run:
             )
         p, media = self._done.predicate, subjects(self._done.statement)[MEDIA_SUBJECT]
         same("media", media, document["item"]["sha256"])
-        same("model", p["model"]["sha256"], document["method"]["model"]["sha256"])
-        same("job", p["job"], document["job"]["id"])
-        same("case", p["case"], document["case"]["id"])
-        same("edition", p["edition"], document["edition"])
-        same("predecessor", (p["predecessor"] or {}).get("sha256"), document["predecessor"])
-        same("verdict", p["verdict"], document["result"]["verdict"])
-        same("finding", p["finding"], document["finding"])
+        for name, value in builder.predicate_of(document).items():
+            same(name, p[name], value)
         if len(document["pictures"]) > MAX_LISTED_PICTURES:
             raise Failed(f"{builder.VERDICT}: lists more than {MAX_LISTED_PICTURES} pictures")
         listed = {

@@ -318,7 +318,7 @@ def test_all_times_of_a_korean_report_are_told_in_one_way() -> None:
     dossier = exhibits.dossier(video, **exhibits.reviewed("confirmed"))
     document = json.loads(json.dumps(verdict_document(dossier, exhibits.material(video))))
     for language, other in (("ko", " KST ("), ("en", "05 UTC")):
-        texts = list(leaves(report_texts(document, {}, dossier.custody, words(language))))
+        texts = list(leaves(report_texts(document, {}, dossier["custody"], words(language))))
         told = [text for text in texts if re.search(r"\d\d:\d\d:\d\d", text)]
         assert len(told) >= 5
         assert all(other in text for text in told), told
