@@ -1,4 +1,4 @@
-"""The bundle of a capture: a record of a page that others made, signed as evidence is.
+"""The bundle of a capture: a record of a page that others made, signed and verified as evidence is.
 
 ``capture.json`` says who handed in what, how its digests and signature held, which pages,
 pictures and videos were in it, and what is missing. ``page.warc.gz`` has the text of the pages.
@@ -8,16 +8,26 @@ each picture and video, so that they can be compared for as long as they are kep
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, BinaryIO
 
 import rfc8785
 
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.builder import signed_bag
-from deepfake_service.evidence.bundle.statement import CAPTURE_TYPE, Signers
-from deepfake_service.evidence.bundle.steps import Failed
+from deepfake_service.evidence.bundle.readers import BundleReaders
+from deepfake_service.evidence.bundle.statement import CAPTURE_TYPE, Signers, subjects
+from deepfake_service.evidence.bundle.steps import (
+    Failed,
+    Found,
+    NamedStep,
+    Outcome,
+    Verification,
+    same,
+)
 
 CAPTURE, RECORDS = "data/capture.json", "data/page.warc.gz"
 
@@ -46,12 +56,58 @@ def apart(document: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def opened_capture(raw: bytes) -> dict[str, Any]:
-    """Return the content of ``capture.json``; ``Failed`` if it is not in canonical JSON, or of
-    another format."""
-    document = json.loads(raw)
-    if not isinstance(document, dict) or document.get("format") != CAPTURE_TYPE:
-        raise Failed(f"{CAPTURE}: its format is not {CAPTURE_TYPE}")
-    if rfc8785.dumps(document) != raw:
-        raise Failed(f"{CAPTURE}: not in canonical JSON (RFC 8785)")
-    return document
+@dataclass
+class CaptureSteps:
+    """The steps of verifying a capture whose statement is signed and covers its files."""
+
+    _files: dict[str, bytes]
+    _done: Verification
+    _readers: BundleReaders
+    _original: BinaryIO | None
+
+    def all(self, time_stamp: NamedStep) -> list[NamedStep]:
+        """Return the steps in order, and that of the time stamp at its place."""
+        return [
+            ("The capture agrees with the statement", self._record),
+            ("The records of the page are intact", self._records),
+            time_stamp,
+            ("The original belongs to this capture", self._original_file),
+        ]
+
+    def _record(self) -> Found:
+        raw = bag.bounded(self._files, CAPTURE)
+        document = json.loads(raw)
+        if not isinstance(document, dict) or document.get("format") != CAPTURE_TYPE:
+            raise Failed(f"{CAPTURE}: its format is not {CAPTURE_TYPE}")
+        if rfc8785.dumps(document) != raw:
+            raise Failed(f"{CAPTURE}: not in canonical JSON (RFC 8785)")
+        p, named = self._done.predicate, subjects(self._done.statement)
+        same("capture", p["capture"], document["id"])
+        same("case", p["case"], document["case"])
+        same("time", p["createdAt"], document["created_at"])
+        outside = {name: digest for name, digest in named.items() if name not in self._files}
+        same("digests of imagery", outside, apart(document))
+        self._done.document = document
+        missing = ", ".join(map(str, document["minimum"]["missing"])) or "nothing"
+        return Outcome.PASS, (
+            f"{len(document['pages'])} pages, {len(document['media'])} pictures and videos; "
+            f"missing from the minimum of the Berkeley Protocol: {missing}"
+        )
+
+    def _records(self) -> Found:
+        content = self._files.get(RECORDS)
+        same("text part", self._done.document["text"]["records"] > 0, content is not None)
+        if content is None:
+            return Outcome.SKIPPED, "the capture has no text"
+        found = self._readers.count_records(content)
+        same("records", self._done.document["text"]["records"], found)
+        return Outcome.PASS, f"{found} records have the digests that they state"
+
+    def _original_file(self) -> Found:
+        if self._original is None:
+            return Outcome.SKIPPED, "not requested (--media FILE)"
+        digest = hashlib.file_digest(self._original, "sha256").hexdigest()  # type: ignore[arg-type]
+        known = [name for name, each in apart(self._done.document).items() if each == digest]
+        if not known:
+            raise Failed(f"a file with the SHA-256 {digest} is not in this capture")
+        return Outcome.PASS, f"it is {known[0]} of this capture"

@@ -11,13 +11,21 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from deepfake_service.evidence.bundle.statement import LOOK_TYPE, opened, sign, statement
-from deepfake_service.evidence.bundle.steps import Failed
+from deepfake_service.evidence.bundle.statement import (
+    LOOK_TYPE,
+    opened,
+    sign,
+    signed_by,
+    statement,
+)
+from deepfake_service.evidence.bundle.steps import Failed, Found, NamedStep, Outcome, Verification
+from deepfake_service.evidence.bundle.trust_store import Trust
 
 MAX_LIST_BYTES = 8 << 20
 """Of a list of looks. Daily looks of a year have about 2 MiB with what was kept of the pages."""
@@ -56,21 +64,56 @@ def require_chain(envelopes: Sequence[dict[str, Any]]) -> list[str]:
     return digests
 
 
-def listed_records(content: bytes) -> list[dict[str, Any]]:
-    """Return the envelopes in the answer of ``/v1/cases/…/occurrences/…/looks``, oldest first;
-    ``Failed`` if it is too large, or has no records."""
-    if len(content) > MAX_LIST_BYTES:
-        raise Failed(f"a list of looks may have at most {MAX_LIST_BYTES} bytes")
-    try:
-        records = [look["record"] for look in reversed(json.loads(content)["looks"])]
-    except (ValueError, KeyError, TypeError) as error:
-        raise Failed("not a list of looks as the service gives it") from error
-    if not records:
-        raise Failed("the list has no looks")
-    return records
+@dataclass
+class LookSteps:
+    """The steps of verifying looks at a post, as ``/v1/cases/…/occurrences/…/looks`` lists them."""
 
+    _content: bytes
+    _trust: Trust
+    _done: Verification
+    _looks: list[dict[str, Any]] = field(default_factory=list)
 
-def statements_of(envelopes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the statements in envelopes; the signatures are not checked here. ``Failed`` if one is
-    not a look, or not in canonical form."""
-    return [opened(rfc8785.dumps(envelope), (LOOK_TYPE,))[1] for envelope in envelopes]
+    def all(self) -> list[NamedStep]:
+        """Return the steps in order."""
+        return [
+            ("The file lists looks", self._list),
+            ("The records are statements about looks", self._records),
+            ("Each record names the one before", self._chain),
+            ("The signatures hold", self._signatures),
+        ]
+
+    def _list(self) -> Found:
+        if len(self._content) > MAX_LIST_BYTES:
+            raise Failed(f"a list of looks may have at most {MAX_LIST_BYTES} bytes")
+        try:
+            listed = reversed(json.loads(self._content)["looks"])  # oldest first
+            self._looks = [look["record"] for look in listed]
+        except (ValueError, KeyError, TypeError) as error:
+            raise Failed("not a list of looks as the service gives it") from error
+        if not self._looks:
+            raise Failed("the list has no looks")
+        return Outcome.PASS, f"{len(self._looks)} looks"
+
+    def _records(self) -> Found:
+        statements = [opened(rfc8785.dumps(each), (LOOK_TYPE,))[1] for each in self._looks]
+        self._done.statement = statements[-1]
+        return Outcome.PASS, f"looks at the post {statements[-1]['predicate']['post']}"
+
+    def _chain(self) -> Found:
+        last, p = require_chain(self._looks)[-1], self._done.predicate
+        return Outcome.PASS, (
+            f"the last one, of {p['at']}, found: {p['result']}; the issuer's audit log has its "
+            f"SHA-256, {last}, and those of later ones, if there are any"
+        )
+
+    def _signatures(self) -> Found:
+        signers = {envelope["signatures"][0]["keyid"] for envelope in self._looks}
+        for signer in sorted(signers):
+            self._trust.check_key(signer)
+        if not self._trust.keys:
+            return Outcome.UNKNOWN, "not checked: give the issuer's key with --public-key"
+        for number, envelope in enumerate(self._looks, start=1):
+            if not any(signed_by(envelope, key) for key in self._trust.keys):
+                raise Failed(f"look {number} is not signed with a trusted key")
+        self._done.signer = ", ".join(sorted(signers))
+        return Outcome.PASS, f"signed with the trusted key {self._done.signer}"

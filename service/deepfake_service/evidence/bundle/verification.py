@@ -48,8 +48,9 @@ from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.bundle import builder, custody
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import crops_of
-from deepfake_service.evidence.bundle.capture_steps import CaptureSteps, LookSteps
+from deepfake_service.evidence.bundle.capture_format import CaptureSteps
 from deepfake_service.evidence.bundle.error_rates import error_rates
+from deepfake_service.evidence.bundle.look_format import LookSteps
 from deepfake_service.evidence.bundle.readers import BundleReaders
 from deepfake_service.evidence.bundle.rescoring import ratio_tolerance, rescore
 from deepfake_service.evidence.bundle.statement import (
