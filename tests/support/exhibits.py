@@ -28,13 +28,7 @@ from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.image import HEAD_BYTES
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.bundle import zip_format as bag
-from deepfake_service.evidence.bundle.artifacts import (
-    MODEL_MANIFEST,
-    Gathering,
-    Material,
-    Reading,
-    mime_of,
-)
+from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST, Gathering, Material, mime_of
 from deepfake_service.evidence.bundle.builder import build
 from deepfake_service.evidence.bundle.statement import Signers, self_made_certificate
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome, Verification
@@ -65,18 +59,19 @@ def material(media: bytes, frames: int | None = None, judge: Scorer | None = Non
 def _material(media: bytes, frames: int | None, judge: Scorer) -> Material:
     decoder = InProcessDecoder()
     mime = mime_of(media[:HEAD_BYTES])
-    reading = Reading(mime, decoder.read_credentials(io.BytesIO(media), mime))
+    credentials = decoder.read_credentials(io.BytesIO(media), mime)
+    about = {"mime": mime, "content_credentials": credentials}
     try:
         with decoder.open(io.BytesIO(media)) as opened:
             sampled = judge.plan(opened, frames)
             parts = [judge.examine(opened, sampled)]
             verdict = judge.conclude(opened, sampled, parts)
             seen = [f.time_s for p in parts for f in p.examined]
-            gathering = Gathering(judge, verdict, seen, EXAMINED_AT, reading)
+            gathering = Gathering(judge, verdict, seen, EXAMINED_AT, about)
             gathering.take(opened)
             return gathering.material()
     except MediaError as error:
-        return Gathering(judge, unable(error), [], EXAMINED_AT, reading).material()
+        return Gathering(judge, unable(error), [], EXAMINED_AT, about).material()
 
 
 KINDS = ("swap", "reenactment", "synthesis", "retouching")

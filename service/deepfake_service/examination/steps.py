@@ -35,7 +35,7 @@ from deepfake_models.scorer import FrameProgress, Scorer
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.cases import media_key
 from deepfake_service.cases.media_deletion import expire
-from deepfake_service.evidence.bundle.artifacts import Gathering, Material, Reading, mime_of
+from deepfake_service.evidence.bundle.artifacts import Gathering, Material, mime_of
 from deepfake_service.evidence.editions import material_of
 from deepfake_service.evidence.listings import ListedResult, end_listing, listed_result
 from deepfake_service.evidence.store import EvidenceStore
@@ -274,8 +274,8 @@ class Examination:
                 gathering.end(error)
         return gathering.material()
 
-    def _read(self, opened: _OpenedJob) -> Reading:
-        """Return the type of the file, what its Content Credentials claim, and how it is read.
+    def _read(self, opened: _OpenedJob) -> dict[str, Any]:
+        """Return ``Gathering.about``.
 
         Credentials that crash their reader are not read again: the verdict does not depend on them.
         """
@@ -287,7 +287,10 @@ class Examination:
             except MediaError as error:
                 self._raise_unrelated(file, error)
                 credentials = not_read("reading the credentials took too much time or memory")
-        return Reading(mime, credentials, self._decoder.confinement())
+        about = {"mime": mime, "content_credentials": credentials}
+        if (confinement := self._decoder.confinement()) is not None:
+            about["sandbox"] = {"missing": [str(layer) for layer in confinement.missing]}
+        return about
 
     def _raise_unrelated(self, file: BufferedReader, error: MediaError) -> None:
         """Raise the cause of ``error`` if that is not in the media of ``file``: the worker

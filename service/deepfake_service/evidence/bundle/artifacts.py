@@ -8,7 +8,6 @@ what contributed to their scores.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import platform
@@ -30,11 +29,11 @@ from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaError
 from deepfake_models.faces.crops import cut_views, first_view, squares
 from deepfake_models.media.image import picture_format
 from deepfake_models.media.interface import FailedFrame, OpenMedia
-from deepfake_models.sandbox.confinement import Confinement
 from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.bundle import likeness
 from deepfake_service.evidence.bundle.perceptual_hashes import hash_media
 from deepfake_service.evidence.bundle.steps import Failed
+from deepfake_service.evidence.bundle.zip_format import sha256, zipped
 
 FORMAT = "deepfake-service/examination/1"
 MAX_GATHERED_FACES = 16
@@ -73,7 +72,7 @@ class Material:
     @property
     def model_sha256(self) -> str:
         """SHA-256 of the model's manifest, which identifies the model."""
-        return hashlib.sha256(self.files[MODEL_MANIFEST]).hexdigest()
+        return sha256(self.files[MODEL_MANIFEST])
 
     @property
     def reliability(self) -> dict[str, Any]:
@@ -83,12 +82,8 @@ class Material:
 
     def pack(self) -> bytes:
         """Return the material as one ZIP file."""
-        file = io.BytesIO()
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr(EXAMINATION, json.dumps(self.examination, allow_nan=False))
-            for name, content in sorted(self.files.items()):
-                archive.writestr(name, content)
-        return file.getvalue()
+        examination = json.dumps(self.examination, allow_nan=False).encode()
+        return zipped({EXAMINATION: examination, **self.files})
 
     @classmethod
     def unpack(cls, packed: bytes) -> Material:
@@ -100,18 +95,6 @@ class Material:
             return cls(json.loads(files.pop(EXAMINATION)), files)
         except (ValueError, KeyError, zipfile.BadZipFile) as error:
             raise Failed("the stored material of the evidence cannot be read") from error
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How a file was read, and what it says about itself."""
-
-    mime: str | None
-    """Type of the file, by its first bytes."""
-    content_credentials: dict[str, Any]
-    """What ``Decoder.read_credentials`` returned."""
-    confinement: Confinement | None = None
-    """What ``Decoder.confinement`` returned."""
 
 
 @dataclass
@@ -127,7 +110,10 @@ class Gathering:
     examined_s: Sequence[float]
     """Times in seconds of the frames that the verdict is based on."""
     examined_at: datetime
-    reading: Reading
+    about: Mapping[str, Any]
+    """What the file says of itself, and how it was read: ``mime``, the type by its first bytes;
+    ``content_credentials``, what ``Decoder.read_credentials`` returned; and ``sandbox``, the layers
+    that were ``missing`` if it was read in one."""
     _pictures: list[dict[str, Any]] | None = None
     _files: dict[str, bytes] = field(default_factory=dict)
     _hashes: dict[str, Any] | None = None
@@ -163,13 +149,9 @@ class Gathering:
             "pictures": self._pictures or [],
             "hashes": self._hashes or {"pdq": None, "reason": self._reason},
             "likeness": self._likeness,
-            "mime": self.reading.mime,
-            "content_credentials": self.reading.content_credentials,
+            **self.about,
             "software": software(),
         }
-        if self.reading.confinement is not None:
-            missing = self.reading.confinement.missing
-            content["sandbox"] = {"missing": [str(layer) for layer in missing]}
         bundle = self.scorer.bundle.directory
         model = {
             MODEL_MANIFEST: (bundle / MANIFEST).read_bytes(),
