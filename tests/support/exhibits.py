@@ -30,10 +30,11 @@ from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST, Gathering, Material, mime_of
 from deepfake_service.evidence.bundle.builder import build
-from deepfake_service.evidence.bundle.statement import Signers, self_made_certificate
+from deepfake_service.evidence.bundle.statement import Signers
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome, Verification
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.evidence.signing_keys import self_made_certificate
 from tests.support import footage, small_bundles
 
 EXAMINED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

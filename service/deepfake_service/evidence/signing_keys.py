@@ -12,20 +12,20 @@ import base64
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
+    load_pem_private_key,
     load_pem_public_key,
 )
+from cryptography.x509.oid import NameOID
 from joserfc.jwk import ECKey, KeyParameters, OKPKey
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -33,20 +33,16 @@ from sqlalchemy.orm import Session
 from deepfake_service.accounts.organisation import Sender
 from deepfake_service.audit.journal import protect
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
-from deepfake_service.evidence.bundle.statement import (
-    Signers,
-    key_id,
-    own_signer,
-    self_made_certificate,
-)
+from deepfake_service.evidence.bundle.statement import Signers, key_id, public_pem
 from deepfake_service.platform.db import Database, Secret, SigningKey, current_time
-from deepfake_service.platform.errors import KeyUnknown
+from deepfake_service.platform.errors import KeyUnknown, SettingsError
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import context_of
 from deepfake_service.platform.storage.envelope import KeyWrapper
 from deepfake_service.platform.timestamps import PostQuery, poster
 
 STATEMENT, REPORT = "statement", "report"
+CERTIFICATE_YEARS = 10
 MIN_KEY_ID_CHARS = 8
 """The shortest prefix of an id that identifies a key."""
 _LOCK = "signing-keys"
@@ -92,7 +88,7 @@ class SigningKeys:
         """Return the name in the certificate that signs reports; ``None`` as ``_certificates`` has
         none."""
         for certificate in self._certificates():
-            names = certificate.subject.get_attributes_for_oid(x509.NameOID.ORGANIZATION_NAME)
+            names = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
             return str(names[0].value) if names else certificate.subject.rfc4514_string()
         return None
 
@@ -170,18 +166,12 @@ class SigningKeys:
     def _create(
         self, session: Session, issuer: str, actor: Actor = SERVICE
     ) -> tuple[SigningKey, SigningKey]:
-        statement = Ed25519PrivateKey.generate()
-        report = ec.generate_private_key(ec.SECP256R1())
-        raw = statement.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
+        statement, report = Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP256R1())
+        scalar = report.private_numbers().private_value.to_bytes(32)
+        certificate = self_made_certificate(report, issuer, current_time(session))
         pair = (
-            self._store(session, STATEMENT, statement.public_key(), raw, None),
-            self._store(
-                session,
-                REPORT,
-                report.public_key(),
-                report.private_numbers().private_value.to_bytes(32),
-                self_made_certificate(report, issuer, current_time(session)),
-            ),
+            self._store(session, STATEMENT, statement.public_key(), statement.private_bytes_raw()),
+            self._store(session, REPORT, report.public_key(), scalar, certificate),
         )
         append_entry(session, actor, Action.SIGNING_KEYS_MADE, detail=pair[0].id)
         return pair
@@ -192,14 +182,12 @@ class SigningKeys:
         purpose: str,
         public: Ed25519PublicKey | ec.EllipticCurvePublicKey,
         private: bytes,
-        certificate: x509.Certificate | None,
+        certificate: x509.Certificate | None = None,
     ) -> SigningKey:
         key = SigningKey(
             id=key_id(public),
             purpose=purpose,
-            public_pem=public.public_bytes(
-                Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
-            ).decode(),
+            public_pem=public_pem(public).decode(),
             certificate_pem=certificate and certificate.public_bytes(Encoding.PEM).decode(),
             created_at=current_time(session),
         )
@@ -228,6 +216,70 @@ def open_signing_keys(settings: Settings, database: Database, keys: KeyWrapper) 
         own = (settings.report_certificate, settings.report_key)
     authority = poster(settings.timestamp_url) if settings.timestamp_url else None
     return SigningKeys(database, keys, sender.certificate_name, own, authority)
+
+
+def self_made_certificate(
+    key: ec.EllipticCurvePrivateKey, issuer: str, now: datetime
+) -> x509.Certificate:
+    """Return a self-signed certificate of ``key``.
+
+    It does not prove who ``issuer`` is. A verifier trusts it because the statement, which is signed
+    with a key that the verifier trusts, names its digest.
+    """
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, issuer[:64]),
+            x509.NameAttribute(NameOID.COMMON_NAME, "Report signer"),
+        ]
+    )
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))  # a verifier's clock may be behind
+        .not_valid_after(now + timedelta(days=365 * CERTIFICATE_YEARS))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(
+            x509.KeyUsage(
+                digital_signature=True,
+                content_commitment=True,
+                key_encipherment=False,
+                data_encipherment=False,
+                key_agreement=False,
+                key_cert_sign=False,
+                crl_sign=False,
+                encipher_only=False,
+                decipher_only=False,
+            ),
+            critical=True,
+        )
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def own_signer(
+    certificate: Path, key: Path
+) -> tuple[ec.EllipticCurvePrivateKey, tuple[x509.Certificate, ...]]:
+    """Read the operator's own report key and its certificate chain from PEM files;
+    ``SettingsError`` if a file cannot be read, or the key is not the first certificate's."""
+    try:
+        chain = x509.load_pem_x509_certificates(certificate.read_bytes())
+        private = load_pem_private_key(key.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as error:
+        raise SettingsError(
+            "DEEPFAKE_REPORT_CERTIFICATE and DEEPFAKE_REPORT_KEY must be PEM files with a "
+            "certificate chain and its unencrypted key"
+        ) from error
+    if not isinstance(private, ec.EllipticCurvePrivateKey):
+        raise SettingsError("DEEPFAKE_REPORT_KEY must be an elliptic-curve key (P-256)")
+    if chain[0].public_key() != private.public_key():
+        raise SettingsError(
+            "DEEPFAKE_REPORT_CERTIFICATE: the first certificate does not belong to the key"
+        )
+    return private, tuple(chain)
 
 
 def _certificate_of(key: SigningKey) -> x509.Certificate:

@@ -33,12 +33,12 @@ from deepfake_service.evidence.bundle.builder import (
     report_copy,
     report_of,
 )
-from deepfake_service.evidence.bundle.statement import self_made_certificate
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.report.reading import read
 from deepfake_service.evidence.report.report import ReportCopy
 from deepfake_service.evidence.report.summary import summary_of
+from deepfake_service.evidence.signing_keys import self_made_certificate
 from deepfake_service.platform.texts.characters import MAX_TEXT_CHARS, readable
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
 from tests.support import exhibits, footage

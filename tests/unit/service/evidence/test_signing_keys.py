@@ -24,8 +24,7 @@ from structlog.testing import capture_logs
 
 from deepfake_service.audit.journal import open_journal
 from deepfake_service.audit.records import open_database
-from deepfake_service.evidence.bundle.statement import self_made_certificate
-from deepfake_service.evidence.signing_keys import SigningKeys
+from deepfake_service.evidence.signing_keys import SigningKeys, self_made_certificate
 from deepfake_service.platform.db import Database
 from deepfake_service.platform.errors import KeyUnknown, SettingsError
 from deepfake_service.platform.settings import Settings
