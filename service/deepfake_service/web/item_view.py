@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from deepfake_models.bundle.results import input_at_fault
+from deepfake_models.bundle.spec import Calibration
+from deepfake_models.decision.level import log_likelihood_ratio
 from deepfake_models.faces.crops import square
 from deepfake_service.evidence.report.plots import value_plot
-from deepfake_service.evidence.report.reading import read
+from deepfake_service.evidence.report.reading import Reading, read
 from deepfake_service.evidence.report.summary import reasons_of_people, summary_of
 from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.platform.texts.i18n import Words, words
@@ -28,7 +29,7 @@ def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
     reading = read(document, texts, evidence_time)
     summary, media = summary_of(reading), reading.media
     codes = list(dict.fromkeys(r["code"] for r in document["result"]["reasons"]))
-    pictures, spread = _pictures(document), value_plot(reading, width="100%")
+    pictures, spread = _pictures(reading), value_plot(reading, width="100%")
     is_video = reading.kind == "video"
     return {
         **summary,
@@ -53,19 +54,17 @@ def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
     }
 
 
-def _pictures(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the faces that are shown, by falling value."""
-    faces = document["exact"]["faces"]
-    ranked = sorted(document["pictures"], key=lambda p: (-p["log_likelihood_ratio"], p["number"]))
+def _pictures(reading: Reading) -> list[dict[str, Any]]:
+    faces, scale = reading.document["exact"]["faces"], reading.document["method"]["crop"]["scale"]
     return [
         {
             "number": p["number"],
             "time_s": faces[p["face"]]["time_s"],
             "person": faces[p["face"]]["track"] + 1,
-            "inner": _box_in_crop(faces[p["face"]], document["method"]["crop"]["scale"]),
+            "inner": _box_in_crop(faces[p["face"]], scale),
             "llr": p["log_likelihood_ratio"],
         }
-        for p in ranked
+        for p in reading.pictures
     ]
 
 
@@ -110,10 +109,8 @@ def log10_ratio(document: dict[str, Any], face: dict[str, Any]) -> float | None:
     """Return the calibrated log10 likelihood ratio of a face, or ``None`` if it has no value."""
     if face["logit"] is None:
         return None
-    calibration = document["method"]["calibration"]["face"]
-    ratio = calibration["slope"] * face["logit"] + calibration["intercept"]
-    limit: float = calibration["limit"]
-    return float(min(max(ratio / math.log(10), -limit), limit))
+    calibration = Calibration.model_construct(**document["method"]["calibration"]["face"])
+    return log_likelihood_ratio(face["logit"], calibration)
 
 
 def moments_plot(document: dict[str, Any], words: Words) -> str:

@@ -28,16 +28,14 @@ class Reading:
     """Formats the times in tables."""
 
     @cached_property
-    def result(self) -> dict[str, Any]:
+    def result(self) -> Any:
         """The result of the examination."""
-        result: dict[str, Any] = self.document["result"]
-        return result
+        return self.document["result"]
 
     @cached_property
-    def media(self) -> dict[str, Any] | None:
+    def media(self) -> Any:
         """What was read of the file; ``None`` if it could not be read."""
-        media: dict[str, Any] | None = self.result["media"]
-        return media
+        return self.result["media"]
 
     @cached_property
     def kind(self) -> str | None:
@@ -55,33 +53,38 @@ class Reading:
         return strength_of(self.result)
 
     @cached_property
-    def thresholds(self) -> dict[str, Any]:
+    def thresholds(self) -> Any:
         """The thresholds that decided on the item."""
-        levels: dict[str, dict[str, Any]] = self.document["method"]["thresholds"]
+        levels = self.document["method"]["thresholds"]
         if not self.is_still:
             return levels["item"]
         return levels.get("picture") or levels["face"]
 
     @cached_property
-    def calibration(self) -> dict[str, Any]:
+    def calibration(self) -> Any:
         """The calibration of the item's value."""
-        level: dict[str, dict[str, Any]] = self.document["method"]["calibration"]
-        return level["face" if self.is_still else "item"]
+        return self.document["method"]["calibration"]["face" if self.is_still else "item"]
 
     @cached_property
-    def histogram(self) -> dict[str, Any] | None:
+    def histogram(self) -> Any:
         """The histogram of media like the item; ``None`` without one, or without a value."""
         if not self.media or self.result["log_likelihood_ratio"] is None:
             return None
         histograms = self.document["method"].get("histograms") or {}
-        found: dict[str, Any] | None = histograms.get("picture" if self.is_still else "item")
-        return found
+        return histograms.get("picture" if self.is_still else "item")
 
     @cached_property
     def people(self) -> list[dict[str, Any]]:
         """The tracks that tables list, in order of appearance."""
         ranked = sorted(self.result["tracks"], key=_value_of, reverse=True)
         return sorted(ranked[:MAX_PEOPLE], key=lambda t: t["track"])
+
+    @cached_property
+    def pictures(self) -> list[dict[str, Any]]:
+        """The faces that are shown, by falling value."""
+        return sorted(
+            self.document["pictures"], key=lambda p: (-p["log_likelihood_ratio"], p["number"])
+        )
 
     @cached_property
     def refused(self) -> frozenset[int]:

@@ -60,7 +60,7 @@ def present(
     names = (known.get(f"name_{language}") for language in (words.language, *LANGUAGES))
     name = next(filter(None, names), d["issuer"])
     created = to_the_second(d["created_at"], words.language)
-    shown = [p for p in d["pictures"] if copy.faces and p["crop"] in payload]
+    shown = [p for p in reading.pictures if copy.faces and p["crop"] in payload]
     faces = d["exact"]["faces"]
     return {
         "lang": words.language,
@@ -81,10 +81,7 @@ def present(
         **summary_of(reading),
         **tables_of(reading),
         **custody_of(reading, with_texts(custody, readable)),
-        "pictures": [
-            _picture(reading, p, faces[p["face"]], payload)
-            for p in sorted(shown, key=lambda p: (-p["log_likelihood_ratio"], p["number"]))
-        ],
+        "pictures": [_picture(reading, p, faces[p["face"]], payload) for p in shown],
         "pictures_note": None if shown else _pictures_note(reading),
         "spread": value_plot(reading, width="720"),
         "timeline": timeline(d, words) if reading.kind == "video" else None,
