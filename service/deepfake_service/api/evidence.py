@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import anyio.to_thread
@@ -199,9 +199,9 @@ def _verify(content: bytes, call: Call) -> VerificationOut:
     store, revocations = call.services.evidence_store, call.services.revocation_list
     settings = call.state.settings
     keys = (*store.keys.published(), *pinned_keys(settings.pinned_keys))
-    trust = Trust(keys, certificates(settings.timestamp_roots))
-    if revocations.is_withdrawn(hashlib.sha256(content).hexdigest()):
-        trust = replace(trust, revocations=revocations.current())
+    is_withdrawn = revocations.is_withdrawn(hashlib.sha256(content).hexdigest())
+    listed = revocations.current() if is_withdrawn else None
+    trust = Trust(keys, certificates(settings.timestamp_roots), listed)
     try:
         verification = verify(content, trust, readers=call.state.require_engine().bundle_readers)
     except SandboxBusy as error:

@@ -11,7 +11,6 @@ import io
 import math
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image, ImageFilter
@@ -31,14 +30,9 @@ _BLUR_PX = 8
 FIELDS = ("name", "platform", "llr", "still", "duration_s", "low", "high", "limit")
 
 
-@dataclass(frozen=True, slots=True)
-class ListedResult:
-    """What the end of an examination adds to a job's entry in lists."""
-
-    values: Mapping[str, Any]
-    thumbnail: bytes | None = None
-    shown: bool = False
-    """Whether its evidence can show faces."""
+Listed = tuple[Mapping[str, Any], bytes | None]
+"""What the end of an examination adds to a job's entry in lists: values, and a thumbnail where its
+evidence can show faces."""
 
 
 def rank_of(log10_ratio: float | None) -> int | None:
@@ -57,13 +51,13 @@ def begin_listing(
     session.add(listing)
 
 
-def end_listing(session: Session, case_key: bytes, job: Job, result: ListedResult) -> None:
+def end_listing(session: Session, case_key: bytes, job: Job, listed: Listed) -> None:
     """Add the result of a job that ends to its entry, and rank the job."""
-    listing = session.get_one(Listing, job.id)
-    seal_json(case_key, listing, {**open_json(case_key, listing), **result.values})
-    if result.thumbnail is not None:
-        listing.thumbnail = seal(case_key, result.thumbnail, context_of("thumbnail", job.id))
-    job.rank = rank_of(result.values["llr"])
+    listing, (values, thumbnail) = session.get_one(Listing, job.id), listed
+    seal_json(case_key, listing, {**open_json(case_key, listing), **values})
+    job.shown, job.rank = thumbnail is not None, rank_of(values["llr"])
+    if thumbnail is not None:
+        listing.thumbnail = seal(case_key, thumbnail, context_of("thumbnail", job.id))
 
 
 def open_listing(case_key: bytes, listing: Listing | None) -> dict[str, Any]:
@@ -79,7 +73,7 @@ def open_reasons(case_key: bytes, job: Job) -> list[str]:
     return list(dict.fromkeys(reason["code"] for reason in open_json(case_key, job)["reasons"]))
 
 
-def listed_result(result: Mapping[str, Any], material: Material) -> ListedResult:
+def listed_result(result: Mapping[str, Any], material: Material) -> Listed:
     """Return what lists show of a result and of the material of its evidence."""
     media = result.get("media") or {}
     still = media.get("kind") == "image"
@@ -97,7 +91,7 @@ def listed_result(result: Mapping[str, Any], material: Material) -> ListedResult
             "high": level.likely_manipulated,
             "limit": calibration.limit,
         }
-    return ListedResult(values, _thumbnail(material), bool(material.pictures))
+    return values, _thumbnail(material)
 
 
 def _thumbnail(material: Material) -> bytes | None:
@@ -106,10 +100,7 @@ def _thumbnail(material: Material) -> bytes | None:
         return None
     faces = material.examination["exact"]["faces"]
     top = max(shown, key=lambda picture: float(faces[picture["face"]]["logit"] or 0.0))
-    crop = material.files.get(top["crop"])
-    if crop is None:
-        return None
-    with Image.open(io.BytesIO(crop)) as picture:
+    with Image.open(io.BytesIO(material.files[top["crop"]])) as picture:
         blurred = picture.convert("RGB").filter(ImageFilter.GaussianBlur(_BLUR_PX))
     small = blurred.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX)
     out = io.BytesIO()

@@ -37,7 +37,7 @@ from deepfake_service.cases.cases import media_key
 from deepfake_service.cases.media_deletion import expire
 from deepfake_service.evidence.bundle.artifacts import Gathering, Material, mime_of
 from deepfake_service.evidence.editions import material_of
-from deepfake_service.evidence.listings import ListedResult, end_listing, listed_result
+from deepfake_service.evidence.listings import Listed, end_listing, listed_result
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.examination.webhook_deliveries import release_callbacks
 from deepfake_service.platform.db import Case, Database, Job, Media, current_time
@@ -108,13 +108,12 @@ def end_job(
     job: Job,
     case_key: bytes,
     result: Mapping[str, Any],
-    listed: ListedResult,
+    listed: Listed,
     keep_after_verdict: timedelta,
 ) -> None:
     """Record that a job has succeeded, set when its media expire, and release its webhooks."""
     seal_json(case_key, job, dict(result))
     job.verdict, job.leaning = result["verdict"], result.get("leaning")
-    job.shown = listed.shown
     end_listing(session, case_key, job, listed)
     job.started_at = job.started_at or current_time(session)
     job.stage, job.done = None, job.total or 0
@@ -311,7 +310,7 @@ class Examination:
             _end(session, job, JobState.FAILED, self._rules.keep_after_verdict)
         self._stores.metrics.job_ended(JobState.FAILED)
 
-    def _succeed(self, opened: _OpenedJob, result: dict[str, Any], listed: ListedResult) -> None:
+    def _succeed(self, opened: _OpenedJob, result: dict[str, Any], listed: Listed) -> None:
         job_id = opened.job.id
         with self._database.write() as session:
             job = session.get(Job, job_id, with_for_update=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Callable
 from datetime import datetime
@@ -73,20 +72,19 @@ def request(post: PostQuery, data: bytes) -> bytes:
     return reply
 
 
-def _post(url: str, query: bytes) -> bytes:
-    """Send a ``TimeStampReq`` (RFC 3161, 2.4.1) to the authority at ``url`` and return its reply;
+def poster(url: str) -> PostQuery:
+    """Return what sends a ``TimeStampReq`` (RFC 3161, 2.4.1) to the authority at ``url``.
     ``TimestampFailed`` if the authority cannot be reached, refuses, or its reply is compressed, too
     large, or takes longer than ``DEADLINE_S``."""
-    try:
-        limits = AnswerLimits(MAX_REPLY_BYTES, TIMEOUT_S, DEADLINE_S)
-        return fetch_bounded(url, limits, post=query, media_type=_QUERY)
-    except UnusableAnswer as error:
-        raise TimestampFailed(f"the time-stamp authority {error.message}") from error
+    limits = AnswerLimits(MAX_REPLY_BYTES, TIMEOUT_S, DEADLINE_S)
 
+    def post(query: bytes) -> bytes:
+        try:
+            return fetch_bounded(url, limits, post=query, media_type=_QUERY)
+        except UnusableAnswer as error:
+            raise TimestampFailed(f"the time-stamp authority {error.message}") from error
 
-def poster(url: str) -> PostQuery:
-    """Return what sends queries to the authority at ``url``."""
-    return functools.partial(_post, url)
+    return post
 
 
 def verify(reply: bytes, data: bytes, roots: list[x509.Certificate]) -> datetime:

@@ -20,17 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deepfake_service.evidence.bundle.perceptual_hashes import (
-    MAX_DISTANCE,
-    MIN_QUALITY,
-    can_hash,
-    distances,
-    mirrored,
-    packed,
-    pdq,
-    resembles,
-    usable,
-)
+from deepfake_service.evidence.bundle import perceptual_hashes as perceptual
 
 UNIFORM = 12
 """Most that the pixels of one line of a border differ in any channel, of 255. JPEG changes them."""
@@ -89,10 +79,10 @@ def _window(
 
 
 def _hashes(pictures: Iterable[NDArray[np.uint8]]) -> list[str]:
-    if not can_hash():
+    if not perceptual.can_hash():
         return []
-    hashes = (pdq(pixels) for pixels in pictures)
-    return [digest for digest, quality in hashes if quality >= MIN_QUALITY]
+    hashes = (perceptual.pdq(pixels) for pixels in pictures)
+    return [digest for digest, quality in hashes if quality >= perceptual.MIN_QUALITY]
 
 
 def trimmed(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -111,7 +101,7 @@ def trimmed(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def of_examination(examination: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return all hashes by which the medium of an examination is recognised."""
     likeness = examination.get("likeness") or {}
-    frames = [*usable(examination.get("hashes") or {}), *likeness.get("frames", [])]
+    frames = [*perceptual.usable(examination.get("hashes") or {}), *likeness.get("frames", [])]
     return {
         "frames": list(dict.fromkeys(frames)),
         "centres": likeness.get("centres", []),
@@ -123,8 +113,8 @@ def alike(ours: Mapping[str, Sequence[str]], theirs: Mapping[str, Sequence[str]]
     """Return whether two media, by the results of ``of_examination``, may show the same person in
     the same picture: as they are, cropped, framed, or as a part of another picture."""
     return (
-        resembles(ours["frames"], theirs["frames"])
-        or _near(ours["centres"], theirs["centres"], MAX_DISTANCE)
+        perceptual.resembles(ours["frames"], theirs["frames"])
+        or _near(ours["centres"], theirs["centres"], perceptual.MAX_DISTANCE)
         or _near(ours["faces"], theirs["faces"], FACE_DISTANCE)
     )
 
@@ -132,5 +122,8 @@ def alike(ours: Mapping[str, Sequence[str]], theirs: Mapping[str, Sequence[str]]
 def _near(ours: Sequence[str], theirs: Sequence[str], most: int) -> bool:
     if not ours or not theirs:
         return False
-    own, known = packed(ours), packed(theirs)
-    return any(bool((distances(own, way) <= most).any()) for way in (known, mirrored(known)))
+    own, known = perceptual.packed(ours), perceptual.packed(theirs)
+    return any(
+        bool((perceptual.distances(own, way) <= most).any())
+        for way in (known, perceptual.mirrored(known))
+    )
