@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deepfake_service.evidence.bundle import zip_format as bag
-from deepfake_service.evidence.bundle.statement import public_pem
+from deepfake_service.evidence.bundle.dsse import public_pem
 from tests.support import exhibits
 
 PAGE = Path(__file__).parents[2] / "docs" / "verify-by-hand.md"

@@ -30,7 +30,7 @@ from deepfake_models.scorer import Scorer
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST, Gathering, Material, mime_of
 from deepfake_service.evidence.bundle.builder import build
-from deepfake_service.evidence.bundle.statement import Signers
+from deepfake_service.evidence.bundle.dsse import Signers
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome, Verification
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify

@@ -33,7 +33,7 @@ from sqlalchemy.orm import Session
 from deepfake_service.accounts.organisation import Sender
 from deepfake_service.audit.journal import protect
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
-from deepfake_service.evidence.bundle.statement import Signers, key_id, public_pem
+from deepfake_service.evidence.bundle.dsse import Signers, key_id, public_pem
 from deepfake_service.platform.db import Database, Secret, SigningKey, current_time
 from deepfake_service.platform.errors import KeyUnknown, SettingsError
 from deepfake_service.platform.settings import Settings

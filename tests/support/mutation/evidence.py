@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.builder import PUBLIC_KEY, STAMP, STAMP_SIGNATURE, STATEMENT
-from deepfake_service.evidence.bundle.statement import (
+from deepfake_service.evidence.bundle.dsse import (
     EVIDENCE_TYPE,
     MEDIA_SUBJECT,
     opened,

@@ -21,19 +21,13 @@ import rfc8785
 from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.decision.level import log_likelihood_ratio
 from deepfake_models.decision.serialization import load_exact
+from deepfake_service.evidence.bundle import dsse
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import MODEL_CARD, Material
 from deepfake_service.evidence.bundle.case_uco import graph
+from deepfake_service.evidence.bundle.dsse import Signers
 from deepfake_service.evidence.bundle.error_rates import error_rates
 from deepfake_service.evidence.bundle.perceptual_hashes import MIN_QUALITY
-from deepfake_service.evidence.bundle.statement import (
-    EVIDENCE_TYPE,
-    MEDIA_SUBJECT,
-    Signers,
-    public_pem,
-    sign,
-    statement,
-)
 from deepfake_service.evidence.bundle.zip_format import as_json, too_large
 from deepfake_service.evidence.report.plots import timeline
 from deepfake_service.evidence.report.report import ORIGINAL, ReportCopy, present, report
@@ -91,9 +85,9 @@ def build(records: dict[str, Any], material: Material, signers: Signers) -> byte
         "software": records["software"],
         "reportCertificate": {"sha256": signers.certificate_sha256},
     }
-    outside = {MEDIA_SUBJECT: document["item"]["sha256"]}
+    outside = {dsse.MEDIA_SUBJECT: document["item"]["sha256"]}
     name = f"{document['job']['id']}/{document['edition']}"
-    bundle = signed_bag(payload, outside, EVIDENCE_TYPE, predicate, name, signers)
+    bundle = signed_bag(payload, outside, dsse.EVIDENCE_TYPE, predicate, name, signers)
     if len(bundle) > bag.MAX_BYTES:
         raise EvidenceTooLarge
     return bundle
@@ -160,8 +154,8 @@ def signed_bag(
             "Bag-Group-Identifier": predicate["case"],
         },
     )
-    files[PUBLIC_KEY] = public_pem(signers.statement.public_key())
-    if kind == EVIDENCE_TYPE:
+    files[PUBLIC_KEY] = dsse.public_pem(signers.statement.public_key())
+    if kind == dsse.EVIDENCE_TYPE:
         files[CERTIFICATES] = signers.certificates_pem
     digests = {**outside, **{name: bag.sha256(content) for name, content in files.items()}}
     return bag.sealed({**files, **_signatures(digests, kind, predicate, signers)})
@@ -176,8 +170,8 @@ def _signatures(
     """Return the signed statement about files, and its time stamp, by name: see ``statement``."""
 
     def envelope(timestamp: str) -> bytes:
-        content = statement(digests, kind, {**predicate, "timestamp": timestamp})
-        return sign(content, signers.statement)
+        content = dsse.statement(digests, kind, {**predicate, "timestamp": timestamp})
+        return dsse.sign(content, signers.statement)
 
     if signers.authority is None:
         return {STATEMENT: envelope("none")}

@@ -18,8 +18,8 @@ import rfc8785
 
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.builder import signed_bag
+from deepfake_service.evidence.bundle.dsse import CAPTURE_TYPE, Signers, subjects
 from deepfake_service.evidence.bundle.readers import BundleReaders
-from deepfake_service.evidence.bundle.statement import CAPTURE_TYPE, Signers, subjects
 from deepfake_service.evidence.bundle.steps import (
     Failed,
     Found,

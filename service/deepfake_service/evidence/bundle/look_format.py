@@ -17,13 +17,7 @@ from typing import Any
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from deepfake_service.evidence.bundle.statement import (
-    LOOK_TYPE,
-    opened,
-    sign,
-    signed_by,
-    statement,
-)
+from deepfake_service.evidence.bundle import dsse
 from deepfake_service.evidence.bundle.steps import Failed, Found, NamedStep, Outcome, Verification
 from deepfake_service.evidence.bundle.trust_store import Trust
 
@@ -36,7 +30,7 @@ def signed_look(
 ) -> tuple[dict[str, Any], str]:
     """Return the envelope of a look at the post at ``url``, and the SHA-256 of its bytes."""
     digest = hashlib.sha256((url or "").encode()).hexdigest()
-    envelope = sign(statement({"post-url": digest}, LOOK_TYPE, predicate), key)
+    envelope = dsse.sign(dsse.statement({"post-url": digest}, dsse.LOOK_TYPE, predicate), key)
     return json.loads(envelope), hashlib.sha256(envelope).hexdigest()
 
 
@@ -95,9 +89,9 @@ class LookSteps:
         return Outcome.PASS, f"{len(self._looks)} looks"
 
     def _records(self) -> Found:
-        statements = [opened(rfc8785.dumps(each), (LOOK_TYPE,))[1] for each in self._looks]
-        self._done.statement = statements[-1]
-        return Outcome.PASS, f"looks at the post {statements[-1]['predicate']['post']}"
+        for envelope in self._looks:
+            _, self._done.statement = dsse.opened(rfc8785.dumps(envelope), (dsse.LOOK_TYPE,))
+        return Outcome.PASS, f"looks at the post {self._done.predicate['post']}"
 
     def _chain(self) -> Found:
         last, p = require_chain(self._looks)[-1], self._done.predicate
@@ -113,7 +107,7 @@ class LookSteps:
         if not self._trust.keys:
             return Outcome.UNKNOWN, "not checked: give the issuer's key with --public-key"
         for number, envelope in enumerate(self._looks, start=1):
-            if not any(signed_by(envelope, key) for key in self._trust.keys):
+            if not any(dsse.signed_by(envelope, key) for key in self._trust.keys):
                 raise Failed(f"look {number} is not signed with a trusted key")
         self._done.signer = ", ".join(sorted(signers))
         return Outcome.PASS, f"signed with the trusted key {self._done.signer}"

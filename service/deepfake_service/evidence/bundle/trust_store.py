@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import BaseModel
 
 from deepfake_models.errors import DeepfakeError
-from deepfake_service.evidence.bundle.statement import key_id, parsed_envelope, sign, signed_by
+from deepfake_service.evidence.bundle.dsse import key_id, parsed_envelope, sign, signed_by
 from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.bounded_answers import AnswerLimits, UnusableAnswer, fetch_bounded
 from deepfake_service.platform.errors import KeyUnreadable

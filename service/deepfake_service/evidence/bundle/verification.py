@@ -45,7 +45,7 @@ from deepfake_models.decision.level import log_likelihood_ratio
 from deepfake_models.decision.serialization import judge_exact, load_exact
 from deepfake_models.errors import DeepfakeError, SandboxBusy, SandboxIncomplete
 from deepfake_models.scorer import Scorer
-from deepfake_service.evidence.bundle import builder, custody
+from deepfake_service.evidence.bundle import builder, custody, dsse
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import crops_of
 from deepfake_service.evidence.bundle.capture_format import CaptureSteps
@@ -53,16 +53,6 @@ from deepfake_service.evidence.bundle.error_rates import error_rates
 from deepfake_service.evidence.bundle.look_format import LookSteps
 from deepfake_service.evidence.bundle.readers import BundleReaders
 from deepfake_service.evidence.bundle.rescoring import ratio_tolerance, rescore
-from deepfake_service.evidence.bundle.statement import (
-    CAPTURE_TYPE,
-    EVIDENCE_TYPE,
-    MEDIA_SUBJECT,
-    key_id,
-    opened,
-    public_pem,
-    signed_by,
-    subjects,
-)
 from deepfake_service.evidence.bundle.steps import (
     Failed,
     Found,
@@ -87,8 +77,8 @@ _OF_ALL = {
     "timestamp": re.compile(r"[a-z0-9]{1,20}"),
 }
 _PREDICATE = {
-    EVIDENCE_TYPE: {"job": _ID, "verdict": re.compile(r"[a-z_]{1,40}"), **_OF_ALL},
-    CAPTURE_TYPE: {"capture": _ID, **_OF_ALL},
+    dsse.EVIDENCE_TYPE: {"job": _ID, "verdict": re.compile(r"[a-z_]{1,40}"), **_OF_ALL},
+    dsse.CAPTURE_TYPE: {"capture": _ID, **_OF_ALL},
 }
 MAX_LISTED_PICTURES = 64
 """Pictures that a bundle may list: more than any version gathers, few enough to score again."""
@@ -155,7 +145,7 @@ class _Run:
 
     @property
     def _is_capture(self) -> bool:
-        return bool(self._done.statement["predicateType"] == CAPTURE_TYPE)
+        return bool(self._done.statement["predicateType"] == dsse.CAPTURE_TYPE)
 
     def _of_evidence(self) -> list[NamedStep]:
         steps: list[NamedStep] = [
@@ -183,8 +173,8 @@ class _Run:
         return Outcome.PASS, "every file is listed in a manifest with its SHA-256"
 
     def _statement(self) -> Found:
-        self._envelope, content = opened(bag.bounded(self._files, builder.STATEMENT))
-        p, is_evidence = content["predicate"], content["predicateType"] == EVIDENCE_TYPE
+        self._envelope, content = dsse.opened(bag.bounded(self._files, builder.STATEMENT))
+        p, is_evidence = content["predicate"], content["predicateType"] == dsse.EVIDENCE_TYPE
         for name, form in _PREDICATE[content["predicateType"]].items():
             if not isinstance(p.get(name), str) or not form.fullmatch(p[name]):
                 raise Failed(f"the statement's {name} is malformed")
@@ -202,17 +192,17 @@ class _Run:
         inside = load_pem_public_key(bag.bounded(self._files, builder.PUBLIC_KEY))
         if (
             not isinstance(inside, Ed25519PublicKey)
-            or public_pem(inside) != self._files[builder.PUBLIC_KEY]
+            or dsse.public_pem(inside) != self._files[builder.PUBLIC_KEY]
         ):
             raise Failed(f"{builder.PUBLIC_KEY}: not an Ed25519 public key in canonical form")
-        self._done.signer, self._signer = key_id(inside), inside
+        self._done.signer, self._signer = dsse.key_id(inside), inside
         self._trust.check_key(self._done.signer)
         for key in self._trust.keys:
-            if signed_by(self._envelope, key):
-                if key_id(key) != self._done.signer:
+            if dsse.signed_by(self._envelope, key):
+                if dsse.key_id(key) != self._done.signer:
                     raise Failed(f"{builder.PUBLIC_KEY}: not the key that signed the statement")
                 return Outcome.PASS, f"signed with the trusted key {self._done.signer}"
-        if not signed_by(self._envelope, inside):
+        if not dsse.signed_by(self._envelope, inside):
             raise Failed("the signature does not belong to this statement")
         if self._trust.keys:
             raise Failed(f"signed with the key {self._done.signer}, which is not trusted")
@@ -222,8 +212,8 @@ class _Run:
         )
 
     def _coverage(self) -> Found:
-        outside = re.compile(r"(file|medium)/\d{1,4}" if self._is_capture else MEDIA_SUBJECT)
-        listed = subjects(self._done.statement)
+        outside = re.compile(r"(file|medium)/\d{1,4}" if self._is_capture else dsse.MEDIA_SUBJECT)
+        listed = dsse.subjects(self._done.statement)
         named = {name: digest for name, digest in listed.items() if not outside.fullmatch(name)}
         unnamed = (builder.STATEMENT, builder.STAMP, builder.STAMP_SIGNATURE, bag.TAG_MANIFEST)
         covered = {name: file for name, file in self._files.items() if name not in unnamed}
@@ -240,7 +230,7 @@ class _Run:
                 f"{builder.VERDICT}: its format is {document['format']!r:.100} instead of "
                 f"{builder.FORMAT!r}"
             )
-        p, media = self._done.predicate, subjects(self._done.statement)[MEDIA_SUBJECT]
+        p, media = self._done.predicate, dsse.subjects(self._done.statement)[dsse.MEDIA_SUBJECT]
         same("media", media, document["item"]["sha256"])
         for name, value in builder.predicate_of(document).items():
             same(name, p[name], value)
@@ -317,7 +307,7 @@ class _Run:
         same("certificate", self._done.predicate["reportCertificate"]["sha256"], digest)
         at = datetime.fromisoformat(self._done.predicate["createdAt"])
         # The keys of other kinds have ids, too.
-        self._trust.check_key(key_id(certificates[0].public_key()))
+        self._trust.check_key(dsse.key_id(certificates[0].public_key()))
         roots, detail = self._trust.timestamp_roots, ""
         for language in LANGUAGES:
             report = self._files[builder.report_of(language)]

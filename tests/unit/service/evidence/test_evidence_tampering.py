@@ -25,7 +25,7 @@ from deepfake_service.evidence.bundle.builder import (
     build,
     report_of,
 )
-from deepfake_service.evidence.bundle.statement import opened, sign
+from deepfake_service.evidence.bundle.dsse import opened, sign
 from deepfake_service.evidence.bundle.steps import ExitCode, Failed, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from deepfake_service.audit.log import Action
 from deepfake_service.audit.records import open_database
 from deepfake_service.cli.app import app, main
-from deepfake_service.evidence.bundle.statement import key_id, public_pem
+from deepfake_service.evidence.bundle.dsse import key_id, public_pem
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import (
     SUPERSEDED,
