@@ -90,67 +90,51 @@ class NoticeSubject:
         return len({b.job for b in self.basis if b.report})
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A label and lines of text."""
-
-    heading: str
-    lines: list[str]
-    name: str
-    """The field of the notice that it states, or its part."""
-    provision: str | None = None
-    """The provision that requires the field."""
-
-
-@dataclass(frozen=True, slots=True)
-class Composed:
-    """The text of a notice."""
-
-    title: str
-    opening: str
-    """The first paragraph."""
-    sections: list[Section]
-
-    def text(self) -> str:
-        """Return the notice as plain text."""
-        parts = [self.title, "", self.opening]
-        for section in self.sections:
-            provision = f" ({section.provision})" if section.provision else ""
-            parts += ["", f"{section.heading}{provision}", *(f"  {i}" for i in section.lines)]
-        return "\n".join(parts) + "\n"
-
-
 def compose(
     kind: Kind, fields: Mapping[str, Any], subject: NoticeSubject, *, language: str
-) -> Composed:
+) -> dict[str, Any]:
     """Write a notice with fields as ``Kind.check`` returns them. What a person states or signs is
-    in their own words, unchanged."""
+    in their own words, unchanged.
+
+    It has a ``title``, an ``opening``, which is the first paragraph, and ``sections``. Each has a
+    ``heading`` and ``lines``, the ``name`` of its field or part, and the ``provision`` that
+    requires the field.
+    """
     # A letter: in Korean it addresses its recipient politely, unlike a report.
     t = words(language, "notice", polite=True)
-    sections = [Section(t("by"), [kind.law.of(language)], "by")]
+    sections: list[dict[str, Any]] = []
+
+    def add(name: str, lines: list[str], heading: str = "", provision: str | None = None) -> None:
+        heading = heading or t(name)
+        sections.append({"heading": heading, "lines": lines, "name": name, "provision": provision})
+
     if subject.recipient:
-        sections.insert(0, Section(t("to"), [revealed(subject.recipient)], "to"))
+        add("to", [revealed(subject.recipient)])
+    add("by", [kind.law.of(language)])
     if subject.minor:
-        text = t("minor", route=kind.if_minor.of(language))
-        sections.append(Section(t("important"), [text], "important"))
-    sections.append(Section(t("finding"), _grounds(subject, t), "finding"))
-    sections.append(Section(t("about"), _places(subject.occurrences, t), "about"))
-    sections += [
-        Section(
-            field.label.of(language),
-            _lines(field, fields[name], t),
-            name,
-            field.provision.of(language),
-        )
-        for name, field in kind.fields.items()
-        if fields.get(name) is not None
-    ]
-    sections.append(Section(t("evidence"), _evidence(subject, t), "evidence"))
+        add("important", [t("minor", route=kind.if_minor.of(language))])
+    add("finding", _grounds(subject, t))
+    add("about", _places(subject.occurrences, t))
+    for name, field in kind.fields.items():
+        if fields.get(name) is not None:
+            lines = _lines(field, fields[name], t)
+            add(name, lines, field.label.of(language), field.provision.of(language))
+    add("evidence", _evidence(subject, t))
     if enclosed := _enclosed(subject, t):
-        sections.append(Section(t("enclosed"), enclosed, "enclosed"))
+        add("enclosed", enclosed)
     if subject.reference:
-        sections.append(Section(t("case"), [revealed(subject.reference)], "case"))
-    return Composed(kind.title.of(language), kind.opening.of(language), sections)
+        add("case", [revealed(subject.reference)])
+    title, opening = kind.title.of(language), kind.opening.of(language)
+    return {"title": title, "opening": opening, "sections": sections}
+
+
+def text_of(composed: dict[str, Any]) -> str:
+    """Return what ``compose`` wrote as plain text."""
+    parts = [composed["title"], "", composed["opening"]]
+    for section in composed["sections"]:
+        provision = f" ({section['provision']})" if section["provision"] else ""
+        parts += ["", f"{section['heading']}{provision}", *(f"  {i}" for i in section["lines"])]
+    return "\n".join(parts) + "\n"
 
 
 def _places(occurrences: Sequence[dict[str, Any]], t: Words) -> list[str]:
@@ -227,12 +211,6 @@ def _enclosed(subject: NoticeSubject, t: Words) -> list[str]:
     return lines
 
 
-def composed_of(stored: dict[str, Any]) -> Composed:
-    """Return the text of a notice from its stored form."""
-    sections = [Section(**section) for section in stored["sections"]]
-    return Composed(stored["title"], stored["opening"], sections)
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class Capture:
     """A screenshot of a post, as a page of the PDF shows it."""
@@ -249,18 +227,6 @@ class Capture:
     blurred: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Imprint:
-    """Who sends a notice, and when it was made."""
-
-    issuer: str
-    at: datetime
-    sender: str | None
-    """The name of the organisation in the language of the notice."""
-    reached_at: Sequence[str]
-    """How the organisation is reached."""
-
-
 def notice_pdf(kind: Kind, data: dict[str, Any], at: datetime) -> bytes:
     """Return a notice that was made ``at`` a time as a PDF/A of what ``notice_data`` returned."""
     room = files("deepfake_service.notices")
@@ -272,41 +238,43 @@ def notice_pdf(kind: Kind, data: dict[str, Any], at: datetime) -> bytes:
 
 def notice_data(
     kind: Kind,
-    composed: Composed,
+    composed: dict[str, Any],
     language: str,
-    imprint: Imprint,
+    at: datetime,
+    sender: Sequence[str],
     captures: Sequence[Capture] = (),
 ) -> dict[str, Any]:
     """Return the texts and pictures of a notice's PDF: the cells of a form, or rows of a letter,
-    and a page for each capture."""
+    and a page for each capture. The ``sender`` has a name, and lines on how it is reached."""
+    name, *reached_at = map(readable, sender)
     t = words(language, "notice", polite=True)
     return {
-        "title": composed.title,
-        "opening": composed.opening,
+        "title": composed["title"],
+        "opening": composed["opening"],
         "lang": language,
         "characters_note": words(language, polite=True)("characters_note"),
-        "issuer": readable(imprint.sender or imprint.issuer),
-        "sender": [readable(line) for line in imprint.reached_at],
-        "date": day(imprint.at, language),
+        "issuer": name,
+        "sender": reached_at,
+        "date": day(at, language),
         "captures": [_capture(c, number, len(captures), t) for number, c in enumerate(captures, 1)],
         **(
             _form(kind, composed, t)
             if kind.template
-            else {"rows": [_row(s) for s in composed.sections]}
+            else {"rows": [_row(s) for s in composed["sections"]]}
         ),
     }
 
 
-def _row(section: Section) -> dict[str, Any]:
+def _row(section: dict[str, Any]) -> dict[str, Any]:
     return {
-        "label": readable(section.heading),
-        "provision": section.provision and readable(section.provision),
-        "lines": [readable(line) for line in section.lines],
+        "label": readable(section["heading"]),
+        "provision": section["provision"] and readable(section["provision"]),
+        "lines": [readable(line) for line in section["lines"]],
     }
 
 
-def _form(kind: Kind, composed: Composed, t: Words) -> dict[str, Any]:
-    cells = {s.name: [readable(line) for line in s.lines] for s in composed.sections}
+def _form(kind: Kind, composed: dict[str, Any], t: Words) -> dict[str, Any]:
+    cells = {s["name"]: [readable(line) for line in s["lines"]] for s in composed["sections"]}
     texts = {name: text.of(t.language) for name, text in kind.form.items()}
     dates = {
         name: date.fromisoformat(cells[name][0])

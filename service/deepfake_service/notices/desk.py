@@ -17,7 +17,7 @@ from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import open_occurrence
 from deepfake_service.notices.basis import basis_of, confirmed_job, digests_against, stored_basis
-from deepfake_service.notices.compose import NoticeSubject, compose, composed_of
+from deepfake_service.notices.compose import NoticeSubject, compose, text_of
 from deepfake_service.notices.documents import NoticeDocuments
 from deepfake_service.notices.history import NoticeHistory
 from deepfake_service.notices.kinds import kind_of
@@ -124,7 +124,7 @@ class NoticeDesk:
                 "occurrence_ids": list(request.occurrence_ids),
                 "basis": [asdict(b) for b in basis],
                 "without_consent": consent and consent.stored(),
-                "composed": asdict(composed),
+                "composed": composed,
                 "captures": captures,
                 "receipt": None,
             }
@@ -132,7 +132,7 @@ class NoticeDesk:
             session.add(notice)
             session.flush()
             history = NoticeHistory(session, key, notice)
-            digest = hashlib.sha256(composed.text().encode()).hexdigest()
+            digest = hashlib.sha256(text_of(composed).encode()).hexdigest()
             history.append(NoticeEventKind.CREATED, caller.actor, document_sha256=digest)
             return self._json(notice, content, history)
 
@@ -298,7 +298,6 @@ class NoticeDesk:
     def _json(
         self, notice: Notice, content: dict[str, Any], history: NoticeHistory
     ) -> dict[str, Any]:
-        composed = composed_of(content["composed"])
         return {
             **self._listed(notice),
             "recipient": content["recipient"],
@@ -308,7 +307,7 @@ class NoticeDesk:
             "captures": content["captures"],
             "basis": content["basis"],
             "without_consent": content["without_consent"],
-            "text": composed.text(),
+            "text": text_of(content["composed"]),
             "history": history.events(),
             "undo_until": iso_time(history.undo_until()),
         }

@@ -24,14 +24,7 @@ from deepfake_service.audit.log import Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import folder_of, open_occurrence, screenshot_of
 from deepfake_service.evidence.signing_keys import SigningKeys
-from deepfake_service.notices.compose import (
-    MAX_CAPTURES,
-    Capture,
-    Imprint,
-    composed_of,
-    notice_data,
-    notice_pdf,
-)
+from deepfake_service.notices.compose import MAX_CAPTURES, Capture, notice_data, notice_pdf
 from deepfake_service.notices.history import NoticeHistory
 from deepfake_service.notices.kinds import kind_of
 from deepfake_service.platform.clock import iso_time
@@ -78,19 +71,13 @@ class NoticeDocuments:
     def _make(self, actor: Actor, notice: Notice, key: bytes, content: dict[str, Any]) -> bytes:
         from deepfake_service.evidence.bundle import pdf_signature
 
-        composed = composed_of(content["composed"])
         issuer, organisation = self.sender.issuer, self.sender.organisation()
-        imprint = Imprint(
-            issuer,
-            notice.created_at,
-            organisation.name(notice.language),
-            organisation.reached_at(notice.language),
-        )
+        language, kind, at = notice.language, kind_of(notice.kind), notice.created_at
+        sender = [organisation.name(language) or issuer, *organisation.reached_at(language)]
         # Not in a transaction: decoding and an authority may take their time.
         captures = self.captures(actor, notice, key, content)
-        kind = kind_of(notice.kind)
-        data = notice_data(kind, composed, notice.language, imprint, captures)
-        pdf = notice_pdf(kind, data, imprint.at)
+        data = notice_data(kind, content["composed"], language, at, sender, captures)
+        pdf = notice_pdf(kind, data, at)
         pdf = pdf_signature.sign(pdf, self._keys.current(), issuer, field="Notice")
         event_id = new_id()
         name = _blob_of(notice, event_id)

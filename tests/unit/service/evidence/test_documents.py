@@ -15,7 +15,7 @@ from deepfake_models.bundle.results import Leaning
 from deepfake_service.audit.log import Action
 from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.evidence.bundle.builder import verdict_document
-from deepfake_service.notices.compose import NoticeSubject, compose
+from deepfake_service.notices.compose import NoticeSubject, compose, text_of
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.texts.formatting import day, to_the_second
 from deepfake_service.platform.texts.i18n import load, words
@@ -235,7 +235,7 @@ def test_a_korean_notice_has_no_english_in_it(kind: str, minor: bool) -> None:
     basis = [told, replace(told, sha256="cd" * 32, verdict="inconclusive", reviewers=1)]
     notice = compose(KINDS[kind], fields, NoticeSubject(SEEN, basis, minor=minor), language="ko")
     free = {name: value for name, value in given.items() if not declared[name].choices}
-    assert latin(notice.text(), [free, SEEN, "ab" * 32, "cd" * 32]) == set()
+    assert latin(text_of(notice), [free, SEEN, "ab" * 32, "cd" * 32]) == set()
 
 
 @pytest.mark.parametrize("catalogue", ["report", "notice"])
@@ -255,8 +255,8 @@ def test_a_korean_notice_addresses_its_recipient_politely(kind: str, minor: bool
     told = replace(BASIS[0], reasons=["원본과 비교함"])
     basis = [told, replace(told, sha256="cd" * 32, verdict="inconclusive", reviewers=1)]
     notice = compose(KINDS[kind], fields, NoticeSubject(SEEN, basis, minor=minor), language="ko")
-    assert POLITE.search(notice.opening)
-    assert not PLAIN.search(notice.text()), notice.text()
+    assert POLITE.search(notice["opening"])
+    assert not PLAIN.search(text_of(notice)), text_of(notice)
 
 
 def test_the_console_is_in_the_polite_style() -> None:

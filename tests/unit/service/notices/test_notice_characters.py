@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from deepfake_service.notices.compose import NoticeSubject, compose
+from deepfake_service.notices.compose import NoticeSubject, compose, text_of
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.db import Notice, NoticeEvent
 from deepfake_service.platform.errors import InvalidRequest
@@ -39,7 +39,7 @@ def test_names_in_any_language_are_accepted(language: str) -> None:
     given = {**GOOD["eu-dsa-16"], "notifier_name": NAMES[language]}
     fields = KINDS["eu-dsa-16"].check(given, SEEN, minor=False)
     letter = compose(KINDS["eu-dsa-16"], fields, NoticeSubject(SEEN, BASIS), language="en")
-    assert NAMES[language] in letter.text()
+    assert NAMES[language] in text_of(letter)
 
 
 @pytest.mark.parametrize("what", HIDDEN)
@@ -68,9 +68,9 @@ def test_l4_what_others_wrote_shows_its_hidden_characters_in_text_and_pdf_alike(
     place = {**SEEN[0], "account": f"good{RLO}lanosrep", "source_url": f"https://a.example/{RLO}x"}
     fields = KINDS["eu-dsa-16"].check(GOOD["eu-dsa-16"], [place], minor=False)
     letter = compose(KINDS["eu-dsa-16"], fields, NoticeSubject([place], BASIS), language="en")
-    assert "good[U+202E]lanosrep" in letter.text()
-    assert "https://a.example/%E2%80%AEx" in letter.text()
-    assert not list(hidden(letter.text()))
+    assert "good[U+202E]lanosrep" in text_of(letter)
+    assert "https://a.example/%E2%80%AEx" in text_of(letter)
+    assert not list(hidden(text_of(letter)))
     assert revealed("a\nb") == "a[U+000A]b"
     assert revealed_url("https://a.example/ㅤ") == "https://a.example/%E3%85%A4"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,13 +19,11 @@ from deepfake_service.audit.log import Action
 from deepfake_service.cases.cases import screenshot_of
 from deepfake_service.notices.compose import (
     Capture,
-    Composed,
-    Imprint,
     NoticeSubject,
     compose,
-    composed_of,
     notice_data,
     notice_pdf,
+    text_of,
 )
 from deepfake_service.notices.documents import MAX_SIDE, NoticeDocuments
 from deepfake_service.notices.kinds import KINDS
@@ -36,13 +34,13 @@ from tests.support.documents import leaves
 from tests.support.notices import BASIS, GOOD, SEEN, confirmed
 from tests.unit.service.conftest import Service
 
-REACHED_AT = ["상담팀", "02-1", "a@example.org", "서울 중구 1"]
-IMPRINT = Imprint("Issuer", datetime(2026, 1, 2, tzinfo=UTC), "Support Centre", REACHED_AT)
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+SENDER = ["Support Centre", "상담팀", "02-1", "a@example.org", "서울 중구 1"]
 FORM = "kr-tba-22-5"
 POST = ("https://example.org/1", "2026-01-02T03:04:05+00:00", "2026-01-03T03:04:05+00:00")
 
 
-def composed(kind: str, language: str, given: dict[str, Any], **changes: Any) -> Composed:
+def composed(kind: str, language: str, given: dict[str, Any], **changes: Any) -> dict[str, Any]:
     fields = KINDS[kind].check({**GOOD[kind], **given}, SEEN, minor=False)
     subject = NoticeSubject(SEEN, BASIS, recipient="Example", reference="R-1")
     return compose(KINDS[kind], fields, replace(subject, **changes), language=language)
@@ -55,7 +53,7 @@ def page_count(pdf: bytes) -> int:
 @pytest.mark.parametrize("language", ["ko", "en"])
 def test_the_statutory_form_has_its_cells_and_marks_what_was_chosen(language: str) -> None:
     letter = composed(FORM, language, {"location_without_url": "검색어"}, captures="blurred")
-    data = notice_data(KINDS[FORM], letter, language, IMPRINT)
+    data = notice_data(KINDS[FORM], letter, language, AT, SENDER)
     stated = {n: v for n, v in GOOD[FORM].items() if n not in ("request", "reason")}
     for name, value in {**stated, "to": "Example", "case": "R-1"}.items():
         assert data["cells"][name] == [value]
@@ -64,33 +62,28 @@ def test_the_statutory_form_has_its_cells_and_marks_what_was_chosen(language: st
     assert [o["is_marked"] for o in data["choices"]["reason"]] == [False, True, False]
     assert "Example" in data["addressee"]
     assert "1" in data["cells"]["enclosed"][0]
-    assert page_count(notice_pdf(KINDS[FORM], data, IMPRINT.at)) == 1
+    assert page_count(notice_pdf(KINDS[FORM], data, AT)) == 1
 
 
 def test_a_long_form_and_a_long_letter_leave_nothing_out() -> None:
     seen = [{**SEEN[0], "id": str(n), "source_url": f"https://example.org/{n}"} for n in range(60)]
     for kind in (FORM, "eu-dsa-16"):
         letter = composed(kind, "ko", {}, occurrences=seen, captures="clear")
-        assert "50장" in letter.text()
-        assert "나머지 화면 캡처는 파일로 따로 보냅니다." in letter.text()
-        data = notice_data(KINDS[kind], letter, "ko", IMPRINT)
+        assert "50장" in text_of(letter)
+        assert "나머지 화면 캡처는 파일로 따로 보냅니다." in text_of(letter)
+        data = notice_data(KINDS[kind], letter, "ko", AT, SENDER)
         assert sum("https://example.org/" in text for text in leaves(data)) == 60
-        assert page_count(notice_pdf(KINDS[kind], data, IMPRINT.at)) > 2
+        assert page_count(notice_pdf(KINDS[kind], data, AT)) > 2
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {FORM}))
 def test_a_letter_has_a_row_for_each_part(kind: str) -> None:
     letter = composed(kind, "en", {})
-    data = notice_data(KINDS[kind], letter, "en", IMPRINT)
-    assert [row["label"] for row in data["rows"]] == [s.heading for s in letter.sections]
+    data = notice_data(KINDS[kind], letter, "en", AT, SENDER)
+    assert [row["label"] for row in data["rows"]] == [s["heading"] for s in letter["sections"]]
     assert [row["provision"] for row in data["rows"] if row["provision"]]
     assert data["issuer"] == "Support Centre"
     assert data["sender"] == ["상담팀", "02-1", "a@example.org", "서울 중구 1"]
-
-
-def test_a_stored_notice_has_the_text_that_was_composed() -> None:
-    letter = composed(FORM, "ko", {})
-    assert composed_of(asdict(letter)) == letter
 
 
 def test_each_capture_has_a_page_that_names_it() -> None:
@@ -101,7 +94,7 @@ def test_each_capture_has_a_page_that_names_it() -> None:
         Capture(*POST),
     ]
     letter = composed(FORM, "en", {}, captures="blurred")
-    data = notice_data(KINDS[FORM], letter, "en", IMPRINT, captures)
+    data = notice_data(KINDS[FORM], letter, "en", AT, SENDER, captures)
     pages = data["captures"]
     assert [p["heading"] for p in pages] == [f"Screen capture {n} of 3" for n in (1, 2, 3)]
     assert dict(pages[0]["rows"]) == {
@@ -111,7 +104,7 @@ def test_each_capture_has_a_page_that_names_it() -> None:
     assert "blurred" in pages[0]["note"]
     assert "decoded" in pages[1]["note"]
     assert "deleted" in pages[2]["note"]
-    pdf = notice_pdf(KINDS[FORM], data, IMPRINT.at)
+    pdf = notice_pdf(KINDS[FORM], data, AT)
     assert page_count(pdf) == 4
     assert len(pdf) > len(jpeg)
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from deepfake_service.notices.compose import (
-    Imprint,
     NoticeSubject,
     compose,
     notice_data,
     notice_pdf,
+    text_of,
 )
 from deepfake_service.notices.kinds import KINDS, kind_of
 from deepfake_service.notices.states import (
@@ -74,7 +74,7 @@ def test_a_notice_has_what_a_person_states(kind: str, language: str) -> None:
         NoticeSubject(SEEN, BASIS, recipient="R\u202e", reference="R-1"),
         language=language,
     )
-    text = letter.text()
+    text = text_of(letter)
     law = KINDS[kind].law.of(language)
     for part in ("https://example.org/watch?v=1", "ab" * 32, law, "R-1"):
         assert part in text
@@ -82,11 +82,11 @@ def test_a_notice_has_what_a_person_states(kind: str, language: str) -> None:
         if isinstance(value, str) and " " in value:
             assert value in text
     assert "forgery" not in text  # no person has stated that
-    imprint = Imprint("Centre", datetime(2026, 1, 2, tzinfo=UTC), None, ())
-    data = notice_data(KINDS[kind], letter, language, imprint)
-    pdf = notice_pdf(KINDS[kind], data, imprint.at)
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    data = notice_data(KINDS[kind], letter, language, at, ["Centre"])
+    pdf = notice_pdf(KINDS[kind], data, at)
     assert pdf.startswith(b"%PDF")
-    assert pdf == notice_pdf(KINDS[kind], data, imprint.at)
+    assert pdf == notice_pdf(KINDS[kind], data, at)
 
 
 def test_a_notice_states_the_day_of_an_examination_in_the_time_zone_of_its_language() -> None:
@@ -97,7 +97,7 @@ def test_a_notice_states_the_day_of_an_examination_in_the_time_zone_of_its_langu
         replace(BASIS[0], job="j2", examined_at="2026-01-02T14:59:59+00:00"),
     ]
     evidence = {
-        language: compose(kind, fields, NoticeSubject(SEEN, night), language=language).text()
+        language: text_of(compose(kind, fields, NoticeSubject(SEEN, night), language=language))
         for language in ("ko", "en")
     }
     assert evidence["ko"].count("2026-01-03") == evidence["ko"].count("2026-01-02") - 1 == 1
@@ -108,7 +108,7 @@ def test_what_a_person_writes_is_not_taken_for_one_of_the_choices() -> None:
     given = {**GOOD["kr-d4u"], "keywords": "family", "requester_relation": "family"}
     fields = KINDS["kr-d4u"].check(given, SEEN, minor=False)
     letter = compose(KINDS["kr-d4u"], fields, NoticeSubject(SEEN, BASIS), language="ko")
-    lines = {section.name: section.lines for section in letter.sections}
+    lines = {section["name"]: section["lines"] for section in letter["sections"]}
     assert lines["keywords"] == ["family"]
     assert lines["requester_relation"] == ["가족"]
 
@@ -118,7 +118,7 @@ def test_an_english_notice_has_no_korean_but_what_a_person_states(kind: str) -> 
     given = {**GOOD[kind], **{name: "Kim" for name, v in GOOD[kind].items() if korean_in(v)}}
     fields = KINDS[kind].check(given, SEEN, minor=False)
     letter = compose(KINDS[kind], fields, NoticeSubject(SEEN, BASIS), language="en")
-    assert not korean_in(letter.text())
+    assert not korean_in(text_of(letter))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_notice_about_a_possible_minor_names_the_csam_procedure() -> None:
     anonymous = {"explanation": LONG, "good_faith": True}
     fields = named.check(anonymous, SEEN, minor=True)
     words = compose(named, fields, NoticeSubject(SEEN, BASIS, minor=True), language="en")
-    assert "child sexual abuse" in words.text()
+    assert "child sexual abuse" in text_of(words)
     assert wrong("kr-tba-22-5", GOOD["kr-tba-22-5"], minor=True) == {"fields.reason"}
     right = {**GOOD["kr-tba-22-5"], "reason": "child_sexual_exploitation"}
     without_picture = [{**SEEN[0], "screenshot": False}]
