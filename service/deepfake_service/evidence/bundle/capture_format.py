@@ -20,14 +20,7 @@ from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.builder import signed_bag
 from deepfake_service.evidence.bundle.dsse import CAPTURE_TYPE, Signers, subjects
 from deepfake_service.evidence.bundle.readers import BundleReaders
-from deepfake_service.evidence.bundle.steps import (
-    Failed,
-    Found,
-    NamedStep,
-    Outcome,
-    Verification,
-    same,
-)
+from deepfake_service.evidence.bundle.steps import Failed, Found, Outcome, Verification, same
 
 CAPTURE, RECORDS = "data/capture.json", "data/page.warc.gz"
 
@@ -65,16 +58,8 @@ class CaptureSteps:
     _readers: BundleReaders
     _original: BinaryIO | None
 
-    def all(self, time_stamp: NamedStep) -> list[NamedStep]:
-        """Return the steps in order, and that of the time stamp at its place."""
-        return [
-            ("The capture agrees with the statement", self._record),
-            ("The records of the page are intact", self._records),
-            time_stamp,
-            ("The original belongs to this capture", self._original_file),
-        ]
-
-    def _record(self) -> Found:
+    def record(self) -> Found:
+        """Compare ``capture.json`` with the statement."""
         raw = bag.bounded(self._files, CAPTURE)
         document = json.loads(raw)
         if not isinstance(document, dict) or document.get("format") != CAPTURE_TYPE:
@@ -94,7 +79,8 @@ class CaptureSteps:
             f"missing from the minimum of the Berkeley Protocol: {missing}"
         )
 
-    def _records(self) -> Found:
+    def records(self) -> Found:
+        """Check the WARC records of the text."""
         content = self._files.get(RECORDS)
         same("text part", self._done.document["text"]["records"] > 0, content is not None)
         if content is None:
@@ -103,7 +89,8 @@ class CaptureSteps:
         same("records", self._done.document["text"]["records"], found)
         return Outcome.PASS, f"{found} records have the digests that they state"
 
-    def _original_file(self) -> Found:
+    def original(self) -> Found:
+        """Look for the file that was given in the capture."""
         if self._original is None:
             return Outcome.SKIPPED, "not requested (--media FILE)"
         digest = hashlib.file_digest(self._original, "sha256").hexdigest()  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deepfake_service.evidence.bundle import dsse
-from deepfake_service.evidence.bundle.steps import Failed, Found, NamedStep, Outcome, Verification
+from deepfake_service.evidence.bundle.steps import Failed, Found, Outcome, Verification
 from deepfake_service.evidence.bundle.trust_store import Trust
 
 MAX_LIST_BYTES = 8 << 20
@@ -67,16 +67,8 @@ class LookSteps:
     _done: Verification
     _looks: list[dict[str, Any]] = field(default_factory=list)
 
-    def all(self) -> list[NamedStep]:
-        """Return the steps in order."""
-        return [
-            ("The file lists looks", self._list),
-            ("The records are statements about looks", self._records),
-            ("Each record names the one before", self._chain),
-            ("The signatures hold", self._signatures),
-        ]
-
-    def _list(self) -> Found:
+    def listed(self) -> Found:
+        """Take the records from the list, oldest first."""
         if len(self._content) > MAX_LIST_BYTES:
             raise Failed(f"a list of looks may have at most {MAX_LIST_BYTES} bytes")
         try:
@@ -88,19 +80,22 @@ class LookSteps:
             raise Failed("the list has no looks")
         return Outcome.PASS, f"{len(self._looks)} looks"
 
-    def _records(self) -> Found:
+    def records(self) -> Found:
+        """Read each record as a statement about a look."""
         for envelope in self._looks:
             _, self._done.statement = dsse.opened(rfc8785.dumps(envelope), (dsse.LOOK_TYPE,))
         return Outcome.PASS, f"looks at the post {self._done.predicate['post']}"
 
-    def _chain(self) -> Found:
+    def chain(self) -> Found:
+        """Compare what each record says of the one before."""
         last, p = require_chain(self._looks)[-1], self._done.predicate
         return Outcome.PASS, (
             f"the last one, of {p['at']}, found: {p['result']}; the issuer's audit log has its "
             f"SHA-256, {last}, and those of later ones, if there are any"
         )
 
-    def _signatures(self) -> Found:
+    def signatures(self) -> Found:
+        """Check each signature."""
         signers = {envelope["signatures"][0]["keyid"] for envelope in self._looks}
         for signer in sorted(signers):
             self._trust.check_key(signer)

@@ -124,7 +124,7 @@ class _Run:
             ("The statement covers every file", self._coverage),
         ]
         if self._content[:1] == b"{":
-            steps = LookSteps(self._content, self._trust, self._done).all()
+            steps = self._of_looks()
         for number, (title, step) in enumerate(steps, start=1):
             try:
                 outcome, detail = step()
@@ -162,7 +162,21 @@ class _Run:
 
     def _of_capture(self) -> list[NamedStep]:
         own = CaptureSteps(self._files, self._done, self._readers, self._original)
-        return own.all(("The time stamp holds", self._time_stamp))
+        return [
+            ("The capture agrees with the statement", own.record),
+            ("The records of the page are intact", own.records),
+            ("The time stamp holds", self._time_stamp),
+            ("The original belongs to this capture", own.original),
+        ]
+
+    def _of_looks(self) -> list[NamedStep]:
+        own = LookSteps(self._content, self._trust, self._done)
+        return [
+            ("The file lists looks", own.listed),
+            ("The records are statements about looks", own.records),
+            ("Each record names the one before", own.chain),
+            ("The signatures hold", own.signatures),
+        ]
 
     def _zip(self) -> Found:
         self._files = self._readers.files(self._content)
