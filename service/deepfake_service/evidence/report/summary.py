@@ -10,19 +10,8 @@ from deepfake_models.bundle.spec import Calibration, LevelThresholds
 from deepfake_models.decision.fitness import Unfit, unfit_level
 from deepfake_service.evidence.report.plots import value_note
 from deepfake_service.evidence.report.reading import MAX_PEOPLE, Reading
+from deepfake_service.platform.texts import formatting as fmt
 from deepfake_service.platform.texts.characters import quoted
-from deepfake_service.platform.texts.formatting import (
-    DECIDED,
-    REJECTED,
-    interval,
-    leaning_figures,
-    percent,
-    ratio_text,
-    signed,
-    tenths,
-    to_the_second,
-    told_finding,
-)
 from deepfake_service.platform.texts.i18n import Words
 
 WEAK = "#fef3c7"
@@ -45,7 +34,7 @@ _FEW_GROUPS = 10
 
 def _span(start_s: float, end_s: float, words: Words) -> str:
     """Return a span of time, or the moment if it starts and ends in the same tenth of a second."""
-    start, end = tenths(start_s), tenths(end_s)
+    start, end = fmt.tenths(start_s), fmt.tenths(end_s)
     return words("seconds", seconds=start if start == end else f"{start}–{end}")
 
 
@@ -54,8 +43,8 @@ def not_for_use(reasons: Iterable[Unfit], words: Words) -> list[str]:
     lines = [
         words(
             f"unfit_{reason.code}_{reason.kind}",
-            tpr=percent(reason.true_positive_rate),
-            fpr=percent(reason.false_positive_rate_upper),
+            tpr=fmt.percent(reason.true_positive_rate),
+            fpr=fmt.percent(reason.false_positive_rate_upper),
             groups=reason.groups,
             needed=reason.min_groups,
         )
@@ -136,14 +125,14 @@ def _not_for_use(r: Reading) -> list[str]:
 def _concluded(r: Reading) -> dict[str, Any] | None:
     """Return what people found, which leads; ``None`` if they have not decided."""
     w, finding = r.words, r.document["finding"]
-    if finding not in DECIDED:
+    if finding not in fmt.DECIDED:
         return None
     people = {review["account"] for review in r.document["reviews"]}
     return {
         "label": w("concluded_label", count=len(people)),
         "answer": w.of("concluded", finding),
         "lines": _review_lines(r),
-        "colour": CLEARED if finding == REJECTED else FOUND,
+        "colour": CLEARED if finding == fmt.REJECTED else FOUND,
     }
 
 
@@ -188,8 +177,8 @@ def _strength(r: Reading) -> str | None:
     step = r.strength
     if step is None:
         return None
-    cap = ratio_text(10 ** r.calibration["limit"])
-    times = ratio_text(10 ** r.result["log_likelihood_ratio"])
+    cap = fmt.ratio_text(10 ** r.calibration["limit"])
+    times = fmt.ratio_text(10 ** r.result["log_likelihood_ratio"])
     scale = r.words.of("scale", step)
     if times == cap:  # the value itself may lie beyond what the calibration supports
         return r.words("strength_most", verbal=scale, cap=cap)
@@ -200,7 +189,7 @@ def _leaning(r: Reading) -> str | None:
     leaning, edges = r.result.get("leaning"), r.thresholds.get("leaning")
     if not leaning or not edges or r.result["verdict"] != VerdictCode.INCONCLUSIVE:
         return None
-    return r.words(f"leaning_{leaning}", **leaning_figures(edges))
+    return r.words(f"leaning_{leaning}", **fmt.leaning_figures(edges))
 
 
 def _kinds(r: Reading) -> str | None:
@@ -235,8 +224,8 @@ def _rates(r: Reading) -> list[str]:
 
 def _figures(name: str, rate: dict[str, Any]) -> dict[str, str]:
     return {
-        name: percent(rate["value"]),
-        **{f"{name}_{end}": percent(rate[end]) for end in ("low", "high")},
+        name: fmt.percent(rate["value"]),
+        **{f"{name}_{end}": fmt.percent(rate[end]) for end in ("low", "high")},
         **{f"{name}_{count}": f"{rate[count]:,}" for count in ("samples", "groups")},
     }
 
@@ -263,8 +252,8 @@ def _rates_of_condition(r: Reading) -> list[str]:
     line = w(
         "rates_bin_sharp" if "sharpness" in p["bin"] else "rates_bin",
         person=p["track"] + 1,
-        fpr=interval(p["false_positive_rate"]),
-        tpr=interval(p["true_positive_rate"]),
+        fpr=fmt.interval(p["false_positive_rate"]),
+        tpr=fmt.interval(p["true_positive_rate"]),
     )
     few = any(rate["indicative"] for rate in measured)
     return [f"{line} {w('rates_indicative')}" if few else line]
@@ -280,9 +269,9 @@ def _examined(r: Reading) -> str:
         "examined_video",
         decoded=counts["sampled"] - counts["failed"],
         frames=media["frames"],
-        duration=tenths(media["duration_s"]),
+        duration=fmt.tenths(media["duration_s"]),
         with_face=counts["with_face"],
-        gap=tenths(counts["longest_gap_s"]),
+        gap=fmt.tenths(counts["longest_gap_s"]),
     )
     failed = counts["failed"]
     return f"{examined} {w('examined_failed', failed=failed)}" if failed else examined
@@ -292,7 +281,7 @@ def _person(r: Reading, track: dict[str, Any]) -> dict[str, str]:
     return {
         "number": str(track["track"] + 1),
         "verdict": _verdict_of(r, track),
-        "llr": signed(track["log_likelihood_ratio"]),
+        "llr": fmt.signed(track["log_likelihood_ratio"]),
         "seen": _span(track["first_s"], track["last_s"], r.words),
         "faces": f"{track['faces']} ({track['judged']})",
         "moments": _moments(r, track["moments"]),
@@ -311,13 +300,13 @@ def _moments(r: Reading, moments: list[dict[str, Any]]) -> str:
 def _reviews(r: Reading) -> list[str]:
     """Return the reviews where they do not lead, and what they come to."""
     w = r.words
-    if r.document["finding"] in DECIDED:
+    if r.document["finding"] in fmt.DECIDED:
         return []
     if not r.document["reviews"]:
         return [w("review_none")]
     lines = _review_lines(r)
     if r.document["finding"]:
-        finding = told_finding(r.document["finding"], r.document["reviews"])
+        finding = fmt.told_finding(r.document["finding"], r.document["reviews"])
         lines.append(w("finding", finding=w.of("findings", finding)))
     return lines
 
@@ -326,7 +315,7 @@ def _review_lines(r: Reading) -> list[str]:
     w, lines = r.words, []
     for review in r.document["reviews"]:
         told = {
-            "date": to_the_second(review["at"], w.language),
+            "date": fmt.to_the_second(review["at"], w.language),
             "name": review["name"],
             "role": w.of("roles", review["role"]),
             "decision": w.of("findings", review["decision"]),
