@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from deepfake_models.sandbox.decoder import Decoder, ProcessDecoder
 from deepfake_models.scorer import Scorer
+from deepfake_service import program_version
 from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.api import (
     audit,
@@ -29,7 +30,7 @@ from deepfake_service.api import (
 )
 from deepfake_service.api import docs_page as docs
 from deepfake_service.audit.records import open_database
-from deepfake_service.container import Services, program_version
+from deepfake_service.container import Services
 from deepfake_service.evidence.bundle.readers import BundleReaders
 from deepfake_service.examination.engine import open_decoder, open_scorer
 from deepfake_service.examination.pictures import PictureScorer

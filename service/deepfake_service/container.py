@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import shutil
 from datetime import datetime, timedelta
-from importlib.metadata import PackageNotFoundError, version
 
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_service.accounts.organisation import Sender
@@ -69,15 +67,6 @@ flagged as well: five years, as long as such material is known to come back."""
 _log = logger("deepfake_service.container")
 
 
-@functools.cache
-def program_version() -> str:
-    """Return the installed version of this program."""
-    try:
-        return version("deepfake-service")
-    except PackageNotFoundError:
-        return "0+unknown"
-
-
 class Services:
     """An open installation: its settings, its stores, and the services of the rooms, which say what
     happens to cases, jobs, evidence and notices. Close it."""
@@ -130,8 +119,7 @@ class Services:
         self.uploads = Uploads(database, vault)
         self.webhook_secrets = WebhookSecrets(database, keys)
         self.revocation_list = RevocationList(database, signing_keys, issuer=settings.issuer)
-        software = f"deepfake-service {program_version()}"
-        self.evidence_store = EvidenceStore(database, vault, signing_keys, self.sender, software)
+        self.evidence_store = EvidenceStore(database, vault, signing_keys, self.sender)
         self.looks = Looks(database, vault, blind_index, signing_keys, vantage=settings.looks_from)
         self.posts = Posts(database, vault)
         self.removal_statistics = RemovalStatistics(database, vault)

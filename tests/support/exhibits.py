@@ -152,7 +152,6 @@ def dossier(media: bytes, **changes: Any) -> dict[str, Any]:
         "reviews": [],
         "finding": None,
         "custody": {"accounts": {}, "entries": []},
-        "software": "deepfake-service 0",
         **changes,
     }
 

@@ -88,14 +88,13 @@ class EvidenceStore:
     _vault: Vault
     keys: SigningKeys
     _sender: Sender
-    _software: str
 
     def __post_init__(self) -> None:
         self._read_audit = ReadAudit(self._database.clock)
 
     def sign_capture(self, document: dict[str, Any], records: bytes) -> bytes:
         """Return the signed bundle of a capture: see ``build_capture``."""
-        issued = {"issuer": self._sender.issuer, "software": self._software, **document}
+        issued = {"issuer": self._sender.issuer, **document}
         return build_capture(issued, records, self.keys.current())
 
     def issue(self, job_id: str, actor: Actor, *, only_first: bool = False) -> None:
@@ -204,7 +203,6 @@ class EvidenceStore:
                 "reviews": reviews_of(session, job, key),
                 "finding": job.finding,
                 "custody": custody_of(session, job, media, case),
-                "software": self._software,
             }
         return records, material, edition, key
 

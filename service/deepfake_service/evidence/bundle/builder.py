@@ -21,6 +21,7 @@ import rfc8785
 from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.decision.level import log_likelihood_ratio
 from deepfake_models.decision.serialization import load_exact
+from deepfake_service import program_version
 from deepfake_service.evidence.bundle import dsse
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import MODEL_CARD, Material
@@ -38,6 +39,7 @@ from deepfake_service.platform.texts.i18n import LANGUAGES, words
 from deepfake_service.platform.timestamps import TimestampFailed, request
 
 FORMAT, CUSTODY_FORMAT = "deepfake-service/verdict/1", "deepfake-service/custody/1"
+SOFTWARE = f"deepfake-service {program_version()}"
 STATEMENT, STAMP = "signatures/statement.dsse.json", "signatures/statement.tsr"
 STAMP_SIGNATURE = "signatures/statement.tsr.sig"
 PUBLIC_KEY, CERTIFICATES = "signatures/key.pem", "signatures/report-certificates.pem"
@@ -56,9 +58,8 @@ def build(records: dict[str, Any], material: Material, signers: Signers) -> byte
     """Return the evidence bundle, a ZIP; ``EvidenceTooLarge`` if ``verdict.json`` or the bundle
     would be larger than a verifier reads.
 
-    ``records`` are what ``verdict.json`` has of a job's records (see ``verdict_document``), the
-    ``software`` that the statement names, and the ``custody``: accounts by id, and entries of the
-    audit log with ``hash`` and ``previous``.
+    ``records`` are what ``verdict.json`` has of a job's records (see ``verdict_document``), and the
+    ``custody``: accounts by id, and entries of the audit log with ``hash`` and ``previous``.
     """
     document = verdict_document(records, material)
     verdict = rfc8785.dumps(document)
@@ -82,7 +83,7 @@ def build(records: dict[str, Any], material: Material, signers: Signers) -> byte
     }
     predicate = {
         **predicate_of(document),
-        "software": records["software"],
+        "software": SOFTWARE,
         "reportCertificate": {"sha256": signers.certificate_sha256},
     }
     outside = {dsse.MEDIA_SUBJECT: document["item"]["sha256"]}
@@ -210,7 +211,7 @@ def verdict_document(records: dict[str, Any], material: Material) -> dict[str, A
     step = strength_of(result)
     faces = examination["exact"]["faces"]
     shown = [] if records["case"]["minor"] else examination["pictures"]
-    of_records = {n: value for n, value in records.items() if n not in ("custody", "software")}
+    of_records = {name: value for name, value in records.items() if name != "custody"}
     return as_json(
         {
             **of_records,

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import rfc8785
 
 from deepfake_service.evidence.bundle import zip_format as bag
-from deepfake_service.evidence.bundle.builder import signed_bag
+from deepfake_service.evidence.bundle.builder import SOFTWARE, signed_bag
 from deepfake_service.evidence.bundle.dsse import CAPTURE_TYPE, Signers, subjects
 from deepfake_service.evidence.bundle.readers import BundleReaders
 from deepfake_service.evidence.bundle.steps import Failed, Found, Outcome, Verification, same
@@ -28,7 +28,7 @@ CAPTURE, RECORDS = "data/capture.json", "data/page.warc.gz"
 def build_capture(document: dict[str, Any], records: bytes, signers: Signers) -> bytes:
     """Return the bundle of a capture, a ZIP, with the content of ``capture.json`` and the WARC
     records of its text, if it has any."""
-    document = bag.as_json({"format": CAPTURE_TYPE, **document})
+    document = bag.as_json({"format": CAPTURE_TYPE, "software": SOFTWARE, **document})
     payload = {CAPTURE: rfc8785.dumps(document), **({RECORDS: records} if records else {})}
     predicate = {
         "issuer": document["issuer"],
