@@ -52,6 +52,9 @@ from deepfake_service.removal.looks import Looks
 
 A_DAY = timedelta(days=1)
 """The day of a person may be that much ahead of the service's."""
+_SHOWN = (
+    "recipient", "receipt", "fields", "occurrence_ids", "captures", "basis", "without_consent",
+)  # fmt: skip
 
 
 @dataclass
@@ -300,13 +303,7 @@ class NoticeDesk:
     ) -> dict[str, Any]:
         return {
             **self._listed(notice),
-            "recipient": content["recipient"],
-            "receipt": content["receipt"],
-            "fields": content["fields"],
-            "occurrence_ids": content["occurrence_ids"],
-            "captures": content["captures"],
-            "basis": content["basis"],
-            "without_consent": content["without_consent"],
+            **{name: content[name] for name in _SHOWN},
             "text": text_of(content["composed"]),
             "history": history.events(),
             "undo_until": iso_time(history.undo_until()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from deepfake_models.bundle.results import input_at_fault
@@ -9,14 +10,13 @@ from deepfake_models.bundle.spec import Calibration
 from deepfake_models.decision.level import log_likelihood_ratio
 from deepfake_models.faces.crops import square
 from deepfake_service.evidence.report.plots import value_plot
-from deepfake_service.evidence.report.reading import Reading, read
+from deepfake_service.evidence.report.reading import Reading, read, value_of
 from deepfake_service.evidence.report.summary import reasons_of_people, summary_of
 from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.platform.texts.i18n import Words, words
 from deepfake_service.platform.texts.svg import Picture, along
 from deepfake_service.web.pages import evidence_time, safe
 
-_UNKNOWN = 99.0
 STRONGEST = 3
 """Pictures that are shown beside the verdict."""
 COLOURS = 6
@@ -42,7 +42,7 @@ def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
         "spread": safe(spread) if spread else None,
         "plot": safe(moments_plot(document, texts)) if is_video else None,
         "boxes": _boxes(document) if reading.is_still else None,
-        "people": summary["people"] if is_video else _by_value(summary["people"]),
+        "people": summary["people"] if is_video else _by_value(reading, summary["people"]),
         "people_reasons": reasons_of_people(document),
         "strongest": pictures[:STRONGEST],
         "pictures": pictures,
@@ -92,17 +92,12 @@ def _boxes(document: dict[str, Any]) -> list[dict[str, Any]]:
         }
         for face in document["exact"]["faces"]
     ]
-    return sorted(found, key=lambda box: _UNKNOWN if box["llr"] is None else -box["llr"])
+    return sorted(found, key=lambda box: math.inf if box["llr"] is None else -box["llr"])
 
 
-def _by_value(people: list[dict[str, str]]) -> list[dict[str, str]]:
-    def value(person: dict[str, str]) -> float:
-        try:
-            return float(person["llr"].replace("\u2212", "-"))
-        except ValueError:
-            return -_UNKNOWN
-
-    return sorted(people, key=value, reverse=True)
+def _by_value(reading: Reading, people: list[dict[str, str]]) -> list[dict[str, str]]:
+    pairs = zip(reading.people, people, strict=True)
+    return [said for _, said in sorted(pairs, key=lambda pair: value_of(pair[0]), reverse=True)]
 
 
 def log10_ratio(document: dict[str, Any], face: dict[str, Any]) -> float | None:

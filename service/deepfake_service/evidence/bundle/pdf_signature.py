@@ -10,6 +10,7 @@ functions.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 from collections.abc import Sequence
 from dataclasses import replace
@@ -64,15 +65,13 @@ def sign(pdf: bytes, keys: Signers, reason: str, *, field: str = FIELD) -> bytes
     With a time-stamp authority, the signature contains a time stamp (level B-T). If the authority
     fails, it does not (level B-B).
     """
-    if keys.authority is None:
-        return _signed(pdf, keys, reason, None, field)
-    try:
-        signed = _signed(pdf, keys, reason, _Stamper(keys.authority), field)
-        # pyHanko does not check the signature of the token.
-        verify(signed, list(keys.report_certificates), utc_now())
-        return signed
-    except (TimestampFailed, Failed, SigningError, *_UNREADABLE):
-        return _signed(pdf, keys, reason, None, field)
+    if keys.authority is not None:
+        with contextlib.suppress(TimestampFailed, Failed, SigningError, *_UNREADABLE):
+            signed = _signed(pdf, keys, reason, _Stamper(keys.authority), field)
+            # pyHanko does not check the signature of the token.
+            verify(signed, list(keys.report_certificates), utc_now())
+            return signed
+    return _signed(pdf, keys, reason, None, field)
 
 
 def _signed(

@@ -76,7 +76,7 @@ class Reading:
     @cached_property
     def people(self) -> list[dict[str, Any]]:
         """The tracks that tables list, in order of appearance."""
-        ranked = sorted(self.result["tracks"], key=_value_of, reverse=True)
+        ranked = sorted(self.result["tracks"], key=value_of, reverse=True)
         return sorted(ranked[:MAX_PEOPLE], key=lambda t: t["track"])
 
     @cached_property
@@ -106,6 +106,7 @@ def read(
     return Reading(with_texts(document, readable), words, time)
 
 
-def _value_of(track: dict[str, Any]) -> float:
+def value_of(track: dict[str, Any]) -> float:
+    """Return the value by which a track is ranked."""
     value: float | None = track["log_likelihood_ratio"]
     return -math.inf if value is None else value
