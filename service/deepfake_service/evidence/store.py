@@ -20,22 +20,12 @@ from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.cases.cases import folder_of, open_occurrence
+from deepfake_service.evidence import chain_of_custody as custody
+from deepfake_service.evidence import editions
 from deepfake_service.evidence.bundle import zip_format
 from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.evidence.bundle.builder import build, report_copy
 from deepfake_service.evidence.bundle.capture_format import build_capture
-from deepfake_service.evidence.chain_of_custody import (
-    custody_of,
-    requester_of,
-    require_recorded,
-    reviews_of,
-)
-from deepfake_service.evidence.editions import (
-    is_outdated,
-    last_decision,
-    material_of,
-    newest_edition,
-)
 from deepfake_service.evidence.report.report import ReportCopy
 from deepfake_service.evidence.revocations import is_withdrawn, supersede
 from deepfake_service.evidence.signing_keys import SigningKeys
@@ -139,8 +129,8 @@ class EvidenceStore:
         Where an edition is wanted by its ``number``, only the first one is issued."""
         with self._database.read() as session:
             job, _ = find_visible(session, caller, Job, job_id)
-            newest = newest_edition(session, job_id)
-            outdated = is_outdated(session, job_id) and job.evidence_expired_at is None
+            newest = editions.newest_edition(session, job_id)
+            outdated = editions.is_outdated(session, job_id) and job.evidence_expired_at is None
         _require_success(job)
         if (number or 1) > 1 or (newest is not None and (number or not outdated)):
             return
@@ -161,14 +151,14 @@ class EvidenceStore:
             job = session.get(Job, job_id)
             if job is None:
                 raise NotFound
-            require_recorded(session, job)
+            custody.require_recorded(session, job)
             case, media = session.get_one(Case, job.case_id), session.get_one(Media, job.media_id)
             key = self._vault.case_key(case)
             try:
-                material = Material.unpack(self._vault.read(material_of(job), key))
+                material = Material.unpack(self._vault.read(editions.material_of(job), key))
             except BlobMissing as error:
                 raise EvidenceMissing from error
-            last = newest_edition(session, job_id)
+            last = editions.newest_edition(session, job_id)
             edition_id = new_id()
             edition = Edition(
                 id=edition_id,
@@ -176,7 +166,7 @@ class EvidenceStore:
                 number=last.number + 1 if last else 1,
                 blob=f"{folder_of(case.id)}edition-{edition_id}",
                 imagery=bool(material.pictures) and case.minor_at is None,
-                decided=last_decision(session, job_id),
+                decided=editions.last_decision(session, job_id),
                 created_at=self._database.clock(),
             )
             records = {
@@ -196,13 +186,13 @@ class EvidenceStore:
                     "frames": job.frames,
                     "submitted_at": iso_time(job.created_at),
                     "examined_at": material.examination["examined_at"],
-                    "requester": requester_of(session, job),
+                    "requester": custody.requester_of(session, job),
                 },
                 "item": {"sha256": media.sha256, "size": media.size},
                 "occurrences": _occurrences_of(session, media, key),
-                "reviews": reviews_of(session, job, key),
+                "reviews": custody.reviews_of(session, job, key),
                 "finding": job.finding,
-                "custody": custody_of(session, job, media, case),
+                "custody": custody.custody_of(session, job, media, case),
             }
         return records, material, edition, key
 
@@ -220,8 +210,8 @@ class EvidenceStore:
         """Return an edition that may be handed out, by default the newest, and the case's key."""
         job, case = find_visible(session, caller, Job, job_id)
         _require_success(job)
-        require_recorded(session, job)
-        edition = newest_edition(session, job_id, number)
+        custody.require_recorded(session, job)
+        edition = editions.newest_edition(session, job_id, number)
         if edition is None:
             raise NotFound
         if edition.blob is None and job.evidence_expired_at is not None:
@@ -266,7 +256,7 @@ class EvidenceStore:
         _require_success(job)
         name = f"{kind}/{number:03}.png"
         try:
-            packed = self._vault.read(material_of(job), self._vault.case_key(case))
+            packed = self._vault.read(editions.material_of(job), self._vault.case_key(case))
             picture = zip_format.member(packed, name)
         except BlobMissing as error:
             raise EvidenceMissing from error
@@ -287,7 +277,7 @@ class EvidenceStore:
             edition = session.scalars(select(Edition).where(Edition.sha256 == sha256)).first()
             if edition is None:
                 return None
-            newest = newest_edition(session, edition.job_id) or edition
+            newest = editions.newest_edition(session, edition.job_id) or edition
         return newest.number if newest.number > edition.number else None
 
 
@@ -354,6 +344,6 @@ def _require_current(session: Session, records: dict[str, Any], edition: Edition
     if job.evidence_expired_at is not None:
         # Or no sweep would delete this edition any more.
         raise EvidenceMissing("This evidence was deleted at the end of its retention period.")
-    current = case.minor_at is not None, job.finding, last_decision(session, job.id)
+    current = case.minor_at is not None, job.finding, editions.last_decision(session, job.id)
     if current != (records["case"]["minor"], records["finding"], edition.decided):
         raise _DecidedMeanwhile
