@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import math
-import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -106,15 +105,3 @@ def _thumbnail(material: Material) -> bytes | None:
     out = io.BytesIO()
     small.save(out, "JPEG", quality=70)
     return out.getvalue()
-
-
-def mentions(text: str, names: tuple[str | None, ...], sha256: str, job_id: str) -> bool:
-    """Return whether a search for ``text`` finds a job with these names. Names of files from macOS
-    often have their syllables in parts: see ``canonical_reference``."""
-    wanted = _folded(text)
-    in_name = any(wanted in _folded(name) for name in names if name)
-    return not wanted or in_name or sha256.startswith(wanted) or job_id == wanted
-
-
-def _folded(text: str) -> str:
-    return unicodedata.normalize("NFC", text).casefold()

@@ -8,6 +8,7 @@ which are opened for that, and audited once in ten minutes.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,7 +22,6 @@ from deepfake_models.bundle.results import Leaning, VerdictCode
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import visible_to
 from deepfake_service.cases.turns import mean_examination_s
-from deepfake_service.evidence.listings import mentions
 from deepfake_service.notices.states import RUNNING, TO_WITHDRAW
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Match, Notice, Review
@@ -285,3 +285,12 @@ def places_of(session: Session, waiting: Sequence[str]) -> dict[str, dict[str, A
 def _urgency(job: dict[str, Any]) -> tuple[int, float]:
     ratio = job["listing"].get("llr")
     return job["standing"], float(UNRANKED if ratio is None else ratio)
+
+
+def mentions(text: str, names: tuple[str | None, ...], sha256: str, job_id: str) -> bool:
+    """Return whether a search for ``text`` finds a job with these names. Names of files from macOS
+    often have their syllables in parts: see ``canonical_reference``."""
+    texts = (text, *filter(None, names))
+    wanted, *folded = (unicodedata.normalize("NFC", each).casefold() for each in texts)
+    in_name = any(wanted in name for name in folded)
+    return not wanted or in_name or sha256.startswith(wanted) or job_id == wanted

@@ -12,7 +12,6 @@ from starlette.responses import StreamingResponse
 
 from deepfake_models.bundle.results import VerdictCode, input_at_fault
 from deepfake_service.accounts.accounts import MAY_REVIEW
-from deepfake_service.evidence.listings import mentions
 from deepfake_service.http.answers import attachment
 from deepfake_service.http.auth import while_authenticated
 from deepfake_service.notices.states import NoticePart
@@ -20,7 +19,7 @@ from deepfake_service.platform.db.enums import DISAGREEMENT, Finding, JobState, 
 from deepfake_service.platform.pagination import Filters
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 from deepfake_service.review import triage
-from deepfake_service.review.triage import QueueRequest, Tab
+from deepfake_service.review.triage import QueueRequest, Tab, mentions
 from deepfake_service.web.pages import HEADERS, Downloader, Id, PageRoute, Reader, Visit
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
