@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import structlog
@@ -37,12 +36,9 @@ _log = logger("deepfake_service.access")
 class RequestMiddleware:
     """Pure ASGI, so that bodies stream through it and a disconnect reaches the route."""
 
-    def __init__(
-        self, app: ASGIApp, *, metrics: Metrics, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self._app = app
         self._metrics = metrics
-        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -61,7 +57,7 @@ class RequestMiddleware:
                 _add_headers(MutableHeaders(scope=message), scope["path"], request_id)
             await send(message)
 
-        started = self._clock()
+        started = time.monotonic()
         self._metrics.request_started()
         try:
             await self._app(scope, _bounded(scope, receive), send_with_headers)
@@ -79,7 +75,7 @@ class RequestMiddleware:
                 answer = response_of(problem_of(error), HTTPConnection(scope))
                 await answer(scope, receive, send_with_headers)
         finally:
-            seconds = self._clock() - started
+            seconds = time.monotonic() - started
             route = getattr(scope.get("route"), "path", UNMATCHED)
             self._metrics.request_ended(scope["method"], route, status, seconds)
             _log.info(
