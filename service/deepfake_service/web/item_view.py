@@ -10,7 +10,7 @@ from deepfake_models.bundle.spec import Calibration
 from deepfake_models.decision.level import log_likelihood_ratio
 from deepfake_models.faces.crops import square
 from deepfake_service.evidence.report.plots import value_plot
-from deepfake_service.evidence.report.reading import Reading, read, value_of
+from deepfake_service.evidence.report.reading import Reading, value_of
 from deepfake_service.evidence.report.summary import reasons_of_people, summary_of
 from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.platform.texts.i18n import Words, words
@@ -26,7 +26,7 @@ COLOURS = 6
 def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
     """Return the result in an edition of evidence as the page shows it."""
     texts = words(language, polite=True)
-    reading = read(document, texts, evidence_time)
+    reading = Reading(document, texts, evidence_time)
     summary, media = summary_of(reading), reading.media
     codes = list(dict.fromkeys(r["code"] for r in document["result"]["reasons"]))
     pictures, spread = _pictures(reading), value_plot(reading, width="100%")

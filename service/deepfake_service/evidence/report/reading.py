@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -17,15 +16,17 @@ MAX_PEOPLE = 60
 """People listed, those with the highest values; ``verdict.json`` has all."""
 
 
-@dataclass(frozen=True)
 class Reading:
     """A document, and the language in which it is reported."""
 
-    document: dict[str, Any]
-    """With texts of unknown origin, as names, in a form that can be shown."""
-    words: Words
-    time: Callable[[str | None], str]
-    """Formats the times in tables."""
+    def __init__(
+        self, document: dict[str, Any], words: Words, time: Callable[..., str] | None = None
+    ) -> None:
+        """Put texts of unknown origin, as names, in a form that can be shown. ``time`` formats the
+        times in tables; by default, ``to_the_second`` does."""
+        self.document = with_texts(document, readable)
+        self.words = words
+        self.time = time or partial(to_the_second, language=words.language)
 
     @cached_property
     def result(self) -> Any:
@@ -95,15 +96,6 @@ class Reading:
             for track in self.result["tracks"]
             if any(r["code"] == ReasonCode.UNMEASURED_CONDITION for r in track["reasons"])
         )
-
-
-def read(
-    document: dict[str, Any], words: Words, time: Callable[[str | None], str] | None = None
-) -> Reading:
-    """Return the reading of a document in the language of ``words``. ``time`` formats the times in
-    tables; by default, ``to_the_second`` does."""
-    time = time or partial(to_the_second, language=words.language)
-    return Reading(with_texts(document, readable), words, time)
 
 
 def value_of(track: dict[str, Any]) -> float:

@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import Any
 
 from deepfake_service.evidence.report.plots import timeline, value_plot
-from deepfake_service.evidence.report.reading import Reading, read
+from deepfake_service.evidence.report.reading import Reading
 from deepfake_service.evidence.report.summary import summary_of
 from deepfake_service.evidence.report.tables import custody_of, tables_of
 from deepfake_service.platform.texts.characters import readable, with_texts
@@ -54,7 +54,7 @@ def present(
     """Return all that the report of a ``verdict.json`` document says and shows, in the language of
     ``words``. ``payload`` has the bundle's files by name, without ``data/``, and ``certificate``
     is the SHA-256 of that of its electronic signature."""
-    reading, custody = read(document, words), json.loads(payload["custody.json"])
+    reading, custody = Reading(document, words), json.loads(payload["custody.json"])
     d = reading.document
     known = d.get("organisation", {})
     names = (known.get(f"name_{language}") for language in (words.language, *LANGUAGES))

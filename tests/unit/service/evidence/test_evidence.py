@@ -35,7 +35,7 @@ from deepfake_service.evidence.bundle.builder import (
 )
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.verification import verify
-from deepfake_service.evidence.report.reading import read
+from deepfake_service.evidence.report.reading import Reading
 from deepfake_service.evidence.report.report import ReportCopy
 from deepfake_service.evidence.report.summary import summary_of
 from deepfake_service.evidence.signing_keys import self_made_certificate
@@ -73,7 +73,7 @@ def test_a_video_with_a_person_who_passes_by_has_evidence() -> None:
     valued = [t["track"] for t in tracks if t["log_likelihood_ratio"] is not None]
     assert [p["track"] for p in document["error_rates"]["people"]] == valued
     for language in LANGUAGES:
-        view = summary_of(read(document, words(language)))
+        view = summary_of(Reading(document, words(language)))
         assert view["rates"]
         assert len(view["people"]) == len(tracks)
 

@@ -14,7 +14,7 @@ from deepfake_models.bundle.results import Face
 from deepfake_models.decision.serialization import judge_exact, load_exact
 from deepfake_service.evidence.bundle.builder import VERDICT
 from deepfake_service.evidence.bundle.error_rates import error_rates
-from deepfake_service.evidence.report.reading import read
+from deepfake_service.evidence.report.reading import Reading
 from deepfake_service.evidence.report.summary import reasons_of_people, summary_of
 from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
@@ -28,7 +28,7 @@ def test_a_table_says_how_many_people_it_leaves_out() -> None:
     document["result"]["tracks"] = [
         {**track, "track": n, "log_likelihood_ratio": -1.0 + n / 100} for n in range(75)
     ]
-    view = summary_of(read(document, words("en")))
+    view = summary_of(Reading(document, words("en")))
     listed = [int(p["number"]) for p in view["people"]]
     assert listed == list(range(16, 76))
     assert "15" in str(view["people_more"])
@@ -60,8 +60,8 @@ def test_rates_of_conditions_with_too_few_people_are_not_stated(language: str) -
     )
 
     def told() -> tuple[str, list[list[str]]]:
-        page = summary_of(read(document, words(language)))
-        table = tables_of(read(document, words(language)))["conditions"]
+        page = summary_of(Reading(document, words(language)))
+        table = tables_of(Reading(document, words(language)))["conditions"]
         return " ".join(page["rates"]), [row[3:] for row in table]
 
     text, table = told()
@@ -85,7 +85,7 @@ def test_a_value_at_the_limit_of_the_calibration_is_stated_as_at_least() -> None
     for ratio, is_most in ((limit, True), (limit / 2, False)):
         document["result"]["log_likelihood_ratio"] = ratio
         korean, english = (
-            summary_of(read(document, words(language)))["strength"] for language in ("ko", "en")
+            summary_of(Reading(document, words(language)))["strength"] for language in ("ko", "en")
         )
         assert ("at least" in english, "적어도" in korean) == (is_most, is_most)
 
@@ -99,7 +99,7 @@ def judged(verdict: str, ratio: float, **changes: Any) -> dict[str, Any]:
 
 def test_the_answer_and_its_colour_carry_the_strength_of_the_evidence() -> None:
     told = [
-        summary_of(read(judged("likely_manipulated", ratio), words("en")))
+        summary_of(Reading(judged("likely_manipulated", ratio), words("en")))
         for ratio in (0.88, 1.2, 2.2, 3.2)
     ]
     adverbs = ("weakly", "moderately", "moderately strongly", "strongly")
@@ -116,15 +116,15 @@ def test_no_manipulation_found_states_its_misses_and_neither_ratio_nor_strength(
 ) -> None:
     document = judged("no_manipulation_found", ratio)
     document["error_rates"]["decision"]["stated_with_thresholds"]["miss_rate"] = 0.0995
-    told = summary_of(read(document, words("en")))
+    told = summary_of(Reading(document, words("en")))
     assert told["strength"] is None
-    assert told["colour"] == summary_of(read(judged("inconclusive", 0.2), words("en")))["colour"]
+    assert told["colour"] == summary_of(Reading(judged("inconclusive", 0.2), words("en")))["colour"]
     assert told["answer"].startswith("No manipulation of the face was found. Body, clothes and")
     assert told["missed"].startswith("About 10 of 100 manipulated videos get this verdict too")
-    rows = dict(map(tuple, tables_of(read(document, words("en")))["finding"]))
+    rows = dict(map(tuple, tables_of(Reading(document, words("en")))["finding"]))
     assert {"Verbal equivalent", "Score"}.isdisjoint(rows)
     assert "no likelihood ratio" in rows["log10 likelihood ratio"]
-    assert summary_of(read(judged("likely_manipulated", 1.2), words("en")))["missed"] is None
+    assert summary_of(Reading(judged("likely_manipulated", 1.2), words("en")))["missed"] is None
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -132,7 +132,7 @@ def test_no_manipulation_found_states_its_misses_and_neither_ratio_nor_strength(
 def test_what_people_decided_leads_with_its_reasons(finding: str, language: str) -> None:
     decided = exhibits.reviewed(finding, "Kim", "The original has other clothes.")
     changes = {name: decided[name] for name in ("reviews", "finding")}
-    told = summary_of(read(judged("no_manipulation_found", -0.6, **changes), words(language)))
+    told = summary_of(Reading(judged("no_manipulation_found", -0.6, **changes), words(language)))
     lines = told["reviews"] if finding == "undecided" else told["concluded"]["lines"]
     assert "The original has other clothes." in lines[1]
     assert "Kim" in lines[0]
@@ -148,7 +148,7 @@ def test_what_content_credentials_say_of_the_whole_file_is_one_sentence() -> Non
 
     def told(**credentials: Any) -> Any:
         document["item"]["content_credentials"] = credentials
-        return summary_of(read(document, words("en")))["provenance"]
+        return summary_of(Reading(document, words("en")))["provenance"]
 
     source = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
     actions = [{"action": "c2pa.created", "source_type": source}]
@@ -167,7 +167,7 @@ def test_a_moment_is_not_a_span() -> None:
     (track,) = document["result"]["tracks"]
     track["moments"] = [{"start_s": 1.21, "end_s": 1.24}, {"start_s": 2.0, "end_s": 3.5}]
     for language, moments in (("en", "1.2 s, 2.0–3.5 s"), ("ko", "1.2초, 2.0–3.5초")):
-        (person,) = summary_of(read(document, words(language)))["people"]
+        (person,) = summary_of(Reading(document, words(language)))["people"]
         assert person["moments"] == moments
 
 
@@ -183,7 +183,7 @@ def test_rates_are_those_of_whole_videos_where_they_were_measured() -> None:
     def said(measured: dict[str, Any]) -> str:
         rates = json.loads(json.dumps(error_rates(verdict, people, gathered.spec, measured)))
         document = {**json.loads(files_of_bundle()[VERDICT]), "error_rates": rates}
-        line: str = summary_of(read(document, words("en")))["rates"][0]
+        line: str = summary_of(Reading(document, words("en")))["rates"][0]
         return line
 
     videos = {**gathered.reliability, "level_item": {"overall": overall}}
@@ -254,10 +254,10 @@ def test_a_rate_is_indicative_below_the_bundles_own_number_of_groups() -> None:
 
 def test_what_the_red_means_depends_on_the_model() -> None:
     document = json.loads(files_of_bundle()[VERDICT])
-    shares = summary_of(read(document, words("en")))["pictures_meaning"]
+    shares = summary_of(Reading(document, words("en")))["pictures_meaning"]
     document["method"]["map"] = "patch_logit"
-    assert "not shares" in summary_of(read(document, words("en")))["pictures_meaning"]
+    assert "not shares" in summary_of(Reading(document, words("en")))["pictures_meaning"]
     document["method"]["map"] = "direct_effect"
-    direct = summary_of(read(document, words("en")))["pictures_meaning"]
+    direct = summary_of(Reading(document, words("en")))["pictures_meaning"]
     assert "contributed most directly" in direct
     assert "not shares" not in shares + direct

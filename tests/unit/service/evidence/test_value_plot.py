@@ -13,7 +13,7 @@ from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST, Material
 from deepfake_service.evidence.bundle.builder import VERDICT
 from deepfake_service.evidence.bundle.zip_format import member
 from deepfake_service.evidence.report.plots import bin_of, value_note, value_plot
-from deepfake_service.evidence.report.reading import read
+from deepfake_service.evidence.report.reading import Reading
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.texts.i18n import words
 from tests.support import exhibits, footage
@@ -66,11 +66,11 @@ async def test_a_bundle_with_histograms_shows_where_a_value_lies(service: Servic
     here = bin_of(HISTOGRAM, value)
     for language in ("ko", "en"):
         texts = words(language)
-        note = value_note(read(document, texts))
+        note = value_note(Reading(document, texts))
         assert note is not None
         bins = slice(here, None) if value >= 0 else slice(here + 1)
         assert f"{sum(HISTOGRAM['real'][bins]):.1f}%" in note
-        plot = value_plot(read(document, texts), width="720")
+        plot = value_plot(Reading(document, texts), width="720")
         assert plot is not None
         svg = fromstring(plot)
         names = [part.get("class") for part in svg]
@@ -97,11 +97,11 @@ def test_a_low_value_is_told_how_many_manipulated_media_have_one_as_low() -> Non
     found = {"verdict": "no_manipulation_found", "log_likelihood_ratio": -0.6}
     document["result"] |= found
     told = "12.5% of the manipulated and 80.0% of the authentic ones have a value below"
-    assert told in str(value_note(read(document, words("en"))))
+    assert told in str(value_note(Reading(document, words("en"))))
     document["method"]["histograms"] = {"item": HISTOGRAM | {"fake": [0, 0, 40, 40]}}
     # 1 - 0.05 ** (1 / 35)
     assert "0.0% (none of 80: at most 8.2% with 95% confidence)" in str(
-        value_note(read(document, words("en")))
+        value_note(Reading(document, words("en")))
     )
 
 
@@ -129,9 +129,9 @@ async def test_pictures_and_items_without_a_value_use_their_own(service: Service
     document = json.loads(member(bundle, VERDICT))
     other = copy.deepcopy(HISTOGRAM) | {"real_groups": 7}
     document["method"]["histograms"] = {"item": HISTOGRAM, "picture": other}
-    assert read(document, words("en")).histogram == other
+    assert Reading(document, words("en")).histogram == other
     del document["method"]["histograms"]["picture"]
-    assert read(document, words("en")).histogram is None
+    assert Reading(document, words("en")).histogram is None
     document["method"]["histograms"] = {"picture": other}
     document["result"]["log_likelihood_ratio"] = None
-    assert value_plot(read(document, words("en")), width="1") is None
+    assert value_plot(Reading(document, words("en")), width="1") is None

@@ -13,7 +13,7 @@ import pytest
 
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.evidence.bundle.builder import verdict_document
-from deepfake_service.evidence.report.reading import read
+from deepfake_service.evidence.report.reading import Reading
 from deepfake_service.evidence.report.summary import summary_of
 from deepfake_service.platform.db import Case, Job, Review, new_id
 from deepfake_service.platform.db.enums import Decision, Finding, JobState, Role
@@ -155,6 +155,6 @@ def test_a_report_tells_a_conflict(language: str) -> None:
                                                   "undecided")):  # fmt: skip
         dossier = exhibits.dossier(video, reviews=some, finding="undecided")
         document = json.loads(json.dumps(verdict_document(dossier, exhibits.material(video))))
-        last = summary_of(read(document, words(language)))["reviews"][-1]
+        last = summary_of(Reading(document, words(language)))["reviews"][-1]
         assert words(language).of("findings", key) in last
         assert document["finding"] == "undecided"
