@@ -59,7 +59,6 @@ bf16 = false
 
 [probe]
 shrinkage = 0.3
-method_weights = { retouch = 0.25 }
 heads = ["linear", "kinds"]
 kinds = ["swap", "reenactment"]
 

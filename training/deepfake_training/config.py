@@ -130,12 +130,6 @@ class ProbeConfig(Spec):
     shrinkage: Positive = 0.3
     """What is added to the covariance of standardised features within the classes, as a multiple of
     its mean diagonal."""
-    plain_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
-    """Share of the logit that is learnt from plain faces, cut as the service cuts them; the rest is
-    learnt from augmented pairs. Material from a platform has been encoded once or twice, not five
-    times, and carries traces that heavier augmentation removes."""
-    method_weights: dict[str, Weight] = Field(default_factory=dict)
-    """Weight of each manipulation method among the plain faces; 1 for methods not listed."""
     kinds: tuple[str, ...] = ()
     """Families of ``cross_validation.families`` that the head ``kinds`` tells apart."""
     kind_regularisation: Positive = 0.003

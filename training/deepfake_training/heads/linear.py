@@ -3,7 +3,8 @@
 A large network trained on much other material knows more about faces than a small data set can
 teach it (linear probes on CLIP: Ojha et al. 2023, arXiv:2302.10174). What it knows includes the
 page, camera or data set that a face comes from, and a head may learn that instead of the
-manipulation. So where a source has both classes, only the difference within it is learnt.
+manipulation. So where a source has both classes, only the difference within it is learnt, and what
+tells the real material of sources apart counts as noise.
 """
 
 from __future__ import annotations
@@ -42,22 +43,24 @@ class LinearHead(Head):
         (Ledoit and Wolf 2004): one to plain faces, which carry what real material does, and one to
         pairs, whose halves share subject, source and coding.
 
-        The logit of a face is the mean over the readings of both, weighed by
-        ``probe.plain_share``, each scaled to the same deviation within the classes of plain faces.
+        The logit of a face is the mean of both over the readings, each scaled to the same deviation
+        of plain faces, within the classes of a source and between sources.
         """
-        share, readings = config.probe.plain_share, material.plain.features.shape[1]
+        readings = material.plain.features.shape[1]
         weights, bias = [], 0.0
         for v in range(readings):
             plain = material.plain.features[:, v].astype(np.float32)
             mean, deviation = plain.mean(axis=0), plain.std(axis=0) + 1e-6
             plain = (plain - mean) / deviation
+            between = _between_sources(plain, material)
             _centre(plain, material.plain.truth, material.sources)
+            within, *of_plain = _moments(plain, material.plain)
+            spread, weight = within + between, np.zeros(len(mean))
             pairs = (material.pairs.features[:, v].astype(np.float32) - mean) / deviation
-            of_plain, of_pairs = _moments(plain, material.plain), _moments(pairs, material.pairs)
-            spread, weight = of_plain[0], np.zeros(len(mean))
-            for part, (within, real, fake) in ((share, of_plain), (1.0 - share, of_pairs)):
-                direction = _discriminant(within, fake - real, config.probe.shrinkage)
-                direction *= part / np.sqrt(direction @ spread @ direction)
+            within, *of_pairs = _moments(pairs, material.pairs)
+            for noise, (real, fake) in ((spread, of_plain), (within, of_pairs)):
+                direction = _discriminant(noise, fake - real, config.probe.shrinkage)
+                direction /= 2.0 * np.sqrt(direction @ spread @ direction)
                 weight += direction
                 bias -= float(direction @ (real + fake)) / 2.0 / readings
             weights.append(weight / deviation / readings)
@@ -87,6 +90,17 @@ class LinearHead(Head):
     def direction(self) -> NDArray[np.float64]:
         """Return the weights."""
         return self.weight
+
+
+def _between_sources(values: NDArray[np.float32], material: Material) -> NDArray[np.float64]:
+    """Return the covariance (F, F), between sources, of the means of real faces among the plain
+    faces' ``values`` (N, F)."""
+    real = material.plain.truth == 0
+    _, source = np.unique(material.sources[real], return_inverse=True)
+    weight = np.eye(source.max() + 1)[source] * material.plain.weights[real, None]
+    means = (weight / weight.sum(axis=0)).T @ values[real]
+    covariance: NDArray[np.float64] = np.cov(means.T, aweights=weight.sum(axis=0), ddof=0)
+    return covariance
 
 
 def _centre(values: Array, truth: Array, sources: Array) -> None:

@@ -127,8 +127,7 @@ def plain_faces(faces: MainFaces, config: Config) -> tuple[Examples, pd.DataFram
     sources = source_names(media["dataset"], config) + " " + media["label"]
     weight = pd.Series(limited_weights(sources), index=media["media"])
     faces_of = labels.groupby("media")["media"].transform("size").to_numpy(np.float64)
-    named = labels["method"].map(config.probe.method_weights).fillna(1.0).to_numpy(np.float64)
-    weights = labels["media"].map(weight).to_numpy(np.float64) / faces_of * named
+    weights = labels["media"].map(weight).to_numpy(np.float64) / faces_of
     return Examples(chosen.features, truth, balanced(weights, truth)), labels
 
 
