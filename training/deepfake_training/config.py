@@ -194,9 +194,10 @@ class ErrorLimits(Spec):
     """The error rates that thresholds may have on held-out media."""
 
     max_false_positive_rate: Probability = 0.01
-    """Largest share of held-out real media at or above ``likely_manipulated``, over all sources. No
-    source that is large enough may be significantly above twice this share (see
+    """Largest share of held-out real media at or above ``likely_manipulated`` (see
     ``calibrate.fit_thresholds``)."""
+    max_picture_false_positive_rate: Probability = 0.01
+    """The same of stills, where they have thresholds of their own."""
     max_false_positive_upper: Probability = 0.025
     """Largest upper end of that share's 95% interval."""
     max_miss_rate: Probability = 0.1

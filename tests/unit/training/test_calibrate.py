@@ -233,6 +233,11 @@ def test_stills_keep_the_rates_by_thresholds_of_their_own() -> None:
     assert thresholds.picture.false_positive_rate <= 0.01
     assert thresholds.picture.false_positive_rate_upper <= 0.025
     assert thresholds.item.true_positive_rate > thresholds.picture.true_positive_rate
+    stricter = ErrorLimits(max_picture_false_positive_rate=0.005)
+    again = fit_levels(rows, spec(), stricter).thresholds
+    assert again.picture is not None
+    assert again.picture.likely_manipulated > thresholds.picture.likely_manipulated
+    assert again.item == thresholds.item, "the limit of stills moved the threshold of videos"
 
 
 def test_a_still_of_several_people_counts_once_by_its_mean_ratio() -> None:

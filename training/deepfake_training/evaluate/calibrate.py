@@ -271,7 +271,8 @@ def _picture_thresholds(
     groups = pictures.groupby("label")["group"].nunique()
     if min(groups.get("real", 0), groups.get("fake", 0)) < ConditionsSpec().min_groups:
         return None
-    return fit_thresholds(_level(pictures, "raw"), calibration, limits)
+    allowed = {"max_false_positive_rate": limits.max_picture_false_positive_rate}
+    return fit_thresholds(_level(pictures, "raw"), calibration, limits.model_copy(update=allowed))
 
 
 @dataclass(frozen=True, slots=True)
