@@ -195,7 +195,7 @@ def test_what_tells_sources_apart_hardly_moves_the_logit() -> None:
         by_source, by_trace = LinearHead.fit(material, head_config()).weight
         return float(by_source / by_trace)
 
-    assert 0.0 < share(source) < 0.75 * share(truth), "where the sources are not known, it is learnt"
+    assert 0.0 < share(source) < 0.75 * share(truth), "not less than where sources are unknown"
 
 
 def test_a_fold_without_a_class_is_reported_before_anything_is_computed(
