@@ -197,7 +197,7 @@ class ErrorLimits(Spec):
     """Largest share of held-out real media at or above ``likely_manipulated`` (see
     ``calibrate.fit_thresholds``)."""
     max_picture_false_positive_rate: Probability = 0.01
-    """The same of stills, where they have thresholds of their own."""
+    """The same for stills, where they have thresholds of their own."""
     max_false_positive_upper: Probability = 0.025
     """Largest upper end of that share's 95% interval."""
     max_miss_rate: Probability = 0.1
