@@ -27,8 +27,6 @@ THUMBNAIL_PX = 14
 """Width of a thumbnail. So few pixels are blurred for good: there is no sharp picture behind it."""
 _BLUR_PX = 8
 FIELDS = ("name", "platform", "llr", "still", "duration_s", "low", "high", "limit")
-
-
 Listed = tuple[Mapping[str, Any], bytes | None]
 """What the end of an examination adds to a job's entry in lists: values, and a thumbnail where its
 evidence can show faces."""

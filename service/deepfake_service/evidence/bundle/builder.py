@@ -168,7 +168,8 @@ def _signatures(
     predicate: dict[str, Any],
     signers: Signers,
 ) -> dict[str, bytes]:
-    """Return the signed statement about files, and its time stamp, by name: see ``statement``."""
+    """Return the signed statement about files, and its time stamp, by name: see
+    ``dsse.statement``."""
 
     def envelope(timestamp: str) -> bytes:
         content = dsse.statement(digests, kind, {**predicate, "timestamp": timestamp})

@@ -90,7 +90,7 @@ class CaptureSteps:
         return Outcome.PASS, f"{found} records have the digests that they state"
 
     def original(self) -> Found:
-        """Look for the file that was given in the capture."""
+        """Look in the capture for the file that was given."""
         if self._original is None:
             return Outcome.SKIPPED, "not requested (--media FILE)"
         digest = hashlib.file_digest(self._original, "sha256").hexdigest()  # type: ignore[arg-type]
