@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer.main
+from typer.testing import CliRunner
 
 from deepfake_service.cli.app import MODULES, CommandsOnDemand, app
 
@@ -86,13 +88,20 @@ def test_commands_that_are_imported_on_demand_exist_and_are_listed() -> None:
     assert isinstance(group, CommandsOnDemand)
     context = group.make_context("deepfake", ["--help"], resilient_parsing=True)
     names = group.list_commands(context)
-    assert set(names) == {name for commands in MODULES.values() for name in commands}
-    assert len(names) == len(set(names))
+    assert names == [name for commands in MODULES.values() for name in commands]
+    for module, commands in MODULES.items():
+        imported = importlib.import_module(f"deepfake_service.cli.{module}").commands
+        assert set(typer.main.get_group(imported).commands) == set(commands)
     for name in names:
         command = group.get_command(context, name)
         assert command.name == name
         assert command.help or command.callback
     assert group.get_command(context, "none") is None
+
+
+def test_a_mistyped_command_is_told_what_it_may_stand_for() -> None:
+    for typed, meant in (("serv", "serve"), ("acounts", "accounts")):
+        assert f"Did you mean '{meant}'?" in CliRunner().invoke(app, [typed]).output
 
 
 def modules_in(code: str) -> set[str]:

@@ -49,6 +49,8 @@ class CommandsOnDemand(TyperGroup):
             if cmd_name in commands:
                 module = importlib.import_module(f"deepfake_service.cli.{name}")
                 return typer.main.get_group(module.commands).get_command(ctx, cmd_name)
+        # What a mistyped name may stand for is looked up among these.
+        self.commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
         return None
 
 
