@@ -256,8 +256,8 @@ class _Wacz:
         return content
 
     def _checked(self, package: dict[str, Any], digests: dict[str, str]) -> dict[str, Any]:
-        """Return how the digests and the signature hold: the digests of the files are in
-        ``datapackage.json``, and that of it is in ``datapackage-digest.json``."""
+        """Return how the digests of the files, which ``package`` lists, and the signature hold. The
+        digest of the list itself is in ``datapackage-digest.json``."""
         contents, resources = self.contents, package.get("resources")
         if not isinstance(resources, list) or not resources:
             return {**_of_records(contents), "detail": f"{DATAPACKAGE} lists no files"}
