@@ -245,6 +245,30 @@ def test_a_malformed_statement_is_caught_before_it_is_shown(predicate: Any) -> N
     assert found.to_json()["job"] is None
 
 
+@pytest.mark.parametrize(
+    ("name", "stated"),
+    [
+        ("issuer", "Another centre"),
+        ("createdAt", "2026-01-02T03:04:06+00:00"),
+        ("case", "d" * 26),
+        ("job", "k" * 26),
+        ("edition", 2),
+        ("predecessor", {"sha256": "ab" * 32}),
+        ("verdict", "not_applicable"),
+        ("finding", "confirmed"),
+        ("model", {"sha256": "ab" * 32}),
+    ],
+)
+def test_a_statement_that_differs_from_the_verdict_is_caught(name: str, stated: Any) -> None:
+    right = opened(files_of_bundle()[STATEMENT])[1]
+    differing = {**right, "predicate": {**right["predicate"], name: stated}}
+    forged = sign(rfc8785.dumps(differing), exhibits.signers().statement)
+    content = exhibits.reworked(exhibits.bundle(), lambda f: f.update({STATEMENT: forged}))
+    last = verify(content, OURS).steps[-1]
+    assert (last.number, last.outcome) == (6, Outcome.FAIL)
+    assert last.detail.startswith(f"{name}: expected")
+
+
 def test_crops_that_do_not_get_their_recorded_value_are_caught() -> None:
     gathered = exhibits.material(exhibits.video())
     blank = exhibits.material(footage.encode([f * 0 + 90 for f in footage.panning(50, 320, 256)]))
