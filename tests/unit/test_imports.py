@@ -100,7 +100,7 @@ def test_commands_that_are_imported_on_demand_exist_and_are_listed() -> None:
 
 
 def test_a_mistyped_command_is_told_what_it_may_stand_for() -> None:
-    for typed, meant in (("serv", "serve"), ("acounts", "accounts")):
+    for typed, meant in (("serv", "serve"), ("accountz", "accounts")):
         assert f"Did you mean '{meant}'?" in CliRunner().invoke(app, [typed]).output
 
 
