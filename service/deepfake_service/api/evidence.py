@@ -35,9 +35,9 @@ from deepfake_service.http.auth import Call, Reader, Verifier
 from deepfake_service.http.dependencies import ServicesDep
 from deepfake_service.http.routing import api_router, problems
 from deepfake_service.http.schemas import ItemId, JobId, Language, Published, Sha256, Time
-from deepfake_service.http.uploads import receive_body, streams_body
+from deepfake_service.http.uploads import receive_body, refuse_encoding, streams_body
 from deepfake_service.platform.db.enums import Finding
-from deepfake_service.platform.errors import Overloaded
+from deepfake_service.platform.errors import Overloaded, UnsupportedContentType
 
 router = api_router("evidence", prefix="")
 
@@ -172,19 +172,27 @@ class VerificationOut(Published):
 _BUNDLE = {
     **BINARY,
     "contentMediaType": "application/zip",
-    "description": "The ZIP of a bundle, of any content type.",
+    "description": "The ZIP of a bundle, of any content type but multipart.",
 }
 
 
 @router.post(
     "/v1/verify",
     summary="Verify a bundle",
+    responses=problems(415),
     openapi_extra={"requestBody": {"required": True, "content": {OCTETS: {"schema": _BUNDLE}}}},
 )
 @streams_body
 async def verify_evidence(call: Verifier) -> VerificationOut:
     """Run the steps of `deepfake verify` on a bundle, which is not stored. Trusted are the keys of
-    this service, retired ones included, and the pinned keys of others."""
+    this service, retired ones included, and the pinned keys of others. The body is the ZIP itself.
+    """
+    # Taken for the ZIP, a form or a compressed body would make genuine evidence look altered.
+    if call.request.headers.get("content-type", "").lower().startswith("multipart/"):
+        raise UnsupportedContentType(
+            "Send the ZIP itself as the body, as curl --data-binary @evidence.zip does, not a form."
+        )
+    refuse_encoding(call.request)
     content = io.BytesIO()  # in memory: a bundle has pictures of faces
     with call.state.memory.share() as take:
         # No more than may be held at a time: the client would be told to try again for ever.

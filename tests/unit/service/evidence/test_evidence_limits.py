@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import json
 from typing import Any
@@ -28,6 +29,7 @@ from deepfake_service.platform.db import AuditEntry, Case, Job, Media, new_id
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.review.reviews import MAX_REVIEWS
 from tests.support import exhibits
+from tests.support.answers import check_problem
 from tests.support.jobs import decide, evidence, examined, headers, submit
 from tests.unit.service.conftest import Service
 
@@ -83,6 +85,27 @@ async def test_a_bundle_that_is_issued_can_be_verified_here(
     monkeypatch.setattr("deepfake_service.evidence.bundle.zip_format.MAX_BYTES", 10_000)
     refused = await evidence(service, job)
     assert refused.json()["type"].endswith(":evidence_too_large")
+
+
+async def test_a_bundle_in_a_form_or_compressed_is_refused_rather_than_called_altered(
+    service: Service,
+) -> None:
+    analyst = headers(service, Role.ANALYST)
+    content = await evidence(service, await examined(service, exhibits.video()))
+
+    async def send(**body: Any) -> Any:
+        return await service.client.post("/v1/verify", **body)
+
+    form = await send(files={"file": ("evidence.zip", content.content)}, headers=analyst)
+    refused = check_problem(form, 415, "unsupported_content_type")
+    assert "--data-binary @evidence.zip" in refused["detail"]
+    packed = {**analyst, "Content-Encoding": "gzip"}
+    answer = await send(content=gzip.compress(content.content), headers=packed)
+    check_problem(answer, 415, "unsupported_content_type")
+    # The first is what curl --data-binary says.
+    for kind in ("application/x-www-form-urlencoded", "application/zip"):
+        answer = await send(content=content.content, headers={**analyst, "Content-Type": kind})
+        assert (answer.status_code, answer.json()["result"]) == (200, "verified")
 
 
 async def test_h9_decisions_of_an_account_are_limited(
