@@ -45,6 +45,8 @@ _TUS = {"Tus-Resumable": "1.0.0"}
 _ADDRESS = re.compile(r"/v1/uploads/[A-Za-z0-9_-]{43}")
 _CHECK_RUNNING = "Check that it is running or give its address with --url or DEEPFAKE_URL."
 _CHECK_ADDRESS = "Check that --url or DEEPFAKE_URL is the address of this service."
+_KEY = re.compile(r"[!-~]+")
+"""What a header can carry, and every key consists of."""
 _KEYS_REFUSED = ":too_many_failed_sign_ins"
 """End of the type of a problem that only requests with invalid keys get, after several of them."""
 
@@ -134,9 +136,20 @@ _OBJECT: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
 
 
 class Submitter:
-    """Submits files to one service with one key; a context manager."""
+    """Submits files to one service with one key; a context manager. ``KeyRefused`` or
+    ``ServiceUnreachable`` if the key or the URL cannot be one."""
 
     def __init__(self, url: str, key: str) -> None:
+        if not url.lower().startswith(("http://", "https://")):
+            raise ServiceUnreachable(
+                f'The URL of the service must begin with http:// or https://, and "{url}" does '
+                "not. Correct --url or DEEPFAKE_URL."
+            )
+        if not _KEY.fullmatch(key):
+            raise KeyRefused(
+                "The key is empty, or has a space or a character that is not ASCII, which no key "
+                "has. Copy it again, for --key or DEEPFAKE_KEY."
+            )
         self._url = url
         self._client = httpx.Client(
             headers={"Authorization": f"Bearer {key}", "Accept-Encoding": "identity"},

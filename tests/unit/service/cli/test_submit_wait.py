@@ -133,6 +133,20 @@ def test_a_key_that_is_refused_ends_the_command(tmp_path: Path, status: int, cod
     assert error.message == ("The service rejected the request: No. Check --key or DEEPFAKE_KEY.")
 
 
+@pytest.mark.parametrize("key", ["käy", "열쇠", "a key", " key", "key\n", ""])
+def test_a_key_that_no_header_can_carry_is_said_to_be_one(key: str) -> None:
+    """The command used to end with a traceback, or to call the service unreachable."""
+    with pytest.raises(KeyRefused, match=r"not ASCII.* --key or DEEPFAKE_KEY\.$"):
+        Submitter("http://127.0.0.1:1", key)
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "localhost:8000", "ftp://127.0.0.1", ""])
+def test_a_url_without_its_scheme_is_said_to_lack_it(url: str) -> None:
+    with pytest.raises(ServiceUnreachable, match="must begin with http:// or https://"):
+        Submitter(url, "key")
+    Submitter("HTTP://127.0.0.1:8000", "key")
+
+
 ESCAPES = "\x1b]0;x\x07\x9b2J\nrow job\u202e"
 """What retitles and clears a terminal, begins a line, and turns the direction of text."""
 
