@@ -151,7 +151,7 @@ def open_links(
         "urls": [{"url": link.url, "note": link.note} for link in links],
         "examine": examine,
     }
-    with Submitter(service.url, service.key) as submitter, _table(written) as write:
+    with service.connect() as submitter, _table(written) as write:
         missed = False
         for one in submitter.request(_Links, "POST", "captures", json=asked).links:
             read = _wait(submitter, one.id)
@@ -293,7 +293,7 @@ def import_files(
     fields |= {"examine": "all" if examine else None, "full_page": "true" if screenshot else None}
     given = {name: str(value) for name, value in fields.items() if value is not None}
     refused = False
-    with Submitter(service.url, service.key) as submitter:
+    with service.connect() as submitter:
         for path in files:
             with Progress(console=Console(stderr=True), transient=True) as bar:
                 sent = _hand_in(submitter, path, screenshot or [], given, bar)

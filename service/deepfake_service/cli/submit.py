@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import getpass
 import os
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,7 +20,7 @@ from deepfake_models.command_line import flatten_options
 from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, clean, json_line
 from deepfake_service.cli.score import walk
 from deepfake_service.cli.submit_many import ManySubmitter
-from deepfake_service.cli.submitter import FINAL_STATES, UNSUCCESSFUL, Job, Submitter
+from deepfake_service.cli.submitter import FINAL_STATES, UNSUCCESSFUL, Job, KeyRefused, Submitter
 
 commands = typer.Typer()
 
@@ -38,12 +40,28 @@ class ServiceOptions:
     key: Annotated[
         str,
         typer.Option(
-            help="Key of an account of the service.",
+            help="Key of an account of the service. If unset, it is asked for in a terminal.",
             envvar="DEEPFAKE_KEY",
-            prompt=True,
-            hide_input=True,
+            show_default=False,
         ),
     ] = ""
+
+    def connect(self) -> Submitter:
+        """Return what submits to the service; ``KeyRefused`` without a key and a terminal."""
+        return Submitter(self.url, self.key or _ask_for_key())
+
+
+def _ask_for_key() -> str:
+    with warnings.catch_warnings():
+        # Without a terminal, it would warn and read the key from standard input.
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return getpass.getpass("Key: ")
+        except getpass.GetPassWarning as error:
+            raise KeyRefused(
+                "There is no key, and no terminal to ask for it: name the key with --key or "
+                "DEEPFAKE_KEY."
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -100,7 +118,7 @@ def submit_path(
     if path.is_dir():
         raise typer.Exit(_submit_many(path, service, fields, work))
     console = Console(stderr=True)
-    with Submitter(service.url, service.key) as submitter:
+    with service.connect() as submitter:
         with Progress(console=console, transient=True) as bar:
             job = submitter.submit(path, fields, bar)
         if work.wait:
@@ -137,7 +155,7 @@ def _submit_many(
     def explain(line: str) -> None:
         bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    with Submitter(service.url, service.key) as submitter, bars:
+    with service.connect() as submitter, bars:
         many = ManySubmitter(submitter, folder, fields, explain, wait=work.wait is not False)
         for outcome in bars.track(many.run(files), total=len(files), description="files"):
             typer.echo(json_line(outcome.to_json()) if work.as_json else outcome.to_line())

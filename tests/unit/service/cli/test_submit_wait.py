@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from subprocess import PIPE, Popen
 from threading import Thread
 from typing import Any
 
@@ -145,6 +148,30 @@ def test_a_url_without_its_scheme_is_said_to_lack_it(url: str) -> None:
     with pytest.raises(ServiceUnreachable, match="must begin with http:// or https://"):
         Submitter(url, "key")
     Submitter("HTTP://127.0.0.1:8000", "key")
+
+
+@pytest.mark.parametrize("command", [["submit"], ["capture", "import"]])
+def test_a_key_is_asked_for_in_a_terminal_alone(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"video")
+    words = [sys.executable, "-m", "deepfake_service", *command, str(tmp_path / "clip.mp4")]
+    without_key = {name: value for name, value in os.environ.items() if name != "DEEPFAKE_KEY"}
+    # In a session of its own, it has no terminal but the one that it is given.
+    start = partial(Popen, words, env=without_key, stderr=PIPE, start_new_session=True)
+    with start(stdin=PIPE) as process:
+        _, said = process.communicate(b"a-key\n")
+    assert (process.returncode, said.decode()) == (
+        1,
+        "error: There is no key, and no terminal to ask for it: name the key with --key or "
+        "DEEPFAKE_KEY.\n",
+    )
+    keyboard, terminal = os.openpty()
+    with start(stdin=terminal) as process:
+        assert process.stderr is not None
+        assert process.stderr.read(5) == b"Key: "
+        os.write(keyboard, b"a key\n")
+        assert b"has a space" in process.stderr.read()
+    os.close(keyboard)
+    os.close(terminal)
 
 
 ESCAPES = "\x1b]0;x\x07\x9b2J\nrow job\u202e"
