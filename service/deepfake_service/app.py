@@ -36,10 +36,11 @@ from deepfake_service.examination.engine import open_decoder, open_scorer
 from deepfake_service.examination.pictures import PictureScorer
 from deepfake_service.http import problems
 from deepfake_service.http.admission import FailedSignIns, RateLimit, UploadMemory
-from deepfake_service.http.dependencies import AppState, DiskSpace, Engine
+from deepfake_service.http.dependencies import AppState, Engine
 from deepfake_service.http.middleware import RequestMiddleware
 from deepfake_service.http.routing import add_routes, describe
 from deepfake_service.platform.db import Database
+from deepfake_service.platform.disk_space import DiskSpace
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.settings import Settings
 from deepfake_service.web import account as web_account

@@ -34,7 +34,8 @@ from deepfake_service.examination.submissions import Sealed, blob_of
 from deepfake_service.platform.clock import Clock, iso_time
 from deepfake_service.platform.db import Capture, Case, Database, new_id
 from deepfake_service.platform.db.enums import CaptureState
-from deepfake_service.platform.errors import DatabaseUnavailable, StorageUnavailable
+from deepfake_service.platform.disk_space import DiskSpace
+from deepfake_service.platform.errors import DatabaseUnavailable, DiskFull, StorageUnavailable
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.storage import Stored, Vault, open_json, seal_json
@@ -116,6 +117,7 @@ class Fetches:
 
     _database: Database
     _vault: Vault
+    _disk: DiskSpace
     _pool: ProcessPool
     _way: Way
     executor_id: str
@@ -135,13 +137,13 @@ class Fetches:
             self._way.browser.close()
 
     def work_off(self) -> None:
-        """Fetch links until none waits."""
+        """Fetch links until none waits; ``DiskFull`` if there is no room for what one may give."""
         while not self._closed and (capture_id := self._claim()):
             try:
                 work = self._work(capture_id)
                 if work is not None:
                     self._capture(work)
-            except (DatabaseUnavailable, StorageUnavailable, SandboxIncomplete):
+            except (DatabaseUnavailable, DiskFull, StorageUnavailable, SandboxIncomplete):
                 self._claims.release(capture_id)
                 raise
             finally:
@@ -171,6 +173,7 @@ class Fetches:
         if work.capture.attempts > MAX_ATTEMPTS:
             self._end(work, "failed", None)
             return
+        self._disk.require(MAX_FILE_FACTOR * gates.MAX_BYTES["received"])
         began, file_key = self._database.clock(), new_key()
         gate, missing, said, stored, picture = None, [], _Said(), None, None
         try:

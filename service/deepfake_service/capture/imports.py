@@ -7,6 +7,7 @@ attempt before: there is one capture, and its bundle is whole or not there.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
@@ -39,8 +40,10 @@ from deepfake_service.platform.db import (
     Media,
 )
 from deepfake_service.platform.db.enums import CaptureState
+from deepfake_service.platform.disk_space import DiskSpace
 from deepfake_service.platform.errors import (
     DatabaseUnavailable,
+    DiskFull,
     ServiceError,
     StorageUnavailable,
 )
@@ -78,6 +81,7 @@ class Imports:
 
     _database: Database
     _vault: Vault
+    _disk: DiskSpace
     _readers: CaptureReaders
     _evidence: EvidenceStore
     _submissions: Submissions
@@ -88,8 +92,13 @@ class Imports:
         self._claims = Claims(self._database, self.executor_id)
 
     def work_off(self) -> None:
-        """Read the captures that wait, and take out what was chosen in them."""
-        while capture_id := self._claims.take(TO_DO):
+        """Read the captures that wait, and take out what was chosen in them.
+
+        What the disk has no room for waits until it has; other captures do not wait for it.
+        ``DiskFull`` once all others are done.
+        """
+        waiting: set[str] = set()
+        while capture_id := self._claims.take(TO_DO & Capture.id.not_in(waiting)):
             work = self._work(capture_id)
             if work is None:
                 continue
@@ -101,6 +110,11 @@ class Imports:
             except (DatabaseUnavailable, StorageUnavailable, SandboxBusy, SandboxIncomplete):
                 self._claims.release(capture_id)
                 raise
+            except DiskFull:
+                self._claims.release(capture_id)
+                waiting.add(capture_id)
+        if waiting:
+            raise DiskFull
 
     def _work(self, capture_id: str) -> _Work | None:
         with self._database.read() as session:
@@ -246,7 +260,7 @@ class Imports:
                 if work.capture.attempts > MAX_ATTEMPTS:
                     raise Refused("failed", "taking it out has failed repeatedly")
                 job_id = asyncio.run(self._submit(work, images[number]))
-            except (DatabaseUnavailable, StorageUnavailable, SandboxBusy):
+            except (DatabaseUnavailable, DiskFull, StorageUnavailable, SandboxBusy):
                 raise
             except BlobMissing:
                 failure = "deleted"
@@ -260,10 +274,15 @@ class Imports:
 
     async def _submit(self, work: _Work, image: CapturedImage) -> str:
         media = work.media[image.file - 1]
-        with self._opened(work, media) as file:
+        self._disk.require(image.size)
+        with (
+            self._opened(work, media) as file,
+            contextlib.closing(self._readers.body(file, image)) as body,
+        ):
 
             async def pieces() -> AsyncIterator[bytes]:
-                for piece in self._readers.body(file, image):
+                for piece in body:
+                    self._disk.require()  # uploads and other workers take space meanwhile
                     yield piece
 
             sealed = await self._submissions.seal(pieces())

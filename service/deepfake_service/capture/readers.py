@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, BinaryIO, Literal, TypeVar
 
@@ -146,7 +146,7 @@ class CaptureReaders:
         found, text = self._read(source, {"index": True}, _Index)
         return found.rows, text
 
-    def body(self, source: BinaryIO, image: CapturedImage) -> Iterator[bytes]:
+    def body(self, source: BinaryIO, image: CapturedImage) -> Generator[bytes]:
         """Yield the bytes of a picture or a video in a file, which nobody has compared yet.
 
         Raises the errors of ``read``.

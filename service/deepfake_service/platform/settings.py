@@ -239,9 +239,9 @@ class Settings(BaseSettings):
     """Maximum number of pixels of one picture or frame. An 8K frame has 33 million, a 50-megapixel
     photo just fits; each pixel takes 3 bytes decoded."""
     min_free_bytes: Annotated[int, Field(ge=0)] = 2048 * MIB
-    """Free space in the data directory below which submissions and exports are refused, so that a
-    long video cannot fill the disk. Everything else still works, and `/readyz` has
-    `accepts_submissions` for it."""
+    """Free space in the data directory below which submissions and exports are refused, and links
+    and the media of captures wait, so that a long video cannot fill the disk. Everything else still
+    works, and `/readyz` has `accepts_submissions` for it."""
     submissions_per_account: str = "600/minute"
     """Rate limit of requests that submit media, per account, for example `100/hour` or `10/second`.
     Requests above it get 429 with `Retry-After`. Each process of the service counts separately."""

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.examination import uploads
-from deepfake_service.http.dependencies import DiskSpace
 from deepfake_service.platform.db import AuditEntry
 from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.disk_space import DiskSpace
 from deepfake_service.retention.orphans import COMMITTED_WITHIN, LONGEST_UPLOAD
 from tests.support.answers import check_problem
 from tests.support.jobs import VIDEO, blobs, headers, post_video

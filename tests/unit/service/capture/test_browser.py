@@ -354,9 +354,10 @@ async def captured(
     try:
         async with start(capture_links=True) as service:
             analyst = headers(service, Role.ANALYST)
-            vault = service.app.state.shared.services.captures._vault
+            shared = service.app.state.shared
+            vault, week = shared.services.captures._vault, timedelta(days=7)
             fetches = Fetches(
-                service.database, vault, pool, way, executor_id="w", kept_for=timedelta(days=7)
+                service.database, vault, shared.disk, pool, way, executor_id="w", kept_for=week
             )
             asked = {"case_reference": "R", "urls": [{"url": url} for url in urls]}
             answer = await service.client.post("/v1/captures", json=asked, headers=analyst)

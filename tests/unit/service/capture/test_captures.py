@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from deepfake_service.capture.claims import MAX_ATTEMPTS
 from deepfake_service.capture.imports import TO_DO
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.evidence.bundle import zip_format as bag
@@ -23,7 +24,8 @@ from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.platform.db import AuditEntry, Capture, Job, Lease, Media, Occurrence
 from deepfake_service.platform.db.enums import Role
-from deepfake_service.platform.errors import StorageUnavailable
+from deepfake_service.platform.disk_space import DiskSpace
+from deepfake_service.platform.errors import DiskFull, StorageUnavailable
 from tests.support import archives
 from tests.support.captures import WEEK, get, hand_in, work, worker
 from tests.support.jobs import blobs, headers, sweep
@@ -399,6 +401,38 @@ async def test_a_store_that_does_not_answer_refuses_nothing(
                 await work(service, readers)
     await work(service, readers)
     assert (await get(service, answer.headers["Location"])).json()["state"] == "captured"
+
+
+@pytest.mark.parametrize("at_first", [None, 10**18])
+async def test_media_wait_for_room_on_the_disk(
+    service: Service,
+    readers: CaptureReaders,
+    monkeypatch: pytest.MonkeyPatch,
+    at_first: int | None,
+) -> None:
+    """A small archive may unpack to gigabytes. Room may also be taken while one is stored."""
+    links = [
+        (await hand_in(service, archives.page().content(), examine="all")).headers["Location"],
+        (await hand_in(service, archives.mhtml())).headers["Location"],
+    ]
+    before = set(blobs(service))
+    little = service.app.state.shared.settings.min_free_bytes + 100
+    for _ in range(MAX_ATTEMPTS + 1):
+        free = iter([at_first or little])
+        now = 0 if at_first else little
+        monkeypatch.setattr(DiskSpace, "free_bytes", lambda _, free=free, now=now: next(free, now))
+        with pytest.raises(DiskFull):
+            await work(service, readers)
+    shown, other = [(await get(service, link)).json() for link in links]
+    assert (shown["state"], other["state"]) == ("captured", "captured")
+    assert {(m["chosen"], m["job_id"], m["failure"]) for m in shown["media"]} == {
+        (True, None, None)
+    }
+    assert all(path.name.startswith("capture-") for path in set(blobs(service)) - before)
+    monkeypatch.undo()
+    await work(service, readers)
+    shown = (await get(service, links[0])).json()
+    assert all(medium["job_id"] for medium in shown["media"])
 
 
 async def test_a_capture_that_kills_its_workers_is_given_up(

@@ -19,6 +19,7 @@ from deepfake_models.sandbox.confinement import Confinement, Layer
 from deepfake_models.sandbox.pool import ProcessPool
 from deepfake_service.capture import fetches as fetching
 from deepfake_service.capture import gate as gates
+from deepfake_service.capture.claims import MAX_ATTEMPTS
 from deepfake_service.capture.links import ENDS
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.capture.registries import Registries
@@ -28,6 +29,8 @@ from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.platform.db import AuditEntry, Capture, Case, Media, Occurrence
 from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.disk_space import DiskSpace
+from deepfake_service.platform.errors import DiskFull
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.pages import Pages
 from tests.support import archives
@@ -333,6 +336,32 @@ async def test_nothing_that_a_child_says_is_believed(
     )
     assert shown.json()["state"] == "refused", shown.text
     assert not list(blobs(service))
+
+
+async def test_links_wait_for_room_on_the_disk(
+    service: Service,
+    pool: ProcessPool,
+    readers: CaptureReaders,
+    platform: FakePlatform,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    platform.says("/v.mp4", says_bytes(archives.video(), "video/mp4"))
+    answer = await queue(service, platform.says("/p/1", page_with("/v.mp4", "A video")))
+    there = f"/v1/captures/{answer.json()['links'][0]['id']}"
+    fetches = fetches_of(service, pool, platform)
+    little = service.app.state.shared.settings.min_free_bytes + (1 << 20)
+    monkeypatch.setattr(DiskSpace, "free_bytes", lambda _: little)
+    for _ in range(MAX_ATTEMPTS + 1):
+        with pytest.raises(DiskFull):
+            await anyio.to_thread.run_sync(fetches.work_off)
+    shown = await service.client.get(there, headers=headers(service, Role.ANALYST))
+    assert shown.json()["state"] == "queued"
+    assert not blobs(service)
+    monkeypatch.undo()
+    await anyio.to_thread.run_sync(fetches.work_off)
+    await work(service, readers)
+    shown = await service.client.get(there, headers=headers(service, Role.ANALYST))
+    assert shown.json()["state"] == "captured", shown.text
 
 
 def test_a_child_that_could_reach_the_network_opens_no_link() -> None:

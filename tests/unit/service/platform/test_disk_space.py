@@ -10,9 +10,9 @@ import httpx
 import pyrage
 import pytest
 
-from deepfake_service.http.dependencies import DiskSpace
 from deepfake_service.platform.db import Job
 from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.disk_space import DiskSpace
 from tests.support.answers import check_problem
 from tests.support.jobs import VIDEO, headers, submit
 

@@ -30,6 +30,7 @@ async def test_a_captured_page_is_shown_and_its_pictures_are_chosen(
     worker = Imports(
         service.database,
         shared.services.captures._vault,
+        shared.disk,
         readers,
         shared.services.evidence_store,
         shared.services.submissions,

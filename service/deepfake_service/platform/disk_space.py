@@ -1,0 +1,38 @@
+"""How much space the data directory has left, for what is about to be stored there."""
+
+from __future__ import annotations
+
+import shutil
+
+from deepfake_service.platform.errors import DiskFull
+from deepfake_service.platform.settings import Settings
+
+
+class DiskSpace:
+    """The space on the disk of the data directory. What must stay free does not matter where the
+    database and the blobs are elsewhere."""
+
+    def __init__(self, settings: Settings) -> None:
+        elsewhere = settings.database_url is not None and settings.blob_url is not None
+        self._folder = settings.data_dir
+        self._must_stay = 0 if elsewhere else settings.min_free_bytes
+
+    def free_bytes(self) -> int:
+        """Return the free space."""
+        return shutil.disk_usage(self._folder).free
+
+    def is_enough(self) -> bool:
+        """Return whether submissions are accepted: see ``require``."""
+        return self.free_bytes() >= self._must_stay
+
+    def require(self, upcoming: int = 0) -> None:
+        """Raise ``DiskFull`` if less than must stay free is left, or would be after ``upcoming``
+        bytes were written to the data directory."""
+        free = self.free_bytes()
+        if free < self._must_stay:
+            raise DiskFull
+        if free < self._must_stay + upcoming:
+            raise DiskFull(
+                f"The disk of the service is nearly full: {upcoming} bytes are to be written, and "
+                f"{self._must_stay} must stay free."
+            )
