@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from datetime import datetime, timedelta
 
 from deepfake_models.sandbox.decoder import Decoder
@@ -26,6 +25,7 @@ from deepfake_service.examination.webhook_deliveries import WebhookSecrets, coun
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.notices.documents import NoticeDocuments
 from deepfake_service.platform.db import Database
+from deepfake_service.platform.disk_space import DiskSpace
 from deepfake_service.platform.errors import RecordAltered, SettingsError
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.metrics import Metrics
@@ -101,6 +101,7 @@ class Services:
         known_for = timedelta(days=settings.known_hash_days)
 
         self.settings, self.database = settings, database
+        self.disk = DiskSpace(settings)
         self.vault = vault = open_vault(settings, case_keys)
         self.key_epochs = KeyEpochs(database, vault, epoch_keys, min_age=EPOCH_KEY_AGE)
         self.key_epochs.check()
@@ -177,7 +178,7 @@ class Services:
                 "deepfake_oldest_job_seconds": self.queries.oldest_s,
                 "deepfake_notices_overdue": self.notice_desk.count_overdue,
                 "deepfake_webhooks_due": lambda: count_due(database),
-                "deepfake_disk_free_bytes": lambda: shutil.disk_usage(settings.data_dir).free,
+                "deepfake_disk_free_bytes": self.disk.free_bytes,
                 "deepfake_deletions_marked": self.sweeps.count_marked,
                 "deepfake_database_intact": lambda: database.damage is None,
                 "deepfake_records_altered": database.count_altered,

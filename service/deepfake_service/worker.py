@@ -32,7 +32,6 @@ from deepfake_service.examination.steps import (
 from deepfake_service.examination.webhook_deliveries import WebhookDeliveries
 from deepfake_service.platform.chores import Chore, Lane
 from deepfake_service.platform.db import Database, Fact
-from deepfake_service.platform.disk_space import DiskSpace
 from deepfake_service.platform.errors import SettingsError
 from deepfake_service.platform.files import protect_process
 from deepfake_service.platform.logs import logger
@@ -101,7 +100,7 @@ def worker_running(
     imports = Imports(
         database,
         vault,
-        DiskSpace(settings),
+        services.disk,
         reading,
         services.evidence_store,
         services.submissions,
@@ -173,7 +172,7 @@ def _fetches(services: Services, decoder: Decoder, executor_id: str) -> Fetches:
     return Fetches(
         services.database,
         services.vault,
-        DiskSpace(settings),
+        services.disk,
         fetch_pool(require=settings.sandbox == "require"),
         Way(vantage=settings.looks_from, registries=Registries(Pages()), browser=browser),
         executor_id=executor_id,
