@@ -54,11 +54,11 @@ class LinearHead(Head):
             plain = (plain - mean) / deviation
             between = _between_sources(plain, material)
             _centre(plain, material.plain.truth, material.sources)
-            within, *of_plain = _moments(plain, material.plain)
+            within, *classes = _moments(plain, material.plain)
             spread, weight = within + between, np.zeros(len(mean))
             pairs = (material.pairs.features[:, v].astype(np.float32) - mean) / deviation
-            within, *of_pairs = _moments(pairs, material.pairs)
-            for noise, (real, fake) in ((spread, of_plain), (within, of_pairs)):
+            of_pairs = _moments(pairs, material.pairs)
+            for noise, real, fake in ((spread, *classes), of_pairs):
                 direction = _discriminant(noise, fake - real, config.probe.shrinkage)
                 direction /= 2.0 * np.sqrt(direction @ spread @ direction)
                 weight += direction
