@@ -48,6 +48,22 @@ LOWEST_ERROR = """() => document.activeElement.nextElementSibling.getBoundingCli
 TOP_OF_BAR = """() => document.querySelector(".sendbar").getBoundingClientRect().top"""
 
 
+def test_a_file_that_is_chosen_while_the_page_still_loads_is_taken(
+    site: Site, browser: Browser, key: str, tmp_path: Path
+) -> None:
+    picture = tmp_path / "early.png"
+    picture.write_bytes(footage.picture(footage.astronaut(), "PNG"))
+    page = signed_in(browser, site, key)
+    held: list[Route] = []
+    page.route("**/static/submit.js", lambda route: held.append(route))
+    with page.expect_request("**/static/submit.js"):
+        page.goto("/submit", wait_until="commit")
+    page.set_input_files("#files", picture)
+    held[0].continue_()
+    expect(page.locator("#batch tbody tr")).to_have_count(1)
+    expect(page.locator("#case_reference")).to_be_visible()
+
+
 def test_a_folder_and_a_table_are_checked_sent_and_found_after_a_reload(
     site: Site, browser: Browser, key: str, tmp_path: Path
 ) -> None:

@@ -60,16 +60,15 @@ async function dropped(transfer) {
   return take(found);
 }
 
-for (const id of ["files", "folder"]) {
-  const input = document.getElementById(id);
-  input.addEventListener("change", () => {
-    const files = [...input.files].map((file) => ({
-      file, path: file.webkitRelativePath ? file.webkitRelativePath.split("/").slice(1).join("/") : file.name,
-    }));
-    input.value = "";
-    take(files);
-  });
+const choosers = ["files", "folder"].map((id) => document.getElementById(id));
+function takeChosen(input) {
+  const files = [...input.files].map((file) => ({
+    file, path: file.webkitRelativePath ? file.webkitRelativePath.split("/").slice(1).join("/") : file.name,
+  }));
+  input.value = "";
+  take(files);
 }
+for (const input of choosers) input.addEventListener("change", () => takeChosen(input));
 for (const kind of ["dragenter", "dragover"]) {
   drop.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.add("over"); });
 }
@@ -266,3 +265,6 @@ addEventListener("keydown", (event) => {
   sendButton.click();
 });
 addEventListener("beforeunload", (event) => { if (rows.length) event.preventDefault(); });
+
+// Files that were chosen while this script was still loading.
+for (const input of choosers) if (input.files.length) takeChosen(input);
