@@ -192,7 +192,8 @@ def test_a_page_reaches_nothing_but_through_the_gate(
     if not with_tls:
         assert hosts(gate)["rebound.example"] == "not public"
     assert "stun.example" not in asked
-    assert "turn.example" not in asked
+    # Over TCP, a TURN server is asked for as any other host is, if there is time for it.
+    assert hosts(gate).get("turn.example", "unreachable") == "unreachable"
     assert asked["prefetched.example"] == 0
 
 
