@@ -312,6 +312,32 @@ def test_r8_connections_without_a_request_keep_nobody_out(
     assert server.stop() == 0
 
 
+FRAMINGS = {
+    "Transfer-Encoding: chunked": True,
+    "Content-Length: 5\r\nTransfer-Encoding: chunked": False,
+    "transfer-encoding: chunked\r\ncontent-length: 60": False,
+}
+"""Headers that say where a body ends, and whether a second request may follow it."""
+
+
+def test_a_request_with_two_lengths_is_the_last_of_its_connection(
+    servers: list[Server], tmp_path: Path
+) -> None:
+    server = Server(tmp_path)
+    servers.append(server)
+    own = urlsplit(server.address())
+    last = f"GET /readyz HTTP/1.1\r\nHost: {own.netloc}\r\nConnection: close\r\n\r\n"
+    for host in (own.netloc, "elsewhere.example"):
+        for framing, goes_on in FRAMINGS.items():
+            first = f"GET /healthz HTTP/1.1\r\nHost: {host}\r\n{framing}\r\n\r\n0\r\n\r\n"
+            with socket.create_connection((own.hostname, own.port)) as raw:
+                raw.sendall((first + last).encode())
+                answers = b"".join(iter(lambda raw=raw: raw.recv(4096), b"")).lower()
+            assert answers.count(b"http/1.1 ") == 1 + goes_on, (framing, answers)
+            assert answers.count(b"\r\nconnection: close\r\n") == 1
+    assert server.stop() == 0
+
+
 def test_requests_beyond_the_limit_are_refused_and_operators_are_answered(
     servers: list[Server], tmp_path: Path
 ) -> None:
