@@ -76,13 +76,18 @@ def densify(
 
 def longest_gap(times: Times, examined: Sequence[int]) -> float:
     """Return the longest time in seconds without an examined frame, ends of the video included.
-    That is the whole duration if nothing was examined, and 0 for a still picture."""
+    That is the whole duration if nothing was examined, and 0 for a still picture.
+
+    Between an examined frame and an examined successor, however long the first is shown, there is
+    no gap. If the successor failed there is one: decoders leave damaged frames out of ``times``.
+    """
     if len(times) == 0:
         return 0.0
-    seen = np.sort(np.asarray(times, dtype=np.float64)[list(examined)])
-    if len(seen) == 0:
+    if len(examined) == 0:
         return float(times[-1] - times[0])
-    return float(np.diff(np.concatenate(([times[0]], seen, [times[-1]]))).max())
+    places = np.concatenate(([0], np.sort(examined), [len(times) - 1]))
+    gaps = np.where(np.diff(places) > 1, np.diff(times[places]), 0.0)
+    return float(max(gaps.max(), times[places[1]] - times[0], times[-1] - times[places[-2]]))
 
 
 def _nearest(times: Times, moments: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -24,7 +24,7 @@ from deepfake_models.faces.detection import Detection
 from deepfake_models.media.interface import FailedFrame, Frame, OpenMedia
 from deepfake_models.pipeline import Networks
 from deepfake_models.scorer import FrameProgress, Scorer
-from tests.support import evaluation
+from tests.support import evaluation, footage
 from tests.support.judging import spec
 
 
@@ -81,7 +81,7 @@ class Film:
 class Player:
     """A decoder that opens one film, or fails."""
 
-    def __init__(self, film: Film | None) -> None:
+    def __init__(self, film: OpenMedia | None) -> None:
         self.film = film
 
     @contextmanager
@@ -98,7 +98,7 @@ THREADS = 3
 MIDDLE = (100.0, 80.0, 220.0, 220.0)
 
 
-def scorer(film: Film | None, finder: Boxes | None = None, **changes: object) -> Scorer:
+def scorer(film: OpenMedia | None, finder: Boxes | None = None, **changes: object) -> Scorer:
     bundle = Bundle(Path(), spec(**changes), "0" * 64, {})
     pool = ThreadPoolExecutor(THREADS)
     classifier = Classifier(Brightness(), bundle.spec, pool=pool)  # type: ignore[arg-type]
@@ -139,6 +139,17 @@ def test_failed_frames_are_counted_and_widen_the_gap() -> None:
     assert result.frames.longest_gap_s >= 20.0
     assert result.verdict is VerdictCode.INCONCLUSIVE
     assert ReasonCode.COVERAGE in [r.code for r in result.reasons]
+
+
+def test_a_still_in_an_animation_is_examined_while_it_is_shown() -> None:
+    film = footage.animation(
+        footage.panning(40, 400, 300), "GIF", [500] * 20 + [12000] + [500] * 19
+    )
+    with footage.opened(film) as media:
+        assert max(np.diff(media.times)) == 12.0
+        result = scorer(media).score(io.BytesIO())
+    assert result.frames.longest_gap_s <= 2.0
+    assert ReasonCode.COVERAGE not in [r.code for r in result.reasons]
 
 
 def test_a_picture_that_cannot_be_decoded_is_not_called_faceless() -> None:

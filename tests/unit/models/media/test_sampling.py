@@ -134,6 +134,15 @@ def test_densify_properties(times: np.ndarray, suspects: list[float], cap: int) 
     assert len(extra) <= cap
 
 
+def test_a_frame_that_stays_on_the_screen_is_no_gap() -> None:
+    times = np.array([0.0, 1.0, 13.0, 14.0, 15.0])
+    assert longest_gap(times, [0, 1, 2, 3, 4]) == 0.0
+    assert longest_gap(times, [1, 2, 4]) == 2.0
+    assert longest_gap(times, [0, 1, 3, 4]) == 13.0  # what followed the second frame is not known
+    assert longest_gap(times, [2, 3, 4]) == 13.0
+    assert longest_gap(np.array([0.0, 12.0]), [0]) == 12.0
+
+
 def test_longest_gap_counts_the_ends() -> None:
     times = clip(10, 1)
     assert longest_gap(times, [4, 5]) == 4.0
