@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support.servers import Site
 
@@ -52,3 +53,13 @@ def signed_in(
     page.press("#key", "Enter")
     page.wait_for_url(f"{site.url}/")
     return page
+
+
+def choose_early(page: Page, address: str, script: str, into: str, path: Path) -> None:
+    """Open a page and choose a file on it before its script runs."""
+    held: list[Route] = []
+    page.route(f"**/static/{script}", lambda route: held.append(route))
+    with page.expect_request(f"**/static/{script}"):
+        page.goto(address, wait_until="commit")
+    page.set_input_files(into, path)
+    held[0].continue_()

@@ -17,7 +17,8 @@ from tests.support.servers import Site
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site for each module: a flag that one sets withholds the pictures of similar videos."""
-    with Site(tmp_path_factory.mktemp("console"), {"DEEPFAKE_ISSUER": "대응센터"}) as running:
+    settings = {"DEEPFAKE_ISSUER": "대응센터", "DEEPFAKE_CAPTURE_LINKS": "true"}
+    with Site(tmp_path_factory.mktemp("console"), settings) as running:
         running.serve()
         yield running
 

@@ -14,7 +14,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support import footage
-from tests.support.console import NEEDS_CHROMIUM, SERIOUS, signed_in
+from tests.support.console import NEEDS_CHROMIUM, SERIOUS, choose_early, signed_in
 from tests.support.footage import clip
 from tests.support.servers import ADMIN_KEY, Site
 
@@ -164,6 +164,26 @@ def test_from_a_dropped_video_to_a_sent_notice(
     page.context.close()
 
 
+def test_a_screenshot_that_is_chosen_while_the_form_of_a_notice_loads_is_saved(
+    site: Site, browser: Browser, key: str, job: dict[str, Any], tmp_path: Path
+) -> None:
+    shot = tmp_path / "early.png"
+    shot.write_bytes(footage.picture(footage.resized(footage.astronaut(), 64, 64), "PNG"))
+    with site.client as client:
+        client.post(
+            f"/v1/cases/{job['case_id']}/occurrences",
+            files={"source_url": (None, "https://example.org/early")},
+        ).raise_for_status()
+    page = signed_in(browser, site, key)
+    form = f"/cases/{job['case_id']}/notices/kr-tba-22-5"
+    lacking = "[data-source_url='https://example.org/early'] input"
+    choose_early(page, form, "notice.js", lacking, shot)
+    post = page.locator(".post", has_text="example.org/early")
+    expect(post).to_contain_text("저장")
+    expect(post.locator("input[name=occurrences]")).to_be_checked()
+    page.context.close()
+
+
 def test_a_refused_post_is_explained_in_the_language_of_the_page(
     site: Site, browser: Browser, key: str, job: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -250,7 +270,7 @@ NOT_TRANSLATED = frozenset(
         "WebP", "XMP", "ZIP", "px", "SHA", "GMT", "age", "deepfake", "submit", "DMCA", "PA",
         "PDQ", "bicubic", "log", "json", "hashes", "onnxruntime", "numpy", "pillow", "python",
         "av", "machine", "service", "AVI", "AVIF", "GIF", "HEIC", "MKV", "MOV", "MP", "WebM",
-        "MHTML", "WACZ", "WARC",
+        "MB", "MHTML", "WACZ", "WARC",
         # Tools that capture pages: ArchiveWeb.page, Browsertrix and auto-archiver.
         "ArchiveWeb", "page", "Browsertrix", "auto", "archiver",
         # A version under development.

@@ -13,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.support import footage
-from tests.support.console import NEEDS_CHROMIUM, SERIOUS, signed_in
+from tests.support.console import NEEDS_CHROMIUM, SERIOUS, choose_early, signed_in
 from tests.support.footage import clip
 from tests.support.servers import Site
 
@@ -54,14 +54,19 @@ def test_a_file_that_is_chosen_while_the_page_still_loads_is_taken(
     picture = tmp_path / "early.png"
     picture.write_bytes(footage.picture(footage.astronaut(), "PNG"))
     page = signed_in(browser, site, key)
-    held: list[Route] = []
-    page.route("**/static/submit.js", lambda route: held.append(route))
-    with page.expect_request("**/static/submit.js"):
-        page.goto("/submit", wait_until="commit")
-    page.set_input_files("#files", picture)
-    held[0].continue_()
+    choose_early(page, "/submit", "submit.js", "#files", picture)
     expect(page.locator("#batch tbody tr")).to_have_count(1)
     expect(page.locator("#case_reference")).to_be_visible()
+
+
+def test_a_table_of_links_that_is_chosen_while_the_page_still_loads_is_read(
+    site: Site, browser: Browser, key: str, tmp_path: Path
+) -> None:
+    table = tmp_path / "links.csv"
+    table.write_text("https://example.org/1\n", encoding="utf-8")
+    page = signed_in(browser, site, key)
+    choose_early(page, "/submit", "case.js", "#links-file", table)
+    expect(page.locator("#links")).to_have_value("https://example.org/1\n")
 
 
 def test_a_folder_and_a_table_are_checked_sent_and_found_after_a_reload(

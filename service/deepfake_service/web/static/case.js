@@ -1,5 +1,6 @@
 // Sends forms about posts to the HTTP API, which accepts screenshots.
 import { ask, refusal } from "./api.js";
+import { onChosen } from "./chosen.js";
 import { completeTime, decode } from "./delimited.js";
 import { nameZones } from "./times.js";
 
@@ -36,11 +37,12 @@ for (const form of document.querySelectorAll("form.api")) {
 for (const chosen of document.querySelectorAll("input[data-into]")) {
   chosen.parentElement.hidden = false;
   chosen.form.addEventListener("input", () => chosen.setCustomValidity(""));
-  chosen.addEventListener("change", async () => {
-    if (!chosen.files.length) return;
+  onChosen(chosen, async (_, isEarly) => {
+    const text = document.getElementById(chosen.dataset.into);
+    if (isEarly && text.value) return; // which the browser kept as well
     const bytes = new Uint8Array(await chosen.files[0].arrayBuffer());
     try {
-      document.getElementById(chosen.dataset.into).value = decode(bytes);
+      text.value = decode(bytes);
     } catch {
       chosen.setCustomValidity(chosen.dataset.undecodable);
       chosen.reportValidity();

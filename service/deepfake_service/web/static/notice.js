@@ -1,5 +1,6 @@
 // Adds a screenshot to a post of a notice's form: to its record, which the other fields identify.
 import { ask, refusal } from "./api.js";
+import { onChosen } from "./chosen.js";
 
 const form = document.getElementById("notice");
 
@@ -21,11 +22,8 @@ async function add(place, input, status) {
 }
 
 for (const place of document.querySelectorAll(".capture")) {
-  const input = place.querySelector("input");
   place.hidden = false;
-  input.addEventListener("change", () => {
-    if (input.files.length) add(place, input, place.querySelector("[role=status]"));
-  });
+  onChosen(place.querySelector("input"), (input) => add(place, input, place.querySelector("[role=status]")));
 }
 
 // Days are those of the person who signs.

@@ -1,5 +1,6 @@
 // Choosing files and tables, and sending the rows: a few at once, each with its progress.
 import { ask, explain, lost, refusal, renew, transfer } from "./api.js";
+import { onChosen } from "./chosen.js";
 import { completeTime, decode } from "./delimited.js";
 import {
   FIELDS, addAll, blocked, check, checkSoon, dismiss, editable, editor, enter, fieldsOf, fill, paste, remove, rowAt,
@@ -60,15 +61,15 @@ async function dropped(transfer) {
   return take(found);
 }
 
-const choosers = ["files", "folder"].map((id) => document.getElementById(id));
-function takeChosen(input) {
-  const files = [...input.files].map((file) => ({
-    file, path: file.webkitRelativePath ? file.webkitRelativePath.split("/").slice(1).join("/") : file.name,
-  }));
-  input.value = "";
-  take(files);
+for (const id of ["files", "folder"]) {
+  onChosen(document.getElementById(id), (input) => {
+    const files = [...input.files].map((file) => ({
+      file, path: file.webkitRelativePath ? file.webkitRelativePath.split("/").slice(1).join("/") : file.name,
+    }));
+    input.value = "";
+    take(files);
+  });
 }
-for (const input of choosers) input.addEventListener("change", () => takeChosen(input));
 for (const kind of ["dragenter", "dragover"]) {
   drop.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.add("over"); });
 }
@@ -265,6 +266,3 @@ addEventListener("keydown", (event) => {
   sendButton.click();
 });
 addEventListener("beforeunload", (event) => { if (rows.length) event.preventDefault(); });
-
-// Files that were chosen while this script was still loading.
-for (const input of choosers) if (input.files.length) takeChosen(input);
