@@ -154,7 +154,7 @@ class Services:
         )
         self.links = Links(database, self.cases, enabled=settings.capture_links)
         self.captures = Captures(
-            database, vault, blind_index, self.cases, self.submissions, media_kept
+            database, vault, self.disk, blind_index, self.cases, self.submissions, media_kept
         )
         self.capture_exports = CaptureExports(
             database,

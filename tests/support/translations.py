@@ -25,6 +25,7 @@ from deepfake_service.http.problems import INPUT_MESSAGES, OTHER, problem_of
 from deepfake_service.notices.kinds import CLAIMS_MANIPULATION, MINOR_NEEDS
 from deepfake_service.platform import errors
 from deepfake_service.platform.db.sqlite import UNAVAILABLE
+from deepfake_service.platform.disk_space import SHORT
 from deepfake_service.platform.errors import ServiceError
 from deepfake_service.platform.texts.characters import HiddenCharacter
 from deepfake_service.platform.texts.fields import STATEMENT_TOO_SHORT
@@ -121,7 +122,7 @@ def _literals(tree: ast.AST, position: Mapping[str, int]) -> Iterator[str]:
 def problems() -> list[str]:
     """Return one line for each fault of a catalogue."""
     translated = {_forms(message.id)[0] for message in load("console") if message.id}
-    inputs = {OTHER, *INPUT_MESSAGES.values(), *ENDS.values(), *UNPICTURED.values()}
+    inputs = {OTHER, SHORT, *INPUT_MESSAGES.values(), *ENDS.values(), *UNPICTURED.values()}
     used = template_messages() | error_messages() | raised_messages() | inputs
     missing = sorted(used - translated)
     unused = sorted(translated - used - COMPOSED)

@@ -37,7 +37,7 @@ def check_readiness(state: AppStateDep) -> ReadyOut:
     return ReadyOut(
         model=ModelOut.model_validate(engine.model),
         not_for_use=[reason.detail for reason in unfit(engine.bundle.spec)],
-        accepts_submissions=state.disk.is_enough(),
+        accepts_submissions=state.disk.has_room(),
         epoch_keys=state.settings.database_url is None,
         sandbox=SandboxOut(missing=list(confinement.missing)) if confinement else None,
     )

@@ -20,6 +20,7 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.read_audit import ReadAudit
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.capture.gate import ROOM_BYTES
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import BlindIndex, Cases, PostDetails
 from deepfake_service.examination.submissions import Sealed, Submissions
@@ -34,6 +35,7 @@ from deepfake_service.platform.db import (
     new_id,
 )
 from deepfake_service.platform.db.enums import CaptureState
+from deepfake_service.platform.disk_space import SHORT, DiskSpace
 from deepfake_service.platform.errors import (
     DatabaseUnavailable,
     EvidenceMissing,
@@ -86,6 +88,7 @@ class Captures:
 
     _database: Database
     _vault: Vault
+    _disk: DiskSpace
     _blind_index: BlindIndex
     _cases: Cases
     _submissions: Submissions
@@ -199,10 +202,15 @@ class Captures:
         known = {m.id: m for m in media}
         taken = {(row.capture_id, row.number): row for row in chosen}
         key = self._vault.case_key(case)
-        return [
+        shown = [
             _capture_json(capture, open_json(key, capture), known, taken)
             for capture in session.scalars(captures)
         ]
+        for each in shown:
+            needed = _needed_bytes(each)
+            has_room = needed is None or self._disk.has_room(needed)
+            each["waits"] = None if has_room else SHORT
+        return shown
 
     def bundle(self, caller: Caller, capture_id: str) -> bytes:
         """Return the signed bundle of a capture. Audited.
@@ -300,6 +308,14 @@ def _capture_json(
         "counts": found.get("counts", {}),
         "notes": found.get("notes", []),
     }
+
+
+def _needed_bytes(shown: dict[str, Any]) -> int | None:
+    """Return the space that what is to be done about a capture takes on the disk."""
+    if shown["state"] == CaptureState.QUEUED:
+        return ROOM_BYTES
+    untaken = (m for m in shown["media"] if m["chosen"] and not m["job_id"] and not m["failure"])
+    return max((m["size"] for m in untaken), default=None)
 
 
 def _file_json(file: dict[str, Any], stored: Media | None) -> dict[str, Any]:

@@ -49,8 +49,6 @@ MEMORY_BYTES = 2 << 30
 CPU_S = 120.0
 MARGIN_BYTES = 4 << 20
 """What encryption and lost connections may add to what the child records."""
-MAX_FILE_FACTOR = 2
-"""A video in segments is received in them, and recorded as a whole."""
 
 PICTURED = frozenset(
     {None, "login_required", "age_gate", "geo_blocked", "challenged", "shell", "no_media", "live",
@@ -125,7 +123,7 @@ class Fetches:
 
     def __post_init__(self) -> None:
         self._claims = Claims(self._database, self.executor_id)
-        self._closed = False
+        self._closed = self._waits = False
         self._lock = threading.Lock()
         self._running: set[str] = set()
 
@@ -137,13 +135,19 @@ class Fetches:
             self._way.browser.close()
 
     def work_off(self) -> None:
-        """Fetch links until none waits; ``DiskFull`` if there is no room for what one may give."""
+        """Fetch links until none waits, or the disk has no room for what one may give."""
         while not self._closed and (capture_id := self._claim()):
             try:
                 work = self._work(capture_id)
                 if work is not None:
                     self._capture(work)
-            except (DatabaseUnavailable, DiskFull, StorageUnavailable, SandboxIncomplete):
+            except DiskFull:
+                self._claims.release(capture_id)
+                with self._lock:
+                    if not self._waits:
+                        _log.warning("links_wait_for_disk_space")
+                    self._waits = True
+            except (DatabaseUnavailable, StorageUnavailable, SandboxIncomplete):
                 self._claims.release(capture_id)
                 raise
             finally:
@@ -152,6 +156,9 @@ class Fetches:
 
     def _claim(self) -> str | None:
         with self._lock:
+            self._waits = self._waits and not self._disk.has_room(gates.ROOM_BYTES)
+            if self._waits:
+                return None
             due = (Capture.state == CaptureState.QUEUED) & Capture.id.not_in(self._running)
             if capture_id := self._claims.take(due):
                 self._running.add(capture_id)
@@ -173,7 +180,7 @@ class Fetches:
         if work.capture.attempts > MAX_ATTEMPTS:
             self._end(work, "failed", None)
             return
-        self._disk.require(MAX_FILE_FACTOR * gates.MAX_BYTES["received"])
+        self._disk.require(gates.ROOM_BYTES)
         began, file_key = self._database.clock(), new_key()
         gate, missing, said, stored, picture = None, [], _Said(), None, None
         try:
@@ -314,7 +321,7 @@ def _pieces(process: ConfinedProcess, url: str, way: Way) -> Iterator[bytes]:
     asked = {"url": url, "max_bytes": most, "authorities": way.authorities}
     bounds = TaskBounds(gates.MAX_SECONDS + 60.0, MEMORY_BYTES, CPU_S)
     argument = json.dumps(asked).encode()
-    return process.pieces(TASK, BytesIO(), argument, bounds, MAX_FILE_FACTOR * most)
+    return process.pieces(TASK, BytesIO(), argument, bounds, gates.MAX_FILE_FACTOR * most)
 
 
 def require_no_network(confinement: Confinement) -> None:

@@ -27,6 +27,10 @@ from deepfake_service.platform.pages import Failure, failure_of_check
 
 MAX_BYTES = {"received": 100 << 20, "sent": 8 << 20}
 """For one link. A post's video has a tenth of that; longer ones are to be handed in."""
+MAX_FILE_FACTOR = 2
+"""A video in segments is received in them, and recorded as a whole."""
+ROOM_BYTES = MAX_FILE_FACTOR * MAX_BYTES["received"]
+"""Space on the disk without which no link is opened."""
 MAX_SECONDS = 300.0
 """For one link, from its first connection."""
 MAX_CONNECTIONS = 400

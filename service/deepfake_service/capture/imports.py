@@ -90,15 +90,15 @@ class Imports:
 
     def __post_init__(self) -> None:
         self._claims = Claims(self._database, self.executor_id)
+        self._waiting: dict[str, int] = {}
+        """Captures of which a medium waits for that many bytes on the disk."""
 
     def work_off(self) -> None:
-        """Read the captures that wait, and take out what was chosen in them.
-
-        What the disk has no room for waits until it has; other captures do not wait for it.
-        ``DiskFull`` once all others are done.
-        """
-        waiting: set[str] = set()
-        while capture_id := self._claims.take(TO_DO & Capture.id.not_in(waiting)):
+        """Read the captures that wait, and take out what was chosen in them. What the disk has no
+        room for is left until it has; other captures do not wait for it."""
+        needed = self._waiting.items()
+        self._waiting = {each: size for each, size in needed if not self._disk.has_room(size)}
+        while capture_id := self._claims.take(TO_DO & Capture.id.not_in(list(self._waiting))):
             work = self._work(capture_id)
             if work is None:
                 continue
@@ -110,11 +110,6 @@ class Imports:
             except (DatabaseUnavailable, StorageUnavailable, SandboxBusy, SandboxIncomplete):
                 self._claims.release(capture_id)
                 raise
-            except DiskFull:
-                self._claims.release(capture_id)
-                waiting.add(capture_id)
-        if waiting:
-            raise DiskFull
 
     def _work(self, capture_id: str) -> _Work | None:
         with self._database.read() as session:
@@ -260,7 +255,12 @@ class Imports:
                 if work.capture.attempts > MAX_ATTEMPTS:
                     raise Refused("failed", "taking it out has failed repeatedly")
                 job_id = asyncio.run(self._submit(work, images[number]))
-            except (DatabaseUnavailable, DiskFull, StorageUnavailable, SandboxBusy):
+            except DiskFull:
+                _log.warning("capture_waits_for_disk_space", capture_id=work.capture.id)
+                self._waiting[work.capture.id] = images[number].size
+                self._claims.release(work.capture.id)
+                return
+            except (DatabaseUnavailable, StorageUnavailable, SandboxBusy):
                 raise
             except BlobMissing:
                 failure = "deleted"

@@ -7,6 +7,9 @@ import shutil
 from deepfake_service.platform.errors import DiskFull
 from deepfake_service.platform.settings import Settings
 
+SHORT = "The server is short of disk space. The work goes on by itself once there is room."
+"""Why something waits, as a sentence."""
+
 
 class DiskSpace:
     """The space on the disk of the data directory. What must stay free does not matter where the
@@ -21,9 +24,9 @@ class DiskSpace:
         """Return the free space."""
         return shutil.disk_usage(self._folder).free
 
-    def is_enough(self) -> bool:
-        """Return whether submissions are accepted: see ``require``."""
-        return self.free_bytes() >= self._must_stay
+    def has_room(self, upcoming: int = 0) -> bool:
+        """Return whether ``require`` would pass."""
+        return self.free_bytes() >= self._must_stay + upcoming
 
     def require(self, upcoming: int = 0) -> None:
         """Raise ``DiskFull`` if less than must stay free is left, or would be after ``upcoming``

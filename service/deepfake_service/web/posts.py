@@ -55,7 +55,8 @@ def get_captures_table(case_id: Id, visit: Reader) -> Response:
     lines = [csv_line(_COLUMNS)]
     for found in reversed(visit.services.captures.of_case(visit.caller, case_id, None)):
         pages, media = found["pages"], found["media"]
-        detail = visit.translate(found["detail"]) if found["detail"] else None
+        told = found["detail"] or found["waits"]
+        detail = visit.translate(told) if told else None
         cells = (
             found["source_url"] or (pages[0]["url"] if pages else ""), found["state"],
             found["reason"], detail, found["created_at"], found["finished_at"],

@@ -7,10 +7,11 @@ import hashlib
 import io
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
+import anyio.to_thread
 import pytest
 from sqlalchemy import select
 
@@ -24,8 +25,8 @@ from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.platform.db import AuditEntry, Capture, Job, Lease, Media, Occurrence
 from deepfake_service.platform.db.enums import Role
-from deepfake_service.platform.disk_space import DiskSpace
-from deepfake_service.platform.errors import DiskFull, StorageUnavailable
+from deepfake_service.platform.disk_space import SHORT, DiskSpace
+from deepfake_service.platform.errors import StorageUnavailable
 from tests.support import archives
 from tests.support.captures import WEEK, get, hand_in, work, worker
 from tests.support.jobs import blobs, headers, sweep
@@ -407,10 +408,12 @@ async def test_a_store_that_does_not_answer_refuses_nothing(
 async def test_media_wait_for_room_on_the_disk(
     service: Service,
     readers: CaptureReaders,
+    log_lines: Callable[[], list[dict[str, Any]]],
     monkeypatch: pytest.MonkeyPatch,
     at_first: int | None,
 ) -> None:
     """A small archive may unpack to gigabytes. Room may also be taken while one is stored."""
+    running = worker(service, readers)
     links = [
         (await hand_in(service, archives.page().content(), examine="all")).headers["Location"],
         (await hand_in(service, archives.mhtml())).headers["Location"],
@@ -421,18 +424,24 @@ async def test_media_wait_for_room_on_the_disk(
         free = iter([at_first or little])
         now = 0 if at_first else little
         monkeypatch.setattr(DiskSpace, "free_bytes", lambda _, free=free, now=now: next(free, now))
-        with pytest.raises(DiskFull):
-            await work(service, readers)
+        await work(service, readers)
+    before_these = len(log_lines())
+    for _ in range(2):
+        await anyio.to_thread.run_sync(running.work_off)
+    logged = [line["event"] for line in log_lines()[before_these:]]
+    assert logged.count("capture_waits_for_disk_space") == 1
     shown, other = [(await get(service, link)).json() for link in links]
     assert (shown["state"], other["state"]) == ("captured", "captured")
+    assert (shown["waits"], other["waits"]) == (SHORT, None)
     assert {(m["chosen"], m["job_id"], m["failure"]) for m in shown["media"]} == {
         (True, None, None)
     }
     assert all(path.name.startswith("capture-") for path in set(blobs(service)) - before)
     monkeypatch.undo()
-    await work(service, readers)
+    await anyio.to_thread.run_sync(running.work_off)
     shown = (await get(service, links[0])).json()
     assert all(medium["job_id"] for medium in shown["media"])
+    assert shown["waits"] is None
 
 
 async def test_a_capture_that_kills_its_workers_is_given_up(

@@ -29,8 +29,7 @@ from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.platform.db import AuditEntry, Capture, Case, Media, Occurrence
 from deepfake_service.platform.db.enums import Role
-from deepfake_service.platform.disk_space import DiskSpace
-from deepfake_service.platform.errors import DiskFull
+from deepfake_service.platform.disk_space import SHORT, DiskSpace
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.pages import Pages
 from tests.support import archives
@@ -343,6 +342,7 @@ async def test_links_wait_for_room_on_the_disk(
     pool: ProcessPool,
     readers: CaptureReaders,
     platform: FakePlatform,
+    log_lines: Callable[[], list[dict[str, Any]]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     platform.says("/v.mp4", says_bytes(archives.video(), "video/mp4"))
@@ -352,16 +352,17 @@ async def test_links_wait_for_room_on_the_disk(
     little = service.app.state.shared.settings.min_free_bytes + (1 << 20)
     monkeypatch.setattr(DiskSpace, "free_bytes", lambda _: little)
     for _ in range(MAX_ATTEMPTS + 1):
-        with pytest.raises(DiskFull):
-            await anyio.to_thread.run_sync(fetches.work_off)
+        await anyio.to_thread.run_sync(fetches.work_off)
+    logged = [line["event"] for line in log_lines()]
+    assert logged.count("links_wait_for_disk_space") == 1
     shown = await service.client.get(there, headers=headers(service, Role.ANALYST))
-    assert shown.json()["state"] == "queued"
+    assert (shown.json()["state"], shown.json()["waits"]) == ("queued", SHORT)
     assert not blobs(service)
     monkeypatch.undo()
     await anyio.to_thread.run_sync(fetches.work_off)
     await work(service, readers)
     shown = await service.client.get(there, headers=headers(service, Role.ANALYST))
-    assert shown.json()["state"] == "captured", shown.text
+    assert (shown.json()["state"], shown.json()["waits"]) == ("captured", None), shown.text
 
 
 def test_a_child_that_could_reach_the_network_opens_no_link() -> None:

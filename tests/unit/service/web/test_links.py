@@ -11,6 +11,7 @@ import pytest
 from deepfake_service.capture.links import ENDS, Link, links_of
 from deepfake_service.platform.db import Capture, Case
 from deepfake_service.platform.db.enums import CaptureState, Role
+from deepfake_service.platform.disk_space import SHORT, DiskSpace
 from deepfake_service.platform.errors import InvalidRequest
 from deepfake_service.platform.storage import open_json, seal_json
 from tests.support.databases import caller_of
@@ -122,6 +123,23 @@ async def test_what_became_of_a_link_is_said_in_korean_with_what_can_be_done(
             f"/cases/{case_id}/captures.csv", headers={"Accept-Language": "ko"}
         )
         assert "로그인이 필요한 사이트입니다." in table.text
+
+
+async def test_a_page_says_that_the_disk_has_no_room_for_a_link(
+    start: Starter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with start(capture_links=True) as service:
+        await signed_in(service)
+        case_id, _ = service.app.state.shared.services.links.add(
+            caller_of(service), (None, "L-3"), [Link("https://a.example/1")], examine=False
+        )
+        path = f"/cases/{case_id}"
+        assert SHORT not in (await service.client.get(path, headers=ENGLISH)).text
+        monkeypatch.setattr(DiskSpace, "free_bytes", lambda _: 0)
+        for page in (path, f"{path}/captures.csv"):
+            assert SHORT in (await service.client.get(page, headers=ENGLISH)).text
+            korean = await service.client.get(page, headers={"Accept-Language": "ko"})
+            assert "서버의 디스크 공간이 부족합니다." in korean.text
 
 
 async def test_no_links_are_asked_for_where_none_is_opened(start: Starter) -> None:
