@@ -340,8 +340,8 @@ def _mhtml(source: BinaryIO, number: int, contents: Contents) -> None:
         url = _header(part, "Content-Location")
         mime = part.get_content_type()
         body = read_body([block], {}, "", contents.budget)
+        contents.compare(mime, mime_of(body.head), body, url)
         if mime_of(body.head) is not None:
-            contents.counts["mislabelled"] += not mime.startswith(("image/", "video/"))
             contents.medium(body, url, moment, {"file": number, "part": index})
         elif is_text(mime, body):
             plain = contents.text(url, moment, mime, block)

@@ -54,6 +54,8 @@ _ROLES = (
     ("urn:thumbnail:", "thumbnail"),
 )
 MEDIUM = "medium"
+_DRAWINGS = ("image/svg+xml", "image/x-icon", "image/vnd.microsoft.icon")
+"""Pictures without a face: nobody misses them."""
 
 
 @dataclass
@@ -95,6 +97,23 @@ class Contents:
         """State a fault that does not keep the rest from being read."""
         if len(self.notes) < 50:
             self.notes.append({"code": code, "detail": detail[:300]})
+
+    def compare(self, label: str, shown: str | None, body: Body, url: str) -> None:
+        """Count a body whose content, of the type ``shown`` if it is imagery, is not what its
+        ``label`` says, and state a picture that is none: otherwise nothing tells that it is left
+        out."""
+        is_picture = label.startswith("image/") and label not in _DRAWINGS
+        if shown is not None:
+            wrong = not label.startswith(("image/", "video/"))
+        elif is_picture:
+            wrong = body.size > 0
+        else:  # a part of a video looks like nothing by itself, but not like a page
+            wrong = label.startswith("video/") and body.head.lstrip().startswith(b"<")
+        if wrong:
+            self.counts["mislabelled"] += 1
+        if wrong and is_picture:
+            what = "labelled as a picture, but its content is none that is read"
+            self.note("body", f"{url[:200] or 'a part'}: {what} ({label[:40]})")
 
     def count_record(self) -> None:
         self.records += 1
@@ -346,11 +365,7 @@ class RecordReader:
         shown = mime_of(body.head)
         if shown == "video/mp2t" and head:
             shown = None  # a segment of a video that tools record by its segments
-        is_visual = declared.startswith(("image/", "video/"))
-        if (shown is not None) != is_visual and (body.size and declared != "image/svg+xml"):
-            contents.counts["mislabelled"] += shown is not None or body.head.lstrip().startswith(
-                b"<"
-            )
+        contents.compare(declared, shown, body, url)
         if shown is not None and "warc-truncated" in record.fields:
             contents.counts["cut_short"] += 1  # half a video is none
         elif shown is not None:

@@ -116,13 +116,42 @@ def test_what_is_a_picture_decides_its_content_not_its_server() -> None:
         .response(archives.PAGE, archives.HTML, "text/html")
         .response("https://example.org/lies", archives.picture(), "text/html")
         .response("https://example.org/photo.jpg", archives.HTML * 200, "image/jpeg")
+        .response("https://example.org/v.mp4", archives.HTML, "video/mp4")
     )
     found, text = read(page.content())
     (medium,) = found["media"]
     assert medium["mime"] == "image/jpeg"
     assert medium["url"] == "https://example.org/lies"
-    assert found["counts"]["mislabelled"] == 2
+    assert found["counts"]["mislabelled"] == 3
     assert archives.picture()[:200] not in b"".join(block for _, block in kept(text))
+
+
+def test_a_record_that_is_labelled_a_picture_and_is_none_is_stated() -> None:
+    warc = (
+        archives.page()
+        .response("https://example.org/1.jpg", b"no picture", "image/jpeg")
+        .resource("https://example.org/2.png", bytes(9000), "image/png")
+        .response("https://example.org/none.png", b"", "image/png", status="404 Not Found")
+        .response("https://example.org/favicon.ico", b"\0\0\1\0icon", "image/x-icon")
+        .response("https://example.org/sign.svg", b"<svg/>", "image/svg+xml")
+        .response("https://example.org/1.ts", bytes(9000), "video/mp2t")
+    )
+    found, _ = read(warc.content())
+    assert [(note["code"], note["detail"]) for note in found["notes"]] == [
+        (
+            "body",
+            f"https://example.org/{name}: labelled as a picture, but its content is none that is "
+            f"read (image/{kind})",
+        )
+        for name, kind in (("1.jpg", "jpeg"), ("2.png", "png"))
+    ]
+    assert found["counts"]["mislabelled"] == 2
+    assert len(found["media"]) == 2
+    assert "mislabelled" not in read(archives.page().content())[0]["counts"]
+    picture = base64.encodebytes(archives.picture())
+    part, _ = read(archives.mhtml().replace(picture, base64.encodebytes(b"no picture")))
+    assert [note["code"] for note in part["notes"]] == ["body"]
+    assert part["media"] == []
 
 
 def test_codings_of_a_body_are_removed_and_their_faults_are_stated() -> None:
