@@ -21,14 +21,19 @@ from babel.messages.extract import extract_from_dir
 
 from deepfake_service.capture.captures import UNPICTURED
 from deepfake_service.capture.links import ENDS, NO_HOST, NO_URL, NOT_CLOSED
-from deepfake_service.http.problems import INPUT_MESSAGES, OTHER, problem_of
+from deepfake_service.http.problems import problem_of
 from deepfake_service.notices.kinds import CLAIMS_MANIPULATION, MINOR_NEEDS
 from deepfake_service.platform import errors
 from deepfake_service.platform.db.sqlite import UNAVAILABLE
 from deepfake_service.platform.disk_space import SHORT
 from deepfake_service.platform.errors import ServiceError
 from deepfake_service.platform.texts.characters import HiddenCharacter
-from deepfake_service.platform.texts.fields import STATEMENT_TOO_SHORT
+from deepfake_service.platform.texts.fields import (
+    INPUT_MESSAGES,
+    OTHER,
+    OWN_MESSAGES,
+    STATEMENT_TOO_SHORT,
+)
 from deepfake_service.platform.texts.i18n import CATALOGUES, load
 from deepfake_service.web.admin import TABLE_NAME
 from deepfake_service.web.pages import INVALID_FORM
@@ -50,12 +55,9 @@ COMPOSED = frozenset(
         "1 to 100 printable characters",
         "1 to 4000 characters are needed",
         "required",
-        "at least 2 characters are required",
         STATEMENT_TOO_SHORT,
         TABLE_NAME,
         *UNAVAILABLE.values(),
-        "at most 200 characters are allowed",
-        "at most 5000 characters are allowed",
         HiddenCharacter.TEMPLATE,
         NO_HOST,
         NO_URL,
@@ -122,7 +124,14 @@ def _literals(tree: ast.AST, position: Mapping[str, int]) -> Iterator[str]:
 def problems() -> list[str]:
     """Return one line for each fault of a catalogue."""
     translated = {_forms(message.id)[0] for message in load("console") if message.id}
-    inputs = {OTHER, SHORT, *INPUT_MESSAGES.values(), *ENDS.values(), *UNPICTURED.values()}
+    inputs = {
+        OTHER,
+        SHORT,
+        *INPUT_MESSAGES.values(),
+        *OWN_MESSAGES.values(),
+        *ENDS.values(),
+        *UNPICTURED.values(),
+    }
     used = template_messages() | error_messages() | raised_messages() | inputs
     missing = sorted(used - translated)
     unused = sorted(translated - used - COMPOSED)

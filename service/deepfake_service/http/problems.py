@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from deepfake_service.platform.errors import (
     TooManyRequests,
 )
 from deepfake_service.platform.logs import describe, logger
+from deepfake_service.platform.texts.fields import ONE_OF, field_error_of
 from deepfake_service.platform.texts.i18n import LANGUAGES, translations
 
 MEDIA_TYPE = "application/problem+json"
@@ -111,21 +112,6 @@ _STATUS_DETAIL = {
     404: "There is nothing at this address.",
     405: "This address does not support this method.",
 }
-OTHER = "not a valid value"
-INPUT_MESSAGES = {
-    "string_too_long": "at most {max_length} characters are allowed",
-    "string_too_short": "required",
-    "literal_error": "choose one",
-    "date_from_datetime_parsing": "choose a date",
-    "too_long": "choose at most {max_length} posts",
-    "not_printable": "use printable characters only",
-    "not_a_url": "enter a URL that begins with http:// or https://",
-    "not_a_time": "enter a time such as 2026-01-31 21:00",
-    "no_time_zone": "add the time and its zone, for example 2026-01-31T21:00+09:00",
-    "in_the_future": "enter a time that is not in the future",
-    "not_a_number": "enter a whole number from 1 to {most}",
-}
-"""What the console says is wrong with an input, by the type of Pydantic's error."""
 _log = logger("deepfake_service.platform.errors")
 
 
@@ -280,19 +266,23 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     if any(e["type"] == "json_invalid" for e in error.errors()):
         unreadable = MalformedRequest("The body is not valid JSON.")
         return response_of(problem_of(unreadable), request)
-    invalid = [_field_error(e, _field_of(e["loc"])) for e in error.errors()]
-    return response_of(problem_of(InvalidRequest.of_fields(*invalid)), request)
+    invalid: dict[str, FieldError] = {}
+    for each in error.errors():
+        told = field_error_of(_field_of(each["loc"]), each)
+        known = invalid.setdefault(told.field, told)
+        # A parameter that two dependencies share is checked twice, and one with alternatives has an
+        # error of each.
+        if known.template == told.template == ONE_OF:
+            both = f"{known.values['expected']}, {told.values['expected']}".split(", ")
+            values = {"expected": ", ".join(dict.fromkeys(both))}
+            invalid[told.field] = FieldError(told.field, ONE_OF.format_map(values), ONE_OF, values)
+    return response_of(problem_of(InvalidRequest.of_fields(*invalid.values())), request)
 
 
 def invalid_fields(error: ValidationError) -> list[FieldError]:
     """Return what is wrong with each field of a form."""
     found = error.errors(include_url=False, include_input=False)
-    return [_field_error(each, str(each["loc"][0])[:64]) for each in found]
-
-
-def _field_error(found: Mapping[str, Any], field: str) -> FieldError:
-    template = INPUT_MESSAGES.get(found["type"], OTHER)
-    return FieldError(field, str(found["msg"]), template, found.get("ctx", {}))
+    return [field_error_of(str(each["loc"][0])[:64], each) for each in found]
 
 
 def _field_of(location: Sequence[str | int]) -> str:

@@ -214,7 +214,7 @@ class Kind(_Part):
         for name, field in self.fields.items():
             value = fields.get(name)
             if fields and not minor and field.waived_for_minors and value is None:
-                invalid.append(FieldError(f"fields.{name}", "missing"))
+                invalid.append(FieldError(f"fields.{name}", "missing; add it"))
             if fields and minor and field.for_minors not in (None, value):
                 invalid.append(FieldError(f"fields.{name}", MINOR_NEEDS))
             if not manipulated and value is not None and value == field.claims_manipulation:
@@ -222,7 +222,7 @@ class Kind(_Part):
         if not posts:
             invalid.append(FieldError("occurrence_ids", "choose at least one post"))
         invalid += [
-            FieldError(f"occurrences.{post['id']}.{name}", "missing")
+            FieldError(f"occurrences.{post['id']}.{name}", "missing; add it")
             for post in posts
             for name in self.missing_of(post, content, minor=minor)
         ]

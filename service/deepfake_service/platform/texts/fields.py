@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -14,7 +16,51 @@ from deepfake_service.platform.texts.characters import HiddenCharacter, shown
 MIN_STATEMENT_CHARS = 20
 MIN_SIGNATURE_CHARS = 2
 STATEMENT_TOO_SHORT = "at least 20 characters are required, or 10 Korean ones"
+ONE_OF = "use one of {expected}"
+OTHER = "not a valid value"
+_WITH_ZONE = "must be a time with its zone, such as 2026-01-31T21:00+09:00"
+_OBJECT = "must be a JSON object"
+INPUT_MESSAGES = {
+    "missing": "missing; add it",
+    "extra": "unknown; leave it out",
+    "unexpected": "unknown; leave it out",
+    "string": "must be text",
+    "string_too_long": "at most {max_length} characters are allowed",
+    "string_too_short": "at least {min_length} characters are required",
+    "string_pattern_mismatch": "must match the pattern {pattern}",
+    "literal": ONE_OF,
+    "enum": ONE_OF,
+    "bool": "must be true or false",
+    "int": "must be a whole number",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
+    "date": "must be a date such as 2026-01-31",
+    "datetime": _WITH_ZONE,
+    "timezone": _WITH_ZONE,
+    "list": "must be a list",
+    "sequence": "must be a list",
+    "too_long": "too many; at most {max_length} are allowed",
+    "too_short": "too few; send {min_length} or more",
+    "dict": _OBJECT,
+    "model": _OBJECT,
+    "dataclass": _OBJECT,
+}
+"""What is wrong with an input, by the type of Pydantic's error or the first word of it."""
+OWN_MESSAGES = {
+    "not_printable": "use printable characters only",
+    "not_a_url": "enter a URL that begins with http:// or https://",
+    "not_a_time": "enter a time such as 2026-01-31 21:00",
+    "no_time_zone": "add the time and its zone, for example 2026-01-31T21:00+09:00",
+    "in_the_future": "enter a time that is not in the future",
+    "not_a_number": "enter a whole number from 1 to {most}",
+    "not_one_of": ONE_OF,
+    "no_callback": "send a callback_url with it",
+    "two_cases": "send either case_id or case_reference",
+}
+"""The same of errors that the service raises itself: in the console, and in Korean. In English, the
+API tells their messages."""
 _EMAIL = r"^[^@\s<>,;:\"']{1,64}@[^@\s<>,;:\"']{1,190}\.[^@\s<>,;:\"'.]{2,63}$"
+_PHONE = r"^[0-9+() -]{6,30}$"
 
 
 def _substantiated(value: str) -> str:
@@ -38,7 +84,7 @@ Statement = Annotated[
     AfterValidator(_substantiated),
 ]
 Email = Annotated[str, StringConstraints(strip_whitespace=True, pattern=_EMAIL), _SHOWN_IN_LINE]
-Phone = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[0-9+() -]{6,30}$")]
+Phone = Annotated[str, StringConstraints(strip_whitespace=True, pattern=_PHONE)]
 Signature = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=MIN_SIGNATURE_CHARS, max_length=200),
@@ -62,29 +108,28 @@ NEVER_COPIED = ("date", "signature", "affirmation")
 
 def field_error_of(name: str, error: Any) -> FieldError:
     """Return what is wrong with a field, by Pydantic's error, without repeating its value."""
-    cause = error.get("ctx", {}).get("error")
+    kind, values = error["type"], error.get("ctx", {})
+    cause = values.get("error")
     if isinstance(cause, HiddenCharacter):
         return FieldError(name, str(cause), HiddenCharacter.TEMPLATE, cause.values)
-    return FieldError(name, _explanation(error))
+    if kind == "value_error":
+        return FieldError(name, str(cause))
+    if kind in ("literal_error", "enum"):
+        values = {"expected": ", ".join(re.findall(r"'([^']*)'", values["expected"]))}
+    template = _template(kind, values)
+    detail = str(error["msg"]) if kind in OWN_MESSAGES else template.format_map(values)
+    return FieldError(name, detail, template, values)
 
 
-def _explanation(error: Any) -> str:
-    context = error.get("ctx", {})
-    match error["type"]:
-        case "missing":
-            return "missing"
-        case "extra_forbidden":
-            return "not a field of this kind of notice"
-        case "literal_error" if context["expected"] == "True":
+def _template(kind: str, values: Mapping[str, Any]) -> str:
+    match kind:
+        case "literal_error" if not values["expected"]:  # an ``Affirmation``
             return "tick this box: only the person making the notice can state this"
-        case "string_too_short" if context["min_length"] == 1:
+        case "string_too_short" if values["min_length"] == 1:
             return "required"
-        case "string_too_short" if context["min_length"] > MIN_SIGNATURE_CHARS:
+        case "string_too_short" if values["min_length"] > MIN_SIGNATURE_CHARS:
             return STATEMENT_TOO_SHORT
-        case "string_too_short":
-            return f"at least {context['min_length']} characters are required"
-        case "string_too_long":
-            return f"at most {context['max_length']} characters are allowed"
-        case "string_pattern_mismatch":
+        case "string_pattern_mismatch" if values["pattern"] in (_EMAIL, _PHONE):
             return "not a valid address or number"
-    return str(error["msg"]).removeprefix("Value error, ")
+    first = INPUT_MESSAGES.get(kind.partition("_")[0], OTHER)
+    return OWN_MESSAGES.get(kind) or INPUT_MESSAGES.get(kind, first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from deepfake_service.app import api_description
+from deepfake_service.notices.kinds import KINDS
+from deepfake_service.platform.db.enums import Finding
 from tests.support.answers import check_problem
 from tests.support.documents import DOCS, ROOT
 
@@ -35,6 +38,58 @@ async def test_a_query_parameter_that_is_not_described_is_refused(
     (error,) = answer.json()["errors"]
     assert error["field"] == name
     assert error["detail"].startswith(detail)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("jobs?limit=x", {"limit": "must be a whole number"}),
+        ("jobs?limit=0", {"limit": "must be 1 or more"}),
+        ("jobs?limit=999", {"limit": "must be 200 or less"}),
+        ("jobs?created_after=today&created_before=2026-01-01",
+         dict.fromkeys(
+             ("created_after", "created_before"),
+             "must be a time with its zone, such as 2026-01-31T21:00+09:00")),
+        ("statistics/removals?start=2026-02-30", {"start": "must be a date such as 2026-01-31"}),
+        ("jobs?reviewers_disagree=perhaps", {"reviewers_disagree": "must be true or false"}),
+        ("jobs?sha256=x", {"sha256": "must match the pattern ^[0-9a-f]{64}$"}),
+        ("jobs?finding=x", {"finding": f"use one of {', '.join(Finding)}, none"}),
+        ("jobs/x/report.pdf?lang=fr&edition=0",
+         {"lang": "use one of ko, en", "edition": "must be 1 or more"}),
+    ],
+)  # fmt: skip
+async def test_what_is_wrong_is_said_once_with_what_would_be_right(
+    service: Service, path: str, said: dict[str, str]
+) -> None:
+    problem = check_problem(await service.client.get(f"/v1/{path}"), 422, "invalid_request")
+    assert [(e["field"], e["detail"]) for e in problem["errors"]] == list(said.items())
+    whole = " ".join(f'The field "{name}": {detail}.' for name, detail in said.items())
+    assert problem["detail"] == whole
+    korean = await service.client.get(f"/v1/{path}", headers={"Accept-Language": "ko"})
+    for error in korean.json()["errors"]:
+        assert re.search("[가-힣]", error["detail"]), error
+
+
+async def test_a_body_of_another_form_is_told_in_sentences_too(service: Service) -> None:
+    wrong: Any = {"kind": "x", "occurrence_ids": "x", "fields": [], "language": 1, "more": 1}
+    for body, said in (
+        ([], ["must be a JSON object"]),
+        (
+            wrong,
+            [
+                f"use one of {', '.join(KINDS)}",
+                "use one of ko, en",
+                "must be a list",
+                "must be a JSON object",
+                "unknown; leave it out",
+            ],
+        ),
+        ({"kind": "kr-d4u", "fields": {}, "recipient": 1}, ["missing; add it", "must be text"]),
+    ):
+        answer = await service.client.post("/v1/cases/x/notices", json=body)
+        assert [e["detail"] for e in answer.json()["errors"]] == said
+    answer = await service.client.post("/v1/captures", json={"urls": []})
+    assert [e["detail"] for e in answer.json()["errors"]] == ["too few; send 1 or more"]
 
 
 async def test_an_unknown_parameter_deletes_nothing(service: Service) -> None:

@@ -47,8 +47,8 @@ async def test_an_impossible_update_on_the_page_keeps_what_was_typed(service: Se
 @pytest.mark.parametrize(
     ("language", "few_characters", "few_posts"),
     [
-        ("en", "at most {} characters are allowed", "choose at most 200 posts"),
-        ("ko", "{}자까지 쓸 수 있습니다", "게시물은 200개까지 고를 수 있습니다"),
+        ("en", "at most {} characters are allowed", "too many; at most 200 are allowed"),
+        ("ko", "{}자까지 쓸 수 있습니다", "너무 많습니다. 200개까지 됩니다"),
     ],
 )
 async def test_the_forms_of_a_notice_have_the_limits_of_the_api(
