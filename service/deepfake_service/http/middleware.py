@@ -4,13 +4,14 @@ its body, and the answer to an error that no handler caught."""
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from urllib.parse import urlsplit
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from deepfake_service.http.problems import REQUEST_ID_KEY, BodyRefused, problem_of, response_of
@@ -23,12 +24,14 @@ from deepfake_service.http.uploads import (
 from deepfake_service.platform.errors import NotReady, ServiceError
 from deepfake_service.platform.logs import describe, logger, request_id_from
 from deepfake_service.platform.metrics import UNMATCHED, Metrics, known_method
-from deepfake_service.platform.settings import Settings
+from deepfake_service.platform.settings import PREFIX, Settings
 
 REQUEST_ID_HEADER = "X-Request-ID"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 MAX_BODY_BYTES = 1024 * 1024
 """Of a JSON body or a form: a notice with its longest texts has less than half of this."""
+
+_HOST = re.compile(r"\[?([^\[\]]+?)\]?(?::\d*)?")
 
 _log = logger("deepfake_service.access")
 
@@ -116,8 +119,20 @@ def _add_headers(headers: MutableHeaders, path: str, request_id: str) -> None:
 
 def for_own_hosts(app: ASGIApp, settings: Settings) -> ASGIApp:
     """Refuse other names of hosts on loopback: a page could have its own name resolve to this
-    machine, and would be of the same origin then (DNS rebinding)."""
+    machine, and would be of the same origin then (DNS rebinding). The log names the setting that
+    adds a name, for the operator; the answer names none, as that page can read it."""
     if settings.host not in LOOPBACK:
         return app
-    public = urlsplit(settings.public_url or "").hostname
-    return TrustedHostMiddleware(app, [*LOOPBACK, "[::1]", *filter(None, [public])])
+    own = {*LOOPBACK, urlsplit(settings.public_url or "").hostname}
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            named = _HOST.fullmatch(Headers(scope=scope).get("host", ""))
+            if named is None or named[1].lower() not in own:
+                _log.warning("unknown_host", setting=f"{PREFIX}PUBLIC_URL")
+                answer = PlainTextResponse("Unknown host. The log says which setting adds it.", 400)
+                await answer(scope, receive, send)
+                return
+        await app(scope, receive, send)
+
+    return guarded

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pyotp
 import pytest
+import structlog
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse
 
@@ -265,11 +266,21 @@ async def test_on_loopback_no_other_host_is_answered() -> None:
 
     async def answers(**options: Any) -> list[int]:
         transport = httpx.ASGITransport(for_own_hosts(app, Settings(**options)))
-        hosts = ("127.0.0.1:8000", "localhost", "[::1]:8000", "centre.example", "evil.example")
+        hosts = ("127.0.0.1:8000", "LOCALHOST", "[::1]:8000", "Centre.example:443", "evil.example")
         async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            for odd in ("", "x@localhost", "localhost.", "localhost:80:80", "evil[localhost]"):
+                answer = await client.get("/", headers={"Host": odd})
+                assert (answer.status_code, "DEEPFAKE" in answer.text) == (
+                    200 if options["host"] == "0.0.0.0" else 400,
+                    False,
+                )
             return [(await client.get("/", headers={"Host": h})).status_code for h in hosts]
 
-    assert await answers(host="127.0.0.1") == [200, 200, 200, 400, 400]
+    with structlog.testing.capture_logs() as logged:
+        assert await answers(host="127.0.0.1") == [200, 200, 200, 400, 400]
+    assert logged == 7 * [
+        {"event": "unknown_host", "log_level": "warning", "setting": "DEEPFAKE_PUBLIC_URL"}
+    ]
     behind = {"host": "127.0.0.1", "public_url": "https://centre.example"}
     assert await answers(**behind) == [200, 200, 200, 200, 400]
     assert await answers(host="0.0.0.0") == [200] * 5
