@@ -110,8 +110,9 @@ def submit_path(
     """Submit a file, or the files of a folder, to a running service and print the verdicts.
 
     A file that was submitted before gets the job that exists: after an interruption, run the
-    command again. The exit code is 0; 1 if the service cannot be reached, or a file is rejected or
-    not examined to the end.
+    command again. The exit code is 0 whatever the verdicts are; 1 if a file cannot be read or is
+    rejected, its job failed, expired or was cancelled, a folder contains no files, or the service
+    cannot be reached or refuses the key; and 2 for a usage error.
     """
     fields = {**dataclasses.asdict(submission), "frames": work.frames}
     fields["priority"] = work.priority or ("batch" if path.is_dir() else "live")

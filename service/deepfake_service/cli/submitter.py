@@ -260,8 +260,10 @@ class Submitter:
                 problem = _Problem.model_validate_json(body)
             except ValueError:
                 return ServiceRefused(f"The answer cannot be read. {_CHECK_ADDRESS}")
-            faults = [f" {fault.field}: {fault.detail}." for fault in problem.errors or ()]
-            detail, kind = problem.detail + "".join(faults), problem.type
+            detail, kind = problem.detail, problem.type
+            for fault in problem.errors or ():
+                said = f'"{fault.field}": {fault.detail}.'
+                detail += "" if said in detail else f" {said}"
         message = f"The service rejected the request: {clean(detail)}"
         is_told = kind is not None or not body
         if is_told and (status in (401, 403) or (kind or "").endswith(_KEYS_REFUSED)):

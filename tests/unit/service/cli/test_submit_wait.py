@@ -202,6 +202,40 @@ async def test_texts_of_a_service_do_not_reach_the_terminal_as_they_are(service:
     assert "\n" not in refused.value.message
 
 
+async def test_a_refusal_says_each_fault_once(service: Service) -> None:
+    fields = {"frames": "x", "priority": "x"}
+    answer = await service.client.post("/v1/videos", data=fields, files={"file": b"a"})
+    told = "The service rejected the request: " + answer.json()["detail"]
+    more = {"field": "seventh", "detail": "is wrong"}
+    for errors, said in (([], told), ([more], f'{told} "seventh": is wrong.')):
+        sent = answer.json() | {"errors": answer.json()["errors"] + errors}
+        reply = (422, {"Content-Type": "application/problem+json"}, sent)
+        with (
+            answering(reply) as url,
+            Submitter(url, "key") as submitter,
+            pytest.raises(ServiceRefused) as refused,
+        ):
+            submitter.read("a")
+        assert refused.value.message == said
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["{folder}"], 1, "contains no files"),
+        (["{folder}/none.mp4"], 2, "does not exist"),
+        (["{folder}", "--frames", "0"], 2, "greater than or equal to 1"),
+    ],
+)
+def test_nothing_to_submit_is_no_success(
+    tmp_path: Path, words: list[str], code: int, said: str
+) -> None:
+    given = [word.format(folder=tmp_path) for word in words]
+    done = CliRunner().invoke(cli.app, ["submit", *given, "--key", "key"], env={"COLUMNS": "300"})
+    assert (done.exit_code, said in done.output) == (code, True)
+    assert not done.stdout
+
+
 @pytest.mark.parametrize("job_id", ["a\nb c", "", "x" * 27, "../../etc/passwd", ESCAPES])
 async def test_an_id_that_no_job_has_is_refused(service: Service, job_id: str) -> None:
     """It was written to the progress of a manifest, where a line break forged lines."""
