@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy.orm import Session
 
 from deepfake_service.platform.db import Capture, Case, Database, Lease
+from deepfake_service.platform.storage import Vault, open_json
 
 MAX_ATTEMPTS = 3
 """How often a capture is begun, by any worker: one that kills its worker must not do so forever."""
@@ -60,3 +63,15 @@ class Claims:
             if capture is not None and capture.worker == self.executor_id:
                 capture.worker = None
                 capture.attempts = 0 if is_done else capture.attempts - 1
+
+
+def opened(
+    session: Session, vault: Vault, capture_id: str
+) -> tuple[Capture, Case, bytes, dict[str, Any]] | None:
+    """Return a capture, its case with the key, and its content; ``None`` if they were deleted."""
+    capture = session.get(Capture, capture_id)
+    case = session.get(Case, capture.case_id) if capture else None
+    if capture is None or case is None or case.wrapped_key is None:
+        return None
+    key = vault.case_key(case)
+    return capture, case, key, open_json(key, capture)

@@ -25,20 +25,20 @@ from deepfake_models.sandbox.protocol import Options
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.capture import gate as gates
 from deepfake_service.capture.browser import PageBrowser
-from deepfake_service.capture.claims import MAX_ATTEMPTS, Claims
+from deepfake_service.capture.claims import MAX_ATTEMPTS, Claims, opened
 from deepfake_service.capture.gate import Gate
 from deepfake_service.capture.links import ENDS
 from deepfake_service.capture.registries import Registries
 from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.examination.submissions import Sealed, blob_of
 from deepfake_service.platform.clock import Clock, iso_time
-from deepfake_service.platform.db import Capture, Case, Database, new_id
+from deepfake_service.platform.db import Capture, Database, new_id
 from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.disk_space import DiskSpace
 from deepfake_service.platform.errors import DatabaseUnavailable, DiskFull, StorageUnavailable
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.networks import CallbackHosts
-from deepfake_service.platform.storage import Stored, Vault, open_json, seal_json
+from deepfake_service.platform.storage import Stored, Vault, seal_json
 from deepfake_service.platform.storage.envelope import new_key
 
 AT_ONCE = 2
@@ -166,12 +166,10 @@ class Fetches:
 
     def _work(self, capture_id: str) -> _Work | None:
         with self._database.read() as session:
-            capture = session.get(Capture, capture_id)
-            case = session.get(Case, capture.case_id) if capture else None
-            if capture is None or case is None or case.wrapped_key is None:
+            if (found := opened(session, self._vault, capture_id)) is None:
                 return None
-            key = self._vault.case_key(case)
-            return _Work(capture, open_json(key, capture), key, case.minor_at is not None, new_id())
+            capture, case, key, content = found
+            return _Work(capture, content, key, case.minor_at is not None, new_id())
 
     def _capture(self, work: _Work) -> None:
         if work.is_minor:

@@ -22,7 +22,7 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.capture.archives import Refused
 from deepfake_service.capture.captures import add_chosen, offered
-from deepfake_service.capture.claims import MAX_ATTEMPTS, Claims
+from deepfake_service.capture.claims import MAX_ATTEMPTS, Claims, opened
 from deepfake_service.capture.readers import CapturedImage, CaptureReaders, Findings
 from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.cases.cases import PostDetails, folder_of, media_key
@@ -31,14 +31,7 @@ from deepfake_service.evidence.bundle.zip_format import sha256
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.examination.submissions import Origin, Submission, Submissions
 from deepfake_service.platform.clock import iso_time
-from deepfake_service.platform.db import (
-    Account,
-    Capture,
-    CapturedMedium,
-    Case,
-    Database,
-    Media,
-)
+from deepfake_service.platform.db import Account, Capture, CapturedMedium, Database, Media
 from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.disk_space import DiskSpace
 from deepfake_service.platform.errors import (
@@ -48,7 +41,7 @@ from deepfake_service.platform.errors import (
     StorageUnavailable,
 )
 from deepfake_service.platform.logs import logger
-from deepfake_service.platform.storage import BlobMissing, Vault, open_json, seal_json
+from deepfake_service.platform.storage import BlobMissing, Vault, seal_json
 
 MINIMUM = ("url", "html_source", "full_page_capture", "time")
 """What a capture needs at least (Berkeley Protocol, paragraphs 153 to 155)."""
@@ -113,12 +106,9 @@ class Imports:
 
     def _work(self, capture_id: str) -> _Work | None:
         with self._database.read() as session:
-            capture = session.get(Capture, capture_id)
-            case = session.get(Case, capture.case_id) if capture else None
-            if capture is None or case is None or case.wrapped_key is None:
+            if (found := opened(session, self._vault, capture_id)) is None:
                 return None
-            key = self._vault.case_key(case)
-            content = open_json(key, capture)
+            capture, case, key, content = found
             media = [session.get_one(Media, file["media_id"]) for file in content["files"]]
             collector = session.get_one(Account, capture.account_id)
             owner = session.get_one(Account, case.account_id)
