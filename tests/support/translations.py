@@ -22,6 +22,7 @@ from babel.messages.extract import extract_from_dir
 from deepfake_service.capture.captures import UNPICTURED
 from deepfake_service.capture.links import ENDS, NO_HOST, NO_URL, NOT_CLOSED
 from deepfake_service.http.problems import problem_of
+from deepfake_service.http.uploads import MORE_BYTES, MORE_FILES
 from deepfake_service.notices.kinds import CLAIMS_MANIPULATION, MINOR_NEEDS
 from deepfake_service.platform import errors
 from deepfake_service.platform.db.sqlite import UNAVAILABLE
@@ -42,9 +43,9 @@ _METHODS = [("**.html", "jinja2.ext.babel_extract")]
 _PERCENT = re.compile(r"%(?:\((\w+)\)s|%)")
 INTERNAL = (500,)
 FORM_SOURCES = (
-    "accounts/visibility.py", "capture/links.py", "cases/*.py", "evidence/*.py",
-    "examination/*.py", "notices/**/*.py", "platform/pagination.py", "retention/*.py",
-    "review/*.py", "web/*.py",
+    "accounts/visibility.py", "api/captures.py", "capture/captures.py", "capture/links.py",
+    "cases/*.py", "evidence/*.py", "examination/*.py", "http/list_filters.py", "notices/**/*.py",
+    "platform/pagination.py", "removal/looks.py", "retention/*.py", "review/*.py", "web/*.py",
 )  # fmt: skip
 """Modules whose errors about fields are shown in the console's forms."""
 SIGNING_KEYS = "signing_keys.py"
@@ -124,15 +125,9 @@ def _literals(tree: ast.AST, position: Mapping[str, int]) -> Iterator[str]:
 def problems() -> list[str]:
     """Return one line for each fault of a catalogue."""
     translated = {_forms(message.id)[0] for message in load("console") if message.id}
-    inputs = {
-        OTHER,
-        SHORT,
-        *INPUT_MESSAGES.values(),
-        *OWN_MESSAGES.values(),
-        *ENDS.values(),
-        *UNPICTURED.values(),
-    }
-    used = template_messages() | error_messages() | raised_messages() | inputs
+    used = template_messages() | error_messages() | raised_messages()
+    used |= {OTHER, SHORT, MORE_BYTES, MORE_FILES, *INPUT_MESSAGES.values()}
+    used |= {*OWN_MESSAGES.values(), *ENDS.values(), *UNPICTURED.values()}
     missing = sorted(used - translated)
     unused = sorted(translated - used - COMPOSED)
     keys = {name: Counter(m.context for m in load(name) if m.context) for name in CATALOGUES}

@@ -142,6 +142,14 @@ class Problem:
         """The kind of error in a few words."""
         return title_of(self.code)
 
+    def told(self, language: str) -> tuple[str, str]:
+        """Return the title and the detail in ``en``, or in ``ko`` as far as there are
+        translations."""
+        say, detail = translations(language).gettext, self.detail
+        if language != "en" and say(detail) == detail and self.kind is not None:
+            detail = self.kind().message
+        return say(self.title), say(detail)
+
     def body(self, instance: str, language: str = "en") -> dict[str, Any]:
         """Return the JSON members; ``errors`` is present only where fields are invalid.
 
@@ -149,20 +157,18 @@ class Problem:
             instance: the id of the request, as in its log line.
             language: ``en``, or ``ko`` as far as there are translations.
         """
+        title, detail = self.told(language)
         members: dict[str, Any] = {
             "type": TYPE_PREFIX + self.code,
-            "title": self.title,
+            "title": title,
             "status": self.status,
-            "detail": self.detail,
+            "detail": detail,
             "instance": instance,
         }
         if self.errors:
             members["errors"] = [{"field": e.field, "detail": e.detail} for e in self.errors]
         if language != "en":
             say = translations(language).gettext
-            members["title"], members["detail"] = say(self.title), say(self.detail)
-            if members["detail"] == self.detail and self.kind is not None:
-                members["detail"] = say(self.kind().message)
             for told, error in zip(members.get("errors", ()), self.errors, strict=True):
                 told["detail"] = error.translated(say)
         return members

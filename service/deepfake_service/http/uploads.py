@@ -58,6 +58,7 @@ GRACE_S = 20.0
 UNKNOWN_SENDER_GRACE_S = 5.0
 """The same for a body that is read before it is asked who sent it: a form or JSON, which a client
 has at hand when it sends the head."""
+MORE_BYTES, MORE_FILES = "more than {most} bytes", "more than {most} files"
 F = TypeVar("F", bound=BaseModel)
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -305,7 +306,7 @@ class SubmittedForm(Generic[F]):
         if number == most:
             raise RequestTooLarge(
                 f"A request may hold at most {most} pictures.",
-                errors=[FieldError(field, f"more than {most} files")],
+                errors=[_over(MORE_FILES, most, field)],
             )
         upload = Upload(name, io.BytesIO())
         self.uploads.append(upload)
@@ -314,7 +315,7 @@ class SubmittedForm(Generic[F]):
             if upload.content.tell() + len(data) > limit:
                 raise RequestTooLarge(
                     f"A picture may have at most {limit} bytes.",
-                    errors=[FieldError(f"{field}[{number}]", f"more than {limit} bytes")],
+                    errors=[_over(MORE_BYTES, limit, f"{field}[{number}]")],
                 )
             self._take(len(data))
             upload.content.write(data)
@@ -336,8 +337,11 @@ async def receive_file(call: Call, max_bytes: int, noun: str) -> AsyncIterator[b
                 checked = received
             yield chunk
     except RequestTooLarge as error:
-        detail = f"more than {max_bytes} bytes"
-        raise RequestTooLarge(error.message, errors=[FieldError(FILE, detail)]) from None
+        raise RequestTooLarge(error.message, errors=[_over(MORE_BYTES, max_bytes, FILE)]) from None
+
+
+def _over(template: str, most: int, field: str) -> FieldError:
+    return FieldError(field, template.format(most=most), template, {"most": most})
 
 
 def require_screenshot(content: bytes, field: str) -> None:

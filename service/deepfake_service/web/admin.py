@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 
+import limits
 from fastapi import APIRouter, Response
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
@@ -136,6 +137,7 @@ def _admin_page(visit: Visit, **done: str | Mapping[str, str]) -> Response:
         keyed={account.id for _, account in keys},
         public=state.settings.public_url is not None,
         settings=[(name, getattr(state.settings, name)) for name in SETTINGS_SHOWN],
+        rate=limits.parse(state.settings.submissions_per_account),
         organisation=[line for line in stated if line],
         signing_keys=visit.services.evidence_store.keys.all(),
         health=_health(state),

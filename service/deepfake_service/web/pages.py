@@ -73,11 +73,14 @@ HEADERS = {
 
 
 def language_of(request: Request) -> str:
-    """Return ``ko`` or ``en``: by the switch's cookie, else ``Accept-Language``, else Korean."""
+    """Return ``ko`` or ``en``: by the switch's cookie, else by ``Accept-Language``, of which others
+    lead to English. Korean if there is neither."""
     chosen = request.cookies.get(LANGUAGE_COOKIE)
     if chosen in LANGUAGES:
         return chosen
-    return preferred_language(request) or LANGUAGES[0]
+    if "accept-language" not in request.headers:
+        return LANGUAGES[0]
+    return preferred_language(request) or "en"
 
 
 @cache
@@ -323,11 +326,12 @@ async def _error_page(request: Request, error: ServiceError) -> Response:
     problem = problem_of(error)
     note_failure(error, problem)
     guest = await run_in_threadpool(recognised, request)
+    title, detail = problem.told(guest.language)
     response = guest.page(
         "error.html",
         status=problem.status,
-        title=guest.translate(problem.title),
-        detail=guest.translate(INVALID_FORM if error.errors else problem.detail),
+        title=title,
+        detail=guest.translate(INVALID_FORM) if error.errors else detail,
         invalid=guest.explained(error.errors).items(),
     )
     response.headers.update(problem.headers)

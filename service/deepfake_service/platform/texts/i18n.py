@@ -20,7 +20,7 @@ from babel.support import NullTranslations, Translations
 from deepfake_service.platform.texts.speech_levels import to_polite
 
 LANGUAGES = ("ko", "en")
-"""The first is the one used where a reader's preference is not known."""
+"""The first is the one used where a reader states no preference."""
 CATALOGUES = ("console", "report", "notice")
 _ENGLISH = "en"
 _TRANSLATION = "ko"

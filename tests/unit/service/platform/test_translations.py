@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from deepfake_service.capture.captures import MAX_FILES
+from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import (
     AccountExists,
     AccountUnknown,
@@ -34,7 +36,11 @@ from deepfake_service.platform.errors import (
     TooManyReviews,
 )
 from deepfake_service.platform.texts.i18n import translations
+from deepfake_service.web.pages import MAX_FORM_BYTES
+from tests.support.jobs import headers
 from tests.support.translations import error_messages, problems, raised_messages, template_messages
+
+ENGLISH = {"Accept-Language": "en"}
 
 
 def test_all_that_pages_say_is_translated() -> None:
@@ -61,6 +67,44 @@ async def test_the_support_line_is_named_in_the_language_of_the_help(
         page = (await service.client.get("/help", headers=asking)).text
         assert "<strong>0800 123, day and night</strong>" in page
         assert "1366" not in page
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [(None, "ko"), ("ko-KR,ko;q=0.9", "ko"), ("fr, ko;q=0.5", "ko"), ("fr", "en"), ("en", "en")],
+)
+async def test_a_page_is_in_the_language_that_its_reader_prefers(
+    start: Any, accepted: str | None, language: str
+) -> None:
+    asking = {"Accept-Language": accepted} if accepted else {}
+    async with start() as service:
+        page = (await service.client.get("/sign-in", headers=asking)).text
+    assert f'<html lang="{language}"' in page
+
+
+async def test_details_are_in_the_language_of_the_page(start: Any) -> None:
+    """Those with figures, and those that the scripts of a page show."""
+    async with start() as service:
+        client = service.client
+        await service.sign_in(Role.ADMIN)
+        settings = await client.get("/admin")
+        assert "60초에 600건" in settings.text
+        assert "600/minute" not in settings.text
+        refused = await client.get("/statistics?start=2026-02-01&end=2026-01-01")
+        assert "시작일보다 빠를 수 없습니다" in refused.text
+        origin = {"Origin": str(client.base_url)}
+        large = await client.post("/sign-in", data={"key": "x" * MAX_FORM_BYTES}, headers=origin)
+        assert "허용된 크기를 넘었습니다." in large.text
+        english = await client.post(
+            "/sign-in", data={"key": "x" * MAX_FORM_BYTES}, headers={**origin, **ENGLISH}
+        )
+        assert f"A form has at most {MAX_FORM_BYTES} bytes." in english.text
+        many = await client.post(
+            "/v1/captures",
+            files=[("screenshots", (f"{n}.png", b"x")) for n in range(MAX_FILES)],
+            headers={**headers(service, Role.ANALYST), "Accept-Language": "ko"},
+        )
+        assert [each["detail"] for each in many.json()["errors"]] == ["파일이 19개를 넘습니다"]
 
 
 @pytest.mark.parametrize("language", ["ko", "en"])
