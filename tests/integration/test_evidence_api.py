@@ -221,6 +221,8 @@ def test_nobody_sees_who_may_be_a_minor(
 ) -> None:
     case, path = f"/v1/cases/{job['case_id']}", f"/v1/jobs/{job['id']}"
     with site.client_of(keys["ann"]) as ann, site.client_of(keys["pipe"]) as pipe:
+        review = {"decision": "undecided", "reason": "so that an edition precedes the newest"}
+        assert ann.post(f"{path}/reviews", json=review).status_code == 201
         assert ann.put(f"{case}/minor").status_code == 204
         with site.client_of(keys["bea"]) as bea:
             for hidden in (case, path, f"{path}/evidence", f"{path}/matches", f"{case}/notices"):
