@@ -36,6 +36,7 @@ CONSENT = TypeAdapter(WithoutConsent)
 CONSENT_FIELD = "without_consent."
 REPORTS = get_args(ReportChoice)
 T = TypeVar("T")
+Posts = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,47 +192,34 @@ def _form_page(
     kind, services, caller = notice_form.kind, visit.services, visit.caller
     case = services.queries.brief(caller, notice_form.case_id)
     chosen = set(values.get("occurrences", "").split())
-    occurrences = _occurrences(visit, notice_form, chosen)
-    seen = occurrences.rows
-    jobs = _jobs_by_media(visit, notice_form.case_id, occurrences)
-    media = {o["media_id"] for o in seen}
-    obstacles = services.notice_desk.obstacles(caller, notice_form.case_id, media)
-    usable = [o for o in seen if o["media_id"] not in obstacles]
-    lacks = {o["id"]: kind.missing_of(o, values, minor=case["minor"]) for o in seen}
-    offered = usable or seen
-    posts = Posts(offered, frozenset(o["id"] for o in offered if not lacks[o["id"]]))
+    posts = _posts(visit, notice_form, chosen, values, minor=case["minor"])
+    usable = [post for post in posts.rows if not post["obstacle"]]
+    offered = usable or posts.rows
     organisation = services.sender.organisation()
     defaults = {
         each: {
             **default_values(kind, organisation, each, minor=case["minor"]),
-            "recipient": posts.recipient(kind, each),
+            "recipient": recipient_of(kind, offered, each),
             **(notice_form.earlier or {}).get(each, {}),
         }
         for each in LANGUAGES
     }
     if not values:
-        chosen = set(notice_form.left) or posts.of_recipient(kind)
+        chosen = set(notice_form.left) or posts_of_recipient(kind, offered)
         values = defaults[kind.language]
     return visit.page(
         "notice_form.html",
         status=problem_of(problem).status if problem else 200,
         refused=visit.translate(problem.message) if isinstance(problem, NoticeRefused) else None,
-        jobs=jobs,
         case=case,
-        seen=seen,
-        more=occurrences.next is not None,
+        posts=posts,
         replaces=notice_form.replaces_draft,
         kind=kind,
         values=values,
         chosen=chosen,
-        lacks=lacks,
-        encloses=kind.needs_screenshot and not case["minor"],
-        names=services.queries.names(caller, notice_form.case_id, media),
-        usable=len(usable),
+        usable=usable,
         contacts=_contacts(visit, kind, case["id"]),
         defaults=defaults,
-        obstacles={medium: visit.translate(reason) for medium, reason in obstacles.items()},
-        wanted_language=values.get("language", kind.language),
         errors={
             field.removeprefix("fields.").removeprefix(CONSENT_FIELD): what
             for field, what in visit.explained(problem.errors if problem else ()).items()
@@ -255,23 +243,28 @@ def _contacts(visit: Visit, kind: Kind, case_id: str) -> dict[str, tuple[str, st
     return found
 
 
-def _occurrences(visit: Visit, notice_form: NoticeForm, chosen: set[str]) -> ListPage:
-    """Return the newest occurrences, and older ones that were chosen already."""
-    queries, case_id = visit.services.queries, notice_form.case_id
-    newest = queries.occurrences(visit.caller, case_id, media_id=notice_form.media)
-    older = tuple(chosen - {o["id"] for o in newest.rows})[:MAX_PAGE]
-    if not older:
-        return newest
-    more = queries.occurrences(visit.caller, case_id, ids=older)
-    return ListPage([*newest.rows, *more.rows], newest.next)
-
-
-def _jobs_by_media(visit: Visit, case_id: str, occurrences: ListPage) -> dict[str, dict[str, Any]]:
-    """Return the newest job of each of the occurrences' media."""
-    media = tuple({o["media_id"] for o in occurrences.rows})
-    filters = Filters(case_id=case_id, media=media)
-    jobs = visit.services.queries.jobs(visit.caller, filters, limit=MAX_PAGE)
-    return {job["media_id"]: job for job in reversed(jobs.rows)}  # newest first
+def _posts(
+    visit: Visit, form: NoticeForm, chosen: set[str], given: Mapping[str, str], *, minor: bool
+) -> ListPage:
+    """Return the newest posts, and older ones that were chosen already. Each has its file, with the
+    newest job, what it lacks, and why no notice can be made about it."""
+    queries, caller, case_id = visit.services.queries, visit.caller, form.case_id
+    listed = queries.occurrences(caller, case_id, media_id=form.media)
+    posts = listed.rows
+    if older := tuple(chosen - {post["id"] for post in posts})[:MAX_PAGE]:
+        posts = [*posts, *queries.occurrences(caller, case_id, ids=older).rows]
+    media = tuple({post["media_id"] for post in posts})
+    files = queries.names(caller, case_id, media)
+    jobs = queries.jobs(caller, Filters(case_id=case_id, media=media), limit=MAX_PAGE).rows
+    newest = {job["media_id"]: job for job in reversed(jobs)}
+    obstacles = visit.services.notice_desk.obstacles(caller, case_id, media)
+    for post in posts:
+        medium = post["media_id"]
+        post["file"], post["pictured"] = files.by_medium.get(medium, ""), files.pictured.get(medium)
+        post["job"] = newest.get(medium)
+        post["lacks"] = form.kind.missing_of(post, given, minor=minor)
+        post["obstacle"] = medium in obstacles and visit.translate(obstacles[medium])
+    return ListPage(posts, listed.next)
 
 
 def default_values(
@@ -286,49 +279,37 @@ def default_values(
     }
     values = {}
     for name, field in kind.fields.items():
-        chosen = field.default
-        if isinstance(field.claims_manipulation, str):
-            chosen = field.claims_manipulation
-        if minor and field.for_minors:
-            chosen = field.for_minors
+        claimed = field.claims_manipulation if isinstance(field.claims_manipulation, str) else None
+        chosen = (minor and field.for_minors) or claimed or field.default
         kept = organisation.statements.get(f"{kind.id}.{name}")
-        value = chosen or kept or contact.get(field.contact or "")
-        if value:
+        if value := chosen or kept or contact.get(field.contact or ""):
             values[name] = value
     return values
 
 
-@dataclass(frozen=True, slots=True)
-class Posts:
-    """The posts that a notice can be about, newest first."""
+def _leading(posts: Posts) -> Mapping[str, Any] | None:
+    """Return the newest post that lacks nothing, or else the newest."""
+    return next((post for post in posts if not post["lacks"]), next(iter(posts), None))
 
-    usable: Sequence[Mapping[str, Any]]
-    complete: frozenset[str]
-    """Ids of those that lack nothing that the notice needs."""
 
-    def preferred(self) -> Mapping[str, Any] | None:
-        """Return the newest post that lacks nothing, or else the newest."""
-        complete = (o for o in self.usable if o["id"] in self.complete)
-        return next(complete, next(iter(self.usable), None))
+def recipient_of(kind: Kind, posts: Posts, language: str) -> str:
+    """Return the default recipient of a notice about some of ``posts``, newest first: by the kind,
+    or the platform of one. It is empty where only a person can know, as for an authority abroad."""
+    if kind.recipient_name:
+        return kind.recipient_name.of(language)
+    post = _leading(posts)
+    if kind.recipient != "platform" or post is None:
+        return ""
+    return str(post["platform"] or place_of(post))
 
-    def recipient(self, kind: Kind, language: str) -> str:
-        """Return the default recipient: by the kind, or the platform of the preferred post. It is
-        empty where only a person can know, as for an authority abroad."""
-        if kind.recipient_name:
-            return kind.recipient_name.of(language)
-        post = self.preferred()
-        if kind.recipient != "platform" or post is None:
-            return ""
-        return str(post["platform"] or place_of(post))
 
-    def of_recipient(self, kind: Kind) -> set[str]:
-        """Return the ids of the posts that the default recipient is responsible for. A platform
-        must not learn of posts elsewhere. Posts that lack something are left out, unless all do."""
-        post, usable = self.preferred(), self.usable
-        if kind.recipient == "platform" and post is not None:
-            usable = [o for o in usable if place_of(o) == place_of(post)]
-        ids = {str(o["id"]) for o in usable}
-        return ids & self.complete or ids
+def posts_of_recipient(kind: Kind, posts: Posts) -> set[str]:
+    """Return the ids of the posts that the default recipient is responsible for. A platform must
+    not learn of posts elsewhere. Posts that lack something are left out, unless all do."""
+    post = _leading(posts)
+    if kind.recipient == "platform" and post is not None:
+        posts = [o for o in posts if place_of(o) == place_of(post)]
+    return {o["id"] for o in posts if not o["lacks"]} or {o["id"] for o in posts}
 
 
 def place_of(occurrence: Mapping[str, Any]) -> str:

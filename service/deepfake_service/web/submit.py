@@ -14,7 +14,6 @@ from deepfake_models.bundle.results import input_at_fault
 from deepfake_service.http.auth import CSRF_HEADER, check_csrf
 from deepfake_service.http.problems import invalid_fields
 from deepfake_service.http.submission_form import VideoForm
-from deepfake_service.platform.db.enums import Priority
 from deepfake_service.platform.errors import FieldError
 from deepfake_service.web.pages import HEADERS, PageRoute, Reader
 
@@ -37,12 +36,9 @@ Rows = Annotated[
 @router.get("/submit")
 def get_submit(visit: Reader) -> Response:
     """Show the form for uploads. Scripts make the table of files."""
+    settings = visit.state.settings
     return visit.page(
-        "submit.html",
-        most=visit.state.settings.max_video_bytes,
-        opens_links=visit.state.settings.capture_links,
-        priorities=[str(p) for p in Priority],
-        default_priority=str(VideoForm.model_fields["priority"].default),
+        "submit.html", most=settings.max_video_bytes, opens_links=settings.capture_links
     )
 
 

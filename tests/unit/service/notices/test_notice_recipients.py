@@ -7,7 +7,7 @@ from typing import Any
 
 from deepfake_service.accounts.organisation import Organisation
 from deepfake_service.notices.kinds import KINDS
-from deepfake_service.web.notice_form import Posts, default_values
+from deepfake_service.web.notice_form import default_values, posts_of_recipient, recipient_of
 
 
 def post(name: str, platform: str | None, url: str | None = None) -> dict[str, Any]:
@@ -22,33 +22,33 @@ POSTS = [
 ]
 
 
-def posts(*lacking: str, of: Sequence[dict[str, Any]] = POSTS) -> Posts:
-    return Posts(of, frozenset(o["id"] for o in of) - set(lacking))
+def posts(*lacking: str, of: Sequence[dict[str, Any]] = POSTS) -> list[dict[str, Any]]:
+    return [{**o, "lacks": ["source_url"] if o["id"] in lacking else []} for o in of]
 
 
 def test_a_platform_is_told_of_its_own_posts_only() -> None:
-    assert posts().recipient(KINDS["eu-dsa-16"], "en") == "example.org"
-    assert posts().of_recipient(KINDS["eu-dsa-16"]) == {"a", "c"}
-    assert posts(of=POSTS[1:]).recipient(KINDS["us-take-it-down"], "en") == "Discord"
-    assert posts(of=POSTS[1:]).of_recipient(KINDS["us-take-it-down"]) == {"b", "d"}
+    assert recipient_of(KINDS["eu-dsa-16"], posts(), "en") == "example.org"
+    assert posts_of_recipient(KINDS["eu-dsa-16"], posts()) == {"a", "c"}
+    assert recipient_of(KINDS["us-take-it-down"], posts(of=POSTS[1:]), "en") == "Discord"
+    assert posts_of_recipient(KINDS["us-take-it-down"], posts(of=POSTS[1:])) == {"b", "d"}
 
 
 def test_posts_that_lack_nothing_come_first() -> None:
     some = posts("a", "c", "d")
-    assert some.recipient(KINDS["kr-tba-22-5"], "ko") == "Discord"
-    assert some.of_recipient(KINDS["kr-tba-22-5"]) == {"b"}
-    assert posts("a").of_recipient(KINDS["kr-d4u"]) == {"b", "c", "d"}
+    assert recipient_of(KINDS["kr-tba-22-5"], some, "ko") == "Discord"
+    assert posts_of_recipient(KINDS["kr-tba-22-5"], some) == {"b"}
+    assert posts_of_recipient(KINDS["kr-d4u"], posts("a")) == {"b", "c", "d"}
     none = posts("a", "b", "c", "d")  # then what they lack is said, and nothing is hidden
-    assert none.recipient(KINDS["kr-tba-22-5"], "ko") == "example.org"
-    assert none.of_recipient(KINDS["kr-tba-22-5"]) == {"a", "c"}
+    assert recipient_of(KINDS["kr-tba-22-5"], none, "ko") == "example.org"
+    assert posts_of_recipient(KINDS["kr-tba-22-5"], none) == {"a", "c"}
 
 
 def test_a_support_centre_is_told_of_all_posts_and_an_authority_is_not_guessed() -> None:
-    assert posts().recipient(KINDS["kr-d4u"], "ko") == "중앙디지털성범죄피해자지원센터"
-    assert posts().of_recipient(KINDS["kr-d4u"]) == {"a", "b", "c", "d"}
-    assert posts().recipient(KINDS["budapest-29"], "en") == ""
+    assert recipient_of(KINDS["kr-d4u"], posts(), "ko") == "중앙디지털성범죄피해자지원센터"
+    assert posts_of_recipient(KINDS["kr-d4u"], posts()) == {"a", "b", "c", "d"}
+    assert recipient_of(KINDS["budapest-29"], posts(), "en") == ""
     nothing, kind = posts(of=[]), KINDS["eu-dsa-16"]
-    assert (nothing.recipient(kind, "en"), nothing.of_recipient(kind)) == ("", set())
+    assert (recipient_of(kind, nothing, "en"), posts_of_recipient(kind, nothing)) == ("", set())
 
 
 def test_a_form_begins_with_what_is_always_the_same_but_never_signs_or_affirms() -> None:
