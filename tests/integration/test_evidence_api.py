@@ -47,15 +47,16 @@ def keys(site: Site) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def job(site: Site, keys: dict[str, str]) -> dict[str, Any]:
-    """Submit a clip as the pipeline account, and return its job once it has ended."""
+    """Submit a clip as the pipeline account, and return its job once it has its first evidence."""
     with site.client_of(keys["pipe"]) as pipe:
         answer = pipe.post(
             "/v1/videos",
             files={"file": ("v.mp4", short_clip(1))},
             data={"source_url": "https://example.org/1", "platform": "P"},
         )
-    done = site.wait(answer.json()["id"])
-    assert done["state"] == "succeeded"
+        done = site.wait(answer.json()["id"])
+        assert done["state"] == "succeeded"
+        assert pipe.get(f"/v1/jobs/{done['id']}/evidence").status_code == 200
     return done
 
 
