@@ -3,5 +3,6 @@ signed and offered.
 
 Imports `examination` and what is below. Begin in `captures.py` and `imports.py`, then
 `archives.py`; for links, in `links.py`, `fetches.py` and `gate.py`, for pictures of pages in
-`browser.py`. Only `fetcher.py` and `recorder.py`, which run in the sandbox, import yt-dlp.
+`browser.py`. Only `fetcher.py`, `link_fetch.py` and `recorder.py`, which run in the sandbox, import
+yt-dlp.
 """

@@ -1,58 +1,22 @@
-"""The child that fetches one link: its page, and the pictures and videos of its post.
+"""The child that fetches one link, by ``link_fetch.py``.
 
 It runs in the sandbox without a network but the gate, and gives a WARC file in pieces and then a
 line of JSON on what it found. Its parent believes neither: the file is read like any other that is
-handed in, and the gate keeps a log of its own. Only this module and ``recorder.py`` import yt-dlp.
+handed in, and the gate keeps a log of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import io
 import json
 import os
 import pkgutil
-import re
 import ssl
 import threading
-from collections.abc import Generator, Iterator
-from datetime import UTC, datetime
+from collections.abc import Generator
 from importlib.metadata import version
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
-
-MAX_PAGE_BYTES = 4 << 20
-"""Of a page, unpacked. More of it is not read."""
-MAX_MEDIA = 10
-"""Videos of one post."""
-MAX_PICTURES = 2
-SHELL_CHARS = 200
-"""A page that shows less text than this, and no medium, is one that scripts would have filled."""
-OPTIONS: dict[str, Any] = {
-    "quiet": True, "no_warnings": True, "noprogress": True, "cachedir": False, "noplaylist": True,
-    "ignoreerrors": False, "default_search": "error", "extract_flat": "in_playlist",
-    "playlistend": MAX_MEDIA, "hls_prefer_native": True, "ffmpeg_location": "/nonexistent",
-    "external_downloader": {"default": "native"}, "fixup": "never", "retries": 1,
-    "extractor_retries": 0, "skip_unavailable_fragments": False,
-    "socket_timeout": 20, "js_runtimes": {}, "remote_components": [], "geo_bypass": False,
-    # What the site itself sends as one file is rather taken than what is put together here.
-    "format": "b/bv*+ba/bv*", "format_sort": ["res:1080"], "allowed_extractors": ["default"],
-}  # fmt: skip
-_AGE = re.compile(r"\bage\b|adult", re.IGNORECASE)
-_SAYINGS = tuple(
-    (re.compile(pattern, re.IGNORECASE), reason)
-    for pattern, reason in (
-        (r"\bbot\b|captcha|cloudflare|rate.?limit|too many requests|impersonat", "challenged"),
-        (r"your (country|region|location)|geo.?restrict", "geo_blocked"),
-        (r"\bage\b|adult", "age_gate"),
-        (r"\blive\b.*(not started|offline|begin)|premieres? in", "live"),
-        (r"log ?-?in|sign ?-?in|cookies|registered users|account|private|subscri|members",
-         "login_required"),
-        (r"removed|deleted|no longer|not exist|suspended|terminated|unavailable|not found", "gone"),
-    )
-)  # fmt: skip
-"""What yt-dlp's errors say, in this order: its extractors tell these apart by their words."""
 
 _tls: list[Any] = []
 _tools = {"openssl": ssl.OPENSSL_VERSION}
@@ -72,35 +36,22 @@ def prepare() -> None:
             if not module.name.endswith("lazy_extractors"):
                 with contextlib.suppress(ImportError):  # of an optional library
                     importlib.import_module(module.name)
-    for name in (
-        "yt_dlp.aes",
-        "yt_dlp.jsinterp",
-        "yt_dlp.webvtt",
-        "stringprep",
-        "encodings.idna",
-        "deepfake_service.removal.signals",
-    ):
+    for name in ("yt_dlp.aes", "yt_dlp.jsinterp", "yt_dlp.webvtt", "stringprep", "encodings.idna"):
         importlib.import_module(name)
-    with yt_dlp.YoutubeDL({**OPTIONS, "logger": _Silent()}) as first:
+    from deepfake_service.capture.link_fetch import OPTIONS, Silent
+    from deepfake_service.capture.recorder import named
+
+    with yt_dlp.YoutubeDL({**OPTIONS, "logger": Silent()}) as first:
         first.get_info_extractor("Generic")
     yt_dlp.aes.aes_cbc_decrypt_bytes(bytes(16), bytes(16), bytes(16))  # loads its library
-    recorder = importlib.import_module("deepfake_service.capture.recorder")
-    recorder.named("https://ß.example/")  # loads its tables
+    named("https://ß.example/")  # loads its tables
     _tls.append(make_ssl_context())
     _tools.update({name: version(name) for name in ("yt-dlp", "requests", "urllib3")})
 
 
-class _Silent:
-    """What yt-dlp says: addresses and titles, which are for no log."""
-
-    def debug(self, _text: str) -> None:
-        """Say nothing."""
-
-    info = warning = error = stdout = stderr = debug
-
-
 def fetch_task(_source: BinaryIO, argument: bytes) -> Generator[bytes, None, bytes]:
     """Fetch ``url`` of the argument; yield a WARC file, and return what was found as JSON."""
+    from deepfake_service.capture.link_fetch import Fetch
     from deepfake_service.capture.recorder import Sink
 
     asked = json.loads(argument)
@@ -112,7 +63,7 @@ def fetch_task(_source: BinaryIO, argument: bytes) -> Generator[bytes, None, byt
 
     def run() -> None:
         try:
-            found.update(_Fetch(sink, asked["url"]).result())
+            found.update(Fetch(sink, asked["url"]).result())
         except MemoryError:
             found.update(reason="too_large")
         except Exception as error:  # of 1,800 extractors
@@ -128,336 +79,3 @@ def fetch_task(_source: BinaryIO, argument: bytes) -> Generator[bytes, None, byt
     if sink.limit:
         found["reason"] = "too_large"
     return json.dumps({**found, "tools": _tools}).encode()
-
-
-class _Fetch:
-    """One link that is fetched."""
-
-    def __init__(self, sink: Any, url: str) -> None:
-        from deepfake_service.capture.recorder import recording
-
-        self._sink, self._url = sink, url
-        self._client = recording(sink, **OPTIONS, logger=_Silent())
-
-    def result(self) -> dict[str, Any]:
-        """Fetch the page, then what the post shows; return the reason why there is none of it."""
-        from deepfake_service.capture.recorder import named
-
-        with self._client as client:
-            agent = client.params["http_headers"].get("User-Agent", "")
-            found: dict[str, Any] = {"reason": None, "user_agent": agent, "media": 0, "post": {}}
-            try:
-                self._url = named(self._url)
-            except ValueError:
-                return {**found, "reason": "no_such_name"}
-            failed, content = self._get(self._url)
-            if self._sink.exchanges:
-                found["host"] = urlsplit(self._sink.exchanges[-1][0]).hostname or ""
-            reason = self._judged(content, failed)
-            if reason is None and not _is_medium(content):
-                reason = self._media(found)
-                if not found["media"]:
-                    found["media"] = self._pictures(content)
-                    if found["media"]:
-                        # A picture beside a video that did not come must not hide why. A page
-                        # that shows one is there, whatever became of its video.
-                        reason = {"no_media": None, "gone": "no_media"}.get(str(reason), reason)
-                    elif reason == "gone" and found["post"]:  # a file of a post that is there
-                        reason = "no_media"
-                    elif reason == "no_media" and self._is_shell(content):
-                        reason = "shell"
-            found["reason"] = reason
-        return found
-
-    def _get(self, url: str, base: str = "") -> tuple[str | None, bytes]:
-        """Fetch an address; return why there is no answer, and the unpacked body."""
-        from yt_dlp.networking import Request
-        from yt_dlp.networking.exceptions import CertificateVerifyError, HTTPError, RequestError
-
-        from deepfake_service.capture.recorder import named
-
-        content = bytearray()
-        try:
-            asked = Request(named(url, base))
-        except ValueError:
-            return "no_such_name", b""
-        try:
-            try:
-                answer = self._client.urlopen(asked)
-            except HTTPError as error:
-                if error.redirect_loop:
-                    return "unreachable", b""
-                answer = error.response
-            with contextlib.closing(answer):
-                while part := answer.read(1 << 16):
-                    # A medium is in the record, and is not needed here.
-                    content += part if len(content) < MAX_PAGE_BYTES else b""
-                    if len(content) >= MAX_PAGE_BYTES and not _is_medium(bytes(content[:512])):
-                        break
-        except CertificateVerifyError:
-            return "tls", b""
-        except RequestError:
-            if self._sink.limit:
-                return "too_large", b""
-            if self._sink.exchanges and not self._sink.failure:
-                return (None if content else "unreachable"), bytes(content)
-            return self._sink.failure or "unreachable", b""
-        return None, bytes(content)
-
-    def _page(self, content: bytes, *, is_whole: bool = True) -> Any:
-        from deepfake_service.evidence.bundle.warc import head_fields
-        from deepfake_service.platform.pages import KEPT, Answer, Failure, Page, text_of
-
-        answers = []
-        for number, (url, status, head, _, address) in enumerate(self._sink.exchanges, start=1):
-            fields = head_fields(head.partition(b"\n")[2])
-            kept = {name: fields[name][:2000] for name in KEPT if name in fields}
-            is_last = number == len(self._sink.exchanges)
-            text = text_of(content, kept.get("content-type", ""), "identity") if is_last else ""
-            answers.append(Answer(url, status, kept, address, text=text))
-        return Page(tuple(answers), None if is_whole else Failure.UNREACHABLE)
-
-    def _judged(self, content: bytes, failed: str | None) -> str | None:
-        """Return what the page, or why there is none, says against there being a post."""
-        from deepfake_service.platform.db.enums import LookResult
-        from deepfake_service.removal.signals import judge
-
-        page = self._page(content, is_whole=failed is None)
-        sight = judge(self._url, page, datetime.now(UTC), {}, lambda _: None)
-        if failed is not None:
-            is_filter = sight.signals and sight.signals[0]["kind"] == "national_filter"
-            return "geo_blocked" if is_filter else failed
-        if sight.result is LookResult.RESTRICTED:
-            last = page.answers[-1]
-            if last.status == 403:
-                return "challenged"
-            return "age_gate" if _AGE.search(last.url) else "login_required"
-        return {
-            LookResult.GONE: "gone",
-            LookResult.BLOCKED_HERE: "geo_blocked",
-            LookResult.CHALLENGED: "challenged",
-            LookResult.UNREACHABLE: "unreachable",
-        }.get(sight.result)
-
-    def _media(self, found: dict[str, Any]) -> str | None:
-        """Fetch the videos of the post; return why there are none, or why not all."""
-        try:
-            info = self._client.extract_info(self._url, download=False) or {}
-            # A post with several videos has entries; those of a channel name other posts.
-            posts = [each for each in info.get("entries") or [info] if each
-                     and (each.get("url") or each.get("requested_formats"))
-                     and each.get("_type", "video") == "video"]  # fmt: skip
-            found["post"] = _post_of(posts[0] if posts else info)
-            if any(
-                post.get("is_live") or post.get("live_status") == "is_upcoming" for post in posts
-            ):
-                return "live"
-            for post in posts[:MAX_MEDIA]:
-                if not self._fetched(post):
-                    return "no_media"
-                found["media"] += 1
-        except MemoryError:
-            raise
-        except Exception as error:  # of 1,800 extractors: what else there is must not be lost
-            found["said"] = type(error).__name__
-            return self._reason_of(error)
-        return None if found["media"] else "no_media"
-
-    def _fetched(self, post: dict[str, Any]) -> bool:
-        """Fetch one video; return whether it is one, and its way of being sent is known."""
-        tracks = post.get("requested_formats") or [post]
-        if len(tracks) == 1 and tracks[0].get("protocol") in ("http", "https"):
-            return _is_medium(self._received(tracks[0])[:512])  # it is recorded as it was sent
-        self._sink.joins = True
-        try:
-            received = [self._track(track) for track in tracks]
-        finally:
-            self._sink.joins = False
-        if not all(received):
-            return False
-        from deepfake_service.capture.recorder import now
-
-        video = _together(*received) if len(received) == 2 else received[0]
-        mime = "video/mp2t" if video[:1] == b"G" else "video/mp4"
-        fields = {"WARC-Target-URI": tracks[0]["url"], "WARC-Date": now(), "Content-Type": mime}
-        self._sink.record("conversion", fields, memoryview(video))
-        return True
-
-    def _track(self, track: dict[str, Any]) -> bytes:
-        """Fetch a video, or its picture or sound; return it, and nothing if it cannot be had."""
-        from yt_dlp.downloader.dash import DashSegmentsFD
-        from yt_dlp.downloader.hls import HlsFD
-
-        protocol = track.get("protocol") or ""
-        if protocol in ("http", "https"):
-            return self._received(track)
-        ways = {"m3u8": HlsFD, "m3u8_native": HlsFD, "http_dash_segments": DashSegmentsFD}
-        if protocol not in ways:
-            return b""
-        joined = bytearray()
-        downloader = _joining(ways[protocol], joined)(self._client, self._client.params)
-        return bytes(joined) if downloader.real_download("-", track) else b""
-
-    def _received(self, track: dict[str, Any]) -> bytes:
-        from yt_dlp.networking import Request
-
-        asked = Request(track["url"], headers=track.get("http_headers"))
-        with contextlib.closing(self._client.urlopen(asked)) as answer:
-            return b"".join(iter(lambda: answer.read(1 << 20), b""))
-
-    def _pictures(self, content: bytes) -> int:
-        """Fetch the pictures that a page names as those of its post; return how many came."""
-        from deepfake_service.removal.signals import Shown
-
-        page = self._page(content)
-        if not page.answers or not page.answers[-1].text:
-            return 0
-        answer = page.answers[-1]
-        metas = Shown.of(answer).metas
-        found = [metas[name] for name in ("og:image", "twitter:image") if metas.get(name)]
-        count = 0
-        for picture in list(dict.fromkeys(found))[:MAX_PICTURES]:
-            failed, received = self._get(picture, answer.url)
-            count += failed is None and _is_medium(received)
-        return count
-
-    def _is_shell(self, content: bytes) -> bool:
-        from deepfake_service.removal.signals import Shown
-
-        answer = self._page(content).answers[-1]
-        text = Shown.of(answer).text
-        return "<script" in answer.text.lower() and len(text) < SHELL_CHARS
-
-    def _reason_of(self, error: BaseException) -> str:
-        """Return why a video could not be fetched, by the first of the causes that tells."""
-        from yt_dlp.networking.exceptions import HTTPError
-        from yt_dlp.utils import GeoRestrictedError, UnsupportedError
-
-        if self._sink.limit:
-            return "too_large"
-        if self._sink.failure:
-            return str(self._sink.failure)
-        status, texts = None, []
-        for cause in _causes(error):
-            if isinstance(cause, UnsupportedError):
-                return "no_media"
-            if isinstance(cause, GeoRestrictedError):
-                return "geo_blocked"
-            if isinstance(cause, HTTPError):
-                status = cause.status
-            texts.append(str(cause)[:2000])
-        said = " ".join(texts)
-        if status in (404, 410):
-            return "gone"
-        if status in (401, 403, 429):
-            return "login_required" if status == 401 else "challenged"
-        for pattern, reason in _SAYINGS:
-            if pattern.search(said):
-                return reason
-        return "no_media"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it comes from. yt-dlp keeps that in several places."""
-    pending: list[BaseException] = [error]
-    seen: set[int] = set()
-    while pending and len(seen) < 20:
-        cause = pending.pop(0)
-        if id(cause) in seen:
-            continue
-        seen.add(id(cause))
-        yield cause
-        inner = getattr(cause, "exc_info", None) or ()
-        pending += [each for each in (getattr(cause, "cause", None), cause.__cause__,
-                                      cause.__context__, *inner[1:2])
-                    if isinstance(each, BaseException)]  # fmt: skip
-
-
-def _is_medium(content: bytes) -> bool:
-    from deepfake_service.evidence.bundle.artifacts import mime_of
-
-    return mime_of(content[:512]) is not None
-
-
-def _together(video: bytes, sound: bytes) -> bytes:
-    """Return picture and sound, which were sent apart, as one MP4 of the same packets: nothing is
-    encoded again. The picture alone if they cannot be in one."""
-    import av
-
-    out = io.BytesIO()
-    try:
-        with (
-            av.open(io.BytesIO(video)) as first,
-            av.open(io.BytesIO(sound)) as second,
-            av.open(out, "w", format="mp4") as target,
-        ):
-            packets: list[Any] = []
-            tracks: list[tuple[Any, Any]] = [
-                (first, first.streams.video[0]),
-                (second, second.streams.audio[0]),
-            ]
-            for source, track in tracks:
-                stream = target.add_stream_from_template(track)
-                for packet in source.demux(track):
-                    if packet.dts is not None:
-                        packet.stream = stream
-                        packets.append(packet)
-            for packet in sorted(packets, key=lambda each: each.dts * each.time_base):
-                target.mux(packet)
-    except (av.FFmpegError, IndexError, ValueError):
-        return video
-    return out.getvalue()
-
-
-def _post_of(info: dict[str, Any]) -> dict[str, str]:
-    """Return what the site says of the post."""
-    named = {name: info.get(name) for name in ("title", "uploader", "uploader_id", "extractor")}
-    at = info.get("timestamp")
-    if isinstance(at, int) and 0 < at < 1 << 33:
-        named["uploaded_at"] = datetime.fromtimestamp(at, UTC).isoformat()
-    return {name: str(value)[:500] for name, value in named.items() if value}
-
-
-def _joining(base: Any, joined: bytearray) -> Any:
-    """Return yt-dlp's reader of a playlist, whose segments are joined in memory: its own writes
-    files."""
-    from yt_dlp.networking import Request
-    from yt_dlp.networking.exceptions import RequestError
-    from yt_dlp.utils import DownloadError
-
-    class Joining(base):  # type: ignore[misc]
-        def _prepare_frag_download(self, ctx: dict[str, Any]) -> None:
-            ctx.setdefault("live", False)
-            ctx.update(fragment_index=0, tmpfilename="-")
-
-        def _start_frag_download(self, ctx: dict[str, Any], _info: Any) -> None:
-            ctx["started"] = 0
-
-        def _download_fragment(
-            self, ctx: dict[str, Any], frag_url: str, info_dict: Any, headers: Any = None,
-            request_data: Any = None,
-        ) -> bool:  # fmt: skip
-            asked = Request(frag_url, request_data, headers or info_dict.get("http_headers"))
-            try:
-                try:
-                    ctx["segment"] = self._received(asked)
-                except RequestError:  # one of hundreds may fail once
-                    ctx["segment"] = self._received(asked)
-            except RequestError as error:  # after its own attempts, yt-dlp forgets the cause
-                raise DownloadError(str(error)) from error
-            return True
-
-        def _received(self, asked: Request) -> bytes:
-            with contextlib.closing(self.ydl.urlopen(asked)) as answer:
-                return bytes(answer.read())
-
-        def _read_fragment(self, ctx: dict[str, Any]) -> Any:
-            return ctx.pop("segment", None)
-
-        def _append_fragment(self, _ctx: Any, frag_content: bytes) -> None:
-            joined.extend(frag_content)
-
-        def _finish_frag_download(self, _ctx: Any, _info: Any) -> bool:
-            return True
-
-    return Joining
