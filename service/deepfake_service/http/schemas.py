@@ -217,7 +217,7 @@ class FrameCountsOut(Stored):
     with_face: int = Field(description="Of these, frames with a face.")
     failed: int = Field(description="Of these, frames that could not be decoded.")
     longest_gap_s: float
-    """Longest time between two examined frames, in seconds."""
+    """Longest time that was not examined, in seconds."""
 
 
 class TrackedFaceOut(FaceOut):
