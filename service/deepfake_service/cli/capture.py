@@ -6,14 +6,15 @@ import contextlib
 import dataclasses
 import importlib.util
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from io import StringIO
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
-from pydantic import BaseModel, Field
+from pydantic import AliasPath, BaseModel, Field
 from rich.console import Console
 from rich.progress import Progress
 from typer.core import TyperGroup
@@ -44,13 +45,9 @@ capture = typer.Typer(cls=_Group, help="Have links captured, or hand in recorded
 commands.add_typer(capture, name="capture")
 
 
-class _Integrity(BaseModel):
-    digests: str
-    signature: str
-
-
-class _File(BaseModel):
-    integrity: _Integrity | None = None
+def _inner(first: str, *path: str | int) -> Any:
+    """Declare a field that an answer has further inside; ``None`` if it has none."""
+    return Field(None, validation_alias=AliasPath(first, *path))
 
 
 class _Registered(BaseModel):
@@ -62,18 +59,8 @@ class _Registered(BaseModel):
     is_cdn: bool = False
 
 
-class _Operator(BaseModel):
-    address: str
-    network: _Registered | None
-    domain: _Registered | None
-
-
-class _Medium(BaseModel):
-    role: str
-
-
 class _Capture(Answer):
-    """What the command reads of a capture."""
+    """What the command reads of a capture, and of its operator and its first file."""
 
     id: str
     state: str
@@ -81,10 +68,13 @@ class _Capture(Answer):
     detail: str | None = None
     missing: list[str]
     no_picture: str | None = None
-    files: list[_File]
-    media: list[_Medium]
+    media: list[dict[str, Any]]
     pages: list[dict[str, Any]]
-    operator: _Operator | None = None
+    digests: str | None = _inner("files", 0, "integrity", "digests")
+    signature: str | None = _inner("files", 0, "integrity", "signature")
+    address: str | None = _inner("operator", "address")
+    network: _Registered | None = _inner("operator", "network")
+    domain: _Registered | None = _inner("operator", "domain")
 
 
 class _Link(BaseModel):
@@ -111,25 +101,43 @@ class CaptureOptions:
     reached: Annotated[
         str | None, typer.Option(help="How it was reached, such as signed in to an account.")
     ] = None
+    screenshot: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Picture of the page, for a single file. The first one is to show the whole page.",
+            exists=True,
+            dir_okay=False,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class _LinkOptions:
+    """Which links are opened, and what becomes of them."""
+
+    case_reference: Annotated[str | None, typer.Option(help="Your case number.")] = None
+    table: Annotated[
+        Path | None,
+        typer.Option("--from", help="Table (CSV) with a link in each line.", exists=True),
+    ] = None
+    written: Annotated[
+        Path | None, typer.Option("--to", help="Table (CSV) to write what became of them to.")
+    ] = None
+    examine: Annotated[
+        bool, typer.Option(help="Examine every picture and video that is found.")
+    ] = True
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")]
 
 
 @capture.command("links")
 @flatten_options
 def open_links(
     service: ServiceOptions,
+    options: _LinkOptions,
     urls: Annotated[list[str] | None, typer.Argument(help="Links of posts.")] = None,
-    case_reference: Annotated[str | None, typer.Option(help="Your case number.")] = None,
-    table: Annotated[
-        Path | None,
-        typer.Option("--from", help="Table (CSV) with a link in each line.", exists=True),
-    ] = None,
-    written: Annotated[
-        Path | None, typer.Option("--to", help="Table (CSV) to write what became of them to.")
-    ] = None,
-    examine: Annotated[
-        bool, typer.Option(help="Examine every picture and video that is found.")
-    ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Let the service open links, wait, and say what became of each and what you can do.
 
@@ -141,43 +149,40 @@ def open_links(
     text = "\n".join(urls or ())
     try:
         links = links_of(text) if text else []
-        links += links_of(_decoded(table.read_bytes())) if table else []
+        links += links_of(_decoded(options.table.read_bytes())) if options.table else []
         if not links:
             raise typer.BadParameter("give a link, or a table with --from")
     except ServiceError as error:
         raise typer.BadParameter(str(error)) from error
     asked = {
-        "case_reference": case_reference,
+        "case_reference": options.case_reference,
         "urls": [{"url": link.url, "note": link.note} for link in links],
-        "examine": examine,
+        "examine": options.examine,
     }
-    with service.connect() as submitter, _table(written) as write:
+    with service.connect() as submitter, _table(options.written) as table:
         missed = False
         for one in submitter.request(_Links, "POST", "captures", json=asked).links:
             read = _wait(submitter, one.id)
-            media = sum(medium.role == "medium" for medium in read.media)
+            media = sum(medium.get("role") == "medium" for medium in read.media)
             missed |= not media
             end = read.reason or read.state
-            write((one.url, end, media, read.detail, read.id))
+            table.write(csv_line((one.url, end, media, read.detail, read.id)))
             told = [f"{one.url}: {end.replace('_', ' ')}; {media} pictures and videos"]
             told += [f"  {text}" for text in (read.detail, read.no_picture) if text]
-            told += _operator(read.operator)
+            told += _operator(read)
             typer.echo(json_line(read.sent) if as_json else "\n".join(map(clean, told)))
     raise typer.Exit(EXIT_UNREADABLE if missed else EXIT_OK)
 
 
-def _operator(told: _Operator | None) -> Iterator[str]:
+def _operator(read: _Capture) -> Iterator[str]:
     """Yield a line on the network of a post's host, and one on its domain."""
-    if told and (network := told.network):
-        holder = f", {network.holder}" if network.holder else ""
-        country = f" ({network.country})" if network.country else ""
-        cdn = "; a CDN, not the host" if network.is_cdn else ""
-        abuse = f"; abuse contact: {', '.join(network.abuse)}" if network.abuse else ""
-        yield f"  network of {told.address}: {network.name}{holder}{country}{abuse}{cdn}"
-    if told and (domain := told.domain):
-        registrar = f"; registrar: {domain.registrar}" if domain.registrar else ""
-        abuse = f"; abuse contact: {', '.join(domain.abuse)}" if domain.abuse else ""
-        yield f"  domain {domain.name}{registrar}{abuse}"
+    for what, told in ((f"network of {read.address}:", read.network), ("domain", read.domain)):
+        if told is not None:
+            parts = ((", {}", told.holder), (" ({})", told.country),
+                     ("; registrar: {}", told.registrar),
+                     ("; abuse contact: {}", ", ".join(told.abuse)))  # fmt: skip
+            said = "".join(form.format(value) for form, value in parts if value)
+            yield f"  {what} {told.name}{said}{'; a CDN, not the host' if told.is_cdn else ''}"
 
 
 @capture.command("doctor")
@@ -240,20 +245,11 @@ def _decoded(content: bytes) -> str:
     )
 
 
-@contextlib.contextmanager
-def _table(path: Path | None) -> Iterator[Callable[[Sequence[object]], None]]:
-    """Yield what writes a line of a table, or nothing."""
-    if path is None:
-        yield lambda _cells: None
-        return
-    with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(BYTE_ORDER_MARK + csv_line(("url", "end", "media", "next_step", "capture")))
-
-        def write(cells: Sequence[object]) -> None:
-            file.write(csv_line(cells))
-            file.flush()
-
-        yield write
+def _table(path: Path | None) -> TextIO:
+    """Open a table to write to, line by line; without a path, it is kept nowhere."""
+    file = path.open("w", 1, encoding="utf-8", newline="") if path else StringIO()
+    file.write(BYTE_ORDER_MARK + csv_line(("url", "end", "media", "next_step", "capture")))
+    return file
 
 
 @capture.command("import")
@@ -270,33 +266,27 @@ def import_files(
     service: ServiceOptions,
     submission: SubmissionOptions,
     about: CaptureOptions,
-    screenshot: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="Picture of the page, for a single file. The first one is to show the whole page.",
-            exists=True,
-            dir_okay=False,
-        ),
-    ] = None,
     examine: Annotated[
         bool, typer.Option("--examine", help="Examine every picture and video in them.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Hand in captured pages for a case, wait until they are read, and say what is missing.
 
     The exit code is 0, or 1 if one is refused or the service cannot be reached.
     """
-    if screenshot and len(files) > 1:
+    said = dataclasses.asdict(about)
+    shots = said.pop("screenshot") or []
+    if shots and len(files) > 1:
         raise typer.BadParameter("requires a single file", param_hint="--screenshot")
-    fields = {**dataclasses.asdict(submission), **dataclasses.asdict(about)}
-    fields |= {"examine": "all" if examine else None, "full_page": "true" if screenshot else None}
+    fields = {**dataclasses.asdict(submission), **said}
+    fields |= {"examine": "all" if examine else None, "full_page": "true" if shots else None}
     given = {name: str(value) for name, value in fields.items() if value is not None}
     refused = False
     with service.connect() as submitter:
         for path in files:
             with Progress(console=Console(stderr=True), transient=True) as bar:
-                sent = _hand_in(submitter, path, screenshot or [], given, bar)
+                sent = _hand_in(submitter, path, shots, given, bar)
             read = _wait(submitter, sent.id)
             refused |= read.state == "refused"
             typer.echo(json_line(read.sent) if as_json else _summary(path, read))
@@ -329,8 +319,7 @@ def _wait(submitter: Submitter, capture_id: str) -> _Capture:
 def _summary(path: Path, read: _Capture) -> str:
     if read.state == "refused":
         return clean(f"{path.name}: refused ({read.reason}): {read.detail or ''}")
-    integrity = read.files[0].integrity
-    stated = f"digests {integrity.digests}, signature {integrity.signature}" if integrity else ""
+    stated = f"digests {read.digests}, signature {read.signature}" if read.digests else ""
     missing = ", ".join(read.missing)
     lines = [
         f"{path.name}: capture {read.id}",
