@@ -8,9 +8,11 @@ from typing import Any
 from sqlalchemy import select
 
 from deepfake_service.platform.db import Job, Notice, Occurrence, Watch
-from deepfake_service.platform.db.enums import Decision
+from deepfake_service.platform.db.enums import Decision, LookResult
 from deepfake_service.platform.pages import Pages
 from deepfake_service.removal.lane import LookLane
+from deepfake_service.removal.looks import LookMade
+from deepfake_service.removal.signals import Sight
 from tests.support.jobs import VIDEO, submit
 from tests.support.notices import GOOD, decide, look_manipulated, updated
 from tests.support.stand_ins import do_due
@@ -22,6 +24,12 @@ Service = Any
 def lane_of(service: Service, pages: Pages) -> LookLane:
     services = service.app.state.shared.services
     return LookLane(service.database, services.submissions._vault, services.looks, pages)
+
+
+def saw(service: Service, result: LookResult, **told: Any) -> LookMade:
+    """Return what a person saw: now, if not ``seen_at``."""
+    at = told.pop("seen_at", None) or service.clock()
+    return LookMade(Sight(result, strong=True), at, **told)
 
 
 def pass_time(service: Service, lane: LookLane, hours: float, step_h: float = 0.25) -> int:

@@ -35,6 +35,8 @@ from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.db.enums import LookResult, NoticeState, WatchState
 from deepfake_service.platform.errors import invalid_field
 from deepfake_service.platform.texts.i18n import words
+from deepfake_service.removal.looks import LookMade
+from deepfake_service.removal.signals import Sight
 from deepfake_service.removal.statistics import GroupBy
 from deepfake_service.removal.statistics_pages import csv_of, pdf_of_summary
 
@@ -148,22 +150,16 @@ def _add_look(
     """Record a look or ask for one, and return the post."""
     looks, caller = call.services.looks, call.caller
     if form.result is None:
-        for name in ("seen_at", "note"):
-            if getattr(form, name) is not None:
+        for name, given in {**form.model_dump(), SCREENSHOT: screenshot}.items():
+            if given is not None:
                 raise invalid_field(name, "only with the result of your own look")
-        if screenshot is not None:
-            raise invalid_field(SCREENSHOT, "only with the result of your own look")
         looks.ask(caller, *place)
     else:
-        seen_at = datetime.fromisoformat(form.seen_at) if form.seen_at else None
-        looks.state(
-            caller,
-            *place,
-            LookResult(form.result),
-            seen_at=seen_at,
-            note=form.note,
-            screenshot=screenshot,
-        )
+        now = call.services.database.clock()
+        seen_at = datetime.fromisoformat(form.seen_at) if form.seen_at else now
+        sight = Sight(LookResult(form.result), strong=True)
+        made = LookMade(sight, seen_at, note=form.note, screenshot=screenshot)
+        looks.state(caller, *place, made)
     return _post(call, *place)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -161,26 +161,16 @@ class Looks:
             if not asked.all():
                 raise NotWatched
 
-    def state(
-        self,
-        caller: Caller,
-        case_id: str,
-        occurrence_id: str,
-        result: LookResult,
-        *,
-        seen_at: datetime | None = None,
-        note: str | None = None,
-        screenshot: bytes | None = None,
-    ) -> str:
+    def state(self, caller: Caller, case_id: str, occurrence_id: str, made: LookMade) -> str:
         """Record what a person saw when she looked at a post, and return the id of the look.
 
         Raises:
             InvalidRequest: the time lies ahead, or the screenshot would show the content itself.
         """
-        now = self._database.clock()
-        if seen_at is not None and seen_at > now + CLIENT_SKEW:
+        now, result = self._database.clock(), made.sight.result
+        if made.at > now + CLIENT_SKEW:
             raise invalid_field("seen_at", "in the future")
-        if screenshot is not None and result in PRESENT:
+        if made.screenshot is not None and result in PRESENT:
             raise invalid_field(
                 "screenshot", "only of what is there instead; add a post for one that shows it"
             )
@@ -188,9 +178,7 @@ class Looks:
             raise invalid_field("result", f"use one of {', '.join(BY_PEOPLE)}")
         with self._database.read() as session:
             find_post(session, caller, case_id, occurrence_id)
-        at = min(seen_at or now, now)
-        sight = Sight(result, strong=True)
-        made = LookMade(sight, at, note=note, screenshot=screenshot)
+        made = replace(made, at=min(made.at, now))
         look_id = self.record(occurrence_id, made, caller.actor)
         if look_id is None:
             raise NotFound

@@ -29,7 +29,7 @@ from deepfake_service.platform.pages import Pages
 from deepfake_service.removal.lane import LookLane
 from tests.support.fake_platform import FakePlatform, post, redirect, reset, status
 from tests.support.jobs import VIDEO
-from tests.support.looking import lane_of, pass_time, reported, sent, watch_of
+from tests.support.looking import lane_of, pass_time, reported, saw, sent, watch_of
 from tests.support.notices import updated
 from tests.support.stand_ins import do_due
 from tests.unit.service.conftest import Service, Starter
@@ -147,13 +147,17 @@ async def test_what_differs_by_country_is_gone_only_where_two_looks_agree(
     pass_time(watching, lane, 1.5)
     for url, state in ((hidden, WatchState.SUSPECTED_GONE), (blocked, WatchState.BLOCKED)):
         assert watch_of(watching, posts[url]).state is state
-    looks.state(caller, case_id, posts[hidden], LookResult.UP, note="from Germany")
-    looks.state(caller, case_id, posts[blocked], LookResult.GONE, note="from Germany")
+    looks.state(caller, case_id, posts[hidden], saw(watching, LookResult.UP, note="from Germany"))
+    looks.state(
+        caller, case_id, posts[blocked], saw(watching, LookResult.GONE, note="from Germany")
+    )
     pass_time(watching, lane, 2)
     assert watch_of(watching, posts[hidden]).state is WatchState.SUSPECTED_GONE
     assert watch_of(watching, posts[blocked]).gone_at is None
-    looks.state(caller, case_id, posts[hidden], LookResult.UP, note="from Germany")
-    looks.state(caller, case_id, posts[blocked], LookResult.GONE, note="from Germany")
+    looks.state(caller, case_id, posts[hidden], saw(watching, LookResult.UP, note="from Germany"))
+    looks.state(
+        caller, case_id, posts[blocked], saw(watching, LookResult.GONE, note="from Germany")
+    )
     assert watch_of(watching, posts[hidden]).state is WatchState.UP
     assert watch_of(watching, posts[blocked]).state is WatchState.GONE
 
@@ -353,19 +357,23 @@ async def test_without_the_setting_nothing_leaves_and_people_look(
     caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
     with pytest.raises(LooksSwitchedOff):
         services.looks.ask(caller, case_id, seen)
-    services.looks.state(caller, case_id, seen, LookResult.UP)
+    services.looks.state(caller, case_id, seen, saw(service, LookResult.UP))
     service.clock.advance(timedelta(hours=2))
     picture = b"\x89PNG\r\n\x1a\n" + b"0" * 50
-    look_id = services.looks.state(caller, case_id, seen, LookResult.GONE, screenshot=picture)
+    look_id = services.looks.state(
+        caller, case_id, seen, saw(service, LookResult.GONE, screenshot=picture)
+    )
     assert watch_of(service, seen).state is WatchState.SUSPECTED_GONE
     assert services.posts.screenshot(caller, case_id, seen, look_id) == picture
     with pytest.raises(InvalidRequest, match="screenshot"):
-        services.looks.state(caller, case_id, seen, LookResult.UP, screenshot=picture)
+        services.looks.state(caller, case_id, seen, saw(service, LookResult.UP, screenshot=picture))
     ahead = service.clock() + timedelta(hours=1)
     with pytest.raises(InvalidRequest, match="future"):
-        services.looks.state(caller, case_id, seen, LookResult.GONE, seen_at=ahead)
+        services.looks.state(caller, case_id, seen, saw(service, LookResult.GONE, seen_at=ahead))
     service.clock.advance(timedelta(hours=1.5))
-    services.looks.state(caller, case_id, seen, LookResult.GONE, note="404 on my phone")
+    services.looks.state(
+        caller, case_id, seen, saw(service, LookResult.GONE, note="404 on my phone")
+    )
     assert watch_of(service, seen).state is WatchState.GONE
     first = services.posts.of_post(caller, case_id, seen)[0]
     assert first["note"] == "404 on my phone"
@@ -373,7 +381,7 @@ async def test_without_the_setting_nothing_leaves_and_people_look(
     assert _stated(first["record"])["vantage"] is None
     other = service.accounts.authenticate(service.keys[Role.AUDITOR])
     with pytest.raises(NotFound):
-        services.looks.state(other, case_id, seen, LookResult.GONE)
+        services.looks.state(other, case_id, seen, saw(service, LookResult.GONE))
     assert not platform.asked
     await asyncio.sleep(0)
 

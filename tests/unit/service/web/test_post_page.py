@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deepfake_service.platform.db.enums import LookResult, Role
-from tests.support.looking import reported, sent
+from tests.support.looking import reported, saw, sent
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
@@ -25,7 +25,9 @@ async def followed(service: Service) -> dict[str, Any]:
 
     def look(result: LookResult, after_h: float, **values: Any) -> None:
         service.clock.advance(timedelta(hours=after_h))
-        service.app.state.shared.services.looks.state(caller, case_id, post, result, **values)
+        service.app.state.shared.services.looks.state(
+            caller, case_id, post, saw(service, result, **values)
+        )
 
     return {"case_id": case_id, "post": post, "notice": notice, "look": look}
 
