@@ -31,7 +31,6 @@ from deepfake_service.capture.contents import (
 from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.evidence.bundle.warc import (
     CODINGS,
-    HEAD_END,
     PIECE,
     Budget,
     Damaged,
@@ -40,6 +39,7 @@ from deepfake_service.evidence.bundle.warc import (
     dechunked,
     decoded,
     head_fields,
+    parted,
     records,
 )
 
@@ -53,6 +53,7 @@ DATAPACKAGE, DIGEST = "datapackage.json", "datapackage-digest.json"
 _WARC_NAME = re.compile(r"archive/.*\.warc(\.gz)?")
 _SAFE_NAME = re.compile(r"(?!/)(?!.*(?:^|/)\.\.(?:/|$))[^\\\0]+")
 _MHTML = re.compile(rb"(?im)^(?:mime-version:|content-type:\s*multipart/related)")
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, ValueError)
 
 
 class Refused(DeepfakeError):
@@ -188,14 +189,7 @@ def _wacz(source: BinaryIO, number: int, contents: Contents) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(source) as archive:
             return _Wacz(archive, _entries(archive, size), contents).read(number)
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        NotImplementedError,
-        EOFError,
-        OSError,
-        ValueError,
-    ) as error:
+    except _UNREADABLE as error:
         raise Refused("damaged", f"not an intact ZIP file ({type(error).__name__})") from error
 
 
@@ -413,17 +407,8 @@ def _of_record(file: BinaryIO, medium: dict[str, Any]) -> Iterator[bytes]:
     if record.kind != "response":
         yield from pieces
         return
-    start = b""
-    while (end := HEAD_END.search(start)) is None and (piece := next(pieces, b"")):
-        start += piece
-    at = end.end() if end else len(start)
-    fields = head_fields(start[:at].partition(b"\n")[2])
-
-    def flow() -> Iterator[bytes]:
-        yield start[at:]
-        yield from pieces
-
-    body: Iterable[bytes] = flow()
+    head, body = parted(pieces)
+    fields = head_fields(head.partition(b"\n")[2])
     if "chunked" in fields.get("transfer-encoding", "").lower():
         body = dechunked(body)
     coding = fields.get("content-encoding", "").lower()

@@ -12,13 +12,11 @@ from base64 import b32encode
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.evidence.bundle.warc import (
     CODINGS,
-    HEAD_END,
     MAX_HEAD_BYTES,
     Budget,
     Damaged,
@@ -26,6 +24,7 @@ from deepfake_service.evidence.bundle.warc import (
     dechunked,
     decoded,
     head_fields,
+    parted,
     written,
 )
 
@@ -299,26 +298,18 @@ class RecordReader:
     def _response(self, record: Record) -> None:
         contents, url = self._contents, record.uri
         block = _Tap(_algorithm_of(record))
-        pieces = block.through(record.block())
-        start = b""
-        while (end := HEAD_END.search(start)) is None and len(start) <= MAX_HEAD_BYTES:
-            piece = next(pieces, b"")
-            if not piece:
-                break
-            start += piece
-        if end is None:
+        head, flow = parted(block.through(record.block()))
+        if not head:
             contents.note("http_head", f"a response of {url[:200]} has no HTTP head")
-            for _ in pieces:
+            for _ in flow:
                 pass
             return
-        head, rest = start[: end.end()], start[end.end() :]
         fields = head_fields(head.partition(b"\n")[2])
-        flow = chain(filter(None, [rest]), pieces)
         try:
             body = read_body(flow, fields, _stated(record), contents.budget)
         except Damaged as error:
             contents.note("body", f"{url[:200]}: {error.message}")
-            for _ in pieces:
+            for _ in flow:
                 pass
             if record.left:
                 raise

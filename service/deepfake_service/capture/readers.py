@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, BinaryIO, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaTooLarge, SandboxBusy
 from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
@@ -173,22 +173,17 @@ class CaptureReaders:
             answer = self._pool.run(TASK, source, json.dumps(asked).encode(), BOUNDS)
         header, _, payload = answer.partition(b"\n")
         try:
-            found = json.loads(header) if len(header) <= MAX_FOUND_BYTES else None
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise Refused("damaged", "its reader gave an answer that it must not give")
-        if "refused" in found:
-            code, detail = str(found["refused"])[:32], str(found.get("detail"))[:300]
-            if not code.replace("_", "").isalpha():
-                code = "damaged"
-            raise Refused(code, "".join(c if c.isprintable() else " " for c in detail))
-        if len(payload) > 2 * MAX_KEPT_BYTES:
-            raise Refused("damaged", "its reader gave an answer that it must not give")
-        try:
-            return kind.model_validate(found), payload
-        except ValidationError as error:
+            if len(header) > MAX_FOUND_BYTES or len(payload) > 2 * MAX_KEPT_BYTES:
+                raise ValueError
+            found = json.loads(header)
+            if not isinstance(found, dict) or "refused" not in found:
+                return kind.model_validate(found), payload
+        except ValueError as error:
             raise Refused("damaged", "its reader gave an answer that it must not give") from error
+        code, detail = str(found["refused"])[:32], str(found.get("detail"))[:300]
+        if not code.replace("_", "").isalpha():
+            code = "damaged"
+        raise Refused(code, "".join(c if c.isprintable() else " " for c in detail))
 
 
 def prepare() -> None:

@@ -14,6 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -68,8 +69,10 @@ class Registries:
             # A registered domain has two labels or three; the registry knows which.
             labels = host.rsplit(".", 3)[-3:]
             names = [".".join(labels[n:]) for n in range(len(labels) - 1)]
+            # The registry names the registrar and its contact; what that one says is not needed.
+            ask = partial(whoisit.domain, follow_related=False)
             for name in names:
-                found["domain"] = found["domain"] or self._asked(_domain_of, name, _domain)
+                found["domain"] = found["domain"] or self._asked(ask, name, _domain)
         return found
 
     def _has_tables(self) -> bool:
@@ -114,13 +117,6 @@ class Registries:
         except Exception:  # as above; it is asked again for the next link
             return None
         return self._known[key]
-
-
-def _domain_of(name: str, session: requests.Session) -> Any:
-    import whoisit
-
-    # The registry names the registrar and its contact; what that one says itself is not needed.
-    return whoisit.domain(name, follow_related=False, session=session)
 
 
 def _network(answer: Any) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import io
 import json
-import uuid
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from deepfake_service.capture.replay import sort_key
 from deepfake_service.cases.cases import media_key
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.capture_format import CAPTURE, RECORDS
+from deepfake_service.evidence.bundle.warc import head_of
 from deepfake_service.platform.db import Capture, Database, Media
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import (
@@ -269,18 +269,15 @@ def _checked(pieces: Iterator[bytes], image: CapturedImage) -> Iterator[bytes]:
 def _head(image: CapturedImage, document: dict[str, Any]) -> bytes:
     """Return the head of the WARC record of a picture or video: a resource, whose answer's head is
     in the text part."""
-    lines = {
-        "WARC-Type": "resource",
-        "WARC-Record-ID": f"<urn:uuid:{uuid.uuid4()}>",
+    digest = f"sha256:{image.sha256}"
+    fields = {
         "WARC-Target-URI": _address(image, document),
         "WARC-Date": _date(image.at, document),
-        "WARC-Block-Digest": f"sha256:{image.sha256}",
-        "WARC-Payload-Digest": f"sha256:{image.sha256}",
+        "WARC-Block-Digest": digest,
+        "WARC-Payload-Digest": digest,
         "Content-Type": image.mime,
-        "Content-Length": str(image.size),
     }
-    head = "".join(f"{name}: {' '.join(text.split())}\r\n" for name, text in lines.items())
-    return f"WARC/1.1\r\n{head}\r\n".encode()
+    return head_of("resource", fields, image.size)
 
 
 def _address(image: CapturedImage, document: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import BinaryIO
 
 import brotli
@@ -224,6 +225,17 @@ def head_fields(lines: bytes) -> dict[str, str]:
         if colon and not line.startswith((" ", "\t")):
             fields.setdefault(name.strip().lower(), value.strip())
     return fields
+
+
+def parted(pieces: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Return the HTTP head that begins ``pieces``, and what follows; no head if none has an end."""
+    start = b""
+    while (end := HEAD_END.search(start)) is None and len(start) <= MAX_HEAD_BYTES:
+        if not (piece := next(pieces, b"")):
+            break
+        start += piece
+    at = end.end() if end else 0
+    return start[:at], chain(filter(None, [start[at:]]), pieces)
 
 
 def dechunked(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -181,6 +181,24 @@ def test_codings_of_a_body_are_removed_and_their_faults_are_stated() -> None:
     assert "cut short" in note["detail"]
 
 
+def test_a_body_in_chunks_is_taken_out_whole_wherever_its_head_ends() -> None:
+    chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(archives.picture()), archives.picture())
+
+    def page(padding: int) -> bytes:
+        headers = [("Transfer-Encoding", "chunked"), ("X-Padding", "x" * (63_000 + padding))]
+        return (
+            archives.Warc(gzip=False)
+            .response(archives.PICTURE, chunked, "image/jpeg", headers=headers)
+            .content()
+        )
+
+    begin = page(0).index(b"WARC/1.1", 1)
+    end = page(0).index(b"\r\n\r\n", page(0).index(b"HTTP/1.1 200")) + 4
+    content = page(warc.PIECE - (end - begin))  # the head ends where the first piece does
+    (medium,) = read(content)[0]["media"]
+    assert b"".join(body_of(io.BytesIO(content), medium)) == archives.picture()
+
+
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "deflate": zlib.compress,
