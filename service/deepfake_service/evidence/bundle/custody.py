@@ -14,12 +14,17 @@ from typing import Any
 import rfc8785
 
 from deepfake_service.evidence.bundle.steps import Failed
+from deepfake_service.platform.texts.formatting import (
+    BODY_GENERATED,
+    CONFIRMED,
+    REJECTED,
+    UNDECIDED,
+)
 
 # Values of ``audit.log.Action``, which are part of the format of the log.
 SUBMITTED, REVIEWED = "media.submitted", "case.reviewed"
 FLAGGED, UNFLAGGED = "minor.flagged", "minor.unflagged"
-CONFIRMED, BODY_GENERATED, REJECTED = "confirmed", "body_generated", "rejected"
-UNDECIDED, AWAITING_SECOND = "undecided", "awaiting_second"
+AWAITING_SECOND = "awaiting_second"
 
 
 def check_chain(entries: Sequence[Mapping[str, Any]]) -> None:

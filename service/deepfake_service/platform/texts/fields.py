@@ -18,32 +18,26 @@ MIN_SIGNATURE_CHARS = 2
 STATEMENT_TOO_SHORT = "at least 20 characters are required, or 10 Korean ones"
 ONE_OF = "use one of {expected}"
 OTHER = "not a valid value"
-_WITH_ZONE = "must be a time with its zone, such as 2026-01-31T21:00+09:00"
-_OBJECT = "must be a JSON object"
 INPUT_MESSAGES = {
     "missing": "missing; add it",
-    "extra": "unknown; leave it out",
-    "unexpected": "unknown; leave it out",
+    **dict.fromkeys(("extra", "unexpected"), "unknown; leave it out"),
     "string": "must be text",
     "string_too_long": "at most {max_length} characters are allowed",
     "string_too_short": "at least {min_length} characters are required",
     "string_pattern_mismatch": "must match the pattern {pattern}",
-    "literal": ONE_OF,
-    "enum": ONE_OF,
+    **dict.fromkeys(("literal", "enum"), ONE_OF),
     "bool": "must be true or false",
     "int": "must be a whole number",
     "greater_than_equal": "must be {ge} or more",
     "less_than_equal": "must be {le} or less",
     "date": "must be a date such as 2026-01-31",
-    "datetime": _WITH_ZONE,
-    "timezone": _WITH_ZONE,
-    "list": "must be a list",
-    "sequence": "must be a list",
+    **dict.fromkeys(
+        ("datetime", "timezone"), "must be a time with its zone, such as 2026-01-31T21:00+09:00"
+    ),
+    **dict.fromkeys(("list", "sequence"), "must be a list"),
     "too_long": "too many; at most {max_length} are allowed",
     "too_short": "too few; send {min_length} or more",
-    "dict": _OBJECT,
-    "model": _OBJECT,
-    "dataclass": _OBJECT,
+    **dict.fromkeys(("dict", "model", "dataclass"), "must be a JSON object"),
 }
 """What is wrong with an input, by the type of Pydantic's error or the first word of it."""
 OWN_MESSAGES = {
