@@ -146,19 +146,16 @@ def _making_room(places: int) -> type[H11Protocol]:
 
         def handle_events(self) -> None:
             super().handle_events()
-            self._close_if_ambiguous()
+            # RFC 9112, section 6.1: a proxy may have ended the body elsewhere. What follows it
+            # would be a request that the proxy never saw.
+            both = {b"content-length", b"transfer-encoding"} <= set(dict(self.headers or ()))
+            if both and CLOSE not in self.headers:
+                self.headers.append(CLOSE)  # as if the client had sent it
             self._place()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
             self._place()
-
-        def _close_if_ambiguous(self) -> None:
-            # RFC 9112, section 6.1: a proxy may have ended the body elsewhere. What follows it
-            # would be a request that the proxy never saw.
-            ambiguous = {b"content-length", b"transfer-encoding"} <= set(dict(self.headers or ()))
-            if ambiguous and CLOSE not in self.headers:
-                self.headers.append(CLOSE)  # as if the client had sent it
 
         def _place(self) -> None:
             # uvicorn has no cycle until the first request, whatever its annotation says.
