@@ -188,7 +188,7 @@ class Captures:
             _, case = find_visible(session, caller, Capture, capture_id)
             if case.wrapped_key is None:
                 raise NotFound
-            (shown,) = self._shown(session, _with_id(capture_id), case)
+            (shown,) = self._shown(session, select(Capture).where(Capture.id == capture_id), case)
         self._read_audit.note(self._database, caller, Action.CAPTURE_READ, capture_id)
         return shown
 
@@ -260,7 +260,7 @@ class Captures:
             if added:
                 append_entry(session, caller.actor, Action.CAPTURE_EXAMINED, capture_id, str(added))
             session.flush()
-            (shown,) = self._shown(session, _with_id(capture_id), case)
+            (shown,) = self._shown(session, select(Capture).where(Capture.id == capture_id), case)
         return shown
 
 
@@ -351,10 +351,6 @@ def add_chosen(session: Session, capture_id: str, numbers: Sequence[int]) -> int
     new = [number for number in numbers if number not in known]
     session.add_all(CapturedMedium(capture_id=capture_id, number=number) for number in new)
     return len(new)
-
-
-def _with_id(capture_id: str) -> Select[Capture]:
-    return select(Capture).where(Capture.id == capture_id)
 
 
 def _files_of(capture_id: str) -> Any:

@@ -312,10 +312,8 @@ class Fetch:
             return "gone"
         if status in (401, 403, 429):
             return "login_required" if status == 401 else "challenged"
-        for pattern, reason in _SAYINGS:
-            if pattern.search(said):
-                return reason
-        return "no_media"
+        told = (reason for pattern, reason in _SAYINGS if pattern.search(said))
+        return next(told, "no_media")
 
 
 def _causes(error: BaseException) -> list[BaseException]:
@@ -344,11 +342,8 @@ def _together(video: bytes, sound: bytes) -> bytes:
             av.open(out, "w", format="mp4") as target,
         ):
             packets: list[Any] = []
-            tracks: list[tuple[Any, Any]] = [
-                (first, first.streams.video[0]),
-                (second, second.streams.audio[0]),
-            ]
-            for source, track in tracks:
+            parts: Any = (first, first.streams.video[0]), (second, second.streams.audio[0])
+            for source, track in parts:
                 stream = target.add_stream_from_template(track)
                 for packet in source.demux(track):
                     if packet.dts is not None:

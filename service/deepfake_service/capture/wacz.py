@@ -152,14 +152,8 @@ def wacz_pieces(
                 digest.update(piece)
                 size += len(piece)
                 yield piece
-            listed.append(
-                {
-                    "name": name.rpartition("/")[2],
-                    "path": name,
-                    "hash": f"sha256:{digest.hexdigest()}",
-                    "bytes": size,
-                }
-            )
+            about = {"name": name.rpartition("/")[2], "path": name}
+            listed.append({**about, "hash": f"sha256:{digest.hexdigest()}", "bytes": size})
 
         return name, flow()
 
@@ -316,14 +310,8 @@ def _line(row: dict[str, Any], file: str) -> str:
 def _pages(document: dict[str, Any]) -> bytes:
     lines: list[dict[str, Any]] = [{"format": "json-pages-1.0", "id": "pages", "title": "Pages"}]
     for number, page in enumerate(document["pages"], start=1):
-        lines.append(
-            {
-                "id": str(number),
-                "url": page["url"],
-                "title": page["title"],
-                "ts": _date(page["at"], document),
-            }
-        )
+        about = {"id": str(number), "url": page["url"], "title": page["title"]}
+        lines.append({**about, "ts": _date(page["at"], document)})
     return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
