@@ -48,7 +48,7 @@ async def test_an_impossible_update_on_the_page_keeps_what_was_typed(service: Se
     ("language", "few_characters", "few_posts"),
     [
         ("en", "at most {} characters are allowed", "too many; at most 200 are allowed"),
-        ("ko", "{}자까지 쓸 수 있습니다", "너무 많습니다. 200개까지 됩니다"),
+        ("ko", "{}자까지 쓸 수 있습니다", "너무 많습니다. 200개까지 보낼 수 있습니다"),
     ],
 )
 async def test_the_forms_of_a_notice_have_the_limits_of_the_api(
