@@ -160,7 +160,7 @@ class CaptureOut(Published):
     """Why it was refused, or why a link has no picture or video: a code."""
     detail: str | None = Field(description="The same as a sentence, and what can be done.")
     waits: str | None
-    """What keeps its work for now, as a sentence: the server is short of disk space."""
+    """What holds up its work for now, as a sentence: the server is short of disk space."""
     created_at: Time = Field(description="When it was handed in.")
     finished_at: Time | None = Field(description="When it was read.")
     sha256: Sha256 | None = Field(description="SHA-256 of its signed bundle.")

@@ -99,8 +99,8 @@ class Contents:
 
     def compare(self, label: str, shown: str | None, body: Body, url: str) -> None:
         """Count a body whose content, of the type ``shown`` if it is imagery, is not what its
-        ``label`` says, and state a picture that is none: otherwise nothing tells that it is left
-        out."""
+        ``label`` says, and state what is labelled as a picture and is not one: otherwise nothing
+        tells that it is left out."""
         is_picture = label.startswith("image/") and label not in _DRAWINGS
         if shown is not None:
             wrong = not label.startswith(("image/", "video/"))
@@ -111,7 +111,7 @@ class Contents:
         if wrong:
             self.counts["mislabelled"] += 1
         if wrong and is_picture:
-            what = "labelled as a picture, but its content is none that is read"
+            what = "labelled as a picture, but its content is not one that can be read"
             self.note("body", f"{url[:200] or 'a part'}: {what} ({label[:40]})")
 
     def count_record(self) -> None:

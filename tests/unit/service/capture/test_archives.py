@@ -140,8 +140,8 @@ def test_a_record_that_is_labelled_a_picture_and_is_none_is_stated() -> None:
     assert [(note["code"], note["detail"]) for note in found["notes"]] == [
         (
             "body",
-            f"https://example.org/{name}: labelled as a picture, but its content is none that is "
-            f"read (image/{kind})",
+            f"https://example.org/{name}: labelled as a picture, but its content is not one "
+            f"that can be read (image/{kind})",
         )
         for name, kind in (("1.jpg", "jpeg"), ("2.png", "png"))
     ]
