@@ -355,8 +355,9 @@ class RecordReader:
         fields = _fields_of(record)
         shown = mime_of(body.head)
         if shown == "video/mp2t" and head:
-            shown = None  # a segment of a video that tools record by its segments
-        contents.compare(declared, shown, body, url)
+            shown = None  # a segment of a video that tools record by its segments, however labelled
+        else:
+            contents.compare(declared, shown, body, url)
         if shown is not None and "warc-truncated" in record.fields:
             contents.counts["cut_short"] += 1  # half a video is none
         elif shown is not None:

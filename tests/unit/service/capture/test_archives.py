@@ -135,6 +135,8 @@ def test_a_record_that_is_labelled_a_picture_and_is_none_is_stated() -> None:
         .response("https://example.org/favicon.ico", b"\0\0\1\0icon", "image/x-icon")
         .response("https://example.org/sign.svg", b"<svg/>", "image/svg+xml")
         .response("https://example.org/1.ts", bytes(9000), "video/mp2t")
+        # Hosts label segments of videos as pictures: each would be a fault beside the whole.
+        .response("https://example.org/2.ts", (b"G" + bytes(187)) * 50, "image/png")
     )
     found, _ = read(warc.content())
     assert [(note["code"], note["detail"]) for note in found["notes"]] == [
