@@ -66,6 +66,7 @@ class _Capture(Answer):
     state: str
     reason: str | None = None
     detail: str | None = None
+    waits: str | None = None
     missing: list[str]
     no_picture: str | None = None
     media: list[dict[str, Any]]
@@ -310,9 +311,18 @@ def _hand_in(
 
 
 def _wait(submitter: Submitter, capture_id: str) -> _Capture:
+    """Wait until a capture is read or refused, and say once what keeps it; return it."""
+    told = False
+
+    def is_over(read: _Capture) -> bool:
+        nonlocal told
+        if read.waits and not told:
+            typer.echo(clean(read.waits), err=True)
+            told = True
+        return read.state not in ("queued", "received")
+
     return submitter.until(
-        lambda read: read.state not in ("queued", "received"),
-        lambda: submitter.request(_Capture, "GET", f"captures/{capture_id}"),
+        is_over, lambda: submitter.request(_Capture, "GET", f"captures/{capture_id}")
     )
 
 

@@ -73,6 +73,20 @@ def answering(*answers: tuple[int, dict[str, str], Any]) -> Iterator[str]:
         server.shutdown()
 
 
+def test_what_keeps_a_capture_is_told_once() -> None:
+    url = "https://a.example/1"
+    accepted = {"links": [{"id": "0" * 26, "url": url}]}
+    queued = {"id": "0" * 26, "state": "queued", "missing": [], "media": [], "pages": []}
+    waiting = {**queued, "waits": "The server is short of disk space."}
+    ended = {**queued, "state": "refused", "reason": "not_found"}
+    looks = [(200, {}, each) for each in (waiting, waiting, queued, ended)]
+    command = ["capture", "links", url, "--case-reference", "A", "--key", "key"]
+    with answering((200, {}, accepted), *looks) as address:
+        result = CliRunner().invoke(cli.app, [*command, "--url", address])
+    assert result.stderr.count("short of disk space") == 1, result.output
+    assert f"{url}: not found; 0 pictures and videos" in result.stdout
+
+
 async def test_a_busy_service_is_waited_for(service: Service) -> None:
     job = (await post_video(service, b"a")).json()
     ended = {**job, "state": "cancelled"}
