@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import typer
 import uvicorn
+from uvicorn.protocols.http.flow_control import CLOSE_HEADER
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from deepfake_models.bundle.bundle import Bundle
@@ -42,7 +43,6 @@ MAX_CONNECTIONS = 512
 OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
 """The only paths of the operators' listener."""
 OPERATIONS_CONNECTIONS = 16
-CLOSE = (b"connection", b"close")
 
 
 class AddressUnavailable(DeepfakeError):
@@ -149,8 +149,8 @@ def _making_room(places: int) -> type[H11Protocol]:
             # RFC 9112, section 6.1: a proxy may have ended the body elsewhere. What follows it
             # would be a request that the proxy never saw.
             both = {b"content-length", b"transfer-encoding"} <= set(dict(self.headers or ()))
-            if both and CLOSE not in self.headers:
-                self.headers.append(CLOSE)  # as if the client had sent it
+            if both and CLOSE_HEADER not in self.headers:
+                self.headers.append(CLOSE_HEADER)  # as if the client had sent it
             self._place()
 
         def on_response_complete(self) -> None:
