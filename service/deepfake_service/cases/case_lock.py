@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from deepfake_service.platform.db import Case, Job
+from deepfake_service.platform.db import Capture, Case, Job, Media, Occurrence
 from deepfake_service.platform.db.enums import JobState
 from deepfake_service.platform.errors import CaseHeld, NotFound
+
+InCase = TypeVar("InCase", Capture, Job, Media, Occurrence)
 
 
 def lock_case(session: Session, case_id: str) -> Case | None:
@@ -40,6 +44,16 @@ def lock_deletable(session: Session, case_id: str) -> Case:
     if case.held_at is not None:
         raise CaseHeld
     return case
+
+
+def lock_unheld(session: Session, model: type[InCase], row_id: str) -> InCase | None:
+    """Lock the case of a row, then the row, and return it as it is now; ``None`` if there is no
+    such row any longer, or its case is under a legal hold."""
+    known = session.get(model, row_id)
+    case = lock_case(session, known.case_id) if known is not None else None
+    if case is None or case.held_at is not None:
+        return None
+    return session.get(model, row_id, with_for_update=True, populate_existing=True)
 
 
 def is_being_deleted(session: Session, case: Case) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 
 from deepfake_service.audit.log import SERVICE, Action, append_entry
-from deepfake_service.cases.case_lock import lock_case
+from deepfake_service.cases.case_lock import lock_unheld
 from deepfake_service.cases.cases import screenshot_of
 from deepfake_service.platform.db import Database, Job, Media, Occurrence
 from deepfake_service.platform.db.enums import UNFINISHED
@@ -22,13 +22,11 @@ def expire(database: Database, vault: Vault, media_id: str, *, in_use: bool = Tr
     screenshots of where it was seen show what it shows, and are deleted with it.
     """
     with database.write() as session:
-        known = session.get(Media, media_id)
-        case = lock_case(session, known.case_id) if known else None
-        media = session.get(Media, media_id, populate_existing=True)
-        if media is None or case is None or case.held_at is not None:
-            return False
+        media = lock_unheld(session, Media, media_id)
         jobs = select(Job.id).where(Job.media_id == media_id, Job.state.in_(UNFINISHED))
-        if not media.blob or (not in_use and session.scalars(jobs.limit(1)).first()):
+        if media is None or not media.blob:
+            return False
+        if not in_use and session.scalars(jobs.limit(1)).first():
             return False
         blob, media.blob, media.wrapped_key = media.blob, None, None
         append_entry(session, SERVICE, Action.MEDIA_EXPIRED, media_id)
@@ -52,13 +50,12 @@ def expire_screenshot(database: Database, vault: Vault, occurrence_id: str) -> N
         return
     # Before the transaction: a store that does not answer would hold up all other writers. A
     # screenshot is stored before its occurrence, so none appears meanwhile.
-    exists = _exists(vault, screenshot_of(known.case_id, occurrence_id))
+    name = screenshot_of(known.case_id, occurrence_id)
+    exists = _exists(vault, name)
     with database.write() as session:
-        case = lock_case(session, known.case_id)
-        occurrence = session.get(Occurrence, occurrence_id, populate_existing=True)
-        if occurrence is None or case is None or case.held_at is not None:
+        occurrence = lock_unheld(session, Occurrence, occurrence_id)
+        if occurrence is None:
             return
-        name = screenshot_of(case.id, occurrence_id)
         occurrence.screenshot_expired_at = database.clock()
         if exists:
             append_entry(session, SERVICE, Action.SCREENSHOT_EXPIRED, occurrence_id)

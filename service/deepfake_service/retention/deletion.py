@@ -18,7 +18,12 @@ from sqlalchemy.orm import Session
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible, may_delete
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
-from deepfake_service.cases.case_lock import is_being_deleted, lock_case, lock_deletable
+from deepfake_service.cases.case_lock import (
+    is_being_deleted,
+    lock_case,
+    lock_deletable,
+    lock_unheld,
+)
 from deepfake_service.cases.cases import folder_of, screenshot_of
 from deepfake_service.evidence.editions import material_of
 from deepfake_service.examination.queue import JobQueue
@@ -147,19 +152,17 @@ class Retention:
         """Delete what belongs to a job that is cancelled. From its cancellation on, no hold can be
         set on its case."""
         with self._database.write() as session:
-            job = session.get(Job, job_id)
-            medium = session.get(Media, job.media_id) if job else None
-            if job is None or medium is None:
-                return  # another process has deleted the job
-            case = lock_case(session, job.case_id)
-            if case is None or case.held_at is not None:
-                return
+            job = lock_unheld(session, Job, job_id)
+            if job is None:
+                return  # another process has deleted it
+            medium = session.get_one(Media, job.media_id)
+            account_id = session.get_one(Case, job.case_id).account_id
         self._queue.cancel(job_id)
-        self.delete_evidence(job)
+        self.delete_evidence(job_id)
         self._delete_below(f"work/{job_id}/")
         self._queue.forget(job_id)
         with self._database.write() as session:
-            self._database.one_at_a_time(session, case.account_id)
+            self._database.one_at_a_time(session, account_id)
             case = lock_case(session, job.case_id)
             session.execute(delete(KnownHashes).where(KnownHashes.job_id == job_id))
             session.execute(delete(Job).where(Job.id == job_id))
@@ -201,27 +204,25 @@ class Retention:
         seal_json(key, case, content)
         append_entry(session, SERVICE, Action.CASE_EMPTIED, case.id)
 
-    def delete_evidence(self, job: Job, *, expiring: bool = False) -> None:
-        """Delete the blobs of a job's evidence. The list of its editions remains.
+    def delete_evidence(self, job_id: str, *, expiring: bool = False) -> None:
+        """Delete the blobs of a job's evidence, at the end of its retention if it is ``expiring``.
+        The list of its editions remains.
 
-        With ``expiring``, a legal hold prevents it, even one that was set a moment ago. If the
-        process stops in between, the sweep finds blobs that no row names.
+        A legal hold prevents it, even one that was set a moment ago. If the process stops in
+        between, the sweep finds blobs that no row names.
         """
         with self._database.write() as session:
-            case = lock_case(session, job.case_id)
-            if case is None or (expiring and case.held_at is not None):
+            job = lock_unheld(session, Job, job_id)
+            if job is None:
                 return
-            editions = session.scalars(select(Edition).where(Edition.job_id == job.id)).all()
+            editions = session.scalars(select(Edition).where(Edition.job_id == job_id)).all()
             blobs = [e.blob for e in editions if e.blob]
             for edition in editions:
                 edition.blob = None
-            current = session.get(Job, job.id)
-            if current is None:
-                return
-            current.evidence_expired_at = self._database.clock()
-            session.execute(update(Listing).where(Listing.id == job.id).values(thumbnail=None))
+            job.evidence_expired_at = self._database.clock()
+            session.execute(update(Listing).where(Listing.id == job_id).values(thumbnail=None))
             if expiring:
-                append_entry(session, SERVICE, Action.EVIDENCE_EXPIRED, job.id)
+                append_entry(session, SERVICE, Action.EVIDENCE_EXPIRED, job_id)
         for name in (material_of(job), *blobs):
             self._vault.blobs.delete(name)
 

@@ -18,7 +18,7 @@ from datetime import datetime
 from sqlalchemy import Select, exists, func, or_, select, true, update
 
 from deepfake_service.audit.log import SERVICE, Action, append_entry
-from deepfake_service.cases.case_lock import lock_case
+from deepfake_service.cases.case_lock import lock_case, lock_unheld
 from deepfake_service.cases.media_deletion import expire, expire_screenshot
 from deepfake_service.examination.queue import JobQueue
 from deepfake_service.examination.webhook_deliveries import release_callbacks
@@ -184,10 +184,8 @@ class Sweeps:
 
     def _expire_job(self, job_id: str) -> None:
         with self._database.write() as session:
-            late_job = session.get(Job, job_id)
-            case = lock_case(session, late_job.case_id) if late_job else None
-            job = session.get(Job, job_id, with_for_update=True, populate_existing=True)
-            if job is None or job.state in ENDED or case is None or case.held_at is not None:
+            job = lock_unheld(session, Job, job_id)
+            if job is None or job.state in ENDED:
                 return
             job.state, job.finished_at = JobState.EXPIRED, self._database.clock()
             media = session.get_one(Media, job.media_id)
@@ -242,14 +240,10 @@ class Sweeps:
         due = due_evidence(self._periods, self._database.clock()).where(
             Job.expiring_at <= self._marked_before()
         )
-
-        def expire_evidence(job_id: str) -> None:
-            with self._database.read() as session:
-                job = session.get(Job, job_id)
-            if job is not None:
-                self._retention.delete_evidence(job, expiring=True)
-
-        for_each(self._share_of(Job, due), expire_evidence)
+        for_each(
+            self._share_of(Job, due),
+            lambda job_id: self._retention.delete_evidence(job_id, expiring=True),
+        )
 
     def _expire_captures(self) -> None:
         """Delete the bundles of captures. What was found in them stays with the case."""
@@ -259,10 +253,8 @@ class Sweeps:
 
         def expire_bundle(capture_id: str) -> None:
             with self._database.write() as session:
-                known = session.get(Capture, capture_id)
-                case = lock_case(session, known.case_id) if known else None
-                capture = session.get(Capture, capture_id, populate_existing=True)
-                if capture is None or case is None or case.held_at is not None:
+                capture = lock_unheld(session, Capture, capture_id)
+                if capture is None:
                     return
                 blob, capture.blob = capture.blob, None
                 append_entry(session, SERVICE, Action.CAPTURE_EXPIRED, capture_id)

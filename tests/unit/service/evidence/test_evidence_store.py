@@ -67,9 +67,7 @@ async def test_an_edition_that_is_built_while_the_evidence_expires_is_not_kept(
 
     def build(*arguments: Any, **options: Any) -> bytes:
         built = real(*arguments, **options)
-        with service.database.read() as session:
-            row = session.get_one(Job, job["id"])
-        services.retention.delete_evidence(row, expiring=True)
+        services.retention.delete_evidence(job["id"], expiring=True)
         return built
 
     monkeypatch.setattr(store_module, "build", build)

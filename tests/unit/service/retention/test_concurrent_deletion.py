@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.audit.log import SERVICE, Action, append_entry, verify
-from deepfake_service.cases import media_deletion
+from deepfake_service.cases import case_lock
 from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.cases.media_deletion import expire, expire_screenshot
 from deepfake_service.examination.submissions import Accepted, Sealed, Submission
@@ -117,14 +117,14 @@ async def test_a_medium_that_is_deleted_before_it_expires_is_left_alone(
     with database.read() as session:
         occurrence_id = session.scalars(select(Occurrence.id)).one()
     vault = services.exports._vault
-    real = media_deletion.lock_case
+    real = case_lock.lock_case
 
     def deleted_meanwhile(session: Session, case_id: str) -> Case | None:
-        monkeypatch.setattr(media_deletion, "lock_case", real)
+        monkeypatch.setattr(case_lock, "lock_case", real)
         services.retention.cancel(caller_of(service, Role.PIPELINE), job["id"])
         return real(session, case_id)
 
-    monkeypatch.setattr(media_deletion, "lock_case", deleted_meanwhile)
+    monkeypatch.setattr(case_lock, "lock_case", deleted_meanwhile)
     if what == "medium":
         assert not expire(database, vault, job["media_id"])
     else:

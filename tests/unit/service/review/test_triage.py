@@ -401,7 +401,7 @@ async def test_names_and_thumbnails_are_sealed_and_deleted_with_the_evidence(
     page = (await service.client.get("/?tab=all")).text
     assert "v.mp4" in page
     services = service.app.state.shared.services
-    services.retention.delete_evidence(row)
+    services.retention.delete_evidence(job["id"])
     assert (await service.client.get(path)).status_code == 404
     caller = service.accounts.authenticate(service.keys[Role.ADMIN])
     with pytest.raises(NotFound):
