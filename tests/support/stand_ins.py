@@ -43,7 +43,7 @@ from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.platform import webhooks
 from deepfake_service.platform.chores import Lane
-from deepfake_service.platform.clock import utc_now
+from deepfake_service.platform.clock import ticks, utc_now
 from deepfake_service.platform.db import Delivery
 from deepfake_service.platform.db.enums import DeliveryState
 from tests.support import judging
@@ -218,7 +218,7 @@ class AdjustableClock:
 
     def ticks(self) -> float:
         """Return seconds that passed, whatever time the clock was set to."""
-        return utc_now.ticks() + self._passed.total_seconds()
+        return ticks() + self._passed.total_seconds()
 
     def advance(self, by: timedelta) -> None:
         """Let ``by`` pass."""

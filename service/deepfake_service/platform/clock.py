@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime
 from pydantic_core import PydanticCustomError
@@ -15,32 +16,18 @@ CLIENT_SKEW = timedelta(minutes=5)
 """How far the clock of a client may differ from that of the service."""
 
 
-class Clock(Protocol):
-    """The time of day, which can be wrong, and a monotonic clock."""
-
-    def __call__(self) -> datetime:
-        """Return the current time in UTC, with its time zone."""
-        ...
-
-    def ticks(self) -> float:
-        """Return the seconds since the machine started, by a monotonic clock."""
-        ...
+Clock = Callable[[], datetime]
+"""Returns the current time in UTC, with its time zone. It can be wrong."""
 
 
-class SystemClock:
-    """The clocks of the system."""
-
-    def __call__(self) -> datetime:
-        """Return the current time of the system in UTC."""
-        return datetime.now(UTC)
-
-    def ticks(self) -> float:
-        """Return the seconds since the start of the machine."""
-        return time.clock_gettime(_MONOTONIC)
+def utc_now() -> datetime:
+    """Return the current time of the system in UTC."""
+    return datetime.now(UTC)
 
 
-utc_now = SystemClock()
-"""Returns the current time of the system in UTC."""
+def ticks() -> float:
+    """Return the seconds since the start of the machine, by a monotonic clock."""
+    return time.clock_gettime(_MONOTONIC)
 
 
 def iso_time(at: datetime | None) -> str | None:

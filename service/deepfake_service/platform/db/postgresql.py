@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import URL, make_url, text
 from sqlalchemy.orm import Session
 
-from deepfake_service.platform.clock import utc_now
+from deepfake_service.platform.clock import ticks, utc_now
 
 _CLIENT = {
     "connect_timeout": "5",
@@ -66,18 +66,14 @@ class ServerClock:
         """Return the server's time in UTC; the system's before the server was asked."""
         if self._shown is None:
             return utc_now()
-        at, ticks = self._shown
-        return at + timedelta(seconds=self.ticks() - ticks)
-
-    def ticks(self) -> float:
-        """Return the seconds since the start of this machine."""
-        return utc_now.ticks()
+        at, then = self._shown
+        return at + timedelta(seconds=ticks() - then)
 
     def adjust(self, session: Session) -> None:
         """Ask the server for its time, if the last answer is older than ``ADJUSTED_EVERY_S``."""
-        before = self.ticks()
+        before = ticks()
         if self._shown is not None and before - self._shown[1] < ADJUSTED_EVERY_S:
             return
         at: datetime = session.execute(text("SELECT clock_timestamp()")).scalar_one()
         # The answer is from about half-way between the question and its arrival.
-        self._shown = at.astimezone(UTC), (before + self.ticks()) / 2
+        self._shown = at.astimezone(UTC), (before + ticks()) / 2

@@ -42,21 +42,16 @@ def database(url: str) -> Iterator[Database]:
         yield opened
 
 
-class WrongClock:
-    """The clock of a machine that is three hours ahead."""
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + timedelta(hours=3)
-
-    def ticks(self) -> float:
-        return 0.0
+def three_hours_ahead() -> datetime:
+    """Return the time of a machine whose clock is wrong."""
+    return datetime.now(UTC) + timedelta(hours=3)
 
 
 @pytest.mark.postgres
 def test_all_machines_go_by_the_clock_of_the_database(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepfake_service.platform.db.postgresql.utc_now", WrongClock())
+    monkeypatch.setattr("deepfake_service.platform.db.postgresql.utc_now", three_hours_ahead)
     database.clock = ServerClock()
     with database.read():
         pass
@@ -107,11 +102,12 @@ def test_who_writes_sees_what_others_committed_before_its_lock(database: Databas
 
 
 @pytest.mark.postgres
-def test_the_server_is_asked_for_its_time_now_and_then(database: Database) -> None:
+def test_the_server_is_asked_for_its_time_now_and_then(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine = AdjustableClock()
-    clock = ServerClock()
-    clock.ticks = machine.ticks  # type: ignore[method-assign]
-    database.clock = clock
+    monkeypatch.setattr("deepfake_service.platform.db.postgresql.ticks", machine.ticks)
+    database.clock = clock = ServerClock()
     with database.read():
         before = clock()
     machine.advance(timedelta(seconds=20))  # the machine's ticks, and not the server's time
