@@ -156,7 +156,6 @@ def worker_running(
             chore.stop()
         for lane in lanes:
             lane.close()
-        steps.stopping.set()
         runner.stop(drain_s=DRAIN_S)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -160,4 +161,5 @@ class Steps(Examination):
         class Bundle:
             sha256 = bundle_sha256
 
+        self.stopping = threading.Event()
         self._scorer: Any = type("Scorer", (), {"bundle": Bundle})()

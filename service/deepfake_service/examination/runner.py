@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 import socket
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -81,8 +80,8 @@ class Runner:
         self._database = database
         self._at_once = at_once
         self.executor_id = f"{socket.gethostname()[:32]}-{secrets.token_hex(6)}"
-        self._stop = threading.Event()
-        workflow = ExaminationWorkflow(steps, on_step, self._stop)
+        self._stopping = steps.stopping
+        workflow = ExaminationWorkflow(steps, on_step)
         self._version = job_version(bundle_sha256)
         self._take_over = take_over.TakeOver(
             database, steps, self._lease(), workflow.active, take_over_s=TAKE_OVER_S
@@ -116,7 +115,7 @@ class Runner:
 
     def stop(self, *, drain_s: float) -> None:
         """Stop; wait up to ``drain_s`` seconds for running jobs. Other workers resume the rest."""
-        self._stop.set()
+        self._stopping.set()
         self._rescue.stop()
         DBOS.destroy(workflow_completion_timeout_sec=max(0, round(drain_s)), destroy_registry=True)
         # The lease is renewed until here, or others would take over jobs that are being finished.

@@ -141,7 +141,7 @@ class Examination:
     _stores: ResultStores
     _rules: ExaminationRules
     stopping: threading.Event = field(default_factory=threading.Event)
-    """Set when the worker stops: decoders are then closed under running steps."""
+    """Set when the worker stops: no step waits then, and decoders are closed under running ones."""
 
     def is_suspect(self, job_id: str) -> bool:
         """Return whether the job has used half of its attempts at one step."""

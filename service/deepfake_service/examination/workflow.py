@@ -22,15 +22,6 @@ from deepfake_service.examination.workflow_rows import EXAMINE
 from deepfake_service.platform.errors import DatabaseUnavailable, StorageUnavailable
 from deepfake_service.platform.logs import describe, logger
 
-# DBOS stores these names with running jobs, which are resumed by them.
-CLAIM_JOB = "claim_job"
-PLAN_OVERVIEW = "plan_overview"
-EXAMINE_CHUNK = "examine_chunk"
-PLAN_DENSE = "plan_dense"
-CONCLUDE = "conclude"
-ISSUE_EVIDENCE = "issue_evidence"
-FAIL = "fail"
-
 _RETRIES: StepOptions = {"retries_allowed": True, "max_attempts": 3, "interval_seconds": 0.5}
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
@@ -47,14 +38,13 @@ class ExaminationWorkflow:
 
     Any step may be repeated after a crash in the middle of it, and raises ``JobOver`` if the job
     has ended.
-    ``on_step`` is called with the name and the seconds of each finished step. Once ``stopping`` is
-    set, no step waits for a database or store any longer. ``active`` holds the ids of the jobs that
-    run in this process.
+    ``on_step`` is called with the name and the seconds of each finished step. Once the worker
+    stops, no step waits for a database or store any longer. ``active`` holds the ids of the jobs
+    that run in this process.
     """
 
     _steps: Examination
     _on_step: Callable[[str, float], None]
-    _stopping: threading.Event
     _suspects: threading.Lock = field(default_factory=threading.Lock)
     active: set[str] = field(default_factory=set)
 
@@ -80,11 +70,11 @@ class ExaminationWorkflow:
     def _turn(self, job_id: str) -> Iterator[None]:
         """Let one suspect run at a time: where several died with their worker again and again, the
         file that killed it must not use up the attempts of the others."""
-        if not self._wait_through_outages(CLAIM_JOB, self._steps.is_suspect, job_id):
+        if not self._wait_through_outages("claim_job", self._steps.is_suspect, job_id):
             yield
             return
         while not self._suspects.acquire(timeout=_FIRST_WAIT_S):
-            if self._stopping.is_set():
+            if self._steps.stopping.is_set():
                 raise Stopping
         try:
             yield
@@ -93,17 +83,18 @@ class ExaminationWorkflow:
 
     def _run(self, job_id: str) -> None:
         steps = self._steps
+        # DBOS stores the names of steps with running jobs, which are resumed by them.
         try:
             # Not a step of DBOS: it must be counted each time a worker resumes the job.
-            self._wait_through_outages(CLAIM_JOB, steps.claim_job, job_id)
-            overview = self._step(PLAN_OVERVIEW, steps.plan_overview, job_id)
+            self._wait_through_outages("claim_job", steps.claim_job, job_id)
+            overview = self._step("plan_overview", steps.plan_overview, job_id)
             for number in range(overview):
-                self._step(EXAMINE_CHUNK, steps.examine_chunk, job_id, number)
-            dense = self._step(PLAN_DENSE, steps.plan_dense, job_id, overview) if overview else 0
+                self._step("examine_chunk", steps.examine_chunk, job_id, number)
+            dense = self._step("plan_dense", steps.plan_dense, job_id, overview) if overview else 0
             for number in range(overview, overview + dense):
-                self._step(EXAMINE_CHUNK, steps.examine_chunk, job_id, number)
-            self._step(CONCLUDE, steps.conclude, job_id, overview + dense)
-            self._step(ISSUE_EVIDENCE, steps.issue_evidence, job_id)
+                self._step("examine_chunk", steps.examine_chunk, job_id, number)
+            self._step("conclude", steps.conclude, job_id, overview + dense)
+            self._step("issue_evidence", steps.issue_evidence, job_id)
         except JobOver:
             return
         except Exception as error:
@@ -114,7 +105,7 @@ class ExaminationWorkflow:
                 # no fault of the job, which is resumed later.
                 raise Stopping from error
             _log.error("job_failed", job_id=job_id, failure=describe(error))
-            self._step(FAIL, steps.fail, job_id, type(cause).__name__)
+            self._step("fail", steps.fail, job_id, type(cause).__name__)
 
     def _step(self, name: str, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``do`` as the DBOS step ``name``, or return the result that DBOS has stored of it;
@@ -145,6 +136,6 @@ class ExaminationWorkflow:
                 return do(*args, **kwargs)
             except (DatabaseUnavailable, StorageUnavailable) as error:
                 _log.warning("waiting", step=name, failure=describe(error))
-                if self._stopping.wait(wait_s):
+                if self._steps.stopping.wait(wait_s):
                     raise Stopping from error
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)

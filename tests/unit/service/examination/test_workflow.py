@@ -20,6 +20,7 @@ class Steps:
 
     def __init__(self, error: Exception | None = None, *failing: str) -> None:
         self.calls: list[tuple[Any, ...]] = []
+        self.stopping = threading.Event()
         self._error, self._failing = error, failing
 
     def _note(self, name: str, *arguments: Any) -> None:
@@ -67,12 +68,10 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def run(steps: Steps, stopping: threading.Event | None = None) -> list[str]:
+def run(steps: Steps) -> list[str]:
     """Run the workflow; return the steps that it reports as finished."""
     finished: list[str] = []
-    workflow = ExaminationWorkflow(
-        steps, lambda name, _: finished.append(name), stopping or threading.Event()
-    )
+    workflow = ExaminationWorkflow(steps, lambda name, _: finished.append(name))
     workflow.run("job")
     assert not workflow.active
     return finished
@@ -126,10 +125,10 @@ def test_a_result_that_could_not_be_stored_fails_no_job(stored: list[str]) -> No
 
 
 def test_a_worker_that_stops_does_not_wait_for_the_database(stored: list[str]) -> None:
-    stopping = threading.Event()
-    stopping.set()
+    steps = Steps(DatabaseUnavailable(), "claim_job")
+    steps.stopping.set()
     with pytest.raises(Stopping):
-        run(Steps(DatabaseUnavailable(), "claim_job"), stopping)
+        run(steps)
     assert stored == []
 
 
@@ -156,7 +155,7 @@ class Suspects(Steps):
 
 def test_r7_jobs_that_died_with_their_worker_run_one_at_a_time(stored: list[str]) -> None:
     steps = Suspects()
-    workflow = ExaminationWorkflow(steps, lambda _name, _seconds: None, threading.Event())
+    workflow = ExaminationWorkflow(steps, lambda _name, _seconds: None)
     threads = [threading.Thread(target=workflow.run, args=(name,)) for name in steps.begun]
     for name, thread in zip(steps.begun, threads, strict=True):
         thread.start()
@@ -167,9 +166,9 @@ def test_r7_jobs_that_died_with_their_worker_run_one_at_a_time(stored: list[str]
 
 
 def test_r7_a_suspect_that_waits_ends_when_the_worker_stops(stored: list[str]) -> None:
-    steps, stopping = Suspects(), threading.Event()
-    workflow = ExaminationWorkflow(steps, lambda _name, _seconds: None, stopping)
-    stopping.set()
+    steps = Suspects()
+    workflow = ExaminationWorkflow(steps, lambda _name, _seconds: None)
+    steps.stopping.set()
     with workflow._suspects, pytest.raises(Stopping):
         workflow.run("second")
     assert steps.claimed == []
