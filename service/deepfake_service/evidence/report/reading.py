@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 from deepfake_models.bundle.results import ReasonCode
@@ -24,78 +24,43 @@ class Reading:
     ) -> None:
         """Put texts of unknown origin, as names, in a form that can be shown. ``time`` formats the
         times in tables; by default, ``to_the_second`` does."""
-        self.document = with_texts(document, readable)
+        self.document = d = with_texts(document, readable)
         self.words = words
         self.time = time or partial(to_the_second, language=words.language)
-
-    @cached_property
-    def result(self) -> Any:
-        """The result of the examination."""
-        return self.document["result"]
-
-    @cached_property
-    def media(self) -> Any:
+        self.result: Any = d["result"]
+        self.media: Any = self.result["media"]
         """What was read of the file; ``None`` if it could not be read."""
-        return self.result["media"]
-
-    @cached_property
-    def kind(self) -> str | None:
+        self.kind: str | None = self.media["kind"] if self.media else None
         """``image`` or ``video``, in which times mean something; ``None`` of an unread file."""
-        return self.media["kind"] if self.media else None
+        self.is_still = self.kind == "image"
+        self.strength = strength_of(self.result)
 
-    @property
-    def is_still(self) -> bool:
-        """Whether the file is a picture."""
-        return self.kind == "image"
+        levels, histograms = d["method"]["thresholds"], d["method"].get("histograms") or {}
+        picture = levels.get("picture") or levels["face"]
+        self.thresholds: Any = picture if self.is_still else levels["item"]
+        """Those that decided on the item."""
+        self.calibration: Any = d["method"]["calibration"]["face" if self.is_still else "item"]
+        """Of the item's value."""
+        has_value = self.media and self.result["log_likelihood_ratio"] is not None
+        of_kind = histograms.get("picture" if self.is_still else "item")
+        self.histogram: Any = of_kind if has_value else None
+        """Of media like the item; ``None`` without one, or without a value."""
 
-    @cached_property
-    def strength(self) -> str | None:
-        """See ``strength_of``."""
-        return strength_of(self.result)
-
-    @cached_property
-    def thresholds(self) -> Any:
-        """The thresholds that decided on the item."""
-        levels = self.document["method"]["thresholds"]
-        if not self.is_still:
-            return levels["item"]
-        return levels.get("picture") or levels["face"]
-
-    @cached_property
-    def calibration(self) -> Any:
-        """The calibration of the item's value."""
-        return self.document["method"]["calibration"]["face" if self.is_still else "item"]
-
-    @cached_property
-    def histogram(self) -> Any:
-        """The histogram of media like the item; ``None`` without one, or without a value."""
-        if not self.media or self.result["log_likelihood_ratio"] is None:
-            return None
-        histograms = self.document["method"].get("histograms") or {}
-        return histograms.get("picture" if self.is_still else "item")
-
-    @cached_property
-    def people(self) -> list[dict[str, Any]]:
+        tracks = self.result["tracks"]
+        ranked = sorted(tracks, key=value_of, reverse=True)[:MAX_PEOPLE]
+        self.people: list[dict[str, Any]] = sorted(ranked, key=lambda t: t["track"])
         """The tracks that tables list, in order of appearance."""
-        ranked = sorted(self.result["tracks"], key=value_of, reverse=True)
-        return sorted(ranked[:MAX_PEOPLE], key=lambda t: t["track"])
-
-    @cached_property
-    def pictures(self) -> list[dict[str, Any]]:
-        """The faces that are shown, by falling value."""
-        return sorted(
-            self.document["pictures"], key=lambda p: (-p["log_likelihood_ratio"], p["number"])
+        self.pictures: list[dict[str, Any]] = sorted(
+            d["pictures"], key=lambda p: (-p["log_likelihood_ratio"], p["number"])
         )
-
-    @cached_property
-    def refused(self) -> frozenset[int]:
-        """The tracks that were not decided on, because too few people like them were measured. The
-        rates measured on faces like theirs are no part of the verdict, and are not stated."""
-        return frozenset(
+        """The faces that are shown, by falling value."""
+        self.refused = frozenset(
             track["track"]
-            for track in self.result["tracks"]
+            for track in tracks
             if any(r["code"] == ReasonCode.UNMEASURED_CONDITION for r in track["reasons"])
         )
+        """The tracks that were not decided on, because too few people like them were measured. The
+        rates measured on faces like theirs are no part of the verdict, and are not stated."""
 
 
 def value_of(track: dict[str, Any]) -> float:
