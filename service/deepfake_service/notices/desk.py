@@ -45,7 +45,7 @@ from deepfake_service.platform.db import (
 )
 from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.platform.errors import NoticeRefused, invalid_field
-from deepfake_service.platform.pagination import MAX_PAGE, ListPage, next_cursor, placed
+from deepfake_service.platform.pagination import MAX_PAGE, ListPage, page_of
 from deepfake_service.platform.storage import Vault, open_json, seal_json
 from deepfake_service.platform.storage.sealed_columns import opened_rows
 from deepfake_service.removal.looks import Looks
@@ -181,13 +181,11 @@ class NoticeDesk:
     ) -> ListPage:
         """Return a page of the notices of a case that the caller may see, as ``of_case``."""
         statement = select(Notice).where(Notice.case_id == case_id)
-        statement = placed(statement, Notice, cursor)
+        rows, following = page_of(session, statement, Notice, (limit, cursor))
         key = self._vault.case_key(session.get_one(Case, case_id))
-        opened = opened_rows(
-            session.execute(statement.limit(limit)), lambda r: open_json(key, r[0])
-        )
+        opened = opened_rows(rows, lambda r: open_json(key, r[0]))
         notices = [{**self._listed(n), "recipient": to["recipient"]} for (n,), to in opened]
-        return ListPage(notices, next_cursor(session, statement, Notice, limit))
+        return ListPage(notices, following)
 
     def of_part(
         self, caller: Caller, part: NoticePart, *, start: int = 0, limit: int | None = None

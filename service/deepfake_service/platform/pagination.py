@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TypeVarTuple
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
@@ -27,9 +27,7 @@ UNRANKED = -100
 """Stands for the rank of a job without a value."""
 MAX_RANK, MAX_TURN = 2**15 - 1, 2**63 - 1
 """What columns of ranks and of turns hold."""
-Rows = TypeVarTuple("Rows")
 Columns = Sequence[ColumnElement[Any] | InstrumentedAttribute[Any]]
-OfPage = type[Job] | type[Case] | type[Notice] | type[Occurrence]
 
 
 class Order(StrEnum):
@@ -154,51 +152,36 @@ def disagreed() -> ColumnElement[bool]:
     return and_(Job.finding == Finding.UNDECIDED, rejected.correlate(Job))
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
-    """The values of the columns that order a list: ranks, if it has them, time and id of a row."""
-
-    values: tuple[Any, ...]
-
-    @property
-    def row_id(self) -> str:
-        """The id of the row."""
-        return str(self.values[-1])
-
-    @property
-    def standing(self) -> int:
-        """The first rank, in a list by urgency how urgent the job is; 0 without ranks."""
-        return int(self.values[0]) if len(self.values) > 2 else 0
-
-    def encoded(self) -> str:
-        """Return the cursor of the rows after this position."""
-        *ranks, at, row_id = self.values
-        text = "|".join([*map(str, ranks), at.isoformat(), row_id])
-        return base64.urlsafe_b64encode(text.encode()).decode()
-
-    @classmethod
-    def decoded(cls, cursor: str, largest: Sequence[int] = ()) -> Position:
-        """Return the position that a cursor names, in a list with a rank for each of ``largest``;
-        ``InvalidRequest`` if the cursor is not one that ``encoded`` made for such a list."""
-        try:
-            *found, at, row_id = base64.urlsafe_b64decode(cursor.encode()).decode().split("|")
-            moment, ranks = datetime.fromisoformat(at), [int(rank) for rank in found]
-            if moment.tzinfo is None or any(
-                abs(rank) > most for rank, most in zip(ranks, largest, strict=True)
-            ):
-                raise ValueError("another list")
-            return cls((*ranks, moment.astimezone(UTC), row_id))
-        except (ValueError, OverflowError, binascii.Error, UnicodeError) as error:
-            invalid = FieldError("cursor", "not a cursor from an earlier response")
-            raise InvalidRequest(
-                "The cursor is invalid. Request the list from its beginning.", errors=[invalid]
-            ) from error
+def cursor_of(values: Sequence[Any]) -> str:
+    """Return the cursor of the rows after the one with these values of the columns that order a
+    list: ranks, if it has them, time and id."""
+    *ranks, at, row_id = values
+    text = "|".join([*map(str, ranks), at.isoformat(), row_id])
+    return base64.urlsafe_b64encode(text.encode()).decode()
 
 
-def after(order: Columns, position: Position, *, rising: bool = False) -> ColumnElement[bool]:
-    """Return the condition for the rows after a position, in a list by falling ``order``. With
-    ``rising``, the list is in the opposite order."""
-    pairs = list(zip(order, position.values, strict=True))
+def values_of(cursor: str, largest: Sequence[int]) -> tuple[Any, ...]:
+    """Return the values that a cursor names, in a list with a rank for each of ``largest``;
+    ``InvalidRequest`` if the cursor is not one that ``cursor_of`` made for such a list."""
+    try:
+        *found, at, row_id = base64.urlsafe_b64decode(cursor.encode()).decode().split("|")
+        moment, ranks = datetime.fromisoformat(at), [int(rank) for rank in found]
+        if moment.tzinfo is None or any(
+            abs(rank) > most for rank, most in zip(ranks, largest, strict=True)
+        ):
+            raise ValueError("another list")
+        return (*ranks, moment.astimezone(UTC), row_id)
+    except (ValueError, OverflowError, binascii.Error, UnicodeError) as error:
+        invalid = FieldError("cursor", "not a cursor from an earlier response")
+        raise InvalidRequest(
+            "The cursor is invalid. Request the list from its beginning.", errors=[invalid]
+        ) from error
+
+
+def after(order: Columns, values: Sequence[Any], *, rising: bool = False) -> ColumnElement[bool]:
+    """Return the condition for the rows after the one with these values, in a list by falling
+    ``order``. With ``rising``, the list is in the opposite order."""
+    pairs = list(zip(order, values, strict=True))
     return or_(
         *(
             and_(
@@ -210,32 +193,27 @@ def after(order: Columns, position: Position, *, rising: bool = False) -> Column
     )
 
 
-_BY_LIKELIHOOD = (func.coalesce(Job.rank, UNRANKED), Job.created_at, Job.id)
-
-
-def placed(
-    statement: Select[*Rows], model: OfPage, cursor: str | None, order: Order = Order.NEWEST
-) -> Select[*Rows]:
-    """Return a query in this order, from the row after a cursor on; ``InvalidRequest`` if the
-    cursor is not one of an earlier answer."""
-    ranked, rising = order is Order.LIKELIHOOD, order is Order.OLDEST
-    columns: Columns = _BY_LIKELIHOOD if ranked else (model.created_at, model.id)
-    if cursor is not None:
-        position = Position.decoded(cursor, (MAX_RANK,) if ranked else ())
-        statement = statement.where(after(columns, position, rising=rising))
-    return statement.order_by(*(c if rising else c.desc() for c in columns))
-
-
-def next_cursor(
+def page_of(
     session: Session,
     statement: Select[*tuple[Any, ...]],
-    model: OfPage,
-    limit: int,
+    model: type[Job] | type[Case] | type[Notice] | type[Occurrence],
+    place: tuple[int, str | None],
     order: Order = Order.NEWEST,
-) -> str | None:
-    """Return the cursor of the rows after the first ``limit`` ones of a list, if there are more."""
-    columns = _BY_LIKELIHOOD if order is Order.LIKELIHOOD else (model.created_at, model.id)
-    ends = session.execute(
-        statement.with_only_columns(*columns, maintain_column_froms=True).offset(limit - 1).limit(2)
-    ).all()
-    return Position(tuple(ends[0])).encoded() if len(ends) == 2 else None
+) -> tuple[Sequence[Any], str | None]:
+    """Return the rows of a page of ``model`` in this order, and the cursor of the next page, if
+    there is one. ``place`` is how many rows a page has, and the cursor after which it begins.
+    ``InvalidRequest`` if that is not one of an earlier answer."""
+    limit, cursor = place
+    ranked, rising = order is Order.LIKELIHOOD, order is Order.OLDEST
+    rank: Columns = (func.coalesce(Job.rank, UNRANKED),) if ranked else ()
+    columns: Columns = (*rank, model.created_at, model.id)
+    if cursor is not None:
+        values = values_of(cursor, (MAX_RANK,) if ranked else ())
+        statement = statement.where(after(columns, values, rising=rising))
+    statement = statement.order_by(*(c if rising else c.desc() for c in columns))
+    rows = session.execute(statement.limit(limit + 1)).all()
+    if len(rows) <= limit:
+        return rows, None
+    last: Any = rows[limit - 1][0]
+    ranks = (UNRANKED if last.rank is None else last.rank,) if ranked else ()
+    return rows[:limit], cursor_of((*ranks, last.created_at, last.id))

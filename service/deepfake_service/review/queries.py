@@ -34,8 +34,7 @@ from deepfake_service.platform.pagination import (
     case_conditions,
     conditions,
     disagreed,
-    next_cursor,
-    placed,
+    page_of,
 )
 from deepfake_service.platform.storage import Vault, context_of, open_json
 from deepfake_service.platform.storage.blobs import missing_as
@@ -159,19 +158,13 @@ class Queries:
         self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None
     ) -> dict[str, Any]:
         """Return a page of the cases that the caller may see, by ``case_conditions``."""
-        statement = placed(
-            select(Case).where(
-                Case.wrapped_key.is_not(None), visible_to(caller), *case_conditions(filters)
-            ),
-            Case,
-            cursor,
-            filters.order,
+        statement = select(Case).where(
+            Case.wrapped_key.is_not(None), visible_to(caller), *case_conditions(filters)
         )
         with self._database.read() as session:
-            rows = session.execute(statement.limit(limit)).all()
-            cursor = next_cursor(session, statement, Case, limit)
+            rows, following = page_of(session, statement, Case, (limit, cursor), filters.order)
         opened = opened_rows(rows, lambda row: self.case_json(row[0]))
-        return {"cases": [shown for _, shown in opened], "next": cursor}
+        return {"cases": [shown for _, shown in opened], "next": following}
 
     def case_json(self, case: Case) -> dict[str, Any]:
         """Return a case without its content."""
@@ -210,12 +203,11 @@ class Queries:
             statement = statement.where(Occurrence.media_id == media_id)
         if ids is not None:
             statement = statement.where(Occurrence.id.in_(ids))
-        statement = placed(statement, Occurrence, cursor)
         with self._database.read() as session:
             case, _ = find_visible(session, caller, Case, case_id)
-            rows = session.scalars(statement.limit(limit)).all()
-            cursor = next_cursor(session, statement, Occurrence, limit)
-        return ListPage(occurrences_json(rows, self._vault.case_key(case)), cursor)
+            rows, following = page_of(session, statement, Occurrence, (limit, cursor))
+        key = self._vault.case_key(case)
+        return ListPage(occurrences_json([row[0] for row in rows], key), following)
 
     def occurrence(self, caller: Caller, case_id: str, occurrence_id: str) -> dict[str, Any]:
         """Return one occurrence of a case, of which the caller has just recorded it."""
@@ -347,10 +339,8 @@ class Queries:
         self, caller: Caller, filters: Filters, limit: int, cursor: str | None
     ) -> tuple[Sequence[Any], str | None]:
         statement = job_rows().where(visible_to(caller), *conditions(filters))
-        statement = placed(statement, Job, cursor, filters.order)
         with self._database.read() as session:
-            rows = session.execute(statement.limit(limit)).all()
-            return rows, next_cursor(session, statement, Job, limit, filters.order)
+            return page_of(session, statement, Job, (limit, cursor), filters.order)
 
     def _plain(self, row: Any) -> dict[str, Any]:
         job, media, *_, disagree = row

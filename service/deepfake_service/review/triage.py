@@ -33,10 +33,11 @@ from deepfake_service.platform.pagination import (
     Columns,
     Filters,
     ListPage,
-    Position,
     after,
     conditions,
+    cursor_of,
     disagreed,
+    values_of,
 )
 from deepfake_service.platform.storage import Vault
 from deepfake_service.platform.storage.sealed_columns import opened_rows
@@ -145,9 +146,9 @@ class Triage:
     ) -> tuple[list[dict[str, Any]], str | None]:
         most = SCANNED if request.text else request.limit
         statement = self._positions(caller, request).limit(most + 1)
-        positions = [Position(tuple(row)) for row in session.execute(statement)]
+        positions = session.execute(statement).all()
         last, more = None, len(positions) > most
-        ids = [position.row_id for position in positions[:most]]
+        ids = [position[-1] for position in positions[:most]]
         loaded = session.execute(job_rows().where(Job.id.in_(ids), Case.sealed.is_not(None)))
         rows = {row[0].id: row for row in loaded}
         found: list[dict[str, Any]] = []
@@ -156,12 +157,12 @@ class Triage:
                 more = True
                 break
             last = position
-            row = rows.get(position.row_id)  # unless it was just deleted
+            row = rows.get(position[-1])  # unless it was just deleted
             for _, job in opened_rows([row] if row else [], self._queries.shown):
                 names = (job["case"]["case_reference"], job["listing"].get("name"))
                 if mentions(request.text, names, job["sha256"], job["id"]):
-                    found.append({**job, "standing": position.standing})
-        return found, last.encoded() if more and last else None
+                    found.append({**job, "standing": position[0]})  # where the tab is ranked
+        return found, cursor_of(last) if more and last else None
 
     def next_unreviewed(self, caller: Caller, after_job: str) -> str | None:
         """Return the id of the job that the caller reviews after ``after_job``, worst first. Jobs
@@ -172,9 +173,9 @@ class Triage:
         with self._database.read() as session:
             row, at = None, session.execute(here).first()
             if at is not None:
-                row = session.execute(waiting.where(after(order, Position(tuple(at))))).first()
+                row = session.execute(waiting.where(after(order, tuple(at)))).first()
             row = row or session.execute(waiting).first()
-        return Position(tuple(row)).row_id if row else None
+        return str(row[-1]) if row else None
 
     def _positions(self, caller: Caller, request: QueueRequest) -> Select[*tuple[Any, ...]]:
         """Return the query for the positions of jobs, in order.
@@ -194,8 +195,8 @@ class Triage:
             largest = [MAX_RANK] * (len(order) - 2)
             if rising:
                 largest[-1] = MAX_TURN
-            position = Position.decoded(request.cursor, largest)
-            statement = statement.where(after(order, position, rising=rising))
+            values = values_of(request.cursor, largest)
+            statement = statement.where(after(order, values, rising=rising))
         return statement.order_by(*(c if rising else c.desc() for c in order))
 
 

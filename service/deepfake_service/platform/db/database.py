@@ -80,9 +80,9 @@ class Database:
         self.authenticator: RowAuthenticator | None = None
         """Computes and compares the codes of rows, once ``audit.records`` has set it."""
         self._writing = self.engine.execution_options(writing=True)
-        # All queries of a reading transaction see the same rows: a list and the cursor of its next
-        # page are two. SQLite does so in any case. Writers lock what they read, and must then see
-        # it as it is.
+        # All queries of a reading transaction see the same rows: a list and what is counted about
+        # its rows are two. SQLite does so in any case. Writers lock what they read, and must then
+        # see it as it is.
         self._reading = (
             self.engine
             if is_file

@@ -13,7 +13,7 @@ from deepfake_service.accounts.read_audit import WINDOW
 from deepfake_service.examination.steps import end_job
 from deepfake_service.platform.db import AuditEntry, Case, Job
 from deepfake_service.platform.db.enums import Role
-from deepfake_service.platform.pagination import Position
+from deepfake_service.platform.pagination import cursor_of
 from tests.support import exhibits, footage
 from tests.support.jobs import examined, headers, post_video
 
@@ -170,15 +170,15 @@ async def test_a_cursor_with_a_rank_that_no_column_holds_is_refused(
     service: Service, rank: int
 ) -> None:
     await service.sign_in(Role.ANALYST)
-    forged = Position((rank, service.clock(), "x")).encoded()
+    forged = cursor_of((rank, service.clock(), "x"))
     query = {"order": "likelihood", "cursor": forged}
     answer = await service.client.get("/v1/jobs", params=query)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "cursor")
-    forged = Position((rank, rank, service.clock(), "x")).encoded()
+    forged = cursor_of((rank, rank, service.clock(), "x"))
     assert (await service.client.get("/", params={"cursor": forged})).status_code == 422
     # The last rank of what waits is a turn, in 64 bits.
     for ranks in ((0, 0, rank * 2**49), (rank, 0, 0), (0, rank, 0)):
-        forged = Position((*ranks, service.clock(), "x")).encoded()
+        forged = cursor_of((*ranks, service.clock(), "x"))
         query = {"tab": "waiting", "cursor": forged}
         assert (await service.client.get("/", params=query)).status_code == 422
 
