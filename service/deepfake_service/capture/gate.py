@@ -200,7 +200,7 @@ class Gate:
     async def _connected(
         self, target: outbound.Target, line: dict[str, Any]
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        for address in (target.address, *target.others):
+        for address in target.addresses:
             with contextlib.suppress(OSError, TimeoutError):
                 found = await asyncio.wait_for(
                     asyncio.open_connection(address, line["port"]), CONNECT_S

@@ -57,9 +57,8 @@ class Target:
     """A callback whose addresses were checked."""
 
     url: httpx.URL
-    address: str
-    others: tuple[str, ...] = ()
-    """Addresses for an attempt that cannot connect to the first one."""
+    addresses: tuple[str, ...]
+    """The first one to which a connection can be made is used."""
 
     def __repr__(self) -> str:
         return "Target()"
@@ -120,7 +119,7 @@ def check(
             raise _not_public()
         if port not in _PORTS:
             raise _refused(_WRONG_PORT)
-    return Target(parsed, addresses[0], tuple(addresses[1:ADDRESSES_TRIED]))
+    return Target(parsed, tuple(addresses[:ADDRESSES_TRIED]))
 
 
 def _refused(rule: str) -> CallbackRefused:
@@ -185,8 +184,7 @@ async def sent(
     Raises:
         httpx.HTTPError: none of them accepts one, or it does not answer.
     """
-    addresses = (target.address, *target.others)
-    for number, address in enumerate(addresses, 1):
+    for number, address in enumerate(target.addresses, 1):
         request = client.build_request(
             method,
             target.url.copy_with(host=address),
@@ -198,7 +196,7 @@ async def sent(
         try:
             answer = await client.send(request, stream=True)
         except (httpx.ConnectError, httpx.ConnectTimeout):  # nothing was sent
-            if number == len(addresses):
+            if number == len(target.addresses):
                 raise
             continue
         except httpx.InvalidURL as error:  # of a redirect, which is not followed here

@@ -81,7 +81,7 @@ def test_listed_hosts_and_networks_are_called_and_nothing_beside_them(
 ) -> None:
     allowed = CallbackHosts.of(listed)
     if called:
-        assert check(url, allowed=allowed, resolve=names(*addresses)).address == addresses[0]
+        assert check(url, allowed=allowed, resolve=names(*addresses)).addresses[0] == addresses[0]
     else:
         with pytest.raises(CallbackRefused):
             check(url, allowed=allowed, resolve=names(*addresses))
@@ -263,7 +263,7 @@ def receiver() -> Iterator[Receiver]:
 def target(receiver: Receiver, path: str = "/hook?x=1") -> Target:
     """A name that only its pinned address makes reachable."""
     url = httpx.URL(f"http://hooks.example:{receiver.server_port}{path}")
-    return Target(url, "127.0.0.1")
+    return Target(url, ("127.0.0.1",))
 
 
 def test_the_specifications_own_library_accepts_a_delivery(receiver: Receiver) -> None:
@@ -290,12 +290,12 @@ def test_a_receiver_one_of_whose_addresses_is_down_is_reached_at_another(
     assert len(receiver.got) == 1
     many = check(url, allowed=allowed, resolve=names(*(f"127.0.0.{n}" for n in range(2, 250))))
     assert send(many, SECRET, "msg_1", "{}", datetime.now(UTC)).code == "unreachable"
-    assert len(many.others) == 2
+    assert len(many.addresses) == 3
 
 
 def test_an_answer_of_one_address_is_not_asked_for_at_another(receiver: Receiver) -> None:
     receiver.status = 500
-    found = replace(target(receiver), others=("127.0.0.1",))
+    found = replace(target(receiver), addresses=("127.0.0.1", "127.0.0.1"))
     assert send(found, SECRET, "msg_1", "{}", datetime.now(UTC)).code == "http_500"
     assert len(receiver.got) == 1
 
@@ -318,7 +318,7 @@ def test_a_receiver_that_does_not_take_it(receiver: Receiver, status: int, final
 def test_nobody_there() -> None:
     url = httpx.URL("http://hooks.example:9/")
     assert (
-        send(Target(url, "127.0.0.1"), SECRET, "msg_1", "{}", datetime.now(UTC)).code
+        send(Target(url, ("127.0.0.1",)), SECRET, "msg_1", "{}", datetime.now(UTC)).code
         == "unreachable"
     )
 
