@@ -139,7 +139,7 @@ class Accounts:
             raise AccountUnknown(f"There is no account named {name!r}.")
         return account
 
-    def disable(self, name: str, actor: Actor = SERVICE) -> None:
+    def disable(self, name: str) -> None:
         """Disable an account and its keys immediately. Its submissions remain.
         ``LastAdministrator`` if no other account has an administrator's key."""
         account = self.named(name)
@@ -147,7 +147,7 @@ class Accounts:
             exclude_others(self._database, session)
             session.get_one(Account, account.id).disabled_at = current_time(session)
             require_administrator(session, account)
-            append_entry(session, actor, Action.ACCOUNT_DISABLED, account.id)
+            append_entry(session, SERVICE, Action.ACCOUNT_DISABLED, account.id)
 
     def create_key(
         self, name: str, *, expires_at: datetime | None = None, actor: Actor = SERVICE
@@ -219,16 +219,13 @@ class Accounts:
             ).all()
             protected = {factor.id for factor in factors if factor.confirmed_at is not None}
             protected |= {account.id for _, account in rows if account.second_factor}
-        by_id = {key.id: (key, account) for key, account in rows}
-        key, account = next((by_id[i] for i in ids if i in by_id), (None, None))
-        if not hmac.compare_digest(key_hash(text), key.sha256 if key else NO_HASH):
+        by_id = {row.Key.id: row for row in rows}
+        found = next((by_id[i] for i in ids if i in by_id), None)
+        stored = found.Key.sha256 if found else NO_HASH
+        if not hmac.compare_digest(key_hash(text), stored) or found is None:
             raise NotAuthenticated
-        if (
-            key is None
-            or account is None
-            or account.disabled_at
-            or not is_valid(key, self._database.clock())
-        ):
+        key, account = found
+        if account.disabled_at or not is_valid(key, self._database.clock()):
             raise NotAuthenticated
         if not signs_in and account.id in protected:
             raise SecondFactorRequired

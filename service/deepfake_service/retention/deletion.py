@@ -133,12 +133,10 @@ class Retention:
         """Delete the blobs and rows of a case whose key was deleted."""
         self._database.purge_deleted()
         with self._database.read() as session:
-            jobs = list(session.scalars(select(Job.id).where(Job.case_id == case_id)))
-            in_case = select(Media.blob).where(Media.case_id == case_id, Media.blob.is_not(None))
-            blobs = list(session.scalars(in_case))
-        for blob in blobs:
-            if blob:
-                self._vault.blobs.delete(blob)
+            jobs = session.scalars(select(Job.id).where(Job.case_id == case_id)).all()
+            blobs = session.scalars(select(Media.blob).where(Media.case_id == case_id)).all()
+        for blob in filter(None, blobs):
+            self._vault.blobs.delete(blob)
         self._delete_below(folder_of(case_id))
         for job_id in jobs:
             self._queue.cancel(job_id)
