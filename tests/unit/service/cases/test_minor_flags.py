@@ -20,9 +20,8 @@ from deepfake_service.evidence.bundle.perceptual_hashes import (
     pdq,
     resembles,
 )
-from deepfake_service.platform.db import Case, FlaggedHashes, new_id
+from deepfake_service.platform.db import Case, FlaggedHashes
 from deepfake_service.platform.db.enums import Role
-from deepfake_service.platform.storage import open_json, seal_json
 from tests.support import exhibits, footage
 from tests.support.jobs import examined, headers, submit
 from tests.support.servers import statements
@@ -159,33 +158,6 @@ async def test_r2_another_person_is_not_flagged(service: Service, change: str) -
     other = np.ascontiguousarray(REPOSTED[change](footage.grace_hopper()))
     sent = footage.picture(other, quality=80)
     assert not is_flagged(service, await examined(service, sent, sent))
-
-
-async def test_hashes_of_flagged_cases_are_compared_some_at_a_time(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("deepfake_service.review.hash_bank.BATCH_ROWS", 2)
-    first = await examined(service, encoded("other"), encoded("other"), case_reference="other")
-    await flag(service, first)
-    with service.database.write() as session:
-        (known,) = session.scalars(select(FlaggedHashes))
-        for _ in range(4):  # of other cases that were flagged before
-            again = FlaggedHashes(
-                id=new_id(), case_id=known.case_id, job_id=new_id(), digest=known.digest,
-                flagged_by=known.flagged_by, created_at=known.created_at,
-                expires_at=known.expires_at,
-            )  # fmt: skip
-            content = open_json(service.app.state.shared.services.minor_flags._key, known)
-            seal_json(service.app.state.shared.services.minor_flags._key, again, content)
-            session.add(again)
-    last = await examined(service, exhibits.video(), exhibits.video(), case_reference="last")
-    await flag(service, last)
-    with statements(service.database.engine) as seen:
-        copy = await examined(service, encoded("dimmer"), encoded("dimmer"))
-    assert is_flagged(service, copy)
-    read = [statement for statement in seen if "flagged_hashes.case_id !=" in statement]
-    assert len(read) == 3
-    assert all("LIMIT" in statement for statement in read)
 
 
 async def test_h6_a_copy_that_was_examined_earlier_is_flagged_too(service: Service) -> None:
