@@ -94,7 +94,6 @@ class Services:
         """
         keys = open_keys(settings)
         case_keys = open_case_keys(settings, keys, database.clock)
-        epoch_keys = case_keys if isinstance(case_keys, EpochKeys) else None
         signing_keys = open_signing_keys(settings, database, keys)
         blind_index = BlindIndex(database, keys)
         media_kept = timedelta(days=settings.media_days_after_verdict)
@@ -103,8 +102,10 @@ class Services:
         self.settings, self.database = settings, database
         self.disk = DiskSpace(settings)
         self.vault = vault = open_vault(settings, case_keys)
-        self.key_epochs = KeyEpochs(database, vault, epoch_keys, min_age=EPOCH_KEY_AGE)
-        self.key_epochs.check()
+        self.key_epochs: KeyEpochs | None = None
+        if isinstance(case_keys, EpochKeys):  # else the master key wraps the keys of cases
+            self.key_epochs = KeyEpochs(database, vault, case_keys, min_age=EPOCH_KEY_AGE)
+            self.key_epochs.check()
         self.journal = open_journal(settings, database)
         merge_journal(database, self.journal, signing_keys)
         _warn_of_certificate(signing_keys, database.clock())

@@ -127,12 +127,13 @@ def worker_running(
     }
     chores = [
         *(shared_chore(database, name, *chore) for name, chore in shared.items()),
-        Chore("epochs", services.key_epochs.advance, SWEEP_EVERY_S),
         Chore("journal", services.journal.catch_up, JOURNAL_EVERY_S),
         Chore("integrity", database.check_integrity, INTEGRITY_EVERY_S),
         Chore("webhooks", deliveries.run_due, SEND_EVERY_S),
         Chore("captures", imports.work_off, SEND_EVERY_S),
     ]
+    if services.key_epochs is not None:
+        chores.append(Chore("epochs", services.key_epochs.advance, SWEEP_EVERY_S))
     fetches = None
     if settings.capture_links:
         fetches = _fetches(services, decoder, runner.executor_id)

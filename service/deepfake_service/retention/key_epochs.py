@@ -35,22 +35,21 @@ _log = logger("deepfake_service.key_epochs")
 
 @dataclass
 class KeyEpochs:
-    """Replaces epoch keys after deletions. Without ``keys`` the master key wraps the keys of cases,
-    and there is nothing to replace."""
+    """Replaces epoch keys after deletions."""
 
     _database: Database
     _vault: Vault
-    _keys: EpochKeys | None
+    _keys: EpochKeys
     min_age: timedelta
     _emptied: set[bytes] = field(default_factory=set)
 
     def check(self) -> None:
         """Raise ``DataDirError`` if an epoch key that a case needs is missing."""
-        known = {MAGIC + epoch_id for epoch_id in self._keys.ids()} if self._keys else set()
+        known = {MAGIC + epoch_id for epoch_id in self._keys.ids()}
         with self._database.read() as session:
             wrapped = Case.wrapped_key.is_not(None)
             needed = set(session.scalars(select(_prefix()).where(wrapped).distinct()))
-        if self._keys is not None and not needed <= known:
+        if not needed <= known:
             raise DataDirError(
                 f"{self._keys.folder} does not contain every epoch key that wraps a case. Put back "
                 "the folder that belongs to this database."
@@ -62,32 +61,28 @@ class KeyEpochs:
         An old key is destroyed by the call after the one that found no case under it, so that
         requests that have read a case before it was wrapped again can still open it.
         """
-        if self._keys is None:
-            return
-        if self._is_outdated(self._keys):
-            self._begin(self._keys)
+        if self._is_outdated():
+            self._begin()
         old = self._keys.ids()[:-1]
         if old:
             wrap_again(self._database, self._vault, ~_begins(self._keys.current().prefix))
         for epoch_id in self._emptied.intersection(old):
-            self._destroy(self._keys, epoch_id)
+            self._destroy(epoch_id)
         self._emptied = set(old)
 
     def renew(self) -> int:
         """Begin an epoch and destroy the older keys at once, which a request that a service is just
         processing may fail by. Return how many were not destroyed, because a case under them does
         not unwrap."""
-        if self._keys is None:
-            return 0
-        self._begin(self._keys)
+        self._begin()
         wrap_again(self._database, self._vault, ~_begins(self._keys.current().prefix))
         for epoch_id in self._keys.ids()[:-1]:
-            self._destroy(self._keys, epoch_id)
+            self._destroy(epoch_id)
         return len(self._keys.ids()) - 1
 
-    def _is_outdated(self, keys: EpochKeys) -> bool:
+    def _is_outdated(self) -> bool:
         """Return whether a case was deleted in the current epoch, and that is old enough."""
-        epoch = keys.current()
+        epoch = self._keys.current()
         deleted = select(AuditEntry.number).where(
             AuditEntry.number > epoch.audit_number, AuditEntry.action.in_(_DELETIONS)
         )
@@ -97,17 +92,17 @@ class KeyEpochs:
         with self._database.read() as session:
             return session.scalars(deleted.limit(1)).first() is not None
 
-    def _begin(self, keys: EpochKeys) -> None:
+    def _begin(self) -> None:
         with self._database.read() as session:
-            keys.begin(session.scalar(select(func.max(AuditEntry.number))) or 0)
+            self._keys.begin(session.scalar(select(func.max(AuditEntry.number))) or 0)
 
-    def _destroy(self, keys: EpochKeys, epoch_id: bytes) -> None:
+    def _destroy(self, epoch_id: bytes) -> None:
         """Destroy the key of an epoch, unless a case is still wrapped by it."""
         with self._database.write() as session:  # no case can be created meanwhile
             needs = select(Case.id).where(_begins(MAGIC + epoch_id)).limit(1)
             if session.scalars(needs).first() is not None:
                 return
-            keys.destroy(epoch_id)
+            self._keys.destroy(epoch_id)
             append_entry(session, SERVICE, Action.CASE_KEYS_RENEWED, detail=epoch_id.hex())
         self._database.purge_deleted()
         _log.info("epoch_key_destroyed", epoch=epoch_id.hex())
