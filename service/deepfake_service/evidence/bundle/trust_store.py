@@ -24,7 +24,6 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from pydantic import BaseModel
 
 from deepfake_models.errors import DeepfakeError
 from deepfake_service.evidence.bundle.dsse import key_id, parsed_envelope, sign, signed_by
@@ -183,17 +182,14 @@ class Trust:
             raise Failed(f"signed with the key {key}, which its issuer revoked on {at}")
 
 
-class _JwkSet(BaseModel, extra="ignore"):  # RFC 7517 demands that other members are ignored
-    keys: list[dict[str, Any]]
-
-
 def public_keys(path: Path) -> list[Ed25519PublicKey]:
     """Read the Ed25519 public key in a PEM file, or those in a JWK Set (RFC 7517, RFC 8037);
     ``KeyUnreadable`` if the file cannot be read, or holds no such key."""
     content, keys = _read(path).lstrip(), list[Any]()
-    with contextlib.suppress(ValueError, KeyError, TypeError, UnsupportedAlgorithm):
+    unusable = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+    with contextlib.suppress(*unusable, UnsupportedAlgorithm):
         if content.startswith(b"{"):
-            found = _JwkSet.model_validate_json(content).keys
+            found = json.loads(content)["keys"]
             xs = [jwk["x"] for jwk in found if jwk.get("crv") == "Ed25519"]
             keys = [Ed25519PublicKey.from_public_bytes(urlsafe_b64decode(x + "==")) for x in xs]
         elif content.startswith(_PEM):
