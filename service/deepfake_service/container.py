@@ -50,7 +50,7 @@ from deepfake_service.review.hash_bank import HashBank
 from deepfake_service.review.item_page import ItemPages
 from deepfake_service.review.minor_flags import MinorFlags
 from deepfake_service.review.queries import Queries
-from deepfake_service.review.reviews import ReviewEffects, ReviewRules, Reviews
+from deepfake_service.review.reviews import ReviewEffects, Reviews
 from deepfake_service.review.triage import Triage
 
 CERTIFICATE_WARNING = timedelta(days=30)
@@ -137,7 +137,8 @@ class Services:
             database,
             vault,
             ReviewEffects(self.evidence_store, self.notice_desk, self.hash_bank, self.minor_flags),
-            ReviewRules(settings.two_person_review, settings.submitter_confirms),
+            two_people=settings.two_person_review,
+            submitter_confirms=settings.submitter_confirms,
         )
         self.queries = queries = Queries(database, vault)
         self.triage = Triage(database, vault, queries)

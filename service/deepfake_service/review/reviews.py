@@ -44,34 +44,10 @@ MAX_REVIEWS = 100
 """Decisions of one account on one examination. Each has up to 12 kB, and all are in every edition
 of the evidence, which must not become too large to read."""
 
-SubmitterConfirms = Literal["if_alone", "always", "never"]
-
 _ONE_PERSON = frozenset({FIRST_ACCOUNT, ENVIRONMENT_ID})
 """Names of the two accounts that the installer of the service has: they are one person."""
 
 _log = logger("deepfake_service.reviews")
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewRules:
-    """What the settings say about reviews."""
-
-    two_people: bool = False
-    """Whether two people have to confirm."""
-    submitter_confirms: SubmitterConfirms = "if_alone"
-    """Whether the account that submitted an item can confirm it without a second person."""
-
-    def is_enough(self, session: Session, job_id: str, confirmed_by: Collection[str]) -> bool:
-        """Return whether a finding is confirmed by the accounts with these ids, at least one."""
-        if len(confirmed_by) >= 2:
-            return True
-        if self.two_people:
-            return False
-        (reviewer,) = confirmed_by
-        submitter = session.get_one(Job, job_id).account_id
-        if self.submitter_confirms == "always" or not _is_same(session, reviewer, submitter):
-            return True
-        return self.submitter_confirms == "if_alone" and not _others(session, reviewer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +68,10 @@ class Reviews:
     _database: Database
     _vault: Vault
     _effects: ReviewEffects
-    _rules: ReviewRules
+    two_people: bool
+    """Whether two people have to confirm."""
+    submitter_confirms: Literal["if_alone", "always", "never"]
+    """Whether the account that submitted an item can confirm it without a second person."""
     _without_edition: set[str] = field(default_factory=set)
     """Ids of jobs for which no further edition can be created."""
 
@@ -192,10 +171,22 @@ class Reviews:
         latest = _latest_decisions(session, job_id)
         possible = findings_of([{"account": a, "decision": d} for a, d in latest.items()])
         people = _confirming(latest)
-        if len(possible) > 1 and not self._rules.is_enough(session, job_id, people):
+        if len(possible) > 1 and not self._is_enough(session, job_id, people):
             return Finding.AWAITING_SECOND
         (found,) = possible - {Finding.AWAITING_SECOND}
         return Finding(str(found))
+
+    def _is_enough(self, session: Session, job_id: str, confirmed_by: Collection[str]) -> bool:
+        """Return whether a finding is confirmed by the accounts with these ids, at least one."""
+        if len(confirmed_by) >= 2:
+            return True
+        if self.two_people:
+            return False
+        (reviewer,) = confirmed_by
+        submitter = session.get_one(Job, job_id).account_id
+        if self.submitter_confirms == "always" or not _is_same(session, reviewer, submitter):
+            return True
+        return self.submitter_confirms == "if_alone" and not _others(session, reviewer)
 
     @staticmethod
     def _note_whether_reviewed(session: Session, case: Case) -> None:
@@ -224,7 +215,7 @@ class Reviews:
         reviewers = session.scalars(
             select(Review.account_id).where(Review.job_id == job.id).distinct()
         )
-        enough = self._rules.is_enough(session, job.id, {*confirming, caller.account_id})
+        enough = self._is_enough(session, job.id, {*confirming, caller.account_id})
         return {
             "reviewed": any(_is_same(session, other, caller.account_id) for other in reviewers),
             "submitted": _is_same(session, job.account_id, caller.account_id),
