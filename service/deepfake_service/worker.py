@@ -49,9 +49,6 @@ INTEGRITY_EVERY_S = 24 * 3600.0
 JOURNAL_EVERY_S = 5.0
 SEND_EVERY_S = 1.0
 LOOK_EVERY_S = 2.0
-MAX_ATTEMPTS = 10
-"""How many times one step of a job (a few frames) may be started, by any worker, before the job
-fails: a video that kills its worker must not do so forever."""
 POLL_S = 60.0
 """How often a worker asks whether a shared chore is due, at least. One that waited for the chore's
 whole period would never do it if it is restarted more often than that."""
@@ -77,7 +74,6 @@ def worker_running(
         decoder,
         ResultStores(services.evidence_store, services.hash_bank, services.minor_flags, metrics),
         ExaminationRules(
-            max_attempts=MAX_ATTEMPTS,
             keep_after_verdict=timedelta(days=settings.media_days_after_verdict),
             anchors=_trust_anchors(settings),
         ),

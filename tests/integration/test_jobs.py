@@ -163,7 +163,7 @@ def test_kills_at_random_moments(site: Site) -> None:
 
 
 def test_a_video_that_kills_its_worker_fails_and_delays_no_other(tmp_path: Path) -> None:
-    settings = {"TEST_CONSTANTS": '{"deepfake_service.worker.MAX_ATTEMPTS": 1}'}
+    settings = {"TEST_CONSTANTS": '{"deepfake_service.examination.steps.MAX_ATTEMPTS": 1}'}
     with Site(tmp_path, settings, program=held_jobs.__name__, migrated=True) as site:
         service = site.serve()
         site.hold()

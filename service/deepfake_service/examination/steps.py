@@ -53,6 +53,9 @@ from deepfake_service.review.queries import DENSE, EVIDENCE, OVERVIEW
 CHUNK_FRAMES = 16
 """Frames of one chunk. A worker that dies loses one chunk, a second or two of work; smaller chunks
 would open the media more often."""
+MAX_ATTEMPTS = 10
+"""How many times one step of a job (a few frames) may be started, by any worker, before the job
+fails: a video that kills its worker must not do so forever."""
 DECODER_ATTEMPTS = 3
 DECODER_PAUSE_S = 0.5
 TOO_MANY_ATTEMPTS = "too_many_attempts"
@@ -84,8 +87,6 @@ class ResultStores:
 class ExaminationRules:
     """What the settings say about examinations."""
 
-    max_attempts: int
-    """How often a job may be claimed within one step before it fails."""
     keep_after_verdict: timedelta
     """How long media are retained after the verdict."""
     anchors: str | None = None
@@ -147,7 +148,7 @@ class Examination:
         """Return whether the job has used half of its attempts at one step."""
         with self._database.read() as session:
             job = session.get(Job, job_id)
-            return job is not None and 2 * job.attempts >= self._rules.max_attempts
+            return job is not None and 2 * job.attempts >= MAX_ATTEMPTS
 
     def claim_job(self, job_id: str) -> None:
         """Record that a worker starts or resumes the job; ``JobOver`` if the job has ended or is
@@ -157,7 +158,7 @@ class Examination:
             if not self._is_ours(job):
                 raise JobOver
             job.attempts += 1
-            has_failed = job.attempts > self._rules.max_attempts
+            has_failed = job.attempts > MAX_ATTEMPTS
             if not has_failed:
                 job.state = JobState.RUNNING
                 job.started_at = job.started_at or self._database.clock()
