@@ -162,7 +162,7 @@ def append_entry(
     detail: str | None = None,
     *,
     at: datetime | None = None,
-) -> AuditEntry:
+) -> None:
     """Append an entry in the transaction of the action, so that both are committed, or neither.
 
     Lock or change what the action concerns before: other transactions that append an entry wait
@@ -173,8 +173,7 @@ def append_entry(
         detail: a code or another id, never content.
         at: the time of the action; now, by default.
     """
-    (entry,) = append_entries(session, actor, action, [(subject, detail)], at=at)
-    return entry
+    append_entries(session, actor, action, [(subject, detail)], at=at)
 
 
 def append_entries(
@@ -184,7 +183,7 @@ def append_entries(
     concerned: Sequence[tuple[str | None, str | None]],
     *,
     at: datetime | None = None,
-) -> list[AuditEntry]:
+) -> None:
     """Append an entry for each subject and detail, as ``append_entry`` does for one."""
     if session.get_bind().dialect.name == "postgresql":
         # SQLite has one writer at a time. The lock of the log is the last one that a transaction
@@ -195,7 +194,6 @@ def append_entries(
     at = at or current_time(session)
     last = session.scalars(select(AuditEntry).order_by(AuditEntry.number.desc()).limit(1)).first()
     number, previous = (last.number, last.hash) if last else (0, START)
-    entries = []
     for after, (subject, detail) in enumerate(concerned, number + 1):
         entry = AuditEntry(
             number=after,
@@ -208,14 +206,12 @@ def append_entries(
             detail=None if detail is None else str(detail),
         )
         entry.hash = previous = _hash(entry, previous)
-        entries.append(entry)
+        session.add(entry)
         if action in PROTECTIONS and subject is not None:
             value = detail if action is Action.KEY_CHANGED else actor.account_id or detail
             value = "" if action in LIFTED else value or "service"
             protect(session, PROTECTIONS[action], subject, value)
-    session.add_all(entries)
     session.flush()
-    return entries
 
 
 def entry_json(entry: AuditEntry) -> dict[str, Any]:

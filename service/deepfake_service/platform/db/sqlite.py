@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,35 +122,25 @@ def _primary_code(error: BaseException | None) -> int | None:
     return None if code is None else code & _PRIMARY
 
 
-def clear_log(path: Path, timeout_s: float) -> bool:
+def clear_log(path: Path, timeout_s: float) -> None:
     """Merge the log of the database at ``path`` into it, overwrite the log, and truncate it.
 
-    Writers wait in the meantime, for as long as writing the log's size to the disk takes.
-
-    Returns:
-        Whether it was done. Readers and writers of other connections can prevent it.
+    Writers wait in the meantime, for as long as writing the log's size to the disk takes. Readers
+    and writers of other connections can prevent it.
     """
     try:
         # The address does not create a file where there is none.
         address = f"{path.absolute().as_uri()}?mode=rw"
         connection = sqlite3.connect(address, timeout=timeout_s, isolation_level=None, uri=True)
     except sqlite3.OperationalError:
-        return False
-    with closing(connection):
-        try:
-            # RESTART waits until no reader needs the log, so that the next writer begins it anew.
-            if _checkpoint(connection, "RESTART"):
-                return False
+        return
+    # It may be locked, or damaged, which its users notice.
+    with closing(connection), suppress(sqlite3.DatabaseError):
+        # RESTART waits until no reader needs the log, so that the next writer begins it anew.
+        (is_busy, _, _) = connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        if not is_busy:
             overwrite_log(connection, path)
-            return not _checkpoint(connection, "TRUNCATE")
-        except sqlite3.DatabaseError:  # it is locked, or damaged, which its users notice
-            return False
-
-
-def _checkpoint(connection: sqlite3.Connection, mode: str) -> bool:
-    """Return whether another connection prevented the checkpoint from completing."""
-    (is_busy, _, _) = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-    return bool(is_busy)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 def overwrite_log(connection: sqlite3.Connection, path: Path) -> None:
