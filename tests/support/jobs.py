@@ -13,11 +13,11 @@ import pytest
 from sqlalchemy import select
 from typer.testing import CliRunner, Result
 
+from deepfake_service.cases.cases import material_of
 from deepfake_service.cli.app import app as command
 from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.evidence.bundle.builder import VERDICT
 from deepfake_service.evidence.bundle.zip_format import member
-from deepfake_service.evidence.editions import material_of
 from deepfake_service.evidence.listings import listed_result
 from deepfake_service.examination.steps import Examination, end_job
 from deepfake_service.platform.db import AuditEntry, Case, Job, Media

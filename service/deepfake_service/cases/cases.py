@@ -375,6 +375,11 @@ def folder_of(case_id: str) -> str:
     return f"cases/{case_id}/"
 
 
+def material_of(job: Job) -> str:
+    """Return the name of the blob of what was gathered for a job's evidence."""
+    return f"{folder_of(job.case_id)}material-{job.id}"
+
+
 def screenshot_of(case_id: str, occurrence_id: str) -> str:
     """Return the name of the blob of an occurrence's screenshot."""
     return f"{folder_of(case_id)}screenshot-{occurrence_id}"

@@ -1,20 +1,16 @@
-"""The editions of a job's evidence: where they are stored, and whether the newest is current."""
+"""The editions of a job's evidence: which there are, and whether the newest is current."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.audit.log import Action
-from deepfake_service.cases.cases import folder_of
-from deepfake_service.evidence.bundle import zip_format
-from deepfake_service.evidence.bundle.artifacts import EXAMINATION
+from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import AuditEntry, Case, Edition, Job, RevokedEdition
 from deepfake_service.platform.db.enums import EditionState, JobState
-from deepfake_service.platform.storage import Vault
 
 _last_decision = (
     select(func.coalesce(func.max(AuditEntry.number), 0))
@@ -30,25 +26,29 @@ _newest = (
 _superseded = select(RevokedEdition.sha256).where(RevokedEdition.state == EditionState.SUPERSEDED)
 
 
-def material_of(job: Job) -> str:
-    """Return the name of the blob of what was gathered for a job's evidence."""
-    return f"{folder_of(job.case_id)}material-{job.id}"
-
-
-def examination_of(vault: Vault, job: Job, key: bytes) -> dict[str, Any]:
-    """Return the record of the examination that was gathered for a job's evidence; ``BlobMissing``
-    if nothing was gathered, or it was deleted."""
-    packed = vault.read(material_of(job), key)
-    content: dict[str, Any] = json.loads(zip_format.member(packed, EXAMINATION))
-    return content
-
-
 def newest_edition(session: Session, job_id: str, number: int | None = None) -> Edition | None:
     """Return the newest edition of a job's evidence, or the one with this number, if it exists."""
     found = select(Edition).where(Edition.job_id == job_id).order_by(Edition.number.desc())
     if number is not None:
         found = found.where(Edition.number == number)
     return session.scalars(found.limit(1)).first()
+
+
+def editions_of(session: Session, job: Job, case: Case) -> list[dict[str, Any]]:
+    """Return the editions of a job, newest first."""
+    found = session.scalars(
+        select(Edition).where(Edition.job_id == job.id).order_by(Edition.number.desc())
+    )
+    return [
+        {
+            "edition": e.number,
+            "sha256": e.sha256,
+            "created_at": iso_time(e.created_at),
+            "kept": e.blob is not None,
+            "withheld": e.imagery and case.minor_at is not None,
+        }
+        for e in found
+    ]
 
 
 def last_decision(session: Session, job_id: str) -> int:

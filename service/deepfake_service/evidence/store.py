@@ -6,6 +6,7 @@ An edition is never changed. A review, or a flag that a minor may be shown, lead
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +20,11 @@ from deepfake_service.accounts.read_audit import ReadAudit
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_case
-from deepfake_service.cases.cases import folder_of, open_occurrence
+from deepfake_service.cases.cases import folder_of, material_of, open_occurrence
 from deepfake_service.evidence import chain_of_custody as custody
 from deepfake_service.evidence import editions
 from deepfake_service.evidence.bundle import zip_format
-from deepfake_service.evidence.bundle.artifacts import Material
+from deepfake_service.evidence.bundle.artifacts import EXAMINATION, Material
 from deepfake_service.evidence.bundle.builder import build, report_copy
 from deepfake_service.evidence.bundle.capture_format import build_capture
 from deepfake_service.evidence.report.report import ReportCopy
@@ -155,7 +156,7 @@ class EvidenceStore:
             case, media = session.get_one(Case, job.case_id), session.get_one(Media, job.media_id)
             key = self._vault.case_key(case)
             try:
-                material = Material.unpack(self._vault.read(editions.material_of(job), key))
+                material = Material.unpack(self._vault.read(material_of(job), key))
             except BlobMissing as error:
                 raise EvidenceMissing from error
             last = editions.newest_edition(session, job_id)
@@ -256,7 +257,7 @@ class EvidenceStore:
         _require_success(job)
         name = f"{kind}/{number:03}.png"
         try:
-            packed = self._vault.read(editions.material_of(job), self._vault.case_key(case))
+            packed = self._vault.read(material_of(job), self._vault.case_key(case))
             picture = zip_format.member(packed, name)
         except BlobMissing as error:
             raise EvidenceMissing from error
@@ -268,7 +269,7 @@ class EvidenceStore:
     def editions(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
         """List the editions of a job, newest first."""
         with self._database.read() as session:
-            return editions_of(session, *find_visible(session, caller, Job, job_id))
+            return editions.editions_of(session, *find_visible(session, caller, Job, job_id))
 
     def newer_than(self, sha256: str) -> int | None:
         """Return the number of the edition that replaced the one with this SHA-256; ``None`` if
@@ -303,21 +304,13 @@ def _occurrences_of(session: Session, media: Media, key: bytes) -> list[dict[str
     ]
 
 
-def editions_of(session: Session, job: Job, case: Case) -> list[dict[str, Any]]:
-    """Return the editions of a job, newest first."""
-    editions = session.scalars(
-        select(Edition).where(Edition.job_id == job.id).order_by(Edition.number.desc())
+def examination_of(vault: Vault, job: Job, key: bytes) -> dict[str, Any]:
+    """Return the record of the examination that was gathered for a job's evidence; ``BlobMissing``
+    if nothing was gathered, or it was deleted."""
+    content: dict[str, Any] = json.loads(
+        zip_format.member(vault.read(material_of(job), key), EXAMINATION)
     )
-    return [
-        {
-            "edition": e.number,
-            "sha256": e.sha256,
-            "created_at": iso_time(e.created_at),
-            "kept": e.blob is not None,
-            "withheld": e.imagery and case.minor_at is not None,
-        }
-        for e in editions
-    ]
+    return content
 
 
 def _require_success(job: Job) -> None:

@@ -33,10 +33,9 @@ from deepfake_models.media.interface import OpenMedia, SavedTimeline
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import FrameProgress, Scorer
 from deepfake_service.audit.log import SERVICE, Action, append_entry
-from deepfake_service.cases.cases import media_key
+from deepfake_service.cases.cases import material_of, media_key
 from deepfake_service.cases.media_deletion import expire
 from deepfake_service.evidence.bundle.artifacts import Gathering, Material, mime_of
-from deepfake_service.evidence.editions import material_of
 from deepfake_service.evidence.listings import Listed, end_listing, listed_result
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.examination.webhook_deliveries import release_callbacks

@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.evidence.chain_of_custody import require_recorded, reviews_of
-from deepfake_service.evidence.editions import examination_of, is_outdated, newest_edition
+from deepfake_service.evidence.editions import is_outdated, newest_edition
 from deepfake_service.evidence.revocations import is_withdrawn
+from deepfake_service.evidence.store import examination_of
 from deepfake_service.notices.compose import Basis
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Edition, Job, Media

@@ -24,8 +24,7 @@ from deepfake_service.cases.case_lock import (
     lock_deletable,
     lock_unheld,
 )
-from deepfake_service.cases.cases import folder_of, screenshot_of
-from deepfake_service.evidence.editions import material_of
+from deepfake_service.cases.cases import folder_of, material_of, screenshot_of
 from deepfake_service.examination.queue import JobQueue
 from deepfake_service.platform.db import (
     Capture,

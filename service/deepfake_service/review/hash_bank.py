@@ -23,7 +23,7 @@ from deepfake_service.evidence.bundle.perceptual_hashes import (
     shares_alike,
     usable,
 )
-from deepfake_service.evidence.editions import examination_of
+from deepfake_service.evidence.store import examination_of
 from deepfake_service.platform.chores import for_each
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import (

@@ -15,8 +15,9 @@ from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.evidence.bundle.builder import VERDICT
 from deepfake_service.evidence.bundle.zip_format import member
 from deepfake_service.evidence.chain_of_custody import reviews_of
+from deepfake_service.evidence.editions import editions_of
 from deepfake_service.evidence.listings import open_listing
-from deepfake_service.evidence.store import EvidenceStore, editions_of
+from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.platform.db import Case, Database, Job, Listing, Media, Occurrence
 from deepfake_service.platform.db.enums import JobState

@@ -24,11 +24,11 @@ from deepfake_models.scorer import Scorer
 from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.audit.log import SERVICE
 from deepfake_service.audit.records import open_database
+from deepfake_service.cases.cases import material_of
 from deepfake_service.container import Services
 from deepfake_service.evidence.bundle import artifacts
 from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.evidence.bundle.perceptual_hashes import hash_media
-from deepfake_service.evidence.editions import material_of
 from deepfake_service.examination.steps import (
     MAX_ATTEMPTS,
     Examination,

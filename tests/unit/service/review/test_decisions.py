@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.audit.log import SERVICE
+from deepfake_service.cases.cases import material_of
 from deepfake_service.evidence.bundle.steps import Failed
-from deepfake_service.evidence.editions import material_of
 from deepfake_service.platform.db import Case, Job, KnownHashes, Review
 from deepfake_service.platform.db.enums import Decision, Finding, JobState, Role
 from deepfake_service.platform.errors import StorageUnavailable
