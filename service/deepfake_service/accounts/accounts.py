@@ -56,6 +56,8 @@ from deepfake_service.platform.errors import (
 ENVIRONMENT_ID = "environment"
 """Id of the key that ``DEEPFAKE_ADMIN_KEY`` sets. There is at most one."""
 
+SIGNED_IN_FOR = timedelta(hours=10)
+"""After which a console user must sign in again: a working day."""
 MAX_SESSIONS = 20
 """Browsers that are signed in with one key at a time: the oldest is signed out."""
 Kind = Literal["person", "system"]
@@ -232,12 +234,12 @@ class Accounts:
         self._use.note(key)
         return Caller(account.id, account.role, key.id)
 
-    def sign_in(self, text: str, *, hours: float) -> tuple[Caller, str]:
+    def sign_in(self, text: str) -> tuple[Caller, str]:
         """Sign a browser in with a key, and return the caller and the value of its cookie;
         ``NotAuthenticated`` or ``SecondFactorRequired``: see ``authenticate``."""
         caller = self.authenticate(text)
         with self._database.write() as session:
-            return caller, start_session(session, caller, hours=hours)
+            return caller, start_session(session, caller)
 
     def signed_in(self, token: str) -> Caller:
         """Return the caller that a browser's cookie belongs to; ``NotAuthenticated`` if the cookie
@@ -270,7 +272,7 @@ class Accounts:
                 append_entry(session, actor, Action.SIGNED_OUT, key.account_id)
 
 
-def start_session(session: Session, caller: Caller, *, hours: float) -> str:
+def start_session(session: Session, caller: Caller) -> str:
     """Store a session for a browser, and return the value of its cookie."""
     token = secrets.token_urlsafe(SECRET_BYTES)
     now = current_time(session)
@@ -285,7 +287,7 @@ def start_session(session: Session, caller: Caller, *, hours: float) -> str:
             id=key_hash(token),
             key_id=caller.key_id,
             created_at=now,
-            expires_at=now + timedelta(hours=hours),
+            expires_at=now + SIGNED_IN_FOR,
         )
     )
     append_entry(session, caller.actor, Action.SIGNED_IN, caller.account_id)

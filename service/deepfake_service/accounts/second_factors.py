@@ -165,7 +165,7 @@ class SecondFactors:
             )
         return token
 
-    def finish_sign_in(self, token: str, code: str, *, hours: float) -> tuple[Caller, str]:
+    def finish_sign_in(self, token: str, code: str) -> tuple[Caller, str]:
         """Sign a browser in, and return the caller and the value of its cookie.
 
         Raises:
@@ -188,7 +188,7 @@ class SecondFactors:
             if accepted:
                 caller = Caller(account.id, account.role, key.id)
                 session.delete(pending)
-                new_token = start_session(session, caller, hours=hours)
+                new_token = start_session(session, caller)
         if not accepted:
             raise CodeRejected(key_id=key.id)
         return caller, new_token

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from deepfake_service.accounts.accounts import MAY_SUBMIT, Caller
+from deepfake_service.accounts.accounts import MAY_SUBMIT, SIGNED_IN_FOR, Caller
 from deepfake_service.accounts.admin_key import delete_key_file
 from deepfake_service.accounts.second_factors import PENDING_FOR
 from deepfake_service.http.auth import session_cookie, session_token, uses_tls
@@ -35,8 +35,6 @@ from deepfake_service.web.pages import (
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-SESSION_HOURS = 10.0
-"""After which a console user must sign in again: a working day."""
 Next = Annotated[str, Query(alias="next", max_length=1000)]
 
 
@@ -65,7 +63,7 @@ def post_sign_in(guest: Anybody, fields: PublicForm) -> Response:
     state, target, key = guest.state, local_path(fields.get("next", "/")), fields.get("key", "")
     state.failed_sign_ins.check(guest.request)
     try:
-        caller, token = state.accounts.sign_in(key, hours=SESSION_HOURS)
+        caller, token = state.accounts.sign_in(key)
     except SecondFactorRequired:
         return _ask_for_code(guest, key, target)
     except NotAuthenticated:
@@ -92,7 +90,7 @@ def post_code(guest: Anybody, fields: PublicForm) -> Response:
     token = request.cookies.get(_pending_cookie(request), "")
     factors = guest.services.second_factors
     try:
-        caller, session = factors.finish_sign_in(token, fields.get("code", ""), hours=SESSION_HOURS)
+        caller, session = factors.finish_sign_in(token, fields.get("code", ""))
     except CodeRejected as error:
         failed_sign_ins.record(request, f"dfk_{error.key_id}_", "code")
         return guest.page("sign_in_code.html", status=401, next=target, failed=True)
@@ -132,7 +130,7 @@ def _signed_in(guest: Guest, caller: Caller, token: str, target: str) -> Respons
     if earlier := session_token(request):
         guest.state.accounts.sign_out(earlier)
     response = redirect(target)
-    _set_cookie(request, response, session_cookie(request), token, timedelta(hours=SESSION_HOURS))
+    _set_cookie(request, response, session_cookie(request), token, SIGNED_IN_FOR)
     return response
 
 

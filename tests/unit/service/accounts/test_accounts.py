@@ -19,6 +19,7 @@ from deepfake_service.accounts.accounts import (
     ENVIRONMENT_ID,
     MAX_SESSIONS,
     MAY_SUBMIT,
+    SIGNED_IN_FOR,
     Accounts,
     authorize,
 )
@@ -223,8 +224,8 @@ def test_a_key_works_while_its_use_cannot_be_noted(
 def test_a_browser_is_signed_out_when_its_time_is_over(
     accounts: Accounts, clock: AdjustableClock
 ) -> None:
-    caller, token = accounts.sign_in(made(accounts).text, hours=8)
-    clock.advance(timedelta(hours=7, minutes=59))
+    caller, token = accounts.sign_in(made(accounts).text)
+    clock.advance(SIGNED_IN_FOR - timedelta(minutes=1))
     assert accounts.signed_in(token) == replace(caller, by_console=True)
     clock.advance(timedelta(minutes=2))
     with pytest.raises(NotAuthenticated):
@@ -389,7 +390,7 @@ def test_a_key_signs_in_so_many_browsers_and_no_more(
     tokens = []
     for _ in range(MAX_SESSIONS + 2):
         clock.advance(timedelta(seconds=1))
-        tokens.append(accounts.sign_in(key, hours=1)[1])
+        tokens.append(accounts.sign_in(key)[1])
     for token in tokens[:2]:
         with pytest.raises(NotAuthenticated):
             accounts.signed_in(token)

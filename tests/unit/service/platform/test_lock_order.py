@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.accounts import accounts as accounts_module
 from deepfake_service.accounts import second_factors as second_factors_module
-from deepfake_service.accounts.accounts import ENVIRONMENT_ID
+from deepfake_service.accounts.accounts import ENVIRONMENT_ID, SIGNED_IN_FOR
 from deepfake_service.accounts.admin_key import ensure_admin_key
 from deepfake_service.accounts.second_factors import STEP_S
 from deepfake_service.audit.log import SERVICE, Action, append_entry, verify
@@ -199,11 +199,11 @@ async def test_a_key_is_changed_while_it_is_revoked(
 async def test_a_browser_signs_out_while_its_session_expires(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, token = service.accounts.sign_in(service.keys[Role.ANALYST], hours=1)
-    service.clock.advance(timedelta(hours=2))
+    _, token = service.accounts.sign_in(service.keys[Role.ANALYST])
+    service.clock.advance(SIGNED_IN_FOR + timedelta(hours=1))
     meanwhile = Meanwhile(service, lambda: service.accounts.sign_out(token))
     meanwhile.before_entry_of(accounts_module, monkeypatch)
-    service.accounts.sign_in(service.keys[Role.ADMIN], hours=1)
+    service.accounts.sign_in(service.keys[Role.ADMIN])
     meanwhile.end()
 
 
