@@ -55,14 +55,6 @@ from deepfake_service.review.triage import Triage
 
 CERTIFICATE_WARNING = timedelta(days=30)
 """How long before the certificate of reports expires a start warns of it."""
-EPOCH_KEY_AGE = timedelta(days=1)
-"""Age of an epoch key before it is destroyed because a case was deleted. The remaining cases are
-then wrapped again, a second or two for 10,000 of them."""
-MEDIA_UNEXAMINED = timedelta(days=7)
-"""How long media are kept that no worker examines; they would otherwise stay for ever."""
-FLAGGED_HASHES_KEPT = timedelta(days=1825)
-"""How long hashes of a case that was flagged for a possible minor outlive it, so that copies are
-flagged as well: five years, as long as such material is known to come back."""
 
 _log = logger("deepfake_service.container")
 
@@ -104,7 +96,7 @@ class Services:
         self.vault = vault = open_vault(settings, case_keys)
         self.key_epochs: KeyEpochs | None = None
         if isinstance(case_keys, EpochKeys):  # else the master key wraps the keys of cases
-            self.key_epochs = KeyEpochs(database, vault, case_keys, min_age=EPOCH_KEY_AGE)
+            self.key_epochs = KeyEpochs(database, vault, case_keys)
             self.key_epochs.check()
         self.journal = open_journal(settings, database)
         merge_journal(database, self.journal, signing_keys)
@@ -130,9 +122,7 @@ class Services:
         self.hash_bank = HashBank(
             database, vault, keys, enabled=settings.matching, kept_for=known_for
         )
-        self.minor_flags = MinorFlags(
-            database, vault, keys, blind_index, kept_for=FLAGGED_HASHES_KEPT
-        )
+        self.minor_flags = MinorFlags(database, vault, keys, blind_index)
         self.reviews = Reviews(
             database,
             vault,
@@ -204,7 +194,6 @@ def _periods(settings: Settings) -> RetentionPeriods:
     return RetentionPeriods(
         media_after_review=timedelta(hours=settings.media_hours_after_review),
         media_after_verdict=timedelta(days=settings.media_days_after_verdict),
-        media_unexamined=MEDIA_UNEXAMINED,
         evidence=timedelta(days=settings.evidence_days),
         case=timedelta(days=settings.case_days),
     )

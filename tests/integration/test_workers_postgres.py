@@ -110,7 +110,7 @@ def test_a_job_is_examined_by_its_own_model_and_version_while_there_is_one(site:
         process.kill()
     site.release()
     site.worker(
-        **OTHER_BUNDLE, TEST_CONSTANTS='{"deepfake_service.examination.runner.TAKE_OVER_S": 0}'
+        **OTHER_BUNDLE, TEST_CONSTANTS='{"deepfake_service.examination.take_over.TAKE_OVER_S": 0}'
     )
     done = site.wait(job)
     assert (done["state"], done["bundle_sha256"]) == ("succeeded", other)

@@ -33,7 +33,6 @@ VIDEO = b"still 1 120 " + bytes(range(256)) * 300
 WEEK = timedelta(days=7)
 OF_TAKER = "f" * 64
 """SHA-256 of the model bundle of a worker that takes over jobs."""
-TAKE_OVER_S = 60.0
 
 
 def headers(service: Service, role: Role) -> dict[str, str]:

@@ -215,7 +215,7 @@ def renew_epoch() -> None:
                 "With PostgreSQL there are no epoch keys: the master key wraps cases."
             )
         vault = open_vault(settings, case_keys)
-        epochs = KeyEpochs(database, vault, case_keys, min_age=timedelta(0))
+        epochs = KeyEpochs(database, vault, case_keys)
         epochs.check()
         kept = epochs.renew()
     if kept:

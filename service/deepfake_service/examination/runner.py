@@ -27,9 +27,6 @@ from deepfake_service.platform.errors import DatabaseUnavailable
 
 POLL_S = 0.5
 """Poll interval of a worker, with DBOS's jitter: a worker idles half of it after each job."""
-TAKE_OVER_S = 600.0
-"""How long a job that was begun waits for a worker with its model bundle and version. After that, a
-worker with another one examines it anew. A worker restarts within minutes."""
 
 
 class _LimitedDBOS(DBOS):
@@ -83,9 +80,7 @@ class Runner:
         self._stopping = steps.stopping
         workflow = ExaminationWorkflow(steps, on_step)
         self._version = job_version(bundle_sha256)
-        self._take_over = take_over.TakeOver(
-            database, steps, self._lease(), workflow.active, take_over_s=TAKE_OVER_S
-        )
+        self._take_over = take_over.TakeOver(database, steps, self._lease(), workflow.active)
         config: DBOSConfig = {
             "name": APPLICATION,
             "system_database_url": database.url,

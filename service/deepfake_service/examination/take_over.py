@@ -6,7 +6,7 @@
 
    a. If they have not begun, this worker takes them over after ``UNCLAIMED_AFTER_S`` seconds, and
       examines them with its own bundle.
-   b. If they have begun, they wait ``take_over_s`` seconds for a worker of theirs, with the stage
+   b. If they have begun, they wait ``TAKE_OVER_S`` seconds for a worker of theirs, with the stage
       ``awaiting_model``. Only then this worker takes them over: it examines them from the
       beginning, and nothing that another model found goes into the result. That is in the audit
       log, as it is in a, with the bundle.
@@ -45,6 +45,9 @@ FORGOTTEN_AFTER_S = 60.0
 UNCLAIMED_AFTER_S = 30.0
 """How long jobs that have not begun wait for a worker of theirs. In an upgrade, the first new
 worker is often a little later than the first job for it."""
+TAKE_OVER_S = 600.0
+"""How long a job that was begun waits for a worker with its model bundle and version. After that, a
+worker with another one examines it anew. A worker restarts within minutes."""
 BATCH = 100
 """Jobs of one version that one look takes over."""
 
@@ -102,7 +105,6 @@ class TakeOver:
     _steps: Examination
     _own: Lease
     _active: set[str]
-    take_over_s: float
     ticks: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
@@ -161,7 +163,7 @@ class TakeOver:
                 return  # a worker of its version has just started, or it was cancelled
             if job is not None and job.state not in ENDED:
                 begun = job.started_at is not None
-                if unserved_s < (self.take_over_s if begun else UNCLAIMED_AFTER_S):
+                if unserved_s < (TAKE_OVER_S if begun else UNCLAIMED_AFTER_S):
                     if job.state == JobState.RUNNING:
                         job.state, job.stage = JobState.QUEUED, AWAITING_MODEL
                     return

@@ -32,6 +32,8 @@ from deepfake_service.platform.logs import logger
 GRACE = timedelta(days=1)
 """How long before its deletion something is marked, unless it is not even kept for that long."""
 LONGEST_GAP = timedelta(days=1)
+MEDIA_UNEXAMINED = timedelta(days=7)
+"""How long media are kept that no worker examines; they would otherwise stay for ever."""
 _NAME = "clock"
 
 _log = logger("deepfake_service.clock")
@@ -43,7 +45,6 @@ class RetentionPeriods:
 
     media_after_review: timedelta
     media_after_verdict: timedelta
-    media_unexamined: timedelta
     evidence: timedelta
     """After the verdict, or the last notice of the case."""
     case: timedelta
@@ -52,15 +53,14 @@ class RetentionPeriods:
     @property
     def grace(self) -> timedelta:
         """The time between marking and deleting."""
-        shortest = (self.media_after_review, self.media_after_verdict, self.media_unexamined)
-        return min(GRACE, *shortest, self.evidence)
+        return min(GRACE, self.media_after_review, self.media_after_verdict, self.evidence)
 
 
 def due_media(periods: RetentionPeriods, at: datetime) -> Select[str]:
     """Select the media that are due at ``at``, and deleted ones that left a screenshot. Media that
     are being examined again are not, unless that has been waiting for too long."""
-    late = _being_examined().where(Job.created_at <= at - periods.media_unexamined)
-    waiting = _being_examined().where(Job.created_at > at - periods.media_unexamined)
+    late = _being_examined().where(Job.created_at <= at - MEDIA_UNEXAMINED)
+    waiting = _being_examined().where(Job.created_at > at - MEDIA_UNEXAMINED)
     reviewed = Case.reviewed_at <= at - periods.media_after_review
     scored = Media.expires_at.is_not(None)
     screenshots = exists().where(

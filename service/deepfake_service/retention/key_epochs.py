@@ -25,6 +25,9 @@ from deepfake_service.platform.storage import EpochKeys, Vault, context_of, rewr
 from deepfake_service.platform.storage.envelope import KeyWrapper
 from deepfake_service.platform.storage.epoch_keys import MAGIC, PREFIX_BYTES
 
+EPOCH_KEY_AGE = timedelta(days=1)
+"""Age of an epoch key before it is destroyed because a case was deleted. The remaining cases are
+then wrapped again, a second or two for 10,000 of them."""
 BATCH = 100
 """Cases that are wrapped again in one transaction. A key management service may be asked twice for
 each, and other writers wait meanwhile."""
@@ -40,7 +43,6 @@ class KeyEpochs:
     _database: Database
     _vault: Vault
     _keys: EpochKeys
-    min_age: timedelta
     _emptied: set[bytes] = field(default_factory=set)
 
     def check(self) -> None:
@@ -87,7 +89,7 @@ class KeyEpochs:
             AuditEntry.number > epoch.audit_number, AuditEntry.action.in_(_DELETIONS)
         )
         # An epoch that began in the future began while the clock was ahead.
-        if abs(self._database.clock() - epoch.begun_at) < self.min_age:
+        if abs(self._database.clock() - epoch.begun_at) < EPOCH_KEY_AGE:
             return False
         with self._database.read() as session:
             return session.scalars(deleted.limit(1)).first() is not None

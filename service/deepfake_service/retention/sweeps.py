@@ -31,6 +31,7 @@ from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.storage import Vault
 from deepfake_service.retention.deletion import Retention, delete_case_key
 from deepfake_service.retention.due import (
+    MEDIA_UNEXAMINED,
     RetentionPeriods,
     due_captures,
     due_cases,
@@ -175,7 +176,7 @@ class Sweeps:
             .join(Media, Job.media_id == Media.id)
             .where(
                 Job.state.in_(UNFINISHED),
-                Job.created_at <= self._database.clock() - self._periods.media_unexamined,
+                Job.created_at <= self._database.clock() - MEDIA_UNEXAMINED,
                 Media.expiring_at <= self._marked_before(),
                 Case.held_at.is_(None),
             )

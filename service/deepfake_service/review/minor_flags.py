@@ -45,6 +45,9 @@ from deepfake_service.review.hash_bank import read_examination, read_hashes
 BATCH = 100
 """Jobs that are read at once, and that a request compares before it answers."""
 
+KEPT_FOR = timedelta(days=1825)
+"""How long hashes of a case that was flagged for a possible minor outlive it, so that copies are
+flagged as well: five years, as long as such material is known to come back."""
 MAX_REVIEWERS = 5
 """Accounts that may be named for one flagged case. The fewer see it, the better."""
 _log = logger("deepfake_service.minors")
@@ -103,7 +106,6 @@ class MinorFlags:
     _vault: Vault
     _keys: KeyWrapper
     _blind_index: BlindIndex
-    kept_for: timedelta
 
     def __post_init__(self) -> None:
         self._key = installation_secret(self._database, self._keys, "minors")
@@ -348,7 +350,7 @@ class MinorFlags:
                 digest=_digest_of(self._blind_index, sha256),
                 flagged_by=case.minor_by,
                 created_at=now,
-                expires_at=now + self.kept_for,
+                expires_at=now + KEPT_FOR,
             )
             seal_json(self._key, entry, hashes)
             session.add(entry)
@@ -359,7 +361,7 @@ class MinorFlags:
         is_flagged = FlaggedHashes.case_id.in_(select(Case.id).where(Case.minor_at.is_not(None)))
         with self._database.write() as session:
             session.execute(
-                update(FlaggedHashes).where(is_flagged).values(expires_at=now + self.kept_for)
+                update(FlaggedHashes).where(is_flagged).values(expires_at=now + KEPT_FOR)
             )
             session.execute(
                 delete(FlaggedHashes).where(FlaggedHashes.expires_at <= now, ~is_flagged)

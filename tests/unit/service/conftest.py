@@ -138,7 +138,7 @@ def copied_tables(request: pytest.FixtureRequest, migrated_file: Path) -> Iterat
 @pytest.fixture
 def epochs_end_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a deletion destroy even an epoch key that was just created."""
-    monkeypatch.setattr("deepfake_service.container.EPOCH_KEY_AGE", timedelta(0))
+    monkeypatch.setattr("deepfake_service.retention.key_epochs.EPOCH_KEY_AGE", timedelta(0))
 
 
 @pytest.fixture(autouse=True)

@@ -42,7 +42,6 @@ from deepfake_service.platform.errors import (
     InvalidRequest,
 )
 
-CHECKPOINT_TIMEOUT_S = 2.0
 _MIGRATION_LOCK = 0x6465657066616B65
 _CLOCK = "clock"
 _ULIDS = ULIDGenerator(policy=PureRandomPolicy())
@@ -157,7 +156,7 @@ class Database:
         sweep tries again.
         """
         if self._file is not None:
-            clear_log(self._file, CHECKPOINT_TIMEOUT_S)
+            clear_log(self._file)
 
     def count_altered(self) -> int:
         """Return how many altered rows this process has refused."""

@@ -22,6 +22,7 @@ from deepfake_service.platform.errors import DatabaseError, DatabaseUnavailable
 
 BUSY_TIMEOUT_S = 15
 """How long a writer waits for its turn: SQLite has one at a time, and each takes milliseconds."""
+CHECKPOINT_TIMEOUT_S = 2.0
 _PAGE_BYTES = 4096
 _CACHE_PAGES = 10
 """Pages that the transaction may hold in memory. The others are written into the log at once."""
@@ -122,7 +123,7 @@ def _primary_code(error: BaseException | None) -> int | None:
     return None if code is None else code & _PRIMARY
 
 
-def clear_log(path: Path, timeout_s: float) -> None:
+def clear_log(path: Path) -> None:
     """Merge the log of the database at ``path`` into it, overwrite the log, and truncate it.
 
     Writers wait in the meantime, for as long as writing the log's size to the disk takes. Readers
@@ -131,7 +132,9 @@ def clear_log(path: Path, timeout_s: float) -> None:
     try:
         # The address does not create a file where there is none.
         address = f"{path.absolute().as_uri()}?mode=rw"
-        connection = sqlite3.connect(address, timeout=timeout_s, isolation_level=None, uri=True)
+        connection = sqlite3.connect(
+            address, timeout=CHECKPOINT_TIMEOUT_S, isolation_level=None, uri=True
+        )
     except sqlite3.OperationalError:
         return
     # It may be locked, or damaged, which its users notice.

@@ -12,7 +12,6 @@ import pytest
 from PIL import Image, ImageDraw
 from sqlalchemy import delete, select
 
-from deepfake_service.container import FLAGGED_HASHES_KEPT
 from deepfake_service.evidence.bundle.perceptual_hashes import (
     distances,
     orientations,
@@ -22,6 +21,7 @@ from deepfake_service.evidence.bundle.perceptual_hashes import (
 )
 from deepfake_service.platform.db import Case, FlaggedHashes
 from deepfake_service.platform.db.enums import Role
+from deepfake_service.review.minor_flags import KEPT_FOR
 from tests.support import exhibits, footage
 from tests.support.jobs import examined, headers, submit
 from tests.support.servers import statements
@@ -190,7 +190,7 @@ async def test_h6_deleting_the_flagged_case_does_not_lift_the_flag_of_copies(
     assert is_flagged(service, same.json())
     copy = await examined(service, exhibits.video() + b"x", exhibits.video())
     assert is_flagged(service, copy)
-    service.clock.advance(FLAGGED_HASHES_KEPT - timedelta(days=1))
+    service.clock.advance(KEPT_FOR - timedelta(days=1))
     flags.forget_expired()
     with service.database.read() as session:
         assert session.scalars(select(FlaggedHashes)).all()

@@ -12,15 +12,21 @@ import pytest
 from sqlalchemy import column, func, select, table
 
 from deepfake_service.audit.log import Action
-from deepfake_service.examination import workflow_rows
+from deepfake_service.examination import take_over, workflow_rows
 from deepfake_service.examination.take_over import BEAT_S, LEASE_S, UNCLAIMED_AFTER_S, TakeOver
 from deepfake_service.examination.workflow_rows import ENQUEUED, PENDING, WorkflowRows
 from deepfake_service.platform.db import AuditEntry, Job, Lease
 from deepfake_service.platform.db.enums import AWAITING_MODEL, JobState
-from tests.support.jobs import OF_TAKER, TAKE_OVER_S, Steps, post_video
+from tests.support.jobs import OF_TAKER, Steps, post_video
 from tests.unit.service.conftest import Service
 
 OF_JOBS = "0" * 64
+TAKE_OVER_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(take_over, "TAKE_OVER_S", TAKE_OVER_S)
 
 
 class Worker:
@@ -35,7 +41,6 @@ class Worker:
             Steps(bundle_sha256),
             Lease(executor_id="the-taker", version=self.version),
             set(),
-            take_over_s=TAKE_OVER_S,
             ticks=lambda: self._now,
         )
 
