@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.audit.journal import protect
 from deepfake_service.platform.db import AuditEntry, current_time
-from deepfake_service.platform.db.row_authentication import authenticator_of
+from deepfake_service.platform.db.row_authentication import is_authentic
 from deepfake_service.platform.errors import AuditBroken, InvalidCheckpoint
 
 START = "0" * 64
@@ -289,13 +289,11 @@ def verify(session: Session, since: Checkpoint | None = None) -> Checkpoint:
     Raises:
         AuditBroken: a check failed; the message names the first such entry.
     """
-    authenticator = authenticator_of(session)
     previous, number, is_continued = START, 0, False
     for entry in _all(session):
         if entry.number != number + 1:
             raise AuditBroken(f"Entry {number + 1} of the audit log is missing.")
-        is_keyed = authenticator is None or authenticator.is_authentic(entry)
-        if not is_keyed or entry.hash != _hash(entry, previous):
+        if not is_authentic(session, entry) or entry.hash != _hash(entry, previous):
             raise AuditBroken(
                 f"Entry {entry.number} of the audit log, or an entry before it, was altered."
             )
@@ -318,8 +316,7 @@ def head(session: Session) -> Checkpoint:
     """Return a checkpoint of the log as it is now, after checking its last entry only;
     ``AuditBroken`` if the last entry was altered."""
     last = session.scalars(select(AuditEntry).order_by(AuditEntry.number.desc()).limit(1)).first()
-    authenticator = authenticator_of(session)
-    if last and authenticator is not None and not authenticator.is_authentic(last):
+    if last and not is_authentic(session, last):
         raise AuditBroken(f"Entry {last.number} of the audit log was altered.")
     at = current_time(session).isoformat(timespec="milliseconds")
     return Checkpoint(last.number if last else 0, last.hash if last else START, at)

@@ -29,7 +29,7 @@ from deepfake_service.platform.db import (
     Occurrence,
     Review,
 )
-from deepfake_service.platform.db.row_authentication import authenticator_of, refuse
+from deepfake_service.platform.db.row_authentication import is_authentic, refuse
 from deepfake_service.platform.errors import RecordAltered
 from deepfake_service.platform.storage import open_json
 
@@ -194,9 +194,8 @@ def _entries(session: Session, *conditions: ColumnElement[bool]) -> Entries:
 
 
 def _chain(session: Session, job: Job, entries: Entries) -> dict[str, Any]:
-    authenticator = authenticator_of(session)
     for entry, _ in entries:
-        if authenticator is not None and not authenticator.is_authentic(entry):
+        if not is_authentic(session, entry):
             raise refuse(session, "audit", entry.number)
     listed = [{**entry_json(e), "hash": e.hash, "previous": previous} for e, previous in entries]
     try:
