@@ -13,7 +13,7 @@ from deepfake_service.accounts.accounts import MAY_READ_ALL, Caller
 from deepfake_service.container import Services
 from deepfake_service.http.auth import Call
 from deepfake_service.http.schemas import EXAMPLE_ID
-from deepfake_service.platform.clock import Moment
+from deepfake_service.platform.clock import Day, Moment
 from deepfake_service.platform.db.enums import Finding, JobState
 from deepfake_service.platform.errors import invalid_field
 from deepfake_service.platform.pagination import Filters, Order
@@ -139,14 +139,14 @@ class Period:
     """Which notices are counted, and by what they are grouped."""
 
     start: Annotated[
-        date | None,
+        Day | None,
         Query(
             description="The first day of sending, in Korea; the first of this year if unset.",
             examples=["2026-01-01"],
         ),
     ] = None
     end: Annotated[
-        date | None,
+        Day | None,
         Query(
             description="The last day of sending, in Korea; today if unset.",
             examples=["2026-12-31"],

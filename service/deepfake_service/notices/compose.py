@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from deepfake_service.notices.kinds import Kind, NoticeField
+from deepfake_service.platform.clock import Day
 from deepfake_service.platform.texts.characters import readable, revealed, revealed_url
 from deepfake_service.platform.texts.fields import Text
 from deepfake_service.platform.texts.formatting import day, to_the_second
@@ -56,7 +57,7 @@ class WithoutConsent:
 
     stated_by: Literal["person", "representative"]
     """Who stated it: the person shown, or a representative."""
-    stated_on: date
+    stated_on: Day
     """The day on which it was stated."""
     record: Text
     """Where the statement is recorded. The recipient is not told."""

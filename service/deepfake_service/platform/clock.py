@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from pydantic_core import PydanticCustomError
 
 # Unlike the monotonic clock, it also counts while a machine sleeps. Only Linux has it.
@@ -42,5 +43,11 @@ def _utc(at: datetime) -> datetime:
         raise PydanticCustomError("not_a_time", "send a time from the year 1 to 9999") from error
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+def _written(at: object) -> object:
+    """Refuse a number, which Pydantic would take for seconds since 1970."""
+    return at if isinstance(at, date) or re.match(r"\d{4}-", str(at)) else None
+
+
+Day = Annotated[date, BeforeValidator(_written)]
+Moment = Annotated[AwareDatetime, AfterValidator(_utc), BeforeValidator(_written)]
 """A time with a zone, converted to UTC."""

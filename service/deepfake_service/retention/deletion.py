@@ -8,7 +8,7 @@ be read from freed blocks of the disk either.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import TypeVar
 
 from pydantic import ConfigDict
@@ -26,6 +26,7 @@ from deepfake_service.cases.case_lock import (
 )
 from deepfake_service.cases.cases import folder_of, material_of, screenshot_of
 from deepfake_service.examination.queue import JobQueue
+from deepfake_service.platform.clock import Day
 from deepfake_service.platform.db import (
     Capture,
     Case,
@@ -58,7 +59,7 @@ class HoldRequest:
     """The authority or person."""
     file_number: Text | None = None
     """Their file number."""
-    asked_on: date | None = None
+    asked_on: Day | None = None
     """The day on which they asked."""
 
     def stored(self) -> dict[str, str | None]:

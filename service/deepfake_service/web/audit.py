@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.audit import log as audit_log
 from deepfake_service.cases.cases import OF_CASE
+from deepfake_service.platform.clock import Day
 from deepfake_service.platform.db import Case, Job, Notice
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.web.pages import Auditor, PageRoute
@@ -27,7 +28,7 @@ PAGES = (("items", Job), ("cases", Case), ("notices", Notice))
 """The pages of what entries are about."""
 
 # Every day of these years has a beginning and an end in every zone.
-Day = Annotated[date, Field(ge=date(1970, 1, 1), le=date(9000, 12, 31))] | Literal[""]
+_Day = Annotated[Day, Field(ge=date(1970, 1, 1), le=date(9000, 12, 31))] | Literal[""]
 
 
 def zone_named(name: str) -> tzinfo:
@@ -47,9 +48,9 @@ class AuditQuery(BaseModel):
     action: Annotated[str, Field(max_length=64)] = ""
     subject: Annotated[str, Field(max_length=200)] = ""
     """An id, or the reference of a case: then also what is in it."""
-    since: Day = ""
+    since: _Day = ""
     """The first day."""
-    until: Day = ""
+    until: _Day = ""
     """The last day."""
     zone: Annotated[str, Field(max_length=64)] = ""
     """The time zone of the days, which is that of the page; not a filter by itself."""

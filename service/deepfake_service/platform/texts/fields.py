@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from datetime import date
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, StringConstraints
 
+from deepfake_service.platform.clock import Day
 from deepfake_service.platform.errors import FieldError
 from deepfake_service.platform.texts.characters import HiddenCharacter, shown
 
@@ -91,7 +91,7 @@ TYPES: dict[str, Any] = {
     "statement": Statement,
     "email": Email,
     "phone": Phone,
-    "date": date,
+    "date": Day,
     "signature": Signature,
     "affirmation": Affirmation,
 }

@@ -51,6 +51,9 @@ async def test_a_query_parameter_that_is_not_described_is_refused(
              ("created_after", "created_before"),
              "must be a time with its zone, such as 2026-01-31T21:00+09:00")),
         ("statistics/removals?start=2026-02-30", {"start": "must be a date such as 2026-01-31"}),
+        ("statistics/removals?start=1767225600", {"start": "must be a date such as 2026-01-31"}),
+        ("jobs?created_after=1767225600",
+         {"created_after": "must be a time with its zone, such as 2026-01-31T21:00+09:00"}),
         ("jobs?reviewers_disagree=perhaps", {"reviewers_disagree": "must be true or false"}),
         ("jobs?sha256=x", {"sha256": "must match the pattern ^[0-9a-f]{64}$"}),
         ("jobs?finding=x", {"finding": f"use one of {', '.join(Finding)}, none"}),
@@ -88,6 +91,9 @@ async def test_a_body_of_another_form_is_told_in_sentences_too(service: Service)
     ):
         answer = await service.client.post("/v1/cases/x/notices", json=body)
         assert [e["detail"] for e in answer.json()["errors"]] == said
+    answer = await service.client.patch("/v1/notices/x", json={"sent_at": 1767225600})
+    (error,) = answer.json()["errors"]
+    assert error["detail"] == "must be a time with its zone, such as 2026-01-31T21:00+09:00"
     answer = await service.client.post("/v1/captures", json={"urls": []})
     assert [e["detail"] for e in answer.json()["errors"]] == ["too few; send 1 or more"]
 
