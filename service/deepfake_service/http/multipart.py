@@ -6,7 +6,7 @@ write plaintext media to disk.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -126,17 +126,6 @@ def boundary_of(content_type: str | None) -> bytes:
     if not boundary:
         raise MalformedRequest(f"The Content-Type {MULTIPART} has no boundary.")
     return boundary
-
-
-async def parse_multipart(
-    chunks: AsyncIterator[bytes], boundary: bytes, open_part: Callable[[Part], Sink]
-) -> None:
-    """Read the whole body ``chunks``; see ``MultipartReader``. ``MalformedRequest`` if the body is
-    not multipart (RFC 2046, RFC 7578), or was cut short."""
-    reader = MultipartReader(boundary, open_part)
-    async for chunk in chunks:
-        reader.feed(chunk)
-    reader.close()
 
 
 def base_name(raw: bytes) -> str:

@@ -21,13 +21,7 @@ from starlette.types import Message, Receive, Scope
 from deepfake_models.media.image import picture_format
 from deepfake_service.http.admission import UploadMemory
 from deepfake_service.http.auth import Call
-from deepfake_service.http.multipart import (
-    MultipartReader,
-    Part,
-    Sink,
-    boundary_of,
-    parse_multipart,
-)
+from deepfake_service.http.multipart import MultipartReader, Part, Sink, boundary_of
 from deepfake_service.http.problems import invalid_fields
 from deepfake_service.platform.errors import (
     ClientGone,
@@ -240,7 +234,8 @@ class SubmittedForm(Generic[F]):
         """
         boundary = boundary_of(request.headers.get("content-type"))
         refuse_encoding(request)
-        await parse_multipart(receive_body(request, max_bytes=max_bytes), boundary, self._open)
+        async for _ in self.file(boundary, receive_body(request, max_bytes), required=False):
+            pass  # there is no file
         return self.parse()
 
     async def file(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
 from itertools import pairwise
 
 import pytest
@@ -10,11 +9,11 @@ from hypothesis import strategies as st
 
 from deepfake_service.http.multipart import (
     MAX_NAME_CHARS,
+    MultipartReader,
     Part,
     Sink,
     base_name,
     boundary_of,
-    parse_multipart,
 )
 from deepfake_service.platform.errors import MalformedRequest, ServiceError, UnsupportedContentType
 
@@ -32,7 +31,7 @@ PARTS = [
 ]
 
 
-async def parsed(body: bytes, *cuts: int) -> list[tuple[Part, bytes]]:
+def parsed(body: bytes, *cuts: int) -> list[tuple[Part, bytes]]:
     found: list[tuple[Part, bytearray]] = []
 
     def open_part(part: Part) -> Sink:
@@ -40,41 +39,39 @@ async def parsed(body: bytes, *cuts: int) -> list[tuple[Part, bytes]]:
         found.append((part, content))
         return content.extend
 
-    async def chunks() -> AsyncIterator[bytes]:
-        edges = [0, *sorted(cuts), len(body)]
-        for start, end in pairwise(edges):
-            yield body[start:end]
-
-    await parse_multipart(chunks(), b"b", open_part)
+    reader = MultipartReader(b"b", open_part)
+    for start, end in pairwise([0, *sorted(cuts), len(body)]):
+        reader.feed(body[start:end])
+    reader.close()
     return [(part, bytes(content)) for part, content in found]
 
 
-async def test_parts_are_read_in_order() -> None:
-    assert await parsed(BODY) == PARTS
+def test_parts_are_read_in_order() -> None:
+    assert parsed(BODY) == PARTS
 
 
 @given(cuts=st.lists(st.integers(0, len(BODY)), max_size=12))
-async def test_where_the_network_cuts_makes_no_difference(cuts: list[int]) -> None:
-    assert await parsed(BODY, *cuts) == PARTS
+def test_where_the_network_cuts_makes_no_difference(cuts: list[int]) -> None:
+    assert parsed(BODY, *cuts) == PARTS
 
 
 @given(end=st.integers(0, len(BODY) - len(b"--\r\n") - 1))
-async def test_a_body_that_is_cut_short_is_refused(end: int) -> None:
+def test_a_body_that_is_cut_short_is_refused(end: int) -> None:
     with pytest.raises(MalformedRequest):
-        await parsed(BODY[:end])
+        parsed(BODY[:end])
 
 
 @given(body=st.binary(max_size=300))
-async def test_noise_is_refused_and_nothing_else(body: bytes) -> None:
+def test_noise_is_refused_and_nothing_else(body: bytes) -> None:
     with pytest.raises(MalformedRequest):
-        await parsed(body)
+        parsed(body)
 
 
 @given(at=st.integers(0, len(BODY) - 1), value=st.integers(0, 255))
-async def test_a_changed_byte_never_escapes_as_a_foreign_error(at: int, value: int) -> None:
+def test_a_changed_byte_never_escapes_as_a_foreign_error(at: int, value: int) -> None:
     changed = BODY[:at] + bytes([value]) + BODY[at + 1 :]
     with contextlib.suppress(MalformedRequest):
-        await parsed(changed)
+        parsed(changed)
 
 
 @pytest.mark.parametrize(
@@ -88,9 +85,9 @@ async def test_a_changed_byte_never_escapes_as_a_foreign_error(at: int, value: i
         b"\r\n".join(b"X-%d: y" % i for i in range(20)),
     ],
 )
-async def test_parts_without_a_proper_head_are_refused(head: bytes) -> None:
+def test_parts_without_a_proper_head_are_refused(head: bytes) -> None:
     with pytest.raises(MalformedRequest):
-        await parsed(b"--b\r\n" + head + b"\r\n\r\nx\r\n--b--\r\n")
+        parsed(b"--b\r\n" + head + b"\r\n\r\nx\r\n--b--\r\n")
 
 
 @pytest.mark.parametrize(
@@ -116,12 +113,9 @@ def test_the_boundary_may_be_quoted() -> None:
     assert boundary_of('Multipart/Form-Data; charset=utf-8; boundary="a b"') == b"a b"
 
 
-async def test_a_boundary_too_long_is_refused() -> None:
-    async def nothing() -> AsyncIterator[bytes]:
-        yield b""
-
+def test_a_boundary_too_long_is_refused() -> None:
     with pytest.raises(MalformedRequest):
-        await parse_multipart(nothing(), b"b" * 1000, lambda _: lambda _: None)
+        MultipartReader(b"b" * 1000, lambda _: lambda _: None)
 
 
 @pytest.mark.parametrize(
