@@ -32,7 +32,7 @@ from deepfake_service.http.answers import (
     pdf_answer,
 )
 from deepfake_service.http.auth import Call, Reader, Verifier
-from deepfake_service.http.dependencies import ServicesDep
+from deepfake_service.http.dependencies import AskedDep
 from deepfake_service.http.routing import api_router, problems
 from deepfake_service.http.schemas import ItemId, JobId, Language, Published, Sha256, Time
 from deepfake_service.http.uploads import receive_body, refuse_encoding, streams_body
@@ -244,11 +244,12 @@ class PublicKeysOut(Published):
     summary="Get the public keys that sign evidence",
     responses=problems(503),
 )
-def get_public_keys(services: ServicesDep) -> PublicKeysOut:
+def get_public_keys(asked: AskedDep) -> PublicKeysOut:
     """Return every key that signs or has signed evidence of this service, as a JWK Set (RFC 7517).
     To verify evidence, obtain the keys from a source other than the evidence itself."""
-    services.evidence_store.keys.current()
-    return PublicKeysOut.model_validate(services.evidence_store.keys.jwks())
+    keys = asked.services.evidence_store.keys
+    keys.current()
+    return PublicKeysOut.model_validate(keys.jwks())
 
 
 class SignatureOut(Published):
@@ -272,10 +273,10 @@ class SignedListOut(Published):
     response_class=Response,
     responses={200: {"model": SignedListOut}, **problems(503)},
 )
-def get_revocations(services: ServicesDep) -> Response:
+def get_revocations(asked: AskedDep) -> Response:
     """Return a signed list (DSSE) of the digests of replaced and withdrawn editions of evidence and
     of revoked keys, for `deepfake verify --revocations`. It needs no key and names no case."""
-    content = services.revocation_list.signed()
+    content = asked.services.revocation_list.signed()
     return Response(
         content, media_type="application/json", headers={"Cache-Control": "public, max-age=300"}
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from deepfake_models.decision.fitness import unfit
-from deepfake_service.http.dependencies import AppStateDep
+from deepfake_service.http.dependencies import AskedDep
 from deepfake_service.http.middleware import LOOPBACK
 from deepfake_service.http.routing import operation_id, problems
 from deepfake_service.http.schemas import HealthOut, ModelOut, ReadyOut, SandboxOut
@@ -25,9 +25,10 @@ async def check_health() -> HealthOut:
 
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", summary="Check that requests are accepted", responses=problems(503))
-def check_readiness(state: AppStateDep) -> ReadyOut:
+def check_readiness(asked: AskedDep) -> ReadyOut:
     """Answer with the identity and terms of the model once it is loaded and the database is up to
     date. While the disk is nearly full, `accepts_submissions` is false; everything else works."""
+    state = asked.state
     engine = state.require_engine()
     state.require_services()
     # Not the space on the disk: an account that fills it would otherwise take reads and deletions
@@ -52,12 +53,12 @@ def check_readiness(state: AppStateDep) -> ReadyOut:
         **problems(404),
     },
 )
-def get_metrics(request: Request, state: AppStateDep) -> Response:
+def get_metrics(asked: AskedDep) -> Response:
     """Return counts and durations. They include neither scores nor names. Only the operators'
     listener serves them; without one, so does a service that no other machine reaches."""
-    settings = state.settings
+    settings = asked.state.settings
     own_port = settings.operations_port
-    is_own = bool(own_port) and (request.scope.get("server") or ("", 0))[1] == own_port
+    is_own = bool(own_port) and (asked.request.scope.get("server") or ("", 0))[1] == own_port
     if not is_own and (own_port or settings.host not in LOOPBACK):
         raise NotFound
-    return Response(state.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+    return Response(asked.state.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)

@@ -28,7 +28,7 @@ from deepfake_service.accounts.accounts import (
     authorize,
 )
 from deepfake_service.http.admission import HEAVY, SCORING
-from deepfake_service.http.dependencies import AppStateDep, Asked, app_state
+from deepfake_service.http.dependencies import Asked, app_state
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import CrossSiteRequest, KeyRejected, NotAuthenticated
 
@@ -130,9 +130,9 @@ def browser_caller(request: Request) -> Caller:
 def _authenticated(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    state: AppStateDep,
 ) -> Caller:
     if credentials is not None:
+        state = app_state(request)
         try:
             return state.accounts.authenticate(credentials.credentials)
         except NotAuthenticated as error:

@@ -103,18 +103,12 @@ class Asked:
         return self.state.require_services()
 
 
-# Both are coroutines, because FastAPI runs a plain function in a thread.
-async def _app_state(connection: HTTPConnection) -> AppState:
-    return app_state(connection)
+# A coroutine, because FastAPI runs a plain function in a thread.
+async def _asked(request: Request) -> Asked:
+    return Asked(request)
 
 
-async def _services(connection: HTTPConnection) -> Services:
-    return app_state(connection).require_services()
-
-
-AppStateDep = Annotated[AppState, Depends(_app_state)]
-ServicesDep = Annotated[Services, Depends(_services)]
-"""The services of the rooms; answers 503 while the app starts or stops."""
+AskedDep = Annotated[Asked, Depends(_asked)]
 
 
 @dataclass(frozen=True, slots=True)
