@@ -118,9 +118,7 @@ class LookLane(Lane[_Due]):
 
     def _do(self, due: _Due) -> None:
         try:
-            made = self._made(due)
-            if made is not None:
-                self._looks.record(due.occurrence_id, made)
+            self._looks.record(due.occurrence_id, self._made(due))
         except NotFound:
             pass  # deleted meanwhile
         except Exception as error:
@@ -138,13 +136,13 @@ class LookLane(Lane[_Due]):
                 .values(next_look_at=later)
             )
 
-    def _made(self, due: _Due) -> LookMade | None:
-        """Look at a post; return ``None`` if it was deleted."""
+    def _made(self, due: _Due) -> LookMade:
+        """Look at a post; ``NotFound`` if it was deleted."""
         with self._database.read() as session:
             occurrence = session.get(Occurrence, due.occurrence_id)
             watch = session.get(Watch, due.watch_id)
             if occurrence is None or watch is None:
-                return None
+                raise NotFound
             notice = session.get_one(Notice, watch.notice_id)
             key = self._vault.case_key(session.get_one(Case, occurrence.case_id))
             url: str = open_occurrence(key, occurrence)["source_url"]

@@ -178,24 +178,18 @@ class Looks:
             raise invalid_field("result", f"use one of {', '.join(BY_PEOPLE)}")
         with self._database.read() as session:
             find_post(session, caller, case_id, occurrence_id)
-        made = replace(made, at=min(made.at, now))
-        look_id = self.record(occurrence_id, made, caller.actor)
-        if look_id is None:
-            raise NotFound
-        return look_id
+        return self.record(occurrence_id, replace(made, at=min(made.at, now)), caller.actor)
 
-    def record(self, occurrence_id: str, made: LookMade, actor: Actor = SERVICE) -> str | None:
-        """Record a look, and what the looks amount to now; return its id.
-
-        It is ``None`` if the post was deleted meanwhile.
-        """
+    def record(self, occurrence_id: str, made: LookMade, actor: Actor = SERVICE) -> str:
+        """Record a look, and what the looks amount to now; return its id. ``NotFound`` if the post
+        was deleted meanwhile."""
         signer = self._keys.current().statement
         look_id = new_id()
         stored = self._store_screenshot(occurrence_id, look_id, made.screenshot)
         with self._database.write() as session:
             occurrence = session.get(Occurrence, occurrence_id)
             if occurrence is None:
-                return None
+                raise NotFound
             case = lock_open_case(session, occurrence.case_id)
             key = self._vault.case_key(case)
             last = last_look(session, occurrence_id)
