@@ -191,7 +191,8 @@ def judge(
         with contextlib.suppress(ValueError):  # a server may send what is no address
             hosts.append(site_of(urlsplit(answer.headers.get("location", "")).hostname or ""))
     if any(is_of_site(host, f) for host in hosts for f in KOREAN_FILTERS):
-        return _said(LookResult.BLOCKED_HERE, True, "national_filter", "warning.or.kr", known)
+        signal = {"kind": "national_filter", "value": "warning.or.kr"}
+        return Sight(LookResult.BLOCKED_HERE, True, (signal,), known)
     if page.last is None:
         return _failed(page.failure or Failure.UNREACHABLE, now, known)
     known = {name: value for name, value in known.items() if name != "no_name_since"}
@@ -222,25 +223,16 @@ def judge(
     return _present(url, shown, answer, known, sibling)
 
 
-def _said(
-    result: LookResult, strong: bool, kind: str, value: object, known: dict[str, Any]
-) -> Sight:
-    return Sight(result, strong, ({"kind": kind, "value": value},), known)
-
-
 def _failed(failure: Failure, now: datetime, known: dict[str, Any]) -> Sight:
-    if failure is Failure.RESET:
-        # Filters that look into the first packet of TLS reset the connection; so do servers.
-        return _said(LookResult.BLOCKED_HERE, False, "failure", str(failure), known)
-    if failure is Failure.REFUSED_ADDRESS:
-        return _said(LookResult.UNKNOWN, False, "failure", str(failure), known)
-    if failure is not Failure.NO_SUCH_NAME:
-        return _said(LookResult.UNREACHABLE, False, "failure", str(failure), known)
-    since = datetime.fromisoformat(known.get("no_name_since", now.isoformat()))
-    known = {**known, "no_name_since": since.isoformat()}
-    is_long = now - since >= NAME_GONE_FOR
-    result = LookResult.GONE if is_long else LookResult.UNREACHABLE
-    return _said(result, False, "failure", str(failure), known)
+    # Filters that look into the first packet of TLS reset the connection; so do servers.
+    told = {Failure.RESET: LookResult.BLOCKED_HERE, Failure.REFUSED_ADDRESS: LookResult.UNKNOWN}
+    result = told.get(failure, LookResult.UNREACHABLE)
+    if failure is Failure.NO_SUCH_NAME:
+        since = datetime.fromisoformat(known.get("no_name_since", now.isoformat()))
+        known = {**known, "no_name_since": since.isoformat()}
+        if now - since >= NAME_GONE_FOR:
+            result = LookResult.GONE
+    return Sight(result, False, ({"kind": "failure", "value": str(failure)},), known)
 
 
 def _challenge(answer: Answer, shown: Shown) -> str | None:
