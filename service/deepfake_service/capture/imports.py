@@ -42,6 +42,7 @@ from deepfake_service.platform.errors import (
 )
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.storage import BlobMissing, Vault, seal_json
+from deepfake_service.removal.signals import host_of
 
 MINIMUM = ("url", "html_source", "full_page_capture", "time")
 """What a capture needs at least (Berkeley Protocol, paragraphs 153 to 155)."""
@@ -336,10 +337,9 @@ def post_of(content: dict[str, Any], image: CapturedImage) -> PostDetails:
     told = (content.get("fetch") or {}).get("post") or {}
     title = content["handed_in"]["title"] or _printable(told.get("title") or page.get("title"))
     note = " · ".join(text for text in (title, post["note"]) if text)
-    host = urlsplit(url).hostname if url else None
     return PostDetails(
         source_url=url,
-        platform=post["platform"] or (host or "").removeprefix("www.")[:200] or None,
+        platform=post["platform"] or host_of(url).removeprefix("www.")[:200] or None,
         account=post["account"] or _printable(told.get("uploader"))[:200] or None,
         captured_at=post["captured_at"] or _moment(page.get("at")) or _moment(image.at),
         note=note[:2000] or None,
@@ -347,12 +347,8 @@ def post_of(content: dict[str, Any], image: CapturedImage) -> PostDetails:
 
 
 def _address(text: str | None) -> str | None:
-    if not text or not text.startswith(("http://", "https://")) or not text.isprintable():
-        return None
-    try:
-        return text if urlsplit(text).hostname else None
-    except ValueError:
-        return None
+    is_web = text and text.startswith(("http://", "https://")) and text.isprintable()
+    return text if is_web and host_of(text) else None
 
 
 def _printable(text: str | None) -> str:

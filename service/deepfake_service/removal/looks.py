@@ -64,7 +64,7 @@ from deepfake_service.removal.conclusions import (
     next_look,
 )
 from deepfake_service.removal.posts import find_post, last_look, screenshot_of_look
-from deepfake_service.removal.signals import Sight, site_of
+from deepfake_service.removal.signals import Sight, host_of, site_of
 
 BY_PEOPLE = (
     LookResult.GONE,
@@ -356,12 +356,8 @@ def _exchanges_of(page: Page | None) -> list[dict[str, Any]]:
 
 def _host(url: str | None) -> str | None:
     """Return the site of a URL that can be looked at; ``None`` for others."""
-    try:
-        address = urlsplit(url or "")
-        is_web = address.scheme in ("http", "https")
-        return site_of(address.hostname) if is_web and address.hostname else None
-    except ValueError:
-        return None
+    host = host_of(url)
+    return site_of(host) if host and urlsplit(url or "").scheme in ("http", "https") else None
 
 
 def _seen(session: Session, occurrence_id: str) -> list[Seen]:

@@ -6,7 +6,6 @@ parses more than bounded regular expressions do, each in time proportional to th
 
 from __future__ import annotations
 
-import contextlib
 import html
 import re
 import secrets
@@ -154,6 +153,14 @@ def _marks() -> tuple[Mark, ...]:
 MARKS = _marks()
 
 
+def host_of(url: str | None) -> str:
+    """Return the host in an address; empty if there is none, or the text is no address."""
+    try:
+        return urlsplit(url or "").hostname or ""
+    except ValueError:
+        return ""
+
+
 def site_of(host: str) -> str:
     """Return the part of a host that its owner registered, in lower case.
 
@@ -186,11 +193,9 @@ def judge(
         sibling: fetches a page of the same site that never was, or returns ``None``.
     """
     wanted = urlsplit(url)
-    hosts = [site_of(urlsplit(a.url).hostname or "") for a in page.answers]
-    for answer in page.answers:
-        with contextlib.suppress(ValueError):  # a server may send what is no address
-            hosts.append(site_of(urlsplit(answer.headers.get("location", "")).hostname or ""))
-    if any(is_of_site(host, f) for host in hosts for f in KOREAN_FILTERS):
+    addresses = (each for a in page.answers for each in (a.url, a.headers.get("location")))
+    sites = [site_of(host_of(address)) for address in addresses]
+    if any(is_of_site(site, f) for site in sites for f in KOREAN_FILTERS):
         signal = {"kind": "national_filter", "value": "warning.or.kr"}
         return Sight(LookResult.BLOCKED_HERE, True, (signal,), known)
     if page.last is None:

@@ -13,7 +13,6 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from itertools import groupby
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import func, select
 
@@ -25,7 +24,7 @@ from deepfake_service.platform.db.enums import NoticeState, WatchState
 from deepfake_service.platform.storage import Vault
 from deepfake_service.platform.storage.sealed_columns import opened_rows
 from deepfake_service.platform.texts.formatting import KST
-from deepfake_service.removal.signals import site_of
+from deepfake_service.removal.signals import host_of, site_of
 
 FEWEST = 5
 """Posts of a group of its own: fewer could tell of whom they are."""
@@ -150,10 +149,7 @@ class RemovalStatistics:
 
 def platform_of(post: dict[str, Any]) -> str:
     """Return what tells platforms apart: the site of a URL, or else a name."""
-    try:
-        host = urlsplit(post["source_url"] or "").hostname
-    except ValueError:
-        host = None
+    host = host_of(post["source_url"])
     return site_of(host) if host else str(post["platform"] or "–").casefold().strip()
 
 

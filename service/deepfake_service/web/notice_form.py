@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import TypeAdapter, ValidationError
@@ -23,6 +22,7 @@ from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.pagination import MAX_PAGE, Filters, ListPage
 from deepfake_service.platform.texts.fields import NEVER_COPIED
 from deepfake_service.platform.texts.i18n import LANGUAGES
+from deepfake_service.removal.signals import host_of
 from deepfake_service.web.pages import Form, Id, PageRoute, Reader, Visit, redirect
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -316,8 +316,4 @@ def place_of(occurrence: Mapping[str, Any]) -> str:
     """Return what tells platforms apart: the name of a platform, or else the host of the URL."""
     if occurrence["platform"]:
         return str(occurrence["platform"]).casefold().strip()
-    try:
-        host = urlsplit(occurrence["source_url"] or "").hostname or ""
-    except ValueError:
-        host = ""
-    return host.removeprefix("www.")
+    return host_of(occurrence["source_url"]).removeprefix("www.")
