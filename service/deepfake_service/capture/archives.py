@@ -93,18 +93,16 @@ def read_file(source: BinaryIO, number: int, contents: Contents) -> dict[str, An
     kind = kind_of(source)
     source.seek(0)
     try:
+        integrity = None
         if kind == "wacz":
             integrity = _wacz(source, number, contents)
         elif kind == "warc":
             _warc(source, number, None, contents)
-            integrity = _of_records(contents)
         elif kind == "mhtml":
             _mhtml(source, number, contents)
-            integrity = {"digests": "none", "signature": "not_signed"}
         else:
             body = read_body(iter(lambda: source.read(PIECE), b""), {}, "", contents.budget)
             contents.medium(body, "", "", {"file": number})
-            integrity = {"digests": "none", "signature": "not_signed"}
     except TooLarge as error:
         raise Refused("too_large", error.message) from error
     except Damaged as error:
@@ -115,7 +113,7 @@ def read_file(source: BinaryIO, number: int, contents: Contents) -> dict[str, An
         if contents.notes:
             raise Refused("damaged", contents.notes[0]["detail"])
         raise Refused("empty", "it has no page, no text, and no picture or video")
-    return {"kind": kind, "integrity": integrity}
+    return {"kind": kind, "integrity": integrity or _of_records(contents)}
 
 
 def _warc(source: BinaryIO, number: int, member: str | None, contents: Contents) -> None:

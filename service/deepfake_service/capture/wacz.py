@@ -21,7 +21,7 @@ import pyrage
 from deepfake_models.errors import SandboxBusy
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible
-from deepfake_service.capture.archives import Refused
+from deepfake_service.capture.archives import DATAPACKAGE, DIGEST, Refused
 from deepfake_service.capture.captures import Captures
 from deepfake_service.capture.readers import CapturedImage, CaptureReaders, IndexRow
 from deepfake_service.capture.replay import sort_key
@@ -44,7 +44,6 @@ from deepfake_service.review.exports import Exports, recipient_of
 
 TEXT, IMAGERY, SIGNED = "archive/page.warc.gz", "archive/media.warc", "evidence/capture.zip"
 INDEX, PAGES = "indexes/index.cdx", "pages/pages.jsonl"
-DATAPACKAGE, DIGEST = "datapackage.json", "datapackage-digest.json"
 _DATE = (1980, 1, 1, 0, 0, 0)
 _OVERHEAD = 64 << 20
 """Bytes of a WACZ beside its imagery, at most: the text twice, and lists."""
