@@ -297,15 +297,6 @@ def test_keys_are_rotated_and_old_bundles_stay_verifiable(site: Site, job: dict[
         assert admin.post("/v1/verify", content=after).json()["result"] == "verified"
 
 
-def test_keys_are_not_made_where_there_is_no_service(site: Site, tmp_path: Path) -> None:
-    elsewhere = Site(tmp_path)
-    output = elsewhere.command(
-        "keys", "signing", "publish", "--out", str(tmp_path / "k"), expected=1
-    )
-    assert "is not the data directory of a service" in output
-    assert not (tmp_path / "var" / "records.sqlite").exists()
-
-
 def test_a_deleted_case_takes_its_evidence_with_it(site: Site) -> None:
     job = site.submit(short_clip(3))
     site.wait(job["id"])

@@ -179,21 +179,6 @@ async def test_without_a_valid_key_nobody_is_heard(service: Service, header: str
     assert service.decoder.opened == 0
 
 
-@pytest.mark.parametrize("role", list(Role))
-async def test_roles(service: Service, role: Role) -> None:
-    headers = {"Authorization": f"Bearer {service.keys[role]}"}
-    answer = await service.post(b"still 0 0", headers=headers)
-    if role is Role.AUDITOR:
-        check_problem(answer, 403, "forbidden")
-    else:
-        assert answer.status_code == 200
-
-
-async def test_a_revoked_key_stops_working(service: Service) -> None:
-    service.accounts.revoke(service.keys[Role.PIPELINE].split("_")[1])
-    check_problem(await service.post(b"still 0 0"), 401, "not_authenticated")
-
-
 async def test_no_answer_tells_why_a_key_is_not_valid(service: Service) -> None:
     for name in ("revoked", "expired", "disabled"):
         service.accounts.create(name, "system", Role.PIPELINE)
@@ -210,7 +195,8 @@ async def test_no_answer_tells_why_a_key_is_not_valid(service: Service) -> None:
         answer = await service.client.get("/v1/jobs", headers=headers)
         body = {k: v for k, v in answer.json().items() if k != "instance"}
         told.add((answer.status_code, str(body), answer.headers["www-authenticate"]))
-    assert len(told) == 1
+    ((status, *_),) = told
+    assert status == 401
 
 
 async def test_a_crop_that_cannot_be_classified_fails_its_request_only(

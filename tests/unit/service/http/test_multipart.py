@@ -46,10 +46,6 @@ def parsed(body: bytes, *cuts: int) -> list[tuple[Part, bytes]]:
     return [(part, bytes(content)) for part, content in found]
 
 
-def test_parts_are_read_in_order() -> None:
-    assert parsed(BODY) == PARTS
-
-
 @given(cuts=st.lists(st.integers(0, len(BODY)), max_size=12))
 def test_where_the_network_cuts_makes_no_difference(cuts: list[int]) -> None:
     assert parsed(BODY, *cuts) == PARTS
