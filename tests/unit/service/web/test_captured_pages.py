@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import anyio.to_thread
 import pytest
 
-from deepfake_service.capture.imports import Imports
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.platform.db.enums import Role
 from tests.support import archives
-from tests.support.jobs import headers
+from tests.support.captures import hand_in, work
 
 pytest.importorskip("warcio", reason="warcio writes the WARC files of these tests")
 # warcio leaves temporary files open.
@@ -26,18 +24,6 @@ Service = Any
 async def test_a_captured_page_is_shown_and_its_pictures_are_chosen(
     service: Service, readers: CaptureReaders
 ) -> None:
-    shared = service.app.state.shared
-    worker = Imports(
-        service.database,
-        shared.services.captures._vault,
-        shared.disk,
-        readers,
-        shared.services.evidence_store,
-        shared.services.submissions,
-        executor_id="worker",
-        kept_for=shared.services.captures._kept_for,
-    )
-    analyst = headers(service, Role.ANALYST)
     warc = archives.page().content()
     changed = archives.page().response("https://example.org/<b>", b"<b>", "text/plain").content()
     for content in (
@@ -45,19 +31,14 @@ async def test_a_captured_page_is_shown_and_its_pictures_are_chosen(
         archives.wacz(warc, change={"archive/data.warc.gz": changed}),
         b"no archive",
     ):
-        answer = await service.client.post(
-            "/v1/captures",
-            files={"file": ("page.wacz", content)},
-            data={"case_reference": "R"},
-            headers=analyst,
-        )
+        answer = await hand_in(service, content)
         assert answer.status_code == 202
     case_id, refused = answer.json()["case_id"], answer.json()["id"]
     service.client.headers.pop("Authorization", None)
     await service.sign_in(Role.ANALYST)
     waiting = await service.client.get(f"/cases/{case_id}", headers={"Accept-Language": "en"})
     assert waiting.text.count("It is being read.") == 3
-    await anyio.to_thread.run_sync(worker.work_off)
+    await work(service, readers)
     page = (await service.client.get(f"/cases/{case_id}", headers={"Accept-Language": "en"})).text
     assert "<b>" not in page
     assert "digests verified · not signed" in page
@@ -80,7 +61,7 @@ async def test_a_captured_page_is_shown_and_its_pictures_are_chosen(
         action[1], data={"csrf": csrf[1], "media": ["1", "2"]}, headers=origin
     )
     assert done.status_code == 303, done.text
-    await anyio.to_thread.run_sync(worker.work_off)
+    await work(service, readers)
     page = (await service.client.get(f"/cases/{case_id}", headers={"Accept-Language": "en"})).text
     assert page.count("examined as an item") == 2
     assert f"/v1/captures/{refused}/bundle" not in page
