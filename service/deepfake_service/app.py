@@ -40,7 +40,6 @@ from deepfake_service.http.dependencies import AppState, Engine
 from deepfake_service.http.middleware import RequestMiddleware
 from deepfake_service.http.routing import add_routes, describe
 from deepfake_service.platform.db import Database
-from deepfake_service.platform.disk_space import DiskSpace
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.settings import Settings
 from deepfake_service.web import account as web_account
@@ -117,7 +116,6 @@ def create_app(
         submission_rate=RateLimit(settings.submissions_per_account),
         read_rate=RateLimit(settings.reads_per_account),
         memory=UploadMemory(settings.max_buffered_bytes),
-        disk=DiskSpace(settings),
     )
 
     async def start(stack: contextlib.AsyncExitStack) -> None:

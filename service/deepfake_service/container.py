@@ -132,7 +132,9 @@ class Services:
         )
         self.queries = queries = Queries(database, vault)
         self.triage = Triage(database, vault, queries)
-        self.exports = Exports(database, vault, queries, settings.data_dir / EXPORT_FOLDER)
+        self.exports = Exports(
+            database, vault, self.disk, queries, settings.data_dir / EXPORT_FOLDER
+        )
         self.item_pages = ItemPages(
             database=database,
             vault=vault,
@@ -151,6 +153,7 @@ class Services:
         self.capture_exports = CaptureExports(
             database,
             vault,
+            self.disk,
             self.captures,
             self.exports,
             require_sandbox=settings.sandbox == "require",

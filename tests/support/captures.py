@@ -33,7 +33,7 @@ def worker(service: Service, readers: CaptureReaders, name: str = "worker-1") ->
     return Imports(
         service.database,
         services.captures._vault,
-        service.app.state.shared.disk,
+        service.app.state.shared.services.disk,
         readers,
         services.evidence_store,
         services.submissions,
@@ -80,7 +80,7 @@ def fetches_of(
     """Return what a worker does with links; ``registries`` are asked whose a host is."""
     way = Way("KR", CallbackHosts.of("127.0.0.1"), platform.authority, registries)
     vault = service.app.state.shared.services.captures._vault
-    disk = service.app.state.shared.disk
+    disk = service.app.state.shared.services.disk
     return Fetches(service.database, vault, disk, pool, way, executor_id=name, kept_for=WEEK)
 
 

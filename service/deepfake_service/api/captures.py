@@ -287,7 +287,7 @@ async def submit_capture(response: Response, call: Uploader) -> CaptureOut | Lin
     if call.request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON:
         return await _queue_links(call)
     state, services = call.state, call.services
-    state.disk.require()
+    services.disk.require()
     body = receive_file(call, state.settings.max_video_bytes, "A capture")
     boundary = boundary_of(call.request.headers.get("content-type"))
     submissions = services.submissions
@@ -381,9 +381,7 @@ def export_capture(capture_id: CaptureId, export: ExportIn, call: Exporter) -> S
     """Return the capture as WACZ, which ReplayWeb.page opens, with its pictures and videos and its
     signed bundle, encrypted (age, age-encryption.org/v1) to the public key of an authority.
     Audited."""
-    file = call.services.capture_exports.export(
-        call.caller, capture_id, export.recipient, check_space=call.state.disk.require
-    )
+    file = call.services.capture_exports.export(call.caller, capture_id, export.recipient)
     return encrypted_answer(call, file, f"capture-{capture_id}.wacz.age")
 
 

@@ -56,7 +56,7 @@ async def score_pictures(call: Submitter) -> FramesOut:
         if form.case_reference is None and form.model_fields_set:
             raise invalid_field("case_reference", "required when any other metadata field is given")
         if form.case_reference is not None:
-            call.state.disk.require()
+            call.services.disk.require()
         frames = await _score_all(engine.pictures, sent.uploads, call.request.receive)
         if form.case_reference is not None:
             for (frame, _), upload in zip(frames, sent.uploads, strict=True):

@@ -30,7 +30,7 @@ def check_readiness(asked: AskedDep) -> ReadyOut:
     date. While the disk is nearly full, `accepts_submissions` is false; everything else works."""
     state = asked.state
     engine = state.require_engine()
-    state.require_services()
+    services = state.require_services()
     # Not the space on the disk: an account that fills it would otherwise take reads and deletions
     # from all others.
     state.database.check()
@@ -38,7 +38,7 @@ def check_readiness(asked: AskedDep) -> ReadyOut:
     return ReadyOut(
         model=ModelOut.model_validate(engine.model),
         not_for_use=[reason.detail for reason in unfit(engine.bundle.spec)],
-        accepts_submissions=state.disk.has_room(),
+        accepts_submissions=services.disk.has_room(),
         epoch_keys=state.settings.database_url is None,
         sandbox=SandboxOut(missing=list(confinement.missing)) if confinement else None,
     )

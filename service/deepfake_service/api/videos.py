@@ -79,7 +79,7 @@ async def submit_video(response: Response, call: Uploader) -> JobOut:
     with the existing job; a new URL is added to it.
     """
     request, submissions = call.request, call.services.submissions
-    call.state.disk.require()
+    call.services.disk.require()
     refuse_encoding(request)
     sent = SubmittedForm(VideoForm, has_file=True)
     for field, value in request.query_params.multi_items():
@@ -217,7 +217,7 @@ def create_upload(response: Response, call: Uploader, upload_length: Size) -> No
         raise RequestTooLarge(f"A video may have at most {most} bytes.")
     if not length:
         raise invalid_field("Upload-Length", "the file is empty; download it again")
-    call.state.disk.require(2 * length)  # it is encrypted again under a key of its case
+    call.services.disk.require(2 * length)  # it is encrypted again under a key of its case
     token, upload = call.services.uploads.create(call.caller, length)
     response.headers["Location"] = f"/v1/uploads/{token}"
     _add_progress(response, upload)
@@ -255,7 +255,7 @@ async def append_to_upload(
     if call.request.headers.get("content-type", "").lower() != PART_TYPE:
         raise UnsupportedContentType(f"Send the request as {PART_TYPE}.")
     refuse_encoding(call.request)
-    call.state.disk.require()
+    call.services.disk.require()
     uploads = call.services.uploads
     upload = await anyio.to_thread.run_sync(uploads.find, call.caller, token)
     if int(upload_offset) != upload.offset:
@@ -301,7 +301,7 @@ async def submit_upload(
     if upload.job_id is not None:
         response.status_code = 200
         return await _told(call, upload.job_id, response)
-    call.state.disk.require(upload.length)
+    call.services.disk.require(upload.length)
     with uploads.completing(upload):
         sealed = await call.services.submissions.seal(uploads.content(upload))
         job = await _accept(call, form.submission(), sealed, response)

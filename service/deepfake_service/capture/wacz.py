@@ -31,6 +31,7 @@ from deepfake_service.evidence.bundle.capture_format import CAPTURE, RECORDS
 from deepfake_service.evidence.bundle.warc import head_of
 from deepfake_service.platform.db import Capture, Database, Media
 from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.disk_space import DiskSpace
 from deepfake_service.platform.errors import (
     EvidenceMissing,
     ImageryWithheld,
@@ -55,18 +56,12 @@ class CaptureExports:
 
     _database: Database
     _vault: Vault
+    _disk: DiskSpace
     _captures: Captures
     _exports: Exports
     require_sandbox: bool
 
-    def export(
-        self,
-        caller: Caller,
-        capture_id: str,
-        recipient: str,
-        *,
-        check_space: Callable[[int], object],
-    ) -> BinaryIO:
+    def export(self, caller: Caller, capture_id: str, recipient: str) -> BinaryIO:
         """Return a file with the WACZ of a capture, encrypted to ``recipient``; see ``Exports``.
 
         Raises:
@@ -87,7 +82,7 @@ class CaptureExports:
         media = [file for file in files if file is not None and file.blob is not None]
         if len(media) < len(files):
             raise EvidenceMissing("The files of this capture were deleted: export its bundle.")
-        check_space(sum(file.size for file in media) + _OVERHEAD)
+        self._disk.require(sum(file.size for file in media) + _OVERHEAD)
         with (
             _telling(capture_id),
             contextlib.closing(CaptureReaders(require=self.require_sandbox)) as readers,

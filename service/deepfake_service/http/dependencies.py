@@ -18,7 +18,6 @@ from deepfake_service.evidence.bundle.readers import BundleReaders
 from deepfake_service.examination.pictures import PictureScorer
 from deepfake_service.http.admission import AccountBudget, FailedSignIns, RateLimit, UploadMemory
 from deepfake_service.platform.db import Database
-from deepfake_service.platform.disk_space import DiskSpace
 from deepfake_service.platform.errors import NotReady
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.outbound import RESOLVERS
@@ -57,7 +56,6 @@ class AppState:
     submission_rate: RateLimit
     read_rate: RateLimit
     memory: UploadMemory
-    disk: DiskSpace
     budget: AccountBudget = field(default_factory=AccountBudget)
     resolvers: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(RESOLVERS))
     """Threads that look up the hosts of callbacks."""

@@ -328,7 +328,7 @@ async def receive_file(call: Call, max_bytes: int, noun: str) -> AsyncIterator[b
         ):
             received += len(chunk)
             if received - checked > SPACE_CHECKED_EVERY:
-                call.state.disk.require()  # other uploads take space meanwhile
+                call.services.disk.require()  # other uploads take space meanwhile
                 checked = received
             yield chunk
     except RequestTooLarge as error:
@@ -350,7 +350,7 @@ async def read_with_screenshot(call: Call, form: type[F]) -> AsyncIterator[tuple
     """Read the text fields of a multipart request, and its screenshot if it has one, which is held
     in memory while the context lasts. Raises the errors of ``SubmittedForm.read``, and
     ``DiskFull``."""
-    call.state.disk.require()
+    call.services.disk.require()
     sent = SubmittedForm(form, pictures=Pictures(SCREENSHOT, 1, MAX_SCREENSHOT_BYTES))
     with sent.held_in(call.state.memory):
         fields = await sent.read(call.request, MAX_SCREENSHOT_BYTES + MAX_TEXTS_BYTES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +13,7 @@ import pyrage
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.platform.db import Database
+from deepfake_service.platform.disk_space import DiskSpace
 from deepfake_service.platform.errors import NotFound, invalid_field
 from deepfake_service.platform.files import private_folder
 from deepfake_service.platform.storage import Vault
@@ -26,31 +27,26 @@ class Exports:
     """Writes exports, which only their recipients can decrypt, to files in a folder. The files have
     no names: their space is free once they are closed, even if the process dies."""
 
-    def __init__(self, database: Database, vault: Vault, queries: Queries, folder: Path) -> None:
+    def __init__(
+        self, database: Database, vault: Vault, disk: DiskSpace, queries: Queries, folder: Path
+    ) -> None:
         self._database = database
         self._vault = vault
+        self._disk = disk
         self._queries = queries
         self._folder = folder
 
-    def export(
-        self,
-        caller: Caller,
-        case_id: str,
-        media_id: str,
-        recipient: str,
-        *,
-        check_space: Callable[[int], object],
-    ) -> BinaryIO:
+    def export(self, caller: Caller, case_id: str, media_id: str, recipient: str) -> BinaryIO:
         """Return a file with a medium encrypted to ``recipient``, an age public key.
 
         The export is audited when the file is complete: the chain of custody must not name one that
-        failed, and nothing leaves without its entry. ``check_space`` raises an error if there is no
-        space for so many bytes; see ``Queries.medium`` and ``recipient_of`` for the others.
+        failed, and nothing leaves without its entry. Raises the errors of ``DiskSpace.require``,
+        ``Queries.medium`` and ``recipient_of``.
         """
         _, blob, key = self._queries.medium(caller, case_id, media_id, for_export=True)
         public_key = recipient_of(recipient)
         with missing_as(NotFound, case_id=case_id, media_id=media_id):
-            check_space(self._vault.blobs.open(blob).size)
+            self._disk.require(self._vault.blobs.open(blob).size)
             with self._vault.open(blob, key) as medium:
                 return self.encrypted(caller, medium, public_key, [media_id])
 

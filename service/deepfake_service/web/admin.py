@@ -147,12 +147,12 @@ def _admin_page(visit: Visit, **done: str | Mapping[str, str]) -> Response:
 
 
 def _health(state: AppState) -> dict[str, Any]:
-    queries = state.require_services().queries
+    services = state.require_services()
     queue = queue_state(state.database, state.settings.jobs_at_once)
     return {
         "waiting": sum(queue.waiting.values()) if queue else 0,
-        "oldest_s": round(queries.oldest_s()),
-        "free": state.disk.free_bytes(),
+        "oldest_s": round(services.queries.oldest_s()),
+        "free": services.disk.free_bytes(),
     }
 
 

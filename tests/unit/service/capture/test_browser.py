@@ -358,7 +358,13 @@ async def captured(
             shared = service.app.state.shared
             vault, week = shared.services.captures._vault, timedelta(days=7)
             fetches = Fetches(
-                service.database, vault, shared.disk, pool, way, executor_id="w", kept_for=week
+                service.database,
+                vault,
+                shared.services.disk,
+                pool,
+                way,
+                executor_id="w",
+                kept_for=week,
             )
             asked = {"case_reference": "R", "urls": [{"url": url} for url in urls]}
             answer = await service.client.post("/v1/captures", json=asked, headers=analyst)

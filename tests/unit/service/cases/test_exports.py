@@ -60,9 +60,8 @@ async def test_nothing_is_exported_without_an_entry(service: Service) -> None:
     recipient = str(pyrage.x25519.Identity.generate().to_public())
     with service.database.write() as session:
         session.execute(text("ALTER TABLE audit RENAME TO elsewhere"))
-    check_space = service.app.state.shared.disk.require
     with pytest.raises(DatabaseUnavailable):
-        exports.export(caller, job["case_id"], job["media_id"], recipient, check_space=check_space)
+        exports.export(caller, job["case_id"], job["media_id"], recipient)
     with service.database.write() as session:
         session.execute(text("ALTER TABLE elsewhere RENAME TO audit"))
     folder: Path = service.app.state.shared.settings.data_dir

@@ -20,6 +20,7 @@ from deepfake_service.accounts.admin_key import ensure_admin_key
 from deepfake_service.audit.records import open_database
 from deepfake_service.platform.db import Account, Database, Fact
 from deepfake_service.platform.db.postgresql import ServerClock, patient_url
+from deepfake_service.platform.disk_space import DiskSpace
 from deepfake_service.platform.settings import Settings
 from tests.support import databases
 from tests.support.stand_ins import AdjustableClock
@@ -164,8 +165,11 @@ def test_a_chore_with_a_long_period_is_done_soon_after_a_start(
         service.clock.advance(timedelta(hours=1))
 
 
-async def test_the_disk_does_not_matter_where_nothing_is_stored_on_it(service: Service) -> None:
-    state = service.app.state.shared
-    values = {"min_free_bytes": 10**18, "database_url": SecretStr("postgresql://h/n")}
-    state.settings = state.settings.model_copy(update={**values, "blob_url": "s3://bucket"})
-    state.disk.require()
+def test_the_disk_does_not_matter_where_nothing_is_stored_on_it(tmp_path: Path) -> None:
+    settings = Settings(
+        data_dir=tmp_path,
+        min_free_bytes=10**18,
+        database_url=SecretStr("postgresql://h/n"),
+        blob_url="s3://bucket",
+    )
+    DiskSpace(settings).require()
