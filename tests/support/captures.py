@@ -11,6 +11,7 @@ import anyio.to_thread
 import httpx
 
 from deepfake_models.sandbox.pool import ProcessPool
+from deepfake_service.capture.browser import PageBrowser
 from deepfake_service.capture.fetches import Fetches, Way
 from deepfake_service.capture.imports import Imports
 from deepfake_service.capture.readers import CaptureReaders
@@ -76,9 +77,10 @@ def fetches_of(
     platform: FakePlatform,
     name: str = "worker-1",
     registries: Registries | None = None,
+    browser: PageBrowser | None = None,
 ) -> Fetches:
     """Return what a worker does with links; ``registries`` are asked whose a host is."""
-    way = Way("KR", CallbackHosts.of("127.0.0.1"), platform.authority, registries)
+    way = Way("KR", CallbackHosts.of("127.0.0.1"), platform.authority, registries, browser)
     vault = service.app.state.shared.services.captures._vault
     disk = service.app.state.shared.services.disk
     return Fetches(service.database, vault, disk, pool, way, executor_id=name, kept_for=WEEK)

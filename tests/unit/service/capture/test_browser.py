@@ -6,7 +6,6 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from deepfake_service.capture import browser as browsing
 from deepfake_service.capture import gate as gates
 from deepfake_service.capture.browser import USUAL_PATH, PageBrowser
 from deepfake_service.capture.captures import UNPICTURED
-from deepfake_service.capture.fetches import Fetches, Way, fetch_pool
+from deepfake_service.capture.fetches import fetch_pool
 from deepfake_service.capture.gate import Gate
 from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.evidence.bundle import zip_format as bag
@@ -32,7 +31,7 @@ from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import SettingsError
 from deepfake_service.platform.networks import CallbackHosts
 from tests.support import archives
-from tests.support.captures import work
+from tests.support.captures import fetches_of, work
 from tests.support.fake_platform import FakePlatform, redirect, resolving, shows
 from tests.support.fake_posts import page_with, says_bytes
 from tests.support.jobs import headers
@@ -349,23 +348,12 @@ async def captured(
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Do what a worker's chores do with links; return each capture, and its ``capture.json``."""
     pytest.importorskip("yt_dlp", reason="the extra capture-link is not installed")
-    way = Way("KR", CallbackHosts.of("127.0.0.1"), platform.authority, browser=browser)
     pool, readers = fetch_pool(require=False), CaptureReaders(require=False)
     found = []
     try:
         async with start(capture_links=True) as service:
             analyst = headers(service, Role.ANALYST)
-            shared = service.app.state.shared
-            vault, week = shared.services.captures._vault, timedelta(days=7)
-            fetches = Fetches(
-                service.database,
-                vault,
-                shared.services.disk,
-                pool,
-                way,
-                executor_id="w",
-                kept_for=week,
-            )
+            fetches = fetches_of(service, pool, platform, browser=browser)
             asked = {"case_reference": "R", "urls": [{"url": url} for url in urls]}
             answer = await service.client.post("/v1/captures", json=asked, headers=analyst)
             await anyio.to_thread.run_sync(fetches.work_off)
