@@ -184,7 +184,7 @@ class NoticeDesk:
         rows, following = page_of(session, statement, Notice, (limit, cursor))
         key = self._vault.case_key(session.get_one(Case, case_id))
         opened = opened_rows(rows, lambda r: open_json(key, r[0]))
-        notices = [{**self._listed(n), "recipient": to["recipient"]} for (n,), to in opened]
+        notices = [{**listed(n, self.now()), "recipient": to["recipient"]} for (n,), to in opened]
         return ListPage(notices, following)
 
     def of_part(
@@ -284,14 +284,11 @@ class NoticeDesk:
             occurrences.append(occurrence)
         return occurrences
 
-    def _listed(self, notice: Notice) -> dict[str, Any]:
-        return listed(notice, self.now())
-
     def _with_case(self, row: tuple[Notice, Case]) -> dict[str, Any]:
         notice, case = row
         key = self._vault.case_key(case)
         return {
-            **self._listed(notice),
+            **listed(notice, self.now()),
             "case_reference": open_json(key, case)["reference"],
             "recipient": open_json(key, notice)["recipient"],
         }
@@ -300,7 +297,7 @@ class NoticeDesk:
         self, notice: Notice, content: dict[str, Any], history: NoticeHistory
     ) -> dict[str, Any]:
         return {
-            **self._listed(notice),
+            **listed(notice, self.now()),
             **{name: content[name] for name in _SHOWN},
             "text": text_of(content["composed"]),
             "history": history.events(),
