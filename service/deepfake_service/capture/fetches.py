@@ -31,7 +31,7 @@ from deepfake_service.capture.links import ENDS
 from deepfake_service.capture.registries import Registries
 from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.examination.submissions import Sealed, blob_of
-from deepfake_service.platform.clock import Clock, iso_time
+from deepfake_service.platform.clock import iso_time, utc_now
 from deepfake_service.platform.db import Capture, Database, new_id
 from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.disk_space import DiskSpace
@@ -303,12 +303,12 @@ class Fetches:
         _log.info("link_ended", capture_id=capture_id, reason=reason)
 
 
-def try_link(pool: ProcessPool, url: str, way: Way, clock: Clock) -> tuple[str, int, Gate]:
+def try_link(pool: ProcessPool, url: str) -> tuple[str, int, Gate]:
     """Open a link without keeping anything; return its end, the bytes recorded, and the gate."""
-    with pool.process() as process, Gate(process.gate_socket(), clock, way.allowed) as gate:
+    with pool.process() as process, Gate(process.gate_socket(), utc_now) as gate:
         require_no_network(process.await_ready())
         size, last = 0, b""
-        for piece in _pieces(process, url, way):
+        for piece in _pieces(process, url, Way()):
             size, last = size + len(last), piece
     return _reason(_Said.model_validate_json(last), gate) or "captured", size, gate
 

@@ -199,7 +199,7 @@ def try_links(
 
     The exit code is 0, or 1 if it cannot, or one of the links has no picture or video.
     """
-    from deepfake_service.capture.fetches import Way, fetch_pool, require_no_network, try_link
+    from deepfake_service.capture.fetches import fetch_pool, require_no_network, try_link
 
     if importlib.util.find_spec("yt_dlp") is None:
         raise typer.BadParameter("Install yt-dlp: pip install 'deepfake-service[capture-link]'")
@@ -212,7 +212,7 @@ def try_links(
         if browser is not None:
             missed |= not _try_browser(browser)
         for url in urls or ():
-            end, size, gate = try_link(pool, url, Way(), utc_now)
+            end, size, gate = try_link(pool, url)
             typer.echo(f"{clean(url)}: {end.replace('_', ' ')}; {size} bytes recorded")
             for line in gate.log:
                 where = line["address"] or line["refused"]
