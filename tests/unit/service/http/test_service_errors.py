@@ -12,13 +12,7 @@ from deepfake_service.http.problems import (
 )
 from deepfake_service.http.routing import problems
 from deepfake_service.platform import errors
-from deepfake_service.platform.errors import (
-    FieldError,
-    InvalidRequest,
-    NotAuthenticated,
-    Overloaded,
-    ServiceError,
-)
+from deepfake_service.platform.errors import ServiceError
 from tests.support.documents import DOCS, text_of
 
 
@@ -79,16 +73,6 @@ def test_what_went_wrong_inside_is_not_told(error: Exception) -> None:
     problem = problem_of(error)
     assert problem.status == 500
     assert "secret" not in str(problem.body("r"))
-
-
-def test_fields_that_are_wrong_are_listed() -> None:
-    body = problem_of(InvalidRequest(errors=[FieldError("files", "missing")])).body("r")
-    assert body["errors"] == [{"field": "files", "detail": "missing"}]
-
-
-def test_headers_that_tell_the_client_what_to_do() -> None:
-    assert problem_of(NotAuthenticated()).headers == {"WWW-Authenticate": "Bearer"}
-    assert int(problem_of(Overloaded()).headers["Retry-After"]) > 0
 
 
 @pytest.mark.parametrize(
