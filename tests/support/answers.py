@@ -85,6 +85,15 @@ def failures(service: Service) -> list[AuditEntry]:
     return [e for e in entries if e.action == Action.SIGN_IN_FAILED]
 
 
+async def browse(service: Service, role: Role, language: str = "en") -> dict[str, str]:
+    """Sign the client in as a browser, which has no key; return the field that each form has."""
+    service.client.headers.pop("Authorization", None)
+    service.client.headers["Accept-Language"] = language
+    service.client.cookies.clear()
+    await service.sign_in(role)
+    return {"csrf": csrf_of((await service.client.get("/help")).text)}
+
+
 def csrf_of(page: str) -> str:
     token = re.search(r'name="csrf" content="(\w+)"', page)
     assert token

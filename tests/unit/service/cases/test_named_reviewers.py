@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from deepfake_service.platform.db.enums import Role
+from tests.support.answers import browse
 from tests.support.jobs import all_entries, headers, submit
 from tests.unit.service.conftest import Service
 
@@ -59,14 +60,10 @@ async def test_reviewers_are_named_on_the_page_of_the_case(service: Service) -> 
     colleague(service, "둘째")
     flagger = headers(service, Role.ANALYST)
     await service.client.put(f"/v1/cases/{job['case_id']}/minor", headers=flagger)
-    del service.client.headers["Authorization"]
-    await service.sign_in(Role.ANALYST)
+    csrf = await browse(service, Role.ANALYST)
     path = f"/cases/{job['case_id']}"
     page = (await service.client.get(path)).text
     assert re.search(r'name="accounts" value="둘째"\s*>', page)
-    csrf = re.findall(r'name="csrf" value="([^"]+)"', page)[0]
-    origin = {"Origin": str(service.client.base_url)}
-    values = {"csrf": csrf, "accounts": "둘째"}
-    saved = await service.client.post(f"{path}/reviewers", data=values, headers=origin)
+    saved = await service.client.post(f"{path}/reviewers", data={**csrf, "accounts": "둘째"})
     assert saved.status_code == 303
     assert re.search(r'value="둘째"\s+checked', (await service.client.get(path)).text)

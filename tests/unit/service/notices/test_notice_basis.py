@@ -13,6 +13,7 @@ from deepfake_models.bundle.results import VerdictCode
 from deepfake_service.platform.db import Case, Job, Notice, Occurrence
 from deepfake_service.platform.db.enums import Decision, Role
 from deepfake_service.platform.storage import open_json, seal_json
+from tests.support.answers import browse
 from tests.support.jobs import submit
 from tests.support.notices import GOOD, decide, look_manipulated
 from tests.unit.service.conftest import Service, Starter
@@ -112,19 +113,14 @@ async def test_a_statement_about_consent_needs_no_finding_and_claims_no_manipula
 
 async def test_a_review_that_begins_at_a_notice_leads_back_to_it(service: Service) -> None:
     job, occurrence = await seen(service)
-    service.client.headers.pop("Authorization", None)
-    service.client.headers["Accept-Language"] = "en"
-    await service.sign_in(Role.ANALYST)
+    csrf = await browse(service, Role.ANALYST)
     form = f"/cases/{job['case_id']}/notices/eu-dsa-16"
     page = (await service.client.get(form)).text
     (review,) = re.findall(r'href="(/items/[^"]+)">Review this file</a>\s*</li>', page)
     page = (await service.client.get(review)).text
-    csrf = re.findall(r'name="csrf" value="([^"]+)"', page)[0]
     (notice,) = re.findall(r'name="notice" value="([^"]+)"', page)
-    values = {"csrf": csrf, "notice": notice, "decision": "confirmed", "reason": "Compared."}
-    origin = {"Origin": str(service.client.base_url)}
-    path = f"/items/{job['id']}/review"
-    saved = await service.client.post(path, data=values, headers=origin)
+    values = {**csrf, "notice": notice, "decision": "confirmed", "reason": "Compared."}
+    saved = await service.client.post(f"/items/{job['id']}/review", data=values)
     assert (saved.status_code, saved.headers["location"]) == (
         303,
         f"{form}?media={job['media_id']}",
@@ -137,23 +133,19 @@ async def test_a_review_that_begins_at_a_notice_leads_back_to_it(service: Servic
 @pytest.mark.parametrize("language", ["ko", "en"])
 async def test_the_form_takes_a_statement_about_consent(service: Service, language: str) -> None:
     job, occurrence = await seen(service)
-    service.client.headers.pop("Authorization", None)
-    service.client.headers["Accept-Language"] = language
-    await service.sign_in(Role.PIPELINE)
+    csrf = await browse(service, Role.PIPELINE, language)
     form = f"/cases/{job['case_id']}/notices/eu-dsa-16"
-    csrf = re.findall(r'name="csrf" value="([^"]+)"', (await service.client.get(form)).text)[0]
-    origin = {"Origin": str(service.client.base_url)}
     values = {
-        **GOOD["eu-dsa-16"], "good_faith": "yes", "csrf": csrf, "occurrences": occurrence,
+        **GOOD["eu-dsa-16"], "good_faith": "yes", **csrf, "occurrences": occurrence,
         "basis": "without_consent", **CONSENT,
     }  # fmt: skip
     for missing in ("stated_on", "record"):
         without = {**values, missing: ""}
-        refused = await service.client.post(form, data=without, headers=origin)
+        refused = await service.client.post(form, data=without)
         assert refused.status_code == 422
         assert f'<a href="#{missing}">' in refused.text
         assert re.search(r'id="without-consent"\s+checked', refused.text)
-    made = await service.client.post(form, data=values, headers=origin)
+    made = await service.client.post(form, data=values)
     assert made.status_code == 303, made.text
     notice = (await service.client.get(f"/v1{made.headers['location']}")).json()
     assert notice["without_consent"] == CONSENT

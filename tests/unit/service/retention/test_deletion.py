@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +13,7 @@ from deepfake_service.audit.log import verify
 from deepfake_service.platform.db import AuditEntry, Case, Job, Media, Notice, new_id
 from deepfake_service.platform.db.enums import JobState, NoticeState, Role
 from deepfake_service.retention.due import GRACE
+from tests.support.answers import browse
 from tests.support.jobs import VIDEO, WEEK, all_entries, blobs, delete_case, finish, submit, sweep
 from tests.unit.service.conftest import Service
 
@@ -30,12 +30,8 @@ async def delete_job(service: Service, job: dict[str, Any]) -> httpx.Response:
 
 
 async def delete_in_the_console(service: Service, job: dict[str, Any]) -> httpx.Response:
-    await service.sign_in(Role.PIPELINE)
-    bearer = service.client.headers.pop("Authorization")
-    page = await service.client.get(f"/items/{job['id']}")
-    token = re.search(r'name="csrf" value="([^"]+)"', page.text)
-    assert token, page.text
-    form = {"csrf": token[1], "sure": "yes"}
+    bearer = service.client.headers["Authorization"]
+    form = {**await browse(service, Role.PIPELINE), "sure": "yes"}
     answer = await service.client.post(f"/items/{job['id']}/delete", data=form)
     service.client.headers["Authorization"] = bearer
     return answer
@@ -97,15 +93,11 @@ async def test_a_case_with_notices_keeps_them_and_its_key_when_it_is_emptied(
 
 async def test_the_console_says_what_becomes_of_the_case(service: Service) -> None:
     jobs = [await submit(service, VIDEO + bytes([n]), case_reference="R-<1>") for n in range(2)]
-    await service.sign_in(Role.PIPELINE)
-    del service.client.headers["Authorization"]
-    service.client.headers["Accept-Language"] = "en"
+    csrf = await browse(service, Role.PIPELINE)
     page = (await service.client.get(f"/items/{jobs[0]['id']}")).text
-    token = re.search(r'name="csrf" value="([^"]+)"', page)
-    assert token
     assert "The case <bdi>R-&lt;1&gt;</bdi> stays, with its other items." in page
-    form = {"csrf": token[1], "sure": "yes"}
-    unsure = await service.client.post(f"/items/{jobs[0]['id']}/delete", data={"csrf": token[1]})
+    form = {**csrf, "sure": "yes"}
+    unsure = await service.client.post(f"/items/{jobs[0]['id']}/delete", data=csrf)
     assert unsure.status_code == 422
     deleted = await service.client.post(f"/items/{jobs[0]['id']}/delete", data=form)
     assert deleted.headers["location"] == f"/cases/{jobs[0]['case_id']}?done=item_deleted"
@@ -143,16 +135,11 @@ async def submit_signed_in(service: Service, token: str) -> dict[str, Any]:
 
 async def test_who_may_see_but_not_delete_is_told_so_in_the_console(service: Service) -> None:
     job = await submit(service, case_reference="R")
-    del service.client.headers["Authorization"]
-    service.client.headers["Accept-Language"] = "en"
-    await service.sign_in(Role.ANALYST)
+    form = {**await browse(service, Role.ANALYST), "sure": "yes"}
     for path in (f"/items/{job['id']}", f"/cases/{job['case_id']}"):
         page = await service.client.get(path)
         assert f'action="{path}/delete"' not in page.text
         assert "or an administrator, can delete it" in page.text
-        token = re.search(r'name="csrf" content="([^"]+)"', page.text)
-        assert token
-        form = {"csrf": token[1], "sure": "yes"}
         assert (await service.client.post(f"{path}/delete", data=form)).status_code == 403
 
 

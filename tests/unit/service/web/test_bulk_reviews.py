@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from sqlalchemy import select
@@ -11,6 +10,7 @@ from deepfake_service.audit.log import Action
 from deepfake_service.platform.db import AuditEntry, Job, Match, Review, new_id
 from deepfake_service.platform.db.enums import Finding, JobState, Role
 from tests.support import exhibits
+from tests.support.answers import browse, csrf_of
 from tests.support.jobs import VIDEO, examined, submit
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -24,16 +24,8 @@ async def items(service: Service, count: int, *, ended: int) -> list[str]:
         for job_id in jobs[:ended]:
             job = session.get_one(Job, job_id)
             job.state, job.finished_at = JobState.SUCCEEDED, service.clock()
-    await service.sign_in(Role.ANALYST)
-    del service.client.headers["Authorization"]
-    service.client.headers["Accept-Language"] = "en"
+    await browse(service, Role.ANALYST)
     return jobs
-
-
-def csrf_of(text: str) -> str:
-    found = re.search(r'name="csrf" value="([^"]+)"', text)
-    assert found, text
-    return found[1]
 
 
 async def test_a_decision_on_several_items_is_a_review_of_each_and_refusals_are_listed(

@@ -9,28 +9,18 @@ import pytest
 
 from deepfake_service.platform.db import Case
 from deepfake_service.platform.db.enums import Role
+from tests.support.answers import browse
 from tests.support.jobs import submit
 
 # ``conftest.Service``; conftest modules cannot be imported.
 Service = Any
 
 
-async def signed_in(service: Service, role: Role) -> dict[str, str]:
-    """Sign the client in, and return the token that its forms have."""
-    service.client.headers.pop("Authorization", None)
-    service.client.headers["Accept-Language"] = "en"
-    await service.sign_in(role)
-    page = await service.client.get("/help")
-    token = re.search(r'name="csrf" content="([^"]+)"', page.text)
-    assert token
-    return {"csrf": token[1]}
-
-
 async def test_a_flag_for_a_possible_minor_is_confirmed_and_says_who_can_undo_it(
     service: Service,
 ) -> None:
     job = await submit(service, case_reference="R")
-    form = await signed_in(service, Role.ANALYST)
+    form = await browse(service, Role.ANALYST)
     case = f"/cases/{job['case_id']}"
     page = (await service.client.get(case)).text
     assert "Only you or an administrator can remove the flag." in page
@@ -59,7 +49,7 @@ async def test_a_flag_for_a_possible_minor_is_confirmed_and_says_who_can_undo_it
 
 async def test_lifting_a_hold_is_confirmed(service: Service) -> None:
     job = await submit(service, case_reference="R")
-    form = await signed_in(service, Role.ANALYST)
+    form = await browse(service, Role.ANALYST)
     path = f"/cases/{job['case_id']}/hold"
     assert (await service.client.post(path, data={**form, "wanted": "yes"})).status_code == 303
     assert (await service.client.post(path, data={**form, "wanted": "no"})).status_code == 422
@@ -72,7 +62,7 @@ async def test_lifting_a_hold_is_confirmed(service: Service) -> None:
 
 
 async def test_revoking_a_key_is_confirmed(service: Service) -> None:
-    form = await signed_in(service, Role.ADMIN)
+    form = await browse(service, Role.ADMIN)
     key_id = service.keys[Role.AUDITOR].split("_")[1]
     revoke = {**form, "revoke": key_id}
     page = (await service.client.get("/admin")).text
@@ -85,7 +75,7 @@ async def test_revoking_a_key_is_confirmed(service: Service) -> None:
 
 
 async def test_a_name_that_is_taken_is_named_beside_its_field(service: Service) -> None:
-    form = await signed_in(service, Role.ADMIN)
+    form = await browse(service, Role.ADMIN)
     new = {**form, "name": "A & B", "role": "auditor", "kind": "system"}
     assert (await service.client.post("/admin/accounts", data=new)).status_code == 200
     refused = await service.client.post("/admin/accounts", data=new)
@@ -98,7 +88,7 @@ async def test_a_name_that_is_taken_is_named_beside_its_field(service: Service) 
 
 @pytest.mark.parametrize("done", ["<b>", "nonsense", "item_deleted<b>"])
 async def test_a_page_says_only_what_it_knows(service: Service, done: str) -> None:
-    await signed_in(service, Role.ANALYST)
+    await browse(service, Role.ANALYST)
     page = (await service.client.get("/", params={"done": done})).text
     assert 'class="note told"' not in page
     assert "<b>" not in page

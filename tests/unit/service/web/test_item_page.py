@@ -13,6 +13,7 @@ from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.texts.i18n import words
 from tests.support import exhibits
+from tests.support.answers import browse
 from tests.support.jobs import end, examined, headers, post_video
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -22,18 +23,6 @@ ANOTHER = "It counts as confirmed only once another reviewer has confirmed it as
 SAVED = "Your decision was saved."
 AWAITED = "The finding counts as confirmed once another reviewer has confirmed it."
 LOOK = re.compile(r"\b(?:Look at|Watch|Ask for|Get the file|look at the)\b")
-
-
-async def sign_in(service: Service, role: Role) -> dict[str, str]:
-    """Sign the client in, and return the token that its forms have."""
-    service.client.headers.pop("Authorization", None)
-    service.client.headers["Accept-Language"] = "en"
-    service.client.cookies.clear()
-    await service.sign_in(role)
-    page = await service.client.get("/help")
-    token = re.search(r'name="csrf" content="([^"]+)"', page.text)
-    assert token
-    return {"csrf": token[1]}
 
 
 async def item_page(service: Service, job: dict[str, Any]) -> str:
@@ -61,7 +50,7 @@ async def decide(service: Service, job: dict[str, Any], form: dict[str, str], wh
 
 async def test_a_submitter_is_told_that_another_reviewer_has_to_confirm(service: Service) -> None:
     job = await examined(service, exhibits.video(), role=Role.ANALYST)
-    form = await sign_in(service, Role.ANALYST)
+    form = await browse(service, Role.ANALYST)
     before = await item_page(service, job)
     assert f"You submitted this file. {ANOTHER}" in part(before, "review")
     page = await decide(service, job, form, "confirmed")
@@ -71,7 +60,7 @@ async def test_a_submitter_is_told_that_another_reviewer_has_to_confirm(service:
     assert len(steps) == 1  # and not to decide again
     assert "A second person has to look at this item" in part(page, "next-steps")
 
-    form = await sign_in(service, Role.ADMIN)
+    form = await browse(service, Role.ADMIN)
     second = await item_page(service, job)
     assert SECOND in part(second, "review")
     assert SECOND in part(second, "next-steps")
@@ -87,7 +76,7 @@ async def test_a_submitter_is_told_that_another_reviewer_has_to_confirm(service:
 
 async def test_who_did_not_submit_confirms_alone_and_is_told_nothing_else(service: Service) -> None:
     job = await examined(service, exhibits.video())
-    await sign_in(service, Role.ANALYST)
+    await browse(service, Role.ANALYST)
     page = await item_page(service, job)
     assert ANOTHER not in page
     assert "You submitted this file." not in page
@@ -96,7 +85,7 @@ async def test_who_did_not_submit_confirms_alone_and_is_told_nothing_else(servic
 async def test_where_two_people_review_everyone_is_told(start: Any) -> None:
     async with start(two_person_review=True) as service:
         job = await examined(service, exhibits.video())
-        await sign_in(service, Role.ANALYST)
+        await browse(service, Role.ANALYST)
         page = part(await item_page(service, job), "review")
         assert ANOTHER in page
         assert "You submitted this file." not in page
@@ -107,9 +96,9 @@ async def test_a_possible_minor_can_be_flagged_from_where_a_person_is_seen(
 ) -> None:
     job = await examined(service, exhibits.video())
     link = f'If a person looks like a minor, <a href="/cases/{job["case_id"]}#keep">'
-    await sign_in(service, Role.PIPELINE)
+    await browse(service, Role.PIPELINE)
     assert link not in await item_page(service, job)  # may not set the flag
-    await sign_in(service, Role.ANALYST)
+    await browse(service, Role.ANALYST)
     page = await item_page(service, job)
     assert link in part(page, "pictures")
     assert link in part(page, "video")
@@ -121,7 +110,7 @@ async def test_nobody_is_told_to_look_at_a_possible_minor(
     service: Service, decision: str | None
 ) -> None:
     job = await examined(service, exhibits.video(), role=Role.ANALYST)
-    form = await sign_in(service, Role.ANALYST)
+    form = await browse(service, Role.ANALYST)
     page = await item_page(service, job)
     assert LOOK.search(part(page, "next-steps"))
     assert "may be a minor" not in page
@@ -131,7 +120,7 @@ async def test_nobody_is_told_to_look_at_a_possible_minor(
         f"/v1/cases/{job['case_id']}/minor", headers=headers(service, Role.ANALYST)
     )
     assert flagged.status_code == 204
-    await sign_in(service, Role.ADMIN)
+    await browse(service, Role.ADMIN)
     page = await item_page(service, job)
     alarm = re.search(r'<p class="card alarm" role="status">([^<]*)</p>\s*<div class="head">', page)
     assert alarm
@@ -156,7 +145,7 @@ async def test_what_people_decided_is_the_headline_of_the_item_and_of_its_row(
     gathered.examination["result"] = judged.to_json()
     job = (await post_video(service, exhibits.video())).json()
     end(service, job["id"], gathered)
-    form = await sign_in(service, Role.ANALYST)
+    form = await browse(service, Role.ANALYST)
     texts = words("en")
     before = part(await item_page(service, job), "answer")
     assert 'class="answer no_manipulation_found"' in before

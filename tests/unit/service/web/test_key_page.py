@@ -12,18 +12,11 @@ from deepfake_service.platform.db import Account, Key
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import InvitationInvalid
 from deepfake_service.web.pages import last_day
+from tests.support.answers import browse
 from tests.unit.service.conftest import Service
 
 ORIGIN = {"Origin": "http://service"}
 KEY = re.compile(r"dfk_[0-9a-f]{12}_[\w-]{43}")
-
-
-async def csrf(service: Service) -> dict[str, str]:
-    """Sign an administrator in, and return the field that each form has."""
-    await service.sign_in(Role.ADMIN)
-    token = re.search(r'name="csrf" content="(\w+)"', (await service.client.get("/admin")).text)
-    assert token
-    return {"csrf": token[1]}
 
 
 def id_of(service: Service, role: Role) -> str:
@@ -40,7 +33,7 @@ def owned(service: Service, key_id: str) -> tuple[Key, Account]:
 
 
 async def test_an_end_is_given_when_a_key_is_made_and_later(service: Service) -> None:
-    form, auditor = await csrf(service), id_of(service, Role.AUDITOR)
+    form, auditor = await browse(service, Role.ADMIN), id_of(service, Role.AUDITOR)
     day = (service.clock() + timedelta(days=30)).date()
     path, end = "/admin/keys/end", {**form, "key": auditor, "expires_on": day.isoformat()}
     answer = await service.client.post(path, data=end, headers=ORIGIN)
@@ -83,7 +76,7 @@ async def test_the_terms_of_a_link_cannot_be_changed(service: Service) -> None:
 
 
 async def test_the_day_of_the_last_use_is_shown(service: Service) -> None:
-    await csrf(service)
+    await service.sign_in(Role.ADMIN)
     page = (await service.client.get("/admin")).text
     rows = [row for row in page.split("<tr>") if "data-label" in row]
     used = {

@@ -21,6 +21,7 @@ from deepfake_service.platform.storage import open_json, seal_json
 from deepfake_service.web.item_view import result_view
 from deepfake_service.web.submit import MAX_JOBS, MAX_ROWS
 from tests.support import exhibits, footage
+from tests.support.answers import browse
 from tests.support.jobs import examined, headers, post_video
 
 # ``conftest.Service``; conftest modules cannot be imported.
@@ -29,13 +30,8 @@ MOST_SCRIPT_BYTES = 64_000
 
 
 async def token_of(service: Service, role: Role = Role.ANALYST, language: str = "ko") -> str:
-    """Sign in and return the CSRF token of the page."""
-    service.client.headers.pop("Authorization", None)
-    service.client.headers["Accept-Language"] = language
-    await service.sign_in(role)
-    found = re.search(r'name="csrf" content="(\w+)"', (await service.client.get("/submit")).text)
-    assert found
-    return found[1]
+    """Sign in and return the CSRF token of pages."""
+    return (await browse(service, role, language))["csrf"]
 
 
 async def check(service: Service, token: str, *rows: dict[str, Any]) -> Any:
