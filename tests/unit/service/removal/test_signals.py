@@ -151,7 +151,7 @@ def test_a_hostile_page_is_read_in_little_time() -> None:
     import time
 
     for unit in ("<h1>", "<!--", "<meta ", "<title>", "class='", "<script", "<a href='x'", "&amp"):
-        began = time.monotonic()
+        began = time.thread_time()  # whatever else the machine does
         judge("https://a.example/v/1", _answer("https://a.example/v/1", unit * 200_000), NOW, {},
               lambda _: None)  # fmt: skip
-        assert time.monotonic() - began < 5
+        assert time.thread_time() - began < 5
