@@ -15,9 +15,7 @@ from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.db.enums import Finding
 from tests.support.answers import check_problem
 from tests.support.documents import DOCS, ROOT
-
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
+from tests.unit.service.conftest import Service
 
 
 @pytest.mark.parametrize(

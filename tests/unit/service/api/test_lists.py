@@ -16,9 +16,7 @@ from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.pagination import cursor_of
 from tests.support import exhibits, footage
 from tests.support.jobs import examined, headers, post_video
-
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
+from tests.unit.service.conftest import Service
 
 
 async def listed(

@@ -22,9 +22,7 @@ from deepfake_service.platform.storage import seal_json
 from tests.support import exhibits
 from tests.support.jobs import VIDEO, decide, examined, submit
 from tests.support.notices import GOOD, confirmed
-
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
+from tests.unit.service.conftest import Service
 
 
 def write(service: Service, statement: str, **values: Any) -> None:

@@ -42,8 +42,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not PROGRAM.exists(), reason="Chromium's headless shell is not installed"),
 ]
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
 Taken = tuple[dict[str, Any], Image.Image | None, Gate]
 GREEN, RED = (0, 128, 0), (255, 0, 0)
 SAYS_GREEN = "<body><script>document.body.style.background='green'</script>"

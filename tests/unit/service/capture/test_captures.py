@@ -30,14 +30,13 @@ from deepfake_service.platform.errors import StorageUnavailable
 from tests.support import archives
 from tests.support.captures import WEEK, get, hand_in, work, worker
 from tests.support.jobs import blobs, headers, sweep
+from tests.unit.service.conftest import Service
 
 pytest.importorskip("warcio", reason="warcio writes the WARC files of these tests")
 # warcio leaves temporary files open.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
 
 
 @pytest.fixture

@@ -27,13 +27,13 @@ from deepfake_service.platform.storage.envelope import seal
 from tests.support import archives
 from tests.support.captures import get, hand_in, work
 from tests.support.jobs import headers
+from tests.unit.service.conftest import Service
 
 pytest.importorskip("warcio", reason="warcio writes and reads the WARC files of these tests")
 # warcio leaves temporary files open.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
-Service = Any
 AUTHORITY = pyrage.x25519.Identity.generate()
 STYLE = "https://cdn.example.org/style.css"
 

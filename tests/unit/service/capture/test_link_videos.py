@@ -25,10 +25,9 @@ from tests.support.fake_posts import (
     track,
     transport_stream,
 )
+from tests.unit.service.conftest import Service
 
 pytest.importorskip("yt_dlp", reason="the extra capture-link is not installed")
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
 
 
 @pytest.fixture

@@ -56,10 +56,9 @@ from tests.support.fake_posts import (
 from tests.support.fake_registries import registers
 from tests.support.jobs import blobs, headers
 from tests.support.servers import statements
+from tests.unit.service.conftest import Service
 
 pytest.importorskip("yt_dlp", reason="the extra capture-link is not installed")
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
 PRIVATE = ["10.1.2.3", "127.0.0.2", "169.254.169.254", "::1", "100.64.0.1", "::ffff:10.0.0.1"]
 
 

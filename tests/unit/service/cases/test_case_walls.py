@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +16,7 @@ from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import DatabaseUnavailable
 from deepfake_service.platform.storage import seal_json
 from tests.support.jobs import blobs, headers
-
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
-Starter = Callable[..., AbstractAsyncContextManager[Service]]
+from tests.unit.service.conftest import Service
 
 VIDEO = b"still 1 120 " + bytes(range(256)) * 300
 

@@ -25,9 +25,7 @@ from deepfake_service.review.minor_flags import KEPT_FOR
 from tests.support import exhibits, footage
 from tests.support.jobs import examined, headers, submit
 from tests.support.servers import statements
-
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
+from tests.unit.service.conftest import Service
 
 
 @cache

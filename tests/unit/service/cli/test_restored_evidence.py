@@ -19,9 +19,7 @@ from deepfake_service.platform.db.enums import EditionState, Role
 from deepfake_service.platform.settings import Settings
 from tests.support import exhibits, footage
 from tests.support.jobs import end, examined, headers, post_video
-
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
+from tests.unit.service.conftest import Service
 
 
 async def digest_of_evidence(service: Service, job: dict[str, Any], query: str = "") -> str:

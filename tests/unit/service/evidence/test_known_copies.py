@@ -23,9 +23,8 @@ from deepfake_service.platform.storage import seal_json
 from tests.support import footage
 from tests.support.jobs import VIDEO, headers, submit
 from tests.support.servers import statements
+from tests.unit.service.conftest import Service
 
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
 Frames = list[footage.Pixels]
 WIDTH, HEIGHT, SECONDS, RATE = 320, 256, 12, 5
 

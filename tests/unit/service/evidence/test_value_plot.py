@@ -19,9 +19,7 @@ from deepfake_service.platform.texts.i18n import words
 from tests.support import exhibits, footage
 from tests.support.documents import report_texts
 from tests.support.jobs import end, post_video
-
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
+from tests.unit.service.conftest import Service
 
 HISTOGRAM: dict[str, Any] = {
     "edges": [-2.0, -1.0, 0.0, 1.0, 2.0],

@@ -9,9 +9,7 @@ from typing import Any
 from deepfake_service.platform.db import Job
 from deepfake_service.platform.db.enums import JobState, Role
 from tests.support.jobs import submit
-
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
+from tests.unit.service.conftest import Service
 
 
 async def began(service: Service) -> str:

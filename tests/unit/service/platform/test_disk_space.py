@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import httpx
@@ -15,10 +13,7 @@ from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.disk_space import DiskSpace
 from tests.support.answers import check_problem
 from tests.support.jobs import VIDEO, headers, submit
-
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
-Starter = Callable[..., AbstractAsyncContextManager[Service]]
+from tests.unit.service.conftest import Service, Starter
 
 PICTURE = b"still 1 120"
 

@@ -16,9 +16,7 @@ from deepfake_service.platform.db import Case, Job, KnownHashes, Media, new_id
 from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.errors import BeingDeleted, CaseHeld, NotFound
 from deepfake_service.retention import deletion as retention_module
-
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
+from tests.unit.service.conftest import Service
 
 VIDEO = b"still 1 120 " + bytes(300)
 

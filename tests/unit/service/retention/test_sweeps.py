@@ -14,9 +14,7 @@ from deepfake_service.platform.db.enums import JobState
 from deepfake_service.platform.errors import DatabaseUnavailable, StorageUnavailable
 from deepfake_service.retention.due import GRACE
 from tests.support.jobs import VIDEO, submit
-
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
+from tests.unit.service.conftest import Service
 
 
 async def two_old_cases(service: Service) -> None:

@@ -22,9 +22,8 @@ from deepfake_service.platform.storage import seal_json
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
 from tests.support import exhibits
 from tests.support.jobs import headers, submit
+from tests.unit.service.conftest import Service
 
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
 CONFLICT = [("analyst", "confirmed"), ("admin", "rejected")]
 
 

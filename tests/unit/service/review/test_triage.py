@@ -37,8 +37,8 @@ from deepfake_service.review.triage import QueueRequest, Tab, places_of
 from tests.support import footage
 from tests.support.jobs import examined, submit
 from tests.support.servers import statements
+from tests.unit.service.conftest import Service
 
-Service = Any
 BROKEN = "M7 3h7l4 4v5M7 3v9M7 21h"
 """The icon of a file that cannot be read."""
 LEANS = {"verdict": "inconclusive", "leaning": "towards_manipulated"}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import select
 
 from deepfake_service.audit.log import Action
@@ -12,9 +10,7 @@ from deepfake_service.platform.db.enums import Finding, JobState, Role
 from tests.support import exhibits
 from tests.support.answers import browse, csrf_of
 from tests.support.jobs import VIDEO, examined, submit
-
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
+from tests.unit.service.conftest import Service
 
 
 async def items(service: Service, count: int, *, ended: int) -> list[str]:

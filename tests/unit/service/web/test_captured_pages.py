@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 
@@ -11,14 +10,13 @@ from deepfake_service.capture.readers import CaptureReaders
 from deepfake_service.platform.db.enums import Role
 from tests.support import archives
 from tests.support.captures import hand_in, work
+from tests.unit.service.conftest import Service
 
 pytest.importorskip("warcio", reason="warcio writes the WARC files of these tests")
 # warcio leaves temporary files open.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
 
 
 async def test_a_captured_page_is_shown_and_its_pictures_are_chosen(

@@ -11,9 +11,7 @@ from sqlalchemy import text
 from deepfake_service.platform.db import Listing
 from deepfake_service.platform.db.enums import Role
 from tests.support.jobs import VIDEO
-
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
+from tests.unit.service.conftest import Service
 
 
 @pytest.fixture

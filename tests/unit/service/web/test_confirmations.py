@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 
@@ -11,9 +10,7 @@ from deepfake_service.platform.db import Case
 from deepfake_service.platform.db.enums import Role
 from tests.support.answers import browse
 from tests.support.jobs import submit
-
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
+from tests.unit.service.conftest import Service
 
 
 async def test_a_flag_for_a_possible_minor_is_confirmed_and_says_who_can_undo_it(

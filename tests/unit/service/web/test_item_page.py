@@ -15,9 +15,8 @@ from deepfake_service.platform.texts.i18n import words
 from tests.support import exhibits
 from tests.support.answers import browse
 from tests.support.jobs import end, examined, headers, post_video
+from tests.unit.service.conftest import Service
 
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
 SECOND = "You are the second reviewer: look at the item yourself and record your decision."
 ANOTHER = "It counts as confirmed only once another reviewer has confirmed it as well."
 SAVED = "Your decision was saved."

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any
-
 import pytest
 
 from deepfake_service.capture.links import ENDS, Link, links_of
@@ -16,10 +12,8 @@ from deepfake_service.platform.errors import InvalidRequest
 from deepfake_service.platform.storage import open_json, seal_json
 from tests.support.databases import caller_of
 from tests.support.servers import statements
+from tests.unit.service.conftest import Service, Starter
 
-# ``conftest.Service`` and ``Starter``; conftest modules cannot be imported.
-Service = Any
-Starter = Callable[..., AbstractAsyncContextManager[Any]]
 ENGLISH = {"Accept-Language": "en"}
 
 

@@ -13,9 +13,8 @@ from deepfake_service.platform.db.enums import Decision, Finding, JobState, Role
 from tests.support import exhibits, footage
 from tests.support.jobs import examined, headers
 from tests.support.notices import GOOD, confirmed
+from tests.unit.service.conftest import Service
 
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
 FORM = "kr-tba-22-5"
 """The kind of notice whose PDF encloses screenshots."""
 

@@ -9,9 +9,7 @@ import pytest
 
 from deepfake_service.platform.db.enums import LookResult, Role
 from tests.support.looking import reported, saw, sent
-
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
+from tests.unit.service.conftest import Service
 
 
 @pytest.fixture

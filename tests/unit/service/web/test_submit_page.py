@@ -23,9 +23,8 @@ from deepfake_service.web.submit import MAX_JOBS, MAX_ROWS
 from tests.support import exhibits, footage
 from tests.support.answers import browse
 from tests.support.jobs import examined, headers, post_video
+from tests.unit.service.conftest import Service
 
-# ``conftest.Service``; conftest modules cannot be imported.
-Service = Any
 MOST_SCRIPT_BYTES = 64_000
 
 
