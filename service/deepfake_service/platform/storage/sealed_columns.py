@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from deepfake_service.platform.db import (
@@ -31,46 +30,39 @@ T = TypeVar("T")
 _log = logger("deepfake_service.records")
 
 
-@dataclass(frozen=True, slots=True)
-class _Sealed:
-    """The column of a table that is sealed, and what its content is bound to."""
-
-    kind: str
-    column: str = "sealed"
-    row_id: str = "id"
-
-    def context(self, row: Base) -> bytes:
-        return context_of(self.kind, getattr(row, self.row_id))
-
-
 # Kinds are part of the stored format: content that was sealed under another one does not open.
-_SEALED: dict[type[Base], _Sealed] = {
-    Capture: _Sealed("capture"),
-    Case: _Sealed("case"),
-    FlaggedHashes: _Sealed("flagged"),
-    Job: _Sealed("result", column="result"),
-    Listing: _Sealed("listing"),
-    Look: _Sealed("look"),
-    KnownHashes: _Sealed("known", row_id="job_id"),
-    Notice: _Sealed("notice"),
-    NoticeEvent: _Sealed("notice-event"),
-    Occurrence: _Sealed("occurrence"),
-    Review: _Sealed("review"),
+_KINDS: dict[type[Base], str] = {
+    Capture: "capture",
+    Case: "case",
+    FlaggedHashes: "flagged",
+    Job: "result",
+    Listing: "listing",
+    Look: "look",
+    KnownHashes: "known",
+    Notice: "notice",
+    NoticeEvent: "notice-event",
+    Occurrence: "occurrence",
+    Review: "review",
 }
+
+
+def _place(row: Base) -> tuple[str, bytes]:
+    """Return the name of the sealed column of ``row``, and what its content is bound to."""
+    row_id = getattr(row, "job_id" if isinstance(row, KnownHashes) else "id")
+    return "result" if isinstance(row, Job) else "sealed", context_of(_KINDS[type(row)], row_id)
 
 
 def seal_json(key: bytes, row: Base, content: dict[str, Any]) -> None:
     """Seal ``content`` into the sealed column of ``row``, whose id must be set."""
-    sealed = _SEALED[type(row)]
-    setattr(row, sealed.column, seal(key, json.dumps(content).encode(), sealed.context(row)))
+    column, context = _place(row)
+    setattr(row, column, seal(key, json.dumps(content).encode(), context))
 
 
 def open_json(key: bytes, row: Base) -> dict[str, Any]:
     """Return the content of the sealed column of ``row``, which must not be empty;
     ``DecryptionFailed`` if ``key`` is another one, or the content was altered or moved."""
-    sealed = _SEALED[type(row)]
-    plain = unseal(key, getattr(row, sealed.column), sealed.context(row))
-    content: dict[str, Any] = json.loads(plain)
+    column, context = _place(row)
+    content: dict[str, Any] = json.loads(unseal(key, getattr(row, column), context))
     return content
 
 
