@@ -208,21 +208,6 @@ def test_a_verdict_without_a_face_is_caught() -> None:
     assert failed_at(build(exhibits.dossier(b"no media at all"), forged, exhibits.signers())) == 7
 
 
-def test_a_chain_of_custody_with_another_entry_is_caught() -> None:
-    entry = {"number": 1, "at": "2026-01-02T03:04:05.678+00:00", "account": None, "key": None,
-             "action": "job.finished", "subject": "j", "detail": None,
-             "previous": "0" * 64}  # fmt: skip
-    right = {**entry, "hash": hashlib.sha256(rfc8785.dumps(entry)).hexdigest()}
-    for stated, code in ((right, ExitCode.VERIFIED), ({**right, "detail": "x"}, ExitCode.FAILED)):
-        custody = {"accounts": {}, "entries": [stated]}
-        content = build(
-            exhibits.dossier(exhibits.video(), custody=custody),
-            exhibits.material(exhibits.video()),
-            exhibits.signers(),
-        )
-        assert verify(content, OURS).exit_code is code
-
-
 @pytest.mark.parametrize(
     "predicate",
     [
@@ -316,7 +301,7 @@ def test_a_method_that_is_not_the_models_is_caught(
     assert outcomes(verify(content, OURS))[7] is Outcome.FAIL
 
 
-def test_custody_that_skips_an_entry_in_between_is_caught() -> None:
+def test_custody_that_skips_or_alters_an_entry_is_caught() -> None:
     def entry(number: int, previous: str) -> dict[str, Any]:
         stated = {"number": number, "at": "2026-01-02T03:04:05.678+00:00", "account": None,
                   "key": None, "action": "evidence.made", "subject": "j", "detail": None,
@@ -327,6 +312,7 @@ def test_custody_that_skips_an_entry_in_between_is_caught() -> None:
     for second, outcome in (
         (entry(2, first["hash"]), Outcome.PASS),
         (entry(2, "1" * 64), Outcome.FAIL),
+        ({**entry(2, first["hash"]), "detail": "x"}, Outcome.FAIL),
         (entry(1, first["hash"]), Outcome.FAIL),
         (entry(5, "1" * 64), Outcome.PASS),
     ):
