@@ -42,7 +42,6 @@ from deepfake_service.removal.statistics import RemovalStatistics
 from deepfake_service.retention.deletion import Retention
 from deepfake_service.retention.due import RetentionPeriods
 from deepfake_service.retention.key_epochs import KeyEpochs
-from deepfake_service.retention.orphans import Orphans
 from deepfake_service.retention.restoration import merge_journal
 from deepfake_service.retention.sweeps import Sweeps
 from deepfake_service.review.exports import EXPORT_FOLDER, Exports
@@ -109,7 +108,6 @@ class Services:
         self.cases = Cases(database, vault, blind_index)
         self.retention = Retention(database, vault, queue, metrics)
         self.sweeps = Sweeps(database, self.retention, queue, vault, _periods(settings), metrics)
-        self.orphans = Orphans(database, vault)
         self.uploads = Uploads(database, vault)
         self.webhook_secrets = WebhookSecrets(database, keys)
         self.revocation_list = RevocationList(database, signing_keys, issuer=settings.issuer)

@@ -41,6 +41,7 @@ from deepfake_service.platform.pages import Pages
 from deepfake_service.platform.settings import PREFIX, Settings
 from deepfake_service.removal.lane import LookLane
 from deepfake_service.retention.due import is_clock_confirmed
+from deepfake_service.retention.orphans import delete_orphans
 
 SWEEP_EVERY_S = 60.0
 ORPHANS_EVERY_S = 3600.0
@@ -114,7 +115,7 @@ def worker_running(
     shared: dict[str, tuple[Callable[[], object], float]] = {
         "sweep": (services.sweeps.sweep, SWEEP_EVERY_S),
         "uploads": (when_confirmed(services.uploads.forget_expired), SWEEP_EVERY_S),
-        "orphans": (when_confirmed(services.orphans.delete), ORPHANS_EVERY_S),
+        "orphans": (when_confirmed(lambda: delete_orphans(database, vault)), ORPHANS_EVERY_S),
         "known": (when_confirmed(services.hash_bank.forget_expired), SWEEP_EVERY_S),
         "flags": (services.minor_flags.compare_earlier_jobs, SWEEP_EVERY_S),
         "flagged": (when_confirmed(services.minor_flags.forget_expired), ORPHANS_EVERY_S),

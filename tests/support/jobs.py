@@ -23,6 +23,7 @@ from deepfake_service.examination.steps import Examination, end_job
 from deepfake_service.platform.db import AuditEntry, Case, Job, Media
 from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.settings import Settings
+from deepfake_service.retention.orphans import delete_orphans
 from tests.support import exhibits
 
 # ``conftest.Service`` of the unit tests; conftest modules cannot be imported.
@@ -131,7 +132,7 @@ def sweep(service: Service) -> None:
     """Do what the worker's chores do once."""
     services = service.app.state.shared.services
     services.sweeps.sweep()
-    services.orphans.delete()
+    delete_orphans(services.database, services.vault)
     services.hash_bank.forget_expired()
 
 

@@ -16,7 +16,7 @@ from deepfake_service.examination import uploads
 from deepfake_service.platform.db import AuditEntry
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.disk_space import DiskSpace
-from deepfake_service.retention.orphans import COMMITTED_WITHIN, LONGEST_UPLOAD
+from deepfake_service.retention.orphans import COMMITTED_WITHIN, LONGEST_UPLOAD, delete_orphans
 from tests.support.answers import check_problem
 from tests.support.jobs import VIDEO, blobs, headers, post_video
 from tests.unit.service.conftest import Service, Starter
@@ -351,7 +351,7 @@ async def test_parts_without_a_row_are_orphans(service: Service) -> None:
     services = service.app.state.shared.services
     services.retention._vault.blobs.put_bytes("uploads/gone/part", b"sealed")
     service.clock.advance(LONGEST_UPLOAD + COMMITTED_WITHIN + timedelta(seconds=5))
-    services.orphans.delete()
+    delete_orphans(services.database, services.vault)
     assert len(blobs(service)) == 1
     assert await offset_of(service, address) == PART
 

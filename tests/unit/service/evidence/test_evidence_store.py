@@ -18,6 +18,7 @@ from deepfake_service.platform.db import Edition, Job
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import EvidenceTooLarge, NotFound
 from deepfake_service.platform.timestamps import TimestampFailed
+from deepfake_service.retention.orphans import delete_orphans
 from tests.support import exhibits, footage
 from tests.support.answers import check_problem
 from tests.support.jobs import blobs, decide, document, evidence, examined, headers, post_video
@@ -50,7 +51,7 @@ async def test_h9_an_edition_older_than_the_last_decision_is_not_the_newest(
         services.reviews.catch_up()
         service.clock.advance(timedelta(hours=3))
         services.sweeps.sweep()
-        services.orphans.delete()
+        delete_orphans(services.database, services.vault)
     with service.database.read() as session:
         assert session.get_one(Job, job["id"]).evidence_expired_at is None
     face = f"/v1/jobs/{job['id']}/faces/1.png"

@@ -16,6 +16,7 @@ from deepfake_service.platform.db import Case, Job, KnownHashes, Media, new_id
 from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.errors import BeingDeleted, CaseHeld, NotFound
 from deepfake_service.retention import deletion as retention_module
+from deepfake_service.retention.orphans import delete_orphans
 from tests.unit.service.conftest import Service
 
 VIDEO = b"still 1 120 " + bytes(300)
@@ -136,7 +137,7 @@ async def test_m5_every_path_that_deletes_asks_for_the_hold(service: Service) ->
     service.app.state.shared.services.sweeps.sweep()
     services.hash_bank.forget_expired()
     service.clock.advance(timedelta(days=9000))
-    service.app.state.shared.services.orphans.delete()
+    delete_orphans(services.database, services.vault)
     with service.database.read() as session:
         assert {j.id for j in session.scalars(select(Job))} == {job["id"], late["id"]}
         assert session.get_one(Job, job["id"]).evidence_expired_at is None

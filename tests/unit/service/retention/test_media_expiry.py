@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from deepfake_service.platform.db import AuditEntry, Case
 from deepfake_service.platform.db.enums import Role
-from deepfake_service.retention.orphans import COMMITTED_WITHIN, LONGEST_UPLOAD
+from deepfake_service.retention.orphans import COMMITTED_WITHIN, LONGEST_UPLOAD, delete_orphans
 from tests.support.jobs import blobs, finish, headers, post_video, sweep
 from tests.unit.service.conftest import Service
 
@@ -110,7 +110,7 @@ async def test_orphans_are_looked_for_some_at_a_time(
     monkeypatch.setattr(store, "older_than", counted)
     monkeypatch.setattr(store, "delete", forgotten)
     service.clock.advance(LONGEST_UPLOAD + COMMITTED_WITHIN + timedelta(seconds=5))
-    services.orphans.delete()
+    delete_orphans(services.database, services.vault)
     assert [p.name for p in blobs(service)] == [job["media_id"]]
     assert at_a_time <= 3
 
@@ -121,5 +121,5 @@ async def test_an_upload_is_no_orphan_as_long_as_it_may_take(service: Service) -
     services.retention._vault.blobs.put_bytes("media/being-uploaded", b"sealed")
     for pause, left in ((LONGEST_UPLOAD, 1), (COMMITTED_WITHIN + timedelta(seconds=5), 0)):
         service.clock.advance(pause)
-        services.orphans.delete()
+        delete_orphans(services.database, services.vault)
         assert len(blobs(service)) == left
