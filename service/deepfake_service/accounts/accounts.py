@@ -7,14 +7,15 @@ and only its hash is stored.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import and_, delete, or_, select
+from sqlalchemy import and_, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -23,7 +24,6 @@ from deepfake_service.accounts.keys import (
     MAX_KEY_CHARS,
     NO_HASH,
     SECRET_BYTES,
-    KeyUse,
     NewKey,
     end_detail,
     generate_key,
@@ -47,6 +47,7 @@ from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import (
     AccountExists,
     AccountUnknown,
+    DatabaseUnavailable,
     Forbidden,
     LastAdministrator,
     NotAuthenticated,
@@ -97,7 +98,8 @@ class Accounts:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._use = KeyUse(database)
+        self._noted: dict[str, date] = {}
+        """The day on which this process noted that a key was used, by the key's id."""
 
     def create(
         self,
@@ -231,7 +233,7 @@ class Accounts:
             raise NotAuthenticated
         if not signs_in and account.id in protected:
             raise SecondFactorRequired
-        self._use.note(key)
+        self._note_use(key)
         return Caller(account.id, account.role, key.id)
 
     def sign_in(self, text: str) -> tuple[Caller, str]:
@@ -258,8 +260,23 @@ class Accounts:
         _, key, account = row
         if account.disabled_at or not is_valid(key, self._database.clock()):
             raise NotAuthenticated
-        self._use.note(key)
+        self._note_use(key)
         return Caller(account.id, account.role, key.id, by_console=True)
+
+    def _note_use(self, key: Key) -> None:
+        """Note that a key is used now, with one write a day. The day alone is kept: it is enough to
+        find keys that nobody needs, and says nothing about anybody's hours of work."""
+        today = self._database.clock().date()
+        if key.last_used_on is not None and key.last_used_on >= today:
+            return
+        if self._noted.get(key.id) == today:
+            return  # another request writes it, or could not
+        self._noted[key.id] = today
+        earlier = or_(Key.last_used_on.is_(None), Key.last_used_on < today)
+        # What the key is used for does not depend on this note.
+        with contextlib.suppress(DatabaseUnavailable), self._database.write() as session:
+            note = update(Key).where(Key.id == key.id, earlier).values(last_used_on=today)
+            session.execute(note, execution_options={"synchronize_session": False})
 
     def sign_out(self, token: str) -> None:
         """Invalidate a browser's cookie."""

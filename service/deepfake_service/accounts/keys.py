@@ -1,23 +1,21 @@
-"""Keys: make them, store their hashes, give them an end, replace them, and note that they are used.
+"""Keys: make them, store their hashes, give them an end, and replace them.
 
-Everything here works in the transaction of its caller, apart from ``KeyUse``.
+Everything here works in the transaction of its caller.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
-from sqlalchemy import or_, update
 from sqlalchemy.orm import Session
 
 from deepfake_service.audit.log import Action, Actor, append_entry
-from deepfake_service.platform.db import Database, Key, current_time
-from deepfake_service.platform.errors import DatabaseUnavailable, InvalidRequest, KeyUnknown
+from deepfake_service.platform.db import Key, current_time
+from deepfake_service.platform.errors import InvalidRequest, KeyUnknown
 
 SECRET_BYTES = 32
 MAX_KEY_CHARS = 1024
@@ -108,26 +106,3 @@ def key_hash(text: str) -> str:
     # bits cannot be guessed at any speed, and a slow hash on every request would only let anybody
     # without a key keep the service busy.
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-class KeyUse:
-    """Notes on which day each key was last used. A key costs a process one write a day."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._noted: dict[str, date] = {}
-
-    def note(self, key: Key) -> None:
-        """Note that a key is used now. The day alone is kept: it is enough to find keys that nobody
-        needs, and says nothing about anybody's hours of work."""
-        today = self._database.clock().date()
-        if key.last_used_on is not None and key.last_used_on >= today:
-            return
-        if self._noted.get(key.id) == today:
-            return  # another request writes it, or could not
-        self._noted[key.id] = today
-        earlier = or_(Key.last_used_on.is_(None), Key.last_used_on < today)
-        # What the key is used for does not depend on this note.
-        with contextlib.suppress(DatabaseUnavailable), self._database.write() as session:
-            note = update(Key).where(Key.id == key.id, earlier).values(last_used_on=today)
-            session.execute(note, execution_options={"synchronize_session": False})
