@@ -13,7 +13,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -290,7 +290,9 @@ def verify(session: Session, since: Checkpoint | None = None) -> Checkpoint:
         AuditBroken: a check failed; the message names the first such entry.
     """
     previous, number, is_continued = START, 0, False
-    for entry in _all(session):
+    # Some at a time, as the log may not fit into memory.
+    entries = select(AuditEntry).order_by(AuditEntry.number).execution_options(yield_per=_PAGE)
+    for entry in session.scalars(entries):
         if entry.number != number + 1:
             raise AuditBroken(f"Entry {number + 1} of the audit log is missing.")
         if not is_authentic(session, entry) or entry.hash != _hash(entry, previous):
@@ -320,14 +322,6 @@ def head(session: Session) -> Checkpoint:
         raise AuditBroken(f"Entry {last.number} of the audit log was altered.")
     at = current_time(session).isoformat(timespec="milliseconds")
     return Checkpoint(last.number if last else 0, last.hash if last else START, at)
-
-
-def _all(session: Session) -> Iterator[AuditEntry]:
-    """Yield every entry in order. They are read in pages, as the log may not fit into memory."""
-    last = 0
-    while entries := page(session, after=last, limit=_PAGE):
-        yield from entries
-        last = entries[-1].number
 
 
 def page(

@@ -201,13 +201,11 @@ class HashBank:
             stored = select(func.count(KnownHashes.id))
             count = session.scalar(stored) if self.enabled else 0  # nothing is sent otherwise
             append_entry(session, caller.actor, Action.HASHES_EXPORTED, detail=str(count or 0))
-        return self._lines()
-
-    def _lines(self) -> Iterator[str]:
-        if self.enabled:
-            entries = read_hashes(self._database, self._key, KnownHashes)
-            for line in exchange_lines((o["pdq"], o["vpdq"]) for _, o in entries):
-                yield f"{line}\n"
+        if not self.enabled:
+            return iter(())
+        entries = read_hashes(self._database, self._key, KnownHashes)
+        lines = exchange_lines((content["pdq"], content["vpdq"]) for _, content in entries)
+        return (f"{line}\n" for line in lines)
 
 
 def read_examination(vault: Vault, job: Job, case: Case) -> dict[str, Any]:
