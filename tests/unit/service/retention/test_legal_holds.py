@@ -17,17 +17,8 @@ from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.errors import BeingDeleted, CaseHeld, NotFound
 from deepfake_service.retention import deletion as retention_module
 from deepfake_service.retention.orphans import delete_orphans
+from tests.support.jobs import VIDEO, submit
 from tests.unit.service.conftest import Service
-
-VIDEO = b"still 1 120 " + bytes(300)
-
-
-async def submit(service: Service, video: bytes = VIDEO, **fields: str) -> dict[str, Any]:
-    files = {"file": ("v.mp4", video)}
-    answer = await service.client.post("/v1/videos", files=files, data=fields)
-    assert answer.status_code == 202
-    job: dict[str, Any] = answer.json()
-    return job
 
 
 async def hold(service: Service, case_id: str) -> httpx.Response:
