@@ -14,7 +14,7 @@ import binascii
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -242,15 +242,13 @@ class Checkpoint:
 
     def payload(self) -> bytes:
         """Return what is signed."""
-        return rfc8785.dumps({"number": self.number, "hash": self.hash, "at": self.at})
+        return rfc8785.dumps(asdict(self))
 
     def signed(self, key: Ed25519PrivateKey) -> str:
         """Return the signed checkpoint as JSON. Store it where the service cannot write."""
         document = {
             "type": "deepfake-service/audit-checkpoint/1",
-            "number": self.number,
-            "hash": self.hash,
-            "at": self.at,
+            **asdict(self),
             "public_key": base64.b64encode(key.public_key().public_bytes_raw()).decode(),
             "signature": base64.b64encode(key.sign(self.payload())).decode(),
         }
