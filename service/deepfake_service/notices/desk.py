@@ -181,7 +181,7 @@ class NoticeDesk:
     ) -> ListPage:
         """Return a page of the notices of a case that the caller may see, as ``of_case``."""
         statement = select(Notice).where(Notice.case_id == case_id)
-        rows, following = page_of(session, statement, Notice, (limit, cursor))
+        rows, following = page_of(session, statement, Notice, limit, cursor)
         key = self._vault.case_key(session.get_one(Case, case_id))
         opened = opened_rows(rows, lambda r: open_json(key, r[0]))
         notices = [{**listed(n, self.now()), "recipient": to["recipient"]} for (n,), to in opened]

@@ -197,13 +197,13 @@ def page_of(
     session: Session,
     statement: Select[*tuple[Any, ...]],
     model: type[Job] | type[Case] | type[Notice] | type[Occurrence],
-    place: tuple[int, str | None],
+    limit: int,
+    cursor: str | None,
     order: Order = Order.NEWEST,
 ) -> tuple[Sequence[Any], str | None]:
-    """Return the rows of a page of ``model`` in this order, and the cursor of the next page, if
-    there is one. ``place`` is how many rows a page has, and the cursor after which it begins.
-    ``InvalidRequest`` if that is not one of an earlier answer."""
-    limit, cursor = place
+    """Return ``limit`` rows of ``model`` in this order, from the one after a cursor on, and the
+    cursor of the next page, if there is one; ``InvalidRequest`` if the cursor is not one of an
+    earlier answer."""
     ranked, rising = order is Order.LIKELIHOOD, order is Order.OLDEST
     rank: Columns = (func.coalesce(Job.rank, UNRANKED),) if ranked else ()
     columns: Columns = (*rank, model.created_at, model.id)

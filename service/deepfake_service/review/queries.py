@@ -162,7 +162,7 @@ class Queries:
             Case.wrapped_key.is_not(None), visible_to(caller), *case_conditions(filters)
         )
         with self._database.read() as session:
-            rows, following = page_of(session, statement, Case, (limit, cursor), filters.order)
+            rows, following = page_of(session, statement, Case, limit, cursor, filters.order)
         opened = opened_rows(rows, lambda row: self.case_json(row[0]))
         return {"cases": [shown for _, shown in opened], "next": following}
 
@@ -205,7 +205,7 @@ class Queries:
             statement = statement.where(Occurrence.id.in_(ids))
         with self._database.read() as session:
             case, _ = find_visible(session, caller, Case, case_id)
-            rows, following = page_of(session, statement, Occurrence, (limit, cursor))
+            rows, following = page_of(session, statement, Occurrence, limit, cursor)
         key = self._vault.case_key(case)
         return ListPage(occurrences_json([row[0] for row in rows], key), following)
 
@@ -340,7 +340,7 @@ class Queries:
     ) -> tuple[Sequence[Any], str | None]:
         statement = job_rows().where(visible_to(caller), *conditions(filters))
         with self._database.read() as session:
-            return page_of(session, statement, Job, (limit, cursor), filters.order)
+            return page_of(session, statement, Job, limit, cursor, filters.order)
 
     def _plain(self, row: Any) -> dict[str, Any]:
         job, media, *_, disagree = row
