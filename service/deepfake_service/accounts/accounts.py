@@ -125,7 +125,8 @@ class Accounts:
         try:
             with self._database.write() as session:
                 account = create_account(session, name, kind, role, actor)
-                account.live = kind == "person" if live is None else live
+                if live is not None:
+                    account.live = live
                 return account
         except IntegrityError as error:
             raise AccountExists(f"An account named {name!r} already exists.") from error
