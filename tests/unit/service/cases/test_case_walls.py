@@ -8,36 +8,25 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
-import httpx
 import pytest
 
 from deepfake_service.platform.db import Case, Notice, new_id
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import DatabaseUnavailable
 from deepfake_service.platform.storage import seal_json
-from tests.support.jobs import blobs, headers
+from tests.support.jobs import VIDEO, blobs, headers, post_video
 from tests.unit.service.conftest import Service
-
-VIDEO = b"still 1 120 " + bytes(range(256)) * 300
-
-
-async def submit(
-    service: Service, video: bytes = VIDEO, role: Role = Role.PIPELINE, **fields: str
-) -> httpx.Response:
-    return await service.client.post(
-        "/v1/videos", files={"file": ("v.mp4", video)}, data=fields, headers=headers(service, role)
-    )
 
 
 async def test_h2_the_note_of_one_victim_does_not_reach_the_case_of_another(
     service: Service,
 ) -> None:
-    first = await submit(service, case_reference="CASE-A", note="victim A")
-    second = await submit(
+    first = await post_video(service, case_reference="CASE-A", note="victim A")
+    second = await post_video(
         service, case_reference="CASE-B", note="victim B lives in Busan",
         source_url="https://other.example/victimB",
     )  # fmt: skip
-    third = await submit(service, note="no case was named")
+    third = await post_video(service, note="no case was named")
     assert [r.status_code for r in (first, second, third)] == [202, 202, 202]
     jobs = [r.json() for r in (first, second, third)]
     for field in ("id", "case_id", "media_id"):
@@ -52,21 +41,21 @@ async def test_h2_the_note_of_one_victim_does_not_reach_the_case_of_another(
 async def test_h2_deleting_one_case_does_not_delete_the_same_bytes_in_another(
     service: Service,
 ) -> None:
-    first = (await submit(service, case_reference="CASE-A")).json()
-    second = (await submit(service, case_reference="CASE-B")).json()
+    first = (await post_video(service, case_reference="CASE-A")).json()
+    second = (await post_video(service, case_reference="CASE-B")).json()
     assert (await service.client.delete(f"/v1/cases/{first['case_id']}")).status_code == 204
     left = await service.client.get(f"/v1/jobs/{second['id']}")
     assert left.status_code == 200
     assert left.json()["media_kept"]
     assert len(blobs(service)) == 1
     # Equality within the case remains.
-    again = await submit(service, case_reference="CASE-B")
+    again = await post_video(service, case_reference="CASE-B")
     assert (again.status_code, again.json()["id"]) == (200, second["id"])
 
 
 async def test_h2_a_hold_on_one_case_is_not_a_hold_on_another(service: Service) -> None:
-    first = (await submit(service, case_reference="CASE-A")).json()
-    second = (await submit(service, case_reference="CASE-B")).json()
+    first = (await post_video(service, case_reference="CASE-A")).json()
+    second = (await post_video(service, case_reference="CASE-B")).json()
     hold = await service.client.put(
         f"/v1/cases/{second['case_id']}/hold", headers=headers(service, Role.ANALYST)
     )
@@ -79,7 +68,7 @@ async def test_m14_the_answer_about_a_flooded_case_is_bounded(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deepfake_service.review.queries.CASE_PAGE", 3)
-    job = (await submit(service, case_reference="R", note="0")).json()
+    job = (await post_video(service, case_reference="R", note="0")).json()
     path = f"/v1/cases/{job['case_id']}"
     for number in range(1, 8):
         fields = {"note": (None, str(number))}
@@ -92,7 +81,7 @@ async def test_m14_the_answer_about_a_flooded_case_is_bounded(
     empty = await service.client.post(f"{path}/occurrences", files={"tool": (None, "x")})
     assert empty.status_code == 422
     for number in range(4):
-        await submit(service, VIDEO + bytes([number]), case_reference="R")
+        await post_video(service, VIDEO + bytes([number]), case_reference="R")
 
     case = (await service.client.get(path)).json()
     assert [o["note"] for o in case["occurrences"]] == [None, None, None]
@@ -113,7 +102,7 @@ async def test_m14_the_answer_about_a_flooded_case_is_bounded(
 
 
 async def test_m14_the_notices_of_a_case_are_paged(service: Service) -> None:
-    job = (await submit(service)).json()
+    job = (await post_video(service)).json()
     vault = service.app.state.shared.require_services().queries._vault
     with service.database.write() as session:
         case = session.get_one(Case, job["case_id"])
@@ -138,12 +127,12 @@ async def test_m14_the_notices_of_a_case_are_paged(service: Service) -> None:
 
 
 async def test_occurrences_of_a_case_are_listed_for_those_who_may_see_it(service: Service) -> None:
-    job = (await submit(service)).json()
+    job = (await post_video(service)).json()
     path = f"/v1/cases/{job['case_id']}/occurrences"
     for role, status in ((Role.PIPELINE, 200), (Role.ANALYST, 200), (Role.AUDITOR, 403)):
         answer = await service.client.get(path, headers=headers(service, role))
         assert answer.status_code == status
-    other = (await submit(service, role=Role.ANALYST)).json()
+    other = (await post_video(service, role=Role.ANALYST)).json()
     theirs = await service.client.get(f"/v1/cases/{other['case_id']}/occurrences")
     assert theirs.status_code == 404
 
@@ -151,7 +140,7 @@ async def test_occurrences_of_a_case_are_listed_for_those_who_may_see_it(service
 async def test_a_screenshot_is_kept_if_the_connection_fails_after_its_record_was_stored(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = (await submit(service)).json()
+    job = (await post_video(service)).json()
     path = f"/v1/cases/{job['case_id']}/occurrences"
     picture = b"\x89PNG\r\n\x1a\n" + bytes(100)
     cases = service.app.state.shared.services.cases

@@ -10,31 +10,24 @@ from deepfake_service.platform.db.enums import CaptureState, Role
 from deepfake_service.platform.disk_space import SHORT, DiskSpace
 from deepfake_service.platform.errors import InvalidRequest
 from deepfake_service.platform.storage import open_json, seal_json
+from tests.support.answers import browse
 from tests.support.databases import caller_of
 from tests.support.servers import statements
-from tests.unit.service.conftest import Service, Starter
+from tests.unit.service.conftest import Starter
 
 ENGLISH = {"Accept-Language": "en"}
 
 
-async def signed_in(service: Service) -> dict[str, str]:
-    """Sign in as an analyst does, and return the header of a form's request."""
-    service.client.headers.pop("Authorization", None)
-    await service.sign_in(Role.ANALYST)
-    return {"Origin": str(service.client.base_url)}
-
-
 async def test_pasted_lines_of_a_table_wait_to_be_opened(start: Starter) -> None:
     async with start(capture_links=True) as service:
-        origin = await signed_in(service)
+        csrf = await browse(service, Role.ANALYST)
         page = (await service.client.get("/submit", headers=ENGLISH)).text
         assert "Open the links" in page
-        csrf = page.partition('name="csrf" content="')[2].partition('"')[0]
         pasted = (
             "no\tlink\tremark\n1\thttps://a.example/1\tfound by search\n2\thttps://a.example/2\t\n"
         )
-        form = {"csrf": csrf, "case_reference": "L-1", "links": pasted, "examine": "all"}
-        answer = await service.client.post("/links", data=form, headers=origin)
+        form = {**csrf, "case_reference": "L-1", "links": pasted, "examine": "all"}
+        answer = await service.client.post("/links", data=form)
         assert answer.status_code == 303, answer.text
         case = await service.client.get(answer.headers["Location"], headers=ENGLISH)
         assert case.text.count("The link waits to be opened.") == 2
@@ -50,14 +43,10 @@ async def test_pasted_lines_of_a_table_wait_to_be_opened(start: Starter) -> None
         ]  # fmt: skip
         assert "1 · found by search" in lines[1]
         for wrong in ("nothing", "https://", "https://a.example/x y"):
-            refused = await service.client.post(
-                "/links", data={**form, "links": wrong}, headers=origin
-            )
+            refused = await service.client.post("/links", data={**form, "links": wrong})
             assert refused.status_code == 422, wrong
         assert "Cancel the links that wait" in case.text
-        cancelled = await service.client.post(
-            f"{path}/links/cancel", data={"csrf": csrf}, headers=origin
-        )
+        cancelled = await service.client.post(f"{path}/links/cancel", data=csrf)
         case = await service.client.get(cancelled.headers["Location"], headers=ENGLISH)
         assert "The links that waited are not opened any more." in case.text
         assert case.text.count(ENDS["cancelled"]) == 2
@@ -100,7 +89,7 @@ async def test_what_became_of_a_link_is_said_in_korean_with_what_can_be_done(
     start: Starter,
 ) -> None:
     async with start(capture_links=True) as service:
-        await signed_in(service)
+        await browse(service, Role.ANALYST)
         case_id, (link,) = service.app.state.shared.services.links.add(
             caller_of(service), (None, "L-2"), [Link("https://a.example/1")], examine=False
         )
@@ -123,7 +112,7 @@ async def test_a_page_says_that_the_disk_has_no_room_for_a_link(
     start: Starter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with start(capture_links=True) as service:
-        await signed_in(service)
+        await browse(service, Role.ANALYST)
         case_id, _ = service.app.state.shared.services.links.add(
             caller_of(service), (None, "L-3"), [Link("https://a.example/1")], examine=False
         )
@@ -138,13 +127,10 @@ async def test_a_page_says_that_the_disk_has_no_room_for_a_link(
 
 async def test_no_links_are_asked_for_where_none_is_opened(start: Starter) -> None:
     async with start() as service:
-        origin = await signed_in(service)
+        csrf = await browse(service, Role.ANALYST)
         page = (await service.client.get("/submit", headers=ENGLISH)).text
         assert "Open the links" not in page
-        csrf = page.partition('name="csrf" content="')[2].partition('"')[0]
-        answer = await service.client.post(
-            "/links", data={"csrf": csrf, "links": "https://a.example/1"}, headers=origin
-        )
+        answer = await service.client.post("/links", data={**csrf, "links": "https://a.example/1"})
         assert answer.status_code == 409
 
 
@@ -152,7 +138,7 @@ async def test_whose_a_host_is_is_shown_with_a_warning_of_cdns_and_proposed_as_r
     start: Starter,
 ) -> None:
     async with start(capture_links=True) as service:
-        await signed_in(service)
+        await browse(service, Role.ANALYST)
         case_id, (link,) = service.app.state.shared.services.links.add(
             caller_of(service), (None, "L-3"), [Link("https://a.example/1")], examine=False
         )

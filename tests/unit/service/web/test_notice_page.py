@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.platform.db import Job, Occurrence
-from deepfake_service.platform.db.enums import Decision, Finding, JobState, Role
+from deepfake_service.platform.db.enums import Finding, JobState, Role
 from tests.support import exhibits, footage
-from tests.support.jobs import examined, headers
+from tests.support.jobs import decide, examined, headers
 from tests.support.notices import GOOD, confirmed
 from tests.unit.service.conftest import Service
 
@@ -148,22 +148,13 @@ async def test_a_proof_of_identity_is_named_and_not_attached(
     assert example in field[0]
 
 
-async def decide(service: Service, job_id: str, decision: Decision) -> None:
-    answer = await service.client.post(
-        f"/v1/jobs/{job_id}/reviews",
-        json={"decision": decision, "reason": "seen"},
-        headers=headers(service, Role.ANALYST),
-    )
-    assert answer.is_success, answer.text
-
-
 async def test_the_page_of_a_rejected_item_says_what_to_do_about_its_notices(
     service: Service,
 ) -> None:
     place = {"source_url": "https://example.org/1", "platform": "Example"}
     job = await examined(service, exhibits.video(), **place)
     job_id, case_id = job["id"], job["case_id"]
-    await decide(service, job_id, Decision.CONFIRMED)
+    assert (await decide(service, job, "confirmed")).is_success
     with service.database.read() as session:
         seen = session.scalars(select(Occurrence.id)).one()
     content = {
@@ -173,7 +164,7 @@ async def test_the_page_of_a_rejected_item_says_what_to_do_about_its_notices(
     pipeline = headers(service, Role.PIPELINE)
     made = await service.client.post(f"/v1/cases/{case_id}/notices", json=content, headers=pipeline)
     assert made.status_code == 201, made.text
-    await decide(service, job_id, Decision.REJECTED)
+    assert (await decide(service, job, "rejected")).is_success
     service.client.headers["Accept-Language"] = "en"
     await service.sign_in(Role.ADMIN)
     page = await shown(service, f"/items/{job_id}")
