@@ -19,6 +19,7 @@ import string
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
@@ -247,7 +248,7 @@ class _Teed:
 class _Recorded(http.client.HTTPResponse):
     """An answer that is recorded once it was read, or is left."""
 
-    def __init__(self, sock: Any, connection: Any, *args: Any, **options: Any) -> None:
+    def __init__(self, connection: Any, sock: Any, *args: Any, **options: Any) -> None:
         self._kept, self._connection = bytearray(), connection
         connection.kept = self._kept
         self._is_recorded = False
@@ -296,6 +297,11 @@ class _Dialled:
     kept = bytearray()
     """What came of the newest answer."""
     default_port: ClassVar[int]
+    response_class: Any
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.response_class = partial(_Recorded, self)
 
     def _new_conn(self) -> socket.socket:
         name = self.host.strip("[]").encode("idna" if not self.host.isascii() else "ascii")
@@ -371,11 +377,8 @@ def _exactly(sock: socket.socket, size: int) -> bytes:
     return data
 
 
-def _handler(sink: Sink) -> type[RequestsRH]:
+def _handler(recorded: Sink) -> type[RequestsRH]:
     """Return yt-dlp's handler of requests, whose connections dial the gate and are recorded."""
-
-    def recorded(connection: Any) -> Any:
-        return lambda sock, *args, **options: _Recorded(sock, connection, *args, **options)
 
     def redirected(answer: Any) -> str | None:
         """Return where an answer leads. Its bytes need not be UTF-8."""
@@ -385,18 +388,14 @@ def _handler(sink: Sink) -> type[RequestsRH]:
         try:
             return named(location, answer.url)
         except ValueError as error:
-            sink.failure = "no_such_name"
+            recorded.failure = "no_such_name"
             raise requests.exceptions.InvalidURL("a redirect without a host") from error
 
     class Plain(_Dialled, HTTPConnection):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            self.sink, self.response_class = sink, recorded(self)
+        sink = recorded
 
     class Secure(_Dialled, HTTPSConnection):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            self.sink, self.response_class = sink, recorded(self)
+        sink = recorded
 
     class PlainPool(_Repeating, urllib3.HTTPConnectionPool):
         ConnectionCls = Plain
@@ -408,7 +407,7 @@ def _handler(sink: Sink) -> type[RequestsRH]:
         _SUPPORTED_PROXY_SCHEMES = ()
 
         def _make_sslcontext(self, **_: Any) -> ssl.SSLContext:
-            return sink.tls
+            return recorded.tls
 
         def _create_instance(self, *args: Any, **options: Any) -> Any:
             session = super()._create_instance(*args, **options)
