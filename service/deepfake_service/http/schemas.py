@@ -15,9 +15,7 @@ EXAMPLE_ID = "01KB0ZQ9V7M3X8T2E4R6Y1W5CD"
 
 
 def _id_of(item: str) -> Any:
-    return Path(
-        max_length=26, description=f"Id of the {item}.", examples=["01KB0ZQ9V7M3X8T2E4R6Y1W5CD"]
-    )
+    return Path(max_length=26, description=f"Id of the {item}.", examples=[EXAMPLE_ID])
 
 
 JobId = Annotated[str, _id_of("job")]

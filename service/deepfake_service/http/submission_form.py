@@ -21,7 +21,7 @@ from deepfake_service.capture.captures import HandedIn
 from deepfake_service.cases.cases import PostDetails, canonical_reference
 from deepfake_service.examination.submissions import MAX_FRAMES, Submission
 from deepfake_service.http.multipart import MAX_NAME_CHARS, MULTIPART, base_name
-from deepfake_service.http.schemas import Body
+from deepfake_service.http.schemas import EXAMPLE_ID, Body
 from deepfake_service.platform.clock import CLIENT_SKEW, utc_now
 from deepfake_service.platform.db.enums import CallbackContent, Priority, RetentionPolicy
 from deepfake_service.platform.webhooks import Callback
@@ -168,7 +168,7 @@ class UploadForm(VideoForm):
 class OccurrenceForm(SightingForm):
     """The text fields of ``POST /v1/cases/{case_id}/occurrences``."""
 
-    media_id: Id | None = Field(None, examples=["01KB0ZQ9V7M3X8T2E4R6Y1W5CD"])
+    media_id: Id | None = Field(None, examples=[EXAMPLE_ID])
     """The medium; may be left out if the case has only one."""
     tool: Line | None = Field(None, examples=["crawler 1.2"])
     """The program that captured it."""
@@ -191,7 +191,7 @@ class CaptureForm(SightingForm):
 
     case_reference: CaseReference = Field(None, examples=["2026-0117"])
     """Your reference of the case."""
-    case_id: Id | None = Field(None, examples=["01KB0ZQ9V7M3X8T2E4R6Y1W5CD"])
+    case_id: Id | None = Field(None, examples=[EXAMPLE_ID])
     """The case, in place of a reference; it must exist."""
     title: Line | None = None
     """Title of the post or page."""
