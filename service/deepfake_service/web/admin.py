@@ -118,11 +118,11 @@ def _last_day(state: AppState, fields: Mapping[str, str]) -> datetime | None:
 def _admin_page(visit: Visit, **done: str | Mapping[str, str]) -> Response:
     """Return the page; ``done`` is what became of a form: a ``new_key``, the ``token`` of an
     invitation and the ``owner`` of its account, or what was ``typed`` and its ``problem``."""
-    state, language = visit.state, visit.language
-    organisation = visit.services.sender.organisation()
+    state, services, language = visit.state, visit.services, visit.language
+    organisation = services.sender.organisation()
     stated = (organisation.name(language), *organisation.reached_at(language))
     bundle = state.require_engine().bundle
-    keys = state.accounts.keys()
+    keys, queue = state.accounts.keys(), queue_state(state.database, state.settings.jobs_at_once)
     base = (state.settings.public_url or str(visit.request.base_url)).rstrip("/")
     return visit.page(
         "admin.html",
@@ -139,21 +139,15 @@ def _admin_page(visit: Visit, **done: str | Mapping[str, str]) -> Response:
         settings=[(name, getattr(state.settings, name)) for name in SETTINGS_SHOWN],
         rate=limits.parse(state.settings.submissions_per_account),
         organisation=[line for line in stated if line],
-        signing_keys=visit.services.evidence_store.keys.all(),
-        health=_health(state),
+        signing_keys=services.evidence_store.keys.all(),
+        health={
+            "waiting": sum(queue.waiting.values()) if queue else 0,
+            "oldest_s": round(services.queries.oldest_s()),
+            "free": services.disk.free_bytes(),
+        },
         model=bundle.model_json(),
         rates=bundle.reliability().get("level_face", {}).get("by_face_width", []),
     )
-
-
-def _health(state: AppState) -> dict[str, Any]:
-    services = state.require_services()
-    queue = queue_state(state.database, state.settings.jobs_at_once)
-    return {
-        "waiting": sum(queue.waiting.values()) if queue else 0,
-        "oldest_s": round(services.queries.oldest_s()),
-        "free": services.disk.free_bytes(),
-    }
 
 
 @router.get("/admin/model-card")
