@@ -204,8 +204,8 @@ class Queries:
         if ids is not None:
             statement = statement.where(Occurrence.id.in_(ids))
         with self._database.read() as session:
-            case, _ = find_visible(session, caller, Case, case_id)
             rows, following = page_of(session, statement, Occurrence, limit, cursor)
+            case, _ = find_visible(session, caller, Case, case_id)
         key = self._vault.case_key(case)
         return ListPage(occurrences_json([row[0] for row in rows], key), following)
 
