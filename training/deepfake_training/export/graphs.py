@@ -38,7 +38,6 @@ PARITY_TOLERANCE: Final = 1e-3
 _SHARED_BYTES: Final = 1024
 """Smallest tensor that is stored in the shared file."""
 _ALIGNMENT: Final = 64
-_FIRST: Final = "first.square"
 
 
 def write_network(
@@ -108,8 +107,7 @@ def map_graph(features: onnx.ModelProto, heads: Heads, config: Config) -> onnx.M
     network = create_backbone(config.backbone, config.bundle.input)
     assert isinstance(network, ClassTokens)  # the config requires blocks
     model = _without_outputs(features)
-    if config.bundle.crop.views > 1:
-        _read_first_square(model)
+    _leave_out_mouths(model)
     nodes: list[NodeProto] = []
     attentions = [node for node in model.graph.node if node.op_type == ATTENTION]
     # The features of the first square come first.
@@ -176,14 +174,11 @@ def _without_outputs(features: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _read_first_square(model: onnx.ModelProto) -> None:
-    """Make ``model``, which reads all squares of a face, read the first one alone."""
-    for node in model.graph.node:
-        node.input[:] = [_FIRST if name == CROPS else name for name in node.input]
-    tensor = numpy_helper.from_array(np.array([0]), "first.number")
-    model.graph.initializer.append(tensor)
-    gather = helper.make_node("Gather", [CROPS, tensor.name], [_FIRST], axis=1)
-    model.graph.node.insert(0, gather)
+def _leave_out_mouths(model: onnx.ModelProto) -> None:
+    """Make ``model``, whose first network reads squares and mouths, read squares alone."""
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    patches = next(node for node in model.graph.node if node.op_type == "Conv")
+    patches.input[0] = made_by[patches.input[0]].input[0]
 
 
 def _extended(

@@ -50,7 +50,7 @@ _VIEW = 1
 """Version of cropping and augmentation. Stored features of another version are not used."""
 _MAKING = 2
 """Version of the making of pairs, likewise."""
-_FORM = 2
+_FORM = 4
 """Version of the graph's form and arithmetic, likewise."""
 
 Array = NDArray[Any]
