@@ -114,7 +114,7 @@ def test_the_limits_except_the_table_of_methods_that_were_left_out(tmp_path: Pat
         ({"tune": "norm"}, "Only its normalisation layers and its last layer were fitted here."),
         (
             {"tune": "head", "blocks": (4, 5)},
-            "A linear layer, the only part fitted here, reads the class tokens of blocks 4, 5 ",
+            "Linear layers, the only parts fitted here, read the class tokens of blocks 4, 5 ",
         ),
     ],
 )
