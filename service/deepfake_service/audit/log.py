@@ -290,20 +290,21 @@ def verify(session: Session, since: Checkpoint | None = None) -> Checkpoint:
     previous, number, is_continued = START, 0, False
     # Some at a time, as the log may not fit into memory.
     entries = select(AuditEntry).order_by(AuditEntry.number).execution_options(yield_per=_PAGE)
-    for entry in session.scalars(entries):
-        if entry.number != number + 1:
-            raise AuditBroken(f"Entry {number + 1} of the audit log is missing.")
-        if not is_authentic(session, entry) or entry.hash != _hash(entry, previous):
-            raise AuditBroken(
-                f"Entry {entry.number} of the audit log, or an entry before it, was altered."
-            )
-        previous, number = entry.hash, entry.number
-        if since and number == since.number:
-            is_continued = True
-            if previous != since.hash:
+    with session.scalars(entries) as rows:
+        for entry in rows:
+            if entry.number != number + 1:
+                raise AuditBroken(f"Entry {number + 1} of the audit log is missing.")
+            if not is_authentic(session, entry) or entry.hash != _hash(entry, previous):
                 raise AuditBroken(
-                    f"Entry {number} of the audit log differs from the one in the checkpoint."
+                    f"Entry {entry.number} of the audit log, or an entry before it, was altered."
                 )
+            previous, number = entry.hash, entry.number
+            if since and number == since.number:
+                is_continued = True
+                if previous != since.hash:
+                    raise AuditBroken(
+                        f"Entry {number} of the audit log differs from the one in the checkpoint."
+                    )
     if since and since.number and not is_continued:
         raise AuditBroken(
             f"The audit log ends at entry {number}, but the checkpoint names entry {since.number}."

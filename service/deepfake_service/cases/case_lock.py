@@ -11,7 +11,7 @@ from deepfake_service.platform.db import Capture, Case, Job, Media, Occurrence
 from deepfake_service.platform.db.enums import JobState
 from deepfake_service.platform.errors import CaseHeld, NotFound
 
-InCase = TypeVar("InCase", Capture, Job, Media, Occurrence)
+OfCase = TypeVar("OfCase", Capture, Job, Media, Occurrence)
 
 
 def lock_case(session: Session, case_id: str) -> Case | None:
@@ -46,7 +46,7 @@ def lock_deletable(session: Session, case_id: str) -> Case:
     return case
 
 
-def lock_unheld(session: Session, model: type[InCase], row_id: str) -> InCase | None:
+def lock_unheld(session: Session, model: type[OfCase], row_id: str) -> OfCase | None:
     """Lock the case of a row, then the row, and return it as it is now; ``None`` if there is no
     such row any longer, or its case is under a legal hold."""
     known = session.get(model, row_id)
