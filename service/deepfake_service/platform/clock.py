@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 # Unlike the monotonic clock, it also counts while a machine sleeps. Only Linux has it.
@@ -48,6 +48,7 @@ def _written(at: object) -> object:
     return at if isinstance(at, date) or re.match(r"\d{4}-", str(at)) else None
 
 
-Day = Annotated[date, BeforeValidator(_written)]
+Day = Annotated[date, Field(ge=date(1970, 1, 1), le=date(9000, 12, 31)), BeforeValidator(_written)]
+"""A day whose beginning and end are times in any zone."""
 Moment = Annotated[AwareDatetime, AfterValidator(_utc), BeforeValidator(_written)]
 """A time with a zone, converted to UTC."""

@@ -27,9 +27,6 @@ ID = re.compile(r"[0-9a-z]{26}")
 PAGES = (("items", Job), ("cases", Case), ("notices", Notice))
 """The pages of what entries are about."""
 
-# Every day of these years has a beginning and an end in every zone.
-_Day = Annotated[Day, Field(ge=date(1970, 1, 1), le=date(9000, 12, 31))] | Literal[""]
-
 
 def zone_named(name: str) -> tzinfo:
     """Return the time zone with a name of the IANA database, or UTC if it is not known here."""
@@ -48,9 +45,9 @@ class AuditQuery(BaseModel):
     action: Annotated[str, Field(max_length=64)] = ""
     subject: Annotated[str, Field(max_length=200)] = ""
     """An id, or the reference of a case: then also what is in it."""
-    since: _Day = ""
+    since: Day | Literal[""] = ""
     """The first day."""
-    until: _Day = ""
+    until: Day | Literal[""] = ""
     """The last day."""
     zone: Annotated[str, Field(max_length=64)] = ""
     """The time zone of the days, which is that of the page; not a filter by itself."""

@@ -50,6 +50,8 @@ async def test_a_query_parameter_that_is_not_described_is_refused(
              "must be a time with its zone, such as 2026-01-31T21:00+09:00")),
         ("statistics/removals?start=2026-02-30", {"start": "must be a date such as 2026-01-31"}),
         ("statistics/removals?start=1767225600", {"start": "must be a date such as 2026-01-31"}),
+        ("statistics/removals?start=0001-01-01&end=9999-12-31",
+         {"start": "must be 1970-01-01 or more", "end": "must be 9000-12-31 or less"}),
         ("jobs?created_after=1767225600",
          {"created_after": "must be a time with its zone, such as 2026-01-31T21:00+09:00"}),
         ("jobs?reviewers_disagree=perhaps", {"reviewers_disagree": "must be true or false"}),
