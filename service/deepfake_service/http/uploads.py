@@ -235,7 +235,7 @@ class SubmittedForm(Generic[F]):
         boundary = boundary_of(request.headers.get("content-type"))
         refuse_encoding(request)
         async for _ in self.file(boundary, receive_body(request, max_bytes), required=False):
-            pass  # there is no file
+            pass  # a form without a file yields nothing
         return self.parse()
 
     async def file(
