@@ -132,8 +132,6 @@ class ProbeConfig(Spec):
     its mean diagonal."""
     kinds: tuple[str, ...] = ()
     """Families of ``cross_validation.families`` that the head ``kinds`` tells apart."""
-    kind_regularisation: Positive = 0.003
-    """``C`` of the regression that tells kinds apart."""
 
 
 class LeaveOut(Spec):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from deepfake_models.classifier import KIND_LOGITS
 from deepfake_training.config import Config
 from deepfake_training.errors import TrainingError
 from deepfake_training.heads.head import INPUT, Array, Head, HeadGraph, Material, flat, regression
+
+_INVERSE: Final = 0.003
+"""Inverse of the strength of the regression's regularisation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +45,7 @@ class KindHead(Head):
             )
         weights = plain.weights[known]
         weights = weights / np.bincount(kind, weights)[kind] / len(kinds)
-        weight, bias = regression(
-            flat(plain.features[known]), kind, weights, config.probe.kind_regularisation
-        )
+        weight, bias = regression(flat(plain.features[known]), kind, weights, _INVERSE)
         if len(kinds) == 2:  # scikit-learn then has one row, for the second class
             weight, bias = np.concatenate([0.0 * weight, weight]), np.r_[0.0, bias]
         return cls(weight, bias)
