@@ -19,6 +19,8 @@ from deepfake_models.errors import BundleError
 CROPS = "crops"
 """Name of the input of a bundle's graphs."""
 LOGIT = "logit"
+"""Of each face: (N,), or (N, 2) with one for faces of videos and one for faces of pictures, which
+are manipulated by other means."""
 KIND_LOGITS = "kind_logits"
 ACTIVATION_MAP = "activation_map"
 
@@ -26,6 +28,7 @@ ACTIVATION_MAP = "activation_map"
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     crop: NDArray[np.uint8]
+    still: bool
     score: Future[FaceScore]
 
 
@@ -61,19 +64,20 @@ class Classifier:
         self._lock = threading.Lock()
         self._pool = pool or ThreadPoolExecutor(1, thread_name_prefix="classify")
 
-    def scores(self, crops: Sequence[NDArray[np.uint8]]) -> list[FaceScore]:
-        """Return the score of each of ``crops``, which are uint8 RGB of ``shape``. Must not be
-        called in a thread of the pool."""
-        return [score.result() for score in self.begin(crops)]
+    def scores(self, crops: Sequence[NDArray[np.uint8]], *, still: bool) -> list[FaceScore]:
+        """Return the score of each of ``crops``, which are uint8 RGB of ``shape``, from a picture
+        if ``still``, otherwise from a video. Must not be called in a thread of the pool."""
+        return [score.result() for score in self.begin(crops, still=still)]
 
-    def begin(self, crops: Sequence[NDArray[np.uint8]]) -> list[Future[FaceScore]]:
-        """Begin to score ``crops``; return the future of each one's score, in order.
+    def begin(self, crops: Sequence[NDArray[np.uint8]], *, still: bool) -> list[Future[FaceScore]]:
+        """Begin to score ``crops``, as ``scores`` does; return the future of each one's score, in
+        order.
 
         One that is cancelled before its run begins is left out of it. A crop on which the network
         fails does not affect others in the same run.
         """
         self._check(crops)
-        waiting = [_Waiting(crop, Future()) for crop in crops]
+        waiting = [_Waiting(crop, still, Future()) for crop in crops]
         with self._lock:
             self._waiting.extend(waiting)
         for _ in waiting:  # as many as runs of one face need; the rest find nothing to do
@@ -93,7 +97,7 @@ class Classifier:
         if not batch:
             return
         try:
-            scores = self._score(np.stack([one.crop for one in batch]))
+            scores = self._score(batch)
         except Exception as error:
             if len(batch) == 1:
                 batch[0].score.set_exception(error)
@@ -104,15 +108,22 @@ class Classifier:
         for one, score in zip(batch, scores, strict=True):
             one.score.set_result(score)
 
-    def _score(self, crops: NDArray[np.uint8]) -> list[FaceScore]:
+    def _score(self, batch: Sequence[_Waiting]) -> list[FaceScore]:
+        crops = np.stack([one.crop for one in batch])
         outputs = [LOGIT, KIND_LOGITS] if self._kinds else [LOGIT]
         logits, *kinds = self._finite(outputs, crops, self._session)
         rows = [tuple(row) for row in kinds[0].tolist()] if kinds else [None] * len(crops)
-        values = logits.reshape(len(crops)).tolist()
-        return [FaceScore(z, row) for z, row in zip(values, rows, strict=True)]
+        values = logits.reshape(len(crops), -1).tolist()
+        return [
+            FaceScore(of_face[-1 if one.still else 0], row)
+            for one, of_face, row in zip(batch, values, rows, strict=True)
+        ]
 
-    def activation_maps(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Return (N, h, w) float32 maps of ``crops`` on the network's grid over the first square.
+    def activation_maps(
+        self, crops: Sequence[NDArray[np.uint8]], *, still: bool
+    ) -> NDArray[np.float32]:
+        """Return (N, h, w) float32 maps of ``crops``, as ``scores`` takes them, on the network's
+        grid over the first square.
 
         Higher means more towards manipulated. The bundle's ``training.map_method`` names what a
         cell holds: its share of the logit (Zhou et al. 2016, CVPR), its direct contribution to the
@@ -122,9 +133,11 @@ class Classifier:
         if not batches:
             return np.zeros((0, 0, 0), dtype=np.float32)
         session = self._open_map() if self._open_map else self._session
-        return np.concatenate(
+        maps = np.concatenate(
             [self._finite([ACTIVATION_MAP], part, session)[0] for part in batches]
         )
+        # (N, h, w), or (N, 2, h, w) where there are two logits
+        return maps.reshape(len(maps), -1, *maps.shape[-2:])[:, -1 if still else 0]
 
     def _batches(self, crops: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
         self._check(crops)

@@ -123,15 +123,16 @@ class _Group:
 
 
 class FramePipeline:
-    """Examines frames with the threads of ``networks``.
+    """Examines frames of a picture, if ``still``, or a video with the threads of ``networks``.
 
     Results come in the order of the frames. A few frames are held at a time, however long the video
     is: crops are dropped once they are scored.
     """
 
-    def __init__(self, observe: Observe, networks: Networks) -> None:
+    def __init__(self, observe: Observe, networks: Networks, *, still: bool) -> None:
         self._observe = observe
         self._networks = networks
+        self._still = still
 
     def examined(
         self, frames: Iterable[Frame | FailedFrame]
@@ -188,7 +189,7 @@ class FramePipeline:
             scoring.append(group)
             group.observed = group.observing.result()
             crops = [f.crop for o in group.observed for f in o.faces if f.crop is not None]
-            group.scoring = self._networks.classifier.begin(crops)
+            group.scoring = self._networks.classifier.begin(crops, still=self._still)
         while scoring and (len(scoring) > self._networks.threads or not observing):
             yield from self._finish(scoring.popleft())
 

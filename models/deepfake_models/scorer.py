@@ -175,7 +175,8 @@ class Scorer:
     ) -> Part:
         """Decode the frames ``indices``, which ascend, and score their faces; ``MediaError`` if the
         media cannot be read or decoded any further."""
-        pipeline = FramePipeline(self.observe, self._networks)
+        still = media.facts.kind == "image"
+        pipeline = FramePipeline(self.observe, self._networks, still=still)
         examined: list[ExaminedFrame] = []
         failed = 0
         for result in pipeline.examined(media.frames(indices)):

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from deepfake_models.classifier import KIND_LOGITS, LOGIT
 from deepfake_training.config import Config
-from deepfake_training.data.datasets import CropStore
+from deepfake_training.data.datasets import SWAPPED, CropStore
 from deepfake_training.data.manifests import COLUMNS
 from deepfake_training.data.splits import fold_splits
 from deepfake_training.errors import TrainingError
@@ -101,7 +101,7 @@ def test_the_saved_head_is_the_one_that_was_measured(
     held = faces.of(faces.labels[faces.labels["fold"] == 0])
     assert scores["media"].tolist() == held.labels["media"].tolist()
     outputs = logits_of(heads, held.features)
-    assert np.allclose(outputs[LOGIT], scores["logit"])
+    assert np.allclose(outputs[LOGIT][:, 0], scores["logit"]), "all are videos"
     assert outputs[KIND_LOGITS].shape == (len(scores), 2)
 
 
@@ -151,6 +151,7 @@ def test_a_swap_counts_only_where_its_donor_does(store: CropStore) -> None:
         real=np.zeros((2, 1, size), np.float16),
         fake=np.array([[[1.0] * size], [[2.0] * size]], np.float16),
         rows=np.array([[inside, inside, inside], [inside, inside, outside]]),
+        kinds=np.array([SWAPPED, SWAPPED]),
     )
     labels = store.index[fold == 1].drop_duplicates("label")[list(COLUMNS)].reset_index(drop=True)
     plain = MainFaces(np.zeros((2, 1, size), np.float16), labels)
@@ -167,13 +168,33 @@ def test_the_logit_is_learnt_from_plain_faces_and_from_pairs(store: CropStore) -
         assert examples.weights[examples.truth == 1].sum() == pytest.approx(0.5)
     head = LinearHead.fit(material, mine)
     logits, truth = head.logits(material.plain.features), material.plain.truth
-    assert roc_auc_score(truth, logits) > 0.9
+    for of_faces in logits.T:
+        assert roc_auc_score(truth, of_faces) > 0.9
     for name in ("plain", "pairs"):
         examples = getattr(material, name)
         moved = examples.features.copy()
         moved[examples.truth == 1, :, ::2] += np.float16(1.0)
         other = replace(material, **{name: replace(examples, features=moved)})
         assert not np.allclose(LinearHead.fit(other, mine).weight, head.weight), name
+
+
+def test_blended_faces_move_the_logit_of_videos_and_pictures_by_tools_both(
+    store: CropStore,
+) -> None:
+    mine = head_config(validation_folds=(0,))
+    material = material_of(FeatureStore(store, mine).pairs(32), faces_of(store, mine), store, mine)
+    assert not material.blended.any(), "its recipe blends no faces"
+    assert not material.pictures.any(), "all media are videos"
+    blended = np.arange(len(material.blended)) % 2 == 0
+    material = replace(material, blended=blended, pictures=~blended)
+    head = LinearHead.fit(material, mine)
+    for own, moves in ((material.blended, (True, False)), (material.pictures, (True, True))):
+        moved = material.pairs.features.copy()
+        moved[own & (material.pairs.truth == 1), :, ::2] += np.float16(1.0)
+        other = replace(material, pairs=replace(material.pairs, features=moved))
+        fitted = LinearHead.fit(other, mine)
+        same = [np.allclose(*rows) for rows in zip(fitted.weight, head.weight, strict=True)]
+        assert tuple(same) == tuple(not one for one in moves)
 
 
 def test_what_tells_sources_apart_hardly_moves_the_logit() -> None:
@@ -191,8 +212,9 @@ def test_what_tells_sources_apart_hardly_moves_the_logit() -> None:
 
     def share(sources: NDArray[np.int64]) -> float:
         """Return the weight of what differs between sources, for one of what fakes have alone."""
-        material = Material(pairs, examples, pd.DataFrame(), sources)
-        by_source, by_trace = LinearHead.fit(material, head_config()).weight
+        none = np.zeros(400, bool)
+        material = Material(pairs, none, none, examples, pd.DataFrame(), sources)
+        by_source, by_trace = LinearHead.fit(material, head_config()).weight[0]
         return float(by_source / by_trace)
 
     assert 0.0 < share(source) < 0.75 * share(truth), "not less than where sources are unknown"

@@ -101,10 +101,10 @@ def small_heads(features: NDArray[np.float16]) -> Heads:
     """
     rng = np.random.default_rng(0)
     flat = features.reshape(len(features), -1).astype(np.float64)
-    rows = rng.normal(size=(3, flat.shape[1]))
+    rows = rng.normal(size=(4, flat.shape[1]))
     rows *= 0.5 / np.sqrt(((rows[:, None] * flat) ** 2).sum(axis=2)).mean(axis=1, keepdims=True)
-    linear = LinearHead(rows[0], np.array(0.1))
-    return {"linear": linear, "kinds": KindHead(rows[1:], np.array([0.2, -0.2]))}
+    linear = LinearHead(rows[:2], np.array([0.1, -0.1]))
+    return {"linear": linear, "kinds": KindHead(rows[2:], np.array([0.2, -0.2]))}
 
 
 def squares(count: int, config: Config) -> NDArray[np.uint8]:
@@ -135,8 +135,8 @@ def test_run_gives_a_bundle_with_kinds_and_two_squares(
     assert verdict.score is not None
     assert all(len(face.kind_logits or ()) == 2 for face in verdict.faces)
     crops = list(squares(3, head_config()))
-    assert scorer.classifier.activation_maps(crops).shape == (3, 4, 4)
-    assert scorer.classifier.activation_maps([]).size == 0
+    assert scorer.classifier.activation_maps(crops, still=True).shape == (3, 4, 4)
+    assert scorer.classifier.activation_maps([], still=True).size == 0
 
 
 def test_error_rates_are_those_of_sources_that_no_run_saw(
@@ -218,7 +218,7 @@ def test_both_graphs_compute_what_the_head_and_the_network_do(
     drawn = mapping.run([ACTIVATION_MAP], {CROPS: crops})[0]
     assert mapping.output_names == (ACTIVATION_MAP,)
     effects = effects_of(heads, crops[:, 0], config)
-    assert drawn.shape == effects.shape == (3, 4, 4)
+    assert drawn.shape == effects.shape == (3, 2, 4, 4)
     assert np.ptp(effects) > 1e-3, "the map is flat: the test shows nothing"
     if arithmetic == "float32":
         assert np.abs(drawn - effects).max() < 1e-4
@@ -233,7 +233,7 @@ def test_the_noise_is_that_of_the_noisiest_logit(head_crops: Path, tmp_path: Pat
     row = np.random.default_rng(3).normal(size=768)
     noises = []
     for name, kinds in (("without", None), ("with", np.stack([row, 50 * row]))):
-        heads: Heads = {"linear": LinearHead(row, np.array(0.0))}
+        heads: Heads = {"linear": LinearHead(np.stack([row, row]), np.zeros(2))}
         if kinds is not None:
             heads["kinds"] = KindHead(kinds, np.zeros(2))
         (tmp_path / name).mkdir()
@@ -260,11 +260,11 @@ def effects_of(heads: Heads, crops: NDArray[np.uint8], config: Config) -> NDArra
     head, whose other half reads the second square."""
     network = seeded_backbone(config.backbone, config.bundle.input).eval()
     normalise = Normalise(config.bundle.input)
-    weight = torch.from_numpy(heads["linear"].direction()[: network.num_features]).float()
+    weights = torch.from_numpy(heads["linear"].directions()[:, : network.num_features]).float()
     with torch.no_grad():
-        effects = direct_effects(network, weight, normalise(torch.from_numpy(crops)))
-    values: NDArray[np.float32] = effects[:, 1:].reshape(-1, 4, 4).numpy()
-    return values
+        seen = normalise(torch.from_numpy(crops))
+        effects = [direct_effects(network, weight, seen)[:, 1:] for weight in weights]
+    return np.stack([effect.reshape(-1, 4, 4).numpy() for effect in effects], axis=1)
 
 
 @ARITHMETIC
@@ -273,7 +273,7 @@ def test_tensors_of_both_graphs_are_stored_once(
 ) -> None:
     config = in_arithmetic(head_config(), arithmetic)
     features = onnx.load(str(FeatureStore(CropStore(head_crops), config).graph()))
-    heads: Heads = {"linear": LinearHead(np.full(768, 0.01), np.array(0.0))}
+    heads: Heads = {"linear": LinearHead(np.full((2, 768), 0.01), np.zeros(2))}
     write_heads(tmp_path, features, heads, config)
     tensors = [
         numpy_helper.to_array(tensor).tobytes()

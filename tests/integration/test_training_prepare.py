@@ -18,7 +18,15 @@ from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_training.cli import app
 from deepfake_training.config import Config, MixConfig
 from deepfake_training.data import cutting
-from deepfake_training.data.datasets import CropStore, PairDataset, framed_alike
+from deepfake_training.data.datasets import (
+    REAL_FAKE,
+    SELF_BLENDED,
+    CropStore,
+    PairDataset,
+    drawn_kind,
+    framed_alike,
+    pair_rng,
+)
 from deepfake_training.data.manifests import Manifest, read_manifests
 from deepfake_training.data.prepare import (
     INDEX,
@@ -253,6 +261,16 @@ def test_items_depend_on_their_number_alone(crops: Path, smoke: Config) -> None:
         assert all(np.array_equal(a, b) for a, b in zip(second[i], expected[i], strict=True))
     assert expected[0][0].shape == (64, 64, 3)
     assert expected[0][0].dtype == np.uint8
+
+
+def test_how_a_pair_is_made_is_known_without_making_it(crops: Path, smoke: Config) -> None:
+    store = CropStore(crops)
+    mix = MixConfig(real_fakes=0.5, self_blended=0.5, swapped=0.0, regenerated=0.0)
+    data = PairDataset(store, smoke.model_copy(update={"mix": mix}), 16)
+    made_from = [store.index["label"].iat[data.pair(item)[0].fake] for item in range(16)]
+    kinds = [drawn_kind(mix, pair_rng(smoke.fit.seed, item)) for item in range(16)]
+    assert set(kinds) == {REAL_FAKE, SELF_BLENDED}
+    assert kinds == [REAL_FAKE if label == "fake" else SELF_BLENDED for label in made_from]
 
 
 def test_training_never_sees_the_held_out_folds(crops: Path, smoke: Config) -> None:

@@ -71,7 +71,8 @@ def write_small_bundle(folder: Path) -> Bundle:
 
 def write_two_square_bundle(folder: Path) -> Bundle:
     """Write a bundle into ``folder``, which exists, and return it: its classifier sees two squares
-    of a face, tells two kinds apart and shares its weights with a graph of the map."""
+    of a face, has a logit of its own for pictures, tells two kinds apart and shares its weights
+    with a graph of the map."""
     save_two_square_classifier(folder, gain=-0.15, offset=22.0)
     return _sealed(
         folder, name="squares", kinds=["swap", "synthesis"], crop={"further_scales": [0.8]}
@@ -145,22 +146,25 @@ SQUARE_SHARES = (0.7, 0.3)
 """Shares of two squares in the logit of ``save_two_square_classifier``: unequal, so that squares
 in another order give another logit."""
 KIND_FACTORS = (1.0, -0.5)
+FACE_FACTORS = (1.0, 0.8)
 
 
 def save_two_square_classifier(folder: Path, *, gain: float, offset: float) -> None:
     """Write ``classifier.onnx`` and ``map.onnx``, and the tensors that they share.
 
-    The classifier takes uint8 crops (N, 2, S, S, 3). Its logit is ``gain`` × (red − green −
-    ``offset``), in means over each square, weighted by ``SQUARE_SHARES``; its logits of two kinds
-    are multiples of it, by ``KIND_FACTORS``. The map holds ``gain`` × (red − green) in means over
-    each cell of the first square.
+    The classifier takes uint8 crops (N, 2, S, S, 3). Its value is ``gain`` × (red − green −
+    ``offset``), in means over each square, weighted by ``SQUARE_SHARES``; its logits of faces of
+    videos and of pictures are multiples of it, by ``FACE_FACTORS``, and so are its logits of two
+    kinds, by ``KIND_FACTORS``. The map holds ``gain`` × (red − green) in means over each cell of
+    the first square.
     """
     cell = SIDE // CELLS
     channels = np.array([gain, -gain, 0.0], dtype=np.float32).reshape(3, 1)
     logits = {
         "shares": np.array(SQUARE_SHARES, dtype=np.float32).reshape(2, 1),
         "offset": np.array([-offset * gain], dtype=np.float32),
-        "factors": np.array(KIND_FACTORS, dtype=np.float32).reshape(1, 2),
+        "faces": np.array(FACE_FACTORS, dtype=np.float32).reshape(1, 2),
+        "kinds": np.array(KIND_FACTORS, dtype=np.float32).reshape(1, 2),
     }
     cells = {
         "first": np.array(0, dtype=np.int64),
@@ -190,11 +194,12 @@ def save_two_square_classifier(folder: Path, *, gain: float, offset: float) -> N
             helper.make_node("MatMul", ["floats", "channels"], ["pixels"]),
             helper.make_node("ReduceMean", ["pixels"], ["means"], axes=[2, 3, 4], keepdims=0),
             helper.make_node("MatMul", ["means", "shares"], ["sum"]),
-            helper.make_node("Add", ["sum", "offset"], ["logit"]),
-            helper.make_node("Mul", ["logit", "factors"], ["kind_logits"]),
+            helper.make_node("Add", ["sum", "offset"], ["value"]),
+            helper.make_node("Mul", ["value", "faces"], ["logit"]),
+            helper.make_node("Mul", ["value", "kinds"], ["kind_logits"]),
         ],
         logits,
-        logit=["n", 1],
+        logit=["n", 2],
         kind_logits=["n", 2],
     )
     save(

@@ -60,7 +60,8 @@ class SmallClassifier(Classifier):
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def scores(self, crops: Sequence[NDArray[np.uint8]]) -> list[FaceScore]:
+    def scores(self, crops: Sequence[NDArray[np.uint8]], *, still: bool) -> list[FaceScore]:
+        assert still, "only pictures are scored with stand-ins"
         self.batches.append(len(crops))
         values = [int(crop[0, 0, 0]) for crop in crops]
         if POISON in values:

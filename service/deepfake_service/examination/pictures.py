@@ -51,7 +51,8 @@ class PictureScorer:
                 facts, faces = self._observe(source)
         except MediaError as error:
             return unable(error)
-        scores = iter(self._scorer.classifier.scores([f.crop for f in faces if f.crop is not None]))
+        crops = [f.crop for f in faces if f.crop is not None]
+        scores = iter(self._scorer.classifier.scores(crops, still=True))
         return self._scorer.judge_picture(
             facts, faces, [None if f.crop is None else next(scores) for f in faces]
         )

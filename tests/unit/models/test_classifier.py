@@ -21,7 +21,8 @@ SIZE = 8
 
 
 class Mean:
-    """The logit is the mean of a crop, kinds are its half and its double, maps its first square."""
+    """The logits are the mean of a crop, and for pictures its opposite; kinds are its half and its
+    double, maps its first square and that inverted."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[tuple[str, ...], int]] = []
@@ -35,9 +36,9 @@ class Mean:
         logit = crops.reshape(len(crops), -1).mean(axis=1)
         first = crops[:, 0] if crops.ndim == 5 else crops
         values = {
-            LOGIT: logit,
+            LOGIT: np.stack([logit, -logit], axis=1),
             KIND_LOGITS: np.stack([logit / 2, logit * 2], axis=1),
-            ACTIVATION_MAP: first[..., 0],
+            ACTIVATION_MAP: np.stack([first[..., 0], -first[..., 0]], axis=1),
         }
         return [values[name] for name in outputs]
 
@@ -58,7 +59,7 @@ def crops(*shape: int, count: int = 5) -> list[NDArray[np.uint8]]:
 def test_a_bundle_without_kinds_has_logits_alone() -> None:
     session = Mean()
     given = crops(SIZE, SIZE, 3)
-    scores = Classifier(session, spec(), faces_at_once=4).scores(given)
+    scores = Classifier(session, spec(), faces_at_once=4).scores(given, still=False)
     assert [s.logit for s in scores] == pytest.approx([c.mean() for c in given])
     assert {s.kind_logits for s in scores} == {None}
     assert session.asked == [((LOGIT,), 4), ((LOGIT,), 1)]
@@ -69,13 +70,13 @@ def test_several_squares_of_a_face_have_one_score() -> None:
     classifier = Classifier(session, spec(further=(0.8,), kinds=("a", "b")), faces_at_once=2)
     assert classifier.shape == (2, SIZE, SIZE, 3)
     given = crops(2, SIZE, SIZE, 3)
-    scores = classifier.scores(given)
+    scores = classifier.scores(given, still=False)
     assert [count for _, count in session.asked] == [2, 2, 1]
     for score, crop in zip(scores, given, strict=True):
         assert score.logit == pytest.approx(crop.mean())
         assert score.kind_logits == pytest.approx((crop.mean() / 2, crop.mean() * 2))
     with pytest.raises(ValueError, match="crops must be uint8"):
-        classifier.scores(crops(SIZE, SIZE, 3))
+        classifier.scores(crops(SIZE, SIZE, 3), still=False)
 
 
 def test_faces_are_scored_side_by_side_in_the_threads_of_the_pool() -> None:
@@ -88,7 +89,7 @@ def test_faces_are_scored_side_by_side_in_the_threads_of_the_pool() -> None:
 
     given = crops(SIZE, SIZE, 3, count=6)
     with ThreadPoolExecutor(3) as pool:
-        scores = Classifier(Meeting(), spec(), pool=pool).scores(given)
+        scores = Classifier(Meeting(), spec(), pool=pool).scores(given, still=False)
     assert [s.logit for s in scores] == pytest.approx([c.mean() for c in given])
 
 
@@ -110,12 +111,14 @@ class Held(Mean):
 def test_faces_of_several_callers_share_the_runs() -> None:
     session, given = Held(), crops(SIZE, SIZE, 3, count=6)
     classifier = Classifier(session, spec(), faces_at_once=4)
-    first = classifier.begin(given[:1])
+    first = classifier.begin(given[:1], still=False)
     assert session.entered.wait(60)
-    one_video, another = classifier.begin(given[1:4]), classifier.begin(given[4:])
+    one_video = classifier.begin(given[1:4], still=False)
+    picture = classifier.begin(given[4:], still=True)
     session.released.set()
-    scores = [future.result(60).logit for future in (*first, *one_video, *another)]
-    assert scores == pytest.approx([c.mean() for c in given])
+    scores = [future.result(60).logit for future in (*first, *one_video, *picture)]
+    means = [c.mean() for c in given]
+    assert scores == pytest.approx([*means[:4], -means[4], -means[5]])
     assert [count for _, count in session.asked] == [1, 4, 1]
 
 
@@ -123,9 +126,9 @@ def test_a_face_that_fails_or_is_no_longer_wanted_affects_no_other() -> None:
     session, given = Held(), crops(SIZE, SIZE, 3, count=5)
     given[2][...] = 255
     classifier = Classifier(session, spec(), faces_at_once=4)
-    first = classifier.begin(given[:1])
+    first = classifier.begin(given[:1], still=False)
     assert session.entered.wait(60)
-    rest = classifier.begin(given[1:])
+    rest = classifier.begin(given[1:], still=False)
     assert rest[0].cancel()
     session.released.set()
     assert first[0].result(60).logit == pytest.approx(given[0].mean())
@@ -139,19 +142,21 @@ def test_the_graph_of_the_map_is_opened_for_a_map_alone() -> None:
     session, opened = Mean(), [Mean()]
     classifier = Classifier(session, spec(further=(0.8,)), open_map=opened.pop)
     given = crops(2, SIZE, SIZE, 3)
-    classifier.scores(given)
-    assert classifier.activation_maps([]).size == 0
+    classifier.scores(given, still=False)
+    assert classifier.activation_maps([], still=False).size == 0
     assert opened, "opened without need"
-    maps = classifier.activation_maps(given)
+    maps = classifier.activation_maps(given, still=False)
     assert not opened
     assert np.array_equal(maps, np.stack([c[0, ..., 0] for c in given]).astype(np.float32))
+    opened.append(Mean())
+    assert np.array_equal(classifier.activation_maps(given, still=True), -maps)
     assert all(names == (LOGIT,) for names, _ in session.asked)
 
 
 def test_an_older_graph_has_the_map_itself() -> None:
     session = Mean()
     classifier = Classifier(session, spec())
-    assert classifier.activation_maps(crops(SIZE, SIZE, 3)).shape == (5, SIZE, SIZE)
+    assert classifier.activation_maps(crops(SIZE, SIZE, 3), still=False).shape == (5, SIZE, SIZE)
     assert session.asked == [((ACTIVATION_MAP,), 1)] * 5
 
 
@@ -161,4 +166,4 @@ def test_a_value_that_is_not_finite_is_refused() -> None:
             return [np.full_like(values, np.nan) for values in super().run(*arguments)]
 
     with pytest.raises(BundleError, match="not finite"):
-        Classifier(Broken(), spec()).scores(crops(SIZE, SIZE, 3))
+        Classifier(Broken(), spec()).scores(crops(SIZE, SIZE, 3), still=False)

@@ -98,14 +98,15 @@ def test_batches_of_any_size_give_the_same_logits(classifier: Classifier) -> Non
     rng = np.random.default_rng(0)
     portrait = squares(resized(astronaut()[:300, 80:380], 224, 224))
     crops = [portrait, *rng.integers(0, 256, (2, 2, 224, 224, 3), dtype=np.uint8)]
-    together = [s.logit for s in classifier.scores(crops)]
-    alone = [classifier.scores([crop])[0].logit for crop in crops]
+    together = [s.logit for s in classifier.scores(crops, still=False)]
+    alone = [classifier.scores([crop], still=False)[0].logit for crop in crops]
     assert together == pytest.approx(alone, abs=1e-4)
 
 
 def test_it_tells_the_documented_kinds_apart(bundle: Bundle, classifier: Classifier) -> None:
     assert bundle.spec.kinds == ("swap", "reenactment", "synthesis", "retouching")
-    (score,) = classifier.scores([squares(resized(astronaut()[:300, 80:380], 224, 224))])
+    crop = squares(resized(astronaut()[:300, 80:380], 224, 224))
+    (score,) = classifier.scores([crop], still=False)
     assert score.kind_logits is not None
     assert len(score.kind_logits) == 4
 
@@ -115,18 +116,18 @@ def test_the_activation_map_has_one_value_a_patch_of_the_documented_kind(
 ) -> None:
     assert bundle.spec.training["map_method"] == "direct_effect"
     crop = squares(resized(astronaut()[:300, 80:380], 224, 224))
-    maps = classifier.activation_maps([crop])
+    maps = classifier.activation_maps([crop], still=False)
     assert maps.shape == (1, 14, 14)
     # The value of a patch depends on its content: changing half of the picture changes that half.
     other = crop.copy()
     other[:, :, :112] = 128
-    change = np.abs(classifier.activation_maps([other]) - maps)[0]
+    change = np.abs(classifier.activation_maps([other], still=False) - maps)[0]
     assert change[:, :7].mean() > change[:, 7:].mean() > 0.0
 
 
 def test_no_crops_and_wrong_crops(classifier: Classifier) -> None:
-    assert classifier.scores([]) == []
+    assert classifier.scores([], still=False) == []
     with pytest.raises(ValueError, match="uint8"):
-        classifier.scores([np.zeros((2, 224, 224, 3), np.float32)])  # type: ignore[list-item]
+        classifier.scores([np.zeros((2, 224, 224, 3), np.float32)], still=False)  # type: ignore[list-item]
     with pytest.raises(ValueError, match="224"):
-        classifier.scores([np.zeros((2, 112, 112, 3), np.uint8)])
+        classifier.scores([np.zeros((2, 112, 112, 3), np.uint8)], still=False)

@@ -57,7 +57,7 @@ def test_a_face_is_cut_once_for_each_scale() -> None:
     assert squares(single).shape == (1, 224, 224, 3)
 
 
-def test_a_face_gets_the_logits_of_all_its_squares(scorer: Scorer) -> None:
+def test_a_face_of_a_picture_gets_its_logits_of_all_squares(scorer: Scorer) -> None:
     picture = footage.astronaut()
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "PNG")
@@ -67,16 +67,18 @@ def test_a_face_gets_the_logits_of_all_its_squares(scorer: Scorer) -> None:
         share * value(square)
         for share, square in zip(small_bundles.SQUARE_SHARES, squares(seen), strict=True)
     )
-    assert face.logit == pytest.approx(mean - GAIN * OFFSET, abs=1e-3)
-    assert face.kind_logits == pytest.approx([face.logit * f for f in small_bundles.KIND_FACTORS])
+    logit = mean - GAIN * OFFSET
+    assert face.logit == pytest.approx(logit * small_bundles.FACE_FACTORS[1], abs=1e-3)
+    factors = small_bundles.KIND_FACTORS
+    assert face.kind_logits == pytest.approx([logit * f for f in factors], abs=1e-3)
 
 
 def test_maps_come_from_their_own_graph(scorer: Scorer) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (9, 2, 224, 224, 3), dtype=np.uint8)
-    maps = scorer.classifier.activation_maps(list(noise))
+    maps = scorer.classifier.activation_maps(list(noise), still=False)
     assert maps.shape == (9, small_bundles.CELLS, small_bundles.CELLS)
     assert maps.mean(axis=(1, 2)) == pytest.approx([value(crop[0]) for crop in noise], abs=1e-3)
-    assert scorer.classifier.activation_maps([]).shape[0] == 0
+    assert scorer.classifier.activation_maps([], still=False).shape[0] == 0
 
 
 @pytest.mark.parametrize("name", [MAP, WEIGHTS, CLASSIFIER])
@@ -92,10 +94,10 @@ def test_an_open_scorer_holds_no_files_and_verifies_those_of_the_map_again(alter
     scorer = Scorer.open(altered, threads=1)
     assert scorer.bundle.graphs == {}
     crop = np.full((2, 224, 224, 3), 100, np.uint8)
-    assert scorer.classifier.activation_maps([crop]).shape == (1, 14, 14)
+    assert scorer.classifier.activation_maps([crop], still=False).shape == (1, 14, 14)
     (altered / WEIGHTS).write_bytes(bytes(12))
     with pytest.raises(BundleError, match=WEIGHTS):
-        scorer.classifier.activation_maps([crop])
+        scorer.classifier.activation_maps([crop], still=False)
 
 
 def test_weights_that_are_too_short_are_refused(altered: Path) -> None:
@@ -119,8 +121,8 @@ def test_a_bundle_without_shared_weights_has_its_map_in_the_classifier() -> None
     assert not {MAP, WEIGHTS} & bundle.graphs.keys()
     small = Scorer.open(small_bundles.small_bundle_dir(), threads=1)
     crop = np.full((224, 224, 3), 100, np.uint8)
-    assert small.classifier.scores([crop])[0].kind_logits is None
-    assert small.classifier.activation_maps([crop]).shape == (1, 14, 14)
+    assert small.classifier.scores([crop], still=False)[0].kind_logits is None
+    assert small.classifier.activation_maps([crop], still=False).shape == (1, 14, 14)
 
 
 def test_open_networks_do_not_keep_the_files_in_memory(altered: Path) -> None:

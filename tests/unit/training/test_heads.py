@@ -14,16 +14,16 @@ from deepfake_training.heads.linear import LinearHead
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(5, 2, 3)).astype(np.float16)
-LINEAR = LinearHead(RNG.normal(size=6), np.array(0.5))
+LINEAR = LinearHead(RNG.normal(size=(2, 6)), np.array([0.5, -0.5]))
 KINDS = KindHead(RNG.normal(size=(2, 6)), np.array([1.0, -1.0]))
 
 
 def test_logits_read_one_square_after_the_other() -> None:
     expected = [
-        float(face[0] @ LINEAR.weight[:3] + face[1] @ LINEAR.weight[3:]) + 0.5
+        LINEAR.weight[:, :3] @ face[0] + LINEAR.weight[:, 3:] @ face[1] + [0.5, -0.5]
         for face in FEATURES.astype(np.float64)
     ]
-    assert LINEAR.logits(FEATURES) == pytest.approx(expected, abs=1e-5)
+    assert LINEAR.logits(FEATURES) == pytest.approx(np.array(expected), abs=1e-5)
     kinds = FEATURES.reshape(5, 6).astype(np.float64) @ KINDS.weight.T + [1.0, -1.0]
     assert KINDS.logits(FEATURES) == pytest.approx(kinds, abs=1e-5)
 
@@ -31,7 +31,7 @@ def test_logits_read_one_square_after_the_other() -> None:
 @pytest.mark.parametrize("shape", [(0, 2, 3), (0, 1, 0)])
 def test_no_face_has_no_logit(shape: tuple[int, ...]) -> None:
     nothing = np.zeros(shape, np.float16)
-    assert LINEAR.logits(nothing).shape == (0,)
+    assert LINEAR.logits(nothing).shape == (0, 2)
     assert KINDS.logits(nothing).shape == (0, 2)
 
 

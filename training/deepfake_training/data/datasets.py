@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.faces.crops import cut_views
-from deepfake_training.config import Config
+from deepfake_training.config import Config, MixConfig
 from deepfake_training.data.augment import AugmentConfig, Augmenter
 from deepfake_training.data.blend import (
     P_REDRAWN,
@@ -236,11 +236,8 @@ class PairDataset:
         self._real_source = {name: i for i, name in enumerate(self._real.sources)}
         self._times = train.set_index("row")["time_s"].to_dict()
         self._originals = _originals(real)
-        mix = self._mix
-        kinds = np.array([mix.real_fakes, mix.self_blended, mix.swapped, mix.regenerated])
-        self._kinds = kinds / kinds.sum()
         self._redraw: Redraw | None = None
-        if mix.regenerated:
+        if self._mix.regenerated:
             from deepfake_training.data.autoencoder import Autoencoder
 
             self._redraw = Autoencoder()
@@ -268,10 +265,10 @@ class PairDataset:
 
     def pair(self, item: int) -> tuple[Origin, NDArray[np.uint8], NDArray[np.uint8]]:
         """Return the origin of a pair, its real half and its manipulated half."""
-        rng = np.random.default_rng((self._seed, item))
-        kind = self._pick(rng, self._kinds)
+        rng = pair_rng(self._seed, item)
+        kind = drawn_kind(self._mix, rng)
         if kind == REAL_FAKE:
-            row = self._fake.draw(self._pick(rng, self._fake_weights), rng)
+            row = self._fake.draw(_pick(rng, self._fake_weights), rng)
             fake = self._store.read(row)
             real_row, real = self._real_half(row, fake, rng)
             origin = Origin(real_row, row, row)
@@ -301,7 +298,7 @@ class PairDataset:
             return min(nearest, key=lambda original: _thumbnail_distance(original[1], fake))
         source = self._real_source.get(dataset)
         if source is None:
-            source = self._pick(rng, self._real_weights[self._still[row]])
+            source = _pick(rng, self._real_weights[self._still[row]])
         drawn = self._real.draw(source, rng)
         return drawn, self._store.read(drawn)
 
@@ -310,7 +307,7 @@ class PairDataset:
     ) -> tuple[Origin, Crop, NDArray[np.uint8], NDArray[np.uint8]]:
         """Draw a real face with dense landmarks and make a manipulated one from it; return the
         origin, the face, the pixels of the real half and those of the manipulated half."""
-        row = self._blendable.draw(self._pick(rng, self._blendable_weights), rng)
+        row = self._blendable.draw(_pick(rng, self._blendable_weights), rng)
         face, dense = self._store.read(row), self._store.landmarks(row)
         origin = Origin(row, row, row)
         if kind == SELF_BLENDED:
@@ -320,8 +317,7 @@ class PairDataset:
             assert self._redraw
             return origin, face, face.pixels, regenerated(face.pixels, dense, rng, self._redraw)[0]
         drawn = (
-            self._blendable.draw(self._pick(rng, self._blendable_weights), rng)
-            for _ in range(_DONORS)
+            self._blendable.draw(_pick(rng, self._blendable_weights), rng) for _ in range(_DONORS)
         )
         group = self._groups
         # A group is one person or source, so a donor from the same group would make no swap. If all
@@ -336,10 +332,6 @@ class PairDataset:
         swap = swapped(face.pixels, dense, pixels, self._store.landmarks(donor), rng)[0]
         return Origin(row, row, donor), face, face.pixels, swap
 
-    @staticmethod
-    def _pick(rng: np.random.Generator, weights: NDArray[np.float64]) -> int:
-        return int(rng.choice(len(weights), p=weights))
-
     def _augmented(
         self, pixels: NDArray[np.uint8], points: NDArray[np.float32], chain: int
     ) -> NDArray[np.uint8]:
@@ -350,6 +342,21 @@ class PairDataset:
         ]
         crop = np.stack(squares) if len(squares) > 1 else squares[0]
         return np.ascontiguousarray(crop)
+
+
+def pair_rng(seed: int, item: int) -> np.random.Generator:
+    """Return the generator that a pair is drawn with."""
+    return np.random.default_rng((seed, item))
+
+
+def drawn_kind(mix: MixConfig, rng: np.random.Generator) -> int:
+    """Draw how the manipulated half of a pair is made, which is the first draw of ``pair_rng``."""
+    kinds = np.array([mix.real_fakes, mix.self_blended, mix.swapped, mix.regenerated])
+    return _pick(rng, kinds / kinds.sum())
+
+
+def _pick(rng: np.random.Generator, weights: NDArray[np.float64]) -> int:
+    return int(rng.choice(len(weights), p=weights))
 
 
 def numbered(store: CropStore) -> pd.DataFrame:

@@ -90,7 +90,7 @@ def write_heads(directory: Path, features: onnx.ModelProto, heads: Heads, config
 def classifier_graph(features: onnx.ModelProto, heads: Heads) -> onnx.ModelProto:
     """Return the graph from crops to the output of each head."""
     model = _without_outputs(features)
-    tensors = [numpy_helper.from_array(np.array([-1, len(_direction(heads))]), "head.shape")]
+    tensors = [numpy_helper.from_array(np.array([-1, _directions(heads).shape[1]]), "head.shape")]
     nodes = [helper.make_node("Reshape", [FEATURES, "head.shape"], [INPUT])]
     outputs = []
     for head in heads.values():
@@ -102,8 +102,8 @@ def classifier_graph(features: onnx.ModelProto, heads: Heads) -> onnx.ModelProto
 
 
 def map_graph(features: onnx.ModelProto, heads: Heads, config: Config) -> onnx.ModelProto:
-    """Return the graph from crops to ``activation_map`` (N, h, w): the direct contribution of each
-    patch of the first square to the logit, through attention."""
+    """Return the graph from crops to ``activation_map`` (N, 2, h, w): the direct contributions of
+    each patch of the first square to the logits of faces, through attention."""
     network = create_backbone(config.backbone, config.bundle.input)
     assert isinstance(network, ClassTokens)  # the config requires blocks
     model = _without_outputs(features)
@@ -111,20 +111,21 @@ def map_graph(features: onnx.ModelProto, heads: Heads, config: Config) -> onnx.M
     nodes: list[NodeProto] = []
     attentions = [node for node in model.graph.node if node.op_type == ATTENTION]
     # The features of the first square come first.
-    directions = network.directions(_direction(heads)[: network.num_features])
-    heads, width = directions[0].shape
+    directions = np.stack(
+        [network.directions(one[: network.num_features]) for one in _directions(heads)], axis=1
+    )
+    count, heads, width = directions[0].shape
     rows, columns = network.vit.patch_embed.grid_size
     prefix, tokens = network.num_prefix_tokens, network.num_prefix_tokens + rows * columns
     constants = {
         "class_token": np.array(0),
         "one": np.array([0, heads, width]),
         "all": np.array([0, 0, heads, width]),
-        "heads": np.array([1]),
         "scale": np.array(width**-0.5, np.float32),
         "start": np.array([prefix]),
         "end": np.array([tokens]),
-        "axis": np.array([1]),
-        "grid": np.array([-1, rows, columns]),
+        "axis": np.array([2]),
+        "grid": np.array([-1, count, rows, columns]),
     }
     tensors = [numpy_helper.from_array(value, f"map.{name}") for name, value in constants.items()]
     effects = []
@@ -141,9 +142,8 @@ def map_graph(features: onnx.ModelProto, heads: Heads, config: Config) -> onnx.M
             _einsum("nhc,nthc->nht", [f"{at}.query", f"{at}.keys"], f"{at}.products"),
             helper.make_node("Mul", [f"{at}.products", "map.scale"], [f"{at}.scaled"]),
             helper.make_node("Softmax", [f"{at}.scaled"], [f"{at}.attended"], axis=-1),
-            _einsum("nthc,hc->nht", [f"{at}.values", f"{at}.direction"], f"{at}.along"),
-            helper.make_node("Mul", [f"{at}.attended", f"{at}.along"], [f"{at}.moved"]),
-            helper.make_node("ReduceSum", [f"{at}.moved", "map.heads"], [f"{at}.sum"], keepdims=0),
+            _einsum("nthc,khc->nkht", [f"{at}.values", f"{at}.direction"], f"{at}.along"),
+            _einsum("nht,nkht->nkt", [f"{at}.attended", f"{at}.along"], f"{at}.sum"),
         ]
         effects.append(f"{at}.sum")
     nodes += [
@@ -153,14 +153,14 @@ def map_graph(features: onnx.ModelProto, heads: Heads, config: Config) -> onnx.M
         ),
         helper.make_node("Reshape", ["map.patches", "map.grid"], [ACTIVATION_MAP]),
     ]
-    shape = ["batch", rows, columns]
+    shape = ["batch", count, rows, columns]
     output = helper.make_tensor_value_info(ACTIVATION_MAP, TensorProto.FLOAT, shape)
     return _extended(model, nodes, tensors, [output])
 
 
-def _direction(heads: Heads) -> NDArray[np.float64]:
-    (direction,) = (head.direction() for head in heads.values() if head.output == LOGIT)
-    return direction
+def _directions(heads: Heads) -> NDArray[np.float64]:
+    (directions,) = (head.directions() for head in heads.values() if head.output == LOGIT)
+    return directions
 
 
 def _einsum(equation: str, inputs: Sequence[str], output: str) -> NodeProto:
@@ -263,7 +263,7 @@ def logit_noise(directory: Path, crops: NDArray[np.uint8]) -> float:
     changed[..., middle, middle, 1] ^= 1
 
     def logits(part: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return all logits of each crop, (N, 1 + kinds)."""
+        """Return all logits of each crop, (N, K)."""
         return np.stack(
             [
                 np.concatenate([v.ravel() for v in session.run(outputs, {CROPS: crop[None]})])

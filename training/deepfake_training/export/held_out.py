@@ -127,10 +127,11 @@ def score_heads(
 
 def _verdict(medium: ExaminedMedium, heads: Heads, criteria: Criteria) -> Verdict:
     outputs = logits_of(heads, medium.features)
+    logits = outputs[LOGIT][:, 1 if medium.timeline.facts.kind == "image" else 0]
     kinds = outputs.get(KIND_LOGITS, np.zeros((len(medium.features), 0)))
     scores = iter(
         FaceScore(logit, tuple(row) or None)
-        for logit, row in zip(outputs[LOGIT].tolist(), kinds.tolist(), strict=True)
+        for logit, row in zip(logits.tolist(), kinds.tolist(), strict=True)
     )
     frames = [
         replace(

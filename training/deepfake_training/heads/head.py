@@ -38,6 +38,10 @@ class Material:
 
     pairs: Examples
     """Halves of augmented pairs."""
+    blended: Array
+    """Whether the manipulated half of each half's pair was blended from real faces, (N,)."""
+    pictures: Array
+    """Whether it is a picture that a tool made, (N,)."""
     plain: Examples
     """Faces without augmentation, cut as the service cuts them."""
     labels: pd.DataFrame
@@ -73,15 +77,15 @@ class Head(ABC):
 
     @abstractmethod
     def logits(self, features: Array) -> NDArray[np.float64]:
-        """Return logits (N,) or (N, K) of features (N, R, F)."""
+        """Return logits (N, K) of features (N, R, F)."""
 
     @abstractmethod
     def export(self) -> HeadGraph:
         """Return the graph that computes ``logits``."""
 
-    def direction(self) -> NDArray[np.float64]:
-        """Return the direction (R * F,) in which features move the logit, along which the map is
-        drawn. Only the head that gives the logit has one."""
+    def directions(self) -> NDArray[np.float64]:
+        """Return the directions (2, R * F) in which features move the logits, along which maps are
+        drawn. Only the head that gives the logits of faces has some."""
         raise NotImplementedError
 
     def state(self) -> dict[str, Array]:

@@ -1,16 +1,20 @@
-"""The head of the verdict: one linear layer, shrunk discriminants of differences within sources.
+"""The head of the verdict: linear logits, shrunk discriminants of differences within sources.
 
 A large network trained on much other material knows more about faces than a small data set can
 teach it (linear probes on CLIP: Ojha et al. 2023, arXiv:2302.10174). What it knows includes the
 page, camera or data set that a face comes from, and a head may learn that instead of the
 manipulation. So where a source has both classes, only the difference within it is learnt, and what
 tells the real material of sources apart counts as noise.
+
+A face of a video and a face of a picture have a logit each: most manipulated videos are real ones
+into which a face was blended or rendered, while most manipulated pictures were generated whole.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +32,14 @@ from deepfake_training.heads.head import (
     flat,
 )
 
+_READ: Final = (("plain", "rendered", "blended"), ("plain", "pictures"))
+"""The discriminants of which the logit of a face of a video, and that of a face of a picture, is
+the mean."""
+
 
 @dataclass(frozen=True, slots=True)
 class LinearHead(Head):
-    """A logit: ``weight`` (R * F,) and ``bias`` ()."""
+    """Logits of faces of videos and of pictures: ``weight`` (2, R * F) and ``bias`` (2,)."""
 
     output: ClassVar[str] = LOGIT
     weight: NDArray[np.float64]
@@ -39,15 +47,22 @@ class LinearHead(Head):
 
     @classmethod
     def fit(cls, material: Material, config: Config) -> LinearHead:
-        """Fit two linear discriminants for each reading (Fisher 1936), with a shrunk covariance
-        (Ledoit and Wolf 2004): one to plain faces, which carry what real material does, and one to
-        pairs, whose halves share subject, source and coding.
+        """Fit linear discriminants for each reading (Fisher 1936), with a shrunk covariance (Ledoit
+        and Wolf 2004): one to plain faces, which carry what real material does, and others to
+        pairs, whose halves share subject, source and coding: those that tools made or an
+        autoencoder redrew, those that were blended, and pictures by tools. One that would have
+        nothing to learn from is left out.
 
-        The logit of a face is the mean of both over the readings, each scaled to the same deviation
-        of plain faces, within the classes of a source and between sources.
+        A logit is the mean of some of them, see ``_READ``, and of the readings, each scaled to the
+        same deviation of plain faces, within the classes of a source and between sources.
         """
+        parts = {
+            "rendered": ~material.blended,
+            "blended": material.blended,
+            "pictures": material.pictures,
+        }
         readings = material.plain.features.shape[1]
-        weights, bias = [], 0.0
+        weights, biases = [], []
         for v in range(readings):
             plain = material.plain.features[:, v].astype(np.float32)
             mean, deviation = plain.mean(axis=0), plain.std(axis=0) + 1e-6
@@ -55,41 +70,48 @@ class LinearHead(Head):
             between = _between_sources(plain, material)
             _centre(plain, material.plain.truth, material.sources)
             within, *classes = _moments(plain, material.plain)
-            spread, weight = within + between, np.zeros(len(mean))
+            spread = within + between
+            learnt = {"plain": (spread, *classes)}
             pairs = (material.pairs.features[:, v].astype(np.float32) - mean) / deviation
-            of_pairs = _moments(pairs, material.pairs)
-            for noise, real, fake in ((spread, *classes), of_pairs):
+            for name, own in parts.items():
+                if len(set(material.pairs.truth[own])) == 2:
+                    learnt[name] = _moments(pairs[own], material.pairs, own)
+            weight, bias = {}, {}
+            for name, (noise, real, fake) in learnt.items():
                 direction = _discriminant(noise, fake - real, config.probe.shrinkage)
-                direction /= 2.0 * np.sqrt(direction @ spread @ direction)
-                weight += direction
-                bias -= float(direction @ (real + fake)) / 2.0 / readings
-            weights.append(weight / deviation / readings)
-            bias -= float(weights[-1] @ mean)
-        return cls(np.concatenate(weights), np.array(bias))
+                direction /= np.sqrt(direction @ spread @ direction) * readings
+                weight[name] = direction / deviation
+                bias[name] = -weight[name] @ (mean + deviation * (real + fake) / 2.0)
+            weights.append([_mean_of(weight, names) for names in _READ])
+            biases.append([_mean_of(bias, names) for names in _READ])
+        return cls(np.concatenate(weights, axis=1), np.sum(biases, axis=0))
 
     def logits(self, features: Array) -> NDArray[np.float64]:
-        """Return logits (N,) of features (N, R, F)."""
+        """Return logits (N, 2) of features (N, R, F)."""
         if not len(features):
-            return np.zeros(0)
-        return (flat(features) @ self.weight.astype(np.float32)).astype(np.float64) + self.bias
+            return np.zeros((0, 2))
+        return (flat(features) @ self.weight.T.astype(np.float32)).astype(np.float64) + self.bias
 
     def export(self) -> HeadGraph:
         """Return the graph that computes ``logits``."""
         tensors = [
-            numpy_helper.from_array(self.weight.astype(np.float32)[:, None], "head.weight"),
-            numpy_helper.from_array(np.array([self.bias], np.float32), "head.bias"),
-            numpy_helper.from_array(np.array([-1]), "head.flat"),
+            numpy_helper.from_array(self.weight.T.astype(np.float32), "head.weight"),
+            numpy_helper.from_array(self.bias.astype(np.float32), "head.bias"),
         ]
         nodes = [
             helper.make_node("MatMul", [INPUT, "head.weight"], ["head.product"]),
-            helper.make_node("Add", ["head.product", "head.bias"], ["head.column"]),
-            helper.make_node("Reshape", ["head.column", "head.flat"], [LOGIT]),
+            helper.make_node("Add", ["head.product", "head.bias"], [LOGIT]),
         ]
-        return HeadGraph(nodes, tensors, ["batch"])
+        return HeadGraph(nodes, tensors, ["batch", 2])
 
-    def direction(self) -> NDArray[np.float64]:
+    def directions(self) -> NDArray[np.float64]:
         """Return the weights."""
         return self.weight
+
+
+def _mean_of(values: Mapping[str, Any], names: Iterable[str]) -> NDArray[np.float64]:
+    mean: NDArray[np.float64] = np.mean([values[name] for name in names if name in values], axis=0)
+    return mean
 
 
 def _between_sources(values: NDArray[np.float32], material: Material) -> NDArray[np.float64]:
@@ -114,14 +136,14 @@ def _centre(values: Array, truth: Array, sources: Array) -> None:
 
 
 def _moments(
-    values: NDArray[np.float32], examples: Examples
+    values: NDArray[np.float32], examples: Examples, own: Array | slice = slice(None)
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the covariance (F, F) of ``values`` (N, F) within the classes of ``examples``, and the
-    means (F,) of the real and of the manipulated ones."""
-    size = values.shape[1]
+    """Return the covariance (F, F) of ``values`` (N, F) within the classes of those ``examples``
+    that are ``own``, and the means (F,) of the real and of the manipulated ones."""
+    size, truth, weights = values.shape[1], examples.truth[own], examples.weights[own]
     within, means = np.zeros((size, size)), []
     for label in (0, 1):
-        part, weight = values[examples.truth == label], examples.weights[examples.truth == label]
+        part, weight = values[truth == label], weights[truth == label]
         weight = (weight / weight.sum()).astype(np.float32)
         mean = (weight @ part).astype(np.float64)
         within += 0.5 * ((part * weight[:, None]).T @ part - np.outer(mean, mean))

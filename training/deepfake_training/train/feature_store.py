@@ -34,7 +34,7 @@ from deepfake_models.decision.serialization import (
 from deepfake_models.machine import atomic_write
 from deepfake_models.media.interface import SavedTimeline
 from deepfake_training.config import Config
-from deepfake_training.data.datasets import CropStore, evenly, numbered
+from deepfake_training.data.datasets import CropStore, drawn_kind, evenly, numbered, pair_rng
 from deepfake_training.errors import TrainingError
 from deepfake_training.networks.graphs import feature_graph
 from deepfake_training.train.feature_workers import Shard, Worker, write_shard
@@ -60,13 +60,14 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class PairFeatures:
-    """Features (N, R, F) float16 of both halves of N pairs with R readings each, and ``rows``
-    (N, 3): the positions in the index of the real half, of the manipulated half, and of the donor
-    of a swap."""
+    """Features (N, R, F) float16 of both halves of N pairs with R readings each; ``rows`` (N, 3):
+    the positions in the index of the real half, of the manipulated half, and of the donor of a
+    swap; and ``kinds`` (N,): how the manipulated half was made, as ``datasets.drawn_kind`` does."""
 
     real: Array
     fake: Array
     rows: Array
+    kinds: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,9 @@ class FeatureStore:
         real, fake, rows = (
             np.concatenate([part[name] for part in parts]) for name in ("real", "fake", "rows")
         )
-        return PairFeatures(real, fake, rows)
+        mix, seed = self._config.mix, self._config.fit.seed
+        kinds = [drawn_kind(mix, pair_rng(seed, number)) for number in range(count)]
+        return PairFeatures(real, fake, rows, np.array(kinds))
 
     def examine(self, listing: pd.DataFrame, report: Report | None = None) -> None:
         """Examine the media of ``listing``, which has the columns media and path, that are not

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from deepfake_models.classifier import LOGIT
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
-from deepfake_training.data.manifests import COLUMNS
+from deepfake_training.data.manifests import COLUMNS, is_still
 from deepfake_training.data.prepare import check_cut
 from deepfake_training.data.splits import measured_on
 from deepfake_training.heads import chosen_heads, fit_heads, logits_of, state_of
@@ -61,7 +62,8 @@ def fit_frozen(
     if len(held_out.labels):
         check_classes(held_out.labels, config.cross_validation.apart)
         scores = held_out.labels[list(COLUMNS)].copy()
-        scores["logit"] = logits_of(heads, held_out.features)[LOGIT]
+        of_video, of_picture = logits_of(heads, held_out.features)[LOGIT].T
+        scores["logit"] = np.where(scores["media"].map(is_still), of_picture, of_video)
         metrics = mean_aucs(scores, config.cross_validation.apart)
     weights = {name: torch.from_numpy(value) for name, value in state_of(heads).items()}
     result = {**metrics, "step": float(steps)}

@@ -20,8 +20,8 @@ from deepfake_models.bundle.results import Face
 from deepfake_models.bundle.spec import TrackSpec
 from deepfake_models.decision.decide import tracked_faces
 from deepfake_training.config import Config
-from deepfake_training.data.datasets import CropStore
-from deepfake_training.data.manifests import COLUMNS
+from deepfake_training.data.datasets import REAL_FAKE, SELF_BLENDED, SWAPPED, CropStore
+from deepfake_training.data.manifests import COLUMNS, is_still
 from deepfake_training.data.splits import source_names, thinned, trained_on
 from deepfake_training.errors import TrainingError
 from deepfake_training.heads.head import Examples, Material
@@ -111,9 +111,15 @@ def material_of(
     real, fake = pairs.real[seen[:, 0]], pairs.fake[seen[:, 1] & seen[:, 2]]
     truth = np.r_[np.zeros(len(real), np.int64), np.ones(len(fake), np.int64)]
     halves = Examples(np.concatenate([real, fake]), truth, balanced(np.ones(len(truth)), truth))
+    blended = np.isin(pairs.kinds, (SELF_BLENDED, SWAPPED))
+    still = store.index["media"].map(is_still).to_numpy()[pairs.rows[:, 1]]
+    pictures = still & (pairs.kinds == REAL_FAKE)
+    blended, pictures = (
+        np.r_[of[seen[:, 0]], of[seen[:, 1] & seen[:, 2]]] for of in (blended, pictures)
+    )
     plain, labels = plain_faces(faces, config)
     sources = source_names(labels["dataset"], config).to_numpy()
-    return Material(halves, plain, labels, sources)
+    return Material(halves, blended, pictures, plain, labels, sources)
 
 
 def plain_faces(faces: MainFaces, config: Config) -> tuple[Examples, pd.DataFrame]:

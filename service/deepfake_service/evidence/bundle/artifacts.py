@@ -199,7 +199,8 @@ def _pictures(
     if not crops:
         return [], {}, []
     shown = sorted(crops)
-    maps = scorer.classifier.activation_maps([crops[i] for i in shown])
+    still = media.facts.kind == "image"
+    maps = scorer.classifier.activation_maps([crops[i] for i in shown], still=still)
     strongest = max(float(maps.max()), 1e-6)
     pictures: list[dict[str, Any]] = []
     files: dict[str, bytes] = {}

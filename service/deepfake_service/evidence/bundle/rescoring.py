@@ -45,7 +45,9 @@ def rescore(
         crops.append(np.stack(views) if spec.further_scales else views[0])
     noise = scorer.bundle.spec.logit_noise
     differences: list[float] = []
-    for picture, score in zip(pictures, scorer.classifier.scores(crops), strict=True):
+    still = document["result"]["media"]["kind"] == "image"
+    scores = scorer.classifier.scores(crops, still=still)
+    for picture, score in zip(pictures, scores, strict=True):
         name, face = picture["crop"], document["exact"]["faces"][picture["face"]]
         recorded = (face["logit"], *(face.get("kind_logits") or ()))
         computed = (score.logit, *(score.kind_logits or ()))

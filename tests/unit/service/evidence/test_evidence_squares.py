@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import Material
@@ -16,7 +18,7 @@ from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.report.report import layered
 from deepfake_service.platform.texts.i18n import words
-from tests.support import exhibits
+from tests.support import exhibits, footage
 from tests.support.documents import report_texts
 from tests.support.small_bundles import two_square_scorer
 
@@ -54,6 +56,15 @@ def test_every_square_is_stored_and_the_report_shows_the_first() -> None:
     first = shown["pictures"][0]
     assert first["plain"] in [layered(material.files[p["crop"]]) for p in pictures]
     assert any("1.3 / 0.8 ×" in row[1] for row in shown["method"])
+
+
+def test_the_face_of_a_picture_is_scored_again_by_the_logit_of_pictures() -> None:
+    picture = io.BytesIO()
+    Image.fromarray(footage.astronaut()).save(picture, "PNG")
+    material = exhibits.material(picture.getvalue(), judge=two_square_scorer())
+    dossier = exhibits.dossier(picture.getvalue())
+    step = rescored(build(dossier, material, exhibits.signers()))
+    assert step.outcome is Outcome.PASS, step
 
 
 def test_one_square_is_stored_as_before() -> None:

@@ -20,9 +20,10 @@ def difference(recorded: list[float], computed: list[float], noise: float) -> fl
     spec = small_bundle().spec.model_copy(update={"logit_noise": noise})
     scorer = SimpleNamespace(
         bundle=SimpleNamespace(spec=spec),
-        classifier=SimpleNamespace(scores=lambda _: [FaceScore(z) for z in computed]),
+        classifier=SimpleNamespace(scores=lambda _, still: [FaceScore(z) for z in computed]),
     )
     document: dict[str, Any] = {
+        "result": {"media": {"kind": "image"}},
         "pictures": [{"crop": f"crops/{i}.png", "face": i} for i in range(len(recorded))],
         "exact": {"faces": [{"logit": z} for z in recorded]},
     }

@@ -21,9 +21,9 @@ class GatedClassifier(SmallClassifier):
         super().__init__()
         self.gate = threading.Event()
 
-    def scores(self, crops: Sequence[NDArray[np.uint8]]) -> list[FaceScore]:
+    def scores(self, crops: Sequence[NDArray[np.uint8]], *, still: bool) -> list[FaceScore]:
         assert self.gate.wait(60)
-        return super().scores(crops)
+        return super().scores(crops, still=still)
 
 
 def _still(value: int) -> io.BytesIO:
