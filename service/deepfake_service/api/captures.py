@@ -267,7 +267,7 @@ class ChoiceIn(Body):
     status_code=202,
     responses={
         200: {"model": CaptureOut, "description": "The capture that the case already has."},
-        **problems(409, 415),
+        **problems(404, 409, 415),
     },
     openapi_extra={"requestBody": _BODY},
 )
