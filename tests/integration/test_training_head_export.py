@@ -260,7 +260,7 @@ def effects_of(heads: Heads, crops: NDArray[np.uint8], config: Config) -> NDArra
     head, whose other half reads the second square."""
     network = seeded_backbone(config.backbone, config.bundle.input).eval()
     normalise = Normalise(config.bundle.input)
-    weights = torch.from_numpy(heads["linear"].directions()[:, : network.num_features]).float()
+    weights = torch.from_numpy(heads["linear"].weight[:, : network.num_features]).float()
     with torch.no_grad():
         seen = normalise(torch.from_numpy(crops))
         effects = [direct_effects(network, weight, seen)[:, 1:] for weight in weights]

@@ -159,7 +159,7 @@ def map_graph(features: onnx.ModelProto, heads: Heads, config: Config) -> onnx.M
 
 
 def _directions(heads: Heads) -> NDArray[np.float64]:
-    (directions,) = (head.directions() for head in heads.values() if head.output == LOGIT)
+    (directions,) = (head.weight for head in heads.values() if head.output == LOGIT)
     return directions
 
 

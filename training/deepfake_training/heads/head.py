@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto, ValueInfoProto, helper
+from onnx import NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -64,33 +64,43 @@ class HeadGraph:
         return helper.make_tensor_value_info(output, TensorProto.FLOAT, list(self.shape))
 
 
+@dataclass(frozen=True, slots=True)
 class Head(ABC):
-    """A function of the features of a face. Subclasses are dataclasses of arrays."""
+    """K logits that are linear in the features of a face: ``weight`` (K, R * F), along which maps
+    are drawn, and ``bias`` (K,)."""
 
     output: ClassVar[str]
     """The output of ``classifier.onnx`` that it gives: ``LOGIT`` or another one."""
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
 
     @classmethod
     @abstractmethod
     def fit(cls, material: Material, config: Config) -> Head:
         """Fit the head of a run of ``config``; ``TrainingError`` if there is nothing to fit."""
 
-    @abstractmethod
     def logits(self, features: Array) -> NDArray[np.float64]:
         """Return logits (N, K) of features (N, R, F)."""
+        if not len(features):
+            return np.zeros((0, len(self.bias)))
+        return (flat(features) @ self.weight.T.astype(np.float32)).astype(np.float64) + self.bias
 
-    @abstractmethod
     def export(self) -> HeadGraph:
         """Return the graph that computes ``logits``."""
-
-    def directions(self) -> NDArray[np.float64]:
-        """Return the directions (2, R * F) in which features move the logits, along which maps are
-        drawn. Only the head that gives the logits of faces has some."""
-        raise NotImplementedError
+        weight, bias, product = (f"{self.output}.{n}" for n in ("weight", "bias", "product"))
+        tensors = [
+            numpy_helper.from_array(self.weight.T.astype(np.float32), weight),
+            numpy_helper.from_array(self.bias.astype(np.float32), bias),
+        ]
+        nodes = [
+            helper.make_node("MatMul", [INPUT, weight], [product]),
+            helper.make_node("Add", [product, bias], [self.output]),
+        ]
+        return HeadGraph(nodes, tensors, ["batch", len(self.bias)])
 
     def state(self) -> dict[str, Array]:
         """Return the arrays that a run saves, from which the constructor makes the head again."""
-        return {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
+        return {"weight": self.weight, "bias": self.bias}
 
 
 def flat(features: Array) -> NDArray[np.float32]:

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
 import numpy as np
-from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
 from deepfake_models.classifier import KIND_LOGITS
 from deepfake_training.config import Config
 from deepfake_training.errors import TrainingError
-from deepfake_training.heads.head import INPUT, Array, Head, HeadGraph, Material, flat, regression
+from deepfake_training.heads.head import Head, Material, flat, regression
 
 _INVERSE: Final = 0.003
 """Inverse of the strength of the regression's regularisation."""
 
 
-@dataclass(frozen=True, slots=True)
 class KindHead(Head):
-    """A logit for each of K kinds: ``weight`` (K, R * F) and ``bias`` (K,)."""
+    """A logit for each of K kinds."""
 
     output: ClassVar[str] = KIND_LOGITS
-    weight: NDArray[np.float64]
-    bias: NDArray[np.float64]
 
     @classmethod
     def fit(cls, material: Material, config: Config) -> KindHead:
@@ -49,21 +43,3 @@ class KindHead(Head):
         if len(kinds) == 2:  # scikit-learn then has one row, for the second class
             weight, bias = np.concatenate([0.0 * weight, weight]), np.r_[0.0, bias]
         return cls(weight, bias)
-
-    def logits(self, features: Array) -> NDArray[np.float64]:
-        """Return logits (N, K) of features (N, R, F)."""
-        if not len(features):
-            return np.zeros((0, len(self.bias)))
-        return (flat(features) @ self.weight.T.astype(np.float32)).astype(np.float64) + self.bias
-
-    def export(self) -> HeadGraph:
-        """Return the graph that computes ``logits``."""
-        tensors = [
-            numpy_helper.from_array(self.weight.T.astype(np.float32), "kinds.weight"),
-            numpy_helper.from_array(self.bias.astype(np.float32), "kinds.bias"),
-        ]
-        nodes = [
-            helper.make_node("MatMul", [INPUT, "kinds.weight"], ["kinds.product"]),
-            helper.make_node("Add", ["kinds.product", "kinds.bias"], [KIND_LOGITS]),
-        ]
-        return HeadGraph(nodes, tensors, ["batch", len(self.bias)])

@@ -13,23 +13,18 @@ into which a face was blended or rendered, while most manipulated pictures were 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
 from deepfake_models.classifier import LOGIT
 from deepfake_training.config import Config
 from deepfake_training.heads.head import (
-    INPUT,
     Array,
     Examples,
     Head,
-    HeadGraph,
     Material,
-    flat,
 )
 
 _READ: Final = (("plain", "rendered", "blended"), ("plain", "pictures"))
@@ -37,13 +32,10 @@ _READ: Final = (("plain", "rendered", "blended"), ("plain", "pictures"))
 the mean."""
 
 
-@dataclass(frozen=True, slots=True)
 class LinearHead(Head):
-    """Logits of faces of videos and of pictures: ``weight`` (2, R * F) and ``bias`` (2,)."""
+    """Logits of faces of videos and of pictures."""
 
     output: ClassVar[str] = LOGIT
-    weight: NDArray[np.float64]
-    bias: NDArray[np.float64]
 
     @classmethod
     def fit(cls, material: Material, config: Config) -> LinearHead:
@@ -85,28 +77,6 @@ class LinearHead(Head):
             weights.append([_mean_of(weight, names) for names in _READ])
             biases.append([_mean_of(bias, names) for names in _READ])
         return cls(np.concatenate(weights, axis=1), np.sum(biases, axis=0))
-
-    def logits(self, features: Array) -> NDArray[np.float64]:
-        """Return logits (N, 2) of features (N, R, F)."""
-        if not len(features):
-            return np.zeros((0, 2))
-        return (flat(features) @ self.weight.T.astype(np.float32)).astype(np.float64) + self.bias
-
-    def export(self) -> HeadGraph:
-        """Return the graph that computes ``logits``."""
-        tensors = [
-            numpy_helper.from_array(self.weight.T.astype(np.float32), "head.weight"),
-            numpy_helper.from_array(self.bias.astype(np.float32), "head.bias"),
-        ]
-        nodes = [
-            helper.make_node("MatMul", [INPUT, "head.weight"], ["head.product"]),
-            helper.make_node("Add", ["head.product", "head.bias"], [LOGIT]),
-        ]
-        return HeadGraph(nodes, tensors, ["batch", 2])
-
-    def directions(self) -> NDArray[np.float64]:
-        """Return the weights."""
-        return self.weight
 
 
 def _mean_of(values: Mapping[str, Any], names: Iterable[str]) -> NDArray[np.float64]:
