@@ -6,7 +6,6 @@ import json
 import random
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from deepfake_service.capture.browser import USUAL_PATH
 from deepfake_service.capture.captures import UNPICTURED
 from deepfake_service.platform.db import Capture
 from deepfake_service.platform.db.enums import CaptureState
-from deepfake_service.platform.storage import BLOB_FOLDER, open_blobs
 from tests.support import archives
 from tests.support.fake_platform import FakePlatform, Handler, shows
 from tests.support.fake_posts import page_with, says_bytes
@@ -225,8 +223,6 @@ def test_a_worker_that_is_killed_while_it_fetches_leaves_one_capture(
     assert [each["id"] for each in listed["captures"]] == [link["id"]]
     # What the first try had begun to write is encrypted under a key that nobody has, has no row,
     # and is deleted by the hourly sweep, as that of a broken upload is.
-    open_blobs(None, near.root / "var" / BLOB_FOLDER).delete_unfinished(
-        datetime.now(UTC) + timedelta(days=1)
-    )
+    near.delete_orphans()
     assert len(near.blobs()) == 2, "the file and the signed record, and nothing of the first try"
     assert near.files_containing(archives.video()[5000:5100]) == []

@@ -26,9 +26,11 @@ from sqlalchemy import Engine, event, select
 from deepfake_service.accounts.accounts import Accounts, Kind, Role
 from deepfake_service.audit.log import Action, verify
 from deepfake_service.audit.records import authenticate_rows
+from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.db import AuditEntry, Database
 from deepfake_service.platform.settings import RECORDS_FILE, Settings
-from deepfake_service.platform.storage import open_keys
+from deepfake_service.platform.storage import open_keys, open_vault
+from deepfake_service.retention.orphans import COMMITTED_WITHIN, LONGEST_UPLOAD, delete_orphans
 from tests.support import forking
 from tests.support.footage import clip
 from tests.support.programs import held_jobs
@@ -314,6 +316,14 @@ class Site:
         # Not rglob, which fails if a folder is deleted while it is listed.
         found = os.walk(self.root / "var" / "blobs")
         return [Path(folder, name) for folder, _, names in found for name in names]
+
+    def delete_orphans(self) -> None:
+        """Delete what a killed process had begun to write, as the worker does hours later."""
+        settings = Settings(data_dir=self.root / "var")
+        vault = open_vault(settings, open_keys(settings))
+        with self.database() as database:
+            database.clock = lambda: utc_now() + 2 * (LONGEST_UPLOAD + COMMITTED_WITHIN)
+            delete_orphans(database, vault)
 
     def files_containing(self, needle: bytes) -> list[Path]:
         """Return the files that contain ``needle``, of all that the service can write."""
