@@ -160,13 +160,16 @@ class Site:
         """Open the site's database beside its processes."""
         sqlite = f"sqlite:///{self.root}/var/records.sqlite"
         opened = Database(self.settings.get("DEEPFAKE_DATABASE_URL", sqlite))
+        with contextlib.closing(opened):
+            authenticate_rows(opened, open_keys(self._key_settings()))
+            yield opened
+
+    def _key_settings(self) -> Settings:
+        """Return what says where the data and the master key are."""
         master_key = self.settings.get("DEEPFAKE_MASTER_KEY")
-        settings = Settings(
+        return Settings(
             data_dir=self.root / "var", master_key=SecretStr(master_key) if master_key else None
         )
-        with contextlib.closing(opened):
-            authenticate_rows(opened, open_keys(settings))
-            yield opened
 
     def command(self, *words: str, expected: int = 0) -> str:
         """Run ``deepfake WORDS`` and return its standard output followed by its standard error."""
@@ -319,7 +322,7 @@ class Site:
 
     def delete_orphans(self) -> None:
         """Delete what a killed process had begun to write, as the worker does hours later."""
-        settings = Settings(data_dir=self.root / "var")
+        settings = self._key_settings()
         vault = open_vault(settings, open_keys(settings))
         with self.database() as database:
             database.clock = lambda: utc_now() + 2 * (LONGEST_UPLOAD + COMMITTED_WITHIN)
