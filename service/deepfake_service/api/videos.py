@@ -226,7 +226,7 @@ def create_upload(response: Response, call: Uploader, upload_length: Size) -> No
 @router.head(
     "/uploads/{token}",
     summary="Read how far an upload is",
-    responses=problems(412),
+    responses=problems(410, 412),
     dependencies=_SPEAKS_TUS,
 )
 def read_upload(token: Token, response: Response, call: Reader) -> None:
@@ -241,7 +241,7 @@ def read_upload(token: Token, response: Response, call: Reader) -> None:
     summary="Send what follows of an upload",
     status_code=204,
     response_class=Response,
-    responses=problems(409, 412, 415),
+    responses=problems(409, 410, 412, 415),
     dependencies=_SPEAKS_TUS,
     openapi_extra={"requestBody": _PART},
 )
@@ -272,7 +272,7 @@ async def append_to_upload(
     summary="Delete an upload",
     status_code=204,
     response_class=Response,
-    responses=problems(412),
+    responses=problems(410, 412),
     dependencies=_SPEAKS_TUS,
 )
 def delete_upload(token: Token, call: Uploader) -> None:
@@ -287,7 +287,7 @@ def delete_upload(token: Token, call: Uploader) -> None:
     status_code=202,
     responses={
         200: {"model": JobOut, "description": "The job that already existed."},
-        **problems(409, 500),
+        **problems(409, 410, 500),
     },
 )
 async def submit_upload(

@@ -100,8 +100,8 @@ def main() -> None:
         raise SystemExit(1) from error
     except ModuleNotFoundError as error:
         typer.echo(
-            f"error: This command needs {error.name}, which is not installed. Install "
-            "deepfake-service[cpu,service].",
+            f"error: This command needs {error.name}, which is not installed. Install the extras "
+            "cpu and service of this package.",
             err=True,
         )
         raise SystemExit(1) from None

@@ -202,7 +202,7 @@ def try_links(
     from deepfake_service.capture.fetches import fetch_pool, require_no_network, try_link
 
     if importlib.util.find_spec("yt_dlp") is None:
-        raise typer.BadParameter("Install yt-dlp: pip install 'deepfake-service[capture-link]'")
+        raise typer.BadParameter("Install yt-dlp: the extra capture-link of this package.")
     missed = False
     with contextlib.closing(fetch_pool(require=False)) as pool:
         confinement = pool.confinement()

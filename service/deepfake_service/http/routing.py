@@ -153,7 +153,7 @@ def _shared(operation: dict[str, Any]) -> dict[str, Any]:
     if "security" in operation:
         statuses |= {401, 403, 429, 503}
         if any(p["in"] == "path" for p in operation.get("parameters", ())):
-            statuses |= {404, 409, 410}  # unknown, altered, or deleted meanwhile
+            statuses |= {404, 409}  # unknown or deleted meanwhile, or altered
     if "requestBody" in operation:
         statuses |= {400, 408, 413}  # the body is malformed, comes too slowly, or is too large
     return {str(status): response for status, response in problems(*sorted(statuses)).items()}
