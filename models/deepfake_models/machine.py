@@ -37,8 +37,8 @@ def share_arenas() -> None:
 
 
 @contextmanager
-def returning_free_memory(every_s: float = RETURN_EVERY_S) -> Iterator[None]:
-    """Return the heap's free pages to the system every ``every_s`` seconds while the context lasts.
+def returning_free_memory() -> Iterator[None]:
+    """Return the heap's free pages to the system at intervals while the context lasts.
 
     Only with glibc, which by itself returns what is free at the end of the heap alone. Between two
     objects that live on, freed buffers of networks and frames remain resident: 240 MB in a service
@@ -50,7 +50,7 @@ def returning_free_memory(every_s: float = RETURN_EVERY_S) -> Iterator[None]:
     malloc_trim = getattr(_libc, "malloc_trim", lambda _: None)
 
     def repeat() -> None:
-        while not ended.wait(every_s):
+        while not ended.wait(RETURN_EVERY_S):
             malloc_trim(0)
 
     thread = threading.Thread(target=repeat, name="free-memory", daemon=True)

@@ -161,8 +161,8 @@ def _fetches(services: Services, decoder: Decoder, executor_id: str) -> Fetches:
     settings = services.settings
     if not all(map(importlib.util.find_spec, ("yt_dlp", "whoisit"))):
         raise SettingsError(
-            f"{PREFIX}CAPTURE_LINKS needs yt-dlp and whoisit. Install the extra capture-link of this "
-            "package, as docs/captures.md says."
+            f"{PREFIX}CAPTURE_LINKS needs yt-dlp and whoisit. Install the extra capture-link of "
+            "this package, as docs/captures.md says."
         )
     program = settings.capture_browser
     browser = PageBrowser(program, decoder) if program else None

@@ -89,7 +89,7 @@ def exported_bundle(
     from deepfake_training.export.bundle import ExportInputs, export
 
     inputs = ExportInputs([Manifest(manifest)], crops, fitted_run)
-    return export(inputs, tmp_path_factory.mktemp("exported") / "bundle", smoke, "0" * 64)
+    return export(inputs, tmp_path_factory.mktemp("exported") / "bundle", smoke)
 
 
 @pytest.fixture(scope="session")

@@ -109,7 +109,7 @@ def test_a_run_of_another_recipe_is_refused(
     other = as_if_of(smoke.model_copy(update=update), fitted_run, tmp_path / "other")
     inputs = ExportInputs([Manifest(manifest)], crops, other)
     with pytest.raises(TrainingError, match=named):
-        export(inputs, tmp_path / "b", smoke, "0" * 64)
+        export(inputs, tmp_path / "b", smoke)
 
 
 def test_manifests_that_changed_after_prepare_are_refused(
@@ -119,7 +119,7 @@ def test_manifests_that_changed_after_prepare_are_refused(
     changed.write_text(manifest.read_text().replace("g11,1", "g11,0"))
     inputs = ExportInputs([Manifest(changed, manifest.parent)], crops, fitted_run)
     with pytest.raises(TrainingError, match=r"^11\.mp4: The manifests have changed"):
-        export(inputs, tmp_path / "b", smoke, "0" * 64)
+        export(inputs, tmp_path / "b", smoke)
 
 
 @pytest.fixture(scope="session")
@@ -166,7 +166,7 @@ def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
     # Histograms of as few groups as these would not be kept otherwise.
     few = partial(reliability.histograms, min_groups=6)
     monkeypatch.setattr(reliability, "histograms", lambda *args: few(*args[:2]))
-    bundle = export(inputs, tmp_path / "bundle", crossed, "0" * 64)
+    bundle = export(inputs, tmp_path / "bundle", crossed)
     assert bundle.spec.calibration.item.groups == 12
     predictions = pd.read_parquet(tmp_path / "all" / HELD_OUT_REPORT / "predictions.parquet")
     items = predictions[predictions["level"] == "item"]
@@ -203,17 +203,17 @@ def test_a_cross_validation_that_is_not_complete_is_named(
     with pytest.raises(TrainingError, match="fold-0 is missing"):
         export(
             ExportInputs([Manifest(manifest)], crops, run, tmp_path),
-            tmp_path / "bundle", crossed, "0" * 64,
+            tmp_path / "bundle", crossed,
         )  # fmt: skip
     inputs = ExportInputs([Manifest(manifest)], crops, run)
     with pytest.raises(TrainingError, match="Nothing is held out"):
-        export(inputs, tmp_path / "bundle", crossed, "0" * 64)
+        export(inputs, tmp_path / "bundle", crossed)
     longer = crossed.fit.model_copy(update={"steps": 13})
     other = as_if_of(crossed.model_copy(update={"fit": longer}), fitted_run, tmp_path / "other")
     with pytest.raises(TrainingError, match="another recipe"):
         export(
             ExportInputs([Manifest(manifest)], crops, other, tmp_path),
-            tmp_path / "bundle", crossed, "0" * 64,
+            tmp_path / "bundle", crossed,
         )  # fmt: skip
 
 
@@ -247,7 +247,7 @@ def test_the_activation_map_averages_to_the_logit() -> None:
     backbone = create_backbone(BackboneConfig(weights="none"), InputSpec()).eval()
     torch.manual_seed(0)
     torch.nn.init.normal_(backbone.get_classifier().weight)  # type: ignore[operator]
-    graph = ExportGraph(backbone, load_config(SMOKE)[0].bundle.input)
+    graph = ExportGraph(backbone, load_config(SMOKE).bundle.input)
     crops = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
     with torch.inference_mode():
         logit, maps = graph(crops)

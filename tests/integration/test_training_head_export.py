@@ -341,7 +341,7 @@ def test_a_folder_that_exists_is_refused_before_anything_is_done(
     assert not (tmp_path / "runs").exists()
     inputs = ExportInputs([Manifest(head_manifest)], work / "crops", work / "fit")
     with pytest.raises(TrainingError, match="This already exists"):
-        export(inputs, photos, head_config(), "0" * 64)
+        export(inputs, photos, head_config())
     assert [p.name for p in photos.iterdir()] == ["a.jpg"]
 
 
@@ -351,7 +351,7 @@ def test_a_head_that_was_fitted_for_another_graph_is_refused(
     inputs = ExportInputs([Manifest(head_manifest)], work / "crops", work / "fit")
     other = in_arithmetic(head_config(), "float32")
     with pytest.raises(TrainingError, match=r"Its bundle\.arithmetic differs"):
-        export(inputs, tmp_path / "bundle", other, "0" * 64)
+        export(inputs, tmp_path / "bundle", other)
     kinds = head_config().probe.model_copy(update={"heads": ("linear",), "kinds": ()})
     with pytest.raises(TrainingError, match=r"Its probe\.heads differs"):
-        export(inputs, tmp_path / "bundle", head_config(probe=kinds), "0" * 64)
+        export(inputs, tmp_path / "bundle", head_config(probe=kinds))

@@ -45,7 +45,7 @@ def weights(config: ConfigOption) -> None:
     from deepfake_training.data.autoencoder import fetch_autoencoder
     from deepfake_training.networks.weights import convert_weights, source_of, weights_path
 
-    loaded = load_config(config)[0]
+    loaded = load_config(config)
     for path in fetch_autoencoder() if loaded.mix.regenerated else ():
         typer.echo(path)
     for name in loaded.packaged_networks():
@@ -79,7 +79,7 @@ def prepare(
     from deepfake_training.data.manifests import Manifest
     from deepfake_training.data.prepare import prepare as run
 
-    settings, _ = load_config(config)
+    settings = load_config(config)
     manifests = [Manifest.parse(text) for text in manifest]
     report = Lines(console)
     summary = run(
@@ -103,7 +103,7 @@ def fit(config: ConfigOption, crops: CropsOption, run: RunOption) -> None:
     """Train on prepared crops. Resumes from the checkpoint in --checkpoints, if there is one."""
     from deepfake_training.train.loop import fit as run_fit
 
-    settings, _ = load_config(config)
+    settings = load_config(config)
     report = Lines(console)
     best = run_fit(crops, run, settings, progress=partial(_show, report, "fitting"))
     mean = f", mean AUC {best['auc_mean']:.4f}" if "auc_mean" in best else ""
@@ -143,7 +143,7 @@ def crossvalidate(
     )
     from deepfake_training.evaluate.crossvalidate import run_splits, summarise
 
-    settings, _ = load_config(config)
+    settings = load_config(config)
     store = CropStore(crops)
     if leave_out:
         splits = leave_out_splits(settings)
@@ -182,13 +182,12 @@ def export(
 def _export(config: Path, inputs: ExportInputs, out: Path) -> None:
     from deepfake_training.export.bundle import export as run_export
 
-    settings, digest = load_config(config)
+    settings = load_config(config)
     report = Lines(console)
     bundle = run_export(
         inputs,
         out,
         settings,
-        digest,
         progress=partial(report, "scoring held-out media"),
     )
     for reason in unfit(bundle.spec):
@@ -214,7 +213,7 @@ def run_all(
     from deepfake_training.data.splits import check_videos
     from deepfake_training.export.bundle import ExportInputs, check_destination
 
-    settings, _ = load_config(config)
+    settings = load_config(config)
     manifests = [Manifest.parse(text) for text in manifest]
     # Fail before the long steps.
     check_destination(out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -306,9 +305,9 @@ def first_problem(error: ValidationError) -> str:
     return ": ".join(filter(None, (".".join(str(part) for part in first["loc"]), reason)))
 
 
-def load_config(path: Path) -> tuple[Config, str]:
-    """Read a config file; return the config and the SHA-256 of the file in hexadecimal.
-    ``ConfigError`` if the file cannot be read or a field is invalid; the message names it."""
+def load_config(path: Path) -> Config:
+    """Read a config file. ``ConfigError`` if the file cannot be read or a field is invalid; the
+    message names it."""
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -316,11 +315,10 @@ def load_config(path: Path) -> tuple[Config, str]:
             f"{path}: The config cannot be read ({error.strerror}). Name another file."
         ) from error
     try:
-        config = Config.model_validate(tomllib.loads(raw.decode("utf-8")))
+        return Config.model_validate(tomllib.loads(raw.decode("utf-8")))
     except ValidationError as error:
         raise ConfigError(f"{path.name}: {first_problem(error)}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path.name}: This is not valid TOML. Correct the file. ({error})"
         ) from error
-    return config, hashlib.sha256(raw).hexdigest()

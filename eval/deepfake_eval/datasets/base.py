@@ -226,15 +226,15 @@ def read_table(
     return columns, lines
 
 
-def describe(folder: Path, limit: int = 8) -> str:
-    """Return the first names in ``folder``, for an error message."""
+def describe(folder: Path) -> str:
+    """Return the first eight names in ``folder``, for an error message."""
     if not folder.is_dir():
         return "a file" if folder.exists() else "nothing"
     names = [p.name + "/" * p.is_dir() for p in visible(folder)]
     if not names:
         return "an empty folder"
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + more
 
 
 def wrong_root(name: str, root: Path, expected: str, inner: Iterable[str] = ()) -> DatasetError:

@@ -279,9 +279,9 @@ class Verdict(Published):
         return body if faces else {name: body[name] for name in body if name != "faces"}
 
 
-def rounded(value: float | None, digits: int = 4) -> float | None:
-    """Round ``value`` to ``digits`` decimals; return ``None`` for ``None``."""
-    return None if value is None else round(value, digits)
+def rounded(value: float | None) -> float | None:
+    """Round ``value`` to four decimals; return ``None`` for ``None``."""
+    return None if value is None else round(value, 4)
 
 
 def suspects(tracks: Sequence[Track]) -> list[Track]:

@@ -113,8 +113,8 @@ class SecondFactorRequired(ServiceError):
 class CodeRejected(ServiceError):
     """The code is wrong or was already used. Enter the code that your authenticator shows now."""
 
-    def __init__(self, message: str | None = None, *, key_id: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, *, key_id: str = "") -> None:
+        super().__init__()
         self.key_id = key_id
 
 

@@ -20,9 +20,8 @@ BOTH = HEAD + 'heads = ["linear", "kinds"]\n'
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_shipped_configs_are_valid(path: Path) -> None:
-    config, digest = load_config(path)
+    config = load_config(path)
     assert config.bundle.crop.size == config.bundle.input.height
-    assert len(digest) == 64
 
 
 @pytest.mark.parametrize(
@@ -70,7 +69,7 @@ def test_an_absent_config_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
 def test_shipped_configs_name_backbones_that_timm_can_make(path: Path) -> None:
-    config, _ = load_config(path)
+    config = load_config(path)
     backbone, spec = config.backbone, config.bundle.input
     assert timm.is_model(backbone.name)
     if backbone.weights == "timm":

@@ -94,7 +94,6 @@ def export(
     inputs: ExportInputs,
     out: Path,
     config: Config,
-    config_sha256: str,
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Bundle:
@@ -111,10 +110,9 @@ def export(
     4. The bundle is sealed beside ``out`` and moved there as a whole. The evaluation remains in the
        run's folder.
 
-    ``config_sha256`` is the digest of the config's file. ``progress`` receives the number of scored
-    media and of all media. ``TrainingError`` if ``out`` exists, no media are held out, a file is
-    not a checkpoint, the runs do not match the config, the crops or the manifests, or logits differ
-    from torch's.
+    ``progress`` receives the number of scored media and of all media. ``TrainingError`` if ``out``
+    exists, no media are held out, a file is not a checkpoint, the runs do not match the config, the
+    crops or the manifests, or logits differ from torch's.
     """
     out = check_destination(out)
     store = CropStore(inputs.crops)
@@ -143,7 +141,6 @@ def export(
         by_sources = held_out_rows(by_source, rows.assign(source=sources)) if by_source else ()
         training = {
             **_provenance(config, store),
-            "config_sha256": config_sha256,
             "metrics": json.loads((inputs.run / CHECKPOINT_METRICS).read_text(encoding="utf-8")),
             "parity_max_abs_difference": round(difference, 8),
             "map_method": str(method),

@@ -1,10 +1,9 @@
-// Keeps the queue current, moves through it by keyboard, and saves filters in this browser.
+// Keeps the queue current, and moves through it by keyboard.
 import { keyOf } from "./keys.js";
 import { localise } from "./times.js";
 
 const IDLE_MS = 20000;
 const BUSY_MS = 4000;
-const SAVED = "queue-filters";
 
 // Replaces what has changed only, so that focus, selections and pictures stay.
 const inUse = (cell) => cell.contains(document.activeElement) || cell.querySelector("input:checked");
@@ -111,40 +110,3 @@ function remember() {
   if (ids.length) sessionStorage.setItem("queue-order", JSON.stringify(ids));
 }
 addEventListener("pagehide", remember);
-
-// Filters only: what is searched for may name a person and is not stored on this machine.
-const saved = document.getElementById("saved");
-const read = () => { try { return JSON.parse(localStorage.getItem(SAVED)) || []; } catch { return []; } };
-function show() {
-  const chips = read().map((filter) => {
-    const chip = document.createElement("li");
-    const link = document.createElement("a");
-    link.href = `/?${filter.query}`;
-    link.textContent = filter.name;
-    const remove = document.createElement("button");
-    remove.type = "button";
-    remove.className = "plain";
-    remove.textContent = "×";
-    remove.setAttribute("aria-label", `${saved.dataset.remove}: ${filter.name}`);
-    remove.addEventListener("click", () => {
-      localStorage.setItem(SAVED, JSON.stringify(read().filter((other) => other.name !== filter.name)));
-      show();
-    });
-    chip.append(link, remove);
-    return chip;
-  });
-  saved.querySelector(".chips").replaceChildren(...chips);
-}
-saved.hidden = false;
-saved.querySelector("form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  const query = new URLSearchParams(location.search);
-  for (const name of ["q", "reference", "cursor", "done"]) query.delete(name);
-  const input = document.getElementById("saved-name");
-  const filter = { name: input.value.trim(), query: String(query) };
-  if (!filter.name) return;
-  localStorage.setItem(SAVED, JSON.stringify([...read().filter((f) => f.name !== filter.name), filter]));
-  input.value = "";
-  show();
-});
-show();
