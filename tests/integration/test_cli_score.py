@@ -148,8 +148,9 @@ def test_names_cannot_drive_the_terminal(tmp_path: Path) -> None:
     evil = tmp_path / "\x1b[31m[bold]red\u202egpj.jpg"
     evil.write_bytes(b"")
     result = score(evil)
-    assert "\x1b" not in result.output
-    assert "\u202e" not in result.output
+    for output in (result.output, score(evil, "--json").output):
+        assert "\x1b" not in output
+        assert "\u202e" not in output
     assert "[bold]" in re.sub(r"[│\s]", "", result.output)
 
 

@@ -10,15 +10,11 @@ from typing import Any
 EXIT_OK, EXIT_UNREADABLE = 0, 1
 
 
-def writes_utf8() -> bool:
-    """Return whether standard output takes any character."""
-    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-
-
 def json_line(value: Any) -> str:
     """Return a value as JSON in one line, with control and bidirectional characters escaped, so
     that it is safe for a terminal as well."""
-    text = json.dumps(value, ensure_ascii=not writes_utf8())
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    text = json.dumps(value, ensure_ascii=not is_utf8)
     return "".join(c if unicodedata.category(c)[0] != "C" else json.dumps(c)[1:-1] for c in text)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-import json
 import os
 import stat
 import sys
@@ -37,7 +36,7 @@ from deepfake_models.errors import BundleError, UnreadableMedia
 from deepfake_models.machine import Device
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import FrameProgress, Scorer
-from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, clean, writes_utf8
+from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, clean, json_line
 from deepfake_service.platform.sandbox_setting import naming_the_setting, sandbox_required
 
 commands = typer.Typer()
@@ -113,7 +112,7 @@ def score(
             for path in files:
                 item = score_path(scorer, path, frames)
                 line = item.to_json(scorer.bundle, faces=faces)
-                typer.echo(json.dumps(line, ensure_ascii=not writes_utf8()))
+                typer.echo(json_line(line))
                 sys.stdout.flush()
                 unreadable |= item.unreadable
         else:

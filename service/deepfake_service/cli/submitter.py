@@ -203,7 +203,7 @@ class Submitter:
         would be read once all of the file was sent. Raises the errors of ``submit``."""
         answer, _ = self._exchange("OPTIONS", "/v1/uploads")
         most = answer.headers.get("tus-max-size", "")
-        if most.isascii() and most.isdecimal() and size > int(most):
+        if re.fullmatch(r"[0-9]{1,18}", most) and size > int(most):
             raise ServiceRefused(f"The file has {size} bytes. The service takes at most {most}.")
 
     def read(self, job_id: str) -> Job:
@@ -269,8 +269,8 @@ class Submitter:
         if is_told and (status in (401, 403) or (kind or "").endswith(_KEYS_REFUSED)):
             return KeyRefused(f"{message} Check --key or DEEPFAKE_KEY.")
         wait = answer.headers.get("retry-after", "")
-        if wait.isascii() and wait.isdecimal():
-            return ServiceBusy(message, min(float(wait), LONGEST_WAIT_S))
+        if re.fullmatch(r"[0-9]{1,9}", wait):
+            return ServiceBusy(message, min(max(float(wait), 1.0), LONGEST_WAIT_S))
         if kind is None and status in (502, 503, 504):
             return ServiceUnreachable(
                 f"The service at {self._url} does not respond: {detail}. {_CHECK_RUNNING}"
@@ -324,7 +324,7 @@ class _Upload:
             answer, _ = self._exchange("HEAD", self.address, headers=_TUS)
             if answer.status_code not in (404, 410):
                 offset = answer.headers.get("upload-offset", "")
-                if offset.isascii() and offset.isdecimal() and int(offset) <= self.size:
+                if re.fullmatch(r"[0-9]{1,18}", offset) and int(offset) <= self.size:
                     return int(offset)
                 raise ServiceRefused(f"The answer is not an upload. {_CHECK_ADDRESS}")
         answer, _ = self._exchange(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from deepfake_models.command_line import flatten_options
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
+from deepfake_service.cli.output import json_line
 from deepfake_service.cli.score import naming_bundle
 from deepfake_service.evidence.bundle import verification
 from deepfake_service.evidence.bundle.readers import BundleReaders
@@ -166,7 +166,7 @@ def verify_bundle(
                 content, trust, scorer=scorer, original=original, readers=readers
             )
     if as_json:
-        typer.echo(json.dumps(result.to_json(), ensure_ascii=False))
+        typer.echo(json_line(result.to_json()))
     else:
         _show(result, Console(highlight=False), is_current=trust.revocations is not None)
     raise typer.Exit(int(result.exit_code))

@@ -145,10 +145,10 @@ def _places(occurrences: Sequence[dict[str, Any]], t: Words) -> list[str]:
         place = revealed_url(url) if url else t("no_url")
         lines.append(f"{number}. {place}" if len(occurrences) > 1 else place)
         captured = occurrence["captured_at"]
-        # Written by others: an account may be called anything.
+        # Written by others: an account may be called anything, and spaces could end a line.
         known = (
-            ("platform", revealed(occurrence["platform"] or "")),
-            ("account", revealed(occurrence["account"] or "")),
+            ("platform", revealed(" ".join((occurrence["platform"] or "").split()))),
+            ("account", revealed(" ".join((occurrence["account"] or "").split()))),
             ("captured_at", to_the_second(captured, t.language) if captured else ""),
         )
         lines += [f"{t(name)}: {value}" for name, value in known if value]

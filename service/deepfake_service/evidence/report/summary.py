@@ -322,5 +322,5 @@ def _review_lines(r: Reading) -> list[str]:
         }
         lines.append(w("review_line", **told))
         if review["reason"]:
-            lines.append(f"{w('review_reason')}: {review['reason']}")
+            lines.append(f"{w('review_reason')}: {quoted(review['reason'])}")
     return lines

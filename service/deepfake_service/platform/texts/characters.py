@@ -93,11 +93,12 @@ def readable(text: str) -> str:
     """Return text of unknown origin in a form that a document can show, on one line.
 
     Bidirectional marks can make a URL read as another one: characters that are not shown become
-    their code points.
+    their code points. Runs of spaces, which would break a line and begin another one that reads as
+    the document's own, become one space.
     """
     normal = unicodedata.normalize("NFC", text[:MAX_TEXT_CHARS])
     spaced = (" " if c in "\n\t" or unicodedata.category(c).startswith("Z") else c for c in normal)
-    shown = revealed("".join(spaced)).strip()
+    shown = revealed(" ".join("".join(spaced).split()))
     return f"{shown} …" if len(text) > MAX_TEXT_CHARS else shown
 
 

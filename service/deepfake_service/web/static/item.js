@@ -124,11 +124,11 @@ if (still) still.addEventListener("change", () => {
   document.querySelector(".still img").classList.toggle("veiled", !still.checked);
 });
 
-// Saves the reason of a review in this tab while it is being written, in case the session expires, and
-// removes it once the page shows it among the reviews.
+// Saves the reason of a review in this tab while it is being written, in case the session expires, for
+// the same account alone, and removes it once the page shows it among the reviews.
 const reason = document.getElementById("reason");
 if (reason) {
-  const storageKey = `reason ${location.pathname}`;
+  const storageKey = `reason ${document.body.dataset.account} ${location.pathname}`;
   const saved = (sessionStorage.getItem(storageKey) || "").trim();
   if (saved && document.getElementById("main").innerText.includes(saved)) sessionStorage.removeItem(storageKey);
   else if (saved && !reason.value) reason.value = saved;

@@ -209,7 +209,7 @@ async function answered(row, request) {
   let answer = {};
   try { answer = JSON.parse(request.responseText); } catch { /* a proxy's error page */ }
   const { status } = request;
-  if (status === 200 || status === 202) {
+  if (answer.id && (status === 200 || status === 202)) {
     keep(answer.id, status === 202);
     const wrong = await attach(row, answer);
     if (wrong) fail(row, wrong);

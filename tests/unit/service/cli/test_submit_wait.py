@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import sys
+import time
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,9 @@ def answering(*answers: tuple[int, dict[str, str], Any]) -> Iterator[str]:
             self.rfile.read(int(self.headers["Content-Length"]))
             self.do_GET()
 
+        def do_OPTIONS(self) -> None:
+            self.do_GET()
+
         def do_GET(self) -> None:
             status, headers, content = left.pop(0)
             body = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -87,7 +91,11 @@ def test_what_keeps_a_capture_is_told_once() -> None:
     assert f"{url}: not found; 0 pictures and videos" in result.stdout
 
 
-async def test_a_busy_service_is_waited_for(service: Service) -> None:
+async def test_a_busy_service_is_waited_for(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
     job = (await post_video(service, b"a")).json()
     ended = {**job, "state": "cancelled"}
     seen: list[Job] = []
@@ -108,6 +116,22 @@ async def test_a_busy_service_is_waited_for(service: Service) -> None:
         pytest.raises(ServiceRefused, match="no such job"),
     ):
         submitter.until(has_ended, partial(submitter.read, job["id"]))
+    # A service that says 0 is not sent the same again and again.
+    assert slept.count(1.0) == 4
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "²"])
+def test_numbers_that_no_service_sends_are_no_crash(digits: str, tmp_path: Path) -> None:
+    sizes = (204, {"Tus-Max-Size": digits}, b"")
+    with answering(sizes) as url, Submitter(url, "key") as submitter:
+        submitter.check_size(1)
+    busy = (503, {"Retry-After": digits}, problem(503, "Later."))
+    with (
+        answering(busy) as url,
+        Submitter(url, "key") as submitter,
+        pytest.raises(ServiceRefused, match="Later"),
+    ):
+        submitter.read("x")
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])

@@ -134,7 +134,7 @@ def test_what_people_decided_leads_with_its_reasons(finding: str, language: str)
     changes = {name: decided[name] for name in ("reviews", "finding")}
     told = summary_of(Reading(judged("no_manipulation_found", -0.6, **changes), words(language)))
     lines = told["reviews"] if finding == "undecided" else told["concluded"]["lines"]
-    assert "The original has other clothes." in lines[1]
+    assert lines[1].endswith(": “The original has other clothes.”")
     assert "Kim" in lines[0]
     assert (told["concluded"] is None) == (finding == "undecided")
     if told["concluded"]:

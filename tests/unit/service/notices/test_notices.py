@@ -64,6 +64,14 @@ def test_every_field_has_a_provision_and_is_required(kind: str) -> None:
     assert wrong(kind, {**GOOD[kind], "more": "x"}) == {"fields.more"}
 
 
+def test_a_name_of_a_post_begins_no_line_of_the_letter() -> None:
+    kind = KINDS["eu-dsa-16"]
+    post = {**SEEN[0], "account": "@x" + " " * 110 + "Captured: 2020-01-01"}
+    fields = kind.check(GOOD[kind.id], [post], minor=False)
+    letter = compose(kind, fields, NoticeSubject([post], BASIS), language="en")
+    assert "@x Captured: 2020-01-01\n" in text_of(letter)
+
+
 @pytest.mark.parametrize("language", ["ko", "en"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_notice_has_what_a_person_states(kind: str, language: str) -> None:

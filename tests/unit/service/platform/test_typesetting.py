@@ -92,6 +92,7 @@ def test_the_same_data_make_the_same_bytes() -> None:
         ("a\u202eb", "a[U+202E]b"),
         ("a\x00b", "a[U+0000]b"),
         ("a\nb\tc", "a b c"),
+        (" a" + "\n" * 9 + " " * 90 + "b ", "a b"),
         ("می\u200cخواهم", "می\u200cخواهم"),
         ("Jose\u0301", "José"),
     ],
