@@ -7,6 +7,7 @@ parses more than bounded regular expressions do, each in time proportional to th
 from __future__ import annotations
 
 import html
+import json
 import re
 import secrets
 import tomllib
@@ -17,7 +18,7 @@ from importlib.resources import files
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
-from deepfake_service.platform.db.enums import LookResult
+from deepfake_service.platform.db.enums import PRESENT, LookResult
 from deepfake_service.platform.pages import Answer, Failure, Page
 
 KOREAN_FILTERS = ("warning.or.kr",)
@@ -41,16 +42,25 @@ _PATHS = (
      LookResult.RESTRICTED),
 )  # fmt: skip
 """Where redirects lead, in lower case."""
-_HIDDEN = (("<!--", "-->"), ("<script", "</script"), ("<style", "</style"), ("<svg", "</svg"))
+# In ASCII alone: the lower case of other letters can be longer, or a letter of these names.
+_HIDDEN = re.compile(
+    r"<!--.*?(?:-->|\Z)|<(script|style|svg).*?(?:</\1|\Z)", re.IGNORECASE | re.DOTALL | re.ASCII
+)
+"""Comments, scripts, styles and drawings, each to its own end: a comment may name a script."""
+_SCRIPT = re.compile(
+    r"<script\b[^<>]{0,1000}>(.*?)(?:</script|\Z)", re.IGNORECASE | re.DOTALL | re.ASCII
+)
 _SECOND_LEVEL = frozenset({"ac", "co", "com", "edu", "go", "gov", "ne", "net", "or", "org"})
 _TAG = re.compile(r"<[^<>]*>")
 _TITLE = re.compile(r"<title\b[^<>]{0,200}>([^<]{0,500})", re.IGNORECASE)
 _HEADING = re.compile(r"<h1\b[^<>]{0,500}>(.{0,500}?)</h1", re.IGNORECASE | re.DOTALL)
-_MARKED = re.compile(r"\b(?:class|id)\s?=\s?[\"']([^\"'<>]{1,300})[\"']", re.IGNORECASE)
-_META = re.compile(r"<(?:meta|link)\b[^<>]{0,2000}>", re.IGNORECASE)
-_ATTRIBUTE = re.compile(
-    r"\b(property|name|rel|content|href)\s?=\s?[\"']([^\"']{0,1000})[\"']", re.IGNORECASE
+_ELEMENT = re.compile(
+    r"""<[a-z](?:[^<>=]++|=\s*+(?:"[^"]*+"|'[^']*+')?+){0,200}+>""", re.IGNORECASE
 )
+"""A tag with its values: what looks like a tag within one is what somebody wrote. Its parts are
+bounded, because tags that do not end could each be read to the end of the page."""
+_META = re.compile(r"<(?:meta|link)\b[^<>]{0,2000}>", re.IGNORECASE)
+_ATTRIBUTE = re.compile(r"""(?<![\w:-])([\w:-]++)\s*+=\s*+(?:"([^"]*+)"|'([^']*+)')""")
 _PLAYER = re.compile(r"<video\b|VideoObject|og:video|twitter:player", re.IGNORECASE)
 
 
@@ -82,31 +92,39 @@ class Shown:
     marks: frozenset[str]
     """Classes and ids of its elements."""
     metas: dict[str, str]
+    scripts: str
     text: str
 
     @classmethod
     def of(cls, answer: Answer) -> Shown:
         """Return what an answer shows."""
         raw = answer.text[:MAX_READ_CHARS]
-        plain = _without_hidden(raw)
+        plain = _HIDDEN.sub("", raw)
         metas: dict[str, str] = {}
         for match in _META.finditer(raw):
-            found = {name.lower(): value for name, value in _ATTRIBUTE.findall(match[0])}
+            found = _attributes(match[0])
             name = found.get("property") or found.get("name") or found.get("rel")
             value = found.get("content") or found.get("href")
             if name and value:
                 metas.setdefault(name.lower(), html.unescape(value))
         title, heading = _TITLE.search(plain), _HEADING.search(plain)
         body = _plain(plain)
-        marks = {mark for each in _MARKED.findall(plain) for mark in each.split()}
+        elements = [_attributes(element) for element in _ELEMENT.findall(plain)]
+        named = (each[name] for each in elements for name in ("class", "id") if name in each)
         return cls(
             urlsplit(answer.url),
             _plain(title[1]) if title else "",
             _plain(heading[1]) if heading else "",
-            frozenset(marks),
+            frozenset(mark for each in named for mark in each.split()),
             metas,
+            "\n".join(_SCRIPT.findall(answer.text)),
             body,
         )
+
+    @property
+    def medium(self) -> str:
+        """The address of the video or picture that it names; empty if it names none."""
+        return self.metas.get("og:video") or self.metas.get("og:image") or ""
 
     def is_like(self, other: Shown) -> bool:
         """Return whether this is the same page, or one with another address in it."""
@@ -115,6 +133,20 @@ class Shown:
         mine, theirs = set(self.text.split()), set(other.text.split())
         both = mine | theirs
         return not both or len(mine & theirs) / len(both) >= ALIKE
+
+    def data(self, name: str) -> str:
+        """Return the first JSON value of a name in the scripts, as text; empty if there is none.
+
+        What users write is in other values.
+        """
+        found = re.search(re.escape(name) + r"\s*+:\s*+", self.scripts)
+        if found is None:
+            return ""
+        try:
+            value, _ = json.JSONDecoder().raw_decode(self.scripts, found.end())
+            return json.dumps(value, ensure_ascii=False)
+        except (ValueError, RecursionError):
+            return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +159,21 @@ class Mark:
     site: str | None = None
     after: str | None = None
 
-    def found_in(self, shown: Shown, raw: str) -> bool:
+    def found_in(self, shown: Shown) -> bool:
         """Return whether a page has it."""
         if self.place == "class":
             return not shown.marks.isdisjoint(self.texts)
         if self.place == "data":
-            start = raw.find(self.after or "")
-            return start >= 0 and any(t in raw[start : start + 3000] for t in self.texts)
+            value = shown.data(self.after or "")
+            return any(t in value for t in self.texts)
         if self.place == "text":
             return any(t in shown.text for t in self.texts)
-        said = {part.casefold() for part in (shown.title, shown.heading)}
-        # A title usually ends in the name of the site.
-        said |= {re.split(r" [-–—|·:] ", part)[0].strip() for part in said}
-        return not said.isdisjoint(self.texts)
+        for said in (shown.title.casefold(), shown.heading.casefold()):
+            # A title usually ends in the name of the site. One with more in it is a post's.
+            parts = [part.strip() for part in re.split(r" [-–—|·:] ", said)]
+            if said in self.texts or (parts[:-1] and {*parts[:-1]} <= {*self.texts}):
+                return True
+        return False
 
 
 def _marks() -> tuple[Mark, ...]:
@@ -204,7 +238,8 @@ def judge(
     answer, shown = page.last, Shown.of(page.last)
     kept = _plain(shown.text)[:MAX_KEPT_CHARS]
     status: Signals = ({"kind": "status", "value": answer.status},)
-    challenge = _challenge(answer, shown)
+    shows_post = _shows_post(url, shown, answer)
+    challenge = _challenge(answer, shown, shows_post)
     if challenge:
         waits = answer.headers.get("retry-after", "")
         after_s = int(waits) if waits.isascii() and waits.isdigit() and len(waits) < 7 else None
@@ -217,15 +252,34 @@ def judge(
             signals = (*status, {"kind": "blocked_by", "value": answer.headers["link"]})
         return Sight(*by_status, signals, known, kept)
     for mark in _marks_of(shown.address):
-        if mark.found_in(shown, answer.text):
+        if mark.found_in(shown):
             is_strong = mark.site is not None and mark.place != "text"
             signals = (*status, {"kind": f"mark_{mark.place}", "value": str(mark.result)})
-            return Sight(mark.result, is_strong, signals, known, kept)
+            sight = Sight(mark.result, is_strong, signals, known, kept)
+            return _doubted(sight, shows_post)
     redirected = _redirected(wanted, page, shown)
     if redirected:
         result, is_strong, signal = redirected
-        return Sight(result, is_strong, (*status, signal), known, kept)
-    return _present(url, shown, answer, known, sibling)
+        sight = Sight(result, is_strong, (*status, signal), known, kept)
+        return _doubted(sight, shows_post)
+    return _present(shown, shows_post, known, sibling(url))
+
+
+def _shows_post(url: str, shown: Shown, answer: Answer) -> bool:
+    """Return whether a page names itself as the post at ``url``, and shows a medium."""
+    itself = shown.metas.get("og:url") or shown.metas.get("canonical") or ""
+    post = _post_id(urlsplit(url))
+    has_medium = bool(shown.medium) or _PLAYER.search(answer.text) is not None
+    return bool(post) and post in itself and has_medium
+
+
+def _doubted(sight: Sight, shows_post: bool) -> Sight:
+    """Return what a sign is worth on a page that may show the post: a weak one, nothing. Whoever
+    writes there may have made it, or else the medium may be the platform's logo."""
+    if sight.strong or not shows_post or sight.result in PRESENT:
+        return sight
+    signals = (*sight.signals, {"kind": "own_page", "value": True})
+    return Sight(LookResult.UNKNOWN, False, signals, sight.known)
 
 
 def _failed(failure: Failure, now: datetime, known: dict[str, Any]) -> Sight:
@@ -240,13 +294,14 @@ def _failed(failure: Failure, now: datetime, known: dict[str, Any]) -> Sight:
     return Sight(result, False, ({"kind": "failure", "value": str(failure)},), known)
 
 
-def _challenge(answer: Answer, shown: Shown) -> str | None:
+def _challenge(answer: Answer, shown: Shown, shows_post: bool) -> str | None:
     if answer.headers.get("cf-mitigated") == "challenge":
         return "cf-mitigated"
     if answer.status == 429:
         return "status 429"
     titles = (m for m in MARKS if m.site is None and m.result is LookResult.CHALLENGED)
-    if answer.status in (200, 401, 403, 503) and any(m.found_in(shown, "") for m in titles):
+    may_challenge = answer.status in (200, 401, 403, 503) and not shows_post
+    if may_challenge and any(m.found_in(shown) for m in titles):
         return "title"
     return None
 
@@ -286,13 +341,15 @@ def _redirected(
         return None
     if not is_of_same_site(wanted, to):
         return LookResult.UNKNOWN, False, {"kind": "redirect", "value": "another site"}
+    post = _post_id(wanted)
     for pattern, result in _PATHS:
         if pattern.search(to.path.lower()):
+            if post and post in to.path:  # beside it, a title that somebody wrote
+                return LookResult.UNKNOWN, False, {"kind": "redirect", "value": str(result)}
             is_strong = result is LookResult.RESTRICTED
             return result, is_strong, {"kind": "redirect", "value": str(result)}
     if _HOME.fullmatch(to.path) and not to.query and not _HOME.fullmatch(wanted.path):
         return LookResult.GONE, False, {"kind": "redirect", "value": "front page"}
-    post = _post_id(wanted)
     if post and post in f"{to.path}?{to.query}":
         return None  # its address in another form
     is_lasting = page.answers[0].status in (301, 308)
@@ -320,48 +377,36 @@ def sibling_of(url: str) -> str | None:
     return address._replace(path=f"{folder}/{never}", fragment="").geturl() if name else None
 
 
-def _present(
-    url: str,
-    shown: Shown,
-    answer: Answer,
-    known: dict[str, Any],
-    sibling: Callable[[str], Page | None],
-) -> Sight:
-    """Return what a page says that was served without any sign of removal."""
-    status = {"kind": "status", "value": answer.status}
-    never = sibling(url)
+def _present(shown: Shown, shows_post: bool, known: dict[str, Any], never: Page | None) -> Sight:
+    """Return what a page says that was served, with status 200, without any sign of removal.
+
+    Args:
+        never: the page of an address of the same site that never was.
+    """
+    status = {"kind": "status", "value": 200}
     compared = Shown.of(never.last) if never and never.last and never.last.status == 200 else None
     if compared is not None and shown.is_like(compared):
         # A site that answers alike for what never was tells nothing, unless it once did otherwise.
         result = LookResult.GONE if known.get("own") else LookResult.UNKNOWN
         signals = (status, {"kind": "like_a_page_that_never_was", "value": True})
-        return Sight(result, False, signals, known, shown.text[:MAX_KEPT_CHARS])
-    media = shown.metas.get("og:video") or shown.metas.get("og:image") or ""
-    itself = shown.metas.get("og:url") or shown.metas.get("canonical") or ""
-    post = _post_id(urlsplit(url))
-    names_itself = bool(post) and post in itself
-    has_medium = bool(media) or _PLAYER.search(answer.text) is not None
-    before = (known.get("title"), known.get("media"))
+        sight = Sight(result, False, signals, known, shown.text[:MAX_KEPT_CHARS])
+        return _doubted(sight, shows_post)
+    before, media = (known.get("title"), known.get("media")), shown.medium
     if all(before) and shown.title and media and before[0] != shown.title and before[1] != media:
         signals = (status, {"kind": "other_title_and_medium", "value": True})
         return Sight(LookResult.CHANGED, False, signals, known)
-    is_strong = names_itself and has_medium
-    kept = {"title": shown.title[:300], "media": media[:500]} if is_strong else {}
-    is_own = known.get("own", False) or compared is not None or is_strong
-    signals = (status, {"kind": "own_page", "value": is_strong})
-    return Sight(LookResult.UP, is_strong, signals, {**known, **kept, "own": is_own})
+    kept = {"title": shown.title[:300], "media": media[:500]} if shows_post else {}
+    is_own = known.get("own", False) or compared is not None or shows_post
+    signals = (status, {"kind": "own_page", "value": shows_post})
+    return Sight(LookResult.UP, shows_post, signals, {**known, **kept, "own": is_own})
 
 
-def _without_hidden(text: str) -> str:
-    """Return markup without comments, scripts, styles and drawings."""
-    for start, end in _HIDDEN:
-        lowered, kept, at = text.lower(), [], 0
-        while (opened := lowered.find(start, at)) >= 0:
-            kept.append(text[at:opened])
-            closed = lowered.find(end, opened + len(start))
-            at = len(text) if closed < 0 else closed + len(end)
-        text = "".join([*kept, text[at:]]) if len(lowered) == len(text) else text
-    return text
+def _attributes(tag: str) -> dict[str, str]:
+    """Return the quoted attributes of a tag, with their names in lower case."""
+    found: dict[str, str] = {}
+    for name, double, single in _ATTRIBUTE.findall(tag):
+        found.setdefault(name.lower(), double or single)
+    return found
 
 
 def _plain(markup: str) -> str:

@@ -143,6 +143,20 @@ def test_an_answer_is_recorded_as_it_was_sent(platform: FakePlatform, sent: str)
     assert fetched.read["pages"][0]["title"] == "Here"
 
 
+@pytest.mark.parametrize("title", ["404", "404 - Anna | Video", "Log in"])
+def test_a_post_whose_title_says_that_it_is_gone_is_fetched(
+    platform: FakePlatform, title: str
+) -> None:
+    video = archives.video()
+    platform.says("/v.mp4", says_bytes(video, "video/mp4"))
+    own = "<link rel='canonical' href='https://video.example/p/98765'>"
+    page = f"{own}<title>{title}</title><h1>{title}</h1><video src='/v.mp4'></video>"
+    fetched = Fetched(platform.says("/p/98765", shows(page)))
+    assert (fetched.said["reason"], fetched.said["media"]) == (None, 1), fetched.said
+    (medium,) = fetched.read["media"]
+    assert b"".join(body_of(fetched.file, medium)) == video
+
+
 def test_an_interim_answer_is_not_taken_for_the_answer(platform: FakePlatform) -> None:
     content = b"HTTP/1.1 100 Continue\r\nA: b\r\n\r\n" + PLAIN
     fetched = Fetched(platform.says("/page", raw(content)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import socket
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -128,7 +129,7 @@ def test_each_mark_of_a_platform_is_found_at_its_place_only(mark: Any, pages: Pa
     text = mark.texts[0]
     page = {
         "class": f"<title>t</title><div class='box {text}'>a</div>",
-        "data": f"<title>t</title><script>x = {{{mark.after}: {{'a': '{text}'}}}}</script>",
+        "data": f'<title>t</title><script>x = {{{mark.after}: {{"a": "{text}"}}}}</script>',
         "text": f"<title>t</title><p>{text}.</p>",
     }[mark.place]
     elsewhere = f"<title>t</title><a href='{text}'>a</a><script>y = '{text}'</script>"
@@ -138,6 +139,81 @@ def test_each_mark_of_a_platform_is_found_at_its_place_only(mark: Any, pages: Pa
         assert (sight.result is mark.result) is is_found
         if is_found:
             assert sight.strong is (mark.place != "text")
+
+
+def _seen_at(url: str, body: str) -> Sight:
+    return judge(url, _answer(url, body), NOW, {}, lambda _: None)
+
+
+PORNHUB = "https://www.pornhub.com/view_video.php?viewkey=ph5abc123"
+YOUTUBE = "https://www.youtube.com/watch?v=abcdefghijk"
+VK = "https://vk.com/video-1_456239017"
+FORUM = "https://forum.example/t/98765"
+CLASS = '<div class="removed">'
+
+
+@pytest.mark.parametrize(
+    ("url", "title", "body"),
+    [
+        (PORNHUB, "A", '<p>nice class="removed" lol</p>'),
+        (PORNHUB, "A", f"<p>nice {html.escape(CLASS, quote=False)} lol</p>"),
+        (PORNHUB, "A", """<img alt="class='removed'"><i title='a=" <b id="noVideo"> '></i>"""),
+        (PORNHUB, "A", f"<p title=it's>a ' {html.escape(CLASS, quote=False)} ' b</p>"),
+        (PORNHUB, "\u0130stanbul", f"<script>t = '{CLASS}'</script><!-- {CLASS} -->"),
+        (PORNHUB, "A", f"<!-- <script> --><style>{CLASS}</style>"),
+        ("https://xhamster.com/videos/a-12345", "A", 'class="videoClosed"'),
+        (VK, "A", "<p>lol: Video has been deleted</p>"),
+        (YOUTUBE, '"playabilityStatus": ["Video unavailable"]', ""),
+        (YOUTUBE, "Video unavailable", """<script>x = {"playabilityStatus": {"status": "OK"},
+         "videoDetails": {"title": "Video unavailable", "by": "Private video"}};</script>"""),
+        (FORUM, "404", ""),
+        (FORUM, "404 - Anna | Forum", ""),
+        (FORUM, "Page not found - Forum", ""),
+        (FORUM, "Login - how I got it", ""),
+        (FORUM, "Just a moment... - Anna | Forum", ""),
+        (FORUM, "Just a moment...", ""),
+    ],
+)  # fmt: skip
+def test_what_users_write_on_a_page_removes_no_post(url: str, title: str, body: str) -> None:
+    own = f'<link rel="canonical" href="{url}"><meta property="og:video" content="https://v/1.mp4">'
+    page = f"<title>{title}</title>{own}<h1>{title}</h1><video></video>{body}"
+    sight = _seen_at(url, page)
+    assert sight.result in (LookResult.UP, LookResult.UNKNOWN), sight.signals
+    is_title = url == FORUM and " - Anna" not in title
+    is_said = is_title or url == VK or title == "Video unavailable"
+    assert (sight.result is LookResult.UNKNOWN) is is_said, sight.signals
+    assert sight.text == ""
+
+
+@pytest.mark.parametrize(
+    ("url", "page", "expected"),
+    [
+        # A platform's own mark counts, whatever else the page says of itself.
+        (PORNHUB, f"<meta property='og:url' content='{PORNHUB}'><video></video>"
+         f"<p>\u0130</p><DIV data-a='>' CLASS='x removed'>", ("gone", True)),
+        (YOUTUBE, """<script>var y = ["playabilityStatus"], x = {"playabilityStatus":
+         {"status": "ERROR", "reason": "Video unavailable"}};</script>""", ("gone", True)),
+        (VK, "<title>VK</title><p>Video has been deleted</p>", ("gone", False)),
+        (FORUM, "<title>404 - Page not found | Forum</title>", ("gone", False)),
+        (FORUM, "<title>Video unavailable · Forum</title>", ("gone", False)),
+        (FORUM, "<title>404 - Anna | Forum</title>", ("up", False)),
+        (FORUM, "<title>Log in | Forum</title>", ("restricted", False)),
+        # A page that names itself and has a logo may be either.
+        (FORUM, f"<title>404 | Forum</title><link rel='canonical' href='{FORUM}'>"
+         "<meta property='og:image' content='/logo.png'>", ("unknown", False)),
+    ],
+)  # fmt: skip
+def test_what_the_platform_writes_does(url: str, page: str, expected: tuple[str, bool]) -> None:
+    sight = _seen_at(url, page)
+    assert (str(sight.result), sight.strong) == expected, sight.signals
+
+
+def test_a_title_in_the_address_to_which_a_post_redirects_removes_it_not(
+    platform: FakePlatform, pages: Pages
+) -> None:
+    for path in ("/v/123456/404-anna", "/v/login-how-i-got-it/123456"):
+        platform.says(path, post(path=path))
+        assert look(platform, pages, redirect(path)) == ("unknown", False)
 
 
 def _answer(url: str, body: str) -> Any:
@@ -150,8 +226,10 @@ def _answer(url: str, body: str) -> Any:
 def test_a_hostile_page_is_read_in_little_time() -> None:
     import time
 
-    for unit in ("<h1>", "<!--", "<meta ", "<title>", "class='", "<script", "<a href='x'", "&amp"):
+    units = ("<h1>", "<!--", "<meta ", "<title>", "class='", "<script", "<a href='x'", "&amp",
+             """<x " =\"""", "<x '=\"' =\"", "<x =", "<x = ", "a", "<b a", "<b a>",
+             '<script>"playabilityStatus":[', '"playabilityStatus" ')  # fmt: skip
+    for unit in units:
         began = time.thread_time()  # whatever else the machine does
-        judge("https://a.example/v/1", _answer("https://a.example/v/1", unit * 200_000), NOW, {},
-              lambda _: None)  # fmt: skip
+        _seen_at("https://youtube.com/v/1", unit * 200_000)
         assert time.thread_time() - began < 5
