@@ -181,7 +181,7 @@ class LookForm(Body, frozen=True):
     """What you saw when you looked yourself. Unset: the service looks, as soon as the site may be
     asked again."""
     seen_at: SeenAt | None = None
-    """When you looked, if not now: ISO 8601 with a time zone."""
+    """When you looked, if not now, and after the post was recorded: ISO 8601 with a time zone."""
     note: Note | None = None
     """Your note, for example with which device you looked."""
 

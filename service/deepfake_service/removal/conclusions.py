@@ -2,7 +2,8 @@
 
 "Gone" is a conclusion, never one answer: two looks an hour apart found it gone, one of them by a
 strong sign, and none in between found it there; or, without a strong sign, three within a day or
-more. A block where the looks come from is no removal, and restricted content still exists.
+more. Looks are as far apart as they were recorded, if people say that they were further. A block
+where the looks come from is no removal, and restricted content still exists.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import combinations
 
 from deepfake_service.platform.db.enums import PRESENT, LookResult, WatchState
 
@@ -45,6 +47,13 @@ class Seen:
     at: datetime
     result: LookResult
     strong: bool
+    recorded_at: datetime
+    """Later than ``at`` if a person tells of it afterwards."""
+
+    def is_apart(self, other: Seen, gap: timedelta) -> bool:
+        """Return whether two looks are so far apart, by when they were made and recorded."""
+        recorded = abs(self.recorded_at - other.recorded_at)
+        return min(abs(self.at - other.at), recorded) >= gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +84,7 @@ def conclude(
             is_back = before is WatchState.RETURNED
             return Conclusion(WatchState.RETURNED if is_back else WatchState.UP)
         # A weak sign that it is back has to be confirmed as a removal has.
-        again = [s for s in _since(looks, absent=True) if newest.at - s.at >= HOUR]
+        again = [s for s in _since(looks, absent=True) if newest.is_apart(s, HOUR)]
         if newest.strong or again:
             return Conclusion(WatchState.RETURNED)
         return Conclusion(WatchState.GONE, gone_at, gone_at)
@@ -111,10 +120,9 @@ def _since(looks: Sequence[Seen], *, absent: bool) -> list[Seen]:
 
 
 def _is_confirmed(found: Sequence[Seen]) -> bool:
-    span = found[-1].at - found[0].at
-    if any(s.strong for s in found):
-        return len(found) > 1 and span >= HOUR
-    return len(found) >= WEAK_LOOKS and span >= DAY
+    gap = HOUR if any(s.strong for s in found) else DAY
+    is_long = any(one.is_apart(two, gap) for one, two in combinations(found, 2))
+    return is_long and (gap == HOUR or len(found) >= WEAK_LOOKS)
 
 
 def is_flip(changed: int, watched: int) -> bool:

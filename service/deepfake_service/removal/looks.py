@@ -14,13 +14,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sqlalchemy import delete, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import BlindIndex, open_occurrence
-from deepfake_service.evidence.bundle.look_format import signed_look
+from deepfake_service.evidence.bundle.look_format import predicate_of, signed_look
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.clock import CLIENT_SKEW, iso_time
 from deepfake_service.platform.db import (
@@ -165,7 +165,8 @@ class Looks:
         """Record what a person saw when she looked at a post, and return the id of the look.
 
         Raises:
-            InvalidRequest: the time lies ahead, or the screenshot would show the content itself.
+            InvalidRequest: the time lies ahead, or before the post was recorded; or the screenshot
+                would show the content itself.
         """
         now, result = self._database.clock(), made.sight.result
         if made.at > now + CLIENT_SKEW:
@@ -177,8 +178,13 @@ class Looks:
         if result not in BY_PEOPLE:
             raise invalid_field("result", f"use one of {', '.join(BY_PEOPLE)}")
         with self._database.read() as session:
-            find_post(session, caller, case_id, occurrence_id)
-        return self.record(occurrence_id, replace(made, at=min(made.at, now)), caller.actor)
+            post, _ = find_post(session, caller, case_id, occurrence_id)
+        if made.at < post.created_at - CLIENT_SKEW:
+            raise invalid_field(
+                "seen_at", "before the post was recorded; enter when you looked after that"
+            )
+        at = max(min(made.at, now), post.created_at)
+        return self.record(occurrence_id, replace(made, at=at), caller.actor)
 
     def record(self, occurrence_id: str, made: LookMade, actor: Actor = SERVICE) -> str:
         """Record a look, and what the looks amount to now; return its id. ``NotFound`` if the post
@@ -238,12 +244,13 @@ class Looks:
             session.flush()
             said = f"{made.sight.result} {digest}"
             append_entry(session, actor, Action.POST_LOOKED_AT, occurrence_id, said)
-            self._follow(session, look, watches, made, held=held)
+            self._follow(session, key, look, watches, made, held=held)
         return look_id
 
     def _follow(
         self,
         session: Session,
+        key: bytes,
         look: Look,
         watches: Sequence[Watch],
         made: LookMade,
@@ -251,13 +258,16 @@ class Looks:
         held: bool,
     ) -> None:
         """Move the watches of a post after a look at it."""
-        looks = _seen(session, look.occurrence_id)
+        seen = _seen(session, key, look.occurrence_id)
         happened: set[Action] = set()
         is_new = made.page is not None and look.result is LookResult.GONE
         for watch in watches:
+            notice = session.get_one(Notice, watch.notice_id)
+            if notice.sent_at is None or look.at < notice.sent_at:
+                continue  # what was seen before a notice was sent is nothing that it achieved
+            looks = [each for each in seen if each.at >= notice.sent_at]
             if is_new and watch.down_at is None and watch.host is not None:
                 _look_at_others(session, watch, look.at)
-            notice = session.get_one(Notice, watch.notice_id)
             found = conclude(looks, watch.state, watch.gone_at, held=held)
             if found.gone_at and watch.gone_at is None:
                 happened.add(Action.POST_GONE)
@@ -268,7 +278,7 @@ class Looks:
             watch.looked_at = max(look.at, watch.looked_at or look.at)
             watch.next_look_at = None
             is_watched = watch.host is not None and notice.state is not NoticeState.WITHDRAWN
-            if is_watched and notice.sent_at:
+            if is_watched:
                 plan = Plan(watch.id, notice.sent_at, notice.due_at)
                 waits = made.sight.retry_after_s
                 at = next_look(plan, looks, found, held=held, retry_after_s=waits)
@@ -360,15 +370,24 @@ def _host(url: str | None) -> str | None:
     return site_of(host) if host and urlsplit(url or "").scheme in ("http", "https") else None
 
 
-def _seen(session: Session, occurrence_id: str) -> list[Seen]:
+def _seen(session: Session, key: bytes, occurrence_id: str) -> list[Seen]:
     """Return the newest looks at a post, in the order in which they were made."""
-    rows = session.execute(
-        select(Look.at, Look.result, Look.strong)
+    rows = session.scalars(
+        select(Look)
         .where(Look.occurrence_id == occurrence_id)
         .order_by(Look.number.desc())
         .limit(CONSIDERED)
+        .options(defer(Look.sealed))  # of which only people's are read
     ).all()
-    return sorted((Seen(*row) for row in reversed(rows)), key=lambda seen: seen.at)
+    return sorted((_as_seen(key, row) for row in reversed(rows)), key=lambda seen: seen.at)
+
+
+def _as_seen(key: bytes, look: Look) -> Seen:
+    recorded_at = look.at  # for the service, which records at once
+    if look.account_id is not None:
+        stated = predicate_of(open_json(key, look)["envelope"])
+        recorded_at = datetime.fromisoformat(stated["recorded_at"])
+    return Seen(look.at, look.result, look.strong, recorded_at)
 
 
 def _look_at_others(session: Session, watch: Watch, now: datetime) -> None:

@@ -113,8 +113,8 @@ class RemovalStatistics:
         ends = datetime(end.year, end.month, end.day, tzinfo=KST) + timedelta(days=1)
         last = (
             select(func.max(Look.at))
-            .where(Look.occurrence_id == Watch.occurrence_id)
-            .correlate(Watch)
+            .where(Look.occurrence_id == Watch.occurrence_id, Look.at >= Notice.sent_at)
+            .correlate(Watch, Notice)
             .scalar_subquery()
         )
         wanted = (

@@ -32,13 +32,15 @@ SIGNS = {
 
 
 def follow(text: str, held: str = "") -> tuple[list[WatchState], Conclusion, list[Seen]]:
-    """Follow looks such as ``1U 2G 3G``: hours from sending and what was found."""
+    """Follow looks such as ``1U 2G 3/8G``: hours from sending, and those of the record if they are
+    others, and what was found."""
     state, gone_at, states = WatchState.NOT_LOOKED, None, []
     looks: list[Seen] = []
     found = Conclusion(state)
     for each in text.split():
-        result, strong = SIGNS[each[-1]]
-        looks.append(Seen(SENT + float(each[:-1]) * HOUR, result, strong))
+        made, _, recorded = each[:-1].partition("/")
+        at, recorded_at = (SENT + float(hours) * HOUR for hours in (made, recorded or made))
+        looks.append(Seen(at, *SIGNS[each[-1]], recorded_at))
         found = conclude(looks, state, gone_at, held=each in held.split())
         state, gone_at = found.state, found.gone_at
         states.append(state)
@@ -71,6 +73,12 @@ def follow(text: str, held: str = "") -> tuple[list[WatchState], Conclusion, lis
         ("1G 2G 3U 4G", "suspected_gone"),
         ("1G 2G 3U 4G 5G", "gone"),
         ("1G 2G 3c 4x 5r", "gone"),
+        ("1/9G 2/9G", "suspected_gone"),  # told of at one time
+        ("1/9G 2/9G 10G", "gone"),
+        ("1G 1.5/9G", "suspected_gone"),  # and made at one time
+        ("1/9G 8G 9.5G", "gone"),  # the two last ones
+        ("1G 2G 3/9u 9u", "gone"),
+        ("1G 2G 3u 4/9u", "returned"),
     ],
 )
 def test_looks_amount_to_a_state(looks: str, last: str) -> None:
@@ -100,7 +108,7 @@ def test_nothing_is_confirmed_while_many_posts_change_at_once() -> None:
 def times(plan: Plan, text: str, count: int) -> list[float]:
     """Return the hours from sending of the next looks, if each finds the same."""
     result, strong = SIGNS[text]
-    looks = [Seen(first_look(plan), result, strong)]
+    looks = [Seen(first_look(plan), result, strong, first_look(plan))]
     state, gone_at = WatchState.NOT_LOOKED, None
     while len(looks) < count:
         found = conclude(looks[-60:], state, gone_at)
@@ -108,7 +116,7 @@ def times(plan: Plan, text: str, count: int) -> list[float]:
         at = next_look(plan, looks[-60:], found, held=False, retry_after_s=None)
         if at is None:
             break
-        looks.append(Seen(at, result, strong))
+        looks.append(Seen(at, result, strong, at))
     return [(seen.at - SENT) / HOUR for seen in looks]
 
 
@@ -154,7 +162,7 @@ def test_challenges_are_answered_by_patience() -> None:
     gaps = [b - a for a, b in itertools.pairwise(made)]
     assert all(2**n <= gap <= 2**n * 1.1 for n, gap in enumerate(gaps[:4]))
     assert all(24 <= gap <= 26.4 for gap in gaps[5:])
-    plan, looks = Plan("w", SENT, None), [Seen(SENT, LookResult.CHALLENGED, True)]
+    plan, looks = Plan("w", SENT, None), [Seen(SENT, LookResult.CHALLENGED, True, SENT)]
     found = conclude(looks, WatchState.UP, None)
     asked = next_look(plan, looks, found, held=False, retry_after_s=7200)
     assert asked is not None

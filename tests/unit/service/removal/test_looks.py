@@ -386,6 +386,61 @@ async def test_without_the_setting_nothing_leaves_and_people_look(
     await asyncio.sleep(0)
 
 
+async def test_a_look_is_as_old_as_its_post_at_most_and_told_of_one_by_one(
+    service: Service,
+) -> None:
+    case_id, (seen,) = await reported(service, "https://video.example/v/123456")
+    await sent(service, case_id, [seen])
+    looks = service.app.state.shared.services.looks
+    caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
+
+    def tell(hours_ago: float) -> None:
+        at = service.clock() - timedelta(hours=hours_ago)
+        looks.state(caller, case_id, seen, saw(service, LookResult.GONE, seen_at=at))
+
+    with pytest.raises(InvalidRequest, match="before the post was recorded") as refused:
+        tell(1)
+    assert [error.field for error in refused.value.errors] == ["seen_at"]
+    service.clock.advance(timedelta(hours=5))
+    tell(4)
+    tell(2)  # at one time with the other one, whatever lies between them
+    assert watch_of(service, seen).state is WatchState.SUSPECTED_GONE
+    service.clock.advance(timedelta(hours=1.1))
+    tell(0.05)
+    watch = watch_of(service, seen)
+    assert watch.state is WatchState.GONE
+    assert timedelta(hours=5) < service.clock() - watch.gone_at < timedelta(hours=5.2)
+
+
+async def test_what_was_seen_before_a_notice_is_nothing_that_it_achieved(service: Service) -> None:
+    case_id, (seen,) = await reported(service, "https://video.example/v/123456")
+    first = await sent(service, case_id, [seen])
+    looks = service.app.state.shared.services.looks
+    caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
+    for hours in (1, 1.5):
+        service.clock.advance(timedelta(hours=hours))
+        looks.state(caller, case_id, seen, saw(service, LookResult.GONE))
+    assert watch_of(service, seen).state is WatchState.GONE
+    service.clock.advance(timedelta(hours=10))
+    second = await sent(service, case_id, [seen], "search-delisting")
+    service.clock.advance(timedelta(hours=2))
+    late = service.clock() - timedelta(hours=5)
+    looks.state(caller, case_id, seen, saw(service, LookResult.GONE, seen_at=late))
+    assert watch_of(service, seen).state is WatchState.NOT_LOOKED
+    answer = await service.client.get("/v1/statistics/removals?by=kind")
+    assert answer.json()["total"]["timed"] == 1
+    looks.state(caller, case_id, seen, saw(service, LookResult.GONE))
+    assert watch_of(service, seen).state is WatchState.SUSPECTED_GONE
+    service.clock.advance(timedelta(hours=1))
+    looks.state(caller, case_id, seen, saw(service, LookResult.GONE))
+    gone_at = {}
+    for notice in (first, second):
+        read = (await service.client.get(f"/v1/notices/{notice['id']}")).json()
+        gone_at[notice["id"]] = read["gone_at"]
+        assert notice["sent_at"] < read["gone_at"]
+    assert len(set(gone_at.values())) == 2
+
+
 async def test_a_look_that_is_asked_for_is_made_at_once(
     watching: Service, lane: LookLane, platform: FakePlatform
 ) -> None:
