@@ -16,6 +16,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +36,9 @@ MAX_SECONDS = 300.0
 """For one link, from its first connection."""
 MAX_CONNECTIONS = 400
 """For one link: some servers of segments close each connection after one answer."""
+NAMES_AT_ONCE = 4
+"""Names of one link that are looked up at the same time, in threads of its own: a page that names
+hosts whose name servers do not answer holds up no other link, and no look."""
 CONNECT_S = 10.0
 HANDSHAKE_S = 10.0
 BLOCK = 64 * 1024
@@ -69,6 +73,7 @@ class Gate:
     def __enter__(self) -> Gate:
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._resolvers = ThreadPoolExecutor(NAMES_AT_ONCE, thread_name_prefix="gate-resolver")
         self._thread = threading.Thread(target=self._run, name="gate", daemon=True)
         self._thread.start()
         return self
@@ -76,6 +81,7 @@ class Gate:
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._resolvers.shutdown(wait=False, cancel_futures=True)
         self.control.close()
 
     def another(self, control: socket.socket) -> Gate:
@@ -183,7 +189,7 @@ class Gate:
         """Resolve a host once, and check each of its addresses."""
 
         def resolve(host: str, port: int) -> Sequence[str]:
-            line["answers"] = found = list(outbound.resolved(host, port))[:16]
+            line["answers"] = found = list(outbound.resolved(host, port, self._resolvers))[:16]
             return found
 
         host = f"[{line['host']}]" if ":" in line["host"] else line["host"]

@@ -44,7 +44,7 @@ may be down for as long as a name server gives it."""
 RESOLVE_S = 5.0
 """Time for resolving a name."""
 RESOLVERS = 8
-"""Names that this process resolves at the same time."""
+"""Names that this process resolves at the same time, beside those of links."""
 _resolvers = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolver")
 """Threads of their own: a name server that does not answer must not occupy those of requests."""
 
@@ -64,10 +64,14 @@ class Target:
         return "Target()"
 
 
-def resolved(host: str, port: int) -> Sequence[str]:
+def resolved(host: str, port: int, resolvers: ThreadPoolExecutor | None = None) -> Sequence[str]:
     """Return the addresses of ``host``; ``OSError`` if it does not resolve, or not within
-    ``RESOLVE_S`` (TimeoutError)."""
-    pending = _resolvers.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    ``RESOLVE_S`` (TimeoutError).
+
+    One that is given up keeps its thread of ``resolvers`` for as long as the system asks.
+    """
+    asked = resolvers or _resolvers
+    pending = asked.submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
     try:
         entries = pending.result(RESOLVE_S)
     except TimeoutError:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from deepfake_service.capture.gate import Gate
+from deepfake_service.capture.gate import NAMES_AT_ONCE, Gate
+from deepfake_service.platform import outbound
 from deepfake_service.platform.clock import utc_now
 from tests.support.fake_platform import resolving
 
@@ -83,6 +86,35 @@ def test_what_is_no_name_is_not_looked_up(asking: tuple[Gate, socket.socket], ho
     assert asked(control, connect(host))[2:4] == b"\5\4"
     (line,) = gate.log
     assert (line["refused"], line["answers"]) == ("not a host name", []), line
+
+
+def test_names_that_hang_hold_up_no_names_of_others(
+    asking: tuple[Gate, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hung, answers, real = [], threading.Event(), socket.getaddrinfo
+
+    def getaddrinfo(host: str, *args: Any, **options: Any) -> Any:
+        if host.startswith("hangs"):
+            hung.append(host)
+            answers.wait(60)
+        return real(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    gate, control = asking
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(outbound, "RESOLVE_S", 0.05)
+            for number in range(outbound.RESOLVERS + 2):
+                assert asked(control, connect(f"hangs{number}.example"))[2:4] == b"\5\4"
+        assert len(hung) == NAMES_AT_ONCE
+        assert {line["refused"] for line in gate.log} == {"name_server"}
+        assert outbound.resolved("video.example", 80) == ["127.0.0.1"]
+        theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, Gate(ours, utc_now) as other:
+            asked(theirs, connect("video.example"))
+        assert other.log[0]["answers"] == ["127.0.0.1"]
+    finally:
+        answers.set()
 
 
 @pytest.mark.parametrize("port", [0, 21, 22, 25, 8080, 65535])
