@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, Literal
 
 import anyio.to_thread
 from fastapi import Header, Response
@@ -77,6 +77,8 @@ class OccurrenceOut(Published):
     capture: ItemId | None
     """Id of the capture that it comes from: see `GET /v1/captures/{capture_id}`."""
     capture_sha256: Sha256 | None = Field(description="SHA-256 of the bundle of that capture.")
+    claimed: list[Literal["source_url", "captured_at", "note", "tool"]] | None
+    """The fields that are as that capture claims, and nobody stated; null without a capture."""
     screenshot: bool = Field(description="Whether a screenshot is stored with it.")
 
 

@@ -284,8 +284,11 @@ class Imports:
         name = urlsplit(image.url).path.rpartition("/")[2][:200]
         tools = work.content["found"]["tools"]
         assert capture.sha256 is not None
+        sighting, claimed = post_of(work.content, image, capture.created_at)
+        if tools and "fetch" not in work.content:
+            claimed = (*claimed, "tool")
         submission = Submission(
-            sighting=post_of(work.content, image),
+            sighting=sighting,
             file_name=name or work.content["files"][image.file - 1]["name"],
             origin=Origin(
                 case_id=capture.case_id,
@@ -293,6 +296,7 @@ class Imports:
                 capture_sha256=capture.sha256,
                 collector=capture.account_id,
                 tool=(tools[0] if tools else "capture by hand")[:200],
+                claimed=claimed,
             ),
         )
         caller = Caller(owner.id, owner.role, None)
@@ -329,21 +333,37 @@ def merged(
     return pages, numbered
 
 
-def post_of(content: dict[str, Any], image: CapturedImage) -> PostDetails:
-    """Return where a medium was seen: what was handed in, or else what its page says."""
+def post_of(
+    content: dict[str, Any], image: CapturedImage, received: datetime
+) -> tuple[PostDetails, tuple[str, ...]]:
+    """Return where a medium was seen, and which of these fields the capture alone claims.
+
+    What was handed in counts, and when this service fetched a link. Anybody can make a file or a
+    page that names anybody: its address, time and title are claims, a time after the capture was
+    ``received`` is none, and no account is taken from it.
+    """
     post, pages = content["handed_in"]["post"], content["found"]["pages"]
     page = pages[image.page] if image.page is not None and image.page < len(pages) else {}
-    url = post["source_url"] or _address(page.get("url"))
-    told = (content.get("fetch") or {}).get("post") or {}
-    title = content["handed_in"]["title"] or _printable(told.get("title") or page.get("title"))
-    note = " · ".join(text for text in (title, post["note"]) if text)
-    return PostDetails(
-        source_url=url,
-        platform=post["platform"] or host_of(url).removeprefix("www.")[:200] or None,
-        account=post["account"] or _printable(told.get("uploader"))[:200] or None,
-        captured_at=post["captured_at"] or _moment(page.get("at")) or _moment(image.at),
-        note=note[:2000] or None,
+    fetch = content.get("fetch") or {}
+    note = " · ".join(text for text in (content["handed_in"]["title"], post["note"]) if text)
+    title = _printable((fetch.get("post") or {}).get("title") or page.get("title"))
+    stated = {
+        "source_url": post["source_url"],
+        "captured_at": post["captured_at"] or fetch.get("began_at"),
+        "note": note[:2000] or None,
+    }
+    claims = {
+        "source_url": _address(page.get("url")),
+        "captured_at": _moment(page.get("at"), received) or _moment(image.at, received),
+        "note": title[:2000] or None,
+    }
+    site = host_of(post["source_url"]).removeprefix("www.")[:200]
+    sighting = PostDetails(
+        platform=post["platform"] or site or None,
+        account=post["account"],
+        **{name: stated[name] or claims[name] for name in stated},
     )
+    return sighting, tuple(name for name in claims if claims[name] and not stated[name])
 
 
 def _address(text: str | None) -> str | None:
@@ -355,9 +375,10 @@ def _printable(text: str | None) -> str:
     return "".join(c if c.isprintable() else " " for c in text or "").strip()
 
 
-def _moment(text: str | None) -> str | None:
+def _moment(text: str | None, received: datetime) -> str | None:
     try:
         at = datetime.fromisoformat(text or "")
-        return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC).isoformat()
+        at = at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+    return at.isoformat() if at <= received else None

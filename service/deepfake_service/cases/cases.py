@@ -51,7 +51,7 @@ from deepfake_service.platform.storage.sealed_columns import opened_rows
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PostDetails:
-    """Where and when a medium was seen, according to its submitter."""
+    """Where and when a medium was seen, according to its submitter or to a capture."""
 
     source_url: str | None = None
     platform: str | None = None
@@ -62,9 +62,12 @@ class PostDetails:
 
 
 _DISTINGUISHING = tuple(f.name for f in fields(PostDetails))
-OCCURRENCE_FIELDS = (*_DISTINGUISHING, "case_reference", "tool", "capture", "capture_sha256")
-"""The fields of an occurrence, beside its collector and a screenshot. The last two are the id and
-the SHA-256 of the capture that it comes from."""
+OCCURRENCE_FIELDS = (
+    *_DISTINGUISHING, "case_reference", "tool", "capture", "capture_sha256", "claimed",
+)  # fmt: skip
+"""The fields of an occurrence, beside its collector and a screenshot. The last three are the id and
+the SHA-256 of the capture that it comes from, and the fields that this capture claims and nobody
+stated."""
 MAX_OCCURRENCES = 500
 """Occurrences of one medium. Each has up to 18 kB, and all of them are listed in every edition of
 the evidence, beside up to 48 MB of faces: without a limit, they could make it too large to read."""
@@ -358,7 +361,7 @@ def media_key(media: Media, case_key: bytes) -> bytes:
 
 def open_occurrence(key: bytes, occurrence: Occurrence) -> dict[str, Any]:
     """Return the content of an occurrence. A screenshot that has expired is not in it any more."""
-    content = open_json(key, occurrence)
+    content = {"claimed": None, **open_json(key, occurrence)}  # 0.3.0 wrote none
     is_kept = occurrence.screenshot_expired_at is None
     content["screenshot"] = content["screenshot"] is not None and is_kept
     return content

@@ -60,6 +60,8 @@ class Origin:
     collector: str
     """Id of the account that handed it in."""
     tool: str
+    claimed: tuple[str, ...]
+    """The fields of the occurrence that the capture claims, and nobody stated."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from importlib.resources import files
@@ -72,7 +72,8 @@ class NoticeSubject:
     """What a notice is about, and to whom it is addressed."""
 
     occurrences: Sequence[dict[str, Any]]
-    """``source_url``, ``platform``, ``account`` and ``captured_at`` of each place."""
+    """``source_url``, ``platform``, ``account`` and ``captured_at`` of each place, and which of
+    them are ``claimed`` by a capture."""
     basis: Sequence[Basis]
     """Empty if it rests on a statement."""
     without_consent: WithoutConsent | None = None
@@ -138,11 +139,16 @@ def text_of(composed: dict[str, Any]) -> str:
     return "\n".join(parts) + "\n"
 
 
+def told(name: str, text: str, claimed: Collection[str] | None, t: Words) -> str:
+    """Return the text of a field of a post; if a capture alone claims it, this is said."""
+    return t("claimed", value=text) if name in (claimed or ()) else text
+
+
 def _places(occurrences: Sequence[dict[str, Any]], t: Words) -> list[str]:
     lines = []
     for number, occurrence in enumerate(occurrences, 1):
-        url = occurrence["source_url"]
-        place = revealed_url(url) if url else t("no_url")
+        url, claimed = occurrence["source_url"], occurrence.get("claimed")
+        place = told("source_url", revealed_url(url), claimed, t) if url else t("no_url")
         lines.append(f"{number}. {place}" if len(occurrences) > 1 else place)
         captured = occurrence["captured_at"]
         # Written by others: an account may be called anything, and spaces could end a line.
@@ -151,7 +157,7 @@ def _places(occurrences: Sequence[dict[str, Any]], t: Words) -> list[str]:
             ("account", revealed(" ".join((occurrence["account"] or "").split()))),
             ("captured_at", to_the_second(captured, t.language) if captured else ""),
         )
-        lines += [f"{t(name)}: {value}" for name, value in known if value]
+        lines += [f"{t(name)}: {told(name, text, claimed, t)}" for name, text in known if text]
     return lines
 
 
@@ -226,6 +232,8 @@ class Capture:
     """The picture; ``None`` if it was deleted or could not be decoded."""
     size: tuple[int, int] = (0, 0)
     blurred: bool = False
+    claimed: Collection[str] | None = None
+    """What of ``source_url`` and ``captured_at`` a capture of the page claims."""
 
 
 def notice_pdf(kind: Kind, data: dict[str, Any], at: datetime) -> bytes:
@@ -306,7 +314,10 @@ def _capture(capture: Capture, number: int, count: int, t: Words) -> dict[str, A
     url = readable(revealed_url(capture.url)) if capture.url else t("no_url")
     when = "captured_at" if capture.captured_at else "recorded_at"
     at = to_the_second(capture.captured_at or capture.recorded_at, t.language)
-    rows = [(t("capture_url"), url), (t(when), at)]
+    rows = [
+        (t("capture_url"), told("source_url", url, capture.claimed, t)),
+        (t(when), told(when, at, capture.claimed, t)),
+    ]
     if capture.sha256:
         rows.append((t("capture_sha256"), capture.sha256))
     note = t("capture_blurred") if capture.blurred else None

@@ -115,9 +115,8 @@ class NoticeDocuments:
         self, actor: Actor, occurrence: Occurrence, key: bytes, *, blurred: bool
     ) -> Capture:
         content = open_occurrence(key, occurrence)
-        capture = Capture(
-            content["source_url"], content["captured_at"], str(iso_time(occurrence.created_at))
-        )
+        at, claimed = str(iso_time(occurrence.created_at)), content["claimed"]
+        capture = Capture(content["source_url"], content["captured_at"], at, claimed=claimed)
         if not content["screenshot"]:
             return capture
         try:

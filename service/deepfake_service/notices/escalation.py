@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from deepfake_service.notices.compose import told
 from deepfake_service.notices.kinds import KINDS, kind_of
 from deepfake_service.platform.texts.formatting import to_the_second
 from deepfake_service.platform.texts.i18n import words
@@ -50,7 +51,8 @@ def account_of(
         at = to_the_second(notice["answered_at"], language)
         said.append(t("earlier_answer", outcome=t.of("states", notice["state"]), at=at))
     for post in left_of(posts, lines):
-        line, place = lines[post["id"]], post["source_url"] or t("no_url")
+        line, url = lines[post["id"]], post["source_url"]
+        place = told("source_url", url, post["claimed"], t) if url else t("no_url")
         if not line["looks"]:
             said.append(t("earlier_not_looked", url=place))
             continue

@@ -57,8 +57,10 @@ def get_captures_table(case_id: Id, visit: Reader) -> Response:
         pages, media = found["pages"], found["media"]
         told = found["detail"] or found["waits"]
         detail = visit.translate(told) if told else None
+        by_whom = visit.translate("according to the capture")
+        claimed = f"{pages[0]['url']} ({by_whom})" if pages else ""
         cells = (
-            found["source_url"] or (pages[0]["url"] if pages else ""), found["state"],
+            found["source_url"] or claimed, found["state"],
             found["reason"], detail, found["created_at"], found["finished_at"],
             len(media), found["note"], found["id"], found["sha256"],
         )  # fmt: skip

@@ -95,12 +95,14 @@ def _perceptual(r: Reading) -> str:
 
 def _occurrences(r: Reading) -> list[Rows]:
     w = r.words
+
+    def told(o: dict[str, Any], name: str) -> str:
+        value = r.time(o[name]) if name == "captured_at" else w.of("tools", str(o[name]))
+        return w("claimed", value=value) if name in (o.get("claimed") or ()) else value
+
     return [
         [
-            [
-                label,
-                r.time(o[name]) if name == "captured_at" else w.of("tools", str(o[name])),
-            ]
+            [label, told(o, name)]
             for name, label in (
                 ("source_url", w("occurrences")),
                 ("platform", w("platform")),

@@ -8,16 +8,19 @@ import io
 import json
 import random
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio.to_thread
 import pytest
 from sqlalchemy import select
 
+from deepfake_service.capture.captures import HandedIn
 from deepfake_service.capture.claims import MAX_ATTEMPTS
-from deepfake_service.capture.imports import TO_DO
-from deepfake_service.capture.readers import CaptureReaders
+from deepfake_service.capture.imports import TO_DO, post_of
+from deepfake_service.capture.readers import CapturedImage, CaptureReaders
+from deepfake_service.cases.cases import PostDetails
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.capture_format import CAPTURE, RECORDS
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
@@ -157,10 +160,11 @@ async def test_chosen_pictures_become_items_with_their_post(
     assert job["sha256"] == first["sha256"]
     (post,) = case["occurrences"]
     assert post["source_url"] == archives.PAGE
-    assert post["platform"] == "example.org"
+    assert (post["platform"], post["account"]) == (None, None)
     assert post["captured_at"].startswith("2026-03-01T10:00:00")
     assert post["note"] == "A post"
     assert post["tool"] == "Page Recorder 1.0"
+    assert post["claimed"] == ["source_url", "captured_at", "note", "tool"]
     assert post["capture"] == captured["id"]
     assert post["capture_sha256"] == captured["sha256"]
     for wrong in ({"media": [99]}, {"media": [0]}, {"media": ["x"]}):
@@ -176,7 +180,7 @@ async def test_everything_is_examined_if_that_is_asked_for(
         archives.page().content(),
         examine="all",
         account="@poster",
-        platform="Example",
+        source_url="https://social.example/v/1",
         note="found by search",
     )
     await work(service, readers)
@@ -185,8 +189,50 @@ async def test_everything_is_examined_if_that_is_asked_for(
     with service.database.read() as session:
         assert len(session.scalars(select(Job)).all()) == 2
     case = (await get(service, f"/v1/cases/{capture['case_id']}")).json()
-    assert {post["account"] for post in case["occurrences"]} == {"@poster"}
-    assert {post["note"] for post in case["occurrences"]} == {"A post · found by search"}
+    names = ("account", "source_url", "platform", "note")
+    stated = ["@poster", "https://social.example/v/1", "social.example", "found by search"]
+    assert [[post[name] for name in names] for post in case["occurrences"]] == [stated, stated]
+    assert case["occurrences"][0]["claimed"] == ["captured_at", "tool"]
+
+
+async def test_what_a_file_claims_is_told_from_what_a_person_stated(
+    service: Service, readers: CaptureReaders
+) -> None:
+    """Anybody can make a file that names anybody, at any time."""
+    page = {"url": "https://social.example/her", "title": "Her", "ts": "2199-01-01T00:00:00Z"}
+    content = archives.wacz(archives.page().content(), pages=[page])
+    case_id = (await hand_in(service, content, examine="all")).json()["case_id"]
+    await work(service, readers)
+    (post, _) = (await get(service, f"/v1/cases/{case_id}")).json()["occurrences"]
+    assert (post["source_url"], post["account"], post["platform"]) == (page["url"], None, None)
+    assert post["captured_at"].startswith("2026-03-01")  # of the record; the page's is to come
+    assert post["claimed"] == ["source_url", "captured_at", "note", "tool"]
+    await service.sign_in(Role.ANALYST)
+    told = 'https://social.example/her</bdi> <span class="hint">(according to the capture)</span>'
+    for path, count in (("", 3), ("/notices/eu-dsa-16", 2), (f"/posts/{post['id']}", 1)):
+        answer = await service.client.get(
+            f"/cases/{case_id}{path}", headers={"Accept-Language": "en"}
+        )
+        assert answer.text.count(told) == count, path
+    table = await service.client.get(f"/cases/{case_id}/captures.csv")
+    assert "https://social.example/her (" in table.text
+
+
+@pytest.mark.parametrize("by_link", [True, False])
+def test_a_page_names_no_account_and_a_link_has_the_time_of_its_fetch(by_link: bool) -> None:
+    at = "2026-03-01T10:00:00.000+00:00"
+    image = CapturedImage(
+        number=1, role="medium", mime="image/jpeg", sha256="0" * 64, size=9000, file=1, page=0,
+        url=archives.PICTURE, at="2199-01-01T00:00:00Z",
+    )  # fmt: skip
+    content = {
+        "handed_in": asdict(HandedIn(PostDetails(source_url=archives.PAGE))),
+        "found": {"pages": [{"url": "https://social.example/her", "title": "", "at": image.at}]},
+        **({"fetch": {"post": {"uploader": "@her"}, "began_at": at}} if by_link else {}),
+    }
+    post, claimed = post_of(content, image, datetime(2026, 3, 2, tzinfo=UTC))
+    expected = PostDetails(archives.PAGE, "example.org", captured_at=at if by_link else None)
+    assert (post, claimed) == (expected, ())
 
 
 async def test_screenshots_with_a_form_are_a_capture_of_their_own(

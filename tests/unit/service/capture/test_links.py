@@ -109,7 +109,9 @@ async def test_a_link_becomes_the_same_signed_record_as_a_file(
         key = service.app.state.shared.services.captures._vault.case_key(case)
         sighting = open_occurrence(key, post)
     assert sighting["source_url"] == url
+    assert sighting["captured_at"] == fetch["began_at"]
     assert sighting["tool"].startswith("yt-dlp")
+    assert sighting["claimed"] == ["note"]  # the title
     assert sighting["capture"] == shown["id"]
 
 

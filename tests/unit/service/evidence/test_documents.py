@@ -15,6 +15,8 @@ from deepfake_models.bundle.results import Leaning
 from deepfake_service.audit.log import Action
 from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.evidence.bundle.builder import verdict_document
+from deepfake_service.evidence.report.reading import Reading
+from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.notices.compose import NoticeSubject, compose, text_of
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.texts.formatting import day, to_the_second
@@ -92,6 +94,24 @@ def korean_report(media: bytes, material: Material, **changes: Any) -> set[str]:
 )
 def test_a_korean_report_has_no_english_in_it(media: bytes) -> None:
     assert korean_report(media, exhibits.material(media)) == set()
+
+
+def test_documents_say_what_of_a_post_a_capture_alone_claims() -> None:
+    dossier, claimed = exhibits.dossier(b""), {"claimed": ["source_url", "captured_at"]}
+    dossier["occurrences"][0] |= claimed
+    document = verdict_document(dossier, exhibits.material(b""))
+    subject = NoticeSubject([SEEN[0] | claimed], BASIS)
+    for language, told in (
+        ("en", "(according to the handed-in capture)"), ("ko", "(제출된 채증 파일에 따름)"),
+    ):  # fmt: skip
+        r = Reading(document, words(language))
+        (rows,) = tables_of(r)["occurrences"]
+        places, platform, captured, _ = (value for _, value in rows)
+        assert (places, platform) == (f"https://example.org/1 {told}", "P")
+        assert captured.endswith(told)
+        letter = compose(KINDS["eu-dsa-16"], GOOD["eu-dsa-16"], subject, language=language)
+        (lines,) = (s["lines"] for s in letter["sections"] if s["name"] == "about")
+        assert [line.endswith(told) for line in lines] == [True, False, False, True]
 
 
 @pytest.mark.parametrize("still", [False, True])

@@ -91,7 +91,7 @@ def test_each_capture_has_a_page_that_names_it() -> None:
     captures = [
         Capture(*POST, "ab" * 32, jpeg, (512, 512), blurred=True),
         Capture(POST[0], None, POST[2], "cd" * 32),
-        Capture(*POST),
+        Capture(*POST, claimed=["source_url", "captured_at"]),
     ]
     letter = composed(FORM, "en", {}, captures="blurred")
     data = notice_data(KINDS[FORM], letter, "en", AT, SENDER, captures)
@@ -104,6 +104,7 @@ def test_each_capture_has_a_page_that_names_it() -> None:
     assert "blurred" in pages[0]["note"]
     assert "decoded" in pages[1]["note"]
     assert "deleted" in pages[2]["note"]
+    assert all(v.endswith("(according to the handed-in capture)") for _, v in pages[2]["rows"])
     pdf = notice_pdf(KINDS[FORM], data, AT)
     assert page_count(pdf) == 4
     assert len(pdf) > len(jpeg)
