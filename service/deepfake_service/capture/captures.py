@@ -23,6 +23,7 @@ from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.capture.gate import ROOM_BYTES
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import BlindIndex, Cases, PostDetails
+from deepfake_service.evidence.bundle.zip_format import sha256
 from deepfake_service.examination.submissions import Sealed, Submissions
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import (
@@ -40,6 +41,7 @@ from deepfake_service.platform.errors import (
     DatabaseUnavailable,
     EvidenceMissing,
     NotFound,
+    RecordAltered,
     ServiceError,
     invalid_field,
 )
@@ -217,6 +219,7 @@ class Captures:
 
         Raises:
             EvidenceMissing: it is not there yet, or was deleted at the end of its retention.
+            RecordAltered: it is another one than was recorded.
         """
         with self._database.read() as session:
             capture, case = find_visible(session, caller, Capture, capture_id)
@@ -227,6 +230,8 @@ class Captures:
             )
         with missing_as(EvidenceMissing, capture_id=capture_id):
             content = self._vault.read(capture.blob, self._vault.case_key(case))
+        if sha256(content) != capture.sha256:
+            raise RecordAltered
         with self._database.write() as session:
             append_entry(session, caller.actor, Action.CAPTURE_READ, capture_id, "bundle")
         return content

@@ -1,7 +1,7 @@
 """The worker's part: read captures, sign what was found, and take out what is to be examined.
 
-The name of what a worker writes follows from the id of the capture, so that nothing is left of the
-attempt before: there is one capture, and its bundle is whole or not there.
+Each attempt writes under a name of its own, so that a worker that was taken for dead replaces
+nothing that another one signed. What an attempt leaves that was not recorded is swept as an orphan.
 """
 
 from __future__ import annotations
@@ -31,7 +31,14 @@ from deepfake_service.evidence.bundle.zip_format import sha256
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.examination.submissions import Origin, Submission, Submissions
 from deepfake_service.platform.clock import iso_time
-from deepfake_service.platform.db import Account, Capture, CapturedMedium, Database, Media
+from deepfake_service.platform.db import (
+    Account,
+    Capture,
+    CapturedMedium,
+    Database,
+    Media,
+    new_id,
+)
 from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.disk_space import DiskSpace
 from deepfake_service.platform.errors import (
@@ -136,7 +143,7 @@ class Imports:
             self._end(work, CaptureState.REFUSED, reason=capture.reason or error.code)
             return
         document = self._document(work, found)
-        name = f"{folder_of(capture.case_id)}capture-{capture.id}"
+        name = f"{folder_of(capture.case_id)}capture-{new_id()}"
         bundle = self._evidence.sign_capture(document, b"".join(texts))
         self._vault.write(name, work.key, bundle)
         work.content["found"] = {name: document[name] for name in _KEPT}
@@ -157,14 +164,15 @@ class Imports:
         blob: str | None = None,
         digest: str | None = None,
     ) -> bool:
-        """Record what became of a capture; return whether its case still exists."""
+        """Record what became of a capture; return whether that counts: its case may be gone, or
+        another worker may have taken this one for dead."""
         with self._database.write() as session:
             case = lock_case(session, work.capture.case_id)
             capture = session.get(Capture, work.capture.id, populate_existing=True)
             if case is None or case.wrapped_key is None or capture is None:
                 return False
             if capture.state != CaptureState.RECEIVED or capture.worker != self._claims.executor_id:
-                return True  # another worker took this one for dead
+                return False
             capture.state, capture.worker = state, None
             capture.reason = reason or capture.reason  # of a link, why it has no medium
             capture.blob, capture.sha256, capture.attempts = blob, digest, 0

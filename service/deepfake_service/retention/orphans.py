@@ -52,8 +52,9 @@ def delete_orphans(database: Database, vault: Vault) -> None:
 
 
 def _case_files(session: Session, names: Sequence[str]) -> list[str]:
-    """Return those of a case's blobs that no row names, by the kind and id in their names.
-    Nothing of a case under a legal hold is returned."""
+    """Return those of a case's blobs that no row names, by the kind and id in their names; bundles
+    of captures, which each attempt names anew, by their rows. Nothing of a case under a legal hold
+    is returned."""
     case_ids = {name: name.split("/")[1] for name in names}
     of_names = Case.id.in_(set(case_ids.values()))
     held = set(session.scalars(select(Case.id).where(of_names, Case.held_at.is_not(None))))
@@ -62,13 +63,14 @@ def _case_files(session: Session, names: Sequence[str]) -> list[str]:
         kind, _, row_id = name.rpartition("/")[2].partition("-")
         ids_of.setdefault(kind, []).append(row_id)
     kinds = (
-        ("capture", Capture.id, Capture.blob.is_not(None)),
         ("edition", Edition.id, Edition.blob.is_not(None)),
         ("look", Look.id, true()),
         ("material", Job.id, Job.evidence_expired_at.is_(None)),
         ("notice", NoticeEvent.id, true()),
         ("screenshot", Occurrence.id, Occurrence.screenshot_expired_at.is_(None)),
     )
+    of_captures = select(Capture.blob).where(Capture.case_id.in_(set(case_ids.values())))
+    signed = set(session.scalars(of_captures))
     in_use = {
         f"{kind}-{row_id}"
         for kind, column, is_kept in kinds
@@ -76,7 +78,13 @@ def _case_files(session: Session, names: Sequence[str]) -> list[str]:
             select(column).where(column.in_(ids_of.get(kind, ())), is_kept)
         )
     }
-    return [n for n in names if n.rpartition("/")[2] not in in_use and case_ids[n] not in held]
+    return [
+        name
+        for name in names
+        if name.rpartition("/")[2] not in in_use
+        and name not in signed
+        and case_ids[name] not in held
+    ]
 
 
 def _media_and_uploads(session: Session, names: Sequence[str]) -> list[str]:

@@ -26,7 +26,16 @@ from deepfake_service.evidence.bundle.capture_format import CAPTURE, RECORDS
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
-from deepfake_service.platform.db import AuditEntry, Capture, Job, Lease, Media, Occurrence
+from deepfake_service.platform.db import (
+    AuditEntry,
+    Capture,
+    Case,
+    Job,
+    Lease,
+    Media,
+    Occurrence,
+    new_id,
+)
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.disk_space import SHORT, DiskSpace
 from deepfake_service.platform.errors import StorageUnavailable
@@ -410,7 +419,7 @@ async def test_a_worker_that_died_leaves_one_capture_and_no_half_blob(
     capture_id = answer.json()["id"]
     dead = worker(service, readers, "worker-0")
     assert dead._claims.take(TO_DO) == capture_id
-    half = f"cases/{answer.json()['case_id']}/capture-{capture_id}"
+    half = f"cases/{answer.json()['case_id']}/capture-{new_id()}"
     dead._vault.blobs.put_bytes(half, b"half a bundle")
     with service.database.write() as session:
         lease = Lease(executor_id="worker-0", expires_at=service.clock() + timedelta(seconds=9))
@@ -421,9 +430,51 @@ async def test_a_worker_that_died_leaves_one_capture_and_no_half_blob(
     await work(service, readers)
     capture = (await get(service, answer.headers["Location"])).json()
     assert capture["state"] == "captured"
+    assert len(blobs(service)) == 3
+    service.clock.advance(timedelta(hours=3))
+    sweep(service)
     assert len(blobs(service)) == 2
     content = await bundle_of(service, capture)
     assert verify(content, trust(service)).exit_code is ExitCode.VERIFIED
+
+
+async def test_a_worker_that_was_taken_for_dead_replaces_no_signed_bundle(
+    service: Service, readers: CaptureReaders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = await hand_in(service, archives.page().content())
+    slow, other = worker(service, readers, "slow"), worker(service, readers, "other")
+    sign = slow._evidence.sign_capture
+
+    def signs_slowly(*given: Any) -> bytes:
+        monkeypatch.undo()
+        bundle = sign(*given)
+        service.clock.advance(timedelta(minutes=30))  # its lease has ended
+        other.work_off()
+        return bundle
+
+    monkeypatch.setattr(slow._evidence, "sign_capture", signs_slowly)
+    await anyio.to_thread.run_sync(slow.work_off)
+    capture = (await get(service, answer.headers["Location"])).json()
+    content = await bundle_of(service, capture)
+    assert hashlib.sha256(content).hexdigest() == capture["sha256"]
+    assert len(blobs(service)) == 2
+    with service.database.read() as session:
+        ended = select(AuditEntry.detail).where(AuditEntry.action == "capture.ended")
+        assert session.scalars(ended).all() == [capture["sha256"]]
+
+
+async def test_a_bundle_that_is_another_one_than_was_recorded_is_not_given(
+    service: Service, captured: dict[str, Any]
+) -> None:
+    content = await bundle_of(service, captured)
+    with service.database.read() as session:
+        capture = session.get_one(Capture, captured["id"])
+        case = session.get_one(Case, capture.case_id)
+        vault = service.app.state.shared.services.captures._vault
+        vault.write(capture.blob, vault.case_key(case), content + b"x")
+    answer = await get(service, f"/v1/captures/{captured['id']}/bundle")
+    assert answer.status_code == 409
+    assert answer.json()["type"].endswith(":record_altered")
 
 
 async def test_a_store_that_does_not_answer_refuses_nothing(
