@@ -193,7 +193,9 @@ class CaptureOut(Published):
     if none is set up."""
     counts: dict[str, int]
     """What was counted, such as `small` pictures that are not offered."""
-    notes: list[NoteOut] = Field(description="Faults, at most 50 of each file.")
+    notes: list[NoteOut]
+    """Faults, at most 50 of each kind and file: entries that a WACZ does not list, and digests that
+    do not match, come first."""
 
 
 class CapturesOut(Published):

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, cast
 from deepfake_models.errors import DeepfakeError
 from deepfake_service.capture import wacz_signatures
 from deepfake_service.capture.contents import (
+    FORGED,
     Contents,
     RecordReader,
     is_text,
@@ -199,6 +200,18 @@ def _json(raw: bytes) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def _resources(package: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the paths that a WACZ lists, each with the digest that it states."""
+    resources = package.get("resources")
+    stated = []
+    for resource in resources[:MAX_ENTRIES] if isinstance(resources, list) else ():
+        resource = resource if isinstance(resource, dict) else {}
+        stats = resource.get("stats")  # WACZ 1.0.0 has the digest within
+        digest = str({**resource, **(stats if isinstance(stats, dict) else {})}.get("hash"))
+        stated.append((str(resource.get("path")), digest.removeprefix("sha256:").lower()))
+    return stated
+
+
 def _pages(raw: bytes, contents: Contents) -> None:
     """Note the pages of a list (WACZ, section 5.2.2): one JSON object a line."""
     for line in raw.splitlines():
@@ -216,14 +229,17 @@ class _Wacz:
     contents: Contents
 
     def read(self, number: int) -> dict[str, Any]:
-        """Read it into ``contents``; return how its digests and its signature hold."""
+        """Read it into ``contents``; return how its digests and its signature hold. If it lists its
+        files, others are no content: anybody can add them to a file that was signed."""
         contents, digests = self.contents, dict[str, str]()
-        names = sorted(name for name in self.entries if _WARC_NAME.fullmatch(name))
-        if not names:
+        if not any(_WARC_NAME.fullmatch(name) for name in self.entries):
             raise Refused("unknown_format", "a ZIP file without archive/*.warc: not a WACZ")
-        for name in ("pages/pages.jsonl", "pages/extraPages.jsonl"):
-            _pages(self._listed(name), contents)
         package = _json(self._listed(DATAPACKAGE))
+        resources = _resources(package)
+        content = {path for path, _ in resources} or set(self.entries)
+        for name in ("pages/pages.jsonl", "pages/extraPages.jsonl"):
+            if name in content:
+                _pages(self._listed(name), contents)
         if isinstance(package.get("software"), str):
             contents.software.append(package["software"][:200])
         if not contents.pages and isinstance(package.get("mainPageUrl"), str):
@@ -232,10 +248,10 @@ class _Wacz:
         for name, entry in self.entries.items():
             with self.archive.open(entry) as member:
                 hashing = _Hashing(cast("BinaryIO", member), contents.budget)
-                if name in names:
+                if name in content and _WARC_NAME.fullmatch(name):
                     _warc(cast("BinaryIO", hashing), number, name, contents)
                 digests[name] = hashing.finish()
-        return self._checked(package, digests)
+        return self._checked(resources, digests)
 
     def _listed(self, name: str) -> bytes:
         """Return a list of the archive; nothing if it has none of this name."""
@@ -247,31 +263,25 @@ class _Wacz:
             raise Refused("too_large", f"{name[:80]} has more than {MAX_LIST_BYTES} bytes")
         return content
 
-    def _checked(self, package: dict[str, Any], digests: dict[str, str]) -> dict[str, Any]:
-        """Return how the digests of the files, which ``package`` lists, and the signature hold. The
-        digest of the list itself is in ``datapackage-digest.json``."""
-        contents, resources = self.contents, package.get("resources")
-        if not isinstance(resources, list) or not resources:
+    def _checked(self, resources: list[tuple[str, str]], digests: dict[str, str]) -> dict[str, Any]:
+        """Return how the digests of the files, as listed in ``resources``, and the signature hold.
+        The digest of the list itself is in ``datapackage-digest.json``."""
+        contents = self.contents
+        if not resources:
             return {**_of_records(contents), "detail": f"{DATAPACKAGE} lists no files"}
-        wrong, listed = [], set()
-        for resource in resources[:MAX_ENTRIES]:
-            resource = resource if isinstance(resource, dict) else {}
-            stats = resource.get("stats")  # WACZ 1.0.0 has the digest within
-            path = str(resource.get("path"))
-            stated = str({**resource, **(stats if isinstance(stats, dict) else {})}.get("hash"))
-            listed.add(path)
-            if stated.removeprefix("sha256:").lower() != digests.get(path):
-                wrong.append(path)
-        unlisted = [n for n in digests if n not in listed and n not in (DATAPACKAGE, DIGEST)]
+        wrong = [path for path, stated in resources if stated != digests.get(path)]
+        listed = {DATAPACKAGE, DIGEST, *(path for path, _ in resources)}
+        unlisted = [name for name in digests if name not in listed]
         result: dict[str, Any] = {"digests": "verified", "signature": "not_signed"}
         digest = _json(self._listed(DIGEST)) if DIGEST in self.entries else None
         own = str((digest or {}).get("hash")).removeprefix("sha256:").lower()
         if digest is not None and own != digests.get(DATAPACKAGE):
             wrong.append(DATAPACKAGE)
         if wrong:
-            contents.note("digest", f"the digest of {', '.join(wrong[:5])} is another one")
+            contents.note("file_digest", f"another digest than is listed: {', '.join(wrong[:5])}")
         if unlisted:
-            contents.note("unlisted", f"{DATAPACKAGE} does not list {', '.join(unlisted[:5])}")
+            what = f"{len(unlisted)} entries are not read, as {DATAPACKAGE} does not list them"
+            contents.note("unlisted", f"{what}: {', '.join(unlisted[:5])}")
         if wrong or contents.counts["wrong_digests"]:
             result["digests"] = "mismatch"
         signed = digest.get("signedData") if digest is not None else None
@@ -375,7 +385,7 @@ def read_whole(source: BinaryIO, number: int) -> tuple[dict[str, Any], bytes]:
         "html": contents.html,
         "kept": len(contents.kept),
         "counts": {name: count for name, count in sorted(contents.counts.items()) if count},
-        "notes": contents.notes,
+        "notes": sorted(contents.notes, key=lambda note: note["code"] not in FORGED),
     }
     return found, b"".join(contents.kept)
 

@@ -35,6 +35,10 @@ MAX_KEPT_BYTES = 32 << 20
 MAX_MEDIA = 500
 MAX_PAGES = 200
 MAX_RECORDS = 50_000
+MAX_NOTES = 50
+"""Of each kind of fault."""
+FORGED = ("unlisted", "file_digest", "digest")
+"""The kinds of faults that somebody who changes a file leaves. They are stated first."""
 MIN_PICTURE_BYTES = 5_000
 """A picture with a face of the smallest size that is examined has more; icons have less."""
 MAX_URL = 4096
@@ -91,10 +95,13 @@ class Contents:
     """The first page by itself, if no list of pages names any."""
     budget: Budget = field(default_factory=Budget)
     _known: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _noted: Counter[str] = field(default_factory=Counter)
 
     def note(self, code: str, detail: str) -> None:
-        """State a fault that does not keep the rest from being read."""
-        if len(self.notes) < 50:
+        """State a fault that does not keep the rest from being read; no kind of them hides another
+        one."""
+        self._noted[code] += 1
+        if self._noted[code] <= MAX_NOTES:
             self.notes.append({"code": code, "detail": detail[:300]})
 
     def compare(self, label: str, shown: str | None, body: Body, url: str) -> None:

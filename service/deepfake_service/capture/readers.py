@@ -14,7 +14,13 @@ from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaTooLarge,
 from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
 from deepfake_models.sandbox.protocol import Options
 from deepfake_service.capture.archives import Refused, body_of, read_whole
-from deepfake_service.capture.contents import MAX_KEPT_BYTES, MAX_MEDIA, MAX_PAGES, MAX_RECORDS
+from deepfake_service.capture.contents import (
+    MAX_KEPT_BYTES,
+    MAX_MEDIA,
+    MAX_NOTES,
+    MAX_PAGES,
+    MAX_RECORDS,
+)
 from deepfake_service.capture.replay import replayable
 
 MEMORY_BYTES = 2 << 30
@@ -98,7 +104,8 @@ class Findings(_Found):
     kept: Count
     """Records of the text part."""
     counts: dict[Annotated[str, Field(pattern="^[a-z_]{1,32}$")], Count]
-    notes: Annotated[list[Note], Field(max_length=50)]
+    notes: Annotated[list[Note], Field(max_length=6 * MAX_NOTES)]
+    """Of six kinds."""
 
 
 class IndexRow(_Found):

@@ -277,7 +277,7 @@ def test_the_digests_of_a_wacz_are_compared() -> None:
     )
     found, _ = read(forged)
     assert found["integrity"]["digests"] == "mismatch"
-    assert found["notes"][0]["code"] == "digest"
+    assert found["notes"][0]["code"] == "file_digest"
     assert "archive/data.warc.gz" in found["notes"][0]["detail"]
     listed = archives.wacz(archives.page().content(), change={"datapackage.json": b"{}"})
     assert read(listed)[0]["integrity"]["digests"] == "verified"  # of the records alone
@@ -306,6 +306,28 @@ def signer(key: ec.EllipticCurvePrivateKey, *, raw: bool) -> Callable[[str], dic
         }
 
     return signed
+
+
+def test_what_is_added_to_a_signed_wacz_is_not_read_and_nothing_hides_that() -> None:
+    sign = signer(ec.generate_private_key(ec.SECP384R1()), raw=True)
+    forged = archives.Warc().response(archives.PICTURE, archives.picture(), "image/jpeg")
+    added = {
+        "archive/z.warc.gz": forged.content(),
+        "pages/extraPages.jsonl": b'{"url": "https://social.example/her", "title": "Forged"}',
+    }
+    noise = archives.Warc().response(archives.PAGE, archives.HTML, "text/html")
+    for number in range(60):  # each is a fault
+        noise.response(f"https://example.org/{number}.jpg", b"x%d" % number, "image/jpeg")
+    found, _ = read(archives.wacz(noise.content(), signed=sign, change=added))
+    assert (found["integrity"]["digests"], found["integrity"]["signature"]) == ("verified", "valid")
+    assert [page["url"] for page in found["pages"]] == [archives.PAGE]
+    assert found["media"] == []
+    assert [note["code"] for note in found["notes"]] == ["unlisted", *["body"] * 50]
+    assert found["notes"][0]["detail"] == (
+        "2 entries are not read, as datapackage.json does not list them: archive/z.warc.gz, "
+        "pages/extraPages.jsonl"
+    )
+    assert Findings.model_validate(found)
 
 
 @pytest.mark.parametrize("raw", [True, False])
