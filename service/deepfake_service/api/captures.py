@@ -63,9 +63,9 @@ _BODY["content"]["multipart/form-data"]["schema"]["properties"][SCREENSHOTS] = {
 class IntegrityOut(Published):
     """How the digests and the signature that came with a file hold."""
 
-    digests: Literal["verified", "mismatch", "none"]
-    """`verified`; `mismatch` if a file or record has another digest than stated; `none` if the file
-    states none."""
+    digests: Literal["verified", "partly", "mismatch", "none"]
+    """`verified`; `partly` if records without a digest are beside verified ones; `mismatch` if a
+    file or record has another digest than stated; `none` if the file states none."""
     signature: Literal["valid", "invalid", "not_signed", "cannot_be_checked"]
     """Of a WACZ. `valid` says that a key signed it, not whose key that is."""
     detail: str | None = Field(default=None, description="Who signed, or why it does not hold.")

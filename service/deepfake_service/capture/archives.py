@@ -136,7 +136,9 @@ def _warc(source: BinaryIO, number: int, member: str | None, contents: Contents)
 def _of_records(contents: Contents) -> dict[str, Any]:
     """Return how the digests in the fields of WARC records hold. Nothing signs them."""
     counts = contents.counts
-    digests = "mismatch" if counts["wrong_digests"] else "verified" if counts["digests"] else "none"
+    digests = "partly" if counts["without_digest"] else "verified"
+    if counts["wrong_digests"] or not counts["digests"]:
+        digests = "mismatch" if counts["wrong_digests"] else "none"
     return {"digests": digests, "signature": "not_signed"}
 
 

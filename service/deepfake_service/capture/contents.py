@@ -344,6 +344,7 @@ class RecordReader:
 
     def _check(self, record: Record, block: _Tap, body: Body) -> None:
         counts, fields = self._contents.counts, record.fields
+        before = counts["digests"]
         for what, name, computed in (
             ("block", "warc-block-digest", (block.stated(),)),
             ("content", "warc-payload-digest", body.digests),
@@ -354,6 +355,7 @@ class RecordReader:
                 if not any(same_digest(stated, each) for each in computed):
                     counts["wrong_digests"] += 1
                     self._contents.note("digest", f"the {what} of {record.uri[:200]}")
+        counts["without_digest"] += counts["digests"] == before
 
     def _store(self, record: Record, body: Body, mime: str, head: bytes) -> None:
         """Keep what is text, and note what is imagery."""

@@ -79,7 +79,7 @@ class CapturedImage(_Found):
 class Integrity(_Found):
     """How the digests and the signature that came with a file hold."""
 
-    digests: Literal["verified", "mismatch", "none"]
+    digests: Literal["verified", "partly", "mismatch", "none"]
     signature: Literal["valid", "invalid", "not_signed", "cannot_be_checked"]
     detail: Text | None = None
 

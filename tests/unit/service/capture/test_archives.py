@@ -268,6 +268,22 @@ def test_digests_are_compared_however_they_are_written(written: str) -> None:
         assert read(record)[0]["integrity"]["digests"] == expected
 
 
+@pytest.mark.parametrize("in_wacz", [True, False])
+def test_records_without_a_digest_are_not_verified_by_those_of_others(in_wacz: bool) -> None:
+    content = archives.page(gzip=False).content()
+    lines = content.split(b"\r\n")
+    stated = [n for n, line in enumerate(lines) if line.startswith((b"WARC-B", b"WARC-Pay"))]
+    # Each record has one of its block and one of its content: either will do.
+    for removed, expected in ((1, "verified"), (2, "partly"), (len(stated), "none")):
+        gone = set(stated[-removed:])
+        without = b"\r\n".join(line for n, line in enumerate(lines) if n not in gone)
+        if in_wacz:
+            without = archives.wacz(without, change={"datapackage.json": b"{}"})
+        found, _ = read(without)
+        assert found["integrity"]["digests"] == expected
+    assert found["counts"]["without_digest"] == 4
+
+
 def test_the_digests_of_a_wacz_are_compared() -> None:
     content = archives.wacz(archives.page().content())
     assert read(content)[0]["integrity"]["digests"] == "verified"
