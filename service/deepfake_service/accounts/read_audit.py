@@ -66,8 +66,9 @@ class ReadAudit:
         detail: str | None = None,
     ) -> None:
         """Append an entry to the audit log, if a key reads this for the first time in ten minutes.
-        ``subject`` and ``detail`` are those of the entry, and together name what is read."""
-        read = "/".join(part for part in (detail, subject) if part)
+        ``action``, ``subject`` and ``detail`` are those of the entry, and together name what is
+        read."""
+        read = "/".join(part for part in (action, detail, subject) if part)
         with self.first_read(caller, read) as is_first:
             if is_first:
                 with database.write() as session:

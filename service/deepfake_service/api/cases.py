@@ -132,7 +132,8 @@ class CaseIn(Body):
 
 @router.get("/cases", summary="List cases")
 def list_cases(call: Reader, page: PageDep, query: CaseQuery) -> CasesOut:
-    """List the cases of this account; analysts and administrators see the cases of all accounts."""
+    """List the cases of this account; analysts and administrators see the cases of all accounts.
+    Audited once in ten minutes."""
     filters = query.filters(call)
     cases = call.services.queries.cases(call.caller, filters, limit=page.limit, cursor=page.cursor)
     return CasesOut.model_validate(cases)
@@ -156,8 +157,9 @@ def open_case(response: Response, case: CaseIn, call: Reader) -> CaseOut:
 
 @router.get("/cases/{case_id}/occurrences", summary="List occurrences")
 def list_occurrences(case_id: CaseId, call: Reader, page: PageDep) -> OccurrencesOut:
-    """List where the media of the case were seen, newest first."""
+    """List where the media of the case were seen, newest first. Audited."""
     queries = call.services.queries
+    queries.brief(call.caller, case_id)  # audits that the case was read
     listed = queries.occurrences(call.caller, case_id, limit=page.limit, cursor=page.cursor)
     return OccurrencesOut.model_validate({"occurrences": listed.rows, "next": listed.next})
 
@@ -195,6 +197,8 @@ def _add_occurrence(
     tool = form.tool or ("console" if caller.by_console else None)
     sighting = {**asdict(form.sighting()), "tool": tool}
     noted = services.cases.add_occurrence(caller, case_id, form.media_id, sighting, screenshot)
+    if not noted.is_new:
+        services.queries.audit_case(caller, case_id)
     occurrence = services.queries.occurrence(caller, case_id, noted.occurrence_id)
     return OccurrenceOut.model_validate(occurrence), noted.is_new
 

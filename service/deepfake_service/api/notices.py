@@ -169,15 +169,17 @@ def create_notice(
 
 @router.get("/cases/{case_id}/notices", summary="List a case's notices")
 def list_notices(case_id: CaseId, call: Reader, page: PageDep) -> NoticesOut:
-    """List the notices of a case, newest first."""
+    """List the notices of a case, newest first. Audited."""
     desk = call.services.notice_desk
+    call.services.queries.brief(call.caller, case_id)  # audits that the case was read
     listed = desk.of_case(call.caller, case_id, limit=page.limit, cursor=page.cursor)
     return NoticesOut.model_validate({"notices": listed.rows, "next": listed.next})
 
 
 @router.get("/notices/overdue", summary="List overdue notices")
 def list_overdue_notices(call: Reader) -> OverdueNoticesOut:
-    """List the notices whose deadline has passed without an answer, longest overdue first."""
+    """List the notices whose deadline has passed without an answer, longest overdue first. Audited
+    once in ten minutes."""
     overdue = call.services.notice_desk.of_part(call.caller, NoticePart.OVERDUE)
     return OverdueNoticesOut(notices=overdue.notices, total=overdue.total)
 

@@ -109,12 +109,12 @@ class PostLooksOut(Published):
 @router.get(PLACE, summary="List the looks at a post")
 def list_looks(case_id: CaseId, occurrence_id: OccurrenceId, call: Reader) -> PostLooksOut:
     """Return what became of a post, with the signed record of every look at it. Audited."""
-    call.services.queries.brief(call.caller, case_id)  # audits that the case was read
     return _post(call, case_id, occurrence_id)
 
 
 def _post(call: Call, case_id: str, occurrence_id: str) -> PostLooksOut:
     posts = call.services.posts
+    call.services.queries.brief(call.caller, case_id)  # audits that the case was read
     looks = posts.of_post(call.caller, case_id, occurrence_id)
     line = posts.lines(call.caller, case_id, [occurrence_id])[occurrence_id]
     return PostLooksOut.model_validate({"post": line, "looks": looks})

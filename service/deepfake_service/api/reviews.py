@@ -53,13 +53,14 @@ def review_job(job_id: JobId, review: ReviewIn, call: Reviewer) -> ReviewsOut:
 
 @router.get("/v1/jobs/{job_id}/reviews", summary="Read the reviews")
 def list_reviews(job_id: JobId, call: Reader) -> ReviewsOut:
-    """Return every decision about an examination, oldest first."""
+    """Return every decision about an examination, oldest first. Audited."""
     return _reviews(call, job_id)
 
 
 def _reviews(call: Call, job_id: str) -> ReviewsOut:
     services, caller = call.services, call.caller
     job = services.queries.progress(caller, job_id)
+    services.queries.audit_case(caller, job["case_id"])
     told = {name: job[name] for name in ("finding", "reviewers_disagree")}
     reviews = [
         {name: review[name] for name in ReviewOut.model_fields}

@@ -111,6 +111,8 @@ class Action(StrEnum):
     NOTICE_READ = "notice.read"
     NOTICE_UPDATED = "notice.updated"
     NOTICE_TO_WITHDRAW = "notice.to_withdraw"
+    LOOK_ASKED = "look.asked"
+    """A worker is to look at the post."""
     POST_LOOKED_AT = "post.looked_at"
     """A person looked at a post; the result and the SHA-256 of the record are in the detail."""
     POST_GONE = "post.gone"

@@ -240,7 +240,8 @@ class Captures:
         self, caller: Caller, capture_id: str, numbers: Sequence[int] | None
     ) -> dict[str, Any]:
         """Have pictures and videos of a capture examined; ``None`` for all that are no screenshots
-        of the page. A worker takes them out of their files. What was chosen before stays.
+        of the page. A worker takes them out of their files. What was chosen before stays. Return
+        the capture as ``read`` does.
 
         Raises:
             InvalidRequest: the capture has no such medium, or its files were deleted.
@@ -264,9 +265,7 @@ class Captures:
             added = add_chosen(session, capture_id, wanted)
             if added:
                 append_entry(session, caller.actor, Action.CAPTURE_EXAMINED, capture_id, str(added))
-            session.flush()
-            (shown,) = self._shown(session, select(Capture).where(Capture.id == capture_id), case)
-        return shown
+        return self.read(caller, capture_id)
 
 
 _SHOWN = ("number", "role", "mime", "size", "sha256", "url", "at", "page")

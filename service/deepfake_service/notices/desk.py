@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.read_audit import ReadAudit
 from deepfake_service.accounts.visibility import OfCase, find_visible, visible_to
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
@@ -69,6 +70,9 @@ class NoticeDesk:
     _vault: Vault
     _documents: NoticeDocuments
     _looks: Looks
+
+    def __post_init__(self) -> None:
+        self._read_audit = ReadAudit(self._database.clock)
 
     def create(self, caller: Caller, case_id: str, request: NoticeRequest) -> dict[str, Any]:
         """Create a notice about occurrences of a case.
@@ -171,7 +175,7 @@ class NoticeDesk:
         self, caller: Caller, case_id: str, *, limit: int = MAX_PAGE, cursor: str | None = None
     ) -> ListPage:
         """Return a page of the notices of a case, newest first, without their texts;
-        ``InvalidRequest`` if the cursor is invalid."""
+        ``InvalidRequest`` if the cursor is invalid. The caller audits that the case is read."""
         with self._database.read() as session:
             self._find(session, caller, Case, case_id)
             return self.list_case(session, case_id, limit=limit, cursor=cursor)
@@ -191,7 +195,7 @@ class NoticeDesk:
         self, caller: Caller, part: NoticePart, *, start: int = 0, limit: int | None = None
     ) -> NoticeList:
         """Return a page of the notices of a part that the caller may see, after the first ``start``
-        of them."""
+        of them. Audited once in ten minutes: it has recipients and references."""
         limit = MAX_PAGE if limit is None else limit
         condition, order = condition_of(part, self.now())
         seen = condition, Case.wrapped_key.is_not(None), visible_to(caller)
@@ -201,6 +205,8 @@ class NoticeDesk:
             shown = session.execute(rows.order_by(order, Notice.id).offset(start).limit(limit))
             notices = [notice for _, notice in opened_rows(shown, self._with_case)]
             total = session.scalar(counted) or 0
+        if notices:
+            self._read_audit.note(self._database, caller, Action.NOTICE_READ, detail="list")
         return NoticeList(notices, start, total, min(start + limit, total))
 
     def now(self) -> datetime:

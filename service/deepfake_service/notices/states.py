@@ -97,7 +97,9 @@ def apply_update(
 ) -> Iterator[NoticeEventKind]:
     """Change the state and the times of ``notice``; yield what happened, one thing after the other.
     A record that it was sent can be undone ``undo_until``, or not at all. ``InvalidRequest`` if the
-    update contradicts the notice's state or kind, or lies in the future."""
+    update is empty, contradicts the notice's state or kind, or lies in the future."""
+    if update == NoticeUpdate():
+        raise InvalidRequest("Say what happened: send sent_at, undo_sent, receipt or outcome.")
     require_shown("receipt", update.receipt, lines=True)
     require_shown("sent_reason", update.sent_reason, lines=False)
     sent_at = _not_after(now, "sent_at", update.sent_at)

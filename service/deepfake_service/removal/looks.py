@@ -160,6 +160,7 @@ class Looks:
             )
             if not asked.all():
                 raise NotWatched
+            append_entry(session, caller.actor, Action.LOOK_ASKED, occurrence_id)
 
     def state(self, caller: Caller, case_id: str, occurrence_id: str, made: LookMade) -> str:
         """Record what a person saw when she looked at a post, and return the id of the look.

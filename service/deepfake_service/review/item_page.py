@@ -11,7 +11,6 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible, may_delete
-from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.evidence.bundle.builder import VERDICT
 from deepfake_service.evidence.bundle.zip_format import member
 from deepfake_service.evidence.chain_of_custody import reviews_of
@@ -72,8 +71,7 @@ class ItemPages:
                 except (EvidenceMissing, ImageryWithheld) as error:
                     missing = error
             shown = self._shown(session, caller, job, case)
-        with self.database.write() as session:
-            append_entry(session, caller.actor, Action.CASE_READ, case.id)
+        self.queries.audit_case(caller, case.id)
         if edition is not None:
             try:
                 stored = self.evidence.open(caller, *edition, shown=True)

@@ -1,7 +1,7 @@
 """Reading jobs, cases and results for callers, who find only what they may see.
 
-What is sealed is opened in memory with the key of its case, row by row. Reading results is audited
-once in ten minutes for each key.
+What is sealed is opened in memory with the key of its case, row by row. Reading cases, lists and
+results is audited once in ten minutes for each key.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Queries:
 
     def thumbnail(self, caller: Caller, job_id: str) -> bytes:
         """Return the blurred thumbnail of a job as JPEG; ``ImageryWithheld`` if a person shown may
-        be a minor."""
+        be a minor. Audited as a list is."""
         with self._database.read() as session:
             job, case = find_visible(session, caller, Job, job_id)
             sealed = session.scalar(select(Listing.thumbnail).where(Listing.id == job.id))
@@ -113,6 +113,7 @@ class Queries:
             raise NotFound
         if case.minor_at is not None:
             raise ImageryWithheld
+        self.audit(caller)  # lists show it
         return unseal(self._vault.case_key(case), sealed, context_of("thumbnail", job.id))
 
     def case_deletable(self, caller: Caller, case_id: str) -> bool:
@@ -157,12 +158,15 @@ class Queries:
     def cases(
         self, caller: Caller, filters: Filters, *, limit: int, cursor: str | None
     ) -> dict[str, Any]:
-        """Return a page of the cases that the caller may see, by ``case_conditions``."""
+        """Return a page of the cases that the caller may see, by ``case_conditions``. Audited once
+        in ten minutes: it has their references."""
         statement = select(Case).where(
             Case.wrapped_key.is_not(None), visible_to(caller), *case_conditions(filters)
         )
         with self._database.read() as session:
             rows, following = page_of(session, statement, Case, limit, cursor, filters.order)
+        if rows:
+            self._read_audit.note(self._database, caller, Action.CASE_READ, detail="list")
         opened = opened_rows(rows, lambda row: self.case_json(row[0]))
         return {"cases": [shown for _, shown in opened], "next": following}
 
@@ -183,8 +187,7 @@ class Queries:
         """Return a case without its content, and audit that it was read."""
         with self._database.read() as session:
             content = self.case_json(find_visible(session, caller, Case, case_id)[0])
-        with self._database.write() as session:
-            append_entry(session, caller.actor, Action.CASE_READ, case_id)
+        self.audit_case(caller, case_id)
         return content
 
     def occurrences(
@@ -197,7 +200,8 @@ class Queries:
         limit: int = MAX_PAGE,
         cursor: str | None = None,
     ) -> ListPage:
-        """Return a page of the occurrences of a case, newest first. It can be restricted."""
+        """Return a page of the occurrences of a case, newest first. It can be restricted. The
+        caller audits that the case is read."""
         statement = select(Occurrence).where(Occurrence.case_id == case_id)
         if media_id is not None:
             statement = statement.where(Occurrence.media_id == media_id)
@@ -330,6 +334,10 @@ class Queries:
             "reasons": open_reasons(key, job),
             "thumbnail": bool(pictured) and case.minor_at is None,
         }
+
+    def audit_case(self, caller: Caller, case_id: str) -> None:
+        """Append an entry to the audit log that something of a case was read."""
+        self._read_audit.note(self._database, caller, Action.CASE_READ, case_id)
 
     def audit(self, caller: Caller) -> None:
         """Append an entry to the audit log that a list of results was read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -16,6 +17,7 @@ from deepfake_service.notices.history import digest_of
 from deepfake_service.platform.db import AuditEntry, NoticeEvent
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import RecordAltered
+from tests.support.answers import check_problem
 from tests.support.notices import GOOD, RLO, drafted, updated
 from tests.unit.service.conftest import Service
 
@@ -120,6 +122,17 @@ async def test_a_notice_recorded_as_sent_by_mistake_can_be_taken_back_for_ten_mi
     late = await service.client.patch(path, json={"undo_sent": True})
     assert late.json()["errors"][0]["field"] == "undo_sent"
     assert (await service.client.get(path)).json()["state"] == "sent"
+
+
+@pytest.mark.parametrize("said", [{}, {"undo_sent": False}, {"receipt": None}])
+async def test_an_update_that_says_nothing_is_refused(
+    service: Service, said: dict[str, Any]
+) -> None:
+    """It would answer with the whole notice, and leave no entry."""
+    notice = await drafted(service)
+    answer = await service.client.patch(f"/v1/notices/{notice['id']}", json=said)
+    problem = check_problem(answer, 422, "invalid_request")
+    assert problem["detail"].startswith("Say what happened: send sent_at,")
 
 
 @pytest.mark.parametrize("name", ["sent_at", "answered_at"])
