@@ -35,6 +35,7 @@ from deepfake_service.platform.db import (
     Job,
     KnownHashes,
     Listing,
+    Look,
     Match,
     Media,
     Notice,
@@ -45,6 +46,7 @@ from deepfake_service.platform.errors import BeingDeleted, Forbidden, NotFound
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.storage import Vault, open_json, seal_json
 from deepfake_service.platform.texts.fields import Text
+from deepfake_service.removal.posts import screenshot_of_look
 
 OfAccount = TypeVar("OfAccount", Case, Job)
 
@@ -175,13 +177,18 @@ class Retention:
     @staticmethod
     def _delete_medium(session: Session, medium: Media) -> list[str]:
         """Delete a medium that no job needs any longer, with its key and its occurrences; return
-        the blobs to delete: the medium and the screenshots of where it was seen."""
+        the blobs to delete: the medium and the screenshots of its posts and of looks at them."""
         jobs = select(Job.id).where(Job.media_id == medium.id).limit(1)
         if session.scalars(jobs).first() is not None:
             return []
-        seen = session.scalars(select(Occurrence.id).where(Occurrence.media_id == medium.id)).all()
+        of_medium = Occurrence.media_id == medium.id
+        seen = session.scalars(select(Occurrence.id).where(of_medium)).all()
+        looks = session.scalars(select(Look.id).join(Occurrence).where(of_medium)).all()
         session.execute(delete(Media).where(Media.id == medium.id))
-        screenshots = [screenshot_of(medium.case_id, occurrence_id) for occurrence_id in seen]
+        screenshots = [
+            *(screenshot_of(medium.case_id, occurrence_id) for occurrence_id in seen),
+            *(screenshot_of_look(medium.case_id, look_id) for look_id in looks),
+        ]
         return [medium.blob, *screenshots] if medium.blob else screenshots
 
     def _clear_if_empty(self, session: Session, case: Case) -> None:

@@ -64,7 +64,11 @@ async def test_the_last_job_of_a_case_takes_its_keys_with_it_and_leaves_the_case
     ).json()
     shot = {"screenshot": ("s.png", b"\x89PNG\r\n\x1a\n" + bytes(100))}
     path = f"/v1/cases/{job['case_id']}"
-    assert (await service.client.post(f"{path}/occurrences", files=shot)).status_code == 201
+    seen = await service.client.post(f"{path}/occurrences", files=shot)
+    looks = f"{path}/occurrences/{seen.json()['id']}/looks"
+    look = await service.client.post(looks, files={"result": (None, "gone"), **shot})
+    assert (seen.status_code, look.status_code) == (201, 201)
+    assert len(blobs(service)) == 3
     with service.database.read() as session:
         keys = [
             session.get_one(Case, job["case_id"]).wrapped_key,
