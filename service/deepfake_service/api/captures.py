@@ -387,6 +387,13 @@ def export_capture(capture_id: CaptureId, export: ExportIn, call: Exporter) -> S
     return encrypted_answer(call, file, f"capture-{capture_id}.wacz.age")
 
 
+@router.delete("/captures/{capture_id}", summary="Delete a capture", status_code=204)
+def delete_capture(capture_id: CaptureId, call: Reader) -> None:
+    """Delete a capture with its files, what was found in them and its signed bundle. Items that
+    were taken out of it stay, with its id and digest. Audited."""
+    call.services.retention.delete_capture(call.caller, capture_id)
+
+
 @router.post(
     "/captures/{capture_id}/examinations", summary="Examine what is in a capture", status_code=202
 )

@@ -75,7 +75,8 @@ class OccurrenceOut(Published):
     collector: ItemId = Field(description="Id of the account that recorded it.")
     tool: str | None = Field(description="The program that captured it.")
     capture: ItemId | None
-    """Id of the capture that it comes from: see `GET /v1/captures/{capture_id}`."""
+    """Id of the capture that it comes from, even if that was deleted: see `GET
+    /v1/captures/{capture_id}`."""
     capture_sha256: Sha256 | None = Field(description="SHA-256 of the bundle of that capture.")
     claimed: list[Literal["source_url", "captured_at", "note", "tool"]] | None
     """The fields that are as that capture claims, and nobody stated; null without a capture."""

@@ -165,7 +165,8 @@ def delete_job(
     ] = "keep",
 ) -> None:
     """Stop the job and delete its result, its evidence and its media, with where they were seen,
-    unless another job has the same media. The case stays, even if it is empty then."""
+    unless another job has the same media. The case stays, even if it is empty then, and so does the
+    file in a capture that it was taken out of: see `DELETE /v1/captures/{capture_id}`."""
     call.services.retention.cancel(call.caller, job_id, with_case=case == "delete")
 
 

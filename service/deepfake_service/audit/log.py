@@ -85,6 +85,7 @@ class Action(StrEnum):
     CAPTURE_EXAMINED = "capture.examined"
     """Pictures or videos in it were chosen to be examined; how many is the detail."""
     CAPTURE_EXPIRED = "capture.expired"
+    CAPTURE_DELETED = "capture.deleted"
     HASHES_EXPIRED = "hashes.expired"
     RESTORED = "installation.restored"
     """A backup was restored; its last entry is the detail."""
@@ -140,6 +141,7 @@ PROTECTIONS: dict[Action, str] = {
     Action.CASE_SHREDDED: "case",
     Action.CASE_EXPIRED: "case",
     Action.JOB_DELETED: "job",
+    Action.CAPTURE_DELETED: "capture",
 }
 """Actions that the restoration of an older database must not undo, by the kind of protection."""
 LIFTED = (Action.SECOND_FACTOR_REMOVED, Action.HOLD_LIFTED, Action.MINOR_UNFLAGGED)

@@ -1,4 +1,5 @@
-"""Deletion at a caller's request: cancel jobs, shred cases, and the legal holds that prevent it.
+"""Deletion at a caller's request: cancel jobs, delete captures, shred cases, and the legal holds
+that prevent it.
 
 A case outlives its items: its reference and its notices stay until somebody deletes the case, or it
 expires. The last item takes the case's key with it, so that what was encrypted for the item cannot
@@ -70,7 +71,7 @@ class HoldRequest:
 
 
 class Retention:
-    """Deletes jobs, evidence and cases. After a crash, each deletion can be repeated."""
+    """Deletes jobs, evidence, captures and cases. After a crash, each deletion can be repeated."""
 
     def __init__(self, database: Database, vault: Vault, queue: JobQueue, metrics: Metrics) -> None:
         self._database = database
@@ -209,6 +210,33 @@ class Retention:
         seal_json(key, case, content)
         append_entry(session, SERVICE, Action.CASE_EMPTIED, case.id)
 
+    def delete_capture(self, caller: Caller, capture_id: str) -> None:
+        """Delete a capture with its files, what was found in them and its bundle. Items that were
+        taken out of it stay. Its collector, the account of its case and administrators may; raises
+        as ``cancel`` does."""
+        with self._database.write() as session:
+            found = session.get(Capture, capture_id)
+            if found is None:
+                raise NotFound
+            if not may_delete(caller, found.account_id):
+                _find_deletable(session, caller, Case, found.case_id)
+            self._database.one_at_a_time(session, found.account_id)
+            case = lock_deletable(session, found.case_id)
+            # Another request may have deleted it meanwhile, or a worker read it.
+            capture = session.get(Capture, capture_id, with_for_update=True, populate_existing=True)
+            if capture is None:
+                raise NotFound
+            files = session.scalars(select(Media.blob).where(Media.capture_id == capture_id)).all()
+            blobs = [blob for blob in (capture.blob, *files) if blob]
+            delete_capture_rows(session, caller.actor, capture_id)
+            if case.wrapped_key is not None:
+                self._clear_if_empty(session, case)
+        self._database.purge_deleted()
+        # If the process stops here, nobody can decrypt the files, and the sweep of orphans deletes
+        # them and the bundle. A worker that reads the capture finds that it is gone.
+        for blob in blobs:
+            self._vault.blobs.delete(blob)
+
     def delete_evidence(self, job_id: str, *, expiring: bool = False) -> None:
         """Delete the blobs of a job's evidence, at the end of its retention if it is ``expiring``.
         The list of its editions remains.
@@ -267,6 +295,12 @@ def delete_case_key(session: Session, actor: Actor, action: Action, case: Case) 
     """Delete the key of a locked case, and record as ``action`` by whom. Then finish shredding."""
     case.wrapped_key = case.sealed = None
     append_entry(session, actor, action, case.id)
+
+
+def delete_capture_rows(session: Session, actor: Actor, capture_id: str) -> None:
+    """Delete a capture and its files from the database, and record by whom."""
+    session.execute(delete(Capture).where(Capture.id == capture_id))
+    append_entry(session, actor, Action.CAPTURE_DELETED, capture_id)
 
 
 def _find_deletable(

@@ -24,6 +24,7 @@ from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.db import (
     Account,
+    Capture,
     Case,
     Database,
     Fact,
@@ -41,7 +42,7 @@ from deepfake_service.platform.db import (
 from deepfake_service.platform.db.enums import EditionState, JobState
 from deepfake_service.platform.errors import DataDirError
 from deepfake_service.platform.logs import logger
-from deepfake_service.retention.deletion import delete_case_key
+from deepfake_service.retention.deletion import delete_capture_rows, delete_case_key
 
 Renewal = Callable[[Session, str, str], bool]
 """Does again what a protection says, by the id of its subject and its value; whether that changed
@@ -202,6 +203,13 @@ def _cancel_job(session: Session, job_id: str, _: str) -> bool:
     return True
 
 
+def _delete_capture(session: Session, capture_id: str, _: str) -> bool:
+    if session.get(Capture, capture_id) is None:
+        return False
+    delete_capture_rows(session, SERVICE, capture_id)  # the sweep of orphans does the rest
+    return True
+
+
 _RENEWALS: dict[str, Renewal] = {
     "key": _stamp(Key, "revoked_at", Action.KEY_REVOKED),
     "key_end": _end_key,
@@ -214,5 +222,6 @@ _RENEWALS: dict[str, Renewal] = {
     "minor": _stamp(Case, "minor_at", Action.MINOR_FLAGGED, by="minor_by"),
     "case": _delete_case,
     "job": _cancel_job,
+    "capture": _delete_capture,
 }
 """What is done again for each kind of protection."""

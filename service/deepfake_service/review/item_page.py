@@ -93,6 +93,8 @@ class ItemPages:
         others = session.scalars(of_file.order_by(Job.created_at, Job.id).limit(LISTED)).all()
         occurrences = session.scalars(seen.limit(LISTED + 1)).all()
         waiting = [job.id] if job.state == JobState.QUEUED else []
+        posts = occurrences_json(occurrences[:LISTED], key)
+        captures = {post.get("capture") for post in posts} - {None}
         items = select(func.count(Job.id)).where(Job.case_id == case.id)
         return {
             "job": self.queries.plain(session, job),
@@ -100,7 +102,7 @@ class ItemPages:
             "listing": open_listing(key, session.get(Listing, job.id)),
             # The other examinations of the same file, with other numbers of frames.
             "others": [self.queries.plain(session, other) for other in others],
-            "occurrences": occurrences_json(occurrences[:LISTED], key),
+            "occurrences": posts,
             "more_occurrences": len(occurrences) > LISTED,
             "place": places_of(session, waiting).get(job.id),
             "reviews": reviews_of(session, job, key),
@@ -109,6 +111,12 @@ class ItemPages:
             "editions": editions_of(session, job, case),
             "notices": self.notices.list_case(session, case.id),
             "deletable": may_delete(caller, job.account_id) and case.held_at is None,
+            # Until when captures keep the file; ``None`` if none does.
+            "captured_until": session.scalar(
+                select(func.max(Media.expires_at)).where(
+                    Media.capture_id.in_(captures), Media.blob.is_not(None)
+                )
+            ),
             # Whether it is the only item of its case.
             "alone": session.scalar(items) == 1,
         }

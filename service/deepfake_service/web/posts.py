@@ -10,7 +10,7 @@ from deepfake_service.http.answers import file_answer
 from deepfake_service.platform.errors import FieldError, InvalidRequest
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 from deepfake_service.removal.looks import BY_PEOPLE
-from deepfake_service.web.pages import Form, Id, PageRoute, Reader, redirect
+from deepfake_service.web.pages import Form, Id, PageRoute, Reader, redirect, require_sure
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -29,6 +29,14 @@ def post_examine(case_id: Id, capture_id: Id, visit: Reader, fields: Form) -> Re
     numbers = [int(number) for number in ticked]
     visit.services.captures.choose(visit.caller, capture_id, numbers)
     return redirect(f"/cases/{case_id}", "chosen", part="captures")
+
+
+@router.post("/cases/{case_id}/captures/{capture_id}/delete")
+def post_delete_capture(case_id: Id, capture_id: Id, visit: Reader, fields: Form) -> Response:
+    """Delete a capture. Items that were taken out of it stay."""
+    require_sure(fields)
+    visit.services.retention.delete_capture(visit.caller, capture_id)
+    return redirect(f"/cases/{case_id}", "capture_deleted", part="captures")
 
 
 @router.post("/links")

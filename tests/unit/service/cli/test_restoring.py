@@ -23,7 +23,7 @@ from deepfake_service.cli.backup import _restart_unfinished as restart_unfinishe
 from deepfake_service.cli.backup import back_up
 from deepfake_service.cli.restore import copy_backup, restore
 from deepfake_service.evidence.signing_keys import open_signing_keys
-from deepfake_service.platform.db import AuditEntry, Case, Job, Key, SigningKey
+from deepfake_service.platform.db import AuditEntry, Capture, Case, Job, Key, SigningKey
 from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.errors import (
     DatabaseError,
@@ -34,6 +34,7 @@ from deepfake_service.platform.errors import (
 )
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import open_keys
+from tests.support.captures import hand_in
 from tests.support.jobs import VIDEO, headers, run_command, submit, sweep
 
 
@@ -55,6 +56,7 @@ async def test_a_restored_backup_brings_nothing_to_life(start: Any, tmp_path: Pa
         signing = open_signing_keys(old, service.database, open_keys(old))
         first_signer = signing.current()
         analyst = {"headers": headers(service, Role.ANALYST)}
+        page = await hand_in(service, b"a page", role=Role.PIPELINE, case_reference="R-3")
 
         assert back_up(old, backup) == []
 
@@ -67,6 +69,7 @@ async def test_a_restored_backup_brings_nothing_to_life(start: Any, tmp_path: Pa
         assert (await service.client.put(f"/v1/cases/{held}/hold", **analyst)).is_success
         assert (await service.client.delete(f"/v1/cases/{shredded}")).status_code == 204
         assert (await service.client.delete(f"/v1/jobs/{beside['id']}")).status_code == 204
+        assert (await service.client.delete(page.headers["Location"])).status_code == 204
         signing.rotate()
         second_signer = signing.current()
         later = await submit(service, VIDEO + b"later", case_reference="LATER")
@@ -86,7 +89,7 @@ async def test_a_restored_backup_brings_nothing_to_life(start: Any, tmp_path: Pa
 
     done = run_command(restored, "restore", backup, "--journal", old.data_dir / "journal.json")
     assert done.exit_code == 0, (done.output, done.exception)
-    for kind in ("key", "key_end", "account", "minor", "hold", "case", "job"):
+    for kind in ("key", "key_end", "account", "minor", "hold", "case", "job", "capture"):
         assert f"renewed: {kind}, 1\n" in done.output, kind
     assert "renewed: signing_key, 2\n" in done.output
 
@@ -104,6 +107,7 @@ async def test_a_restored_backup_brings_nothing_to_life(start: Any, tmp_path: Pa
             assert set(cases) == {flagged, held, kept, partly, shredded}
             assert cases[shredded].wrapped_key is None  # the next sweep deletes the rest
             assert session.get_one(Job, beside["id"]).state == JobState.CANCELLED
+            assert session.scalars(select(Capture)).all() == []
             assert cases[flagged].minor_at is not None
             assert cases[flagged].minor_by is not None
             assert cases[held].held_at is not None
