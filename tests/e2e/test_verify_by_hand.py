@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -13,6 +16,7 @@ import pytest
 
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.dsse import public_pem
+from deepfake_service.evidence.bundle.look_format import file_of
 from tests.support import exhibits
 
 PAGE = Path(__file__).parents[2] / "docs" / "verify-by-hand.md"
@@ -102,6 +106,20 @@ def test_another_signer_is_detected(tmp_path: Path) -> None:
         exhibits.signers("thief"),
     )
     assert first_failure(tmp_path, thief) == 3
+
+
+def test_what_the_page_says_of_looks(tmp_path: Path) -> None:
+    text = PAGE.read_text(encoding="utf-8").partition("## Looks at a post")[2]
+    (digest,) = re.findall(r"`(jq [^`]+ looks\.json \| sha256sum)`", text)
+    (tmp_path / "looks.json").write_bytes(file_of(exhibits.looks()))
+    listed = json.loads((tmp_path / "looks.json").read_bytes())["looks"]
+    first = run(tmp_path, digest).stdout.split()[0]
+    assert first == listed[0]["sha256"]
+    stated = json.loads(base64.b64decode(listed[1]["record"]["payload"]))["predicate"]
+    assert stated["previous_sha256"] == first
+    last = json.loads(base64.b64decode(listed[2]["record"]["payload"]))["predicate"]
+    shown = hashlib.sha256(listed[2]["text"].encode()).hexdigest()
+    assert (last["text_sha256"], last["result"]) == (shown, listed[2]["result"])
 
 
 def test_the_page_ends_its_numbered_sections() -> None:

@@ -20,7 +20,7 @@ from tests.support.mutation import evidence, mutate
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
-MUTANTS = {"evidence": 20, "report": 8, "request": 80, "model": 40, "crop": 15}
+MUTANTS = {"evidence": 20, "report": 8, "request": 80, "model": 40, "crop": 15, "looks": 40}
 """Mutants for a harness in the suite; ``DEFAULT`` of each format for the others."""
 DEFAULT = 12
 

@@ -31,6 +31,7 @@ from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST, Gathering, Material, mime_of
 from deepfake_service.evidence.bundle.builder import build
 from deepfake_service.evidence.bundle.dsse import Signers
+from deepfake_service.evidence.bundle.look_format import Record, signed_look
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome, Verification
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
@@ -207,6 +208,27 @@ def other_bundle() -> bytes:
     picture = footage.picture(footage.grace_hopper(), "PNG")
     return build(dossier(picture, job={**dossier(picture)["job"], "id": "k" * 26}),
                  material(picture), signers())  # fmt: skip
+
+
+LOOK_TEXT = "This post was removed."
+
+
+def looks(count: int = 3, key: Ed25519PrivateKey | None = None) -> list[Record]:
+    """Return the records of so many looks at a post, the last of which found it gone."""
+    key = key or signers().statement
+    made: list[Record] = []
+    previous = None
+    for number in range(1, count + 1):
+        text = LOOK_TEXT if number == count else ""
+        predicate = {
+            "id": f"look{number}", "post": "post", "number": number, "previous_sha256": previous,
+            "at": f"2026-12-{number % 28 + 1:02}T00:00:00.000+00:00", "account": None,
+            "result": "gone" if text else "up", "strong": True, "signals": [{"kind": "status"}],
+            "many_changed_at_once": False, "note": None, "screenshot_sha256": None,
+        }  # fmt: skip
+        envelope, previous = signed_look("https://example.org/1", predicate, text, key)
+        made.append((envelope, text))
+    return made
 
 
 def reworked(content: bytes, change: Callable[[dict[str, bytes]], None]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import anyio.to_thread
 from fastapi import Query, Response
@@ -65,8 +65,21 @@ class LookOut(Published):
     screenshot: bool = Field(description="Whether a screenshot is stored with it.")
     text: str = Field(description="The text that the page showed instead, shortened.")
     sha256: Sha256 = Field(description="Digest of the record, which the next one has.")
+
+
+class SignedLookOut(LookOut):
+    """A look with its record, from which everything else in it follows."""
+
     record: dict[str, Any]
     """The signed record: a DSSE envelope of an in-toto statement."""
+
+
+class LooksFileOut(Published):
+    """Looks at a post to hand on, in canonical JSON (RFC 8785), for `deepfake verify`."""
+
+    format: Literal["deepfake-service/looks/1"] = Field(description="The format.")
+    post: ItemId = Field(description="Id of the post.")
+    looks: list[SignedLookOut] = Field(description="The looks at it, oldest first.")
 
 
 class PostNoticeOut(Published):
@@ -108,8 +121,23 @@ class PostLooksOut(Published):
 
 @router.get(PLACE, summary="List the looks at a post")
 def list_looks(case_id: CaseId, occurrence_id: OccurrenceId, call: Reader) -> PostLooksOut:
-    """Return what became of a post, with the signed record of every look at it. Audited."""
+    """Return what became of a post, with every look at it. Audited."""
     return _post(call, case_id, occurrence_id)
+
+
+@router.get(
+    PLACE + ".json",
+    summary="Get the signed looks at a post",
+    response_class=Response,
+    responses={200: {"model": LooksFileOut}},
+)
+def get_looks_file(case_id: CaseId, occurrence_id: OccurrenceId, call: Reader) -> Response:
+    """Return the looks at a post with their signed records, as a file that `deepfake verify`
+    checks. It has nothing that the records do not state; what they amount to, such as that the
+    post is gone, is this service's conclusion and not in it. Audited."""
+    call.services.queries.brief(call.caller, case_id)  # audits that the case was read
+    content = call.services.posts.file(call.caller, case_id, occurrence_id)
+    return file_answer(content, "application/json", f"looks-{occurrence_id}.json")
 
 
 def _post(call: Call, case_id: str, occurrence_id: str) -> PostLooksOut:

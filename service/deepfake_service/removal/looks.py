@@ -206,6 +206,7 @@ class Looks:
             ).all()
             held = any(self._is_held(session, watch, made) for watch in watches)
             predicate = {
+                "id": look_id,
                 "post": occurrence_id,
                 "number": last.number + 1 if last else 1,
                 "previous_sha256": last.sha256 if last else None,
@@ -223,7 +224,8 @@ class Looks:
                 "screenshot_sha256": stored,
             }
             url = open_occurrence(key, occurrence)["source_url"]
-            envelope, digest = signed_look(url, predicate, signer)
+            text = made.sight.text if made.sight.result not in PRESENT else ""
+            envelope, digest = signed_look(url, predicate, text, signer)
             look = Look(
                 id=look_id,
                 occurrence_id=occurrence_id,
@@ -234,12 +236,7 @@ class Looks:
                 at=made.at,
                 sha256=digest,
             )
-            keeps_text = made.sight.result not in PRESENT
-            content = {
-                "envelope": envelope,
-                "known": made.sight.known or known,
-                "text": made.sight.text if keeps_text else "",
-            }
+            content = {"envelope": envelope, "known": made.sight.known or known, "text": text}
             seal_json(key, look, content)
             session.add(look)
             session.flush()

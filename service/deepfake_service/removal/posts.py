@@ -14,7 +14,7 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.cases import folder_of
-from deepfake_service.evidence.bundle.look_format import predicate_of, require_chain
+from deepfake_service.evidence.bundle.look_format import Record, file_of, looks_of, predicate_of
 from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Look, Notice, Occurrence, Watch
@@ -36,20 +36,38 @@ class Posts:
         self._vault = vault
 
     def of_post(self, caller: Caller, case_id: str, occurrence_id: str) -> list[dict[str, Any]]:
-        """Return the looks at a post, newest first, each with its signed record.
+        """Return the looks at a post, newest first.
 
         Raises:
             RecordAltered: one was removed or changed.
         """
+        return self._looks(caller, case_id, occurrence_id)[0][::-1]
+
+    def file(self, caller: Caller, case_id: str, occurrence_id: str) -> bytes:
+        """Return the looks at a post with their signed records, as a file to hand on: see
+        ``look_format.file_of``.
+
+        Raises:
+            NotFound: nobody has looked yet. RecordAltered: a record was removed or changed.
+        """
+        _, records = self._looks(caller, case_id, occurrence_id)
+        if not records:
+            raise NotFound
+        return file_of(records)
+
+    def _looks(
+        self, caller: Caller, case_id: str, occurrence_id: str
+    ) -> tuple[list[dict[str, Any]], list[Record]]:
+        """Return the looks at a post and their records, oldest first."""
         with self._database.read() as session:
             _, case = find_post(session, caller, case_id, occurrence_id)
             key = self._vault.case_key(case)
             rows = session.scalars(
                 select(Look).where(Look.occurrence_id == occurrence_id).order_by(Look.number)
             ).all()
-        looks = [(row, open_json(key, row)) for row in rows]
-        _require_whole(looks)
-        return [_json(row, content) for row, content in reversed(looks)]
+        sealed = [open_json(key, row) for row in rows]
+        records = [(content["envelope"], content["text"]) for content in sealed]
+        return _stated(rows, records), records
 
     def screenshot(self, caller: Caller, case_id: str, occurrence_id: str, look_id: str) -> bytes:
         """Return the screenshot of a person's look, and audit that it was read.
@@ -86,27 +104,27 @@ class Posts:
             return _lines(session, posts, self._database.clock())
 
 
-def _require_whole(looks: Sequence[tuple[Look, dict[str, Any]]]) -> None:
-    """Require that the records of a post, oldest first, are all there and as they were signed.
+def _stated(rows: Sequence[Look], records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Return what the records of a post, oldest first, state.
 
     Raises:
         RecordAltered: one was removed, changed, or moved here from elsewhere.
     """
-    envelopes = [content["envelope"] for _, content in looks]
-    facts = [(row.sha256, row.occurrence_id, row.result) for row, _ in looks]
+    facts = [(r.sha256, r.occurrence_id, r.result, r.strong, iso_time(r.at)) for r in rows]
     try:
-        digests = require_chain(envelopes)
+        looks = looks_of(records)
     except Failed:
-        digests = []
-    stated = [predicate_of(envelope) for envelope in envelopes]
+        looks = []
+    posts = [predicate_of(envelope)["post"] for envelope, _ in records]
     if facts != [
-        (digest, record["post"], record["result"])
-        for digest, record in zip(digests, stated, strict=False)
+        (look["sha256"], post, look["result"], look["strong"], look["at"])
+        for look, post in zip(looks, posts, strict=False)
     ]:
         raise RecordAltered(
-            f"The looks at the post {looks[0][0].occurrence_id} contradict each other: they were "
+            f"The looks at the post {rows[0].occurrence_id} contradict each other: they were "
             "altered outside this program."
         )
+    return looks
 
 
 def find_post(
@@ -128,25 +146,6 @@ def last_look(session: Session, occurrence_id: str) -> Look | None:
     """Return the newest look at a post."""
     statement = select(Look).where(Look.occurrence_id == occurrence_id)
     return session.scalars(statement.order_by(Look.number.desc()).limit(1)).first()
-
-
-def _json(look: Look, content: dict[str, Any]) -> dict[str, Any]:
-    stated = predicate_of(content["envelope"])
-    return {
-        "id": look.id,
-        "number": look.number,
-        "at": iso_time(look.at),
-        "account": look.account_id,
-        "result": look.result,
-        "strong": look.strong,
-        "signals": stated["signals"],
-        "many_changed_at_once": stated["many_changed_at_once"],
-        "note": stated["note"],
-        "screenshot": stated["screenshot_sha256"] is not None,
-        "text": content["text"],
-        "sha256": look.sha256,
-        "record": content["envelope"],
-    }
 
 
 def _lines(

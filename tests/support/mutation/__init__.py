@@ -29,6 +29,7 @@ MUTATORS: dict[str, Mutator] = {
     "zip": zips.mutate,
     "pdf": pdfs.mutate,
     "json": documents.mutate,
+    "looks": documents.mutate,
     "multipart": requests.mutate,
 }
 """By format. Files of other formats are only scrambled."""

@@ -18,8 +18,8 @@ Of a capture, the first five steps are the same. Then ``capture.json`` agrees wi
 the records of the page have their digests; the time stamp holds; and the original file, if given,
 is one of those that were handed in, or a picture or video in them.
 
-Looks at a post, as the service lists them, are no bundle: their records are statements about looks,
-each names the one before, and each is signed with a trusted key.
+A file of looks at a post is no bundle. It says what its records state, byte for byte; each record
+names the one before, and is signed with a trusted key.
 
 A failure in one of the first six steps ends the verification, because later ones build on them.
 """
@@ -172,9 +172,7 @@ class _Run:
     def _of_looks(self) -> list[NamedStep]:
         own = LookSteps(self._content, self._trust, self._done)
         return [
-            ("The file lists looks", own.listed),
-            ("The records are statements about looks", own.records),
-            ("Each record names the one before", own.chain),
+            ("The looks are what their records state, one after the other", own.stated),
             ("The signatures hold", own.signatures),
         ]
 

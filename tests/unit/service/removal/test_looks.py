@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
+import rfc8785
 from sqlalchemy import event, func, select, text
 from typer.testing import CliRunner
 
 from deepfake_service.audit.log import Action
 from deepfake_service.cli.verify import commands as verify_command
+from deepfake_service.evidence.bundle.steps import ExitCode
+from deepfake_service.evidence.bundle.trust_store import Trust, public_keys
+from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.platform.db import AuditEntry, Case, Delivery, Look, Notice, Watch
 from deepfake_service.platform.db.enums import DeliveryState, LookResult, Role, WatchState
 from deepfake_service.platform.errors import (
@@ -221,7 +224,9 @@ async def test_each_look_is_a_signed_record_that_names_the_one_before(
     case_id, (seen,) = await reported(watching, url)
     await sent(watching, case_id, [seen])
     pass_time(watching, lane, 4)
-    looks = await _looks(watching, case_id, seen)
+    listed = await watching.client.get(f"/v1/cases/{case_id}/occurrences/{seen}/looks")
+    looks = _looks_in(await _file(watching, case_id, seen))[::-1]
+    assert listed.json()["looks"] == [_without_record(look) for look in looks]
     assert [look["number"] for look in looks] == [2, 1]
     assert "This post was removed" in looks[0]["text"]
     stated = [_stated(look["record"]) for look in looks]
@@ -234,15 +239,24 @@ async def test_each_look_is_a_signed_record_that_names_the_one_before(
         _verify(look["record"], key)
     with watching.database.engine.begin() as connection:
         connection.execute(text("DELETE FROM looks WHERE number = 1"))
-    answer = await watching.client.get(f"/v1/cases/{case_id}/occurrences/{seen}/looks")
-    assert answer.status_code == 409
-    assert answer.json()["type"].endswith("record_altered")
+    for place in ("looks", "looks.json"):
+        answer = await watching.client.get(f"/v1/cases/{case_id}/occurrences/{seen}/{place}")
+        assert answer.status_code == 409
+        assert answer.json()["type"].endswith("record_altered")
 
 
-async def _looks(service: Service, case_id: str, seen: str) -> list[dict[str, Any]]:
-    answer = await service.client.get(f"/v1/cases/{case_id}/occurrences/{seen}/looks")
+async def _file(service: Service, case_id: str, seen: str) -> bytes:
+    answer = await service.client.get(f"/v1/cases/{case_id}/occurrences/{seen}/looks.json")
     assert answer.status_code == 200, answer.text
-    return list(answer.json()["looks"])
+    return bytes(answer.content)
+
+
+def _looks_in(file: bytes) -> list[dict[str, Any]]:
+    return list(json.loads(file)["looks"])
+
+
+def _without_record(look: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in look.items() if name != "record"}
 
 
 def _stated(envelope: dict[str, Any]) -> dict[str, Any]:
@@ -278,62 +292,67 @@ async def test_what_is_due_is_found_without_reading_every_watch(
     assert all("ix_watches_next_look_at (next_look_at" in step for step in steps), steps
 
 
-async def test_a_list_of_looks_is_verified_offline(
+async def test_a_file_of_looks_is_verified_offline(
     watching: Service, lane: LookLane, platform: FakePlatform, tmp_path: Path
 ) -> None:
     url = platform.says("/v/123456", post())
     other = platform.says("/v/222222", post())
     case_id, (seen, beside) = await reported(watching, url, other)
+    place = f"/v1/cases/{case_id}/occurrences/{seen}/looks.json"
+    assert (await watching.client.get(place)).status_code == 404  # nobody has looked
     await sent(watching, case_id, [seen, beside])
     pass_time(watching, lane, 13)
-    place = f"/v1/cases/{case_id}/occurrences/{seen}/looks"
-    answer = (await watching.client.get(place)).content
+    answer = await _file(watching, case_id, seen)
     file, keys = tmp_path / "looks.json", tmp_path / "jwks.json"
+    file.write_bytes(answer)
     keys.write_bytes((await watching.client.get("/.well-known/jwks.json")).content)
-    trusted = ("--public-key", str(keys))
-
-    def verify(looks: list[dict[str, Any]] | None, *options: str) -> Result:
-        file.write_bytes(answer if looks is None else json.dumps({"looks": looks}).encode())
-        return CliRunner().invoke(verify_command, [str(file), *options])
-
-    whole = verify(None, *trusted)
-    looks = json.loads(answer)["looks"]
+    whole = CliRunner().invoke(verify_command, [str(file), "--public-key", str(keys)])
+    document, looks = json.loads(answer), _looks_in(answer)
     assert whole.exit_code == 0, whole.output
-    assert looks[0]["sha256"] in whole.output
+    assert looks[-1]["sha256"] in whole.output
     assert len(looks) >= 3
-    assert verify(None).exit_code == 3  # nobody vouches for a key
+    # Without a key, nobody vouches for them.
+    assert CliRunner().invoke(verify_command, [str(file)]).exit_code == 3
     remote = (await watching.client.post("/v1/verify", content=answer)).json()
     assert remote["result"] == "verified"
-    assert [step["outcome"] for step in remote["steps"]] == ["pass"] * 4
-    foreign = (await _looks(watching, case_id, beside))[-1]
+    assert [step["outcome"] for step in remote["steps"]] == ["pass"] * 2
+    trust = Trust(public_keys(keys))
+
+    def verified(looks: list[dict[str, Any]]) -> bool:
+        done = verify(rfc8785.dumps({**document, "looks": looks}), trust)
+        return done.exit_code is ExitCode.VERIFIED
+
+    foreign = _looks_in(await _file(watching, case_id, beside))[0]
     for wrong in (
         looks[1:-1],  # the first is missing
         [looks[0], *looks[2:]],  # one in between is missing
         looks[::-1],
-        [*looks[:-1], foreign],
+        [foreign, *looks[1:]],
         [],
     ):
-        said = verify(wrong, *trusted)
-        assert said.exit_code == 1, said.output
+        assert not verified(wrong)
     # Only the audit log tells that the newest are missing.
-    assert verify(looks[1:], *trusted).exit_code == 0
+    assert verified(looks[:-1])
     with watching.database.read() as session:
         logged = session.scalars(
             select(AuditEntry.detail).where(
                 AuditEntry.action == Action.POST_LOOKED_AT, AuditEntry.subject == seen
             )
         ).all()
-    assert logged == [f"up {look['sha256']}" for look in reversed(looks)]
+    assert logged == [f"up {look['sha256']}" for look in looks]
     for index in range(0, len(content := looks[0]["record"]["payload"]), 97):
         letter = "A" if content[index] != "A" else "B"
         looks[0]["record"]["payload"] = content[:index] + letter + content[index + 1 :]
-        assert verify(looks, *trusted).exit_code == 1
+        assert not verified(looks)
     looks[0]["record"]["payload"] = content
-    assert verify(looks, *trusted).exit_code == 0
+    assert verified(looks)
 
 
+@pytest.mark.parametrize(
+    "change", ["result = 'up'", "strong = false", "at = '2026-01-01 00:00:00.000000'"]
+)
 async def test_an_altered_look_is_found(
-    watching: Service, lane: LookLane, platform: FakePlatform
+    watching: Service, lane: LookLane, platform: FakePlatform, change: str
 ) -> None:
     url = platform.says("/v/123456", GONE)
     case_id, (seen,) = await reported(watching, url)
@@ -342,7 +361,7 @@ async def test_an_altered_look_is_found(
     caller = watching.accounts.authenticate(watching.keys[Role.PIPELINE])
     posts = watching.app.state.shared.services.posts
     with watching.database.engine.begin() as connection:
-        connection.execute(text("UPDATE looks SET result = 'up' WHERE number = 2"))
+        connection.execute(text(f"UPDATE looks SET {change} WHERE number = 2"))
     with pytest.raises(RecordAltered):
         posts.of_post(caller, case_id, seen)
 
@@ -375,10 +394,10 @@ async def test_without_the_setting_nothing_leaves_and_people_look(
         caller, case_id, seen, saw(service, LookResult.GONE, note="404 on my phone")
     )
     assert watch_of(service, seen).state is WatchState.GONE
-    first = services.posts.of_post(caller, case_id, seen)[0]
-    assert first["note"] == "404 on my phone"
-    assert _stated(first["record"])["account"] == caller.account_id
-    assert _stated(first["record"])["vantage"] is None
+    last = json.loads(services.posts.file(caller, case_id, seen))["looks"][-1]
+    assert last["note"] == "404 on my phone"
+    assert _stated(last["record"])["account"] == caller.account_id
+    assert _stated(last["record"])["vantage"] is None
     other = service.accounts.authenticate(service.keys[Role.AUDITOR])
     with pytest.raises(NotFound):
         services.looks.state(other, case_id, seen, saw(service, LookResult.GONE))
