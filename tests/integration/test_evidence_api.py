@@ -83,7 +83,7 @@ def test_evidence_from_the_service_verifies(
         assert pipe.get(f"/v1/jobs/{job['id']}/faces/99.png").status_code == 404
         assert pipe.get(f"/v1/jobs/{job['id']}/evidence?edition=7").status_code == 404
         checked = pipe.post("/v1/verify", content=answer.content).json()
-        assert (checked["result"], checked["superseded_by"]) == ("verified", None)
+        assert checked["result"] == "verified"
         assert pipe.post("/v1/verify", content=b"x").json()["result"] == "failed"
     with zipfile.ZipFile(tmp_path / "e.zip") as archive:
         custody = json.loads(archive.read("data/custody.json"))
@@ -201,7 +201,7 @@ def test_reviews_notices_and_matches(
         editions = ann.get(f"{path}/evidence/editions").json()["editions"]
         assert [e["edition"] for e in editions] == [6, 5, 4, 3, 2, 1]
         old = ann.get(f"{path}/evidence?edition=1").content
-        assert ann.post("/v1/verify", content=old).json()["superseded_by"] == 6
+        assert ann.post("/v1/verify", content=old).json()["result"] == "superseded"
         (tmp_path / "old.zip").write_bytes(old)
         newest = ann.get(f"{path}/evidence").content
         with zipfile.ZipFile(io.BytesIO(newest)) as archive:
@@ -287,7 +287,7 @@ def test_keys_are_rotated_and_old_bundles_stay_verifiable(site: Site, job: dict[
         assert admin.post(f"{path}/reviews", json=review).status_code == 201
         after = admin.get(f"{path}/evidence").content
         found = [admin.post("/v1/verify", content=c).json() for c in (before, after)]
-        assert [f["result"] for f in found] == ["verified", "verified"]
+        assert [f["result"] for f in found] == ["superseded", "verified"]
         assert found[0]["signer"] != found[1]["signer"]
     assert len(httpx.get(f"{site.url}/.well-known/jwks.json").json()["keys"]) == 4
     assert "retired" in site.command("keys", "signing", "list")

@@ -87,8 +87,7 @@ def test_evidence_reviews_and_pages_on_postgresql(site: Site) -> None:
         review = {"decision": "confirmed", "reason": "seen"}
         path = f"/v1/jobs/{job['id']}/reviews"
         assert client.post(path, json=review).json()["finding"] == "confirmed"
-        verified = client.post("/v1/verify", content=first).json()
-        assert (verified["result"], verified["superseded_by"]) == ("verified", 2)
+        assert client.post("/v1/verify", content=first).json()["result"] == "superseded"
         assert client.put(f"/v1/cases/{job['case_id']}/minor").status_code == 204
         assert client.get(f"/v1/jobs/{job['id']}/faces/1.png").status_code == 403
         assert client.get(f"/v1/jobs/{job['id']}/evidence").status_code == 200

@@ -150,11 +150,12 @@ def get_heatmap(job_id: JobId, number: Number, call: Reader) -> Response:
 
 
 class VerificationOut(Published):
-    """The result of a verification. `result` is `verified`, `signer_unknown` or `failed`."""
+    """The result of a verification. `result` is `verified`, `superseded`, `signer_unknown` or
+    `failed`."""
 
-    result: Literal["verified", "signer_unknown", "failed"]
-    """`verified`; `signer_unknown` if everything agrees, but no trusted key signed it; or `failed`.
-    """
+    result: Literal["verified", "superseded", "signer_unknown", "failed"]
+    """`verified`; `superseded` if everything agrees, but this service replaced the edition by a
+    newer one; `signer_unknown` if everything agrees, but no trusted key signed it; or `failed`."""
     sha256: Sha256 = Field(description="SHA-256 of the bundle that was sent.")
     signer: str | None = Field(description="Who signed it, if the key is trusted.")
     case: ItemId | None = Field(description="Id of the case.")
@@ -164,15 +165,13 @@ class VerificationOut(Published):
     verdict: VerdictCode | str | None = Field(description="The verdict in the bundle.")
     finding: Finding | str | None = Field(description="The finding of the reviewers in the bundle.")
     steps: list[Step] = Field(description="The steps of the verification, in order.")
-    superseded_by: int | None
-    """The newest edition of the job, if this service issued this bundle and has issued a newer
-    edition since."""
 
 
 _BUNDLE = {
     **BINARY,
     "contentMediaType": "application/zip",
-    "description": "The ZIP of a bundle, of any content type but multipart.",
+    "description": "The ZIP of a bundle, or the JSON file of looks at a post, of any content type "
+    "but multipart.",
 }
 
 
@@ -184,9 +183,9 @@ _BUNDLE = {
 )
 @streams_body
 async def verify_evidence(call: Verifier) -> VerificationOut:
-    """Run the steps of `deepfake verify` on a bundle, which is not stored. Trusted are the keys of
-    this service, retired ones included, and the pinned keys of others. The body is the ZIP itself.
-    """
+    """Run the steps of `deepfake verify` on a bundle, or on looks at a post, which is not stored.
+    Trusted are the keys of this service, retired ones included, and the pinned keys of others; the
+    list of revocations is this service's own, as it is now. The body is the file itself."""
     # Taken for the ZIP, a form or a compressed body would make genuine evidence look altered.
     if call.request.headers.get("content-type", "").lower().startswith("multipart/"):
         raise UnsupportedContentType(
@@ -204,18 +203,15 @@ async def verify_evidence(call: Verifier) -> VerificationOut:
 
 
 def _verify(content: bytes, call: Call) -> VerificationOut:
-    store, revocations = call.services.evidence_store, call.services.revocation_list
-    settings = call.state.settings
-    keys = (*store.keys.published(), *pinned_keys(settings.pinned_keys))
-    is_withdrawn = revocations.is_withdrawn(hashlib.sha256(content).hexdigest())
-    listed = revocations.current() if is_withdrawn else None
+    services, settings = call.services, call.state.settings
+    keys = (*services.evidence_store.keys.published(), *pinned_keys(settings.pinned_keys))
+    listed = services.revocation_list.current(hashlib.sha256(content).hexdigest())
     trust = Trust(keys, certificates(settings.timestamp_roots), listed)
     try:
         verification = verify(content, trust, readers=call.state.require_engine().bundle_readers)
     except SandboxBusy as error:
         raise Overloaded from error
-    newer = store.newer_than(verification.sha256)
-    return VerificationOut.model_validate({**verification.to_json(), "superseded_by": newer})
+    return VerificationOut.model_validate(verification.to_json())
 
 
 class PublicKeyOut(Published):

@@ -45,13 +45,16 @@ class RevocationList:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _signed: tuple[float, bytes] | None = None
 
-    def current(self) -> Revocations:
-        """Return the list as it is now; ``RecordAltered`` if a record of it was altered outside
-        this program."""
+    def current(self, sha256: str | None = None) -> Revocations:
+        """Return the list as it is now, or the part of it that concerns the edition with this
+        SHA-256; ``RecordAltered`` if a record of it was altered outside this program."""
+        wanted = select(RevokedEdition)
+        if sha256 is not None:
+            wanted = wanted.where(RevokedEdition.sha256 == sha256)
         with self._database.read() as session:
             editions = {
                 row.sha256: (str(row.state), row.at.isoformat(timespec="seconds"))
-                for row in session.scalars(select(RevokedEdition))
+                for row in session.scalars(wanted)
             }
         keys = {
             key.id: key.revoked_at.isoformat(timespec="seconds")
@@ -67,11 +70,6 @@ class RevocationList:
             if self._signed is None or now - self._signed[0] > MAX_AGE_S:
                 self._signed = now, self.current().sign(self._keys.current().statement)
             return self._signed[1]
-
-    def is_withdrawn(self, sha256: str) -> bool:
-        """Return whether an edition was withdrawn."""
-        with self._database.read() as session:
-            return is_withdrawn(session, sha256)
 
     def withdraw(self, sha256: str) -> None:
         """Withdraw an edition: the service does not answer for it any more. Audited.

@@ -271,16 +271,6 @@ class EvidenceStore:
         with self._database.read() as session:
             return editions.editions_of(session, *find_visible(session, caller, Job, job_id))
 
-    def newer_than(self, sha256: str) -> int | None:
-        """Return the number of the edition that replaced the one with this SHA-256; ``None`` if
-        none did, or this installation has no such edition."""
-        with self._database.read() as session:
-            edition = session.scalars(select(Edition).where(Edition.sha256 == sha256)).first()
-            if edition is None:
-                return None
-            newest = editions.newest_edition(session, edition.job_id) or edition
-        return newest.number if newest.number > edition.number else None
-
 
 def _occurrences_of(session: Session, media: Media, key: bytes) -> list[dict[str, Any]]:
     """Return where a medium was seen, oldest first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import Iterator
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from sqlalchemy import text
 from typer.testing import CliRunner
 
 from deepfake_service.audit.log import Action
 from deepfake_service.audit.records import open_database
 from deepfake_service.cli.app import app, main
+from deepfake_service.evidence.bundle.builder import CERTIFICATES
 from deepfake_service.evidence.bundle.dsse import key_id, public_pem
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import (
@@ -29,6 +32,7 @@ from deepfake_service.evidence.bundle.trust_store import (
     read_list,
 )
 from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.evidence.bundle.zip_format import member
 from deepfake_service.evidence.revocations import RevocationList, is_withdrawn, supersede
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.db import (
@@ -46,6 +50,8 @@ from deepfake_service.platform.errors import EditionUnknown
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import open_keys
 from tests.support import exhibits
+from tests.support.jobs import decide, end, post_video
+from tests.unit.service.conftest import Service
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 OURS = exhibits.signers().statement.public_key()
@@ -185,8 +191,8 @@ def test_replaced_and_withdrawn_editions_and_revoked_keys_are_listed(
     assert set(listing.current().keys) == {stolen}
     done = CliRunner().invoke(app, ["evidence", "withdraw", "2" * 64])
     assert done.exit_code == 0, done.output
-    assert listing.is_withdrawn("2" * 64)
-    assert not listing.is_withdrawn("1" * 64)
+    assert set(listing.current("2" * 64).editions) == {"2" * 64}
+    assert not listing.current("3" * 64).editions
     with database.write() as session:
         supersede(session, "2" * 64)
         assert is_withdrawn(session, "2" * 64)
@@ -202,6 +208,39 @@ def test_replaced_and_withdrawn_editions_and_revoked_keys_are_listed(
     }  # fmt: skip
     with pytest.raises(EditionUnknown):
         listing.withdraw("3" * 64)
+
+
+async def test_the_service_answers_as_the_command_does_with_its_list(service: Service) -> None:
+    """Also when the job is gone, and about keys of reports."""
+    job = (await post_video(service, exhibits.video())).json()
+    end(service, job["id"], exhibits.material(exhibits.video()))
+    place = f"/v1/jobs/{job['id']}/evidence"
+    old = (await service.client.get(place)).content
+    assert (await decide(service, job, "undecided")).is_success
+    newest = (await service.client.get(place)).content
+    listing = service.app.state.shared.services.revocation_list
+    keys = service.app.state.shared.services.evidence_store.keys
+
+    async def results() -> list[str]:
+        found = []
+        for bundle in (old, newest):
+            answer = (await service.client.post("/v1/verify", content=bundle)).json()
+            trust = Trust(keys.published(), revocations=listing.current())
+            # In a thread, since the reader of reports runs an event loop of its own.
+            done = (await asyncio.to_thread(verify, bundle, trust)).to_json()
+            for each in (answer, done):  # the last step names the time of the list
+                each["steps"] = [(step["title"], step["outcome"]) for step in each["steps"]]
+            assert answer == done
+            found.append(answer["result"])
+        return found
+
+    assert await results() == ["superseded", "verified"]
+    with service.database.engine.begin() as connection:
+        connection.execute(text("DELETE FROM cases"))
+    assert await results() == ["superseded", "verified"]
+    chain = member(newest, CERTIFICATES)
+    keys.revoke(key_id(x509.load_pem_x509_certificates(chain)[0].public_key()))
+    assert await results() == ["failed", "failed"]
 
 
 def test_the_error_names_the_file_that_cannot_be_written(
