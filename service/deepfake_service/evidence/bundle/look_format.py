@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -25,9 +25,14 @@ from deepfake_service.evidence.bundle import dsse
 from deepfake_service.evidence.bundle.steps import Failed, Found, Outcome, Verification
 from deepfake_service.evidence.bundle.trust_store import Trust
 
+if TYPE_CHECKING:  # the readers read this format
+    from deepfake_service.evidence.bundle.readers import BundleReaders
+
 FORMAT = "deepfake-service/looks/1"
 MAX_FILE_BYTES = 8 << 20
 """Of a file of looks. Daily looks of a year have about 2 MiB with what was kept of the pages."""
+MAX_LOOKS = 1000
+"""In a file. A year of looks has about 450."""
 
 Record = tuple[dict[str, Any], str]
 """The envelope of a look, and the text that was kept of its page."""
@@ -103,8 +108,8 @@ def records_in(content: bytes) -> list[Record]:
         if document["format"] != FORMAT:
             raise Failed(f"its format is {document['format']!r:.100} instead of {FORMAT!r}")
         listed = document["looks"]
-        if not listed:
-            raise Failed("the file has no looks")
+        if not 1 <= len(listed) <= MAX_LOOKS:
+            raise Failed(f"the file has {len(listed)} looks instead of 1 to {MAX_LOOKS}")
         records = [(look["record"], look["text"]) for look in listed]
         for number, (envelope, text) in enumerate(records, 1):
             if not isinstance(text, str):  # others are empty as well
@@ -138,19 +143,13 @@ class LookSteps:
     _content: bytes
     _trust: Trust
     _done: Verification
+    _readers: BundleReaders
     _records: list[Record] = field(default_factory=list)
 
     def stated(self) -> Found:
         """Compare the file with its records, and what each says of the one before."""
-        if len(self._content) > MAX_FILE_BYTES:
-            raise Failed(f"larger than {MAX_FILE_BYTES} bytes, the limit for looks")
-        self._records = records_in(self._content)
-        last, post = looks_of(self._records)[-1], predicate_of(self._records[-1][0])["post"]
-        return Outcome.PASS, (
-            f"{len(self._records)} looks at the post {post}; the last one, of {last['at']}, "
-            f"found: {last['result']}; the issuer's audit log has its SHA-256, {last['sha256']}, "
-            "and those of later ones, if there are any; what all looks amount to is not in the file"
-        )
+        self._records = self._readers.looks(self._content)
+        return Outcome.PASS, f"{len(self._records)} looks; what they amount to is not in the file"
 
     def signatures(self) -> Found:
         """Check each signature."""
@@ -164,5 +163,14 @@ class LookSteps:
             key = keys.get(envelope["signatures"][0]["keyid"])
             if key is None or not dsse.signed_by(envelope, key):
                 raise Failed(f"look {number} is not signed with a trusted key")
+            dsse.opened(rfc8785.dumps(envelope), (dsse.LOOK_TYPE,))
+        # The process that read a hostile file is not trusted: what is signed must explain the file.
+        if file_of(self._records) != self._content:
+            raise Failed("the file is not what its records state")
         self._done.signer = ", ".join(sorted(signers))
-        return Outcome.PASS, f"signed with the trusted key {self._done.signer}"
+        last, post = looks_of(self._records)[-1], predicate_of(self._records[-1][0])["post"]
+        return Outcome.PASS, (
+            f"looks at the post {post}; the last one, of {last['at']}, found: {last['result']}; "
+            f"the issuer's audit log has its SHA-256, {last['sha256']}, and those of later ones, "
+            f"if there are any; signed with the trusted key {self._done.signer}"
+        )

@@ -1,8 +1,9 @@
 """Readers of the formats in a bundle of evidence, in this process or in a confined one.
 
 A bundle comes from a stranger until its signature has been checked, and its maker may be hostile
-even then. Its ZIP directory, its PDF reports, its time stamps and its pictures are therefore read
-in a process that has no rights and bounded time and memory (``deepfake_models.sandbox.pool``).
+even then. Its ZIP directory, its PDF reports, its time stamps and its pictures, and files of looks,
+are therefore read in a process that has no rights and bounded time and memory
+(``deepfake_models.sandbox.pool``).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from deepfake_models.errors import DecoderFailed, DeepfakeError
 from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
 from deepfake_models.sandbox.protocol import Options
-from deepfake_service.evidence.bundle import warc
+from deepfake_service.evidence.bundle import look_format, warc
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import pixels_of
 from deepfake_service.evidence.bundle.steps import Failed
@@ -47,6 +48,7 @@ LAZY_MODULES = (
     "pyhanko.pdf_utils.filters",
     "pyhanko_certvalidator.path",
     "pyhanko_certvalidator.validate",
+    "securesystemslib.dsse",
 )
 """Modules that this package and the libraries import within functions."""
 
@@ -64,7 +66,7 @@ class UnreadableFile(DeepfakeError):
 
 
 class BundleReaders:
-    """Readers of a bundle's ZIP directory, reports, time stamps and pictures.
+    """Readers of a bundle's ZIP directory, reports, time stamps and pictures, and of looks.
 
     Without ``processes``, they parse in the calling process, which is for bundles of our own
     making only. Otherwise they parse in confined ones, and have to be closed with ``close()``.
@@ -103,6 +105,16 @@ class BundleReaders:
         if bag.zipped(files) != content:
             raise UnreadableFile
         return files
+
+    def looks(self, content: bytes) -> list[look_format.Record]:
+        """Return the records in a file of looks: see ``look_format.records_in``."""
+        if len(content) > look_format.MAX_FILE_BYTES:
+            raise Failed(f"larger than {look_format.MAX_FILE_BYTES} bytes, the limit for looks")
+        found, _ = self._run(read_looks, content, {})
+        try:
+            return [(envelope, str(text)) for envelope, text in found["records"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise UnreadableFile from error
 
     def check_report(
         self,
@@ -205,6 +217,11 @@ def unzip(content: bytes, _given: dict[str, Any]) -> Answer:
     return {name: len(file) for name, file in files.items()}, b"".join(files.values())
 
 
+def read_looks(content: bytes, _given: dict[str, Any]) -> Answer:
+    """Return the records in a file of looks."""
+    return {"records": look_format.records_in(content)}, b""
+
+
 def check_pdf(content: bytes, given: dict[str, Any]) -> Answer:
     """Check a report, given certificates in PEM, and the time ``at``."""
     from deepfake_service.evidence.bundle import pdf_signature
@@ -242,5 +259,6 @@ def _loaded(pems: list[str]) -> list[x509.Certificate]:
 
 
 _TASKS = {
-    task.__name__: task for task in (unzip, check_pdf, check_stamp, check_records, decode_picture)
+    task.__name__: task
+    for task in (unzip, read_looks, check_pdf, check_stamp, check_records, decode_picture)
 }

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import cache
 from typing import Any
 
 import pytest
 import rfc8785
 
+from deepfake_service.evidence.bundle import look_format
 from deepfake_service.evidence.bundle.look_format import file_of
+from deepfake_service.evidence.bundle.readers import BundleReaders
 from deepfake_service.evidence.bundle.steps import ExitCode, Verification
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
 from tests.support import exhibits
 
 OURS = Trust((exhibits.signers().statement.public_key(),))
+
+
+@pytest.fixture(scope="module")
+def confined() -> Iterator[BundleReaders]:
+    with closing(BundleReaders(1)) as readers:
+        yield readers
 
 
 @cache
@@ -36,10 +45,11 @@ def failed(done: Verification) -> str:
     return done.steps[-1].detail
 
 
-def test_a_file_says_what_its_records_state() -> None:
-    done = verify(file(), OURS)
+def test_a_file_says_what_its_records_state(confined: BundleReaders) -> None:
+    done = verify(file(), OURS, readers=confined)
     assert done.exit_code is ExitCode.VERIFIED
-    assert "found: gone" in done.steps[0].detail
+    assert "found: gone" in done.steps[1].detail
+    assert verify(file(), OURS).to_json() == done.to_json()
     assert verify(file(), Trust()).exit_code is ExitCode.SIGNER_UNKNOWN
     thief = file_of(exhibits.looks(key=exhibits.signers("thief").statement))
     assert "not signed with a trusted key" in failed(verify(thief, OURS))
@@ -86,5 +96,43 @@ def test_the_text_of_the_page_is_covered() -> None:
     ],
     ids=range(14),
 )
-def test_what_the_format_does_not_have_is_refused(hostile: bytes) -> None:
-    assert len(failed(verify(hostile, OURS))) > 20
+def test_what_the_format_does_not_have_is_refused(confined: BundleReaders, hostile: bytes) -> None:
+    for readers in (BundleReaders(), confined):
+        assert len(failed(verify(hostile, OURS, readers=readers))) > 20
+
+
+def test_at_most_a_thousand_looks_are_read(confined: BundleReaders) -> None:
+    most = verify(file_of(exhibits.looks(1000)), OURS, readers=confined)
+    assert most.exit_code is ExitCode.VERIFIED
+    said = failed(verify(file_of(exhibits.looks(1001)), OURS, readers=confined))
+    assert said == "the file has 1001 looks instead of 1 to 1000"
+    large = file() + bytes(look_format.MAX_FILE_BYTES)
+    assert "the limit for looks" in failed(verify(large, OURS, readers=confined))
+
+
+def test_a_file_is_parsed_in_a_confined_process(
+    confined: BundleReaders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = altered(lambda d: d["looks"][0].update(result="gone"))
+    said = [failed(verify(hostile, trust, readers=confined)) for trust in (OURS, Trust())]
+
+    def parse(*_: object) -> None:
+        raise AssertionError("parsed in the process that has the keys")
+
+    monkeypatch.setattr(look_format, "records_in", parse)
+    assert [failed(verify(hostile, trust, readers=confined)) for trust in (OURS, Trust())] == said
+
+
+def test_a_reader_that_was_taken_over_vouches_for_no_file(
+    confined: BundleReaders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers with what would make the file genuine, whatever the file shows."""
+    answer = confined.looks(file())
+    monkeypatch.setattr(confined, "looks", lambda _: answer)
+    assert verify(file(), OURS, readers=confined).exit_code is ExitCode.VERIFIED
+    hostile = altered(lambda d: d["looks"][0].update(result="gone"))
+    said = failed(verify(hostile, OURS, readers=confined))
+    assert said == "the file is not what its records state"
+    answer[-1][0]["note"] = "gone"  # which no signature covers
+    hostile = file_of(answer)
+    assert "does not define" in failed(verify(hostile, OURS, readers=confined))

@@ -22,6 +22,7 @@ from deepfake_service.cli.app import app
 from deepfake_service.evidence.bundle import readers
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.builder import CERTIFICATES, MODEL_RATES, PUBLIC_KEY, build
+from deepfake_service.evidence.bundle.look_format import file_of
 from deepfake_service.evidence.bundle.readers import BundleReaders, UnreadableFile
 from deepfake_service.evidence.bundle.steps import ExitCode, Failed, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust, certificates
@@ -173,6 +174,7 @@ def test_nothing_is_imported_while_a_bundle_is_read(
             before = confined._pool.run(attacks.MODULES, io.BytesIO(), b"", bounds)
             result = verify(bundle, Trust(), scorer=exhibits.scorer(), readers=confined)
             assert Outcome.FAIL not in {step.outcome for step in result.steps}
+            assert len(confined.looks(file_of(exhibits.looks()))) == 3
             assert confined._pool.run(attacks.MODULES, io.BytesIO(), b"", bounds) == before
     finally:
         confined.close()
