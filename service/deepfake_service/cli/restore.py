@@ -99,8 +99,7 @@ def copy_backup(settings: Settings, backup: Path) -> None:
         raise DataDirError(f"{target} already exists. Set DEEPFAKE_DATA_DIR to a new folder.")
     if not (backup / RECORDS_FILE).is_file():
         raise DataDirError(f"{backup} is not a backup: it has no {RECORDS_FILE}.")
-    has_key = settings.master_key or settings.key_wrapper
-    if not has_key and not (settings.data_dir / MASTER_KEY_FILE).exists():
+    if not settings.master_key and not (settings.data_dir / MASTER_KEY_FILE).exists():
         raise DataDirError(
             f"{settings.data_dir} has no {MASTER_KEY_FILE}. Put the installation's there first."
         )

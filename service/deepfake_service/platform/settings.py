@@ -89,10 +89,6 @@ class Settings(BaseSettings):
     older_master_keys: SecretStr | None = None
     """Previous master keys, separated by commas. Cases wrapped by them can still be decrypted until
     `deepfake keys rewrap` has wrapped them with the current key."""
-    key_wrapper: str | None = None
-    """`package.module:function` that returns a `KeyWrapper` of
-    `deepfake_service.platform.storage.envelope` backed by a key management service. Replaces the
-    master key."""
     admin_key: SecretStr | None = None
     """Administrator key to use instead of generating one on the first start, for containers. At
     least 20 characters; use a random value (`openssl rand -base64 32`), because only a fast hash of

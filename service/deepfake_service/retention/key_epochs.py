@@ -29,8 +29,7 @@ EPOCH_KEY_AGE = timedelta(days=1)
 """Age of an epoch key before it is destroyed because a case was deleted. The remaining cases are
 then wrapped again, a second or two for 10,000 of them."""
 BATCH = 100
-"""Cases that are wrapped again in one transaction. A key management service may be asked twice for
-each, and other writers wait meanwhile."""
+"""Cases that are wrapped again in one transaction, for which other writers wait."""
 _DELETIONS = (Action.CASE_SHREDDED, Action.CASE_EXPIRED, Action.CASE_EMPTIED)
 
 _log = logger("deepfake_service.key_epochs")

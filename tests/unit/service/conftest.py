@@ -163,8 +163,7 @@ class Installation:
         ``copied_url`` names a copy of the database, if it is not in the folder. Opening an empty
         database and creating the accounts and secrets take longer than most tests do.
         """
-        own_keys = settings.master_key or settings.key_wrapper
-        if own_keys or settings.database_url != copied_url or settings.data_dir.exists():
+        if settings.master_key or settings.database_url != copied_url or settings.data_dir.exists():
             return None
         shutil.copytree(self.folder, settings.data_dir)
         return dict(self.keys)

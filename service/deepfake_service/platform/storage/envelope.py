@@ -60,7 +60,7 @@ def unseal(key: bytes, sealed: bytes, context: bytes) -> bytes:
 
 
 class KeyWrapper(Protocol):
-    """Encrypts keys with a master key, in memory or in a key management service."""
+    """Encrypts keys with a master key, or with a key under it."""
 
     def wrap(self, key: bytes, context: bytes) -> bytes:
         """Return ``key`` encrypted, so that ``unwrap`` needs the same ``context``."""
@@ -103,28 +103,6 @@ class MasterKeys:
 
     def is_current(self, wrapped: bytes) -> bool:
         return wrapped[: self._ID_BYTES] == self._id(self._current)
-
-    def knows(self, wrapped: bytes) -> bool:
-        """Return whether one of these keys wrapped ``wrapped``."""
-        return wrapped[: self._ID_BYTES] in self._by_id
-
-
-class MovedKeys:
-    """A ``KeyWrapper`` that replaced master keys, which still unwrap what they wrapped."""
-
-    def __init__(self, current: KeyWrapper, older: MasterKeys) -> None:
-        self._current = current
-        self._older = older
-
-    def wrap(self, key: bytes, context: bytes) -> bytes:
-        return self._current.wrap(key, context)
-
-    def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
-        wrapper = self._older if self._older.knows(wrapped) else self._current
-        return wrapper.unwrap(wrapped, context)
-
-    def is_current(self, wrapped: bytes) -> bool:
-        return not self._older.knows(wrapped) and self._current.is_current(wrapped)
 
 
 class StreamSealer:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import importlib
 import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -28,7 +27,6 @@ from deepfake_service.platform.storage.envelope import (
     READ_AHEAD_CHUNKS,
     KeyWrapper,
     MasterKeys,
-    MovedKeys,
     StreamSealer,
     UnsealedReader,
     new_key,
@@ -137,13 +135,10 @@ def context_of(kind: str, row_id: str) -> bytes:
     return f"{kind}/{row_id}".encode()
 
 
-def open_keys(settings: Settings) -> KeyWrapper:
-    """Return the key wrapper that ``settings`` name: a key management service's, or master keys.
-
-    1. If ``DEEPFAKE_KEY_WRAPPER`` (``package.module:function``) is set, the function is called and
-       returns the wrapper. Keys in ``DEEPFAKE_OLDER_MASTER_KEYS`` still unwrap what they wrapped.
-    2. Otherwise ``DEEPFAKE_MASTER_KEY`` is used, with ``DEEPFAKE_OLDER_MASTER_KEYS`` to unwrap.
-    3. Otherwise a key is created in the data directory, readable by its owner only.
+def open_keys(settings: Settings) -> MasterKeys:
+    """Return the master keys that ``settings`` name: ``DEEPFAKE_MASTER_KEY``, or else a key that is
+    created in the data directory, readable by its owner only; ``DEEPFAKE_OLDER_MASTER_KEYS`` still
+    unwrap what they wrapped.
 
     Raises:
         SettingsError: a setting has an invalid value; the message names it. DataDirError: the key
@@ -154,9 +149,6 @@ def open_keys(settings: Settings) -> KeyWrapper:
         for text in (settings.older_master_keys.get_secret_value() if settings.older_master_keys
                      else "").split(",") if text.strip()
     )  # fmt: skip
-    if settings.key_wrapper:
-        hook = _hook(settings.key_wrapper)
-        return MovedKeys(hook, MasterKeys(older[0], older[1:])) if older else hook
     if settings.master_key:
         text = settings.master_key.get_secret_value()
         return MasterKeys(_decoded(text, f"{PREFIX}MASTER_KEY"), older)
@@ -190,17 +182,6 @@ def _decoded(text: str, where: str) -> bytes:
             "`openssl rand -base64 32`."
         )
     return key
-
-
-def _hook(name: str) -> KeyWrapper:
-    module, _, function = name.partition(":")
-    try:
-        factory = cast(Callable[[], KeyWrapper], getattr(importlib.import_module(module), function))
-    except (ImportError, AttributeError, ValueError) as error:
-        raise SettingsError(
-            f"{PREFIX}KEY_WRAPPER names a function that cannot be imported: {name!r}"
-        ) from error
-    return factory()
 
 
 def installation_secret(database: Database, keys: KeyWrapper, name: str) -> bytes:

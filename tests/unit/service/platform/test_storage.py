@@ -273,36 +273,6 @@ def test_master_keys_from_the_environment(tmp_path: Path) -> None:
         open_keys(Settings(data_dir=tmp_path, master_key=SecretStr("dG9vIHNob3J0")))
 
 
-def other_wrapper() -> MasterKeys:
-    return MasterKeys(bytes(32))
-
-
-def test_a_key_management_service_is_a_function(tmp_path: Path) -> None:
-    hook = Settings(data_dir=tmp_path, key_wrapper=f"{__name__}:other_wrapper")
-    assert open_keys(hook).unwrap(other_wrapper().wrap(KEY, b""), b"") == KEY
-    for name in (f"{__name__}:absent", "no.such.module:f", "nothing"):
-        with pytest.raises(SettingsError, match="DEEPFAKE_KEY_WRAPPER"):
-            open_keys(Settings(data_dir=tmp_path, key_wrapper=name))
-
-
-def test_cases_move_to_a_key_management_service(tmp_path: Path) -> None:
-    old = base64.b64encode(new_key()).decode()
-    before = open_keys(Settings(data_dir=tmp_path, master_key=SecretStr(old)))
-    wrapped = before.wrap(KEY, b"case")
-    moved = open_keys(
-        Settings(
-            data_dir=tmp_path,
-            key_wrapper=f"{__name__}:other_wrapper",
-            older_master_keys=SecretStr(old),
-        )
-    )
-    assert moved.unwrap(wrapped, b"case") == KEY
-    assert not moved.is_current(wrapped)
-    again = moved.wrap(moved.unwrap(wrapped, b"case"), b"case")
-    assert moved.is_current(again)
-    assert other_wrapper().unwrap(again, b"case") == KEY
-
-
 @pytest.mark.parametrize("url", ["nowhere://x", "file://another-machine/folder", "file:folder"])
 def test_a_url_that_is_none_is_an_error(tmp_path: Path, url: str) -> None:
     with pytest.raises(StorageError, match="URL"):
