@@ -93,6 +93,11 @@ class Sender:
             return Organisation()
         return Organisation(**json.loads(unseal(self._key(), row.sealed, _CONTEXT)))
 
+    def lines(self, language: str) -> list[str]:
+        """Return the name of who sends a notice, and how the organisation is reached."""
+        organisation = self.organisation()
+        return [organisation.name(language) or self.issuer, *organisation.reached_at(language)]
+
     def certificate_name(self) -> str:
         """Return the name for a new certificate: that of the organisation, or else the issuer."""
         return (self.organisation().name("en") or self.issuer)[:MAX_CERTIFIED]

@@ -82,6 +82,9 @@ class NoticeDesk:
                 the finding that the notice would rest on was not confirmed, or there is none.
         """
         kind = kind_of(request.kind)
+        language = request.language or kind.language
+        # Not in the transaction: the first reading may write a key.
+        sender = self._documents.sender.lines(language)
         with self._database.write() as session:
             case, _ = self._find(session, caller, Case, case_id)
             # Reviews of the account's cases wait until this transaction ends.
@@ -114,7 +117,6 @@ class NoticeDesk:
                 without_consent=consent,
                 files=[session.get_one(Media, media_id).sha256 for media_id in media],
             )
-            language = request.language or kind.language
             composed = compose(kind, fields, subject, language=language)
             notice = Notice(
                 id=new_id(),
@@ -132,6 +134,7 @@ class NoticeDesk:
                 "basis": [asdict(b) for b in basis],
                 "without_consent": consent and consent.stored(),
                 "composed": composed,
+                "sender": sender,
                 "captures": captures,
                 "receipt": None,
             }

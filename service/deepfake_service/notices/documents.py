@@ -71,12 +71,11 @@ class NoticeDocuments:
     def _make(self, actor: Actor, notice: Notice, key: bytes, content: dict[str, Any]) -> bytes:
         from deepfake_service.evidence.bundle import pdf_signature
 
-        issuer, organisation = self.sender.issuer, self.sender.organisation()
-        language, kind, at = notice.language, kind_of(notice.kind), notice.created_at
-        sender = [organisation.name(language) or issuer, *organisation.reached_at(language)]
+        issuer, kind, at = self.sender.issuer, kind_of(notice.kind), notice.created_at
         # Not in a transaction: decoding and an authority may take their time.
         captures = self.captures(actor, notice, key, content)
-        data = notice_data(kind, content["composed"], language, at, sender, captures)
+        composed, sender = content["composed"], content["sender"]
+        data = notice_data(kind, composed, notice.language, at, sender, captures)
         pdf = notice_pdf(kind, data, at)
         pdf = pdf_signature.sign(pdf, self._keys.current(), issuer, field="Notice")
         event_id = new_id()

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from deepfake_service.notices import documents
+from deepfake_service.notices.compose import notice_pdf
 from deepfake_service.platform.db import Job, Notice, Occurrence, new_id
 from deepfake_service.platform.db.enums import Decision, JobState, NoticeState, Role
-from tests.support.jobs import VIDEO, submit
+from tests.support.jobs import VIDEO, headers, submit
 from tests.support.notices import GOOD, decide, look_manipulated
 from tests.unit.service.conftest import Service
 
@@ -114,3 +116,25 @@ async def test_notices_about_other_files_of_the_case_are_not_marked(service: Ser
         session.get_one(Job, other["id"]).state = JobState.SUCCEEDED
     decide(service, other["id"], REJECTED)
     assert not is_marked(service, notice)
+
+
+async def test_a_draft_keeps_its_sender_when_the_organisation_changes(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = headers(service, Role.ADMIN)
+    centre = {"name_en": "First Centre", "phone": "02-815-0382"}
+    assert (await service.client.put("/v1/organisation", json=centre, headers=admin)).is_success
+    notice, _ = await noticed(service, VIDEO)
+    other = {"name_en": "Other Centre"}
+    assert (await service.client.put("/v1/organisation", json=other, headers=admin)).is_success
+    shown: list[dict[str, Any]] = []
+
+    def seen(kind: Any, data: dict[str, Any], at: Any) -> bytes:
+        shown.append(data)
+        return notice_pdf(kind, data, at)
+
+    monkeypatch.setattr(documents, "notice_pdf", seen)
+    assert (await service.client.get(f"/v1/notices/{notice}/notice.pdf")).status_code == 200
+    assert [(data["issuer"], data["sender"]) for data in shown] == [
+        ("First Centre", ["02-815-0382"])
+    ]
