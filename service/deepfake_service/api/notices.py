@@ -99,7 +99,8 @@ class NoticeEventOut(Published):
     answered_at: Time | None = Field(description="When it was answered, as known then.")
     receipt: str | None = Field(description="Text or number of the receipt that was recorded.")
     reason: str | None = Field(default=None, exclude_if=is_none)
-    """Why it was sent before it was created here; left out otherwise."""
+    """Why it was sent before it was created here, or was not recorded before it was marked; left
+    out otherwise."""
     document_sha256: Sha256 | None
     """SHA-256 of the text for `created`, of the PDF for `signed`."""
     salt: str = Field(description="Keeps the digest from confirming guesses at the content.")
@@ -194,8 +195,8 @@ def get_notice(notice_id: NoticeId, call: Reader) -> NoticeOut:
 def get_notice_pdf(notice_id: NoticeId, call: DocumentReader) -> Response:
     """Return a notice as a signed PDF/A for a person to send. Audited.
 
-    It is made and signed once, at the first request. Its SHA-256 is in the history of the notice
-    and in the audit log."""
+    It is made and signed once, at the first request, unless the notice was withdrawn or marked
+    `withdraw` before. Its SHA-256 is in the history of the notice and in the audit log."""
     content = call.services.notice_desk.pdf(call.caller, notice_id)
     return pdf_answer(content, f"notice-{notice_id}.pdf")
 

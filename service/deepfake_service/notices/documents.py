@@ -29,8 +29,8 @@ from deepfake_service.notices.history import NoticeHistory
 from deepfake_service.notices.kinds import kind_of
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Notice, NoticeEvent, Occurrence, new_id
-from deepfake_service.platform.db.enums import NoticeEventKind
-from deepfake_service.platform.errors import ImageryWithheld, NotFound, RecordAltered
+from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
+from deepfake_service.platform.errors import ImageryWithheld, NotFound, NoticeRefused, RecordAltered
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json
 from deepfake_service.platform.storage.blobs import missing_as
 
@@ -58,13 +58,15 @@ class NoticeDocuments:
         Raises:
             NotFound: the notice was deleted meanwhile. RecordAltered: the PDF is not the one that
                 the history of the notice has. ImageryWithheld: it encloses captures, and a person
-                shown was flagged as a possible minor since.
+                shown was flagged as a possible minor since. NoticeRefused: there is none, and the
+                notice was withdrawn or its basis has changed.
         """
         content = open_json(key, notice)
         with self._database.read() as session:
             _require_showable(session, notice, content)
             signed = NoticeHistory(session, key, notice).signed()
         if signed is None:
+            _require_basis(notice)
             return self._make(actor, notice, key, content)
         return self._stored(notice, signed, key)
 
@@ -90,6 +92,7 @@ class NoticeDocuments:
             history = NoticeHistory(session, key, current)
             signed = history.signed()
             if signed is None:
+                _require_basis(current)  # a review or a flag may have come meanwhile
                 digest = hashlib.sha256(pdf).hexdigest()
                 history.append(
                     NoticeEventKind.SIGNED, actor, document_sha256=digest, event_id=event_id
@@ -150,6 +153,15 @@ class NoticeDocuments:
 def _require_showable(session: Session, notice: Notice, content: dict[str, Any]) -> None:
     if content["captures"] and session.get_one(Case, notice.case_id).minor_at is not None:
         raise ImageryWithheld
+
+
+def _require_basis(notice: Notice) -> None:
+    """Require that what a notice says still holds, before it is signed."""
+    if notice.withdraw_at is not None or notice.state == NoticeState.WITHDRAWN:
+        raise NoticeRefused(
+            "The notice was withdrawn or its basis has changed before it was signed, so no PDF is "
+            "made. Create a new notice if one is needed."
+        )
 
 
 def _blob_of(notice: Notice, event_id: str) -> str:

@@ -66,7 +66,7 @@ class NoticeHistory:
         """Add an event and its entry in the audit log.
 
         Args:
-            reason: why the notice was sent before it was created.
+            reason: why the notice was sent before it was created or marked for withdrawal.
             document_sha256: of the text when it was created, and of the PDF when it was signed.
             event_id: the id of the event, if something was stored under it already.
         """

@@ -29,8 +29,7 @@ def package_of(
     evidence that the notice relies on. Reports are those of these editions, in the language of the
     notice. Files that were deleted are left out, and reports and screenshots where a person shown
     may be a minor. Every reading is audited. ``NotFound`` if there is no such notice, or the caller
-    may not see it; ``ImageryWithheld`` if its PDF encloses captures, and a person shown was flagged
-    as a possible minor since.
+    may not see it; ``ImageryWithheld`` or ``NoticeRefused`` as ``NoticeDocuments.pdf``.
     """
     notice = desk.read(caller, notice_id)
     letter = [("notice.pdf", desk.pdf(caller, notice_id)), ("notice.txt", notice["text"].encode())]

@@ -75,8 +75,9 @@ class NoticeUpdate:
     """When it was sent. This starts the deadline. A time up to five minutes ahead counts as now,
     because clocks differ."""
     sent_reason: Annotated[str | None, Field(max_length=500)] = None
-    """Why `sent_at` is before the notice was created, for example that it was sent by telephone.
-    Required in that case only."""
+    """Why `sent_at` is before the notice was created, for example that it was sent by telephone,
+    or why it was not recorded before the notice was marked `withdraw`. Required in these cases
+    only."""
     receipt: Annotated[str | None, Field(max_length=2000)] = None
     """Text or number of the receipt."""
     outcome: NoticeState | None = None
@@ -88,7 +89,7 @@ class NoticeUpdate:
 
     @property
     def reason(self) -> str | None:
-        """Why it was sent before it was created, if that is stated."""
+        """Why it was sent before it was created or marked, if that is stated."""
         return (self.sent_reason or "").strip() or None
 
 
@@ -141,9 +142,16 @@ def _send(notice: Notice, sent_at: datetime, reason: str | None) -> None:
     if notice.state != NoticeState.DRAFTED:
         raise invalid_field("sent_at", "the notice is already marked as sent")
     is_earlier = sent_at < notice.created_at - CLIENT_SKEW  # by telephone, for example
-    if is_earlier and not reason:
+    if notice.withdraw_at is not None:
+        if sent_at >= notice.withdraw_at:
+            raise invalid_field(
+                "sent_at", "the basis has changed: only a time before that, if it was sent then"
+            )
+        if not reason:
+            raise invalid_field("sent_reason", "before the basis changed: state the reason")
+    elif is_earlier and not reason:
         raise invalid_field("sent_reason", "before the notice was created: state the reason")
-    if reason and not is_earlier:
+    elif reason and not is_earlier:
         raise invalid_field("sent_reason", "only for a time before the notice was created")
     notice.sent_at, notice.state = sent_at, NoticeState.SENT
     deadline = kind_of(notice.kind).time_to_act

@@ -10,10 +10,10 @@ from sqlalchemy import select
 
 from deepfake_service.notices import documents
 from deepfake_service.notices.compose import notice_pdf
-from deepfake_service.platform.db import Job, Notice, Occurrence, new_id
+from deepfake_service.platform.db import Job, Notice, NoticeEvent, Occurrence, new_id
 from deepfake_service.platform.db.enums import Decision, JobState, NoticeState, Role
 from tests.support.jobs import VIDEO, headers, submit
-from tests.support.notices import GOOD, decide, look_manipulated
+from tests.support.notices import GOOD, decide, look_manipulated, updated
 from tests.unit.service.conftest import Service
 
 CONFIRMED, REJECTED, UNDECIDED = Decision.CONFIRMED, Decision.REJECTED, Decision.UNDECIDED
@@ -38,6 +38,17 @@ async def noticed(service: Service, *files: bytes) -> tuple[str, list[str]]:
     answer = await service.client.post(path, json=content)
     assert answer.status_code == 201, answer.text
     return answer.json()["id"], [job["id"] for job in jobs]
+
+
+def assert_refused(answer: Any) -> None:
+    assert answer.status_code == 409, answer.text
+    assert answer.json()["type"].endswith(":notice_refused")
+
+
+def events_of(service: Service, notice_id: str) -> list[str]:
+    with service.database.read() as session:
+        of_notice = select(NoticeEvent).where(NoticeEvent.notice_id == notice_id)
+        return [str(e.kind) for e in session.scalars(of_notice.order_by(NoticeEvent.number))]
 
 
 def repeated(service: Service, job_id: str) -> str:
@@ -116,6 +127,79 @@ async def test_notices_about_other_files_of_the_case_are_not_marked(service: Ser
         session.get_one(Job, other["id"]).state = JobState.SUCCEEDED
     decide(service, other["id"], REJECTED)
     assert not is_marked(service, notice)
+
+
+@pytest.mark.parametrize("gone", ["rejected", "flagged", "withdrawn"])
+async def test_a_notice_whose_basis_is_gone_gets_no_signature(service: Service, gone: str) -> None:
+    admin = headers(service, Role.ADMIN)
+    notice, (job,) = await noticed(service, VIDEO)
+    path = f"/v1/notices/{notice}"
+    if gone == "rejected":
+        decide(service, job, REJECTED)
+    elif gone == "flagged":
+        case = (await service.client.get(path)).json()["case_id"]
+        assert (await service.client.put(f"/v1/cases/{case}/minor", headers=admin)).is_success
+    else:
+        await updated(service, notice, outcome="withdrawn")
+    refused = await service.client.get(f"{path}/notice.pdf", headers=admin)
+    assert_refused(refused)
+    assert "signed" not in events_of(service, notice)
+    service.client.headers["Accept-Language"] = "en"
+    await service.sign_in(Role.ADMIN)
+    page = (await service.client.get(f"/notices/{notice}")).text
+    assert "There is no signed PDF and no package" in page
+    for download in (f"{path}/notice.pdf", f"/notices/{notice}/package.zip"):
+        assert f'href="{download}"' not in page
+        assert (await service.client.get(download)).status_code == 409
+
+
+async def test_a_review_while_the_letter_is_set_prevents_its_signature(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notice, (job,) = await noticed(service, VIDEO)
+
+    def rejected_meanwhile(*given: Any) -> bytes:
+        decide(service, job, REJECTED)
+        return notice_pdf(*given)
+
+    monkeypatch.setattr(documents, "notice_pdf", rejected_meanwhile)
+    refused = await service.client.get(f"/v1/notices/{notice}/notice.pdf")
+    assert_refused(refused)
+    assert events_of(service, notice) == ["created", "to_withdraw"]
+
+
+async def test_a_letter_that_was_signed_before_its_basis_was_gone_stays_readable(
+    service: Service,
+) -> None:
+    notice, (job,) = await noticed(service, VIDEO)
+    path = f"/v1/notices/{notice}/notice.pdf"
+    signed = await service.client.get(path)
+    decide(service, job, REJECTED)
+    assert (await service.client.get(path)).content == signed.content
+    await updated(service, notice, outcome="withdrawn")
+    assert (await service.client.get(path)).content == signed.content
+    assert events_of(service, notice) == ["created", "signed", "to_withdraw", "outcome"]
+
+
+async def test_a_marked_notice_was_sent_before_that_or_not_at_all(service: Service) -> None:
+    notice, (job,) = await noticed(service, VIDEO)
+    before = service.database.clock()
+    service.clock.advance(timedelta(minutes=1))
+    decide(service, job, REJECTED)
+
+    async def refused_field(**update: str) -> str:
+        answer = await service.client.patch(f"/v1/notices/{notice}", json=update)
+        assert answer.status_code == 422, answer.text
+        (error,) = answer.json()["errors"]
+        return str(error["field"])
+
+    now, reason = service.database.clock().isoformat(), "Recorded late."
+    assert await refused_field(sent_at=now) == "sent_at"
+    assert await refused_field(sent_at=now, sent_reason=reason) == "sent_at"
+    assert await refused_field(sent_at=before.isoformat()) == "sent_reason"
+    sent = await updated(service, notice, sent_at=before.isoformat(), sent_reason=reason)
+    assert (sent["state"], sent["withdraw"]) == ("sent", True)
+    assert sent["history"][-1]["reason"] == reason
 
 
 async def test_a_draft_keeps_its_sender_when_the_organisation_changes(
