@@ -19,6 +19,7 @@ from deepfake_service.platform.db.enums import MANIPULATED, Finding, JobState
 from deepfake_service.platform.db.row_authentication import refuse
 from deepfake_service.platform.errors import NoticeRefused, ReviewMissing
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json
+from deepfake_service.platform.texts.formatting import found_by
 
 AGAINST = frozenset({Finding.REJECTED, Finding.UNDECIDED, Finding.AWAITING_SECOND})
 """Findings that no notice may rest on."""
@@ -48,8 +49,7 @@ def basis_of(
     # The result is sealed: in the column, anybody could have written another verdict.
     if job.result is None or open_json(key, job)["verdict"] != job.verdict:
         raise refuse(session, "jobs", job.id, "verdict")
-    latest = {review["account"]: review for review in reviews_of(session, job, key)}
-    found = [r for r in latest.values() if r["decision"] in MANIPULATED]
+    found = found_by(job.finding, reviews_of(session, job, key))
     edition = newest_edition(session, job.id)
     is_wanted = reports == "all" or (
         reports == "supporting" and job.verdict == VerdictCode.LIKELY_MANIPULATED

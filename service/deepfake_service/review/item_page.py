@@ -27,6 +27,7 @@ from deepfake_service.platform.errors import (
     ServiceError,
 )
 from deepfake_service.platform.storage import Vault
+from deepfake_service.platform.texts.formatting import found_by
 from deepfake_service.review.hash_bank import similar_cases
 from deepfake_service.review.queries import Queries, occurrences_json
 from deepfake_service.review.reviews import Reviews
@@ -96,6 +97,7 @@ class ItemPages:
         posts = occurrences_json(occurrences[:LISTED], key)
         captures = {post.get("capture") for post in posts} - {None}
         items = select(func.count(Job.id)).where(Job.case_id == case.id)
+        reviews = reviews_of(session, job, key)
         return {
             "job": self.queries.plain(session, job),
             "case": self.queries.case_json(case),
@@ -105,7 +107,8 @@ class ItemPages:
             "occurrences": posts,
             "more_occurrences": len(occurrences) > LISTED,
             "place": places_of(session, waiting).get(job.id),
-            "reviews": reviews_of(session, job, key),
+            "reviews": reviews,
+            "found_by": len(found_by(job.finding, reviews)),
             "standing": self.reviews.standing(session, caller, job),
             "matches": similar_cases(session, self.vault, caller, [job.id]).get(job.id, []),
             "editions": editions_of(session, job, case),

@@ -1,11 +1,11 @@
 """Reviews: what people decide about an examination. The model's verdict is never overwritten.
 
-One or two people have to agree before a finding is confirmed, and not the submitter alone.
+One or two people have to state the same before a finding is confirmed, and not the submitter alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -170,19 +170,19 @@ class Reviews:
     def _finding_of(self, session: Session, job_id: str) -> Finding:
         latest = _latest_decisions(session, job_id)
         possible = findings_of([{"account": a, "decision": d} for a, d in latest.items()])
-        people = _confirming(latest)
-        if len(possible) > 1 and not self._is_enough(session, job_id, people):
-            return Finding.AWAITING_SECOND
-        (found,) = possible - {Finding.AWAITING_SECOND}
-        return Finding(str(found))
+        if Finding.AWAITING_SECOND not in possible:
+            (found,) = possible
+            return Finding(str(found))
+        # No two people confirmed the same: ``confirmed`` comes first where one person is enough.
+        for account, decision in sorted(latest.items(), key=lambda r: r[1] != Decision.CONFIRMED):
+            if decision in possible and self._is_enough(session, job_id, account):
+                return Finding(decision)
+        return Finding.AWAITING_SECOND
 
-    def _is_enough(self, session: Session, job_id: str, confirmed_by: Collection[str]) -> bool:
-        """Return whether a finding is confirmed by the accounts with these ids, at least one."""
-        if len(confirmed_by) >= 2:
-            return True
+    def _is_enough(self, session: Session, job_id: str, reviewer: str) -> bool:
+        """Return whether a finding is confirmed by the account with this id alone."""
         if self.two_people:
             return False
-        (reviewer,) = confirmed_by
         submitter = session.get_one(Job, job_id).account_id
         if self.submitter_confirms == "always" or not _is_same(session, reviewer, submitter):
             return True
@@ -210,16 +210,14 @@ class Reviews:
     def standing(self, session: Session, caller: Caller, job: Job) -> dict[str, bool]:
         """Return where the caller stands in the review of a job, for its page: whether they have
         ``reviewed`` or ``submitted`` it, and whether it ``needs_another`` reviewer to confirm if
-        they confirmed now."""
-        confirming = _confirming(_latest_decisions(session, job.id))
+        they confirmed now and nobody had."""
         reviewers = session.scalars(
             select(Review.account_id).where(Review.job_id == job.id).distinct()
         )
-        enough = self._is_enough(session, job.id, {*confirming, caller.account_id})
         return {
             "reviewed": any(_is_same(session, other, caller.account_id) for other in reviewers),
             "submitted": _is_same(session, job.account_id, caller.account_id),
-            "needs_another": not enough,
+            "needs_another": not self._is_enough(session, job.id, caller.account_id),
         }
 
     def flag_minor(self, caller: Caller, case_id: str, *, enabled: bool) -> None:
@@ -252,10 +250,6 @@ def _latest_decisions(session: Session, job_id: str) -> dict[str, Decision]:
     """Return the latest decision of each account on a job."""
     reviews = select(Review).where(Review.job_id == job_id).order_by(Review.created_at, Review.id)
     return {review.account_id: review.decision for review in session.scalars(reviews)}
-
-
-def _confirming(latest: dict[str, Decision]) -> list[str]:
-    return [account for account, decision in latest.items() if str(decision) in MANIPULATED]
 
 
 def _check_same_person(session: Session, caller: Caller, job_id: str) -> None:

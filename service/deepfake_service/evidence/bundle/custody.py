@@ -113,16 +113,16 @@ def _account_and_time(item: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def findings_of(reviews: Sequence[Mapping[str, Any]]) -> frozenset[str | None]:
-    """Return the findings that can follow from reviews, oldest first. There are two where one
-    person confirmed: it depends on whether the service requires two."""
+    """Return the findings that can follow from reviews, oldest first. There are several where no
+    two people confirmed the same: it depends on whether the service requires two, and of whom."""
     if not reviews:
         return frozenset({None})
     decisions = list({review["account"]: review["decision"] for review in reviews}.values())
-    confirmed = [d for d in decisions if d in (CONFIRMED, BODY_GENERATED)]
+    confirmed = [d for d in (CONFIRMED, BODY_GENERATED) if d in decisions]
     if REJECTED in decisions:
         # One rejection is enough: nothing is sent out against the opinion of a reviewer.
         return frozenset({UNDECIDED if confirmed else REJECTED})
     if not confirmed:
         return frozenset({UNDECIDED})
-    found = CONFIRMED if CONFIRMED in confirmed else BODY_GENERATED
-    return frozenset({found}) if len(confirmed) > 1 else frozenset({found, AWAITING_SECOND})
+    by_two = [d for d in confirmed if decisions.count(d) > 1]
+    return frozenset(by_two[:1] or {*confirmed, AWAITING_SECOND})

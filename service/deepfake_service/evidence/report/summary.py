@@ -127,9 +127,8 @@ def _concluded(r: Reading) -> dict[str, Any] | None:
     w, finding = r.words, r.document["finding"]
     if finding not in fmt.DECIDED:
         return None
-    people = {review["account"] for review in r.document["reviews"]}
     return {
-        "label": w("concluded_label", count=len(people)),
+        "label": w("concluded_label", count=len(fmt.found_by(finding, r.document["reviews"]))),
         "answer": w.of("concluded", finding),
         "lines": _review_lines(r),
         "colour": CLEARED if finding == fmt.REJECTED else FOUND,

@@ -110,11 +110,11 @@ class Finding(StrEnum):
 
     CONFIRMED = "confirmed"
     BODY_GENERATED = "body_generated"
-    """Everybody who confirmed manipulation found the body or the surroundings to be generated."""
+    """It was confirmed that the body, the clothes or the surroundings are generated."""
     REJECTED = "rejected"
     UNDECIDED = "undecided"
     AWAITING_SECOND = "awaiting_second"
-    """Confirmed by one person where two are required."""
+    """No two people confirmed the same where two are required."""
 
 
 MANIPULATED = frozenset({Finding.CONFIRMED, Finding.BODY_GENERATED})

@@ -27,6 +27,13 @@ def told_finding(finding: str, reviews: Sequence[Mapping[str, Any]]) -> str:
     return DISAGREEMENT if disagree else finding
 
 
+def found_by(finding: str | None, reviews: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the reviews of the people who state a finding: the latest one of each, where
+    ``reviews`` are oldest first."""
+    latest = {review["account"]: review for review in reviews}
+    return [review for review in latest.values() if review["decision"] == finding]
+
+
 def ratio_text(ratio: float) -> str:
     """Format a likelihood ratio of at least 1 with two significant digits below ten."""
     return f"{ratio:.1f}" if ratio < 10 else f"{ratio:.0f}"

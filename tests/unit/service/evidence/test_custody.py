@@ -89,7 +89,10 @@ def test_findings_follow_from_the_last_decision_of_each_person() -> None:
     body = "body_generated"
     assert found(("a", body)) == {body, "awaiting_second"}
     assert found(("a", body), ("b", body)) == {body}
-    assert found(("a", body), ("b", "confirmed")) == {"confirmed"}
+    assert found(("a", body), ("b", "confirmed")) == {"confirmed", body, "awaiting_second"}
+    assert found(("a", body), ("b", body), ("c", "confirmed")) == {body}
+    both = [("a", body), ("b", body), ("c", "confirmed"), ("d", "confirmed")]
+    assert found(*both) == {"confirmed"}
     assert found(("a", body), ("b", "rejected")) == {"undecided"}
 
 

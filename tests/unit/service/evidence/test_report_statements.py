@@ -143,6 +143,20 @@ def test_what_people_decided_leads_with_its_reasons(finding: str, language: str)
         assert told["colour"] not in (told["concluded"]["colour"], "#dcfce7")
 
 
+def test_a_report_counts_the_people_who_state_the_finding() -> None:
+    (review,) = exhibits.reviewed("confirmed")["reviews"]
+    reviews = [
+        {**review, "account": account, "decision": decision}
+        for account, decision in (
+            ("a", "confirmed"), ("b", "undecided"), ("c", "body_generated"),
+            ("d", "confirmed"), ("d", "undecided"),
+        )
+    ]  # fmt: skip
+    document = judged("no_manipulation_found", -0.6, reviews=reviews, finding="confirmed")
+    concluded = summary_of(Reading(document, words("en")))["concluded"]
+    assert concluded["label"] == "Result of the review (people who found this: 1)"
+
+
 def test_what_content_credentials_say_of_the_whole_file_is_one_sentence() -> None:
     document = judged("no_manipulation_found", -0.6)
 

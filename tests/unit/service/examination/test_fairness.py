@@ -251,6 +251,10 @@ async def test_who_submitted_cannot_alone_confirm(
         alone = reviews.decide(analyst, job_id, Decision.CONFIRMED, "seen")
         assert alone == ("confirmed" if rule == "always" else "awaiting_second")
         assert reviews.decide(admin, job_id, Decision.CONFIRMED, "seen") == "confirmed"
+        job_id = await examined(Role.ANALYST, "each something else")
+        reviews.decide(analyst, job_id, Decision.CONFIRMED, "seen")
+        differs = reviews.decide(admin, job_id, Decision.BODY_GENERATED, "seen")
+        assert differs == ("confirmed" if rule == "always" else "body_generated")
         of_another = await examined(Role.PIPELINE, "another's")
         assert reviews.decide(analyst, of_another, Decision.CONFIRMED, "seen") == "confirmed"
         others = [a.id for a in service.accounts.all() if a.id != analyst.account_id]

@@ -59,6 +59,25 @@ async def test_a_notice_needs_a_finding_of_a_person_whatever_the_verdict(start: 
         assert code_of(await requested(service, job, occurrence)) == (409, "notice_refused")
 
 
+async def test_two_people_have_to_confirm_the_same(start: Starter) -> None:
+    async with start(two_person_review=True) as service:
+        job, occurrence = await seen(service)
+        decide(service, job["id"], Decision.CONFIRMED)
+        decide(service, job["id"], Decision.BODY_GENERATED, Role.ADMIN)
+        assert code_of(await requested(service, job, occurrence)) == (409, "review_missing")
+        decide(service, job["id"], Decision.BODY_GENERATED)
+        (basis,) = (await requested(service, job, occurrence)).json()["basis"]
+        assert (basis["finding"], basis["reviewers"]) == ("body_generated", 2)
+
+
+async def test_a_notice_counts_the_people_who_state_its_finding(service: Service) -> None:
+    job, occurrence = await seen(service)
+    decide(service, job["id"], Decision.CONFIRMED)
+    decide(service, job["id"], Decision.BODY_GENERATED, Role.ADMIN)
+    notice = (await requested(service, job, occurrence)).json()
+    assert "confirmed as manipulated (reviewers: 1)." in notice["text"]
+
+
 async def test_the_finding_opens_a_notice_and_a_contrary_report_is_not_enclosed(
     service: Service,
 ) -> None:

@@ -20,7 +20,7 @@ from tests.unit.service.conftest import Service
 SECOND = "You are the second reviewer: look at the item yourself and record your decision."
 ANOTHER = "It counts as confirmed only once another reviewer has confirmed it as well."
 SAVED = "Your decision was saved."
-AWAITED = "The finding counts as confirmed once another reviewer has confirmed it."
+AWAITED = "The finding counts as confirmed once another reviewer has confirmed the same."
 LOOK = re.compile(r"\b(?:Look at|Watch|Ask for|Get the file|look at the)\b")
 
 
@@ -163,6 +163,9 @@ async def test_what_people_decided_is_the_headline_of_the_item_and_of_its_row(
     green = re.findall(r"[^{}]+{[^{}]*var\(--good[^{}]*}", style)
     assert not [rule for rule in green if "no_manipulation_found" in rule]
     assert [rule for rule in green if f".{decision}" in rule] or colour == "bad"
+    form = await browse(service, Role.ADMIN)
+    page = part(await decide(service, job, form, "undecided"), "answer")
+    assert texts("concluded_label", count=1) in page  # who left it open did not find it
 
 
 async def test_who_signs_in_reads_the_terms_of_the_model(service: Service) -> None:
