@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.read_audit import ReadAudit
 from deepfake_service.accounts.visibility import find_visible
-from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.capture.gate import ROOM_BYTES
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import BlindIndex, Cases, PostDetails
@@ -47,7 +47,7 @@ from deepfake_service.platform.errors import (
 )
 from deepfake_service.platform.storage import Vault, open_json, seal_json
 from deepfake_service.platform.storage.blobs import missing_as
-from deepfake_service.review.minor_flags import flag_of_bytes, set_flag
+from deepfake_service.review.minor_flags import compare_bytes
 
 MAX_LISTED = 100
 """Captures of a case that are listed. Each may have 500 pictures."""
@@ -166,10 +166,7 @@ class Captures:
             session.add(capture)
             session.flush()
             session.add_all(media)
-            for digest in digests:
-                flag = flag_of_bytes(session, self._blind_index, digest)
-                if flag is not None and case.minor_at is None:
-                    set_flag(session, self._vault, SERVICE, case, flag)
+            compare_bytes(session, self._vault, self._blind_index, case, digests)
             append_entry(session, caller.actor, Action.CAPTURE_SUBMITTED, capture.id)
         return capture.id, True
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
-from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.case_lock import lock_case, lock_open_case
 from deepfake_service.cases.cases import BlindIndex, Cases, PostDetails
 from deepfake_service.cases.turns import next_turn
@@ -40,7 +40,7 @@ from deepfake_service.platform.errors import DatabaseUnavailable, ServiceError, 
 from deepfake_service.platform.storage import Stored, Vault, context_of
 from deepfake_service.platform.storage.envelope import new_key, seal, unseal
 from deepfake_service.platform.webhooks import Callback
-from deepfake_service.review.minor_flags import flag_of_bytes, set_flag
+from deepfake_service.review.minor_flags import compare_bytes
 
 MAX_FRAMES = 2000
 """Of one video: an evidence bundle has to hold their faces."""
@@ -263,7 +263,6 @@ class Submissions:
             turn=next_turn(session, caller.account_id, priority),
             created_at=current_time(session),
         )
-        flag = flag_of_bytes(session, self._blind_index, sealed.stored.sha256)
         session.add(media)
         session.flush()
         # The case now contains something that nobody has reviewed.
@@ -272,9 +271,7 @@ class Submissions:
         session.flush()
         begin_listing(session, case_key, job.id, submission.file_name, submission.sighting.platform)
         self._queue.put(session, job)
-        if flag is not None and case.minor_at is None:
-            # The same bytes show the same person.
-            set_flag(session, self._vault, SERVICE, case, flag)
+        compare_bytes(session, self._vault, self._blind_index, case, [media.sha256])
         append_entry(session, caller.actor, Action.MEDIA_SUBMITTED, job.id)
         return job
 

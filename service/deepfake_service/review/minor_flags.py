@@ -67,7 +67,18 @@ def _digest_of(blind_index: BlindIndex, sha256: str) -> str:
     return blind_index.of("flagged", sha256)
 
 
-def flag_of_bytes(session: Session, blind_index: BlindIndex, sha256: str) -> MinorFlag | None:
+def compare_bytes(
+    session: Session, vault: Vault, blind_index: BlindIndex, case: Case, digests: Iterable[str]
+) -> None:
+    """Flag a case if one of these SHA-256 digests of its media is that of a flagged medium: the
+    same bytes show the same person."""
+    for sha256 in digests:
+        flag = _flag_of_bytes(session, blind_index, sha256)
+        if flag is not None and case.minor_at is None:
+            set_flag(session, vault, SERVICE, case, flag)
+
+
+def _flag_of_bytes(session: Session, blind_index: BlindIndex, sha256: str) -> MinorFlag | None:
     """Return the flag that a submission of these bytes follows, if there is one. The flagged case
     may have been deleted in the meantime."""
     case = session.scalars(
@@ -91,7 +102,8 @@ def set_flag(
     case.minor_at = current_time(session) if flag else None
     case.minor_by = flag.account_id if flag else None
     case.minor_from = flag.origin if flag else None
-    case.reviewers = None
+    if flag is None:
+        case.reviewers = None  # whoever takes over a flag keeps those who review the case
     action = Action.MINOR_FLAGGED if flag else Action.MINOR_UNFLAGGED
     append_entry(session, actor, action, case.id)
     if flag:
@@ -114,10 +126,10 @@ class MinorFlags:
         """Set or remove the flag of a case, and of the cases that were flagged because of it.
 
         Cases with the same bytes are flagged at once, those that look alike by
-        ``compare_earlier_jobs``. A case whose flag is removed with this one is flagged again if it
-        resembles another flagged case as well. ``NotFound`` if there is no such case, or the caller
-        may not see it; ``Forbidden`` if another account set the flag, and the caller is not an
-        administrator.
+        ``compare_earlier_jobs``. The flag of a case that followed another becomes the caller's. A
+        case whose flag is removed with this one is flagged again if it resembles another flagged
+        case as well. ``NotFound`` if there is no such case, or the caller may not see it;
+        ``Forbidden`` if another account set the flag, and the caller is not an administrator.
         """
         with self._database.write() as session:
             case, _ = find_visible(session, caller, Case, case_id)
@@ -126,32 +138,37 @@ class MinorFlags:
             again = session.get(Case, case_id, populate_existing=True)
             if again is None or again.wrapped_key is None:
                 raise NotFound
-            flagged_by, is_admin = case.minor_by, caller.role is Role.ADMIN
-            if not enabled and not is_admin and caller.account_id != flagged_by:
+            may_remove = caller.role is Role.ADMIN or caller.account_id == case.minor_by
+            if not enabled and not may_remove:
                 raise Forbidden(
                     "Only the account that set this flag or an administrator can remove it."
                 )
-            others = []
-            for other in self._lock_related(session, case_id):
+            followers = []
+            for other in self._lock_related(session, case_id, enabled=enabled):
+                is_follower = other.id != case_id
                 if enabled:
-                    because_of = None if other.id == case_id else case_id
-                    flag = MinorFlag(caller.account_id, because_of)
-                    if other.minor_at is None:
+                    flag = MinorFlag(caller.account_id, case_id if is_follower else None)
+                    # A person who says so of a case that followed another takes over its flag.
+                    taken_over = not is_follower and other.minor_from is not None
+                    if other.minor_at is None or taken_over:
                         set_flag(session, self._vault, caller.actor, other, flag)
-                    elif because_of is None:
-                        # A person says so of this case, too: it depends on no other any more.
-                        other.minor_from = None
-                elif is_admin or other.minor_by == flagged_by:  # else another account flagged it
-                    because_of = other.minor_from
-                    if other.minor_at is not None:
-                        set_flag(session, self._vault, caller.actor, other, None)
-                    session.execute(delete(FlaggedHashes).where(FlaggedHashes.case_id == other.id))
-                    if other.id == case_id:
-                        other.minor_from = because_of  # whose flag it never gets again
-                    else:
-                        others.append(other.id)
-        for other_id in others:
-            self._recompute(other_id)
+                    continue
+                because_of = other.minor_from
+                if is_follower and because_of != case_id:
+                    continue  # a person has taken it over since it was found
+                if other.minor_at is not None:
+                    set_flag(session, self._vault, caller.actor, other, None)
+                session.execute(delete(FlaggedHashes).where(FlaggedHashes.case_id == other.id))
+                if is_follower:
+                    followers.append(other)
+                else:
+                    other.minor_from = because_of  # whose flag it never gets again
+            for other in followers:
+                bytes_of = select(Media.sha256).where(Media.case_id == other.id)
+                digests = session.scalars(bytes_of).all()
+                compare_bytes(session, self._vault, self._blind_index, other, digests)
+        for other in followers:
+            self._recompute(other.id)
 
     def name_reviewers(self, caller: Caller, case_id: str, names: Collection[str]) -> None:
         """Let the accounts with these names see and review a flagged case, and no others that were
@@ -181,13 +198,15 @@ class MinorFlags:
             action = Action.REVIEWERS_NAMED
             append_entry(session, caller.actor, action, case_id, case.reviewers)
 
-    def _lock_related(self, session: Session, case_id: str) -> list[Case]:
-        """Lock a case, those with the same bytes, and those that were flagged because of it."""
+    def _lock_related(self, session: Session, case_id: str, *, enabled: bool) -> list[Case]:
+        """Lock a case, and those whose flags are set or removed with its own: those with the same
+        bytes, or those that were flagged because of it."""
         digests = sorted(set(session.scalars(select(Media.sha256).where(Media.case_id == case_id))))
         for digest in digests:  # submissions of the same bytes wait for this transaction
             self._database.one_at_a_time(session, digest)
         same_bytes = Case.id.in_(select(Media.case_id).where(Media.sha256.in_(digests)))
-        related = or_(Case.id == case_id, same_bytes, Case.minor_from == case_id)
+        others = same_bytes if enabled else _follows(case_id)
+        related = or_(Case.id == case_id, others)
         # In the order of their ids, so that two such transactions do not wait for each other.
         locked = [
             lock_case(session, i) for i in sorted(session.scalars(select(Case.id).where(related)))
@@ -211,9 +230,8 @@ class MinorFlags:
             reviewers = Account.id.in_((case.reviewers or "").split())
             accounts = session.scalars(select(Account).where(reviewers)).all()
             origin = case.minor_from
-            follower = and_(Case.minor_from == case_id, Case.minor_at.is_not(None))
             seen = Case.wrapped_key.is_not(None), visible_to(caller)
-            related = select(Case).where(or_(Case.id == origin, follower), *seen)
+            related = select(Case).where(or_(Case.id == origin, _follows(case_id)), *seen)
             rows = session.execute(related.order_by(Case.id))
             opened = opened_rows(rows, lambda row: open_json(self._vault.case_key(row[0]), row[0]))
             named = [{"id": c.id, "case_reference": shown["reference"]} for (c,), shown in opened]
@@ -370,3 +388,7 @@ class MinorFlags:
 
 def _flagged_by_a_person() -> ColumnElement[bool]:
     return Case.minor_at.is_not(None) & Case.minor_from.is_(None) & Case.wrapped_key.is_not(None)
+
+
+def _follows(case_id: str) -> ColumnElement[bool]:
+    return and_(Case.minor_from == case_id, Case.minor_at.is_not(None))

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageDraw
 from sqlalchemy import delete, select
 
+from deepfake_service.audit.log import Action, verify
 from deepfake_service.evidence.bundle.perceptual_hashes import (
     distances,
     orientations,
@@ -23,7 +24,7 @@ from deepfake_service.platform.db import Case, FlaggedHashes
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.review.minor_flags import KEPT_FOR
 from tests.support import exhibits, footage
-from tests.support.jobs import examined, headers, submit
+from tests.support.jobs import all_entries, examined, headers, submit
 from tests.support.servers import statements
 from tests.unit.service.conftest import Service
 
@@ -48,9 +49,9 @@ async def flag(service: Service, job: dict[str, Any], role: Role = Role.ANALYST)
     assert answer.status_code == 204
 
 
-async def unflag(service: Service, job: dict[str, Any]) -> None:
+async def unflag(service: Service, job: dict[str, Any], role: Role = Role.ANALYST) -> None:
     path = f"/v1/cases/{job['case_id']}/minor"
-    answer = await service.client.delete(path, headers=headers(service, Role.ANALYST))
+    answer = await service.client.delete(path, headers=headers(service, role))
     assert answer.status_code == 204
 
 
@@ -286,6 +287,64 @@ async def test_removing_the_flag_of_one_that_follows_leaves_the_other(service: S
     # The worker does not overrule the person.
     service.app.state.shared.services.minor_flags.compare_earlier_jobs()
     assert not is_flagged(service, copy)
+
+
+async def test_clearing_one_that_follows_leaves_what_else_the_flagged_case_shows(
+    service: Service,
+) -> None:
+    """A flagged case shows an adult and a child; the other one has the picture of the adult."""
+    adult, child = exhibits.video(), encoded("other")
+    await examined(service, adult, adult, case_reference="BOTH")
+    first = await examined(service, child, child, case_reference="BOTH")
+    await flag(service, first)
+    copy = await examined(service, adult, adult, case_reference="COPY")
+    assert is_flagged(service, copy)
+    await unflag(service, copy)
+    assert not is_flagged(service, copy)
+    assert is_flagged(service, first)
+    assert is_flagged(service, await examined(service, child, child, case_reference="LATER"))
+
+
+async def test_removing_a_flag_leaves_that_of_a_case_flagged_for_another_medium(
+    service: Service,
+) -> None:
+    adult, child = exhibits.video(), encoded("other")
+    mistaken = await examined(service, adult, adult, case_reference="A")
+    other = await examined(service, child, child, case_reference="B")
+    await flag(service, other, Role.ADMIN)
+    await examined(service, adult, adult, case_reference="B")
+    await flag(service, mistaken)
+    await unflag(service, mistaken, Role.ADMIN)
+    assert not is_flagged(service, mistaken)
+    assert is_flagged(service, other)
+
+
+async def test_who_flags_a_case_that_follows_takes_over_its_flag(service: Service) -> None:
+    first = await submit(service, b"still 1 120 abc", case_reference="A")
+    second = await submit(service, b"still 1 120 abc", case_reference="B")
+    third = await submit(service, b"still 1 120 abc", case_reference="C")
+    await flag(service, first)
+    path = f"/v1/cases/{second['case_id']}"
+    analyst = next(a.name for a in service.accounts.all() if a.role == Role.ANALYST)
+    named = await service.client.put(f"{path}/reviewers", json={"accounts": [analyst]})
+    assert named.is_success, named.text
+    before = all_entries(service)
+    await flag(service, second, Role.ADMIN)
+    (entry,) = all_entries(service)[len(before) :]
+    admin = service.accounts.authenticate(service.keys[Role.ADMIN]).account_id
+    assert (entry.action, entry.account_id) == (Action.MINOR_FLAGGED, admin)
+    assert (await service.client.get(path, headers=headers(service, Role.ANALYST))).is_success
+    await unflag(service, first)
+    assert not is_flagged(service, first)
+    # Its own flag stays, and the third case, which is not examined yet, has the same bytes.
+    assert is_flagged(service, second)
+    assert is_flagged(service, third)
+    refused = await service.client.delete(f"{path}/minor", headers=headers(service, Role.ANALYST))
+    assert refused.status_code == 403
+    await unflag(service, second, Role.ADMIN)
+    assert not is_flagged(service, third)
+    with service.database.read() as session:
+        verify(session)
 
 
 async def test_a_case_flagged_by_an_earlier_version_is_followed(service: Service) -> None:
