@@ -1,10 +1,11 @@
 """Flags that a person shown may be a minor, which follow the pictures and not the bytes alone.
 
-When a person flags a case, the perceptual hashes of its media and of the faces in them are stored.
-Every examination compares its medium with them, and earlier media are compared when a flag is new.
-A case that resembles a flagged one is flagged as well: its pictures are withheld until a person has
-looked at it. This does not depend on whether the matching of confirmed cases is enabled. The hashes
-outlive the case, so that its deletion does not give pictures of copies back.
+When a person flags a case, the digests of its media are stored, and once these were examined also
+the perceptual hashes of their pictures and of the faces in them. Every examination compares its
+medium with them, and earlier media are compared when a flag is new. A case that resembles a flagged
+one is flagged as well: its pictures are withheld until a person has looked at it. This does not
+depend on whether the matching of confirmed cases is enabled. Digests and hashes outlive the case,
+so that its deletion does not give pictures of copies back.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller, may_review
@@ -42,6 +43,7 @@ from deepfake_service.platform.storage.envelope import KeyWrapper
 from deepfake_service.platform.storage.sealed_columns import opened_rows
 from deepfake_service.review.hash_bank import read_examination, read_hashes
 
+_HAS_HASHES = FlaggedHashes.sealed != b""
 BATCH = 100
 """Jobs that are read at once, and that a request compares before it answers."""
 
@@ -71,11 +73,39 @@ def compare_bytes(
     session: Session, vault: Vault, blind_index: BlindIndex, case: Case, digests: Iterable[str]
 ) -> None:
     """Flag a case if one of these SHA-256 digests of its media is that of a flagged medium: the
-    same bytes show the same person."""
+    same bytes show the same person. Call it after the media were added: if a person has flagged the
+    case, their digests are stored."""
     for sha256 in digests:
         flag = _flag_of_bytes(session, blind_index, sha256)
         if flag is not None and case.minor_at is None:
             set_flag(session, vault, SERVICE, case, flag)
+    _store_digests(session, blind_index, case)
+
+
+def _store_digests(session: Session, blind_index: BlindIndex, case: Case) -> None:
+    """Store the digests of the media of a case that a person flagged, unless they are stored: it
+    may be deleted before they are examined. Their hashes follow when they are."""
+    if case.minor_at is None or case.minor_from is not None:
+        return
+    owner = func.coalesce(Job.id, Media.id)
+    stored = select(FlaggedHashes.job_id).where(FlaggedHashes.case_id == case.id)
+    media = select(owner, Media.sha256).outerjoin(Job, Job.media_id == Media.id)
+    missing = media.where(Media.case_id == case.id, owner.not_in(stored))
+    now = current_time(session)
+    for owner_id, sha256 in session.execute(missing).all():
+        session.add(
+            FlaggedHashes(
+                id=new_id(),
+                case_id=case.id,
+                job_id=owner_id,
+                digest=_digest_of(blind_index, sha256),
+                flagged_by=case.minor_by,
+                sealed=b"",
+                created_at=now,
+                expires_at=now + KEPT_FOR,
+            )
+        )
+    session.flush()
 
 
 def _flag_of_bytes(session: Session, blind_index: BlindIndex, sha256: str) -> MinorFlag | None:
@@ -152,6 +182,7 @@ class MinorFlags:
                     taken_over = not is_follower and other.minor_from is not None
                     if other.minor_at is None or taken_over:
                         set_flag(session, self._vault, caller.actor, other, flag)
+                    _store_digests(session, self._blind_index, other)
                     continue
                 because_of = other.minor_from
                 if is_follower and because_of != case_id:
@@ -251,20 +282,17 @@ class MinorFlags:
         """
         submitted = of_examination(examination)
         with self._database.read() as session:
-            own = session.execute(
-                select(Case.id, Media.sha256)
-                .join(Media, Media.case_id == Case.id)
-                .where(Media.id == job.media_id, _flagged_by_a_person())
-            ).first()
-        if own is not None:
-            self._store_hashes(job, submitted, own.sha256)
+            own = select(Case.id).where(Case.id == job.case_id, _flagged_by_a_person())
+            is_flagged = session.scalars(own).first() is not None
+        if is_flagged:
+            self._store_hashes(job, submitted)
         of_others = self._listed(FlaggedHashes.case_id != job.case_id)
         self._flag_if_alike(job, submitted, of_others)
 
     def _listed(
         self, condition: ColumnElement[bool]
     ) -> Iterator[tuple[FlaggedHashes, dict[str, Any]]]:
-        return read_hashes(self._database, self._key, FlaggedHashes, condition)
+        return read_hashes(self._database, self._key, FlaggedHashes, condition, _HAS_HASHES)
 
     def _hashes_of(self, job: Job, case: Case) -> dict[str, list[str]]:
         return of_examination(read_examination(self._vault, job, case))
@@ -335,13 +363,12 @@ class MinorFlags:
     def _store_missing(self, *, newest_only: bool) -> None:
         """Store the hashes of cases that a person flagged, unless they are stored."""
         missing = (
-            select(Job, Case, Media.sha256)
+            select(Job, Case)
             .join(Case, Job.case_id == Case.id)
-            .join(Media, Job.media_id == Media.id)
             .where(
                 _flagged_by_a_person(),
                 Job.state == JobState.SUCCEEDED,
-                Job.id.not_in(select(FlaggedHashes.job_id)),
+                Job.id.not_in(select(FlaggedHashes.job_id).where(_HAS_HASHES)),
             )
             .order_by(Job.id.desc())
             .limit(BATCH)
@@ -349,29 +376,22 @@ class MinorFlags:
         while True:
             with self._database.read() as session:
                 rows = session.execute(missing).all()
-            for job, case, sha256 in rows:
-                self._store_hashes(job, self._hashes_of(job, case), sha256)
+            for job, case in rows:
+                self._store_hashes(job, self._hashes_of(job, case))
             if newest_only or len(rows) < BATCH:
                 return
 
-    def _store_hashes(self, job: Job, hashes: dict[str, list[str]], sha256: str) -> None:
-        now = self._database.clock()
+    def _store_hashes(self, job: Job, hashes: dict[str, list[str]]) -> None:
         with self._database.write() as session:
             case = lock_case(session, job.case_id)
-            stored = select(FlaggedHashes.id).where(FlaggedHashes.job_id == job.id)
-            if case is None or case.minor_at is None or session.scalars(stored).first():
+            if case is None:
                 return
-            entry = FlaggedHashes(
-                id=new_id(),
-                case_id=case.id,
-                job_id=job.id,
-                digest=_digest_of(self._blind_index, sha256),
-                flagged_by=case.minor_by,
-                created_at=now,
-                expires_at=now + KEPT_FOR,
-            )
-            seal_json(self._key, entry, hashes)
-            session.add(entry)
+            # An earlier version, or the restoration of a backup, may have stored none.
+            _store_digests(session, self._blind_index, case)
+            stored = select(FlaggedHashes).where(FlaggedHashes.job_id == job.id, ~_HAS_HASHES)
+            entry = session.scalars(stored).first()
+            if entry is not None:  # else the flag was removed, or another process was faster
+                seal_json(self._key, entry, hashes)
 
     def forget_expired(self) -> None:
         """Delete hashes whose retention period has passed since their case was last flagged."""

@@ -309,19 +309,21 @@ class KnownHashes(Base):
 
 
 class FlaggedHashes(Base):
-    """Perceptual hashes of a medium in a case flagged for a possible minor. They are sealed under a
-    key of the installation, and outlive the case."""
+    """Digest and perceptual hashes of a medium in a case flagged for a possible minor. The hashes
+    are sealed under a key of the installation. Both outlive the case."""
 
     __tablename__ = "flagged_hashes"
 
     id: Mapped[Id]
     case_id: Mapped[AnyId] = mapped_column(index=True)
     job_id: Mapped[AnyId] = mapped_column(unique=True)
+    """Id of the job, or of a medium that has none: a file of a capture."""
     digest: Mapped[Digest] = mapped_column(index=True)
     """Blind-index digest of the medium's SHA-256."""
     flagged_by: Mapped[AnyId | None]
     """Id of the account that set the flag."""
     sealed: Mapped[bytes]
+    """Empty until the medium is examined: only its bytes are recognised."""
     compared_at: Mapped[datetime | None]
     """When all earlier media had been compared with it."""
     created_at: Mapped[datetime]

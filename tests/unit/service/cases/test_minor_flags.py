@@ -20,11 +20,12 @@ from deepfake_service.evidence.bundle.perceptual_hashes import (
     pdq,
     resembles,
 )
-from deepfake_service.platform.db import Case, FlaggedHashes
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.db import Case, FlaggedHashes, Job
+from deepfake_service.platform.db.enums import ENDED, JobState, Role
 from deepfake_service.review.minor_flags import KEPT_FOR
 from tests.support import exhibits, footage
-from tests.support.jobs import all_entries, examined, headers, submit
+from tests.support.captures import hand_in
+from tests.support.jobs import VIDEO, all_entries, delete_case, end, examined, headers, submit
 from tests.support.servers import statements
 from tests.unit.service.conftest import Service
 
@@ -197,6 +198,63 @@ async def test_h6_deleting_the_flagged_case_does_not_lift_the_flag_of_copies(
     flags.forget_expired()
     with service.database.read() as session:
         assert not session.scalars(select(FlaggedHashes)).all()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.FAILED])
+async def test_nor_does_it_if_the_case_was_not_examined(
+    service: Service, state: JobState, when: str
+) -> None:
+    """A medium is added ``before`` or ``after`` its case is flagged, and has no hashes."""
+    first = await submit(service, b"still 1 120 abc", case_reference="A")
+    if when == "after":
+        await flag(service, first)
+    added = await submit(service, VIDEO, case_reference="A")
+    with service.database.write() as session:
+        job = session.get_one(Job, added["id"])
+        job.state, job.finished_at = state, service.clock() if state in ENDED else None
+    if when == "before":
+        await flag(service, first)
+    service.app.state.shared.services.minor_flags.compare_earlier_jobs()
+    assert (await delete_case(service, first)).status_code == 204
+    assert is_flagged(service, await submit(service, VIDEO, case_reference="B"))
+    with service.database.read() as session:
+        assert len(session.scalars(select(FlaggedHashes)).all()) == 2
+
+
+async def test_nor_does_it_for_a_file_of_a_capture_which_has_no_job(service: Service) -> None:
+    screenshot = footage.picture(footage.astronaut())
+
+    async def captured(reference: str) -> dict[str, Any]:
+        answer = await hand_in(service, screenshots=(screenshot,), case_reference=reference)
+        assert answer.is_success, answer.text
+        capture: dict[str, Any] = answer.json()
+        return capture
+
+    first = await captured("A")
+    await flag(service, first)
+    path = f"/v1/cases/{first['case_id']}"
+    deleted = await service.client.delete(path, headers=headers(service, Role.ANALYST))
+    assert deleted.status_code == 204
+    assert is_flagged(service, await captured("B"))
+
+
+async def test_a_case_that_is_examined_after_its_flag_is_followed_by_its_pictures(
+    service: Service,
+) -> None:
+    first = await submit(service, exhibits.video())
+    copy = await examined(service, encoded("dimmer"), encoded("dimmer"), case_reference="COPY")
+    await flag(service, first)
+    flags = service.app.state.shared.services.minor_flags
+    flags.compare_earlier_jobs()
+    assert not is_flagged(service, copy)
+    end(service, first["id"], exhibits.material(exhibits.video()))
+    flags.compare_earlier_jobs()
+    assert is_flagged(service, copy)
+    with service.database.read() as session:
+        (entry,) = session.scalars(select(FlaggedHashes))
+    assert entry.sealed
+    assert entry.compared_at is not None
 
 
 async def test_hashes_of_a_flagged_case_do_not_expire_before_the_case(service: Service) -> None:

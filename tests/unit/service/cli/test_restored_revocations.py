@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -149,14 +148,6 @@ async def test_a_flag_that_was_removed_is_set_where_a_backup_is_restored(
         path = f"/v1/cases/{job['case_id']}/minor"
         analyst = {"headers": headers(service, Role.ANALYST)}
         assert (await service.client.put(path, **analyst)).is_success
-        with service.database.write() as session:
-            session.add(
-                FlaggedHashes(
-                    id=new_id(), case_id=job["case_id"], job_id=job["id"], digest="d",
-                    flagged_by=session.get_one(Case, job["case_id"]).minor_by, sealed=b"sealed",
-                    created_at=service.clock(), expires_at=service.clock() + timedelta(days=9),
-                )
-            )  # fmt: skip
         back_up(old, backup)
         assert (await service.client.delete(path, **analyst)).is_success
     async with start():
