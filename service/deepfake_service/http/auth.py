@@ -260,7 +260,7 @@ Follower = Annotated[Call, admits(MAY_SUBMIT, what="event streams", cost=1)]
 DocumentReader = Annotated[Call, admits(MAY_SUBMIT, what="documents", cost=HEAVY)]
 """Reads documents that may have to be made and signed first."""
 Keeper = Annotated[Call, admits(MAY_HOLD)]
-"""Sets legal holds."""
+"""Sets and lifts legal holds."""
 Exporter = Annotated[Call, admits(MAY_HOLD, what="downloads", cost=HEAVY)]
 """Exports originals."""
 Reviewer = Annotated[Call, admits(MAY_REVIEW)]

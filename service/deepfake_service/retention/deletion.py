@@ -289,6 +289,12 @@ class Retention:
                 case.held_at = self._database.clock() if enabled else None
                 action = Action.HOLD_SET if enabled else Action.HOLD_LIFTED
                 append_entry(session, caller.actor, action, case_id)
+                if not enabled:
+                    # What was marked before gets the whole grace period from now on.
+                    case.expiring_at = None
+                    for model in (Capture, Job, Media):
+                        marked = model.case_id == case_id, model.expiring_at.is_not(None)
+                        session.execute(update(model).where(*marked).values(expiring_at=None))
 
 
 def delete_case_key(session: Session, actor: Actor, action: Action, case: Case) -> None:

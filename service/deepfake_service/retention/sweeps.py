@@ -5,8 +5,8 @@
    in one sweep.
 
 So a wrong clock or a mistyped setting deletes nothing before that can be noticed: the metric
-``deepfake_deletions_marked`` rises first. What is no longer due loses its mark. Nothing expires
-after a leap of the clock that nobody has confirmed.
+``deepfake_deletions_marked`` rises first. What is no longer due, or was put under a legal hold,
+loses its mark. Nothing expires after a leap of the clock that nobody has confirmed.
 """
 
 from __future__ import annotations
@@ -131,12 +131,11 @@ class Sweeps:
         """Mark what will be due after the grace period, and unmark what will not."""
         now = self._database.clock()
         soon = now + self._periods.grace
-        held = select(Case.id).where(Case.held_at.is_not(None))
-        for model, case_id, due in (
-            (Media, Media.case_id, due_media(self._periods, soon)),
-            (Job, Job.case_id, due_evidence(self._periods, soon)),
-            (Capture, Capture.case_id, due_captures(self._periods, soon)),
-            (Case, Case.id, due_cases(self._periods, soon)),
+        for model, due in (
+            (Media, due_media(self._periods, soon)),
+            (Job, due_evidence(self._periods, soon)),
+            (Capture, due_captures(self._periods, soon)),
+            (Case, due_cases(self._periods, soon)),
         ):
             with self._database.write() as session:
                 session.execute(
@@ -147,9 +146,7 @@ class Sweeps:
                 )
                 session.execute(
                     update(model)
-                    .where(
-                        model.expiring_at.is_not(None), model.id.not_in(due), case_id.not_in(held)
-                    )
+                    .where(model.expiring_at.is_not(None), model.id.not_in(due))
                     .values(expiring_at=None)
                     .execution_options(synchronize_session=False)
                 )

@@ -228,7 +228,7 @@ Downloader = Annotated[Visit, _visits(MAY_SUBMIT, HEAVY)]
 Reviewer = Annotated[Visit, _visits(MAY_REVIEW)]
 """Reviews examinations and flags possible minors."""
 Keeper = Annotated[Visit, _visits(MAY_HOLD)]
-"""Sets legal holds."""
+"""Sets and lifts legal holds."""
 Auditor = Annotated[Visit, _visits(MAY_AUDIT)]
 """Reads the audit log."""
 Administrator = Annotated[Visit, _visits(frozenset({Role.ADMIN}))]

@@ -10,14 +10,16 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from deepfake_service.platform.db import Case, Job, KnownHashes, Media, new_id
+from deepfake_service.platform.db import Capture, Case, Job, KnownHashes, Media, new_id
 from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.errors import BeingDeleted, CaseHeld, NotFound
 from deepfake_service.retention import deletion as retention_module
+from deepfake_service.retention.due import GRACE
 from deepfake_service.retention.orphans import delete_orphans
-from tests.support.jobs import VIDEO, submit
+from tests.support.captures import hand_in
+from tests.support.jobs import VIDEO, blobs, finish, headers, submit, sweep
 from tests.unit.service.conftest import Service
 
 
@@ -156,3 +158,51 @@ async def test_who_asked_for_a_hold_is_recorded_until_it_is_lifted(service: Serv
     shown = (await service.client.get(case)).json()
     assert (shown["legal_hold"], shown["hold"]) == (False, None)
     assert shown["case_reference"] == "R"
+
+
+@pytest.mark.parametrize("swept", [True, False])
+async def test_what_was_marked_before_a_hold_gets_the_grace_period_when_it_is_lifted(
+    service: Service, swept: bool
+) -> None:
+    """The worker ``swept`` under the hold, or did not run meanwhile."""
+    job = await submit(service)
+    finish(service, job["id"], service.clock() + timedelta(hours=20))
+    sweep(service)
+    path = f"/v1/cases/{job['case_id']}/hold"
+    analyst = headers(service, Role.ANALYST)
+    assert (await service.client.put(path, headers=analyst)).status_code == 204
+    service.clock.advance(GRACE)
+    sweeps = service.app.state.shared.services.sweeps
+    assert sweeps.count_marked() == 1
+    if swept:
+        sweep(service)
+        assert sweeps.count_marked() == 0
+    assert (await service.client.delete(path, headers=analyst)).status_code == 204
+    assert sweeps.count_marked() == 0
+    sweep(service)
+    assert blobs(service)
+    service.clock.advance(GRACE)
+    sweep(service)
+    assert not blobs(service)
+
+
+async def test_lifting_a_hold_removes_every_mark_in_the_case_and_no_other(
+    service: Service,
+) -> None:
+    job, other = await submit(service, case_reference="R"), await submit(service, VIDEO + b"2")
+    assert (await hand_in(service, VIDEO)).is_success
+    services = service.app.state.shared.services
+    holder = service.accounts.authenticate(service.keys[Role.ANALYST])
+    with service.database.write() as session:
+        session.execute(update(Capture).values(case_id=job["case_id"], blob="captures/1"))
+        for model in (Capture, Case, Job, Media):
+            session.execute(update(model).values(expiring_at=service.clock()))
+    marked = services.sweeps.count_marked()
+    services.retention.hold(holder, job["case_id"], enabled=False)  # there is none
+    assert services.sweeps.count_marked() == marked
+    services.retention.hold(holder, job["case_id"], enabled=True)
+    services.retention.hold(holder, job["case_id"], enabled=False)
+    # The case, its job, its medium and its capture; not those of the others.
+    assert services.sweeps.count_marked() == marked - 4
+    with service.database.read() as session:
+        assert session.get_one(Job, other["id"]).expiring_at is not None

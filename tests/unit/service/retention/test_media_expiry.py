@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from deepfake_service.platform.db import AuditEntry, Case
 from deepfake_service.platform.db.enums import Role
+from deepfake_service.retention.due import GRACE
 from deepfake_service.retention.orphans import COMMITTED_WITHIN, LONGEST_UPLOAD, delete_orphans
 from tests.support.jobs import blobs, finish, headers, post_video, sweep
 from tests.unit.service.conftest import Service
@@ -33,6 +34,9 @@ async def test_media_expire_unless_a_legal_hold_keeps_them(service: Service) -> 
     sweep(service)
     assert len(blobs(service)) == 1
     assert (await service.client.delete(hold, **analyst)).status_code == 204
+    sweep(service)
+    assert len(blobs(service)) == 1
+    service.clock.advance(GRACE)
     sweep(service)
     assert not blobs(service)
     kept = (await service.client.get(f"/v1/jobs/{job['id']}")).json()
