@@ -264,7 +264,7 @@ def encrypted_answer(call: Call, file: BinaryIO, name: str) -> StreamingResponse
 @router.put("/cases/{case_id}/hold", summary="Set a legal hold", status_code=204)
 def set_hold(case_id: CaseId, call: Keeper, asked: HoldRequest | None = None) -> None:
     """Retain the media of the case, whatever their retention period, until the hold is lifted. The
-    body may say who asked for it; it replaces what an earlier request said."""
+    body may say who asked for it; it replaces what an earlier request said, which is audited."""
     call.services.retention.hold(call.caller, case_id, enabled=True, asked=asked)
 
 

@@ -270,9 +270,10 @@ class Retention:
     ) -> None:
         """Set or lift a legal hold, under which nothing in the case expires or can be deleted.
 
-        Who ``asked`` for it is recorded until it is lifted. ``NotFound`` if there is no such case,
-        or the caller may not see it; ``BeingDeleted`` if the deletion of the case, or of an item in
-        it, has begun.
+        Who ``asked`` for it is recorded until it is lifted. A hold that is set again stays as it
+        is, or is audited again if the request says who asked for it, which replaces what an earlier
+        one said. ``NotFound`` if there is no such case, or the caller may not see it;
+        ``BeingDeleted`` if the deletion of the case, or of an item in it, has begun.
         """
         with self._database.write() as session:
             find_visible(session, caller, Case, case_id)
@@ -281,20 +282,24 @@ class Retention:
                 raise NotFound
             if enabled and is_being_deleted(session, case):
                 raise BeingDeleted
+            changes = bool(case.held_at) != enabled
+            says = enabled and asked != HoldRequest() and asked is not None
+            if not changes and not says:
+                return
             if case.wrapped_key is not None:
                 key = self._vault.case_key(case)
-                hold = asked.stored() if asked and enabled else None
+                hold = asked.stored() if asked and says else None
                 seal_json(key, case, {**open_json(key, case), "hold": hold})
-            if bool(case.held_at) != enabled:
+            if changes:
                 case.held_at = self._database.clock() if enabled else None
-                action = Action.HOLD_SET if enabled else Action.HOLD_LIFTED
-                append_entry(session, caller.actor, action, case_id)
                 if not enabled:
                     # What was marked before gets the whole grace period from now on.
                     case.expiring_at = None
                     for model in (Capture, Job, Media):
                         marked = model.case_id == case_id, model.expiring_at.is_not(None)
                         session.execute(update(model).where(*marked).values(expiring_at=None))
+            action = Action.HOLD_SET if enabled else Action.HOLD_LIFTED
+            append_entry(session, caller.actor, action, case_id)
 
 
 def delete_case_key(session: Session, actor: Actor, action: Action, case: Case) -> None:

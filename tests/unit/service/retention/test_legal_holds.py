@@ -12,6 +12,8 @@ import httpx
 import pytest
 from sqlalchemy import select, update
 
+from deepfake_service.audit.log import Action, verify
+from deepfake_service.evidence.chain_of_custody import contradictions
 from deepfake_service.platform.db import Capture, Case, Job, KnownHashes, Media, new_id
 from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.errors import BeingDeleted, CaseHeld, NotFound
@@ -19,7 +21,7 @@ from deepfake_service.retention import deletion as retention_module
 from deepfake_service.retention.due import GRACE
 from deepfake_service.retention.orphans import delete_orphans
 from tests.support.captures import hand_in
-from tests.support.jobs import VIDEO, blobs, finish, headers, submit, sweep
+from tests.support.jobs import VIDEO, all_entries, blobs, finish, headers, submit, sweep
 from tests.unit.service.conftest import Service
 
 
@@ -158,6 +160,43 @@ async def test_who_asked_for_a_hold_is_recorded_until_it_is_lifted(service: Serv
     shown = (await service.client.get(case)).json()
     assert (shown["legal_hold"], shown["hold"]) == (False, None)
     assert shown["case_reference"] == "R"
+
+
+async def test_who_asked_for_a_hold_is_replaced_with_an_entry_and_never_erased(
+    service: Service,
+) -> None:
+    job = await submit(service, case_reference="R")
+    finish(service, job["id"])
+    case = f"/v1/cases/{job['case_id']}"
+    first = {"asked_by": "Prosecutor", "file_number": "1", "asked_on": "2026-01-02"}
+    nobody = dict.fromkeys(first)
+    court = {**nobody, "asked_by": "Court"}
+
+    async def put(said: dict[str, str | None] | None, role: Role) -> list[tuple[str, str | None]]:
+        """Return the actions that were recorded, and by whom."""
+        before = len(all_entries(service))
+        answer = await service.client.put(f"{case}/hold", json=said, headers=headers(service, role))
+        assert answer.status_code == 204
+        return [(e.action, e.account_id) for e in all_entries(service)[before:]]
+
+    async def shown() -> Any:
+        return (await service.client.get(case)).json()["hold"]
+
+    analyst, admin = (
+        service.accounts.authenticate(service.keys[role]).account_id
+        for role in (Role.ANALYST, Role.ADMIN)
+    )
+    assert await put(nobody, Role.ADMIN) == [(Action.HOLD_SET, admin)]
+    assert await shown() is None
+    assert await put(first, Role.ADMIN) == [(Action.HOLD_SET, admin)]
+    for nothing in (None, nobody):
+        assert await put(nothing, Role.ANALYST) == []
+        assert await shown() == first
+    assert await put(court, Role.ANALYST) == [(Action.HOLD_SET, analyst)]
+    assert await shown() == court
+    with service.database.read() as session:
+        verify(session)
+    assert list(contradictions(service.database)) == []
 
 
 @pytest.mark.parametrize("swept", [True, False])
