@@ -85,7 +85,7 @@ class Services:
         """
         keys = open_keys(settings)
         case_keys = open_case_keys(settings, keys, database.clock)
-        signing_keys = open_signing_keys(settings, database, keys)
+        self.signing_keys = signing_keys = open_signing_keys(settings, database, keys)
         blind_index = BlindIndex(database, keys)
         media_kept = timedelta(days=settings.media_days_after_verdict)
         known_for = timedelta(days=settings.known_hash_days)

@@ -42,6 +42,7 @@ from deepfake_service.platform.settings import PREFIX, Settings
 from deepfake_service.removal.lane import LookLane
 from deepfake_service.retention.due import is_clock_confirmed
 from deepfake_service.retention.orphans import delete_orphans
+from deepfake_service.retention.restoration import merge_journal
 
 SWEEP_EVERY_S = 60.0
 ORPHANS_EVERY_S = 3600.0
@@ -111,6 +112,9 @@ def worker_running(
     def when_confirmed(task: Callable[[], object]) -> Callable[[], object]:
         return lambda: is_clock_confirmed(database) and task()
 
+    def keep_journal() -> None:
+        merge_journal(database, services.journal, services.signing_keys)
+
     # One worker of all does these, and each worker those below.
     shared: dict[str, tuple[Callable[[], object], float]] = {
         "sweep": (services.sweeps.sweep, SWEEP_EVERY_S),
@@ -124,7 +128,7 @@ def worker_running(
     }
     chores = [
         *(shared_chore(database, name, *chore) for name, chore in shared.items()),
-        Chore("journal", services.journal.catch_up, JOURNAL_EVERY_S),
+        Chore("journal", keep_journal, JOURNAL_EVERY_S),
         Chore("integrity", database.check_integrity, INTEGRITY_EVERY_S),
         Chore("webhooks", deliveries.run_due, SEND_EVERY_S),
         Chore("captures", imports.work_off, SEND_EVERY_S),

@@ -18,11 +18,13 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from standardwebhooks.webhooks import Webhook
 
-from deepfake_service.platform.db import Delivery, Job, Lease, Media
-from deepfake_service.platform.db.enums import DeliveryState
+from deepfake_service.accounts.accounts import Accounts
+from deepfake_service.platform.db import Delivery, Job, Key, Lease, Media, Protection
+from deepfake_service.platform.db.enums import DeliveryState, Role
+from deepfake_service.platform.errors import NotAuthenticated
 from tests.support.footage import short_clip
 from tests.support.programs import held_jobs
 from tests.support.servers import ADMIN_KEY, Site, campaign, wait_until
@@ -327,6 +329,31 @@ def test_a_backup_of_a_running_service_is_restored(site: Site) -> None:
         # The backup contains none of its steps, so it starts from the beginning.
         assert restored.wait(unfinished)["state"] == "succeeded"
         assert restored.wait(restored.submit(short_clip(9))["id"])["state"] == "succeeded"
+
+
+def test_a_key_that_is_put_back_while_a_worker_runs_is_revoked_again(running: Site) -> None:
+    journal, keys = running.root / "var" / "journal.json", Key.__table__
+    with running.database() as database:
+        accounts = Accounts(database)
+        accounts.create("put back", "system", Role.PIPELINE)
+        key = accounts.create_key("put back")
+        with database.read() as session:
+            mac = session.scalar(select(keys.c.mac).where(keys.c.id == key.id))
+        accounts.revoke(key.id)
+        wait_until(lambda: key.id in journal.read_text(), 30.0)
+        with database.engine.begin() as rows:  # as an older database has them
+            rows.execute(update(keys).where(keys.c.id == key.id).values(revoked_at=None, mac=mac))
+            rows.execute(delete(Protection).where(Protection.subject == key.id))
+
+        def is_revoked() -> bool:
+            with contextlib.suppress(NotAuthenticated):
+                accounts.authenticate(key.text)
+                return False
+            return True
+
+        wait_until(is_revoked, 30.0)
+    assert "database_was_older" in running.processes[0].log
+    assert key.id in journal.read_text()
 
 
 def test_the_client_shows_a_verdict(running: Site, tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ of a file outside the database: ids and times only, signed as a whole by an HMAC
 under a key that the master key wraps.
 
 Both are sets. Of two rows about the same thing, the one of the higher version counts. So the file
-is merged into the database whenever a process starts, and it does not matter in which order or how
-often; see ``retention/restoration.py``.
+is merged into the database when a process starts, and while a worker runs once the database lacks
+something; it does not matter in which order or how often; see ``retention/restoration.py``. What
+the database lacks stays in the file, or whoever puts an older database in place would only have to
+wait until a worker writes it.
 """
 
 from __future__ import annotations
@@ -26,12 +28,15 @@ from sqlalchemy.orm import Session
 from deepfake_service.platform.db import Database, Fact, Protection
 from deepfake_service.platform.errors import DatabaseError, DataDirError
 from deepfake_service.platform.files import private_folder, replace_private
+from deepfake_service.platform.logs import logger
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import installation_secret, open_keys
 
 BACKUP_FACT = "backup"
 """Name of the fact that a database is the copy that ``deepfake backup`` made."""
 _NAME = "journal"
+
+_log = logger("deepfake_service.journal")
 
 
 def protect(session: Session, kind: str, subject: str, value: str) -> None:
@@ -71,27 +76,35 @@ class Journal:
         self._key = key
         self._written: tuple[int, int] | None = None
 
-    def write(self) -> None:
-        """Replace the file by what the database has now; ``DataDirError`` if the file cannot be
-        written."""
+    def write(self, *, anew: bool = False) -> bool:
+        """Write into the file what the database has, and return whether it lacks something that the
+        file has: then an older one was put in its place. Unless the file is written ``anew``, it
+        keeps that. ``DataDirError`` if the file was altered, or cannot be read or written."""
+        # The file first: what another process writes meanwhile is in the database already.
+        kept = self.read().rows if self.path.exists() and not anew else {}
         with self._database.read() as session:
             state = _state(session)
-            rows = session.scalars(select(Protection).order_by(Protection.kind, Protection.subject))
-            content = {
-                "type": "deepfake-service/journal/1",
-                "written_at": self._database.clock().isoformat(),
-                "rows": [[r.kind, r.subject, r.version, r.value] for r in rows],
-            }
+            found = session.scalars(select(Protection))
+            rows = {(row.kind, row.subject): (row.version, row.value) for row in found}
+        lacking = {key: row for key, row in kept.items() if row[0] > rows.get(key, (0, ""))[0]}
+        content = {
+            "type": "deepfake-service/journal/1",
+            "written_at": self._database.clock().isoformat(),
+            "rows": [[*key, *row] for key, row in sorted((rows | lacking).items())],
+        }
         private_folder(self.path.parent)
         replace_private(self.path, json.dumps({**content, "mac": self._mac(content)}) + "\n")
-        self._written = state
+        if lacking:
+            _log.error("database_was_older", rows=len(lacking))
+        self._written = None if lacking else state
+        return bool(lacking)
 
-    def catch_up(self) -> None:
-        """Write the file if the database has changed since this process wrote it, or it is gone."""
+    def catch_up(self) -> bool:
+        """Write the file if the database has changed since this process wrote it, or it is gone;
+        return, as ``write`` does, whether the database lacks something."""
         with self._database.read() as session:
             is_current = _state(session) == self._written
-        if not (is_current and self.path.exists()):
-            self.write()
+        return not (is_current and self.path.exists()) and self.write()
 
     def read(self, path: Path | None = None) -> Stored:
         """Return what a journal has; by default, what the one of this installation has.

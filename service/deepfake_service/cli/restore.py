@@ -152,5 +152,5 @@ def restore(settings: Settings, journal: Path | None) -> tuple[int, Counter[str]
             renewed = merge(database, stored)
         keys = open_signing_keys(settings, database, open_keys(settings))
         finish(database, keys, f"entry {head}")
-        own.write()
+        own.write(anew=journal is None)
     return head, renewed, revoked

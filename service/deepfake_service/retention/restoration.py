@@ -41,28 +41,21 @@ from deepfake_service.platform.db import (
 )
 from deepfake_service.platform.db.enums import EditionState, JobState
 from deepfake_service.platform.errors import DataDirError
-from deepfake_service.platform.logs import logger
 from deepfake_service.retention.deletion import delete_capture_rows, delete_case_key
 
 Renewal = Callable[[Session, str, str], bool]
 """Does again what a protection says, by the id of its subject and its value; whether that changed
 anything."""
 
-_log = logger("deepfake_service.restoration")
-
 
 def merge_journal(database: Database, journal: Journal, signing_keys: SigningKeys) -> None:
-    """Merge the journal into the database when a process starts, and write it if it is behind.
-
-    A database to which that adds something was replaced by an older one. ``DataDirError`` if the
-    journal was altered, or cannot be read or written.
-    """
-    if journal.path.exists():
-        added = merge(database, journal.read())
-        if added:
-            _log.warning("database_was_older", changes=sum(added.values()))
-            finish(database, signing_keys, "a start")
-    journal.catch_up()
+    """Write the journal if it is behind, and merge it into a database that lacks something and so
+    is an older one: when a process starts, and every few seconds while a worker runs.
+    ``DataDirError`` if the journal was altered, or cannot be read or written."""
+    if journal.catch_up():
+        merge(database, journal.read())
+        finish(database, signing_keys, "the journal")
+        journal.catch_up()
 
 
 def require_complete(database: Database, stored: Stored) -> None:

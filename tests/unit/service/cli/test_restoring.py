@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from dbos._sys_db import WorkflowStatusString, workflow_is_active
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
+from structlog.testing import capture_logs
 
 from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.audit.journal import open_journal, protect
@@ -23,7 +24,15 @@ from deepfake_service.cli.backup import _restart_unfinished as restart_unfinishe
 from deepfake_service.cli.backup import back_up
 from deepfake_service.cli.restore import copy_backup, restore
 from deepfake_service.evidence.signing_keys import open_signing_keys
-from deepfake_service.platform.db import AuditEntry, Capture, Case, Job, Key, SigningKey
+from deepfake_service.platform.db import (
+    AuditEntry,
+    Capture,
+    Case,
+    Job,
+    Key,
+    Protection,
+    SigningKey,
+)
 from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.errors import (
     DatabaseError,
@@ -34,8 +43,14 @@ from deepfake_service.platform.errors import (
 )
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import open_keys
+from deepfake_service.retention.restoration import merge_journal
 from tests.support.captures import hand_in
-from tests.support.jobs import VIDEO, headers, run_command, submit, sweep
+from tests.support.jobs import VIDEO, Service, headers, run_command, submit, sweep
+
+
+def keep_journal(services: Any) -> None:
+    """Do what a worker does every few seconds."""
+    merge_journal(services.database, services.journal, services.signing_keys)
 
 
 async def test_a_restored_backup_brings_nothing_to_life(start: Any, tmp_path: Path) -> None:
@@ -364,3 +379,60 @@ def test_a_journal_that_could_not_be_written_is_written_at_the_next_time(
         assert not journal.read().rows
         journal.catch_up()
         assert journal.read().rows
+
+
+async def test_a_worker_that_meets_an_older_database_undoes_nothing_and_says_so(
+    service: Service,
+) -> None:
+    """It replaced the journal by what the older database had, and a revoked key opened again."""
+    services, text = service.app.state.shared.services, service.keys[Role.PIPELINE]
+    key_id = service.accounts.authenticate(text).key_id
+    held = await submit(service)
+    analyst = {"headers": headers(service, Role.ANALYST)}
+    assert (await service.client.put(f"/v1/cases/{held['case_id']}/hold", **analyst)).is_success
+    keys = Key.__table__
+    with service.database.engine.connect() as rows:
+        mac = rows.scalar(select(keys.c.mac).where(keys.c.id == key_id))
+    service.accounts.revoke(str(key_id))
+    assert (await service.client.delete(f"/v1/cases/{held['case_id']}/hold", **analyst)).is_success
+    keep_journal(services)
+    before = services.journal.read().rows
+    assert before["hold", held["case_id"]] == (2, "")
+
+    with service.database.engine.begin() as rows:  # as the older database had them
+        rows.execute(update(keys).where(keys.c.id == key_id).values(revoked_at=None, mac=mac))
+        rows.execute(delete(Protection).where(Protection.subject == key_id))
+        lifted = update(Protection).where(Protection.subject == held["case_id"])
+        rows.execute(lifted.values(version=1, value="service"))
+    service.accounts.authenticate(text)
+    service.accounts.revoke(  # and what it did since
+        service.accounts.authenticate(service.keys[Role.AUDITOR]).key_id or ""
+    )
+    assert services.journal.write()  # as a backup does
+    assert before.items() <= services.journal.read().rows.items()
+    with capture_logs() as logged:
+        keep_journal(services)
+    assert logged == [{"event": "database_was_older", "log_level": "error", "rows": 2}]
+    with pytest.raises(NotAuthenticated):
+        service.accounts.authenticate(text)
+    with service.database.read() as session:
+        assert session.get_one(Protection, ("hold", held["case_id"])).version == 2
+    assert before.items() <= services.journal.read().rows.items()
+    with capture_logs() as logged:
+        keep_journal(services)
+    assert not logged
+
+
+def test_only_a_restoration_without_the_journal_shrinks_it(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    with contextlib.closing(open_database(settings)) as database:
+        with database.write() as session:
+            protect(session, "hold", "a" * 26, "service")
+        open_journal(settings, database).write()
+        with database.write() as session:
+            session.execute(delete(Protection))
+        open_journal(settings, database).catch_up()
+        assert open_journal(settings, database).read().rows
+    restore(settings, None)
+    with contextlib.closing(open_database(settings)) as database:
+        assert not open_journal(settings, database).read().rows
