@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, or_, true
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, exists, or_, select, true
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from deepfake_service.accounts.accounts import MAY_READ_ALL, Caller
 from deepfake_service.platform.db import Capture, Case, Job, Media, Notice, Occurrence
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.errors import NotFound
 
 OfCase = TypeVar("OfCase", bound=Capture | Case | Job | Media | Notice | Occurrence)
@@ -44,14 +44,28 @@ def find_visible(
     session: Session, caller: Caller, model: type[OfCase], row_id: str
 ) -> tuple[OfCase, Case]:
     """Return the row of ``model`` with this id, and the case that it belongs to; ``NotFound`` if
-    there is no such row, or the caller may not see its case."""
+    there is no such row, it belongs to an item that was deleted, or the caller may not see its
+    case."""
     row = session.get(model, row_id)
     if row is None:
         raise NotFound
     case = row if isinstance(row, Case) else session.get(Case, row.case_id)
     if case is None or not may_see(caller, case):
         raise NotFound
+    if isinstance(row, Job) and row.state == JobState.CANCELLED:
+        raise NotFound
+    if isinstance(row, Media | Occurrence):
+        medium_id = row.id if isinstance(row, Media) else row.media_id
+        if not session.scalar(select(is_kept(medium_id))):
+            raise NotFound
     return row, case
+
+
+def is_kept(media_id: str | InstrumentedAttribute[str]) -> ColumnElement[bool]:
+    """Return the condition that a medium has a job that was not deleted, or is a file of a capture,
+    which has none. What was deleted outlives a restoration under a legal hold, unseen."""
+    of_medium = exists().where(Job.media_id == media_id)
+    return or_(~of_medium, of_medium.where(Job.state != JobState.CANCELLED))
 
 
 def may_delete(caller: Caller, account_id: str) -> bool:

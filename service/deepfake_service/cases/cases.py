@@ -14,7 +14,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
-from deepfake_service.accounts.visibility import find_visible
+from deepfake_service.accounts.visibility import find_visible, is_kept
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.case_lock import lock_case, lock_open_case
 from deepfake_service.platform.db import (
@@ -316,7 +316,9 @@ class Cases:
 
     @staticmethod
     def _medium(session: Session, case_id: str, media_id: str | None) -> Media:
-        of_posts = select(Media).where(Media.case_id == case_id, Media.capture_id.is_(None))
+        of_posts = select(Media).where(
+            Media.case_id == case_id, Media.capture_id.is_(None), is_kept(Media.id)
+        )
         media = {m.id: m for m in session.scalars(of_posts)}
         if media_id is None and len(media) == 1:
             (media_id,) = media

@@ -77,8 +77,9 @@ class ListPage:
 
 
 def conditions(filters: Filters) -> list[ColumnElement[bool]]:
-    """Return ``filters`` as conditions of a query on ``Job`` joined with ``Case``."""
-    clauses: list[ColumnElement[bool]] = []
+    """Return ``filters`` as conditions of a query on ``Job`` joined with ``Case``; jobs that were
+    deleted are in no list."""
+    clauses: list[ColumnElement[bool]] = [Job.state != JobState.CANCELLED]
     for column, value in (
         (Job.state, filters.state),
         (Job.verdict, filters.verdict),

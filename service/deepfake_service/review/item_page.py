@@ -85,7 +85,12 @@ class ItemPages:
         key = self.vault.case_key(case)
         digest = session.get_one(Media, job.media_id).sha256
         of_file = select(Job).join(Media, Job.media_id == Media.id)
-        of_file = of_file.where(Job.case_id == case.id, Media.sha256 == digest, Job.id != job.id)
+        of_file = of_file.where(
+            Job.case_id == case.id,
+            Media.sha256 == digest,
+            Job.id != job.id,
+            Job.state != JobState.CANCELLED,
+        )
         seen = (
             select(Occurrence)
             .where(Occurrence.media_id == job.media_id)

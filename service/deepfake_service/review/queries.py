@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.read_audit import ReadAudit
-from deepfake_service.accounts.visibility import find_visible, may_delete, visible_to
+from deepfake_service.accounts.visibility import find_visible, is_kept, may_delete, visible_to
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.cases import media_key, open_occurrence
 from deepfake_service.evidence.chain_of_custody import altered_jobs
@@ -202,7 +202,9 @@ class Queries:
     ) -> ListPage:
         """Return a page of the occurrences of a case, newest first. It can be restricted. The
         caller audits that the case is read."""
-        statement = select(Occurrence).where(Occurrence.case_id == case_id)
+        statement = select(Occurrence).where(
+            Occurrence.case_id == case_id, is_kept(Occurrence.media_id)
+        )
         if media_id is not None:
             statement = statement.where(Occurrence.media_id == media_id)
         if ids is not None:
@@ -281,7 +283,12 @@ class Queries:
         Others, and deleted ones, are left out. ``posts`` is the number of places where the file was
         seen. With ``submitted``, only jobs that the caller's account submitted are returned.
         """
-        statement = job_rows().where(Job.id.in_(ids), Case.sealed.is_not(None), visible_to(caller))
+        statement = job_rows().where(
+            Job.id.in_(ids),
+            Job.state != JobState.CANCELLED,
+            Case.sealed.is_not(None),
+            visible_to(caller),
+        )
         if submitted:
             statement = statement.where(Job.account_id == caller.account_id)
         with self._database.read() as session:
@@ -306,6 +313,7 @@ class Queries:
         statement = job_rows().where(
             Job.case_id == case_id,
             Job.media_id.in_(media_ids),
+            Job.state != JobState.CANCELLED,
             Case.sealed.is_not(None),
             visible_to(caller),
         )

@@ -17,7 +17,7 @@ from sqlalchemy import delete, select, update
 from structlog.testing import capture_logs
 
 from deepfake_service.accounts.accounts import Accounts
-from deepfake_service.audit.journal import open_journal, protect
+from deepfake_service.audit.journal import Stored, open_journal, protect
 from deepfake_service.audit.log import verify
 from deepfake_service.audit.records import open_database
 from deepfake_service.cli.backup import _restart_unfinished as restart_unfinished
@@ -30,6 +30,7 @@ from deepfake_service.platform.db import (
     Case,
     Job,
     Key,
+    Media,
     Protection,
     SigningKey,
 )
@@ -43,7 +44,7 @@ from deepfake_service.platform.errors import (
 )
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import open_keys
-from deepfake_service.retention.restoration import merge_journal
+from deepfake_service.retention.restoration import merge, merge_journal
 from tests.support.captures import hand_in
 from tests.support.jobs import VIDEO, Service, headers, run_command, submit, sweep
 
@@ -436,3 +437,34 @@ def test_only_a_restoration_without_the_journal_shrinks_it(tmp_path: Path) -> No
     restore(settings, None)
     with contextlib.closing(open_database(settings)) as database:
         assert not open_journal(settings, database).read().rows
+
+
+async def test_what_was_deleted_is_found_no_more_though_its_case_is_held(service: Service) -> None:
+    """A hold kept the sweeps from it, and people read what somebody had had deleted."""
+    post = {"case_reference": "R", "source_url": "https://example.org/1"}
+    gone, kept = [await submit(service, VIDEO + bytes([n]), **post) for n in range(2)]
+    case = f"/v1/cases/{gone['case_id']}"
+    posts = {o["media_id"]: o["id"] for o in (await service.client.get(case)).json()["occurrences"]}
+    renewed = {("hold", gone["case_id"]): (1, "service"), ("job", gone["id"]): (1, "service")}
+    merge(service.database, Stored(service.clock(), renewed))
+    sweep(service)
+    admin = {"headers": headers(service, Role.ADMIN)}
+    for job, found in ((gone, 404), (kept, 200)):
+        job_path, content = f"/v1/jobs/{job['id']}", f"{case}/media/{job['media_id']}/content"
+        for path in (job_path, content, f"{case}/occurrences/{posts[job['media_id']]}/looks"):
+            assert (await service.client.get(path, **admin)).status_code == found, path
+    shown = (await service.client.get(case)).json()
+    assert [job["id"] for job in shown["jobs"]] == [kept["id"]]
+    assert [post["media_id"] for post in shown["occurrences"]] == [kept["media_id"]]
+    listed = (await service.client.get("/v1/jobs", **admin)).json()["jobs"]
+    assert [job["id"] for job in listed] == [kept["id"]]
+    more = {"source_url": (None, "https://example.org/2")}  # of the only medium
+    added = await service.client.post(f"{case}/occurrences", files=more)
+    assert added.is_success, added.text
+    with service.database.read() as session:  # the hold keeps it
+        assert session.get_one(Media, gone["media_id"]).blob is not None
+    assert (await service.client.delete(f"{case}/hold", **admin)).is_success
+    sweep(service)
+    with service.database.read() as session:
+        assert session.get(Media, gone["media_id"]) is None
+        assert session.get(Media, kept["media_id"]) is not None
