@@ -242,6 +242,10 @@ class Accounts:
         ``NotAuthenticated`` or ``SecondFactorRequired``: see ``authenticate``."""
         caller = self.authenticate(text)
         with self._database.write() as session:
+            # One that was switched on meanwhile has ended the sessions that there were.
+            account = session.get_one(Account, caller.account_id, with_for_update=True)
+            if account.second_factor:
+                raise SecondFactorRequired
             return caller, start_session(session, caller)
 
     def signed_in(self, token: str) -> Caller:

@@ -10,9 +10,10 @@ import pyotp
 import pytest
 from sqlalchemy import select
 
+from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit import log as audit_log
 from deepfake_service.audit.log import Action
-from deepfake_service.platform.db import PendingSignIn, SecondFactor
+from deepfake_service.platform.db import PendingSignIn, SecondFactor, SignIn
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import (
     CodeRejected,
@@ -44,6 +45,25 @@ class Authenticator:
             "/sign-in/code", data={"code": code}, headers=ORIGIN
         )
         return answer.status_code
+
+
+async def test_no_session_begins_without_a_code_while_a_second_factor_is_switched_on(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts, authenticate = service.app.state.shared.accounts, service.accounts.authenticate
+
+    def switched_on_after(text: str, **options: bool) -> Caller:
+        caller = authenticate(text, **options)
+        if not options:
+            Authenticator(service)
+        return caller
+
+    monkeypatch.setattr(accounts, "authenticate", switched_on_after)
+    asked = await service.sign_in(Role.ANALYST)
+    assert 'name="code"' in asked.text
+    assert "session" not in service.client.cookies
+    with service.database.read() as session:
+        assert session.scalars(select(SignIn)).first() is None
 
 
 async def test_a_stolen_key_does_not_sign_in_without_the_second_factor(service: Service) -> None:
