@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import httpx
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
@@ -122,8 +122,7 @@ class WebhookDeliveries(Lane[_Due]):
             .join(Job, Delivery.job_id == Job.id)
             .join(Case, Job.case_id == Case.id)
             .where(
-                Delivery.state == DeliveryState.DUE,
-                Delivery.due_at <= self._database.clock(),
+                _is_due(self._database.clock()),
                 Case.wrapped_key.is_not(None),
                 # A deletion takes the job's callbacks with it, and tells nobody.
                 Job.state != JobState.CANCELLED,
@@ -159,11 +158,7 @@ class WebhookDeliveries(Lane[_Due]):
         with self._database.write() as session:
             claimed = session.execute(
                 update(Delivery)
-                .where(
-                    Delivery.id == delivery_id,
-                    Delivery.state == DeliveryState.DUE,
-                    Delivery.due_at <= now,
-                )
+                .where(Delivery.id == delivery_id, _is_due(now))
                 .values(due_at=now + CLAIMED_FOR, attempts=Delivery.attempts + 1)
                 .returning(Delivery.id)
             ).first()
@@ -217,6 +212,13 @@ class WebhookDeliveries(Lane[_Due]):
             _log.warning(
                 "webhook_failed", delivery_id=delivery_id, outcome=outcome.code, given_up=is_over
             )
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    """Return the condition that a webhook is to be sent now. Nothing waits for longer than the
+    longest back-off: a later time is that of a clock which was ahead and has been corrected."""
+    is_past = or_(Delivery.due_at <= now, Delivery.due_at > now + webhooks.BACK_OFF[-1])
+    return and_(Delivery.state == DeliveryState.DUE, is_past)
 
 
 def release_callbacks(session: Session, job_id: str) -> None:

@@ -74,6 +74,24 @@ async def test_a_delivery_is_tried_again_later_and_finally_given_up(
     assert len(receiver.bodies) == len(webhooks.BACK_OFF) + 1
 
 
+@pytest.mark.parametrize("failed", [False, True])
+async def test_a_clock_that_was_ahead_delays_no_webhook(
+    service: Service, deliveries: WebhookDeliveries, receiver: Receiver, failed: bool
+) -> None:
+    ahead = timedelta(days=365)
+    service.clock.advance(ahead)
+    with service.database.write() as session:
+        session.scalars(select(Delivery)).one().state = DeliveryState.WAITING
+        release_callbacks(session, session.scalars(select(Job.id)).one())
+    if failed:
+        assert do_due(deliveries) == 1
+    receiver.outcome = webhooks.DeliveryOutcome("http_200", delivered=True)
+    service.clock.advance(-ahead)
+    assert do_due(deliveries) == 1
+    assert delivery_state(service) is DeliveryState.DELIVERED
+    assert do_due(deliveries) == 0
+
+
 async def test_a_delivery_whose_sender_died_is_sent_by_another_process(
     service: Service, deliveries: WebhookDeliveries, receiver: Receiver
 ) -> None:
