@@ -60,6 +60,8 @@ class Revocations:
     """The state of editions and since when (ISO 8601 in UTC), by the SHA-256 of the bundle."""
     keys: Mapping[str, str]
     """When trust in a key was withdrawn, by its id."""
+    signers: frozenset[str] | None = None
+    """Ids of the issuer's keys, if they are known: of what others signed the list says nothing."""
 
     def describe(self, sha256: str) -> tuple[bool, str]:
         """Return whether an edition was superseded, and what the list says of it; ``Failed`` if it

@@ -379,6 +379,9 @@ class _Run:
         return Outcome.PASS, f"{verdict.verdict}, log10 likelihood ratio {ratio}"
 
     def _revocation(self) -> Found:
-        assert self._trust.revocations is not None
-        is_superseded, detail = self._trust.revocations.describe(self._done.sha256)
+        listed = self._trust.revocations
+        assert listed is not None
+        if listed.signers is not None and self._done.signer not in listed.signers:
+            return Outcome.SKIPPED, "another issuer signed it: ask for that issuer's list"
+        is_superseded, detail = listed.describe(self._done.sha256)
         return Outcome.SUPERSEDED if is_superseded else Outcome.PASS, detail

@@ -83,6 +83,13 @@ def test_an_edition_that_is_not_listed_verifies() -> None:
     assert outcomes[12] is Outcome.PASS
 
 
+def test_a_list_says_nothing_of_what_another_issuer_signed() -> None:
+    for signers, outcome in (({key_id(OURS)}, Outcome.PASS), (set(), Outcome.SKIPPED)):
+        listed = revocations(signers=frozenset(signers))
+        steps = verify(exhibits.bundle(), Trust((OURS,), revocations=listed)).steps
+        assert steps[-1].outcome is outcome
+
+
 def test_a_superseded_edition_does_not_verify_for_ever() -> None:
     """M8: edition 1, replaced after a review, was "verified", exit code 0."""
     listed = {sha256_of_bundle(): (SUPERSEDED, AT.isoformat())}
