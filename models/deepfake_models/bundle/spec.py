@@ -155,7 +155,7 @@ class AggregationSpec(Spec):
     appear in a larger share of its frames with a face. The same holds for faces that look
     manipulated of people seen too briefly to judge. People seen in fewer frames are only mentioned.
     With 0, the default, each counts, however briefly seen. A track that is ``likely_manipulated``
-    always counts."""
+    or leans that way always counts."""
     max_unjudged_width: Probability = 0.0
     """Nor can a picture if a face that was not judged, or may not be decided on, is wider than this
     share of the widest face that was judged. Narrower ones are only mentioned. With 0, the default,

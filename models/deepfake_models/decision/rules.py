@@ -19,6 +19,7 @@ from functools import cached_property
 from deepfake_models.bundle.results import (
     Face,
     FrameCounts,
+    Leaning,
     Moment,
     Quality,
     Reason,
@@ -225,10 +226,13 @@ def barred_people(item: SeenItem) -> Iterator[Reason]:
     """Report suspect people, and the reasons of those who weigh enough."""
     level = "face" if item.still else "track"
     for track in item.tracks:
+        name = f"{level} {track.track} alone"
         if track.verdict is VerdictCode.LIKELY_MANIPULATED:
-            detail = (
-                f"{level} {track.track} alone is likely manipulated; the item as a whole is not"
-            )
+            detail = f"{name} is likely manipulated; the item as a whole is not"
+            yield Reason(ReasonCode.SUSPECT_MOMENTS, detail)
+        # However briefly seen: bystanders and cuts lower the mean over tracks at will.
+        elif track.leaning is Leaning.TOWARDS_MANIPULATED:
+            detail = f"{name} leans towards manipulated; the item as a whole does not"
             yield Reason(ReasonCode.SUSPECT_MOMENTS, detail)
         elif track in item.weighty:
             yield from _numbered(track)

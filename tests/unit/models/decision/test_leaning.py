@@ -319,6 +319,45 @@ def test_a_brief_person_who_is_likely_manipulated_is_never_only_mentioned() -> N
     assert ReasonCode.SUSPECT_MOMENTS in [r.code for r in result.reasons]
 
 
+@pytest.mark.parametrize(("ratio", "cleared"), [(0.7, False), (0.5, True)])
+def test_bystanders_do_not_clear_a_face_that_leans_towards_manipulated(
+    ratio: float, cleared: bool
+) -> None:
+    faces = [face(0.0, ratio * TEN_TO_ONE), *[face(0.0, -2 * TEN_TO_ONE) for _ in range(20)]]
+    result = judge_picture(PICTURE, faces, SPEC)
+    expect_cleared(result, cleared, "face 0 alone leans towards manipulated")
+
+
+@pytest.mark.parametrize(("ratio", "cleared"), [(0.7, False), (0.5, True)])
+def test_cuts_do_not_clear_a_brief_person_who_leans_towards_manipulated(
+    ratio: float, cleared: bool
+) -> None:
+    """The other person's twenty shots are each a track, at a place of its own."""
+    frames = [frame(float(i), face(float(i), ratio * TEN_TO_ONE)) for i in range(3)]
+    for i in range(3, 63):
+        left = 200.0 * (i // 3)
+        box = (left, 300.0, left + 120, 440.0)
+        frames.append(frame(float(i), face(float(i), -2 * TEN_TO_ONE, box)))
+    result = video(frames, LENIENT)
+    assert len(result.tracks) == 21
+    expect_cleared(result, cleared, "track 0 alone leans towards manipulated")
+
+
+def expect_cleared(result: Verdict, cleared: bool, detail: str) -> None:
+    assert result.log_likelihood_ratio is not None
+    assert result.log_likelihood_ratio < 0.0
+    if cleared:
+        assert result.verdict is VerdictCode.NO_MANIPULATION_FOUND
+        assert result.leaning is Leaning.TOWARDS_UNTOUCHED
+        assert result.reasons == ()
+    else:
+        assert result.verdict is VerdictCode.INCONCLUSIVE
+        assert result.leaning is Leaning.NEITHER
+        (reason,) = result.reasons
+        assert reason.code is ReasonCode.SUSPECT_MOMENTS
+        assert reason.detail.startswith(detail)
+
+
 @pytest.mark.parametrize(("width", "cleared"), [(30.0, True), (60.0, False)])
 def test_a_small_face_in_the_background_of_a_picture_is_only_mentioned(
     width: float, cleared: bool
