@@ -269,12 +269,13 @@ class _Wacz:
         """Return how the digests of the files, as listed in ``resources``, and the signature hold.
         The digest of the list itself is in ``datapackage-digest.json``."""
         contents = self.contents
-        if not resources:
-            return {**_of_records(contents), "detail": f"{DATAPACKAGE} lists no files"}
         wrong = [path for path, stated in resources if stated != digests.get(path)]
         listed = {DATAPACKAGE, DIGEST, *(path for path, _ in resources)}
-        unlisted = [name for name in digests if name not in listed]
+        unlisted = [name for name in digests if name not in listed] if resources else []
         result: dict[str, Any] = {"digests": "verified", "signature": "not_signed"}
+        no_files = {"detail": f"{DATAPACKAGE} lists no files"}
+        if not resources:
+            result = {**_of_records(contents), **no_files}
         digest = _json(self._listed(DIGEST)) if DIGEST in self.entries else None
         own = str((digest or {}).get("hash")).removeprefix("sha256:").lower()
         if digest is not None and own != digests.get(DATAPACKAGE):
@@ -288,7 +289,9 @@ class _Wacz:
             result["digests"] = "mismatch"
         signed = digest.get("signedData") if digest is not None else None
         if isinstance(signed, dict):
-            result |= wacz_signatures.check(signed, f"sha256:{digests[DATAPACKAGE]}")
+            result |= wacz_signatures.check(signed, f"sha256:{digests.get(DATAPACKAGE)}")
+            if result["signature"] == "valid" and not resources:  # it covers no file
+                result |= {"signature": "cannot_be_checked", **no_files}
         return result
 
 

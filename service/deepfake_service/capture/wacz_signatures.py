@@ -33,6 +33,8 @@ def check(signed: dict[str, Any], computed: str) -> dict[str, str]:
     texts = {name: value for name, value in signed.items() if isinstance(value, str)}
     if any(len(text) > MAX_TEXT for text in texts.values()):
         return _state("cannot_be_checked", "a value of it is too long")
+    if texts.get("hash") != computed:
+        return _state("invalid", "it is of another list of files")
     try:
         key, who = _key(texts)
         signature = base64.b64decode(texts["signature"], validate=True)
@@ -40,8 +42,6 @@ def check(signed: dict[str, Any], computed: str) -> dict[str, str]:
         return _state("cannot_be_checked", "it names no key or certificate that can be read")
     if key is None:
         return _state("cannot_be_checked", "its key is not of the kind that the format has")
-    if texts.get("hash") != computed:
-        return _state("invalid", "it is of another list of files")
     if not _holds(key, signature, computed.encode()):
         return _state("invalid", "it does not belong to this list of files")
     return _state("valid", who)

@@ -268,6 +268,12 @@ def test_digests_are_compared_however_they_are_written(written: str) -> None:
         assert read(record)[0]["integrity"]["digests"] == expected
 
 
+def listing_nothing(**more: Any) -> dict[str, bytes]:
+    """Return the list of a WACZ without files, and its digest file, with ``more`` in it."""
+    digest = {"hash": f"sha256:{hashlib.sha256(b'{}').hexdigest()}", **more}
+    return {"datapackage.json": b"{}", "datapackage-digest.json": json.dumps(digest).encode()}
+
+
 @pytest.mark.parametrize("in_wacz", [True, False])
 def test_records_without_a_digest_are_not_verified_by_those_of_others(in_wacz: bool) -> None:
     content = archives.page(gzip=False).content()
@@ -278,7 +284,7 @@ def test_records_without_a_digest_are_not_verified_by_those_of_others(in_wacz: b
         gone = set(stated[-removed:])
         without = b"\r\n".join(line for n, line in enumerate(lines) if n not in gone)
         if in_wacz:
-            without = archives.wacz(without, change={"datapackage.json": b"{}"})
+            without = archives.wacz(without, change=listing_nothing())
         found, _ = read(without)
         assert found["integrity"]["digests"] == expected
     assert found["counts"]["without_digest"] == 4
@@ -295,7 +301,7 @@ def test_the_digests_of_a_wacz_are_compared() -> None:
     assert found["integrity"]["digests"] == "mismatch"
     assert found["notes"][0]["code"] == "file_digest"
     assert "archive/data.warc.gz" in found["notes"][0]["detail"]
-    listed = archives.wacz(archives.page().content(), change={"datapackage.json": b"{}"})
+    listed = archives.wacz(archives.page().content(), change=listing_nothing())
     assert read(listed)[0]["integrity"]["digests"] == "verified"  # of the records alone
     assert "lists no files" in read(listed)[0]["integrity"]["detail"]
 
@@ -344,6 +350,31 @@ def test_what_is_added_to_a_signed_wacz_is_not_read_and_nothing_hides_that() -> 
         "pages/extraPages.jsonl"
     )
     assert Findings.model_validate(found)
+
+
+@pytest.mark.parametrize("listed", [b'{"resources": []}', b"x"])
+def test_a_signed_list_that_is_emptied_or_broken_is_a_mismatch(listed: bytes) -> None:
+    """Nothing tells what was added then, and all of it is read."""
+    sign = signer(ec.generate_private_key(ec.SECP384R1()), raw=True)
+    forged = archives.Warc().response(archives.PICTURE, archives.picture(), "image/jpeg")
+    change = {"datapackage.json": listed, "archive/z.warc.gz": forged.content()}
+    found, _ = read(archives.wacz(archives.page().content(), signed=sign, change=change))
+    assert found["integrity"] == {
+        "digests": "mismatch", "signature": "invalid", "detail": "it is of another list of files",
+    }  # fmt: skip
+    (note,) = found["notes"]
+    assert note["code"] == "file_digest"
+    assert "datapackage.json" in note["detail"]
+    change["datapackage-digest.json"] = b'{"signedData": {"hash": "sha256:0", "publicKey": "x"}}'
+    found, _ = read(archives.wacz(archives.page().content(), change=change))
+    assert found["integrity"]["signature"] == "invalid"  # whatever became of its key
+    signed = listing_nothing(signedData=sign(f"sha256:{hashlib.sha256(b'{}').hexdigest()}"))
+    found, _ = read(archives.wacz(archives.page().content(), change=signed))
+    assert found["integrity"] == {
+        "digests": "verified",
+        "signature": "cannot_be_checked",
+        "detail": "datapackage.json lists no files",
+    }
 
 
 @pytest.mark.parametrize("raw", [True, False])
