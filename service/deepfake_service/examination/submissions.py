@@ -36,7 +36,12 @@ from deepfake_service.platform.db.enums import (
     Priority,
     RetentionPolicy,
 )
-from deepfake_service.platform.errors import DatabaseUnavailable, ServiceError, TooManyCallbacks
+from deepfake_service.platform.errors import (
+    DatabaseUnavailable,
+    NotFound,
+    ServiceError,
+    TooManyCallbacks,
+)
 from deepfake_service.platform.storage import Stored, Vault, context_of
 from deepfake_service.platform.storage.envelope import new_key, seal, unseal
 from deepfake_service.platform.webhooks import Callback
@@ -153,7 +158,8 @@ class Submissions:
         The existing job is returned if the same account requested the same for equal content in the
         same case. A new sighting is recorded in either case. Equal content in another case is an
         item of its own. The medium is deleted if no new job needs it. ``TooManyOccurrences`` or
-        ``TooManyCallbacks`` if the existing job or its medium has as many as it can have.
+        ``TooManyCallbacks`` if the existing job or its medium has as many as it can have;
+        ``NotFound`` if the capture that it was taken out of was deleted.
         """
         try:
             accepted = await anyio.to_thread.run_sync(self._accept, caller, submission, sealed)
@@ -179,6 +185,11 @@ class Submissions:
             self._database.one_at_a_time(session, caller.account_id)
             # Flags of the same bytes wait for this transaction, or this one for them.
             self._database.one_at_a_time(session, sealed.stored.sha256)
+            if submission.origin is not None:
+                # So does the deletion of the capture.
+                lock_open_case(session, submission.origin.case_id)
+                if session.get(Capture, submission.origin.capture) is None:
+                    raise NotFound
             job = self._existing(session, caller, submission, sealed)
             created = job is None
             if job is None:
@@ -240,7 +251,7 @@ class Submissions:
         self, session: Session, caller: Caller, submission: Submission, sealed: Sealed
     ) -> Job:
         if submission.origin is not None:
-            case = lock_open_case(session, submission.origin.case_id)
+            case = session.get_one(Case, submission.origin.case_id)
             case_key = self._vault.case_key(case)
         else:
             reference = submission.case_reference

@@ -233,7 +233,8 @@ class Retention:
                 self._clear_if_empty(session, case)
         self._database.purge_deleted()
         # If the process stops here, nobody can decrypt the files, and the sweep of orphans deletes
-        # them and the bundle. A worker that reads the capture finds that it is gone.
+        # them and the bundle. A worker that reads the capture, or takes something out of it, finds
+        # that it is gone.
         for blob in blobs:
             self._vault.blobs.delete(blob)
 

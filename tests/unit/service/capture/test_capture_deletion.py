@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio.to_thread
@@ -9,7 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.capture.readers import CaptureReaders
-from deepfake_service.platform.db import Capture, CapturedMedium, Media
+from deepfake_service.platform.db import Capture, CapturedMedium, Job, Media, Occurrence
 from deepfake_service.platform.db.enums import Role
 from tests.support import archives
 from tests.support.answers import browse, check_problem
@@ -127,6 +128,41 @@ async def test_a_capture_that_is_deleted_while_it_is_read_leaves_nothing(
     imports._evidence = Slow()  # type: ignore[assignment]
     await anyio.to_thread.run_sync(imports.work_off)
     assert blobs(service) == []
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_what_is_taken_out_while_its_capture_is_deleted_becomes_no_item(
+    service: Service, readers: CaptureReaders, monkeypatch: pytest.MonkeyPatch, is_known: bool
+) -> None:
+    if is_known:  # from another capture, so that an item of the case is reused
+        first = archives.wacz(archives.page().content())
+        await hand_in(service, first, role=Role.PIPELINE, examine="all")
+        await work(service, readers)
+    before = contents_of(service)
+    assert len(before[1]) == (2 if is_known else 0)
+    answer = await hand_in(
+        service, archives.mhtml(), role=Role.PIPELINE, examine="all", note="seen again"
+    )
+    imports, capture_id = worker(service, readers), answer.json()["id"]
+    caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
+    retention, seal = service.app.state.shared.services.retention, imports._submissions.seal
+
+    async def seals_slowly(pieces: AsyncIterator[bytes]) -> Any:
+        sealed = await seal(pieces)
+        await anyio.to_thread.run_sync(retention.delete_capture, caller, capture_id)
+        return sealed
+
+    monkeypatch.setattr(imports._submissions, "seal", seals_slowly)
+    await anyio.to_thread.run_sync(imports.work_off)
+    assert (await get(service, f"/v1/captures/{capture_id}", Role.PIPELINE)).status_code == 404
+    assert contents_of(service) == before
+
+
+def contents_of(service: Service) -> tuple[set[Any], set[str], set[str]]:
+    """Return the blobs, and the ids of the items and of the occurrences."""
+    with service.database.read() as session:
+        ids = [set(session.scalars(select(model.id))) for model in (Job, Occurrence)]
+    return (set(blobs(service)), ids[0], ids[1])
 
 
 async def test_the_console_says_what_stays_and_deletes_the_capture(
