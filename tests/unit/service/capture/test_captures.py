@@ -227,6 +227,27 @@ async def test_what_a_file_claims_is_told_from_what_a_person_stated(
     assert "https://social.example/her (" in table.text
 
 
+async def test_the_title_and_the_addresses_of_a_captured_page_are_told_as_claims(
+    service: Service, readers: CaptureReaders
+) -> None:
+    """Except a title that a person stated."""
+    await service.sign_in(Role.ANALYST)
+    by = ' <span class="hint">(according to the capture)</span>'
+    await hand_in(service, archives.wacz(archives.page().content()))
+    case_id = (await hand_in(service, archives.mhtml(), title="Mine")).json()["case_id"]
+    await work(service, readers)
+    answer = await service.client.get(f"/cases/{case_id}", headers={"Accept-Language": "en"})
+    for count, text in (
+        (1, f'<strong><bdi class="free">A post</bdi></strong>{by}'),
+        (1, f'<span class="unseen"> A post{by}</span>'),
+        (2, f'<br><bdi class="free">{archives.PAGE}</bdi>{by}'),
+        (2, f'<bdi class="free">{archives.PICTURE}</bdi>{by}'),
+        (1, '<strong><bdi class="free">Mine</bdi></strong> ·'),
+        (1, '<span class="unseen"> Mine</span>'),
+    ):
+        assert answer.text.count(text) == count, text
+
+
 @pytest.mark.parametrize("by_link", [True, False])
 def test_a_page_names_no_account_and_a_link_has_the_time_of_its_fetch(by_link: bool) -> None:
     at = "2026-03-01T10:00:00.000+00:00"
