@@ -60,6 +60,8 @@ class Action(StrEnum):
     OCCURRENCE_ADDED = "occurrence.added"
     SCREENSHOT_ADDED = "screenshot.added"
     """To an occurrence that had none; its id is the detail."""
+    OCCURRENCE_STATED = "occurrence.stated"
+    """What only a capture had claimed of an occurrence; its id is the detail."""
     RESULT_READ = "result.read"
     CASE_CREATED = "case.created"
     CASE_READ = "case.read"

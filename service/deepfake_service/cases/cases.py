@@ -200,7 +200,8 @@ class Cases:
 
         The first occurrence of a medium is recorded even if it is empty, because it says who
         submitted the medium. A screenshot of a post that is recorded without one is added to that
-        record, so that no post is listed twice.
+        record, so that no post is listed twice, and what a capture alone claimed of a known post is
+        no claim any more if this occurrence states the same.
 
         Returns:
             The new or the known occurrence, or ``None`` if this one is empty.
@@ -226,6 +227,13 @@ class Cases:
                 digest = self._digest(sighting, screenshot)
                 known = session.scalars(of_medium.where(Occurrence.digest == digest)).first()
         if known is not None:
+            content = open_json(key, known)
+            before, claimed = content.get("claimed") or [], fields["claimed"] or ()
+            still = [n for n in before if n in claimed or fields[n] != content[n]]
+            if still != before:
+                seal_json(key, known, {**content, "claimed": still})
+                action, detail = Action.OCCURRENCE_STATED, known.id
+                append_entry(session, caller.actor, action, media.case_id, detail)
             return RecordedPost(known.id, is_new=False)
         counted = select(func.count(Occurrence.id)).where(Occurrence.media_id == media.id)
         if (session.scalar(counted) or 0) >= MAX_OCCURRENCES:

@@ -38,7 +38,7 @@ JOBS_BATCH = 200
 NOT_IN_CUSTODY = (Action.MATCH_FOUND, Action.CASE_READ, Action.RESULT_READ)
 """Actions that the chain of custody leaves out. Recipients of the evidence must not learn that the
 item resembles another account's case, and viewing pages changes nothing. The audit log has them."""
-OF_POSTS = (Action.OCCURRENCE_ADDED, Action.SCREENSHOT_ADDED)
+OF_POSTS = (Action.OCCURRENCE_ADDED, Action.SCREENSHOT_ADDED, Action.OCCURRENCE_STATED)
 """Actions on the posts of any medium of a case, whose ids are their details."""
 BOUNDED = (Action.MEDIA_SUBMITTED, *OF_POSTS, Action.CASE_REVIEWED, Action.JOB_FINISHED)
 """Actions whose number other limits bound."""

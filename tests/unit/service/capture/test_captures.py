@@ -41,7 +41,7 @@ from deepfake_service.platform.disk_space import SHORT, DiskSpace
 from deepfake_service.platform.errors import StorageUnavailable
 from tests.support import archives
 from tests.support.captures import WEEK, get, hand_in, work, worker
-from tests.support.jobs import blobs, headers, sweep
+from tests.support.jobs import all_entries, blobs, headers, sweep
 from tests.unit.service.conftest import Service
 
 pytest.importorskip("warcio", reason="warcio writes the WARC files of these tests")
@@ -225,6 +225,36 @@ async def test_what_a_file_claims_is_told_from_what_a_person_stated(
         assert answer.text.count(told) == count, path
     table = await service.client.get(f"/cases/{case_id}/captures.csv")
     assert "https://social.example/her (" in table.text
+
+
+async def test_a_claim_that_a_person_states_is_none_any_more(
+    service: Service, readers: CaptureReaders
+) -> None:
+    """The same claim of another file states nothing, and nobody stated the tool."""
+    analyst = headers(service, Role.ANALYST)
+    answer = await hand_in(service, archives.wacz(archives.page().content()), examine="all")
+    await work(service, readers)
+    case_id = answer.json()["case_id"]
+    path = f"/v1/cases/{case_id}/occurrences"
+    await hand_in(service, archives.page().content(), examine="all")
+    await work(service, readers)
+    told = ["source_url", "captured_at", "note", "tool"]
+    posts = (await get(service, path)).json()["occurrences"]
+    assert [post["claimed"] for post in posts] == [told, told]
+    await hand_in(service, archives.mhtml(), examine="all", title="A post")  # has the picture only
+    await work(service, readers)
+    before = {p["id"]: p for p in (await get(service, path)).json()["occurrences"]}
+    (post,) = [p for p in before.values() if p["claimed"] != told]
+    assert post["claimed"] == ["source_url", "captured_at", "tool"]
+    names = ("media_id", "source_url", "captured_at", "note")
+    stated = {name: (None, post[name]) for name in names}
+    for _ in range(2):  # a repeated request changes nothing
+        answer = await service.client.post(path, files=stated, headers=analyst)
+        assert (answer.status_code, answer.json()) == (200, {**post, "claimed": ["tool"]})
+    after = {p["id"]: p for p in (await get(service, path)).json()["occurrences"]}
+    assert after == {**before, post["id"]: {**post, "claimed": ["tool"]}}
+    log = [(e.subject, e.detail) for e in all_entries(service) if e.action == "occurrence.stated"]
+    assert log == [(case_id, post["id"])] * 2
 
 
 async def test_the_title_and_the_addresses_of_a_captured_page_are_told_as_claims(
