@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from importlib.resources import files
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from deepfake_service.platform.db.enums import PRESENT, LookResult
 from deepfake_service.platform.pages import Answer, Failure, Page
@@ -61,6 +61,8 @@ _ELEMENT = re.compile(
 bounded, because tags that do not end could each be read to the end of the page."""
 _META = re.compile(r"<(?:meta|link)\b[^<>]{0,2000}>", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"""(?<![\w:-])([\w:-]++)\s*+=\s*+(?:"([^"]*+)"|'([^']*+)')""")
+_SCRIPT_NAME = re.compile(r"\.(php\d?|aspx?|jsp|do|cgi)\Z", re.IGNORECASE)
+_WORD = re.compile(r"[a-z]+")
 _PLAYER = re.compile(r"<video\b|VideoObject|og:video|twitter:player", re.IGNORECASE)
 
 
@@ -267,10 +269,9 @@ def judge(
 
 def _shows_post(url: str, shown: Shown, answer: Answer) -> bool:
     """Return whether a page names itself as the post at ``url``, and shows a medium."""
-    itself = shown.metas.get("og:url") or shown.metas.get("canonical") or ""
-    post = _post_id(urlsplit(url))
-    has_medium = bool(shown.medium) or _PLAYER.search(answer.text) is not None
-    return bool(post) and post in itself and has_medium
+    named = (shown.metas.get(name, "") for name in ("og:url", "canonical"))
+    is_itself = not _post_ids(url).isdisjoint(part for each in named for part in _parts(each))
+    return is_itself and (bool(shown.medium) or _PLAYER.search(answer.text) is not None)
 
 
 def _doubted(sight: Sight, shows_post: bool) -> Sight:
@@ -341,16 +342,16 @@ def _redirected(
         return None
     if not is_of_same_site(wanted, to):
         return LookResult.UNKNOWN, False, {"kind": "redirect", "value": "another site"}
-    post = _post_id(wanted)
+    ids = _post_ids(wanted.geturl())
     for pattern, result in _PATHS:
         if pattern.search(to.path.lower()):
-            if post and post in to.path:  # beside it, a title that somebody wrote
+            if any(each in to.path for each in ids):  # beside it, a title that somebody wrote
                 return LookResult.UNKNOWN, False, {"kind": "redirect", "value": str(result)}
             is_strong = result is LookResult.RESTRICTED
             return result, is_strong, {"kind": "redirect", "value": str(result)}
     if _HOME.fullmatch(to.path) and not to.query and not _HOME.fullmatch(wanted.path):
         return LookResult.GONE, False, {"kind": "redirect", "value": "front page"}
-    if post and post in f"{to.path}?{to.query}":
+    if any(each in f"{to.path}?{to.query}" for each in ids):
         return None  # its address in another form
     is_lasting = page.answers[0].status in (301, 308)
     result = LookResult.MOVED if is_lasting else LookResult.UNKNOWN
@@ -361,10 +362,30 @@ def _place(address: SplitResult) -> tuple[str, str, str]:
     return site_of(address.hostname or ""), address.path.rstrip("/"), address.query
 
 
-def _post_id(address: SplitResult) -> str:
-    """Return the part of an address that most likely names the post."""
-    values = [value for _, value in parse_qsl(address.query) if len(value) > 4]
-    return max(values, key=len, default="") or address.path.rstrip("/").rpartition("/")[2]
+def _parts(url: str) -> set[str]:
+    """Return the segments of an address's path, the values of its query, and all of that."""
+    try:
+        address = urlsplit(url)
+    except ValueError:
+        return set()
+    values = (value for _, value in parse_qsl(address.query))
+    return {*values, *map(unquote, address.path.split("/")), address.query} - {""}
+
+
+def _post_ids(url: str) -> set[str]:
+    """Return the parts of an address that may name the post, beside what links carry along.
+
+    A word beside a query is as likely a page's name, as in ``watch?v=``, and one beside a number
+    a forum's, as in ``bo_table=humor&wr_id=123``. Without a long value, the whole query names it.
+    """
+    address = urlsplit(url)
+    last = unquote(address.path.rstrip("/").rpartition("/")[2])
+    is_page = _SCRIPT_NAME.search(last) or (address.query and _WORD.fullmatch(last))
+    values = {value for _, value in parse_qsl(address.query)}
+    if any(value.isdigit() for value in values):
+        values = {value for value in values if not _WORD.fullmatch(value)}
+    values = {value for value in values if len(value) > 4} or {address.query}
+    return (values if is_page else values | {last}) - {""}
 
 
 def sibling_of(url: str) -> str | None:

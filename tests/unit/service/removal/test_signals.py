@@ -186,6 +186,41 @@ def test_what_users_write_on_a_page_removes_no_post(url: str, title: str, body: 
 
 
 @pytest.mark.parametrize(
+    ("url", "itself", "shows_post"),
+    [
+        (f"{YOUTUBE}1&list=PLabcdefghijklmnop&index=12", f"{YOUTUBE}1", True),
+        (f"{YOUTUBE}1&pp=ygUIabcdefghijk", f"{YOUTUBE}1", True),
+        ("https://www.youtube.com/shorts/abcdefghij1?feature=share", f"{YOUTUBE}1", False),
+        ("https://www.youtube.com/shorts/abcdefghijk1?feature=share", f"{YOUTUBE}1", True),
+        ("https://youtu.be/abcdefghijk1?si=abcdefghijklmnop", f"{YOUTUBE}1", True),
+        ("https://www.tiktok.com/@u/video/7300000000000000000?is_from_webapp=1&web_id=73999",
+         "https://www.tiktok.com/@u/video/7300000000000000000", True),
+        ("https://x.example/p/ABCDEFG?igsh=MzRlODBiNWFlZA==", "https://x.example/p/ABCDEFG/", True),
+        ("https://f.example/bbs/board.php?bo_table=free&amp;wr_id=123",
+         "https://f.example/bbs/board.php?bo_table=free&amp;wr_id=123", True),
+        ("https://f.example/bbs/board.php?bo_table=free&amp;wr_id=123",
+         "https://f.example/bbs/board.php?bo_table=free", False),
+        ("https://f.example/bbs/board.php?bo_table=humor&amp;wr_id=123",
+         "https://f.example/bbs/board.php?bo_table=humor", False),
+        (f"{YOUTUBE}1", "https://www.youtube.com/watch?v=abcdefghijk2", False),
+        ("https://f.example/t/987", "https://f.example/t/98765", False),
+        ("https://f.example/t/987", "https://[", False),
+    ],
+)  # fmt: skip
+def test_a_page_is_the_post_if_it_names_it_whatever_the_link_carries(
+    url: str, itself: str, shows_post: bool
+) -> None:
+    for named in (f"<link rel='canonical' href='{itself}'>",
+                  f"<meta property='og:url' content='{itself}'>"):  # fmt: skip
+        for title in ("A", "Access denied"):
+            page = f"<title>{title} - X</title>{named}<meta property='og:image' content='/i.jpg'>"
+            sight = _seen_at(html.unescape(url), page)
+            found = "up" if title == "A" else "unknown" if shows_post else "challenged"
+            assert sight.result == found, sight.signals
+            assert title != "A" or sight.strong is shows_post
+
+
+@pytest.mark.parametrize(
     ("url", "page", "expected"),
     [
         # A platform's own mark counts, whatever else the page says of itself.
