@@ -258,13 +258,17 @@ def judge(
             is_strong = mark.site is not None and mark.place != "text"
             signals = (*status, {"kind": f"mark_{mark.place}", "value": str(mark.result)})
             sight = Sight(mark.result, is_strong, signals, known, kept)
+            if mark.site is None and mark.result is LookResult.GONE:
+                never = _served(sibling(url))
+                if never is None or not mark.found_in(never):
+                    return _in_doubt(sight, "not_on_a_page_that_never_was")
             return _doubted(sight, shows_post)
     redirected = _redirected(wanted, page, shown)
     if redirected:
         result, is_strong, signal = redirected
         sight = Sight(result, is_strong, (*status, signal), known, kept)
         return _doubted(sight, shows_post)
-    return _present(shown, shows_post, known, sibling(url))
+    return _present(shown, shows_post, known, _served(sibling(url)))
 
 
 def _shows_post(url: str, shown: Shown, answer: Answer) -> bool:
@@ -279,8 +283,18 @@ def _doubted(sight: Sight, shows_post: bool) -> Sight:
     writes there may have made it, or else the medium may be the platform's logo."""
     if sight.strong or not shows_post or sight.result in PRESENT:
         return sight
-    signals = (*sight.signals, {"kind": "own_page", "value": True})
+    return _in_doubt(sight, "own_page")
+
+
+def _in_doubt(sight: Sight, why: str) -> Sight:
+    signals = (*sight.signals, {"kind": why, "value": True})
     return Sight(LookResult.UNKNOWN, False, signals, sight.known)
+
+
+def _served(page: Page | None) -> Shown | None:
+    """Return what the page of an address that never was shows, if it is served as posts are. One
+    that comes with 404 tells posts from what is gone by that, and a title tells nothing more."""
+    return Shown.of(page.last) if page and page.last and page.last.status == 200 else None
 
 
 def _failed(failure: Failure, now: datetime, known: dict[str, Any]) -> Sight:
@@ -398,15 +412,14 @@ def sibling_of(url: str) -> str | None:
     return address._replace(path=f"{folder}/{never}", fragment="").geturl() if name else None
 
 
-def _present(shown: Shown, shows_post: bool, known: dict[str, Any], never: Page | None) -> Sight:
+def _present(shown: Shown, shows_post: bool, known: dict[str, Any], never: Shown | None) -> Sight:
     """Return what a page says that was served, with status 200, without any sign of removal.
 
     Args:
-        never: the page of an address of the same site that never was.
+        never: the page of an address of the same site that never was, if one is served.
     """
     status = {"kind": "status", "value": 200}
-    compared = Shown.of(never.last) if never and never.last and never.last.status == 200 else None
-    if compared is not None and shown.is_like(compared):
+    if never is not None and shown.is_like(never):
         # A site that answers alike for what never was tells nothing, unless it once did otherwise.
         result = LookResult.GONE if known.get("own") else LookResult.UNKNOWN
         signals = (status, {"kind": "like_a_page_that_never_was", "value": True})
@@ -417,7 +430,7 @@ def _present(shown: Shown, shows_post: bool, known: dict[str, Any], never: Page 
         signals = (status, {"kind": "other_title_and_medium", "value": True})
         return Sight(LookResult.CHANGED, False, signals, known)
     kept = {"title": shown.title[:300], "media": media[:500]} if shows_post else {}
-    is_own = known.get("own", False) or compared is not None or shows_post
+    is_own = known.get("own", False) or never is not None or shows_post
     signals = (status, {"kind": "own_page", "value": shows_post})
     return Sight(LookResult.UP, shows_post, signals, {**known, **kept, "own": is_own})
 

@@ -40,8 +40,8 @@ def look(platform: FakePlatform, pages: Pages, answer: Answer) -> tuple[str, boo
         (shows("<title>A post</title><p>some words</p>"), ("up", False)),
         (status(404), ("gone", True)),
         (status(410), ("gone", True)),
-        (shows("<title>Page not found | Video</title>"), ("gone", False)),
-        (shows("<h1>삭제된 게시물입니다</h1>"), ("gone", False)),
+        (shows("<title>Page not found | Video</title>"), ("unknown", False)),
+        (shows("<h1>삭제된 게시물입니다</h1>"), ("unknown", False)),
         (shows("<title>How to fix: page not found errors</title><p>w</p>"), ("up", False)),
         (shows("<title>x</title><!-- <h1>page not found</h1> -->"), ("up", False)),
         (shows("<title>x</title><p>this video has been removed</p>"), ("up", False)),
@@ -141,8 +141,10 @@ def test_each_mark_of_a_platform_is_found_at_its_place_only(mark: Any, pages: Pa
             assert sight.strong is (mark.place != "text")
 
 
-def _seen_at(url: str, body: str) -> Sight:
-    return judge(url, _answer(url, body), NOW, {}, lambda _: None)
+def _seen_at(url: str, body: str, never: str | None = None, code: int = 200) -> Sight:
+    """Return what a page says, beside that of an address that never was."""
+    sibling = None if never is None else _answer(f"{url}0", never, code)
+    return judge(url, _answer(url, body), NOW, {}, lambda _: sibling)
 
 
 PORNHUB = "https://www.pornhub.com/view_video.php?viewkey=ph5abc123"
@@ -231,7 +233,6 @@ def test_a_page_is_the_post_if_it_names_it_whatever_the_link_carries(
         (VK, "<title>VK</title><p>Video has been deleted</p>", ("gone", False)),
         (FORUM, "<title>404 - Page not found | Forum</title>", ("gone", False)),
         (FORUM, "<title>Video unavailable · Forum</title>", ("gone", False)),
-        (FORUM, "<title>404 - Anna | Forum</title>", ("up", False)),
         (FORUM, "<title>Log in | Forum</title>", ("restricted", False)),
         # A page that names itself and has a logo may be either.
         (FORUM, f"<title>404 | Forum</title><link rel='canonical' href='{FORUM}'>"
@@ -239,8 +240,21 @@ def test_a_page_is_the_post_if_it_names_it_whatever_the_link_carries(
     ],
 )  # fmt: skip
 def test_what_the_platform_writes_does(url: str, page: str, expected: tuple[str, bool]) -> None:
-    sight = _seen_at(url, page)
+    sight = _seen_at(url, page, page)
     assert (str(sight.result), sight.strong) == expected, sight.signals
+
+
+def test_a_title_says_that_a_post_is_gone_only_if_the_site_serves_it_for_what_never_was() -> None:
+    title = "<title>Page not found - Forum</title>"
+    picture = f"{title}<link rel='canonical' href='{FORUM}'><img src='/i.jpg'>"
+    page = f"{title}<p>Sorry! {' '.join(map(str, range(30)))}</p>"
+    for body in (picture, page):
+        assert _seen_at(FORUM, body).result is LookResult.UNKNOWN
+        assert _seen_at(FORUM, body, page, 404).result is LookResult.UNKNOWN
+        other = "<title>A - Forum</title>"
+        sight = _seen_at(FORUM, body, other)
+        assert (sight.result, sight.text) == (LookResult.UNKNOWN, "")
+    assert _seen_at(FORUM, page, f"{title}<p>no</p>").result is LookResult.GONE
 
 
 def test_a_title_in_the_address_to_which_a_post_redirects_removes_it_not(
@@ -251,10 +265,10 @@ def test_a_title_in_the_address_to_which_a_post_redirects_removes_it_not(
         assert look(platform, pages, redirect(path)) == ("unknown", False)
 
 
-def _answer(url: str, body: str) -> Any:
+def _answer(url: str, body: str, code: int = 200) -> Any:
     from deepfake_service.platform import pages as fetched
 
-    one = fetched.Answer(url, 200, {"content-type": "text/html"}, "203.0.113.1", text=body)
+    one = fetched.Answer(url, code, {"content-type": "text/html"}, "203.0.113.1", text=body)
     return fetched.Page((one,))
 
 

@@ -81,7 +81,8 @@ async def test_three_posts_on_their_way(
         assert watch_of(service, returns).state is WatchState.RETURNED
         await service.sign_in(Role.PIPELINE)
         assert 'class="card alarm"' in (await service.client.get("/notices")).text
-        platform.says(paths[2], shows("<title>Page not found</title>"))
+        platform.others = shows("<title>Page not found</title>")
+        platform.says(paths[2], platform.others)
         pass_time(service, lane, 24 * 4, step_h=0.5)
         assert watch_of(service, returns).state is WatchState.GONE
 
