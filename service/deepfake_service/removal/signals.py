@@ -42,24 +42,20 @@ _PATHS = (
      LookResult.RESTRICTED),
 )  # fmt: skip
 """Where redirects lead, in lower case."""
-# In ASCII alone: the lower case of other letters can be longer, or a letter of these names.
-_HIDDEN = re.compile(
-    r"<!--.*?(?:-->|\Z)|<(script|style|svg).*?(?:</\1|\Z)", re.IGNORECASE | re.DOTALL | re.ASCII
-)
-"""Comments, scripts, styles and drawings, each to its own end: a comment may name a script."""
-_SCRIPT = re.compile(
-    r"<script\b[^<>]{0,1000}>(.*?)(?:</script|\Z)", re.IGNORECASE | re.DOTALL | re.ASCII
-)
 _SECOND_LEVEL = frozenset({"ac", "co", "com", "edu", "go", "gov", "ne", "net", "or", "org"})
 _TAG = re.compile(r"<[^<>]*>")
 _TITLE = re.compile(r"<title\b[^<>]{0,200}>([^<]{0,500})", re.IGNORECASE)
 _HEADING = re.compile(r"<h1\b[^<>]{0,500}>(.{0,500}?)</h1", re.IGNORECASE | re.DOTALL)
-_ELEMENT = re.compile(
-    r"""<[a-z](?:[^<>=]++|=\s*+(?:"[^"]*+"|'[^']*+')?+){0,200}+>""", re.IGNORECASE
+_WITHIN = r"""(?:[^<>=]++|=\s*+(?:"[^"]*+"|'[^']*+')?+){0,200}+>"""
+# In ASCII alone: the lower case of other letters can be longer, or a letter of these names.
+_PART = re.compile(
+    rf"<!--.*?(?:-->|\Z)|<(script|style|svg|textarea|title)(?![\w:-])(?:{_WITHIN})?+(.*?)(?:</\1|\Z)"
+    rf"|<([a-z][\w:-]*+){_WITHIN}",
+    re.IGNORECASE | re.DOTALL | re.ASCII,
 )
-"""A tag with its values: what looks like a tag within one is what somebody wrote. Its parts are
-bounded, because tags that do not end could each be read to the end of the page."""
-_META = re.compile(r"<(?:meta|link)\b[^<>]{0,2000}>", re.IGNORECASE)
+"""A comment, an element in which no tags are, to its own end, or a tag with its values: what looks
+like one of these within another is what somebody wrote. What is within a tag is bounded, because
+tags that do not end could each be read to the end of the page."""
 _ATTRIBUTE = re.compile(r"""(?<![\w:-])([\w:-]++)\s*+=\s*+(?:"([^"]*+)"|'([^']*+)')""")
 _SCRIPT_NAME = re.compile(r"\.(php\d?|aspx?|jsp|do|cgi)\Z", re.IGNORECASE)
 _WORD = re.compile(r"[a-z]+")
@@ -100,27 +96,40 @@ class Shown:
     @classmethod
     def of(cls, answer: Answer) -> Shown:
         """Return what an answer shows."""
-        raw = answer.text[:MAX_READ_CHARS]
-        plain = _HIDDEN.sub("", raw)
+        kept: list[str] = []
+        scripts: list[str] = []
         metas: dict[str, str] = {}
-        for match in _META.finditer(raw):
-            found = _attributes(match[0])
+        marks: set[str] = set()
+        end = 0
+        for part in _PART.finditer(answer.text):
+            hidden, content, tag = part.groups()
+            if hidden and hidden.lower() == "script":
+                scripts.append(content)
+            if part.start() > MAX_READ_CHARS:
+                continue
+            kept.append(answer.text[end : part.start()])
+            end = part.end()
+            if hidden and hidden.lower() == "title":
+                kept.append(f"<title>{content}</title")
+            if not tag:
+                continue
+            kept.append(f"<{tag}>")
+            found = _attributes(part[0])
+            marks.update(*(found[name].split() for name in ("class", "id") if name in found))
             name = found.get("property") or found.get("name") or found.get("rel")
             value = found.get("content") or found.get("href")
-            if name and value:
+            if tag.lower() in ("meta", "link") and name and value:
                 metas.setdefault(name.lower(), html.unescape(value))
+        plain = "".join(kept) + answer.text[end:MAX_READ_CHARS]
         title, heading = _TITLE.search(plain), _HEADING.search(plain)
-        body = _plain(plain)
-        elements = [_attributes(element) for element in _ELEMENT.findall(plain)]
-        named = (each[name] for each in elements for name in ("class", "id") if name in each)
         return cls(
             urlsplit(answer.url),
             _plain(title[1]) if title else "",
             _plain(heading[1]) if heading else "",
-            frozenset(mark for each in named for mark in each.split()),
+            frozenset(marks),
             metas,
-            "\n".join(_SCRIPT.findall(answer.text)),
-            body,
+            "\n".join(scripts),
+            _plain(plain),
         )
 
     @property

@@ -244,6 +244,22 @@ def test_what_the_platform_writes_does(url: str, page: str, expected: tuple[str,
     assert (str(sight.result), sight.strong) == expected, sight.signals
 
 
+@pytest.mark.parametrize("within", [
+    "<script>x = {json}{meta}</script>", '<script type="application/ld+json">{json}{meta}</script >',
+    "<!-- {meta}{script} -->", "<meta name='description' content='{script}'>",
+    '<p title="{meta}">', "<title>{meta}</title>", "<textarea>{meta}{script}</textarea>",
+    "<p data-a='<!--' data-b='<script>'>", "<i title='<title>404</title><h1>404</h1>'></i>",
+])  # fmt: skip
+def test_what_users_write_is_no_tag_and_no_script(within: str) -> None:
+    meta = "<meta property='og:url' content='x'><link rel='canonical' href='x'>"
+    script = '<script>"playabilityStatus": {"reason": "Private video"}</script>'
+    said = within.format(meta=meta, script=script, json='{"a": 1}')
+    page = f"{said}<title>A - Video</title><link rel='canonical' href='{YOUTUBE}'><video></video>"
+    for after in ("", '<script>x = {"playabilityStatus": {"status": "OK"}}</script>'):
+        sight = _seen_at(YOUTUBE, page + after)
+        assert (sight.result, sight.strong) == (LookResult.UP, True), sight.signals
+
+
 def test_a_title_says_that_a_post_is_gone_only_if_the_site_serves_it_for_what_never_was() -> None:
     title = "<title>Page not found - Forum</title>"
     picture = f"{title}<link rel='canonical' href='{FORUM}'><img src='/i.jpg'>"
@@ -277,6 +293,7 @@ def test_a_hostile_page_is_read_in_little_time() -> None:
 
     units = ("<h1>", "<!--", "<meta ", "<title>", "class='", "<script", "<a href='x'", "&amp",
              """<x " =\"""", "<x '=\"' =\"", "<x =", "<x = ", "a", "<b a", "<b a>",
+             "<script a='", "<title a='", "<x a='<x b=\"", "<x a='<!--' ",
              '<script>"playabilityStatus":[', '"playabilityStatus" ')  # fmt: skip
     for unit in units:
         began = time.thread_time()  # whatever else the machine does
