@@ -170,6 +170,13 @@ class Mark:
     site: str | None = None
     after: str | None = None
 
+    def begins(self, shown: Shown) -> bool:
+        """Return whether a longer title or heading begins with it, as before a name and a slogan
+        of the site, or else of the post."""
+        said = (shown.title.casefold(), shown.heading.casefold())
+        rests = [s.removeprefix(t).lstrip() for s in said for t in self.texts if s.startswith(t)]
+        return self.place == "title" and any(not rest[:1].isalnum() for rest in rests)
+
     def found_in(self, shown: Shown) -> bool:
         """Return whether a page has it."""
         if self.place == "class":
@@ -271,13 +278,22 @@ def judge(
                 never = _served(sibling(url))
                 if never is None or not mark.found_in(never):
                     return _in_doubt(sight, "not_on_a_page_that_never_was")
+            if mark.result is LookResult.RESTRICTED and shows_post and not is_strong:
+                never = _served(sibling(url))
+                if never is not None and shown.is_like(never):
+                    return sight  # a wall before the whole site, whose medium is its logo
             return _doubted(sight, shows_post)
     redirected = _redirected(wanted, page, shown)
     if redirected:
         result, is_strong, signal = redirected
-        sight = Sight(result, is_strong, (*status, signal), known, kept)
-        return _doubted(sight, shows_post)
-    return _present(shown, shows_post, known, _served(sibling(url)))
+        sight = _doubted(Sight(result, is_strong, (*status, signal), known, kept), shows_post)
+    else:
+        sight = _present(shown, shows_post, known, _served(sibling(url)))
+    begun = next((mark.result for mark in MARKS if mark.begins(shown)), None)
+    if begun is None or sight.result not in PRESENT:
+        return sight
+    signals = (*status, {"kind": "mark_title", "value": str(begun)})
+    return _in_doubt(Sight(begun, False, signals, known), "longer_title")
 
 
 def _shows_post(url: str, shown: Shown, answer: Answer) -> bool:
