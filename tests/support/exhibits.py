@@ -213,13 +213,16 @@ def other_bundle() -> bytes:
 LOOK_TEXT = "This post was removed."
 
 
-def looks(count: int = 3, key: Ed25519PrivateKey | None = None) -> list[Record]:
-    """Return the records of so many looks at a post, the last of which found it gone."""
+def looks(
+    count: int = 3, key: Ed25519PrivateKey | None = None, *, each_kept: str = ""
+) -> list[Record]:
+    """Return the records of so many looks at a post, the last of which found it gone, or all, of
+    whose pages a text was kept."""
     key = key or signers().statement
     made: list[Record] = []
     previous = None
     for number in range(1, count + 1):
-        text = LOOK_TEXT if number == count else ""
+        text = each_kept or (LOOK_TEXT if number == count else "")
         predicate = {
             "id": f"look{number}", "post": "post", "number": number, "previous_sha256": previous,
             "at": f"2026-12-{number % 28 + 1:02}T00:00:00.000+00:00", "account": None,

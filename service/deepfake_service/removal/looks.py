@@ -20,7 +20,11 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import BlindIndex, open_occurrence
-from deepfake_service.evidence.bundle.look_format import predicate_of, signed_look
+from deepfake_service.evidence.bundle.look_format import (
+    MOST_FOR_PEOPLE,
+    predicate_of,
+    signed_look,
+)
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.clock import CLIENT_SKEW, iso_time
 from deepfake_service.platform.db import (
@@ -145,13 +149,14 @@ class Looks:
         """Let a worker look at a post as soon as its host may be asked again.
 
         Raises:
-            LooksSwitchedOff: the service sends no requests. NotWatched: no notice about it was
-                sent.
+            InvalidRequest: the post has too many looks. LooksSwitchedOff: the service sends no
+                requests. NotWatched: no notice about it was sent.
         """
         if self.vantage is None:
             raise LooksSwitchedOff
         with self._database.write() as session:
             find_post(session, caller, case_id, occurrence_id)
+            _check_number(session, occurrence_id)
             asked = session.execute(
                 update(Watch)
                 .where(Watch.occurrence_id == occurrence_id, Watch.host.is_not(None))
@@ -166,8 +171,8 @@ class Looks:
         """Record what a person saw when she looked at a post, and return the id of the look.
 
         Raises:
-            InvalidRequest: the time lies ahead, or before the post was recorded; or the screenshot
-                would show the content itself.
+            InvalidRequest: the time lies ahead, or before the post was recorded; the screenshot
+                would show the content itself; or the post has too many looks.
         """
         now, result = self._database.clock(), made.sight.result
         if made.at > now + CLIENT_SKEW:
@@ -180,6 +185,7 @@ class Looks:
             raise invalid_field("result", f"use one of {', '.join(BY_PEOPLE)}")
         with self._database.read() as session:
             post, _ = find_post(session, caller, case_id, occurrence_id)
+            _check_number(session, occurrence_id)
         if made.at < post.created_at - CLIENT_SKEW:
             raise invalid_field(
                 "seen_at", "before the post was recorded; enter when you looked after that"
@@ -344,6 +350,16 @@ class Looks:
             case = session.get_one(Case, session.get_one(Occurrence, occurrence_id).case_id)
         self._vault.write(screenshot_of_look(case.id, look_id), self._vault.case_key(case), content)
         return hashlib.sha256(content).hexdigest()
+
+
+def _check_number(session: Session, occurrence_id: str) -> None:
+    """Raise ``InvalidRequest`` if no person may add a look at a post: its records could not be
+    verified in one file then."""
+    last = last_look(session, occurrence_id)
+    if last is not None and last.number >= MOST_FOR_PEOPLE:
+        raise invalid_field(
+            "result", "this post has so many looks that no person can add one; only the service can"
+        )
 
 
 def _exchanges_of(page: Page | None) -> list[dict[str, Any]]:

@@ -29,10 +29,14 @@ if TYPE_CHECKING:  # the readers read this format
     from deepfake_service.evidence.bundle.readers import BundleReaders
 
 FORMAT = "deepfake-service/looks/1"
-MAX_FILE_BYTES = 8 << 20
-"""Of a file of looks. Daily looks of a year have about 2 MiB with what was kept of the pages."""
+MAX_FILE_BYTES = 32 << 20
+"""Of a file of looks. One with 4,000 characters of a page has up to 27 kB, most in other scripts
+12 kB, and the record itself about 2 kB: ``MAX_LOOKS`` of them are less."""
 MAX_LOOKS = 1000
-"""In a file. A year of looks has about 450."""
+"""In a file. A year of looks by the service has about 450."""
+MOST_FOR_PEOPLE = 500
+"""Looks at a post until which people may add or ask for one. Those that the service makes by its
+plan in a year after that still fit into a file."""
 
 Record = tuple[dict[str, Any], str]
 """The envelope of a look, and the text that was kept of its page."""

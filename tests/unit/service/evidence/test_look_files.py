@@ -102,8 +102,9 @@ def test_what_the_format_does_not_have_is_refused(confined: BundleReaders, hosti
 
 
 def test_at_most_a_thousand_looks_are_read(confined: BundleReaders) -> None:
-    most = verify(file_of(exhibits.looks(1000)), OURS, readers=confined)
-    assert most.exit_code is ExitCode.VERIFIED
+    for text in ("가" * 4000, "\0" * 4000):  # 12 kB, and 24 kB in JSON
+        most = verify(file_of(exhibits.looks(1000, each_kept=text)), OURS, readers=confined)
+        assert most.exit_code is ExitCode.VERIFIED
     said = failed(verify(file_of(exhibits.looks(1001)), OURS, readers=confined))
     assert said == "the file has 1001 looks instead of 1 to 1000"
     large = file() + bytes(look_format.MAX_FILE_BYTES)

@@ -136,6 +136,25 @@ async def test_a_block_in_ones_own_country_is_no_removal(
     assert watch.gone_at is None
 
 
+async def test_people_add_no_look_at_a_post_that_has_too_many(
+    watching: Service, platform: FakePlatform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.removal.looks.MOST_FOR_PEOPLE", 2)
+    case_id, (seen,) = await reported(watching, platform.says("/v/123456", post()))
+    await sent(watching, case_id, [seen])
+    place = f"/v1/cases/{case_id}/occurrences/{seen}/looks"
+    up = {"result": (None, "up")}
+    answers = [await watching.client.post(place, files=up) for _ in range(3)]
+    assert [each.status_code for each in answers] == [201, 201, 422]
+    assert "no person can add one" in answers[2].json()["detail"]
+    looks = watching.app.state.shared.services.looks
+    caller = watching.accounts.authenticate(watching.keys[Role.PIPELINE])
+    with pytest.raises(InvalidRequest, match="no person can add one"):
+        looks.ask(caller, case_id, seen)
+    looks.record(seen, saw(watching, LookResult.UP))  # as the service does
+    assert len((await watching.client.get(place)).json()["looks"]) == 3
+
+
 async def test_what_differs_by_country_is_gone_only_where_two_looks_agree(
     watching: Service, lane: LookLane, platform: FakePlatform
 ) -> None:
