@@ -16,7 +16,12 @@ from av.video.stream import VideoStream
 
 from deepfake_models.errors import NoVisualStream, UndecodableMedia
 from deepfake_models.media.interface import DecodeLimits, GuardedSource
-from deepfake_models.media.packet_index import PacketTable, h264_disposable, h264_nal_length
+from deepfake_models.media.packet_index import (
+    MAX_DELAY,
+    PacketTable,
+    h264_disposable,
+    h264_nal_length,
+)
 
 # FFmpeg's log quotes its input, metadata included, and nothing of a submission may be logged.
 av.logging.set_level(None)
@@ -36,10 +41,6 @@ ATTACHMENTS = Disposition.attached_pic | Disposition.timed_thumbnails
 PROBE_FACTOR = 4
 """While probing, FFmpeg may decode frames of this many times the allowed pixels. It hides the size
 of still larger ones, which are therefore refused as undecodable and not as too large."""
-
-MAX_DELAY = 32
-"""Packets after a frame's own within which every decoder outputs it: H.264 and HEVC reorder by at
-most 16, and one frame may consist of two packets."""
 
 MAX_RETRIES = 8
 """Unsuccessful retries for one item. A frame that is damaged after a seek is tried again from two

@@ -135,10 +135,17 @@ class VideoMedia(LatestIterator):
         if pts is None or not base:
             count = self._count if pts is None else len(pts)
             self.times = np.arange(count) / rate
+            length = float(self.times[-1])
         else:
-            self.times = (pts - pts[0]) * float(base)
+            # Players go on where timestamps fall back, as at the seam of recordings that were
+            # joined: a frame without a time of its own is shown for as long as others.
+            steps = np.diff(pts)
+            steps[steps <= 0] = max(1, round(1 / (rate * float(base))))
+            self.times = np.concatenate(([0], np.cumsum(steps))) * float(base)
+            # The sum of hostile integers may overflow; as long as none does, these are equal.
+            length = float(steps.sum(dtype=np.float64)) * float(base)
         last = float(table.last_duration * base) if base else 0.0
-        duration = float(self.times[-1]) + (last if 0 < last < 60.0 else 1.0 / rate)
+        duration = length + (last if 0 < last < 60.0 else 1.0 / rate)
         if duration > self._limits.max_duration_s:
             raise MediaTooLarge(
                 f"the video lasts {duration:.0f} s; the limit is {self._limits.max_duration_s:.0f}"
@@ -153,8 +160,7 @@ class VideoMedia(LatestIterator):
     def _decode_all(self) -> NDArray[np.int64] | None:
         """Return the timestamps of a full decode, for files whose packets cannot be trusted.
 
-        They are None if the decoder gives a frame no timestamp. Timestamps that decrease are
-        replaced by the highest one before them.
+        They are None if the decoder gives a frame no timestamp. They may decrease.
         """
         self._reader.open()
         stamps: list[int | None] = []
@@ -167,7 +173,7 @@ class VideoMedia(LatestIterator):
         self._count = len(stamps)
         if any(pts is None for pts in stamps):
             return None
-        return np.maximum.accumulate(np.array(stamps, dtype=np.int64))
+        return np.array(stamps, dtype=np.int64)
 
     def _frames(self, indices: list[int], call: int) -> Iterator[Frame | FailedFrame]:
         if not indices:

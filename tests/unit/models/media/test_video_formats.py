@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
+from deepfake_models.bundle.spec import SamplingSpec
 from deepfake_models.media.interface import Frame
 from deepfake_models.media.packet_index import h264_disposable
+from deepfake_models.media.sampling import longest_gap, sample
 from deepfake_models.media.stream import StreamReader
 from tests.support import footage
 from tests.support.footage import VIDEOS, opened, panning_once, reference
@@ -181,6 +183,33 @@ def test_of_several_tracks_the_one_that_players_show_is_examined(
         (frame,) = media.frames([2])
         assert isinstance(frame, Frame)
         assert abs(int(frame.pixels.mean()) - shown) < 10
+
+
+def _recording(start_ms: int, count: int, grey: int) -> bytes:
+    """Return a transport stream of ``count`` frames at 25 a second."""
+    frames = [np.full((64, 64, 3), grey, np.uint8)] * count
+    return footage.encode(
+        frames,
+        container="mpegts",
+        pts=[start_ms + 40 * k for k in range(count)],
+        options={"bf": "0"},
+        container_options={"mpegts_copyts": "1"},
+    )
+
+
+@pytest.mark.parametrize(("first_ms", "second_ms"), [(59_000, 0), (0, 2020)])
+def test_recordings_that_were_joined_are_examined_to_the_end(first_ms: int, second_ms: int) -> None:
+    """The timestamps fall back at the seam, below all earlier ones or between two of them."""
+    joined = _recording(first_ms, 100, 60) + _recording(second_ms, 600, 200)
+    with opened(joined) as media:
+        assert (np.diff(media.times) > 0).all()
+        assert media.times[-1] == pytest.approx(699 * 0.04, abs=0.1)
+        indices = sample(media.times, SamplingSpec())
+        examined = [f for f in media.frames(indices) if isinstance(f, Frame)]
+        light = [f.index for f in examined if f.pixels.mean() > 130]
+        assert len(light) > 0.7 * len(indices)
+        assert max(light) > 650
+        assert longest_gap(media.times, [f.index for f in examined]) < 4
 
 
 def _two_tracks(container: str, grey: tuple[int, int], default: int | None) -> bytes:
