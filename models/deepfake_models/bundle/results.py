@@ -74,6 +74,22 @@ class ReasonCode(StrEnum):
     UNJUDGED_FACES = "unjudged_faces"
     FAILED_FRAMES = "failed_frames"
     UNMEASURED_CONDITION = "unmeasured_condition"
+    MORE_IN_FILE = "more_in_file"
+
+
+class Unexamined(StrEnum):
+    """What a file holds that people may see and the service does not examine."""
+
+    FURTHER_STREAM = "further_stream"
+    """A video stream beside the one that was examined."""
+    HIDDEN_FRAMES = "hidden_frames"
+    """Frames that the file lists and an edit list leaves out; players that ignore it show them."""
+    TRANSPARENCY = "transparency"
+    """Pixels that look different on another background, or a video that may have such pixels."""
+    FURTHER_PAGE = "further_page"
+    """Pages of a TIFF after its first."""
+    FILM = "film"
+    """A film in a HEIF or AVIF file, which players may show instead of the picture."""
 
 
 def input_at_fault(code: str) -> bool:
@@ -83,7 +99,7 @@ def input_at_fault(code: str) -> bool:
 
 
 _UNPUBLISHED = frozenset({"logit", "kind_logits", "suspect"})
-_LEFT_OUT_IF_ABSENT = frozenset({"turn", "leaning", "kinds"})
+_LEFT_OUT_IF_ABSENT = frozenset({"turn", "leaning", "kinds", "unexamined"})
 _DIGITS = {
     "box": 1, "face_px": 1, "sharpness": 2, "confidence": 4, "score": 4, "peak_score": 4,
     "log_likelihood_ratio": 4, "kinds": 4,
@@ -251,6 +267,7 @@ class MediaFacts(Published):
     frames: int | None
     rotation: int
     """Clockwise degrees by which the stored picture was turned: 0, 90, 180 or 270."""
+    unexamined: Annotated[tuple[Unexamined, ...], Field(exclude_if=lambda kinds: not kinds)] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ from deepfake_models.decision.rules import (
     SeenItem,
     SeenTrack,
     is_unmeasured,
+    more_in_file,
     notes,
     unmeasured_face,
     unmeasured_people,
@@ -254,9 +255,8 @@ def _judge_item(
         VerdictCode.NOT_APPLICABLE, media=facts, tracks=tracks, frames=counts, faces=faces
     )
     if not tracks:
-        return _without_face(base)
-    still = facts.kind == "image"
-    item = SeenItem(tracks, faces, counts, criteria, still)
+        return _without_face(base, facts)
+    item = SeenItem(facts, tracks, faces, counts, criteria)
     judged = [t for t in tracks if t.log_likelihood_ratio is not None]
     if not judged:
         code = VerdictCode.UNABLE_TO_EVALUATE
@@ -294,7 +294,7 @@ def _judgement(item: SeenItem, judged: Sequence[Track]) -> Judgement:
     return judgement
 
 
-def _without_face(base: Verdict) -> Verdict:
+def _without_face(base: Verdict, facts: MediaFacts) -> Verdict:
     """Return the verdict on an item in which no face was found. That is ``not_applicable``, unless
     at least half of its frames could not be decoded."""
     counts = base.frames
@@ -308,7 +308,7 @@ def _without_face(base: Verdict) -> Verdict:
     examined = counts.sampled - counts.failed
     where = "the one frame" if examined == 1 else f"the {examined} frames"
     reason = Reason(ReasonCode.NO_FACE, f"no face was found in {where} examined")
-    return replace(base, verdict=VerdictCode.NOT_APPLICABLE, reasons=(reason,))
+    return replace(base, verdict=VerdictCode.NOT_APPLICABLE, reasons=(reason, *more_in_file(facts)))
 
 
 def _kinds(

@@ -20,11 +20,13 @@ from deepfake_models.bundle.results import (
     Face,
     FrameCounts,
     Leaning,
+    MediaFacts,
     Moment,
     Quality,
     Reason,
     ReasonCode,
     Track,
+    Unexamined,
     VerdictCode,
 )
 from deepfake_models.bundle.spec import ConditionsSpec
@@ -32,6 +34,14 @@ from deepfake_models.decision.level import Criteria
 
 _TRACK_REASONS = frozenset({ReasonCode.UNJUDGED_FACES, ReasonCode.SUSPECT_MOMENTS})
 """Reasons of ``TRACK_RULES``."""
+
+_MORE = {
+    Unexamined.FURTHER_STREAM: "another video stream",
+    Unexamined.HIDDEN_FRAMES: "frames that it lists and does not show",
+    Unexamined.TRANSPARENCY: "transparent pixels, which look different on another background",
+    Unexamined.FURTHER_PAGE: "further pages",
+    Unexamined.FILM: "a film beside the picture",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +56,15 @@ class SeenTrack:
 class SeenItem:
     """An item before its verdict, with its judged tracks and faces."""
 
+    facts: MediaFacts
     tracks: Sequence[Track]
     faces: Sequence[Face]
     frames: FrameCounts
     criteria: Criteria
-    still: bool
+
+    @property
+    def still(self) -> bool:
+        return self.facts.kind == "image"
 
     @cached_property
     def weighty(self) -> Sequence[Track]:
@@ -186,6 +200,13 @@ def long_gap(item: SeenItem) -> Iterator[Reason]:
         )
 
 
+def more_in_file(facts: MediaFacts) -> Iterator[Reason]:
+    """Report what the file holds beyond what was examined."""
+    if facts.unexamined:
+        what = "; ".join(_MORE[kind] for kind in facts.unexamined)
+        yield Reason(ReasonCode.MORE_IN_FILE, f"the file holds more than was examined: {what}")
+
+
 def many_failed_frames(item: SeenItem) -> Iterator[Reason]:
     """Report that many frames could not be decoded."""
     if item.frames.failed > item.criteria.sampling.max_failed_share * item.frames.sampled:
@@ -244,6 +265,7 @@ def weighty_unmeasured_people(item: SeenItem) -> Iterator[Reason]:
 
 
 ITEM_RULES: tuple[Callable[[SeenItem], Iterator[Reason]], ...] = (
+    lambda item: more_in_file(item.facts),
     long_gap,
     many_failed_frames,
     unscored_people,

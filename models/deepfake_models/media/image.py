@@ -16,7 +16,7 @@ import pillow_heif
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from deepfake_models.bundle.results import MediaFacts
+from deepfake_models.bundle.results import MediaFacts, Unexamined
 from deepfake_models.errors import MediaTooLarge, NotAPicture, UndecodableMedia
 from deepfake_models.media.interface import (
     ClosesOnExit,
@@ -49,6 +49,16 @@ gain map or a second view, in HEIF a collection; of these only the first is exam
 AVIF_BRANDS = frozenset({b"avif", b"avis"})
 HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"})
 STRUCTURAL_BRANDS = frozenset({b"mif1", b"mif2", b"msf1"})
+
+OPAQUE = 250
+"""Alpha, 0 to 255, from which a pixel looks the same on any background: lossy codecs store 255 as
+a little less."""
+MAX_TRANSPARENT_SHARE = 1 / 32**2
+"""Share of other pixels that is ignored, such as rounded corners. A square face in them is narrower
+than 1/32 of the long side, and such faces are not searched for by the shipped bundle."""
+
+MAX_BOXES = 1024
+"""Boxes of an ISO file that are looked at for a film; files with a picture have fewer than ten."""
 
 MAX_PICTURE_BYTES = 512 << 20
 """Largest picture file. The AVIF, HEIF and WebP decoders read the whole file into memory."""
@@ -108,8 +118,9 @@ class PictureMedia(ClosesOnExit):
     """An opened picture; implements ``OpenMedia``.
 
     Transparent pixels are shown on white, as browsers, messengers and platforms that re-encode to
-    JPEG do. Embedded ICC profiles are not applied, because the loaders of the published training
-    sets do not apply them either.
+    JPEG do; the facts say if there are many, because other backgrounds may show another face.
+    Embedded ICC profiles are not applied, because the loaders of the published training sets do not
+    apply them either.
 
     Raises:
         NotAPicture: with ``stills_only``, the picture is animated.
@@ -131,6 +142,7 @@ class PictureMedia(ClosesOnExit):
         self._limits = limits
         self._format = picture_format
         self._stills_only = stills_only
+        self._transparent = False
         self._open()
         animated = picture_format in ANIMATED_FORMATS
         count = getattr(self._image, "n_frames", 1) if animated else 1
@@ -142,11 +154,18 @@ class PictureMedia(ClosesOnExit):
         else:
             self.times, duration = np.zeros(1), None
             kind, self._still = "image", self._decoded()
+            self._note_transparency()
         width, height = self._image.size
         if self._orientation.transposed:
             width, height = height, width
         self.facts = MediaFacts(
-            kind, width, height, duration, len(self.times), self._orientation.rotation
+            kind,
+            width,
+            height,
+            duration,
+            len(self.times),
+            self._orientation.rotation,
+            self._unexamined(),
         )
 
     def close(self) -> None:
@@ -170,6 +189,20 @@ class PictureMedia(ClosesOnExit):
             self._orientation = self._read_orientation()
         if in_decoder_process:
             Image.MAX_IMAGE_PIXELS = self._limits.max_pixels
+
+    def _unexamined(self) -> tuple[Unexamined, ...]:
+        found = []
+        if self._transparent:
+            found.append(Unexamined.TRANSPARENCY)
+        if self._format == "TIFF" and getattr(self._image, "is_animated", False):
+            found.append(Unexamined.FURTHER_PAGE)
+        if self._format in ("AVIF", "HEIF") and len(self.times) == 1 and _holds_film(self._source):
+            found.append(Unexamined.FILM)
+        return tuple(found)
+
+    def _note_transparency(self) -> None:
+        """Note whether the frame that was loaded last is transparent."""
+        self._transparent = self._transparent or _is_transparent(self._image)
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
         return self._frames(check_indices(indices, len(self.times)))
@@ -229,6 +262,7 @@ class PictureMedia(ClosesOnExit):
                 durations[index:] = durations[index - 1]
                 break
             check_pixels(*self._image.size, self._limits)
+            self._note_transparency()
             milliseconds = self._image.info.get("duration")
             seconds = float(milliseconds) / 1000 if isinstance(milliseconds, int | float) else 0.0
             if SHORTEST_DURATION_S < seconds < self._limits.max_duration_s:
@@ -242,6 +276,37 @@ class PictureMedia(ClosesOnExit):
         self._image.load()
         check_pixels(*self._image.size, self._limits)
         return self._orientation.apply(_rgb(self._image))
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    """Return whether more than ``MAX_TRANSPARENT_SHARE`` of the pixels are not opaque."""
+    if not image.has_transparency_data:
+        return False
+    if image.mode.startswith("I"):  # one of 65,536 greys, of which ``_rgb`` keeps 256
+        return True
+    rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+    levels = rgba.getchannel("A").histogram()
+    return sum(levels[:OPAQUE]) > MAX_TRANSPARENT_SHARE * sum(levels)
+
+
+def _holds_film(source: GuardedSource) -> bool:
+    """Return whether an ISO file has a ``moov`` box at its top level, or more boxes than are looked
+    at (ISO/IEC 14496-12, 4.2)."""
+    at, end = 0, source.size()
+    for _ in range(MAX_BOXES):
+        source.seek(at)
+        head = source.read(16)
+        size = int.from_bytes(head[:4], "big")
+        if size == 1:
+            size = int.from_bytes(head[8:], "big")
+        if len(head) < 8 or head[4:8] == b"moov":
+            return len(head) >= 8
+        if size < 8:  # 0: up to the end of the file
+            return False
+        at += size
+        if at >= end:
+            return False
+    return True
 
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:

@@ -136,13 +136,21 @@ class TableBuilder:
         self._last = -(1 << 63)
         self.last_duration = 0
         """Duration of the frame that is shown last, in the time base; 0 if unknown."""
+        self._places = array("q")
 
     def __len__(self) -> int:
         return self._count
 
+    def shown(self) -> int:
+        """Return how many packets of the file are shown. An edit list may show one repeatedly."""
+        places = np.sort(np.array(self._places, dtype=np.int64))
+        return int((np.diff(places, prepend=-2) != 0).sum())
+
     def add(self, packet: Packet[VideoStream]) -> None:
         """Add the next packet, which must hold data."""
         position, self._count = self._count, self._count + 1
+        if not packet.is_discard:
+            self._places.append(-1 if packet.pos is None else packet.pos)
         pts = packet.pts
         if pts is None:
             self._doubtful = True

@@ -67,6 +67,9 @@ class StreamReader:
     because decoders conceal damage with pixels of other frames.
     """
 
+    further: bool
+    """Whether people may see another video stream of the container than this one."""
+
     def __init__(self, source: GuardedSource, limits: DecodeLimits) -> None:
         self._source = source
         self._limits = limits
@@ -135,6 +138,11 @@ class StreamReader:
         # Else a harmless first track would hide the one that everybody sees.
         shown = [s for s in decodable if s.disposition & Disposition.default] or decodable
         self._stream_index = shown[0].index
+        # A thumbnail that the container does not mark as shown hides nothing.
+        self.further = any(
+            s.index != self._stream_index and (s.frames != 1 or s.disposition & Disposition.default)
+            for s in videos
+        )
         return shown[0]
 
     def by_time(self, table: PacketTable, indices: list[int]) -> Iterator[tuple[int, Picked]]:

@@ -14,7 +14,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from deepfake_models.bundle.results import MediaFacts
+from deepfake_models.bundle.results import MediaFacts, Unexamined
 from deepfake_models.errors import MediaTooLarge, UndecodableMedia
 from deepfake_models.media.color import to_rgb
 from deepfake_models.media.interface import (
@@ -39,6 +39,10 @@ and paired packets."""
 
 ASPECT_RANGE = (0.25, 4.0)
 """Pixel aspect ratios outside this range are treated as errors of the file."""
+
+MAX_HIDDEN = 300
+"""Frames that an edit list may leave out: a cut without encoding again leaves the frames since the
+last keyframe in the file, by x264's default at most 250."""
 
 FALLBACK_RATE = 25.0
 """Frames per second assumed for streams that state neither timestamps nor a rate."""
@@ -125,6 +129,10 @@ class VideoMedia(LatestIterator):
         check_pixels(width, frame.height, self._limits)
         self._size = (width, frame.height)
         self._orientation = orientation_of(frame)
+        # FFmpeg does not decode the alpha of VP8 and VP9, which Matroska keeps beside the picture.
+        self._transparent = (
+            _has_alpha(frame) or self._reader.stream.metadata.get("alpha_mode") == "1"
+        )
 
     def _set_times(self, table: TableBuilder) -> None:
         pts, stream = self._pts, self._reader.stream
@@ -154,8 +162,27 @@ class VideoMedia(LatestIterator):
         if self._orientation.transposed:
             width, height = height, width
         self.facts = MediaFacts(
-            "video", width, height, duration, len(self.times), self._orientation.rotation
+            "video",
+            width,
+            height,
+            duration,
+            len(self.times),
+            self._orientation.rotation,
+            self._unexamined(table),
         )
+
+    def _unexamined(self, table: TableBuilder) -> tuple[Unexamined, ...]:
+        found = []
+        lost = 0 if self._table is None else int(self._table.lost.sum())
+        if self._transparent:
+            found.append(Unexamined.TRANSPARENCY)
+        if self._reader.further:
+            found.append(Unexamined.FURTHER_STREAM)
+        # Only this format has edit lists; what others list is often wrong.
+        hidden = self._reader.stream.frames - table.shown() - lost
+        if self._reader.container_format == "mov" and hidden > MAX_HIDDEN:
+            found.append(Unexamined.HIDDEN_FRAMES)
+        return tuple(found)
 
     def _decode_all(self) -> NDArray[np.int64] | None:
         """Return the timestamps of a full decode, for files whose packets cannot be trusted.
@@ -197,10 +224,16 @@ class VideoMedia(LatestIterator):
     def _pixels(self, frame: VideoFrame) -> NDArray[np.uint8] | None:
         if frame.width * frame.height > self._limits.max_pixels:
             return None
+        if _has_alpha(frame) and not self._transparent:  # unlike the first, by which facts are told
+            return None
         try:
             return self._orientation.apply(to_rgb(frame, *self._size))
         except (av.error.FFmpegError, ValueError, MemoryError):
             return None
+
+
+def _has_alpha(frame: VideoFrame) -> bool:
+    return any(component.is_alpha for component in frame.format.components)
 
 
 def orientation_of(frame: VideoFrame) -> Orientation:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from deepfake_models.bundle.results import MediaFacts
+from deepfake_models.bundle.results import MediaFacts, Unexamined
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.media.interface import DecodeLimits
 from deepfake_models.sandbox.confinement import Layer
@@ -160,6 +160,10 @@ class Facts(Message):
     duration_s: Annotated[float, Field(ge=0.0)] | None = None
     frames: Size | None = None
     rotation: Literal[0, 90, 180, 270]
+    unexamined: Annotated[
+        tuple[Annotated[Unexamined, Field(strict=False)], ...],
+        Field(strict=False, max_length=len(Unexamined)),
+    ] = ()
 
 
 class Opened(Message):
@@ -187,6 +191,7 @@ class Opened(Message):
             None if still else duration,
             self.frames,
             facts.rotation,
+            facts.unexamined,
         )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from deepfake_models.bundle.results import Leaning, ReasonCode, VerdictCode
+from deepfake_models.bundle.results import Leaning, ReasonCode, Unexamined, VerdictCode
 from deepfake_models.bundle.spec import is_none
 from deepfake_models.sandbox.confinement import Layer
 
@@ -177,6 +177,12 @@ class MediaOut(Stored):
     """Duration in seconds; null if it is not known, or the medium is a picture."""
     frames: int | None = Field(description="Number of frames; null if it is not known.")
     rotation: int = Field(description="Degrees by which players rotate it.")
+    unexamined: list[Unexamined | str] | None = Field(
+        None,
+        exclude_if=is_none,
+        description="What the file holds that people may see and that was not examined. Left out "
+        "if nothing was found. A newer version may list more.",
+    )
 
 
 class MomentOut(Stored):

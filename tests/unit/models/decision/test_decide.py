@@ -12,12 +12,14 @@ from deepfake_models.bundle.results import (
     MediaFacts,
     Reason,
     ReasonCode,
+    Unexamined,
     Verdict,
     VerdictCode,
     suspects,
 )
-from deepfake_models.decision.decide import ExaminedFrame, judge_face
+from deepfake_models.decision.decide import ExaminedFrame, judge_again, judge_face
 from deepfake_models.decision.level import Criteria, time_weighted_mean
+from deepfake_models.decision.serialization import dump_verdict, load_verdict
 from tests.support.judging import face, frame, judge_picture, judge_video, spec
 
 PICTURE = MediaFacts("image", 640, 480, None, 1, 0)
@@ -64,6 +66,26 @@ def test_a_long_unexamined_gap_prevents_no_manipulation_found() -> None:
     assert [r.code for r in result.reasons] == [ReasonCode.COVERAGE]
     suspect = judged(steady(2 * TEN_TO_ONE), longest_gap_s=11.0)
     assert suspect.verdict is VerdictCode.LIKELY_MANIPULATED
+
+
+@pytest.mark.parametrize("kind", Unexamined)
+def test_what_a_file_holds_beside_the_examined_prevents_no_manipulation_found(
+    kind: Unexamined,
+) -> None:
+    facts, counts = replace(VIDEO, unexamined=(kind,)), FrameCounts(10, 10, longest_gap_s=2.0)
+    for result in (
+        judge_video(facts, steady(-TEN_TO_ONE), counts, SPEC),
+        judge_picture(replace(PICTURE, unexamined=(kind,)), [face(0.0, -TEN_TO_ONE)], SPEC),
+    ):
+        assert result.verdict is VerdictCode.INCONCLUSIVE
+        assert [r.code for r in result.reasons] == [ReasonCode.MORE_IN_FILE]
+        assert judge_again(load_verdict(dump_verdict(result)), Criteria.of(SPEC)) == result
+        assert result.to_json()["media"]["unexamined"] == [kind]
+    suspect = judge_video(facts, steady(2 * TEN_TO_ONE), counts, SPEC)
+    assert (suspect.verdict, suspect.reasons) == (VerdictCode.LIKELY_MANIPULATED, ())
+    without = judge_video(facts, [frame(0.0)], FrameCounts(1), SPEC)
+    assert without.verdict is VerdictCode.NOT_APPLICABLE
+    assert [r.code for r in without.reasons] == [ReasonCode.NO_FACE, ReasonCode.MORE_IN_FILE]
 
 
 def test_a_manipulated_moment_prevents_no_manipulation_found() -> None:

@@ -9,7 +9,9 @@ import pillow_heif
 import pytest
 from PIL import Image
 
+from deepfake_models.bundle.results import Unexamined
 from deepfake_models.media.interface import Frame
+from deepfake_models.sandbox.decoder import ProcessDecoder
 from tests.support import footage
 from tests.support.footage import difference, only, opened
 
@@ -74,7 +76,64 @@ def test_a_multi_page_tiff_is_its_first_page() -> None:
     data = footage.picture(pages[0], "TIFF", save_all=True, append_images=pages[1:])
     with opened(data) as media:
         assert media.facts.kind == "image"
+        assert media.facts.unexamined == (Unexamined.FURTHER_PAGE,)
     np.testing.assert_array_equal(only(data), np.asarray(pages[0]))
+
+
+def test_a_decoder_process_reports_transparency() -> None:
+    rgba = np.dstack([footage.astronaut(), np.full((512, 512, 1), 120, np.uint8)])
+    decoder = ProcessDecoder(footage.LIMITS, 1)
+    try:
+        with decoder.open(io.BytesIO(footage.picture(rgba, "PNG"))) as media:
+            assert media.facts.unexamined == (Unexamined.TRANSPARENCY,)
+    finally:
+        decoder.close()
+
+
+@pytest.mark.parametrize("picture_format", ["PNG", "WEBP", "TIFF", "AVIF", "HEIF"])
+@pytest.mark.parametrize(("side", "alpha"), [(0, 0), (4, 0), (16, 0), (64, 120)])
+def test_more_than_a_few_transparent_pixels_are_reported(
+    picture_format: str, side: int, alpha: int
+) -> None:
+    rgba = np.full((256, 256, 4), 255, np.uint8)
+    rgba[..., :3] = footage.panning(1, 256, 256)[0]
+    rgba[:side, :side, 3] = alpha
+    with opened(footage.picture(Image.fromarray(rgba), picture_format)) as media:
+        assert media.facts.unexamined == ((Unexamined.TRANSPARENCY,) if side > 8 else ())
+
+
+def test_an_animation_with_one_transparent_frame_is_reported() -> None:
+    frames = [np.dstack([p, np.full(p.shape[:2], 255)]) for p in footage.panning(4, 64, 64)]
+    opaque = footage.animation([f.astype(np.uint8) for f in frames], "PNG", [100] * 4)
+    frames[2][..., 3] = 100
+    faint = footage.animation([f.astype(np.uint8) for f in frames], "WEBP", [100] * 4)
+    with opened(opaque) as media:
+        assert media.facts.unexamined == ()
+    with opened(faint) as media:
+        assert media.facts.unexamined == (Unexamined.TRANSPARENCY,)
+
+
+def test_grey_levels_that_are_transparent_are_reported() -> None:
+    deep = Image.fromarray(np.full((32, 32), 30_000, np.uint16))
+    for options, found in (({}, ()), ({"transparency": 30_000}, (Unexamined.TRANSPARENCY,))):
+        with opened(footage.picture(deep, "PNG", **options)) as media:
+            assert media.facts.unexamined == found
+
+
+@pytest.mark.parametrize("picture_format", ["HEIF", "AVIF"])
+def test_a_film_in_a_picture_file_is_reported(picture_format: str) -> None:
+    still = footage.picture(footage.astronaut(), picture_format)
+    film = footage.encode(footage.panning(5))
+    moov = film[film.index(b"moov") - 4 :]
+    for data, found in (
+        (still, ()),
+        (still + moov, (Unexamined.FILM,)),
+        # Phones keep the moving part of a picture in a box of its own, which players skip.
+        (still + (8 + len(film)).to_bytes(4, "big") + b"mpvd" + film, ()),
+        (still + 2000 * b"\0\0\0\x08free" + moov, (Unexamined.FILM,)),
+    ):
+        with opened(data) as media:
+            assert (media.facts.kind, media.facts.unexamined) == ("image", found)
 
 
 def test_a_motion_photo_is_an_image() -> None:
@@ -82,12 +141,14 @@ def test_a_motion_photo_is_an_image() -> None:
     with opened(jpeg + footage.encode(footage.panning(5))) as media:
         assert media.facts.kind == "image"
         assert (media.facts.width, media.facts.height) == (512, 512)
+        assert media.facts.unexamined == ()
 
 
 def test_a_multi_picture_jpeg_is_an_image() -> None:
     views = [Image.fromarray(p) for p in footage.panning(2, 64, 64)]
     with opened(footage.picture(views[0], "MPO", save_all=True, append_images=views[1:])) as media:
         assert media.facts.kind == "image"
+        assert media.facts.unexamined == ()
 
 
 @pytest.mark.parametrize("picture_format", ["GIF", "PNG", "WEBP", "AVIF"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import random
+import struct
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -11,8 +13,9 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
+from deepfake_models.bundle.results import Unexamined
 from deepfake_models.bundle.spec import SamplingSpec
-from deepfake_models.media.interface import Frame
+from deepfake_models.media.interface import FailedFrame, Frame
 from deepfake_models.media.packet_index import h264_disposable
 from deepfake_models.media.sampling import longest_gap, sample
 from deepfake_models.media.stream import StreamReader
@@ -183,6 +186,55 @@ def test_of_several_tracks_the_one_that_players_show_is_examined(
         (frame,) = media.frames([2])
         assert isinstance(frame, Frame)
         assert abs(int(frame.pixels.mean()) - shown) < 10
+        assert media.facts.unexamined == (Unexamined.FURTHER_STREAM,)
+
+
+@pytest.mark.parametrize("picture_format", ["HEIF", "AVIF"])
+def test_a_picture_item_beside_the_film_does_not_hide_it(picture_format: str) -> None:
+    film = footage.encode(footage.panning(5))
+    item = footage.picture(footage.panning(1, 64, 64)[0], picture_format)
+    old, length = (int.from_bytes(data[:4], "big") for data in (film, item))
+    brands = (length - 16) // 4 * b"isom"
+    start = struct.pack(">I", length) + b"ftypisom" + bytes(4) + brands
+    both = start + item[length:] + _moved(film, len(item) - old)[old:]
+    with opened(both) as media:
+        assert media.facts.unexamined == (Unexamined.FURTHER_STREAM,)
+
+
+def _moved(film: bytes, shift: int) -> bytes:
+    """Return an MP4 whose chunks are at offsets that are higher by ``shift``."""
+    data, at = bytearray(film), film.index(b"stco") + 8
+    (count,) = struct.unpack_from(">I", data, at)
+    for place in range(at + 4, at + 4 + 4 * count, 4):
+        struct.pack_into(">I", data, place, struct.unpack_from(">I", data, place)[0] + shift)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("disposition", "count", "found"),
+    [
+        (Disposition.attached_pic, 1, ()),
+        (Disposition(0), 1, ()),
+        (Disposition(0), 2, (Unexamined.FURTHER_STREAM,)),
+    ],
+)
+def test_cover_art_and_thumbnails_are_nothing_that_was_left_out(
+    disposition: Disposition, count: int, found: tuple[Unexamined, ...]
+) -> None:
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as output:
+        film = output.add_stream("libx264", rate=25)
+        cover = output.add_stream("mjpeg", rate=25)
+        cover.pix_fmt = "yuvj420p"
+        film.disposition, cover.disposition = Disposition.default, disposition
+        film.width = film.height = cover.width = cover.height = 64
+        for stream, frames in ((film, 10), (cover, count)):
+            for pixels in footage.panning(frames, 64, 64):
+                output.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            output.mux(stream.encode(None))
+    assert len(av.open(io.BytesIO(file.getvalue())).streams.video) == 2
+    with opened(file.getvalue()) as media:
+        assert (len(media.times), media.facts.unexamined) == (10, found)
 
 
 def _recording(start_ms: int, count: int, grey: int) -> bytes:
@@ -210,6 +262,56 @@ def test_recordings_that_were_joined_are_examined_to_the_end(first_ms: int, seco
         assert len(light) > 0.7 * len(indices)
         assert max(light) > 650
         assert longest_gap(media.times, [f.index for f in examined]) < 4
+
+
+def _with_edit(frames: int, shown_s: int) -> bytes:
+    """Return an MP4 at 25 frames a second of which an edit list shows the start."""
+    data = bytearray(footage.encode([np.zeros((64, 64, 3), np.uint8)] * frames))
+    struct.pack_into(">I", data, data.index(b"elst") + 12, 1000 * shown_s)
+    return bytes(data)
+
+
+def test_frames_that_an_edit_list_hides_are_reported() -> None:
+    with opened(_with_edit(400, 2)) as media:
+        assert media.facts.frames == 50
+        assert media.facts.unexamined == (Unexamined.HIDDEN_FRAMES,)
+
+
+def test_a_trimmed_video_hides_less_than_is_reported() -> None:
+    with opened(_with_edit(100, 2)) as media:
+        assert (media.facts.frames, media.facts.unexamined) == (50, ())
+
+
+@pytest.mark.parametrize(
+    ("codec", "container", "pix_fmt"),
+    [("prores_ks", "mov", "yuva444p10le"), ("libvpx-vp9", "webm", "yuva420p")],
+)
+def test_a_video_that_may_be_transparent_is_reported(
+    codec: str, container: str, pix_fmt: str
+) -> None:
+    frames = footage.panning(3)
+    with opened(footage.encode(frames, codec=codec, container=container, pix_fmt=pix_fmt)) as media:
+        assert media.facts.unexamined == (Unexamined.TRANSPARENCY,)
+
+
+def test_frames_that_may_be_transparent_after_an_opaque_first_one_fail() -> None:
+    file = io.BytesIO()
+    with av.open(file, "w", format="mov") as output:
+        stream = output.add_stream("png", rate=25)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "rgb24"
+        for number, pixels in enumerate(footage.panning(40, 64, 64)):
+            alpha = np.full((64, 64, 1), 255, np.uint8)
+            shown = np.dstack([pixels, alpha]) if number else pixels
+            packet = av.Packet(footage.picture(shown, "PNG"))
+            packet.stream, packet.pts, packet.dts = stream, number, number
+            packet.time_base, packet.is_keyframe = Fraction(1, 25), True
+            output.mux(packet)
+    with opened(file.getvalue()) as media:
+        assert media.facts.unexamined == ()
+        first, *others = media.frames([0, 10, 20])
+        assert isinstance(first, Frame)
+        assert all(isinstance(other, FailedFrame) for other in others)
 
 
 def _two_tracks(container: str, grey: tuple[int, int], default: int | None) -> bytes:

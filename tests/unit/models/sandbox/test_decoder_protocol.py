@@ -101,6 +101,8 @@ LIES: dict[str, list[Any]] = {
     "no area": [facts(width=0), b"D", TIMES],
     "area over the limit": [facts(width=2000, height=2000), b"D", TIMES],
     "rotation": [facts(rotation=45), b"D", TIMES],
+    "unknown kind of what is left out": [facts(unexamined=["text"]), b"D", TIMES],
+    "more left out than there are kinds": [facts(unexamined=["film"] * 6), b"D", TIMES],
     "infinite duration": [b'J{"op":"opened","frames":2,"facts":{"kind":"video","width":4,'
                           b'"height":2,"duration_s":Infinity,"rotation":0}}', b"D", TIMES],
     "huge integer": [facts(duration_s=10**400), b"D", TIMES],
