@@ -37,7 +37,7 @@ def test_threads_share_two_arenas() -> None:
 
 FRAGMENTED = """
 import ctypes, sys, time
-from deepfake_models.machine import returning_free_memory
+from deepfake_models import machine
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
 
@@ -53,7 +53,8 @@ for _ in range(1000):
 for address in freed:
     libc.free(address)
 held = resident_mb()
-with returning_free_memory(0.05):
+machine.RETURN_EVERY_S = 0.05
+with machine.returning_free_memory():
     deadline = time.monotonic() + 30
     while resident_mb() > held - 50 and time.monotonic() < deadline:
         time.sleep(0.05)
