@@ -233,8 +233,9 @@ def describe(folder: Path) -> str:
     names = [p.name + "/" * p.is_dir() for p in visible(folder)]
     if not names:
         return "an empty folder"
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return ", ".join(names[:8]) + more
+    first = names[:8]
+    more = f" and {len(names) - len(first)} more" if len(names) > len(first) else ""
+    return ", ".join(first) + more
 
 
 def wrong_root(name: str, root: Path, expected: str, inner: Iterable[str] = ()) -> DatasetError:

@@ -160,8 +160,8 @@ def open_case(response: Response, case: CaseIn, call: Reader) -> CaseOut:
 def list_occurrences(case_id: CaseId, call: Reader, page: PageDep) -> OccurrencesOut:
     """List where the media of the case were seen, newest first. Audited."""
     queries = call.services.queries
-    queries.brief(call.caller, case_id)  # audits that the case was read
     listed = queries.occurrences(call.caller, case_id, limit=page.limit, cursor=page.cursor)
+    queries.audit_case(call.caller, case_id)
     return OccurrencesOut.model_validate({"occurrences": listed.rows, "next": listed.next})
 
 

@@ -172,8 +172,8 @@ def create_notice(
 def list_notices(case_id: CaseId, call: Reader, page: PageDep) -> NoticesOut:
     """List the notices of a case, newest first. Audited."""
     desk = call.services.notice_desk
-    call.services.queries.brief(call.caller, case_id)  # audits that the case was read
     listed = desk.of_case(call.caller, case_id, limit=page.limit, cursor=page.cursor)
+    call.services.queries.audit_case(call.caller, case_id)
     return NoticesOut.model_validate({"notices": listed.rows, "next": listed.next})
 
 

@@ -135,16 +135,16 @@ def get_looks_file(case_id: CaseId, occurrence_id: OccurrenceId, call: Reader) -
     """Return the looks at a post with their signed records, as a file that `deepfake verify`
     checks. It has nothing that the records do not state; what they amount to, such as that the
     post is gone, is this service's conclusion and not in it. Audited."""
-    call.services.queries.brief(call.caller, case_id)  # audits that the case was read
     content = call.services.posts.file(call.caller, case_id, occurrence_id)
+    call.services.queries.audit_case(call.caller, case_id)
     return file_answer(content, "application/json", f"looks-{occurrence_id}.json")
 
 
 def _post(call: Call, case_id: str, occurrence_id: str) -> PostLooksOut:
     posts = call.services.posts
-    call.services.queries.brief(call.caller, case_id)  # audits that the case was read
     looks = posts.of_post(call.caller, case_id, occurrence_id)
     line = posts.lines(call.caller, case_id, [occurrence_id])[occurrence_id]
+    call.services.queries.audit_case(call.caller, case_id)
     return PostLooksOut.model_validate({"post": line, "looks": looks})
 
 

@@ -9,8 +9,8 @@ under a key that the master key wraps.
 Both are sets. Of two rows about the same thing, the one of the higher version counts. So the file
 is merged into the database when a process starts, and while a worker runs once the database lacks
 something; it does not matter in which order or how often; see ``retention/restoration.py``. What
-the database lacks stays in the file, or whoever puts an older database in place would only have to
-wait until a worker writes it.
+the database lacks stays in the file: otherwise, whoever puts an older database in place would only
+have to wait for a worker to overwrite it.
 """
 
 from __future__ import annotations

@@ -136,9 +136,12 @@ def _warc(source: BinaryIO, number: int, member: str | None, contents: Contents)
 def _of_records(contents: Contents) -> dict[str, Any]:
     """Return how the digests in the fields of WARC records hold. Nothing signs them."""
     counts = contents.counts
-    digests = "partly" if counts["without_digest"] else "verified"
-    if counts["wrong_digests"] or not counts["digests"]:
-        digests = "mismatch" if counts["wrong_digests"] else "none"
+    if counts["wrong_digests"]:
+        digests = "mismatch"
+    elif not counts["digests"]:
+        digests = "none"
+    else:
+        digests = "partly" if counts["without_digest"] else "verified"
     return {"digests": digests, "signature": "not_signed"}
 
 
@@ -272,10 +275,12 @@ class _Wacz:
         wrong = [path for path, stated in resources if stated != digests.get(path)]
         listed = {DATAPACKAGE, DIGEST, *(path for path, _ in resources)}
         unlisted = [name for name in digests if name not in listed] if resources else []
-        result: dict[str, Any] = {"digests": "verified", "signature": "not_signed"}
         no_files = {"detail": f"{DATAPACKAGE} lists no files"}
-        if not resources:
-            result = {**_of_records(contents), **no_files}
+        result: dict[str, Any] = (
+            {"digests": "verified", "signature": "not_signed"}
+            if resources
+            else {**_of_records(contents), **no_files}
+        )
         digest = _json(self._listed(DIGEST)) if DIGEST in self.entries else None
         own = str((digest or {}).get("hash")).removeprefix("sha256:").lower()
         if digest is not None and own != digests.get(DATAPACKAGE):

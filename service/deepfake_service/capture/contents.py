@@ -38,7 +38,7 @@ MAX_RECORDS = 50_000
 MAX_NOTES = 50
 """Of each kind of fault."""
 FORGED = ("unlisted", "file_digest", "digest")
-"""The kinds of faults that somebody who changes a file leaves. They are stated first."""
+"""Codes of faults that point to tampering. They are listed first."""
 MIN_PICTURE_BYTES = 5_000
 """A picture with a face of the smallest size that is examined has more; icons have less."""
 MAX_URL = 4096

@@ -15,7 +15,7 @@ from deepfake_service.notices.kinds import Kind, NoticeField
 from deepfake_service.platform.clock import Day
 from deepfake_service.platform.texts.characters import readable, revealed, revealed_url
 from deepfake_service.platform.texts.fields import Text
-from deepfake_service.platform.texts.formatting import day, to_the_second
+from deepfake_service.platform.texts.formatting import attributed, day, to_the_second
 from deepfake_service.platform.texts.i18n import Words, words
 from deepfake_service.platform.texts.typesetting import pdf_of
 
@@ -139,25 +139,27 @@ def text_of(composed: dict[str, Any]) -> str:
     return "\n".join(parts) + "\n"
 
 
-def told(name: str, text: str, claimed: Collection[str] | None, t: Words) -> str:
-    """Return the text of a field of a post; if a capture alone claims it, this is said."""
-    return t("claimed", value=text) if name in (claimed or ()) else text
+def _in_line(text: str) -> str:
+    """Return what others wrote on one line, in which runs of spaces cannot begin another one."""
+    return revealed(" ".join(text.split()))
 
 
 def _places(occurrences: Sequence[dict[str, Any]], t: Words) -> list[str]:
     lines = []
     for number, occurrence in enumerate(occurrences, 1):
         url, claimed = occurrence["source_url"], occurrence.get("claimed")
-        place = told("source_url", revealed_url(url), claimed, t) if url else t("no_url")
+        place = attributed("source_url", revealed_url(url), claimed, t) if url else t("no_url")
         lines.append(f"{number}. {place}" if len(occurrences) > 1 else place)
         captured = occurrence["captured_at"]
-        # Written by others: an account may be called anything, and spaces could end a line.
+        # Written by others: an account may be called anything.
         known = (
-            ("platform", revealed(" ".join((occurrence["platform"] or "").split()))),
-            ("account", revealed(" ".join((occurrence["account"] or "").split()))),
+            ("platform", _in_line(occurrence["platform"] or "")),
+            ("account", _in_line(occurrence["account"] or "")),
             ("captured_at", to_the_second(captured, t.language) if captured else ""),
         )
-        lines += [f"{t(name)}: {told(name, text, claimed, t)}" for name, text in known if text]
+        lines += [
+            f"{t(name)}: {attributed(name, text, claimed, t)}" for name, text in known if text
+        ]
     return lines
 
 
@@ -183,7 +185,7 @@ def _grounds(subject: NoticeSubject, t: Words) -> list[str]:
         if len(alike) > 1:
             lines.append(t("files", numbers=", ".join(numbers)))
         lines.append(t("reviewed", finding=w.of("findings", finding), count=reviewers))
-        lines += [t("reason", reason=revealed(" ".join(r.split()))) for r in reasons]
+        lines += [t("reason", reason=_in_line(r)) for r in reasons]
         lines.append(t("automatic", verdict=w.of("verdicts", verdict)))
     return lines
 
@@ -315,8 +317,8 @@ def _capture(capture: Capture, number: int, count: int, t: Words) -> dict[str, A
     when = "captured_at" if capture.captured_at else "recorded_at"
     at = to_the_second(capture.captured_at or capture.recorded_at, t.language)
     rows = [
-        (t("capture_url"), told("source_url", url, capture.claimed, t)),
-        (t(when), told(when, at, capture.claimed, t)),
+        (t("capture_url"), attributed("source_url", url, capture.claimed, t)),
+        (t(when), attributed(when, at, capture.claimed, t)),
     ]
     if capture.sha256:
         rows.append((t("capture_sha256"), capture.sha256))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from deepfake_service.notices.compose import told
 from deepfake_service.notices.kinds import KINDS, kind_of
-from deepfake_service.platform.texts.formatting import to_the_second
+from deepfake_service.platform.texts.formatting import attributed, to_the_second
 from deepfake_service.platform.texts.i18n import words
 
 ENDED = ("removed", "delisted", "temporarily_blocked", "preserved")
@@ -52,7 +51,7 @@ def account_of(
         said.append(t("earlier_answer", outcome=t.of("states", notice["state"]), at=at))
     for post in left_of(posts, lines):
         line, url = lines[post["id"]], post["source_url"]
-        place = told("source_url", url, post["claimed"], t) if url else t("no_url")
+        place = attributed("source_url", url, post["claimed"], t) if url else t("no_url")
         if not line["looks"]:
             said.append(t("earlier_not_looked", url=place))
             continue

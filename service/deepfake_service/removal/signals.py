@@ -53,9 +53,9 @@ _PART = re.compile(
     rf"|<([a-z][\w:-]*+){_WITHIN}",
     re.IGNORECASE | re.DOTALL | re.ASCII,
 )
-"""A comment, an element in which no tags are, to its own end, or a tag with its values: what looks
-like one of these within another is what somebody wrote. What is within a tag is bounded, because
-tags that do not end could each be read to the end of the page."""
+"""A comment; an element without tags in it, up to its end; or a tag with its values. What looks
+like one of these inside another was written by a user. The length of a tag is bounded, because each
+tag that is never closed could otherwise be read to the end of the page."""
 _ATTRIBUTE = re.compile(r"""(?<![\w:-])([\w:-]++)\s*+=\s*+(?:"([^"]*+)"|'([^']*+)')""")
 _SCRIPT_NAME = re.compile(r"\.(php\d?|aspx?|jsp|do|cgi)\Z", re.IGNORECASE)
 _WORD = re.compile(r"[a-z]+")
@@ -304,8 +304,8 @@ def _shows_post(url: str, shown: Shown, answer: Answer) -> bool:
 
 
 def _doubted(sight: Sight, shows_post: bool) -> Sight:
-    """Return what a sign is worth on a page that may show the post: a weak one, nothing. Whoever
-    writes there may have made it, or else the medium may be the platform's logo."""
+    """Return ``unknown`` in place of a weak sign on a page that may show the post: a user may have
+    written the sign, or the medium may be the platform's logo."""
     if sight.strong or not shows_post or sight.result in PRESENT:
         return sight
     return _in_doubt(sight, "own_page")
@@ -384,7 +384,7 @@ def _redirected(
     ids = _post_ids(wanted.geturl())
     for pattern, result in _PATHS:
         if pattern.search(to.path.lower()):
-            if any(each in to.path for each in ids):  # beside it, a title that somebody wrote
+            if any(each in to.path for each in ids):  # the rest is a title that a user wrote
                 return LookResult.UNKNOWN, False, {"kind": "redirect", "value": str(result)}
             is_strong = result is LookResult.RESTRICTED
             return result, is_strong, {"kind": "redirect", "value": str(result)}

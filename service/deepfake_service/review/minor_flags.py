@@ -133,7 +133,7 @@ def set_flag(
     case.minor_by = flag.account_id if flag else None
     case.minor_from = flag.origin if flag else None
     if flag is None:
-        case.reviewers = None  # whoever takes over a flag keeps those who review the case
+        case.reviewers = None  # a flag that is taken over keeps its reviewers
     action = Action.MINOR_FLAGGED if flag else Action.MINOR_UNFLAGGED
     append_entry(session, actor, action, case.id)
     if flag:

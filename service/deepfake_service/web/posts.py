@@ -60,12 +60,11 @@ def post_cancel(case_id: Id, visit: Reader, _: Form) -> Response:
 def get_captures_table(case_id: Id, visit: Reader) -> Response:
     """Return a line for each capture of a case: what became of it, and what can be done."""
     visit.services.queries.brief(visit.caller, case_id)
-    lines = [csv_line(_COLUMNS)]
+    lines, by_whom = [csv_line(_COLUMNS)], visit.translate("according to the capture")
     for found in reversed(visit.services.captures.of_case(visit.caller, case_id, None)):
         pages, media = found["pages"], found["media"]
         told = found["detail"] or found["waits"]
         detail = visit.translate(told) if told else None
-        by_whom = visit.translate("according to the capture")
         claimed = f"{pages[0]['url']} ({by_whom})" if pages else ""
         cells = (
             found["source_url"] or claimed, found["state"],

@@ -113,8 +113,9 @@ def _account_and_time(item: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def findings_of(reviews: Sequence[Mapping[str, Any]]) -> frozenset[str | None]:
-    """Return the findings that can follow from reviews, oldest first. There are several where no
-    two people confirmed the same: it depends on whether the service requires two, and of whom."""
+    """Return the findings that can follow from reviews, oldest first. There are several if no
+    two people confirmed the same: which one holds depends on whether the service requires two, and
+    on who the reviewers are."""
     if not reviews:
         return frozenset({None})
     decisions = list({review["account"]: review["decision"] for review in reviews}.values())

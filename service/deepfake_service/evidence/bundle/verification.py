@@ -18,8 +18,8 @@ Of a capture, the first five steps are the same. Then ``capture.json`` agrees wi
 the records of the page have their digests; the time stamp holds; and the original file, if given,
 is one of those that were handed in, or a picture or video in them.
 
-A file of looks at a post is no bundle. It says what its records state, byte for byte; each record
-names the one before, and is signed with a trusted key.
+A file of looks at a post is not a bundle. It must follow byte for byte from its records, each of
+which names the one before and is signed with a trusted key.
 
 A failure in one of the first six steps ends the verification, because later ones build on them.
 """

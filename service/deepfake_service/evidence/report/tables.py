@@ -9,7 +9,13 @@ from typing import Any
 from deepfake_service.evidence.report.reading import Reading
 from deepfake_service.evidence.report.summary import resembled
 from deepfake_service.platform.texts.characters import quoted
-from deepfake_service.platform.texts.formatting import leaning_figures, percent, signed, tenths
+from deepfake_service.platform.texts.formatting import (
+    attributed,
+    leaning_figures,
+    percent,
+    signed,
+    tenths,
+)
 
 MAX_STATED_OCCURRENCES = 100
 MAX_FIRST_CUSTODY, MAX_LAST_CUSTODY = 40, 40
@@ -98,7 +104,7 @@ def _occurrences(r: Reading) -> list[Rows]:
 
     def told(o: dict[str, Any], name: str) -> str:
         value = r.time(o[name]) if name == "captured_at" else w.of("tools", str(o[name]))
-        return w("claimed", value=value) if name in (o.get("claimed") or ()) else value
+        return attributed(name, value, o.get("claimed"), w)
 
     return [
         [

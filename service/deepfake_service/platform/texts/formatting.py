@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from deepfake_models.bundle.results import VerdictCode
+from deepfake_service.platform.texts.i18n import Words
 
 KST = timezone(timedelta(hours=9), "KST")
 """Korea Standard Time, which has no summer time."""
@@ -25,6 +26,11 @@ def told_finding(finding: str, reviews: Sequence[Mapping[str, Any]]) -> str:
     latest = {review["account"]: review["decision"] for review in reviews}
     disagree = finding == UNDECIDED and REJECTED in latest.values()
     return DISAGREEMENT if disagree else finding
+
+
+def attributed(name: str, text: str, claimed: Collection[str] | None, t: Words) -> str:
+    """Return the text of a field of a post; if a capture alone claims it, this is said."""
+    return t("claimed", value=text) if name in (claimed or ()) else text
 
 
 def found_by(finding: str | None, reviews: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

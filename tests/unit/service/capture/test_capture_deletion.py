@@ -119,7 +119,7 @@ async def test_a_capture_that_is_deleted_while_it_is_read_leaves_nothing(
     retention, signs = service.app.state.shared.services.retention, imports._evidence
 
     class Slow:
-        """Signs a bundle, in which time somebody deletes the capture."""
+        """Sign a bundle while somebody deletes the capture."""
 
         def sign_capture(self, document: dict[str, Any], records: bytes) -> bytes:
             retention.delete_capture(caller, capture["id"])
