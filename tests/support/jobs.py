@@ -25,6 +25,7 @@ from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.settings import Settings
 from deepfake_service.retention.orphans import delete_orphans
 from tests.support import exhibits
+from tests.support.servers import files_in
 
 # ``conftest.Service`` of the unit tests; conftest modules cannot be imported.
 Service = Any
@@ -143,8 +144,7 @@ def all_entries(service: Service) -> list[AuditEntry]:
 
 def blobs(service: Service) -> list[Path]:
     """Return the files in the store of media and results."""
-    folder = service.app.state.shared.settings.data_dir / "blobs"
-    return [path for path in folder.rglob("*") if path.is_file()]
+    return files_in(service.app.state.shared.settings.data_dir / "blobs")
 
 
 def run_command(settings: Settings, *words: object) -> Result:

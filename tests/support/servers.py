@@ -316,9 +316,7 @@ class Site:
 
     def blobs(self) -> list[Path]:
         """Return the files in the store of media and results."""
-        # Not rglob, which fails if a folder is deleted while it is listed.
-        found = os.walk(self.root / "var" / "blobs")
-        return [Path(folder, name) for folder, _, names in found for name in names]
+        return files_in(self.root / "var" / "blobs")
 
     def delete_orphans(self) -> None:
         """Delete what a killed process had begun to write, as the worker does hours later."""
@@ -398,9 +396,20 @@ def resident(pid: int) -> int:
     return 0
 
 
+def files_in(folder: Path) -> list[Path]:
+    """Return the files in ``folder`` and below it."""
+    # Not rglob, which fails if a folder is deleted while it is listed.
+    return [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
+
+
 def files_containing(folder: Path, needle: bytes) -> list[Path]:
     """Return the files in ``folder`` that contain ``needle``."""
-    return [p for p in folder.rglob("*") if p.is_file() and needle in p.read_bytes()]
+    found = []
+    for path in files_in(folder):
+        with contextlib.suppress(FileNotFoundError):  # deleted since it was listed
+            if needle in path.read_bytes():
+                found.append(path)
+    return found
 
 
 @contextlib.contextmanager
