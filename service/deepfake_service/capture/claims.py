@@ -8,11 +8,26 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
-from deepfake_service.platform.db import Capture, Case, Database, Lease
+from deepfake_service.cases.case_lock import lock_case
+from deepfake_service.platform.db import Account, Capture, Case, Database, Lease, Media
+from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.storage import Vault, open_json
 
 MAX_ATTEMPTS = 3
 """How often a capture is begun, by any worker: one that kills its worker must not do so forever."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Work:
+    """A capture that a worker has claimed."""
+
+    capture: Capture
+    case: Case
+    key: bytes
+    content: dict[str, Any]
+    media: list[Media]
+    """Its files."""
+    collector: Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +79,27 @@ class Claims:
                 capture.worker = None
                 capture.attempts = 0 if is_done else capture.attempts - 1
 
+    def opened(self, vault: Vault, capture_id: str) -> Work | None:
+        """Return a capture that was claimed; ``None`` if it was deleted."""
+        with self.database.read() as session:
+            capture = session.get(Capture, capture_id)
+            case = session.get(Case, capture.case_id) if capture else None
+            if capture is None or case is None or case.wrapped_key is None:
+                return None
+            key = vault.case_key(case)
+            content = open_json(key, capture)
+            media = [session.get_one(Media, file["media_id"]) for file in content["files"]]
+            collector = session.get_one(Account, capture.account_id)
+        return Work(capture, case, key, content, media, collector)
 
-def opened(
-    session: Session, vault: Vault, capture_id: str
-) -> tuple[Capture, Case, bytes, dict[str, Any]] | None:
-    """Return a capture, its case with the key, and its content; ``None`` if they were deleted."""
-    capture = session.get(Capture, capture_id)
-    case = session.get(Case, capture.case_id) if capture else None
-    if capture is None or case is None or case.wrapped_key is None:
-        return None
-    key = vault.case_key(case)
-    return capture, case, key, open_json(key, capture)
+    def kept(
+        self, session: Session, work: Work, state: CaptureState
+    ) -> tuple[Capture, Case] | None:
+        """Return a capture, and its case, locked, if what was done about it counts: it may have
+        been deleted, or another worker may have taken this one for dead."""
+        case = lock_case(session, work.case.id)
+        capture = session.get(Capture, work.capture.id, populate_existing=True)
+        if case is None or case.wrapped_key is None or capture is None:
+            return None
+        is_ours = capture.state == state and capture.worker == self.executor_id
+        return (capture, case) if is_ours else None

@@ -25,11 +25,10 @@ from deepfake_models.sandbox.protocol import Options
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.capture import gate as gates
 from deepfake_service.capture.browser import PageBrowser
-from deepfake_service.capture.claims import MAX_ATTEMPTS, Claims, opened
+from deepfake_service.capture.claims import MAX_ATTEMPTS, Claims, Work
 from deepfake_service.capture.gate import Gate
 from deepfake_service.capture.links import ENDS
 from deepfake_service.capture.registries import Registries
-from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.examination.submissions import Sealed, blob_of
 from deepfake_service.platform.clock import iso_time, utc_now
 from deepfake_service.platform.db import Capture, Database, new_id
@@ -38,7 +37,7 @@ from deepfake_service.platform.disk_space import DiskSpace
 from deepfake_service.platform.errors import DatabaseUnavailable, DiskFull, StorageUnavailable
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.networks import CallbackHosts
-from deepfake_service.platform.storage import Stored, Vault, seal_json
+from deepfake_service.platform.storage import Vault, seal_json
 from deepfake_service.platform.storage.envelope import new_key
 
 AT_ONCE = 2
@@ -72,16 +71,6 @@ class _Said(BaseModel):
     user_agent: Text = ""
     post: Annotated[dict[Annotated[str, Field(max_length=32)], Text], Field(max_length=8)] = {}
     tools: Annotated[dict[Annotated[str, Field(max_length=32)], Text], Field(max_length=8)] = {}
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class _Work:
-    capture: Capture
-    content: dict[str, Any]
-    key: bytes
-    is_minor: bool
-    media_id: str
-    """Of the file. Each attempt has its own: one that was taken for dead must not overwrite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +127,7 @@ class Fetches:
         """Fetch links until none waits, or the disk has no room for what one may give."""
         while not self._closed and (capture_id := self._claim()):
             try:
-                work = self._work(capture_id)
+                work = self._claims.opened(self._vault, capture_id)
                 if work is not None:
                     self._capture(work)
             except DiskFull:
@@ -164,23 +153,16 @@ class Fetches:
                 self._running.add(capture_id)
             return capture_id
 
-    def _work(self, capture_id: str) -> _Work | None:
-        with self._database.read() as session:
-            if (found := opened(session, self._vault, capture_id)) is None:
-                return None
-            capture, case, key, content = found
-            return _Work(capture, content, key, case.minor_at is not None, new_id())
-
-    def _capture(self, work: _Work) -> None:
-        if work.is_minor:
+    def _capture(self, work: Work) -> None:
+        if work.case.minor_at is not None:
             self._end(work, "minor", None)
             return
         if work.capture.attempts > MAX_ATTEMPTS:
             self._end(work, "failed", None)
             return
         self._disk.require(gates.ROOM_BYTES)
-        began, file_key = self._database.clock(), new_key()
-        gate, missing, said, stored, picture = None, [], _Said(), None, None
+        began, url = self._database.clock(), work.content["handed_in"]["post"]["source_url"]
+        gate, missing, said, file, picture = None, [], _Said(), None, None
         try:
             with (
                 self._pool.process() as process,
@@ -189,7 +171,7 @@ class Fetches:
                 confinement = process.await_ready()
                 require_no_network(confinement)
                 missing = [str(layer) for layer in confinement.missing]
-                said, picture, stored = self._fetched(work, process, gate, file_key)
+                said, picture, file = self._fetched(url, process, gate)
             reason = said.reason
         except DecoderFailed as error:
             if self._closed:
@@ -222,7 +204,6 @@ class Fetches:
             "operator": self._operator(said, gate),
             "picture": picture,
         }  # fmt: skip
-        file = Sealed(work.media_id, file_key, stored) if stored and stored.size else None
         self._end(work, reason, file)
 
     def _operator(self, said: _Said, gate: Gate | None) -> dict[str, Any] | None:
@@ -234,13 +215,14 @@ class Fetches:
         return self._way.registries.of(line["host"], line["address"])
 
     def _fetched(
-        self, work: _Work, process: ConfinedProcess, gate: Gate, file_key: bytes
-    ) -> tuple[_Said, dict[str, Any] | None, Stored]:
+        self, url: str, process: ConfinedProcess, gate: Gate
+    ) -> tuple[_Said, dict[str, Any] | None, Sealed]:
         """Store what the child gives, and the picture of the page; return what is said of both.
 
         The reason is the one that holds, whatever the child says.
         """
-        url = work.content["handed_in"]["post"]["source_url"]
+        # Each attempt has a file of its own: one that was taken for dead must not overwrite.
+        media_id, key = new_id(), new_key()
         said: list[_Said] = []
         picture: list[dict[str, Any]] = []
 
@@ -262,45 +244,34 @@ class Fetches:
             for piece in file():
                 yield piece
 
-        stored = asyncio.run(self._vault.store(blob_of(work.media_id), file_key, chunks()))
-        return said[0], picture[0] if picture else None, stored
+        stored = asyncio.run(self._vault.store(blob_of(media_id), key, chunks()))
+        return said[0], picture[0] if picture else None, Sealed(media_id, key, stored)
 
-    def _end(self, work: _Work, reason: str | None, file: Sealed | None) -> None:
-        """Record what became of a link: with a file, it is read next; without one, it is refused.
-
-        A link whose case was deleted meanwhile leaves nothing.
-        """
-        capture_id, blob = work.capture.id, blob_of(work.media_id)
-        is_recorded = False
+    def _end(self, work: Work, reason: str | None, file: Sealed | None) -> None:
+        """Record what became of a link: with a file, it is read next; without one, or with an empty
+        one, it is refused. A link whose case was deleted meanwhile leaves nothing."""
+        recorded = None
         with self._database.write() as session:
-            case = lock_case(session, work.capture.case_id)
-            capture = session.get(Capture, capture_id, populate_existing=True)
-            is_mine = (
-                case is not None
-                and case.wrapped_key is not None
-                and capture is not None
-                and capture.state == CaptureState.QUEUED
-                and capture.worker == self._claims.executor_id
-            )
-            if is_mine and capture is not None:
-                now = self._database.clock()
-                if case is not None and case.minor_at is not None:  # flagged meanwhile
-                    reason, file = "minor", None
+            if (kept := self._claims.kept(session, work, CaptureState.QUEUED)) is not None:
+                (capture, case), now = kept, self._database.clock()
+                if case.minor_at is not None:  # flagged meanwhile
+                    reason = "minor"
+                elif file is not None and file.stored.size:
+                    recorded = file
                 capture.reason, capture.worker, capture.attempts = reason, None, 0
-                capture.state = CaptureState.RECEIVED if file else CaptureState.REFUSED
-                if file:
-                    session.add(file.of_capture(capture, work.key, now, self.kept_for))
-                    work.content["files"] = [{"media_id": work.media_id, "name": None}]
-                    is_recorded = True
+                capture.state = CaptureState.RECEIVED if recorded else CaptureState.REFUSED
+                if recorded:
+                    session.add(recorded.of_capture(capture, work.key, now, self.kept_for))
+                    work.content["files"] = [{"media_id": recorded.media_id, "name": None}]
                 else:
                     capture.finished_at = now
-                    append_entry(session, SERVICE, Action.CAPTURE_ENDED, capture_id, reason)
+                    append_entry(session, SERVICE, Action.CAPTURE_ENDED, capture.id, reason)
                 if reason is not None:
                     work.content["detail"] = ENDS[reason]
                 seal_json(work.key, capture, work.content)
-        if not is_recorded:
-            self._vault.blobs.delete(blob)
-        _log.info("link_ended", capture_id=capture_id, reason=reason)
+        if file is not None and recorded is None:
+            self._vault.blobs.delete(file.blob)
+        _log.info("link_ended", capture_id=work.capture.id, reason=reason)
 
 
 def try_link(pool: ProcessPool, url: str) -> tuple[str, int, Gate]:

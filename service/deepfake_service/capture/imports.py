@@ -22,9 +22,8 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.capture.archives import Refused
 from deepfake_service.capture.captures import add_chosen, offered
-from deepfake_service.capture.claims import MAX_ATTEMPTS, Claims, opened
+from deepfake_service.capture.claims import MAX_ATTEMPTS, Claims, Work
 from deepfake_service.capture.readers import CapturedImage, CaptureReaders, Findings
-from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.cases.cases import PostDetails, folder_of, media_key
 from deepfake_service.cases.media_deletion import expire
 from deepfake_service.evidence.bundle.zip_format import sha256
@@ -64,18 +63,6 @@ TO_DO = or_(
 _log = logger("deepfake_service.captures")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Work:
-    """A capture that this worker has claimed."""
-
-    capture: Capture
-    content: dict[str, Any]
-    media: list[Media]
-    key: bytes
-    collector: Account
-    owner: Account
-
-
 @dataclass
 class Imports:
     """Reads captures one after the other: uploads and examinations do not wait for them."""
@@ -100,7 +87,7 @@ class Imports:
         needed = self._waiting.items()
         self._waiting = {each: size for each, size in needed if not self._disk.has_room(size)}
         while capture_id := self._claims.take(TO_DO & Capture.id.not_in(list(self._waiting))):
-            work = self._work(capture_id)
+            work = self._claims.opened(self._vault, capture_id)
             if work is None:
                 continue
             try:
@@ -112,17 +99,7 @@ class Imports:
                 self._claims.release(capture_id)
                 raise
 
-    def _work(self, capture_id: str) -> _Work | None:
-        with self._database.read() as session:
-            if (found := opened(session, self._vault, capture_id)) is None:
-                return None
-            capture, case, key, content = found
-            media = [session.get_one(Media, file["media_id"]) for file in content["files"]]
-            collector = session.get_one(Account, capture.account_id)
-            owner = session.get_one(Account, case.account_id)
-        return _Work(capture, content, media, key, collector, owner)
-
-    def _import(self, work: _Work) -> None:
+    def _import(self, work: Work) -> None:
         capture = work.capture
         if capture.attempts > MAX_ATTEMPTS:
             self._end(work, CaptureState.REFUSED, reason="failed")
@@ -150,29 +127,25 @@ class Imports:
         if not self._end(work, CaptureState.CAPTURED, blob=name, digest=sha256(bundle)):
             self._vault.blobs.delete(name)
 
-    def _opened(self, work: _Work, media: Media) -> Any:
+    def _opened(self, work: Work, media: Media) -> Any:
         if media.blob is None:
             raise BlobMissing
         return self._vault.open(media.blob, media_key(media, work.key))
 
     def _end(
         self,
-        work: _Work,
+        work: Work,
         state: CaptureState,
         *,
         reason: str | None = None,
         blob: str | None = None,
         digest: str | None = None,
     ) -> bool:
-        """Record what became of a capture; return whether that counts: its case may be gone, or
-        another worker may have taken this one for dead."""
+        """Record what became of a capture; return whether that counts."""
         with self._database.write() as session:
-            case = lock_case(session, work.capture.case_id)
-            capture = session.get(Capture, work.capture.id, populate_existing=True)
-            if case is None or case.wrapped_key is None or capture is None:
+            if (kept := self._claims.kept(session, work, CaptureState.RECEIVED)) is None:
                 return False
-            if capture.state != CaptureState.RECEIVED or capture.worker != self._claims.executor_id:
-                return False
+            capture, _ = kept
             capture.state, capture.worker = state, None
             capture.reason = reason or capture.reason  # of a link, why it has no medium
             capture.blob, capture.sha256, capture.attempts = blob, digest, 0
@@ -191,7 +164,7 @@ class Imports:
         _log.info("capture_ended", capture_id=capture.id, state=state, reason=reason)
         return True
 
-    def _document(self, work: _Work, found: Sequence[Findings]) -> dict[str, Any]:
+    def _document(self, work: Work, found: Sequence[Findings]) -> dict[str, Any]:
         """Return the content of ``capture.json``, apart from who issues it."""
         handed_in, capture = work.content["handed_in"], work.capture
         fetch = work.content.get("fetch")
@@ -240,7 +213,7 @@ class Imports:
             "changes": [what for name, what in _CHANGES.items() if counts.get(name)],
         }
 
-    def _take_out(self, work: _Work) -> None:
+    def _take_out(self, work: Work) -> None:
         chosen = select(CapturedMedium.number).where(
             CapturedMedium.capture_id == work.capture.id, *_UNTAKEN
         )
@@ -271,7 +244,7 @@ class Imports:
                     row.job_id, row.failure = job_id, failure
         self._claims.release(work.capture.id, is_done=True)
 
-    async def _submit(self, work: _Work, image: CapturedImage) -> str:
+    async def _submit(self, work: Work, image: CapturedImage) -> str:
         media = work.media[image.file - 1]
         self._disk.require(image.size)
         with (
@@ -288,7 +261,9 @@ class Imports:
         if sealed.stored.sha256 != image.sha256:
             await self._submissions.discard(sealed)
             raise Refused("damaged", "the picture or video is another one than before")
-        owner, capture = work.owner, work.capture
+        capture = work.capture
+        with self._database.read() as session:
+            owner = session.get_one(Account, work.case.account_id)
         name = urlsplit(image.url).path.rpartition("/")[2][:200]
         tools = work.content["found"]["tools"]
         assert capture.sha256 is not None
