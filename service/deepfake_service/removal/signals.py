@@ -11,8 +11,8 @@ import json
 import re
 import secrets
 import tomllib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from importlib.resources import files
 from typing import Any
@@ -114,12 +114,14 @@ class Shown:
             if not tag:
                 continue
             kept.append(f"<{tag}>")
-            found = _attributes(part[0])
+            found: dict[str, str] = {}
+            for name, double, single in _ATTRIBUTE.findall(part[0]):
+                found.setdefault(name.lower(), double or single)
             marks.update(*(found[name].split() for name in ("class", "id") if name in found))
-            name = found.get("property") or found.get("name") or found.get("rel")
+            says = found.get("property") or found.get("name") or found.get("rel")
             value = found.get("content") or found.get("href")
-            if tag.lower() in ("meta", "link") and name and value:
-                metas.setdefault(name.lower(), html.unescape(value))
+            if tag.lower() in ("meta", "link") and says and value:
+                metas.setdefault(says.lower(), html.unescape(value))
         plain = "".join(kept) + answer.text[end:MAX_READ_CHARS]
         title, heading = _TITLE.search(plain), _HEADING.search(plain)
         return cls(
@@ -181,11 +183,9 @@ class Mark:
         """Return whether a page has it."""
         if self.place == "class":
             return not shown.marks.isdisjoint(self.texts)
-        if self.place == "data":
-            value = shown.data(self.after or "")
-            return any(t in value for t in self.texts)
-        if self.place == "text":
-            return any(t in shown.text for t in self.texts)
+        if self.place != "title":
+            where = shown.text if self.place == "text" else shown.data(self.after or "")
+            return any(t in where for t in self.texts)
         for said in (shown.title.casefold(), shown.heading.casefold()):
             # A title usually ends in the name of the site. One with more in it is a post's.
             parts = [part.strip() for part in re.split(r" [-–—|·:] ", said)]
@@ -254,26 +254,26 @@ def judge(
         return _failed(page.failure or Failure.UNREACHABLE, now, known)
     known = {name: value for name, value in known.items() if name != "no_name_since"}
     answer, shown = page.last, Shown.of(page.last)
-    kept = _plain(shown.text)[:MAX_KEPT_CHARS]
-    status: Signals = ({"kind": "status", "value": answer.status},)
+    status = {"kind": "status", "value": answer.status}
+
+    def found(result: LookResult, strong: bool, *signals: dict[str, Any]) -> Sight:
+        return Sight(result, strong, (status, *signals), known, shown.text[:MAX_KEPT_CHARS])
+
     shows_post = _shows_post(url, shown, answer)
     challenge = _challenge(answer, shown, shows_post)
     if challenge:
         waits = answer.headers.get("retry-after", "")
         after_s = int(waits) if waits.isascii() and waits.isdigit() and len(waits) < 7 else None
-        signals = (*status, {"kind": "challenge", "value": challenge})
-        return Sight(LookResult.CHALLENGED, True, signals, known, kept, after_s)
-    by_status = _by_status(answer.status, is_of_same_site(wanted, shown.address))
-    if by_status:
-        signals = status
-        if answer.status == 451 and "link" in answer.headers:
-            signals = (*status, {"kind": "blocked_by", "value": answer.headers["link"]})
-        return Sight(*by_status, signals, known, kept)
-    for mark in _marks_of(shown.address):
+        sight = found(LookResult.CHALLENGED, True, {"kind": "challenge", "value": challenge})
+        return replace(sight, retry_after_s=after_s)
+    if answer.status != 200:
+        return found(*_by_status(answer.status, is_of_same_site(wanted, shown.address)))
+    site = site_of(shown.address.hostname or "")
+    for mark in (m for m in MARKS if m.site is None or is_of_site(site, m.site)):
         if mark.found_in(shown):
             is_strong = mark.site is not None and mark.place != "text"
-            signals = (*status, {"kind": f"mark_{mark.place}", "value": str(mark.result)})
-            sight = Sight(mark.result, is_strong, signals, known, kept)
+            signal = {"kind": f"mark_{mark.place}", "value": str(mark.result)}
+            sight = found(mark.result, is_strong, signal)
             if mark.site is None and mark.result is LookResult.GONE:
                 never = _served(sibling(url))
                 if never is None or not mark.found_in(never):
@@ -283,17 +283,16 @@ def judge(
                 if never is not None and shown.is_like(never):
                     return sight  # a wall before the whole site, whose medium is its logo
             return _doubted(sight, shows_post)
-    redirected = _redirected(wanted, page, shown)
-    if redirected:
-        result, is_strong, signal = redirected
-        sight = _doubted(Sight(result, is_strong, (*status, signal), known, kept), shows_post)
+    if redirected := _redirected(wanted, page, shown):
+        sight = _doubted(found(*redirected), shows_post)
     else:
         sight = _present(shown, shows_post, known, _served(sibling(url)))
     begun = next((mark.result for mark in MARKS if mark.begins(shown)), None)
     if begun is None or sight.result not in PRESENT:
         return sight
-    signals = (*status, {"kind": "mark_title", "value": str(begun)})
-    return _in_doubt(Sight(begun, False, signals, known), "longer_title")
+    return _in_doubt(
+        found(begun, False, {"kind": "mark_title", "value": str(begun)}), "longer_title"
+    )
 
 
 def _shows_post(url: str, shown: Shown, answer: Answer) -> bool:
@@ -346,30 +345,20 @@ def _challenge(answer: Answer, shown: Shown, shows_post: bool) -> str | None:
     return None
 
 
-def _by_status(status: int, is_same_site: bool) -> tuple[LookResult, bool] | None:
+def _by_status(status: int, is_same_site: bool) -> tuple[LookResult, bool]:
     if status in (404, 410):
         return LookResult.GONE, is_same_site
     if status == 451:
         return LookResult.BLOCKED_HERE, True
-    if status == 401:
-        return LookResult.RESTRICTED, True
-    if status in (402, 403):
-        return LookResult.RESTRICTED, False
-    if status >= 500:
-        return LookResult.UNREACHABLE, False
-    return None if status == 200 else (LookResult.UNKNOWN, False)
+    if status in (401, 402, 403):
+        return LookResult.RESTRICTED, status == 401
+    return LookResult.UNREACHABLE if status >= 500 else LookResult.UNKNOWN, False
 
 
 def is_of_same_site(wanted: SplitResult, other: SplitResult) -> bool:
     """Return whether two addresses are of one site, or one of them is below the other's."""
     one, two = site_of(wanted.hostname or ""), site_of(other.hostname or "")
     return is_of_site(one, two) or is_of_site(two, one)
-
-
-def _marks_of(address: SplitResult) -> Iterator[Mark]:
-    host = site_of(address.hostname or "")
-    yield from (m for m in MARKS if m.site and is_of_site(host, m.site))
-    yield from (m for m in MARKS if m.site is None)
 
 
 def _redirected(
@@ -458,14 +447,6 @@ def _present(shown: Shown, shows_post: bool, known: dict[str, Any], never: Shown
     is_own = known.get("own", False) or never is not None or shows_post
     signals = (status, {"kind": "own_page", "value": shows_post})
     return Sight(LookResult.UP, shows_post, signals, {**known, **kept, "own": is_own})
-
-
-def _attributes(tag: str) -> dict[str, str]:
-    """Return the quoted attributes of a tag, with their names in lower case."""
-    found: dict[str, str] = {}
-    for name, double, single in _ATTRIBUTE.findall(tag):
-        found.setdefault(name.lower(), double or single)
-    return found
 
 
 def _plain(markup: str) -> str:
