@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,7 +31,6 @@ MAX_PAGE_BYTES = 4 << 20
 """Of a page, unpacked. More of it is not read."""
 MAX_MEDIA = 10
 """Videos of one post."""
-MAX_PICTURES = 2
 SHELL_CHARS = 200
 """A page that shows less text than this, and no medium, is one that scripts would have filled."""
 OPTIONS: dict[str, Any] = {
@@ -141,20 +141,22 @@ class Fetch:
             except ValueError:
                 return {**found, "reason": "no_such_name"}
             failed, content = self._get(self._url)
-            if self._sink.exchanges:
-                found["host"] = urlsplit(self._sink.exchanges[-1][0]).hostname or ""
-            reason = self._judged(content, failed)
+            # Of these answers: what is fetched from here on has others.
+            page = self._page(content, is_whole=failed is None)
+            if page.answers:
+                found["host"] = urlsplit(page.answers[-1].url).hostname or ""
+            reason = self._judged(page, failed)
             if reason is None and not _is_medium(content):
                 reason = self._media(found)
                 if not found["media"]:
-                    found["media"] = self._pictures(content)
+                    found["media"] = self._pictures(page)
                     if found["media"]:
                         # A picture beside a video that did not come must not hide why. A page
                         # that shows one is there, whatever became of its video.
                         reason = {"no_media": None, "gone": "no_media"}.get(str(reason), reason)
                     elif reason == "gone" and found["post"]:  # a file of a post that is there
                         reason = "no_media"
-                    elif reason == "no_media" and self._is_shell(content):
+                    elif reason == "no_media" and _is_shell(page):
                         reason = "shell"
             found["reason"] = reason
         return found
@@ -189,19 +191,19 @@ class Fetch:
             return self._sink.failure or "unreachable", b""
         return None, bytes(content)
 
-    def _page(self, content: bytes, *, is_whole: bool = True) -> Any:
-        answers = []
-        for number, (url, status, head, _, address) in enumerate(self._sink.exchanges, start=1):
+    def _page(self, content: bytes, *, is_whole: bool) -> Page:
+        answers: list[Answer] = []
+        for url, status, head, address in self._sink.exchanges:
             fields = head_fields(head.partition(b"\n")[2])
             kept = {name: fields[name][:2000] for name in KEPT if name in fields}
-            is_last = number == len(self._sink.exchanges)
-            text = text_of(content, kept.get("content-type", ""), "identity") if is_last else ""
-            answers.append(Answer(url, status, kept, address, text=text))
+            answers.append(Answer(url, status, kept, address))
+        if answers:
+            kind = answers[-1].headers.get("content-type", "")
+            answers[-1] = replace(answers[-1], text=text_of(content, kind, "identity"))
         return Page(tuple(answers), None if is_whole else Failure.UNREACHABLE)
 
-    def _judged(self, content: bytes, failed: str | None) -> str | None:
+    def _judged(self, page: Page, failed: str | None) -> str | None:
         """Return what the page, or why there is none, says against there being a post."""
-        page = self._page(content, is_whole=failed is None)
         sight = judge(self._url, page, datetime.now(UTC), {}, lambda _: None)
         if failed is not None:
             is_filter = sight.signals and sight.signals[0]["kind"] == "national_filter"
@@ -238,7 +240,6 @@ class Fetch:
         except MemoryError:
             raise
         except Exception as error:  # of 1,800 extractors: what else there is must not be lost
-            found["said"] = type(error).__name__
             return self._reason_of(error)
         return None if found["media"] else "no_media"
 
@@ -273,24 +274,15 @@ class Fetch:
     def _received(self, track: dict[str, Any]) -> bytes:
         return _body_of(self._client, Request(track["url"], headers=track.get("http_headers")))
 
-    def _pictures(self, content: bytes) -> int:
+    def _pictures(self, page: Page) -> int:
         """Fetch the pictures that a page names as those of its post; return how many came."""
-        page = self._page(content)
-        if not page.answers or not page.answers[-1].text:
-            return 0
-        answer = page.answers[-1]
+        answer, count = page.answers[-1], 0
         metas = Shown.of(answer).metas
-        found = [metas[name] for name in ("og:image", "twitter:image") if metas.get(name)]
-        count = 0
-        for picture in list(dict.fromkeys(found))[:MAX_PICTURES]:
+        named = (metas.get(name) for name in ("og:image", "twitter:image"))
+        for picture in dict.fromkeys(filter(None, named)):
             failed, received = self._get(picture, answer.url)
             count += failed is None and _is_medium(received)
         return count
-
-    def _is_shell(self, content: bytes) -> bool:
-        answer = self._page(content).answers[-1]
-        text = Shown.of(answer).text
-        return "<script" in answer.text.lower() and len(text) < SHELL_CHARS
 
     def _reason_of(self, error: BaseException) -> str:
         """Return why a video could not be fetched, by the first of the causes that tells."""
@@ -325,6 +317,11 @@ def _causes(error: BaseException) -> list[BaseException]:
         new = dict.fromkeys(e for e in named if isinstance(e, BaseException) and e not in found)
         found += list(new)[: 20 - len(found)]
     return found
+
+
+def _is_shell(page: Page) -> bool:
+    answer = page.answers[-1]
+    return "<script" in answer.text.lower() and len(Shown.of(answer).text) < SHELL_CHARS
 
 
 def _is_medium(content: bytes) -> bool:

@@ -34,14 +34,11 @@ from yt_dlp.networking._requests import RequestsRH
 from deepfake_models.sandbox import child
 from deepfake_models.sandbox.protocol import MAX_PIECE_BYTES
 from deepfake_service.capture.contents import REVISIT
-from deepfake_service.evidence.bundle.warc import HEAD_END, dechunked, head_of
+from deepfake_service.evidence.bundle.warc import HEAD_END, dechunked, head_fields, head_of
 
 TIMEOUT_S = 20.0
 """For an answer to begin, and for each pause in it."""
 MAX_EXCHANGES = 2000
-MAX_SHOWN_BYTES = 1 << 20
-"""Of a body, as far as it is judged what the page says."""
-MAX_SHOWN = 40
 _BEFORE_QUERY = re.compile(r"[^?#]*")
 _IN_NO_HOST = re.compile(r"[\0-\x20\x7f#%/<>?@\\^|]")
 _ANSWERS = {2: "refused_address", 4: "no_such_name", 5: "unreachable"}
@@ -89,8 +86,8 @@ class Sink:
     limit: bool = False
     failure: str | None = None
     """Why the newest connection could not be made."""
-    exchanges: list[tuple[str, int, bytes, bytes, str]] = field(default_factory=list)
-    """Address, status, head, beginning of the body and numeric address of each answer."""
+    exchanges: list[tuple[str, int, bytes, str]] = field(default_factory=list)
+    """Address, status, head and numeric address of each answer."""
     pieces: queue.Queue[bytes | None] = field(default_factory=lambda: queue.Queue(8))
     open: list[Any] = field(default_factory=list)
     _certificates: set[str] = field(default_factory=set)
@@ -114,9 +111,7 @@ class Sink:
         if exchange.certificate:
             self._certificate(exchange.certificate, exchange.at)
         head, body = exchange.head, exchange.body
-        is_shown = not self.joins and len(self.exchanges) < MAX_SHOWN
-        shown = bytes(body[:MAX_SHOWN_BYTES]) if is_shown else b""
-        self.exchanges.append((exchange.url, exchange.status, head, shown, exchange.address))
+        self.exchanges.append((exchange.url, exchange.status, head, exchange.address))
         digest = hashlib.sha256()
         is_chunked = b"\ntransfer-encoding: chunked" in head.lower()
         try:
@@ -211,9 +206,8 @@ def _cut(block: memoryview) -> Iterator[bytes]:
 
 def _is_text(head: bytes) -> bool:
     """Return whether an answer says that it is a playlist or another text."""
-    lines = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-type:")]
-    words = (b"text/", b"mpegurl", b"xml", b"json")
-    return any(word in line for line in lines[:1] for word in words)
+    kind = head_fields(head.partition(b"\n")[2]).get("content-type", "").lower()
+    return any(word in kind for word in ("text/", "mpegurl", "xml", "json"))
 
 
 class _Tee(io.RawIOBase):

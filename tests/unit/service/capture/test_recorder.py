@@ -276,3 +276,14 @@ def test_an_odd_address_on_a_page_loses_nothing_else(platform: FakePlatform) -> 
     assert (fetched.said["media"], fetched.said["host"]) == (1, "video.example")
     broken = Fetched(platform.says("/v", page_with("http://a..example/v.mp4")))
     assert broken.said["reason"] in ("no_media", "no_such_name"), broken.said
+
+
+def test_a_picture_is_that_of_the_page_whatever_was_asked_for_after_it(
+    platform: FakePlatform,
+) -> None:
+    platform.says("/p/i.jpg", says_bytes(archives.picture(), "image/jpeg"))
+    platform.says("/cdn/v.mp4", status(404, Content_Type="video/mp4"))
+    page = f"<meta property='og:image' content='i.jpg'><video src='/cdn/v.mp4'></video>{TEXT}"
+    fetched = Fetched(platform.says("/p/1", shows(page)))
+    assert (fetched.said["reason"], fetched.said["media"]) == ("no_media", 1), fetched.said
+    assert fetched.answers[-1][0].endswith("/p/i.jpg")
