@@ -18,7 +18,7 @@ from deepfake_service.evidence.bundle.look_format import Record, file_of, looks_
 from deepfake_service.evidence.bundle.steps import Failed
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Look, Notice, Occurrence, Watch
-from deepfake_service.platform.db.enums import JobState
+from deepfake_service.platform.db.enums import JobState, NoticeState
 from deepfake_service.platform.errors import ImageryWithheld, NotFound, RecordAltered
 from deepfake_service.platform.storage import Vault, open_json
 from deepfake_service.platform.storage.blobs import missing_as
@@ -101,7 +101,41 @@ class Posts:
                     Occurrence.id.in_(occurrence_ids), Occurrence.case_id == case_id
                 )
             ).all()
-            return _lines(session, posts, self._database.clock())
+            ids = [post.id for post in posts]
+            examined = (
+                select(Job.media_id, func.max(Job.finished_at))
+                .where(
+                    Job.media_id.in_({p.media_id for p in posts}), Job.state == JobState.SUCCEEDED
+                )
+                .group_by(Job.media_id)
+            )
+            examined_at: dict[str, datetime | None] = dict(session.execute(examined).all())
+            watched: defaultdict[str, list[tuple[Watch, Notice]]] = defaultdict(list)
+            of_posts = select(Watch, Notice).join(Notice, Watch.notice_id == Notice.id)
+            for watch, notice in session.execute(
+                of_posts.where(Watch.occurrence_id.in_(ids)).order_by(Notice.sent_at, Notice.id)
+            ):
+                watched[watch.occurrence_id].append((watch, notice))
+            newest = (
+                select(Look.occurrence_id, func.max(Look.number).label("number"))
+                .where(Look.occurrence_id.in_(ids))
+                .group_by(Look.occurrence_id)
+                .subquery()
+            )
+            is_newest = and_(
+                Look.occurrence_id == newest.c.occurrence_id, Look.number == newest.c.number
+            )
+            last = {
+                look.occurrence_id: look
+                for look in session.scalars(select(Look).join(newest, is_newest))
+            }
+            now = self._database.clock()
+            return {
+                post.id: _line(
+                    post, examined_at.get(post.media_id), watched[post.id], last.get(post.id), now
+                )
+                for post in posts
+            }
 
 
 def _stated(rows: Sequence[Look], records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -148,41 +182,6 @@ def last_look(session: Session, occurrence_id: str) -> Look | None:
     return session.scalars(statement.order_by(Look.number.desc()).limit(1)).first()
 
 
-def _lines(
-    session: Session, posts: Sequence[Occurrence], now: datetime
-) -> dict[str, dict[str, Any]]:
-    """Return the line of each post, by a few queries for all of them."""
-    ids = [post.id for post in posts]
-    examined = (
-        select(Job.media_id, func.max(Job.finished_at))
-        .where(Job.media_id.in_({p.media_id for p in posts}), Job.state == JobState.SUCCEEDED)
-        .group_by(Job.media_id)
-    )
-    examined_at: dict[str, datetime | None] = dict(session.execute(examined).all())
-    watched: defaultdict[str, list[tuple[Watch, Notice]]] = defaultdict(list)
-    of_posts = select(Watch, Notice).join(Notice, Watch.notice_id == Notice.id)
-    for watch, notice in session.execute(
-        of_posts.where(Watch.occurrence_id.in_(ids)).order_by(Notice.sent_at, Notice.id)
-    ):
-        watched[watch.occurrence_id].append((watch, notice))
-    newest = (
-        select(Look.occurrence_id, func.max(Look.number).label("number"))
-        .where(Look.occurrence_id.in_(ids))
-        .group_by(Look.occurrence_id)
-        .subquery()
-    )
-    is_newest = and_(Look.occurrence_id == newest.c.occurrence_id, Look.number == newest.c.number)
-    last = {
-        look.occurrence_id: look for look in session.scalars(select(Look).join(newest, is_newest))
-    }
-    return {
-        post.id: _line(
-            post, examined_at.get(post.media_id), watched[post.id], last.get(post.id), now
-        )
-        for post in posts
-    }
-
-
 def _line(
     post: Occurrence,
     examined_at: datetime | None,
@@ -194,6 +193,7 @@ def _line(
     is_late = any(
         notice.due_at is not None and notice.due_at < now and not watch.gone_at
         for watch, notice in watched
+        if notice.state is not NoticeState.WITHDRAWN
     )
     upcoming = [watch.next_look_at for watch, _ in watched if watch.next_look_at]
     return {

@@ -527,8 +527,10 @@ async def test_withdrawn_notices_and_undone_ones_are_not_followed(
         assert session.scalar(select(func.count(Watch.id))) == 0
     await updated(watching, notice["id"], sent_at=watching.clock().isoformat())
     await updated(watching, notice["id"], outcome="withdrawn")
-    assert pass_time(watching, lane, 5) == 0
+    assert pass_time(watching, lane, 60, step_h=5) == 0
     assert not platform.asked
+    looks = await watching.client.get(f"/v1/cases/{case_id}/occurrences/{seen}/looks")
+    assert not looks.json()["post"]["late"]
 
 
 async def test_posts_that_may_show_a_minor_are_looked_at_by_people_only(
