@@ -130,33 +130,24 @@ class RemovalStatistics:
                 visible_to(caller),
             )
         )
-        keys: dict[str, bytes] = {}
+
+        def opened(row: Any) -> dict[str, Any]:
+            return open_occurrence(self._vault.case_key(row[3]), row[2])
+
         with self._database.read() as session:
-            now = self._database.clock()
-
-            def opened(row: Any) -> dict[str, Any]:
-                case = row[3]
-                if case.id not in keys:
-                    keys[case.id] = self._vault.case_key(case)
-                return open_occurrence(keys[case.id], row[2])
-
-            rows = session.execute(wanted).all()
+            now, rows = self._database.clock(), session.execute(wanted).all()
             return [
-                _follow(row[0], row[1], platform_of(seen), row[4], now)
-                for row, seen in opened_rows(rows, opened)
+                _follow(row[0], row[1], post, row[4], now)
+                for row, post in opened_rows(rows, opened)
             ]
 
 
-def platform_of(post: dict[str, Any]) -> str:
-    """Return what tells platforms apart: the site of a URL, or else a name."""
-    host = host_of(post["source_url"])
-    return site_of(host) if host else str(post["platform"] or "–").casefold().strip()
-
-
 def _follow(
-    watch: Watch, notice: Notice, platform: str, looked_at: datetime | None, now: datetime
+    watch: Watch, notice: Notice, post: dict[str, Any], looked_at: datetime | None, now: datetime
 ) -> Followed:
     assert notice.sent_at is not None
+    host = host_of(post["source_url"])
+    platform = site_of(host) if host else str(post["platform"] or "–").casefold().strip()
     counted = _GROUPS.get(watch.state, "unclear")
     removed_at = watch.gone_at
     # A person's answer counts where looks say nothing else.

@@ -68,7 +68,15 @@ def build(records: dict[str, Any], material: Material, signers: Signers) -> byte
     payload = {
         VERDICT: verdict,
         CUSTODY: rfc8785.dumps({"format": CUSTODY_FORMAT, **as_json(records["custody"])}),
-        HASHES: rfc8785.dumps(_hashes(document, material)),
+        HASHES: rfc8785.dumps(
+            {
+                "format": "deepfake-service/hashes/1",
+                "sha256": document["item"]["sha256"],
+                "size": document["item"]["size"],
+                "min_quality": MIN_QUALITY,
+                **as_json(material.examination["hashes"]),
+            }
+        ),
         TIMELINE: timeline(document, words("en")).encode(),
         CASE_GRAPH: rfc8785.dumps(graph(document)),
         **{
@@ -159,36 +167,22 @@ def signed_bag(
     if kind == dsse.EVIDENCE_TYPE:
         files[CERTIFICATES] = signers.certificates_pem
     digests = {**outside, **{name: bag.sha256(content) for name, content in files.items()}}
-    return bag.sealed({**files, **_signatures(digests, kind, predicate, signers)})
 
-
-def _signatures(
-    digests: Mapping[str, str],
-    kind: str,
-    predicate: dict[str, Any],
-    signers: Signers,
-) -> dict[str, bytes]:
-    """Return the signed statement about files, and its time stamp, by name: see
-    ``dsse.statement``."""
-
-    def envelope(timestamp: str) -> bytes:
+    def statement(timestamp: str) -> bytes:
         content = dsse.statement(digests, kind, {**predicate, "timestamp": timestamp})
         return dsse.sign(content, signers.statement)
 
     if signers.authority is None:
-        return {STATEMENT: envelope("none")}
-    stamped = envelope("rfc3161")
+        return bag.sealed({**files, STATEMENT: statement("none")})
+    stamped = statement("rfc3161")
     try:
         token = request(signers.authority, stamped)
     except TimestampFailed:
         # The statement says so, since a missing token could also have been removed by an attacker.
-        return {STATEMENT: envelope("failed")}
+        return bag.sealed({**files, STATEMENT: statement("failed")})
     # The token has bytes that its own signature does not cover, so it is signed as a whole.
-    return {
-        STATEMENT: stamped,
-        STAMP: token,
-        STAMP_SIGNATURE: signers.statement.sign(stamp_message(token)),
-    }
+    signature = signers.statement.sign(stamp_message(token))
+    return bag.sealed({**files, STATEMENT: stamped, STAMP: token, STAMP_SIGNATURE: signature})
 
 
 def stamp_message(token: bytes) -> bytes:
@@ -275,13 +269,3 @@ def method_of(spec: BundleSpec, sha256: str, software: dict[str, str]) -> dict[s
         ),
         "software": software,
     }  # fmt: skip
-
-
-def _hashes(document: dict[str, Any], material: Material) -> dict[str, Any]:
-    return {
-        "format": "deepfake-service/hashes/1",
-        "sha256": document["item"]["sha256"],
-        "size": document["item"]["size"],
-        "min_quality": MIN_QUALITY,
-        **as_json(material.examination["hashes"]),
-    }
