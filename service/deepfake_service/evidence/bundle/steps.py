@@ -57,6 +57,7 @@ class Verification:
     steps: list[Step] = field(default_factory=list)
     statement: dict[str, Any] = field(default_factory=dict)
     signer: str | None = None
+    """Id of the trusted key that signed it."""
     document: dict[str, Any] = field(default_factory=dict)
     """The content of ``verdict.json`` or ``capture.json``, once it agrees with the statement."""
 

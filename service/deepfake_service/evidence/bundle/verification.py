@@ -207,19 +207,20 @@ class _Run:
             or dsse.public_pem(inside) != self._files[builder.PUBLIC_KEY]
         ):
             raise Failed(f"{builder.PUBLIC_KEY}: not an Ed25519 public key in canonical form")
-        self._done.signer, self._signer = dsse.key_id(inside), inside
-        self._trust.check_key(self._done.signer)
+        self._signer, named = inside, dsse.key_id(inside)
+        self._trust.check_key(named)
         for key in self._trust.keys:
             if dsse.signed_by(self._envelope, key):
-                if dsse.key_id(key) != self._done.signer:
+                if dsse.key_id(key) != named:
                     raise Failed(f"{builder.PUBLIC_KEY}: not the key that signed the statement")
-                return Outcome.PASS, f"signed with the trusted key {self._done.signer}"
+                self._done.signer = named
+                return Outcome.PASS, f"signed with the trusted key {named}"
         if not dsse.signed_by(self._envelope, inside):
             raise Failed("the signature does not belong to this statement")
         if self._trust.keys:
-            raise Failed(f"signed with the key {self._done.signer}, which is not trusted")
+            raise Failed(f"signed with the key {named}, which is not trusted")
         return Outcome.UNKNOWN, (
-            f"intact, but signed with the key {self._done.signer}, which only the bundle vouches "
+            f"intact, but signed with the key {named}, which only the bundle vouches "
             "for: get the issuer's key from the issuer and give it with --public-key"
         )
 
@@ -381,7 +382,8 @@ class _Run:
     def _revocation(self) -> Found:
         listed = self._trust.revocations
         assert listed is not None
-        if listed.signers is not None and self._done.signer not in listed.signers:
+        assert self._signer is not None
+        if listed.signers is not None and dsse.key_id(self._signer) not in listed.signers:
             return Outcome.SKIPPED, "another issuer signed it: ask for that issuer's list"
         is_superseded, detail = listed.describe(self._done.sha256)
         return Outcome.SUPERSEDED if is_superseded else Outcome.PASS, detail

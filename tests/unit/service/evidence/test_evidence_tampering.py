@@ -41,9 +41,17 @@ def with_statement_of(content: bytes, other: bytes) -> bytes:
 
 
 def test_a_key_in_the_bundle_confers_no_trust() -> None:
-    assert verify(exhibits.bundle(), Trust()).exit_code is ExitCode.SIGNER_UNKNOWN
+    unknown = verify(exhibits.bundle(), Trust())
+    assert (unknown.exit_code, unknown.signer) == (ExitCode.SIGNER_UNKNOWN, None)
     stranger = Trust(keys=(Ed25519PrivateKey.generate().public_key(),))
     assert failed_at(exhibits.bundle(), stranger) == 4
+    assert verify(exhibits.bundle(), OURS).signer is not None
+    video = exhibits.video()
+    theirs = build(exhibits.dossier(video), exhibits.material(video), exhibits.signers("thief"))
+    forged = with_statement_of(exhibits.bundle(), theirs)  # beside our key
+    for content, trust in ((exhibits.bundle(), stranger), (forged, OURS)):
+        found = verify(content, trust)
+        assert (found.exit_code, found.to_json()["signer"]) == (ExitCode.FAILED, None)
 
 
 def test_another_original_is_caught() -> None:

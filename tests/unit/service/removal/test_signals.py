@@ -304,9 +304,7 @@ def test_a_title_says_that_a_post_is_gone_only_if_the_site_serves_it_for_what_ne
     assert _seen_at(FORUM, page, f"{title}<p>no</p>").result is LookResult.GONE
 
 
-def test_the_text_that_is_kept_is_what_the_page_shows(
-    platform: FakePlatform, pages: Pages
-) -> None:
+def test_the_text_that_is_kept_is_what_the_page_shows(platform: FakePlatform, pages: Pages) -> None:
     answer = status(404, "<p>Removed: &amp;lt;b&amp;gt; in a &lt;comment&gt; was against the rules")
     sight, _ = look_now(pages, platform.says(POST, answer), NOW)
     assert sight.text == "Removed: &lt;b&gt; in a <comment> was against the rules"
