@@ -66,11 +66,8 @@ class Refused(DeepfakeError):
 
 
 def kind_of(source: BinaryIO) -> str:
-    """Return ``wacz``, ``warc``, ``mhtml``, ``picture`` or ``video``, by the content.
-
-    Raises:
-        Refused: it is none of them.
-    """
+    """Return ``wacz``, ``warc``, ``mhtml``, ``picture`` or ``video``, by the content; ``Refused``
+    if it is none of them."""
     source.seek(0)
     head = source.read(4096)
     mime = mime_of(head)
@@ -87,10 +84,7 @@ def kind_of(source: BinaryIO) -> str:
 
 def read_file(source: BinaryIO, number: int, contents: Contents) -> dict[str, Any]:
     """Read one file of a capture into ``contents``; return its kind and how its digests hold.
-
-    Raises:
-        Refused: it cannot be imported.
-    """
+    ``Refused`` if it cannot be imported."""
     kind = kind_of(source)
     source.seek(0)
     try:
@@ -118,11 +112,8 @@ def read_file(source: BinaryIO, number: int, contents: Contents) -> dict[str, An
 
 
 def _warc(source: BinaryIO, number: int, member: str | None, contents: Contents) -> None:
-    """Read a WARC file. What precedes the first damage counts, and the damage is stated.
-
-    Raises:
-        Damaged: nothing precedes it, or there are too many records. TooLarge.
-    """
+    """Read a WARC file. What precedes the first damage counts, and the damage is stated;
+    ``Damaged`` if nothing does, or there are too many records."""
     reader, before = RecordReader(contents, number, member), contents.records
     try:
         for record in records(source, contents.budget):
@@ -165,11 +156,8 @@ class _Hashing:
 
 
 def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """Return the files of a ZIP by name.
-
-    Raises:
-        Refused: a name could mean two files or one outside, or they are packed in odd ways.
-    """
+    """Return the files of a ZIP by name; ``Refused`` if a name could mean two files or one outside,
+    or they are packed in odd ways."""
     listed = archive.infolist()
     if len(listed) > MAX_ENTRIES:
         raise Refused("too_many", f"it has more than {MAX_ENTRIES} entries")
@@ -312,11 +300,8 @@ def _parts(message: email.message.Message, depth: int = 0) -> Iterator[email.mes
 
 
 def _message(source: BinaryIO) -> Iterable[email.message.Message]:
-    """Yield the parts of an MHTML file (RFC 2557).
-
-    Raises:
-        Refused: it is too large, or its parts are too many or nested too deeply.
-    """
+    """Yield the parts of an MHTML file (RFC 2557); ``Refused`` if it is too large, or its parts are
+    too many or nested too deeply."""
     raw = source.read(MAX_MHTML_BYTES + 1)
     if len(raw) > MAX_MHTML_BYTES:
         raise Refused("too_large", f"an MHTML file may have at most {MAX_MHTML_BYTES} bytes")
@@ -371,13 +356,8 @@ def _moment(date: str) -> str:
 
 
 def read_whole(source: BinaryIO, number: int) -> tuple[dict[str, Any], bytes]:
-    """Read one file of a capture; return what was found, and the records of the text part.
-
-    Each medium gets the page that was begun last before it was fetched.
-
-    Raises:
-        Refused: it cannot be imported.
-    """
+    """Read one file of a capture; return what was found, and the records of the text part. Each
+    medium gets the page that was begun last before it was fetched. ``Refused`` as ``read_file``."""
     contents = Contents()
     about = read_file(source, number, contents)
     if not contents.pages and contents.first is not None:

@@ -89,15 +89,12 @@ class PageBrowser:
         self, url: str, open_gate: Callable[[socket.socket], Gate], authorities: str = ""
     ) -> tuple[dict[str, Any], bytes]:
         """Take a picture of a page; return what the record says of it, with ``reason`` if there is
-        none, and the WARC record of the picture, or nothing.
+        none, and the WARC record of the picture, or nothing. ``DecoderFailed`` if the browser was
+        closed.
 
         Args:
-            url: of the page.
             open_gate: makes the gate for the browser, which asks for connections on the socket.
             authorities: certificates in PEM that are trusted beside the public ones, for tests.
-
-        Raises:
-            DecoderFailed: the browser was closed.
         """
         asked = {
             "program": str(self._program),

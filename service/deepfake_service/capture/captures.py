@@ -106,16 +106,9 @@ class Captures:
         handed_in: HandedIn,
         files: Sequence[tuple[str | None, Sealed]],
     ) -> tuple[str, bool]:
-        """Record a capture, whose files are stored, and return its id and whether it is new.
-
-        Equal files in the same case are one capture; only the first ones are kept.
-
-        Args:
-            caller: who hands it in.
-            case: the id of an open case, or the reference of one of the account's.
-            handed_in: what is said about it.
-            files: their names, and where they are stored.
-        """
+        """Record a capture, whose files are stored with their names, for the open case with this id
+        or for one with this reference of the account's; return its id and whether it is new. Equal
+        files in the same case are one capture; only the first ones are kept."""
         try:
             found = await anyio.to_thread.run_sync(self._accept, caller, case, handed_in, files)
         except DatabaseUnavailable:
@@ -212,12 +205,8 @@ class Captures:
         return shown
 
     def bundle(self, caller: Caller, capture_id: str) -> bytes:
-        """Return the signed bundle of a capture. Audited.
-
-        Raises:
-            EvidenceMissing: it is not there yet, or was deleted at the end of its retention.
-            RecordAltered: it is another one than was recorded.
-        """
+        """Return the signed bundle of a capture. Audited. ``EvidenceMissing`` if it is not there
+        yet, or was deleted; ``RecordAltered`` if it is another one than was recorded."""
         with self._database.read() as session:
             capture, case = find_visible(session, caller, Capture, capture_id)
         if capture.blob is None:
@@ -238,11 +227,8 @@ class Captures:
     ) -> dict[str, Any]:
         """Have pictures and videos of a capture examined; ``None`` for all that are no screenshots
         of the page. A worker takes them out of their files. What was chosen before stays. Return
-        the capture as ``read`` does.
-
-        Raises:
-            InvalidRequest: the capture has no such medium, or its files were deleted.
-        """
+        the capture as ``read`` does; ``InvalidRequest`` if it has no such medium, or its files were
+        deleted."""
         with self._database.write() as session:
             find_visible(session, caller, Capture, capture_id)
             capture = session.get_one(Capture, capture_id)

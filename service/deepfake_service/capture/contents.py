@@ -273,11 +273,7 @@ class RecordReader:
         self._where = {"file": file, **({"member": member} if member else {})}
 
     def read(self, record: Record) -> None:
-        """Read one record.
-
-        Raises:
-            Damaged: the file ends within it, or there are too many.
-        """
+        """Read one record; ``Damaged`` if the file ends within it, or there are too many."""
         contents = self._contents
         contents.count_record()
         if record.kind == "warcinfo":

@@ -82,12 +82,8 @@ class Link:
 def links_of(text: str) -> list[Link]:
     """Return the links in pasted lines or in a table: the first address of each line, and as its
     note what the other cells say. Lines that are nothing but an address are taken whole, because
-    addresses may have commas.
-
-    Raises:
-        InvalidRequest: there is none, there are more than ``MAX_LINKS``, a line other than the
-            heads of columns has none, or one is no address.
-    """
+    addresses may have commas. ``InvalidRequest`` if there is none, there are more than
+    ``MAX_LINKS``, a line other than the heads of columns has none, or one is no address."""
     lines = text.splitlines()
     table = [line for line in lines if line.strip() and not _is_link(line.strip())]
     separator = "\t" if not table or "\t" in text else max(",;", key=table[0].count)
@@ -155,13 +151,9 @@ class Links:
         examine: bool,
     ) -> tuple[str, list[Queued]]:
         """Let workers capture the posts at these links, for the open case with this id or for one
-        with this reference of the account's; return the case's id, and what waits.
-
-        A link that already waits in the case is not fetched twice.
-
-        Raises:
-            LinksNotOpened: this service opens no links. InvalidRequest: the case may show a minor.
-        """
+        with this reference of the account's; return the case's id, and what waits. A link that
+        already waits in the case is not fetched twice. ``LinksNotOpened`` if this service opens
+        none; ``InvalidRequest`` if the case may show a minor."""
         if not self.enabled:
             raise LinksNotOpened
         with self._database.write() as session:

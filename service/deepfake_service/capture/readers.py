@@ -138,26 +138,18 @@ class CaptureReaders:
         self._pool.close()
 
     def read(self, source: BinaryIO, number: int) -> tuple[Findings, bytes]:
-        """Return what a file has, and the WARC records of its text part.
-
-        Raises:
-            Refused: it cannot be imported. SandboxBusy, SandboxIncomplete: there is no process.
-        """
+        """Return what a file has, and the WARC records of its text part; ``Refused`` if it cannot
+        be imported, ``SandboxBusy`` or ``SandboxIncomplete`` if there is no process."""
         return self._read(source, {"read": number}, Findings)
 
     def index(self, source: BinaryIO) -> tuple[list[IndexRow], bytes]:
-        """Return the text part of a bundle as a WACZ has it, and its index.
-
-        Raises the errors of ``read``.
-        """
+        """Return the text part of a bundle as a WACZ has it, and its index. Raises as ``read``."""
         found, text = self._read(source, {"index": True}, _Index)
         return found.rows, text
 
     def body(self, source: BinaryIO, image: CapturedImage) -> Generator[bytes]:
-        """Yield the bytes of a picture or a video in a file, which nobody has compared yet.
-
-        Raises the errors of ``read``.
-        """
+        """Yield the bytes of a picture or a video in a file, which nobody has compared yet. Raises
+        as ``read``."""
         argument = json.dumps({"body": image.model_dump(exclude_none=True)}).encode()
         with self._refusing():
             yield from self._pool.pieces(TASK, source, argument, BOUNDS, image.size)

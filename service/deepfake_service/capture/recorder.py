@@ -175,10 +175,7 @@ def named(url: str, base: str = "") -> str:
 
     The libraries below would go to another one, or to none, for characters beyond ASCII before an
     ``@``, letters such as "ß" and backslashes. What is before an ``@`` is left out: nobody is
-    signed in.
-
-    Raises:
-        ValueError: it has no host.
+    signed in. ``ValueError`` if it has no host.
     """
     before = _BEFORE_QUERY.match(url)
     assert before is not None

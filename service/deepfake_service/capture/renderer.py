@@ -98,11 +98,8 @@ class Browser:
         self._session = attached["sessionId"]
 
     def tell(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send a command, and return what it answers.
-
-        Raises:
-            Missing: the browser refuses it, or has ended.
-        """
+        """Send a command, and return what it answers; ``Missing`` if the browser refuses it, or has
+        ended."""
         number = self._send(method, parameters)
         while (message := self._next()).get("id") != number:
             pass
@@ -149,11 +146,8 @@ class Browser:
 
 
 def picture_of(browser: Browser, url: str, seconds: float) -> tuple[dict[str, Any], bytes]:
-    """Return what is known of the picture of a page, and the picture as PNG.
-
-    Raises:
-        Missing: there is none.
-    """
+    """Return what is known of the picture of a page, and the picture as PNG; ``Missing`` if there
+    is none."""
     version = browser.tell("Browser.getVersion")
     browser.tell("Browser.setDownloadBehavior", behavior="deny")
     browser.open()

@@ -127,14 +127,8 @@ def wacz_pieces(
     text: bytes,
     body: Callable[[CapturedImage], Iterator[bytes]],
 ) -> Iterator[bytes]:
-    """Yield the WACZ of a capture in pieces.
-
-    Args:
-        bundle: the signed one.
-        rows: index of ``text``.
-        text: WARC records of its text part.
-        body: yields the bytes of a picture or video.
-    """
+    """Yield the WACZ of a capture in pieces, given its signed ``bundle``, the records of its text
+    part with their index, and what yields the bytes of a picture or video."""
     document = json.loads(bag.member(bundle, CAPTURE))
     listed: list[dict[str, Any]] = []
     index = [_line(row.model_dump(), TEXT) for row in rows]

@@ -75,12 +75,9 @@ class NoticeDesk:
         self._read_audit = ReadAudit(self._database.clock)
 
     def create(self, caller: Caller, case_id: str, request: NoticeRequest) -> dict[str, Any]:
-        """Create a notice about occurrences of a case.
-
-        Raises:
-            InvalidRequest: fields are missing or malformed; the error names each. NoticeRefused:
-                the finding that the notice would rest on was not confirmed, or there is none.
-        """
+        """Create a notice about occurrences of a case; ``InvalidRequest`` if fields are missing or
+        malformed, naming each, ``NoticeRefused`` if the finding that it would rest on was not
+        confirmed, or there is none."""
         kind = kind_of(request.kind)
         language = request.language or kind.language
         # Not in the transaction: the first reading may write a key.
@@ -262,11 +259,8 @@ class NoticeDesk:
             _mark_for_withdrawal(session, key, notice)
 
     def mark_upheld(self, session: Session, case: Case, job: Job) -> None:
-        """Remove the marks of ``mark_reversed``, after the finding of a job was confirmed again.
-
-        The mark of a notice stays as long as reviewers are against any of the files that it is
-        about.
-        """
+        """Remove the marks of ``mark_reversed``, after the finding of a job was confirmed again;
+        not as long as reviewers are against any of the files that a notice is about."""
         if case.minor_at is not None:
             return
         key = self._vault.case_key(case)

@@ -168,12 +168,9 @@ class Looks:
             append_entry(session, caller.actor, Action.LOOK_ASKED, occurrence_id)
 
     def state(self, caller: Caller, case_id: str, occurrence_id: str, made: LookMade) -> str:
-        """Record what a person saw when she looked at a post, and return the id of the look.
-
-        Raises:
-            InvalidRequest: the time lies ahead, or before the post was recorded; the screenshot
-                would show the content itself; or the post has too many looks.
-        """
+        """Record what a person saw when she looked at a post, and return the id of the look;
+        ``InvalidRequest`` if the time lies ahead, or before the post was recorded, the screenshot
+        would show the content itself, or the post has too many looks."""
         now, result = self._database.clock(), made.sight.result
         if made.at > now + CLIENT_SKEW:
             raise invalid_field("seen_at", "in the future")

@@ -36,20 +36,14 @@ class Posts:
         self._vault = vault
 
     def of_post(self, caller: Caller, case_id: str, occurrence_id: str) -> list[dict[str, Any]]:
-        """Return the looks at a post, newest first.
-
-        Raises:
-            RecordAltered: one was removed or changed.
-        """
+        """Return the looks at a post, newest first; ``RecordAltered`` if one was removed or
+        changed."""
         return self._looks(caller, case_id, occurrence_id)[0][::-1]
 
     def file(self, caller: Caller, case_id: str, occurrence_id: str) -> bytes:
         """Return the looks at a post with their signed records, as a file to hand on: see
-        ``look_format.file_of``.
-
-        Raises:
-            NotFound: nobody has looked yet. RecordAltered: a record was removed or changed.
-        """
+        ``look_format.file_of``. ``NotFound`` if nobody has looked yet; ``RecordAltered`` as
+        ``of_post``."""
         _, records = self._looks(caller, case_id, occurrence_id)
         if not records:
             raise NotFound
@@ -70,11 +64,8 @@ class Posts:
         return _stated(rows, records), records
 
     def screenshot(self, caller: Caller, case_id: str, occurrence_id: str, look_id: str) -> bytes:
-        """Return the screenshot of a person's look, and audit that it was read.
-
-        Raises:
-            ImageryWithheld: a person shown may be a minor.
-        """
+        """Return the screenshot of a person's look, and audit that it was read; ``ImageryWithheld``
+        if a person shown may be a minor."""
         with self._database.read() as session:
             _, case = find_post(session, caller, case_id, occurrence_id)
             look = session.get(Look, look_id)
@@ -139,11 +130,8 @@ class Posts:
 
 
 def _stated(rows: Sequence[Look], records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Return what the records of a post, oldest first, state.
-
-    Raises:
-        RecordAltered: one was removed, changed, or moved here from elsewhere.
-    """
+    """Return what the records of a post, oldest first, state; ``RecordAltered`` if one was removed,
+    changed, or moved here from elsewhere."""
     facts = [(r.sha256, r.occurrence_id, r.result, r.strong, iso_time(r.at)) for r in rows]
     try:
         looks = looks_of(records)

@@ -245,11 +245,8 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def pixels_of(content: bytes, size: int) -> NDArray[np.uint8]:
-    """Decode a PNG that ``png`` wrote to RGB pixels, (size, size, 3) uint8.
-
-    Raises:
-        Failed: its header has another size. Its pixels are then not decoded.
-    """
+    """Decode a PNG that ``png`` wrote to RGB pixels, (size, size, 3) uint8; ``Failed``, before they
+    are decoded, if its header has another size."""
     with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
         if image.size != (size, size):
             raise Failed(

@@ -47,16 +47,14 @@ def check_chain(entries: Sequence[Mapping[str, Any]]) -> None:
 
 
 def compare(document: Mapping[str, Any], custody: Mapping[str, Any]) -> None:
-    """Check that the chain of custody has what ``verdict.json`` says about people.
+    """Check that the chain of custody has what ``verdict.json`` says about people; ``Failed``,
+    whose message says what differs.
 
     1. Every review has an entry with the same decision, account and time, and every entry about a
        review has its review. The reviewer is a person with the stated name and role.
     2. The finding follows from the reviews.
     3. The flag that a person shown may be a minor is what the last entry about it says.
     4. The requester is the account that submitted the media.
-
-    Raises:
-        Failed: the message says what differs.
     """
     accounts, entries = custody["accounts"], custody["entries"]
     job, case = document["job"], document["case"]

@@ -179,12 +179,8 @@ class Record:
 
 
 def records(file: BinaryIO, budget: Budget, place: Place = START) -> Iterator[Record]:
-    """Yield the records of a WARC file that is open at ``place.offset``.
-
-    Raises:
-        Damaged: naming the byte. What was yielded before is intact.
-        TooLarge: it unpacks to more than is read.
-    """
+    """Yield the records of a WARC file that is open at ``place.offset``; ``TooLarge``, or
+    ``Damaged``, naming the byte. What was yielded before is intact."""
     stream = _Stream(file, budget, place)
     while True:
         begin = stream.place
@@ -273,11 +269,8 @@ def dechunked(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def decoded(coding: str, pieces: Iterable[bytes], budget: Budget) -> Iterator[bytes]:
-    """Yield a body without its content coding, one of ``CODINGS`` (RFC 9110, section 8.4.1).
-
-    Raises:
-        Damaged: it is not intact. TooLarge: see ``Budget``.
-    """
+    """Yield a body without its content coding, one of ``CODINGS`` (RFC 9110, section 8.4.1);
+    ``Damaged`` if it is not intact, ``TooLarge`` as ``Budget``."""
     try:
         for plain in CODINGS[coding](pieces):
             budget.charge(len(plain))

@@ -191,14 +191,12 @@ class Kind(_Part):
         minor: bool,
         manipulated: bool = True,
     ) -> dict[str, Any]:
-        """Return the fields of a notice about ``posts``, validated, as JSON.
+        """Return the fields of a notice about ``posts``, validated, as JSON; ``InvalidRequest``,
+        naming every field that is missing or invalid.
 
         Args:
             minor: whether a person shown may be a minor.
             manipulated: whether the notice may claim that the content is manipulated.
-
-        Raises:
-            InvalidRequest: naming every field that is missing or invalid.
         """
         invalid: list[FieldError] = []
         content = dict(given)
