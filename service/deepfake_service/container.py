@@ -113,7 +113,7 @@ class Services:
         self.revocation_list = RevocationList(database, signing_keys, issuer=settings.issuer)
         self.evidence_store = EvidenceStore(database, vault, signing_keys, self.sender)
         self.looks = Looks(database, vault, blind_index, signing_keys, vantage=settings.looks_from)
-        self.posts = Posts(database, vault)
+        self.posts = Posts(database, vault, looks=settings.looks_from is not None)
         self.removal_statistics = RemovalStatistics(database, vault)
         documents = NoticeDocuments(database, vault, signing_keys, decoder, self.sender)
         self.notice_desk = NoticeDesk(database, vault, documents, self.looks)

@@ -244,7 +244,7 @@ class LinksNotOpened(ServiceError):
 
 
 class NotWatched(ServiceError):
-    """The service looks only at posts with a URL, of notices that were recorded as sent."""
+    """The service looks only at posts with a URL, of sent notices, unless a minor may be shown."""
 
 
 class ImageryWithheld(ServiceError):

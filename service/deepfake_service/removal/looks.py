@@ -150,13 +150,15 @@ class Looks:
 
         Raises:
             InvalidRequest: the post has too many looks. LooksSwitchedOff: the service sends no
-                requests. NotWatched: no notice about it was sent.
+                requests. NotWatched: no notice about it was sent, or a minor may be shown.
         """
         if self.vantage is None:
             raise LooksSwitchedOff
         with self._database.write() as session:
-            find_post(session, caller, case_id, occurrence_id)
+            _, case = find_post(session, caller, case_id, occurrence_id)
             _check_number(session, occurrence_id)
+            if case.minor_at is not None:
+                raise NotWatched
             asked = session.execute(
                 update(Watch)
                 .where(Watch.occurrence_id == occurrence_id, Watch.host.is_not(None))

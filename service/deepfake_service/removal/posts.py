@@ -31,9 +31,11 @@ class Posts:
         NotFound: there is no such post in the case, or the caller may not see it.
     """
 
-    def __init__(self, database: Database, vault: Vault) -> None:
+    def __init__(self, database: Database, vault: Vault, *, looks: bool) -> None:
+        """Read from a database; ``looks``: whether the service looks at posts by itself."""
         self._database = database
         self._vault = vault
+        self._is_looking = looks
 
     def of_post(self, caller: Caller, case_id: str, occurrence_id: str) -> list[dict[str, Any]]:
         """Return the looks at a post, newest first; ``RecordAltered`` if one was removed or
@@ -86,7 +88,7 @@ class Posts:
     ) -> dict[str, dict[str, Any]]:
         """Return the way of each post: when it was examined, noticed, looked at and gone."""
         with self._database.read() as session:
-            find_visible(session, caller, Case, case_id)
+            case, _ = find_visible(session, caller, Case, case_id)
             posts = session.scalars(
                 select(Occurrence).where(
                     Occurrence.id.in_(occurrence_ids), Occurrence.case_id == case_id
@@ -120,10 +122,15 @@ class Posts:
                 look.occurrence_id: look
                 for look in session.scalars(select(Look).join(newest, is_newest))
             }
-            now = self._database.clock()
+            now, is_looked_at = self._database.clock(), self._is_looking and case.minor_at is None
             return {
                 post.id: _line(
-                    post, examined_at.get(post.media_id), watched[post.id], last.get(post.id), now
+                    post,
+                    examined_at.get(post.media_id),
+                    watched[post.id],
+                    last.get(post.id),
+                    now,
+                    is_looked_at=is_looked_at,
                 )
                 for post in posts
             }
@@ -176,6 +183,8 @@ def _line(
     watched: Sequence[tuple[Watch, Notice]],
     last: Look | None,
     now: datetime,
+    *,
+    is_looked_at: bool,
 ) -> dict[str, Any]:
     newest = watched[-1][0] if watched else None
     is_late = any(
@@ -207,5 +216,5 @@ def _line(
         "late": is_late,
         "gone_at": iso_time(newest.gone_at) if newest else None,
         "returned_at": iso_time(newest.returned_at) if newest else None,
-        "next_look_at": iso_time(min(upcoming)) if upcoming else None,
+        "next_look_at": iso_time(min(upcoming)) if upcoming and is_looked_at else None,
     }

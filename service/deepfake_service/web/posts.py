@@ -88,7 +88,6 @@ def get_post(case_id: Id, post_id: Id, visit: Reader) -> Response:
         line=services.posts.lines(caller, case_id, [post_id])[post_id],
         looks=looks,
         choices=BY_PEOPLE,
-        asks=services.looks.vantage is not None,
     )
 
 

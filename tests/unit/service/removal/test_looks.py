@@ -549,6 +549,11 @@ async def test_posts_that_may_show_a_minor_are_looked_at_by_people_only(
     pass_time(watching, lane, 4)
     assert platform.asked["/v/123456"] == 0
     assert platform.asked["/v/654321"] > 0
+    place = f"/v1/cases/{case_id}/occurrences/{flagged}/looks"
+    assert (await watching.client.get(place)).json()["post"]["next_look_at"] is None
+    caller = watching.accounts.authenticate(watching.keys[Role.ADMIN])
+    with pytest.raises(NotWatched):
+        watching.app.state.shared.services.looks.ask(caller, case_id, flagged)
 
 
 async def test_a_case_deleted_during_a_look_leaves_nothing(

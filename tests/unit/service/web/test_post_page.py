@@ -106,6 +106,15 @@ async def test_a_look_can_be_asked_for_where_the_service_looks(start: Any, tmp_p
         assert line["post"]["next_look_at"] <= service.clock().isoformat()
 
 
+async def test_where_the_service_does_not_look_no_next_look_is_announced(
+    service: Service, followed: dict[str, Any]
+) -> None:
+    headers = {"Authorization": f"Bearer {service.keys[Role.PIPELINE]}"}
+    place = f"/v1/cases/{followed['case_id']}/occurrences/{followed['post']}/looks"
+    line = (await service.client.get(place, headers=headers)).json()
+    assert (line["post"]["state"], line["post"]["next_look_at"]) == ("not_looked", None)
+
+
 async def test_looks_are_recorded_through_the_api(
     service: Service, followed: dict[str, Any]
 ) -> None:
