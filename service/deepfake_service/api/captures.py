@@ -187,7 +187,7 @@ class CaptureOut(Published):
     """Pictures of at least 5 kB and videos, at most 500 of each file."""
     missing: list[str]
     """What it lacks of the minimum of the Berkeley Protocol (paragraphs 153 to 155): `url`,
-    `html_source`, `full_page_capture`, `time`. Empty if it has all."""
+    `html_source`, `full_page_capture`, `time`. Empty if it has all, or was not read."""
     no_picture: str | None
     """Why a browser took no picture of the whole page of a link, as a sentence. Null if it did, or
     if none is set up."""

@@ -94,7 +94,7 @@ class Contents:
     first: dict[str, Any] | None = None
     """The first page by itself, if no list of pages names any."""
     budget: Budget = field(default_factory=Budget)
-    _known: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _known: set[str] = field(default_factory=set)
     _noted: Counter[str] = field(default_factory=Counter)
 
     def note(self, code: str, detail: str) -> None:
@@ -145,18 +145,19 @@ class Contents:
         elif len(self.media) >= MAX_MEDIA:
             self.counts["beyond_limit"] += 1
         else:
-            found = {
-                "number": len(self.media) + 1,
-                "role": role,
-                "mime": mime,
-                "sha256": body.sha256,
-                "size": body.size,
-                "url": _cut(url),
-                "at": _cut(at, 40),
-                **locator,
-            }
-            self._known[body.sha256] = found
-            self.media.append(found)
+            self._known.add(body.sha256)
+            self.media.append(
+                {
+                    "number": len(self.media) + 1,
+                    "role": role,
+                    "mime": mime,
+                    "sha256": body.sha256,
+                    "size": body.size,
+                    "url": _cut(url),
+                    "at": _cut(at, 40),
+                    **locator,
+                }
+            )
 
     def keep(self, kind: str, fields: dict[str, str], block: bytes) -> None:
         """Add a record to the text part, unless that is full."""
@@ -196,7 +197,7 @@ def read_body(pieces: Iterable[bytes], head: dict[str, str], stated: str, budget
     algorithm, pieces = stated.partition(":")[0].lower(), iter(pieces)
     is_chunked = "chunked" in head.get("transfer-encoding", "").lower()
     coding = head.get("content-encoding", "").lower()
-    last = _Tap(algorithm, keeps=True, always=True)
+    last = _Tap(algorithm, keeps=True)
     taps, flow = [last], pieces
     if is_chunked or coding in CODINGS:
         taps.append(_Tap(algorithm, keeps=True))
@@ -222,10 +223,9 @@ def read_body(pieces: Iterable[bytes], head: dict[str, str], stated: str, budget
 class _Tap:
     """Digests and keeps what flows through it."""
 
-    def __init__(self, algorithm: str, *, keeps: bool = False, always: bool = False) -> None:
+    def __init__(self, algorithm: str, *, keeps: bool = False) -> None:
         self.sha256 = hashlib.sha256()
         self._sha1 = hashlib.sha1() if algorithm == "sha1" else None  # noqa: S324 - as recorded
-        self._is_needed = always or algorithm == "sha256"
         self.keeps = keeps
         self._kept = bytearray()
         self.size = 0
@@ -236,8 +236,7 @@ class _Tap:
             self.size += len(piece)
             if len(self.head) < 512:
                 self.head += piece[:512]
-            if self._is_needed:
-                self.sha256.update(piece)
+            self.sha256.update(piece)
             if self._sha1 is not None:
                 self._sha1.update(piece)
             if self.keeps:
