@@ -56,14 +56,11 @@ class RevocationList:
                 row.sha256: (str(row.state), row.at.isoformat(timespec="seconds"))
                 for row in session.scalars(wanted)
             }
-        own = self._keys.all()
         keys = {
-            key.id: key.revoked_at.isoformat(timespec="seconds")
-            for key in own
-            if key.revoked_at is not None
+            key.id: key.revoked_at.isoformat(timespec="seconds") if key.revoked_at else None
+            for key in self._keys.all()
         }
-        signers = frozenset(key.id for key in own)
-        return Revocations(self.issuer, self._database.clock(), editions, keys, signers)
+        return Revocations(self.issuer, self._database.clock(), editions, keys)
 
     def signed(self) -> bytes:
         """Return the signed list, at most ``MAX_AGE_S`` seconds old."""

@@ -58,10 +58,9 @@ class Revocations:
     issued_at: datetime
     editions: Mapping[str, tuple[str, str]]
     """The state of editions and since when (ISO 8601 in UTC), by the SHA-256 of the bundle."""
-    keys: Mapping[str, str]
-    """When trust in a key was withdrawn, by its id."""
-    signers: frozenset[str] | None = None
-    """Ids of the issuer's keys, if they are known: of what others signed the list says nothing."""
+    keys: Mapping[str, str | None]
+    """Since when trust in each of the issuer's keys is withdrawn, by its id; ``None`` if it is not.
+    Of what other keys signed, the list says nothing."""
 
     def describe(self, sha256: str) -> tuple[bool, str]:
         """Return whether an edition was superseded, and what the list says of it; ``Failed`` if it
@@ -109,7 +108,7 @@ def open_revocations(
             str(content["issuer"]),
             datetime.fromisoformat(content["issued_at"]),
             {_digest(e["sha256"]): _revocation(e) for e in content["editions"]},
-            {_digest(k["id"]): str(k["revoked_at"]) for k in content["keys"]},
+            {_digest(k["id"]): k["revoked_at"] and _time(k["revoked_at"]) for k in content["keys"]},
         )
         expires_at = datetime.fromisoformat(content["expires_at"])
         is_expired, is_early = expires_at <= now, revocations.issued_at > now + CLOCK_SKEW
@@ -120,7 +119,7 @@ def open_revocations(
             "The list of revocations is not signed with a trusted key. Give the issuer's current "
             "key with --public-key."
         )
-    if all(signer in revocations.keys for signer in signers):
+    if all(revocations.keys.get(signer) for signer in signers):
         raise RevocationsUnusable("The list of revocations is signed with a key that it revokes.")
     if is_expired:
         raise RevocationsUnusable(
@@ -143,7 +142,11 @@ def _digest(value: Any) -> str:
 def _revocation(entry: Mapping[str, Any]) -> tuple[str, str]:
     if entry["state"] not in (SUPERSEDED, WITHDRAWN):
         raise ValueError("not a state of an edition")
-    return entry["state"], datetime.fromisoformat(entry["at"]).isoformat()
+    return entry["state"], _time(entry["at"])
+
+
+def _time(text: str) -> str:
+    return datetime.fromisoformat(text).isoformat()
 
 
 def read_list(source: str) -> bytes:
@@ -179,8 +182,7 @@ class Trust:
 
     def check_key(self, key: str) -> None:
         """Raise ``Failed`` if the list says that trust in the key with this id was withdrawn."""
-        if self.revocations is not None and key in self.revocations.keys:
-            at = self.revocations.keys[key]
+        if self.revocations is not None and (at := self.revocations.keys.get(key)):
             raise Failed(f"signed with the key {key}, which its issuer revoked on {at}")
 
 

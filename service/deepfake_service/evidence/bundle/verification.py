@@ -383,7 +383,7 @@ class _Run:
         listed = self._trust.revocations
         assert listed is not None
         assert self._signer is not None
-        if listed.signers is not None and dsse.key_id(self._signer) not in listed.signers:
+        if dsse.key_id(self._signer) not in listed.keys:
             return Outcome.SKIPPED, "another issuer signed it: ask for that issuer's list"
         is_superseded, detail = listed.describe(self._done.sha256)
         return Outcome.SUPERSEDED if is_superseded else Outcome.PASS, detail

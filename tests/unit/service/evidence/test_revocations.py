@@ -63,7 +63,8 @@ def sha256_of_bundle() -> str:
 
 
 def revocations(**changes: Any) -> Revocations:
-    return Revocations(**{"issuer": "I", "issued_at": AT, "editions": {}, "keys": {}, **changes})
+    keys = {key_id(OURS): None, **changes.pop("keys", {})}
+    return Revocations(**{"issuer": "I", "issued_at": AT, "editions": {}, "keys": keys, **changes})
 
 
 def reopened(listed: Revocations) -> Revocations:
@@ -84,10 +85,14 @@ def test_an_edition_that_is_not_listed_verifies() -> None:
 
 
 def test_a_list_says_nothing_of_what_another_issuer_signed() -> None:
-    for signers, outcome in (({key_id(OURS)}, Outcome.PASS), (set(), Outcome.SKIPPED)):
-        listed = revocations(signers=frozenset(signers))
-        steps = verify(exhibits.bundle(), Trust((OURS,), revocations=listed)).steps
-        assert steps[-1].outcome is outcome
+    thief = exhibits.signers("thief").statement
+    theirs = Revocations(
+        "II", AT, {sha256_of_bundle(): (SUPERSEDED, AT.isoformat())}, {key_id(THIEF): None}
+    )
+    listed = open_revocations(theirs.sign(thief), [OURS, THIEF], AT)
+    done = verify(exhibits.bundle(), Trust((OURS, THIEF), revocations=listed))
+    assert (done.exit_code, done.steps[-1].outcome) == (ExitCode.VERIFIED, Outcome.SKIPPED)
+    assert "ask for that issuer's list" in done.steps[-1].detail
 
 
 def test_a_superseded_edition_does_not_verify_for_ever() -> None:
@@ -195,7 +200,8 @@ def test_replaced_and_withdrawn_editions_and_revoked_keys_are_listed(
         supersede(session, "1" * 64)
     listing = list_of(settings, database)
     assert {s: r[0] for s, r in listing.current().editions.items()} == {"1" * 64: SUPERSEDED}
-    assert set(listing.current().keys) == {stolen}
+    assert {key for key, at in listing.current().keys.items() if at} == {stolen}
+    assert {key.id for key in keys.all()} == set(listing.current().keys)
     done = CliRunner().invoke(app, ["evidence", "withdraw", "2" * 64])
     assert done.exit_code == 0, done.output
     assert set(listing.current("2" * 64).editions) == {"2" * 64}
