@@ -252,9 +252,10 @@ class EvidenceStore:
         """Return a face (``crops``) or its activation map (``heatmaps``) as PNG."""
         with self._database.read() as session:
             job, case = find_visible(session, caller, Job, job_id)
-        if case.minor_at is not None:
-            raise ImageryWithheld
-        _require_success(job)
+            if case.minor_at is not None:
+                raise ImageryWithheld
+            _require_success(job)
+            custody.require_recorded(session, job)
         name = f"{kind}/{number:03}.png"
         try:
             packed = self._vault.read(material_of(job), self._vault.case_key(case))
