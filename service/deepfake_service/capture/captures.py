@@ -345,7 +345,7 @@ def _files_of(capture_id: str) -> Any:
 
 
 def _same(session: Session, case: Case, digests: Sequence[str]) -> str | None:
-    """Return the id of the capture of a case that has exactly these files."""
+    """Return the id of the capture of a case that has, and still keeps, exactly these files."""
     with_first = (
         select(Capture.id)
         .join(Media, Media.capture_id == Capture.id)
@@ -357,6 +357,7 @@ def _same(session: Session, case: Case, digests: Sequence[str]) -> str | None:
     )
     for capture_id in session.scalars(with_first.distinct()).all():
         media = session.scalars(_files_of(capture_id)).all()
-        if sorted(m.sha256 for m in media) == digests:
+        is_kept = all(m.blob is not None for m in media)
+        if is_kept and sorted(m.sha256 for m in media) == digests:
             return capture_id
     return None

@@ -349,6 +349,22 @@ async def test_the_same_file_is_one_capture_of_a_case(service: Service) -> None:
     assert len(blobs(service)) == 2
 
 
+async def test_a_file_that_was_deleted_can_be_handed_in_again(
+    service: Service, readers: CaptureReaders
+) -> None:
+    """As the answer says that it should be, if something in it is to be examined."""
+    content = archives.wacz(archives.page().content())
+    first = await hand_in(service, content)
+    await work(service, readers)
+    for days in (8, 2):
+        service.clock.advance(timedelta(days=days))
+        sweep(service)
+    again = await hand_in(service, content)
+    assert (again.status_code, again.json()["files"][0]["kept"]) == (202, True)
+    assert again.json()["id"] != first.json()["id"]
+    assert (await hand_in(service, content)).json()["id"] == again.json()["id"]
+
+
 async def test_a_file_that_cannot_be_read_is_refused_and_deleted(
     service: Service, readers: CaptureReaders
 ) -> None:
