@@ -50,9 +50,6 @@ from deepfake_service.platform.logs import logger
 from deepfake_service.platform.storage import BlobMissing, Vault, seal_json
 from deepfake_service.removal.signals import host_of
 
-MINIMUM = ("url", "html_source", "full_page_capture", "time")
-"""What a capture needs at least (Berkeley Protocol, paragraphs 153 to 155)."""
-
 _UNTAKEN = (CapturedMedium.job_id.is_(None), CapturedMedium.failure.is_(None))
 TO_DO = or_(
     Capture.state == CaptureState.RECEIVED,
@@ -170,13 +167,13 @@ class Imports:
         fetch = work.content.get("fetch")
         pages, media = merged(found, handed_in)
         post = handed_in["post"]
-        present = {
+        present = {  # of what a capture needs at least (Berkeley Protocol, paragraphs 153 to 155)
             "url": bool(pages or post["source_url"]),
             "html_source": any(each.html for each in found),
             "full_page_capture": any(m["role"] == "full_page_capture" for m in media),
             "time": bool(post["captured_at"]) or any(page["at"] for page in pages),
         }
-        missing = [name for name in MINIMUM if not present[name]]
+        missing = [name for name, is_there in present.items() if not is_there]
         archives = [each for each in found if each.kind not in ("picture", "video")]
         counts = sum((Counter(each.counts) for each in found), Counter[str]())
         return {

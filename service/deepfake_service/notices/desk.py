@@ -177,16 +177,9 @@ class NoticeDesk:
         """Return a page of the notices of a case, newest first, without their texts;
         ``InvalidRequest`` if the cursor is invalid. The caller audits that the case is read."""
         with self._database.read() as session:
-            self._find(session, caller, Case, case_id)
-            return self.list_case(session, case_id, limit=limit, cursor=cursor)
-
-    def list_case(
-        self, session: Session, case_id: str, *, limit: int = MAX_PAGE, cursor: str | None = None
-    ) -> ListPage:
-        """Return a page of the notices of a case that the caller may see, as ``of_case``."""
-        statement = select(Notice).where(Notice.case_id == case_id)
-        rows, following = page_of(session, statement, Notice, limit, cursor)
-        key = self._vault.case_key(session.get_one(Case, case_id))
+            _, key = self._find(session, caller, Case, case_id)
+            statement = select(Notice).where(Notice.case_id == case_id)
+            rows, following = page_of(session, statement, Notice, limit, cursor)
         opened = opened_rows(rows, lambda r: open_json(key, r[0]))
         notices = [{**listed(n, self.now()), "recipient": to["recipient"]} for (n,), to in opened]
         return ListPage(notices, following)

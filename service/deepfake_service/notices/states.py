@@ -154,8 +154,8 @@ def _send(notice: Notice, sent_at: datetime, reason: str | None) -> None:
     elif reason and not is_earlier:
         raise invalid_field("sent_reason", "only for a time before the notice was created")
     notice.sent_at, notice.state = sent_at, NoticeState.SENT
-    deadline = kind_of(notice.kind).time_to_act
-    notice.due_at = sent_at + deadline if deadline else None
+    hours = kind_of(notice.kind).hours_to_act
+    notice.due_at = sent_at + timedelta(hours=hours) if hours else None
 
 
 def _conclude(notice: Notice, outcome: NoticeState, answered_at: datetime) -> None:

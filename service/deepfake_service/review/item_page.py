@@ -79,7 +79,12 @@ class ItemPages:
                 document = json.loads(member(stored, VERDICT))
             except EvidenceMissing as error:
                 missing = error
-        return {**shown, "document": document, "missing": missing if succeeded else None}
+        return {
+            **shown,
+            "notices": self.notices.of_case(caller, case.id),
+            "document": document,
+            "missing": missing if succeeded else None,
+        }
 
     def _shown(self, session: Session, caller: Caller, job: Job, case: Case) -> dict[str, Any]:
         key = self.vault.case_key(case)
@@ -117,7 +122,6 @@ class ItemPages:
             "standing": self.reviews.standing(session, caller, job),
             "matches": similar_cases(session, self.vault, caller, [job.id]).get(job.id, []),
             "editions": editions_of(session, job, case),
-            "notices": self.notices.list_case(session, case.id),
             "deletable": may_delete(caller, job.account_id) and case.held_at is None,
             # Until when captures keep the file; ``None`` if none does.
             "captured_until": session.scalar(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from functools import cached_property
 from importlib.resources import files
 from typing import Any, Literal, Self
@@ -156,11 +155,6 @@ class Kind(_Part):
         if self.template and not {"date", "addressee"} <= self.form.keys():
             raise ValueError("a template needs the texts date and addressee in form")
         return self
-
-    @property
-    def time_to_act(self) -> timedelta | None:
-        """Time from sending within which the recipient is to act; ``None`` if there is none."""
-        return timedelta(hours=self.hours_to_act) if self.hours_to_act else None
 
     @property
     def removes(self) -> bool:

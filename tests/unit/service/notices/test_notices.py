@@ -201,9 +201,7 @@ def test_a_notice_about_a_possible_minor_names_the_csam_procedure() -> None:
 
 
 def test_the_clocks() -> None:
-    hours = {
-        k: kind.time_to_act and kind.time_to_act / timedelta(hours=1) for k, kind in KINDS.items()
-    }
+    hours = {name: kind.hours_to_act for name, kind in KINDS.items()}
     assert hours.items() >= {
         "eu-dsa-16": None, "us-take-it-down": 48, "kr-tba-22-5": 24, "kr-d4u": None,
         "budapest-29": 60 * 24,
