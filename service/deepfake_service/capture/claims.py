@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.cases.case_lock import lock_case
-from deepfake_service.platform.db import Account, Capture, Case, Database, Lease, Media
+from deepfake_service.platform.db import Capture, Case, Database, Lease, Media
 from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.storage import Vault, open_json
 
@@ -27,7 +27,6 @@ class Work:
     content: dict[str, Any]
     media: list[Media]
     """Its files."""
-    collector: Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +88,7 @@ class Claims:
             key = vault.case_key(case)
             content = open_json(key, capture)
             media = [session.get_one(Media, file["media_id"]) for file in content["files"]]
-            collector = session.get_one(Account, capture.account_id)
-        return Work(capture, case, key, content, media, collector)
+        return Work(capture, case, key, content, media)
 
     def kept(
         self, session: Session, work: Work, state: CaptureState

@@ -164,6 +164,8 @@ class Imports:
     def _document(self, work: Work, found: Sequence[Findings]) -> dict[str, Any]:
         """Return the content of ``capture.json``, apart from who issues it."""
         handed_in, capture = work.content["handed_in"], work.capture
+        with self._database.read() as session:
+            collector = session.get_one(Account, capture.account_id)
         fetch = work.content.get("fetch")
         pages, media = merged(found, handed_in)
         post = handed_in["post"]
@@ -184,9 +186,9 @@ class Imports:
             "received_at": iso_time(capture.created_at),
             "created_at": iso_time(self._database.clock()),
             "collector": {
-                "account": work.collector.id,
-                "name": work.collector.name,
-                "role": work.collector.role,
+                "account": collector.id,
+                "name": collector.name,
+                "role": collector.role,
             },
             "handed_in": handed_in,
             "tools": list(dict.fromkeys(name for each in found for name in each.software)),
