@@ -322,12 +322,16 @@ def post_of(
 
     What was handed in counts, and when this service fetched a link. Anybody can make a file or a
     page that names anybody: its address, time and title are claims, a time after the capture was
-    ``received`` is none, and no account is taken from it.
+    ``received`` is none, and no account is taken from it. If the file has the page that was named,
+    what was handed in says nothing of its other pages.
     """
     post, pages = content["handed_in"]["post"], content["found"]["pages"]
     page = pages[image.page] if image.page is not None and image.page < len(pages) else {}
     fetch = content.get("fetch") or {}
-    note = " · ".join(text for text in (content["handed_in"]["title"], post["note"]) if text)
+    told = (content["handed_in"]["title"], post["note"])
+    if page and post["source_url"] in {each["url"] for each in pages} - {page["url"]}:
+        post, told = dict.fromkeys(post), (None, None)
+    note = " · ".join(text for text in told if text)
     title = _printable((fetch.get("post") or {}).get("title") or page.get("title"))
     stated = {
         "source_url": post["source_url"],

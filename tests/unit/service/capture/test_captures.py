@@ -8,7 +8,7 @@ import io
 import json
 import random
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -293,6 +293,30 @@ def test_a_page_names_no_account_and_a_link_has_the_time_of_its_fetch(by_link: b
     post, claimed = post_of(content, image, datetime(2026, 3, 2, tzinfo=UTC))
     expected = PostDetails(archives.PAGE, "example.org", captured_at=at if by_link else None)
     assert (post, claimed) == (expected, ())
+
+
+def test_what_was_stated_of_one_page_is_not_said_of_another_one_in_the_file() -> None:
+    stated = PostDetails(archives.PAGE, "Example", "@poster", "2026-03-01T10:00:00+00:00", "Hers")
+    pages = [
+        {"url": url, "title": "T", "at": "2026-03-01T09:00:00Z"}
+        for url in (archives.PAGE, "https://other.example/feed")
+    ]
+    received = datetime(2026, 3, 2, tzinfo=UTC)
+
+    def seen(page: int | None, source_url: str | None = archives.PAGE) -> tuple[Any, Any]:
+        image = CapturedImage(
+            number=1, role="medium", mime="image/jpeg", sha256="0" * 64, size=9000, file=1,
+            page=page, url=archives.PICTURE, at="",
+        )  # fmt: skip
+        handed_in = asdict(HandedIn(replace(stated, source_url=source_url), title="Mine"))
+        return post_of({"handed_in": handed_in, "found": {"pages": pages}}, image, received)
+
+    own = replace(stated, note="Mine · Hers")
+    assert seen(0) == seen(None) == (own, ())
+    other = PostDetails(pages[1]["url"], captured_at="2026-03-01T09:00:00+00:00", note="T")
+    assert seen(1) == (other, ("source_url", "captured_at", "note"))
+    # A short link is no page of the file: what is said of it may be meant of all of them.
+    assert seen(1, "https://t.example/1")[0].account == "@poster"
 
 
 async def test_screenshots_with_a_form_are_a_capture_of_their_own(
