@@ -121,7 +121,9 @@ class Looks:
         """
         assert notice.sent_at is not None
         for post in dict.fromkeys(posts):
-            occurrence = session.get_one(Occurrence, post)
+            occurrence = session.get(Occurrence, post)
+            if occurrence is None:
+                continue  # deleted since the notice was created
             host = _host(open_occurrence(key, occurrence)["source_url"]) if watched else None
             watch = Watch(
                 id=new_id(),

@@ -33,7 +33,7 @@ from deepfake_service.removal.lane import LookLane
 from tests.support.fake_platform import FakePlatform, post, redirect, reset, status
 from tests.support.jobs import VIDEO
 from tests.support.looking import lane_of, pass_time, reported, saw, sent, watch_of
-from tests.support.notices import updated
+from tests.support.notices import GOOD, updated
 from tests.support.stand_ins import do_due
 from tests.unit.service.conftest import Service, Starter
 
@@ -531,6 +531,19 @@ async def test_withdrawn_notices_and_undone_ones_are_not_followed(
     assert not platform.asked
     looks = await watching.client.get(f"/v1/cases/{case_id}/occurrences/{seen}/looks")
     assert not looks.json()["post"]["late"]
+
+
+async def test_a_notice_is_recorded_as_sent_although_a_post_was_deleted_meanwhile(
+    watching: Service, lane: LookLane, platform: FakePlatform
+) -> None:
+    case_id, (seen,) = await reported(watching, platform.says("/v/123456", post()))
+    asked = {"kind": "kr-d4u", "language": "en", "occurrence_ids": [seen], "fields": GOOD["kr-d4u"]}
+    notice = (await watching.client.post(f"/v1/cases/{case_id}/notices", json=asked)).json()
+    (job,) = (await watching.client.get(f"/v1/jobs?case_id={case_id}")).json()["jobs"]
+    assert (await watching.client.delete(f"/v1/jobs/{job['id']}")).status_code == 204
+    now = watching.clock().isoformat()
+    assert (await updated(watching, notice["id"], sent_at=now))["state"] == "sent"
+    assert pass_time(watching, lane, 5) == 0
 
 
 async def test_posts_that_may_show_a_minor_are_looked_at_by_people_only(
