@@ -14,9 +14,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,9 +24,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from deepfake_service.evidence.bundle import dsse
 from deepfake_service.evidence.bundle.steps import Failed, Found, Outcome, Verification
 from deepfake_service.evidence.bundle.trust_store import Trust
-
-if TYPE_CHECKING:  # the readers read this format
-    from deepfake_service.evidence.bundle.readers import BundleReaders
 
 FORMAT = "deepfake-service/looks/1"
 MAX_FILE_BYTES = 32 << 20
@@ -147,12 +144,13 @@ class LookSteps:
     _content: bytes
     _trust: Trust
     _done: Verification
-    _readers: BundleReaders
+    _read: Callable[[bytes], list[Record]]
+    """Returns the records in a file, in bounds: see ``readers``."""
     _records: list[Record] = field(default_factory=list)
 
     def stated(self) -> Found:
         """Compare the file with its records, and what each says of the one before."""
-        self._records = self._readers.looks(self._content)
+        self._records = self._read(self._content)
         return Outcome.PASS, f"{len(self._records)} looks; what they amount to is not in the file"
 
     def signatures(self) -> Found:

@@ -170,7 +170,7 @@ class _Run:
         ]
 
     def _of_looks(self) -> list[NamedStep]:
-        own = LookSteps(self._content, self._trust, self._done, self._readers)
+        own = LookSteps(self._content, self._trust, self._done, self._readers.looks)
         return [
             ("The looks are what their records state, one after the other", own.stated),
             ("The signatures hold", own.signatures),
