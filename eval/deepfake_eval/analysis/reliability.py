@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from deepfake_eval.analysis.in_sample import is_fitted
 from deepfake_eval.analysis.intervals import Estimate, limited_weights, rate
 from deepfake_eval.analysis.metrics import auc
 from deepfake_eval.datasets.base import namespace
@@ -44,7 +45,7 @@ FACE_WIDTH_BINS_PX = (0.0, 96.0, 160.0, 320.0, float("inf"))
 
 REQUIRED_COLUMNS = (
     "level", "dataset", "media", "label", "method", "group", "kind", "track", "main", "time_s",
-    "logit", "log_likelihood_ratio", "face_px", "sharpness", "verdict", "rank",
+    "logit", "log_likelihood_ratio", "face_px", "sharpness", "verdict", "rank", "fitted",
 )  # fmt: skip
 
 
@@ -222,15 +223,17 @@ def write_reliability(
 ) -> dict[str, Any]:
     """Measure a bundle on the predictions of its runs; write the rates to ``out`` as JSON.
 
-    Return the same content: that of ``reliability_table`` with ``by_condition``. The measured
-    bundle is not changed, because its files are sealed. With ``bundle_out``, write a copy of the
+    Return the same content: that of ``reliability_table`` with ``by_condition``, and the number of
+    media ``left_out`` because the weights were fitted on them. The measured bundle is not changed,
+    because its files are sealed. With ``bundle_out``, write a copy of the
     bundle there that has this table as its ``reliability.json`` and decides only under conditions
     with enough groups.
 
     Raises:
         BundleError: the bundle is incomplete or altered.
         RunError: a file was not written by ``deepfake-eval run`` with this bundle, two files cover
-            the same medium, no face was judged, or ``bundle_out`` exists.
+            the same medium, the weights were fitted on all media, no face was judged, or
+            ``bundle_out`` exists.
     """
     if bundle_out and bundle_out.exists():
         raise RunError(f"{bundle_out} already exists. Name a new folder for the bundle.")
@@ -247,6 +250,14 @@ def write_reliability(
     media = pd.concat([t[["dataset", "media"]].drop_duplicates() for t in tables])
     if media.duplicated().any():
         raise RunError("Two of the files hold predictions of the same medium. Leave one out.")
+    fitted = is_fitted(everything["fitted"])
+    left_out = int((fitted & (everything["level"] == "item")).sum())
+    everything = everything[~fitted]
+    if everything.empty:
+        raise RunError(
+            "The bundle was fitted on all of these media, so they say nothing about others. "
+            "Measure media that it has not seen."
+        )
     faces = everything[everything["level"] == "face"]
     # The label of a medium describes its main person: a bystander in a fake is real.
     faces = faces[faces["main"].astype(bool) | (faces["label"] == "real")]
@@ -265,6 +276,7 @@ def write_reliability(
         ),
         "by_condition": condition_table(faces, face_threshold, min_groups),
         "bundle": bundle.model_json(),
+        "left_out": left_out,
     }
     items = everything[everything["level"] == "item"]
     if not bundle_out:

@@ -153,6 +153,8 @@ def reliability(
     table = write_reliability(
         bundle or default_bundle_dir(), predictions, out, bundle_out=bundle_out
     )
+    if table["left_out"]:
+        typer.echo(f"{table['left_out']} media left out: the weights were fitted on them")
     bins = table["by_condition"]["bins"]
     typer.echo(f"{sum(b['decides'] for b in bins)} of {len(bins)} conditions have enough groups")
     typer.echo(out)

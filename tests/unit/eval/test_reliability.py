@@ -46,7 +46,7 @@ def predictions(bundle: Bundle, groups: int = 12) -> pd.DataFrame:
                 "method": "original" if label == "real" else "swap", "group": f"g{group}",
                 "kind": "video", "track": 0, "main": True, "time_s": time_s, "logit": logit,
                 "log_likelihood_ratio": ratio, "face_px": 200.0, "sharpness": 12.0,
-                "verdict": None, "rank": None, **more,
+                "verdict": None, "rank": None, "fitted": None, **more,
             }
         )  # fmt: skip
 
@@ -104,7 +104,7 @@ def table(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 def test_the_structure_is_that_of_a_bundle_s_table(table: dict[str, Any], bundle: Bundle) -> None:
     assert set(table) == {
         "format_version", "level_face", "level_track", "by_condition", "bundle", "level_item",
-        "level_picture",
+        "level_picture", "left_out",
     }  # fmt: skip
     assert table["bundle"]["sha256"] == bundle.sha256
     # One edge of width, 200, and two of sharpness, 5 and 12: nothing else was measured.
@@ -217,6 +217,22 @@ def test_groups_of_runs_of_different_data_sets_are_kept_apart(
     alone = groups("a")
     assert groups("a", "b") == groups("both") == groups("both", "more") == 2 * alone
     assert groups("a", "more") == alone
+
+
+def test_media_that_the_weights_were_fitted_on_count_in_no_rate(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    """A bundle would state what it finds of what it has learnt by heart."""
+    whole = predictions(bundle)
+    learnt = whole.assign(media="learnt/" + whole["media"], group="l" + whole["group"])
+    path, out = tmp_path / "p.parquet", tmp_path / "out.json"
+    save(pd.concat([whole, learnt.assign(fitted="file")], ignore_index=True), path, bundle)
+    rates = write_reliability(bundle.directory, [path], out)
+    assert rates["left_out"] == learnt["media"].nunique()
+    assert rates["level_face"]["overall"]["true_positive_rate"]["groups"] == 12
+    save(learnt.assign(fitted="picture"), path, bundle)
+    with pytest.raises(RunError, match="was fitted on all of these media"):
+        write_reliability(bundle.directory, [path], tmp_path / "none.json")
 
 
 def test_what_is_not_a_run_of_this_bundle_is_refused(bundle: Bundle, tmp_path: Path) -> None:
