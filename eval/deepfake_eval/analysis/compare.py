@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from deepfake_eval.analysis.in_sample import in_sample
+from deepfake_eval.analysis.in_sample import any_fitted, in_sample
 from deepfake_eval.analysis.intervals import BOOTSTRAP_DRAWS, p_value, two_class_estimate
 from deepfake_eval.analysis.metrics import auc_value
 from deepfake_eval.analysis.pairing import holm, line_up, read_runs
@@ -91,7 +91,8 @@ def _parts(scored: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]
 def sentence(result: dict[str, Any]) -> str:
     """Return in one sentence which of two compared runs ranks media better.
 
-    The runs differ if the interval of the difference in AUC excludes 0, and rests on enough groups.
+    One is better if the interval of the difference in AUC excludes 0 and rests on enough groups,
+    and it was fitted on none of the media.
     """
     difference = result["difference"]
     value, low, high = (difference[key] for key in ("value", "low", "high"))
@@ -104,7 +105,9 @@ def sentence(result: dict[str, Any]) -> str:
         size = f"{abs(value):.3f} [{low:.3f}, {high:.3f}]"
         shown = (
             f"{better} is better than {worse} by {size} AUC"
-            if low > 0 and not difference["indicative"]
+            if low > 0
+            and not difference["indicative"]
+            and not any_fitted(result["in_sample"][better])
             else f"No difference is shown: AUC of {better} is higher by {size}"
         )
     doubt = "; indicative, too few groups" if difference["indicative"] else ""

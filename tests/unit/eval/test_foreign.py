@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 import re
@@ -203,8 +204,13 @@ def test_the_comparison_says_which_detector_is_better(
         assert "40 media of 20 groups" in text
         higher, lower = re.findall(r"\((\S+) and (\S+) on", text)[0]
         assert float(higher) > float(lower)
-        result["difference"]["indicative"] = True
-        assert sentence(result).startswith("No difference is shown: AUC of good is higher by 0.")
+        for doubt in ("difference", "in_sample"):
+            doubted = copy.deepcopy(result)
+            doubted["difference"]["indicative"] = doubt == "difference"
+            if doubt == "in_sample":
+                doubted["in_sample"]["good"] |= {"same_file": 1, "same_picture": 0}
+            text = sentence(doubted)
+            assert text.startswith("No difference is shown: AUC of good is higher by 0.")
     shutil.copytree(tmp_path / "bad", tmp_path / "other" / "good")
     text = sentence(compare(tmp_path / "good", tmp_path / "other" / "good", draws=20))
     assert f"{tmp_path / 'good'} is better than {tmp_path / 'other' / 'good'}" in text
