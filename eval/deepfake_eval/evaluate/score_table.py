@@ -25,6 +25,7 @@ import pandas as pd
 from deepfake_eval.analysis.summary import Subject
 from deepfake_eval.datasets import base
 from deepfake_eval.errors import RunError
+from deepfake_eval.inference.fitted_media import NOT_FITTED, SAME_FILE, SAME_PICTURE
 from deepfake_eval.options import ScoreTableOptions
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.bundle.spec import ConditionsSpec
@@ -110,6 +111,9 @@ def _labels(line: dict[str, Any], where: str) -> dict[str, Any]:
         raise RunError(f"In {where}, the column media is empty. Name the medium.")
     if kind and kind not in KINDS:
         raise RunError(f"In {where}, the kind must be picture or video, not {kind!r}.")
+    fitted = line.get("fitted") or None
+    if fitted not in (None, SAME_FILE, SAME_PICTURE, NOT_FITTED):
+        raise RunError(f"In {where}, fitted must be file, picture or no, or empty, not {fitted!r}.")
     frame = _frame(line.get("frame"))
     return {
         "media": media,
@@ -119,7 +123,7 @@ def _labels(line: dict[str, Any], where: str) -> dict[str, Any]:
         "split": line.get("split") or "test",
         "group": line.get("group") or media,
         "kind": KINDS.get(kind) or ("video" if frame else _kind(media)),
-        "fitted": line.get("fitted") or None,
+        "fitted": fitted,
         "score": line["score"],
         "frame": frame,
     }

@@ -131,6 +131,7 @@ def test_an_empty_score_is_an_abstention(write: Callable[..., Path]) -> None:
         ({"score": "high"}, "line 2, the score must be a number, or empty, not 'high'"),
         ({"score": "nan"}, "line 2, the score must be a number"),
         ({"media": ""}, "line 2, the column media is empty"),
+        ({"fitted": "yes"}, "line 2, fitted must be file, picture or no, or empty, not 'yes'"),
         ({"media": "fake/0.mp4"}, "line 3, fake/0.mp4 occurs twice"),
     ],
 )
