@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deepfake_eval.analysis.metrics import calibration_bins, roc
+from deepfake_eval.inference.corruptions import DEGRADATIONS
 
 INK = "#010203"
 """Placeholder for the text colour of the page: replaced by ``currentColor`` in the SVG."""
@@ -26,11 +27,12 @@ REAL, FAKE, THIRD = "#1f77b4", "#d1495b", "#8a8f98"
 def write_plots(drawn: Mapping[str, Figure], folder: Path) -> dict[str, str]:
     """Write each figure as SVG, for pages, and as PDF, for papers; return the SVG text by name.
 
-    Older plots in ``folder`` are deleted.
+    Plots of an earlier run in ``folder`` are deleted, and no other files there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for old in (*folder.glob("*.svg"), *folder.glob("*.pdf")):
-        old.unlink()
+    for name in ("roc", "scores", "reliability", *DEGRADATIONS):
+        for suffix in ("svg", "pdf"):
+            (folder / f"{name}.{suffix}").unlink(missing_ok=True)
     texts = {name: svg(figure, name) for name, figure in drawn.items()}
     for name, text in texts.items():
         (folder / f"{name}.svg").write_text(text, encoding="utf-8")

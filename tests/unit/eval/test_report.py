@@ -104,6 +104,13 @@ def leaning_bundle(directory: Path) -> Bundle:
     return evaluation.tiny_bundle(directory, thresholds=levels)
 
 
+def test_plots_of_an_earlier_run_are_deleted_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("roc.svg", "jpeg.pdf", "mine.pdf"):
+        (tmp_path / name).touch()
+    assert write_plots({}, tmp_path) == {}
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.pdf"]
+
+
 def test_rates_of_leaning_are_reported_where_the_bundle_has_edges(
     tmp_path: Path, made: tuple[str, dict[str, str], dict[str, Any]]
 ) -> None:
