@@ -127,7 +127,6 @@ def test_run_gives_a_bundle_with_kinds_and_two_squares(
     assert spec.training["parity_max_abs_difference"] <= 1e-3
     # Each class without the missing file, the picture without a face, and the method apart.
     assert spec.calibration.item.groups == 11
-    assert (work / "cross-validation" / "without-a" / "best.pt").exists()
     scorer = Scorer.open(bundle.directory, device="cpu")
     with (head_manifest.parent / "02.mp4").open("rb") as file:
         verdict = scorer.score(file, frames=3)

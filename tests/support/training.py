@@ -67,11 +67,6 @@ folds = [[0], [1]]
 apart = ["retouch"]
 families = { swap = ["reswap"], reenactment = ["puppet", "talker"] }
 
-[[cross_validation.leave_out]]
-name = "a"
-folds = [1]
-methods = ["talker"]
-
 [bundle]
 name = "head"
 version = "0"

@@ -133,15 +133,6 @@ class ProbeConfig(Spec):
     """Families of ``cross_validation.families`` that the head ``kinds`` tells apart."""
 
 
-class LeaveOut(Spec):
-    """Methods and sources that one run never sees, and the folds that supply its real media."""
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-    folds: tuple[int, ...] = (0,)
-    methods: tuple[str, ...] = ()
-    datasets: tuple[str, ...] = ()
-
-
 class CrossValidationConfig(Spec):
     """How a recipe is measured before it is fitted on all data."""
 
@@ -155,7 +146,6 @@ class CrossValidationConfig(Spec):
     """At most this many media of each label and method are taken of one group (a person, a film),
     to be measured and as plain faces to learn from, because figures rest on groups and not on
     files."""
-    leave_out: tuple[LeaveOut, ...] = ()
     source_parts: Annotated[int, Field(ge=0)] = 0
     """Parts into which sources are dealt, each held out in turn. A bundle's calibration, thresholds
     and error rates come from these runs, which saw neither the source nor the person. 0: they come
@@ -164,7 +154,7 @@ class CrossValidationConfig(Spec):
     """Data sets that are one source: the same page, camera or collection under several names. Every
     other data set is a source of its own."""
     families: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Methods grouped by the kind of manipulation, for means over related methods."""
+    """Methods by the kind of manipulation, which the head ``kinds`` tells apart."""
     apart: tuple[str, ...] = ()
     """Methods that are measured, and have no influence on calibration, thresholds and overall
     figures: whether a retouched face counts as manipulated depends on who asks."""
@@ -228,7 +218,9 @@ class Config(Spec):
     validation_folds: tuple[int, ...] = ()
     """Folds that the run never sees. The checkpoint is chosen by its metrics on them."""
     left_out_methods: tuple[str, ...] = ()
+    """Methods that the run never sees. They are measured on the people of ``validation_folds``."""
     left_out_datasets: tuple[str, ...] = ()
+    """Data sets that the run never sees. They are measured, but not on people learnt from."""
     excluded_datasets: tuple[str, ...] = ()
     """Data sets of the manifests that are not used at all."""
     prepare: PrepareConfig = PrepareConfig()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ def card(
     outcomes: Outcomes | None = None,
     fields: dict[str, Any] | None = None,
     by_source: Sequence[dict[str, Any]] = (),
-    methods: Path | None = None,
+    crossed: bool = False,
     backbone: BackboneConfig | None = None,
     arithmetic: str = "float32",
     **training: Any,
@@ -46,7 +45,7 @@ def card(
     reliability = {"level_face": {"by_source": [], "by_face_width": []}, "level_track": {}}
     reliability["level_track"] = {"by_source": list(by_source)}
     metrics = {"operating_point": [], "levels": {"item": []}, "coverage": []}
-    return model_card(config, content, reliability, metrics, methods=methods, outcomes=outcomes)
+    return model_card(config, content, reliability, metrics, crossed=crossed, outcomes=outcomes)
 
 
 def counts(**terms: int) -> dict[str, Any]:
@@ -96,15 +95,12 @@ def test_the_limits_say_what_was_not_examined_and_what_is_not_known() -> None:
     assert told.exit_code == 0, told.output
 
 
-def test_the_limits_except_the_table_of_methods_that_were_left_out(tmp_path: Path) -> None:
-    figures = "figures were measured on people who were not learnt from, but on methods that were."
-    assert f"detected less often. All {figures}" in card({})
-    table = tmp_path / "methods.md"
-    assert f"detected less often. All {figures}" in card({}, methods=table)
-    table.write_text("| method | left out |")
-    text = card({}, methods=table)
-    assert "## Methods and sources never seen" in text
-    assert f"Apart from the table “Methods and sources never seen”, all {figures}" in text
+def test_the_limits_say_what_the_figures_were_measured_on() -> None:
+    measured = "detected less often. Figures were measured on"
+    known = card({})
+    assert f"{measured} people who were not learnt from, but on methods that were." in known
+    unknown = card({}, fields={"unseen": "sources"})
+    assert f"{measured} sources and people that were not learnt from;" in unknown
 
 
 @pytest.mark.parametrize(
@@ -127,11 +123,11 @@ def test_the_card_says_what_of_the_network_was_fitted(
     assert ". Its input is a square crop of 224 px, cut at 1.3 times the face box. " in text
 
 
-def test_the_card_says_what_the_runs_of_all_folds_share(tmp_path: Path) -> None:
+def test_the_card_says_what_the_runs_of_all_folds_share() -> None:
     backbone = BackboneConfig(name="vit_tiny_patch16_224", blocks=(1,), tune="head")
     shared = "measured on crops of all folds, without their labels"
     for arithmetic in ("int8", "float32"):
-        text = card({}, backbone=backbone, arithmetic=arithmetic, methods=tmp_path / "none")
+        text = card({}, backbone=backbone, arithmetic=arithmetic, crossed=True)
         assert (shared in text) is (arithmetic == "int8")
 
 

@@ -10,7 +10,6 @@ from deepfake_training.config import (
     BundleConfig,
     Config,
     CrossValidationConfig,
-    LeaveOut,
 )
 from deepfake_training.data.manifests import is_still
 from deepfake_training.data.splits import (
@@ -18,7 +17,6 @@ from deepfake_training.data.splits import (
     check_videos,
     fold_splits,
     held_out,
-    leave_out_splits,
     measured_on,
     source_names,
     source_splits,
@@ -56,10 +54,15 @@ def test_every_fold_is_held_out_once_and_never_trained_on() -> None:
         assert not (trained_on(INDEX, split.config) & held_out(INDEX, split.config)).any()
 
 
+def leaving_out(method: str) -> Config:
+    """Return a config that holds out fold 0, ``method``, and a data set."""
+    left_out = {"left_out_methods": (method,), "left_out_datasets": ("pairs/talker",)}
+    return config().model_copy(update={"validation_folds": (0,), **left_out})
+
+
 def test_a_left_out_method_is_not_trained_on_and_measured_on_unseen_people_alone() -> None:
-    chosen = LeaveOut(name="a", folds=(0,), methods=("Face2Face",), datasets=("pairs/talker",))
-    (split,) = leave_out_splits(config(leave_out=(chosen,)))
-    trained, held = trained_on(INDEX, split.config), held_out(INDEX, split.config)
+    chosen = leaving_out("Face2Face")
+    trained, held = trained_on(INDEX, chosen), held_out(INDEX, chosen)
     # Row 2 is a fake of the method whose person is trained on: it is in neither part.
     assert list(trained[trained].index) == [1, 4]
     assert list(held[held].index) == [0, 3, 5, 6]
@@ -72,13 +75,12 @@ def test_people_of_a_left_out_source_who_were_learnt_from_are_not_measured() -> 
         columns=INDEX.columns,
     )
     index = pd.concat([INDEX, also], ignore_index=True)
-    chosen = LeaveOut(name="a", folds=(0,), methods=("talker",), datasets=("pairs/talker",))
-    (split,) = leave_out_splits(config(leave_out=(chosen,)))
-    held = held_out(index, split.config)
+    chosen = leaving_out("talker")
+    held = held_out(index, chosen)
     assert list(held[held].index) == [0, 3, 5, 6, 8]
     # Only some of the rows: what is learnt from may be among the others.
     some = index.iloc[[6, 7, 8]]
-    assert held_out(some, split.config, index).tolist() == [True, False, True]
+    assert held_out(some, chosen, index).tolist() == [True, False, True]
 
 
 def test_a_fold_that_no_run_holds_out_is_named() -> None:
@@ -123,11 +125,7 @@ def test_an_excluded_data_set_is_neither_trained_on_nor_measured() -> None:
     assert list(held[held].index) == [0, 3]
 
 
-def test_sets_that_cannot_be_run_say_so() -> None:
-    with pytest.raises(ConfigError, match="no set to leave out"):
-        leave_out_splits(config())
-    with pytest.raises(ConfigError, match="Two sets have the same name"):
-        leave_out_splits(config(leave_out=(LeaveOut(name="a"), LeaveOut(name="a"))))
+def test_a_fold_in_two_parts_is_named() -> None:
     with pytest.raises(ConfigError, match="A fold is in two parts"):
         fold_splits(config(folds=((0, 1), (1,))))
 

@@ -156,26 +156,6 @@ def source_splits(index: pd.DataFrame, config: Config) -> list[Split]:
     ]
 
 
-def leave_out_splits(config: Config) -> list[Split]:
-    """Return one run for each set of methods and sources to leave out; ``ConfigError`` if the
-    config has no such set, or two of the same name."""
-    sets = config.cross_validation.leave_out
-    if not sets:
-        raise ConfigError("cross_validation.leave_out: There is no set to leave out. Add one.")
-    if len({s.name for s in sets}) < len(sets):
-        raise ConfigError("cross_validation.leave_out: Two sets have the same name. Rename one.")
-    return [
-        _split(
-            config,
-            f"without-{chosen.name}",
-            validation_folds=chosen.folds,
-            left_out_methods=chosen.methods,
-            left_out_datasets=chosen.datasets,
-        )
-        for chosen in sets
-    ]
-
-
 def _split(config: Config, name: str, **held: object) -> Split:
     # Validate once, after the last step: choosing a checkpoint by the data that it is measured on
     # would make the figures optimistic.

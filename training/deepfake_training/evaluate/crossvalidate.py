@@ -1,5 +1,4 @@
-"""Measure a recipe: one run for each part of the folds, one for each part of the sources, and one
-for each set of methods that is left out with its sources."""
+"""Measure a recipe: one run for each part of the folds, and one for each part of the sources."""
 
 from __future__ import annotations
 
@@ -7,19 +6,16 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 import torch
 
-from deepfake_models.machine import atomic_write_text
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore
-from deepfake_training.data.splits import Split, fold_splits, leave_out_splits
+from deepfake_training.data.splits import Split
 from deepfake_training.errors import TrainingError
 from deepfake_training.train import checkpoints
 from deepfake_training.train.loop import fit
-from deepfake_training.train.method_metrics import by_acquaintance, check_measurable, method_table
+from deepfake_training.train.method_metrics import check_measurable
 
-METHODS = "methods.md"
 SplitReporter = Callable[[Split, checkpoints.StepReport], None]
 Weights = dict[str, torch.Tensor]
 
@@ -30,8 +26,8 @@ def run_splits(
     splits: Sequence[Split],
     *,
     progress: SplitReporter | None = None,
-) -> pd.DataFrame:
-    """Fit each split into ``out/NAME``; return all held-out crops with the name of their ``split``.
+) -> None:
+    """Fit each split into ``out/NAME``.
 
     Completed runs are not repeated, and interrupted ones resume. ``TrainingError`` if what a split
     holds out lacks a class, or a run cannot be fitted.
@@ -41,41 +37,6 @@ def run_splits(
         check_measurable(index, split.config)
     for split in splits:
         fit(crops, out / split.name, split.config, progress=progress and partial(progress, split))
-    return held_out_crops(out, splits)
-
-
-def held_out_crops(out: Path, splits: Sequence[Split]) -> pd.DataFrame:
-    """Return the held-out crops of all ``splits`` with a completed run in ``out``;
-    ``TrainingError`` if no run is complete."""
-    parts = [
-        pd.read_parquet(path).assign(split=s.name)
-        for s in splits
-        if (path := out / s.name / checkpoints.HELD_OUT).exists()
-    ]
-    if not parts:
-        raise TrainingError(
-            f"{out}: No run of this cross-validation is complete. Run deepfake-train "
-            "crossvalidate first."
-        )
-    return pd.concat(parts, ignore_index=True)
-
-
-def summarise(out: Path, config: Config, data: str) -> str:
-    """Return a table of the figures by method of all completed runs in ``out``; write it there as
-    ``methods.md``.
-
-    ``data`` is the digest of the prepared crops (``CropStore.digest``). ``TrainingError`` if no run
-    is complete, or one is of other data.
-    """
-    splits = fold_splits(config)
-    if config.cross_validation.leave_out:
-        splits += leave_out_splits(config)
-    for split in splits:
-        if (out / split.name / checkpoints.HELD_OUT).exists():
-            checkpoints.config_of(out / split.name, data)
-    table = method_table(*by_acquaintance(held_out_crops(out, splits), config))
-    atomic_write_text(out / METHODS, table)
-    return table
 
 
 def split_weights(

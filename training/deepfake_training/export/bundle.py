@@ -52,7 +52,7 @@ from deepfake_training.data.manifests import TERMS, Manifest
 from deepfake_training.data.prepare import MANIFESTS, recorded
 from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.calibrate import Fitted, fit_levels
-from deepfake_training.evaluate.crossvalidate import METHODS, split_weights
+from deepfake_training.evaluate.crossvalidate import split_weights
 from deepfake_training.export import graphs
 from deepfake_training.export.held_out import (
     HeldOut,
@@ -178,13 +178,12 @@ def export(
         spread = reliability.histograms(items, fitted.calibration, min_groups)
         if spread is not None:
             fields["histograms"] = spread.model_dump()
-        methods = inputs.cross_validation and inputs.cross_validation / METHODS
         card = model_card(
             config,
             fields,
             table,
             measures,
-            methods=methods,
+            crossed=inputs.cross_validation is not None,
             outcomes=Outcomes.of(judged, apart, bundle.spec, config),
         )
         card = marked_card(card, unfit(bundle.spec))

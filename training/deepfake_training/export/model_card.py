@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 
@@ -92,21 +92,19 @@ def model_card(
     reliability: dict[str, Any],
     metrics: dict[str, Any],
     *,
-    methods: Path | None = None,
+    crossed: bool,
     outcomes: Outcomes | None = None,
 ) -> str:
     """Return the text of the card of a bundle with the manifest ``fields``.
 
     ``metrics`` are the figures of ``deepfake_eval.analysis.summary.summarise`` on the held-out
-    media. ``methods`` is the table of the cross-validation that scored them (which need not exist),
-    or None if the exported run scored its own held-out folds. ``outcomes`` are the named kinds
-    and the methods apart, if any.
+    media, and ``crossed`` whether a cross-validation scored them, not the exported run its own
+    held-out folds. ``outcomes`` are the named kinds and the methods apart, if any.
     """
     training = fields["training"]
     train, held = training["train"], training["held_out"]
     thresholds = {level: t for level, t in fields["thresholds"].items() if t}
     described = tuple(name for source in config.card.sources for name in source.datasets)
-    table = methods is not None and methods.exists()
     return filled(
         "model_card.md",
         folder=Path(__file__).parent,
@@ -117,8 +115,7 @@ def model_card(
         reliability=reliability,
         stated=three_lines(reliability),
         outcomes=outcomes or Outcomes(),
-        crossed=methods is not None,
-        methods=cast(Path, methods).read_text(encoding="utf-8").rstrip() if table else "",
+        crossed=crossed,
         scales=[config.bundle.crop.scale, *config.bundle.crop.further_scales],
         manifests=training.get("manifests", []),
         sources=[

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
 from deepfake_models.machine import atomic_write, atomic_write_text
@@ -17,7 +16,6 @@ from deepfake_training.errors import TrainingError
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
 METRICS = "metrics.json"
-HELD_OUT = "held_out_crops.parquet"
 CHECKPOINT_FORMAT = "deepfake-training/1"
 
 
@@ -102,12 +100,8 @@ def save_result(
     out: Path,
     weights: dict[str, torch.Tensor],
     metrics: dict[str, float],
-    scores: pd.DataFrame | None,
 ) -> None:
-    """Write the chosen weights of a run, its figures and its held-out scores into ``out``."""
+    """Write the chosen weights of a run and its figures into ``out``."""
     _save(out / BEST, {"weights": weights})
     figures = json.dumps(metrics, indent=2, sort_keys=True)
     atomic_write_text(out / METRICS, figures + "\n")
-    if scores is not None:
-        with atomic_write(out / HELD_OUT) as file:
-            scores.to_parquet(file)

@@ -57,7 +57,6 @@ def fit_frozen(
     report("regression", 0, 1)
     heads = fit_heads(material_of(pairs, faces, store, config), config)
     metrics: dict[str, float] = {}
-    scores = None
     held_out = faces.of(measured_on(faces.labels, config, store.index))
     if len(held_out.labels):
         check_classes(held_out.labels, config.cross_validation.apart)
@@ -67,7 +66,7 @@ def fit_frozen(
         metrics = mean_aucs(scores, config.cross_validation.apart)
     weights = {name: torch.from_numpy(value) for name, value in state_of(heads).items()}
     result = {**metrics, "step": float(steps)}
-    checkpoints.save_result(out, weights, result, scores)
+    checkpoints.save_result(out, weights, result)
     checkpoints.save_checkpoint(out, config, data, {"step": steps})
     if progress:
         progress(checkpoints.StepReport(steps, steps, None, metrics))

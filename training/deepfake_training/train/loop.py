@@ -220,7 +220,6 @@ class _Run:
         there is nothing to choose by and the last average is saved."""
         self._unimproved += 1
         metrics: dict[str, float] = {}
-        scores = None
         if self._measured:
             scores = score_held_out(self._ema.module, self._graph, self._store, self._config)
             metrics = method_metrics.mean_aucs(scores, self._config.cross_validation.apart)
@@ -228,7 +227,7 @@ class _Run:
             log.add_scalar(name, value, self._step)
         if metrics.get("auc_mean", 0.0) > self.best.get("auc_mean", -1.0):
             self.best, self._unimproved = {**metrics, "step": float(self._step)}, 0
-            checkpoints.save_result(self._out, self._ema.module.state_dict(), self.best, scores)
+            checkpoints.save_result(self._out, self._ema.module.state_dict(), self.best)
         return metrics
 
     def _checkpoint(self) -> None:
