@@ -11,17 +11,11 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from skimage import data
 
 from deepfake_training.data import augment
-from deepfake_training.data.augment import (
-    AugmentConfig,
-    Augmenter,
-    Chain,
-    Chances,
-    Geometry,
-)
+from deepfake_training.data.augment import STEPS as DRAWN
+from deepfake_training.data.augment import Augmenter, Chain, Geometry
 from deepfake_training.data.degradations import (
     H264,
     Blur,
@@ -38,8 +32,6 @@ from deepfake_training.errors import TrainingError
 
 Image = NDArray[np.uint8]
 FIVE = np.float32([[133, 127], [193, 130], [162, 165], [129, 180], [191, 184]])
-STRONG = AugmentConfig(rotation_deg=15.0, scale_jitter=(0.8, 1.2), shift=0.06, max_steps=7)
-NOTHING = Chances(**dict.fromkeys(Chances.model_fields, 0.0))
 STEPS: list[Callable[[Image], Image]] = [
     Rescale(0.4, cv2.INTER_AREA, cv2.INTER_LINEAR),
     Rescale(1.37, cv2.INTER_CUBIC, cv2.INTER_AREA),
@@ -95,43 +87,50 @@ def test_shape_type_and_determinism(out_size: int, crop: Image) -> None:
 def test_chains_are_drawn_blind(crop: Image) -> None:
     """A chain cannot depend on the picture, because drawing takes only the generator."""
     assert list(inspect.signature(Augmenter.draw).parameters) == ["self", "rng"]
-    augmenter = Augmenter(STRONG)
+    augmenter = Augmenter()
     for seed in range(30):
         one, two = np.random.default_rng(seed), np.random.default_rng(seed)
         chain = augmenter.draw(one)
-        assert chain == Augmenter(STRONG).draw(np.random.default_rng(seed))
+        assert chain == Augmenter().draw(np.random.default_rng(seed))
         out = augmenter(crop, FIVE, two)
         # Applying used no more randomness than drawing, so the next sample is unaffected too.
         assert one.bit_generator.state == two.bit_generator.state
         np.testing.assert_array_equal(out, augmenter.apply(chain, crop, FIVE))
 
 
-def test_every_step_occurs_as_often_as_configured() -> None:
-    config = AugmentConfig(max_steps=20, chances=Chances(final_encoding=0.0))
-    augmenter, rng, n = Augmenter(config), np.random.default_rng(0), 4000
+def chances(patch: pytest.MonkeyPatch, **of: float) -> None:
+    """Give the steps in ``of`` these probabilities, and others none."""
+    patch.setattr(augment, "STEPS", {n: (of.get(n, 0.0), draw) for n, (_, draw) in DRAWN.items()})
+
+
+def test_every_step_occurs_as_often_as_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(augment, "MAX_STEPS", 20)
+    monkeypatch.setattr(augment, "FINAL_ENCODING", 0.0)
+    augmenter, rng, n = Augmenter(), np.random.default_rng(0), 4000
     counts: dict[str, int] = {}
     for _ in range(n):
         for step in augmenter.draw(rng).steps:
             name = step.extension if isinstance(step, Encode) else type(step).__name__
             counts[name] = counts.get(name, 0) + 1
-    chances = config.chances
+    stated = {name: chance for name, (chance, _) in DRAWN.items()}
     expected = {
-        "Rescale": chances.rescale + chances.screen, ".jpg": chances.jpeg, ".webp": chances.webp,
-        "H264": chances.h264, "Blur": chances.blur, "MotionBlur": chances.motion_blur,
-        "Noise": chances.noise, "Retouch": chances.retouch,
-        "Tone": chances.tone + chances.grayscale,
+        "Rescale": stated["rescale"] + stated["screen"], ".jpg": stated["jpeg"],
+        ".webp": stated["webp"], "H264": stated["h264"], "Blur": stated["blur"],
+        "MotionBlur": stated["motion_blur"], "Noise": stated["noise"],
+        "Retouch": stated["retouch"], "Tone": stated["tone"] + stated["grayscale"],
     }  # fmt: skip
     counts["overlay"] = counts.pop("Caption") + counts.pop("Sticker")
-    expected["overlay"] = chances.overlay
+    expected["overlay"] = stated["overlay"]
     assert counts.keys() == expected.keys()
     for name, chance in expected.items():
         assert counts[name] / n == pytest.approx(chance, abs=0.035), name
 
 
-def test_final_encoding_comes_last_and_is_not_cut_off() -> None:
-    everything = Chances(**dict.fromkeys(Chances.model_fields, 1.0))
-    augmenter = Augmenter(AugmentConfig(max_steps=2, chances=everything))
-    rng = np.random.default_rng(0)
+def test_final_encoding_comes_last_and_is_not_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    chances(monkeypatch, **dict.fromkeys(DRAWN, 1.0))
+    monkeypatch.setattr(augment, "MAX_STEPS", 2)
+    monkeypatch.setattr(augment, "FINAL_ENCODING", 1.0)
+    augmenter, rng = Augmenter(), np.random.default_rng(0)
     last = set()
     for _ in range(200):
         steps = augmenter.draw(rng).steps
@@ -141,18 +140,21 @@ def test_final_encoding_comes_last_and_is_not_cut_off() -> None:
     assert last == {".jpg", ".webp", "h264"}
 
 
-def test_the_order_of_steps_varies() -> None:
-    chances = NOTHING.model_copy(update={"blur": 1.0, "jpeg": 1.0})
-    augmenter, rng = Augmenter(AugmentConfig(chances=chances)), np.random.default_rng(0)
+def test_the_order_of_steps_varies(monkeypatch: pytest.MonkeyPatch) -> None:
+    chances(monkeypatch, blur=1.0, jpeg=1.0)
+    augmenter, rng = Augmenter(), np.random.default_rng(0)
     first = [type(augmenter.draw(rng).steps[0]) for _ in range(200)]
     assert 60 < first.count(Blur) < 140
 
 
-def test_without_variation_the_view_is_the_centred_one(crop: Image) -> None:
-    config = AugmentConfig(
-        flip=0.0, rotation_deg=0.0, scale_jitter=(1.0, 1.0), shift=0.0, chances=NOTHING
-    )
-    augmenter = Augmenter(config)
+def test_without_variation_the_view_is_the_centred_one(
+    crop: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chances(monkeypatch)
+    none = {"FLIP": 0.0, "ROTATION_DEG": 0.0, "SCALE_JITTER": (1.0, 1.0), "SHIFT": 0.0}
+    for name, value in {**none, "FINAL_ENCODING": 0.0}.items():
+        monkeypatch.setattr(augment, name, value)
+    augmenter = Augmenter()
     outs = {augmenter(crop, FIVE, np.random.default_rng(s)).tobytes() for s in range(20)}
     # Two interpolations are drawn from, of which the plain geometry has one.
     assert len(outs) == 2
@@ -170,7 +172,7 @@ def test_the_box_has_the_promised_size(
     start = (size - box) // 2
     crop = np.zeros((size, size, 3), np.uint8)
     crop[start : start + box, start : start + box] = 255
-    augmenter = Augmenter(AugmentConfig(store_scale=store_scale))
+    augmenter = Augmenter(store_scale)
     view = augmenter.apply(Chain(Geometry()), crop, FIVE, out_size, scale)
     inside = (view[..., 0] > 127).sum(axis=1).max()
     assert inside == pytest.approx(out_size / scale, abs=1.5)
@@ -187,9 +189,8 @@ def test_flip_is_a_mirror(crop: Image) -> None:
 
 def test_points_follow_the_view() -> None:
     rng = np.random.default_rng(5)
-    config = STRONG
     for _ in range(30):
-        geometry = augment._geometry(config, rng)
+        geometry = augment._geometry(rng)
         crop = np.zeros((320, 320, 3), np.uint8)
         x, y = (int(v) for v in rng.integers(120, 200, 2))
         cv2.circle(crop, (x, y), 4, (255, 255, 255), -1)
@@ -201,12 +202,12 @@ def test_points_follow_the_view() -> None:
 
 
 def test_views_stay_near_the_stored_crop() -> None:
-    """The default jitter must rarely exceed the stored crop, or borders become a cue."""
+    """The jitter must rarely exceed the stored crop, or borders become a cue."""
     rng, beyond = np.random.default_rng(0), []
     inside = np.full((320, 320, 3), 255, np.uint8)
     padded = cv2.copyMakeBorder(inside, 160, 160, 160, 160, cv2.BORDER_CONSTANT)
     for _ in range(200):
-        geometry = augment._geometry(AugmentConfig(), rng)
+        geometry = augment._geometry(rng)
         view, _ = augment._view(padded, FIVE, geometry, 224, 0.5 * 1.3 / 1.6)
         beyond.append((view < 128).mean())
     assert np.mean(beyond) < 0.02
@@ -291,12 +292,12 @@ def test_grey_is_grey_and_colour_is_kept(crop: Image) -> None:
 
 
 def test_stickers_stay_off_the_features() -> None:
-    rng, config = np.random.default_rng(0), AugmentConfig()
+    rng = np.random.default_rng(0)
     blank = np.zeros((224, 224, 3), np.uint8)
     _, points = augment._view(np.zeros((320, 320, 3), np.uint8), FIVE, Geometry(), 224, 1.3 / 1.6)
     seen = 0
     for _ in range(400):
-        step = augment._draw_overlay(config, rng)
+        step = augment._draw_overlay(rng)
         if isinstance(step, Sticker):
             out = step.clear_of(points, 224)(blank)
             seen += bool(out.any())
@@ -305,17 +306,8 @@ def test_stickers_stay_off_the_features() -> None:
     assert seen > 50
 
 
-def test_settings_are_checked() -> None:
-    with pytest.raises(ValidationError, match="jpeg_qualtiy"):
-        AugmentConfig.model_validate({"jpeg_qualtiy": (20, 90)})
-    with pytest.raises(ValidationError):
-        Chances(jpeg=1.5)
-    assert AugmentConfig.model_validate_json(AugmentConfig().model_dump_json()) == AugmentConfig()
-
-
 def test_missing_encoder_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     without = frozenset(av.codec.codecs_available) - {"libx264"}
     monkeypatch.setattr(av.codec, "codecs_available", without)
     with pytest.raises(TrainingError, match="libx264"):
         Augmenter()
-    Augmenter(AugmentConfig(chances=NOTHING))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from skimage import data
 
 from deepfake_training.data import blend
-from deepfake_training.data.augment import AugmentConfig, Augmenter, Chain, Geometry
+from deepfake_training.data.augment import Augmenter, Chain, Geometry
 from deepfake_training.data.blend import colours_matched, poisson_cloned
 from deepfake_training.data.landmarks import DenseLandmarks, five_points, hull_mask, transform
 
@@ -231,7 +231,7 @@ def test_real_and_fake_pass_through_one_chain(kind: str, astronaut: Face, hopper
     """No label shortcut: the same state draws the same steps for either class."""
     crop, points = hopper
     five = five_points(points)
-    augmenter = Augmenter(AugmentConfig())
+    augmenter = Augmenter()
     for seed in range(16):
         fake, mask = MAKERS[kind](hopper, astronaut, np.random.default_rng(seed))
         one, two = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 1])

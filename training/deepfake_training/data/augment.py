@@ -15,14 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Final
 
 import av
 import cv2
 import numpy as np
-from pydantic import Field
 
-from deepfake_models.bundle.spec import Positive, PositiveInt, Probability, Spec
 from deepfake_training.data.degradations import (
     H264,
     Blur,
@@ -46,49 +44,16 @@ ENLARGERS: Final = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 LETTERS: Final = "ABCDEFGHIKLMNOPRSTUVWXYZ abcdefghiklmnoprstuvwxyz 0123456789.,:!?@#"
 
 
-class Chances(Spec):
-    """The probability of each step, independent of the others."""
-
-    rescale: Probability = 0.4
-    screen: Probability = 0.06
-    jpeg: Probability = 0.45
-    webp: Probability = 0.05
-    h264: Probability = 0.12
-    blur: Probability = 0.2
-    motion_blur: Probability = 0.08
-    noise: Probability = 0.2
-    retouch: Probability = 0.1
-    tone: Probability = 0.6
-    overlay: Probability = 0.06
-    grayscale: Probability = 0.04
-    final_encoding: Probability = 0.3
-    """One more JPEG, H.264 or WebP encoding after all other steps."""
-
-
-class AugmentConfig(Spec):
-    """The strength of the augmentation. Ranges are (low, high)."""
-
-    store_scale: Positive = 1.6
-    """Side of the stored crop as a multiple of the longer side of the face box."""
-    flip: Probability = 0.5
-    rotation_deg: Annotated[float, Field(ge=0.0, le=45.0)] = 10.0
-    scale_jitter: tuple[Positive, Positive] = (0.88, 1.14)
-    shift: Annotated[float, Field(ge=0.0, le=0.3)] = 0.04
-    """Largest shift along each axis, as a share of the view's side."""
-    max_steps: PositiveInt = 5
-    """Largest number of steps, not counting the final encoding. Further ones are dropped."""
-    chances: Chances = Chances()
-    rescale: tuple[Positive, Positive] = (0.25, 1.0)
-    jpeg_quality: tuple[PositiveInt, PositiveInt] = (20, 100)
-    webp_quality: tuple[PositiveInt, PositiveInt] = (20, 95)
-    h264_crf: tuple[PositiveInt, PositiveInt] = (18, 40)
-    blur_sigma: Positive = 3.0
-    """Largest sigma in pixels. Smaller ones are more likely (the square of a uniform variable)."""
-    motion_length: tuple[PositiveInt, PositiveInt] = (3, 11)
-    noise_sigma: Positive = 12.0
-    """Largest sigma in grey levels. Smaller ones are more likely."""
-    tone: Annotated[float, Field(ge=0.0, le=1.0)] = 0.2
-    """Largest relative change of brightness, contrast and saturation; half of it for channels."""
+FLIP: Final = 0.5
+"""Probability that a view is mirrored."""
+ROTATION_DEG: Final = 10.0
+SCALE_JITTER: Final = (0.88, 1.14)
+SHIFT: Final = 0.04
+"""Largest shift along each axis, as a share of the view's side."""
+MAX_STEPS: Final = 5
+"""Largest number of steps, not counting the final encoding. Further ones are dropped."""
+FINAL_ENCODING: Final = 0.3
+"""Probability of one more JPEG, H.264 or WebP encoding after all other steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,13 +78,13 @@ class Chain:
 
 
 class Augmenter:
-    """Draws chains and applies them. It has no state, so it may be shared and pickled.
-    ``TrainingError`` if the config uses H.264 and this build of PyAV has no x264."""
+    """Draws chains and applies them to crops whose side is ``store_scale`` times the longer side of
+    the face box. It has no state, so it may be shared and pickled. ``TrainingError`` if this build
+    of PyAV has no x264."""
 
-    def __init__(self, config: AugmentConfig | None = None) -> None:
-        self.config = config or AugmentConfig()
-        chances = self.config.chances
-        if (chances.h264 or chances.final_encoding) and "libx264" not in av.codec.codecs_available:
+    def __init__(self, store_scale: float = 1.6) -> None:
+        self.store_scale = store_scale
+        if "libx264" not in av.codec.codecs_available:
             raise TrainingError("Augmentation by H.264 needs a PyAV with libx264. Install one.")
 
     def __call__(
@@ -146,24 +111,21 @@ class Augmenter:
 
     def draw(self, rng: np.random.Generator) -> Chain:
         """Draw a chain. The number of draws from ``rng`` depends only on ``rng``."""
-        config, chances = self.config, self.config.chances
         steps: list[Step] = []
-        for name, make in _MAKERS.items():
-            if rng.random() < getattr(chances, name):
-                steps.append(make(config, rng))
-        steps = [steps[i] for i in rng.permutation(len(steps))][: config.max_steps]
-        if rng.random() < chances.final_encoding:
+        for chance, draw in STEPS.values():
+            if rng.random() < chance:
+                steps.append(draw(rng))
+        steps = [steps[i] for i in rng.permutation(len(steps))][:MAX_STEPS]
+        if rng.random() < FINAL_ENCODING:
             name = str(rng.choice(("jpeg", "h264", "webp"), p=(0.6, 0.3, 0.1)))
-            steps.append(_MAKERS[name](config, rng))
-        return Chain(_geometry(config, rng), tuple(steps))
+            steps.append(STEPS[name][1](rng))
+        return Chain(_geometry(rng), tuple(steps))
 
     def apply(
         self, chain: Chain, crop: Image, points5: Points, out_size: int = 224, scale: float = 1.3
     ) -> Image:
         """Apply a chain; see ``__call__``. The same chain and crop give the same bytes."""
-        image, points = _view(
-            crop, points5, chain.geometry, out_size, scale / self.config.store_scale
-        )
+        image, points = _view(crop, points5, chain.geometry, out_size, scale / self.store_scale)
         for step in chain.steps:
             if isinstance(step, Sticker):
                 step = step.clear_of(points, out_size)
@@ -196,67 +158,68 @@ def _view(
     )
 
 
-def _geometry(config: AugmentConfig, rng: np.random.Generator) -> Geometry:
-    x, y = rng.uniform(-config.shift, config.shift, 2)
+def _geometry(rng: np.random.Generator) -> Geometry:
+    x, y = rng.uniform(-SHIFT, SHIFT, 2)
     return Geometry(
-        flip=bool(rng.random() < config.flip),
-        angle=float(np.deg2rad(rng.uniform(-config.rotation_deg, config.rotation_deg))),
-        scale=float(rng.uniform(*config.scale_jitter)),
+        flip=bool(rng.random() < FLIP),
+        angle=float(np.deg2rad(rng.uniform(-ROTATION_DEG, ROTATION_DEG))),
+        scale=float(rng.uniform(*SCALE_JITTER)),
         shift=(float(x), float(y)),
         interpolation=_one_of(SMOOTH, rng),
     )
 
 
-def _draw_rescale(config: AugmentConfig, rng: np.random.Generator) -> Step:
-    factor = float(np.exp(rng.uniform(*np.log(config.rescale))))
+def _draw_rescale(rng: np.random.Generator) -> Step:
+    factor = float(np.exp(rng.uniform(*np.log((0.25, 1.0)))))
     return Rescale(factor, _one_of(REDUCERS, rng), _one_of(ENLARGERS, rng))
 
 
-def _draw_screen(_config: AugmentConfig, rng: np.random.Generator) -> Step:
+def _draw_screen(rng: np.random.Generator) -> Step:
     # A recorded screen: enlarged by a fractional factor, then reduced again.
     return Rescale(float(rng.uniform(1.1, 1.9)), _one_of(ENLARGERS, rng), _one_of(REDUCERS, rng))
 
 
-def _draw_jpeg(config: AugmentConfig, rng: np.random.Generator) -> Step:
-    quality = _between(config.jpeg_quality, rng)
+def _draw_jpeg(rng: np.random.Generator) -> Step:
+    quality = _between((20, 100), rng)
     return Encode(".jpg", quality, bool(rng.random() < 0.3), _offset(8, rng))
 
 
-def _draw_webp(config: AugmentConfig, rng: np.random.Generator) -> Step:
-    return Encode(".webp", _between(config.webp_quality, rng), False, _offset(16, rng))
+def _draw_webp(rng: np.random.Generator) -> Step:
+    return Encode(".webp", _between((20, 95), rng), False, _offset(16, rng))
 
 
-def _draw_h264(config: AugmentConfig, rng: np.random.Generator) -> Step:
+def _draw_h264(rng: np.random.Generator) -> Step:
     y, x = (int(v) for v in rng.integers(-2, 3, 2))
-    return H264(_between(config.h264_crf, rng), _between((2, 3), rng), (y, x), _offset(16, rng))
+    return H264(_between((18, 40), rng), _between((2, 3), rng), (y, x), _offset(16, rng))
 
 
-def _draw_blur(config: AugmentConfig, rng: np.random.Generator) -> Step:
-    return Blur(max(config.blur_sigma * float(rng.random()) ** 2, 0.2))
+def _draw_blur(rng: np.random.Generator) -> Step:
+    # The square makes weak blur, and below weak noise, the most frequent.
+    return Blur(max(3.0 * float(rng.random()) ** 2, 0.2))
 
 
-def _draw_motion_blur(config: AugmentConfig, rng: np.random.Generator) -> Step:
-    return MotionBlur(_between(config.motion_length, rng), float(rng.uniform(0.0, np.pi)))
+def _draw_motion_blur(rng: np.random.Generator) -> Step:
+    return MotionBlur(_between((3, 11), rng), float(rng.uniform(0.0, np.pi)))
 
 
-def _draw_noise(config: AugmentConfig, rng: np.random.Generator) -> Step:
-    sigma = max(config.noise_sigma * float(rng.random()) ** 2, 0.5)
+def _draw_noise(rng: np.random.Generator) -> Step:
+    sigma = max(12.0 * float(rng.random()) ** 2, 0.5)
     shot, coloured = (bool(v) for v in rng.random(2) < 0.5)
     return Noise(sigma, shot, coloured, int(rng.integers(2**32)))
 
 
-def _draw_retouch(_config: AugmentConfig, rng: np.random.Generator) -> Step:
+def _draw_retouch(rng: np.random.Generator) -> Step:
     spread, share, lift = rng.uniform((12.0, 0.5, 0.0), (45.0, 1.0, 20.0))
     return Retouch(float(spread), float(share), float(lift))
 
 
-def _draw_tone(config: AugmentConfig, rng: np.random.Generator) -> Step:
-    b, c, g, s, *rest = (float(v) for v in config.tone * rng.uniform(-1.0, 1.0, 7))
+def _draw_tone(rng: np.random.Generator) -> Step:
+    b, c, g, s, *rest = (float(v) for v in 0.2 * rng.uniform(-1.0, 1.0, 7))
     red, green, blue = (1.0 + 0.5 * v for v in rest)
     return Tone(0.5 * b, 1.0 + c, float(np.exp(g)), (red, green, blue), 1.0 + s)
 
 
-def _draw_overlay(_config: AugmentConfig, rng: np.random.Generator) -> Step:
+def _draw_overlay(rng: np.random.Generator) -> Step:
     if rng.random() < 0.5:
         text = "".join(LETTERS[i] for i in rng.integers(len(LETTERS), size=rng.integers(6, 28)))
         depth, opacity = rng.uniform((0.06, 0.3), (0.14, 1.0))
@@ -269,24 +232,25 @@ def _draw_overlay(_config: AugmentConfig, rng: np.random.Generator) -> Step:
     return Sticker((float(x), float(y)), float(radius), (red, green, blue), disc)
 
 
-def _draw_grayscale(_config: AugmentConfig, _rng: np.random.Generator) -> Step:
+def _draw_grayscale(_rng: np.random.Generator) -> Step:
     return Tone(saturation=0.0)
 
 
-_MAKERS: Final[dict[str, Callable[[AugmentConfig, np.random.Generator], Step]]] = {
-    "rescale": _draw_rescale,
-    "screen": _draw_screen,
-    "jpeg": _draw_jpeg,
-    "webp": _draw_webp,
-    "h264": _draw_h264,
-    "blur": _draw_blur,
-    "motion_blur": _draw_motion_blur,
-    "noise": _draw_noise,
-    "retouch": _draw_retouch,
-    "tone": _draw_tone,
-    "overlay": _draw_overlay,
-    "grayscale": _draw_grayscale,
+STEPS: Final[dict[str, tuple[float, Callable[[np.random.Generator], Step]]]] = {
+    "rescale": (0.4, _draw_rescale),
+    "screen": (0.06, _draw_screen),
+    "jpeg": (0.45, _draw_jpeg),
+    "webp": (0.05, _draw_webp),
+    "h264": (0.12, _draw_h264),
+    "blur": (0.2, _draw_blur),
+    "motion_blur": (0.08, _draw_motion_blur),
+    "noise": (0.2, _draw_noise),
+    "retouch": (0.1, _draw_retouch),
+    "tone": (0.6, _draw_tone),
+    "overlay": (0.06, _draw_overlay),
+    "grayscale": (0.04, _draw_grayscale),
 }
+"""Every step with its probability, independent of the others, and what draws it."""
 
 
 def _one_of(choices: tuple[int, ...], rng: np.random.Generator) -> int:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.faces.crops import cut_views
 from deepfake_training.config import Config, MixConfig
-from deepfake_training.data.augment import AugmentConfig, Augmenter
+from deepfake_training.data.augment import Augmenter
 from deepfake_training.data.blend import (
     P_REDRAWN,
     Redraw,
@@ -241,7 +241,7 @@ class PairDataset:
             from deepfake_training.data.autoencoder import Autoencoder
 
             self._redraw = Autoencoder()
-        self._augment = Augmenter(AugmentConfig(store_scale=config.prepare.store_scale))
+        self._augment = Augmenter(config.prepare.store_scale)
         self._out_size = config.bundle.input.height
         self._scales = (config.bundle.crop.scale, *config.bundle.crop.further_scales)
 
