@@ -27,6 +27,7 @@ from deepfake_training.config import (
     MixConfig,
     load_config,
 )
+from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import Manifest
 from deepfake_training.data.splits import fold_splits
 from deepfake_training.errors import TrainingError
@@ -121,13 +122,9 @@ def test_manifests_that_changed_after_prepare_are_refused(
 
 @pytest.fixture(scope="session")
 def crossed(smoke: Config) -> Config:
-    """A config with two parts of the folds."""
-    parts = CrossValidationConfig(
-        folds=((0,), (1,)),
-        media_per_group=1,
-    )
-    update = {"cross_validation": parts, "validation_folds": ()}
-    return smoke.model_copy(update=update)
+    """A config that is cross-validated."""
+    one_each = CrossValidationConfig(media_per_group=1)
+    return smoke.model_copy(update={"cross_validation": one_each, "validation_folds": ()})
 
 
 def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
@@ -140,7 +137,7 @@ def test_cross_validation_scores_every_medium_by_a_run_that_did_not_see_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = tmp_path / "cv"
-    splits = fold_splits(crossed)
+    splits = fold_splits(CropStore(crops).index, crossed)
     first = splits[0].config
     assert first.model_copy(update={"cross_validation": smoke.cross_validation}) == smoke
     as_if_of(first, fitted_run, folder / "fold-0")

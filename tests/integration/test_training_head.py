@@ -69,7 +69,7 @@ def test_folds_are_told_apart_from_features_that_are_computed_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reports: list[StepReport] = []
-    splits = fold_splits(head_config())
+    splits = fold_splits(store.index, head_config())
     run_splits(head_crops, tmp_path, splits, progress=lambda _, report: reports.append(report))
     figures = [(tmp_path / split.name / METRICS).read_text() for split in splits]
     for text in figures:

@@ -168,6 +168,8 @@ def test_error_rates_are_those_of_sources_that_no_run_saw(
     assert known["true_positive_rate"]["groups"] > 2  # people
     card = (bundle.directory / "MODEL_CARD.md").read_text()
     assert "## Known and unknown sources" in card
+    assert "2 runs of the same recipe" in card
+    assert "Further 2 runs each held out a part of the sources" in card
 
 
 def test_the_card_has_leaning_and_the_methods_apart(bundle: Bundle) -> None:

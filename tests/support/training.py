@@ -63,7 +63,6 @@ heads = ["linear", "kinds"]
 kinds = ["swap", "reenactment"]
 
 [cross_validation]
-folds = [[0], [1]]
 apart = ["retouch"]
 families = { swap = ["reswap"], reenactment = ["puppet", "talker"] }
 

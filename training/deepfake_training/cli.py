@@ -126,15 +126,14 @@ def crossvalidate(
     crops: CropsOption,
     out: OutOption,
 ) -> None:
-    """Fit one run for each part of the folds and of the sources. Resumes if interrupted."""
+    """Fit one run for each fold and for each part of the sources. Resumes if interrupted."""
     from deepfake_training.data.datasets import CropStore
-    from deepfake_training.data.splits import check_folds, fold_splits, source_splits
+    from deepfake_training.data.splits import fold_splits, source_splits
     from deepfake_training.evaluate.crossvalidate import run_splits
 
     settings = load_config(config)
     store = CropStore(crops)
-    check_folds(store.index, settings)
-    splits = fold_splits(settings) + source_splits(store.index, settings)
+    splits = fold_splits(store.index, settings) + source_splits(store.index, settings)
     report = Lines(console)
 
     def show(split: Split, step: StepReport) -> None:

@@ -136,8 +136,6 @@ class ProbeConfig(Spec):
 class CrossValidationConfig(Spec):
     """How a recipe is measured before it is fitted on all data."""
 
-    folds: tuple[tuple[int, ...], ...] = ((0,), (1,), (2,), (3,), (4,))
-    """The parts that are held out in turn, each a list of folds."""
     examine_every: PositiveInt = 1
     """With ``tune = "head"``: every how many of the prepared frames are examined as the service
     does it. Faces of one video are much alike, and examining them takes most of the time."""

@@ -22,7 +22,7 @@ def card(
     outcomes: Outcomes | None = None,
     fields: dict[str, Any] | None = None,
     by_source: Sequence[dict[str, Any]] = (),
-    crossed: bool = False,
+    crossed: tuple[int, int] | None = None,
     backbone: BackboneConfig | None = None,
     arithmetic: str = "float32",
     **training: Any,
@@ -127,8 +127,9 @@ def test_the_card_says_what_the_runs_of_all_folds_share() -> None:
     backbone = BackboneConfig(name="vit_tiny_patch16_224", blocks=(1,), tune="head")
     shared = "measured on crops of all folds, without their labels"
     for arithmetic in ("int8", "float32"):
-        text = card({}, backbone=backbone, arithmetic=arithmetic, crossed=True)
+        text = card({}, backbone=backbone, arithmetic=arithmetic, crossed=(3, 0))
         assert (shared in text) is (arithmetic == "int8")
+        assert "out of fold: 3 runs" in text
 
 
 def test_a_star_marks_what_the_measurement_calls_indicative() -> None:

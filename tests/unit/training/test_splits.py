@@ -13,7 +13,6 @@ from deepfake_training.config import (
 )
 from deepfake_training.data.manifests import is_still
 from deepfake_training.data.splits import (
-    check_folds,
     check_videos,
     fold_splits,
     held_out,
@@ -22,7 +21,7 @@ from deepfake_training.data.splits import (
     source_splits,
     trained_on,
 )
-from deepfake_training.errors import ConfigError, TrainingError
+from deepfake_training.errors import TrainingError
 
 INDEX = pd.DataFrame(
     [
@@ -46,8 +45,8 @@ def config(**cross_validation: object) -> Config:
 
 
 def test_every_fold_is_held_out_once_and_never_trained_on() -> None:
-    splits = fold_splits(config(folds=((0,), (1, 2))))
-    assert [s.name for s in splits] == ["fold-0", "fold-1-2"]
+    splits = fold_splits(INDEX, config())
+    assert [s.name for s in splits] == ["fold-0", "fold-1", "fold-2"]
     measured = sum(held_out(INDEX, s.config).astype(int) for s in splits)
     assert (measured == 1).all()
     for split in splits:
@@ -83,13 +82,10 @@ def test_people_of_a_left_out_source_who_were_learnt_from_are_not_measured() -> 
     assert held_out(some, chosen, index).tolist() == [True, False, True]
 
 
-def test_a_fold_that_no_run_holds_out_is_named() -> None:
-    check_folds(INDEX, config(folds=((0,), (1, 2))))
-    with pytest.raises(ConfigError, match=r"folds does not list 1, 2, which occur in the data"):
-        check_folds(INDEX, config(folds=((0,), (7,))))
-    without = INDEX["dataset"].where(INDEX["fold"] == 0, "other")
-    excluding = config(folds=((0,),)).model_copy(update={"excluded_datasets": ("other",)})
-    check_folds(INDEX.assign(dataset=without), excluding)
+def test_the_folds_of_excluded_data_sets_have_no_run() -> None:
+    index = INDEX.assign(dataset=INDEX["dataset"].where(INDEX["fold"] == 0, "other"))
+    excluding = config().model_copy(update={"excluded_datasets": ("other",)})
+    assert [s.name for s in fold_splits(index, excluding)] == ["fold-0"]
 
 
 def test_a_bundle_needs_held_out_videos_of_both_classes() -> None:
@@ -123,11 +119,6 @@ def test_an_excluded_data_set_is_neither_trained_on_nor_measured() -> None:
     trained, held = trained_on(INDEX, chosen), held_out(INDEX, chosen)
     assert list(trained[trained].index) == [1, 2, 4]
     assert list(held[held].index) == [0, 3]
-
-
-def test_a_fold_in_two_parts_is_named() -> None:
-    with pytest.raises(ConfigError, match="A fold is in two parts"):
-        fold_splits(config(folds=((0, 1), (1,))))
 
 
 def test_stills_are_told_by_their_name() -> None:

@@ -18,7 +18,7 @@ import pandas as pd
 from deepfake_eval.datasets.base import PICTURE_SUFFIXES
 from deepfake_training.config import Config
 from deepfake_training.data.manifests import is_still
-from deepfake_training.errors import ConfigError, TrainingError
+from deepfake_training.errors import TrainingError
 
 _MAY_BE_ANIMATED = frozenset({".gif", ".webp", ".avif"})
 
@@ -49,19 +49,6 @@ def measured_on(
     """Return the held-out ``rows`` (see ``held_out``), limited to ``media_per_group`` (see
     ``thinned``)."""
     return thinned(rows[held_out(rows, config, index)], config.cross_validation.media_per_group)
-
-
-def check_folds(index: pd.DataFrame, config: Config) -> None:
-    """Check that every fold in the data is held out by a run of the cross-validation;
-    ``ConfigError`` if one is not: all runs would learn from it, and none would be measured on it.
-    """
-    used = index[~index["dataset"].isin(config.excluded_datasets)]
-    listed = {fold for part in config.cross_validation.folds for fold in part}
-    if missing := sorted(set(used["fold"].tolist()) - listed):
-        raise ConfigError(
-            f"cross_validation.folds does not list {', '.join(map(str, missing))}, which occur in "
-            "the data. List every fold so that every file is evaluated."
-        )
 
 
 def check_videos(rows: pd.DataFrame, config: Config) -> None:
@@ -102,14 +89,13 @@ class Split:
     config: Config
 
 
-def fold_splits(config: Config) -> list[Split]:
-    """Return one run for each part of the folds, so that every medium is measured once, by a run
-    that saw none of its group; ``ConfigError`` if a fold is in two parts."""
-    parts = config.cross_validation.folds
-    if len({f for p in parts for f in p}) < sum(map(len, parts)):
-        raise ConfigError("cross_validation.folds: A fold is in two parts. List it once.")
+def fold_splits(index: pd.DataFrame, config: Config) -> list[Split]:
+    """Return one run for each fold in ``index``, so that every medium is measured once, by a run
+    that saw none of its group."""
+    used = index[~index["dataset"].isin(config.excluded_datasets)]
     return [
-        _split(config, f"fold-{'-'.join(map(str, part))}", validation_folds=part) for part in parts
+        _split(config, f"fold-{fold}", validation_folds=(fold,))
+        for fold in sorted(set(used["fold"].tolist()))
     ]
 
 

@@ -1,4 +1,4 @@
-"""Measure a recipe: one run for each part of the folds, and one for each part of the sources."""
+"""Measure a recipe: one run for each fold, and one for each part of the sources."""
 
 from __future__ import annotations
 

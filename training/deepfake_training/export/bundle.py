@@ -7,7 +7,7 @@ import json
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -118,12 +118,11 @@ def export(
     store = CropStore(inputs.crops)
     weights = read_checkpoint(inputs.run / BEST)["weights"]
     _check_run(inputs.run, config_of(inputs.run, store.digest()), config)
-    measured: Iterable[HeldOutRun] = ((config, weights),)
+    measured: Sequence[HeldOutRun] = ((config, weights),)
     by_source: Sequence[HeldOutRun] = ()
     if inputs.cross_validation:
-        splits.check_folds(store.index, config)
         crossed, digest = inputs.cross_validation, store.digest()
-        measured = split_weights(crossed, splits.fold_splits(config), digest)
+        measured = list(split_weights(crossed, splits.fold_splits(store.index, config), digest))
         by_source = list(split_weights(crossed, splits.source_splits(store.index, config), digest))
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as scratch:
@@ -183,7 +182,7 @@ def export(
             fields,
             table,
             measures,
-            crossed=inputs.cross_validation is not None,
+            crossed=(len(measured), len(by_source)) if inputs.cross_validation else None,
             outcomes=Outcomes.of(judged, apart, bundle.spec, config),
         )
         card = marked_card(card, unfit(bundle.spec))

@@ -92,14 +92,15 @@ def model_card(
     reliability: dict[str, Any],
     metrics: dict[str, Any],
     *,
-    crossed: bool,
+    crossed: tuple[int, int] | None,
     outcomes: Outcomes | None = None,
 ) -> str:
     """Return the text of the card of a bundle with the manifest ``fields``.
 
     ``metrics`` are the figures of ``deepfake_eval.analysis.summary.summarise`` on the held-out
-    media, and ``crossed`` whether a cross-validation scored them, not the exported run its own
-    held-out folds. ``outcomes`` are the named kinds and the methods apart, if any.
+    media. ``crossed`` are the numbers of runs that held out folds and sources; None if the exported
+    run was measured on its own held-out folds. ``outcomes`` are the named kinds and the methods
+    apart, if any.
     """
     training = fields["training"]
     train, held = training["train"], training["held_out"]
