@@ -21,7 +21,7 @@ def card(
     *sources: CardSource,
     outcomes: Outcomes | None = None,
     fields: dict[str, Any] | None = None,
-    by_source: Sequence[dict[str, Any]] = (),
+    by_face_width: Sequence[dict[str, Any]] = (),
     crossed: tuple[int, int] | None = None,
     backbone: BackboneConfig | None = None,
     arithmetic: str = "float32",
@@ -42,8 +42,7 @@ def card(
         "training": {"train": train, "held_out": {}, **training},
         **(fields or {}),
     }
-    reliability = {"level_face": {"by_source": [], "by_face_width": []}, "level_track": {}}
-    reliability["level_track"] = {"by_source": list(by_source)}
+    reliability = {"level_face": {"by_face_width": list(by_face_width)}}
     metrics = {"operating_point": [], "levels": {"item": []}, "coverage": []}
     return model_card(config, content, reliability, metrics, crossed=crossed, outcomes=outcomes)
 
@@ -136,12 +135,13 @@ def test_a_star_marks_what_the_measurement_calls_indicative() -> None:
     """An AUC of few manipulated groups rests on few, however many real ones it has."""
     figure = {"value": 0.9, "low": None, "high": None, "samples": 40, "groups": 40}
     entry = {
-        "dataset": "d", "method": "swap", "label": "fake",
+        "face_px": [96.0, None],
+        "false_positive_rate": {**figure, "indicative": False},
         "true_positive_rate": {**figure, "groups": 7, "indicative": True},
-        "auc": {**figure, "indicative": True, "against": "d"},
-    }  # fmt: skip
-    text = card({}, by_source=[entry], fields={"conditions": {"min_groups": 12}})
-    assert "| d | swap (fake) | 40 | 7 | 0.90* | 0.90* |" in text
+        "auc": {**figure, "indicative": True},
+    }
+    text = card({}, by_face_width=[entry], fields={"conditions": {"min_groups": 12}})
+    assert "| 96 and more | 0.90 | 0.90* | 0.90* |" in text
     assert "rest on fewer than 12 groups" in text
 
 
