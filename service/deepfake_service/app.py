@@ -151,7 +151,8 @@ def create_app(
     app.state.shared = state
     app.add_middleware(RequestMiddleware, metrics=state.metrics)
     problems.install(app)
-    app.add_exception_handler(404, answer_unknown_address)
+    for status in (404, 405):
+        app.add_exception_handler(status, answer_unknown_address)
     for module in PAGES:
         add_routes(app, module.router)
     return app

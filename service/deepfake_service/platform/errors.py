@@ -127,7 +127,7 @@ class Forbidden(ServiceError):
 
 
 class CrossSiteRequest(ServiceError):
-    """The request does not come from a page of this service. Reload the page and try again."""
+    """The page is of another site or of an earlier session. Go back, reload it and try again."""
 
 
 class NotFound(ServiceError):

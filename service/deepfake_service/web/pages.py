@@ -179,7 +179,8 @@ class Guest(Asked):
         token, engine = session_token(request), self.state.engine
         # Why the model that examines now decides nothing; empty if it does.
         unfitness = unfit(engine.bundle.spec) if engine else ()
-        query = request.url.query if request.method == "GET" else ""
+        # The answer to a form has no address of its own, and may show what is shown once.
+        here = _address_of(request) if request.method == "GET" else None
         texts = words(self.language, polite=True)
         content = (
             _environment(self.language)
@@ -194,7 +195,7 @@ class Guest(Asked):
                 csrf=csrf_of(token) if token else "",
                 path=request.url.path,
                 done=request.query_params.get("done"),
-                here=quote(f"{request.url.path}?{query}" if query else request.url.path, safe="/"),
+                here=here,
                 issuer=self.state.settings.issuer,
                 not_for_use=not_for_use(unfitness, texts),
                 **values,
@@ -303,8 +304,7 @@ class PageRoute(APIRoute):
             try:
                 return await handler(request)
             except NotAuthenticated:
-                target = request.url.path if request.method == "GET" else "/"
-                return redirect(f"/sign-in?next={quote(target, safe='/')}")
+                return _to_sign_in(request)
             except BodyRefused as refused:
                 return await _error_page(request, refused.error)
             except (ServiceError, RequestValidationError) as error:
@@ -312,6 +312,21 @@ class PageRoute(APIRoute):
                 return await _error_page(request, shown)
 
         return handle
+
+
+def _to_sign_in(request: Request) -> Response:
+    """Redirect to the sign-in page, which leads back to the page that was asked for, or whose form
+    was sent."""
+    if request.method == "GET":
+        return redirect(f"/sign-in?next={_address_of(request)}")
+    page = request.headers.get("referer", "").split("/", 3)[3:]
+    return redirect(f"/sign-in?next=/{quote(''.join(page), safe='/')}&lost=yes")
+
+
+def _address_of(request: Request) -> str:
+    """Return the path of a page with its query, as the value of a query parameter."""
+    path, query = request.url.path, request.url.query
+    return quote(f"{path}?{query}" if query else path, safe="/")
 
 
 async def answer_unknown_address(request: Request, error: Exception) -> Response:

@@ -35,7 +35,7 @@ from deepfake_service.web.pages import (
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
-Next = Annotated[str, Query(alias="next", max_length=1000)]
+Next = Annotated[str, Query(alias="next")]
 
 
 def local_path(path: str) -> str:
@@ -45,15 +45,17 @@ def local_path(path: str) -> str:
 
 
 @router.get("/sign-in")
-def get_sign_in(guest: Anybody, target: Next = "/") -> Response:
-    """Show the sign-in form, and the terms of the model before anybody builds a case on it."""
-    return _sign_in_page(guest, local_path(target))
+def get_sign_in(guest: Anybody, target: Next = "/", lost: str = "") -> Response:
+    """Show the sign-in form, and the terms of the model before anybody builds a case on it. With
+    ``lost``, a form was sent without a session."""
+    return _sign_in_page(guest, local_path(target), lost=bool(lost))
 
 
-def _sign_in_page(guest: Guest, target: str, *, status: int = 200) -> Response:
+def _sign_in_page(guest: Guest, target: str, *, status: int = 200, lost: bool = False) -> Response:
     engine, failed = guest.state.engine, status != 200
     terms = engine.bundle.spec.terms if engine else None
-    return guest.page("sign_in.html", status=status, next=target, failed=failed, terms=terms)
+    told = {"next": target, "failed": failed, "lost": lost, "terms": terms}
+    return guest.page("sign_in.html", status=status, **told)
 
 
 @router.post("/sign-in")

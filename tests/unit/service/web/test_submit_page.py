@@ -114,7 +114,7 @@ async def test_rows_are_checked_for_the_page_only(service: Service) -> None:
     assert (await service.client.get("/submit/jobs")).status_code == 403
     service.client.cookies.clear()
     answer = await service.client.post("/submit/check", json=[{}])
-    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=/")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in?next=/&lost=yes")
 
 
 @pytest.mark.parametrize(

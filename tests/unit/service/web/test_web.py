@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from deepfake_service.platform.texts.spreadsheets import escape_formula
 from deepfake_service.web.notices import _local_time
 from deepfake_service.web.pages import moment, utc
 from deepfake_service.web.signing_in import local_path
+from tests.support.answers import ORIGIN, browse
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,52 @@ def test_times_of_forms_are_in_the_zone_that_they_name(offset: str) -> None:
 def test_no_time_is_an_error_and_not_a_crash(text: str, offset: str) -> None:
     with pytest.raises(InvalidRequest):
         _local_time(text, offset)
+
+
+async def test_signing_in_leads_back_to_the_page_that_was_asked_for(service: Any) -> None:
+    asked = "/?tab=second&q=%EA%B0%80"
+    answer = await service.client.get(asked)
+    assert answer.headers["location"] == "/sign-in?next=/%3Ftab%3Dsecond%26q%3D%25EA%25B0%2580"
+    page = await service.client.get(answer.headers["location"])
+    assert 'name="next" value="/?tab=second&amp;q=%EA%B0%80"' in page.text
+    assert "nothing was saved" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("referer", "leads_to"),
+    [
+        ("http://service/cases/1/notices/kr-d4u?media=2", "/cases/1/notices/kr-d4u?media=2"),
+        ("http://service", "/"), ("http://[", "/"), ("http://x//evil.example", "/"), (None, "/"),
+    ],
+)  # fmt: skip
+async def test_a_form_that_was_sent_without_a_session_leads_back_to_its_page(
+    service: Any, referer: str | None, leads_to: str
+) -> None:
+    headers = {**ORIGIN, "Accept-Language": "en"} | ({"Referer": referer} if referer else {})
+    answer = await service.client.post("/cases/1/notices/kr-d4u", data={"x": "y"}, headers=headers)
+    assert answer.status_code == 303
+    page = await service.client.get(answer.headers["location"], headers=headers)
+    assert f'name="next" value="{leads_to}"' in page.text
+    assert "nothing was saved" in page.text
+
+
+async def test_what_is_shown_once_has_no_link_that_loses_it(service: Any) -> None:
+    form = await browse(service, Role.ADMIN)
+    account = {**form, "name": "new", "role": "analyst", "kind": "person"}
+    answer = await service.client.post("/admin/accounts", data=account, headers=ORIGIN)
+    assert "/invitation/" in answer.text
+    assert "/language/" not in answer.text
+    # Nor is the address of the answer a dead end.
+    page = await service.client.get("/admin/accounts", headers={"Accept": "text/html"})
+    assert page.status_code == 404
+    assert 'href="/"' in page.text
+
+
+async def test_the_language_of_a_page_with_a_long_address_can_be_switched(service: Any) -> None:
+    await browse(service, Role.ANALYST)
+    selected = "/reviews?" + "&".join(f"job={n:026}" for n in range(50))
+    page = await service.client.get(selected)
+    switch = re.search(r'href="(/language/ko[^"]+)"', page.text)
+    assert switch
+    answer = await service.client.get(switch[1])
+    assert answer.headers["location"] == selected
