@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from tests.support import exhibits, footage
 from tests.support.console import EVIL, NEEDS_CHROMIUM, SHORT, signed_in
@@ -100,6 +100,30 @@ def test_a_refused_form_keeps_its_content(site: Site) -> None:
         flood = "&".join(f"f{n}=x" for n in range(20_000))
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         assert client.post("/sign-in", content=flood, headers=headers).status_code == 413
+
+
+def test_a_form_that_is_sent_slowly_is_sent_once(
+    site: Site, browser: Browser, key: str, job: dict[str, Any]
+) -> None:
+    page = signed_in(browser, site, key)
+    page.goto(f"/items/{job['id']}")
+    held: list[Route] = []
+    page.route("**/review", lambda route: held.append(route))
+    page.check("input[name=decision][value=confirmed]")
+    page.fill("#reason", "pressed again")
+    button = page.get_by_role("button", name="결론 저장").first
+    button.scroll_into_view_if_needed()
+    place = button.bounding_box()
+    assert place
+    page.mouse.click(place["x"] + 9, place["y"] + 9)
+    while not held:
+        page.wait_for_timeout(20)
+    page.mouse.click(place["x"] + 9, place["y"] + 9)
+    held[0].continue_()
+    page.wait_for_url("**?done=reviewed#review")
+    assert len(held) == 1
+    expect(page.locator("#main").get_by_text("pressed again")).to_have_count(1)
+    page.context.close()
 
 
 def test_the_same_bytes_show_the_same_person(site: Site, key: str) -> None:
