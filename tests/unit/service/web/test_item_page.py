@@ -12,7 +12,7 @@ from deepfake_models.decision.serialization import judge_exact, load_exact
 from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.texts.i18n import words
-from tests.support import exhibits
+from tests.support import exhibits, footage
 from tests.support.answers import browse
 from tests.support.jobs import end, examined, headers, post_video
 from tests.unit.service.conftest import Service
@@ -102,6 +102,15 @@ async def test_a_possible_minor_can_be_flagged_from_where_a_person_is_seen(
     assert link in part(page, "pictures")
     assert link in part(page, "video")
     assert 'id="keep"' in (await service.client.get(f"/cases/{job['case_id']}")).text
+
+
+async def test_a_picture_without_a_face_can_be_looked_at(service: Service) -> None:
+    job = await examined(service, footage.picture(footage.noise(1, 160)[0], "PNG"))
+    await browse(service, Role.ANALYST)
+    page = await item_page(service, job)
+    assert "Look at the file yourself." in part(page, "next-steps")
+    assert f'src="/v1/cases/{job["case_id"]}/media/{job["media_id"]}/content"' in page
+    assert 'id="pictures"' not in page  # of which there are none
 
 
 @pytest.mark.parametrize("decision", [None, "undecided", "confirmed"])
