@@ -65,7 +65,7 @@ def test_from_a_dropped_video_to_a_sent_notice(
     face.scroll_into_view_if_needed()
     assert "blur" in face.evaluate("e => getComputedStyle(e).filter")
     page.check("#unveil")
-    assert face.evaluate("e => getComputedStyle(e).filter") == "none"
+    assert "blur(0px)" in face.evaluate("e => getComputedStyle(e).filter")
     assert face.evaluate("e => e.complete && e.naturalWidth") > 100
     page.check("#grey")
     assert "grayscale" in face.evaluate("e => getComputedStyle(e).filter")

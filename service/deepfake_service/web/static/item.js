@@ -112,17 +112,14 @@ if (player) {
     cursor.style.left = `${Number(timeline.dataset.left) + Number(timeline.dataset.span) * share}%`;
     boxes();
   };
+  const unplayable = document.getElementById("unplayable");
+  video.addEventListener("error", () => { unplayable.hidden = false; });
   for (const kind of ["timeupdate", "seeked"]) video.addEventListener(kind, follow);
   for (const button of document.querySelectorAll(".seek")) {
     button.hidden = false;
     button.addEventListener("click", () => go(Number(button.dataset.time)));
   }
 }
-
-const still = document.getElementById("clear-still");
-if (still) still.addEventListener("change", () => {
-  document.querySelector(".still img").classList.toggle("veiled", !still.checked);
-});
 
 // Saves the reason of a review in this tab while it is being written, in case the session expires, for
 // the same account alone, and removes it once the page shows it among the reviews.
