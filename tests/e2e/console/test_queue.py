@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from playwright.sync_api import Browser, expect
 
 from tests.support.console import NEEDS_CHROMIUM, signed_in
@@ -73,6 +75,31 @@ def test_tabs_have_their_numbers_again_after_a_queue_was_empty(
         expect(count).to_have_text("1")
         client.delete(third).raise_for_status()
         page.context.close()
+
+
+def test_a_queue_stays_current_while_one_moves_in_it(site: Site, browser: Browser) -> None:
+    key = site.create_key("moving", "pipeline")
+    with site.client_of(key) as client:
+
+        def submit(number: int) -> dict[str, Any]:
+            file = {"file": ("a.mp4", b"nothing %d" % number)}
+            return site.wait(client.post("/v1/videos", files=file).json()["id"])
+
+        jobs = [submit(0)]
+        page = signed_in(browser, site, key, clock=True)
+        page.keyboard.press("j")
+        jobs.append(submit(1))
+        page.clock.fast_forward(60_000)
+        expect(page.locator(".queue tbody tr")).to_have_count(2)
+        expect(page.locator(f"#job-{jobs[0]['id']} .name a")).to_be_focused()
+        # Nor does it stand still, as if nothing happened, once one is signed out.
+        page.goto("/?tab=later")
+        page.context.clear_cookies()
+        page.clock.fast_forward(60_000)
+        page.wait_for_url("**/sign-in?next=/%3Ftab%3Dlater")
+        page.context.close()
+        for job in jobs:
+            client.delete(f"/v1/cases/{job['case_id']}").raise_for_status()
 
 
 def test_all_items_of_a_page_are_selected_at_once(site: Site, browser: Browser, key: str) -> None:

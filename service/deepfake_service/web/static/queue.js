@@ -6,7 +6,8 @@ const IDLE_MS = 20000;
 const BUSY_MS = 4000;
 
 // Replaces what has changed only, so that focus, selections and pictures stay.
-const inUse = (cell) => cell.contains(document.activeElement) || cell.querySelector("input:checked");
+const holdsFocus = (place) => place.contains(document.activeElement);
+const inUse = (place) => holdsFocus(place) || place.querySelector("input:checked");
 function replaceRows(old, fresh) {
   const rows = new Map([...old.rows].map((row) => [row.id, row]));
   const next = [...fresh.rows].map((row) => {
@@ -18,10 +19,13 @@ function replaceRows(old, fresh) {
     }
     return shown;
   });
-  // A selected row stays, even if others have pushed it off the page.
-  next.push(...[...old.rows].filter((row) => !next.includes(row) && row.querySelector("input:checked")));
+  // A row in use stays, even if others have pushed it off the page.
+  next.push(...[...old.rows].filter((row) => !next.includes(row) && inUse(row)));
   const same = next.length === old.rows.length && next.every((row, n) => row === old.rows[n]);
-  if (!same) old.replaceChildren(...next);
+  if (same) return;
+  const focused = document.activeElement;
+  old.replaceChildren(...next);
+  if (old.contains(focused)) focused.focus({ preventScroll: true }); // which moving it has lost
 }
 
 // What surrounds the rows changes with them: a list that outgrows its page has a further one. It is
@@ -31,9 +35,10 @@ const sent = new Map();
 function replaceAround(live, fresh) {
   for (const part of AROUND) {
     const next = fresh.querySelector(part);
-    if (sent.get(part) === next.outerHTML) continue;
+    const shown = live.querySelector(part);
+    if (sent.get(part) === next.outerHTML || holdsFocus(shown)) continue;
     sent.set(part, next.outerHTML);
-    live.querySelector(part).replaceWith(next);
+    shown.replaceWith(next);
   }
 }
 
@@ -58,9 +63,10 @@ showSelected();
 
 async function refresh() {
   const live = document.getElementById("live");
-  if (document.hidden || live.contains(document.activeElement)) return;
+  if (document.hidden) return;
   try {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (answer.redirected) location.reload(); // to sign in again
     if (!answer.ok || answer.redirected) return;
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const fresh = page.getElementById("live");
@@ -69,7 +75,7 @@ async function refresh() {
       replaceAround(live, fresh);
       replaceRows(old, body);
       live.dataset.waiting = fresh.dataset.waiting;
-    } else {
+    } else if (!holdsFocus(live)) {
       sent.clear(); // it is about what was there before
       live.replaceWith(fresh);
     }
