@@ -164,9 +164,11 @@ async def test_the_page_of_a_rejected_item_says_what_to_do_about_its_notices(
     pipeline = headers(service, Role.PIPELINE)
     made = await service.client.post(f"/v1/cases/{case_id}/notices", json=content, headers=pipeline)
     assert made.status_code == 201, made.text
-    assert (await decide(service, job, "rejected")).is_success
     service.client.headers["Accept-Language"] = "en"
     await service.sign_in(Role.ADMIN)
+    page = await shown(service, f"/items/{job_id}")
+    assert ">Follow up the notices of this case, or create another one.</a>" in page
+    assert (await decide(service, job, "rejected")).is_success
     page = await shown(service, f"/items/{job_id}")
     assert '<li><a href="#evidence">Withdraw the notices whose basis has changed.</a></li>' in page
     assert "Nothing has to be done." not in page
