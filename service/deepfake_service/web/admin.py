@@ -7,7 +7,6 @@ from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 
-import limits
 from fastapi import APIRouter, Response
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
@@ -32,13 +31,11 @@ from deepfake_service.web.pages import (
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
-SETTINGS_SHOWN = (
-    "issuer", "media_days_after_verdict", "media_hours_after_review",
-    "evidence_days", "two_person_review", "submitter_confirms", "matching", "known_hash_days",
-    "timestamp_url", "jobs_at_once", "submissions_per_account",
-)  # fmt: skip
+SETTINGS_SHOWN = {
+    "media_days_after_verdict", "media_hours_after_review", "evidence_days", "two_person_review",
+    "submitter_confirms",
+}  # fmt: skip
 """Settings that the page shows. None of them may be a secret."""
-
 MAX_CARD_BYTES = 1024 * 1024
 """A card of the shipped kind has 40 kB."""
 TABLE_NAME = "Table of the model card"
@@ -136,8 +133,7 @@ def _admin_page(visit: Visit, **done: str | Mapping[str, str]) -> Response:
         keys=keys,
         keyed={account.id for _, account in keys},
         public=state.settings.public_url is not None,
-        settings=[(name, getattr(state.settings, name)) for name in SETTINGS_SHOWN],
-        rate=limits.parse(state.settings.submissions_per_account),
+        settings=state.settings.model_dump(include=SETTINGS_SHOWN),
         organisation=[line for line in stated if line],
         signing_keys=services.evidence_store.keys.all(),
         health={
@@ -146,7 +142,6 @@ def _admin_page(visit: Visit, **done: str | Mapping[str, str]) -> Response:
             "free": services.disk.free_bytes(),
         },
         model=bundle.model_json(),
-        rates=bundle.reliability().get("level_face", {}).get("by_face_width", []),
     )
 
 

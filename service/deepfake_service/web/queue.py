@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -47,7 +48,6 @@ class QueueQuery(BaseModel):
     days: Choice = ""
     whose: Choice = ""
     reviewer: Choice = ""
-    reference: Annotated[str, Field(max_length=200)] = ""
     tab: Choice = ""
     q: Annotated[str, Field(max_length=200)] = ""
     """Part of a case reference, a file name or a SHA-256."""
@@ -69,12 +69,11 @@ class QueueQuery(BaseModel):
         for name, is_valid in valid.items():
             if not is_valid:
                 setattr(self, name, "")
-        self.reference, self.q = self.reference.strip(), self.q.strip()
+        self.q = self.q.strip()
 
     def filters(self, visit: Visit) -> Filters:
         """Return the filters as the database applies them."""
         caller, now = visit.caller, visit.state.database.clock()
-        references = _references(visit, self.reference) if self.reference else None
         finding = Finding.UNDECIDED if self.finding == DISAGREEMENT else self.finding
         return Filters(
             state=self.state or None,
@@ -84,7 +83,6 @@ class QueueQuery(BaseModel):
             account_id=caller.account_id if self.whose else None,
             reviewer=caller.account_id if self.reviewer == "me" else self.reviewer or None,
             since=now - timedelta(days=int(self.days)) if self.days else None,
-            references=references,
         )
 
     def asked(self, visit: Visit) -> QueueRequest:
@@ -94,8 +92,8 @@ class QueueQuery(BaseModel):
         case is. Parts of references and names are looked for by opening what the caller may see.
         """
         filters, text = self.filters(visit), self.q
-        if text and not self.reference:
-            exact = self.model_copy(update={"reference": text}).filters(visit)
+        if text:
+            exact = replace(filters, references=_references(visit, text))
             if visit.services.queries.jobs(visit.caller, exact, limit=1).rows:
                 filters, text = exact, ""
         return QueueRequest(self.shown_tab, filters, text, self.cursor, PAGE)
