@@ -156,10 +156,10 @@ def test_from_a_dropped_video_to_a_sent_notice(
     expect(page.locator("main")).to_contain_text("기한")
     expect(page.locator("main")).to_contain_text(now.strftime("%Y-%m-%d %H:%M KST"))
     page.fill("#receipt", "접수 2026-1")
-    page.get_by_role("button", name="접수 내용 저장").click()
+    page.locator("form:has(#receipt) button").click()
     expect(page.locator("main")).to_contain_text("접수 2026-1")
     page.select_option("#outcome", "temporarily_blocked")
-    page.get_by_role("button", name="결과 저장").click()
+    page.locator("form:has(#outcome) button").click()
     expect(page.locator("main")).to_contain_text("임시 차단됨(심의 중)")
     page.context.close()
 

@@ -135,7 +135,7 @@ async def test_overdue_notices_come_in_pages(
         (address,) = re.findall(r'<a class="button" href="(/notices[^"]*)"', page) or [""]
         address = html.unescape(address)
     assert (shown, address) == ([[first], [second], [third]], "")
-    assert "No notice is overdue." not in page
+    assert "There are none." not in page
     monkeypatch.undo()
     for path in ("/", "/notices?part=overdue"):  # of many notices of one kind, which is which
         page = (await service.client.get(path)).text
