@@ -26,7 +26,7 @@ let unmatched = []; // lines of tables whose files are not chosen yet
 let problems = []; // what is wrong with tables; nothing is sent until it is solved or dismissed
 
 export const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
-const cellOf = (row, name) => row.tr.querySelector(`[name=${name}]`);
+export const cellOf = (row, name) => row.tr.querySelector(`[name=${name}]`);
 const own = (row, name) => cellOf(row, name).value.trim();
 export const editable = (row) => row.state === "draft" || row.state === "failed";
 const size = (bytes) => bytes < 1024 ? `${bytes} B` : bytes < 2 ** 20 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / 2 ** 20).toFixed(1)} MiB`;
@@ -299,4 +299,3 @@ export function dismiss() {
 }
 
 export const rowAt = (element) => rowOf.get(element.closest("tr"));
-export function editor(row, name) { return cellOf(row, name); }

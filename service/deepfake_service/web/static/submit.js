@@ -3,7 +3,7 @@ import { ask, explain, lost, refusal, renew, transfer } from "./api.js";
 import { onChosen } from "./chosen.js";
 import { completeTime, decode } from "./delimited.js";
 import {
-  FIELDS, addAll, blocked, check, checkSoon, dismiss, editable, editor, enter, fieldsOf, fill, paste, remove, rowAt,
+  FIELDS, addAll, blocked, cellOf, check, checkSoon, dismiss, editable, enter, fieldsOf, fill, paste, remove, rowAt,
   rows, rowsNamed, settle, show, summarise, useTable,
 } from "./sheet.js";
 import { RESUMED_FROM, sendResumed } from "./resumed.js";
@@ -114,7 +114,7 @@ body.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || !event.target.matches("input:not([type=file])") || event.isComposing || event.ctrlKey || event.metaKey) return;
   const open = rows.filter(editable);
   const next = open[open.indexOf(rowAt(event.target)) + (event.shiftKey ? -1 : 1)];
-  if (next) editor(next, event.target.name).focus();
+  if (next) cellOf(next, event.target.name).focus();
 });
 body.addEventListener("click", (event) => {
   const button = event.target.closest("button");
@@ -125,7 +125,7 @@ body.addEventListener("click", (event) => {
     row.request?.abort();
     enter(row, "draft");
     summarise();
-    editor(row, "case_reference").focus();
+    cellOf(row, "case_reference").focus();
     next();
   } else {
     const at = rows.indexOf(row);
@@ -240,7 +240,7 @@ async function answered(row, request) {
 
 // The post was recorded with the file, and gets its screenshot. Returns what went wrong.
 async function attach(row, { case_id: id, media_id: medium }) {
-  const [screenshot] = editor(row, "screenshot").files;
+  const [screenshot] = cellOf(row, "screenshot").files;
   if (!screenshot) return "";
   const form = new FormData();
   form.append("media_id", medium);

@@ -139,7 +139,7 @@ async def test_who_may_see_but_not_delete_is_told_so_in_the_console(service: Ser
     for path in (f"/items/{job['id']}", f"/cases/{job['case_id']}"):
         page = await service.client.get(path)
         assert f'action="{path}/delete"' not in page.text
-        assert "or an administrator, can delete it" in page.text
+        assert "or an administrator, may delete it" in page.text
         assert (await service.client.post(f"{path}/delete", data=form)).status_code == 403
 
 
