@@ -60,13 +60,18 @@ def _item(visit: Visit, job_id: str) -> dict[str, Any]:
         "over": JobState(item["job"]["state"]) in ENDED,
         "view": result_view(item["document"], visit.language) if item["document"] else None,
         "missing": item["missing"] and visit.translate(item["missing"].message),
-        "kinds": list(KINDS),
+        "kinds": _kinds(visit),
         "decisions": [str(d) for d in Decision],
         "notice": visit.request.query_params.get("notice"),
         "reason": "",
         "problem": None,
         "kept_until": _media_expire_at(item["job"], item["case"], after_review),
     }
+
+
+def _kinds(visit: Visit) -> list[str]:
+    """Return the kinds of notices, those written in the reader's language first."""
+    return sorted(KINDS, key=lambda kind: KINDS[kind].language != visit.language)
 
 
 def _media_expire_at(
@@ -154,7 +159,7 @@ def get_case(case_id: Id, visit: Reader, cursor: Cursor = None, seen: Cursor = N
     return visit.page(
         "case.html",
         trail=services.minor_flags.trail(caller, case_id),
-        kinds=list(KINDS),
+        kinds=_kinds(visit),
         case=case,
         items=items,
         empty=not (items.rows or cursor),

@@ -70,3 +70,13 @@ async def test_a_file_whose_name_was_altered_is_called_by_its_digest(
         )
     page = await case_page(service, named)
     assert f'<bdi class="free">{job["sha256"][:12]}</bdi></a>' in page
+
+
+async def test_notices_in_the_readers_language_are_offered_first(
+    service: Service, named: dict[str, dict[str, Any]]
+) -> None:
+    case_id = named["<b>&.png"]["case_id"]
+    for language, first in (("ko", "kr-tba-22-5"), ("en", "eu-dsa-16")):
+        service.client.headers["Accept-Language"] = language
+        page = (await service.client.get(f"/cases/{case_id}")).text
+        assert re.findall(r'/notices/([\w-]+)"', page)[0] == first
