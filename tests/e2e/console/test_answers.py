@@ -56,8 +56,8 @@ def test_what_pages_send_to_the_browser(site: Site, job: dict[str, Any]) -> None
         assert table.splitlines()[0].startswith("\ufeffjob,case,case_reference,state,verdict")
         assert job["id"] in table
         assert job["id"] not in client.get("/results.csv?finding=rejected").text
-        assert client.get("/", params={"reference": EVIL}).text.count('href="/items/') == 1
-        assert client.get("/", params={"reference": "nothing"}).text.count("/items/") == 0
+        assert client.get("/", params={"q": EVIL}).text.count('href="/items/') == 1
+        assert client.get("/", params={"q": "nothing"}).text.count("/items/") == 0
         assert client.get("/?cursor=x").status_code == 422
 
         media = f"/v1/cases/{job['case_id']}/media/{job['media_id']}/content"
