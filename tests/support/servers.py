@@ -161,7 +161,7 @@ class Site:
         sqlite = f"sqlite:///{self.root}/var/records.sqlite"
         opened = Database(self.settings.get("DEEPFAKE_DATABASE_URL", sqlite))
         with contextlib.closing(opened):
-            authenticate_rows(opened, open_keys(self._key_settings()))
+            authenticate_rows(opened, self._key_settings())
             yield opened
 
     def _key_settings(self) -> Settings:

@@ -17,7 +17,6 @@ from deepfake_service.platform.errors import DatabaseError, RowUnknown, Settings
 from deepfake_service.platform.files import private_folder
 from deepfake_service.platform.settings import RECORDS_FILE, Settings
 from deepfake_service.platform.storage import installation_secret, open_keys
-from deepfake_service.platform.storage.envelope import KeyWrapper
 
 _NAME = "records"
 
@@ -31,14 +30,14 @@ def open_database(
 
     Raises:
         DataDirError: the data directory cannot be created. DatabaseError, DatabaseUnavailable: see
-            ``Database`` and ``refuse_backup``. DecryptionFailed: the master key is another one.
+            ``Database``, ``refuse_backup`` and ``authenticate_rows``.
     """
     private_folder(settings.data_dir)
     database = Database(settings.records_url, clock=clock)
     try:
         if not restoring:
             refuse_backup(database)
-        authenticate_rows(database, open_keys(settings))
+        authenticate_rows(database, settings)
     except BaseException:
         database.close()
         raise
@@ -74,10 +73,13 @@ def require_records(settings: Settings) -> None:
     )
 
 
-def authenticate_rows(database: Database, keys: KeyWrapper) -> None:
-    """Let ``database`` compute and compare the codes of rows from now on; ``DatabaseError`` if the
-    codes of the database were removed, ``DecryptionFailed`` if the master key is not the one that
-    wraps the key of the codes."""
+def authenticate_rows(database: Database, settings: Settings) -> None:
+    """Let ``database`` compute and compare the codes of rows from now on.
+
+    Raises:
+        DatabaseError: the codes of the database were removed. DataDirError: the master key that
+            wraps the key of the codes is missing. DecryptionFailed: it is another one.
+    """
     with database.read() as session:
         is_sealed = session.get(Secret, _NAME) is not None
         is_used = session.scalars(select(AuditEntry.number).limit(1)).first() is not None
@@ -85,6 +87,7 @@ def authenticate_rows(database: Database, keys: KeyWrapper) -> None:
         raise DatabaseError(
             "The key of the authentication codes was removed from the database. Restore a backup."
         )
+    keys = open_keys(settings, is_new=not is_sealed)
     database.authenticator = RowAuthenticator(installation_secret(database, keys, _NAME))
 
 

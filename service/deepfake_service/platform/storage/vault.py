@@ -18,7 +18,12 @@ from sqlalchemy.orm import Session
 
 from deepfake_service.platform.clock import Clock
 from deepfake_service.platform.db import Case, Database, Secret
-from deepfake_service.platform.errors import DecryptionFailed, NotFound, SettingsError
+from deepfake_service.platform.errors import (
+    DataDirError,
+    DecryptionFailed,
+    NotFound,
+    SettingsError,
+)
 from deepfake_service.platform.files import create_private
 from deepfake_service.platform.settings import EPOCH_KEYS_FOLDER, PREFIX, Settings
 from deepfake_service.platform.storage.blobs import BLOB_FOLDER, Blobs, open_blobs
@@ -135,14 +140,14 @@ def context_of(kind: str, row_id: str) -> bytes:
     return f"{kind}/{row_id}".encode()
 
 
-def open_keys(settings: Settings) -> MasterKeys:
-    """Return the master keys that ``settings`` name: ``DEEPFAKE_MASTER_KEY``, or else a key that is
-    created in the data directory, readable by its owner only; ``DEEPFAKE_OLDER_MASTER_KEYS`` still
-    unwrap what they wrapped.
+def open_keys(settings: Settings, *, is_new: bool = True) -> MasterKeys:
+    """Return the master keys that ``settings`` name: ``DEEPFAKE_MASTER_KEY``, or else a key that a
+    new installation creates in the data directory, readable by its owner only;
+    ``DEEPFAKE_OLDER_MASTER_KEYS`` still unwrap what they wrapped.
 
     Raises:
         SettingsError: a setting has an invalid value; the message names it. DataDirError: the key
-            file cannot be used.
+            file cannot be used, or an installation that is not new lacks it.
     """
     older = tuple(
         _decoded(text, f"{PREFIX}OLDER_MASTER_KEYS")
@@ -152,9 +157,14 @@ def open_keys(settings: Settings) -> MasterKeys:
     if settings.master_key:
         text = settings.master_key.get_secret_value()
         return MasterKeys(_decoded(text, f"{PREFIX}MASTER_KEY"), older)
-    text = create_private(
-        settings.data_dir / MASTER_KEY_FILE, lambda: base64.b64encode(new_key()).decode() + "\n"
-    )
+    file = settings.data_dir / MASTER_KEY_FILE
+    if not is_new and not file.exists():
+        # Another one would open nothing, and be taken for the real one when copies of it are made.
+        raise DataDirError(
+            f"The database has a master key, and {file} is missing. Put it there, or set "
+            f"{PREFIX}MASTER_KEY to it."
+        )
+    text = create_private(file, lambda: base64.b64encode(new_key()).decode() + "\n")
     return MasterKeys(_decoded(text, f"{MASTER_KEY_FILE} in the data directory"), older)
 
 

@@ -23,6 +23,7 @@ from deepfake_service.platform.db import AuditEntry, Case, Secret
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import (
     AuditBroken,
+    DataDirError,
     DecryptionFailed,
     InvalidCheckpoint,
     InvalidRequest,
@@ -102,6 +103,18 @@ def test_a_key_has_an_end_and_a_day_of_last_use(
         new = Invitations(database).redeem(link.rpartition("/")[2])
         assert new.expires_at is not None
         assert timedelta(0) < new.expires_at - today < timedelta(days=1, minutes=5)
+
+
+def test_no_command_makes_a_master_key_for_records_that_have_one(settings: Settings) -> None:
+    file = settings.data_dir / "master-key"
+    kept = file.rename(settings.data_dir / "kept")
+    for command in (("keys", "list"), ("backup", str(settings.data_dir / "copy"))):
+        failure = run(*command).exception
+        assert isinstance(failure, DataDirError)
+        assert str(file) in failure.message
+        assert not file.exists()
+    kept.rename(file)
+    output("keys", "list")
 
 
 def test_wrong_usage_is_named(settings: Settings) -> None:
