@@ -338,14 +338,14 @@ def load_settings() -> Settings:
     A variable that is set comes before the file of its name.
 
     Raises:
-        SettingsError: a variable or a file is invalid. The message names each one, without its
-            value.
+        SettingsError: a variable or a file is invalid, and the message names each one, without its
+            value; or root would write into the data directory of another user.
     """
     folder = os.environ.get(CREDENTIALS) or None
     try:
         if folder:
             next(Path(folder).iterdir(), None)
-        return Settings(_secrets_dir=folder)
+        settings = Settings(_secrets_dir=folder)
     except OSError as error:
         raise SettingsError(f"{CREDENTIALS}: {error.filename}: {error.strerror}") from None
     except ValidationError as error:
@@ -357,6 +357,18 @@ def load_settings() -> Settings:
             for e in error.errors(include_input=False, include_url=False)
         ]
         raise SettingsError("; ".join(problems)) from None
+    _refuse_root(settings.data_dir)
+    return settings
+
+
+def _refuse_root(data_dir: Path) -> None:
+    # Even a command that only lists writes the journal, and a backup begins an epoch key: the
+    # service could not read them, would take no submissions, and not start again.
+    if os.geteuid() == 0 and data_dir.exists() and (owner := data_dir.stat().st_uid) != 0:
+        raise SettingsError(
+            f"{data_dir} ({PREFIX}DATA_DIR) belongs to the user {owner}, who could not read what "
+            f"root writes into it. Run this as that user, for example with `sudo -u '#{owner}'`."
+        )
 
 
 def settings_markdown() -> str:

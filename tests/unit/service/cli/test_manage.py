@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import re
 import stat
 from datetime import UTC, datetime, timedelta
@@ -103,6 +104,21 @@ def test_a_key_has_an_end_and_a_day_of_last_use(
         new = Invitations(database).redeem(link.rpartition("/")[2])
         assert new.expires_at is not None
         assert timedelta(0) < new.expires_at - today < timedelta(days=1, minutes=5)
+
+
+def test_root_writes_nothing_into_the_data_directory_of_another_user(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() == 0:
+        output("keys", "list")  # its own
+        os.chown(settings.data_dir, 12345, -1)
+    before = {file: file.stat() for file in settings.data_dir.rglob("*")}
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    for command in ("keys list", "backup copy", "restore", "serve", "worker", "migrate"):
+        failure = run(*command.split()).exception
+        assert isinstance(failure, SettingsError)
+        assert f"sudo -u '#{settings.data_dir.stat().st_uid}'" in failure.message
+    assert {file: file.stat() for file in settings.data_dir.rglob("*")} == before
 
 
 def test_no_command_makes_a_master_key_for_records_that_have_one(settings: Settings) -> None:
