@@ -232,13 +232,13 @@ def _open_intact(settings: Settings) -> Database:
 
 
 def _serve_metrics(settings: Settings, metrics: Metrics) -> None:
-    host, port = settings.host, settings.worker_metrics_port
+    host, port = settings.operations_host, settings.operations_port
     try:
         start_http_server(port, host, registry=metrics.registry)
     except OSError as error:
         raise SettingsError(
             f"Cannot serve metrics on {host} port {port}: {error.strerror}. Set "
-            f"{PREFIX}WORKER_METRICS_PORT or {PREFIX}HOST to another one."
+            f"{PREFIX}OPERATIONS_PORT or {PREFIX}OPERATIONS_HOST to another one."
         ) from error
 
 
@@ -262,7 +262,7 @@ def run_worker(settings: Settings) -> None:
         worker_running(services, scorer, decoder, metrics),
     ):
         services.watch(metrics)
-        if settings.worker_metrics_port:
+        if settings.operations_port:
             _serve_metrics(settings, metrics)
         _log.info("worker_started")
         stop.wait()

@@ -395,7 +395,7 @@ def test_the_job_of_another_account_cannot_be_seen(running: Site) -> None:
 def test_a_worker_exports_what_it_reads_from_database_and_disk(site: Site) -> None:
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
-    site.worker(DEEPFAKE_WORKER_METRICS_PORT=str(port))
+    site.worker(DEEPFAKE_OPERATIONS_PORT=str(port))
     text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
     values = dict(re.findall(r"^(deepfake_\w+) (\S+)$", text, re.MULTILINE))
     assert values["deepfake_database_intact"] == "1.0"

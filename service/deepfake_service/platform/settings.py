@@ -106,11 +106,9 @@ class Settings(BaseSettings):
     only operators can reach."""
     operations_port: Port = 0
     """Port of a separate listener for `/healthz`, `/readyz` and `/metrics`, which clients of the
-    API cannot block. 0 disables the listener; `DEEPFAKE_PORT` then serves `/metrics` as well, if
+    API cannot block; that of `deepfake worker` has `/metrics` alone. Each process on a machine
+    needs its own. 0 disables the listener; `DEEPFAKE_PORT` then serves `/metrics` as well, if
     `DEEPFAKE_HOST` is on loopback."""
-    worker_metrics_port: Port = 0
-    """Prometheus port of `deepfake worker`; 0 disables it. (The service itself serves `/metrics`.)
-    """
     public_url: str | None = None
     """URL at which browsers reach the service, for example `https://centre.example`, if a
     TLS-terminating reverse proxy is in front of it. Cookies are then sent over TLS only."""
@@ -323,6 +321,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"set both {PREFIX}REPORT_CERTIFICATE and {PREFIX}REPORT_KEY, or neither"
             )
+        if self.operations_port and self.operations_port == self.port:
+            raise ValueError(f"{PREFIX}OPERATIONS_PORT must be another port than {PREFIX}PORT")
         if self.max_picture_bytes > self.max_request_bytes:
             raise ValueError(
                 f"{PREFIX}MAX_PICTURE_BYTES ({self.max_picture_bytes}) must not exceed "

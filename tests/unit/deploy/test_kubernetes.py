@@ -109,7 +109,7 @@ def test_the_probes_ask_addresses_that_exist() -> None:
     worker = container("deepfake-worker")
     (port,) = worker["ports"]
     environment = {e["name"]: e["value"] for e in worker["env"]}
-    assert str(port["containerPort"]) == environment["DEEPFAKE_WORKER_METRICS_PORT"]
+    assert str(port["containerPort"]) == environment["DEEPFAKE_OPERATIONS_PORT"]
     assert worker["livenessProbe"]["tcpSocket"]["port"] == port["name"]
 
 

@@ -101,5 +101,5 @@ def _master_key(settings: Settings) -> SecretStr:
 def test_a_port_for_metrics_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(SettingsError, match=f"port {port}.*DEEPFAKE_WORKER_METRICS_PORT"):
-            serve_metrics(Settings(worker_metrics_port=port), Metrics())
+        with pytest.raises(SettingsError, match=f"port {port}.*DEEPFAKE_OPERATIONS_PORT"):
+            serve_metrics(Settings(operations_port=port), Metrics())

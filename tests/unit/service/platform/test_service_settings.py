@@ -61,6 +61,12 @@ def test_a_weak_admin_key_is_refused_and_not_repeated(
     assert value not in caught.value.message
 
 
+def test_one_port_cannot_have_two_listeners(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEEPFAKE_OPERATIONS_PORT", "8000")
+    with pytest.raises(SettingsError, match="another port than DEEPFAKE_PORT"):
+        load_settings()
+
+
 def test_empty_variables_are_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DATA_DIR", "BUNDLE_DIR", "PORT"):
         monkeypatch.setenv(PREFIX + name, "")
