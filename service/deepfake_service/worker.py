@@ -33,7 +33,6 @@ from deepfake_service.examination.webhook_deliveries import WebhookDeliveries
 from deepfake_service.platform.chores import Chore, Lane
 from deepfake_service.platform.db import Database, Fact
 from deepfake_service.platform.errors import SettingsError
-from deepfake_service.platform.files import protect_process
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.networks import CallbackHosts
@@ -244,7 +243,6 @@ def _serve_metrics(settings: Settings, metrics: Metrics) -> None:
 
 def run_worker(settings: Settings) -> None:
     """Examine jobs until SIGTERM or SIGINT."""
-    protect_process()
     stop = threading.Event()
 
     def on_signal(_number: int, _frame: FrameType | None) -> None:

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from deepfake_service.cli.serve import unknown_variables
-from deepfake_service.platform.settings import Settings, load_settings
+from deepfake_service.platform.settings import Settings, load_settings, unknown_variables
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SECRETS = "/run/secrets"

@@ -4,6 +4,7 @@ share."""
 from __future__ import annotations
 
 import contextlib
+import os
 from datetime import timedelta
 from typing import Annotated
 
@@ -18,7 +19,7 @@ from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.db import new_id
 from deepfake_service.platform.errors import StorageError
 from deepfake_service.platform.files import protect_process
-from deepfake_service.platform.settings import Settings, load_settings
+from deepfake_service.platform.settings import Settings, load_settings, unknown_variables
 from deepfake_service.platform.storage import BLOB_FOLDER, open_blobs
 
 _CONTENT = b"written by deepfake check-store\n"
@@ -34,10 +35,7 @@ def serve(
     typer.echo("Starting: opening the records and loading the model.", err=True)
     from deepfake_service.cli.serve import run  # which takes a second or two
 
-    settings = load_settings()
-    protect_process()
-    logs.configure(settings.log_level)
-    run(settings, worker=worker)
+    run(_prepared(), worker=worker)
 
 
 @commands.command()
@@ -45,9 +43,26 @@ def worker() -> None:
     """Examine jobs, for a service started with --no-worker or alongside other workers."""
     from deepfake_service.worker import run_worker  # which takes a second
 
+    run_worker(_prepared())
+
+
+def _prepared() -> Settings:
+    """Return the settings of a process that stays, with its memory closed to others, and log what
+    is suspicious about them."""
     settings = load_settings()
+    protect_process()
     logs.configure(settings.log_level)
-    run_worker(settings)
+    log = logs.logger("deepfake_service.processes")
+    for name in unknown_variables():
+        log.warning("unknown_setting", variable=name)
+    if os.geteuid() == 0:
+        log.warning("running_as_root")
+        typer.echo(
+            "The service runs as root: an attacker who exploits it controls the whole machine. "
+            "Run it as a user of its own; the unit and the compose file in deploy/ do.",
+            err=True,
+        )
+    return settings
 
 
 @commands.command()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
 import sys
 import threading
 from asyncio import Transport
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import typer
@@ -31,7 +29,7 @@ from deepfake_service.examination.engine import engine_running
 from deepfake_service.http.middleware import LOOPBACK, for_own_hosts
 from deepfake_service.platform import logs
 from deepfake_service.platform.errors import DatabaseError, DatabaseUnavailable, DataDirError
-from deepfake_service.platform.settings import CREDENTIALS, PREFIX, Settings
+from deepfake_service.platform.settings import PREFIX, Settings
 
 KEEP_ALIVE_S = 15
 SHUTDOWN_S = 30
@@ -57,8 +55,6 @@ def run(settings: Settings, *, worker: bool = True) -> None:
             for the operator.
     """
     log = logs.logger("deepfake_service.serve")
-    for name in unknown_variables():
-        log.warning("unknown_setting", variable=name)
     with contextlib.ExitStack() as stack:
         # First, as nothing is as quick to tell. Connections are refused until the server listens.
         listener = stack.enter_context(_listen(settings.host, settings.port))
@@ -79,13 +75,6 @@ def run(settings: Settings, *, worker: bool = True) -> None:
         if not confinement.complete:
             typer.echo(
                 f"{missing_layers(confinement)} The operations guide says what helps.", err=True
-            )
-        if os.geteuid() == 0:
-            log.warning("running_as_root")
-            typer.echo(
-                "The service runs as root: an attacker who exploits it controls the whole machine. "
-                "Run it as a user of its own; the unit and the compose file in deploy/ do.",
-                err=True,
             )
         guarded = for_own_hosts(app, settings)
         server = _server(guarded, lifespan="on", max_connections=MAX_CONNECTIONS)
@@ -265,13 +254,3 @@ def _greet(settings: Settings, listener: socket.socket, first: str | None, bundl
         )
     lines.append('API requests send it as "Authorization: Bearer KEY". Press Ctrl-C to stop.')
     typer.echo("\n".join(lines), err=True)
-
-
-def unknown_variables(environment: Iterable[str] | None = None) -> list[str]:
-    """Return the names in the environment that look like settings but are not. A misspelt limit
-    would otherwise silently keep its default."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    folder = os.environ.get(CREDENTIALS)
-    files = [path.name for path in Path(folder).iterdir()] if folder else []
-    names = [*os.environ, *files] if environment is None else environment
-    return sorted(n for n in names if n.upper().startswith(PREFIX) and n.upper() not in known)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import quote
@@ -369,6 +370,16 @@ def _refuse_root(data_dir: Path) -> None:
             f"{data_dir} ({PREFIX}DATA_DIR) belongs to the user {owner}, who could not read what "
             f"root writes into it. Run this as that user, for example with `sudo -u '#{owner}'`."
         )
+
+
+def unknown_variables(environment: Iterable[str] | None = None) -> list[str]:
+    """Return the names in the environment that look like settings but are not. A misspelt limit
+    would otherwise silently keep its default."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    folder = os.environ.get(CREDENTIALS)
+    files = [path.name for path in Path(folder).iterdir()] if folder else []
+    names = [*os.environ, *files] if environment is None else environment
+    return sorted(n for n in names if n.upper().startswith(PREFIX) and n.upper() not in known)
 
 
 def settings_markdown() -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deepfake_models.sandbox.confinement import NAMESPACES
-from deepfake_service.cli.serve import unknown_variables
+from deepfake_service.platform.settings import unknown_variables
 from tests.support.deployment import DEPLOY, written_secrets
 
 UNIT = DEPLOY / "systemd" / "deepfake.service"

@@ -19,6 +19,7 @@ from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.accounts.invitations import Invitations
 from deepfake_service.audit.records import open_database
 from deepfake_service.cases.cases import BlindIndex
+from deepfake_service.cli import processes
 from deepfake_service.cli.app import app, main
 from deepfake_service.platform.db import AuditEntry, Case, Secret
 from deepfake_service.platform.db.enums import Role
@@ -119,6 +120,21 @@ def test_root_writes_nothing_into_the_data_directory_of_another_user(
         assert isinstance(failure, SettingsError)
         assert f"sudo -u '#{settings.data_dir.stat().st_uid}'" in failure.message
     assert {file: file.stat() for file in settings.data_dir.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("command", "runs"), [("serve", "cli.serve.run"), ("worker", "worker.run_worker")]
+)
+def test_a_process_that_stays_names_misspelt_settings(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, command: str, runs: str
+) -> None:
+    monkeypatch.setenv("DEEPFAKE_MEDIA_DAYS", "1")
+    monkeypatch.setattr(processes, "protect_process", lambda: None)
+    monkeypatch.setattr(f"deepfake_service.{runs}", lambda *_, **__: None)
+    assert re.search(
+        "unknown_setting.*DEEPFAKE_MEDIA_DAYS|DEEPFAKE_MEDIA_DAYS.*unknown_setting",
+        run(command).output,
+    )
 
 
 def test_no_command_makes_a_master_key_for_records_that_have_one(settings: Settings) -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from deepfake_service.cli.serve import unknown_variables
 from deepfake_service.platform.errors import SettingsError
 from deepfake_service.platform.settings import (
     CREDENTIALS,
@@ -12,6 +11,7 @@ from deepfake_service.platform.settings import (
     Settings,
     load_settings,
     settings_markdown,
+    unknown_variables,
 )
 
 DOCS = Path(__file__).resolve().parents[4] / "docs" / "settings.md"
