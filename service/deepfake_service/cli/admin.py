@@ -44,7 +44,7 @@ commands.add_typer(keys, name="keys")
 commands.add_typer(audit, name="audit")
 keys.add_typer(signing, name="signing")
 
-_DURATION = re.compile(r"(\d+)([dhm])")
+_DURATION = re.compile(r"([0-9]{1,6})([dhm])")
 _UNITS = {"d": "days", "h": "hours", "m": "minutes"}
 
 Name = Annotated[str, typer.Argument(help="Name of the account.")]
@@ -64,7 +64,7 @@ def _end(database: Database, expires_in: str | None) -> datetime | None:
         return None
     form = _DURATION.fullmatch(expires_in)
     if form is None:
-        raise typer.BadParameter("must be a number followed by d, h or m, for example 90d")
+        raise typer.BadParameter("must be up to six digits and d, h or m, for example 90d")
     lifetime = timedelta(**{_UNITS[form[2]]: int(form[1])})
     # Whole seconds, as links of invitations have them.
     return (database.clock() + lifetime).replace(microsecond=0)
