@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 from fastapi import FastAPI
 
-from deepfake_models.sandbox.decoder import Decoder, ProcessDecoder
+from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
 from deepfake_service import program_version
 from deepfake_service.accounts.accounts import Accounts
@@ -29,10 +29,8 @@ from deepfake_service.api import (
     videos,
 )
 from deepfake_service.api import docs_page as docs
-from deepfake_service.audit.records import open_database
 from deepfake_service.container import Services
 from deepfake_service.evidence.bundle.readers import BundleReaders
-from deepfake_service.examination.engine import open_decoder, open_scorer
 from deepfake_service.examination.pictures import PictureScorer
 from deepfake_service.http import problems
 from deepfake_service.http.admission import FailedSignIns, RateLimit, UploadMemory
@@ -84,28 +82,9 @@ TAGS = {
 
 
 def create_app(
-    settings: Settings,
-    *,
-    scorer: Scorer | None = None,
-    decoder: Decoder | None = None,
-    database: Database | None = None,
-    worker: bool = True,
+    settings: Settings, database: Database, scorer: Scorer, decoder: Decoder, *, worker: bool
 ) -> FastAPI:
-    """Return the application.
-
-    Args:
-        settings: see ``platform/settings.py``.
-        scorer: scores pictures; opened from the model bundle when the app starts if not given.
-        decoder: decodes pictures; started and closed with the app if not given.
-        database: opened now if not given.
-        worker: also examine jobs in this process.
-
-    Raises:
-        DatabaseError: the database cannot be used.
-        DatabaseUnavailable: the database does not answer.
-        SettingsError: a setting needs a package that is not installed.
-    """
-    database = database or open_database(settings)
+    """Return the application. With ``worker`` it also examines jobs in this process."""
     metrics = Metrics()
     state = AppState(
         settings=settings,
@@ -119,18 +98,14 @@ def create_app(
     )
 
     async def start(stack: contextlib.AsyncExitStack) -> None:
-        opened = scorer
-        if opened is None:
-            opened = await anyio.to_thread.run_sync(open_scorer, settings)
-        decoding = decoder or stack.enter_context(contextlib.closing(open_decoder(settings)))
-        engine = await stack.enter_async_context(_engine_running(state, opened, decoding))
-        services = Services(settings, state.database, engine.bundle.sha256, decoding, metrics)
+        engine = await stack.enter_async_context(_engine_running(state, scorer, decoder))
+        services = Services(settings, database, engine.bundle.sha256, decoder, metrics)
         stack.callback(services.close)
-        if worker and isinstance(decoding, ProcessDecoder):
-            examining = worker_running(services, opened, decoding, state.metrics)
+        if worker:
+            examining = worker_running(services, scorer, decoder, metrics)
             # DBOS must be started and stopped in a thread: its calls would block the event loop.
             await stack.enter_async_context(_in_thread(examining))
-        services.watch(state.metrics)
+        services.watch(metrics)
         state.engine, state.services = engine, services
 
     @contextlib.asynccontextmanager

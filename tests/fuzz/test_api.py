@@ -14,11 +14,10 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 
-from deepfake_service.app import create_app
 from deepfake_service.platform.db.enums import Role
-from deepfake_service.platform.settings import Settings
 from tests.support.answers import authenticates, roles_of, routes_of
 from tests.support.servers import ADMIN_KEY, Site
+from tests.support.stand_ins import unstarted_app
 
 pytestmark = pytest.mark.server
 
@@ -73,7 +72,7 @@ def keys(site: Site) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def admitted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, frozenset[Role]]:
     """The roles that each route admits; of public ones all, as they admit those without a key."""
-    app = create_app(Settings(data_dir=tmp_path_factory.mktemp("routes") / "var"))
+    app = unstarted_app(tmp_path_factory.mktemp("routes") / "var")
     return {
         name: frozenset.intersection(frozenset(Role), *roles_of(dependant))
         for name, dependant in routes_of(app)

@@ -17,6 +17,7 @@ from PIL import Image
 from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.app import create_app
 from deepfake_service.audit.records import open_database
+from deepfake_service.examination.engine import engine_running
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.settings import Settings
 from tests.support import footage
@@ -45,17 +46,18 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[http
     accounts = Accounts(database)
     accounts.create("pipeline", "system", Role.PIPELINE)
     key = accounts.create_key("pipeline").text
-    app = create_app(settings, database=database)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(app),
-            base_url="http://service",
-            headers={"Authorization": f"Bearer {key}"},
-            timeout=120,
-        ) as running,
-    ):
-        yield running
+    with engine_running(settings) as (scorer, decoder):
+        app = create_app(settings, database, scorer, decoder, worker=True)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(
+                transport=httpx.ASGITransport(app),
+                base_url="http://service",
+                headers={"Authorization": f"Bearer {key}"},
+                timeout=120,
+            ) as running,
+        ):
+            yield running
 
 
 async def post(client: httpx.AsyncClient, *contents: bytes) -> dict[str, Any]:

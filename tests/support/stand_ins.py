@@ -15,10 +15,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import httpx
 import numpy as np
+from fastapi import FastAPI
 from numpy.typing import NDArray
 from sqlalchemy import select
 
@@ -41,11 +43,14 @@ from deepfake_models.media.credentials import not_read
 from deepfake_models.media.interface import FailedFrame, Frame
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
+from deepfake_service.app import create_app
+from deepfake_service.audit.records import open_database
 from deepfake_service.platform import webhooks
 from deepfake_service.platform.chores import Lane
 from deepfake_service.platform.clock import ticks, utc_now
 from deepfake_service.platform.db import Delivery
 from deepfake_service.platform.db.enums import DeliveryState
+from deepfake_service.platform.settings import Settings
 from tests.support import judging
 from tests.support.small_bundles import small_bundle, small_bundle_dir
 
@@ -263,6 +268,14 @@ def do_due(lane: Lane[Any]) -> int:
 def delivery_state(service: Service) -> DeliveryState:
     with service.database.read() as session:
         return session.scalars(select(Delivery.state)).one()
+
+
+def unstarted_app(data_dir: Path) -> FastAPI:
+    """Return an app of which a test reads the routes."""
+    settings = Settings(data_dir=data_dir)
+    return create_app(
+        settings, open_database(settings), SmallScorer(), SmallDecoder(), worker=False
+    )
 
 
 BLOCKS = (

@@ -28,7 +28,12 @@ from deepfake_service.cli.score import naming_bundle
 from deepfake_service.examination.engine import engine_running
 from deepfake_service.http.middleware import LOOPBACK, for_own_hosts
 from deepfake_service.platform import logs
-from deepfake_service.platform.errors import DatabaseError, DatabaseUnavailable, DataDirError
+from deepfake_service.platform.errors import (
+    DatabaseError,
+    DatabaseUnavailable,
+    DataDirError,
+    SettingsError,
+)
 from deepfake_service.platform.settings import PREFIX, Settings
 
 KEEP_ALIVE_S = 15
@@ -41,10 +46,6 @@ MAX_CONNECTIONS = 512
 OPERATIONS = frozenset({"/healthz", "/readyz", "/metrics"})
 """The only paths of the operators' listener."""
 OPERATIONS_CONNECTIONS = 16
-
-
-class AddressUnavailable(DeepfakeError):
-    """The service cannot listen on the configured address."""
 
 
 def run(settings: Settings, *, worker: bool = True) -> None:
@@ -69,7 +70,7 @@ def run(settings: Settings, *, worker: bool = True) -> None:
             scorer, decoder = stack.enter_context(engine_running(settings))
         with _naming_data_dir(settings):
             first = ensure_admin_key(database, settings, terminal=sys.stderr.isatty())
-        app = create_app(settings, scorer=scorer, decoder=decoder, database=database, worker=worker)
+        app = create_app(settings, database, scorer, decoder, worker=worker)
         _greet(settings, listener, first, scorer.bundle)
         confinement = decoder.confinement()
         if not confinement.complete:
@@ -214,7 +215,7 @@ def _listen(host: str, port: int, prefix: str = "") -> socket.socket:
             listener.close()
             raise
     except OSError as error:
-        raise AddressUnavailable(
+        raise SettingsError(
             f"Cannot listen on {host} port {port}: {error.strerror}. "
             f"Set {PREFIX}{prefix}HOST or {PREFIX}{prefix}PORT to another address."
         ) from error

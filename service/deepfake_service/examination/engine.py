@@ -25,39 +25,33 @@ that takes longer in that step gets its verdict, but no perceptual hashes."""
 _log = logger("deepfake_service.container")
 
 
-def open_scorer(settings: Settings) -> Scorer:
-    """Load the model bundle that ``settings`` names, and log why it is not for use, if it is not;
-    ``BundleError`` if the bundle is incomplete or was altered, ``EngineMissing`` if onnxruntime is
-    not installed."""
-    scorer = Scorer.open(settings.bundle_dir, device=settings.device, threads=settings.threads)
-    reasons = unfit(scorer.bundle.spec)
-    if reasons:
-        _log.warning("model_not_for_use", reasons=[f"{r.kind}: {r.code}" for r in reasons])
-    return scorer
+@contextlib.contextmanager
+def engine_running(settings: Settings) -> Iterator[tuple[Scorer, ProcessDecoder]]:
+    """Open the scorer and start the first process of the decoder, and log what its sandbox lacks,
+    and why the model is not for use, if it is not.
 
+    While the context lasts, memory that both free returns to the system.
 
-def open_decoder(settings: Settings) -> ProcessDecoder:
-    """Return the decoder, whose processes start when they are needed. Close it with ``close()``."""
+    Raises:
+        BundleError: the bundle is incomplete or was altered. EngineMissing: onnxruntime is not
+            installed. DecoderFailed: the decoder does not start. SandboxIncomplete: its sandbox
+            lacks layers, and the settings require all.
+    """
     limits = DecodeLimits(
         max_pixels=settings.max_pixels,
         timeout_s=VIDEO_TIMEOUT_S,
         picture_timeout_s=PICTURE_TIMEOUT_S,
     )
-    required = settings.sandbox == "require"
-    return ProcessDecoder(limits, settings.decode_workers, require=required)
-
-
-@contextlib.contextmanager
-def engine_running(settings: Settings) -> Iterator[tuple[Scorer, ProcessDecoder]]:
-    """Open the scorer and start the first process of the decoder, and log what its sandbox lacks.
-
-    While the context lasts, memory that both free returns to the system. Raises as ``open_scorer``
-    does; ``DecoderFailed`` if the decoder does not start, ``SandboxIncomplete`` if its sandbox
-    lacks layers, and the settings require all.
-    """
-    with contextlib.closing(open_decoder(settings)) as decoder, returning_free_memory():
+    decoding = ProcessDecoder(
+        limits, settings.decode_workers, require=settings.sandbox == "require"
+    )
+    with contextlib.closing(decoding) as decoder, returning_free_memory():
         with naming_the_setting():
             missing = decoder.confinement().missing
         if missing:
             _log.warning("sandbox_incomplete", missing=[str(layer) for layer in missing])
-        yield open_scorer(settings), decoder
+        scorer = Scorer.open(settings.bundle_dir, device=settings.device, threads=settings.threads)
+        reasons = unfit(scorer.bundle.spec)
+        if reasons:
+            _log.warning("model_not_for_use", reasons=[f"{r.kind}: {r.code}" for r in reasons])
+        yield scorer, decoder

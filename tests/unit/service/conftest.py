@@ -248,7 +248,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path, backend: dict[str, Any
         scorer, decoder, clock = SmallScorer(), SmallDecoder(), AdjustableClock()
         keys = installation.copy(settings, copied_url)
         database = open_database(settings, clock)
-        app = create_app(settings, scorer=scorer, decoder=decoder, database=database)
+        app = create_app(settings, database, scorer, decoder, worker=False)
         keys = keys or create_keys(database)
         service = Service(app, scorer, decoder, database, clock, keys)
         with contextlib.closing(database):

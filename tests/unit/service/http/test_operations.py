@@ -81,10 +81,8 @@ async def test_a_request_that_a_stop_ends_is_told_to_come_back(service: Service)
 async def test_a_service_that_has_not_started_is_alive_but_not_ready(
     service: Service,
 ) -> None:
-    app = create_app(
-        service.app.state.shared.settings, scorer=service.scorer, decoder=service.decoder,
-        database=service.database,
-    )  # fmt: skip
+    settings = service.app.state.shared.settings
+    app = create_app(settings, service.database, service.scorer, service.decoder, worker=False)
     headers = {"Authorization": f"Bearer {service.keys[Role.ADMIN]}"}
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(
@@ -186,10 +184,8 @@ async def test_a_database_under_another_master_key_is_not_served(
     service: Service, tmp_path: Path
 ) -> None:
     """Machines that share a database need the same master key; the error names the setting."""
-    app = create_app(
-        Settings(data_dir=tmp_path / "other"), scorer=service.scorer, decoder=service.decoder,
-        database=service.database,
-    )  # fmt: skip
+    settings = Settings(data_dir=tmp_path / "other")
+    app = create_app(settings, service.database, service.scorer, service.decoder, worker=False)
     with pytest.raises(DecryptionFailed, match=r"DEEPFAKE_MASTER_KEY.*DEEPFAKE_OLDER_MASTER_KEYS"):
         async with app.router.lifespan_context(app):
             pytest.fail("it must not start")

@@ -8,10 +8,9 @@ import pytest
 from fastapi import Depends, FastAPI
 from starlette.staticfiles import StaticFiles
 
-from deepfake_service.app import create_app
 from deepfake_service.http.auth import Auditor, current_caller
-from deepfake_service.platform.settings import Settings
 from tests.support.answers import authenticates, has_rate, roles_of, routes_of
+from tests.support.stand_ins import unstarted_app
 
 PUBLIC = {
     "GET /.well-known/jwks.json", "GET /v1/revocations", "GET /v1/notices",
@@ -31,7 +30,7 @@ ANY_ROLE = {
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
-    return create_app(Settings(data_dir=tmp_path_factory.mktemp("routes") / "var"))
+    return unstarted_app(tmp_path_factory.mktemp("routes") / "var")
 
 
 def without_rule(app: FastAPI) -> set[str]:
@@ -50,7 +49,7 @@ def test_every_route_has_an_access_rule(app: FastAPI) -> None:
 
 
 def test_a_route_without_an_access_rule_is_found(tmp_path: Path) -> None:
-    app = create_app(Settings(data_dir=tmp_path / "var"))
+    app = unstarted_app(tmp_path / "var")
 
     @app.get("/v1/everything")
     def everything() -> None: ...
