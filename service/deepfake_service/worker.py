@@ -8,7 +8,6 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from types import FrameType
 from typing import Any
 
 from prometheus_client import start_http_server
@@ -244,12 +243,8 @@ def _serve_metrics(settings: Settings, metrics: Metrics) -> None:
 def run_worker(settings: Settings) -> None:
     """Examine jobs until SIGTERM or SIGINT."""
     stop = threading.Event()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+        signal.signal(number, lambda *_: stop.set())
     metrics = Metrics()
     with (
         contextlib.closing(_open_intact(settings)) as database,

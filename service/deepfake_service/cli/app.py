@@ -7,7 +7,6 @@ import importlib.util
 import io
 import os
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +15,7 @@ from typer.core import TyperGroup
 
 from deepfake_models.errors import DeepfakeError
 from deepfake_models.machine import share_arenas
+from deepfake_service import program_version
 from deepfake_service.cli.output import EXIT_OK, clean, clean_lines
 from deepfake_service.platform.errors import DatabaseUnavailable
 
@@ -64,10 +64,7 @@ app = typer.Typer(
 
 def _print_version(requested: bool) -> None:
     if requested:
-        try:
-            typer.echo(version("deepfake-service"))
-        except PackageNotFoundError:
-            typer.echo("0+unknown")
+        typer.echo(program_version())
         raise typer.Exit(EXIT_OK)
 
 

@@ -14,10 +14,9 @@ from rich.markup import escape
 
 from deepfake_models.command_line import flatten_options
 from deepfake_models.errors import DeepfakeError
-from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.cli.output import json_line
-from deepfake_service.cli.score import naming_bundle
+from deepfake_service.cli.score import open_scorer
 from deepfake_service.evidence.bundle import verification
 from deepfake_service.evidence.bundle.readers import BundleReaders
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome, Verification
@@ -119,19 +118,11 @@ class _RescoreOptions:
     @contextlib.contextmanager
     def opened(self) -> Iterator[tuple[Scorer | None, BinaryIO | None]]:
         """Open the scorer and the original file, where they are needed."""
-        with contextlib.ExitStack() as stack:
-            if self.media is None:
-                with naming_bundle(self.model):
-                    scorer = Scorer.open(self.model) if self.rescore else None
-                yield scorer, None
-                return
-            # The file is untrusted, whatever the bundle says about it.
-            decoder = stack.enter_context(
-                contextlib.closing(ProcessDecoder(workers=1, require=sandbox_required()))
-            )
-            with naming_bundle(self.model):
-                scorer = Scorer.open(self.model, decoder=decoder)
-            yield scorer, stack.enter_context(self.media.open("rb"))
+        if self.media is None and not self.rescore:
+            yield None, None
+            return
+        with open_scorer(self.model, "auto") as scorer, contextlib.ExitStack() as stack:
+            yield scorer, stack.enter_context(self.media.open("rb")) if self.media else None
 
 
 @commands.command("verify")
