@@ -75,7 +75,7 @@ def run(settings: Settings, *, worker: bool = True) -> None:
         confinement = decoder.confinement()
         if not confinement.complete:
             typer.echo(
-                f"{missing_layers(confinement)} The operations guide says what helps.", err=True
+                f"{missing_layers(confinement)} docs/deployment.md says what helps.", err=True
             )
         guarded = for_own_hosts(app, settings)
         server = _server(guarded, lifespan="on", max_connections=MAX_CONNECTIONS)

@@ -35,6 +35,6 @@ def naming_the_setting() -> Iterator[None]:
         yield
     except SandboxIncomplete as error:
         raise SandboxIncomplete(
-            f'{error.message} {SANDBOX}=require needs all of them: see "The sandbox" in the '
-            "operations guide."
+            f'{error.message} {SANDBOX}=require needs all of them: see "The sandbox" in '
+            "docs/deployment.md."
         ) from error
