@@ -256,6 +256,8 @@ async def test_a_backup_that_was_copied_in_part_is_copied_again(start: Any, tmp_
     restored = Settings(data_dir=tmp_path / "restored")
     restored.data_dir.mkdir()
     shutil.copy(old.data_dir / "master-key", restored.data_dir)
+    restored.data_dir.chmod(0o755)
+    (backup / "records.sqlite").chmod(0o644)
     in_the_way = restored.data_dir / "blobs"
     in_the_way.write_bytes(b"")
     with pytest.raises(DataDirError, match="cannot be copied"):
@@ -266,6 +268,7 @@ async def test_a_backup_that_was_copied_in_part_is_copied_again(start: Any, tmp_
     copy_backup(restored, backup)
     restore(restored, old.data_dir / "journal.json")
     assert (in_the_way / "media" / job["media_id"]).exists()
+    assert restored.data_dir.stat().st_mode & 0o077 == 0, "others can read the database"
 
 
 async def test_a_journal_that_was_altered_or_lost_is_not_replayed(
