@@ -116,7 +116,7 @@ def test_a_destination_that_cannot_be_is_named(settings: Settings, database: Dat
             open_checkpoints(wrong, database, open_keys(settings))
 
 
-def test_a_file_that_is_no_checkpoint_is_named(
+def test_a_file_that_is_no_checkpoint_is_refused(
     settings: Settings, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append(database)
@@ -129,4 +129,4 @@ def test_a_file_that_is_no_checkpoint_is_named(
         path = tmp_path / name
         error = CliRunner().invoke(app, ["audit", "verify", "--since", str(path)]).exception
         assert isinstance(error, InvalidCheckpoint)
-        assert error.message.startswith(f"{path}: ")
+        assert "not a checkpoint" in error.message
