@@ -5,7 +5,7 @@
 # Run it by `make constraints`; it needs uv.
 set -eu
 cd "$(dirname "$0")/../.."
-EXTRAS="--extra service --extra provenance --extra perceptual --extra postgres"
+EXTRAS="--extra service --extra provenance --extra perceptual"
 resolve() {
 	output=deploy/constraints/$1.txt
 	shift

@@ -16,7 +16,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "deploy" / "constraints"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-SHARED = ("service", "provenance", "perceptual", "postgres")
+SHARED = ("service", "provenance", "perceptual")
 ENGINES = ("cpu", "cuda")
 IMAGE = {
     "implementation_name": "cpython",
