@@ -8,3 +8,7 @@ addEventListener("submit", (event) => {
   form.dataset.sent = "";
   setTimeout(() => delete form.dataset.sent, FORGOTTEN_MS);
 });
+
+addEventListener("pageshow", () => { // whoever has come back to a form may send it again
+  for (const form of document.forms) delete form.dataset.sent;
+});
