@@ -32,7 +32,6 @@ from deepfake_service.http.uploads import (
     SubmittedForm,
     receive_body,
     receive_file,
-    refuse_encoding,
     require_screenshot,
     streams_body,
 )
@@ -269,7 +268,7 @@ class ChoiceIn(Body):
     status_code=202,
     responses={
         200: {"model": CaptureOut, "description": "The capture that the case already has."},
-        **problems(404, 409, 415),
+        **problems(404, 409),
     },
     openapi_extra={"requestBody": _BODY},
 )
@@ -285,7 +284,6 @@ async def submit_capture(response: Response, call: Uploader) -> CaptureOut | Lin
     "note": null}], "examine": true}`, or `case_id` in place of the reference. Each link becomes a
     capture of its own, with an `id` in the answer."""
     # In words: of bodies of two kinds, the generator of clients makes code that does not run.
-    refuse_encoding(call.request)
     if call.request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON:
         return await _queue_links(call)
     state, services = call.state, call.services

@@ -38,7 +38,7 @@ from deepfake_service.http.auth import (
 )
 from deepfake_service.http.dependencies import PageDep
 from deepfake_service.http.list_filters import CaseQuery
-from deepfake_service.http.routing import api_router, problems
+from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
     Body,
     CaseId,
@@ -171,7 +171,6 @@ def list_occurrences(case_id: CaseId, call: Reader, page: PageDep) -> Occurrence
     status_code=201,
     responses={
         200: {"model": OccurrenceOut, "description": "The occurrence that was already recorded."},
-        **problems(415),
     },
     openapi_extra={"requestBody": _BODY},
 )

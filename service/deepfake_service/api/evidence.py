@@ -35,7 +35,7 @@ from deepfake_service.http.auth import Call, Reader, Verifier
 from deepfake_service.http.dependencies import AskedDep
 from deepfake_service.http.routing import api_router, problems
 from deepfake_service.http.schemas import ItemId, JobId, Language, Published, Sha256, Time
-from deepfake_service.http.uploads import receive_body, refuse_encoding, streams_body
+from deepfake_service.http.uploads import receive_body, streams_body
 from deepfake_service.platform.db.enums import Finding
 from deepfake_service.platform.errors import Overloaded, UnsupportedContentType
 
@@ -178,7 +178,6 @@ _BUNDLE = {
 @router.post(
     "/v1/verify",
     summary="Verify a bundle",
-    responses=problems(415),
     openapi_extra={"requestBody": {"required": True, "content": {OCTETS: {"schema": _BUNDLE}}}},
 )
 @streams_body
@@ -191,7 +190,6 @@ async def verify_evidence(call: Verifier) -> VerificationOut:
         raise UnsupportedContentType(
             "Send the ZIP itself as the body, as curl --data-binary @evidence.zip does, not a form."
         )
-    refuse_encoding(call.request)
     content = io.BytesIO()  # in memory: a bundle has pictures of faces
     with call.state.memory.share() as take:
         # No more than may be held at a time: the client would be told to try again for ever.

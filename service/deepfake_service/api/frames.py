@@ -35,7 +35,7 @@ _FILES = {
 @router.post(
     "/frames",
     summary="Score pictures",
-    responses=problems(415, 500),
+    responses=problems(500),
     openapi_extra={"requestBody": upload_body("PictureUpload", PictureForm, FIELD, _FILES)},
 )
 @streams_body

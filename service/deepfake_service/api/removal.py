@@ -18,7 +18,7 @@ from deepfake_service.http.answers import (
 )
 from deepfake_service.http.auth import Call, DocumentReader, Reader, Submitter
 from deepfake_service.http.list_filters import PeriodDep
-from deepfake_service.http.routing import api_router, problems
+from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
     CaseId,
     ItemId,
@@ -154,7 +154,6 @@ def _post(call: Call, case_id: str, occurrence_id: str) -> PostLooksOut:
     status_code=201,
     responses={
         202: {"model": PostLooksOut, "description": "A worker is going to look."},
-        **problems(415),
     },
     openapi_extra={"requestBody": _BODY},
 )

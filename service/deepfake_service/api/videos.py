@@ -35,7 +35,6 @@ from deepfake_service.http.uploads import (
     FILE,
     SubmittedForm,
     receive_file,
-    refuse_encoding,
     streams_body,
 )
 from deepfake_service.platform import outbound
@@ -65,7 +64,7 @@ _BODY["content"][OCTETS] = {"schema": BINARY}
     status_code=202,
     responses={
         200: {"model": JobOut, "description": "The job that already existed."},
-        **problems(409, 415, 500),
+        **problems(409, 500),
     },
     openapi_extra={"parameters": query_parameters(VideoForm), "requestBody": _BODY},
 )
@@ -80,7 +79,6 @@ async def submit_video(response: Response, call: Uploader) -> JobOut:
     """
     request, submissions = call.request, call.services.submissions
     call.services.disk.require()
-    refuse_encoding(request)
     sent = SubmittedForm(VideoForm, has_file=True)
     for field, value in request.query_params.multi_items():
         sent.add(field, value)
@@ -241,7 +239,7 @@ def read_upload(token: Token, response: Response, call: Reader) -> None:
     summary="Send what follows of an upload",
     status_code=204,
     response_class=Response,
-    responses=problems(409, 410, 412, 415),
+    responses=problems(409, 410, 412),
     dependencies=_SPEAKS_TUS,
     openapi_extra={"requestBody": _PART},
 )
@@ -254,7 +252,6 @@ async def append_to_upload(
     """
     if call.request.headers.get("content-type", "").lower() != PART_TYPE:
         raise UnsupportedContentType(f"Send the request as {PART_TYPE}.")
-    refuse_encoding(call.request)
     call.services.disk.require()
     uploads = call.services.uploads
     upload = await anyio.to_thread.run_sync(uploads.find, call.caller, token)

@@ -6,8 +6,7 @@ write plaintext media to disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from python_multipart import MultipartParser
@@ -17,6 +16,8 @@ from python_multipart.multipart import parse_options_header
 from deepfake_service.platform.errors import MalformedRequest, UnsupportedContentType
 
 MULTIPART = "multipart/form-data"
+MAX_BOUNDARY = 70
+"""Characters (RFC 2046, section 5.1.1)."""
 MAX_NAME_CHARS = 255
 """Of a file name in an answer: the limit of common file systems."""
 MAX_FIELD_CHARS = 64
@@ -50,27 +51,34 @@ class MultipartReader:
         self._headers: dict[bytes, bytes] = {}
         self._sink: Sink | None = None
         self._ended = False
-        with _translating():
-            self._parser = MultipartParser(
-                boundary,
-                {
-                    "on_part_begin": self._part_begin,
-                    "on_header_begin": self._header_begin,
-                    "on_header_field": lambda d, a, b: self._name.extend(d[a:b]),
-                    "on_header_value": lambda d, a, b: self._value.extend(d[a:b]),
-                    "on_header_end": self._header_end,
-                    "on_headers_finished": self._headers_finished,
-                    "on_part_data": self._part_data,
-                    "on_end": self._end,
-                },
-            )
+        self._fed = 0
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._part_begin,
+                "on_header_begin": self._header_begin,
+                "on_header_field": lambda d, a, b: self._name.extend(d[a:b]),
+                "on_header_value": lambda d, a, b: self._value.extend(d[a:b]),
+                "on_header_end": self._header_end,
+                "on_headers_finished": self._headers_finished,
+                "on_part_data": self._part_data,
+                "on_end": self._end,
+            },
+        )
 
     def feed(self, chunk: bytes) -> None:
         """Parse the next piece of the body; ``MalformedRequest`` if the body is not well-formed
         multipart."""
-        if chunk:
-            with _translating():
-                self._parser.write(chunk)
+        if not chunk:
+            return
+        try:
+            self._parser.write(chunk)
+        except FormParserError as error:
+            at = self._fed + max(0, getattr(error, "offset", 0))
+            raise MalformedRequest(
+                f"The body is not well-formed multipart (RFC 7578): see byte {at}, from 0."
+            ) from error
+        self._fed += len(chunk)
 
     def close(self) -> None:
         """Raise ``MalformedRequest`` if the body ended before its last boundary."""
@@ -107,24 +115,17 @@ class MultipartReader:
         self._ended = True
 
 
-@contextmanager
-def _translating() -> Iterator[None]:
-    """Raise errors of the parser as ``MalformedRequest``."""
-    try:
-        yield
-    except FormParserError as error:
-        raise MalformedRequest("The body is not well-formed multipart.") from error
-
-
 def boundary_of(content_type: str | None) -> bytes:
-    """Return the boundary in the Content-Type of a request; ``UnsupportedContentType`` if the
-    Content-Type is not ``multipart/form-data``, ``MalformedRequest`` if it has no boundary."""
+    """Return the boundary in the Content-Type of a request; ``UnsupportedContentType`` if it is not
+    ``multipart/form-data``, ``MalformedRequest`` if it has no proper boundary."""
     media_type, options = parse_options_header(content_type)
     if media_type != MULTIPART.encode():
         raise UnsupportedContentType(f"Send the request as {MULTIPART}.")
     boundary = options.get(b"boundary", b"")
-    if not boundary:
-        raise MalformedRequest(f"The Content-Type {MULTIPART} has no boundary.")
+    if not 1 <= len(boundary) <= MAX_BOUNDARY:
+        raise MalformedRequest(
+            f"The Content-Type {MULTIPART} needs a boundary of 1 to {MAX_BOUNDARY} characters."
+        )
     return boundary
 
 

@@ -15,14 +15,18 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from deepfake_service.platform import errors
 from deepfake_service.platform.errors import (
     FieldError,
     InvalidRequest,
     MalformedRequest,
+    MethodNotAllowed,
+    NotFound,
     ServiceError,
     TooManyRequests,
+    UnsupportedContentType,
 )
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.texts.fields import ONE_OF, field_error_of
@@ -48,6 +52,7 @@ _STATUS: dict[int, tuple[type[ServiceError], ...]] = {
         errors.CrossSiteRequest, errors.ImageryWithheld,
     ),
     404: (errors.NotFound, errors.AccountUnknown, errors.EditionUnknown, errors.KeyUnknown),
+    405: (errors.MethodNotAllowed,),
     408: (errors.UploadTimeout,),
     409: (
         errors.AccountExists, errors.BeingDeleted, errors.CaseHeld, errors.EvidenceMissing,
@@ -89,35 +94,7 @@ def status_and_code(kind: type[Exception]) -> tuple[int, str]:
     return next((_LISTED[c] for c in kind.__mro__ if c in _LISTED), _INTERNAL)
 
 
-_CODE_OF_STATUS = {
-    400: "bad_request",
-    401: "unauthorized",
-    403: "forbidden",
-    404: "not_found",
-    405: "method_not_allowed",
-    406: "not_acceptable",
-    408: "upload_timeout",
-    409: "conflict",
-    410: "gone",
-    413: "request_too_large",
-    415: "unsupported_media_type",
-    422: "invalid_request",
-    429: "too_many_requests",
-    500: "internal_error",
-    503: "service_unavailable",
-}
-"""Stable code of each bare HTTP status. The phrases of Python's ``HTTPStatus`` change: those of 413
-and 422 did in 3.13."""
-_STATUS_DETAIL = {
-    404: "There is nothing at this address.",
-    405: "This address does not support this method.",
-}
 _log = logger("deepfake_service.platform.errors")
-
-
-def code_of(status: int) -> str:
-    """Return the code of a bare HTTP status."""
-    return _CODE_OF_STATUS.get(status, "error")
 
 
 def title_of(code: str) -> str:
@@ -190,6 +167,8 @@ def problem_of(error: Exception) -> Problem:
         if status == 503:
             is_full = isinstance(error, errors.DiskFull)
             headers["Retry-After"] = str(SPACE_RETRY_S if is_full else RETRY_AFTER_S)
+        if isinstance(error, errors.MethodNotAllowed):
+            headers["Allow"] = error.allow
         if status == 412:
             headers["Tus-Version"] = "1.0.0"
         if isinstance(error, TooManyRequests):
@@ -199,15 +178,6 @@ def problem_of(error: Exception) -> Problem:
     status, code = _INTERNAL
     detail = "The service failed. Its log has the details under the id of this request."
     return Problem(status, code, detail)
-
-
-def problem_of_status(status: int, headers: dict[str, str] | None = None) -> Problem:
-    """Return the problem for a bare HTTP status, such as the framework's own 404 or 405."""
-    if status >= 500 and status != 503:
-        return problem_of(ServiceError())
-    code = code_of(status)
-    detail = _STATUS_DETAIL.get(status, f"{title_of(code)}.")
-    return Problem(status, code, detail, (), headers or {})
 
 
 class BodyRefused(HTTPException):
@@ -261,17 +231,39 @@ async def _service_error(request: Request, error: Exception) -> Response:
 async def answer_http_error(request: Request, error: Exception) -> Response:
     """Return the problem for an error of the framework."""
     assert isinstance(error, HTTPException)
+    own: ServiceError = ServiceError()
     if isinstance(error, BodyRefused):
-        return await _service_error(request, error.error)
-    problem = problem_of_status(error.status_code, dict(error.headers or {}))
-    return response_of(problem, request)
+        own = error.error
+    elif error.status_code == 400:  # from FastAPI, about a body that it could not read as JSON
+        own = _not_json(error.__cause__)
+    elif error.status_code == 404:
+        own = NotFound("There is nothing at this address.")
+    elif error.status_code == 405:
+        # Starlette names the methods of the first route at the address only.
+        routes = [r for r in request.app.routes if r.matches(request.scope)[0] is not Match.NONE]
+        own = MethodNotAllowed(set[str]().union(*(route.methods for route in routes)))
+    return await _service_error(request, own)
+
+
+def _not_json(cause: BaseException | None, at: object = None) -> MalformedRequest:
+    """Return the error about a body that is not JSON, with the place if it is known."""
+    if isinstance(cause, UnicodeDecodeError):
+        return MalformedRequest(
+            f"The body is not UTF-8, as JSON has to be: see byte {cause.start}."
+        )
+    if isinstance(at, int):
+        return MalformedRequest(f"The body is not valid JSON: see character {at}, from 0.")
+    return MalformedRequest("The body is not valid JSON, nested too deeply, or has a huge number.")
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    if any(e["type"] == "json_invalid" for e in error.errors()):
-        unreadable = MalformedRequest("The body is not valid JSON.")
-        return response_of(problem_of(unreadable), request)
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return await _service_error(request, _not_json(None, first["loc"][-1]))
+    if isinstance(error.body, bytes):  # which FastAPI passes on if the content type is not JSON
+        refused = UnsupportedContentType("Send JSON, with the Content-Type application/json.")
+        return await _service_error(request, refused)
     invalid: dict[str, FieldError] = {}
     for each in error.errors():
         told = field_error_of(_field_of(each["loc"]), each)

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
 from deepfake_service.http.multipart import MULTIPART
-from deepfake_service.http.problems import MEDIA_TYPE, code_of, title_of
+from deepfake_service.http.problems import MEDIA_TYPE
 from deepfake_service.http.submission_form import VideoForm
 from deepfake_service.platform.errors import FieldError, InvalidRequest
 
@@ -61,7 +61,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     schema = {"$ref": f"#/components/schemas/{ProblemOut.__name__}"}
     return {
         status: {
-            "description": title_of(code_of(status)),
+            "description": "A problem; `type` says which.",
             **({"headers": _HEADERS[status]} if status in _HEADERS else {}),
             "content": {MEDIA_TYPE: {"schema": schema}},
         }
@@ -155,7 +155,8 @@ def _shared(operation: dict[str, Any]) -> dict[str, Any]:
         if any(p["in"] == "path" for p in operation.get("parameters", ())):
             statuses |= {404, 409}  # unknown or deleted meanwhile, or altered
     if "requestBody" in operation:
-        statuses |= {400, 408, 413}  # the body is malformed, comes too slowly, or is too large
+        # The body is malformed, comes too slowly, is too large, or of another type.
+        statuses |= {400, 408, 413, 415}
     return {str(status): response for status, response in problems(*sorted(statuses)).items()}
 
 

@@ -77,16 +77,20 @@ def bounded_receive(
         noun: what the body is, for the error about its size.
 
     Raises:
-        RequestTooLarge: by what it returns, before the client is asked to send too much.
+        UnsupportedContentType: by what it returns, if the body is compressed as a whole.
+        RequestTooLarge: likewise, before the client is asked to send too much.
         UploadTimeout: likewise, if the body comes too slowly.
     """
-    declared = Headers(scope=scope).get("content-length", "")
+    headers = Headers(scope=scope)
+    declared = headers.get("content-length", "")
     received, complete, deadline, waited_s = 0, False, 0.0, 0.0
 
     async def receive_within_limits() -> Message:
         nonlocal received, complete, deadline, waited_s
         if complete:  # the next message tells that the client left, at any time
             return await receive()
+        if headers.get("content-encoding") not in (None, "", "identity"):
+            raise UnsupportedContentType("Send the request without a Content-Encoding.")
         if declared.isdecimal() and int(declared) > max_bytes:
             raise RequestTooLarge(f"{noun} may have at most {max_bytes} bytes.")
         began = asyncio.get_running_loop().time()
@@ -147,12 +151,6 @@ def streams_body(endpoint: Endpoint) -> Endpoint:
 def is_streamed(scope: Scope) -> bool:
     """Return whether the route that a request was matched to is marked ``streams_body``."""
     return getattr(scope.get("endpoint"), "streams_body", False)
-
-
-def refuse_encoding(request: Request) -> None:
-    """Raise ``UnsupportedContentType`` if the body is compressed as a whole."""
-    if request.headers.get("content-encoding") not in (None, "", "identity"):
-        raise UnsupportedContentType("Send the request without a Content-Encoding.")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -233,7 +231,6 @@ class SubmittedForm(Generic[F]):
             Overloaded: too much is already held in memory.
         """
         boundary = boundary_of(request.headers.get("content-type"))
-        refuse_encoding(request)
         async for _ in self.file(boundary, receive_body(request, max_bytes), required=False):
             pass  # a form without a file yields nothing
         return self.parse()

@@ -6,7 +6,7 @@ Nothing here knows HTTP: ``http/problems.py`` holds the status of each error.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from deepfake_models.errors import DeepfakeError
@@ -42,6 +42,14 @@ class ServiceError(DeepfakeError):
 
 class MalformedRequest(ServiceError):
     """The body of the request does not match its Content-Type."""
+
+
+class MethodNotAllowed(ServiceError):
+    """This address does not support this method."""
+
+    def __init__(self, methods: Iterable[str] = ()) -> None:
+        self.allow = ", ".join(sorted(methods))
+        super().__init__(f"This address supports {self.allow} only." if methods else None)
 
 
 class InvalidRequest(ServiceError):

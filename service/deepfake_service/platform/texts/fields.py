@@ -32,7 +32,8 @@ INPUT_MESSAGES = {
     "less_than_equal": "must be {le} or less",
     "date": "must be a date such as 2026-01-31",
     **dict.fromkeys(
-        ("datetime", "timezone"), "must be a time with its zone, such as 2026-01-31T21:00+09:00"
+        ("datetime", "timezone"),
+        "must be a time with its zone, such as 2026-01-31T12:00:00Z (in a URL, + is %2B)",
     ),
     **dict.fromkeys(("list", "sequence"), "must be a list"),
     "too_long": "too many; at most {max_length} are allowed",

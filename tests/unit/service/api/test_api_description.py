@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import tomllib
@@ -38,6 +39,9 @@ async def test_a_query_parameter_that_is_not_described_is_refused(
     assert error["detail"].startswith(detail)
 
 
+A_TIME = "must be a time with its zone, such as 2026-01-31T12:00:00Z (in a URL, + is %2B)"
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [
@@ -45,15 +49,13 @@ async def test_a_query_parameter_that_is_not_described_is_refused(
         ("jobs?limit=0", {"limit": "must be 1 or more"}),
         ("jobs?limit=999", {"limit": "must be 200 or less"}),
         ("jobs?created_after=today&created_before=2026-01-01",
-         dict.fromkeys(
-             ("created_after", "created_before"),
-             "must be a time with its zone, such as 2026-01-31T21:00+09:00")),
+         dict.fromkeys(("created_after", "created_before"), A_TIME)),
         ("statistics/removals?start=2026-02-30", {"start": "must be a date such as 2026-01-31"}),
         ("statistics/removals?start=1767225600", {"start": "must be a date such as 2026-01-31"}),
         ("statistics/removals?start=0001-01-01&end=9999-12-31",
          {"start": "must be 1970-01-01 or more", "end": "must be 9000-12-31 or less"}),
-        ("jobs?created_after=1767225600",
-         {"created_after": "must be a time with its zone, such as 2026-01-31T21:00+09:00"}),
+        ("jobs?created_after=1767225600", {"created_after": A_TIME}),
+        ("jobs?created_after=2026-01-31T21:00+09:00", {"created_after": A_TIME}),
         ("jobs?reviewers_disagree=perhaps", {"reviewers_disagree": "must be true or false"}),
         ("jobs?sha256=x", {"sha256": "must match the pattern ^[0-9a-f]{64}$"}),
         ("jobs?finding=x", {"finding": f"use one of {', '.join(Finding)}, none"}),
@@ -93,7 +95,7 @@ async def test_a_body_of_another_form_is_told_in_sentences_too(service: Service)
         assert [e["detail"] for e in answer.json()["errors"]] == said
     answer = await service.client.patch("/v1/notices/x", json={"sent_at": 1767225600})
     (error,) = answer.json()["errors"]
-    assert error["detail"] == "must be a time with its zone, such as 2026-01-31T21:00+09:00"
+    assert error["detail"] == A_TIME
     answer = await service.client.post("/v1/captures", json={"urls": []})
     assert [e["detail"] for e in answer.json()["errors"]] == ["too few; send 1 or more"]
 
@@ -110,13 +112,29 @@ async def test_json_that_cannot_be_read_and_fields_that_are_wrong_are_told_apart
     service: Service,
 ) -> None:
     kind = {"Content-Type": "application/json"}
-    answer = await service.client.post("/v1/cases", content=b'{"case_ref', headers=kind)
-    check_problem(answer, 400, "malformed_request")
+    zipped = {**kind, "Content-Encoding": "gzip"}
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for body, headers, status, code, said in (
+        (b'{"case_ref', kind, 400, "malformed_request", "character 1, from 0"),
+        (b'{"case_reference": "\xff"}', kind, 400, "malformed_request", "byte 20"),
+        (b"[" * 200_000, kind, 400, "malformed_request", "nested too deeply"),
+        (b'{"case_reference": "A-1"}', form, 415, "unsupported_content_type", "application/json"),
+        (gzip.compress(b"{}"), zipped, 415, "unsupported_content_type", "Content-Encoding"),
+    ):
+        answer = await service.client.post("/v1/cases", content=body, headers=headers)
+        assert said in check_problem(answer, status, code)["detail"]
     answer = await service.client.post("/v1/cases", json={"case_referenc": "A-1"})
     assert 'The field "case_referenc' in check_problem(answer, 422, "invalid_request")["detail"]
     text = {"Content-Type": "text/plain"}
     answer = await service.client.post("/v1/videos", content=b"x", headers=text)
     assert "video/mp4" in check_problem(answer, 415, "unsupported_content_type")["detail"]
+
+
+async def test_every_method_of_an_address_is_allowed(service: Service) -> None:
+    answer = await service.client.put("/v1/jobs/x")
+    problem = check_problem(answer, 405, "method_not_allowed")
+    assert problem["detail"] == "This address supports DELETE, GET only."
+    assert answer.headers["allow"] == "DELETE, GET"
 
 
 async def test_a_browser_gets_a_page_for_an_address_that_does_not_exist(service: Service) -> None:

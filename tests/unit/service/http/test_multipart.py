@@ -110,8 +110,15 @@ def test_the_boundary_may_be_quoted() -> None:
 
 
 def test_a_boundary_too_long_is_refused() -> None:
-    with pytest.raises(MalformedRequest):
-        MultipartReader(b"b" * 1000, lambda _: lambda _: None)
+    with pytest.raises(MalformedRequest, match="1 to 70 characters"):
+        boundary_of(f"multipart/form-data; boundary={'b' * 71}")
+
+
+@pytest.mark.parametrize("cuts", [(), (9,), (1, 2, 30)])
+def test_the_byte_that_is_not_multipart_is_named(cuts: tuple[int, ...]) -> None:
+    head, at = BODY.index(b"filename"), BODY.index(b"content-disposition")
+    with pytest.raises(MalformedRequest, match=f"byte {at}, from 0"):
+        parsed(BODY[:at] + b"(" + BODY[at + 1 :], *cuts, head)
 
 
 @pytest.mark.parametrize(

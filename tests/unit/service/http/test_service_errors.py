@@ -7,10 +7,8 @@ import pytest
 from deepfake_models.errors import BundleError
 from deepfake_service.http.problems import (
     problem_of,
-    problem_of_status,
     status_and_code,
 )
-from deepfake_service.http.routing import problems
 from deepfake_service.platform import errors
 from deepfake_service.platform.errors import ServiceError
 from tests.support.documents import DOCS, text_of
@@ -75,29 +73,6 @@ def test_what_went_wrong_inside_is_not_told(error: Exception) -> None:
     assert "secret" not in str(problem.body("r"))
 
 
-@pytest.mark.parametrize(
-    ("status", "code"),
-    [
-        (404, "not_found"),
-        (405, "method_not_allowed"),
-        (408, "upload_timeout"),
-        (413, "request_too_large"),
-        (422, "invalid_request"),
-    ],
-)
-def test_the_frameworks_own_statuses(status: int, code: str) -> None:
-    assert problem_of_status(status).code == code
-
-
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 409, 413, 415, 429, 503])
-def test_a_status_is_written_in_one_way(status: int) -> None:
-    description = problems(status)[status]["description"]
-    own = problem_of_status(status)
-    assert description == own.title == own.title.capitalize()
-    if status == 404:
-        assert own.title == problem_of(errors.NotFound()).title == "Not found"
-
-
 NOT_OF_THE_API = {
     errors.AccountExists, errors.AccountUnknown, errors.ClientGone, errors.CodeRejected,
     errors.EditionUnknown, errors.InvalidCheckpoint, errors.InvitationInvalid, errors.KeyUnknown,
@@ -110,8 +85,4 @@ def test_the_page_on_errors_lists_every_code_with_its_status() -> None:
     rows = re.findall(r"^\| (\d{3}) \| (`.+?`) \|", text_of(DOCS / "errors.md"), re.MULTILINE)
     listed = {(int(status), code) for status, codes in rows for code in re.findall(r"\w+", codes)}
     own = {status_and_code(kind) for kind in _kinds() if kind not in NOT_OF_THE_API}
-    assert listed == own | {(405, problem_of_status(405).code)}
-
-
-def test_an_unregistered_status_is_still_a_problem() -> None:
-    assert problem_of_status(499).body("r")["status"] == 499
+    assert listed == own
