@@ -290,11 +290,10 @@ class Submissions:
         if submission.callback is None:
             return
         key = self._vault.case_key(case)
-        target = submission.callback.to_bytes()
         deliveries = session.scalars(select(Delivery).where(Delivery.job_id == job.id)).all()
         for delivery in deliveries:
             known = unseal(key, delivery.target, context_of("delivery", delivery.id))
-            if Callback.from_bytes(known) == submission.callback:
+            if Callback.from_bytes(known).url == submission.callback.url:
                 return  # a repeated request leads to one webhook only
         if len(deliveries) >= MAX_CALLBACKS:
             raise TooManyCallbacks
@@ -303,7 +302,9 @@ class Submissions:
             Delivery(
                 id=delivery_id,
                 job_id=job.id,
-                target=seal(key, target, context_of("delivery", delivery_id)),
+                target=seal(
+                    key, submission.callback.to_bytes(), context_of("delivery", delivery_id)
+                ),
                 state=DeliveryState.DUE if job.state in ENDED else DeliveryState.WAITING,
                 due_at=current_time(session),
                 created_at=current_time(session),

@@ -126,7 +126,7 @@ class VideoForm(PictureForm):
     job already has is not called again."""
     callback_content: CallbackContent = CallbackContent.IDS
     """`verdict` to be told the verdict and the case reference in the webhook as well. Without it,
-    the webhook names the job, its case and its state."""
+    the webhook names the job, its case and its state. The first one for a URL stays."""
     priority: Priority = Priority.BATCH
     """Queue priority."""
     frames: FrameCount | None = Field(

@@ -73,7 +73,7 @@ async def test_a_secret_that_became_known_is_replaced_for_the_next_attempt(
     assert entry.account_id == entry.subject
 
 
-async def test_a_webhook_names_verdict_and_case_only_if_the_submission_asks_for_them(
+async def test_each_address_is_called_once_and_told_the_verdict_only_if_it_was_asked_for(
     service: Service, receiver: Receiver
 ) -> None:
     receiver.outcome = webhooks.DeliveryOutcome("http_200", delivered=True)
@@ -87,7 +87,11 @@ async def test_a_webhook_names_verdict_and_case_only_if_the_submission_asks_for_
         service, exhibits.video(), case_reference="2026-0117",
         callback_url="https://hooks.example/b", callback_content="verdict",
     )  # fmt: skip
-    assert again.json()["id"] == job["id"]
+    known = await post_video(
+        service, exhibits.video(), case_reference="2026-0117",
+        callback_url="https://hooks.example/a", callback_content="verdict",
+    )  # fmt: skip
+    assert again.json()["id"] == known.json()["id"] == job["id"]
     services = service.app.state.shared.services
     sender = WebhookDeliveries(
         service.database,
