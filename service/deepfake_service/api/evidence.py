@@ -37,7 +37,7 @@ from deepfake_service.http.routing import api_router, problems
 from deepfake_service.http.schemas import ItemId, JobId, Language, Published, Sha256, Time
 from deepfake_service.http.uploads import receive_body, streams_body
 from deepfake_service.platform.db.enums import Finding
-from deepfake_service.platform.errors import Overloaded, UnsupportedContentType
+from deepfake_service.platform.errors import MalformedRequest, Overloaded, UnsupportedContentType
 
 router = api_router("evidence", prefix="")
 
@@ -197,6 +197,8 @@ async def verify_evidence(call: Verifier) -> VerificationOut:
         async for chunk in receive_body(call.request, max_bytes=limit, noun="A bundle"):
             take(len(chunk))
             content.write(chunk)
+        if not content.tell():
+            raise MalformedRequest("The body is empty. Send the ZIP itself as the body.")
         return await anyio.to_thread.run_sync(_verify, content.getvalue(), call)
 
 

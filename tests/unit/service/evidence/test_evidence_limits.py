@@ -87,7 +87,7 @@ async def test_a_bundle_that_is_issued_can_be_verified_here(
     assert refused.json()["type"].endswith(":evidence_too_large")
 
 
-async def test_a_bundle_in_a_form_or_compressed_is_refused_rather_than_called_altered(
+async def test_a_body_that_is_no_bundle_is_refused_rather_than_called_altered(
     service: Service,
 ) -> None:
     analyst = headers(service, Role.ANALYST)
@@ -102,6 +102,7 @@ async def test_a_bundle_in_a_form_or_compressed_is_refused_rather_than_called_al
     packed = {**analyst, "Content-Encoding": "gzip"}
     answer = await send(content=gzip.compress(content.content), headers=packed)
     check_problem(answer, 415, "unsupported_content_type")
+    check_problem(await send(content=b"", headers=analyst), 400, "malformed_request")
     # The first is what curl --data-binary says.
     for kind in ("application/x-www-form-urlencoded", "application/zip"):
         answer = await send(content=content.content, headers={**analyst, "Content-Type": kind})
