@@ -51,7 +51,7 @@ from deepfake_service.http.schemas import (
 )
 from deepfake_service.http.submission_form import CaseReference, OccurrenceForm, upload_body
 from deepfake_service.http.uploads import SCREENSHOT, read_with_screenshot, streams_body
-from deepfake_service.retention.deletion import HoldRequest
+from deepfake_service.retention.deletion import NOBODY, HoldRequest
 
 router = api_router("cases")
 
@@ -261,7 +261,7 @@ def encrypted_answer(call: Call, file: BinaryIO, name: str) -> StreamingResponse
 
 
 @router.put("/cases/{case_id}/hold", summary="Set a legal hold", status_code=204)
-def set_hold(case_id: CaseId, call: Keeper, asked: HoldRequest | None = None) -> None:
+def set_hold(case_id: CaseId, call: Keeper, asked: HoldRequest = NOBODY) -> None:
     """Retain the media of the case, whatever their retention period, until the hold is lifted. The
     body may say who asked for it; it replaces what an earlier request said, which is audited."""
     call.services.retention.hold(call.caller, case_id, enabled=True, asked=asked)

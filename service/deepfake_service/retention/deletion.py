@@ -70,6 +70,9 @@ class HoldRequest:
         return {**asdict(self), "asked_on": self.asked_on and self.asked_on.isoformat()}
 
 
+NOBODY = HoldRequest()
+
+
 class Retention:
     """Deletes jobs, evidence, captures and cases. After a crash, each deletion can be repeated."""
 
@@ -267,7 +270,7 @@ class Retention:
             self._vault.blobs.delete(name)
 
     def hold(
-        self, caller: Caller, case_id: str, *, enabled: bool, asked: HoldRequest | None = None
+        self, caller: Caller, case_id: str, *, enabled: bool, asked: HoldRequest = NOBODY
     ) -> None:
         """Set or lift a legal hold, under which nothing in the case expires or can be deleted.
 
@@ -284,12 +287,12 @@ class Retention:
             if enabled and is_being_deleted(session, case):
                 raise BeingDeleted
             changes = bool(case.held_at) != enabled
-            says = enabled and asked != HoldRequest() and asked is not None
+            says = enabled and asked != NOBODY
             if not changes and not says:
                 return
             if case.wrapped_key is not None:
                 key = self._vault.case_key(case)
-                hold = asked.stored() if asked and says else None
+                hold = asked.stored() if says else None
                 seal_json(key, case, {**open_json(key, case), "hold": hold})
             if changes:
                 case.held_at = self._database.clock() if enabled else None
