@@ -18,7 +18,15 @@ from deepfake_service.http.answers import BINARY, binary, file_answer, file_rout
 from deepfake_service.http.auth import Call, Exporter, Reader, Uploader
 from deepfake_service.http.multipart import boundary_of
 from deepfake_service.http.routing import api_router, problems
-from deepfake_service.http.schemas import Body, CaptureId, ItemId, Published, Sha256, Time
+from deepfake_service.http.schemas import (
+    EXAMPLE_ID,
+    Body,
+    CaptureId,
+    ItemId,
+    Published,
+    Sha256,
+    Time,
+)
 from deepfake_service.http.submission_form import (
     CaptureForm,
     CaseReference,
@@ -334,10 +342,7 @@ async def _queue_links(call: Call) -> LinksOut:
     return LinksOut(case_id=case_id, links=listed)
 
 
-OfCase = Annotated[
-    str,
-    Query(max_length=26, description="Id of the case.", examples=["01KB0ZQ9V7M3X8T2E4R6Y1W5CD"]),
-]
+OfCase = Annotated[str, Query(max_length=26, description="Id of the case.", examples=[EXAMPLE_ID])]
 
 
 @router.delete("/captures", summary="Cancel the links that wait", responses=problems(404, 409))

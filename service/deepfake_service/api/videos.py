@@ -168,17 +168,14 @@ Token = Annotated[
     ),
 ]
 Size = Annotated[
-    str,
-    Header(
-        pattern=r"^[0-9]{1,15}$", description="The size of the file in bytes.", examples=["5242880"]
-    ),
+    int, Header(ge=0, description="The size of the file in bytes.", examples=[5242880])
 ]
 Offset = Annotated[
-    str,
+    int,
     Header(
-        pattern=r"^[0-9]{1,15}$",
+        ge=0,
         description="Where in the file the body begins: the offset that the last response gave.",
-        examples=["0"],
+        examples=[0],
     ),
 ]
 
@@ -210,13 +207,13 @@ def create_upload(response: Response, call: Uploader, upload_length: Size) -> No
     parts are encrypted, which is stored nowhere else. It is deleted a day later if it was not
     submitted.
     """
-    length, most = int(upload_length), call.state.settings.max_video_bytes
-    if length > most:
+    most = call.state.settings.max_video_bytes
+    if upload_length > most:
         raise RequestTooLarge(f"A video may have at most {most} bytes.")
-    if not length:
+    if not upload_length:
         raise invalid_field("Upload-Length", "the file is empty; download it again")
-    call.services.disk.require(2 * length)  # it is encrypted again under a key of its case
-    token, upload = call.services.uploads.create(call.caller, length)
+    call.services.disk.require(2 * upload_length)  # it is encrypted again under a key of its case
+    token, upload = call.services.uploads.create(call.caller, upload_length)
     response.headers["Location"] = f"/v1/uploads/{token}"
     _add_progress(response, upload)
 
@@ -255,7 +252,7 @@ async def append_to_upload(
     call.services.disk.require()
     uploads = call.services.uploads
     upload = await anyio.to_thread.run_sync(uploads.find, call.caller, token)
-    if int(upload_offset) != upload.offset:
+    if upload_offset != upload.offset:
         raise UploadConflict(
             f"The upload is at offset {upload.offset}. Send what follows, from there."
         )

@@ -11,7 +11,7 @@ from deepfake_models.bundle.results import Leaning, ReasonCode, Unexamined, Verd
 from deepfake_models.bundle.spec import is_none
 from deepfake_models.sandbox.confinement import Layer
 
-EXAMPLE_ID = "01KB0ZQ9V7M3X8T2E4R6Y1W5CD"
+EXAMPLE_ID = "01kb0zq9v7m3x8t2e4r6y1w5cd"
 
 
 def _id_of(item: str) -> Any:

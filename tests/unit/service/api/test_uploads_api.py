@@ -323,12 +323,13 @@ async def test_another_version_of_the_protocol_is_refused(
     assert answer.headers["tus-version"] == "1.0.0"
 
 
-@pytest.mark.parametrize("length", [None, "", "-1", "1.5", "0", "9" * 16, "x"])
+@pytest.mark.parametrize("length", [None, "", "-1", "1.5", "0", "9" * 5000, "x"])
 async def test_an_upload_has_a_length(service: Service, length: str | None) -> None:
     sent = {**TUS, **({"Upload-Length": length} if length is not None else {})}
     answer = await service.client.post("/v1/uploads", headers=sent)
     problem = check_problem(answer, 422, "invalid_request")
     assert problem["errors"][0]["field"].lower() == "upload-length"
+    assert "pattern" not in problem["detail"]
 
 
 async def test_a_body_of_another_type_is_refused(service: Service) -> None:
