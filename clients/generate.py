@@ -48,13 +48,17 @@ _FIXED_BOUNDARY = re.compile(
 """The generator writes one boundary for all requests, which a file may contain. Without the header,
 httpx chooses a random one (RFC 2046, section 5.1.1)."""
 
-_PROBLEM = re.compile(
-    r"( *if response\.status_code == \d+):\n(?= *response_\d+ = ProblemOut\.from_dict)"
+_READ = "    response_default = ProblemOut.from_dict(response.json())\n"
+_READ_IF_ONE = (
+    '    if "problem+json" not in response.headers.get("content-type", ""):\n'
+    "        if client.raise_on_unexpected_status:\n"
+    "            raise errors.UnexpectedStatus(response.status_code, response.content)\n"
+    "        return None\n" + _READ
 )
-_IS_PROBLEM = '"problem+json" in response.headers.get("content-type", "")'
-"""The generator takes the body of a documented status for the documented one. But proxies answer
-503 as well, with a page, of which the client would raise an error about JSON: without a problem,
-the status counts as one that is not documented."""
+_PARSER = re.compile(r"(?<=def _parse_response)(\([^)]*\) -> [^:]*)(?=:\n)")
+_CLIENT = "from ...client import"
+"""The generator takes each answer whose status is not documented for a problem. But proxies answer
+503, for example, with a page, of which the client would raise an error about JSON."""
 
 
 def generate(folder: Path) -> None:
@@ -76,7 +80,9 @@ def generate(folder: Path) -> None:
         )  # fmt: skip
     for module in (package / "api").rglob("*.py"):
         text = _FIXED_BOUNDARY.sub("", module.read_text("utf-8"))
-        text = _PROBLEM.sub(rf"\1 and {_IS_PROBLEM}:\n", text)
+        if _READ in text:
+            text = _PARSER.sub(r"\1 | None", text.replace(_READ, _READ_IF_ONE))
+            text = text.replace(_CLIENT, f"from ... import errors\n{_CLIENT}", 1)
         module.write_text(text, encoding="utf-8")
     (package / "py.typed").touch()
     version = json.loads(DESCRIPTION.read_text("utf-8"))["info"]["version"]

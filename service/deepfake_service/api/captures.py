@@ -17,7 +17,7 @@ from deepfake_service.capture.links import MAX_LINKS, Link
 from deepfake_service.http.answers import BINARY, binary, file_answer, file_route
 from deepfake_service.http.auth import Call, Exporter, Reader, Uploader
 from deepfake_service.http.multipart import boundary_of
-from deepfake_service.http.routing import api_router, problems
+from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
     EXAMPLE_ID,
     Body,
@@ -276,7 +276,6 @@ class ChoiceIn(Body):
     status_code=202,
     responses={
         200: {"model": CaptureOut, "description": "The capture that the case already has."},
-        **problems(404, 409),
     },
     openapi_extra={"requestBody": _BODY},
 )
@@ -345,14 +344,14 @@ async def _queue_links(call: Call) -> LinksOut:
 OfCase = Annotated[str, Query(max_length=26, description="Id of the case.", examples=[EXAMPLE_ID])]
 
 
-@router.delete("/captures", summary="Cancel the links that wait", responses=problems(404, 409))
+@router.delete("/captures", summary="Cancel the links that wait")
 def cancel_links(call: Uploader, case_id: OfCase) -> CancelledOut:
     """Keep the links of a case that wait from being opened. Of those that are being opened, nothing
     is kept. Their captures are `refused` with the reason `cancelled`. Audited."""
     return CancelledOut(cancelled=call.services.links.cancel(call.caller, case_id))
 
 
-@router.get("/captures", summary="List the captures of a case", responses=problems(404))
+@router.get("/captures", summary="List the captures of a case")
 def list_captures(call: Reader, case_id: OfCase) -> CapturesOut:
     """List the newest 100 captures of a case, newest first. Audited."""
     call.services.queries.brief(call.caller, case_id)

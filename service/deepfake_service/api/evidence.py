@@ -33,7 +33,7 @@ from deepfake_service.http.answers import (
 )
 from deepfake_service.http.auth import Call, Reader, Verifier
 from deepfake_service.http.dependencies import AskedDep
-from deepfake_service.http.routing import api_router, problems
+from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import ItemId, JobId, Language, Published, Sha256, Time
 from deepfake_service.http.uploads import receive_body, streams_body
 from deepfake_service.platform.db.enums import Finding
@@ -238,7 +238,6 @@ class PublicKeysOut(Published):
 @router.get(
     "/.well-known/jwks.json",
     summary="Get the public keys that sign evidence",
-    responses=problems(503),
 )
 def get_public_keys(asked: AskedDep) -> PublicKeysOut:
     """Return every key that signs or has signed evidence of this service, as a JWK Set (RFC 7517).
@@ -267,7 +266,7 @@ class SignedListOut(Published):
     "/v1/revocations",
     summary="Get the editions and keys that must not be relied on",
     response_class=Response,
-    responses={200: {"model": SignedListOut}, **problems(503)},
+    responses={200: {"model": SignedListOut}},
 )
 def get_revocations(asked: AskedDep) -> Response:
     """Return a signed list (DSSE) of the digests of replaced and withdrawn editions of evidence and

@@ -12,7 +12,7 @@ from starlette.types import Receive
 from deepfake_models.bundle.results import Verdict
 from deepfake_service.examination.pictures import PictureScorer
 from deepfake_service.http.auth import Call, Submitter
-from deepfake_service.http.routing import api_router, problems
+from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import FrameOut, FramesOut, ModelOut
 from deepfake_service.http.submission_form import PictureForm, upload_body
 from deepfake_service.http.uploads import Pictures, SubmittedForm, Upload, streams_body
@@ -35,7 +35,6 @@ _FILES = {
 @router.post(
     "/frames",
     summary="Score pictures",
-    responses=problems(500),
     openapi_extra={"requestBody": upload_body("PictureUpload", PictureForm, FIELD, _FILES)},
 )
 @streams_body

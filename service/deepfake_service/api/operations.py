@@ -8,11 +8,11 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from deepfake_models.decision.fitness import unfit
 from deepfake_service.http.dependencies import AskedDep
 from deepfake_service.http.middleware import LOOPBACK
-from deepfake_service.http.routing import operation_id, problems
+from deepfake_service.http.routing import PROBLEM, operation_id
 from deepfake_service.http.schemas import HealthOut, ModelOut, ReadyOut, SandboxOut
 from deepfake_service.platform.errors import NotFound
 
-router = APIRouter(tags=["operations"], generate_unique_id_function=operation_id)
+router = APIRouter(tags=["operations"], responses=PROBLEM, generate_unique_id_function=operation_id)
 
 
 # A coroutine: it must answer even while every thread is busy.
@@ -24,7 +24,7 @@ async def check_health() -> HealthOut:
 
 
 @router.head("/readyz", include_in_schema=False)
-@router.get("/readyz", summary="Check that requests are accepted", responses=problems(503))
+@router.get("/readyz", summary="Check that requests are accepted")
 def check_readiness(asked: AskedDep) -> ReadyOut:
     """Answer with the identity and terms of the model once it is loaded and the database is up to
     date. While the disk is nearly full, `accepts_submissions` is false; everything else works."""
@@ -50,7 +50,6 @@ def check_readiness(asked: AskedDep) -> ReadyOut:
     response_class=Response,
     responses={
         200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}},
-        **problems(404),
     },
 )
 def get_metrics(asked: AskedDep) -> Response:

@@ -24,7 +24,7 @@ from deepfake_service.http.answers import BINARY, OCTETS
 from deepfake_service.http.auth import Call, Reader, Uploader
 from deepfake_service.http.dependencies import AppState
 from deepfake_service.http.multipart import boundary_of
-from deepfake_service.http.routing import api_router, problems
+from deepfake_service.http.routing import api_router
 from deepfake_service.http.submission_form import (
     UploadForm,
     VideoForm,
@@ -64,7 +64,6 @@ _BODY["content"][OCTETS] = {"schema": BINARY}
     status_code=202,
     responses={
         200: {"model": JobOut, "description": "The job that already existed."},
-        **problems(409, 500),
     },
     openapi_extra={"parameters": query_parameters(VideoForm), "requestBody": _BODY},
 )
@@ -199,7 +198,6 @@ def read_tus(call: Reader) -> Response:
     summary="Begin an upload",
     status_code=201,
     response_class=Response,
-    responses=problems(412, 413),
     dependencies=_SPEAKS_TUS,
 )
 def create_upload(response: Response, call: Uploader, upload_length: Size) -> None:
@@ -221,7 +219,6 @@ def create_upload(response: Response, call: Uploader, upload_length: Size) -> No
 @router.head(
     "/uploads/{token}",
     summary="Read how far an upload is",
-    responses=problems(410, 412),
     dependencies=_SPEAKS_TUS,
 )
 def read_upload(token: Token, response: Response, call: Reader) -> None:
@@ -236,7 +233,6 @@ def read_upload(token: Token, response: Response, call: Reader) -> None:
     summary="Send what follows of an upload",
     status_code=204,
     response_class=Response,
-    responses=problems(409, 410, 412),
     dependencies=_SPEAKS_TUS,
     openapi_extra={"requestBody": _PART},
 )
@@ -266,7 +262,6 @@ async def append_to_upload(
     summary="Delete an upload",
     status_code=204,
     response_class=Response,
-    responses=problems(410, 412),
     dependencies=_SPEAKS_TUS,
 )
 def delete_upload(token: Token, call: Uploader) -> None:
@@ -281,7 +276,6 @@ def delete_upload(token: Token, call: Uploader) -> None:
     status_code=202,
     responses={
         200: {"model": JobOut, "description": "The job that already existed."},
-        **problems(409, 410, 500),
     },
 )
 async def submit_upload(

@@ -36,37 +36,21 @@ class ProblemOut(BaseModel, extra="forbid"):
     )
 
 
-_RETRY_AFTER = {
-    "Retry-After": {
-        "description": "Seconds after which the same request may be sent again.",
-        "schema": {"type": "integer", "minimum": 0},
+PROBLEM: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "An error; `type` says which, and `detail` what to do.",
+        "headers": {
+            "Retry-After": {
+                "description": "With 429 and 503: seconds after which the same request may be "
+                "sent again.",
+                "schema": {"type": "integer", "minimum": 0},
+            }
+        },
+        # Not as ``model``: FastAPI would document that errors come as application/json as well.
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemOut"}}},
     }
 }
-_HEADERS: dict[int, dict[str, Any]] = {
-    401: {
-        "WWW-Authenticate": {
-            "description": '`Bearer`, with `error="invalid_token"` if a key was sent (RFC 6750).',
-            "schema": {"type": "string"},
-        }
-    },
-    429: _RETRY_AFTER,
-    503: _RETRY_AFTER,
-}
-"""Headers of problems by status, as OpenAPI describes them."""
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the ``responses`` of a route that may answer with these error statuses."""
-    # Not as ``model``: FastAPI would document that errors come as application/json as well.
-    schema = {"$ref": f"#/components/schemas/{ProblemOut.__name__}"}
-    return {
-        status: {
-            "description": "A problem; `type` says which.",
-            **({"headers": _HEADERS[status]} if status in _HEADERS else {}),
-            "content": {MEDIA_TYPE: {"schema": schema}},
-        }
-        for status in statuses
-    }
+"""The ``responses`` of a route that may answer with an error."""
 
 
 def operation_id(route: APIRoute) -> str:
@@ -81,7 +65,7 @@ def api_router(tag: str, prefix: str = "/v1") -> APIRouter:
         prefix=prefix,
         tags=[tag],
         dependencies=[Depends(_check_query)],
-        responses=problems(422),
+        responses=PROBLEM,
         generate_unique_id_function=operation_id,
     )
 
@@ -130,34 +114,16 @@ def describe(app: FastAPI) -> None:
         problem = ProblemOut.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update({**problem.pop("$defs"), ProblemOut.__name__: problem})
         schemas.update(VideoForm.model_json_schema()["$defs"])
-        # FastAPI's own form of invalid requests, which this service does not send.
-        for unused in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(unused, None)
         for schema in schemas.values():
             for field in schema.get("properties", {}).values():
                 if "description" in field:  # which may have the line breaks of the source
                     field["description"] = " ".join(field["description"].split())
         for methods in api["paths"].values():
             for operation in methods.values():
-                responses = {**_shared(operation), **operation["responses"]}
-                operation["responses"] = dict(sorted(responses.items()))
                 _name_upload(operation, schemas)
         return api
 
     app.openapi = openapi  # type: ignore[method-assign]
-
-
-def _shared(operation: dict[str, Any]) -> dict[str, Any]:
-    """Return the ``responses`` that an operation has because of what it shares with others."""
-    statuses = set()
-    if "security" in operation:
-        statuses |= {401, 403, 429, 503}
-        if any(p["in"] == "path" for p in operation.get("parameters", ())):
-            statuses |= {404, 409}  # unknown or deleted meanwhile, or altered
-    if "requestBody" in operation:
-        # The body is malformed, comes too slowly, is too large, or of another type.
-        statuses |= {400, 408, 413, 415}
-    return {str(status): response for status, response in problems(*sorted(statuses)).items()}
 
 
 def _name_upload(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
