@@ -30,10 +30,10 @@ BINARY = {"type": "string", "format": "binary"}
 
 def binary(media_type: str, *statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the ``responses`` of a route that answers with a file, with these ``statuses``, or
-    200. ``OCTETS`` is offered beside ``media_type``, because generators of clients know few media
-    types."""
+    200. ``OCTETS`` is offered before ``media_type``, because generators of clients know few media
+    types, and would read the bytes of ``text/csv`` as text."""
     content = {"schema": BINARY}
-    documented = {media_type: content, OCTETS: content}
+    documented = {OCTETS: content, media_type: content}
     return {status: {"content": documented} for status in statuses or (200,)}
 
 

@@ -228,3 +228,11 @@ def test_every_operation_may_answer_with_a_problem(api: dict[str, Any]) -> None:
         answer = operation["responses"]["default"]
         assert list(answer["content"]) == ["application/problem+json"], name
         assert "Retry-After" in answer["headers"]
+
+
+def test_generated_clients_read_files_as_bytes(api: dict[str, Any]) -> None:
+    answers = [a for _, operation in _operations(api) for a in operation["responses"].values()]
+    files = [a["content"] for a in answers if "application/octet-stream" in a.get("content", {})]
+    assert len(files) > 10
+    # What comes first is what they read, and text they would not read as bytes.
+    assert {next(iter(content)) for content in files} == {"application/octet-stream"}
