@@ -97,7 +97,7 @@ class Captures:
     _kept_for: timedelta
 
     def __post_init__(self) -> None:
-        self._read_audit = ReadAudit(self._database.clock)
+        self._read_audit = ReadAudit(self._database)
 
     async def accept(
         self,
@@ -181,7 +181,7 @@ class Captures:
             if case.wrapped_key is None:
                 raise NotFound
             (shown,) = self._shown(session, select(Capture).where(Capture.id == capture_id), case)
-        self._read_audit.note(self._database, caller, Action.CAPTURE_READ, capture_id)
+        self._read_audit.note(caller, Action.CAPTURE_READ, capture_id)
         return shown
 
     def _shown(

@@ -5,7 +5,6 @@ An edition is never changed. A review, or a flag that a minor may be shown, lead
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +80,7 @@ class EvidenceStore:
     _sender: Sender
 
     def __post_init__(self) -> None:
-        self._read_audit = ReadAudit(self._database.clock)
+        self._read_audit = ReadAudit(self._database)
 
     def sign_capture(self, document: dict[str, Any], records: bytes) -> bytes:
         """Return the signed bundle of a capture: see ``build_capture``."""
@@ -229,12 +228,12 @@ class EvidenceStore:
         assert edition.blob is not None
         with missing_as(EvidenceMissing, job_id=edition.job_id, edition=str(edition.number)):
             content = self._vault.read(edition.blob, key)
-        read = self._read_audit.first_read(caller, f"shown/{edition.job_id}")
-        with read if shown else contextlib.nullcontext(True) as is_audited:
-            if is_audited:
-                entry = Action.EVIDENCE_READ, edition.job_id, str(edition.number)
-                with self._database.write() as session:
-                    append_entry(session, caller.actor, *entry)
+        entry = Action.EVIDENCE_READ, edition.job_id, str(edition.number)
+        if shown:
+            self._read_audit.note(caller, *entry)
+        else:
+            with self._database.write() as session:
+                append_entry(session, caller.actor, *entry)
         return content
 
     def member(self, caller: Caller, job_id: str, name: str, number: int | None = None) -> bytes:
@@ -264,7 +263,7 @@ class EvidenceStore:
             raise EvidenceMissing from error
         except KeyError as error:
             raise NotFound from error
-        self._read_audit.note(self._database, caller, Action.EVIDENCE_READ, job_id, "pictures")
+        self._read_audit.note(caller, Action.EVIDENCE_READ, job_id, "pictures")
         return picture
 
     def editions(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:

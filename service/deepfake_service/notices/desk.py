@@ -72,7 +72,7 @@ class NoticeDesk:
     _looks: Looks
 
     def __post_init__(self) -> None:
-        self._read_audit = ReadAudit(self._database.clock)
+        self._read_audit = ReadAudit(self._database)
 
     def create(self, caller: Caller, case_id: str, request: NoticeRequest) -> dict[str, Any]:
         """Create a notice about occurrences of a case; ``InvalidRequest`` if fields are missing or
@@ -199,7 +199,7 @@ class NoticeDesk:
             notices = [notice for _, notice in opened_rows(shown, self._with_case)]
             total = session.scalar(counted) or 0
         if notices:
-            self._read_audit.note(self._database, caller, Action.NOTICE_READ, detail="list")
+            self._read_audit.note(caller, Action.NOTICE_READ, detail="list")
         return NoticeList(notices, start, total, min(start + limit, total))
 
     def now(self) -> datetime:

@@ -81,7 +81,7 @@ class Queries:
     def __init__(self, database: Database, vault: Vault) -> None:
         self._database = database
         self._vault = vault
-        self._read_audit = ReadAudit(database.clock)
+        self._read_audit = ReadAudit(database)
 
     def job(self, caller: Caller, job_id: str) -> dict[str, Any]:
         """Return a job with its result, or ``None`` as result. Reading a result is audited."""
@@ -91,7 +91,7 @@ class Queries:
         result = None
         if job.result is not None:
             result = open_json(self._vault.case_key(case), job)
-            self._read_audit.note(self._database, caller, Action.RESULT_READ, job_id)
+            self._read_audit.note(caller, Action.RESULT_READ, job_id)
         return {**shown, "media_kind": media_kind(result), "result": result}
 
     def progress(self, caller: Caller, job_id: str) -> dict[str, Any]:
@@ -149,7 +149,7 @@ class Queries:
         with missing_as(NotFound, case_id=case_id, media_id=media_id):
             file = self._vault.open(blob, key)
         try:
-            self._read_audit.note(self._database, caller, Action.MEDIA_READ, media_id)
+            self._read_audit.note(caller, Action.MEDIA_READ, media_id)
         except BaseException:
             file.close()
             raise
@@ -166,7 +166,7 @@ class Queries:
         with self._database.read() as session:
             rows, following = page_of(session, statement, Case, limit, cursor, filters.order)
         if rows:
-            self._read_audit.note(self._database, caller, Action.CASE_READ, detail="list")
+            self._read_audit.note(caller, Action.CASE_READ, detail="list")
         opened = opened_rows(rows, lambda row: self.case_json(row[0]))
         return {"cases": [shown for _, shown in opened], "next": following}
 
@@ -345,11 +345,11 @@ class Queries:
 
     def audit_case(self, caller: Caller, case_id: str) -> None:
         """Append an entry to the audit log that something of a case was read."""
-        self._read_audit.note(self._database, caller, Action.CASE_READ, case_id)
+        self._read_audit.note(caller, Action.CASE_READ, case_id)
 
     def audit(self, caller: Caller) -> None:
         """Append an entry to the audit log that a list of results was read."""
-        self._read_audit.note(self._database, caller, Action.RESULT_READ, detail="list")
+        self._read_audit.note(caller, Action.RESULT_READ, detail="list")
 
     def _read(
         self, caller: Caller, filters: Filters, limit: int, cursor: str | None
