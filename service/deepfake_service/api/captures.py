@@ -295,7 +295,7 @@ async def submit_capture(response: Response, call: Uploader) -> CaptureOut | Lin
         return await _queue_links(call)
     state, services = call.state, call.services
     services.disk.require()
-    body = receive_file(call, state.settings.max_video_bytes, "A capture")
+    body = receive_file(call, state.settings.max_video_bytes)
     boundary = boundary_of(call.request.headers.get("content-type"))
     submissions = services.submissions
     shots = Pictures(SCREENSHOTS, MAX_FILES - 1, MAX_SCREENSHOT_BYTES)

@@ -194,7 +194,7 @@ async def verify_evidence(call: Verifier) -> VerificationOut:
     with call.state.memory.share() as take:
         # No more than may be held at a time: the client would be told to try again for ever.
         limit = min(MAX_BYTES, call.state.settings.max_request_bytes)
-        async for chunk in receive_body(call.request, max_bytes=limit, noun="A bundle"):
+        async for chunk in receive_body(call.request, limit):
             take(len(chunk))
             content.write(chunk)
         if not content.tell():

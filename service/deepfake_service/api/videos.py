@@ -81,7 +81,7 @@ async def submit_video(response: Response, call: Uploader) -> JobOut:
     sent = SubmittedForm(VideoForm, has_file=True)
     for field, value in request.query_params.multi_items():
         sent.add(field, value)
-    body = receive_file(call, call.state.settings.max_video_bytes, "A video")
+    body = receive_file(call, call.state.settings.max_video_bytes)
     if _is_raw(request):
         form = sent.parse()
         sealed = await submissions.seal(body)
@@ -252,7 +252,7 @@ async def append_to_upload(
         raise UploadConflict(
             f"The upload is at offset {upload.offset}. Send what follows, from there."
         )
-    body = receive_file(call, upload.length - upload.offset, "The rest of the upload")
+    body = receive_file(call, upload.length - upload.offset)
     offset = await uploads.append(upload, body)
     _add_progress(response, upload, offset)
 

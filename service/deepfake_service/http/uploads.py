@@ -64,7 +64,6 @@ def bounded_receive(
     *,
     timeout_s: float,
     grace_s: float,
-    noun: str = "A request",
 ) -> Receive:
     """Return an ASGI ``receive`` that bounds the body.
 
@@ -74,7 +73,6 @@ def bounded_receive(
         max_bytes: the largest body that is accepted.
         timeout_s: from the first read to the end of the body.
         grace_s: after these seconds the body must have ``MIN_RATE``, while it is waited for.
-        noun: what the body is, for the error about its size.
 
     Raises:
         UnsupportedContentType: by what it returns, if the body is compressed as a whole.
@@ -92,7 +90,7 @@ def bounded_receive(
         if headers.get("content-encoding") not in (None, "", "identity"):
             raise UnsupportedContentType("Send the request without a Content-Encoding.")
         if declared.isdecimal() and int(declared) > max_bytes:
-            raise RequestTooLarge(f"{noun} may have at most {max_bytes} bytes.")
+            raise RequestTooLarge(f"The body may have at most {max_bytes} bytes.")
         began = asyncio.get_running_loop().time()
         deadline = deadline or began + timeout_s
         until = min(deadline, began + grace_s + received / MIN_RATE - waited_s)
@@ -107,7 +105,7 @@ def bounded_receive(
         waited_s += asyncio.get_running_loop().time() - began
         received += len(message.get("body", b""))
         if received > max_bytes:
-            raise RequestTooLarge(f"{noun} may have at most {max_bytes} bytes.")
+            raise RequestTooLarge(f"The body may have at most {max_bytes} bytes.")
         complete = message["type"] != "http.request" or not message.get("more_body", False)
         return message
 
@@ -115,24 +113,19 @@ def bounded_receive(
 
 
 async def receive_body(
-    request: Request, max_bytes: int, *, timeout_s: float | None = None, noun: str = "A request"
+    request: Request, max_bytes: int, *, timeout_s: float | None = None
 ) -> AsyncIterator[bytes]:
-    """Yield the body of ``request`` as it arrives. The route must be marked ``streams_body``.
-
-    The limits are those of ``bounded_receive``, with ``BODY_TIMEOUT_S`` if no time is given.
+    """Yield the body of ``request`` as it arrives, within the limits of ``bounded_receive``. The
+    route must be marked ``streams_body``.
 
     Raises:
         RequestTooLarge: the body has more bytes, or its Content-Length says so.
         UploadTimeout: the body did not arrive in time, or too slowly.
         ClientGone: the client closed the connection.
     """
+    timeout_s = timeout_s or BODY_TIMEOUT_S
     receive = bounded_receive(
-        request.scope,
-        request.receive,
-        max_bytes,
-        timeout_s=timeout_s or BODY_TIMEOUT_S,
-        grace_s=GRACE_S,
-        noun=noun,
+        request.scope, request.receive, max_bytes, timeout_s=timeout_s, grace_s=GRACE_S
     )
     try:
         async for chunk in Request(request.scope, receive).stream():
@@ -315,13 +308,13 @@ class SubmittedForm(Generic[F]):
         return write
 
 
-async def receive_file(call: Call, max_bytes: int, noun: str) -> AsyncIterator[bytes]:
+async def receive_file(call: Call, max_bytes: int) -> AsyncIterator[bytes]:
     """Yield the body of a request, within ``LONGEST_UPLOAD`` and as long as the disk has space for
     it. See ``receive_body``."""
     received, checked = 0, 0
     try:
         async for chunk in receive_body(
-            call.request, max_bytes, timeout_s=LONGEST_UPLOAD.total_seconds(), noun=noun
+            call.request, max_bytes, timeout_s=LONGEST_UPLOAD.total_seconds()
         ):
             received += len(chunk)
             if received - checked > SPACE_CHECKED_EVERY:

@@ -431,7 +431,7 @@ async def test_a_file_of_ten_gigabytes_is_refused_before_it_is_read(service: Ser
         },
     )
     assert answer.status_code == 413
-    assert answer.json()["detail"] == "A capture may have at most 4294967296 bytes."
+    assert answer.json()["detail"] == "The body may have at most 4294967296 bytes."
 
 
 async def test_nobody_else_sees_a_capture(service: Service, captured: dict[str, Any]) -> None:

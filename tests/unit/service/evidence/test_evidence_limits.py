@@ -68,7 +68,7 @@ async def test_a_bundle_that_an_account_may_never_hold_in_memory_is_too_large(
         assert (answer.status_code, answer.json()["result"]) == (200, "failed")
         answer = await service.client.post("/v1/verify", content=exceeds, headers=analyst)
         assert answer.status_code == 413
-        assert answer.json()["detail"] == "A bundle may have at most 1048576 bytes."
+        assert answer.json()["detail"] == "The body may have at most 1048576 bytes."
 
 
 async def test_a_bundle_that_is_issued_can_be_verified_here(

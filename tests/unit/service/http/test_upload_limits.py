@@ -92,7 +92,7 @@ async def test_a_body_is_bounded_before_anybody_asks_who_it_is_from(service: Ser
             problem = answer.json()
             assert problem["type"] == "urn:deepfake-service:problem:request_too_large"
             assert problem["title"] == "Request too large"
-            assert problem["detail"] == "A request may have at most 1048576 bytes."
+            assert problem["detail"] == "The body may have at most 1048576 bytes."
 
 
 async def test_a_body_that_is_declared_too_large_is_refused_before_it_is_sent(
