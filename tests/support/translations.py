@@ -91,8 +91,9 @@ def _kinds() -> list[type[ServiceError]]:
 def error_messages() -> set[str]:
     """Return the titles and the default messages of all errors that a page can show."""
     shown = [problem_of(kind()) for kind in _kinds()]
-    messages = {problem.title for problem in shown}
-    return messages | {problem.detail for problem in shown if problem.status not in INTERNAL}
+    messages = {problem.told("en")[0] for problem in shown}
+    told = (p.told("en")[1] for p in shown if p.status not in INTERNAL)
+    return messages | set(told)
 
 
 def raised_messages() -> set[str]:

@@ -150,8 +150,7 @@ def get_heatmap(job_id: JobId, number: Number, call: Reader) -> Response:
 
 
 class VerificationOut(Published):
-    """The result of a verification. `result` is `verified`, `superseded`, `signer_unknown` or
-    `failed`."""
+    """The result of a verification."""
 
     result: Literal["verified", "superseded", "signer_unknown", "failed"]
     """`verified`; `superseded` if everything agrees, but this service replaced the edition by a

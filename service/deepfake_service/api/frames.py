@@ -63,7 +63,8 @@ async def score_pictures(call: Submitter) -> FramesOut:
     for _, verdict in frames:
         call.state.metrics.frame(verdict)
     return FramesOut(
-        frames=[frame for frame, _ in frames], model=ModelOut.model_validate(engine.model)
+        frames=[frame for frame, _ in frames],
+        model=ModelOut.model_validate(engine.bundle.model_json()),
     )
 
 

@@ -96,20 +96,12 @@ class JobBase(Published):
     media_kept: bool = Field(description="Whether the media are still stored.")
 
 
-MediaKind = Annotated[
-    Literal["image", "video"] | None,
-    Field(
-        description="What the file is by its content, as the console shows it; null until it was "
-        "examined, and if it could not be read."
-    ),
-]
-
-
 class ListedJobOut(JobBase):
     """A job with the values of its result, but without the rest of it."""
 
-    media_kind: MediaKind
-
+    media_kind: Literal["image", "video"] | None
+    """What the file is by its content, as the console shows it; null until it was examined, and if
+    it could not be read."""
     score: Score
     log_likelihood_ratio: LogLikelihoodRatio
 

@@ -36,7 +36,7 @@ def check_readiness(asked: AskedDep) -> ReadyOut:
     state.database.check()
     confinement = engine.confinement
     return ReadyOut(
-        model=ModelOut.model_validate(engine.model),
+        model=ModelOut.model_validate(engine.bundle.model_json()),
         not_for_use=[reason.detail for reason in unfit(engine.bundle.spec)],
         accepts_submissions=services.disk.has_room(),
         epoch_keys=state.settings.database_url is None,

@@ -37,11 +37,6 @@ class Engine:
     bundle_readers: BundleReaders
     """Read bundles that clients send."""
 
-    @property
-    def model(self) -> dict[str, str]:
-        """Return the identity and the terms of the bundle, as in every result."""
-        return self.bundle.model_json()
-
 
 @dataclass(slots=True)
 class AppState:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from babel.core import negotiate_locale
@@ -97,35 +97,23 @@ def status_and_code(kind: type[Exception]) -> tuple[int, str]:
 _log = logger("deepfake_service.platform.errors")
 
 
-def title_of(code: str) -> str:
-    """Return the kind of error in a few words."""
-    return code.replace("_", " ").capitalize()
-
-
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An RFC 9457 problem."""
+    """An RFC 9457 problem: an error as clients are told about it."""
 
     status: int
     code: str
-    detail: str
-    errors: tuple[FieldError, ...] = ()
-    headers: dict[str, str] = field(default_factory=dict)
-    kind: type[ServiceError] | None = None
-    """The error; its default message is translated where ``detail`` is not."""
-
-    @property
-    def title(self) -> str:
-        """The kind of error in a few words."""
-        return title_of(self.code)
+    error: ServiceError
+    headers: dict[str, str]
 
     def told(self, language: str) -> tuple[str, str]:
         """Return the title and the detail in ``en``, or in ``ko`` as far as there are
-        translations."""
-        say, detail = translations(language).gettext, self.detail
-        if language != "en" and say(detail) == detail and self.kind is not None:
-            detail = self.kind().message
-        return say(self.title), say(detail)
+        translations: of a detail without one, the default message of its kind is told."""
+        say, detail = translations(language).gettext, self.error.message
+        if language != "en" and say(detail) == detail:
+            kinds = type(self.error).__mro__
+            detail = next((kind().message for kind in kinds if kind in _LISTED), detail)
+        return say(self.code.replace("_", " ").capitalize()), say(detail)
 
     def body(self, instance: str, language: str = "en") -> dict[str, Any]:
         """Return the JSON members; ``errors`` is present only where fields are invalid.
@@ -142,12 +130,12 @@ class Problem:
             "detail": detail,
             "instance": instance,
         }
-        if self.errors:
-            members["errors"] = [{"field": e.field, "detail": e.detail} for e in self.errors]
-        if language != "en":
+        if self.error.errors:
             say = translations(language).gettext
-            for told, error in zip(members.get("errors", ()), self.errors, strict=True):
-                told["detail"] = error.translated(say)
+            members["errors"] = [
+                {"field": e.field, "detail": e.detail if language == "en" else e.translated(say)}
+                for e in self.error.errors
+            ]
         return members
 
 
@@ -173,11 +161,9 @@ def problem_of(error: Exception) -> Problem:
             headers["Tus-Version"] = "1.0.0"
         if isinstance(error, TooManyRequests):
             headers["Retry-After"] = str(error.retry_after_s)
-        listed = next(kind for kind in type(error).__mro__ if kind in _LISTED)
-        return Problem(status, code, error.message, error.errors, headers, listed)
-    status, code = _INTERNAL
-    detail = "The service failed. Its log has the details under the id of this request."
-    return Problem(status, code, detail)
+        return Problem(status, code, error, headers)
+    hidden = "The service failed. Its log has the details under the id of this request."
+    return Problem(*_INTERNAL, ServiceError(hidden), {})
 
 
 class BodyRefused(HTTPException):
@@ -219,7 +205,7 @@ def note_failure(error: Exception, problem: Problem) -> None:
     if problem.status == 500:
         _log.error("request_failed", failure=describe(error))
     elif problem.status == 503 and error.__cause__ is not None:  # raised from what a store said
-        _log.warning("request_not_served", problem=problem.detail, failure=describe(error))
+        _log.warning("request_not_served", problem=problem.error.message, failure=describe(error))
 
 
 async def _service_error(request: Request, error: Exception) -> Response:
