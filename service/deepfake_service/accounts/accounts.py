@@ -110,18 +110,8 @@ class Accounts:
         *,
         live: bool | None = None,
     ) -> Account:
-        """Create an account without a key.
-
-        Args:
-            name: how people call it; unique.
-            kind: a person or a system.
-            role: what it may do.
-            actor: who creates it.
-            live: whether its jobs may have the priority ``live``; by default those of people may.
-
-        Raises:
-            AccountExists: another account has this name.
-        """
+        """Create an account without a key; ``AccountExists`` if another one has this name. Its jobs
+        may have the priority ``live`` if that is set, by default if it belongs to a person."""
         try:
             with self._database.write() as session:
                 account = create_account(session, name, kind, role, actor)
@@ -363,12 +353,7 @@ def has_administrator(session: Session) -> bool:
 
 def require_administrator(session: Session, changed: Account) -> None:
     """Raise ``LastAdministrator`` if a change to an account or its keys leaves no administrator who
-    can sign in.
-
-    Args:
-        session: the transaction of the change, which the error rolls back, and which began with
-            ``exclude_others``.
-        changed: the account that the change is about.
-    """
+    can sign in. The error rolls back the transaction of the change, which began with
+    ``exclude_others``."""
     if changed.role is Role.ADMIN and not has_administrator(session):
         raise LastAdministrator

@@ -97,16 +97,11 @@ class SecondFactors:
         return self._enrolment(_secret(key, factor), account)
 
     def confirm(self, caller: Caller, code: str, *, keep: str | None = None) -> None:
-        """Switch the caller's second factor on, and end the sessions that were begun without it.
+        """Switch the caller's second factor on, and end the sessions that were begun without it,
+        but for the one with the cookie ``keep``.
 
-        Args:
-            caller: whose it is.
-            code: what the authenticator shows now.
-            keep: the cookie of the session that does this, which goes on.
-
-        Raises:
-            CodeRejected: the code is not the one that the authenticator shows now, or the second
-                factor is on already: what is tried for it must be counted, which ``check`` does.
+        ``CodeRejected`` if the code is not the one that the authenticator shows now, or the second
+        factor is on already: what is tried for it must be counted, which ``check`` does.
         """
         key = self._key()
         with self._database.write() as session:

@@ -149,15 +149,10 @@ class FailedSignIns:
         self._rate.check(client_network(request, self._proxies))
 
     def record(self, request: HTTPConnection, key: str, reason: str = "key") -> None:
-        """Record that a sign-in failed. Writes to the database: call it in a thread.
-
-        Args:
-            request: says from which address.
-            key: the text that was sent. Only the id in it is recorded, if it has the form of a key.
-            reason: ``key`` or ``code``, for the audit log.
-
-        Raises:
-            TooManyFailedSignIns: too many sign-ins from this address have failed.
+        """Record that a sign-in failed, for the ``reason`` ``key`` or ``code``;
+        ``TooManyFailedSignIns`` if too many from this address have. Of the text that was sent as
+        ``key``, only the id is recorded, if it has the form of a key. Writes to the database: call
+        it in a thread.
         """
         address = client_network(request, self._proxies)
         named = _KEY_ID.match(key)

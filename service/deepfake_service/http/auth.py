@@ -76,11 +76,8 @@ def check_site(request: Request, *, required: bool = False) -> None:
     """Raise ``CrossSiteRequest`` if the browser says that another site caused the request.
 
     Browsers say so in ``Sec-Fetch-Site``, which they only send to trustworthy origins, and in
-    ``Origin``, which they send with every POST.
-
-    Args:
-        request: the request.
-        required: also refuse a request with neither header.
+    ``Origin``, which they send with every POST. With ``required``, a request with neither header is
+    refused as well.
     """
     site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if site not in (None, "same-origin", "none"):

@@ -116,12 +116,8 @@ class Problem:
         return say(self.code.replace("_", " ").capitalize()), say(detail)
 
     def body(self, instance: str, language: str = "en") -> dict[str, Any]:
-        """Return the JSON members; ``errors`` is present only where fields are invalid.
-
-        Args:
-            instance: the id of the request, as in its log line.
-            language: ``en``, or ``ko`` as far as there are translations.
-        """
+        """Return the JSON members, with the id of the request as ``instance``; ``errors`` is
+        present only where fields are invalid."""
         title, detail = self.told(language)
         members: dict[str, Any] = {
             "type": TYPE_PREFIX + self.code,
