@@ -30,6 +30,8 @@ from deepfake_service.http.schemas import (
 from deepfake_service.http.submission_form import (
     CaptureForm,
     CaseReference,
+    Id,
+    Note,
     WebAddress,
     upload_body,
 )
@@ -219,7 +221,7 @@ class LinkIn(Body):
 
     url: Annotated[WebAddress, Field(examples=["https://example.org"])]
     """Its address."""
-    note: Annotated[str | None, Field(max_length=2000)] = None
+    note: Note | None = None
     """What is noted about it."""
 
 
@@ -228,7 +230,7 @@ class LinksIn(Body):
 
     case_reference: CaseReference = None
     """Your reference of the case."""
-    case_id: Annotated[str | None, Field(max_length=26)] = None
+    case_id: Id | None = None
     """The case, in place of a reference."""
     urls: Annotated[list[LinkIn], Field(min_length=1, max_length=MAX_LINKS)]
     """The links."""

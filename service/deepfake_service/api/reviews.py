@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 from starlette.responses import StreamingResponse
 
 from deepfake_service.http.answers import NO_STORE, binary
@@ -20,7 +20,7 @@ class ReviewIn(Body):
     """A person's decision about an examination."""
 
     decision: Decision = Field(description="What you decide.")
-    reason: Annotated[str, Field(min_length=1, max_length=4000)]
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
     """Why. It becomes part of the evidence."""
 
 

@@ -13,9 +13,10 @@ import pytest
 
 from deepfake_service.app import api_description
 from deepfake_service.notices.kinds import KINDS
-from deepfake_service.platform.db.enums import Finding
+from deepfake_service.platform.db.enums import Finding, Role
 from tests.support.answers import check_problem
 from tests.support.documents import DOCS, ROOT
+from tests.support.jobs import headers
 from tests.unit.service.conftest import Service
 
 
@@ -100,6 +101,23 @@ async def test_a_body_of_another_form_is_told_in_sentences_too(service: Service)
     assert [e["detail"] for e in answer.json()["errors"]] == ["too few; send 1 or more"]
 
 
+async def test_white_space_is_no_reason_for_a_decision(service: Service) -> None:
+    answer = await service.client.post(
+        "/v1/jobs/x/reviews",
+        json={"decision": "confirmed", "reason": " \n"},
+        headers=headers(service, Role.ANALYST),
+    )
+    problem = check_problem(answer, 422, "invalid_request")
+    assert problem["errors"] == [{"field": "reason", "detail": "required"}]
+
+
+async def test_the_note_of_a_link_is_as_printable_as_others(service: Service) -> None:
+    link = {"url": "https://example.org/v/1", "note": "a\u202eb"}
+    answer = await service.client.post("/v1/captures", json={"urls": [link]})
+    problem = check_problem(answer, 422, "invalid_request")
+    assert problem["errors"][0]["field"] == "urls.0.note"
+
+
 async def test_an_unknown_parameter_deletes_nothing(service: Service) -> None:
     opened = (await service.client.post("/v1/cases", json={"case_reference": "A-1"})).json()
     address = f"/v1/cases/{opened['id']}"
@@ -114,14 +132,14 @@ async def test_json_that_cannot_be_read_and_fields_that_are_wrong_are_told_apart
     kind = {"Content-Type": "application/json"}
     zipped = {**kind, "Content-Encoding": "gzip"}
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    for body, headers, status, code, said in (
+    for body, sent, status, code, said in (
         (b'{"case_ref', kind, 400, "malformed_request", "character 1, from 0"),
         (b'{"case_reference": "\xff"}', kind, 400, "malformed_request", "byte 20"),
         (b"[" * 200_000, kind, 400, "malformed_request", "nested too deeply"),
         (b'{"case_reference": "A-1"}', form, 415, "unsupported_content_type", "application/json"),
         (gzip.compress(b"{}"), zipped, 415, "unsupported_content_type", "Content-Encoding"),
     ):
-        answer = await service.client.post("/v1/cases", content=body, headers=headers)
+        answer = await service.client.post("/v1/cases", content=body, headers=sent)
         assert said in check_problem(answer, status, code)["detail"]
     answer = await service.client.post("/v1/cases", json={"case_referenc": "A-1"})
     assert 'The field "case_referenc' in check_problem(answer, 422, "invalid_request")["detail"]
