@@ -77,7 +77,7 @@ ReportQueryDep = Annotated[ReportQuery, Depends()]
 async def _report_reader(call: Reader, asked: ReportQueryDep) -> AsyncIterator[Call]:
     """Return the call; making a copy counts against the account's budget."""
     cost = 0 if asked.copy is None else HEAVY
-    with call.state.budget.enter(call.caller.account_id, "documents", cost):
+    with call.state.budget.enter(call.caller.account_id, cost):
         yield call
 
 

@@ -85,7 +85,10 @@ class Uploads:
                 Upload.expires_at > now,
             )
             if (session.scalar(open_ones) or 0) >= OPEN_PER_ACCOUNT:
-                raise TooManyAtOnce("uploads")
+                raise TooManyAtOnce(
+                    f"{OPEN_PER_ACCOUNT} uploads of this account were begun and not submitted. "
+                    "Submit or delete one first."
+                )
             upload = Upload(
                 id=_id_of(key),
                 account_id=caller.account_id,
@@ -193,7 +196,7 @@ class Uploads:
         client that lost patience would otherwise make it slower. ``TooManyAtOnce`` if another
         request is reading it."""
         if upload.id in self._completing:
-            raise TooManyAtOnce("uploads")
+            raise TooManyAtOnce("This upload is being submitted. Try again when that has ended.")
         self._completing.add(upload.id)
         try:
             yield

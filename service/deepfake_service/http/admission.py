@@ -74,11 +74,11 @@ class AccountBudget:
         """What the requests of each account cost now."""
 
     @contextlib.contextmanager
-    def enter(self, account_id: str, what: str = "requests", cost: int = 1) -> Iterator[None]:
+    def enter(self, account_id: str, cost: int = 1) -> Iterator[None]:
         """Count a request of an account while the context lasts; ``TooManyAtOnce`` if the account's
         requests would cost more than ``BUDGET`` together."""
         if self.spent[account_id] + cost > BUDGET:
-            raise TooManyAtOnce(what)
+            raise TooManyAtOnce
         self.spent[account_id] += cost
         try:
             yield

@@ -211,7 +211,6 @@ def admits(
     authenticate: Callable[..., Any] = current_caller,
     *,
     submits: bool = False,
-    what: str = "requests",
     cost: int = 0,
     made: Callable[[Request, Caller], Asked] = Call,
 ) -> Any:
@@ -222,7 +221,6 @@ def admits(
         authenticate: the dependency that gives the caller.
         submits: whether the request counts against the rate of submissions, or against that of all
             others (else ``TooManyRequests``).
-        what: what the request is, for the error about its cost.
         cost: counts against the account's budget of concurrent requests until the request is
             answered (else ``TooManyAtOnce``).
         made: makes the call, or that of a page.
@@ -236,7 +234,7 @@ def admits(
         call = made(request, caller)
         state = call.state
         (state.submission_rate if submits else state.read_rate).hit(caller.account_id)
-        with state.budget.enter(caller.account_id, what, cost):
+        with state.budget.enter(caller.account_id, cost):
             yield call
 
     admitted.roles = roles  # type: ignore[attr-defined]
@@ -248,17 +246,17 @@ Reader = Annotated[Call, admits(MAY_SUBMIT)]
 """Reads jobs and cases. Auditors see neither media nor scores."""
 Submitter = Annotated[Call, admits(MAY_SUBMIT, submits=True, cost=SCORING)]
 """Submits media that are held in memory."""
-Uploader = Annotated[Call, admits(MAY_SUBMIT, submits=True, what="uploads", cost=1)]
+Uploader = Annotated[Call, admits(MAY_SUBMIT, submits=True, cost=1)]
 """Submits a video."""
 Verifier = Annotated[Call, admits(MAY_SUBMIT | MAY_AUDIT, submits=True, cost=SCORING)]
 """Verifies evidence."""
-Follower = Annotated[Call, admits(MAY_SUBMIT, what="event streams", cost=1)]
+Follower = Annotated[Call, admits(MAY_SUBMIT, cost=1)]
 """Follows a job."""
-DocumentReader = Annotated[Call, admits(MAY_SUBMIT, what="documents", cost=HEAVY)]
+DocumentReader = Annotated[Call, admits(MAY_SUBMIT, cost=HEAVY)]
 """Reads documents that may have to be made and signed first."""
 Keeper = Annotated[Call, admits(MAY_HOLD)]
 """Sets and lifts legal holds."""
-Exporter = Annotated[Call, admits(MAY_HOLD, what="downloads", cost=HEAVY)]
+Exporter = Annotated[Call, admits(MAY_HOLD, cost=HEAVY)]
 """Exports originals."""
 Reviewer = Annotated[Call, admits(MAY_REVIEW)]
 """Reviews examinations and flags possible minors."""

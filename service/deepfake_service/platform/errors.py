@@ -170,14 +170,10 @@ class TooManyRequests(ServiceError):
 
 
 class TooManyAtOnce(TooManyRequests):
-    """The account has too many requests of a kind in progress."""
+    """This account has reached its limit of concurrent requests. Try again when one has ended."""
 
-    def __init__(self, what: str = "requests") -> None:
-        super().__init__(
-            5,
-            f"This account has reached its limit of concurrent {what}. Try again when one has "
-            "finished.",
-        )
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(5, message)
 
 
 class TooManyFailedSignIns(TooManyRequests):

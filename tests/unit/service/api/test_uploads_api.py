@@ -260,7 +260,8 @@ async def test_the_number_of_uploads_and_parts_is_bounded(
     await begin(service)
     sent = {**TUS, "Upload-Length": "5"}
     refused = await service.client.post("/v1/uploads", headers=sent)
-    check_problem(refused, 429, "too_many_at_once")
+    problem = check_problem(refused, 429, "too_many_at_once")
+    assert problem["detail"].endswith("Submit or delete one first.")
     other = await service.client.post(
         "/v1/uploads", headers={**sent, **headers(service, Role.ANALYST)}
     )

@@ -148,7 +148,7 @@ async def test_slow_uploads_of_one_account_leave_room_for_those_of_another(
             problem = refused.json()
             assert problem["type"] == "urn:deepfake-service:problem:too_many_at_once"
             assert problem["detail"].startswith(
-                "This account has reached its limit of concurrent uploads."
+                "This account has reached its limit of concurrent requests."
             )
             assert (await upload(b"another", Role.ANALYST)).status_code == 202
             held[1].cancel()  # as if its client had left
@@ -183,7 +183,7 @@ async def test_event_streams_of_an_account_are_limited(
             problem = refused.json()
             assert problem["type"] == "urn:deepfake-service:problem:too_many_at_once"
             assert problem["detail"].startswith(
-                "This account has reached its limit of concurrent event streams."
+                "This account has reached its limit of concurrent requests."
             )
             assert not followed.done()
             with service.database.write() as session:
@@ -324,8 +324,8 @@ def test_requests_of_all_kinds_share_one_budget_of_their_account() -> None:
     budget = admission.AccountBudget()
     with contextlib.ExitStack() as held:
         for _ in range(admission.BUDGET - admission.HEAVY + 1):
-            held.enter_context(budget.enter("a", "uploads"))
-        with pytest.raises(TooManyAtOnce, match="limit of concurrent documents"):
-            held.enter_context(budget.enter("a", "documents", admission.HEAVY))
-        held.enter_context(budget.enter("b", "documents", admission.HEAVY))
+            held.enter_context(budget.enter("a"))
+        with pytest.raises(TooManyAtOnce, match="limit of concurrent requests"):
+            held.enter_context(budget.enter("a", admission.HEAVY))
+        held.enter_context(budget.enter("b", admission.HEAVY))
     assert budget.spent["a"] == budget.spent["b"] == 0
