@@ -21,13 +21,14 @@ def next_turn(session: Session, account_id: str, priority: Priority) -> int:
     """Return the turn of a new job of an account. Call it for one job of the account at a time."""
     # A job that waits for its model has begun: its turn was served long ago.
     queued = and_(Job.state == JobState.QUEUED, Job.started_at.is_(None))
-    served = select(func.min(Job.turn)).where(queued, Job.priority == priority)
-    own = select(func.max(Job.turn)).where(
-        Job.account_id == account_id, Job.state.in_(UNFINISHED), Job.priority == priority
-    )
-    last = session.scalar(own)
-    earliest = session.scalar(served) or 0
-    return earliest if last is None else max(earliest, last + 1)
+    waiting = select(func.min(Job.turn)).where(queued, Job.priority == priority)
+    unfinished = Job.state.in_(UNFINISHED), Job.priority == priority
+    latest = select(func.max(Job.turn)).where(*unfinished)
+    served = session.scalar(waiting)
+    if served is None:  # then all turns have begun, and the last one is being served
+        served = session.scalar(latest) or 0
+    last = session.scalar(latest.where(Job.account_id == account_id))
+    return served if last is None else max(served, last + 1)
 
 
 def queue_rank(priority: Priority, turn: int) -> int:

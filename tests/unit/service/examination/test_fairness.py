@@ -72,6 +72,19 @@ async def test_a_newcomer_takes_turns_and_does_not_overtake_a_whole_queue(
     assert owners == ["earlier", "later"] * 4
 
 
+async def test_an_account_whose_last_job_runs_does_not_wait_for_the_flood_of_another(
+    service: Service,
+) -> None:
+    batch = [await submit(service, Role.PIPELINE, str(n)) for n in range(8)]
+    with service.database.write() as session:
+        for job_id in batch:
+            session.get_one(Job, job_id).state = JobState.SUCCEEDED
+        session.get_one(Job, batch[-1]).state = JobState.RUNNING
+    flood = [await submit(service, Role.ANALYST, str(n)) for n in range(8)]
+    urgent = await submit(service, Role.PIPELINE, "urgent")
+    assert served_in_order(service, [*flood, urgent]).index(urgent) <= 2
+
+
 async def test_live_is_a_right_of_an_account_and_not_a_field(service: Service) -> None:
     service.accounts.create("system", "system", Role.PIPELINE)
     service.accounts.create("urgent", "system", Role.PIPELINE, live=True)
