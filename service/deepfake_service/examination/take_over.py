@@ -144,7 +144,9 @@ class TakeOver:
                 self._queue_again(row)
         for version, seconds in self._unserved_s.items():
             with self._database.read() as session:
-                rows = self._rows.of_version(session, version, BATCH)
+                # Those that wait for their model must not hide the ones that have not begun.
+                is_over = seconds >= TAKE_OVER_S
+                rows = self._rows.of_version(session, version, BATCH, noted=is_over)
             for row in rows:
                 self._take(row, seconds)
 

@@ -16,13 +16,16 @@ from sqlalchemy import (
     String,
     column,
     delete,
+    exists,
     literal_column,
     select,
     table,
+    true,
 )
 from sqlalchemy.orm import Session
 
-from deepfake_service.platform.db import Database
+from deepfake_service.platform.db import Database, Job
+from deepfake_service.platform.db.enums import AWAITING_MODEL
 
 APPLICATION, EXAMINE, QUEUE = "deepfake-service", "examine", "examinations"
 WORKFLOW_VERSION = "1"
@@ -90,9 +93,16 @@ class WorkflowRows:
         )
         return {version for version in found if version is not None}
 
-    def of_version(self, session: Session, version: str, limit: int) -> Sequence[WorkflowRow]:
-        """Return the first unfinished jobs of a version, in the order of the queue."""
-        return self._rows(session, self.table.c.application_version == version, limit=limit)
+    def of_version(
+        self, session: Session, version: str, limit: int, *, noted: bool
+    ) -> Sequence[WorkflowRow]:
+        """Return the first unfinished jobs of a version, in the order of the queue: those that are
+        ``noted`` as awaiting their model, too, or only the others."""
+        is_noted = exists().where(
+            Job.id == self.table.c.workflow_uuid, Job.stage == AWAITING_MODEL
+        )
+        others = true() if noted else ~is_noted
+        return self._rows(session, self.table.c.application_version == version, others, limit=limit)
 
     def lock(self, session: Session, row: WorkflowRow) -> bool:
         """Lock ``row`` in this transaction, and return whether it is still as it was."""

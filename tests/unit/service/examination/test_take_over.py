@@ -175,6 +175,22 @@ async def test_a_job_that_was_begun_waits_for_its_model_and_is_then_examined_ane
     assert reassigned(service) == [(job_id, OF_TAKER)]
 
 
+async def test_jobs_that_wait_for_their_model_do_not_hold_up_those_that_have_not_begun(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(take_over, "BATCH", 2)
+    waiting = [await submitted(service, name) for name in ("one", "two", "three")]
+    for job_id in waiting:
+        begin(service, job_id)
+    new = await submitted(service, "new")
+    worker = Worker(service)
+    worker.look_for(UNCLAIMED_AFTER_S + BEAT_S)
+    assert row_of(service, new) == (ENQUEUED, worker.version)
+    assert {job_of(service, job_id).stage for job_id in waiting} == {AWAITING_MODEL}
+    worker.look_for(TAKE_OVER_S)
+    assert {row_of(service, job_id)[1] for job_id in waiting} == {worker.version}
+
+
 async def test_a_job_that_is_about_to_begin_is_not_queued_again(service: Service) -> None:
     """What a worker is given and does not run yet is left to it until the next look."""
     worker = Worker(service, OF_JOBS)
