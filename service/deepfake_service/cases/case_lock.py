@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.platform.db import Capture, Case, Job, Media, Occurrence
@@ -46,14 +46,19 @@ def lock_deletable(session: Session, case_id: str) -> Case:
     return case
 
 
-def lock_unheld(session: Session, model: type[OfCase], row_id: str) -> OfCase | None:
+def lock_unheld(
+    session: Session, model: type[OfCase], row_id: str, due: Select[str] | None = None
+) -> OfCase | None:
     """Lock the case of a row, then the row, and return it as it is now; ``None`` if there is no
-    such row any longer, or its case is under a legal hold."""
+    such row any longer, its case is under a legal hold, or it is not among the ids that are ``due``
+    any longer."""
     known = session.get(model, row_id)
     case = lock_case(session, known.case_id) if known is not None else None
     if case is None or case.held_at is not None:
         return None
-    return session.get(model, row_id, with_for_update=True, populate_existing=True)
+    row = session.get(model, row_id, with_for_update=True, populate_existing=True)
+    is_due = due is None or session.scalars(due.where(model.id == row_id)).first() is not None
+    return row if is_due else None
 
 
 def is_being_deleted(session: Session, case: Case) -> bool:

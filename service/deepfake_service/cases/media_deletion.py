@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.case_lock import lock_unheld
 from deepfake_service.cases.cases import screenshot_of
-from deepfake_service.platform.db import Database, Job, Media, Occurrence
-from deepfake_service.platform.db.enums import UNFINISHED
+from deepfake_service.platform.db import Database, Media, Occurrence
 from deepfake_service.platform.storage import BlobMissing, Vault
 
 
-def expire(database: Database, vault: Vault, media_id: str, *, in_use: bool = True) -> bool:
-    """Delete a medium, and return whether it existed and was not under a hold.
-
-    Unless ``in_use``, it is left alone if a job that has not ended needs it.
+def expire(
+    database: Database, vault: Vault, media_id: str, due: Select[str] | None = None
+) -> bool:
+    """Delete a medium, and return whether it existed, was not under a hold, and was still among
+    those that are ``due``.
 
     The key is deleted first, in the transaction that checks for a hold. If the process stops after
     that, the blob remains as an orphan that nobody can decrypt and that the sweep deletes. The
     screenshots of where it was seen show what it shows, and are deleted with it.
     """
     with database.write() as session:
-        media = lock_unheld(session, Media, media_id)
-        jobs = select(Job.id).where(Job.media_id == media_id, Job.state.in_(UNFINISHED))
+        media = lock_unheld(session, Media, media_id, due)
         if media is None or not media.blob:
-            return False
-        if not in_use and session.scalars(jobs.limit(1)).first():
             return False
         blob, media.blob, media.wrapped_key = media.blob, None, None
         append_entry(session, SERVICE, Action.MEDIA_EXPIRED, media_id)

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from pydantic import ConfigDict
-from sqlalchemy import delete, select, update
+from sqlalchemy import Select, delete, select, update
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
@@ -241,15 +241,15 @@ class Retention:
         for blob in blobs:
             self._vault.blobs.delete(blob)
 
-    def delete_evidence(self, job_id: str, *, expiring: bool = False) -> None:
-        """Delete the blobs of a job's evidence, at the end of its retention if it is ``expiring``.
-        The list of its editions remains.
+    def delete_evidence(self, job_id: str, due: Select[str] | None = None) -> None:
+        """Delete the blobs of a job's evidence, at the end of its retention if the job is still
+        among those that are ``due``. The list of its editions remains.
 
         A legal hold prevents it, even one that was set a moment ago. If the process stops in
         between, the sweep finds blobs that no row names.
         """
         with self._database.write() as session:
-            job = lock_unheld(session, Job, job_id)
+            job = lock_unheld(session, Job, job_id, due)
             if job is None:
                 return
             editions = session.scalars(select(Edition).where(Edition.job_id == job_id)).all()
@@ -258,7 +258,7 @@ class Retention:
                 edition.blob = None
             job.evidence_expired_at = self._database.clock()
             session.execute(update(Listing).where(Listing.id == job_id).values(thumbnail=None))
-            if expiring:
+            if due is not None:
                 append_entry(session, SERVICE, Action.EVIDENCE_EXPIRED, job_id)
         for name in (material_of(job), *blobs):
             self._vault.blobs.delete(name)

@@ -59,8 +59,8 @@ class RetentionPeriods:
 def due_media(periods: RetentionPeriods, at: datetime) -> Select[str]:
     """Select the media that are due at ``at``, and deleted ones that left a screenshot. Media that
     are being examined again are not, unless that has been waiting for too long."""
-    late = _being_examined().where(Job.created_at <= at - MEDIA_UNEXAMINED)
-    waiting = _being_examined().where(Job.created_at > at - MEDIA_UNEXAMINED)
+    late = being_examined().where(Job.created_at <= at - MEDIA_UNEXAMINED)
+    waiting = being_examined().where(Job.created_at > at - MEDIA_UNEXAMINED)
     reviewed = Case.reviewed_at <= at - periods.media_after_review
     scored = Media.expires_at.is_not(None)
     screenshots = exists().where(
@@ -135,7 +135,7 @@ def due_cases(periods: RetentionPeriods, at: datetime) -> Select[str]:
     )
 
 
-def _being_examined() -> Exists:
+def being_examined() -> Exists:
     """Return the condition that a job on a medium has not ended."""
     return exists().where(Job.media_id == Media.id, Job.state.in_(UNFINISHED))
 

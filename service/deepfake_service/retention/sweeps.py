@@ -24,7 +24,7 @@ from deepfake_service.examination.queue import JobQueue
 from deepfake_service.examination.webhook_deliveries import release_callbacks
 from deepfake_service.platform.chores import for_each
 from deepfake_service.platform.db import Capture, Case, Database, Job, Media, Occurrence
-from deepfake_service.platform.db.enums import ENDED, UNFINISHED, JobState, RetentionPolicy
+from deepfake_service.platform.db.enums import UNFINISHED, JobState, RetentionPolicy
 from deepfake_service.platform.errors import DatabaseDamaged, DatabaseUnavailable
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.metrics import Metrics
@@ -33,6 +33,7 @@ from deepfake_service.retention.deletion import Retention, delete_case_key
 from deepfake_service.retention.due import (
     MEDIA_UNEXAMINED,
     RetentionPeriods,
+    being_examined,
     due_captures,
     due_cases,
     due_evidence,
@@ -178,12 +179,12 @@ class Sweeps:
                 Case.held_at.is_(None),
             )
         )
-        for_each(self._share_of(Job, late), self._expire_job)
+        for_each(self._share_of(Job, late), lambda job_id: self._expire_job(job_id, late))
 
-    def _expire_job(self, job_id: str) -> None:
+    def _expire_job(self, job_id: str, late: Select[str]) -> None:
         with self._database.write() as session:
-            job = lock_unheld(session, Job, job_id)
-            if job is None or job.state in ENDED:
+            job = lock_unheld(session, Job, job_id, late)
+            if job is None:
                 return
             job.state, job.finished_at = JobState.EXPIRED, self._database.clock()
             media = session.get_one(Media, job.media_id)
@@ -205,10 +206,11 @@ class Sweeps:
             Media.blob.is_not(None),
             Media.expires_at.is_not(None),
             or_(Media.expiring_at <= self._marked_before(), unwanted),
+            ~being_examined(),
         )
         expired = for_each(
             self._share_of(Media, due),
-            lambda row: expire(self._database, self._vault, row, in_use=False),
+            lambda row: expire(self._database, self._vault, row, due),
         )
         if any(expired):
             _log.info("media_expired", count=sum(expired))
@@ -240,7 +242,7 @@ class Sweeps:
         )
         for_each(
             self._share_of(Job, due),
-            lambda job_id: self._retention.delete_evidence(job_id, expiring=True),
+            lambda job_id: self._retention.delete_evidence(job_id, due),
         )
 
     def _expire_captures(self) -> None:
@@ -251,7 +253,7 @@ class Sweeps:
 
         def expire_bundle(capture_id: str) -> None:
             with self._database.write() as session:
-                capture = lock_unheld(session, Capture, capture_id)
+                capture = lock_unheld(session, Capture, capture_id, due)
                 if capture is None:
                     return
                 blob, capture.blob = capture.blob, None

@@ -68,7 +68,7 @@ async def test_an_edition_that_is_built_while_the_evidence_expires_is_not_kept(
 
     def build(*arguments: Any, **options: Any) -> bytes:
         built = real(*arguments, **options)
-        services.retention.delete_evidence(job["id"], expiring=True)
+        services.retention.delete_evidence(job["id"], select(Job.id))
         return built
 
     monkeypatch.setattr(store_module, "build", build)

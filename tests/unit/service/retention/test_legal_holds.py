@@ -128,7 +128,7 @@ async def test_m5_every_path_that_deletes_asks_for_the_hold(service: Service) ->
         # An earlier version acknowledged holds on cases in which a job was being deleted.
         session.get_one(Job, late["id"]).state = JobState.CANCELLED
     retention.delete_job(late["id"])
-    retention.delete_evidence(job["id"], expiring=True)
+    retention.delete_evidence(job["id"], select(Job.id))
     service.app.state.shared.services.sweeps.sweep()
     services.hash_bank.forget_expired()
     service.clock.advance(timedelta(days=9000))

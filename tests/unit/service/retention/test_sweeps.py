@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.platform import chores
-from deepfake_service.platform.db import Case, Job, Media
-from deepfake_service.platform.db.enums import JobState
+from deepfake_service.platform.db import Case, Job, Media, Notice, new_id
+from deepfake_service.platform.db.enums import JobState, NoticeState
 from deepfake_service.platform.errors import DatabaseUnavailable, StorageUnavailable
 from deepfake_service.retention.due import GRACE
 from tests.support.jobs import VIDEO, submit
@@ -56,6 +56,41 @@ async def test_an_outage_of_the_store_stops_no_deletion_that_does_not_need_it(
     due.sweep()
     with service.database.read() as session:
         assert not session.scalars(select(Case)).all()
+
+
+async def test_evidence_that_a_notice_needs_meanwhile_is_kept(
+    service: Service, due: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep reads what is due, and a slow store leaves time before it comes to the last of it."""
+    await two_old_cases(service)
+    due.sweep()  # marks
+    service.clock.advance(GRACE + timedelta(hours=1))
+    is_due = type(due)._share_of
+
+    def share(self: Any, model: Any, statement: Any) -> Any:
+        ids = is_due(self, model, statement)
+        if model is Job and ids:
+            with service.database.write() as session:
+                for case in session.scalars(select(Case)):
+                    session.add(
+                        Notice(
+                            id=new_id(),
+                            case_id=case.id,
+                            account_id=case.account_id,
+                            kind="eu-dsa-16",
+                            language="en",
+                            state=NoticeState.DRAFTED,
+                            sealed=b"x",
+                            created_at=service.clock(),
+                        )
+                    )
+        return ids
+
+    monkeypatch.setattr(type(due), "_share_of", share)
+    due.sweep()
+    with service.database.read() as session:
+        assert session.scalars(select(Notice)).all()
+        assert set(session.scalars(select(Job.evidence_expired_at))) == {None}
 
 
 async def test_a_database_that_does_not_answer_ends_the_sweep(
