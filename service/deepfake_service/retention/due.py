@@ -61,7 +61,8 @@ def due_media(periods: RetentionPeriods, at: datetime) -> Select[str]:
     are being examined again are not, unless that has been waiting for too long."""
     late = being_examined().where(Job.created_at <= at - MEDIA_UNEXAMINED)
     waiting = being_examined().where(Job.created_at > at - MEDIA_UNEXAMINED)
-    reviewed = Case.reviewed_at <= at - periods.media_after_review
+    # What was handed in after the review, and was not examined yet, is not reviewed by it.
+    reviewed = Case.reviewed_at.between(Media.created_at, at - periods.media_after_review)
     scored = Media.expires_at.is_not(None)
     screenshots = exists().where(
         Occurrence.media_id == Media.id,

@@ -12,7 +12,8 @@ from deepfake_service.platform.db import AuditEntry, Case
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.retention.due import GRACE
 from deepfake_service.retention.orphans import COMMITTED_WITHIN, LONGEST_UPLOAD, delete_orphans
-from tests.support.jobs import blobs, finish, headers, post_video, sweep
+from tests.support.captures import hand_in
+from tests.support.jobs import WEEK, blobs, finish, headers, post_video, sweep
 from tests.unit.service.conftest import Service
 
 
@@ -69,6 +70,22 @@ async def test_media_go_some_time_after_the_review(service: Service) -> None:
         service.clock.advance(timedelta(hours=hours))
         sweep(service)
         assert len(blobs(service)) == kept
+
+
+async def test_files_handed_in_after_the_review_are_not_reviewed(service: Service) -> None:
+    job = (await post_video(service)).json()
+    finish(service, job["id"], service.clock() + WEEK)
+    with service.database.write() as session:
+        session.get_one(Case, job["case_id"]).reviewed_at = service.clock()
+    service.clock.advance(timedelta(minutes=1))
+    answer = await hand_in(service, b"a page", case_id=job["case_id"], case_reference="")
+    assert answer.status_code == 202, answer.text
+    kept = []
+    for _ in range(10):
+        sweep(service)
+        kept.append(len(blobs(service)))
+        service.clock.advance(timedelta(hours=23))
+    assert kept == [2, 2, 1, 1, 1, 1, 1, 1, 1, 0]
 
 
 async def test_what_no_record_names_is_swept_once_it_is_old(
