@@ -85,13 +85,7 @@ def worker_running(
         metrics,
         allowed=CallbackHosts.of(settings.callback_hosts),
     )
-    runner = Runner(
-        database,
-        steps,
-        bundle_sha256=scorer.bundle.sha256,
-        at_once=settings.jobs_at_once,
-        on_step=metrics.step,
-    )
+    runner = Runner(database, steps, settings, metrics.step)
     reading = CaptureReaders(require=settings.sandbox == "require")
     imports = Imports(
         database,

@@ -24,7 +24,10 @@ from deepfake_service.examination.workflow_rows import APPLICATION, QUEUE, job_v
 from deepfake_service.platform.chores import Chore
 from deepfake_service.platform.db import Database, Lease
 from deepfake_service.platform.errors import DatabaseUnavailable
+from deepfake_service.platform.settings import Settings
 
+SUSPECTS_FILE = "suspects.lock"
+"""In the data directory, which the workers of a machine share."""
 POLL_S = 0.5
 """Poll interval of a worker, with DBOS's jitter: a worker idles half of it after each job."""
 
@@ -58,28 +61,22 @@ class _LimitedDBOS(DBOS):
 
 
 class Runner:
-    """Runs examinations until it is stopped. One for each process, because DBOS is a singleton.
-
-    ``bundle_sha256`` is the identity of the worker's model bundle, and ``at_once`` how many jobs it
-    examines at the same time.
-    """
+    """Runs examinations until it is stopped. One for each process, because DBOS is a singleton."""
 
     def __init__(
         self,
         database: Database,
         steps: Examination,
-        *,
-        bundle_sha256: str,
-        at_once: int,
+        settings: Settings,
         on_step: Callable[[str, float], None],
     ) -> None:
         quieten()
         self._database = database
-        self._at_once = at_once
+        self._at_once = settings.jobs_at_once
         self.executor_id = f"{socket.gethostname()[:32]}-{secrets.token_hex(6)}"
         self._stopping = steps.stopping
-        workflow = ExaminationWorkflow(steps, on_step)
-        self._version = job_version(bundle_sha256)
+        workflow = ExaminationWorkflow(steps, on_step, settings.data_dir / SUSPECTS_FILE)
+        self._version = job_version(steps.model)
         self._take_over = take_over.TakeOver(database, steps, self._lease(), workflow.active)
         config: DBOSConfig = {
             "name": APPLICATION,
@@ -90,7 +87,7 @@ class Runner:
             "log_level": "CRITICAL",
         }
         DBOS.destroy(destroy_registry=True)
-        _LimitedDBOS(config=config).at_once = at_once
+        _LimitedDBOS(config=config).at_once = self._at_once
         workflow.register()
 
     def start(self) -> None:

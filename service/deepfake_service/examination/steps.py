@@ -143,6 +143,11 @@ class Examination:
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the worker stops: no step waits then, and decoders are closed under running ones."""
 
+    @property
+    def model(self) -> str:
+        """Return the SHA-256 of the model bundle."""
+        return self._scorer.bundle.sha256
+
     def is_suspect(self, job_id: str) -> bool:
         """Return whether the job has used half of its attempts at one step."""
         with self._database.read() as session:
@@ -168,7 +173,7 @@ class Examination:
     def restart_job(self, session: Session, job: Job) -> None:
         """Make a job, which another model or version was to examine, one of this worker's. What was
         examined of it so far is not used. Audited."""
-        job.bundle_sha256 = self._scorer.bundle.sha256
+        job.bundle_sha256 = self.model
         job.state, job.started_at, job.attempts = JobState.QUEUED, None, 0
         job.stage, job.done, job.total, job.overview = None, 0, None, None
         append_entry(session, SERVICE, Action.JOB_REASSIGNED, job.id, job.bundle_sha256)
@@ -206,7 +211,7 @@ class Examination:
         part = self._with_media(
             opened, lambda media: self._scorer.examine(media, chunks[number], progress=report)
         )
-        opened.files.save_part(number, part, self._scorer.bundle.sha256)
+        opened.files.save_part(number, part, self.model)
         self._report(job_id, stage, before + len(chunks[number]), total, step_done=True)
 
     def plan_dense(self, job_id: str, chunks: int) -> int:
@@ -331,7 +336,7 @@ class Examination:
         """Return whether a job goes on: a worker that was cut off may have lost it to another."""
         if job is None or job.state in ENDED:
             return False
-        return job.bundle_sha256 == self._scorer.bundle.sha256
+        return job.bundle_sha256 == self.model
 
     def _open(self, job_id: str) -> _OpenedJob:
         with self._database.read() as session:
@@ -368,12 +373,11 @@ class Examination:
     def _part(self, opened: _OpenedJob, number: int) -> Part:
         """Return what examining chunk ``number`` gave. It is examined again where that was done
         with another model, as after an upgrade of the worker: no verdict mixes two models."""
-        model = self._scorer.bundle.sha256
-        part = opened.files.part(number, model)
+        part = opened.files.part(number, self.model)
         if part is None:
             frames = opened.files.plan()[0][number]
             part = self._with_media(opened, lambda media: self._scorer.examine(media, frames))
-            opened.files.save_part(number, part, model)
+            opened.files.save_part(number, part, self.model)
         return part
 
     def _report(

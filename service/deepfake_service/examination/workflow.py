@@ -8,10 +8,11 @@ is sealed in the vault.
 from __future__ import annotations
 
 import contextlib
-import threading
+import fcntl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from dbos import DBOS, StepOptions
@@ -40,12 +41,12 @@ class ExaminationWorkflow:
     has ended.
     ``on_step`` is called with the name and the seconds of each finished step. Once the worker
     stops, no step waits for a database or store any longer. ``active`` holds the ids of the jobs
-    that run in this process.
+    that run in this process. ``suspects`` is a file that the workers of a machine share.
     """
 
     _steps: Examination
     _on_step: Callable[[str, float], None]
-    _suspects: threading.Lock = field(default_factory=threading.Lock)
+    _suspects: Path
     active: set[str] = field(default_factory=set)
 
     def register(self) -> None:
@@ -68,18 +69,21 @@ class ExaminationWorkflow:
 
     @contextlib.contextmanager
     def _turn(self, job_id: str) -> Iterator[None]:
-        """Let one suspect run at a time: where several died with their worker again and again, the
-        file that killed it must not use up the attempts of the others."""
+        """Let one suspect of this machine run at a time: where several died with their worker again
+        and again, the file that killed it must not use up the attempts of the others, and files
+        that fit into memory one by one must not be begun together."""
         if not self._wait_through_outages("claim_job", self._steps.is_suspect, job_id):
             yield
             return
-        while not self._suspects.acquire(timeout=_FIRST_WAIT_S):
-            if self._steps.stopping.is_set():
-                raise Stopping
-        try:
+        with self._suspects.open("ab") as file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with this process
+                    break
+                except BlockingIOError:
+                    if self._steps.stopping.wait(_FIRST_WAIT_S):
+                        raise Stopping from None
             yield
-        finally:
-            self._suspects.release()
 
     def _run(self, job_id: str) -> None:
         steps = self._steps

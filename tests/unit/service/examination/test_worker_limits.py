@@ -26,13 +26,8 @@ def test_a_worker_never_reads_the_limit_of_another(
         limits.append(executor._sys_db.get_queue(QUEUE)._worker_concurrency)
 
     def run(at_once: int) -> None:
-        runner = Runner(
-            database,
-            Steps(OF_TAKER),
-            bundle_sha256=OF_TAKER,
-            at_once=at_once,
-            on_step=lambda *_: None,
-        )
+        settings = Settings(data_dir=tmp_path, jobs_at_once=at_once)
+        runner = Runner(database, Steps(OF_TAKER), settings, lambda *_: None)
         runner.start()
         runner.stop(drain_s=0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,7 +72,7 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def run(steps: Steps) -> list[str]:
     """Run the workflow; return the steps that it reports as finished."""
     finished: list[str] = []
-    workflow = ExaminationWorkflow(steps, lambda name, _: finished.append(name))
+    workflow = ExaminationWorkflow(steps, lambda name, _: finished.append(name), Path())
     workflow.run("job")
     assert not workflow.active
     return finished
@@ -141,11 +142,13 @@ class Suspects(Steps):
         self.claimed: list[str] = []
 
     def is_suspect(self, job_id: str) -> bool:
-        self.begun[job_id].set()
+        if job_id == "second":
+            self.begun[job_id].set()
         return True
 
     def claim_job(self, job_id: str) -> None:
         self.claimed.append(job_id)
+        self.begun[job_id].set()
         if job_id == "first":
             self.begun["second"].wait(60)
 
@@ -153,10 +156,22 @@ class Suspects(Steps):
         self.claimed.append(f"{job_id} ended")
 
 
-def test_r7_jobs_that_died_with_their_worker_run_one_at_a_time(stored: list[str]) -> None:
+def workers(steps: Suspects, tmp_path: Path) -> list[ExaminationWorkflow]:
+    """Return the workflows of two workers of one machine."""
+    shared = tmp_path / "suspects.lock"
+    return [ExaminationWorkflow(steps, lambda _name, _seconds: None, shared) for _ in range(2)]
+
+
+@pytest.mark.parametrize("second", [0, 1])
+def test_r7_jobs_that_died_with_their_worker_run_one_at_a_time(
+    stored: list[str], tmp_path: Path, second: int
+) -> None:
     steps = Suspects()
-    workflow = ExaminationWorkflow(steps, lambda _name, _seconds: None)
-    threads = [threading.Thread(target=workflow.run, args=(name,)) for name in steps.begun]
+    both = workers(steps, tmp_path)
+    threads = [
+        threading.Thread(target=both[worker].run, args=(name,))
+        for worker, name in ((0, "first"), (second, "second"))
+    ]
     for name, thread in zip(steps.begun, threads, strict=True):
         thread.start()
         assert steps.begun[name].wait(60)
@@ -165,10 +180,12 @@ def test_r7_jobs_that_died_with_their_worker_run_one_at_a_time(stored: list[str]
     assert steps.claimed == ["first", "first ended", "second", "second ended"]
 
 
-def test_r7_a_suspect_that_waits_ends_when_the_worker_stops(stored: list[str]) -> None:
+def test_r7_a_suspect_that_waits_ends_when_the_worker_stops(
+    stored: list[str], tmp_path: Path
+) -> None:
     steps = Suspects()
-    workflow = ExaminationWorkflow(steps, lambda _name, _seconds: None)
     steps.stopping.set()
-    with workflow._suspects, pytest.raises(Stopping):
-        workflow.run("second")
+    busy, waiting = workers(steps, tmp_path)
+    with busy._turn("first"), pytest.raises(Stopping):
+        waiting.run("second")
     assert steps.claimed == []
