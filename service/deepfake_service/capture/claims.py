@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.cases.case_lock import lock_case
@@ -36,12 +36,14 @@ class Claims:
     database: Database
     executor_id: str
 
+    def others(self) -> Select[str]:
+        """Select the other workers that live."""
+        lives = Lease.expires_at > self.database.clock()
+        return select(Lease.executor_id).where(lives, Lease.executor_id != self.executor_id)
+
     def take(self, due: ColumnElement[bool]) -> str | None:
         """Claim one of the captures that are ``due`` and in no other living worker's hands: the
         oldest of the account that has the fewest in hand; return its id."""
-        others = select(Lease.executor_id).where(
-            Lease.expires_at > self.database.clock(), Lease.executor_id != self.executor_id
-        )
         # The first of each account, then their second: those in hand count, too.
         turn = func.row_number().over(partition_by=Capture.account_id, order_by=Capture.id)
         in_hand = Capture.worker.is_not(None)
@@ -53,7 +55,7 @@ class Claims:
             .where(
                 Case.wrapped_key.is_not(None),
                 due,
-                or_(Capture.worker.is_(None), Capture.worker.not_in(others)),
+                or_(Capture.worker.is_(None), Capture.worker.not_in(self.others())),
             )
             .order_by(func.coalesce(turns.c.turn, 0), Capture.id)
             .limit(1)

@@ -15,7 +15,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import exists, or_, select
+from sqlalchemy import ColumnElement, exists, or_, select
+from sqlalchemy.orm import aliased
 
 from deepfake_models.errors import SandboxBusy, SandboxIncomplete
 from deepfake_service.accounts.accounts import Caller
@@ -75,15 +76,23 @@ class Imports:
 
     def __post_init__(self) -> None:
         self._claims = Claims(self._database, self.executor_id)
-        self._waiting: dict[str, int] = {}
-        """Captures of which a medium waits for that many bytes on the disk."""
+        self._short: dict[str, int] = {}
+        """Captures of which a medium did not find that many bytes on the disk."""
 
     def work_off(self) -> None:
         """Read the captures that wait, and take out what was chosen in them. What the disk has no
-        room for is left until it has; other captures do not wait for it."""
-        needed = self._waiting.items()
-        self._waiting = {each: size for each, size in needed if not self._disk.has_room(size)}
-        while capture_id := self._claims.take(TO_DO & Capture.id.not_in(list(self._waiting))):
+        room for is left until it has; other captures do not wait for it. Then no other worker may
+        have a capture in hand: two that fit one by one would fill the disk again and again."""
+        again = {each for each, size in self._short.items() if self._disk.has_room(size)}
+        other = aliased(Capture)
+        is_alone = ~exists().where(other.worker.in_(self._claims.others()))
+
+        def may_begin() -> ColumnElement[bool]:
+            return Capture.id.not_in(list(self._short)) | (Capture.id.in_(again) & is_alone)
+
+        while capture_id := self._claims.take(TO_DO & may_begin()):
+            self._short.pop(capture_id, None)
+            again.discard(capture_id)
             work = self._claims.opened(self._vault, capture_id)
             if work is None:
                 continue
@@ -228,7 +237,7 @@ class Imports:
                 job_id = asyncio.run(self._submit(work, images[number]))
             except DiskFull:
                 _log.warning("capture_waits_for_disk_space", capture_id=work.capture.id)
-                self._waiting[work.capture.id] = images[number].size
+                self._short[work.capture.id] = images[number].size
                 self._claims.release(work.capture.id)
                 return
             except (DatabaseUnavailable, StorageUnavailable, SandboxBusy):

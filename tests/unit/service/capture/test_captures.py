@@ -616,7 +616,17 @@ async def test_media_wait_for_room_on_the_disk(
         (True, None, None)
     }
     assert all(path.name.startswith("capture-") for path in set(blobs(service)) - before)
-    monkeypatch.undo()
+    # Now there is room. Two whose media fit one by one must not fill it together.
+    monkeypatch.setattr(DiskSpace, "free_bytes", lambda _: 10**18)
+    with service.database.write() as session:
+        ends_at = service.clock() + timedelta(hours=1)
+        session.add(Lease(executor_id="worker-2", expires_at=ends_at))
+        session.get_one(Capture, other["id"]).worker = "worker-2"
+    await anyio.to_thread.run_sync(running.work_off)
+    shown = (await get(service, links[0])).json()
+    assert not any(medium["job_id"] for medium in shown["media"])
+    with service.database.write() as session:
+        session.get_one(Capture, other["id"]).worker = None
     await anyio.to_thread.run_sync(running.work_off)
     shown = (await get(service, links[0])).json()
     assert all(medium["job_id"] for medium in shown["media"])
