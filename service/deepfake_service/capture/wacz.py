@@ -82,7 +82,7 @@ class CaptureExports:
         media = [file for file in files if file is not None and file.blob is not None]
         if len(media) < len(files):
             raise EvidenceMissing("The files of this capture were deleted: export its bundle.")
-        self._disk.require(sum(file.size for file in media) + _OVERHEAD)
+        self._disk.require(sum(file.size for file in media) + _OVERHEAD, exporting=True)
         with (
             _telling(capture_id),
             contextlib.closing(CaptureReaders(require=self.require_sandbox)) as readers,

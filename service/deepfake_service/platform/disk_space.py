@@ -12,13 +12,13 @@ SHORT = "The server is short of disk space. The work goes on by itself once ther
 
 
 class DiskSpace:
-    """The space on the disk of the data directory. What must stay free does not matter where the
-    database and the blobs are elsewhere."""
+    """The space on the disk of the data directory. Where the database and the blobs are elsewhere,
+    only exports are written there."""
 
     def __init__(self, settings: Settings) -> None:
-        elsewhere = settings.database_url is not None and settings.blob_url is not None
+        self._is_elsewhere = settings.database_url is not None and settings.blob_url is not None
         self._folder = settings.data_dir
-        self._must_stay = 0 if elsewhere else settings.min_free_bytes
+        self._must_stay = 0 if self._is_elsewhere else settings.min_free_bytes
 
     def free_bytes(self) -> int:
         """Return the free space."""
@@ -26,11 +26,13 @@ class DiskSpace:
 
     def has_room(self, upcoming: int = 0) -> bool:
         """Return whether ``require`` would pass."""
-        return self.free_bytes() >= self._must_stay + upcoming
+        return self._is_elsewhere or self.free_bytes() >= self._must_stay + upcoming
 
-    def require(self, upcoming: int = 0) -> None:
+    def require(self, upcoming: int = 0, *, exporting: bool = False) -> None:
         """Raise ``DiskFull`` if less than must stay free is left, or would be after ``upcoming``
-        bytes were written to the data directory."""
+        bytes were stored, or written to the data directory while ``exporting``."""
+        if self._is_elsewhere and not exporting:
+            return
         free = self.free_bytes()
         if free < self._must_stay:
             raise DiskFull

@@ -46,7 +46,7 @@ class Exports:
         _, blob, key = self._queries.medium(caller, case_id, media_id, for_export=True)
         public_key = recipient_of(recipient)
         with missing_as(NotFound, case_id=case_id, media_id=media_id):
-            self._disk.require(self._vault.blobs.open(blob).size)
+            self._disk.require(self._vault.blobs.open(blob).size, exporting=True)
             with self._vault.open(blob, key) as medium:
                 return self.encrypted(caller, medium, public_key, [media_id])
 

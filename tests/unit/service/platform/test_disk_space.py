@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pyrage
 import pytest
+from pydantic import SecretStr
 
 from deepfake_service.platform.db import Job
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.disk_space import DiskSpace
+from deepfake_service.platform.errors import DiskFull
+from deepfake_service.platform.settings import Settings
 from tests.support.answers import check_problem
 from tests.support.jobs import VIDEO, headers, submit
 from tests.unit.service.conftest import Service, Starter
@@ -38,6 +42,20 @@ async def test_an_export_needs_space_beyond_what_must_stay_free(
         assert (await export(service, job)).status_code == status
     folder = service.app.state.shared.settings.data_dir / "exports"
     assert not list(folder.glob("*"))
+
+
+def test_a_small_data_directory_refuses_exports_alone_where_all_else_is_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(
+        data_dir=tmp_path, database_url=SecretStr("postgresql://h/d"), blob_url="s3://bucket"
+    )
+    disk = DiskSpace(settings)
+    monkeypatch.setattr(DiskSpace, "free_bytes", lambda _: 2**30)
+    assert disk.has_room(2**31)
+    disk.require(2**31)
+    with pytest.raises(DiskFull):
+        disk.require(2**31, exporting=True)
 
 
 async def test_pictures_of_a_case_are_refused_while_the_disk_is_nearly_full(start: Starter) -> None:
