@@ -23,11 +23,7 @@ from deepfake_service.capture.registries import Registries
 from deepfake_service.container import Services
 from deepfake_service.examination.engine import engine_running
 from deepfake_service.examination.runner import Runner
-from deepfake_service.examination.steps import (
-    Examination,
-    ExaminationRules,
-    ResultStores,
-)
+from deepfake_service.examination.steps import Examination
 from deepfake_service.examination.webhook_deliveries import WebhookDeliveries
 from deepfake_service.platform.chores import Chore, Lane
 from deepfake_service.platform.db import Database, Fact
@@ -67,16 +63,18 @@ def worker_running(
 ) -> Iterator[None]:
     """Examine jobs while the context lasts; when it ends, finish those that are nearly done."""
     settings, database, vault = services.settings, services.database, services.vault
+    kept_for = timedelta(days=settings.media_days_after_verdict)
     steps = Examination(
         database,
         vault,
         scorer,
         decoder,
-        ResultStores(services.evidence_store, services.hash_bank, services.minor_flags, metrics),
-        ExaminationRules(
-            keep_after_verdict=timedelta(days=settings.media_days_after_verdict),
-            anchors=_trust_anchors(settings),
-        ),
+        services.evidence_store,
+        services.hash_bank,
+        services.minor_flags,
+        metrics,
+        kept_for,
+        _trust_anchors(settings),
     )
     deliveries = WebhookDeliveries(
         database,
@@ -95,7 +93,7 @@ def worker_running(
         services.evidence_store,
         services.submissions,
         executor_id=runner.executor_id,
-        kept_for=timedelta(days=settings.media_days_after_verdict),
+        kept_for=kept_for,
     )
     runner.start()
     # Each chore has a thread of its own: a webhook receiver that does not answer must not delay

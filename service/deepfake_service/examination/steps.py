@@ -72,26 +72,6 @@ class Stopping(BaseException):
     """The worker stops while a step waits. Another worker resumes the job."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResultStores:
-    """Where the results of examinations go."""
-
-    evidence: EvidenceStore
-    hash_bank: HashBank
-    minor_flags: MinorFlags
-    metrics: Metrics
-
-
-@dataclass(frozen=True, slots=True)
-class ExaminationRules:
-    """What the settings say about examinations."""
-
-    keep_after_verdict: timedelta
-    """How long media are retained after the verdict."""
-    anchors: str | None = None
-    """The certificates by which Content Credentials are trusted, in PEM."""
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class _OpenedJob:
     """A job's rows, keys and files at the beginning of a step."""
@@ -138,8 +118,14 @@ class Examination:
     _vault: Vault
     _scorer: Scorer
     _decoder: Decoder
-    _stores: ResultStores
-    _rules: ExaminationRules
+    _evidence: EvidenceStore
+    _hash_bank: HashBank
+    _minor_flags: MinorFlags
+    _metrics: Metrics
+    _keep: timedelta
+    """How long media are retained after the verdict."""
+    _anchors: str | None = None
+    """The certificates by which Content Credentials are trusted, in PEM."""
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the worker stops: no step waits then, and decoders are closed under running ones."""
 
@@ -237,8 +223,8 @@ class Examination:
         verdict = load_verdict(unopened) if unopened else self._judge(opened, parts)
         material = self._gather(opened, verdict, parts)
         self._vault.write(material_of(opened.job), opened.case_key, material.pack())
-        self._stores.minor_flags.compare_job(opened.job, material.examination)
-        self._stores.hash_bank.link_similar(opened.job, material.examination["hashes"])
+        self._minor_flags.compare_job(opened.job, material.examination)
+        self._hash_bank.link_similar(opened.job, material.examination["hashes"])
         result = verdict.to_json(faces=True)
         self._succeed(opened, result, listed_result(result, material))
         opened.files.delete(PLAN, TIMELINE, VERDICT, *(f"part-{n}" for n in range(chunks)))
@@ -246,7 +232,7 @@ class Examination:
     def issue_evidence(self, job_id: str) -> None:
         """Issue the first edition of the evidence of a job that has succeeded."""
         try:
-            self._stores.evidence.issue(job_id, SERVICE, only_first=True)
+            self._evidence.issue(job_id, SERVICE, only_first=True)
         except (DatabaseUnavailable, StorageUnavailable):
             raise
         except Exception as error:
@@ -287,7 +273,7 @@ class Examination:
         with self._vault.open(opened.media.blob, opened.media_key) as file:
             mime = mime_of(file.read(HEAD_BYTES))
             try:
-                credentials = self._decoder.read_credentials(file, mime, self._rules.anchors)
+                credentials = self._decoder.read_credentials(file, mime, self._anchors)
             except MediaError as error:
                 self._raise_unrelated(file, error)
                 credentials = not_read("reading the credentials took too much time or memory")
@@ -312,8 +298,8 @@ class Examination:
             if job is None or job.state in ENDED:
                 return
             job.failure = code[:64]
-            _end(session, job, JobState.FAILED, self._rules.keep_after_verdict)
-        self._stores.metrics.job_ended(JobState.FAILED)
+            _end(session, job, JobState.FAILED, self._keep)
+        self._metrics.job_ended(JobState.FAILED)
 
     def _succeed(self, opened: _OpenedJob, result: dict[str, Any], listed: Listed) -> None:
         job_id = opened.job.id
@@ -321,12 +307,11 @@ class Examination:
             job = session.get(Job, job_id, with_for_update=True)
             if not self._is_ours(job):
                 raise JobOver
-            keep = self._rules.keep_after_verdict
-            end_job(session, job, opened.case_key, result, listed, keep)
+            end_job(session, job, opened.case_key, result, listed, self._keep)
             assert job.started_at is not None
             assert job.finished_at is not None
             seconds = (job.finished_at - job.started_at).total_seconds()
-        self._stores.metrics.job_ended(JobState.SUCCEEDED, seconds)
+        self._metrics.job_ended(JobState.SUCCEEDED, seconds)
         if opened.job.retention == RetentionPolicy.ZERO:
             # At once; should this be interrupted, the next sweep does it.
             expire(self._database, self._vault, opened.media.id)

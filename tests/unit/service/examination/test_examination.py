@@ -32,9 +32,7 @@ from deepfake_service.evidence.bundle.perceptual_hashes import hash_media
 from deepfake_service.examination.steps import (
     MAX_ATTEMPTS,
     Examination,
-    ExaminationRules,
     JobFiles,
-    ResultStores,
 )
 from deepfake_service.examination.submissions import Submission
 from deepfake_service.examination.workflow import JobOver
@@ -136,10 +134,11 @@ def working(scorer: Scorer, tmp_path: Path, decoder: Any) -> Iterator[Worker]:
             services.vault,
             scorer,
             decoder,
-            ResultStores(
-                services.evidence_store, services.hash_bank, services.minor_flags, Metrics()
-            ),
-            ExaminationRules(keep_after_verdict=timedelta(days=1)),
+            services.evidence_store,
+            services.hash_bank,
+            services.minor_flags,
+            Metrics(),
+            timedelta(days=1),
         )
         yield Worker(services, steps, decoder, caller)
 
