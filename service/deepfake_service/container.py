@@ -95,7 +95,7 @@ class Services:
         self.vault = vault = open_vault(settings, case_keys)
         self.key_epochs: KeyEpochs | None = None
         if isinstance(case_keys, EpochKeys):  # else the master key wraps the keys of cases
-            self.key_epochs = KeyEpochs(database, vault, case_keys)
+            self.key_epochs = KeyEpochs(database, case_keys)
             self.key_epochs.check()
         self.journal = open_journal(settings, database)
         merge_journal(database, self.journal, signing_keys)

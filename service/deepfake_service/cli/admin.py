@@ -26,7 +26,7 @@ from deepfake_service.platform.db import Database, Key
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import AuditBroken, DecryptionFailed, SettingsError
 from deepfake_service.platform.files import replace_private
-from deepfake_service.platform.storage import EpochKeys, open_case_keys, open_keys, open_vault
+from deepfake_service.platform.storage import EpochKeys, open_case_keys, open_keys
 from deepfake_service.retention.key_epochs import KeyEpochs, rotate_master_key
 
 commands = typer.Typer()
@@ -184,8 +184,7 @@ def rewrap() -> None:
     with opened_records() as (settings, database):
         master = open_keys(settings)
         case_keys = open_case_keys(settings, master, database.clock)
-        vault = open_vault(settings, case_keys)
-        changed, unreadable = rotate_master_key(database, vault, master, case_keys)
+        changed, unreadable = rotate_master_key(database, master, case_keys)
     typer.echo(f"{changed} keys rewrapped")
     if unreadable:
         raise DecryptionFailed(
@@ -208,8 +207,7 @@ def renew_epoch() -> None:
             raise SettingsError(
                 "With PostgreSQL there are no epoch keys: the master key wraps cases."
             )
-        vault = open_vault(settings, case_keys)
-        epochs = KeyEpochs(database, vault, case_keys)
+        epochs = KeyEpochs(database, case_keys)
         epochs.check()
         kept = epochs.renew()
     if kept:

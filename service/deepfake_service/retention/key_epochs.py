@@ -21,7 +21,7 @@ from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.platform.db import AuditEntry, Case, Database, Secret
 from deepfake_service.platform.errors import DataDirError, DecryptionFailed
 from deepfake_service.platform.logs import describe, logger
-from deepfake_service.platform.storage import EpochKeys, Vault, context_of, rewrapped
+from deepfake_service.platform.storage import EpochKeys, context_of, rewrapped
 from deepfake_service.platform.storage.envelope import KeyWrapper
 from deepfake_service.platform.storage.epoch_keys import MAGIC, PREFIX_BYTES
 
@@ -40,7 +40,6 @@ class KeyEpochs:
     """Replaces epoch keys after deletions."""
 
     _database: Database
-    _vault: Vault
     _keys: EpochKeys
     _emptied: set[bytes] = field(default_factory=set)
 
@@ -66,7 +65,7 @@ class KeyEpochs:
             self._begin()
         old = self._keys.ids()[:-1]
         if old:
-            wrap_again(self._database, self._vault, ~_begins(self._keys.current().prefix))
+            self._wrap_older()
         for epoch_id in self._emptied.intersection(old):
             self._destroy(epoch_id)
         self._emptied = set(old)
@@ -76,7 +75,7 @@ class KeyEpochs:
         processing may fail by. Return how many were not destroyed, because a case under them does
         not unwrap."""
         self._begin()
-        wrap_again(self._database, self._vault, ~_begins(self._keys.current().prefix))
+        self._wrap_older()
         for epoch_id in self._keys.ids()[:-1]:
             self._destroy(epoch_id)
         return len(self._keys.ids()) - 1
@@ -97,6 +96,9 @@ class KeyEpochs:
         with self._database.read() as session:
             self._keys.begin(session.scalar(select(func.max(AuditEntry.number))) or 0)
 
+    def _wrap_older(self) -> None:
+        wrap_again(self._database, self._keys, ~_begins(self._keys.current().prefix))
+
     def _destroy(self, epoch_id: bytes) -> None:
         """Destroy the key of an epoch, unless a case is still wrapped by it."""
         with self._database.write() as session:  # no case can be created meanwhile
@@ -110,7 +112,7 @@ class KeyEpochs:
 
 
 def wrap_again(
-    database: Database, vault: Vault, *conditions: ColumnElement[bool]
+    database: Database, keys: KeyWrapper, *conditions: ColumnElement[bool]
 ) -> tuple[int, list[str]]:
     """Wrap the keys of the cases that meet ``conditions`` as they would be wrapped now. Return how
     many changed, and the ids of the cases whose keys do not unwrap and stay as they are: they must
@@ -129,7 +131,7 @@ def wrap_again(
             for case_id, wrapped in cases:
                 last = case_id
                 try:
-                    again = vault.rewrapped(case_id, wrapped or b"")
+                    again = rewrapped(keys, wrapped or b"", context_of("case-key", case_id))
                 except DecryptionFailed as error:
                     _log.error("case_key_unreadable", case_id=case_id, failure=describe(error))
                     unreadable.append(case_id)
@@ -151,7 +153,7 @@ def _begins(prefix: bytes) -> ColumnElement[bool]:
 
 
 def rotate_master_key(
-    database: Database, vault: Vault, master: KeyWrapper, case_keys: KeyWrapper
+    database: Database, master: KeyWrapper, case_keys: KeyWrapper
 ) -> tuple[int, list[str]]:
     """Wrap all keys with the current master key, and audit that. ``case_keys`` wrap those of cases:
     epoch keys, or ``master``.
@@ -163,7 +165,7 @@ def rotate_master_key(
     if isinstance(case_keys, EpochKeys):
         changed, epochs = case_keys.rewrap()
         unreadable += [f"epoch {epoch_id.hex()}" for epoch_id in epochs]
-    cases, unreadable_cases = wrap_again(database, vault)
+    cases, unreadable_cases = wrap_again(database, case_keys)
     changed += cases
     unreadable += [f"case {case_id}" for case_id in unreadable_cases]
     with database.write() as session:

@@ -73,10 +73,6 @@ class Vault:
             raise NotFound
         return self._keys.unwrap(case.wrapped_key, context_of("case-key", case.id))
 
-    def rewrapped(self, case_id: str, wrapped: bytes) -> bytes | None:
-        """Return a case's key wrapped by the current key, or ``None`` if it already is."""
-        return rewrapped(self._keys, wrapped, context_of("case-key", case_id))
-
     async def store(self, name: str, key: bytes, chunks: AsyncIterator[bytes]) -> Stored:
         """Encrypt ``chunks`` into the blob ``name`` as they arrive, and hash them on the way."""
         digest, size = hashlib.sha256(), 0

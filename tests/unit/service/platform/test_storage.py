@@ -31,7 +31,14 @@ from deepfake_service.platform.errors import (
     StoreMissing,
 )
 from deepfake_service.platform.settings import Settings
-from deepfake_service.platform.storage import Blobs, Vault, open_blobs, open_keys
+from deepfake_service.platform.storage import (
+    Blobs,
+    Vault,
+    context_of,
+    open_blobs,
+    open_keys,
+    rewrapped,
+)
 from deepfake_service.platform.storage.blobs import BlobMissing, open_checkpoint_store
 from deepfake_service.platform.storage.envelope import CHUNK_BYTES, MasterKeys, new_key
 from tests.support.servers import files_containing
@@ -242,10 +249,10 @@ def test_without_its_wrapped_key_a_case_is_shredded(vault: Vault) -> None:
 def test_rotation_wraps_anew_what_the_old_key_wrapped(blobs: Blobs) -> None:
     old, new = new_key(), new_key()
     key, wrapped = Vault(blobs, MasterKeys(old)).new_case_key("1")
-    vault = Vault(blobs, MasterKeys(new, (old,)))
-    again = vault.rewrapped("1", wrapped)
+    keys, context = MasterKeys(new, (old,)), context_of("case-key", "1")
+    again = rewrapped(keys, wrapped, context)
     assert again is not None
-    assert vault.rewrapped("1", again) is None
+    assert rewrapped(keys, again, context) is None
     assert Vault(blobs, MasterKeys(new)).case_key(Case(id="1", wrapped_key=again)) == key
 
 
