@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_service.accounts.organisation import Sender
 from deepfake_service.accounts.second_factors import SecondFactors
-from deepfake_service.audit.checkpoints import open_checkpoints
+from deepfake_service.audit.checkpoints import Checkpoints
 from deepfake_service.audit.journal import open_journal
 from deepfake_service.capture.captures import Captures
 from deepfake_service.capture.links import Links
@@ -100,7 +100,7 @@ class Services:
         self.journal = open_journal(settings, database)
         merge_journal(database, self.journal, signing_keys)
         _warn_of_certificate(signing_keys, database.clock())
-        self.checkpoints = open_checkpoints(settings, database, keys)
+        self.checkpoints = Checkpoints(settings, database, keys)
         self.queue = queue = JobQueue(database)
 
         self.second_factors = SecondFactors(database, keys, settings.issuer)

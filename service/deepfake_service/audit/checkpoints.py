@@ -6,8 +6,6 @@ locks make them immutable and keep the time at which each was stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deepfake_service.audit.log import head
@@ -16,24 +14,20 @@ from deepfake_service.platform.errors import StorageError
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import installation_secret, open_checkpoint_store
-from deepfake_service.platform.storage.blobs import Blobs
 from deepfake_service.platform.storage.envelope import KeyWrapper
 
 _log = logger("deepfake_service.checkpoints")
 
 
 class Checkpoints:
-    """Signs checkpoints of a log, logs them and stores them in every store."""
+    """Signs checkpoints of a log, logs them and stores them in every store that ``settings`` name.
+    ``StorageError`` if the URL of a store is invalid."""
 
-    def __init__(
-        self,
-        database: Database,
-        key: Callable[[], Ed25519PrivateKey],
-        stores: Sequence[Blobs],
-    ) -> None:
+    def __init__(self, settings: Settings, database: Database, keys: KeyWrapper) -> None:
+        urls = [url.strip() for url in (settings.audit_checkpoints or "").split(",")]
         self._database = database
-        self._key = key
-        self._stores = stores
+        self._keys = keys
+        self._stores = [open_checkpoint_store(url) for url in urls if url]
         self._sent: tuple[int, str] | None = None
 
     def send(self) -> None:
@@ -46,7 +40,7 @@ class Checkpoints:
             point = head(session)
         if (point.number, point.hash) == self._sent:
             return
-        document = point.signed(self._key())
+        document = point.signed(audit_key(self._database, self._keys))
         is_sent = True
         _log.info("audit_checkpoint", checkpoint=document)
         # Each is an object of its own, which is never replaced. Another process may have stored it.
@@ -66,10 +60,3 @@ def audit_key(database: Database, keys: KeyWrapper) -> Ed25519PrivateKey:
     the master key is another one."""
     secret = installation_secret(database, keys, "audit-checkpoints")
     return Ed25519PrivateKey.from_private_bytes(secret)
-
-
-def open_checkpoints(settings: Settings, database: Database, keys: KeyWrapper) -> Checkpoints:
-    """Open the stores that ``settings`` name; ``StorageError`` if the URL of a store is invalid."""
-    urls = [url.strip() for url in (settings.audit_checkpoints or "").split(",")]
-    stores = [open_checkpoint_store(url) for url in urls if url]
-    return Checkpoints(database, lambda: audit_key(database, keys), stores)

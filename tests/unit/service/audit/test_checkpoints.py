@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import delete
 from typer.testing import CliRunner
 
-from deepfake_service.audit.checkpoints import Checkpoints, audit_key, open_checkpoints
+from deepfake_service.audit.checkpoints import Checkpoints, audit_key
 from deepfake_service.audit.log import SERVICE, Action, Checkpoint, append_entry, verify
 from deepfake_service.audit.records import open_database
 from deepfake_service.cli.app import app
@@ -49,7 +49,7 @@ def test_a_log_rewritten_with_every_key_contradicts_the_checkpoint_that_left(
     settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """M7: 56 entries were taken out and the rest chained anew, and "audit verify" said "holds"."""
-    checkpoints = open_checkpoints(settings, database, open_keys(settings))
+    checkpoints = Checkpoints(settings, database, open_keys(settings))
     append(database, 5)
     checkpoints.send()
     checkpoints.send()  # the log has not grown
@@ -70,10 +70,10 @@ def test_a_log_rewritten_with_every_key_contradicts_the_checkpoint_that_left(
 
 def test_a_checkpoint_is_never_replaced(settings: Settings, database: Database) -> None:
     append(database)
-    open_checkpoints(settings, database, open_keys(settings)).send()
+    Checkpoints(settings, database, open_keys(settings)).send()
     (sent,) = (settings.data_dir.parent / "elsewhere").iterdir()
     sent.write_text("locked")
-    open_checkpoints(settings, database, open_keys(settings)).send()  # by another process
+    Checkpoints(settings, database, open_keys(settings)).send()  # by another process
     assert sent.read_text() == "locked"
 
 
@@ -82,7 +82,7 @@ def test_checkpoints_are_logged(settings: Settings, database: Database) -> None:
     alone = settings.model_copy(update={"audit_checkpoints": None})
     with structlog.testing.capture_logs() as logged:
         for _ in range(2):
-            open_checkpoints(alone, database, open_keys(settings)).send()
+            Checkpoints(alone, database, open_keys(settings)).send()
     public = key_of(database, settings).public_key()
     (first, second) = [e["checkpoint"] for e in logged if e["event"] == "audit_checkpoint"]
     assert Checkpoint.opened(first, public).number == 3
@@ -102,8 +102,9 @@ def test_a_destination_that_fails_gets_the_next_checkpoint(
             sent.append(int(name.split("-")[2]))
 
     append(database)
+    checkpoints = Checkpoints(settings, database, open_keys(settings))
     stores: Any = [Flaky()]
-    checkpoints = Checkpoints(database, lambda: key_of(database, settings), stores)
+    checkpoints._stores = stores
     checkpoints.send()
     checkpoints.send()
     assert sent == [0, 1]
@@ -113,7 +114,7 @@ def test_a_destination_that_cannot_be_is_named(settings: Settings, database: Dat
     for url, error in (("ftp://host", StorageError),):
         wrong = settings.model_copy(update={"audit_checkpoints": url})
         with pytest.raises(error, match="DEEPFAKE_AUDIT_CHECKPOINTS"):
-            open_checkpoints(wrong, database, open_keys(settings))
+            Checkpoints(wrong, database, open_keys(settings))
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(
