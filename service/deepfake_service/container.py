@@ -17,7 +17,7 @@ from deepfake_service.cases.cases import BlindIndex, Cases
 from deepfake_service.evidence.revocations import RevocationList
 from deepfake_service.evidence.signing_keys import SigningKeys, open_signing_keys
 from deepfake_service.evidence.store import EvidenceStore
-from deepfake_service.examination.backlog import queue_state
+from deepfake_service.examination.backlog import QueueCollector
 from deepfake_service.examination.queue import JobQueue
 from deepfake_service.examination.submissions import Submissions
 from deepfake_service.examination.uploads import Uploads
@@ -165,7 +165,7 @@ class Services:
         """Read the gauges of the installation from it at every scrape. Each process exports them:
         it finds damage and altered records by itself."""
         database, settings = self.database, self.settings
-        metrics.watch_queue(lambda: queue_state(database, settings.jobs_at_once))
+        metrics.registry.register(QueueCollector(database, settings.jobs_at_once))
         metrics.watch(
             {
                 "deepfake_oldest_job_seconds": self.queries.oldest_s,

@@ -13,8 +13,13 @@ nothing waits, because workers also delete what expires and send webhooks.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -24,7 +29,6 @@ from deepfake_service.platform.db import Database, Job, Lease
 from deepfake_service.platform.db.columns import Moment
 from deepfake_service.platform.db.enums import UNFINISHED, JobState, Priority
 from deepfake_service.platform.errors import DatabaseDamaged, DatabaseUnavailable
-from deepfake_service.platform.metrics import QueueState
 
 TARGET_WAIT_S = 60.0
 """Within how many seconds a job should begin. For another time, scale the number of workers."""
@@ -32,6 +36,60 @@ SAMPLE = 50
 """Ended examinations whose duration counts."""
 DEFAULT_SECONDS = 10.0
 """What a job is taken to last before any has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """How long the queue is. ``waiting`` and ``oldest_s`` are by priority."""
+
+    waiting: Mapping[str, int]
+    oldest_s: Mapping[str, float]
+    without_worker: int
+    """Unfinished jobs that no living worker may examine, for want of their model or version."""
+    workers_alive: int
+    workers_wanted: int
+
+
+class QueueCollector(Collector):
+    """Gauges of the queue, read at every scrape, and left out where ``queue_state`` is ``None``."""
+
+    def __init__(self, database: Database, slots: int) -> None:
+        self._database, self._slots = database, slots
+
+    def describe(self) -> Iterator[Metric]:
+        """Return nothing, so that a registry does not read the database to learn the names."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the gauges as they are now."""
+        state = queue_state(self._database, self._slots)
+        if state is None:
+            return
+        for name, text, values in (
+            ("deepfake_jobs_waiting", "Jobs that no worker has started.", state.waiting),
+            (
+                "deepfake_jobs_oldest_waiting_seconds",
+                "Age of the oldest job that no worker has started; 0 if none waits.",
+                state.oldest_s,
+            ),
+        ):
+            gauge = GaugeMetricFamily(name, text, labels=["priority"])
+            for priority, value in values.items():
+                gauge.add_metric([priority], value)
+            yield gauge
+        yield GaugeMetricFamily(
+            "deepfake_jobs_without_worker",
+            "Unfinished jobs whose model bundle or version no living worker has.",
+            state.without_worker,
+        )
+        yield GaugeMetricFamily(
+            "deepfake_workers_alive", "Workers that renew their lease.", state.workers_alive
+        )
+        yield GaugeMetricFamily(
+            "deepfake_workers_wanted",
+            "Workers with which waiting jobs would begin within a minute.",
+            state.workers_wanted,
+        )
 
 
 def queue_state(database: Database, slots: int) -> QueueState | None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from deepfake_models.bundle.results import Verdict, input_at_fault
 from deepfake_service.platform.errors import DatabaseDamaged, DatabaseUnavailable, RecordAltered
@@ -82,18 +79,12 @@ class Metrics:
             "step_seconds", "Duration of one step of a job.", _SECONDS, "step"
         )
         self._webhooks = counter("webhooks", "Webhook delivery attempts, by outcome.", "outcome")
-        self._queue = QueueCollector()
-        registry.register(self._queue)
         self._gauges = {name: Gauge(name, GAUGES[name], registry=registry) for name in GAUGES}
 
     def watch(self, reads: Mapping[str, Callable[[], float]]) -> None:
         """Read ``GAUGES`` from their sources at every scrape."""
         for name, read in reads.items():
             self._gauges[name].set_function(_or_nan(read))
-
-    def watch_queue(self, state: Callable[[], QueueState | None]) -> None:
-        """Read the state of the queue from the database at every scrape."""
-        self._queue.read = state
 
     def step(self, name: str, seconds: float) -> None:
         """Record the duration of one step of a job."""
@@ -149,58 +140,3 @@ def _or_nan(read: Callable[[], float]) -> Callable[[], float]:
 def known_method(method: str) -> str:
     """Return ``method``, or ``OTHER`` for one that the client made up."""
     return method if method in KNOWN_METHODS else "OTHER"
-
-
-@dataclass(frozen=True, slots=True)
-class QueueState:
-    """How long the queue is. ``waiting`` and ``oldest_s`` are by priority."""
-
-    waiting: Mapping[str, int]
-    oldest_s: Mapping[str, float]
-    without_worker: int
-    """Unfinished jobs that no living worker may examine, for want of their model or version."""
-    workers_alive: int
-    workers_wanted: int
-
-
-class QueueCollector(Collector):
-    """Gauges of the queue. While ``read`` returns ``None`` they are left out."""
-
-    def __init__(self) -> None:
-        self.read: Callable[[], QueueState | None] = lambda: None
-
-    def describe(self) -> Iterator[Metric]:
-        """Return nothing, so that a registry does not read the database to learn the names."""
-        return iter(())
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield the gauges as they are now."""
-        state = self.read()
-        if state is None:
-            return
-        waiting = GaugeMetricFamily(
-            "deepfake_jobs_waiting", "Jobs that no worker has started.", labels=["priority"]
-        )
-        oldest = GaugeMetricFamily(
-            "deepfake_jobs_oldest_waiting_seconds",
-            "Age of the oldest job that no worker has started; 0 if none waits.",
-            labels=["priority"],
-        )
-        for priority, count in state.waiting.items():
-            waiting.add_metric([priority], count)
-            oldest.add_metric([priority], state.oldest_s[priority])
-        yield waiting
-        yield oldest
-        yield GaugeMetricFamily(
-            "deepfake_jobs_without_worker",
-            "Unfinished jobs whose model bundle or version no living worker has.",
-            state.without_worker,
-        )
-        yield GaugeMetricFamily(
-            "deepfake_workers_alive", "Workers that renew their lease.", state.workers_alive
-        )
-        yield GaugeMetricFamily(
-            "deepfake_workers_wanted",
-            "Workers with which waiting jobs would begin within a minute.",
-            state.workers_wanted,
-        )
