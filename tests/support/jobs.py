@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.evidence.bundle.builder import VERDICT
 from deepfake_service.evidence.bundle.zip_format import member
 from deepfake_service.evidence.listings import listed_result
-from deepfake_service.examination.steps import Examination, end_job
+from deepfake_service.examination.steps import end_job
 from deepfake_service.platform.db import AuditEntry, Case, Job, Media
 from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.settings import Settings
@@ -152,14 +151,3 @@ def run_command(settings: Settings, *words: object) -> Result:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DEEPFAKE_DATA_DIR", str(settings.data_dir))
         return CliRunner().invoke(command, [str(w) for w in words])
-
-
-class Steps(Examination):
-    """The real step that begins a job anew; the others need a model."""
-
-    def __init__(self, bundle_sha256: str) -> None:
-        class Bundle:
-            sha256 = bundle_sha256
-
-        self.stopping = threading.Event()
-        self._scorer: Any = type("Scorer", (), {"bundle": Bundle})()

@@ -11,9 +11,7 @@ from deepfake_service.platform.db import Database, Media, Occurrence
 from deepfake_service.platform.storage import BlobMissing, Vault
 
 
-def expire(
-    database: Database, vault: Vault, media_id: str, due: Select[str] | None = None
-) -> bool:
+def expire(database: Database, vault: Vault, media_id: str, due: Select[str] | None = None) -> bool:
     """Delete a medium, and return whether it existed, was not under a hold, and was still among
     those that are ``due``.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 import socket
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from dbos import DBOS, DBOSConfig, Queue
@@ -77,7 +78,9 @@ class Runner:
         self._stopping = steps.stopping
         workflow = ExaminationWorkflow(steps, on_step, settings.data_dir / SUSPECTS_FILE)
         self._version = job_version(steps.model)
-        self._take_over = take_over.TakeOver(database, steps, self._lease(), workflow.active)
+        self._take_over = take_over.TakeOver(
+            database, self.executor_id, steps.model, workflow.active
+        )
         config: DBOSConfig = {
             "name": APPLICATION,
             "system_database_url": database.url,
@@ -119,8 +122,12 @@ class Runner:
             return  # the lease no longer changes, and others notice
 
     def _renew_lease(self) -> None:
-        with self._database.write() as session:
-            take_over.renew(session, self._lease())
-
-    def _lease(self) -> Lease:
-        return Lease(executor_id=self.executor_id, version=self._version, slots=self._at_once)
+        with self._database.write() as session:  # a worker that waited for the lock is alive
+            session.merge(
+                Lease(
+                    executor_id=self.executor_id,
+                    expires_at=self._database.clock() + timedelta(seconds=take_over.LEASE_S),
+                    version=self._version,
+                    slots=self._at_once,
+                )
+            )

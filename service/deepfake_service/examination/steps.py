@@ -156,14 +156,6 @@ class Examination:
             self.fail(job_id, TOO_MANY_ATTEMPTS)
             raise JobOver
 
-    def restart_job(self, session: Session, job: Job) -> None:
-        """Make a job, which another model or version was to examine, one of this worker's. What was
-        examined of it so far is not used. Audited."""
-        job.bundle_sha256 = self.model
-        job.state, job.started_at, job.attempts = JobState.QUEUED, None, 0
-        job.stage, job.done, job.total, job.overview = None, 0, None, None
-        append_entry(session, SERVICE, Action.JOB_REASSIGNED, job.id, job.bundle_sha256)
-
     def plan_overview(self, job_id: str) -> int:
         """Scan the media and plan; return the number of chunks to examine, 0 for none at all. The
         timeline is saved so that later steps need not scan the file again."""

@@ -23,14 +23,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy import delete, exists, select
 
-from deepfake_service.examination.steps import Examination
-from deepfake_service.examination.workflow_rows import WorkflowRow, WorkflowRows
-from deepfake_service.platform.db import Database, Job, Lease, current_time
+from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.examination.workflow_rows import (
+    PENDING,
+    WorkflowRow,
+    WorkflowRows,
+    job_version,
+)
+from deepfake_service.platform.db import Database, Job, Lease
 from deepfake_service.platform.db.enums import AWAITING_MODEL, ENDED, JobState
 from deepfake_service.platform.logs import logger
 
@@ -52,13 +56,6 @@ BATCH = 100
 """Jobs of one version that one look takes over."""
 
 _log = logger("deepfake_service.jobs")
-
-
-def renew(session: Session, lease: Lease) -> None:
-    """Write a lease that ends ``LEASE_S`` seconds from now. Call it in a transaction for writing: a
-    worker that waited for the lock is alive."""
-    lease.expires_at = current_time(session) + timedelta(seconds=LEASE_S)
-    session.merge(lease)
 
 
 class Heartbeats:
@@ -99,16 +96,17 @@ class Heartbeats:
 
 @dataclass
 class TakeOver:
-    """Looks for such jobs. ``active`` holds the ids of the jobs that run in this process."""
+    """Looks for such jobs, for a worker with a ``model``, the SHA-256 of its bundle. ``active``
+    holds the ids of the jobs that run in this process."""
 
     _database: Database
-    _steps: Examination
-    _own: Lease
+    _executor_id: str
+    _model: str
     _active: set[str]
     ticks: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        self._executor_id, self._version = self._own.executor_id, self._own.version or ""
+        self._version = job_version(self._model)
         self._rows = WorkflowRows(self._database)
         self._heartbeats = Heartbeats(self.ticks)
         self._strays: set[str] = set()
@@ -124,7 +122,8 @@ class TakeOver:
         """Take over what is due. Call it every ``BEAT_S`` seconds."""
         with self._database.read() as session:
             # Listed before the leases are read: a worker that starts in between has a lease first.
-            running = self._rows.pending(session, self._version)
+            is_taken = self._rows.table.c.status == PENDING
+            running = self._rows.unfinished(session, self._version, is_taken)
             versions = self._rows.versions(session) - {self._version}
             leases = {lease.executor_id: lease for lease in session.scalars(select(Lease))}
         elapsed = self._heartbeats.watch({name: x.expires_at for name, x in leases.items()})
@@ -145,8 +144,11 @@ class TakeOver:
         for version, seconds in self._unserved_s.items():
             with self._database.read() as session:
                 # Those that wait for their model must not hide the ones that have not begun.
-                is_over = seconds >= TAKE_OVER_S
-                rows = self._rows.of_version(session, version, BATCH, noted=is_over)
+                waits = exists().where(
+                    Job.id == self._rows.table.c.workflow_uuid, Job.stage == AWAITING_MODEL
+                )
+                due = () if seconds >= TAKE_OVER_S else (~waits,)
+                rows = self._rows.unfinished(session, version, *due, limit=BATCH)
             for row in rows:
                 self._take(row, seconds)
 
@@ -170,7 +172,11 @@ class TakeOver:
                         job.state, job.stage = JobState.QUEUED, AWAITING_MODEL
                     return
                 self._rows.forget_steps(session, row.job_id)
-                self._steps.restart_job(session, job)
+                # What was examined of it so far is not used.
+                job.bundle_sha256 = self._model
+                job.state, job.started_at, job.attempts = JobState.QUEUED, None, 0
+                job.stage, job.done, job.total, job.overview = None, 0, None, None
+                append_entry(session, SERVICE, Action.JOB_REASSIGNED, job.id, self._model)
             self._rows.requeue(session, row.job_id, self._version)
         _log.warning("job_of_another_version_taken_over", job_id=row.job_id, version=row.version)
 

@@ -6,7 +6,6 @@ DBOS's tables are in the same database, on PostgreSQL in a schema of their own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -16,16 +15,13 @@ from sqlalchemy import (
     String,
     column,
     delete,
-    exists,
     literal_column,
     select,
     table,
-    true,
 )
 from sqlalchemy.orm import Session
 
-from deepfake_service.platform.db import Database, Job
-from deepfake_service.platform.db.enums import AWAITING_MODEL
+from deepfake_service.platform.db import Database
 
 APPLICATION, EXAMINE, QUEUE = "deepfake-service", "examine", "examinations"
 WORKFLOW_VERSION = "1"
@@ -76,13 +72,6 @@ class WorkflowRows:
         )
         self._steps = table("operation_outputs", column("workflow_uuid", String), schema=schema)
 
-    def pending(self, session: Session, version: str) -> Sequence[WorkflowRow]:
-        """Return the jobs of a version that a worker has taken from the queue."""
-        columns = self.table.c
-        return self._rows(
-            session, columns.status == PENDING, columns.application_version == version
-        )
-
     def versions(self, session: Session) -> set[str]:
         """Return the versions of unfinished jobs."""
         columns = self.table.c
@@ -93,16 +82,31 @@ class WorkflowRows:
         )
         return {version for version in found if version is not None}
 
-    def of_version(
-        self, session: Session, version: str, limit: int, *, noted: bool
+    def unfinished(
+        self,
+        session: Session,
+        version: str,
+        *conditions: ColumnElement[bool],
+        limit: int | None = None,
     ) -> Sequence[WorkflowRow]:
-        """Return the first unfinished jobs of a version, in the order of the queue: those that are
-        ``noted`` as awaiting their model, too, or only the others."""
-        is_noted = exists().where(
-            Job.id == self.table.c.workflow_uuid, Job.stage == AWAITING_MODEL
-        )
-        others = true() if noted else ~is_noted
-        return self._rows(session, self.table.c.application_version == version, others, limit=limit)
+        """Return the first unfinished jobs of a version, in the order of the queue."""
+        columns = self.table.c
+        return session.execute(
+            select(
+                columns.workflow_uuid.label("job_id"),
+                columns.status,
+                columns.application_version.label("version"),
+                columns.executor_id,
+            )
+            .where(
+                columns.queue_name == QUEUE,
+                columns.status.in_(_IN_QUEUE),
+                columns.application_version == version,
+                *conditions,
+            )
+            .order_by(columns.priority, columns.created_at)
+            .limit(limit)
+        ).all()
 
     def lock(self, session: Session, row: WorkflowRow) -> bool:
         """Lock ``row`` in this transaction, and return whether it is still as it was."""
@@ -138,19 +142,3 @@ class WorkflowRows:
     def forget_steps(self, session: Session, job_id: str) -> None:
         """Delete the results of a job's steps, so that it begins anew."""
         session.execute(delete(self._steps).where(self._steps.c.workflow_uuid == job_id))
-
-    def _rows(
-        self, session: Session, *conditions: Any, limit: int | None = None
-    ) -> Sequence[WorkflowRow]:
-        columns = self.table.c
-        return session.execute(
-            select(
-                columns.workflow_uuid.label("job_id"),
-                columns.status,
-                columns.application_version.label("version"),
-                columns.executor_id,
-            )
-            .where(columns.queue_name == QUEUE, columns.status.in_(_IN_QUEUE), *conditions)
-            .order_by(columns.priority, columns.created_at)
-            .limit(limit)
-        ).all()

@@ -351,7 +351,3 @@ def test_progress_never_runs_backwards(worker: Worker) -> None:
     worker.steps._report(job_id, "dense", 40, 96)
     job = worker.job(job_id)
     assert (job.overview, job.done, job.total) == (32, 40, 96)
-    with worker.services.database.write() as session:
-        worker.steps.restart_job(session, session.get_one(Job, job_id))
-    job = worker.job(job_id)
-    assert (job.overview, job.done, job.total) == (None, 0, None)

@@ -17,7 +17,7 @@ from deepfake_service.examination.take_over import BEAT_S, LEASE_S, UNCLAIMED_AF
 from deepfake_service.examination.workflow_rows import ENQUEUED, PENDING, WorkflowRows
 from deepfake_service.platform.db import AuditEntry, Job, Lease
 from deepfake_service.platform.db.enums import AWAITING_MODEL, JobState
-from tests.support.jobs import OF_TAKER, Steps, post_video
+from tests.support.jobs import OF_TAKER, post_video
 from tests.unit.service.conftest import Service
 
 OF_JOBS = "0" * 64
@@ -38,8 +38,8 @@ class Worker:
         self.version = workflow_rows.job_version(bundle_sha256)
         self._take_over = TakeOver(
             service.database,
-            Steps(bundle_sha256),
-            Lease(executor_id="the-taker", version=self.version),
+            "the-taker",
+            bundle_sha256,
             set(),
             ticks=lambda: self._now,
         )
@@ -92,6 +92,7 @@ def begin(service: Service, job_id: str, executor_id: str = "dead") -> None:
     with service.database.write() as session:
         job = session.get_one(Job, job_id)
         job.state, job.started_at, job.stage = JobState.RUNNING, service.clock(), "overview"
+        job.overview, job.done, job.total = 32, 16, 32
         steps = _steps(service)
         session.execute(
             steps.insert().values(
@@ -171,6 +172,7 @@ async def test_a_job_that_was_begun_waits_for_its_model_and_is_then_examined_ane
     assert row_of(service, job_id) == (ENQUEUED, worker.version)
     job = job_of(service, job_id)
     assert (job.bundle_sha256, job.started_at, job.stage) == (OF_TAKER, None, None)
+    assert (job.overview, job.done, job.total) == (None, 0, None)
     assert steps_of(service, job_id) == 0
     assert reassigned(service) == [(job_id, OF_TAKER)]
 
@@ -209,14 +211,14 @@ async def test_a_job_that_another_worker_has_queued_again_is_left_alone(
     worker = Worker(service, OF_JOBS)
     job_id = await submitted(service)
     begin(service, job_id, "dead")
-    pending = WorkflowRows.pending
+    unfinished = WorkflowRows.unfinished
 
     def overtaken(rows: WorkflowRows, *arguments: Any) -> Any:
-        found = pending(rows, *arguments)
+        found = unfinished(rows, *arguments)
         change_row(service, job_id, executor_id="the-other")  # which runs it by now
         return found
 
-    monkeypatch.setattr(WorkflowRows, "pending", overtaken)
+    monkeypatch.setattr(WorkflowRows, "unfinished", overtaken)
     worker.look_for(0)
     assert row_of(service, job_id)[0] == PENDING
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 from threading import Event
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from deepfake_service.examination.queue import JobQueue
 from deepfake_service.examination.runner import Runner
 from deepfake_service.examination.workflow_rows import QUEUE
 from deepfake_service.platform.settings import Settings
-from tests.support.jobs import OF_TAKER, Steps
+from tests.support.jobs import OF_TAKER
 
 
 def test_a_worker_never_reads_the_limit_of_another(
@@ -27,7 +28,8 @@ def test_a_worker_never_reads_the_limit_of_another(
 
     def run(at_once: int) -> None:
         settings = Settings(data_dir=tmp_path, jobs_at_once=at_once)
-        runner = Runner(database, Steps(OF_TAKER), settings, lambda *_: None)
+        steps: Any = SimpleNamespace(model=OF_TAKER, stopping=Event())
+        runner = Runner(database, steps, settings, lambda *_: None)
         runner.start()
         runner.stop(drain_s=0)
 
