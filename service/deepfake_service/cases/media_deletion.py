@@ -11,9 +11,8 @@ from deepfake_service.platform.db import Database, Media, Occurrence
 from deepfake_service.platform.storage import BlobMissing, Vault
 
 
-def expire(database: Database, vault: Vault, media_id: str, due: Select[str] | None = None) -> bool:
-    """Delete a medium, and return whether it existed, was not under a hold, and was still among
-    those that are ``due``.
+def expire(database: Database, vault: Vault, media_id: str, due: Select[str] | None = None) -> None:
+    """Delete a medium, unless it is under a hold or not among those that are ``due`` any longer.
 
     The key is deleted first, in the transaction that checks for a hold. If the process stops after
     that, the blob remains as an orphan that nobody can decrypt and that the sweep deletes. The
@@ -22,7 +21,7 @@ def expire(database: Database, vault: Vault, media_id: str, due: Select[str] | N
     with database.write() as session:
         media = lock_unheld(session, Media, media_id, due)
         if media is None or not media.blob:
-            return False
+            return
         blob, media.blob, media.wrapped_key = media.blob, None, None
         append_entry(session, SERVICE, Action.MEDIA_EXPIRED, media_id)
     vault.blobs.delete(blob)
@@ -34,7 +33,6 @@ def expire(database: Database, vault: Vault, media_id: str, due: Select[str] | N
         ).all()
     for occurrence_id in occurrences:
         expire_screenshot(database, vault, occurrence_id)
-    return True
 
 
 def expire_screenshot(database: Database, vault: Vault, occurrence_id: str) -> None:

@@ -12,7 +12,6 @@ from typing import Generic, Protocol, TypeVar
 from deepfake_service.platform.errors import DatabaseDamaged, DatabaseUnavailable
 from deepfake_service.platform.logs import describe, logger
 
-T = TypeVar("T")
 FAILING_S = 60.0
 """How long the rows that fail may take together. A store that does not answer takes half a minute
 for each, and the sweep has more to do than what needs the store."""
@@ -106,8 +105,8 @@ class Lane(ABC, Generic[D]):
         self._threads.shutdown(cancel_futures=True)
 
 
-def for_each(ids: Iterable[str], task: Callable[[str], T]) -> list[T]:
-    """Call ``task`` with each id, and return the results of those that succeed.
+def for_each(ids: Iterable[str], task: Callable[[str], object]) -> None:
+    """Call ``task`` with each id.
 
     What fails, for whatever reason, is logged and tried again by the next sweep: it must not keep
     the others from being deleted.
@@ -116,12 +115,11 @@ def for_each(ids: Iterable[str], task: Callable[[str], T]) -> list[T]:
         DatabaseUnavailable, DatabaseDamaged: there is no use in trying the others.
         Exception: the last one, once failures have taken ``FAILING_S``.
     """
-    results = []
     failing_s = 0.0
     for row_id in ids:
         began = time.monotonic()
         try:
-            results.append(task(row_id))
+            task(row_id)
         except (DatabaseUnavailable, DatabaseDamaged):
             raise
         except Exception as error:
@@ -129,4 +127,3 @@ def for_each(ids: Iterable[str], task: Callable[[str], T]) -> list[T]:
             failing_s += time.monotonic() - began
             if failing_s >= FAILING_S:
                 raise
-    return results

@@ -131,13 +131,13 @@ class Sweeps:
     def _mark(self) -> None:
         """Mark what will be due after the grace period, and unmark what will not."""
         now = self._database.clock()
-        soon = now + self._periods.grace
-        for model, due in (
-            (Media, due_media(self._periods, soon)),
-            (Job, due_evidence(self._periods, soon)),
-            (Capture, due_captures(self._periods, soon)),
-            (Case, due_cases(self._periods, soon)),
+        for model, due_at in (
+            (Media, due_media),
+            (Job, due_evidence),
+            (Capture, due_captures),
+            (Case, due_cases),
         ):
+            due = due_at(self._periods, now + self._periods.grace)
             with self._database.write() as session:
                 session.execute(
                     update(model)
@@ -208,12 +208,10 @@ class Sweeps:
             or_(Media.expiring_at <= self._marked_before(), unwanted),
             ~being_examined(),
         )
-        expired = for_each(
+        for_each(
             self._share_of(Media, due),
             lambda row: expire(self._database, self._vault, row, due),
         )
-        if any(expired):
-            _log.info("media_expired", count=sum(expired))
 
     def _expire_screenshots(self) -> None:
         """Delete screenshots that were added after their medium had been deleted. They are kept as
