@@ -46,17 +46,23 @@ def lock_deletable(session: Session, case_id: str) -> Case:
     return case
 
 
+def lock_with_case(session: Session, model: type[OfCase], row_id: str) -> OfCase | None:
+    """Lock the case of a row, then the row, and return it as it is now; ``None`` if there is no
+    such row any longer."""
+    known = session.get(model, row_id)
+    if known is None or lock_case(session, known.case_id) is None:
+        return None
+    return session.get(model, row_id, with_for_update=True, populate_existing=True)
+
+
 def lock_unheld(
     session: Session, model: type[OfCase], row_id: str, due: Select[str] | None = None
 ) -> OfCase | None:
-    """Lock the case of a row, then the row, and return it as it is now; ``None`` if there is no
-    such row any longer, its case is under a legal hold, or it is not among the ids that are ``due``
-    any longer."""
-    known = session.get(model, row_id)
-    case = lock_case(session, known.case_id) if known is not None else None
-    if case is None or case.held_at is not None:
+    """Do what ``lock_with_case`` does; ``None`` also if the case is under a legal hold, or the row
+    is not among the ids that are ``due`` any longer."""
+    row = lock_with_case(session, model, row_id)
+    if row is None or session.get_one(Case, row.case_id).held_at is not None:
         return None
-    row = session.get(model, row_id, with_for_update=True, populate_existing=True)
     is_due = due is None or session.scalars(due.where(model.id == row_id)).first() is not None
     return row if is_due else None
 

@@ -33,6 +33,7 @@ from deepfake_models.media.interface import OpenMedia, SavedTimeline
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import FrameProgress, Scorer
 from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.cases.case_lock import lock_with_case
 from deepfake_service.cases.cases import material_of, media_key
 from deepfake_service.cases.media_deletion import expire
 from deepfake_service.evidence.bundle.artifacts import Gathering, Material, mime_of
@@ -286,7 +287,7 @@ class Examination:
     def fail(self, job_id: str, code: str) -> None:
         """End the job as failed through a fault of the service."""
         with self._database.write() as session:
-            job = session.get(Job, job_id, with_for_update=True)
+            job = lock_with_case(session, Job, job_id)
             if job is None or job.state in ENDED:
                 return
             job.failure = code[:64]
@@ -296,7 +297,7 @@ class Examination:
     def _succeed(self, opened: _OpenedJob, result: dict[str, Any], listed: Listed) -> None:
         job_id = opened.job.id
         with self._database.write() as session:
-            job = session.get(Job, job_id, with_for_update=True)
+            job = lock_with_case(session, Job, job_id)
             if not self._is_ours(job):
                 raise JobOver
             end_job(session, job, opened.case_key, result, listed, self._keep)

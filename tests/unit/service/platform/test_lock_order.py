@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pyotp
@@ -26,6 +27,9 @@ from deepfake_service.accounts.admin_key import ensure_admin_key
 from deepfake_service.accounts.second_factors import STEP_S
 from deepfake_service.audit.log import SERVICE, Action, append_entry, verify
 from deepfake_service.cases.cases import PostDetails
+from deepfake_service.evidence.listings import listed_result
+from deepfake_service.examination import steps as steps_module
+from deepfake_service.examination.steps import Examination
 from deepfake_service.examination.submissions import Sealed, Submission
 from deepfake_service.examination.webhook_deliveries import release_callbacks
 from deepfake_service.notices import history as notice_history
@@ -41,6 +45,7 @@ from deepfake_service.platform.db import (
 )
 from deepfake_service.platform.db.enums import Decision, DeliveryState, Finding, JobState, Role
 from deepfake_service.platform.errors import CodeRejected, Forbidden, LastAdministrator
+from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.storage import Stored
 from deepfake_service.platform.storage.envelope import new_key
 from deepfake_service.platform.webhooks import Callback
@@ -183,6 +188,42 @@ async def test_a_job_ends_while_it_is_submitted_again_with_a_callback(service: S
     with service.database.read() as session:
         (delivery,) = session.scalars(select(Delivery)).all()
     assert (delivery.job_id, delivery.state) == (job["id"], DeliveryState.DUE)
+
+
+@pytest.mark.parametrize("what", ["submitted again", "deleted"])
+async def test_an_examination_succeeds_while_its_file_is(
+    service: Service, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A row that is updated twice by one transaction locks the row that it refers to, its case."""
+    job = await submit(service)
+    services = service.app.state.shared.services
+    bundle = SimpleNamespace(sha256=job["bundle_sha256"])
+    others: Any = (SimpleNamespace(bundle=bundle), None, None, None, None, Metrics())
+    steps = Examination(service.database, services.vault, *others, timedelta(days=1))
+    material = exhibits.material(b"still 1 120")
+    result = material.examination["result"]
+    caller = caller_of(service, Role.PIPELINE)
+    sealed = Sealed(new_id(), new_key(), Stored(job["sha256"], job["size"]))
+    meanwhile = Meanwhile(
+        service,
+        (lambda: services.retention.cancel(caller, job["id"]))
+        if what == "deleted"
+        else (lambda: services.submissions._accept(caller, Submission(), sealed)),
+    )
+    real = steps_module.end_listing
+
+    def end_listing(session: Session, *arguments: Any) -> None:
+        real(session, *arguments)
+        session.flush()
+        meanwhile.begin()
+
+    monkeypatch.setattr(steps_module, "end_listing", end_listing)
+    steps._succeed(steps._open(job["id"]), result, listed_result(result, material))
+    meanwhile.end()
+    with service.database.read() as session:
+        verify(session)
+        left = session.scalars(select(Job.state)).all()
+    assert left == ([] if what == "deleted" else [JobState.SUCCEEDED])
 
 
 async def test_a_key_is_changed_while_it_is_revoked(
