@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from deepfake_service.cases.case_lock import lock_case
@@ -67,18 +67,16 @@ class Claims:
             self.database.one_at_a_time(session, "captures")
             capture_id = session.scalars(waiting).first()
             if capture_id is not None:
-                capture = session.get_one(Capture, capture_id)
-                capture.worker = self.executor_id
-                capture.attempts += 1
+                taken = {"worker": self.executor_id, "attempts": Capture.attempts + 1}
+                session.execute(update(Capture).where(Capture.id == capture_id).values(taken))
             return capture_id
 
     def release(self, capture_id: str, *, is_done: bool = False) -> None:
         """Leave a capture to the next worker: as if this one had not begun, or as done."""
+        attempts = 0 if is_done else Capture.attempts - 1
+        own = Capture.id == capture_id, Capture.worker == self.executor_id
         with self.database.write() as session:
-            capture = session.get(Capture, capture_id)
-            if capture is not None and capture.worker == self.executor_id:
-                capture.worker = None
-                capture.attempts = 0 if is_done else capture.attempts - 1
+            session.execute(update(Capture).where(*own).values(worker=None, attempts=attempts))
 
     def opened(self, vault: Vault, capture_id: str) -> Work | None:
         """Return a capture that was claimed; ``None`` if it was deleted."""

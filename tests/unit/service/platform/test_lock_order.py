@@ -26,6 +26,8 @@ from deepfake_service.accounts.accounts import ENVIRONMENT_ID, SIGNED_IN_FOR
 from deepfake_service.accounts.admin_key import ensure_admin_key
 from deepfake_service.accounts.second_factors import STEP_S
 from deepfake_service.audit.log import SERVICE, Action, append_entry, verify
+from deepfake_service.capture.claims import Claims
+from deepfake_service.capture.imports import TO_DO
 from deepfake_service.cases.cases import PostDetails
 from deepfake_service.evidence.listings import listed_result
 from deepfake_service.examination import steps as steps_module
@@ -52,6 +54,7 @@ from deepfake_service.platform.webhooks import Callback
 from deepfake_service.retention import deletion as retention
 from deepfake_service.review.hash_bank import HashBank
 from tests.support import databases, exhibits
+from tests.support.captures import hand_in
 from tests.support.databases import WAIT_S, Meanwhile, adds_an_occurrence, caller_of
 from tests.support.jobs import examined, submit
 from tests.support.notices import GOOD, decide, look_manipulated
@@ -224,6 +227,20 @@ async def test_an_examination_succeeds_while_its_file_is(
         verify(session)
         left = session.scalars(select(Job.state)).all()
     assert left == ([] if what == "deleted" else [JobState.SUCCEEDED])
+
+
+async def test_a_capture_is_deleted_while_a_worker_takes_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture = (await hand_in(service, b"a page")).json()
+    claims = Claims(service.database, "worker")
+    meanwhile = Meanwhile(service, lambda: claims.take(TO_DO))
+    meanwhile.before_entry_of(retention, monkeypatch)
+    deleter = caller_of(service, Role.ADMIN)
+    service.app.state.shared.services.retention.delete_capture(deleter, capture["id"])
+    meanwhile.end()
+    claims.release(capture["id"])
+    assert claims.take(TO_DO) is None
 
 
 async def test_a_key_is_changed_while_it_is_revoked(
