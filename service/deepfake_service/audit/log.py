@@ -22,7 +22,7 @@ from typing import Any
 import rfc8785
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from sqlalchemy import SelectBase, select, text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from deepfake_service.audit.journal import protect
@@ -337,39 +337,3 @@ def page(
     if subject is not None:
         statement = statement.where(AuditEntry.subject == subject)
     return list(session.scalars(statement.order_by(AuditEntry.number).limit(limit)))
-
-
-@dataclass(frozen=True, slots=True)
-class EntryFilters:
-    """Restrictions on a list of entries."""
-
-    account_id: str | None = None
-    action: str | None = None
-    subjects: SelectBase | None = None
-    """A query for the ids that they are about."""
-    since: datetime | None = None
-    """The earliest time."""
-    until: datetime | None = None
-    """The end of the times, which is not among them."""
-
-
-def newest(
-    session: Session, filters: EntryFilters, *, before: int | None, limit: int
-) -> list[AuditEntry]:
-    """Return entries before the number ``before``, newest first, that match the filters."""
-    statement = select(AuditEntry)
-    if before is not None:
-        statement = statement.where(AuditEntry.number < before)
-    for column, wanted in (
-        (AuditEntry.account_id, filters.account_id),
-        (AuditEntry.action, filters.action),
-    ):
-        if wanted is not None:
-            statement = statement.where(column == wanted)
-    if filters.subjects is not None:
-        statement = statement.where(AuditEntry.subject.in_(filters.subjects))
-    if filters.since is not None:
-        statement = statement.where(AuditEntry.at >= filters.since)
-    if filters.until is not None:
-        statement = statement.where(AuditEntry.at < filters.until)
-    return list(session.scalars(statement.order_by(AuditEntry.number.desc()).limit(limit)))

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import literal, select, union_all
+from sqlalchemy import ColumnElement, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from deepfake_service.audit import log as audit_log
 from deepfake_service.cases.cases import OF_CASE
 from deepfake_service.platform.clock import Day
-from deepfake_service.platform.db import Case, Job, Notice
+from deepfake_service.platform.db import AuditEntry, Case, Job, Notice
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.web.pages import Auditor, PageRoute
 
@@ -58,24 +58,29 @@ class AuditQuery(BaseModel):
         exclude = {"before"} if self.since or self.until else {"before", "zone"}
         return self.model_dump(exclude=exclude, exclude_defaults=True)
 
-    def filters(self, cases: Sequence[str]) -> audit_log.EntryFilters:
-        """Return the filters as the database applies them: days begin and end at midnight in the
+    def conditions(self, cases: Sequence[str]) -> Iterator[ColumnElement[bool]]:
+        """Yield the filters as the database applies them: days begin and end at midnight in the
         zone. ``cases`` are the ids of the cases that the subject names."""
         zone = zone_named(self.zone)
 
         def midnight(day: date) -> datetime:
             return datetime.combine(day, time(), zone).astimezone(UTC)
 
-        named = select(literal(self.subject.strip()))
-        inside = (select(model.id).where(model.case_id.in_(cases)) for model in OF_CASE)
-        own = select(Case.id).where(Case.id.in_(cases))
-        return audit_log.EntryFilters(
-            account_id=self.account or None,
-            action=self.action or None,
-            subjects=union_all(named, own, *inside) if self.subject.strip() else None,
-            since=midnight(self.since) if self.since else None,
-            until=midnight(self.until + timedelta(days=1)) if self.until else None,
-        )
+        if self.before is not None:
+            yield AuditEntry.number < self.before
+        if self.account:
+            yield AuditEntry.account_id == self.account
+        if self.action:
+            yield AuditEntry.action == self.action
+        if self.subject.strip():
+            named = select(literal(self.subject.strip()))
+            inside = (select(model.id).where(model.case_id.in_(cases)) for model in OF_CASE)
+            own = select(Case.id).where(Case.id.in_(cases))
+            yield AuditEntry.subject.in_(union_all(named, own, *inside))
+        if self.since:
+            yield AuditEntry.at >= midnight(self.since)
+        if self.until:
+            yield AuditEntry.at < midnight(self.until + timedelta(days=1))
 
 
 @router.get("/audit")
@@ -88,9 +93,9 @@ def get_audit(visit: Auditor, query: Annotated[AuditQuery, Query()]) -> Response
         cases = book.named(session, subject) if subject else []
         read = subject if ID.fullmatch(subject) else next(iter(cases), None)
         audit_log.append_entry(session, caller.actor, audit_log.Action.AUDIT_READ, read)
-        filters = query.filters(cases)
-        rows = audit_log.newest(session, filters, before=query.before, limit=AUDIT_PAGE + 1)
-        entries = [audit_log.entry_json(row) for row in rows]
+        found = select(AuditEntry).where(*query.conditions(cases))
+        newest = found.order_by(AuditEntry.number.desc()).limit(AUDIT_PAGE + 1)
+        entries = [audit_log.entry_json(row) for row in session.scalars(newest)]
         links, references = {}, {}
         if caller.role is Role.ADMIN:
             links = _links(session, entries)
