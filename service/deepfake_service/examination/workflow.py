@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import IO, ParamSpec, TypeVar
 
 from dbos import DBOS, StepOptions
 from sqlalchemy.exc import SQLAlchemyError
@@ -75,14 +75,10 @@ class ExaminationWorkflow:
         if not self._wait_through_outages("claim_job", self._steps.is_suspect, job_id):
             yield
             return
-        with self._suspects.open("ab") as file:
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with this process
-                    break
-                except BlockingIOError:
-                    if self._steps.stopping.wait(_FIRST_WAIT_S):
-                        raise Stopping from None
+        while (lock := _locked(self._suspects)) is None:
+            if self._steps.stopping.wait(_FIRST_WAIT_S):
+                raise Stopping
+        with lock:
             yield
 
     def _run(self, job_id: str) -> None:
@@ -143,3 +139,15 @@ class ExaminationWorkflow:
                 if self._steps.stopping.wait(wait_s):
                     raise Stopping from error
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+
+
+def _locked(path: Path) -> IO[bytes] | None:
+    """Lock a file until it is closed or this process ends; ``None`` if that is not possible now."""
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(path.open("ab"))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # another one has it, or no file can be opened
+            return None
+        stack.pop_all()
+        return file
