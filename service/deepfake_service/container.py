@@ -107,7 +107,8 @@ class Services:
         self.sender = Sender(database, keys, settings.issuer)
         self.cases = Cases(database, vault, blind_index)
         self.retention = Retention(database, vault, queue, metrics)
-        self.sweeps = Sweeps(database, self.retention, queue, vault, _periods(settings), metrics)
+        periods = RetentionPeriods(settings)
+        self.sweeps = Sweeps(database, self.retention, queue, vault, periods, metrics)
         self.uploads = Uploads(database, vault)
         self.webhook_secrets = WebhookSecrets(database, keys)
         self.revocation_list = RevocationList(database, signing_keys, issuer=settings.issuer)
@@ -189,15 +190,6 @@ def _warn_of_certificate(signing_keys: SigningKeys, now: datetime) -> None:
         return
     if end is not None and end - now < CERTIFICATE_WARNING:
         _log.warning("report_certificate_expires", at=end.isoformat())
-
-
-def _periods(settings: Settings) -> RetentionPeriods:
-    return RetentionPeriods(
-        media_after_review=timedelta(hours=settings.media_hours_after_review),
-        media_after_verdict=timedelta(days=settings.media_days_after_verdict),
-        evidence=timedelta(days=settings.evidence_days),
-        case=timedelta(days=settings.case_days),
-    )
 
 
 def _certificate_end_s(signing_keys: SigningKeys) -> float:

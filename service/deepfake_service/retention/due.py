@@ -7,7 +7,6 @@ than a day from the last one, nothing is deleted until somebody has looked at th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Exists, Select, and_, exists, func, or_, select
@@ -28,6 +27,7 @@ from deepfake_service.platform.db import (
 )
 from deepfake_service.platform.db.enums import UNFINISHED, JobState
 from deepfake_service.platform.logs import logger
+from deepfake_service.platform.settings import Settings
 
 GRACE = timedelta(days=1)
 """How long before its deletion something is marked, unless it is not even kept for that long."""
@@ -39,21 +39,16 @@ _NAME = "clock"
 _log = logger("deepfake_service.clock")
 
 
-@dataclass(frozen=True, slots=True)
 class RetentionPeriods:
-    """For how long what is kept, at most."""
+    """For how long what is kept, at most, by the settings."""
 
-    media_after_review: timedelta
-    media_after_verdict: timedelta
-    evidence: timedelta
-    """After the verdict, or the last notice of the case."""
-    case: timedelta
-    """After the evidence, or the last change of the case."""
-
-    @property
-    def grace(self) -> timedelta:
+    def __init__(self, settings: Settings) -> None:
+        self.media_after_review = timedelta(hours=settings.media_hours_after_review)
+        self.media_after_verdict = timedelta(days=settings.media_days_after_verdict)
+        self.evidence = timedelta(days=settings.evidence_days)
+        self.case = timedelta(days=settings.case_days)
+        self.grace = min(GRACE, self.media_after_review, self.media_after_verdict, self.evidence)
         """The time between marking and deleting."""
-        return min(GRACE, self.media_after_review, self.media_after_verdict, self.evidence)
 
 
 def due_media(periods: RetentionPeriods, at: datetime) -> Select[str]:
