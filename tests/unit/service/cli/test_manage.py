@@ -122,6 +122,7 @@ def test_root_writes_nothing_into_the_data_directory_of_another_user(
     assert {file: file.stat() for file in settings.data_dir.rglob("*")} == before
 
 
+@pytest.mark.usefixtures("log_lines")  # which puts the logs back that the command configures
 @pytest.mark.parametrize(
     ("command", "runs"), [("serve", "cli.serve.run"), ("worker", "worker.run_worker")]
 )
