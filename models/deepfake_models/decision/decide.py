@@ -175,14 +175,11 @@ def _judge_faces(
     by_track: dict[int, list[Face]] = {}
     for face in judged:
         by_track.setdefault(face.track, []).append(face)
-    # A clip of one or two frames cannot show a person more often than that. Frames that could not
-    # be decoded or were not sampled do not lower the number that is needed.
-    needed = min(criteria.aggregation.min_track_faces, facts.frames or counts.sampled)
-    tracks = tuple(_judge_track(n, by_track[n], needed, criteria) for n in sorted(by_track))
+    tracks = tuple(_judge_track(n, by_track[n], criteria) for n in sorted(by_track))
     return _judge_item(facts, tracks, judged, counts, criteria)
 
 
-def _judge_track(number: int, faces: list[Face], needed: int, criteria: Criteria) -> Track:
+def _judge_track(number: int, faces: list[Face], criteria: Criteria) -> Track:
     judged = [f for f in faces if f.logit is not None]
     track = Track(
         track=number,
@@ -194,7 +191,8 @@ def _judge_track(number: int, faces: list[Face], needed: int, criteria: Criteria
         faces=len(faces),
         judged=len(judged),
     )
-    if len(judged) < needed:
+    # The values of one or two faces scatter more than those that the error rates were measured on.
+    if len(judged) < (needed := criteria.aggregation.min_track_faces):
         return replace(track, reasons=_unjudged_reasons(faces, needed))
     seen = SeenTrack(faces, judged, _moments(judged), criteria)
     judgement = criteria.track.judge(
