@@ -177,8 +177,11 @@ class Examination:
         return len(chunks)
 
     def examine_chunk(self, job_id: str, number: int) -> None:
-        """Examine chunk ``number``, counted from 0."""
+        """Examine chunk ``number``, counted from 0; nothing if one before cannot be examined, which
+        gives the media that verdict, as in ``plan_overview``."""
         opened = self._open(job_id)
+        if opened.files.read(VERDICT):
+            return
         chunks, overview = opened.files.plan()
         before = sum(len(chunk) for chunk in chunks[:number])
         total = sum(len(chunk) for chunk in chunks)
@@ -187,9 +190,13 @@ class Examination:
         def report(progress: FrameProgress) -> None:
             self._report(job_id, stage, before + progress.done, total)
 
-        part = self._with_media(
-            opened, lambda media: self._scorer.examine(media, chunks[number], progress=report)
-        )
+        try:
+            part = self._with_media(
+                opened, lambda media: self._scorer.examine(media, chunks[number], progress=report)
+            )
+        except MediaError as error:
+            opened.files.save(VERDICT, dump_verdict(unable(error)))
+            return
         opened.files.save_part(number, part, self.model)
         self._report(job_id, stage, before + len(chunks[number]), total, step_done=True)
 
@@ -198,7 +205,7 @@ class Examination:
         first ``chunks`` chunks, and return the number of chunks that it adds.
         """
         opened = self._open(job_id)
-        if opened.job.frames is not None:
+        if opened.job.frames is not None or opened.files.read(VERDICT):
             return 0
         overview = opened.files.plan()[0][:chunks]
         frames = [index for chunk in overview for index in chunk]
@@ -211,9 +218,9 @@ class Examination:
         """Judge all ``chunks``, gather the material of the evidence, and end the job."""
         opened = self._open(job_id)
         self._report(job_id, EVIDENCE, opened.job.done or 0, opened.job.total or 0)
-        parts = [self._part(opened, number) for number in range(chunks)]
-        unopened = opened.files.read(VERDICT)
-        verdict = load_verdict(unopened) if unopened else self._judge(opened, parts)
+        unable_to = opened.files.read(VERDICT)
+        parts = [] if unable_to else [self._part(opened, number) for number in range(chunks)]
+        verdict = load_verdict(unable_to) if unable_to else self._judge(opened, parts)
         material = self._gather(opened, verdict, parts)
         self._vault.write(material_of(opened.job), opened.case_key, material.pack())
         self._minor_flags.compare_job(opened.job, material.examination)
@@ -383,7 +390,7 @@ def _chunks(frames: list[int]) -> list[list[int]]:
 
 PLAN, TIMELINE, VERDICT = "plan", "timeline", "verdict"
 """Names of files: what is examined, the facts of the medium and the times of its frames, and the
-verdict on media that cannot be examined at all."""
+verdict on media that cannot be examined."""
 
 
 class JobFiles:

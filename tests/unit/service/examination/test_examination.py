@@ -182,6 +182,30 @@ def test_media_that_cannot_be_decoded_are_opened_once(worker: Worker) -> None:
     assert worker.job(job_id).verdict == "unable_to_evaluate"
 
 
+def test_a_video_of_which_one_chunk_takes_too_long_gets_that_verdict(
+    confined: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examine, calls = Scorer.examine, []
+
+    def late(scorer: Scorer, media: Any, indices: Any, **options: Any) -> Part:
+        calls.append(indices)
+        media._item.budget_s = 0.0
+        return examine(scorer, media, indices, **options)
+
+    monkeypatch.setattr(Scorer, "examine", late)
+    steps, job_id = confined.steps, confined.submit(VIDEO)
+    steps.claim_job(job_id)
+    for number in range(steps.plan_overview(job_id)):
+        steps.examine_chunk(job_id, number)
+    assert steps.plan_dense(job_id, 2) == 0
+    steps.conclude(job_id, 2)
+    job = confined.job(job_id)
+    assert (job.state, job.verdict) == (JobState.SUCCEEDED, "unable_to_evaluate")
+    # A slow file does not take the time of others again.
+    assert len(calls) == 1
+    assert confined.blobs(job_id) == []
+
+
 def examined(worker: Worker) -> Material:
     """Examine a video, and return the material of its evidence."""
     job_id = worker.submit(VIDEO)
