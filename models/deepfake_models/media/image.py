@@ -164,7 +164,7 @@ class PictureMedia(ClosesOnExit):
             height,
             duration,
             len(self.times),
-            self._orientation.rotation,
+            self._rotation,
             self._unexamined(),
         )
 
@@ -186,7 +186,10 @@ class PictureMedia(ClosesOnExit):
             if self._stills_only and animated and getattr(self._image, "is_animated", False):
                 raise NotAPicture
             # To find the metadata of a PNG, Pillow decodes it.
-            self._orientation = self._read_orientation()
+            orientation = self._read_orientation()
+        self._rotation = orientation.rotation
+        # Pillow itself turns a TIFF when it loads it.
+        self._orientation = Orientation() if self._format == "TIFF" else orientation
         if in_decoder_process:
             Image.MAX_IMAGE_PIXELS = self._limits.max_pixels
 

@@ -52,15 +52,18 @@ def test_display_matrix(orientation: Orientation, rotation: int, mirrored: bool)
         np.testing.assert_array_equal(frame.pixels, expected)
 
 
+@pytest.mark.parametrize("picture_format", ["PNG", "TIFF"])
 @pytest.mark.parametrize("tag", range(1, 9))
-def test_exif_orientation(tag: int) -> None:
+def test_exif_orientation(tag: int, picture_format: str) -> None:
     pixels = footage.panning(1, 48, 32)[0]
     exif = Image.Exif()
     exif[0x0112] = tag
-    data = footage.picture(pixels, "PNG", exif=exif)
+    data = footage.picture(pixels, picture_format, exif=exif)
     from PIL import ImageOps
 
-    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    expected = np.asarray(
+        ImageOps.exif_transpose(Image.open(io.BytesIO(footage.picture(pixels, "PNG", exif=exif))))
+    )
     np.testing.assert_array_equal(only(data), expected)
     with opened(data) as media:
         assert media.facts.rotation == {3: 180, 4: 180, 5: 270, 6: 90, 7: 90, 8: 270}.get(tag, 0)
