@@ -52,9 +52,9 @@ class VideoMedia(LatestIterator):
     """An opened video; implements ``OpenMedia``.
 
     If pixels are not square, frames are resampled in width, so that faces are not distorted. Frames
-    of another size than the first are resampled to its size, so that boxes are comparable.
-    Interlaced video is not deinterlaced. After an error in the stream the frames that depend on the
-    damaged one, up to the next keyframe, are failed frames.
+    of another size than the first are failed frames: resampled to its size, they would show less
+    than people see. Interlaced video is not deinterlaced. After an error in the stream the frames
+    that depend on the damaged one, up to the next keyframe, are failed frames.
 
     Raises:
         NoVisualStream: the container has no video stream.
@@ -127,7 +127,7 @@ class VideoMedia(LatestIterator):
         if aspect and aspect != 1 and ASPECT_RANGE[0] <= aspect <= ASPECT_RANGE[1]:
             width = max(1, round(width * aspect))
         check_pixels(width, frame.height, self._limits)
-        self._size = (width, frame.height)
+        self._size, self._stored_width = (width, frame.height), frame.width
         self._orientation = orientation_of(frame)
         # FFmpeg does not decode the alpha of VP8 and VP9, which Matroska keeps beside the picture.
         self._transparent = (
@@ -222,7 +222,7 @@ class VideoMedia(LatestIterator):
                 yield Frame(index, time, pixels)
 
     def _pixels(self, frame: VideoFrame) -> NDArray[np.uint8] | None:
-        if frame.width * frame.height > self._limits.max_pixels:
+        if (frame.width, frame.height) != (self._stored_width, self._size[1]):
             return None
         if _has_alpha(frame) and not self._transparent:  # unlike the first, by which facts are told
             return None

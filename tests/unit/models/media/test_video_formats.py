@@ -314,6 +314,36 @@ def test_frames_that_may_be_transparent_after_an_opaque_first_one_fail() -> None
         assert all(isinstance(other, FailedFrame) for other in others)
 
 
+def _changing(*sizes: tuple[int, int]) -> bytes:
+    """Return a film of ten frames of each size."""
+    file, number = io.BytesIO(), 0
+    with av.open(file, "w", format="webm") as output:
+        stream = output.add_stream("libvpx", rate=10)
+        (stream.width, stream.height), stream.pix_fmt = sizes[0], "yuv420p"
+        for size in sizes:
+            encoder = av.CodecContext.create("libvpx", "w")
+            (encoder.width, encoder.height), encoder.pix_fmt = size, "yuv420p"
+            encoder.time_base, encoder.thread_count = Fraction(1, 10), 1
+            encoder.options = {"lag-in-frames": "0"}
+            for pixels in footage.panning(10, *size):
+                frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+                frame.pts, frame.time_base, number = number, encoder.time_base, number + 1
+                for packet in encoder.encode(frame):
+                    packet.stream = stream
+                    output.mux(packet)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("size", [(320, 240), (80, 60), (120, 160)])
+def test_a_first_frame_of_another_size_does_not_decide_what_is_seen_of_the_others(
+    size: tuple[int, int],
+) -> None:
+    with opened(_changing((160, 120), size)) as media:
+        assert (media.facts.width, media.facts.height, len(media.times)) == (160, 120, 20)
+        results = list(media.frames(range(20)))
+    assert [isinstance(r, Frame) for r in results] == [True] * 10 + [False] * 10
+
+
 def _two_tracks(container: str, grey: tuple[int, int], default: int | None) -> bytes:
     """Return two video tracks of the given grey values, of which one is marked as default."""
     file = io.BytesIO()
