@@ -37,8 +37,9 @@ OTHER_TRIAL = 24
 """Frames that are decoded first to check this. In other formats they are enough to reveal hidden
 and paired packets."""
 
-ASPECT_RANGE = (0.25, 4.0)
-"""Pixel aspect ratios outside this range are treated as errors of the file."""
+ASPECT_RANGE = (1 / 16, 16.0)
+"""Pixel aspect ratios outside this range are treated as errors of the file. A film that is squeezed
+by more, and stretched by players, shows nobody's face."""
 
 MAX_HIDDEN = 300
 """Frames that an edit list may leave out: a cut without encoding again leaves the frames since the

@@ -76,7 +76,8 @@ def test_a_degenerate_matrix_is_upright(matrix: tuple[int, int, int, int]) -> No
 
 
 @pytest.mark.parametrize(
-    ("aspect", "width"), [(Fraction(2), 192), (Fraction(1, 2), 48), (Fraction(100), 96)]
+    ("aspect", "width"),
+    [(Fraction(2), 192), (Fraction(1, 2), 48), (Fraction(10), 960), (Fraction(100), 96)],
 )
 def test_pixel_aspect_is_applied_when_sane(aspect: Fraction, width: int) -> None:
     data = footage.encode(footage.panning(2, 96, 64), aspect=aspect)
