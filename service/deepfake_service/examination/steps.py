@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -51,8 +52,10 @@ from deepfake_service.review.minor_flags import MinorFlags
 from deepfake_service.review.queries import DENSE, EVIDENCE, OVERVIEW
 
 CHUNK_FRAMES = 16
-"""Frames of one chunk. A worker that dies loses one chunk, a second or two of work; smaller chunks
-would open the media more often."""
+"""Frames of one chunk. A worker that dies loses one chunk, a second or two of work."""
+FRAMES_PER_S = 8
+"""Frames of one chunk for each second that opening the media takes, if those are more: some files
+are decoded to their end each time, and a small one would be for hours."""
 MAX_ATTEMPTS = 10
 """How many times one step of a job (a few frames) may be started, by any worker, before the job
 fails: a video that kills its worker must not do so forever."""
@@ -161,7 +164,7 @@ class Examination:
         """Scan the media and plan; return the number of chunks to examine, 0 for none at all. The
         timeline is saved so that later steps need not scan the file again."""
         opened = self._open(job_id)
-        files = opened.files
+        files, started = opened.files, time.monotonic()
         try:
             timeline = self._with_media(opened, SavedTimeline.of)
         except MediaError as error:
@@ -170,7 +173,7 @@ class Examination:
             return 0
         files.delete(VERDICT)  # of an attempt that failed to open the media
         frames = self._scorer.plan(timeline, opened.job.frames)
-        chunks = _chunks(frames)
+        chunks = _chunks(frames, round(FRAMES_PER_S * (time.monotonic() - started)))
         files.save(TIMELINE, dump_timeline(timeline))
         files.save_plan(chunks)
         self._report(job_id, OVERVIEW, 0, len(frames), step_done=True)
@@ -210,7 +213,8 @@ class Examination:
         overview = opened.files.plan()[0][:chunks]
         frames = [index for chunk in overview for index in chunk]
         parts = [self._part(opened, number) for number in range(chunks)]
-        dense = _chunks(self._scorer.plan_dense(opened.files.timeline(), frames, parts))
+        further = self._scorer.plan_dense(opened.files.timeline(), frames, parts)
+        dense = _chunks(further, len(overview[0]))
         opened.files.save_plan([*overview, *dense], overview=chunks)
         return len(dense)
 
@@ -384,8 +388,9 @@ class Examination:
                 job.attempts = 1
 
 
-def _chunks(frames: list[int]) -> list[list[int]]:
-    return [frames[i : i + CHUNK_FRAMES] for i in range(0, len(frames), CHUNK_FRAMES)]
+def _chunks(frames: list[int], size: int) -> list[list[int]]:
+    size = max(size, CHUNK_FRAMES)
+    return [frames[i : i + size] for i in range(0, len(frames), size)]
 
 
 PLAN, TIMELINE, VERDICT = "plan", "timeline", "verdict"

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import pytest
@@ -29,6 +30,7 @@ from deepfake_service.container import Services
 from deepfake_service.evidence.bundle import artifacts
 from deepfake_service.evidence.bundle.artifacts import Material
 from deepfake_service.evidence.bundle.perceptual_hashes import hash_media
+from deepfake_service.examination import steps
 from deepfake_service.examination.steps import (
     MAX_ATTEMPTS,
     Examination,
@@ -163,6 +165,19 @@ def test_a_video_is_scanned_once_for_its_plan(worker: Worker) -> None:
     assert worker.blobs(job_id) == []
 
 
+def test_media_that_take_long_to_open_are_opened_less_often(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GIF of 75 kB, each of whose openings takes ten minutes, held a worker for nine hours."""
+    job_id = worker.submit(VIDEO)
+    worker.steps.claim_job(job_id)
+    now = iter(range(0, 60, 3))
+    monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    assert worker.steps.plan_overview(job_id) == 2
+    now = iter(range(0, 60, 4))
+    assert worker.steps.plan_overview(job_id) == 1
+
+
 def test_a_job_is_suspect_after_half_of_its_attempts_at_one_step(worker: Worker) -> None:
     job_id = worker.submit(VIDEO)
     seen = []
@@ -193,12 +208,12 @@ def test_a_video_of_which_one_chunk_takes_too_long_gets_that_verdict(
         return examine(scorer, media, indices, **options)
 
     monkeypatch.setattr(Scorer, "examine", late)
-    steps, job_id = confined.steps, confined.submit(VIDEO)
-    steps.claim_job(job_id)
-    for number in range(steps.plan_overview(job_id)):
-        steps.examine_chunk(job_id, number)
-    assert steps.plan_dense(job_id, 2) == 0
-    steps.conclude(job_id, 2)
+    job_id = confined.submit(VIDEO)
+    confined.steps.claim_job(job_id)
+    for number in range(confined.steps.plan_overview(job_id)):
+        confined.steps.examine_chunk(job_id, number)
+    assert confined.steps.plan_dense(job_id, 2) == 0
+    confined.steps.conclude(job_id, 2)
     job = confined.job(job_id)
     assert (job.state, job.verdict) == (JobState.SUCCEEDED, "unable_to_evaluate")
     # A slow file does not take the time of others again.
