@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepfake_models.bundle.bundle import Bundle, load_bundle
-from deepfake_models.bundle.results import FaceScore, FrameCounts, MediaFacts, Verdict, unable
+from deepfake_models.bundle.results import FrameCounts, Verdict, unable
 from deepfake_models.decision.decide import (
     ExaminedFrame,
     Part,
@@ -109,17 +109,6 @@ class Scorer:
             )
             for picture, time_s, detections in zip(pictures, times, detected, strict=True)
         ]
-
-    def judge_picture(
-        self,
-        facts: MediaFacts,
-        observations: Sequence[CroppedFace],
-        scores: Sequence[FaceScore | None],
-    ) -> Verdict:
-        """Judge a still picture from its faces and their scores. A face without a crop has the
-        score ``None``."""
-        faces = [o.scored(s) for o, s in zip(observations, scores, strict=True)]
-        return judge_picture(facts, faces, self.criteria)
 
     def score(
         self,

@@ -27,7 +27,6 @@ from sqlalchemy import select
 from deepfake_models.bundle.bundle import Bundle
 from deepfake_models.bundle.results import (
     Face,
-    FaceScore,
     MediaFacts,
     Quality,
     Reason,
@@ -35,12 +34,10 @@ from deepfake_models.bundle.results import (
     Verdict,
     VerdictCode,
 )
-from deepfake_models.classifier import Classifier
 from deepfake_models.decision.level import Criteria
 from deepfake_models.errors import NotAPicture, UndecodableMedia
-from deepfake_models.faces.crops import CroppedFace
 from deepfake_models.media.credentials import not_read
-from deepfake_models.media.interface import FailedFrame, Frame
+from deepfake_models.media.interface import FailedFrame, Frame, OpenMedia
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.app import create_app
@@ -56,22 +53,7 @@ from tests.support.small_bundles import small_bundle, small_bundle_dir
 
 SIZE = 8
 POISON = 13
-"""A crop of this value makes the classifier fail."""
-
-
-class SmallClassifier(Classifier):
-    """Computes the logit of a crop from its first pixel."""
-
-    def __init__(self) -> None:
-        self.batches: list[int] = []
-
-    def scores(self, crops: Sequence[NDArray[np.uint8]], *, still: bool) -> list[FaceScore]:
-        assert still, "only pictures are scored with stand-ins"
-        self.batches.append(len(crops))
-        values = [int(crop[0, 0, 0]) for crop in crops]
-        if POISON in values:
-            raise RuntimeError("secret-name.jpg")
-        return [FaceScore((value - 100) / 10) for value in values]
+"""A picture of this value makes the scorer fail."""
 
 
 @functools.cache
@@ -83,60 +65,41 @@ def _small_files() -> dict[str, str]:
 class SmallScorer(Scorer):
     """Sees as many faces in a picture as its first pixel says; their value is the second pixel."""
 
-    def __init__(self) -> None:  # without a detector, because ``observe`` is replaced
+    def __init__(self) -> None:
         spec = judging.spec(name="small", terms="tests-only", files=_small_files())
         self.bundle = Bundle(small_bundle_dir(), spec, "0" * 64, {})
         self.criteria = Criteria.of(spec)
-        self.classifier: SmallClassifier = SmallClassifier()
-        self.observe_error: Exception | None = None
+        self.scored = 0
+        self.error: Exception | None = None
 
-    @property
-    def batches(self) -> list[int]:
-        """Return the sizes of the batches that were classified."""
-        return self.classifier.batches
-
-    def observe(
-        self, pictures: Sequence[NDArray[np.uint8]], times: Sequence[float]
-    ) -> list[list[CroppedFace]]:
-        if self.observe_error is not None:
-            raise self.observe_error
-        return [
-            [self._face(i, int(p[0, 1, 0]), t) for i in range(int(p[0, 0, 0]))]
-            for p, t in zip(pictures, times, strict=True)
-        ]
-
-    def _face(self, index: int, value: int, time_s: float) -> CroppedFace:
-        crop = np.full((SIZE, SIZE, 3), value, np.uint8)
-        face = Face(
-            time_s=time_s,
-            box=(0.0, 0.0, 50.0 + index, 60.0),
-            confidence=0.99,
-            quality=Quality(50.0 + index, 1.0, 1.0, 0.5),
-        )
-        return CroppedFace(face, crop)
-
-    def judge_picture(
-        self,
-        facts: MediaFacts,
-        observations: Sequence[CroppedFace],
-        scores: Sequence[FaceScore | None],
-    ) -> Verdict:
-        logits = [None if s is None else s.logit for s in scores]
-        faces = tuple(_judged(o.face, z) for o, z in zip(observations, logits, strict=True))
-        known = [z for z in logits if z is not None]
-        if not known:
+    def score_media(self, media: OpenMedia, **_: Any) -> Verdict:
+        frame = next(iter(media.frames([0])))
+        if isinstance(frame, FailedFrame):
+            raise UndecodableMedia
+        count, value = frame.pixels[0, :2, 0].tolist()
+        self.scored += 1
+        if self.error is not None or value == POISON:
+            raise self.error or RuntimeError("secret-name.jpg")
+        if not count:
             reason = Reason(ReasonCode.NO_FACE, "no face was found")
-            return Verdict(VerdictCode.NOT_APPLICABLE, reasons=(reason,), media=facts, faces=faces)
-        top = max(known)
-        return Verdict(_code(top), _sigmoid(top), top / math.log(10), media=facts, faces=faces)
+            return Verdict(VerdictCode.NOT_APPLICABLE, reasons=(reason,), media=media.facts)
+        logit = (value - 100) / 10
+        faces = tuple(_judged(_face(index), logit) for index in range(count))
+        values = _code(logit), _sigmoid(logit), logit / math.log(10)
+        return Verdict(*values, media=media.facts, faces=faces)
 
 
-def _judged(face: Face, logit: float | None) -> Face:
+def _face(index: int) -> Face:
+    box, quality = (0.0, 0.0, 50.0 + index, 60.0), Quality(50.0 + index, 1.0, 1.0, 0.5)
+    return Face(time_s=0.0, box=box, confidence=0.99, quality=quality)
+
+
+def _judged(face: Face, logit: float) -> Face:
     return replace(
         face,
-        verdict=_code(logit) if logit is not None else VerdictCode.UNABLE_TO_EVALUATE,
-        score=_sigmoid(logit) if logit is not None else None,
-        log_likelihood_ratio=logit / math.log(10) if logit is not None else None,
+        verdict=_code(logit),
+        score=_sigmoid(logit),
+        log_likelihood_ratio=logit / math.log(10),
     )
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from typing import BinaryIO
 
 import anyio
 import anyio.to_thread
 
-from deepfake_models.bundle.results import MediaFacts, Verdict, unable
-from deepfake_models.errors import MediaError, UndecodableMedia
-from deepfake_models.faces.crops import CroppedFace
-from deepfake_models.media.interface import FailedFrame
+from deepfake_models.bundle.results import Verdict, unable
+from deepfake_models.errors import MediaError
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
 
@@ -19,15 +16,14 @@ from deepfake_models.scorer import Scorer
 class PictureScorer:
     """Scores single pictures of all requests.
 
-    At most ``slots`` pictures are decoded and searched for faces at a time; each holds one decoded
-    picture in memory. As many again may wait for the classifier, which scores the faces of all
-    requests and jobs together.
+    At most ``slots`` pictures are open at a time, because the decoder has as many processes; each
+    holds one decoded picture in memory. As many again may wait for a process. The faces of all
+    requests and jobs are scored together.
     """
 
     def __init__(self, scorer: Scorer, decoder: Decoder, *, slots: int) -> None:
         self._scorer = scorer
         self._decoder = decoder
-        self._decoding = threading.Semaphore(slots)
         self._begun = anyio.CapacityLimiter(2 * slots)
 
     @property
@@ -47,21 +43,7 @@ class PictureScorer:
 
     def _score(self, source: BinaryIO) -> Verdict:
         try:
-            with self._decoding:
-                facts, faces = self._observe(source)
+            with self._decoder.open(source, stills_only=True) as media:
+                return self._scorer.score_media(media)
         except MediaError as error:
             return unable(error)
-        crops = [f.crop for f in faces if f.crop is not None]
-        scores = iter(self._scorer.classifier.scores(crops, still=True))
-        return self._scorer.judge_picture(
-            facts, faces, [None if f.crop is None else next(scores) for f in faces]
-        )
-
-    def _observe(self, source: BinaryIO) -> tuple[MediaFacts, list[CroppedFace]]:
-        with self._decoder.open(source, stills_only=True) as media:
-            facts = media.facts
-            frame = next(iter(media.frames([0])), None)
-        if frame is None or isinstance(frame, FailedFrame):
-            raise UndecodableMedia
-        (faces,) = self._scorer.observe([frame.pixels], [frame.time_s])
-        return facts, faces

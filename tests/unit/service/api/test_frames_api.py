@@ -217,7 +217,7 @@ async def test_a_fault_of_ours_is_a_500_without_its_text(
     service: Service, log_lines: Callable[[], list[dict[str, Any]]], where: str
 ) -> None:
     if where == "detector":
-        service.scorer.observe_error = ValueError("secret-name.jpg")
+        service.scorer.error = ValueError("secret-name.jpg")
     answer = await service.post(b"still 1 120", b"bug" if where == "decoder" else b"still 1 1")
     check_problem(answer, 500, "internal_error")
     assert "secret-name" not in answer.text

@@ -3,27 +3,26 @@ from __future__ import annotations
 import asyncio
 import io
 import threading
-from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from deepfake_models.bundle.results import FaceScore
+from deepfake_models.bundle.results import Verdict
+from deepfake_models.media.interface import OpenMedia
 from deepfake_service.examination.pictures import PictureScorer
-from tests.support.stand_ins import POISON, SmallClassifier, SmallDecoder, SmallScorer
+from tests.support.stand_ins import POISON, SmallDecoder, SmallScorer
 
 
-class GatedClassifier(SmallClassifier):
+class GatedScorer(SmallScorer):
     """Scores nothing before its gate is open."""
 
     def __init__(self) -> None:
         super().__init__()
         self.gate = threading.Event()
 
-    def scores(self, crops: Sequence[NDArray[np.uint8]], *, still: bool) -> list[FaceScore]:
+    def score_media(self, media: OpenMedia, **options: Any) -> Verdict:
         assert self.gate.wait(60)
-        return super().scores(crops, still=still)
+        return super().score_media(media, **options)
 
 
 def _still(value: int) -> io.BytesIO:
@@ -39,8 +38,7 @@ async def test_a_face_that_fails_fails_its_own_picture_alone() -> None:
 
 
 async def test_pictures_beyond_those_begun_wait_and_are_dropped_with_their_request() -> None:
-    scorer, classifier = SmallScorer(), GatedClassifier()
-    scorer.classifier = classifier
+    scorer = GatedScorer()
     pictures = PictureScorer(scorer, SmallDecoder(), slots=1)
     tasks = [
         asyncio.create_task(pictures.score(_still(120))) for _ in range(pictures.concurrency + 2)
@@ -51,7 +49,7 @@ async def test_pictures_beyond_those_begun_wait_and_are_dropped_with_their_reque
     tasks[-1].cancel()
     with pytest.raises(asyncio.CancelledError):
         await tasks[-1]
-    classifier.gate.set()
+    scorer.gate.set()
     await asyncio.gather(*tasks[:-1])
-    assert classifier.batches == [1] * (pictures.concurrency + 1)
+    assert scorer.scored == pictures.concurrency + 1
     assert pictures.waiting() == 0
