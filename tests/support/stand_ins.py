@@ -124,12 +124,6 @@ class SmallMedia:
             else:
                 yield Frame(index, 0.0, self._pixels)
 
-    def __enter__(self) -> SmallMedia:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
 
 class SmallDecoder(Decoder):
     """Reads inputs made of words; ``gate`` holds back inputs that say ``slow`` until it is set."""

@@ -28,7 +28,6 @@ from deepfake_models.bundle.results import MediaFacts
 from deepfake_models.errors import MediaError
 from deepfake_models.media.decoder import InProcessDecoder
 from deepfake_models.media.interface import (
-    ClosesOnExit,
     FailedFrame,
     Frame,
     OpenMedia,
@@ -176,13 +175,12 @@ DEGRADATIONS: dict[str, Degradation] = {
 def degraded(media: OpenMedia, variant: Variant) -> OpenMedia:
     """Return a view of ``media`` with ``variant`` applied to every frame.
 
-    Noise depends only on the seed and the index of the frame, so it can be reproduced. ``media``
-    stays the caller's to close.
+    Noise depends only on the seed and the index of the frame, so it can be reproduced.
     """
     return media if variant == ORIGINAL else _DegradedMedia(media, variant)
 
 
-class _DegradedMedia(ClosesOnExit):
+class _DegradedMedia:
     """``OpenMedia`` with degraded frames. A frame that cannot be degraded is a failed frame."""
 
     def __init__(self, inner: OpenMedia, variant: Variant) -> None:

@@ -17,7 +17,6 @@ from deepfake_eval.datasets.base import PICTURE_SUFFIXES, visible
 from deepfake_models.bundle.results import MediaFacts
 from deepfake_models.errors import MediaError, UndecodableMedia, UnreadableMedia
 from deepfake_models.media.interface import (
-    ClosesOnExit,
     FailedFrame,
     Frame,
     OpenMedia,
@@ -37,8 +36,7 @@ def open_medium(path: Path, decoder: Decoder) -> Iterator[OpenMedia]:
         MediaError: the medium cannot be read or decoded; see ``Decoder.open``.
     """
     if path.is_dir():
-        with FolderMedia(path, decoder) as clip:
-            yield clip
+        yield FolderMedia(path, decoder)
         return
     try:
         file = path.open("rb")
@@ -48,7 +46,7 @@ def open_medium(path: Path, decoder: Decoder) -> Iterator[OpenMedia]:
         yield media
 
 
-class FolderMedia(ClosesOnExit):
+class FolderMedia:
     """A folder of frames as ``OpenMedia``. Each frame keeps the size of its file.
 
     The last number in a file name is taken for the frame's place in the video, at ``FRAME_RATE``.

@@ -6,7 +6,7 @@ For media of unknown origin, ``sandbox.decoder.ProcessDecoder`` decodes in a chi
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, BinaryIO, cast
 
 from deepfake_models.errors import NotAPicture, UndecodableMedia
@@ -33,7 +33,7 @@ class InProcessDecoder:
             if explained is error:
                 raise
             raise explained from error
-        with media:
+        with closing(media):
             yield media
 
     def read_credentials(

@@ -19,7 +19,6 @@ from PIL import ExifTags, Image
 from deepfake_models.bundle.results import MediaFacts, Unexamined
 from deepfake_models.errors import MediaTooLarge, NotAPicture, UndecodableMedia
 from deepfake_models.media.interface import (
-    ClosesOnExit,
     DecodeLimits,
     FailedFrame,
     Frame,
@@ -114,7 +113,7 @@ def _iso_format(head: bytes) -> str | None:
     return None
 
 
-class PictureMedia(ClosesOnExit):
+class PictureMedia:
     """An opened picture; implements ``OpenMedia``.
 
     Transparent pixels are shown on white, as browsers, messengers and platforms that re-encode to

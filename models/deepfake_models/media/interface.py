@@ -9,9 +9,8 @@ import io
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,8 +88,8 @@ class SavedTimeline:
         return cls(media.facts, np.array(media.times, np.float64))
 
 
-class OpenMedia(Timeline, AbstractContextManager["OpenMedia"], Protocol):
-    """Media being read; a context manager. Not safe for use by several threads at once."""
+class OpenMedia(Timeline, Protocol):
+    """Media being read. Not safe for use by several threads at once."""
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
         """Decode the frames ``indices``, which ascend; yield one result each, in that order.
@@ -106,20 +105,7 @@ class OpenMedia(Timeline, AbstractContextManager["OpenMedia"], Protocol):
         ...
 
 
-class ClosesOnExit:
-    """A context manager that calls ``close`` when the context ends."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Free resources. There are none unless a subclass overrides this."""
-
-
-class LatestIterator(ClosesOnExit):
+class LatestIterator:
     """Media of which only the latest iterator is valid, until they are closed."""
 
     times: NDArray[np.float64]

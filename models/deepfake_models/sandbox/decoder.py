@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
@@ -96,7 +96,7 @@ class ProcessDecoder:
         guard = GuardedSource(source)
         with (
             self._pool.process() as process,
-            _RemoteMedia(process, guard, self._limits, stills_only) as media,
+            closing(_RemoteMedia(process, guard, self._limits, stills_only)) as media,
         ):
             yield media
 

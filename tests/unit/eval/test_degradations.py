@@ -22,7 +22,7 @@ from deepfake_eval.inference.corruptions import (
     resize,
 )
 from deepfake_models.media.decoder import InProcessDecoder
-from deepfake_models.media.interface import ClosesOnExit, FailedFrame, Frame
+from deepfake_models.media.interface import FailedFrame, Frame
 from tests.support import footage
 
 
@@ -117,7 +117,7 @@ def test_every_degradation_keeps_the_contract_of_media(name: str) -> None:
 def test_frames_of_the_clip_that_failed_are_left_out() -> None:
     frames = footage.panning(12, 64, 48)
 
-    class Media(ClosesOnExit):
+    class Media:
         facts = footage_facts(12)
         times = np.arange(12) / 25
 
