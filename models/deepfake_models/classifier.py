@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -129,20 +129,15 @@ class Classifier:
         cell holds: its share of the logit (Zhou et al. 2016, CVPR), its direct contribution to the
         logit, or the head's output for that cell.
         """
-        batches = list(self._batches(crops))
-        if not batches:
+        self._check(crops)
+        if not crops:
             return np.zeros((0, 0, 0), dtype=np.float32)
         session = self._open_map() if self._open_map else self._session
         maps = np.concatenate(
-            [self._finite([ACTIVATION_MAP], part, session)[0] for part in batches]
+            [self._finite([ACTIVATION_MAP], crop[np.newaxis], session)[0] for crop in crops]
         )
         # (N, h, w), or (N, 2, h, w) where there are two logits
         return maps.reshape(len(maps), -1, *maps.shape[-2:])[:, -1 if still else 0]
-
-    def _batches(self, crops: Sequence[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-        self._check(crops)
-        for start in range(0, len(crops), self._faces_at_once):
-            yield np.stack(crops[start : start + self._faces_at_once])
 
     def _check(self, crops: Sequence[NDArray[np.uint8]]) -> None:
         for crop in crops:

@@ -259,11 +259,6 @@ def barred_people(item: SeenItem) -> Iterator[Reason]:
             yield from _numbered(track)
 
 
-def weighty_unmeasured_people(item: SeenItem) -> Iterator[Reason]:
-    """Report that people who may not be decided on weigh enough."""
-    return unmeasured_people(item, item.weighty)
-
-
 ITEM_RULES: tuple[Callable[[SeenItem], Iterator[Reason]], ...] = (
     lambda item: more_in_file(item.facts),
     long_gap,
@@ -271,7 +266,7 @@ ITEM_RULES: tuple[Callable[[SeenItem], Iterator[Reason]], ...] = (
     unscored_people,
     suspect_unscored_people,
     barred_people,
-    weighty_unmeasured_people,
+    lambda item: unmeasured_people(item, item.weighty),
 )
 
 
