@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +32,8 @@ REPORT_EVERY = 8
 """Frames after which progress is reported."""
 
 
-@dataclass(frozen=True, slots=True)
-class FrameProgress:
-    """Progress of one item: ``done`` of ``total`` frames. The dense pass is counted on its own."""
-
-    stage: Literal["overview", "dense"]
-    done: int
-    total: int
+Progress = Callable[[int, int], None]
+"""Is told how many frames are done, of how many. The dense pass is counted on its own."""
 
 
 def conclude(
@@ -115,7 +110,7 @@ class Scorer:
         source: BinaryIO,
         *,
         frames: int | None = None,
-        progress: Callable[[FrameProgress], None] | None = None,
+        progress: Progress | None = None,
     ) -> Verdict:
         """Score one picture or video that is read from ``source``, a seekable binary file.
 
@@ -133,14 +128,14 @@ class Scorer:
         media: OpenMedia,
         *,
         frames: int | None = None,
-        progress: Callable[[FrameProgress], None] | None = None,
+        progress: Progress | None = None,
     ) -> Verdict:
         """Examine one picture or video that is already open; ``frames`` is as in ``score``.
         ``MediaError`` if the media cannot be examined."""
         indices = self.plan(media, frames)
         parts = [self.examine(media, indices, progress=progress)]
         if frames is None and (extra := self.plan_dense(media, indices, parts)):
-            parts.append(self.examine(media, extra, stage="dense", progress=progress))
+            parts.append(self.examine(media, extra, progress=progress))
             indices = sorted([*indices, *extra])
         return self.conclude(media, indices, parts)
 
@@ -159,8 +154,7 @@ class Scorer:
         media: OpenMedia,
         indices: Sequence[int],
         *,
-        stage: Literal["overview", "dense"] = "overview",
-        progress: Callable[[FrameProgress], None] | None = None,
+        progress: Progress | None = None,
     ) -> Part:
         """Decode the frames ``indices``, which ascend, and score their faces; ``MediaError`` if the
         media cannot be read or decoded any further."""
@@ -175,7 +169,7 @@ class Scorer:
                 examined.append(result)
             done = len(examined) + failed
             if progress and (done % REPORT_EVERY == 0 or done == len(indices)):
-                progress(FrameProgress(stage, done, len(indices)))
+                progress(done, len(indices))
         return Part(tuple(examined), failed)
 
     def plan_dense(

@@ -8,7 +8,7 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ from deepfake_models.decision.fitness import unfit
 from deepfake_models.errors import BundleError, UnreadableMedia
 from deepfake_models.machine import Device
 from deepfake_models.sandbox.decoder import ProcessDecoder
-from deepfake_models.scorer import FrameProgress, Scorer
+from deepfake_models.scorer import Progress, Scorer
 from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, clean, json_line
 from deepfake_service.platform.sandbox_setting import naming_the_setting, sandbox_required
 
@@ -201,7 +201,7 @@ def score_path(
     scorer: Scorer,
     path: Path,
     frames: int | None,
-    progress: Callable[[FrameProgress], None] | None = None,
+    progress: Progress | None = None,
 ) -> ScoredPath:
     """Score one file. A file that cannot be read gets ``unable_to_evaluate``."""
     try:
@@ -234,8 +234,8 @@ def show(scorer: Scorer, paths: list[Path], frames: int | None, console: Console
         for path in paths:
             current = bar.add_task(clean(path.name)[:40], total=None)
 
-            def advance(progress: FrameProgress, task: TaskID = current) -> None:
-                bar.update(task, completed=progress.done, total=progress.total)
+            def advance(done: int, total: int, task: TaskID = current) -> None:
+                bar.update(task, completed=done, total=total)
 
             results.append(score_path(scorer, path, frames, advance))
             bar.remove_task(current)

@@ -32,7 +32,7 @@ from deepfake_models.media.credentials import not_read
 from deepfake_models.media.image import HEAD_BYTES
 from deepfake_models.media.interface import OpenMedia, SavedTimeline
 from deepfake_models.sandbox.decoder import Decoder
-from deepfake_models.scorer import FrameProgress, Scorer
+from deepfake_models.scorer import Scorer
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.case_lock import lock_with_case
 from deepfake_service.cases.cases import material_of, media_key
@@ -190,8 +190,8 @@ class Examination:
         total = sum(len(chunk) for chunk in chunks)
         stage = OVERVIEW if overview is None or number < overview else DENSE
 
-        def report(progress: FrameProgress) -> None:
-            self._report(job_id, stage, before + progress.done, total)
+        def report(done: int, _: int) -> None:
+            self._report(job_id, stage, before + done, total)
 
         try:
             part = self._with_media(

@@ -23,7 +23,7 @@ from deepfake_models.errors import BundleError, DecoderFailed
 from deepfake_models.faces.detection import Detection
 from deepfake_models.media.interface import FailedFrame, Frame, OpenMedia
 from deepfake_models.pipeline import Networks
-from deepfake_models.scorer import FrameProgress, Scorer
+from deepfake_models.scorer import Scorer
 from tests.support import evaluation, footage
 from tests.support.judging import spec
 
@@ -110,8 +110,8 @@ def test_an_even_overview_and_a_dense_pass_where_a_face_is_suspect() -> None:
     levels = [60] * 200
     levels[100:103] = [230] * 3
     film = Film(levels)
-    seen: list[FrameProgress] = []
-    result = scorer(film).score(io.BytesIO(), progress=seen.append)
+    seen: list[tuple[int, int]] = []
+    result = scorer(film).score(io.BytesIO(), progress=lambda *counts: seen.append(counts))
     overview = film.asked[:101]
     assert overview == sorted(overview)
     assert max(np.diff(overview)) <= 2
@@ -119,8 +119,8 @@ def test_an_even_overview_and_a_dense_pass_where_a_face_is_suspect() -> None:
     assert dense
     assert all(95 <= i <= 108 for i in dense)
     assert result.frames.sampled == len(film.asked)
-    assert {p.stage for p in seen} == {"overview", "dense"}
-    assert seen[-1].done == seen[-1].total
+    assert {total for _, total in seen} == {101, len(dense)}
+    assert seen[-1] == (len(dense), len(dense))
     assert [f.time_s for f in result.faces] == sorted(f.time_s for f in result.faces)
 
 

@@ -104,7 +104,7 @@ def test_a_video_in_parts(scorer: Scorer, frames: int | None) -> None:
     parts = [load_part(k) for k in kept]
     extra = scorer.plan_dense(timeline, sampled, parts) if frames is None else []
     with InProcessDecoder().open(io.BytesIO(raw)) as media:
-        parts.append(scorer.examine(media, extra, stage="dense"))
+        parts.append(scorer.examine(media, extra))
     verdict = scorer.conclude(timeline, sorted([*sampled, *extra]), parts)
     assert verdict.to_json() == whole.to_json()
     assert [f.box for f in verdict.faces] == [f.box for f in whole.faces]
