@@ -56,12 +56,10 @@ def open_networks(
 ) -> Networks:
     """Open the graphs of ``bundle``, as ``load_bundle`` returned it.
 
-    ``threads`` of them run at a time, 0: one for each usable core. Each runs in one thread, because
-    threads that share a run wait for each other at every layer. ``BundleError`` if a graph cannot
-    be loaded, or the classifier's lacks an output; ``EngineMissing`` if onnxruntime is not
+    ``threads`` of them run at a time, 0: one for each usable core. ``BundleError`` if a graph
+    cannot be loaded, or the classifier's lacks an output; ``EngineMissing`` if onnxruntime is not
     installed.
     """
-
     providers: set[str] = set()
     # Maps are drawn so rarely that their graph is read again each time. What is kept for that must
     # not keep the graphs alive, of which the sessions hold copies.
@@ -107,11 +105,8 @@ def _require_outputs(classifier: OnnxSession, spec: BundleSpec) -> None:
         raise BundleError(f"{classifier.name}: has no output {' and no output '.join(missing)}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Observed:
-    time_s: float
-    faces: list[CroppedFace]
-    signature: NDArray[np.float32]
+_Observed = tuple[float, list[CroppedFace], NDArray[np.float32]]
+"""The time of a frame, its faces and its colour signature."""
 
 
 @dataclass(slots=True)
@@ -178,7 +173,7 @@ class FramePipeline:
     def _observed(self, frames: tuple[Frame, ...]) -> list[_Observed]:
         cropped = self._observe([f.pixels for f in frames], [f.time_s for f in frames])
         return [
-            _Observed(frame.time_s, faces, signature(frame.pixels))
+            (frame.time_s, faces, signature(frame.pixels))
             for frame, faces in zip(frames, cropped, strict=True)
         ]
 
@@ -188,7 +183,7 @@ class FramePipeline:
             group = observing.popleft()
             scoring.append(group)
             group.observed = group.observing.result()
-            crops = [f.crop for o in group.observed for f in o.faces if f.crop is not None]
+            crops = [f.crop for _, seen, _ in group.observed for f in seen if f.crop is not None]
             group.scoring = self._networks.classifier.begin(crops, still=self._still)
         while scoring and (len(scoring) > self._networks.threads or not observing):
             yield from self._finish(scoring.popleft())
@@ -196,9 +191,9 @@ class FramePipeline:
     @staticmethod
     def _finish(group: _Group) -> Iterator[ExaminedFrame]:
         scores = iter([task.result() for task in group.scoring])
-        for frame in group.observed:
-            faces = tuple(f.scored(None if f.crop is None else next(scores)) for f in frame.faces)
-            yield ExaminedFrame(frame.time_s, faces, frame.signature)
+        for time_s, seen, colours in group.observed:
+            faces = tuple(f.scored(None if f.crop is None else next(scores)) for f in seen)
+            yield ExaminedFrame(time_s, faces, colours)
 
 
 def _size(frames: Sequence[Frame]) -> int:

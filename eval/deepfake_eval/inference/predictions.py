@@ -64,16 +64,14 @@ def examine(
 def face_records(verdict: Verdict, spec: BundleSpec) -> list[dict[str, Any]]:
     """Return a record for each face: its place, quality and values, ``None`` if not judged."""
     main = main_track(verdict.faces)
-    calibration = spec.calibration.face
+    unlimited = level.Criteria.of(spec).face.uncapped()
     return [
         {
             "track": face.track,
             "main": face.track == main,
             "time_s": face.time_s,
             "logit": face.logit,
-            "rank": None
-            if face.logit is None
-            else level.uncapped_log_likelihood_ratio(face.logit, calibration),
+            "rank": None if face.logit is None else unlimited.ratio(face.logit),
             "score": face.score,
             "log_likelihood_ratio": face.log_likelihood_ratio,
             "verdict": str(face.verdict),

@@ -3,24 +3,7 @@
 Nothing here needs pixels: the same faces and logits always give the same verdict, so an evidence
 bundle can be judged again from its exact record.
 
-Nothing is decided where error rates are not known. By the bundle's ``conditions``,
-
-1. a face is unmeasured, and ``inconclusive``, if its width and sharpness are in a bin with too few
-   groups;
-2. a video's track is unmeasured if more than half of its judged faces are, whichever way its value
-   points; a still's track is its face;
-3. an item is ``likely_manipulated`` only if the other tracks are sufficient: the sum of their
-   likelihood ratios, divided by the number of all judged tracks, must reach the threshold too, as
-   if the unmeasured ones were certainly authentic;
-4. an item with an unmeasured track is ``no_manipulation_found`` only where the bundle's
-   ``aggregation`` lets people count for nothing who are seen so briefly, or are so small, in it.
-
-Otherwise the verdict is ``inconclusive`` with the reason ``unmeasured_condition``. This changes
-neither the values nor a verdict that does not decide.
-
-A bundle with ``leaning`` edges also tells which way a value leans. The same rules apply, with the
-edges in place of the thresholds: an unmeasured face or track leans neither way, and what may not be
-``no_manipulation_found`` does not lean towards untouched.
+Nothing is decided where error rates are not known: docs/model-bundle.md has the rules.
 """
 
 from __future__ import annotations

@@ -45,7 +45,8 @@ class Level:
     prior: float
 
     def uncapped(self) -> Self:
-        """Return the level without a limit of its ratios: for ranking alone."""
+        """Return the level without a limit of its ratios. For ranking alone: beyond the limit they
+        order clear cases, but the held-out material does not support them as evidence."""
         limitless = self.calibration.model_copy(update={"limit": math.inf})
         return replace(self, calibration=limitless)
 
@@ -187,14 +188,8 @@ def log_likelihood_ratio(raw: float, calibration: Calibration) -> float:
     about one over its size (Vergeer et al. 2016, "Numerical likelihood ratios outputted by LR
     systems are often based on extrapolation").
     """
-    value = uncapped_log_likelihood_ratio(raw, calibration)
+    value = (calibration.slope * raw + calibration.intercept) / LN10
     return min(max(value, -calibration.limit), calibration.limit)
-
-
-def uncapped_log_likelihood_ratio(raw: float, calibration: Calibration) -> float:
-    """Return ``log_likelihood_ratio`` without its limit. For ranking alone: beyond the limit the
-    values order clear cases, but the held-out material does not support them as evidence."""
-    return (calibration.slope * raw + calibration.intercept) / LN10
 
 
 def mean_log_likelihood_ratio(log10_ratios: Sequence[float]) -> float:

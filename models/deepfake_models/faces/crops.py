@@ -67,13 +67,9 @@ def cut_views(
 
 
 def squares(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return all squares of a result of ``cut_views``, (V, S, S, 3)."""
+    """Return all squares of a result of ``cut_views``, (V, S, S, 3), that of ``CropSpec.scale``
+    first."""
     return crop if crop.ndim == 4 else crop[np.newaxis]
-
-
-def first_view(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the square of ``CropSpec.scale``, (S, S, 3), of a result of ``cut_views``."""
-    return crop[0] if crop.ndim == 4 else crop
 
 
 def cut(picture: NDArray[np.uint8], box: Box, spec: CropSpec, turn: int = 0) -> NDArray[np.uint8]:
@@ -221,7 +217,7 @@ def crop_faces(
     for face in faces:
         turn = face.turn or 0
         crop = cut_views(picture, face.box, spec, turn)
-        quality = measure(picture, face.box, first_view(crop))
+        quality = measure(picture, face.box, squares(crop)[0])
         reasons = quality_reasons(quality, spec, rotated=face.turn is None)
         if id(face) in surplus and not reasons:
             detail = f"only the widest {detector.max_faces} faces of a frame are judged"

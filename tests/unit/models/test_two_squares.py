@@ -16,7 +16,7 @@ from deepfake_models.bundle.bundle import CLASSIFIER, MAP, WEIGHTS, load_bundle,
 from deepfake_models.bundle.session import OnnxSession
 from deepfake_models.bundle.spec import CropSpec
 from deepfake_models.errors import BundleError
-from deepfake_models.faces.crops import cut, cut_views, first_view, squares
+from deepfake_models.faces.crops import cut, cut_views, squares
 from deepfake_models.pipeline import open_networks
 from deepfake_models.scorer import Scorer
 from tests.support import footage, small_bundles
@@ -53,7 +53,7 @@ def test_a_face_is_cut_once_for_each_scale() -> None:
         assert np.array_equal(square, cut(footage.astronaut(), box, CropSpec(scale=scale)))
     single = cut_views(footage.astronaut(), box, CropSpec())
     assert single.shape == (224, 224, 3)
-    assert np.array_equal(first_view(crop), single)
+    assert np.array_equal(squares(crop)[0], single)
     assert squares(single).shape == (1, 224, 224, 3)
 
 

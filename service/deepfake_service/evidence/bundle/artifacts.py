@@ -26,7 +26,7 @@ from deepfake_models.bundle.bundle import MANIFEST, BundleSpec
 from deepfake_models.bundle.results import Face, Verdict
 from deepfake_models.decision.serialization import dump_exact
 from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaError
-from deepfake_models.faces.crops import cut_views, first_view, squares
+from deepfake_models.faces.crops import cut_views, squares
 from deepfake_models.media.image import picture_format
 from deepfake_models.media.interface import FailedFrame, OpenMedia
 from deepfake_models.scorer import Scorer
@@ -213,7 +213,7 @@ def _pictures(
         if further:
             pictures[-1]["further"] = list(further)
     widest = sorted(shown, key=lambda i: faces[i].box[0] - faces[i].box[2])
-    return pictures, files, [first_view(crops[i]) for i in widest]
+    return pictures, files, [squares(crops[i])[0] for i in widest]
 
 
 def crops_of(picture: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,6 @@ from deepfake_models.decision.level import (
     log_likelihood_ratio,
     mean_log_likelihood_ratio,
     probability,
-    uncapped_log_likelihood_ratio,
 )
 
 PLAIN = Calibration(slope=2.0, intercept=-1.0, limit=2.0, samples=10, groups=5)
@@ -57,8 +56,3 @@ def test_the_mean_is_between_the_highest_ratio_and_its_share(ratios: list[float]
 def test_the_mean_of_known_ratios() -> None:
     assert mean_log_likelihood_ratio([1.0]) == 1.0
     assert mean_log_likelihood_ratio([1.0, 0.0]) == pytest.approx(math.log10(5.5))
-
-
-def test_the_uncapped_value_keeps_the_order_beyond_the_limit() -> None:
-    assert uncapped_log_likelihood_ratio(1.5, PLAIN) == log_likelihood_ratio(1.5, PLAIN)
-    assert uncapped_log_likelihood_ratio(1e6, PLAIN) < uncapped_log_likelihood_ratio(2e6, PLAIN)

@@ -128,5 +128,5 @@ def test_further_squares_follow_the_first() -> None:
         for view, scale in zip(views, (1.3, 0.8, 2.0), strict=True):
             own = CropSpec(size=32, scale=scale)
             assert np.array_equal(view, crops.cut(picture, box, own, turn))
-        assert np.array_equal(crops.first_view(views), views[0])
-    assert np.array_equal(crops.first_view(views[0]), views[0])
+        assert np.array_equal(crops.squares(views)[0], views[0])
+    assert np.array_equal(crops.squares(views[0])[0], views[0])
