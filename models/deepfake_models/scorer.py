@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from deepfake_models.bundle.bundle import Bundle, load_bundle
 from deepfake_models.bundle.results import FrameCounts, Verdict, unable
+from deepfake_models.bundle.spec import SamplingSpec
 from deepfake_models.decision.decide import (
     ExaminedFrame,
     Part,
@@ -51,6 +52,7 @@ def conclude(
             raise UndecodableMedia
         return judge_picture(timeline.facts, examined[0].faces, criteria)
     seen = {f.time_s for f in examined}
+    shown = [again for f in examined for again in _while_shown(f, timeline, criteria.sampling)]
     counts = FrameCounts(
         sampled=len(sampled),
         with_face=sum(bool(f.faces) for f in examined),
@@ -59,7 +61,24 @@ def conclude(
             timeline.times, [i for i in sampled if float(timeline.times[i]) in seen]
         ),
     )
-    return judge_video(timeline.facts, examined, counts, criteria)
+    return judge_video(timeline.facts, shown, counts, criteria)
+
+
+def _while_shown(
+    frame: ExaminedFrame, timeline: Timeline, spec: SamplingSpec
+) -> Iterator[ExaminedFrame]:
+    """Yield ``frame`` once for each ``spec.interval_s`` that it is shown, or longer where the video
+    has more than ``spec.max_frames`` of them: as often as if its rate were constant."""
+    yield frame
+    duration = timeline.facts.duration_s or 0.0
+    following = int(np.searchsorted(timeline.times, frame.time_s, side="right"))
+    until = timeline.times[following] if following < len(timeline.times) else duration
+    step = max(spec.interval_s, duration / spec.max_frames)
+    time_s = frame.time_s + step
+    while time_s < until - step / 2:
+        faces = tuple(replace(face, time_s=time_s) for face in frame.faces)
+        yield replace(frame, time_s=time_s, faces=faces)
+        time_s += step
 
 
 class Scorer:

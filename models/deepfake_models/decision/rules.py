@@ -81,8 +81,9 @@ class SeenItem:
         return [f for f in self.faces if f.track in numbers]
 
     def exceeds(self, faces: Iterable[Face], share: float) -> bool:
-        """Return whether ``faces`` are in more than this share of the frames with a face."""
-        return _moments_of(faces) > max(self.frames.with_face, 1) * share
+        """Return whether ``faces`` are in more than this share of the frames with a face, of which
+        one that is shown for long counts repeatedly."""
+        return _moments_of(faces) > max(_moments_of(self.faces), 1) * share
 
     def wide(self, tracks: Sequence[Track]) -> Sequence[Track]:
         """Return the tracks of a still whose face is wide beside the widest judged one."""
@@ -225,7 +226,7 @@ def unscored_people(item: SeenItem) -> Iterator[Reason]:
         yield Reason(
             ReasonCode.UNJUDGED_FACES,
             f"{len(hidden)} of {len(item.tracks)} people shown could not be scored (present in "
-            f"{_moments_of(faces)} of {item.frames.with_face} frames with a face): "
+            f"{_moments_of(faces)} of {_moments_of(item.faces)} frames with a face): "
             f"{hidden[0].reasons[0].detail}",
         )
 

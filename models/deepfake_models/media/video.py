@@ -45,6 +45,9 @@ MAX_HIDDEN = 300
 """Frames that an edit list may leave out: a cut without encoding again leaves the frames since the
 last keyframe in the file, by x264's default at most 250."""
 
+LONGEST_LAST_S = 60.0
+"""How long the last frame may be shown: what files state of it is sometimes far too long."""
+
 FALLBACK_RATE = 25.0
 """Frames per second assumed for streams that state neither timestamps nor a rate."""
 
@@ -154,7 +157,7 @@ class VideoMedia(LatestIterator):
             # The sum of hostile integers may overflow; as long as none does, these are equal.
             length = float(steps.sum(dtype=np.float64)) * float(base)
         last = float(table.last_duration * base) if base else 0.0
-        duration = length + (last if 0 < last < 60.0 else 1.0 / rate)
+        duration = length + (min(last, LONGEST_LAST_S) if last > 0 else 1.0 / rate)
         if duration > self._limits.max_duration_s:
             raise MediaTooLarge(
                 f"the video lasts {duration:.0f} s; the limit is {self._limits.max_duration_s:.0f}"

@@ -58,24 +58,30 @@ class Film:
     kind: str = "video"
     broken: frozenset[int] = frozenset()
     asked: list[int] = field(default_factory=list)
+    shown_s: dict[int, float] = field(default_factory=dict)
+    """How long frames are shown, other than one second."""
 
     @property
     def facts(self) -> MediaFacts:
-        return MediaFacts(self.kind, 400, 300, float(len(self.levels)), len(self.levels), 0)
+        return MediaFacts(self.kind, 400, 300, sum(self._durations), len(self.levels), 0)
 
     @property
     def times(self) -> NDArray[np.float64]:
-        return np.arange(len(self.levels), dtype=np.float64)
+        return np.concatenate(([0.0], np.cumsum(self._durations[:-1])))
+
+    @property
+    def _durations(self) -> list[float]:
+        return [self.shown_s.get(i, 1.0) for i in range(len(self.levels))]
 
     def frames(self, indices: Sequence[int]) -> Iterator[Frame | FailedFrame]:
         noise = np.random.default_rng(0).integers(-40, 41, (300, 400, 3))
         for i in indices:
             self.asked.append(i)
             if i in self.broken:
-                yield FailedFrame(i, float(i), "damaged")
+                yield FailedFrame(i, self.times[i], "damaged")
             else:
                 pixels = np.clip(self.levels[i] + noise, 0, 255).astype(np.uint8)
-                yield Frame(i, float(i), pixels)
+                yield Frame(i, self.times[i], pixels)
 
 
 class Player:
@@ -122,6 +128,17 @@ def test_an_even_overview_and_a_dense_pass_where_a_face_is_suspect() -> None:
     assert {total for _, total in seen} == {101, len(dense)}
     assert seen[-1] == (len(dense), len(dense))
     assert [f.time_s for f in result.faces] == sorted(f.time_s for f in result.faces)
+
+
+@pytest.mark.parametrize("after", [30, 0])
+def test_a_frame_that_is_shown_for_long_counts_for_as_long(after: int) -> None:
+    """One manipulated frame for 56 of 58 s was one of 31, and nothing was found."""
+    held = Film([20] * 30 + [230] + [20] * after, shown_s={30: 56.0})
+    constant = Film([20] * 30 + [230] * 56 + [20] * after)
+    result, expected = (scorer(film).score(io.BytesIO(), frames=60) for film in (held, constant))
+    assert result.verdict is expected.verdict is not VerdictCode.NO_MANIPULATION_FOUND
+    assert result.log_likelihood_ratio == pytest.approx(expected.log_likelihood_ratio, abs=0.1)
+    assert result.frames.sampled == result.frames.with_face == len(held.asked)
 
 
 def test_exactly_n_frames_and_no_more() -> None:

@@ -188,7 +188,8 @@ def _pictures(
 ) -> tuple[list[dict[str, Any]], dict[str, bytes], list[NDArray[np.uint8]]]:
     at: dict[int, list[int]] = {}
     for i in chosen:
-        index = int(np.searchsorted(media.times, faces[i].time_s))
+        # A frame that is shown for long counts at later times as well.
+        index = int(np.searchsorted(media.times, faces[i].time_s, side="right")) - 1
         at.setdefault(index, []).append(i)
     crops: dict[int, NDArray[np.uint8]] = {}
     for frame in media.frames(sorted(at)):

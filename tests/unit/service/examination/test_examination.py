@@ -278,6 +278,18 @@ def test_a_decoder_that_dies_while_hashing_takes_nothing_else_with_it(
         assert words("ko").stored(artifacts.DECODER_ENDED) != artifacts.DECODER_ENDED
 
 
+def test_the_picture_of_a_face_is_of_the_frame_that_was_shown_then(scorer: Scorer) -> None:
+    shown, after = (evaluation.portrait("real", k, size=192) for k in (1, 2))
+    pts = [*range(0, 120, 40), *range(9000, 9120, 40)]
+    film = footage.encode([shown] * 3 + [after] * 3, pts=pts, gop=1)
+    with footage.opened(film) as media:
+        faces = scorer.score_media(media).faces
+        times = [face.time_s for face in faces]
+        assert times == pytest.approx([0, 0.04, 0.08, 2.08, 4.08, 6.08, 9, 9.04, 9.08], abs=0.01)
+        files = [artifacts._pictures(media, faces, [k], scorer)[1] for k in (2, 4)]
+    assert files[0] == files[1]
+
+
 class PlainVault:
     """A vault of plain bytes."""
 
