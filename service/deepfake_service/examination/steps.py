@@ -52,10 +52,9 @@ from deepfake_service.review.minor_flags import MinorFlags
 from deepfake_service.review.queries import DENSE, EVIDENCE, OVERVIEW
 
 CHUNK_FRAMES = 16
-"""Frames of one chunk. A worker that dies loses one chunk, a second or two of work."""
-FRAMES_PER_S = 8
-"""Frames of one chunk for each second that opening the media takes, if those are more: some files
-are decoded to their end each time, and a small one would be for hours."""
+"""Frames of one chunk: a worker that dies loses one, a second or two of work. It has as many frames
+as opening the media takes seconds, if those are more: some files are decoded to their end each
+time, and a small one would be for hours."""
 MAX_ATTEMPTS = 10
 """How many times one step of a job (a few frames) may be started, by any worker, before the job
 fails: a video that kills its worker must not do so forever."""
@@ -173,7 +172,7 @@ class Examination:
             return 0
         files.delete(VERDICT)  # of an attempt that failed to open the media
         frames = self._scorer.plan(timeline, opened.job.frames)
-        chunks = _chunks(frames, round(FRAMES_PER_S * (time.monotonic() - started)))
+        chunks = _chunks(frames, round(time.monotonic() - started))
         files.save(TIMELINE, dump_timeline(timeline))
         files.save_plan(chunks)
         self._report(job_id, OVERVIEW, 0, len(frames), step_done=True)

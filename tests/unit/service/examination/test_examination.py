@@ -171,10 +171,10 @@ def test_media_that_take_long_to_open_are_opened_less_often(
     """A GIF of 75 kB, each of whose openings takes ten minutes, held a worker for nine hours."""
     job_id = worker.submit(VIDEO)
     worker.steps.claim_job(job_id)
-    now = iter(range(0, 60, 3))
+    now = iter(range(0, 300, 31))
     monkeypatch.setattr(steps, "time", SimpleNamespace(monotonic=lambda: next(now)))
     assert worker.steps.plan_overview(job_id) == 2
-    now = iter(range(0, 60, 4))
+    now = iter(range(0, 300, 32))
     assert worker.steps.plan_overview(job_id) == 1
 
 
