@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.support.console import NEEDS_CHROMIUM, signed_in
+from tests.support.programs import constants
 from tests.support.servers import Site
 
 pytestmark = NEEDS_CHROMIUM
+
+PAGE = 5
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site whose queue has short pages: to examine what fills a real one takes half a minute."""
+    settings = {constants.VARIABLE: json.dumps({"deepfake_service.web.queue.PAGE": PAGE})}
+    root = tmp_path_factory.mktemp("console")
+    with Site(root, settings, program=constants.__name__) as running:
+        running.serve()
+        yield running
 
 
 def test_a_queue_that_outgrows_its_page_leads_to_the_next(site: Site, browser: Browser) -> None:
@@ -28,17 +44,17 @@ def test_a_queue_that_outgrows_its_page_leads_to_the_next(site: Site, browser: B
             for job in client.get("/v1/jobs", params={"limit": 200}).json()["jobs"]:
                 site.wait(job["id"])
 
-        cases = [submit(number) for number in range(50)]
+        cases = [submit(number) for number in range(PAGE)]
         wait()
         page = signed_in(browser, site, key, clock=True)
         rows = page.locator(".queue tbody tr")
-        expect(rows).to_have_count(50)
+        expect(rows).to_have_count(PAGE)
         expect(page.get_by_text("파일 더 보기")).to_have_count(0)
-        cases.append(submit(50))
+        cases.append(submit(PAGE))
         wait()
         page.clock.fast_forward(60_000)  # the page looks for changes by itself
         expect(page.get_by_text("파일 더 보기")).to_be_visible()
-        expect(rows).to_have_count(50)
+        expect(rows).to_have_count(PAGE)
         for case in cases:
             client.delete(f"/v1/cases/{case}").raise_for_status()
         page.context.close()
