@@ -81,7 +81,7 @@ def served(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
             assert process.poll() is None, log.read_text()
             return re.search(r"Serving on (http://\S+)", log.read_text())
 
-        url = wait_until(serving, INSTALL_TIMEOUT_S, log.read_text)[1]
+        url = wait_until(serving, log.read_text, within_s=INSTALL_TIMEOUT_S)[1]
 
         def ready() -> bool:
             with contextlib.suppress(httpx.HTTPError):
@@ -146,7 +146,7 @@ def test_sigterm_stops_everything_that_was_started(served: Served) -> None:
     host, port = served.url.removeprefix("http://").split(":")
     served.process.terminate()
     served.process.wait(STOP_TIMEOUT_S)
-    wait_until(lambda: not _session(served.process.pid), STOP_TIMEOUT_S)
+    wait_until(lambda: not _session(served.process.pid))
     with socket.socket() as probe, pytest.raises(ConnectionRefusedError):
         probe.connect((host, int(port)))
 

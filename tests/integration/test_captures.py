@@ -18,7 +18,7 @@ from tests.support import archives
 from tests.support.fake_platform import FakePlatform, Handler, shows
 from tests.support.fake_posts import page_with, says_bytes
 from tests.support.programs import near_platform
-from tests.support.servers import ADMIN_KEY, Site, wait_until
+from tests.support.servers import ADMIN_KEY, WAIT_S, Site, wait_until
 
 pytest.importorskip("warcio", reason="warcio writes the WARC files of these tests")
 pytestmark = [
@@ -32,7 +32,7 @@ pytestmark = [
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    with Site(tmp_path, migrated=True) as private:
+    with Site(tmp_path) as private:
         yield private
 
 
@@ -102,7 +102,7 @@ def test_a_killed_service_leaves_one_capture_and_no_half_blob(site: Site, tmp_pa
             assert row.state == CaptureState.RECEIVED, "it was read before it could be killed"
             return row.worker is not None
 
-    wait_until(claimed, 30.0, lambda: service.log, 0.02)
+    wait_until(claimed, lambda: service.log, every_s=0.02)
     service.kill()
     again = site.serve()
     with site.client as client:
@@ -111,7 +111,7 @@ def test_a_killed_service_leaves_one_capture_and_no_half_blob(site: Site, tmp_pa
             state = client.get(f"/v1/captures/{capture_id}").json()["state"]
             return bool(state != "received")
 
-        wait_until(read, 90.0, lambda: again.log)
+        wait_until(read, lambda: again.log)
         shown = client.get(f"/v1/captures/{capture_id}").json()
         listed = client.get("/v1/captures", params={"case_id": shown["case_id"]}).json()
     assert shown["state"] == "captured", shown
@@ -135,7 +135,7 @@ def near(tmp_path: Path, platform: FakePlatform) -> Iterator[Site]:
     authority = str(tmp_path / "platform" / "authority.pem")
     settings = {"DEEPFAKE_CAPTURE_LINKS": "true", near_platform.AUTHORITY: authority}
     program = near_platform.__name__
-    with Site(tmp_path, settings, program=program, migrated=True) as private:
+    with Site(tmp_path, settings, program=program) as private:
         yield private
 
 
@@ -176,7 +176,7 @@ def test_a_worker_with_a_browser_takes_pictures_of_pages(
         near_platform.AUTHORITY: str(tmp_path / "platform" / "authority.pem"),
     }
     url = platform.says("/p", shows(f"<p>{'words ' * 60}</p>"))
-    with Site(tmp_path, settings, program=near_platform.__name__, migrated=True) as private:
+    with Site(tmp_path, settings, program=near_platform.__name__) as private:
         private.serve()
         said = private.command(
             "capture", "links", url, "--json", "--url", private.url, "--key", ADMIN_KEY, expected=1
@@ -200,14 +200,14 @@ def test_a_worker_that_is_killed_while_it_fetches_leaves_one_capture(
         handler.head(200, {"Content-Type": "video/mp4", "Content-Length": "50000000"})
         handler.wfile.write(archives.video() + bytes(1 << 20))
         asked.set()
-        handler.server.closing.wait(120.0)  # type: ignore[attr-defined]
+        handler.server.closing.wait(WAIT_S)  # type: ignore[attr-defined]
 
     service = near.serve()
     url = platform.says("/v.mp4", hangs_once)
     with near.client as client:
         content = {"urls": [{"url": url}], "examine": False}
         (link,) = client.post("/v1/captures", json=content).json()["links"]
-    assert asked.wait(120.0), service.log
+    assert asked.wait(WAIT_S), service.log
     service.kill()
     again = near.serve()
     with near.client as client:
@@ -216,7 +216,7 @@ def test_a_worker_that_is_killed_while_it_fetches_leaves_one_capture(
             state = client.get(f"/v1/captures/{link['id']}").json()["state"]
             return state not in ("queued", "received")
 
-        wait_until(ended, 180.0, lambda: again.log)
+        wait_until(ended, lambda: again.log)
         shown = client.get(f"/v1/captures/{link['id']}").json()
         listed = client.get("/v1/captures", params={"case_id": shown["case_id"]}).json()
     assert (shown["state"], shown["reason"], len(shown["media"])) == ("captured", None, 1)

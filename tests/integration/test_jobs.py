@@ -35,7 +35,7 @@ pytestmark = pytest.mark.server
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
     """Yield a site of the test's own, for tests that kill, stop or restart the service."""
-    with Site(tmp_path, program=held_jobs.__name__, migrated=True) as private:
+    with Site(tmp_path, program=held_jobs.__name__) as private:
         yield private
 
 
@@ -166,7 +166,7 @@ def test_kills_at_random_moments(site: Site) -> None:
 
 def test_a_video_that_kills_its_worker_fails_and_delays_no_other(tmp_path: Path) -> None:
     settings = {"TEST_CONSTANTS": '{"deepfake_service.examination.steps.MAX_ATTEMPTS": 1}'}
-    with Site(tmp_path, settings, program=held_jobs.__name__, migrated=True) as site:
+    with Site(tmp_path, settings, program=held_jobs.__name__) as site:
         service = site.serve()
         site.hold()
         poison = site.submit(short_clip(2))
@@ -289,7 +289,7 @@ def test_a_webhook_reports_the_end_once_and_its_signature_verifies(running: Site
             return states == [str(DeliveryState.DELIVERED)]
 
         # A delivery in this state is never sent again.
-        wait_until(delivered, 240.0, lambda: service.log)
+        wait_until(delivered, lambda: service.log)
         assert len(received) == 2
         assert received[0][0]["webhook-id"] == received[1][0]["webhook-id"]
         for headers, body in received:
@@ -340,7 +340,7 @@ def test_a_key_that_is_put_back_while_a_worker_runs_is_revoked_again(running: Si
         with database.read() as session:
             mac = session.scalar(select(keys.c.mac).where(keys.c.id == key.id))
         accounts.revoke(key.id)
-        wait_until(lambda: key.id in journal.read_text(), 30.0)
+        wait_until(lambda: key.id in journal.read_text())
         with database.engine.begin() as rows:  # as an older database has them
             rows.execute(update(keys).where(keys.c.id == key.id).values(revoked_at=None, mac=mac))
             rows.execute(delete(Protection).where(Protection.subject == key.id))
@@ -351,7 +351,7 @@ def test_a_key_that_is_put_back_while_a_worker_runs_is_revoked_again(running: Si
                 return False
             return True
 
-        wait_until(is_revoked, 30.0)
+        wait_until(is_revoked)
     assert "database_was_older" in running.processes[0].log
     assert key.id in journal.read_text()
 

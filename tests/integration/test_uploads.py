@@ -33,7 +33,7 @@ def video() -> bytes:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    with Site(tmp_path, migrated=True) as private:
+    with Site(tmp_path) as private:
         yield private
 
 

@@ -72,7 +72,7 @@ def test_accounts_take_turns_at_two_workers(site: Site, database_url: str) -> No
         return not unfinished
 
     with psycopg.connect(database_url, autocommit=True) as connection:
-        wait_until(ended, 240, lambda: site.processes[-1].log[-3000:])
+        wait_until(ended, lambda: site.processes[-1].log[-3000:])
     jobs = {job_id: site.job(job_id) for job_id in owner}
     assert all(job["state"] == "succeeded" for job in jobs.values()), jobs
     order = [owner[j] for j in sorted(owner, key=lambda j: str(jobs[j]["started_at"]))]

@@ -207,7 +207,11 @@ def test_more_than_two_gibibytes_come_in_and_go_out(tmp_path: Path) -> None:
             page.unlink()
             place = f"/v1/captures/{shown['id']}"
             with timed("read", lambda: processor_s(pid)):
-                wait_until(lambda: client.get(place).json()["state"] != "received", 3600, every_s=1)
+                wait_until(
+                    lambda: client.get(place).json()["state"] != "received",
+                    every_s=1,
+                    within_s=3600,
+                )
             shown = client.get(place).json()
             assert shown["state"] == "captured", shown
             assert shown["files"][0]["integrity"]["digests"] == "verified"
@@ -299,7 +303,7 @@ def test_links_in_flight_slow_neither_uploads_nor_pictures(tmp_path: Path) -> No
                 urls = [{"url": platform.url(f"/p/{n}")} for n in range(2)]
                 content = {"case_reference": str(number), "urls": urls, "examine": False}
                 case_id = client.post("/v1/captures", json=content).json()["case_id"]
-                wait_until(lambda: len(flying) == 2, 120)
+                wait_until(lambda: len(flying) == 2)
                 for _ in range(4):
                     measure(beside=bool(flying))
 
@@ -307,7 +311,7 @@ def test_links_in_flight_slow_neither_uploads_nor_pictures(tmp_path: Path) -> No
                     listed = client.get("/v1/captures", params={"case_id": case_id}).json()
                     return {each["state"] for each in listed["captures"]} == {"captured"}
 
-                wait_until(done, 600)
+                wait_until(done, within_s=600)
     platform.close()
     assert threading.active_count() < 20
     say(f"peaks: {watch.peak // MIB} MiB, of a child {watch.peak_of_child // MIB} MiB")

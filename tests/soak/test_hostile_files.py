@@ -22,7 +22,7 @@ import pytest
 from tests.fuzz.harnesses import corpus
 from tests.support import footage
 from tests.support.mutation import evidence, mutate
-from tests.support.servers import ADMIN_KEY, JOB_S, Site, Watch, wait_until
+from tests.support.servers import ADMIN_KEY, WAIT_S, Site, Watch, wait_until
 
 pytestmark = pytest.mark.server
 
@@ -147,7 +147,7 @@ class Campaign:
                     for state in ("queued", "running")
                 )
 
-            wait_until(ended, JOB_S + 10 * len(self.jobs))
+            wait_until(ended, within_s=WAIT_S + 10 * len(self.jobs))
             for job_id in self.jobs:
                 job = client.get(f"/v1/jobs/{job_id}").json()
                 assert job["state"] == "succeeded", job

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.machines import Cluster, Node, cluster, require_all_done, submit
-from tests.support.servers import JOB_S, wait_until
+from tests.support.servers import wait_until
 
 pytestmark = [pytest.mark.postgres, pytest.mark.server]
 
@@ -90,9 +90,7 @@ def test_no_job_is_lost_or_reported_twice_whatever_fails(tmp_path: Path) -> None
         for number in range(FAULTS):
             latest = submit(installation, range(number * JOBS_EACH, (number + 1) * JOBS_EACH))
             jobs += latest
-            wait_until(
-                lambda j=latest[0]: first.job(j)["state"] != "queued", JOB_S, installation.log
-            )
+            wait_until(lambda j=latest[0]: first.job(j)["state"] != "queued", installation.log)
             faults.one()
         require_all_done(installation, jobs, within_s=30.0 * len(jobs))
         arrived = installation.receiver.arrived

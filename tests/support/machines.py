@@ -28,7 +28,7 @@ import pytest
 from tests.support import databases, forking
 from tests.support.footage import clip
 from tests.support.programs.faulty_s3 import PATH as FAULTS
-from tests.support.servers import JOB_S, NO_TLS, START_S, Process, Site, wait_until
+from tests.support.servers import NO_TLS, WAIT_S, Process, Site, wait_until
 
 
 @dataclass
@@ -188,12 +188,7 @@ class Node(Site):
             self.running.wait_for_log(r"(worker_started)")
             return
         self.url = self.running.wait_for_log(r"Serving on (http://\S+)")
-        wait_until(self.is_ready, START_S, lambda: self.running.log)
-
-    def is_ready(self) -> bool:
-        with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"{self.url}/readyz", timeout=5, verify=NO_TLS).status_code == 200
-        return False
+        wait_until(self.is_ready, lambda: self.running.log)
 
 
 @dataclass
@@ -315,7 +310,7 @@ def submit(cluster: Cluster, numbers: range, frames: int = 40) -> list[str]:
     ]
 
 
-def require_all_done(cluster: Cluster, jobs: list[str], within_s: float = JOB_S) -> None:
+def require_all_done(cluster: Cluster, jobs: list[str], within_s: float = WAIT_S) -> None:
     """Assert that each job has ended once, with evidence that verifies, and was reported."""
     first, second = cluster.services[0], cluster.services[-1]
     unfinished = set(jobs)
@@ -327,7 +322,7 @@ def require_all_done(cluster: Cluster, jobs: list[str], within_s: float = JOB_S)
             unfinished.discard(job_id)
         return True
 
-    wait_until(ended, within_s, cluster.log)
+    wait_until(ended, cluster.log, within_s=within_s)
     for job_id in jobs:
         job = first.job(job_id)
         assert job["state"] == "succeeded", job
@@ -340,6 +335,6 @@ def require_all_done(cluster: Cluster, jobs: list[str], within_s: float = JOB_S)
             assert verified["result"] == "verified", verified
     assert sorted(first.finished_jobs()) == sorted(jobs)
     receiver = cluster.receiver
-    wait_until(lambda: len(receiver.arrived) == len(jobs), within_s, cluster.log)
+    wait_until(lambda: len(receiver.arrived) == len(jobs), cluster.log, within_s=within_s)
     reported = [{json.loads(body)["data"]["id"] for body in b} for b in receiver.bodies.values()]
     assert sorted(job_id for (job_id,) in reported) == sorted(jobs)

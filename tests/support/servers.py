@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import random
 import re
 import signal
 import ssl
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +17,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
-from dbos import DBOS
 from pydantic import SecretStr
 from sqlalchemy import Engine, event, select
 
@@ -28,7 +25,7 @@ from deepfake_service.audit.log import Action, verify
 from deepfake_service.audit.records import authenticate_rows
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.db import AuditEntry, Database
-from deepfake_service.platform.settings import RECORDS_FILE, Settings
+from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage import open_keys, open_vault
 from deepfake_service.retention.orphans import COMMITTED_WITHIN, LONGEST_UPLOAD, delete_orphans
 from tests.support import forking
@@ -37,10 +34,9 @@ from tests.support.programs import held_jobs
 from tests.support.small_bundles import small_bundle_dir
 
 ADMIN_KEY = "an-administrators-key-for-tests-0123456789"
-START_S = 240.0
-"""A start takes two seconds on an idle machine; a busy one needs longer, a hung one never ends."""
-JOB_S = 240.0
-"""A job takes a second or two on an idle machine."""
+WAIT_S = 240.0
+"""A start or a job takes a second or two on an idle machine. A busy one needs longer, and
+what hangs never ends."""
 POLL_S, POLL_JOB_S = 0.05, 0.2
 """How often a condition, and the end of a job, are looked for: looking takes processor time from
 what is awaited."""
@@ -51,9 +47,10 @@ authorities that are trusted, which takes longer than a request."""
 
 def wait_until(
     condition: Callable[[], Any],
-    within_s: float = 60.0,
     explain: Callable[[], str] = str,
+    *,
     every_s: float = POLL_S,
+    within_s: float = WAIT_S,
 ) -> Any:
     """Return the first true result of ``condition``, which is called every ``every_s`` seconds.
 
@@ -101,7 +98,7 @@ class Process:
             assert match or self.alive, self.log
             return match
 
-        match: re.Match[str] = wait_until(matched, START_S, lambda: self.log)
+        match: re.Match[str] = wait_until(matched, lambda: self.log)
         return match[1]
 
 
@@ -121,9 +118,6 @@ class Site:
     """The module that its processes run."""
     namespace: str | None = None
     """The network in which its processes run; see ``machines``."""
-    migrated: bool = False
-    """Whether it begins with an SQLite database that has the tables of this version: to make them
-    takes longer than the rest of a start."""
 
     def __enter__(self) -> Self:
         return self
@@ -190,11 +184,6 @@ class Site:
         ``program`` is the module that is run, if it is not the site's.
         """
         (self.root / "tmp").mkdir(parents=True, exist_ok=True)
-        records = self.root / "var" / RECORDS_FILE
-        if self.migrated and not records.exists():
-            records.parent.mkdir(mode=0o700)
-            records.touch(mode=0o600)
-            records.write_bytes(_migrated_records())
         log = self.root / f"log-{len(self.processes)}"
         environment = {**self.environment, **settings}
         with log.open("wb") as file:
@@ -213,12 +202,16 @@ class Site:
 
         def ready() -> bool:
             assert process.alive, process.log
-            with contextlib.suppress(httpx.HTTPError):
-                return httpx.get(f"{self.url}/readyz", verify=NO_TLS).status_code == 200
-            return False
+            return self.is_ready()
 
-        wait_until(ready, START_S, lambda: process.log)
+        wait_until(ready, lambda: process.log)
         return process
+
+    def is_ready(self) -> bool:
+        """Return whether it accepts requests."""
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{self.url}/readyz", verify=NO_TLS).status_code == 200
+        return False
 
     def worker(self, program: str | None = None, **settings: str) -> Process:
         """Start a worker, with ``settings`` of its own, and wait until it takes jobs."""
@@ -227,7 +220,7 @@ class Site:
         return process
 
     def hold(self) -> None:
-        """Let the examinations of its ``held_jobs`` stop after their first chunk."""
+        """Let the examinations and captures of its ``held_jobs`` stop half-way."""
         self._held.parent.mkdir(parents=True, exist_ok=True)
         self._held.touch()
 
@@ -293,7 +286,7 @@ class Site:
 
         # Who waits for a state on the way to the end acts while the job is in it.
         every_s = POLL_S if states else POLL_JOB_S
-        job: dict[str, Any] = wait_until(reached, JOB_S, explain, every_s)
+        job: dict[str, Any] = wait_until(reached, explain, every_s=every_s)
         return job
 
     def wait_until_begun(self, job_id: str) -> None:
@@ -304,7 +297,7 @@ class Site:
             assert job["state"] in ("queued", "running"), job
             return bool(job["progress"]["done"] >= held_jobs.CHUNK_FRAMES)
 
-        wait_until(begun, JOB_S, lambda: self.processes[-1].log[-3000:])
+        wait_until(begun, lambda: self.processes[-1].log[-3000:])
 
     def metric(self, name: str) -> float:
         """Return the value of a metric without labels."""
@@ -339,16 +332,6 @@ class Site:
                 select(AuditEntry).where(AuditEntry.action == str(Action.JOB_FINISHED))
             )
             return [str(e.subject) for e in entries]
-
-
-@functools.cache
-def _migrated_records() -> bytes:
-    """Return an SQLite database with the tables of this version and of the queue."""
-    with tempfile.TemporaryDirectory() as folder:
-        url = f"sqlite:///{folder}/{RECORDS_FILE}"
-        Database(url).close()
-        DBOS.migrate(url)
-        return (Path(folder) / RECORDS_FILE).read_bytes()
 
 
 def campaign(site: Site, *, jobs: int, kills: int, seed: int, frames: int = 40) -> None:
