@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.support.servers import Site
+from tests.support.servers import WAIT_S, Site
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 NEEDS_CHROMIUM = [
@@ -27,7 +27,8 @@ SERIOUS = {"serious", "critical"}
 SHORT = 12
 """Frames of a video in which a face is seen long enough to be judged."""
 
-expect.set_options(timeout=20_000)  # a loaded machine is slow, not wrong
+TIMEOUT_MS = 1000 * WAIT_S
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 def assert_static_file(request: Any) -> None:
@@ -42,7 +43,7 @@ def signed_in(
     tests move (``page.clock``)."""
     context = browser.new_context(**{"locale": "ko-KR", **options}, base_url=site.url)
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(TIMEOUT_MS)
     page.on("pageerror", lambda error: pytest.fail(f"a script failed: {error}"))
     page.on("requestfinished", assert_static_file)
     if clock:

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.support import footage
 from tests.support.console import CHROMIUM, EVIL, SHORT, WORSE
 from tests.support.footage import clip
+from tests.support.programs import held_jobs
 from tests.support.servers import Site
 
 
@@ -18,7 +19,8 @@ from tests.support.servers import Site
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site for each module: a flag that one sets withholds the pictures of similar videos."""
     settings = {"DEEPFAKE_ISSUER": "대응센터", "DEEPFAKE_CAPTURE_LINKS": "true"}
-    with Site(tmp_path_factory.mktemp("console"), settings) as running:
+    root = tmp_path_factory.mktemp("console")
+    with Site(root, settings, program=held_jobs.__name__) as running:
         running.serve()
         yield running
 

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.support import footage
-from tests.support.console import NEEDS_CHROMIUM
+from tests.support.console import NEEDS_CHROMIUM, TIMEOUT_MS
 from tests.support.servers import Site
 
 pytestmark = NEEDS_CHROMIUM
@@ -55,7 +55,7 @@ class Hand:
 
 def hand_of(browser: Browser) -> Hand:
     page = browser.new_context(locale="ko-KR", timezone_id="Asia/Seoul").new_page()
-    page.set_default_timeout(120_000)
+    page.set_default_timeout(TIMEOUT_MS)
     return Hand(page)
 
 
@@ -90,7 +90,7 @@ def submit(hand: Hand, file: Path, screenshot: Path) -> None:
     hand.choose(of_post, screenshot, "choose the screenshot")
     hand.click(page.locator("#send"), "submit")
     ended = page.locator("#uploads li[data-state=succeeded]")
-    expect(ended).to_have_count(1, timeout=240_000)
+    expect(ended).to_have_count(1)
 
 
 def send_notice(hand: Hand) -> None:

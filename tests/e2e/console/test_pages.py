@@ -51,7 +51,7 @@ def test_from_a_dropped_video_to_a_sent_notice(
     queue = page.context.new_page()
     queue.goto("/?tab=all&q=R-2026-7")
     done = page.locator("#uploads li[data-state=succeeded]")
-    expect(done).to_have_count(8, timeout=120_000)
+    expect(done).to_have_count(8)
     # Rows of what ended while the page was open can be selected and have their pictures.
     expect(queue.locator(".queue input[name=job]")).to_have_count(8)
     expect(queue.locator(".queue .thumb img").first).to_be_attached()

@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from tests.support import footage
 from tests.support.console import NEEDS_CHROMIUM, SERIOUS, choose_early, signed_in
 from tests.support.footage import clip
-from tests.support.servers import Site
+from tests.support.servers import WAIT_S, Site
 
 pytestmark = NEEDS_CHROMIUM
 
@@ -170,7 +170,7 @@ def test_a_folder_and_a_table_are_checked_sent_and_found_after_a_reload(
     failed.locator(".again").click()
     rows = page.locator("#uploads li")
     ended = page.locator("#uploads li:not([data-waits])")
-    expect(ended).to_have_count(4, timeout=120_000)  # the two posts of one file are one item
+    expect(ended).to_have_count(4)  # the two posts of one file are one item
     page.reload()
     expect(ended).to_have_count(4)
     expect(rows.filter(has_text="나.png")).to_contain_text("게시물 2건")
@@ -184,11 +184,12 @@ def test_a_folder_and_a_table_are_checked_sent_and_found_after_a_reload(
     (tmp_path / "waiting").mkdir()
     for n in range(5):
         (tmp_path / "waiting" / f"{n}.mp4").write_bytes(clip(20 + n))
+    site.hold()
     drop(page, tmp_path / "waiting", folder / "a.png")
     expect(names).to_have_text([*(f"{n}.mp4" for n in range(5)), "a.png"])
     page.fill("#case_reference", "T-1")
     page.click("#send")
-    expect(rows).to_have_count(9, timeout=60_000)
+    expect(rows).to_have_count(9)
     expect(rows.filter(has_text="a.png").locator(".cancel")).to_have_count(0)
     waiting = rows.filter(has=page.locator(".cancel")).last
     job_id = (waiting.get_attribute("id") or "").removeprefix("job-")
@@ -202,6 +203,7 @@ def test_a_folder_and_a_table_are_checked_sent_and_found_after_a_reload(
     expect(row).to_have_attribute("data-state", "cancelled")
     with site.client_of(key) as client:
         assert client.get(f"/v1/jobs/{job_id}").status_code == 404
+    site.release()
     page.context.close()
 
 
@@ -225,7 +227,7 @@ def test_nothing_of_one_case_is_carried_into_the_next(
     rows = page.locator("#batch tbody tr")
     rows.filter(has_text="first.png").locator("[name=screenshot]").set_input_files(shot)
     page.keyboard.press("Control+Enter")  # while the time is being edited
-    expect(page.locator("#uploads li")).to_have_count(1, timeout=60_000)
+    expect(page.locator("#uploads li")).to_have_count(1)
     expect(rows).to_have_count(1)  # the empty file, which held up no other
     expect(rows.locator("[name=case_reference]")).to_have_value("A-1")
     page.set_input_files("#files", second)
@@ -243,11 +245,14 @@ def test_nothing_of_one_case_is_carried_into_the_next(
     page.context.close()
 
 
+PART = 2**20
+
+
 def test_a_large_file_goes_on_after_a_broken_connection_and_a_reloaded_page(
     site: Site, browser: Browser, key: str, tmp_path: Path
 ) -> None:
     video = tmp_path / "secret-name.mp4"
-    video.write_bytes(clip(11, 12, bytes(34 * 2**20)))
+    video.write_bytes(clip(11, 12, bytes(4 * PART)))
     size = video.stat().st_size
     page = signed_in(browser, site, key)
     offsets: list[int] = []
@@ -256,7 +261,7 @@ def test_a_large_file_goes_on_after_a_broken_connection_and_a_reloaded_page(
         """Pass on what a connection that breaks would have, and break it."""
         offsets.append(int(route.request.headers["upload-offset"]))
         if len(offsets) < 3:
-            part = video.read_bytes()[offsets[-1] : offsets[-1] + 9 * 2**20]
+            part = video.read_bytes()[offsets[-1] : offsets[-1] + PART]
             headers = {
                 n: v for n, v in route.request.all_headers().items() if n != "content-length"
             }
@@ -267,6 +272,14 @@ def test_a_large_file_goes_on_after_a_broken_connection_and_a_reloaded_page(
         else:
             route.continue_()
 
+    def lower_limit(route: Route) -> None:
+        """Let files of this size be sent in parts, for which they would have to be large."""
+        script = route.fetch().text()
+        route.fulfill(
+            body=script.replace("= 32 * 2 ** 20", f"= {PART}"), content_type="text/javascript"
+        )
+
+    page.route("**/static/resumed.js", lower_limit)
     page.route(
         "**/v1/uploads/*", lambda r: cut(r) if r.request.method == "PATCH" else r.continue_()
     )
@@ -275,11 +288,11 @@ def test_a_large_file_goes_on_after_a_broken_connection_and_a_reloaded_page(
     page.fill("#case_reference", "R-large")
     page.click("#send")
     expect(page.locator("#batch tbody tr")).to_have_count(1)
-    for _ in range(300):
+    for _ in range(int(10 * WAIT_S)):
         if len(offsets) == 3:
             break
         page.wait_for_timeout(100)
-    assert offsets == [0, 9 * 2**20, 18 * 2**20]
+    assert offsets == [0, PART, 2 * PART]
     stored = page.evaluate("JSON.stringify(localStorage)")
     assert "/v1/uploads/" in stored
     assert "secret" not in stored
@@ -289,7 +302,7 @@ def test_a_large_file_goes_on_after_a_broken_connection_and_a_reloaded_page(
     page.fill("#case_reference", "R-large")
     page.click("#send")
     expect(page.locator("#uploads li")).to_have_count(1)
-    assert offsets == [0, 9 * 2**20, 18 * 2**20, 18 * 2**20]
+    assert offsets == [0, PART, 2 * PART, 2 * PART]
     assert "/v1/uploads/" not in page.evaluate("JSON.stringify(localStorage)")
     with site.client_of(key) as client:
         (job,) = client.get("/v1/jobs", params={"case_reference": "R-large"}).json()["jobs"]
