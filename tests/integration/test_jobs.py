@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import socket
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -26,6 +25,7 @@ from deepfake_service.platform.db import Delivery, Job, Key, Lease, Media, Prote
 from deepfake_service.platform.db.enums import DeliveryState, Role
 from deepfake_service.platform.errors import NotAuthenticated
 from tests.support.footage import short_clip
+from tests.support.loopback import serving
 from tests.support.programs import held_jobs
 from tests.support.servers import ADMIN_KEY, Site, campaign, wait_until
 
@@ -274,11 +274,9 @@ def test_a_webhook_reports_the_end_once_and_its_signature_verifies(running: Site
         def log_message(self, *_: object) -> None:
             return None
 
-    receiver = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=receiver.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{receiver.server_port}/hook"
     service = running.processes[0]
-    try:
+    with serving(HTTPServer(("127.0.0.1", 0), Handler)) as receiver:
+        url = f"http://127.0.0.1:{receiver.server_port}/hook"
         job = running.submit(short_clip(6), callback_url=url)
         with running.client as client:
             secret = client.get("/v1/webhook-secret").json()["secret"]
@@ -299,9 +297,6 @@ def test_a_webhook_reports_the_end_once_and_its_signature_verifies(running: Site
             assert "score" not in body.decode()
         assert url not in service.log
         assert not running.files_containing(url.encode())
-    finally:
-        receiver.shutdown()
-        receiver.server_close()
 
 
 def test_a_backup_of_a_running_service_is_restored(site: Site) -> None:

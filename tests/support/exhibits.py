@@ -37,6 +37,7 @@ from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.signing_keys import self_made_certificate
 from tests.support import footage, small_bundles
+from tests.support.loopback import serving
 
 EXAMINED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -267,15 +268,8 @@ def time_stamp_authority(folder: Path) -> Iterator[tuple[str, Path]]:
         def log_message(self, *_: object) -> None:
             return
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(HTTPServer(("127.0.0.1", 0), Handler)) as server:
         yield f"http://127.0.0.1:{server.server_port}/", folder / "ca.crt"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _make_authority(folder: Path) -> None:

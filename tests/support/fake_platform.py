@@ -27,6 +27,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from tests.support.loopback import serving
+from tests.support.servers import wait_until
+
 Answer = Callable[["Handler"], None]
 NAMES = ("video.example", "other.example", "warning.or.kr")
 
@@ -177,7 +180,11 @@ class Handler(BaseHTTPRequestHandler):
         if len(platform.headers) < 100:
             platform.headers.append(dict(self.headers))
         answer = platform.all_say or platform.answers.get(self.path) or platform.others
-        answer(self)
+        platform.answering.add(thread := threading.get_ident())
+        try:
+            answer(self)
+        finally:
+            platform.answering.discard(thread)
 
     def page(self, body: str, code: int = 200, **headers: str) -> None:
         content = body.encode()
@@ -217,6 +224,8 @@ class FakePlatform:
         """What every path says during an outage."""
         self.asked: Counter[str] = Counter()
         self.headers: list[dict[str, str]] = []
+        self.answering: set[int] = set()
+        """The threads that answer a request."""
         self._authority = _authority(folder)
         self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.platform = self  # type: ignore[attr-defined]
@@ -229,7 +238,8 @@ class FakePlatform:
             self._server.socket = context.wrap_socket(
                 self._server.socket, server_side=True, do_handshake_on_connect=False
             )
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._serving = contextlib.ExitStack()
+        self._serving.enter_context(serving(self._server))
 
     @property
     def port(self) -> int:
@@ -237,7 +247,8 @@ class FakePlatform:
 
     @property
     def sent_bytes(self) -> int:
-        """What the answers without end have sent."""
+        """What the answers without end have sent, all of which a client must have broken off."""
+        wait_until(lambda: not self.answering)
         return int(self._server.sent)  # type: ignore[attr-defined]
 
     @property
@@ -264,8 +275,7 @@ class FakePlatform:
 
     def close(self) -> None:
         self._server.closing.set()  # type: ignore[attr-defined]
-        self._server.shutdown()
-        self._server.server_close()
+        self._serving.close()
 
 
 @contextlib.contextmanager

@@ -14,7 +14,6 @@ import secrets
 import shutil
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ import pytest
 
 from tests.support import databases, forking
 from tests.support.footage import clip
+from tests.support.loopback import serving
 from tests.support.programs.faulty_s3 import PATH as FAULTS
 from tests.support.servers import NO_TLS, WAIT_S, Process, Site, wait_until
 
@@ -147,7 +147,6 @@ class Receiver(ThreadingHTTPServer):
         self.bodies: dict[str, set[bytes]] = {}
         super().__init__((address, 0), _Counting)
         self.url = f"http://{address}:{self.server_address[1]}/hook"
-        threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
 class _Counting(BaseHTTPRequestHandler):
@@ -234,8 +233,7 @@ def cluster(
         postgres = stack.enter_context(databases.running(at_postgres.address, at_postgres.prefix))
         database_url = postgres.over_network(postgres.new_database())
         s3_url = stack.enter_context(_s3(root, at_s3))
-        receiver = stack.enter_context(Receiver(network.own_address))
-        stack.callback(receiver.shutdown)
+        receiver = stack.enter_context(serving(Receiver(network.own_address)))
         shared = {
             "DEEPFAKE_DATABASE_URL": database_url,
             "DEEPFAKE_BLOB_URL": "s3://evidence/blobs",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.server
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from skimage import data
 from deepfake_training.data import autoencoder
 from deepfake_training.data.autoencoder import Autoencoder, fetch_autoencoder
 from deepfake_training.errors import WeightsMissing
+from tests.support.loopback import serving
 
 pytestmark = pytest.mark.torch
 
@@ -71,11 +71,9 @@ def origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     served = tmp_path / "origin"
     served.mkdir()
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(served))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
         monkeypatch.setattr(autoencoder, "ORIGIN", f"http://127.0.0.1:{server.server_port}/")
         yield served
-        server.shutdown()
 
 
 def test_fetches_each_half_once(

@@ -14,7 +14,6 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from subprocess import PIPE, Popen
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -32,6 +31,7 @@ from deepfake_service.cli.submitter import (
     Submitter,
 )
 from tests.support.jobs import post_video
+from tests.support.loopback import serving
 from tests.unit.service.conftest import Service
 
 
@@ -71,10 +71,8 @@ def answering(*answers: tuple[int, dict[str, str], Any]) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 def test_what_keeps_a_capture_is_told_once() -> None:

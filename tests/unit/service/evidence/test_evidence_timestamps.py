@@ -6,7 +6,6 @@ import contextlib
 import io
 import random
 import shutil
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -25,6 +24,7 @@ from deepfake_service.platform import timestamps
 from deepfake_service.platform.timestamps import PostQuery, TimestampFailed
 from tests.support import exhibits
 from tests.support.exhibits import OURS, failed_at, outcomes
+from tests.support.loopback import serving
 
 
 @pytest.fixture(scope="module")
@@ -126,13 +126,10 @@ def test_an_authority_that_answers_without_end_is_left(monkeypatch: pytest.Monke
         def log_message(self, *_: object) -> None:
             return
 
-    with HTTPServer(("127.0.0.1", 0), Endless) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    with serving(HTTPServer(("127.0.0.1", 0), Endless)) as server:
         url = f"http://127.0.0.1:{server.server_port}/"
         with pytest.raises(TimestampFailed, match="too large"):
             timestamps.request(timestamps.poster(url), b"x")
         monkeypatch.setattr(timestamps, "DEADLINE_S", 0.0)
         with pytest.raises(TimestampFailed, match="too slowly"):
             timestamps.request(timestamps.poster(url), b"x")
-        server.shutdown()

@@ -19,6 +19,7 @@ from deepfake_service.evidence.bundle.trust_store import RevocationsUnusable, re
 from deepfake_service.platform import timestamps
 from deepfake_service.platform.bounded_answers import AnswerLimits, UnusableAnswer, fetch_bounded
 from deepfake_service.platform.timestamps import TimestampFailed
+from tests.support.loopback import serving
 
 LIMITS = AnswerLimits(max_bytes=1000, pause_s=10.0, deadline_s=10.0)
 BOMB = gzip.compress(gzip.compress(bytes(64 * 1024 * 1024)))
@@ -50,18 +51,16 @@ class Server:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
+        self._serving = contextlib.ExitStack()
+        self._serving.enter_context(serving(self._server))
 
     def stop(self) -> None:
         self.ended.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._serving.close()
 
 
 @pytest.fixture
-def serving() -> Iterator[Callable[[Answer], Server]]:
+def serve() -> Iterator[Callable[[Answer], Server]]:
     servers: list[Server] = []
 
     def start(answer: Answer) -> Server:
@@ -90,21 +89,21 @@ def dripping(start: bytes, piece: bytes) -> Answer:
 
 
 def test_an_answer_is_returned_whole_up_to_its_limit(
-    serving: Callable[[Answer], Server],
+    serve: Callable[[Answer], Server],
 ) -> None:
-    server = serving(whole(b"x" * 1000, b"Content-Encoding: identity\r\n"))
+    server = serve(whole(b"x" * 1000, b"Content-Encoding: identity\r\n"))
     assert fetch_bounded(server.url, LIMITS) == b"x" * 1000
     with pytest.raises(UnusableAnswer, match="too large"):
-        fetch_bounded(serving(whole(b"x" * 1001)).url, LIMITS)
+        fetch_bounded(serve(whole(b"x" * 1001)).url, LIMITS)
     with pytest.raises(UnusableAnswer, match="does not answer"):
         fetch_bounded("http://127.0.0.1:1/", LIMITS)
     with pytest.raises(UnusableAnswer, match="does not answer"):
         fetch_bounded("http://127.0.0.1:port/", LIMITS)
 
 
-def test_a_compressed_answer_is_never_expanded(serving: Callable[[Answer], Server]) -> None:
+def test_a_compressed_answer_is_never_expanded(serve: Callable[[Answer], Server]) -> None:
     """A few hundred bytes took 400 MiB before the size of the answer was looked at."""
-    server = serving(whole(BOMB, b"Content-Encoding: gzip, gzip\r\n"))
+    server = serve(whole(BOMB, b"Content-Encoding: gzip, gzip\r\n"))
     tracemalloc.start()
     try:
         with pytest.raises(TimestampFailed, match="compressed its answer"):
@@ -125,12 +124,12 @@ def test_a_compressed_answer_is_never_expanded(serving: Callable[[Answer], Serve
     ],
 )
 def test_an_answer_that_drips_is_left_at_its_deadline(
-    serving: Callable[[Answer], Server],
+    serve: Callable[[Answer], Server],
     monkeypatch: pytest.MonkeyPatch,
     start: bytes,
     piece: bytes,
 ) -> None:
-    server = serving(dripping(start, piece))
+    server = serve(dripping(start, piece))
     monkeypatch.setattr(timestamps, "DEADLINE_S", 0.3)
     monkeypatch.setattr(trust_store, "DEADLINE_S", 0.3)
     with pytest.raises(TimestampFailed, match="too slowly"):

@@ -7,7 +7,6 @@ import base64
 import os
 import random
 import stat
-import threading
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -41,6 +40,7 @@ from deepfake_service.platform.storage import (
 )
 from deepfake_service.platform.storage.blobs import BlobMissing, open_checkpoint_store
 from deepfake_service.platform.storage.envelope import CHUNK_BYTES, MasterKeys, new_key
+from tests.support.loopback import serving
 from tests.support.servers import files_containing
 
 KEY = new_key()
@@ -100,17 +100,12 @@ def test_credentials_of_an_object_store_can_be_files(
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Relay)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-    try:
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Relay)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
         open_blobs("s3://evidence/a", tmp_path).put_bytes("media/1", b"x")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "from-a-variable")
         open_blobs("s3://evidence/a", tmp_path).put_bytes("media/1", b"x")
         open_checkpoint_store("s3://evidence/a").put_bytes("checkpoints/1", b"x")
-    finally:
-        server.shutdown()
-        server.server_close()
     owners = [text.partition("Credential=")[2].partition("/")[0] for text in seen]
     assert owners == ["from-a-file", "from-a-variable", "from-a-variable"]
 

@@ -23,6 +23,7 @@ from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.outbound import Resolve, Target, check, resolved
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.webhooks import BACK_OFF, event, send
+from tests.support.loopback import serving
 
 SECRET = "whsec_" + "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 
@@ -254,10 +255,8 @@ def receiver() -> Iterator[Receiver]:
 
     server = Receiver(("127.0.0.1", 0), Handler)
     server.got = []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving(server):
+        yield server
 
 
 def target(receiver: Receiver, path: str = "/hook?x=1") -> Target:
