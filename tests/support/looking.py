@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from deepfake_service.platform.db import Job, Notice, Occurrence, Watch
 from deepfake_service.platform.db.enums import Decision, LookResult
@@ -33,12 +34,19 @@ def saw(service: Service, result: LookResult, **told: Any) -> LookMade:
 
 
 def pass_time(service: Service, lane: LookLane, hours: float, step_h: float = 0.25) -> int:
-    """Let time pass in small steps, and make the looks that become due; return their number."""
+    """Let time pass in small steps, and make the looks that become due; return their number.
+
+    Steps before the next look that is planned are one.
+    """
     made, left = 0, hours
     while left > 0:
-        service.clock.advance(timedelta(hours=min(step_h, left)))
+        with service.database.read() as session:
+            planned = session.scalar(select(func.min(Watch.next_look_at)))
+        idle_h = (planned - service.clock()) / timedelta(hours=1) if planned else left
+        passed = step_h * max(1, math.ceil(idle_h / step_h))
+        service.clock.advance(timedelta(hours=min(passed, left)))
         made += do_due(lane)
-        left -= step_h
+        left -= passed
     return made
 
 
