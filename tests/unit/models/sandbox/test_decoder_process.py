@@ -144,17 +144,6 @@ def test_a_child_that_hangs_is_ended(video: bytes) -> None:
         decoder.close()
 
 
-@pytest.mark.slow
-def test_time_spent_by_the_caller_does_not_count(video: bytes) -> None:
-    decoder = ProcessDecoder(LIMITS.model_copy(update={"timeout_s": 1.0}), workers=1)
-    try:
-        with decoder.open(io.BytesIO(video)) as media:
-            for number, _ in enumerate(media.frames([0, 10, 20])):
-                time.sleep(0.6 if number < 2 else 0)
-    finally:
-        decoder.close()
-
-
 def test_a_closed_decoder_opens_nothing(video: bytes) -> None:
     decoder = ProcessDecoder(LIMITS, workers=1)
     with decoder.open(io.BytesIO(video)):

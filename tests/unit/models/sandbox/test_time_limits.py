@@ -71,6 +71,15 @@ def test_time_for_reading_the_source_is_not_charged_to_the_process(
     assert clock.now > 1500.0
 
 
+def test_time_of_the_caller_is_not_charged_to_the_process(
+    decoder: Callable[[DecodeLimits], ProcessDecoder], clock: Clock
+) -> None:
+    process = decoder(DecodeLimits(timeout_s=60.0))
+    with process.open(io.BytesIO(VIDEO)) as media:
+        for _ in media.frames(range(5)):
+            clock.now += 600.0
+
+
 def test_a_source_that_is_too_slow_is_no_fault_of_the_media(
     decoder: Callable[[DecodeLimits], ProcessDecoder], clock: Clock
 ) -> None:

@@ -47,6 +47,7 @@ from deepfake_service.platform.errors import (
 from deepfake_service.platform.settings import RECORDS_FILE, Settings
 from tests.support import forking
 from tests.support.programs import key_maker
+from tests.support.servers import WAIT_S
 from tests.support.stand_ins import AdjustableClock
 
 CHOSEN = "correct-horse-battery-staple"
@@ -251,7 +252,7 @@ def test_processes_that_write_at_once_lose_no_key(
             forking.start(words, os.environ, (file, file), program=key_maker.__name__)
             for _ in range(3)
         ]
-    assert [p.wait(60) for p in processes] == [0, 0, 0], (tmp_path / "output").read_text()
+    assert [p.wait(WAIT_S) for p in processes] == [0, 0, 0], (tmp_path / "output").read_text()
     assert len(accounts.keys()) == 3 * key_maker.KEYS
 
 

@@ -178,9 +178,10 @@ async def test_a_large_request_does_not_hold_up_a_small_one(start: Starter) -> N
         large = asyncio.create_task(service.post(*[b"slow still 1 120"] * 40))
         await asyncio.to_thread(service.decoder.entered.acquire)
         small = asyncio.create_task(service.post(b"still 1 120"))
-        while service.app.state.shared.memory.requests < 2:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
-        await asyncio.sleep(0.02)
+        pictures = service.app.state.shared.engine.pictures
+        async with asyncio.timeout(60):
+            while pictures.waiting() != 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
         service.decoder.gate.set()
         await small
         assert not large.done()
