@@ -7,7 +7,6 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.platform.db import Database
 from deepfake_service.platform.db.enums import Role
+from tests.support.servers import WAIT_S, wait_until
 
 FASTER = "-c fsync=off -c full_page_writes=off -c autovacuum=off"
 """Settings that matter if the machine crashes, or if a database lives long."""
@@ -181,8 +181,6 @@ def share_statements() -> Iterator[None]:
 # ``conftest.Service`` of the unit tests, which imports these modules itself.
 Service = Any
 
-WAIT_S = 300
-
 
 class Meanwhile:
     """Begins a task once another transaction has locked its rows, and waits until it waits."""
@@ -194,14 +192,12 @@ class Meanwhile:
         self._running: Future[object] | None = None
 
     def begin(self) -> None:
-        self._running = self._pool.submit(self._task)
-        until = time.monotonic() + WAIT_S
-        while not self._waits() and not self._running.done():
-            assert time.monotonic() < until
+        running = self._running = self._pool.submit(self._task)
+        wait_until(lambda: self._waits() or running.done())
 
     def _waits(self) -> bool:
         waiting = text(
-            "SELECT count(*) FROM pg_stat_activity, pg_sleep(0.02)"
+            "SELECT count(*) FROM pg_stat_activity"
             " WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
         with self._database.read() as session:

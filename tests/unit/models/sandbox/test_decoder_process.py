@@ -21,7 +21,7 @@ from deepfake_models.sandbox import protocol as wire
 from deepfake_models.sandbox.decoder import ProcessDecoder
 from tests.support import footage
 from tests.support.footage import LIMITS, noise, refused
-from tests.support.servers import children
+from tests.support.servers import children, wait_until
 
 
 class CountingFile(io.BytesIO):
@@ -232,10 +232,7 @@ def test_the_child_ends_with_its_parent(state: str) -> None:
 
 
 def until_ended(*pids: int) -> None:
-    deadline = time.monotonic() + 60
-    while any(running(pid) for pid in pids):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: not any(running(pid) for pid in pids))
 
 
 def running(pid: int) -> bool:

@@ -55,9 +55,10 @@ from deepfake_service.retention import deletion as retention
 from deepfake_service.review.hash_bank import HashBank
 from tests.support import databases, exhibits
 from tests.support.captures import hand_in
-from tests.support.databases import WAIT_S, Meanwhile, adds_an_occurrence, caller_of
+from tests.support.databases import Meanwhile, adds_an_occurrence, caller_of
 from tests.support.jobs import examined, submit
 from tests.support.notices import GOOD, decide, look_manipulated
+from tests.support.servers import WAIT_S
 from tests.unit.service.conftest import Service, Starter
 
 pytestmark = pytest.mark.postgres
