@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # Workers share the cores, so none may take all of them. Set before NumPy or torch is imported, and
 # inherited by every process that a test starts.
@@ -16,7 +17,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 
-from tests.support import databases
+if TYPE_CHECKING:
+    from tests.support import databases
 
 # A loaded machine is slow, not wrong: examples are bounded in number, not in time.
 settings.register_profile("suite", deadline=None)
@@ -137,6 +139,8 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(autouse=True, scope="session")
 def shared_statements() -> Iterator[None]:
     """Compile the statements of all databases of this worker once."""
+    from tests.support import databases
+
     with databases.share_statements():
         yield
 
@@ -144,6 +148,8 @@ def shared_statements() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[databases.Server]:
     """Yield the PostgreSQL server of this worker."""
+    from tests.support import databases
+
     if databases.binaries() is None:
         pytest.skip("PostgreSQL is not installed")
     with databases.running() as server:
