@@ -13,7 +13,7 @@ MAX_GROWTH = 768 << 20
 """Bytes that this process may grow by while it gives mutants to the harnesses."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # to its end: later tests of this process grow it, too
 def opened() -> Iterator[dict[str, harnesses.Harness]]:
     before = _peak()
     with harnesses.opened() as by_name:
