@@ -27,13 +27,17 @@ class ReadAudit:
         ``action``, ``subject`` and ``detail`` are those of the entry, and together name what is
         read."""
         read = (caller.key_id, action, subject, detail)
-        # Others wait for the entry, so that nothing is handed out without one.
-        with self._lock:
-            now = self._database.clock()
-            # An entry from further ahead is of a clock that was set back: it must not hide reads.
-            self._until = {k: t for k, t in self._until.items() if now < t <= now + WINDOW}
-            if read in self._until:
+        if self._is_noted(read):  # who reads something again waits for no entry of others
+            return
+        with self._lock:  # the first read of something does: nothing is handed out without one
+            if self._is_noted(read):
                 return
             with self._database.write() as session:
                 append_entry(session, caller.actor, action, subject, detail)
+            self._until = {each: at for each, at in self._until.items() if self._is_noted(each)}
             self._until[read] = self._database.clock() + WINDOW
+
+    def _is_noted(self, read: tuple[str | None, ...]) -> bool:
+        # An entry from further ahead is of a clock that was set back: it must not hide reads.
+        now = self._database.clock()
+        return now < self._until.get(read, now) <= now + WINDOW

@@ -7,20 +7,23 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any, cast
 
 import pytest
 from sqlalchemy import select, text
 
+from deepfake_service.accounts import read_audit
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.read_audit import WINDOW, ReadAudit
-from deepfake_service.audit.log import SERVICE, Action
+from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.platform.db import AuditEntry, Database
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import DatabaseUnavailable
 from deepfake_service.platform.storage.blobs import BLOB_FOLDER
 from tests.support import exhibits
 from tests.support.jobs import examined, submit
+from tests.support.servers import WAIT_S
 from tests.support.stand_ins import AdjustableClock
 from tests.unit.service.conftest import Service
 
@@ -88,6 +91,30 @@ def test_reads_at_the_same_time_wait_for_one_entry(database: Database) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: reads.note(CALLER, Action.MEDIA_READ, "media"), range(40)))
     assert count(database, Action.MEDIA_READ) == 1
+
+
+def test_who_reads_again_waits_for_no_entry_of_others(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A video is fetched in many parts, and a page has many pictures."""
+    reads, begun, goes_on = ReadAudit(database), Event(), Event()
+    reads.note(CALLER, Action.MEDIA_READ, "media")
+
+    def slow(*entry: Any) -> None:
+        begun.set()
+        assert goes_on.wait(WAIT_S)
+        append_entry(*entry)
+
+    monkeypatch.setattr(read_audit, "append_entry", slow)
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            other = pool.submit(reads.note, CALLER, Action.MEDIA_READ, "others")
+            assert begun.wait(WAIT_S)
+            pool.submit(reads.note, CALLER, Action.MEDIA_READ, "media").result(WAIT_S / 2)
+        finally:
+            goes_on.set()
+        other.result(WAIT_S)
+    assert count(database, Action.MEDIA_READ) == 2
 
 
 async def test_evidence_is_not_shown_again_without_an_entry(service: Service) -> None:
