@@ -75,7 +75,7 @@ class ExaminationWorkflow:
         if not self._wait_through_outages("claim_job", self._steps.is_suspect, job_id):
             yield
             return
-        while (lock := _locked(self._suspects)) is None:
+        while not (lock := self._wait_through_outages("claim_job", _locked, self._suspects)):
             if self._steps.stopping.wait(_FIRST_WAIT_S):
                 raise Stopping
         with lock:
@@ -142,12 +142,14 @@ class ExaminationWorkflow:
 
 
 def _locked(path: Path) -> IO[bytes] | None:
-    """Lock a file until it is closed or this process ends; ``None`` if that is not possible now."""
-    with contextlib.ExitStack() as stack:
-        try:
+    """Lock a file until it is closed or this process ends; ``None`` if another one has it."""
+    try:
+        with contextlib.ExitStack() as stack:
             file = stack.enter_context(path.open("ab"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # another one has it, or no file can be opened
-            return None
-        stack.pop_all()
-        return file
+            stack.pop_all()
+            return file
+    except BlockingIOError:
+        return None
+    except OSError as error:
+        raise StorageUnavailable from error

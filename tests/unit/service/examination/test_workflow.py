@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from dbos import DBOS
 from sqlalchemy.exc import OperationalError
 
 from deepfake_service.examination.workflow import ExaminationWorkflow, JobOver, Stopping
 from deepfake_service.platform.errors import DatabaseUnavailable
+from tests.support.servers import WAIT_S, wait_until
 
 
 class Steps:
@@ -189,3 +192,21 @@ def test_r7_a_suspect_that_waits_ends_when_the_worker_stops(
     with busy._turn("first"), pytest.raises(Stopping):
         waiting.run("second")
     assert steps.claimed == []
+
+
+def test_a_suspect_whose_lock_cannot_be_opened_waits_and_says_so(
+    stored: list[str], tmp_path: Path
+) -> None:
+    steps, folder = Suspects(), tmp_path / "unmounted"
+    workflow = workers(steps, folder)[0]
+    with structlog.testing.capture_logs() as logged, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(workflow.run, "second")
+        try:
+            wait_until(lambda: logged)
+            assert steps.claimed == []
+        finally:
+            folder.mkdir()
+        running.result(WAIT_S)
+    assert logged[0]["event"] == "waiting"
+    assert logged[0]["failure"]["cause"]["error"] == "builtins.FileNotFoundError"
+    assert steps.claimed == ["second", "second ended"]
