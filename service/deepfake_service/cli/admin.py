@@ -58,7 +58,7 @@ def _end(database: Database, expires_in: str | None) -> datetime | None:
         return None
     form = _DURATION.fullmatch(expires_in)
     if form is None:
-        raise typer.BadParameter("must be up to six digits and d, h or m, for example 90d")
+        raise typer.BadParameter("must be up to six digits, then d, h or m, for example 90d")
     lifetime = timedelta(**{_UNITS[form[2]]: int(form[1])})
     # Whole seconds, as links of invitations have them.
     return (database.clock() + lifetime).replace(microsecond=0)

@@ -52,9 +52,9 @@ from deepfake_service.review.minor_flags import MinorFlags
 from deepfake_service.review.queries import DENSE, EVIDENCE, OVERVIEW
 
 CHUNK_FRAMES = 16
-"""Frames of one chunk: a worker that dies loses one, a second or two of work. It has as many frames
-as opening the media takes seconds, if those are more: some files are decoded to their end each
-time, and a small one would be for hours."""
+"""Frames of one chunk, which a worker that dies loses: a second or two of work. If the media take
+more seconds than this to open, a chunk has as many frames: some files are decoded to their end at
+each opening, and a small one could take hours."""
 MAX_ATTEMPTS = 10
 """How many times one step of a job (a few frames) may be started, by any worker, before the job
 fails: a video that kills its worker must not do so forever."""

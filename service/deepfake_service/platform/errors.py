@@ -135,7 +135,7 @@ class Forbidden(ServiceError):
 
 
 class CrossSiteRequest(ServiceError):
-    """The page is of another site or of an earlier session. Go back, reload it and try again."""
+    """The page belongs to another site or an earlier session. Go back, reload it and try again."""
 
 
 class NotFound(ServiceError):
@@ -248,7 +248,7 @@ class LinksNotOpened(ServiceError):
 
 
 class NotWatched(ServiceError):
-    """The service looks only at posts with a URL, of sent notices, unless a minor may be shown."""
+    """The service looks at posts of sent notices that have a URL, unless they may show a minor."""
 
 
 class ImageryWithheld(ServiceError):

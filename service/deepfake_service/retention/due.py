@@ -40,7 +40,7 @@ _log = logger("deepfake_service.clock")
 
 
 class RetentionPeriods:
-    """For how long what is kept, at most, by the settings."""
+    """How long everything is kept at most, by the settings."""
 
     def __init__(self, settings: Settings) -> None:
         self.media_after_review = timedelta(hours=settings.media_hours_after_review)
