@@ -215,12 +215,6 @@ def claim_chore(database: Database, name: str, every_s: float) -> bool:
     return True
 
 
-def _open_intact(settings: Settings) -> Database:
-    database = open_database(settings)
-    database.check_integrity()
-    return database
-
-
 def _serve_metrics(settings: Settings, metrics: Metrics) -> None:
     host, port = settings.operations_host, settings.operations_port
     try:
@@ -238,17 +232,18 @@ def run_worker(settings: Settings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     metrics = Metrics()
-    with (
-        contextlib.closing(_open_intact(settings)) as database,
-        engine_running(settings) as (scorer, decoder),
-        contextlib.closing(
-            Services(settings, database, scorer.bundle.sha256, decoder, metrics)
-        ) as services,
-        worker_running(services, scorer, decoder, metrics),
-    ):
-        services.watch(metrics)
-        if settings.operations_port:
-            _serve_metrics(settings, metrics)
-        _log.info("worker_started")
-        stop.wait()
+    with contextlib.closing(open_database(settings)) as database:
+        database.check_integrity()
+        with (
+            engine_running(settings) as (scorer, decoder),
+            contextlib.closing(
+                Services(settings, database, scorer.bundle.sha256, decoder, metrics)
+            ) as services,
+            worker_running(services, scorer, decoder, metrics),
+        ):
+            services.watch(metrics)
+            if settings.operations_port:
+                _serve_metrics(settings, metrics)
+            _log.info("worker_started")
+            stop.wait()
     _log.info("worker_stopped")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +18,17 @@ from deepfake_service.cli.backup import back_up
 from deepfake_service.cli.restore import copy_backup
 from deepfake_service.examination.queue import JobQueue
 from deepfake_service.platform.db import Database
-from deepfake_service.platform.errors import DatabaseUnavailable, DataDirError, SettingsError
+from deepfake_service.platform.errors import (
+    DatabaseDamaged,
+    DatabaseUnavailable,
+    DataDirError,
+    SettingsError,
+)
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.settings import RECORDS_FILE, Settings
 from deepfake_service.platform.storage import BLOB_FOLDER, MASTER_KEY_FILE
 from deepfake_service.worker import _serve_metrics as serve_metrics
+from deepfake_service.worker import run_worker
 
 
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
@@ -59,6 +66,24 @@ def test_a_database_that_cannot_be_read_now_is_not_taken_for_damaged(tmp_path: P
         assert not (tmp_path / "backup").exists()
         database.check_integrity()
         database.check()
+
+
+def test_a_worker_closes_a_database_that_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Database] = []
+
+    def damaged(_: Database) -> None:
+        raise DatabaseDamaged
+
+    monkeypatch.setattr(Database, "check_integrity", damaged)
+    monkeypatch.setattr(Database, "close", lambda database: closed.append(database))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # those of the tests stay
+    with pytest.raises(DatabaseDamaged):
+        run_worker(Settings(data_dir=tmp_path / "var"))
+    (database,) = closed
+    monkeypatch.undo()
+    database.close()
 
 
 def test_a_backup_that_fails_says_why(tmp_path: Path) -> None:
