@@ -23,9 +23,8 @@ class ReadAudit:
     def note(
         self, caller: Caller, action: Action, subject: str | None = None, detail: str | None = None
     ) -> None:
-        """Append an entry to the audit log, if a key reads this for the first time in ten minutes.
-        ``action``, ``subject`` and ``detail`` are those of the entry, and together name what is
-        read."""
+        """Append an entry to the audit log, if a key reads what it names (by ``action``,
+        ``subject`` and ``detail``) for the first time in ten minutes."""
         read = (caller.key_id, action, subject, detail)
         if self._is_noted(read):  # who reads something again waits for no entry of others
             return
