@@ -67,7 +67,7 @@ USER 10001:10001
 VOLUME /data
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# A worker has no such port: deploy/compose.yaml checks its metrics instead.
+# A worker listens only if DEEPFAKE_OPERATIONS_PORT is set, as in deploy/compose.yaml.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
   CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f\"http://127.0.0.1:{os.environ.get('DEEPFAKE_OPERATIONS_PORT') or os.environ['DEEPFAKE_PORT']}/healthz\", timeout=4)"]
 ENTRYPOINT ["deepfake"]
