@@ -165,7 +165,8 @@ def suspect_faces(faces: Sequence[Face]) -> list[int]:
     """Return the indices of the scored faces to show, in order of time.
 
     They are every track's most suspect face, then the most suspect ones of all: at most
-    ``MAX_GATHERED_FACES``, and no two of one track within a second.
+    ``MAX_GATHERED_FACES``, and no two of one track within a second, or of a frame that is shown for
+    long.
     """
     scored = [i for i, face in enumerate(faces) if face.logit is not None]
     by_value = sorted(scored, key=lambda i: (-(faces[i].logit or 0.0), i))
@@ -176,9 +177,9 @@ def suspect_faces(faces: Sequence[Face]) -> list[int]:
     for i in by_value:
         if len(chosen) == MAX_GATHERED_FACES:
             break
-        near = (abs(faces[i].time_s - faces[k].time_s) < 1.0 for k in chosen
-                if faces[k].track == faces[i].track)  # fmt: skip
-        if not any(near):
+        face, others = faces[i], [faces[k] for k in chosen if faces[k].track == faces[i].track]
+        is_shown = (face.box, face.logit) in [(other.box, other.logit) for other in others]
+        if not is_shown and all(abs(face.time_s - other.time_s) >= 1.0 for other in others):
             chosen.append(i)
     return sorted(chosen)
 

@@ -288,6 +288,8 @@ def test_the_picture_of_a_face_is_of_the_frame_that_was_shown_then(scorer: Score
         assert times == pytest.approx([0, 0.04, 0.08, 2.08, 4.08, 6.08, 9, 9.04, 9.08], abs=0.01)
         files = [artifacts._pictures(media, faces, [k], scorer)[1] for k in (2, 4)]
     assert files[0] == files[1]
+    # It is not shown again for each time that it counts: others would have no place.
+    assert [round(faces[k].time_s, 2) for k in artifacts.suspect_faces(faces)] == [0.04, 2.08, 9.04]
 
 
 class PlainVault:
