@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.routing import Match
 
 from deepfake_models.decision.fitness import unfit
 from deepfake_service.accounts.accounts import MAY_AUDIT, MAY_HOLD, MAY_REVIEW, MAY_SUBMIT, Caller
@@ -319,8 +320,11 @@ def _to_sign_in(request: Request) -> Response:
     was sent."""
     if request.method == "GET":
         return redirect(f"/sign-in?next={_address_of(request)}")
-    page = request.headers.get("referer", "").split("/", 3)[3:]
-    return redirect(f"/sign-in?next=/{quote(''.join(page), safe='/')}&lost=yes")
+    page = "/" + "".join(request.headers.get("referer", "").split("/", 3)[3:])
+    scope = {**request.scope, "method": "GET", "path": page.partition("?")[0]}
+    # The answer to a form, which is shown again with what is wrong, is at an address for forms.
+    is_page = any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
+    return redirect(f"/sign-in?next={quote(page if is_page else '/', safe='/')}&lost=yes")
 
 
 def _address_of(request: Request) -> str:

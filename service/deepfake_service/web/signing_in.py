@@ -6,6 +6,7 @@ from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -93,6 +94,8 @@ def post_code(guest: Anybody, fields: PublicForm) -> Response:
     factors = guest.services.second_factors
     try:
         caller, session = factors.finish_sign_in(token, fields.get("code", ""))
+    except NotAuthenticated:  # it took too long
+        return redirect(f"/sign-in?next={quote(target, safe='/')}")
     except CodeRejected as error:
         failed_sign_ins.record(request, f"dfk_{error.key_id}_", "code")
         return guest.page("sign_in_code.html", status=401, next=target, failed=True)

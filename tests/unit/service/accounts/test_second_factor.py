@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.second_factors import PENDING_FOR
 from deepfake_service.audit import log as audit_log
 from deepfake_service.audit.log import Action
 from deepfake_service.platform.db import PendingSignIn, SecondFactor, SignIn
@@ -90,6 +91,18 @@ async def test_a_stolen_key_does_not_sign_in_without_the_second_factor(service: 
     service.clock.advance(timedelta(seconds=30))
     assert await authenticator.send(authenticator.code()) == 303
     assert [e.detail for e in failures(service)] == ["code", "code"]
+
+
+async def test_a_sign_in_that_took_too_long_begins_again_and_leads_where_it_was_to(
+    service: Service,
+) -> None:
+    authenticator = Authenticator(service)
+    await service.sign_in(Role.ANALYST)
+    service.clock.advance(PENDING_FOR)
+    form = {"code": authenticator.code(), "next": "/notices?part=overdue"}
+    headers = {**ORIGIN, "Referer": "http://service/sign-in"}
+    answer = await service.client.post("/sign-in/code", data=form, headers=headers)
+    assert answer.headers["location"] == "/sign-in?next=/notices%3Fpart%3Doverdue"
 
 
 async def test_codes_cannot_be_guessed(start: Starter) -> None:

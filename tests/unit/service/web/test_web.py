@@ -86,6 +86,7 @@ async def test_signing_in_leads_back_to_the_page_that_was_asked_for(service: Any
     [
         ("http://service/cases/1/notices/kr-d4u?media=2", "/cases/1/notices/kr-d4u?media=2"),
         ("http://service", "/"), ("http://[", "/"), ("http://x//evil.example", "/"), (None, "/"),
+        ("http://service/items/1/review", "/"), ("http://service/admin/keys", "/"),
     ],
 )  # fmt: skip
 async def test_a_form_that_was_sent_without_a_session_leads_back_to_its_page(
