@@ -71,8 +71,8 @@ class Timeline(Protocol):
 
     @property
     def times(self) -> NDArray[np.float64]:
-        """Presentation time of every frame in seconds, shape (n,), ascending, ``times[0] == 0``. A
-        still picture has ``[0.0]``."""
+        """Presentation time of every frame in seconds, shape (n,): ``times[0] == 0``, and each is
+        later than the one before. A still picture has ``[0.0]``."""
         ...
 
 

@@ -146,7 +146,7 @@ class _RemoteMedia(LatestIterator):
             if stills_only and self.facts.kind != "image":
                 raise wire.WireError
             data = wire.receive_data(process.connection, 8 * opened.frames)
-            self.times = _times(data, opened.frames, limits)
+            self.times = _times(data, opened.frames, self.facts.duration_s or 0.0)
 
     def _frames(self, indices: list[int], call: int) -> Iterator[Frame | FailedFrame]:
         if not indices:
@@ -200,11 +200,11 @@ class _RemoteMedia(LatestIterator):
         return np.frombuffer(data, np.uint8).reshape(shape).copy()
 
 
-def _times(data: bytes, count: int, limits: DecodeLimits) -> NDArray[np.float64]:
+def _times(data: bytes, count: int, duration_s: float) -> NDArray[np.float64]:
     if len(data) != 8 * count:
         raise wire.WireError
     times = np.frombuffer(data, dtype="<f8").astype(np.float64)
-    sane = bool(np.isfinite(times).all()) and times[0] == 0.0 and times[-1] <= limits.max_duration_s
-    if not sane or bool((np.diff(times) < 0).any()):
+    sane = bool(np.isfinite(times).all()) and times[0] == 0.0 and times[-1] <= duration_s
+    if not sane or bool((np.diff(times) <= 0).any()):
         raise wire.WireError
     return times

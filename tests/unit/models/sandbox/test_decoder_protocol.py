@@ -111,6 +111,8 @@ LIES: dict[str, list[Any]] = {
     "times too short": [OPENED, b"D", TIMES[:8]],
     "times too long": [OPENED, b"D", TIMES * 2],
     "times fall": [OPENED, b"D", struct.pack("<2d", 0.0, -1.0)],
+    "times stand still": [OPENED, b"D", struct.pack("<2d", 0.0, 0.0)],
+    "times beyond the end": [facts(duration_s=1.0), b"D", struct.pack("<2d", 0.0, 1.5)],
     "times not from zero": [OPENED, b"D", struct.pack("<2d", 1.0, 2.0)],
     "times not numbers": [OPENED, b"D", struct.pack("<2d", 0.0, float("nan"))],
     "times as text": [OPENED, b"J" + TIMES],
