@@ -158,11 +158,11 @@ def _judge_faces(
     by_track: dict[int, list[Face]] = {}
     for face in judged:
         by_track.setdefault(face.track, []).append(face)
-    tracks = tuple(_judge_track(n, by_track[n], criteria) for n in sorted(by_track))
+    tracks = tuple(_judge_track(n, by_track[n], counts, criteria) for n in sorted(by_track))
     return _judge_item(facts, tracks, judged, counts, criteria)
 
 
-def _judge_track(number: int, faces: list[Face], criteria: Criteria) -> Track:
+def _judge_track(number: int, faces: list[Face], counts: FrameCounts, criteria: Criteria) -> Track:
     judged = [f for f in faces if f.logit is not None]
     track = Track(
         track=number,
@@ -174,9 +174,11 @@ def _judge_track(number: int, faces: list[Face], criteria: Criteria) -> Track:
         faces=len(faces),
         judged=len(judged),
     )
-    # The values of one or two faces scatter more than those that the error rates were measured on.
-    if len(judged) < (needed := criteria.aggregation.min_track_faces):
-        return replace(track, reasons=_unjudged_reasons(faces, needed))
+    # The values of one or two faces scatter more than those that the error rates were measured on,
+    # however long a clip of one or two frames shows them.
+    distinct = min(len(judged), counts.with_face)
+    if distinct < (needed := criteria.aggregation.min_track_faces):
+        return replace(track, reasons=_unjudged_reasons(faces, distinct, needed))
     seen = SeenTrack(faces, judged, _moments(judged), criteria)
     judgement = criteria.track.judge(
         criteria.track_ratio(judged),
@@ -187,13 +189,12 @@ def _judge_track(number: int, faces: list[Face], criteria: Criteria) -> Track:
     return replace(judged_track, kinds=_kinds(judged_track, judged, criteria))
 
 
-def _unjudged_reasons(faces: Sequence[Face], needed: int) -> tuple[Reason, ...]:
+def _unjudged_reasons(faces: Sequence[Face], judged: int, needed: int) -> tuple[Reason, ...]:
     reasons = [r for f in faces if f.logit is None for r in f.reasons]
     if reasons and len(faces) == 1:
         return faces[0].reasons
     if reasons:
         return (_most_frequent(reasons, len(faces), "faces"),)
-    judged = sum(f.logit is not None for f in faces)
     return (
         Reason(
             ReasonCode.TOO_FEW_FACES,

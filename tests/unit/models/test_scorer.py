@@ -141,6 +141,21 @@ def test_a_frame_that_is_shown_for_long_counts_for_as_long(after: int) -> None:
     assert result.frames.sampled == result.frames.with_face == len(held.asked)
 
 
+@pytest.mark.parametrize("levels", [[230], [230, 230]])
+def test_a_clip_of_one_or_two_frames_is_not_judged_however_long_it_shows_them(
+    levels: list[int],
+) -> None:
+    film = Film(levels, shown_s={n: 30.0 for n in range(len(levels))})
+    result = scorer(film).score(io.BytesIO())
+    assert result.verdict is VerdictCode.UNABLE_TO_EVALUATE
+    assert [(r.code, r.detail) for r in result.reasons] == [
+        (
+            ReasonCode.TOO_FEW_FACES,
+            f"{len(levels)} faces of this person could be judged; at least 3 are needed",
+        )
+    ]
+
+
 def test_exactly_n_frames_and_no_more() -> None:
     film = Film([230] * 200)
     result = scorer(film).score(io.BytesIO(), frames=7)
