@@ -226,8 +226,8 @@ def unscored_people(item: SeenItem) -> Iterator[Reason]:
         yield Reason(
             ReasonCode.UNJUDGED_FACES,
             f"{len(hidden)} of {len(item.tracks)} people shown could not be scored (present in "
-            f"{_moments_of(faces)} of {_moments_of(item.faces)} frames with a face): "
-            f"{hidden[0].reasons[0].detail}",
+            f"{_moments_of(faces)} of {_moments_of(item.faces)} frames with a face, counted for as "
+            f"long as they are shown): {hidden[0].reasons[0].detail}",
         )
 
 

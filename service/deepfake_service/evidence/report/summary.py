@@ -272,6 +272,8 @@ def _examined(r: Reading) -> str:
         with_face=counts["with_face"],
         gap=fmt.tenths(counts["longest_gap_s"]),
     )
+    if len({face["time_s"] for face in r.document["exact"]["faces"]}) > counts["with_face"]:
+        examined = f"{examined} {w('examined_repeated')}"
     failed = counts["failed"]
     return f"{examined} {w('examined_failed', failed=failed)}" if failed else examined
 

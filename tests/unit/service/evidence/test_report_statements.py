@@ -34,6 +34,15 @@ def test_a_table_says_how_many_people_it_leaves_out() -> None:
     assert "15" in str(view["people_more"])
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_more_faces_than_frames_are_explained(language: str) -> None:
+    document, told = json.loads(files_of_bundle()[VERDICT]), words(language)
+    faces, explained = document["exact"]["faces"], told("examined_repeated")
+    assert explained not in str(summary_of(Reading(document, told)))
+    faces.append({**faces[-1], "time_s": faces[-1]["time_s"] + 2.0})
+    assert explained in str(summary_of(Reading(document, told)))
+
+
 def test_a_person_s_row_says_why_nothing_was_decided() -> None:
     document = json.loads(files_of_bundle()[VERDICT])
     (track,) = document["result"]["tracks"]
