@@ -41,10 +41,7 @@ def conclude(
     timeline: Timeline, sampled: Sequence[int], parts: Sequence[Part], criteria: Criteria
 ) -> Verdict:
     """Judge the examined ``parts`` of one item; ``sampled`` are all frames that were requested.
-
-    Raises:
-        UndecodableMedia: a still picture whose one frame failed.
-    """
+    ``UndecodableMedia`` if the one frame of a still picture failed."""
     examined = sorted((f for part in parts for f in part.examined), key=lambda f: f.time_s)
     failed = sum(part.failed for part in parts)
     if timeline.facts.kind == "image":

@@ -30,11 +30,8 @@ FRAME_RATE = 25.0
 
 @contextmanager
 def open_medium(path: Path, decoder: Decoder) -> Iterator[OpenMedia]:
-    """Open the picture or video file at ``path``, or the folder of frames there as one clip.
-
-    Raises:
-        MediaError: the medium cannot be read or decoded; see ``Decoder.open``.
-    """
+    """Open the picture or video file at ``path``, or the folder of frames there as one clip;
+    ``MediaError`` if it cannot be read or decoded, as ``Decoder.open``."""
     if path.is_dir():
         yield FolderMedia(path, decoder)
         return

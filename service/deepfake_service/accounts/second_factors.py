@@ -162,12 +162,8 @@ class SecondFactors:
 
     def finish_sign_in(self, token: str, code: str) -> tuple[Caller, str]:
         """Sign a browser in, and return the caller and the value of its cookie.
-
-        Raises:
-            NotAuthenticated: the sign-in has expired.
-            CodeRejected: the code is wrong or was used before; ``key_id`` is that of the key.
-            TooManyCodes: too many codes of the account were wrong.
-        """
+        ``NotAuthenticated`` if the sign-in has expired; ``CodeRejected``, with the ``key_id`` of
+        the key, if the code is wrong or used; ``TooManyCodes`` if too many were wrong."""
         secret = self._key()
         with self._database.write() as session:
             pending = session.get(PendingSignIn, key_hash(token), with_for_update=True)

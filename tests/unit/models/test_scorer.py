@@ -145,7 +145,7 @@ def test_a_frame_that_is_shown_for_long_counts_for_as_long(after: int) -> None:
 def test_a_clip_of_one_or_two_frames_is_not_judged_however_long_it_shows_them(
     levels: list[int],
 ) -> None:
-    film = Film(levels, shown_s={n: 30.0 for n in range(len(levels))})
+    film = Film(levels, shown_s=dict.fromkeys(range(len(levels)), 30.0))
     result = scorer(film).score(io.BytesIO())
     assert result.verdict is VerdictCode.UNABLE_TO_EVALUATE
     assert [(r.code, r.detail) for r in result.reasons] == [
