@@ -18,10 +18,11 @@ def is_fitted(found: pd.Series) -> pd.Series:
 def in_sample(items: pd.DataFrame) -> dict[str, Any]:
     """Count the ``items`` that the weights were fitted on, all of them and by data set.
 
-    ``known`` is false if the detector has no list of them; there are no counts then.
+    ``known`` is false if it is not stated of each; then those that are stated count, and not by
+    data set.
     """
     if items["fitted"].isna().any():
-        return {"known": False, "media": len(items), "datasets": []}
+        return {"known": False, **_counts(items), "datasets": []}
     by_dataset = items.groupby("dataset", sort=True)
     return {
         "known": True,

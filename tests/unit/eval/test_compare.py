@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deepfake_eval.analysis.compare import compare
+from deepfake_eval.analysis.in_sample import any_fitted
 from deepfake_eval.analysis.intervals import Estimate, p_value
 from deepfake_eval.analysis.pairing import holm
 from deepfake_eval.cli import app as cli
@@ -70,6 +71,11 @@ def test_compare_counts_the_media_that_a_run_was_fitted_on(
     result = CliRunner().invoke(cli.app, ["compare", str(known), str(done[0]), "--draws", "5"])
     assert "known: In sample: 1 of 12 media. The weights were fitted on 1 of" in result.output
     assert f"{done[0].name}: In sample: not known" in result.output
+    # What is stated of some media counts although nothing is of the others.
+    partly = np.where(table["media"] == "fake/0.png", "file", None)
+    table.assign(fitted=partly).to_parquet(known / "predictions.parquet")
+    counts = compare(known, done[0], draws=5)["in_sample"]["known"]
+    assert (counts["known"], any_fitted(counts)) == (False, True)
 
 
 def test_compare_has_a_difference_for_each_data_set_and_method(
