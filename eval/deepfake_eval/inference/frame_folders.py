@@ -48,10 +48,8 @@ class FolderMedia:
 
     The last number in a file name is taken for the frame's place in the video, at ``FRAME_RATE``.
     If a name has no number or two names share one, the frames follow each other in name order.
-
-    Raises:
-        UnreadableMedia: the folder cannot be listed.
-        UndecodableMedia: the folder has no picture that can be decoded.
+    ``UnreadableMedia`` if the folder cannot be listed, ``UndecodableMedia`` if it has no picture
+    that can be decoded.
     """
 
     def __init__(self, folder: Path, decoder: Decoder) -> None:

@@ -121,10 +121,8 @@ class PictureMedia:
     Embedded ICC profiles are not applied, because the loaders of the published training sets do not
     apply them either.
 
-    Raises:
-        NotAPicture: with ``stills_only``, the picture is animated.
-        MediaTooLarge: a limit is exceeded.
-        Exception: whatever Pillow raises for content that it cannot decode.
+    ``NotAPicture`` if the picture is animated, with ``stills_only``; ``MediaTooLarge`` if a limit
+    is exceeded; for content that it cannot decode, whatever Pillow raises.
     """
 
     def __init__(

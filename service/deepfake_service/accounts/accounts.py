@@ -195,11 +195,9 @@ class Accounts:
            secret.
         4. The key must not be expired or revoked, and its account must not be disabled.
         5. A key of an account with a second factor is only accepted where a code is asked for
-           next: ``signs_in``.
+           next: ``signs_in``; else ``SecondFactorRequired``.
 
-        Raises:
-            NotAuthenticated: with the same message for every reason.
-            SecondFactorRequired: the key is valid, and its account has a second factor.
+        For every other reason, ``NotAuthenticated`` with the same message.
         """
         if len(text) > MAX_KEY_CHARS:
             raise NotAuthenticated
