@@ -53,7 +53,6 @@ class Row:
     dataset: str
     split: str
     group: str
-    compression: str = ""
     attributes: tuple[tuple[str, str], ...] = ()
 
 

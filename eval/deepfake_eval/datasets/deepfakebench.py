@@ -90,9 +90,8 @@ def _entries(
         for label, splits in _mapping(labels, path).items():
             for split, videos in _mapping(splits, path).items():
                 where = f"{path.name}: {label}/{split}"
-                level = ""
                 if isinstance(videos, dict) and set(videos) & set(COMPRESSIONS):
-                    level, videos = compression, videos.get(compression, {})
+                    videos = videos.get(compression, {})
                 if isinstance(videos, dict) and "frames" in videos:
                     # rearrange.py replaces the val mapping of DFDC with its last video.
                     notes[f"{where} has one video instead of a mapping, and is left out."] = None
@@ -106,7 +105,7 @@ def _entries(
                     shown = _binary(named)
                     method = METHODS.get(named, base.original_or(named, shown))
                     group = base.ids_in_name(video)
-                    yield base.Row("", shown, method, dataset, split, group, level), frames
+                    yield base.Row("", shown, method, dataset, split, group), frames
 
 
 def _frames(facts: Any, where: str) -> tuple[str, ...]:

@@ -59,9 +59,8 @@ class FaceForensics:
                     for name in names:
                         media = f"{folder}/videos/{name}.mp4"
                         found.add_listed(
-                            base.Row(media, label, method, "FaceForensics++", part, group,
-                                self.compression)
-                        )  # fmt: skip
+                            base.Row(media, label, method, "FaceForensics++", part, group)
+                        )
         return found.rows()
 
     def _sources(self, root: Path, notes: list[str]) -> dict[str, str]:
@@ -134,9 +133,7 @@ class DeepFakeDetection:
                 )
             for clip in clips:
                 media, method = base.relative(clip, root), base.original_or(DFD, label)
-                row = base.Row(
-                    media, label, method, DFD, "test", "", "" if copied else self.compression
-                )
+                row = base.Row(media, label, method, DFD, "test", "")
                 found.add(row, *clip.stem.split("__")[0].split("_"))
         rows = found.rows()
         named = tuple(replace(row, group=f"actor-{row.group}") for row in rows.rows)

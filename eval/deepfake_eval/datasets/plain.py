@@ -50,7 +50,7 @@ class Csv:
     name: ClassVar[str] = "csv"
     layout: ClassVar[str] = (
         "a CSV file, or a folder with manifest.csv: media (path relative to it), label "
-        "(real|fake), and optionally method, dataset, split, group, compression, attribute_<name>"
+        "(real|fake), and optionally method, dataset, split, group, attribute_<name>"
     )
     grouping: ClassVar[str] = "the column group; without it, each file"
 
@@ -97,7 +97,6 @@ class Csv:
             line.get("dataset") or self.title or title,
             part or (split if split in base.SPLITS else "test"),
             line.get("group") or media,
-            line.get("compression") or "",
             tuple(
                 (c.removeprefix("attribute_"), v)
                 for c, v in line.items()
