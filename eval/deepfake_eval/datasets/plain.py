@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import ClassVar
 
 from deepfake_eval.datasets import base
@@ -86,10 +86,10 @@ class Csv:
 
     def _row(self, line: dict[str, str], where: str, title: str, split: str) -> base.Row:
         part = line.get(self.split_column)
-        label, media = base.checked_label(line["label"], where, DatasetError), line["media"]
-        pure = PurePosixPath(media or "")
-        if not media or pure.is_absolute() or ".." in pure.parts:
+        label, pure = base.checked_label(line["label"], where, DatasetError), Path(line["media"])
+        if not pure.name or pure.is_absolute() or ".." in pure.parts:
             raise DatasetError(f"In {where}, media must be a path below the folder of the table.")
+        media = pure.as_posix()  # ./a.jpg is a.jpg
         return base.Row(
             media,
             label,
