@@ -193,6 +193,7 @@ def _nothing_to_score(datasets: Sequence[LoadedDataset]) -> str:
     text = "There is nothing to score in this split."
     if missing:
         text += f" {len(missing)} listed media are absent, for example {missing[0]}."
+    text += "".join(f" {note}" for dataset in datasets for note in dataset.rows.notes)
     return text + " `deepfake-eval datasets NAME:ROOT` counts the media of every split."
 
 

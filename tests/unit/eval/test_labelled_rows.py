@@ -24,7 +24,8 @@ def test_nothing_to_score_says_how_much_is_absent(bundle: Path, tmp_path: Path) 
 def test_nothing_to_score_says_where_splits_are_counted(bundle: Path, tmp_path: Path) -> None:
     evaluation.touch(tmp_path, ["a.png", "b.png"])
     (tmp_path / "manifest.csv").write_text("media,label,split\na.png,real,dev\nb.png,fake,dev\n")
-    with pytest.raises(RunError, match=r"`deepfake-eval datasets NAME:ROOT` counts the media"):
+    expected = r"'dev' \(2\); --split all.* `deepfake-eval datasets NAME:ROOT` counts the media"
+    with pytest.raises(RunError, match=expected):
         run(bundle, [f"csv:{tmp_path}"], tmp_path / "out")
 
 
@@ -38,7 +39,7 @@ def test_two_sets_that_share_a_name_are_refused(bundle: Path, tmp_path: Path) ->
 
 def test_a_medium_that_a_table_lists_twice_is_named(tmp_path: Path) -> None:
     evaluation.touch(tmp_path, ["a.png", "b.png"])
-    (tmp_path / "manifest.csv").write_text("media,label\na.png,real\nb.png,fake\na.png,real\n")
+    (tmp_path / "manifest.csv").write_text("media,label\na.png,real\nb.png,fake\n./a.png,real\n")
     loaded = load_dataset(f"csv,title=made:{tmp_path}", "test")
     with pytest.raises(RunError, match=r"made lists a\.png twice\. List each medium once\."):
         labelled_rows([loaded])
