@@ -118,9 +118,13 @@ def test_identical_files_are_used_once_and_may_not_contradict(
     (root / "manifest.csv").write_text(text + "copy.mp4,real,original,made,g0,0\n")
     listed = [Manifest(root / "manifest.csv")]
     assert prepare(listed, tmp_path / "a", smoke, workers=0).duplicates == 1
-    (root / "manifest.csv").write_text(text + "copy.mp4,fake,tint,made,g0,0\n")
-    with pytest.raises(TrainingError, match=r"copy\.mp4.*real and as fake"):
-        prepare(listed, tmp_path / "b", smoke, workers=0)
+    for row, named in (
+        ("copy.mp4,fake,tint,made,g0,0", "label real and once with fake"),
+        ("copy.mp4,real,original,made,k,1", "group g0 and once with k"),
+    ):
+        (root / "manifest.csv").write_text(f"{text}{row}\n")
+        with pytest.raises(TrainingError, match=rf"line 2 \(00.*line 4 \(copy.*bytes, .*{named}"):
+            prepare(listed, tmp_path / "b", smoke, workers=0)
 
 
 def test_a_corrupt_medium_is_counted_and_stops_nothing(
@@ -173,7 +177,7 @@ def test_another_root_than_that_of_the_manifest_is_told(smoke: Config, tmp_path:
 
 
 def test_several_manifests_give_one_index(manifest: Path, smoke: Config, tmp_path: Path) -> None:
-    """Files of one name, a copy in another fold, and crops that were cut before."""
+    """Files of one name, a copy in another data set, and crops that were cut before."""
     header = "media,label,method,dataset,group,fold"
     one, two, out = tmp_path / "one", tmp_path / "two", tmp_path / "crops"
     for folder, files in ((one, {"a": "00", "b": "01"}), (two, {"a": "02", "copy": "01"})):
@@ -184,7 +188,7 @@ def test_several_manifests_give_one_index(manifest: Path, smoke: Config, tmp_pat
         f"{header}\na.mp4,real,original,film,g,0\nb.mp4,real,original,film,h,0\n"
     )
     (tmp_path / "two.csv").write_text(
-        f"{header},terms\na.mp4,fake,tint,tool,g,0,MIT\ncopy.mp4,real,original,web,k,1,MIT\n"
+        f"{header},terms\na.mp4,fake,tint,tool,g,0,MIT\ncopy.mp4,real,original,web,h,0,MIT\n"
     )
     prepare([Manifest(one / "m.csv")], out, smoke, workers=0)
     before = {p.name: p.stat().st_mtime_ns for p in (out / "records").iterdir()}
@@ -239,7 +243,7 @@ def test_turned_tight_crops_are_stored_upright(smoke: Config, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("media,label\na.mp4,real\n", "method, dataset, group, fold"),
+        ("media,label\na.mp4,real\n", "no column method and no column dataset and"),
         ("media,label,method,dataset,group,fold\na,1,m,d,g,0\n", "label"),
         (
             "media,label,method,dataset,group,fold\na,real,m,d,g,0\nb,fake,m,d,g,1\n",

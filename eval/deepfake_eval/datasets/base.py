@@ -16,6 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from deepfake_eval.errors import DatasetError, EvalError
+from deepfake_models.errors import DeepfakeError
 
 SPLITS = ("train", "val", "test", "all")
 Label = Literal["real", "fake"]
@@ -198,16 +199,17 @@ def checked_label(label: str, where: str, error: type[EvalError]) -> Label:
 
 
 def read_table(
-    path: Path, required: Sequence[str], error: type[EvalError]
+    path: Path, required: Sequence[str], error: type[DeepfakeError]
 ) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     """Return the columns of a CSV table and its rows, each with the number of its line.
 
     Raises:
-        EvalError: ``error``, if the file is not readable or lacks a ``required`` column.
+        DeepfakeError: ``error``, if the file is not readable, lacks a ``required`` column, or a row
+            has more values than there are columns.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(file, restval="")
             columns = list(reader.fieldnames or ())
             lines = [(reader.line_num, line) for line in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as cause:
@@ -221,6 +223,11 @@ def read_table(
             f"{path.name} separates its columns by {apart}. Save it with commas."
             if apart
             else f"{path.name} has no column {' and no column '.join(missing)}. It has {found}."
+        )
+    if long := [number for number, line in lines if None in line]:
+        raise error(
+            f"In {path.name}, line {long[0]} has more values than the header has columns. Put "
+            "values with commas in quotes."
         )
     return columns, lines
 

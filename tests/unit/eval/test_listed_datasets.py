@@ -144,7 +144,7 @@ def test_csv_rows_of_unknown_splits_are_noted(tmp_path: Path) -> None:
         ("media,label\n/etc/passwd,real\n", "line 2, media must be a path below"),
         ("media,label\n../up.mp4,real\n", "line 2, media must be a path below"),
         ("media,label\na.mp4,real\n\nb.mp4,1\n", "line 4, the label must be real or fake"),
-        ("media,label\na.mp4\n", "label must be real or fake, not None"),
+        ("media,label\na.mp4\n", "label must be real or fake, not ''"),
     ],
 )
 def test_csv_says_what_is_wrong(tmp_path: Path, text: str, named: str) -> None:

@@ -55,8 +55,8 @@ def test_a_group_in_two_folds_names_both_rows(tmp_path: Path) -> None:
     one = manifest(tmp_path / "one", "x.mp4,real,o,film,h,2", "a.mp4,real,o,film,g,0")
     two = manifest(tmp_path / "two", "b.mp4,fake,swap,tool,g,3")
     expected = (
-        rf"Group g .* {one.path}, row 2 \(a\.mp4\) has fold 0, "
-        rf"{two.path}, row 1 \(b\.mp4\) has fold 3"
+        rf"Group g .* {one.path}, line 3 \(a\.mp4\) has fold 0, "
+        rf"{two.path}, line 2 \(b\.mp4\) has fold 3"
     )
     with pytest.raises(TrainingError, match=expected):
         read_manifests([one, two])
@@ -80,7 +80,7 @@ def test_the_same_file_is_used_once(tmp_path: Path) -> None:
 def test_rows_of_one_medium_may_not_contradict(tmp_path: Path, row: str, named: str) -> None:
     one = manifest(tmp_path, "a.mp4,real,o,film,g,0", name="one.csv")
     two = manifest(tmp_path, row, name="two.csv")
-    with pytest.raises(TrainingError, match=rf"one\.csv, row 1 .*two\.csv, row 1 .*{named}"):
+    with pytest.raises(TrainingError, match=rf"one\.csv, line 2 .*two\.csv, line 2 .*{named}"):
         read_manifests([one, two])
 
 
@@ -106,16 +106,26 @@ def test_different_files_of_one_name_and_data_set_are_refused(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("row", "named"),
     [
-        ("a.mp4,real,o,film,,0", r"m\.csv, row 2 \(a\.mp4\): The group is empty"),
-        ("a.mp4,real,o,film,g", r"m\.csv, row 2 \(a\.mp4\): The fold is empty"),
-        ("a.mp4,real,o,film,g,x", r"row 2 .*: The fold must be a whole number, not 'x'"),
-        ("a.mp4,real,o,film,g,0.5", r"row 2 .*: The fold must be a whole number"),
-        ("a.mp4,1,o,film,g,0", r"row 2 .*: The label must be real or fake, not '1'"),
+        ("a.mp4,real,o,film,,0", r"m\.csv, line 3 \(a\.mp4\): The group is empty"),
+        ("a.mp4,real,o,film,g", r"m\.csv, line 3 \(a\.mp4\): The fold is empty"),
+        ("a.mp4,real,o,film,g,x", r"line 3 .*: The fold must be a whole number, not 'x'"),
+        ("a.mp4,real,o,film,g,0.5", r"line 3 .*: The fold must be a whole number"),
+        ("a.mp4,1,o,film,g,0", r"line 3 .*: The label must be real or fake, not '1'"),
+        ("a.mp4,real,o,film, web,g,0", r"In m\.csv, line 3 has more values than the header"),
+        ('"a\nb.mp4",real,o,film,g,0', r"line 4 \(a\\nb\.mp4\)': The name has a line break"),
     ],
 )
-def test_a_wrong_value_names_its_row(tmp_path: Path, row: str, named: str) -> None:
+def test_a_wrong_value_names_its_line(tmp_path: Path, row: str, named: str) -> None:
     with pytest.raises(TrainingError, match=named):
         read_manifests([manifest(tmp_path, "ok.mp4,real,o,film,g,0", row)])
+
+
+def test_a_manifest_without_media_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"list no media to use\. Add a row"):
+        read_manifests([manifest(tmp_path)])
+    listed = manifest(tmp_path, "a.mp4,real,o,film,g,0")
+    with pytest.raises(TrainingError, match=r"list no media to use\. .*exclude fewer data sets"):
+        read_manifests([listed], excluded=("film",))
 
 
 def test_a_group_called_na_is_a_group(tmp_path: Path) -> None:

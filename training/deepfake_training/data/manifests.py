@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import pandas as pd
 
-from deepfake_eval.datasets.base import PICTURE_SUFFIXES
+from deepfake_eval.datasets.base import PICTURE_SUFFIXES, read_table
 from deepfake_eval.inference.predictions import LABELS
 from deepfake_training.errors import TrainingError
 
@@ -66,8 +66,8 @@ class Listing:
     """The content of all manifests of a run."""
 
     rows: pd.DataFrame
-    """A row for each medium, with ``COLUMNS``, ``terms`` (empty if not given) and ``path``, the
-    file. ``media`` is unique."""
+    """A row for each medium, with ``COLUMNS``, ``terms`` (empty if not given), ``path``, the file,
+    and ``where``, which names the row for messages. ``media`` is unique."""
     repeated: int
     """Rows left out because they list a medium that an earlier row lists."""
     sources: list[dict[str, Any]]
@@ -81,8 +81,8 @@ def read_manifests(manifests: Sequence[Manifest], *, excluded: Sequence[str] = (
 
     A file that is listed more than once, by one or several manifests, is used once. Its first row
     counts. ``TrainingError`` if a file cannot be read, lacks a column or a value, has an unknown
-    label, lists a group in more than one fold, or two rows contradict each other; the message names
-    the rows.
+    label, lists a group in more than one fold, two rows contradict each other, or none is left; the
+    message names the lines.
     """
     if not manifests:
         raise TrainingError("No manifest is given. Pass --manifest FILE.")
@@ -99,26 +99,29 @@ def read_manifests(manifests: Sequence[Manifest], *, excluded: Sequence[str] = (
     rows = _one_row_per_medium(listed)
     repeated = len(listed) - len(rows)
     rows = rows[~rows["dataset"].isin(excluded)].reset_index(drop=True)
-    return Listing(rows.drop(columns="where"), repeated, sources)
+    if rows.empty:
+        raise TrainingError(
+            "The manifests list no media to use. Add a row for each file, or exclude fewer data "
+            "sets."
+        )
+    return Listing(rows, repeated, sources)
 
 
 def _read(manifest: Manifest, name: str) -> pd.DataFrame:
-    """Read one manifest; the column ``where`` names its rows for messages."""
-    try:
-        frame = pd.read_csv(manifest.path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise TrainingError(
-            f"{name}: This is not a readable manifest. Save it as CSV in UTF-8. ({error})"
-        ) from error
-    missing = [c for c in COLUMNS if c not in frame.columns]
-    if missing:
-        raise TrainingError(f"{name}: The columns {', '.join(missing)} are missing. Add them.")
-    frame["where"] = [f"{name}, row {n} ({m})" for n, m in enumerate(frame["media"], start=1)]
-    frame[TERMS] = frame[TERMS].fillna("").str.strip() if TERMS in frame.columns else ""
+    """Read one manifest; the column ``where`` names its lines for messages."""
+    columns, lines = read_table(manifest.path, COLUMNS, TrainingError)
+    frame = pd.DataFrame([line for _, line in lines], columns=columns, dtype=str)
+    frame["where"] = [f"{name}, line {n} ({line['media']})" for n, line in lines]
+    frame[TERMS] = frame[TERMS].str.strip() if TERMS in columns else ""
     for column in COLUMNS:
-        empty = frame[frame[column].isna() | (frame[column].astype(str).str.strip() == "")]
+        empty = frame[frame[column].str.strip() == ""]
         if len(empty):
             raise TrainingError(f"{empty['where'].iloc[0]}: The {column} is empty. Fill it in.")
+    broken = frame[[media.splitlines() != [media] for media in frame["media"]]]
+    if len(broken):  # lists of media have a line for each
+        raise TrainingError(
+            f"{broken['where'].iloc[0]!r}: The name has a line break. Rename the file."
+        )
     wrong = frame[~frame["label"].isin(("real", "fake"))]
     if len(wrong):
         raise TrainingError(
@@ -160,7 +163,7 @@ def _one_row_per_medium(listed: pd.DataFrame) -> pd.DataFrame:
                     raise TrainingError(
                         f"{first['where']} and {row['where']} list the same file, once with the "
                         f"{column} {first[column]} and once with {row[column]}. Correct one of "
-                        "the rows."
+                        "the lines."
                     )
             repeats.append(row.name)
     rows = listed.drop(index=cast("list[int]", repeats)).reset_index(drop=True)

@@ -69,9 +69,9 @@ def prepare(
     finished media and of all media.
 
     Raises:
-        TrainingError: if the manifests are invalid or contradict each other, list the same bytes as
-            real and as fake, or no file that exists; if ``out`` contains crops that were cut
-            differently; or if a process ended unexpectedly.
+        TrainingError: if the manifests are invalid or contradict each other, list the same bytes
+            with two labels or in two groups, or no file that exists; if ``out`` contains crops that
+            were cut differently; or if a process ended unexpectedly.
     """
     listing = read_manifests(manifests, excluded=config.excluded_datasets)
     (out / "crops").mkdir(parents=True, exist_ok=True)
@@ -116,9 +116,9 @@ def recorded(out: Path, media: str) -> dict[str, Any]:
 
 
 def _check_present(rows: Sequence[dict[str, Any]]) -> None:
-    """Check that one of the files of ``rows`` exists, if there are any; ``TrainingError`` if none
-    does, as with another root than that of the manifest."""
-    if rows and not any(Path(row["path"]).exists() for row in rows):
+    """Check that one of the files of ``rows`` exists; ``TrainingError`` if none does, as with
+    another root than that of the manifest."""
+    if not any(Path(row["path"]).exists() for row in rows):
         raise TrainingError(
             f"None of the {len(rows)} files of the manifests exists, for example "
             f"{rows[0]['path']}. Pass the folder to which their paths are relative as "
@@ -198,11 +198,13 @@ def _write_index(
         record = recorded(out, row["media"])
         if record["sha256"] in seen:
             earlier = seen[record["sha256"]]
-            if earlier["label"] != row["label"]:
-                raise TrainingError(
-                    f"{earlier['media']} and {row['media']} have the same bytes, which the "
-                    "manifests list as real and as fake. Correct one of the rows."
-                )
+            for column in ("label", "group"):  # and so the fold
+                if earlier[column] != row[column]:
+                    raise TrainingError(
+                        f"{earlier['where']} and {row['where']} list the same bytes, once with the "
+                        f"{column} {earlier[column]} and once with {row[column]}. Correct one of "
+                        "the lines; what shows the same people is one group."
+                    )
             duplicates.append(row["media"])
             continue
         seen[record["sha256"]] = row
