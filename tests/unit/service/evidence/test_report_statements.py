@@ -75,6 +75,10 @@ def test_rates_of_conditions_with_too_few_people_are_not_stated(language: str) -
 
     text, table = told()
     assert "3.1%" in text
+    alike = {"en": "counts alike", "ko": "똑같이 한 건으로"}[language]
+    note = tables_of(Reading(document, words(language)))["rates_note"]
+    assert alike in text, "unlike the rates of videos beside them, where a source is limited"
+    assert alike in note
     assert "3.1%" in table[0][0]
     unmeasured = {"code": "unmeasured_condition", "detail": ""}
     track["reasons"].append(unmeasured)
