@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +22,9 @@ from numpy.typing import NDArray
 from deepfake_eval.analysis.in_sample import is_fitted
 from deepfake_eval.analysis.intervals import Estimate, limited_weights, rate
 from deepfake_eval.analysis.metrics import auc
-from deepfake_eval.datasets.base import namespace
 from deepfake_eval.errors import RunError
 from deepfake_eval.inference.predictions import read_run
-from deepfake_models.bundle.bundle import Bundle, BundleSpec, load_bundle, seal
+from deepfake_models.bundle.bundle import BundleSpec, load_bundle
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.bundle.spec import (
     ConditionBin,
@@ -36,7 +34,6 @@ from deepfake_models.bundle.spec import (
     MeasuredRate,
     ValueHistogram,
 )
-from deepfake_models.decision.fitness import marked_card, unfit
 from deepfake_models.decision.level import log_likelihood_ratio, time_weighted_mean
 from deepfake_models.machine import atomic_write_text
 
@@ -218,38 +215,25 @@ def track_table(faces: pd.DataFrame, spec: BundleSpec) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def write_reliability(
-    bundle_dir: Path, predictions: Sequence[Path], out: Path, *, bundle_out: Path | None = None
-) -> dict[str, Any]:
-    """Measure a bundle on the predictions of its runs; write the rates to ``out`` as JSON.
+def write_reliability(bundle_dir: Path, predictions: Path, out: Path) -> dict[str, Any]:
+    """Measure a bundle on the predictions of a run; write the rates to ``out`` as JSON.
 
-    Return the same content: that of ``reliability_table`` with ``by_condition``, and the number of
-    media ``left_out`` because the weights were fitted on them. The measured bundle is not changed,
-    because its files are sealed. With ``bundle_out``, write a copy of the
-    bundle there that has this table as its ``reliability.json`` and decides only under conditions
-    with enough groups.
+    Return the same content: that of ``reliability_table`` and ``media_tables``, with
+    ``by_condition``, and the number of media ``left_out`` because the weights were fitted on them.
+    The bundle is not changed, because its files are sealed.
 
     Raises:
         BundleError: the bundle is incomplete or altered.
-        RunError: a file was not written by ``deepfake-eval run`` with this bundle, two files cover
-            the same medium, the weights were fitted on all media, no face was judged, or
-            ``bundle_out`` exists.
+        RunError: the file was not written by ``deepfake-eval run`` with this bundle, the weights
+            were fitted on all media, or no face was judged.
     """
-    if bundle_out and bundle_out.exists():
-        raise RunError(f"{bundle_out} already exists. Name a new folder for the bundle.")
     bundle = load_bundle(bundle_dir)
     spec = bundle.spec
-    tables = []
-    for path in predictions:
-        table, metrics = read_run(path, REQUIRED_COLUMNS)
-        if metrics["bundle"]["sha256"] != bundle.sha256:
-            raise RunError(f"{path} was scored with another bundle. Run deepfake-eval run again.")
-        tables.append(table)
-    tables = _groups_apart(tables)
-    everything = pd.concat(tables, ignore_index=True)
-    media = pd.concat([t[["dataset", "media"]].drop_duplicates() for t in tables])
-    if media.duplicated().any():
-        raise RunError("Two of the files hold predictions of the same medium. Leave one out.")
+    everything, metrics = read_run(predictions, REQUIRED_COLUMNS)
+    if metrics["bundle"]["sha256"] != bundle.sha256:
+        raise RunError(
+            f"{predictions} was scored with another bundle. Run deepfake-eval run again."
+        )
     fitted = is_fitted(everything["fitted"])
     left_out = int((fitted & (everything["level"] == "item")).sum())
     everything = everything[~fitted]
@@ -264,12 +248,14 @@ def write_reliability(
     judged = faces[faces["logit"].notna()]
     if judged.empty:
         raise RunError("No face was judged in these predictions. Measure more media.")
+    tracks = track_table(judged, spec)
+    ratios = [log_likelihood_ratio(float(raw), spec.calibration.track) for raw in tracks["raw"]]
     face_threshold = spec.thresholds.face.likely_manipulated
     min_groups = spec.conditions.min_groups
     rates = {
         **reliability_table(
             judged,
-            _calibrated(track_table(judged, spec), spec),
+            tracks.assign(log_likelihood_ratio=ratios),
             face_threshold=face_threshold,
             track_threshold=spec.thresholds.track.likely_manipulated,
             min_groups=min_groups,
@@ -277,55 +263,11 @@ def write_reliability(
         "by_condition": condition_table(faces, face_threshold, min_groups),
         "bundle": bundle.model_json(),
         "left_out": left_out,
+        **media_tables(everything[everything["level"] == "item"], min_groups),
     }
-    items = everything[everything["level"] == "item"]
-    if not bundle_out:
-        # These are verdicts of the measured bundle. One with other conditions decides differently.
-        rates |= media_tables(items, min_groups)
-    text = json.dumps(rates, indent=2, ensure_ascii=False) + "\n"
     out.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write_text(out, text)
-    if bundle_out:
-        _seal_copy(bundle, bundle_out, text, conditions(rates["by_condition"]))
+    atomic_write_text(out, json.dumps(rates, indent=2, ensure_ascii=False) + "\n")
     return rates
-
-
-def _groups_apart(tables: list[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Return predictions of several runs, with groups named as in one run of all their data sets.
-
-    A run of a single data set names groups as that does, and person 1 of it is not person 1 of
-    another.
-    """
-    names = {name for table in tables for name in table["dataset"]}
-    if len(names) == 1:
-        return tables
-    return [
-        table.assign(group=namespace(str(table["dataset"].iloc[0])) + table["group"])
-        if table["dataset"].nunique() == 1
-        else table
-        for table in tables
-    ]
-
-
-def _calibrated(tracks: pd.DataFrame, spec: BundleSpec) -> pd.DataFrame:
-    ratios = [log_likelihood_ratio(float(raw), spec.calibration.track) for raw in tracks["raw"]]
-    return tracks.assign(log_likelihood_ratio=ratios)
-
-
-def _seal_copy(bundle: Bundle, out: Path, reliability: str, measured: ConditionsSpec) -> None:
-    shutil.copytree(bundle.directory, out)
-    atomic_write_text(out / "reliability.json", reliability)
-    card_file = out / "MODEL_CARD.md"
-    note = (
-        "\n## Error rates measured on other material\n\nThis bundle decides by error rates that "
-        "were measured on other material than the tables above: see `reliability.json`.\n"
-    )
-    card = card_file.read_text(encoding="utf-8") + note
-    reasons = unfit(bundle.spec.model_copy(update={"conditions": measured}))
-    atomic_write_text(card_file, marked_card(card, reasons))
-    fields = bundle.spec.model_dump(exclude={"files", "format_version"})
-    fields["conditions"] = measured.model_dump()
-    seal(out, fields)
 
 
 def condition_table(faces: pd.DataFrame, threshold: float, min_groups: int) -> dict[str, Any]:

@@ -137,22 +137,14 @@ def table(
 
 @app.command()
 def reliability(
-    predictions: Annotated[
-        list[Path], typer.Option(help="predictions.parquet of a run. May be repeated.")
-    ],
+    predictions: Annotated[Path, typer.Option(help="predictions.parquet of a run.")],
     out: Annotated[Path, typer.Option(help="JSON file to write.")],
     bundle: BundleOption = None,
-    bundle_out: Annotated[
-        Path | None,
-        typer.Option(help="New folder for a copy of the bundle that decides by these rates."),
-    ] = None,
 ) -> None:
     """Measure error rates by face width and sharpness, and write them as JSON."""
     from deepfake_eval.analysis.reliability import write_reliability
 
-    table = write_reliability(
-        bundle or default_bundle_dir(), predictions, out, bundle_out=bundle_out
-    )
+    table = write_reliability(bundle or default_bundle_dir(), predictions, out)
     if table["left_out"]:
         typer.echo(f"{table['left_out']} media left out: the weights were fitted on them")
     bins = table["by_condition"]["bins"]

@@ -92,7 +92,7 @@ def table(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     path = folder / "predictions.parquet"
     save(predictions(bundle), path, bundle)
     before = {p.name: p.read_bytes() for p in bundle.directory.iterdir()}
-    result = write_reliability(bundle.directory, [path], folder / "rates.json")
+    result = write_reliability(bundle.directory, path, folder / "rates.json")
     assert json.loads((folder / "rates.json").read_text()) == result
     assert {p.name: p.read_bytes() for p in bundle.directory.iterdir()} == before
     assert {p.name for p in folder.iterdir()} == {
@@ -165,12 +165,10 @@ def test_the_bundle_says_how_many_groups_are_enough(tmp_path: Path) -> None:
     lenient = evaluation.tiny_bundle(tmp_path / "lenient", conditions={"min_groups": 5})
     path = tmp_path / "predictions.parquet"
     save(predictions(lenient, 6), path, lenient)
-    out = tmp_path / "copy"
-    rates = write_reliability(lenient.directory, [path], tmp_path / "r.json", bundle_out=out)
+    rates = write_reliability(lenient.directory, path, tmp_path / "r.json")
     assert rates["by_condition"]["min_groups"] == 5
     assert bin_of(rates, 200, "sharpness", 12)["decides"]
     assert rates["level_face"]["overall"]["true_positive_rate"]["indicative"] is False
-    assert load_bundle(out).spec.conditions.min_groups == 5
 
 
 def test_faces_not_judged_are_counted_and_bystanders_left_out(table: dict[str, Any]) -> None:
@@ -184,41 +182,6 @@ def test_faces_not_judged_are_counted_and_bystanders_left_out(table: dict[str, A
     assert tracks["false_positive_rate"]["samples"] == 12
 
 
-def test_several_runs_add_up_and_may_not_overlap(bundle: Bundle, tmp_path: Path) -> None:
-    whole = predictions(bundle)
-    save(whole, tmp_path / "a.parquet", bundle)
-    whole.assign(dataset="e", group=whole["group"] + "e").to_parquet(tmp_path / "b.parquet")
-    paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
-    both = write_reliability(bundle.directory, paths, tmp_path / "out.json")
-    assert bin_of(both, 200, "sharpness", 12)["true_positive_rate"]["groups"] == 24
-    with pytest.raises(RunError, match="hold predictions of the same medium"):
-        write_reliability(bundle.directory, [paths[0], paths[0]], tmp_path / "out.json")
-
-
-def test_groups_of_runs_of_different_data_sets_are_kept_apart(
-    bundle: Bundle, tmp_path: Path
-) -> None:
-    whole = predictions(bundle)
-    runs = {"a": whole, "b": whole.assign(dataset="e")}
-    # A run of two data sets has named their groups apart already.
-    runs["both"] = pd.concat(
-        [t.assign(group=t["dataset"] + "/" + t["group"]) for t in runs.values()]
-    )
-    runs["more"] = whole.assign(media=whole["media"] + "more")
-    for name, table in runs.items():
-        save(table, tmp_path / f"{name}.parquet", bundle)
-
-    def groups(*names: str) -> int:
-        paths = [tmp_path / f"{name}.parquet" for name in names]
-        rates = write_reliability(bundle.directory, paths, tmp_path / "out.json")
-        found: int = rates["level_face"]["overall"]["true_positive_rate"]["groups"]
-        return found
-
-    alone = groups("a")
-    assert groups("a", "b") == groups("both") == groups("both", "more") == 2 * alone
-    assert groups("a", "more") == alone
-
-
 def test_media_that_the_weights_were_fitted_on_count_in_no_rate(
     bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -227,12 +190,12 @@ def test_media_that_the_weights_were_fitted_on_count_in_no_rate(
     learnt = whole.assign(media="learnt/" + whole["media"], group="l" + whole["group"])
     path, out = tmp_path / "p.parquet", tmp_path / "out.json"
     save(pd.concat([whole, learnt.assign(fitted="file")], ignore_index=True), path, bundle)
-    rates = write_reliability(bundle.directory, [path], out)
+    rates = write_reliability(bundle.directory, path, out)
     assert rates["left_out"] == learnt["media"].nunique()
     assert rates["level_face"]["overall"]["true_positive_rate"]["groups"] == 12
     save(learnt.assign(fitted="picture"), path, bundle)
     with pytest.raises(RunError, match="was fitted on all of these media"):
-        write_reliability(bundle.directory, [path], tmp_path / "none.json")
+        write_reliability(bundle.directory, path, tmp_path / "none.json")
 
 
 def test_what_is_not_a_run_of_this_bundle_is_refused(bundle: Bundle, tmp_path: Path) -> None:
@@ -240,7 +203,7 @@ def test_what_is_not_a_run_of_this_bundle_is_refused(bundle: Bundle, tmp_path: P
 
     def refused(text: str) -> None:
         with pytest.raises(RunError, match=text):
-            write_reliability(bundle.directory, [path], out)
+            write_reliability(bundle.directory, path, out)
         assert not out.exists()
 
     refused("is not readable")
@@ -269,33 +232,6 @@ def test_command_line(bundle: Bundle, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "2 of 6 conditions have enough groups" in result.output
     assert rates.is_file()
-
-
-def test_a_bundle_can_be_sealed_with_rates_of_ones_own(bundle: Bundle, tmp_path: Path) -> None:
-    path, mine = tmp_path / "p.parquet", tmp_path / "mine"
-    save(predictions(bundle), path, bundle)
-    line = ["reliability", "--bundle", bundle.directory, "--predictions", path]
-    line += ["--out", tmp_path / "rates.json", "--bundle-out", mine]
-    result = CliRunner().invoke(cli.app, [*map(str, line)])
-    assert result.exit_code == 0, result.output
-    sealed = load_bundle(mine)
-    assert sealed.reliability() == json.loads((tmp_path / "rates.json").read_text())
-    conditions = sealed.spec.conditions
-    enough = [
-        min(b.false_positive_rate.groups, b.true_positive_rate.groups) >= conditions.min_groups
-        for row in conditions.bins
-        for b in row
-    ]
-    listed = [
-        b["decides"] for b in sealed.reliability()["by_condition"]["bins"] if "sharpness" in b
-    ]
-    assert enough == listed
-    assert any(enough)
-    assert not all(enough)
-    assert sealed.graphs == bundle.graphs
-    assert load_bundle(bundle.directory).sha256 == bundle.sha256
-    again = CliRunner().invoke(cli.app, [*map(str, line)])
-    assert isinstance(again.exception, RunError)
 
 
 def test_whole_videos_are_counted_by_their_verdicts() -> None:
