@@ -133,25 +133,6 @@ def interval(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.quantile(drawn, [tail, 1.0 - tail], axis=0)
 
 
-def bootstrap(
-    statistic: Callable[[NDArray[np.intp]], float],
-    groups: ArrayLike,
-    *,
-    draws: int = BOOTSTRAP_DRAWS,
-) -> tuple[float, float]:
-    """Return the percentile interval of ``statistic`` under resampling of whole groups.
-
-    ``statistic`` takes row numbers, which may repeat. It may return NaN for a sample on which it is
-    not defined, for example one with a single class; such samples are ignored. With a single group,
-    of which all samples are alike, both ends are NaN.
-    """
-    if len(np.unique(np.asarray(groups).astype(str))) < 2:
-        return float("nan"), float("nan")
-    drawn = np.asarray([statistic(rows) for rows in resamples(groups, draws=draws)])
-    low, high = interval(drawn[~np.isnan(drawn)])
-    return float(low), float(high)
-
-
 def p_value(difference: Estimate) -> float:
     """Return the two-sided p-value of a difference, by a normal distribution with the width of its
     interval; 1 without an interval."""
@@ -179,14 +160,17 @@ def two_class_estimate(
     *,
     draws: int = BOOTSTRAP_DRAWS,
 ) -> Estimate:
-    """Estimate a ``statistic`` of row numbers that compares both classes, with its ``bootstrap``.
+    """Estimate a ``statistic`` of row numbers that compares both classes, with the percentile
+    interval under resampling of whole groups.
 
     There is no interval (NaN) if either class has fewer than two groups: resampling could only vary
-    the other one, and the interval would be too narrow.
+    the other one, and the interval would be too narrow. The statistic is NaN for a sample with a
+    single class, which is ignored.
     """
     fewest, samples = fewest_groups(truth, groups), len(np.asarray(groups))
-    low, high = (
-        bootstrap(statistic, groups, draws=draws) if fewest > 1 else (float("nan"), float("nan"))
-    )
+    low = high = float("nan")
+    if fewest > 1:
+        drawn = np.asarray([statistic(rows) for rows in resamples(groups, draws=draws)])
+        low, high = (float(end) for end in interval(drawn[~np.isnan(drawn)]))
     value = statistic(np.arange(samples))
     return Estimate(value, low, high, samples, len(set(np.asarray(groups).astype(str))), fewest)
