@@ -62,7 +62,6 @@ class SweepOptions(RunOptions):
             min=1, help="Number of media to draw, half of them real. The default is all media."
         ),
     ] = None
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw and of added noise.")] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +76,6 @@ class AttackOptions:
     queries: Annotated[
         int, typer.Option(min=1, help="Number of queries after which a picture is given up.")
     ] = 300
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw and of the changes.")] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,13 +56,11 @@ def robustness(
     """
     options = options or SweepOptions()
     names = _chosen(options.only)
-    levels = [
-        Variant(name, level, options.seed) for name in names for level in DEGRADATIONS[name].levels
-    ]
+    levels = [Variant(name, level) for name in names for level in DEGRADATIONS[name].levels]
     variants = [ORIGINAL, *levels]
     bundle = load_bundle(bundle_dir)
     loaded = [run.load_dataset(text, options.split) for text in datasets]
-    labelled = draw(run.labelled_rows(loaded), options.limit, options.seed)
+    labelled = draw(run.labelled_rows(loaded), options.limit)
     out.mkdir(parents=True, exist_ok=True)
     tables = run.score_variants(bundle, labelled, variants, out, options, progress)
     pd.concat(
@@ -77,7 +75,7 @@ def robustness(
     result = {
         **Subject.of_bundle(bundle).heading(),
         "settings": {
-            **{k: getattr(options, k) for k in ("split", "limit", "seed", "draws")},
+            **{k: getattr(options, k) for k in ("split", "limit", "draws")},
             "frames": options.frames or None,
             "confidence": CONFIDENCE,
             "clip_frames": CLIP_FRAMES,
@@ -104,15 +102,15 @@ def _chosen(only: str) -> list[str]:
     return [name for name in DEGRADATIONS if not names or name in names]
 
 
-def draw(labelled: run.Labelled, limit: int | None, seed: int) -> list[tuple[Row, Path]]:
+def draw(labelled: run.Labelled, limit: int | None) -> list[tuple[Row, Path]]:
     """Draw at most ``limit`` of ``labelled`` at random and return them in their original order.
 
-    The draw alternates between the classes and, within each, between the methods. It is determined
-    by ``seed``; a smaller ``limit`` draws a subset of what a larger one draws.
+    The draw alternates between the classes and, within each, between the methods. It is the same
+    each time; a smaller ``limit`` draws a subset of what a larger one draws.
     """
     if limit is None or limit >= len(labelled):
         return list(labelled)
-    order = np.random.default_rng(seed).permutation(len(labelled)).tolist()
+    order = np.random.default_rng(0).permutation(len(labelled)).tolist()
     methods: Counter[tuple[str, ...]] = Counter()
     turns: dict[str, list[tuple[int, int]]] = {"real": [], "fake": []}
     for number in order:

@@ -62,11 +62,10 @@ class Degradation:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A degradation at one level; by default the unchanged original. ``seed`` is that of noise."""
+    """A degradation at one level; by default the unchanged original."""
 
     name: str = "none"
     level: float = 0.0
-    seed: int = 0
 
 
 ORIGINAL = Variant()
@@ -175,7 +174,7 @@ DEGRADATIONS: dict[str, Degradation] = {
 def degraded(media: OpenMedia, variant: Variant) -> OpenMedia:
     """Return a view of ``media`` with ``variant`` applied to every frame.
 
-    Noise depends only on the seed and the index of the frame, so it can be reproduced.
+    Noise depends only on the index of the frame, so it can be reproduced.
     """
     return media if variant == ORIGINAL else _DegradedMedia(media, variant)
 
@@ -185,7 +184,7 @@ class _DegradedMedia:
 
     def __init__(self, inner: OpenMedia, variant: Variant) -> None:
         self._inner = inner
-        self._level, self._seed = variant.level, variant.seed
+        self._level = variant.level
         self._degradation = degradation = DEGRADATIONS[variant.name]
         self.facts: MediaFacts = inner.facts
         if degradation.rescales:
@@ -203,7 +202,7 @@ class _DegradedMedia:
     def _applied(self, apply: Apply, frame: Frame | FailedFrame) -> Frame | FailedFrame:
         if isinstance(frame, FailedFrame):
             return frame
-        rng = np.random.default_rng([self._seed, frame.index])
+        rng = np.random.default_rng(frame.index)
         try:
             pixels = apply(frame.pixels, self._level, rng)
         except (OSError, ValueError, MemoryError):

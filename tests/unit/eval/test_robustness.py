@@ -206,15 +206,15 @@ def test_a_draw_is_balanced_repeatable_and_grows() -> None:
         for label, method, count in (("real", "o", 9), ("fake", "a", 9), ("fake", "b", 3))
         for k in range(count)
     ]
-    chosen = draw(rows, 8, 0)
+    chosen = draw(rows, 8)
     labels = [r.label for r, _ in chosen]
     methods = [r.method for r, _ in chosen]
     assert labels.count("real") == 4
     assert methods.count("a") == methods.count("b") == 2
-    assert chosen == draw(rows, 8, 0) != draw(rows, 8, 1)
-    assert {r.media for r, _ in chosen} <= {r.media for r, _ in draw(rows, 11, 0)}
-    assert len(draw(rows, 20, 0)) == 20
-    assert draw(rows, None, 0) == draw(rows, 99, 0) == rows
+    assert chosen == draw(rows, 8)
+    assert {r.media for r, _ in chosen} <= {r.media for r, _ in draw(rows, 11)}
+    assert len(draw(rows, 20)) == 20
+    assert draw(rows, None) == draw(rows, 99) == rows
 
 
 def test_command_line(bundle: Path, media: Path, tmp_path: Path) -> None:
