@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,18 +85,12 @@ class Dfdc:
     def _add_test(self, found: base.Found, test: Path) -> None:
         found.notes.append("DFDC: the test list names no originals, so each clip is its own group.")
         folder = "" if test == found.root else f"{base.relative(test, found.root)}/"
-        with (test / "labels.csv").open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if not {"filename", "label"} <= set(reader.fieldnames or ()):
-                raise DatasetError("labels.csv needs the columns filename and label.")
-            for line in reader:
-                label = _label(line["label"], "labels.csv")
-                media, method = (
-                    f"{folder}videos/{line['filename']}",
-                    base.original_or("DFDC", label),
-                )
-                group = Path(line["filename"]).stem
-                found.add_listed(base.Row(media, label, method, "DFDC", "test", group))
+        lines = base.read_table(test / "labels.csv", ("filename", "label"), DatasetError)[1]
+        for number, line in lines:
+            label = _label(line["label"], f"labels.csv, line {number},")
+            media, method = f"{folder}videos/{line['filename']}", base.original_or("DFDC", label)
+            group = Path(line["filename"]).stem
+            found.add_listed(base.Row(media, label, method, "DFDC", "test", group))
 
 
 @base.adapter

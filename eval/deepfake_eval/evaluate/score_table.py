@@ -104,7 +104,7 @@ def read(path: Path, options: ScoreTableOptions, *, grouped: bool = False) -> pd
     return table
 
 
-def _labels(line: dict[str, Any], where: str) -> dict[str, Any]:
+def _labels(line: dict[str, str], where: str) -> dict[str, Any]:
     label, media = base.checked_label(line["label"], where, RunError), line["media"]
     kind = line.get("kind") or ""
     if not media:
@@ -114,7 +114,7 @@ def _labels(line: dict[str, Any], where: str) -> dict[str, Any]:
     fitted = line.get("fitted") or None
     if fitted not in (None, SAME_FILE, SAME_PICTURE, NOT_FITTED):
         raise RunError(f"In {where}, fitted must be file, picture or no, or empty, not {fitted!r}.")
-    frame = _frame(line.get("frame"))
+    frame = _frame(line.get("frame", ""))
     return {
         "media": media,
         "label": label,
@@ -134,9 +134,9 @@ def _kind(media: str) -> str:
     return "video" if suffix in base.VIDEO_SUFFIXES else "image" * (suffix in base.PICTURE_SUFFIXES)
 
 
-def _frame(text: str | None) -> str | None:
+def _frame(text: str) -> str | None:
     """Return the name of a frame, ``None`` without one; 7, 007 and 7.0 are one frame."""
-    name = (text or "").strip()
+    name = text.strip()
     try:
         number = float(name)
     except ValueError:
@@ -144,11 +144,11 @@ def _frame(text: str | None) -> str | None:
     return f"{number:.0f}" if number.is_integer() else repr(number)
 
 
-def _score(text: str | None, where: str, options: ScoreTableOptions) -> float:
-    if not (text or "").strip():
+def _score(text: str, where: str, options: ScoreTableOptions) -> float:
+    if not text.strip():
         return math.nan
     try:
-        value = float(text or "")
+        value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
