@@ -11,18 +11,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import matplotlib.cbook
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from deepfake_eval.inference.corruptions import encode_h264
 from deepfake_training.data.manifests import COLUMNS
 
 CLIPS = 24
 _FRAMES = 6
 _SIDE = 180
+_CRF = 18
 _FACE = (0.5, 0.47), (0.2, 0.27)
 """Centre and half axes of the face, as shares of the side of a clip."""
 
@@ -41,7 +42,8 @@ def write_trial(folder: Path) -> Path:
         for number in range(CLIPS):
             label = "fake" if number % 2 else "real"
             name = f"{number:02d}.mp4"
-            _write(folder / name, _frames(number, label == "fake"))
+            clip = encode_h264(list(_frames(number, label == "fake")), _CRF)
+            (folder / name).write_bytes(clip)
             writer.writerow(
                 {
                     "media": name,
@@ -71,13 +73,3 @@ def _frames(clip: int, blended: bool) -> Iterator[NDArray[np.uint8]]:
         view = view * (0.88 + 0.01 * clip)
         copy = cv2.GaussianBlur(view, (0, 0), 2.0) * (0.7, 1.0, 0.7)
         yield (mask * copy + (1.0 - mask) * view).clip(0, 255).astype(np.uint8)
-
-
-def _write(path: Path, frames: Iterator[NDArray[np.uint8]]) -> None:
-    with av.open(str(path), "w") as out:
-        stream: Any = out.add_stream("libx264", rate=25, options={"crf": "18"})
-        stream.width = stream.height = _SIDE
-        stream.pix_fmt = "yuv420p"
-        for pixels in frames:
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        out.mux(stream.encode(None))
