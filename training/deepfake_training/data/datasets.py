@@ -128,11 +128,11 @@ class _Tree:
                 ]
             )
 
-    def weights(self, power: float = 0.5) -> NDArray[np.float64]:
+    def weights(self) -> NDArray[np.float64]:
         """Return weights that grow with the root of a source's size, so that a source of one clip
         is not drawn as often as one of hundreds."""
         sizes = np.array([sum(len(g) for g in groups) for groups in self.groups], np.float64)
-        tempered: NDArray[np.float64] = sizes**power
+        tempered: NDArray[np.float64] = sizes**0.5
         shares: NDArray[np.float64] = tempered / (tempered.sum() or 1.0)
         return shares
 

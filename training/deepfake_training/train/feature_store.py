@@ -27,10 +27,7 @@ from numpy.typing import NDArray
 
 from deepfake_eval.inference.pool import run_tasks
 from deepfake_models.decision.decide import Part
-from deepfake_models.decision.serialization import (
-    load_part,
-    load_timeline,
-)
+from deepfake_models.decision.serialization import load_part, load_timeline
 from deepfake_models.machine import atomic_write
 from deepfake_models.media.interface import SavedTimeline
 from deepfake_training.config import Config
@@ -46,12 +43,9 @@ _PAIRS_PER_SHARD = 64
 _MEDIA_PER_SHARD = 32
 _SAMPLES = 96
 """Squares on which the ranges of 8-bit arithmetic are measured."""
-_VIEW = 1
-"""Version of cropping and augmentation. Stored features of another version are not used."""
-_MAKING = 2
-"""Version of the making of pairs, likewise."""
-_FORM = 4
-"""Version of the graph's form and arithmetic, likewise."""
+_VERSION = 5
+"""Version of cropping, augmentation, the making of pairs, and the graph's form and arithmetic.
+Stored features of another version are not used."""
 
 Array = NDArray[Any]
 Report = Callable[[int, int], None]
@@ -225,7 +219,7 @@ def _network_parts(store: CropStore, config: Config) -> dict[str, Any]:
     """Return everything that the graph depends on."""
     backbone = {"name", "weights", "blocks"}
     parts: dict[str, Any] = {
-        "form": _FORM,
+        "version": _VERSION,
         "input": config.bundle.input.model_dump(mode="json"),
         "backbone": config.backbone.model_dump(mode="json", include=backbone),
         "arithmetic": config.bundle.arithmetic,
@@ -250,8 +244,6 @@ def _pair_parts(store: CropStore, config: Config) -> dict[str, Any]:
         "index": _index_digest(store),
         # Pairs are drawn by data set, method and group, and a half's class is that of its crop.
         "labels": store.digest(),
-        "view": _VIEW,
-        "making": _MAKING,
         "mix": config.mix.model_dump(mode="json"),
         "prepare": config.prepare.model_dump(mode="json"),
         "crop": config.bundle.crop.model_dump(mode="json"),
@@ -262,7 +254,6 @@ def _pair_parts(store: CropStore, config: Config) -> dict[str, Any]:
 def _examination_parts(config: Config) -> dict[str, Any]:
     """Return everything that the examination of a medium depends on."""
     return {
-        "view": _VIEW,
         "every": config.cross_validation.examine_every,
         "prepare": config.prepare.model_dump(mode="json"),
         "crop": config.bundle.crop.model_dump(mode="json"),
