@@ -181,7 +181,7 @@ def test_a_cross_validation_that_is_not_complete_is_named(
     manifest: Path, crops: Path, crossed: Config, fitted_run: Path, tmp_path: Path
 ) -> None:
     run = as_if_of(crossed, fitted_run, tmp_path / "run")
-    with pytest.raises(TrainingError, match="fold-0 is missing"):
+    with pytest.raises(TrainingError, match="fold-0: There is no run"):
         export(
             ExportInputs([Manifest(manifest)], crops, run, tmp_path),
             tmp_path / "bundle", crossed,

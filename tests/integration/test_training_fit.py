@@ -75,7 +75,7 @@ def test_a_checkpoint_of_another_config_is_refused(
 ) -> None:
     shutil.copy(fitted_run / CHECKPOINT, tmp_path / CHECKPOINT)
     other = smoke.model_copy(update={"fit": smoke.fit.model_copy(update={"learning_rate": 1e-5})})
-    with pytest.raises(TrainingError, match="another config"):
+    with pytest.raises(TrainingError, match="another recipe"):
         fit(crops, tmp_path, other)
 
 

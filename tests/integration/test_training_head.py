@@ -259,7 +259,7 @@ def test_what_cannot_be_fitted_is_reported(head_crops: Path, tmp_path: Path) -> 
     figures = fit(head_crops, tmp_path / "run", head_config())
     fewer = head_config().fit.model_copy(update={"workers": 1})
     assert fit(head_crops, tmp_path / "run", head_config(fit=fewer)) == figures
-    with pytest.raises(TrainingError, match="another config"):
+    with pytest.raises(TrainingError, match="another recipe"):
         fit(head_crops, tmp_path / "run", head_config(validation_folds=(1,)))
     other = CropStore(head_crops)
     other.index = other.index.assign(method=other.index["method"].replace("puppet", "talker"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,7 +41,7 @@ from deepfake_training.heads.kinds import KindHead
 from deepfake_training.heads.linear import LinearHead
 from deepfake_training.networks.backbone import Normalise
 from deepfake_training.networks.graphs import FEATURES
-from deepfake_training.train.checkpoints import config_of
+from deepfake_training.train.checkpoints import CHECKPOINT, read_checkpoint
 from deepfake_training.train.feature_store import FeatureStore
 from tests.support.training import (
     BESIDE,
@@ -158,10 +159,9 @@ def test_error_rates_are_those_of_sources_that_no_run_saw(
     bundle = load_bundle(tmp_path / "bundle")
     assert bundle.spec.unseen == "sources"
     assert bundle.spec.calibration.item.groups == 2
-    data = CropStore(tmp_path / "crops").digest()
     runs = [tmp_path / "cross-validation" / f"sources-{part}" for part in range(2)]
-    left_out = [config_of(run, data).left_out_datasets for run in runs]
-    assert sorted(left_out) == [("page0",), ("page1",)]
+    configs = [json.loads(read_checkpoint(run / CHECKPOINT)["config"]) for run in runs]
+    assert sorted(c["left_out_datasets"] for c in configs) == [["page0"], ["page1"]]
     items = pd.read_parquet(tmp_path / "fit" / HELD_OUT_REPORT / "predictions.parquet")
     assert set(items["group"]) == {"page0", "page1"}
     known = bundle.reliability()["known_sources"]["level_item"]["overall"]

@@ -8,11 +8,15 @@ import pandas as pd
 import pytest
 import torch
 
-from deepfake_training.config import BundleConfig, Config, MixConfig
+from deepfake_training.config import BesideConfig, BundleConfig, Config, MixConfig
 from deepfake_training.data.splits import fold_splits
 from deepfake_training.errors import TrainingError
-from deepfake_training.evaluate.crossvalidate import split_weights
-from deepfake_training.train.checkpoints import BEST, CHECKPOINT, CHECKPOINT_FORMAT
+from deepfake_training.train.checkpoints import (
+    BEST,
+    CHECKPOINT,
+    CHECKPOINT_FORMAT,
+    chosen_weights,
+)
 
 pytestmark = pytest.mark.torch
 
@@ -38,32 +42,44 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_each_part_has_the_weights_of_the_run_that_held_it_out(runs: Path) -> None:
-    parts = {
-        config.validation_folds: weights["w"][0].item()
-        for config, weights in split_weights(runs, fold_splits(INDEX, CONFIG), DATA)
+def weights_of(runs: Path, config: Config = CONFIG, data: str = DATA) -> dict[str, float]:
+    """Return the first weight of each run of a cross-validation of ``config``."""
+    return {
+        split.name: chosen_weights(runs / split.name, split.config, data)["w"][0].item()
+        for split in fold_splits(INDEX, config)
     }
-    assert parts == {(0,): 1.0, (2,): 2.0}
 
 
-def test_a_missing_run_is_named(runs: Path) -> None:
-    (runs / "fold-2" / BEST).unlink()
-    with pytest.raises(TrainingError, match="fold-2 is missing"):
-        list(split_weights(runs, fold_splits(INDEX, CONFIG), DATA))
+def test_each_run_has_the_weights_that_it_chose(runs: Path) -> None:
+    assert weights_of(runs) == RUNS
 
 
-def test_runs_of_another_recipe_are_refused(runs: Path) -> None:
-    changed = CONFIG.model_copy(update={"mix": MixConfig(real_fakes=0.1)})
-    with pytest.raises(TrainingError, match="fold-0 is a run of another recipe"):
-        list(split_weights(runs, fold_splits(INDEX, changed), DATA))
+@pytest.mark.parametrize("file", [BEST, CHECKPOINT])
+def test_a_missing_run_is_named(runs: Path, file: str) -> None:
+    (runs / "fold-2" / file).unlink()
+    with pytest.raises(TrainingError, match="fold-2: There is no run"):
+        weights_of(runs)
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"mix": MixConfig(real_fakes=0.1)}, r"mix\.real_fakes differs"),
+        ({"beside": BesideConfig(name="swin", blocks=(1,))}, r"beside\.name differs"),
+    ],
+)
+def test_runs_of_another_recipe_are_refused(
+    runs: Path, changed: dict[str, object], named: str
+) -> None:
+    with pytest.raises(TrainingError, match=rf"fold-0: This .* another recipe\. Its {named}"):
+        weights_of(runs, CONFIG.model_copy(update=changed))
 
 
 def test_fields_that_do_not_influence_weights_may_differ(runs: Path) -> None:
     fit = CONFIG.fit.model_copy(update={"workers": 7, "checkpoint_every": 3})
-    splits = fold_splits(INDEX, CONFIG.model_copy(update={"fit": fit}))
-    assert len(list(split_weights(runs, splits, DATA))) == 2
+    assert weights_of(runs, CONFIG.model_copy(update={"fit": fit})) == RUNS
 
 
 def test_runs_on_other_data_are_refused(runs: Path) -> None:
     with pytest.raises(TrainingError, match="fold-0: The prepared data have changed"):
-        list(split_weights(runs, fold_splits(INDEX, CONFIG), "1" * 64))
+        weights_of(runs, data="1" * 64)

@@ -52,7 +52,6 @@ from deepfake_training.data.manifests import TERMS, Manifest
 from deepfake_training.data.prepare import MANIFESTS, recorded
 from deepfake_training.errors import TrainingError
 from deepfake_training.evaluate.calibrate import Fitted, fit_levels
-from deepfake_training.evaluate.crossvalidate import split_weights
 from deepfake_training.export import graphs
 from deepfake_training.export.held_out import (
     HeldOut,
@@ -66,8 +65,8 @@ from deepfake_training.export.held_out import (
 from deepfake_training.export.model_card import Outcomes, model_card
 from deepfake_training.heads import heads_of
 from deepfake_training.networks.backbone import MapMethod
-from deepfake_training.train.checkpoints import BEST, config_of, read_checkpoint
 from deepfake_training.train.checkpoints import METRICS as CHECKPOINT_METRICS
+from deepfake_training.train.checkpoints import chosen_weights
 from deepfake_training.train.feature_store import FeatureStore
 
 PARITY_CROPS = 64
@@ -116,14 +115,18 @@ def export(
     """
     out = check_destination(out)
     store = CropStore(inputs.crops)
-    weights = read_checkpoint(inputs.run / BEST)["weights"]
-    _check_run(inputs.run, config_of(inputs.run, store.digest()), config)
+    digest = store.digest()
+    weights = chosen_weights(inputs.run, config, digest)
     measured: Sequence[HeldOutRun] = ((config, weights),)
     by_source: Sequence[HeldOutRun] = ()
-    if inputs.cross_validation:
-        crossed, digest = inputs.cross_validation, store.digest()
-        measured = list(split_weights(crossed, splits.fold_splits(store.index, config), digest))
-        by_source = list(split_weights(crossed, splits.source_splits(store.index, config), digest))
+    if crossed := inputs.cross_validation:
+        measured, by_source = (
+            [(s.config, chosen_weights(crossed / s.name, s.config, digest)) for s in held_out]
+            for held_out in (
+                splits.fold_splits(store.index, config),
+                splits.source_splits(store.index, config),
+            )
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".bundle-") as scratch:
         directory = Path(scratch) / "bundle"
@@ -199,18 +202,6 @@ def check_destination(out: Path) -> Path:
     if out.exists():
         raise TrainingError(f"{out}: This already exists. Name another folder, or delete it.")
     return out.resolve()
-
-
-def _check_run(run: Path, run_config: Config, config: Config) -> None:
-    """Check that the weights of a run were fitted as ``config`` describes, and saw nothing that it
-    holds out."""
-    theirs, ours = run_config.recipe(), config.recipe()
-    for field in theirs:
-        if theirs[field] != ours[field]:
-            raise TrainingError(
-                f"{run}: This is a run of another recipe. Its {field} differs from that of the "
-                "config. Choose another run or config."
-            )
 
 
 def _check_prepared(rows: pd.DataFrame, store: CropStore) -> None:

@@ -53,37 +53,36 @@ def own_checkpoint(out: Path, config: Config, data: str) -> dict[str, Any] | Non
     """Load the checkpoint in the run folder ``out``, or return None if there is none.
 
     ``data`` is the digest of the prepared crops (``CropStore.digest``). ``TrainingError`` if it
-    belongs to another config or other data, or this package did not write it.
+    belongs to another recipe or other data, or this package did not write it.
     """
     path = out / CHECKPOINT
     if not path.exists():
         return None
     state = read_checkpoint(path)
-    if Config.model_validate_json(state["config"]).recipe() != config.recipe():
+    theirs, ours = Config.model_validate_json(state["config"]).recipe(), config.recipe()
+    if other := [name for name in theirs | ours if theirs.get(name) != ours.get(name)]:
         raise TrainingError(
-            f"{out}: This folder has the checkpoint of another config. Choose another folder."
+            f"{out}: This folder has a run of another recipe. Its {other[0]} differs from that of "
+            "the config. Choose another folder."
         )
-    _check_data(out, state, data)
+    if state["data"] != data:
+        raise TrainingError(
+            f"{out}: The prepared data have changed since this run was started. Choose another "
+            "folder and fit again."
+        )
     return state
 
 
-def _check_data(run: Path, state: dict[str, Any], data: str) -> None:
-    """Check that a run was fitted on the prepared crops with the digest ``data``; ``TrainingError``
-    if it was fitted on others."""
-    if state["data"] != data:
+def chosen_weights(run: Path, config: Config, data: str) -> dict[str, torch.Tensor]:
+    """Return the weights that the run of ``config`` in the folder ``run`` chose; ``TrainingError``
+    if there are none, and as ``own_checkpoint``."""
+    if not (run / BEST).exists() or own_checkpoint(run, config, data) is None:
         raise TrainingError(
-            f"{run}: The prepared data have changed since this run was started. Choose another "
-            "folder and fit again."
+            f"{run}: There is no run, or it is not complete. Complete deepfake-train fit and "
+            "crossvalidate first."
         )
-
-
-def config_of(run: Path, data: str) -> Config:
-    """Read the config of the run in the folder ``run``, which was fitted on ``data`` (see
-    ``own_checkpoint``); ``TrainingError`` if the folder contains no checkpoint of this package, or
-    that of a run on other data."""
-    state = read_checkpoint(run / CHECKPOINT)
-    _check_data(run, state, data)
-    return Config.model_validate_json(state["config"])
+    weights: dict[str, torch.Tensor] = read_checkpoint(run / BEST)["weights"]
+    return weights
 
 
 def save_checkpoint(out: Path, config: Config, data: str, state: dict[str, Any]) -> None:
