@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from deepfake_service.audit.journal import protect
+from deepfake_service.audit.journal import DELETIONS, protect
 from deepfake_service.platform.db import AuditEntry, current_time
 from deepfake_service.platform.db.row_authentication import is_authentic
 from deepfake_service.platform.errors import AuditBroken, InvalidCheckpoint
@@ -214,9 +214,11 @@ def append_entries(
         entry.hash = previous = _hash(entry, previous)
         session.add(entry)
         if action in PROTECTIONS and subject is not None:
+            kind = PROTECTIONS[action]
             value = detail if action is Action.KEY_CHANGED else actor.account_id or detail
-            value = "" if action in LIFTED else value or "service"
-            protect(session, PROTECTIONS[action], subject, value)
+            if kind in DELETIONS:
+                value = entry_json(entry)["at"]
+            protect(session, kind, subject, "" if action in LIFTED else value or "service")
     session.flush()
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.keys import end_of
@@ -24,6 +24,7 @@ from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.db import (
     Account,
+    AuditEntry,
     Capture,
     Case,
     Database,
@@ -48,30 +49,35 @@ Renewal = Callable[[Session, str, str], bool]
 anything."""
 
 
-def merge_journal(database: Database, journal: Journal, signing_keys: SigningKeys) -> None:
+def merge_journal(
+    database: Database, journal: Journal, signing_keys: SigningKeys, *, may_pause: bool = False
+) -> None:
     """Write the journal if it is behind, and merge it into a database that lacks something and so
-    is an older one: when a process starts, and every few seconds while a worker runs.
-    ``DataDirError`` if the journal was altered, or cannot be read or written."""
-    if journal.catch_up():
+    is an older one: when a process starts, and every few seconds while a worker runs, which
+    ``may_pause``. ``DataDirError`` if the journal was altered, or cannot be read or written."""
+    if journal.catch_up(may_pause=may_pause):
         merge(database, journal.read())
         finish(database, signing_keys, "the journal")
         journal.catch_up()
 
 
-def require_complete(database: Database, stored: Stored) -> None:
-    """Check that a journal is not older than a database that is being restored; ``DataDirError`` if
-    it was written before the backup was made, or the database has rows that it lacks, so that it
-    cannot say what happened after the backup."""
+def require_complete(database: Database, stored: Stored) -> bool:
+    """Check that a journal is not older than a database that is being restored, and return whether
+    it has all deletions since; ``DataDirError`` if it was written before the backup was made, or
+    the database has rows that it lacks, so that it cannot say what happened after the backup."""
     with database.read() as session:
         mark = session.get(Fact, BACKUP_FACT)
         rows = session.scalars(select(Protection)).all()
+        last = session.scalar(select(func.max(AuditEntry.at)))
     made_at = datetime.fromisoformat(json.loads(mark.value)["made_at"]) if mark else None
-    lacks = [r for r in rows if stored.rows.get((r.kind, r.subject), (0, ""))[0] < r.version]
+    lacks = any(stored.lacks(r.kind, r.subject, r.version, r.value) for r in rows)
     if lacks or (made_at and stored.written_at < made_at):
         raise DataDirError(
             f"The journal of {stored.written_at:%Y-%m-%d %H:%M} UTC is older than the backup. Name "
             "the newest one, or pass --without-journal if it is lost."
         )
+    known = made_at or last
+    return not (known and stored.forgotten and known < datetime.fromisoformat(stored.forgotten))
 
 
 def merge(database: Database, stored: Stored) -> Counter[str]:

@@ -385,6 +385,25 @@ def test_a_journal_that_could_not_be_written_is_written_at_the_next_time(
         assert journal.read().rows
 
 
+async def test_what_changes_nothing_needs_no_space_for_the_journal(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk not even `deepfake keys list` worked, nor did the service start."""
+
+    def full(*_: object) -> None:
+        raise DataDirError("The disk is full.")
+
+    async with start() as service:
+        keep_journal(service.app.state.shared.services)
+    monkeypatch.setattr("deepfake_service.audit.journal.replace_private", full)
+    settings = Settings(data_dir=tmp_path / "var")
+    done = run_command(settings, "keys", "list")
+    assert done.exit_code == 0, (done.output, done.exception)
+    with contextlib.closing(open_database(settings)) as database:
+        keys = open_signing_keys(settings, database, open_keys(settings))
+        merge_journal(database, open_journal(settings, database), keys)  # as a start does
+
+
 async def test_a_worker_that_meets_an_older_database_undoes_nothing_and_says_so(
     service: Service,
 ) -> None:
@@ -440,6 +459,63 @@ def test_only_a_restoration_without_the_journal_shrinks_it(tmp_path: Path) -> No
     restore(settings, None)
     with contextlib.closing(open_database(settings)) as database:
         assert not open_journal(settings, database).read().rows
+
+
+async def test_the_oldest_deletions_are_forgotten_and_a_restoration_says_so(
+    start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each stayed for ever, in a file that every worker wrote anew within seconds."""
+    monkeypatch.setattr("deepfake_service.audit.journal.MOST_DELETIONS", 2)
+    monkeypatch.setattr("deepfake_service.audit.journal._SPARE", 0)
+    settings, backups = Settings(data_dir=tmp_path / "var"), [tmp_path / "early", tmp_path / "late"]
+    async with start() as service:
+        services = service.app.state.shared.services
+        monkeypatch.setattr("deepfake_service.cli.backup.utc_now", service.clock)
+        jobs = [await submit(service, VIDEO + bytes([n])) for n in range(4)]
+        case = f"/v1/cases/{jobs[0]['case_id']}/hold"
+        analyst = {"headers": headers(service, Role.ANALYST)}
+        assert (await service.client.put(case, **analyst)).is_success  # stays
+        for n, job in enumerate(jobs[1:]):
+            service.clock.advance(timedelta(seconds=1))
+            if n < 2:
+                assert back_up(settings, backups[n]) == []
+            service.clock.advance(timedelta(seconds=1))
+            assert (await service.client.delete(f"/v1/jobs/{job['id']}")).status_code == 204
+            keep_journal(services)
+        rows = services.journal.read().rows
+        assert {key for key in rows if key[0] == "job"} == {("job", j["id"]) for j in jobs[2:]}
+        assert ("hold", jobs[0]["case_id"]) in rows
+        with service.database.read() as session:
+            assert session.get(Protection, ("job", jobs[1]["id"])) is None
+        with capture_logs() as logged:  # nothing is taken for lacking, or written again
+            written = services.journal.path.stat().st_mtime_ns
+            keep_journal(services)
+            open_journal(settings, service.database).catch_up()
+        assert not logged
+        assert services.journal.path.stat().st_mtime_ns == written
+    for backup, complete in zip(backups, (False, True), strict=True):
+        restored = Settings(data_dir=tmp_path / f"restored-{backup.name}")
+        restored.data_dir.mkdir()
+        shutil.copy(settings.data_dir / "master-key", restored.data_dir)
+        done = run_command(restored, "restore", backup, "--journal", settings.journal_path)
+        assert done.exit_code == 0, (done.output, done.exception)
+        assert "renewed: job, 2\n" in done.output
+        assert ("are undone. Repeat them." not in done.output) == complete
+
+
+def test_a_journal_is_not_written_again_after_a_long_write_but_by_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepfake_service.audit.journal._PAUSE", 1e9)
+    with contextlib.closing(open_database(Settings(data_dir=tmp_path))) as database:
+        journal = open_journal(Settings(data_dir=tmp_path), database)
+        journal.catch_up()
+        with database.write() as session:
+            protect(session, "hold", "a" * 26, "service")
+        journal.catch_up(may_pause=True)
+        assert not journal.read().rows
+        journal.catch_up()
+        assert journal.read().rows
 
 
 async def test_what_was_deleted_is_found_no_more_though_its_case_is_held(service: Service) -> None:
