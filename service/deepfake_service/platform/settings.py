@@ -9,6 +9,7 @@ that no two operators would choose differently is not a setting but a constant b
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +17,15 @@ from typing import Annotated, Literal, Self
 from urllib.parse import quote
 
 import limits
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    DirectoryPath,
+    Field,
+    FilePath,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deepfake_service.platform.errors import SettingsError
@@ -121,7 +130,7 @@ class Settings(BaseSettings):
     names, addresses, and networks such as `10.20.0.0/16`. They are called on any port. Every
     account can make the service send requests to them, so list only machines that expect webhooks.
     """
-    looks_from: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = None
+    looks_from: str | None = None
     """Two-letter code of the country from which this machine sends requests, for example `KR`.
     Workers then look at the posts of notices that were sent, to see whether they are gone; the code
     is in the record of each look. Unset: nothing is sent to any platform, and only people look."""
@@ -201,7 +210,7 @@ class Settings(BaseSettings):
     timestamp_url: str | None = None
     """URL of an RFC 3161 time-stamp authority that stamps every edition of the evidence. It
     receives a digest and no content. Unset: evidence has no trusted time stamp."""
-    timestamp_roots: Path | None = None
+    timestamp_roots: FilePath | None = None
     """PEM file of the root certificates trusted for time stamps when an evidence bundle is
     verified."""
     report_certificate: Path | None = None
@@ -212,7 +221,7 @@ class Settings(BaseSettings):
     content_credential_anchors: Path | None = None
     """PEM file of the root certificates that make Content Credentials (C2PA) of submitted files
     `trusted`. Unset: intact credentials are `valid` at most."""
-    pinned_keys: Path | None = None
+    pinned_keys: DirectoryPath | None = None
     """Folder of PEM files with the public keys of other services whose evidence `POST /v1/verify`
     and `deepfake verify` trust."""
     audit_checkpoints: str | None = None
@@ -293,7 +302,24 @@ class Settings(BaseSettings):
             ) from None
         return value
 
-    @field_validator("public_url")
+    @field_validator("database_url")
+    @classmethod
+    def _check_database(cls, value: SecretStr | None) -> SecretStr | None:
+        # SQLite elsewhere would have neither backups nor keys that are destroyed after deletions.
+        if value is not None and not value.get_secret_value().startswith("postgresql"):
+            raise ValueError(
+                f"must be a postgresql:// URL. For SQLite, unset it and set {PREFIX}DATA_DIR"
+            )
+        return value
+
+    @field_validator("looks_from")
+    @classmethod
+    def _check_country(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch("[A-Z]{2}", value):
+            raise ValueError("must be two capital letters, for example KR")
+        return value
+
+    @field_validator("public_url", "timestamp_url")
     @classmethod
     def _check_url(cls, value: str | None) -> str | None:
         if value is not None and not value.startswith(("https://", "http://")):

@@ -278,16 +278,13 @@ def translating() -> Iterator[None]:
 def _engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
-        backend = parsed.get_backend_name()
-        if backend == "sqlite":
-            return open_sqlite(parsed.database)
-        if backend == "postgresql":
-            return create_engine(
-                make_url(patient_url(url)).set(drivername="postgresql+psycopg"),
-                pool_pre_ping=True,
-                pool_size=10,
-                hide_parameters=True,
-            )
+        if parsed.get_backend_name() == "sqlite":
+            return open_sqlite(parsed.database or "")
+        return create_engine(
+            make_url(patient_url(url)).set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,
+            pool_size=10,
+            hide_parameters=True,
+        )
     except (ArgumentError, SQLAlchemyError, ValueError) as error:
         raise DatabaseError("The database URL is invalid.") from error
-    raise DatabaseError(f"{backend} is not supported. Use sqlite or postgresql.")

@@ -18,7 +18,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from deepfake_models.machine import sync
-from deepfake_service.platform.errors import DatabaseError, DatabaseUnavailable
+from deepfake_service.platform.errors import DatabaseUnavailable
 
 BUSY_TIMEOUT_S = 15
 """How long a writer waits for its turn: SQLite has one at a time, and each takes milliseconds."""
@@ -49,9 +49,7 @@ UNAVAILABLE: Mapping[int | str | None, str] = {
 """What is wrong, by the codes of SQLite and of PostgreSQL."""
 
 
-def open_sqlite(path: str | None) -> Engine:
-    if not path:
-        raise DatabaseError("The database URL has no path. Use sqlite:////folder/records.sqlite.")
+def open_sqlite(path: str) -> Engine:
     Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     Path(path).touch(mode=0o600)  # SQLite gives the files beside it the same mode
     engine = create_engine(

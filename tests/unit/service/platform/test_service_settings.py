@@ -102,6 +102,27 @@ def test_a_value_that_cannot_be_names_its_variable(
         load_settings()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("DATABASE_URL", "sqlite:////elsewhere/records.sqlite", "unset it and set DEEPFAKE_DATA_D"),
+        ("DATABASE_URL", "mysql://host/name", "must be a postgresql:// URL"),
+        ("LOOKS_FROM", "kr", "must be two capital letters, for example KR"),
+        ("TIMESTAMP_URL", "foo", "must be a URL"),
+        ("TIMESTAMP_ROOTS", "missing.pem", "does not point to a file"),
+        ("PINNED_KEYS", "missing", "does not point to a directory"),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused_before_it_is_used(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(PREFIX + name, value)
+    with pytest.raises(SettingsError, match=says) as caught:
+        load_settings()
+    assert caught.value.message.startswith(f"{PREFIX}{name}: ")
+    assert value not in caught.value.message
+
+
 def test_limits_that_contradict_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEEPFAKE_MAX_BUFFERED_BYTES", "4096")
     with pytest.raises(SettingsError) as caught:
