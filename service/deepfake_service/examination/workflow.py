@@ -100,9 +100,9 @@ class ExaminationWorkflow:
         except Exception as error:
             # DBOS raises the errors of all attempts at a step together.
             cause: Exception = [error, *getattr(error, "errors", ())][-1]
-            if isinstance(cause, SQLAlchemyError):
-                # DBOS could not store the result of a step, for instance on a full disk. That is
-                # no fault of the job, which is resumed later.
+            if isinstance(cause, SQLAlchemyError) or steps.stopping.is_set():
+                # DBOS could not store the result of a step, for instance on a full disk, or stores
+                # none any more. That is no fault of the job, which is resumed later.
                 raise Stopping from error
             _log.error("job_failed", job_id=job_id, failure=describe(error))
             self._step("fail", steps.fail, job_id, type(cause).__name__)

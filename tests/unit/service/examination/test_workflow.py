@@ -12,6 +12,7 @@ import pytest
 import structlog
 from dbos import DBOS
 from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from deepfake_service.examination.workflow import ExaminationWorkflow, JobOver, Stopping
 from deepfake_service.platform.errors import DatabaseUnavailable
@@ -125,6 +126,16 @@ def test_a_result_that_could_not_be_stored_fails_no_job(stored: list[str]) -> No
     steps = Steps(OperationalError("INSERT", {}, Exception()), "plan_dense")
     with pytest.raises(Stopping):
         run(steps)
+    assert steps.calls[-1] == ("plan_dense", 2)
+
+
+def test_what_a_stopping_worker_could_not_store_fails_no_job(stored: list[str]) -> None:
+    """DBOS had stopped, and the log said that the job had failed."""
+    steps = Steps(RuntimeError("stopped"), "plan_dense")
+    steps.stopping.set()
+    with capture_logs() as logged, pytest.raises(Stopping):
+        run(steps)
+    assert logged == []
     assert steps.calls[-1] == ("plan_dense", 2)
 
 
