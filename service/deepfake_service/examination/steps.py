@@ -43,7 +43,7 @@ from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.examination.webhook_deliveries import release_callbacks
 from deepfake_service.platform.db import Case, Database, Job, Media, current_time
 from deepfake_service.platform.db.enums import ENDED, JobState, RetentionPolicy
-from deepfake_service.platform.errors import DatabaseUnavailable, StorageUnavailable
+from deepfake_service.platform.errors import DatabaseUnavailable, NotFound, StorageUnavailable
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.storage import BlobMissing, Vault, seal_json
@@ -238,6 +238,8 @@ class Examination:
             self._evidence.issue(job_id, SERVICE, only_first=True)
         except (DatabaseUnavailable, StorageUnavailable):
             raise
+        except NotFound:
+            raise JobOver from None
         except Exception as error:
             # The verdict is valid without evidence, which is made again when it is asked for.
             _log.error("evidence_failed", job_id=job_id, failure=describe(error))

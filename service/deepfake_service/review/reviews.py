@@ -158,7 +158,7 @@ class Reviews:
     def _create_edition(self, actor: Actor, job_id: str) -> None:
         try:
             self._effects.evidence.issue(job_id, actor)
-        except (EvidenceMissing, EvidenceTooLarge):
+        except (NotFound, EvidenceMissing, EvidenceTooLarge):
             # Another attempt cannot succeed either. Nothing is deleted for that reason: the older
             # editions are retained, and evidence that is too large is not missing.
             self._without_edition.add(job_id)

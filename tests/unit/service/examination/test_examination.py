@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from deepfake_models.decision.decide import Part
 from deepfake_models.decision.serialization import dump_part
@@ -354,6 +355,16 @@ def test_a_worker_that_was_cut_off_leaves_a_job_that_another_model_took_over(
         worker.steps.claim_job(job_id)
     job = worker.job(job_id)
     assert (job.state, job.failure) == (JobState.RUNNING, None)
+
+
+def test_no_evidence_is_made_of_what_was_deleted_meanwhile(worker: Worker) -> None:
+    job_id = worker.submit(VIDEO)
+    with worker.services.database.write() as session:
+        case = session.get_one(Case, session.get_one(Job, job_id).case_id)
+        case.wrapped_key = None
+    with capture_logs() as logged, pytest.raises(JobOver):
+        worker.steps.issue_evidence(job_id)
+    assert logged == []
 
 
 def test_decisions_forged_in_the_database_are_not_signed(worker: Worker) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from deepfake_service.audit.log import SERVICE
 from deepfake_service.cases.cases import material_of
@@ -87,6 +88,16 @@ async def test_a_decision_stands_if_what_follows_from_it_fails(
     assert "edition_failed" in logged
     assert error.__name__ in logged
     assert "Kim" not in logged
+
+
+async def test_an_edition_of_what_was_deleted_meanwhile_is_no_error(service: Service) -> None:
+    job = await examined(service, exhibits.video())
+    reviews = service.app.state.shared.services.reviews
+    with service.database.write() as session:
+        session.get_one(Case, job["case_id"]).wrapped_key = None
+    with capture_logs() as logged:
+        await asyncio.to_thread(reviews._create_edition, SERVICE, job["id"])
+    assert [each["event"] for each in logged] == []
 
 
 async def test_what_failed_is_done_later_and_holds_nothing_else_up(start: Starter) -> None:
