@@ -158,10 +158,11 @@ class Accounts:
         return new
 
     def keys(self, name: str | None = None) -> Sequence[tuple[Key, Account]]:
-        """List keys with their accounts, oldest first: all of them, or those of one account."""
+        """List keys with their accounts, oldest first: all of them, or those of one account;
+        ``AccountUnknown`` if there is none of this name."""
         statement = select(Key, Account).join(Account, Key.account_id == Account.id)
         if name is not None:
-            statement = statement.where(Account.name == name)
+            statement = statement.where(Account.id == self.named(name).id)
         with self._database.read() as session:
             rows = session.execute(statement.order_by(Key.created_at, Key.id))
             return [(key, account) for key, account in rows]

@@ -117,17 +117,18 @@ class SecondFactors:
             session.execute(others.where(SignIn.id != key_hash(keep)) if keep else others)
             append_entry(session, caller.actor, Action.SECOND_FACTOR_ADDED, caller.account_id)
 
-    def remove(self, account_id: str, actor: Actor = SERVICE) -> None:
-        """Switch the second factor of an account off."""
+    def remove(self, account_id: str, actor: Actor = SERVICE) -> bool:
+        """Switch the second factor of an account off; return whether it had one."""
         with self._database.write() as session:
             account = session.get_one(Account, account_id)
             factor = _locked(session, account_id)
             if factor is None and not account.second_factor:
-                return
+                return False
             account.second_factor = False
             if factor is not None:
                 session.delete(factor)
             append_entry(session, actor, Action.SECOND_FACTOR_REMOVED, account_id)
+        return True
 
     def check(self, caller: Caller, code: str) -> None:
         """Use up the caller's current code; ``CodeRejected`` if ``code`` is another one,

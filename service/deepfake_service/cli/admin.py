@@ -110,8 +110,9 @@ def remove_second_factor(name: Name) -> None:
     """Remove the second factor of an account, for example because its device was lost."""
     with opened_records() as (settings, database):
         account = Accounts(database).named(name)
-        SecondFactors(database, open_keys(settings), settings.issuer).remove(account.id)
-    typer.echo("removed")
+        factors = SecondFactors(database, open_keys(settings), settings.issuer)
+        had_one = factors.remove(account.id)
+    typer.echo("removed" if had_one else "This account has no second factor.")
 
 
 @accounts.command("disable")

@@ -24,6 +24,7 @@ from deepfake_service.cli.app import app, main
 from deepfake_service.platform.db import AuditEntry, Case, Secret
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import (
+    AccountUnknown,
     AuditBroken,
     DataDirError,
     DecryptionFailed,
@@ -66,6 +67,7 @@ def test_an_account_and_its_keys_from_the_first_to_the_last(settings: Settings) 
     listed = output("keys", "list", "--account", "uploader")
     assert first.split("_")[1] in listed
     assert first[17:] not in listed
+    assert isinstance(run("keys", "list", "--account", "nosuch").exception, AccountUnknown)
     third = output("keys", "create", "--account", "uploader")
     for text in (first, second):
         assert output("keys", "revoke", text.split("_")[1]) == "revoked"
