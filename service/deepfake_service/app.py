@@ -113,6 +113,7 @@ def create_app(
         async with contextlib.AsyncExitStack() as stack:
             try:
                 await start(stack)
+                state.on_start()
             except Exception as error:
                 # The server only logs a traceback, whose text the logs leave out.
                 state.start_failure = error

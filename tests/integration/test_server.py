@@ -264,6 +264,8 @@ def test_what_keeps_the_application_from_starting_is_the_last_line(
     servers.append(server)
     assert server.ended() == 1
     assert server.text.splitlines()[-1].startswith(f"error: {says}")
+    assert "Serving on" not in server.text
+    assert "Traceback" not in server.text
 
 
 def test_a_port_that_is_taken_is_said(servers: list[Server], tmp_path: Path) -> None:

@@ -68,10 +68,14 @@ def run(settings: Settings, *, worker: bool = True) -> None:
             database.check_integrity()
         with naming_bundle(settings.bundle_dir):
             scorer, decoder = stack.enter_context(engine_running(settings))
-        with _naming_data_dir(settings):
-            first = ensure_admin_key(database, settings, terminal=sys.stderr.isatty())
+
+        def welcome() -> None:  # not before: a key that is shown once would be lost
+            with _naming_data_dir(settings):
+                first = ensure_admin_key(database, settings, terminal=sys.stderr.isatty())
+            _greet(settings, listener, first, scorer.bundle)
+
         app = create_app(settings, database, scorer, decoder, worker=worker)
-        _greet(settings, listener, first, scorer.bundle)
+        app.state.shared.on_start = welcome
         confinement = decoder.confinement()
         if not confinement.complete:
             typer.echo(

@@ -58,6 +58,8 @@ class AppState:
     services: Services | None = None
     is_stopping: Callable[[], bool] = lambda: False
     """Whether the server was asked to stop and waits for the requests that it is answering."""
+    on_start: Callable[[], None] = lambda: None
+    """Called once the app has started."""
     start_failure: Exception | None = None
     """Why the app could not start."""
 

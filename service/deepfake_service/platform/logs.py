@@ -95,7 +95,7 @@ def _counted(_: Any, __: str, event: EventDict) -> EventDict:
 
 
 def _foreign(_: Any, __: str, event: EventDict) -> EventDict:
-    """Cut multi-line messages of libraries to one line, such as a traceback logged as a message."""
+    """Cut multi-line messages of libraries to one line."""
     text = event.get("event")
     if isinstance(text, str) and "\n" in text:
         event["event"] = text.partition("\n")[0]
@@ -125,6 +125,8 @@ def configure(level: LogLevel = "info", stream: TextIO | None = None) -> None:
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
+    # Of a traceback that a library logs as a message, one line would be left, which says nothing.
+    handler.addFilter(lambda record: not str(record.msg).startswith("Traceback "))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

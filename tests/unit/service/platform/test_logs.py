@@ -87,9 +87,13 @@ def test_groups_are_described(stream: io.StringIO) -> None:
     assert "secret" not in json.dumps(described)
 
 
-def test_a_traceback_that_a_library_logs_as_text_is_cut(stream: io.StringIO) -> None:
-    logging.getLogger("uvicorn.error").error("Traceback\n  File x\nValueError: secret.jpg")
-    assert lines(stream)[0]["event"] == "Traceback"
+def test_what_a_library_logs_as_text_is_cut_and_of_a_traceback_nothing_left(
+    stream: io.StringIO,
+) -> None:
+    library = logging.getLogger("uvicorn.error")
+    library.error("Traceback (most recent call last):\n  File x\nValueError: secret.jpg")
+    library.error("Failed:\nValueError: secret.jpg")
+    assert [line["event"] for line in lines(stream)] == ["Failed:"]
 
 
 def test_lines_below_the_level_and_access_logs_are_not_written(stream: io.StringIO) -> None:
