@@ -9,8 +9,7 @@ under a key that the master key wraps.
 Both are sets. Of two rows about the same thing, the one of the higher version counts; in which
 order or how often the file is merged into the database (``retention/restoration.py``) does not
 matter. What the database lacks stays in the file: otherwise, whoever puts an older database in
-place would only have to wait for a worker to overwrite it. Both forget the oldest deletions, and
-remember until when.
+place would only have to wait for a worker to overwrite it. Of deletions, both have the last ones.
 """
 
 from __future__ import annotations
@@ -38,13 +37,15 @@ BACKUP_FACT = "backup"
 DELETIONS = ("case", "job", "capture")
 """Kinds of protections that have their time, in ISO 8601, as their value."""
 MOST_DELETIONS = 200_000
-"""How many are remembered. Writing the file takes a second or two then; a centre never gets there,
-a pipeline that deletes 100,000 jobs a day makes a backup each day."""
+"""How many are remembered, of which the file takes a second or two to write. A centre never gets
+there; a pipeline that deletes 100,000 jobs a day makes a backup each day."""
 _SPARE = MOST_DELETIONS // 10
-"""How many more there may be before the oldest are forgotten."""
+"""How many more rows there are before the oldest deletions are forgotten."""
 _PAUSE = 20
 """How many times as long as it took to write the file a worker waits before it writes it again."""
 _NAME = "journal"
+Rows = dict[tuple[str, str], tuple[int, str]]
+"""Protections: the version and the value by the kind and the id of the subject."""
 
 _log = logger("deepfake_service.journal")
 
@@ -71,18 +72,10 @@ def refuse_backup(database: Database) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What a journal has: when it was written, the version and the value of each row, and the time
-    until which deletions are forgotten."""
+    """What a journal has, and when it was written."""
 
     written_at: datetime
-    rows: dict[tuple[str, str], tuple[int, str]]
-    forgotten: str = ""
-
-    def lacks(self, kind: str, subject: str, version: int, value: str) -> bool:
-        """Return whether it does not have a row that it has not forgotten either."""
-        if version <= self.rows.get((kind, subject), (0, ""))[0]:
-            return False
-        return kind not in DELETIONS or value > self.forgotten
+    rows: Rows
 
 
 class Journal:
@@ -92,7 +85,7 @@ class Journal:
         self.path = path
         self._database = database
         self._key = key
-        self._written: tuple[int, int, str] | None = None
+        self._written: tuple[int, int] | None = None
         self._pause_until = 0.0
 
     def write(self, *, anew: bool = False, if_changed: bool = False) -> bool:
@@ -100,28 +93,23 @@ class Journal:
         file has: then an older one was put in its place. Unless the file is written ``anew``, it
         keeps that. ``DataDirError`` if the file was altered, or cannot be read or written."""
         # The file first: what another process writes meanwhile is in the database already.
-        kept = self.read() if self.path.exists() and not anew else None
+        kept = self.read().rows if self.path.exists() and not anew else {}
         with self._database.read() as session:
-            state = _state(session)
-            found = session.execute(select(*Protection.__table__.c))
-            now = Stored(self._database.clock(), {row[:2]: row[2:] for row in found}, state[2])
-        lacking = {}
-        if kept is not None:
-            lacking = {key: row for key, row in kept.rows.items() if now.lacks(*key, *row)}
-        rows, forgotten = now.rows | lacking, max(now.forgotten, kept.forgotten if kept else "")
-        if not (if_changed and kept and (kept.rows, kept.forgotten) == (rows, forgotten)):
+            state, rows = _state(session), rows_of(session)
+        lacks = lacking(rows, kept)
+        rows |= lacks
+        if not if_changed or rows != kept:
             content = {
                 "type": "deepfake-service/journal/1",
-                "written_at": now.written_at.isoformat(),
-                "forgotten": forgotten,
+                "written_at": self._database.clock().isoformat(),
                 "rows": [[*key, *row] for key, row in sorted(rows.items())],
             }
             private_folder(self.path.parent)
             replace_private(self.path, json.dumps({**content, "mac": self._mac(content)}) + "\n")
-        if lacking:
-            _log.error("database_was_older", rows=len(lacking))
-        self._written = None if lacking else state
-        return bool(lacking)
+        if lacks:
+            _log.error("database_was_older", rows=len(lacks))
+        self._written = None if lacks else state
+        return bool(lacks)
 
     def catch_up(self, *, may_pause: bool = False) -> bool:
         """Write the file if it differs from the database, unless neither has changed since this
@@ -130,27 +118,25 @@ class Journal:
         began = time.monotonic()
         if may_pause and began < self._pause_until:
             return False
-        self._forget()
         with self._database.read() as session:
-            is_current = _state(session) == self._written
-        if is_current and self.path.exists():
+            state = _state(session)
+        exists = self.path.exists()
+        if exists and state == self._written:
             return False
-        is_older = self.write(if_changed=True)
+        if state[0] > MOST_DELETIONS + _SPARE:
+            self._forget()
+        is_older = self.write(if_changed=exists)
         self._pause_until = time.monotonic() + _PAUSE * (time.monotonic() - began)
         return is_older
 
     def _forget(self) -> None:
-        """Delete the oldest deletions from the database if there are too many."""
+        """Delete all but the last deletions from the database."""
         are_deletions = Protection.kind.in_(DELETIONS)
-        with self._database.read() as session:
-            count = session.scalar(select(func.count()).where(are_deletions)) or 0
-        if count <= MOST_DELETIONS + _SPARE:
-            return
+        times = select(Protection.value).where(are_deletions).order_by(Protection.value.desc())
         with self._database.write() as session:
-            times = select(Protection.value).where(are_deletions).order_by(Protection.value.desc())
-            until = session.scalars(times.offset(MOST_DELETIONS).limit(1)).one()
-            session.execute(delete(Protection).where(are_deletions, Protection.value <= until))
-            session.merge(Fact(name=_NAME, value=until))
+            first = session.scalars(times.offset(MOST_DELETIONS - 1).limit(1)).first()
+            if first is not None:
+                session.execute(delete(Protection).where(are_deletions, Protection.value < first))
 
     def read(self, path: Path | None = None) -> Stored:
         """Return what a journal has; by default, what the one of this installation has.
@@ -165,7 +151,6 @@ class Journal:
             return Stored(
                 datetime.fromisoformat(content["written_at"]),
                 {(kind, subject): (v, value) for kind, subject, v, value in content["rows"]},
-                content["forgotten"],
             )
         except OSError as error:
             raise DataDirError(f"{path} cannot be read: {error.strerror}.") from error
@@ -177,12 +162,31 @@ class Journal:
         return hmac.digest(self._key, encoded, "sha256").hex()
 
 
-def _state(session: Session) -> tuple[int, int, str]:
-    """Return what changes with every change of the table. Its last part is the time until which
-    deletions are forgotten."""
+def rows_of(session: Session) -> Rows:
+    """Return the protections that a database has."""
+    return {row[:2]: row[2:] for row in session.execute(select(*Protection.__table__.c))}
+
+
+def forgotten(rows: Rows) -> str:
+    """Return the time before which deletions are forgotten; an empty one if none are."""
+    times = [value for (kind, _), (_, value) in rows.items() if kind in DELETIONS]
+    return min(times) if len(times) >= MOST_DELETIONS else ""
+
+
+def lacking(rows: Rows, others: Rows) -> Rows:
+    """Return which of ``others`` are lacking in ``rows``, and are not forgotten there."""
+    first = forgotten(rows)
+    return {
+        key: row
+        for key, row in others.items()
+        if row[0] > rows.get(key, (0, ""))[0] and (key[0] not in DELETIONS or row[1] >= first)
+    }
+
+
+def _state(session: Session) -> tuple[int, int]:
+    """Return numbers that change with every change of the table."""
     count, versions = session.execute(select(func.count(), func.sum(Protection.version))).one()
-    forgotten = session.get(Fact, _NAME)
-    return count, versions or 0, forgotten.value if forgotten else ""
+    return count, versions or 0
 
 
 def open_journal(settings: Settings, database: Database) -> Journal:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from deepfake_service.audit import log as audit_log
-from deepfake_service.audit.journal import MOST_DELETIONS, open_journal
+from deepfake_service.audit.journal import MOST_DELETIONS, forgotten, open_journal
 from deepfake_service.audit.records import open_existing_database
 from deepfake_service.evidence.signing_keys import open_signing_keys
 from deepfake_service.platform.db.sqlite import damage_of
@@ -151,8 +151,8 @@ def restore(settings: Settings, journal: Path | None) -> tuple[int, Counter[str]
             stored = own.read(journal)
             if not require_complete(database, stored):
                 typer.echo(
-                    f"The journal has the last {MOST_DELETIONS} deletions alone: those between the "
-                    f"backup and {stored.forgotten[:16]} UTC are undone. Repeat them.",
+                    f"The journal has the last {MOST_DELETIONS} deletions alone. Repeat those "
+                    f"between the backup and {forgotten(stored.rows)[:16]} UTC.",
                     err=True,
                 )
             renewed = merge(database, stored)

@@ -18,7 +18,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.keys import end_of
-from deepfake_service.audit.journal import BACKUP_FACT, Journal, Stored
+from deepfake_service.audit.journal import BACKUP_FACT, Journal, Stored, forgotten, lacking, rows_of
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.evidence.signing_keys import SigningKeys
@@ -67,29 +67,25 @@ def require_complete(database: Database, stored: Stored) -> bool:
     the database has rows that it lacks, so that it cannot say what happened after the backup."""
     with database.read() as session:
         mark = session.get(Fact, BACKUP_FACT)
-        rows = session.scalars(select(Protection)).all()
+        rows = rows_of(session)
         last = session.scalar(select(func.max(AuditEntry.at)))
     made_at = datetime.fromisoformat(json.loads(mark.value)["made_at"]) if mark else None
-    lacks = any(stored.lacks(r.kind, r.subject, r.version, r.value) for r in rows)
-    if lacks or (made_at and stored.written_at < made_at):
+    if lacking(stored.rows, rows) or (made_at and stored.written_at < made_at):
         raise DataDirError(
             f"The journal of {stored.written_at:%Y-%m-%d %H:%M} UTC is older than the backup. Name "
             "the newest one, or pass --without-journal if it is lost."
         )
-    known = made_at or last
-    return not (known and stored.forgotten and known < datetime.fromisoformat(stored.forgotten))
+    known, first = made_at or last, forgotten(stored.rows)
+    return not (known and first and known < datetime.fromisoformat(first))
 
 
 def merge(database: Database, stored: Stored) -> Counter[str]:
     """Do again what a journal has and the database lacks, and return how many rows of each kind
     changed something. If interrupted, it can be repeated."""
     with database.read() as session:
-        rows = session.scalars(select(Protection))
-        known = {(row.kind, row.subject): row.version for row in rows}
+        lacks = lacking(rows_of(session), stored.rows)
     changed = Counter[str]()
-    for (kind, subject), (version, value) in stored.rows.items():
-        if version <= known.get((kind, subject), 0):
-            continue
+    for (kind, subject), (version, value) in lacks.items():
         with database.write() as session:
             if value:
                 changed[kind] += _RENEWALS[kind](session, subject, value)
