@@ -103,7 +103,7 @@ def worker_running(
         return lambda: is_clock_confirmed(database) and task()
 
     def keep_journal() -> None:
-        merge_journal(database, services.journal, services.signing_keys, may_pause=True)
+        merge_journal(database, services.journal, services.signing_keys)
 
     # One worker of all does these, and each worker those below.
     shared: dict[str, tuple[Callable[[], object], float]] = {

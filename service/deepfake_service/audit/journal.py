@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -39,10 +38,7 @@ DELETIONS = ("case", "job", "capture")
 MOST_DELETIONS = 200_000
 """How many are remembered, of which the file takes a second or two to write. A centre never gets
 there; a pipeline that deletes 100,000 jobs a day makes a backup each day."""
-_SPARE = MOST_DELETIONS // 10
-"""How many more rows there are before the oldest deletions are forgotten."""
-_PAUSE = 20
-"""How many times as long as it took to write the file a worker waits before it writes it again."""
+_SPARE = MOST_DELETIONS // 10  # rows, before the oldest deletions are forgotten
 _NAME = "journal"
 Rows = dict[tuple[str, str], tuple[int, str]]
 """Protections: the version and the value by the kind and the id of the subject."""
@@ -86,7 +82,6 @@ class Journal:
         self._database = database
         self._key = key
         self._written: tuple[int, int] | None = None
-        self._pause_until = 0.0
 
     def write(self, *, anew: bool = False, if_changed: bool = False) -> bool:
         """Write into the file what the database has, and return whether it lacks something that the
@@ -111,13 +106,10 @@ class Journal:
         self._written = None if lacks else state
         return bool(lacks)
 
-    def catch_up(self, *, may_pause: bool = False) -> bool:
-        """Write the file if it differs from the database, unless neither has changed since this
-        process wrote it, or it ``may_pause`` after a long write; return, as ``write`` does, whether
-        the database lacks something."""
-        began = time.monotonic()
-        if may_pause and began < self._pause_until:
-            return False
+    def catch_up(self) -> bool:
+        """Write the file if it differs from the database, which is only looked at if that has
+        changed since this process wrote it; return, as ``write`` does, whether the database lacks
+        something."""
         with self._database.read() as session:
             state = _state(session)
         exists = self.path.exists()
@@ -125,9 +117,7 @@ class Journal:
             return False
         if state[0] > MOST_DELETIONS + _SPARE:
             self._forget()
-        is_older = self.write(if_changed=exists)
-        self._pause_until = time.monotonic() + _PAUSE * (time.monotonic() - began)
-        return is_older
+        return self.write(if_changed=exists)
 
     def _forget(self) -> None:
         """Delete all but the last deletions from the database."""

@@ -59,13 +59,16 @@ def require_records(settings: Settings) -> None:
     """Refuse a data directory or a database in which no service has stored anything;
     ``SettingsError``, naming the setting that is probably wrong; ``DatabaseUnavailable`` if the
     database cannot be reached."""
-    if has_tables(settings.records_url):
-        return
     if settings.database_url is not None:
+        if has_tables(settings.records_url):
+            return
         raise SettingsError(
             "The database of DEEPFAKE_DATABASE_URL has no records. Set DEEPFAKE_DATABASE_URL to "
             "the service's value, or start the service (`deepfake serve`) once."
         )
+    file = settings.data_dir / RECORDS_FILE
+    if file.is_file() and file.stat().st_size > 0:
+        return
     raise SettingsError(
         f"{settings.data_dir.absolute()} is not the data directory of a service: it has no "
         f"{RECORDS_FILE}. Set DEEPFAKE_DATA_DIR to the service's value, or start the service "

@@ -49,13 +49,11 @@ Renewal = Callable[[Session, str, str], bool]
 anything."""
 
 
-def merge_journal(
-    database: Database, journal: Journal, signing_keys: SigningKeys, *, may_pause: bool = False
-) -> None:
+def merge_journal(database: Database, journal: Journal, signing_keys: SigningKeys) -> None:
     """Write the journal if it is behind, and merge it into a database that lacks something and so
-    is an older one: when a process starts, and every few seconds while a worker runs, which
-    ``may_pause``. ``DataDirError`` if the journal was altered, or cannot be read or written."""
-    if journal.catch_up(may_pause=may_pause):
+    is an older one: when a process starts, and every few seconds while a worker runs.
+    ``DataDirError`` if the journal was altered, or cannot be read or written."""
+    if journal.catch_up():
         merge(database, journal.read())
         finish(database, signing_keys, "the journal")
         journal.catch_up()

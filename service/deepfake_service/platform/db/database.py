@@ -217,16 +217,8 @@ class Database:
 
 
 def has_tables(url: str) -> bool:
-    """Return whether there is a database at ``url`` and it has tables. Nothing is created.
-    ``DatabaseError`` if the URL is invalid, ``DatabaseUnavailable`` if the database cannot be
-    reached."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise DatabaseError("The database URL is invalid.") from error
-    if parsed.get_backend_name() == "sqlite":
-        path = Path(parsed.database or "")
-        return path.is_file() and path.stat().st_size > 0
+    """Return whether the PostgreSQL database at ``url`` has tables. ``DatabaseError`` if the URL is
+    invalid, ``DatabaseUnavailable`` if the database cannot be reached."""
     engine = _engine(url)
     try:
         with translating(), engine.connect() as connection:

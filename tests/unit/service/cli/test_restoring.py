@@ -503,21 +503,6 @@ async def test_the_oldest_deletions_are_forgotten_and_a_restoration_says_so(
         assert ("Repeat those between the backup" in done.output) == (renewed == 2)
 
 
-def test_a_journal_is_not_written_again_after_a_long_write_but_by_a_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("deepfake_service.audit.journal._PAUSE", 1e9)
-    with contextlib.closing(open_database(Settings(data_dir=tmp_path))) as database:
-        journal = open_journal(Settings(data_dir=tmp_path), database)
-        journal.catch_up()
-        with database.write() as session:
-            protect(session, "hold", "a" * 26, "service")
-        journal.catch_up(may_pause=True)
-        assert not journal.read().rows
-        journal.catch_up()
-        assert journal.read().rows
-
-
 async def test_what_was_deleted_is_found_no_more_though_its_case_is_held(service: Service) -> None:
     """A hold kept the sweeps from it, and people read what somebody had had deleted."""
     post = {"case_reference": "R", "source_url": "https://example.org/1"}
