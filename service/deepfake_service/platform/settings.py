@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
 import limits
@@ -23,6 +23,7 @@ from pydantic import (
     FilePath,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -53,6 +54,33 @@ SECTIONS = {
     "max_picture_bytes": "Limits",
 }
 """Headings of ``docs/settings.md``, by the setting that each begins with."""
+
+_URL = re.compile("https?://").match, "must be a URL, for example https://centre.example"
+_RATE = limits.parse, "must be a number and a unit of time, for example 600/minute"
+CHECKS: dict[str, tuple[Callable[[str], object], str]] = {
+    # SQLite elsewhere would have neither backups nor keys that are destroyed after deletions.
+    "database_url": (
+        re.compile("postgresql").match,
+        f"must be a postgresql:// URL. For SQLite, unset it and set {PREFIX}DATA_DIR",
+    ),
+    "public_url": _URL,
+    "trusted_proxies": (networks_of, "must be addresses or networks, separated by commas"),
+    "callback_hosts": (
+        CallbackHosts.of,
+        "must be host names (international ones in Punycode), addresses or networks such as "
+        "10.20.0.0/16, separated by commas",
+    ),
+    "looks_from": (
+        re.compile("[A-Z]{2}").fullmatch,
+        "must be two capital letters, for example KR",
+    ),
+    "timestamp_url": _URL,
+    "submissions_per_account": _RATE,
+    "reads_per_account": _RATE,
+    "failed_sign_ins_per_address": _RATE,
+}
+"""What is called with the text of a setting, and what is said if that returns ``None`` or raises
+``ValueError``."""
 
 Sandbox = Literal["available", "require"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -276,54 +304,17 @@ class Settings(BaseSettings):
         """Return the maximum size of one request with pictures."""
         return min(MAX_REQUEST_BYTES, self.max_buffered_bytes)
 
-    @field_validator("trusted_proxies")
+    @field_validator(*CHECKS)
     @classmethod
-    def _check_networks(cls, value: str | None) -> str | None:
+    def _check_form(cls, value: Any, info: ValidationInfo) -> Any:
+        check, says = CHECKS[str(info.field_name)]
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
         try:
-            networks_of(value)
+            refused = text is not None and check(text) is None
         except ValueError:
-            raise ValueError("must be addresses or networks, separated by commas") from None
-        return value
-
-    @field_validator("callback_hosts")
-    @classmethod
-    def _check_hosts(cls, value: str | None) -> str | None:
-        CallbackHosts.of(value)
-        return value
-
-    @field_validator("submissions_per_account", "reads_per_account", "failed_sign_ins_per_address")
-    @classmethod
-    def _check_rate(cls, value: str) -> str:
-        try:
-            limits.parse(value)
-        except ValueError:
-            raise ValueError(
-                "must be a number and a unit of time, for example 600/minute"
-            ) from None
-        return value
-
-    @field_validator("database_url")
-    @classmethod
-    def _check_database(cls, value: SecretStr | None) -> SecretStr | None:
-        # SQLite elsewhere would have neither backups nor keys that are destroyed after deletions.
-        if value is not None and not value.get_secret_value().startswith("postgresql"):
-            raise ValueError(
-                f"must be a postgresql:// URL. For SQLite, unset it and set {PREFIX}DATA_DIR"
-            )
-        return value
-
-    @field_validator("looks_from")
-    @classmethod
-    def _check_country(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch("[A-Z]{2}", value):
-            raise ValueError("must be two capital letters, for example KR")
-        return value
-
-    @field_validator("public_url", "timestamp_url")
-    @classmethod
-    def _check_url(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("https://", "http://")):
-            raise ValueError("must be a URL, for example https://centre.example")
+            refused = True
+        if refused:
+            raise ValueError(says)
         return value
 
     @field_validator("admin_key")
