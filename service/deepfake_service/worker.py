@@ -64,6 +64,7 @@ def worker_running(
     """Examine jobs while the context lasts; when it ends, finish those that are nearly done."""
     settings, database, vault = services.settings, services.database, services.vault
     kept_for = timedelta(days=settings.media_days_after_verdict)
+    anchors = settings.content_credential_anchors
     steps = Examination(
         database,
         vault,
@@ -74,7 +75,7 @@ def worker_running(
         services.minor_flags,
         metrics,
         kept_for,
-        _trust_anchors(settings),
+        anchors.read_text(errors="replace") if anchors else None,  # PEM, with any comments
     )
     deliveries = WebhookDeliveries(
         database,
@@ -169,19 +170,6 @@ def _fetches(services: Services, decoder: Decoder, executor_id: str) -> Fetches:
         executor_id=executor_id,
         kept_for=timedelta(days=settings.media_days_after_verdict),
     )
-
-
-def _trust_anchors(settings: Settings) -> str | None:
-    """Return the certificates that make Content Credentials trusted, in PEM."""
-    if settings.content_credential_anchors is None:
-        return None
-    try:
-        return settings.content_credential_anchors.read_text(encoding="ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"The file of {PREFIX}CONTENT_CREDENTIAL_ANCHORS cannot be read. It must contain "
-            "certificates in PEM."
-        ) from error
 
 
 def shared_chore(

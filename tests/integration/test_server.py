@@ -251,10 +251,6 @@ def test_what_cannot_be_served_is_said_in_a_line(
     [
         ({"DEEPFAKE_BLOB_URL": "foo://bucket"}, "The URL in DEEPFAKE_BLOB_URL is invalid"),
         ({"DEEPFAKE_AUDIT_CHECKPOINTS": "foo://bucket"}, "A URL in DEEPFAKE_AUDIT_CHECKPOINTS"),
-        (
-            {"DEEPFAKE_CONTENT_CREDENTIAL_ANCHORS": "/nonexistent"},
-            "The file of DEEPFAKE_CONTENT_CREDENTIAL_ANCHORS cannot be read",
-        ),
     ],
 )
 def test_what_keeps_the_application_from_starting_is_the_last_line(

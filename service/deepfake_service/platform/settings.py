@@ -18,9 +18,7 @@ from urllib.parse import quote
 
 import limits
 from pydantic import (
-    DirectoryPath,
     Field,
-    FilePath,
     SecretStr,
     ValidationError,
     ValidationInfo,
@@ -57,7 +55,8 @@ SECTIONS = {
 
 _URL = re.compile("https?://").match, "must be a URL, for example https://centre.example"
 _RATE = limits.parse, "must be a number and a unit of time, for example 600/minute"
-CHECKS: dict[str, tuple[Callable[[str], object], str]] = {
+_FILE = Path.read_bytes, "must be a file that can be read"
+CHECKS: dict[str, tuple[Callable[[Any], object], str]] = {
     # SQLite elsewhere would have neither backups nor keys that are destroyed after deletions.
     "database_url": (
         re.compile("postgresql").match,
@@ -75,12 +74,15 @@ CHECKS: dict[str, tuple[Callable[[str], object], str]] = {
         "must be two capital letters, for example KR",
     ),
     "timestamp_url": _URL,
+    "timestamp_roots": _FILE,
+    "content_credential_anchors": _FILE,
+    "pinned_keys": (os.listdir, "must be a folder that can be read"),
     "submissions_per_account": _RATE,
     "reads_per_account": _RATE,
     "failed_sign_ins_per_address": _RATE,
 }
-"""What is called with the text of a setting, and what is said if that returns ``None`` or raises
-``ValueError``."""
+"""What is called with the value of a setting, and what is said if that fails or returns ``None``.
+"""
 
 Sandbox = Literal["available", "require"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -238,7 +240,7 @@ class Settings(BaseSettings):
     timestamp_url: str | None = None
     """URL of an RFC 3161 time-stamp authority that stamps every edition of the evidence. It
     receives a digest and no content. Unset: evidence has no trusted time stamp."""
-    timestamp_roots: FilePath | None = None
+    timestamp_roots: Path | None = None
     """PEM file of the root certificates trusted for time stamps when an evidence bundle is
     verified."""
     report_certificate: Path | None = None
@@ -249,7 +251,7 @@ class Settings(BaseSettings):
     content_credential_anchors: Path | None = None
     """PEM file of the root certificates that make Content Credentials (C2PA) of submitted files
     `trusted`. Unset: intact credentials are `valid` at most."""
-    pinned_keys: DirectoryPath | None = None
+    pinned_keys: Path | None = None
     """Folder of PEM files with the public keys of other services whose evidence `POST /v1/verify`
     and `deepfake verify` trust."""
     audit_checkpoints: str | None = None
@@ -308,10 +310,10 @@ class Settings(BaseSettings):
     @classmethod
     def _check_form(cls, value: Any, info: ValidationInfo) -> Any:
         check, says = CHECKS[str(info.field_name)]
-        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
         try:
-            refused = text is not None and check(text) is None
-        except ValueError:
+            refused = plain is not None and check(plain) is None
+        except (OSError, ValueError):
             refused = True
         if refused:
             raise ValueError(says)

@@ -109,8 +109,9 @@ def test_a_value_that_cannot_be_names_its_variable(
         ("DATABASE_URL", "mysql://host/name", "must be a postgresql:// URL"),
         ("LOOKS_FROM", "kr", "must be two capital letters, for example KR"),
         ("TIMESTAMP_URL", "foo", "must be a URL"),
-        ("TIMESTAMP_ROOTS", "missing.pem", "does not point to a file"),
-        ("PINNED_KEYS", "missing", "does not point to a directory"),
+        ("TIMESTAMP_ROOTS", "missing.pem", "must be a file that can be read"),
+        ("CONTENT_CREDENTIAL_ANCHORS", "missing.pem", "must be a file that can be read"),
+        ("PINNED_KEYS", "missing", "must be a folder that can be read"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_before_it_is_used(
