@@ -1,4 +1,4 @@
-"""A process that creates ten keys of an account, in the database at the URL that it is given."""
+"""A process that creates ten keys of an account, in the database that it is given."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ KEYS = 10
 
 
 def main() -> None:
-    """Create the keys; the arguments are the data directory, the URL and the account."""
+    """Create the keys, given the data directory, the URL (empty: SQLite) and the account."""
     data_dir, url, name = sys.argv[1:]
-    settings = Settings(data_dir=Path(data_dir), database_url=SecretStr(url))
+    settings = Settings(data_dir=Path(data_dir), database_url=SecretStr(url) if url else None)
     accounts = Accounts(open_database(settings))
     for _ in range(KEYS):
         accounts.create_key(name)

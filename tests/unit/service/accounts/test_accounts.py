@@ -246,7 +246,8 @@ def test_processes_that_write_at_once_lose_no_key(
     accounts: Accounts, settings: Settings, tmp_path: Path
 ) -> None:
     accounts.create("uploader", "system", Role.PIPELINE)
-    words = (str(settings.data_dir), settings.records_url, "uploader")
+    url = settings.database_url.get_secret_value() if settings.database_url else ""
+    words = (str(settings.data_dir), url, "uploader")
     with (tmp_path / "output").open("wb") as file:
         processes = [
             forking.start(words, os.environ, (file, file), program=key_maker.__name__)
