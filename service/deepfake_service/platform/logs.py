@@ -13,7 +13,6 @@ import sys
 import traceback
 import uuid
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
 import structlog
@@ -57,9 +56,10 @@ def request_id_from(header: str | None) -> str:
 
 def describe(error: BaseException) -> dict[str, Any]:
     """Return the types and calls of ``error`` and its causes, without their messages or values."""
+    frames = traceback.extract_tb(error.__traceback__)[-MAX_FRAMES:]
     described: dict[str, Any] = {
         "error": f"{type(error).__module__}.{type(error).__qualname__}",
-        "calls": _calls(error.__traceback__),
+        "calls": [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in frames],
     }
     if isinstance(error, BaseExceptionGroup):
         described["errors"] = [describe(e) for e in error.exceptions[:5]]
@@ -67,11 +67,6 @@ def describe(error: BaseException) -> dict[str, Any]:
     if cause is not None:
         described["cause"] = describe(cause)
     return described
-
-
-def _calls(tb: TracebackType | None) -> list[str]:
-    frames = traceback.extract_tb(tb)[-MAX_FRAMES:]
-    return [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in frames]
 
 
 def _without_content(_: Any, __: str, event: EventDict) -> EventDict:

@@ -17,14 +17,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote
 
 import limits
-from pydantic import (
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deepfake_service.platform.errors import SettingsError
@@ -69,10 +62,7 @@ CHECKS: dict[str, tuple[Callable[[Any], object], str]] = {
         "must be host names (international ones in Punycode), addresses or networks such as "
         "10.20.0.0/16, separated by commas",
     ),
-    "looks_from": (
-        re.compile("[A-Z]{2}").fullmatch,
-        "must be two capital letters, for example KR",
-    ),
+    "looks_from": (re.compile("[A-Z]{2}").fullmatch, "must be two capital letters, as in KR"),
     "timestamp_url": _URL,
     "timestamp_roots": _FILE,
     "content_credential_anchors": _FILE,
@@ -81,8 +71,7 @@ CHECKS: dict[str, tuple[Callable[[Any], object], str]] = {
     "reads_per_account": _RATE,
     "failed_sign_ins_per_address": _RATE,
 }
-"""What is called with the value of a setting, and what is said if that fails or returns ``None``.
-"""
+"""What is called with a setting's value, and what is said if that fails or returns ``None``."""
 
 Sandbox = Literal["available", "require"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -308,8 +297,8 @@ class Settings(BaseSettings):
 
     @field_validator(*CHECKS)
     @classmethod
-    def _check_form(cls, value: Any, info: ValidationInfo) -> Any:
-        check, says = CHECKS[str(info.field_name)]
+    def _check_form(cls, value: Any, info: Any) -> Any:
+        check, says = CHECKS[info.field_name]
         plain = value.get_secret_value() if isinstance(value, SecretStr) else value
         try:
             refused = plain is not None and check(plain) is None

@@ -198,7 +198,10 @@ def open_blobs(url: str | None, folder: Path) -> Blobs:
     try:
         if not url.startswith("file:"):
             return _remote(url)
-        given = _folder_of(url)
+        parts = urlsplit(url)  # of this machine, by RFC 8089
+        given = Path(unquote(parts.path))
+        if parts.netloc not in ("", "localhost") or not given.is_absolute():
+            raise ValueError(url)
     except (BaseError, ValueError, OSError) as error:
         raise StorageError(
             "The URL in DEEPFAKE_BLOB_URL is invalid. Give one such as s3://bucket/prefix, "
@@ -213,16 +216,6 @@ def open_blobs(url: str | None, folder: Path) -> Blobs:
 
 def _local(folder: Path) -> Blobs:
     return Blobs(LocalStore(folder, automatic_cleanup=True), folder)
-
-
-def _folder_of(url: str) -> Path:
-    """Return the folder of a ``file:`` URL (RFC 8089) of this machine. ``ValueError`` if it names
-    another machine, or no absolute path."""
-    parts = urlsplit(url)
-    folder = Path(unquote(parts.path))
-    if parts.netloc not in ("", "localhost") or not folder.is_absolute():
-        raise ValueError(url)
-    return folder
 
 
 def open_checkpoint_store(url: str) -> Blobs:

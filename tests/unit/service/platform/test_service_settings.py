@@ -107,7 +107,7 @@ def test_a_value_that_cannot_be_names_its_variable(
     [
         ("DATABASE_URL", "sqlite:////elsewhere/records.sqlite", "unset it and set DEEPFAKE_DATA_D"),
         ("DATABASE_URL", "mysql://host/name", "must be a postgresql:// URL"),
-        ("LOOKS_FROM", "kr", "must be two capital letters, for example KR"),
+        ("LOOKS_FROM", "kr", "must be two capital letters, as in KR"),
         ("TIMESTAMP_URL", "foo", "must be a URL"),
         ("TIMESTAMP_ROOTS", "missing.pem", "must be a file that can be read"),
         ("CONTENT_CREDENTIAL_ANCHORS", "missing.pem", "must be a file that can be read"),
