@@ -34,6 +34,7 @@ from deepfake_service.platform.texts.fields import (
     OTHER,
     OWN_MESSAGES,
     STATEMENT_TOO_SHORT,
+    UNKNOWN,
 )
 from deepfake_service.platform.texts.i18n import CATALOGUES, load
 from deepfake_service.web.admin import TABLE_NAME
@@ -127,7 +128,7 @@ def problems() -> list[str]:
     """Return one line for each fault of a catalogue."""
     translated = {_forms(message.id)[0] for message in load("console") if message.id}
     used = template_messages() | error_messages() | raised_messages()
-    used |= {OTHER, SHORT, MORE_BYTES, MORE_FILES, *INPUT_MESSAGES.values()}
+    used |= {OTHER, UNKNOWN, SHORT, MORE_BYTES, MORE_FILES, *INPUT_MESSAGES.values()}
     used |= {*OWN_MESSAGES.values(), *ENDS.values(), *UNPICTURED.values()}
     missing = sorted(used - translated)
     unused = sorted(translated - used - COMPOSED)

@@ -11,7 +11,7 @@ from typing import Any
 from babel.core import negotiate_locale
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
@@ -29,7 +29,12 @@ from deepfake_service.platform.errors import (
     UnsupportedContentType,
 )
 from deepfake_service.platform.logs import describe, logger
-from deepfake_service.platform.texts.fields import ONE_OF, field_error_of
+from deepfake_service.platform.texts.fields import (
+    LEAVE_OUT,
+    ONE_OF,
+    field_error_of,
+    unknown_field,
+)
 from deepfake_service.platform.texts.i18n import LANGUAGES, translations
 
 MEDIA_TYPE = "application/problem+json"
@@ -247,8 +252,12 @@ async def _validation_error(request: Request, error: Exception) -> Response:
         refused = UnsupportedContentType("Send JSON, with the Content-Type application/json.")
         return await _service_error(request, refused)
     invalid: dict[str, FieldError] = {}
+    body = request.scope["route"].body_field
     for each in error.errors():
         told = field_error_of(_field_of(each["loc"]), each)
+        if told.detail == LEAVE_OUT and len(each["loc"]) == 2 and body is not None:
+            fields = TypeAdapter(body.field_info.annotation).json_schema()["properties"]
+            told = unknown_field(told.field, fields)
         known = invalid.setdefault(told.field, told)
         # A parameter that two dependencies share is checked twice, and one with alternatives has an
         # error of each.

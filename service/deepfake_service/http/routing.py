@@ -14,6 +14,7 @@ from deepfake_service.http.multipart import MULTIPART
 from deepfake_service.http.problems import MEDIA_TYPE
 from deepfake_service.http.submission_form import VideoForm
 from deepfake_service.platform.errors import FieldError, InvalidRequest
+from deepfake_service.platform.texts.fields import unknown_field
 
 
 class FieldErrorOut(BaseModel, extra="forbid"):
@@ -82,11 +83,10 @@ async def _check_query(request: Request) -> None:
     if not request.query_params:
         return
     known = _query_names(request.scope["route"])
-    expected = f"expected one of {', '.join(sorted(known))}" if known else "there are none here"
     invalid = []
     for name, count in Counter(n for n, _ in request.query_params.multi_items()).items():
         if name not in known:
-            invalid.append(FieldError(name[:64], f"unknown query parameter; {expected}"))
+            invalid.append(unknown_field(name[:64], sorted(known)))
         elif count > 1:
             invalid.append(FieldError(name, "sent twice; send it once"))
     if invalid:

@@ -32,6 +32,7 @@ from deepfake_service.platform.errors import (
     UploadTimeout,
     invalid_field,
 )
+from deepfake_service.platform.texts.fields import unknown_field
 from deepfake_service.retention.orphans import LONGEST_UPLOAD
 
 FILE = "file"
@@ -266,8 +267,8 @@ class SubmittedForm(Generic[F]):
 
     def _open_text(self, name: str) -> Sink:
         if name not in self._form.model_fields:
-            expected = ", ".join((*self._files, *self._form.model_fields))
-            raise invalid_field(name, f"unknown field; expected one of {expected}")
+            known = (*self._files, *self._form.model_fields)
+            raise InvalidRequest.of_fields(unknown_field(name, known))
         if name in self._texts:  # a body of a million small fields must take no memory
             raise invalid_field(name, "sent twice; send it once")
         value = self._texts[name] = bytearray()

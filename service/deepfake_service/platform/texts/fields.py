@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, StringConstraints
@@ -17,10 +17,12 @@ MIN_STATEMENT_CHARS = 20
 MIN_SIGNATURE_CHARS = 2
 STATEMENT_TOO_SHORT = "at least 20 characters are required, or 10 Korean ones"
 ONE_OF = "use one of {expected}"
+UNKNOWN = "unknown; use one of {expected}"
+LEAVE_OUT = "unknown; leave it out"
 OTHER = "not a valid value"
 INPUT_MESSAGES = {
     "missing": "missing; add it",
-    **dict.fromkeys(("extra", "unexpected"), "unknown; leave it out"),
+    **dict.fromkeys(("extra", "unexpected"), LEAVE_OUT),
     "string": "must be text",
     "string_too_long": "at most {max_length} characters are allowed",
     "string_too_short": "at least {min_length} characters are required",
@@ -99,6 +101,13 @@ TYPES: dict[str, Any] = {
 """The types that a manifest can name, beside ``choice``, which lists its values."""
 NEVER_COPIED = ("date", "signature", "affirmation")
 """Types of fields that a person gives anew for each notice."""
+
+
+def unknown_field(name: str, known: Iterable[str]) -> FieldError:
+    """Return the error about a field that is none of those that are ``known``, if any are."""
+    values = {"expected": ", ".join(known)}
+    template = UNKNOWN if values["expected"] else LEAVE_OUT
+    return FieldError(name, template.format_map(values), template, values)
 
 
 def field_error_of(name: str, error: Any) -> FieldError:

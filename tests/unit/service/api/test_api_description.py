@@ -23,11 +23,11 @@ from tests.unit.service.conftest import Service
 @pytest.mark.parametrize(
     ("path", "name", "detail"),
     [
-        ("/v1/jobs?case_reference_=X", "case_reference_", "unknown query parameter; expected one"),
-        ("/v1/cases?stat=queued&limit=1", "stat", "unknown query parameter; expected one of"),
+        ("/v1/jobs?case_reference_=X", "case_reference_", "unknown; use one of"),
+        ("/v1/cases?stat=queued&limit=1", "stat", "unknown; use one of"),
         ("/v1/jobs?state=queued&state=failed", "state", "sent twice; send it once"),
-        ("/v1/jobs/x?lang=ko", "lang", "unknown query parameter; there are none here"),
-        ("/v1/revocations?since=1", "since", "unknown query parameter; there are none here"),
+        ("/v1/jobs/x?lang=ko", "lang", "unknown; leave it out"),
+        ("/v1/revocations?since=1", "since", "unknown; leave it out"),
     ],
 )
 async def test_a_query_parameter_that_is_not_described_is_refused(
@@ -87,7 +87,8 @@ async def test_a_body_of_another_form_is_told_in_sentences_too(service: Service)
                 "use one of ko, en",
                 "must be a list",
                 "must be a JSON object",
-                "unknown; leave it out",
+                "unknown; use one of kind, language, occurrence_ids, fields, recipient, captures, "
+                "reports, without_consent",
             ],
         ),
         ({"kind": "kr-d4u", "fields": {}, "recipient": 1}, ["missing; add it", "must be text"]),
@@ -97,6 +98,10 @@ async def test_a_body_of_another_form_is_told_in_sentences_too(service: Service)
     answer = await service.client.patch("/v1/notices/x", json={"sent_at": 1767225600})
     (error,) = answer.json()["errors"]
     assert error["detail"] == A_TIME
+    korean = {"Accept-Language": "ko"}
+    answer = await service.client.post("/v1/cases", json={"reference": "A-1"}, headers=korean)
+    (error,) = answer.json()["errors"]
+    assert error["detail"] == "없는 항목입니다. 다음 중에서 쓰십시오: case_reference"
     answer = await service.client.post("/v1/captures", json={"urls": []})
     assert [e["detail"] for e in answer.json()["errors"]] == ["too few; send 1 or more"]
 

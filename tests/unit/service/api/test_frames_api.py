@@ -146,7 +146,7 @@ async def test_a_wrong_field_is_named_and_so_is_the_right_one(service: Service) 
     response = await service.client.post("/v1/frames", files=one_file("file"))
     body = check_problem(response, 422, "invalid_request")
     assert body["errors"][0]["field"] == "file"
-    assert "expected one of files" in body["detail"]
+    assert "use one of files" in body["detail"]
 
 
 async def test_text_in_place_of_a_file_is_explained(service: Service) -> None:
