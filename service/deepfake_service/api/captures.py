@@ -17,6 +17,7 @@ from deepfake_service.capture.links import MAX_LINKS, Link
 from deepfake_service.http.answers import BINARY, binary, file_answer, file_route
 from deepfake_service.http.auth import Call, Exporter, Reader, Uploader
 from deepfake_service.http.multipart import boundary_of
+from deepfake_service.http.problems import read_json
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
     EXAMPLE_ID,
@@ -330,7 +331,7 @@ async def submit_capture(response: Response, call: Uploader) -> CaptureOut | Lin
 async def _queue_links(call: Call) -> LinksOut:
     body = b"".join([part async for part in receive_body(call.request, MAX_LINKS_BYTES)])
     try:
-        asked = LinksIn.model_validate_json(body)
+        asked = LinksIn.model_validate(read_json(body))
     except ValidationError as error:
         invalid = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
         raise RequestValidationError(invalid) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from starlette.routing import Match
 
 from deepfake_service.platform import errors
 from deepfake_service.platform.errors import (
+    ClientGone,
     FieldError,
     InvalidRequest,
     MalformedRequest,
@@ -27,6 +29,7 @@ from deepfake_service.platform.errors import (
     ServiceError,
     TooManyRequests,
     UnsupportedContentType,
+    invalid_field,
 )
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.texts.fields import (
@@ -221,8 +224,8 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
     own: ServiceError = ServiceError()
     if isinstance(error, BodyRefused):
         own = error.error
-    elif error.status_code == 400:  # from FastAPI, about a body that it could not read as JSON
-        own = _not_json(error.__cause__)
+    elif error.status_code == 400:  # from FastAPI, where the client left before the end of a body
+        own = ClientGone()
     elif error.status_code == 404:
         own = NotFound("There is nothing at this address.")
     elif error.status_code == 405:
@@ -232,22 +235,29 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
     return await _service_error(request, own)
 
 
-def _not_json(cause: BaseException | None, at: object = None) -> MalformedRequest:
-    """Return the error about a body that is not JSON, with the place if it is known."""
-    if isinstance(cause, UnicodeDecodeError):
-        return MalformedRequest(
-            f"The body is not UTF-8, as JSON has to be: see byte {cause.start}."
-        )
-    if isinstance(at, int):
-        return MalformedRequest(f"The body is not valid JSON: see character {at}, from 0.")
-    return MalformedRequest("The body is not valid JSON, nested too deeply, or has a huge number.")
+def read_json(raw: bytes) -> Any:
+    """Return what the body of a request says in JSON; ``MalformedRequest`` if it is none, and
+    ``InvalidRequest`` if a field is there twice: readers differ in which of the two they take."""
+    try:
+        return json.loads(raw, object_pairs_hook=_each_once)
+    except UnicodeDecodeError as error:
+        where = f"is not UTF-8, as JSON has to be: see byte {error.start}."
+    except json.JSONDecodeError as error:
+        where = f"is not valid JSON: see character {error.pos}, from 0."
+    except (RecursionError, ValueError):
+        where = "is not valid JSON, nested too deeply, or has a huge number."
+    raise MalformedRequest(f"The body {where}")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+    if twice:
+        raise invalid_field(twice[0][:64], "sent twice; send it once")
+    return dict(pairs)
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    if first["type"] == "json_invalid":
-        return await _service_error(request, _not_json(None, first["loc"][-1]))
     if isinstance(error.body, bytes):  # which FastAPI passes on if the content type is not JSON
         refused = UnsupportedContentType("Send JSON, with the Content-Type application/json.")
         return await _service_error(request, refused)

@@ -4,16 +4,17 @@ description: what FastAPI generates, with what it does not know."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
 from deepfake_service.http.multipart import MULTIPART
-from deepfake_service.http.problems import MEDIA_TYPE
+from deepfake_service.http.problems import MEDIA_TYPE, BodyRefused, read_json
 from deepfake_service.http.submission_form import VideoForm
-from deepfake_service.platform.errors import FieldError, InvalidRequest
+from deepfake_service.platform.errors import FieldError, InvalidRequest, ServiceError
 from deepfake_service.platform.texts.fields import unknown_field
 
 
@@ -59,12 +60,31 @@ def operation_id(route: APIRoute) -> str:
     return route.name
 
 
+class _JsonRequest(Request):
+    async def json(self) -> Any:
+        try:
+            return read_json(await self.body())
+        except ServiceError as error:
+            raise BodyRefused(error) from error
+
+
+class _ApiRoute(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            return await handler(_JsonRequest(request.scope, request.receive))
+
+        return handle
+
+
 def api_router(tag: str, prefix: str = "/v1") -> APIRouter:
     """Return a router whose routes answer 422 to a query parameter that they do not declare. A
     misspelt filter would otherwise be ignored, and the answer would be about everything."""
     return APIRouter(
         prefix=prefix,
         tags=[tag],
+        route_class=_ApiRoute,
         dependencies=[Depends(_check_query)],
         responses=PROBLEM,
         generate_unique_id_function=operation_id,

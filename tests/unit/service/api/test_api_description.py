@@ -153,6 +153,23 @@ async def test_json_that_cannot_be_read_and_fields_that_are_wrong_are_told_apart
     assert "video/mp4" in check_problem(answer, 415, "unsupported_content_type")["detail"]
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/v1/cases", '{"case_reference": "A-1", "case_reference": "A-2"}', "case_reference"),
+        ("/v1/captures", '{"urls": [{"url": "https://a.example", "url": "https://b.example"}]}',
+         "url"),
+    ],
+)  # fmt: skip
+async def test_a_field_of_a_body_that_is_there_twice_is_refused(
+    service: Service, path: str, body: str, field: str
+) -> None:
+    kind = {"Content-Type": "application/json"}
+    answer = await service.client.post(path, content=body, headers=kind)
+    problem = check_problem(answer, 422, "invalid_request")
+    assert problem["errors"] == [{"field": field, "detail": "sent twice; send it once"}]
+
+
 async def test_every_method_of_an_address_is_allowed(service: Service) -> None:
     answer = await service.client.put("/v1/jobs/x")
     problem = check_problem(answer, 405, "method_not_allowed")
