@@ -222,10 +222,13 @@ class MinorFlags:
                     "name its reviewers."
                 )
             named = session.scalars(select(Account).where(Account.name.in_(set(names)))).all()
-            able = [account for account in named if may_review(account)]
-            if len(able) != len(set(names)) or len(able) > MAX_REVIEWERS:
-                raise invalid_field("accounts", "choose at most five people who may review")
-            case.reviewers = " ".join(account.id for account in able) or None
+            able = {account.name: account.id for account in named if may_review(account)}
+            unknown = [f"accounts.{n}" for n, name in enumerate(names) if name not in able]
+            if unknown:
+                raise invalid_field(unknown[0], "no person of this name may review")
+            if len(able) > MAX_REVIEWERS:
+                raise invalid_field("accounts", "choose at most five people")
+            case.reviewers = " ".join(able.values()) or None
             action = Action.REVIEWERS_NAMED
             append_entry(session, caller.actor, action, case_id, case.reviewers)
 

@@ -37,8 +37,12 @@ async def test_named_people_review_a_flagged_case_and_nobody_else_does(service: 
     assert (await service.client.put(f"{case}/minor", headers=flagger)).status_code == 204
     assert await seen(second) == (404, False)
     assert await named("second", by=second) == 404
-    for wrong in (("robot",), ("nobody",), tuple("abcdef")):
-        assert await named(*wrong, by=flagger) == 422
+    for wrong, field in (("robot", "accounts.1"), ("nobody", "accounts.1"), (None, "accounts")):
+        names = ["second", wrong] if wrong else list("abcdef")
+        answer = await service.client.put(path, json={"accounts": names}, headers=flagger)
+        (error,) = answer.json()["errors"]
+        assert error["field"] == field
+        assert ("no person of this name" in error["detail"]) is (wrong is not None)
     assert await named("second", by=headers(service, Role.PIPELINE)) == 204  # who submitted it
     assert await seen(second) == (200, True)
     assert await seen(other) == (404, False)
