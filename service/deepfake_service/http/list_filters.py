@@ -7,6 +7,7 @@ from datetime import date
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query
+from pydantic import AfterValidator, Field
 
 from deepfake_models.bundle.results import Leaning, VerdictCode
 from deepfake_service.accounts.accounts import MAY_READ_ALL, Caller
@@ -72,9 +73,8 @@ class _JobQuery:
     ] = None
     case_reference: Reference = None
     sha256: Annotated[
-        str | None,
+        Annotated[str, Field(pattern="^[0-9a-fA-F]{64}$"), AfterValidator(str.lower)] | None,
         Query(
-            pattern="^[0-9a-f]{64}$",
             description="Only jobs of these bytes: their SHA-256 in hexadecimal digits.",
             examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
         ),

@@ -87,6 +87,7 @@ async def test_jobs_are_found_by_case_bytes_time_finding_and_leaning(service: Se
         ({"case_reference": "CASE-A"}, [first]),
         ({"case_reference": "CASE"}, []),
         ({"sha256": second["sha256"]}, [second]),
+        ({"sha256": second["sha256"].upper()}, [second]),
         ({"created_before": between}, [first]),
         ({"created_after": between}, [second]),
         ({"finding": "rejected"}, [first]),
