@@ -1,7 +1,7 @@
 """Filters of lists, and their pages: a cursor names the last row of a page.
 
-Cursors are opaque to clients. They hold what orders a list: ranks, if it has any, and then the time
-and the id of a row.
+Cursors are opaque to clients. They hold the name of a list and what orders it: ranks, if it has
+any, and then the time and the id of a row.
 """
 
 from __future__ import annotations
@@ -153,23 +153,22 @@ def disagreed() -> ColumnElement[bool]:
     return and_(Job.finding == Finding.UNDECIDED, rejected.correlate(Job))
 
 
-def cursor_of(values: Sequence[Any]) -> str:
-    """Return the cursor of the rows after the one with these values of the columns that order a
-    list: ranks, if it has them, time and id."""
+def cursor_of(name: str, values: Sequence[Any]) -> str:
+    """Return the cursor of the rows after the one with these values of the columns that order the
+    list of this name: ranks, if it has them, time and id."""
     *ranks, at, row_id = values
-    text = "|".join([*map(str, ranks), at.isoformat(), row_id])
+    text = "|".join([name, *map(str, ranks), at.isoformat(), row_id])
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
-def values_of(cursor: str, largest: Sequence[int]) -> tuple[Any, ...]:
+def values_of(cursor: str, name: str, largest: Sequence[int]) -> tuple[Any, ...]:
     """Return the values that a cursor names, in a list with a rank for each of ``largest``;
-    ``InvalidRequest`` if the cursor is not one that ``cursor_of`` made for such a list."""
+    ``InvalidRequest`` if the cursor is not one that ``cursor_of`` made for the list ``name``."""
     try:
-        *found, at, row_id = base64.urlsafe_b64decode(cursor.encode()).decode().split("|")
+        of, *found, at, row_id = base64.urlsafe_b64decode(cursor.encode()).decode().split("|")
         moment, ranks = datetime.fromisoformat(at), [int(rank) for rank in found]
-        if moment.tzinfo is None or any(
-            abs(rank) > most for rank, most in zip(ranks, largest, strict=True)
-        ):
+        beyond = [abs(rank) > most for rank, most in zip(ranks, largest, strict=True)]
+        if of != name or moment.tzinfo is None or any(beyond):
             raise ValueError("another list")
         return (*ranks, moment.astimezone(UTC), row_id)
     except (ValueError, OverflowError, binascii.Error, UnicodeError) as error:
@@ -208,8 +207,9 @@ def page_of(
     ranked, rising = order is Order.LIKELIHOOD, order is Order.OLDEST
     rank: Columns = (func.coalesce(Job.rank, UNRANKED),) if ranked else ()
     columns: Columns = (*rank, model.created_at, model.id)
+    name = f"{model.__tablename__} {order}"
     if cursor is not None:
-        values = values_of(cursor, (MAX_RANK,) if ranked else ())
+        values = values_of(cursor, name, (MAX_RANK,) if ranked else ())
         statement = statement.where(after(columns, values, rising=rising))
     statement = statement.order_by(*(c if rising else c.desc() for c in columns))
     rows = session.execute(statement.limit(limit + 1)).all()
@@ -217,4 +217,4 @@ def page_of(
         return rows, None
     last: Any = rows[limit - 1][0]
     ranks = (UNRANKED if last.rank is None else last.rank,) if ranked else ()
-    return rows[:limit], cursor_of((*ranks, last.created_at, last.id))
+    return rows[:limit], cursor_of(name, (*ranks, last.created_at, last.id))

@@ -162,7 +162,7 @@ class Triage:
                 names = (job["case"]["case_reference"], job["listing"].get("name"))
                 if mentions(request.text, names, job["sha256"], job["id"]):
                     found.append({**job, "standing": position[0]})  # where the tab is ranked
-        return found, cursor_of(last) if more and last else None
+        return found, cursor_of(request.tab, last) if more and last else None
 
     def next_unreviewed(self, caller: Caller, after_job: str) -> str | None:
         """Return the id of the job that the caller reviews after ``after_job``, worst first. Jobs
@@ -195,7 +195,7 @@ class Triage:
             largest = [MAX_RANK] * (len(order) - 2)
             if rising:
                 largest[-1] = MAX_TURN
-            values = values_of(request.cursor, largest)
+            values = values_of(request.cursor, request.tab, largest)
             statement = statement.where(after(order, values, rising=rising))
         return statement.order_by(*(c if rising else c.desc() for c in order))
 

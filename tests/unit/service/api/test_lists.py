@@ -115,6 +115,11 @@ async def test_a_list_is_read_from_either_end_to_the_other(service: Service, wha
         await post_video(service, b"%d" % number, case_reference=str(number))
         service.clock.advance(timedelta(seconds=number % 2))
     pages: dict[str, list[str]] = {}
+    first = (await service.client.get(f"/v1/{what}", params={"limit": "2"})).json()["next"]
+    for other, order in ((what, "oldest"), ("cases" if what == "jobs" else "jobs", "newest")):
+        mixed = {"order": order, "cursor": first}
+        refused = await service.client.get(f"/v1/{other}", params=mixed)
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "cursor")
     for order in ("newest", "oldest"):
         pages[order], cursor = [], None
         while cursor is not None or not pages[order]:
@@ -169,15 +174,15 @@ async def test_a_cursor_with_a_rank_that_no_column_holds_is_refused(
     service: Service, rank: int
 ) -> None:
     await service.sign_in(Role.ANALYST)
-    forged = cursor_of((rank, service.clock(), "x"))
+    forged = cursor_of("jobs likelihood", (rank, service.clock(), "x"))
     query = {"order": "likelihood", "cursor": forged}
     answer = await service.client.get("/v1/jobs", params=query)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "cursor")
-    forged = cursor_of((rank, rank, service.clock(), "x"))
+    forged = cursor_of("review", (rank, rank, service.clock(), "x"))
     assert (await service.client.get("/", params={"cursor": forged})).status_code == 422
     # The last rank of what waits is a turn, in 64 bits.
     for ranks in ((0, 0, rank * 2**49), (rank, 0, 0), (0, rank, 0)):
-        forged = cursor_of((*ranks, service.clock(), "x"))
+        forged = cursor_of("waiting", (*ranks, service.clock(), "x"))
         query = {"tab": "waiting", "cursor": forged}
         assert (await service.client.get("/", params=query)).status_code == 422
 
