@@ -219,6 +219,7 @@ def create_upload(response: Response, call: Uploader, upload_length: Size) -> No
 @router.head(
     "/uploads/{token}",
     summary="Read how far an upload is",
+    response_class=Response,
     dependencies=_SPEAKS_TUS,
 )
 def read_upload(token: Token, response: Response, call: Reader) -> None:

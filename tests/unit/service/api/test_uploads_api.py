@@ -55,6 +55,7 @@ def actions(service: Service) -> list[str]:
 async def offset_of(service: Service, address: str) -> int:
     answer = await service.client.head(address, headers=TUS)
     assert answer.status_code == 200
+    assert (answer.headers.get("content-length"), "content-type" in answer.headers) == ("0", False)
     return int(answer.headers["upload-offset"])
 
 
