@@ -283,8 +283,8 @@ def _without_face(base: Verdict, facts: MediaFacts) -> Verdict:
     if counts.failed and counts.failed >= counts.sampled - counts.failed:
         reason = Reason(
             ReasonCode.UNDECODABLE,
-            f"{counts.failed} of {counts.sampled} sampled frames could not be decoded, "
-            "and no face was found in the others",
+            f"{counts.failed} of {counts.sampled} sampled frames could not be decoded or differ in "
+            "size from the first, and no face was found in the others",
         )
         return replace(base, verdict=VerdictCode.UNABLE_TO_EVALUATE, reasons=(reason,))
     examined = counts.sampled - counts.failed

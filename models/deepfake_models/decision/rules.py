@@ -288,8 +288,11 @@ def notes(item: SeenItem, verdict: VerdictCode) -> Iterator[Reason]:
 
 def _failed_frames(item: SeenItem) -> Reason:
     counts = item.frames
-    detail = f"{counts.failed} of {counts.sampled} sampled frames could not be decoded"
-    return Reason(ReasonCode.FAILED_FRAMES, detail)
+    return Reason(
+        ReasonCode.FAILED_FRAMES,
+        f"{counts.failed} of {counts.sampled} sampled frames could not be decoded or differ in "
+        "size from the first",
+    )
 
 
 def _numbered(track: Track) -> list[Reason]:

@@ -219,7 +219,8 @@ class FrameCountsOut(Stored):
 
     sampled: int = Field(description="Frames that were to be examined, with those that failed.")
     with_face: int = Field(description="Of these, frames with a face.")
-    failed: int = Field(description="Of these, frames that could not be decoded.")
+    failed: int
+    """Of these, frames that could not be decoded or differ in size from the first."""
     longest_gap_s: float
     """Longest time that was not examined, in seconds."""
 

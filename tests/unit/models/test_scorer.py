@@ -171,6 +171,8 @@ def test_failed_frames_are_counted_and_widen_the_gap() -> None:
     assert result.frames.longest_gap_s >= 20.0
     assert result.verdict is VerdictCode.INCONCLUSIVE
     assert ReasonCode.COVERAGE in [r.code for r in result.reasons]
+    (told,) = {r.detail for r in result.reasons if r.code is ReasonCode.FAILED_FRAMES}
+    assert told.endswith("sampled frames could not be decoded or differ in size from the first")
 
 
 def test_a_still_in_an_animation_is_examined_while_it_is_shown() -> None:
