@@ -31,6 +31,7 @@ def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
     codes = list(dict.fromkeys(r["code"] for r in document["result"]["reasons"]))
     pictures, spread = _pictures(reading), value_plot(reading, width="100%")
     is_video = reading.kind == "video"
+    is_animation = is_video and str(document["item"]["mime"]).startswith("image/")
     return {
         **summary,
         **tables_of(reading),
@@ -41,7 +42,8 @@ def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
         "high": reading.thresholds["likely_manipulated"],
         "spread": safe(spread) if spread else None,
         "plot": safe(moments_plot(document, texts)) if is_video else None,
-        "boxes": _boxes(document) if reading.is_still else None,
+        # ``None`` for what a player shows: an animation is shown as a picture, whose faces move.
+        "boxes": _boxes(document) if reading.is_still else [] if is_animation else None,
         "people": summary["people"] if is_video else _by_value(reading, summary["people"]),
         "people_reasons": reasons_of_people(document),
         "strongest": pictures[:STRONGEST],

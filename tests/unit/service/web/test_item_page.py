@@ -73,6 +73,18 @@ async def test_a_submitter_is_told_that_another_reviewer_has_to_confirm(service:
     assert SAVED not in await item_page(service, job)  # it is said once
 
 
+async def test_an_animation_is_shown_as_a_picture_and_not_in_a_player(service: Service) -> None:
+    frames = footage.panning(8, 320, 256)
+    await browse(service, Role.ANALYST)
+    for data, is_picture in (
+        (footage.animation(frames, "GIF", [500] * 8), True),
+        (exhibits.video(), False),
+    ):
+        page = await item_page(service, await examined(service, data))
+        assert ('<img class="veiled"' in page, "<video" in page) == (is_picture, not is_picture)
+        assert 'id="timeline"' in page
+
+
 async def test_who_did_not_submit_confirms_alone_and_is_told_nothing_else(service: Service) -> None:
     job = await examined(service, exhibits.video())
     await browse(service, Role.ANALYST)
