@@ -230,6 +230,8 @@ async def test_an_invitation_works_once_and_not_by_being_opened(service: Service
     key = re.search(r"dfk_[0-9a-f]{12}_[\w-]{43}", created.text)
     assert key
     assert service.accounts.authenticate(key[0]).role is Role.ANALYST
+    assert re.search(rf"<code [^<]*>{key[0]}</code> <button [^<]*data-copy", created.text)
+    assert "/static/copy.js" in created.text
     for dead in (path, f"/invitation/{replaced}", f"/invitation/{'x' * 43}"):
         assert (await service.client.get(dead)).status_code == 410
         assert (await service.client.post(dead, headers=ORIGIN)).status_code == 410
