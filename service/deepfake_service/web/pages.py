@@ -181,7 +181,8 @@ class Guest(Asked):
         # Why the model that examines now decides nothing; empty if it does.
         unfitness = unfit(engine.bundle.spec) if engine else ()
         # The answer to a form has no address of its own, and may show what is shown once.
-        here = _address_of(request) if request.method == "GET" else None
+        own = _address_of(request) if request.method == "GET" else None
+        here = values.pop("here", own)
         texts = words(self.language, polite=True)
         content = (
             _environment(self.language)

@@ -56,6 +56,8 @@ def _sign_in_page(guest: Guest, target: str, *, status: int = 200, lost: bool = 
     engine, failed = guest.state.engine, status != 200
     terms = engine.bundle.spec.terms if engine else None
     told = {"next": target, "failed": failed, "lost": lost, "terms": terms}
+    if failed:  # the language is switched on the page that is asked for, not on an answer
+        told["here"] = quote(f"/sign-in?next={quote(target, safe='/')}", safe="/")
     return guest.page("sign_in.html", status=status, **told)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import re
 from datetime import timedelta
 from typing import Any
@@ -39,6 +40,16 @@ async def test_guessed_keys_are_limited_and_audited(service: Service) -> None:
     assert [(e.subject, e.detail) for e in failures(service)] == [("0123456789ab", "key")] * 10
     # Clients with a valid key of the API share the address of the attacker, behind a proxy.
     assert (await service.client.get("/v1/jobs")).status_code == 200
+
+
+async def test_the_language_can_be_switched_after_a_wrong_key(service: Service) -> None:
+    wrong = {"key": "dfk_", "next": "/?q=가&tab=all"}
+    answer = await service.client.post("/sign-in", data=wrong, headers=ORIGIN)
+    switch = re.search(r'href="(/language/\w+\?next=[^"]+)"', answer.text)
+    assert switch
+    switched = await service.client.get(html.unescape(switch[1]))
+    page = await service.client.get(switched.headers["location"])
+    assert 'name="next" value="/?q=가&amp;tab=all"' in page.text
 
 
 async def test_guessed_keys_of_the_api_are_limited_and_audited(service: Service) -> None:
