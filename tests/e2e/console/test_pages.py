@@ -309,6 +309,11 @@ LEAVE_OUT_ROWS_ALIKE = """() => {
 }"""
 """Remove from each table the rows that are built as an earlier one, with other text, for an audit
 of six thousand elements takes ten seconds."""
+UNDER_ITS_BOX = """() => [...document.querySelectorAll('.choice')].filter((label) => {
+  const text = document.createRange(), box = label.querySelector('input').getBoundingClientRect();
+  text.selectNodeContents(label);
+  return [...text.getClientRects()].some((line) => line.top > box.bottom && line.left < box.right);
+}).length"""
 HIDDEN_TABS = """() => [...document.querySelectorAll(".tabs")]
   .filter((tabs) => tabs.scrollWidth > tabs.clientWidth).length"""
 
@@ -338,6 +343,7 @@ def test_pages_are_accessible_translated_and_fit(
             overflow = page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert overflow <= 0, (path, width, overflow)
             assert page.evaluate(HIDDEN_TABS) == 0, (path, width)
+            assert page.evaluate(UNDER_ITS_BOX) == 0, (path, width)
         if path == "/admin/model-card":
             assert page.evaluate(LEAVE_OUT_ROWS_ALIKE) > 1000
         assert not serious_violations(page), path
