@@ -192,7 +192,7 @@ def test_a_refused_post_is_explained_in_the_language_of_the_page(
         (
             "ko-KR",
             "게시물 URL: http:// 또는 https://로 시작하는",
-            "WebP 사진을 올리십시오",
+            "WebP 사진을 제출하십시오",
             "비어 있습니다",
             "캡처 일시 (KST): 2026-01-31 21:00과 같은",
         ),

@@ -222,7 +222,7 @@ async def test_who_sent_a_file_beyond_the_limits_is_told_to_send_a_smaller_copy(
     await token_of(service, Role.PIPELINE)
     item = (await service.client.get(f"/items/{job['id']}")).text
     assert "가로·세로 픽셀 수가 검사 한도를 넘습니다" in item
-    assert "길이나 크기를 줄인 사본을 다시 올리고" in item
+    assert "길이나 크기를 줄인 사본을 다시 제출하고" in item
     assert "다시 내려받거나" not in item
 
 
