@@ -70,8 +70,14 @@ def _item(visit: Visit, job_id: str) -> dict[str, Any]:
 
 
 def _kinds(visit: Visit) -> list[str]:
-    """Return the kinds of notices, those written in the reader's language first."""
-    return sorted(KINDS, key=lambda kind: KINDS[kind].language != visit.language)
+    """Return the kinds of notices, the usual ones first: those that need no earlier notice, in the
+    reader's language, to platforms."""
+
+    def rank(kind: str) -> tuple[bool, bool, bool]:
+        of = KINDS[kind]
+        return bool(of.follows), of.language != visit.language, of.recipient != "platform"
+
+    return sorted(KINDS, key=rank)
 
 
 def _media_expire_at(

@@ -10,6 +10,7 @@ import pytest
 
 from deepfake_models.decision.serialization import judge_exact, load_exact
 from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST
+from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.texts.i18n import words
 from tests.support import exhibits, footage
@@ -83,6 +84,24 @@ async def test_an_animation_is_shown_as_a_picture_and_not_in_a_player(service: S
         page = await item_page(service, await examined(service, data))
         assert ('<img class="veiled"' in page, "<video" in page) == (is_picture, not is_picture)
         assert 'id="timeline"' in page
+
+
+@pytest.mark.parametrize(
+    ("language", "first"),
+    [("ko", ["kr-tba-22-5", "kr-d4u"]), ("en", ["eu-dsa-16", "us-take-it-down"])],
+)
+async def test_the_notices_that_need_no_earlier_one_come_first(
+    service: Service, language: str, first: list[str]
+) -> None:
+    job = await examined(service, exhibits.video())
+    await browse(service, Role.ANALYST)
+    for path in (f"/items/{job['id']}", f"/cases/{job['case_id']}"):
+        page = (await service.client.get(path, headers={"Accept-Language": language})).text
+        kinds = re.findall(r"/notices/([\w-]+)[?\"]", page)
+        assert kinds[:2] == first
+        follow = [bool(KINDS[kind].follows) for kind in kinds]
+        assert follow == sorted(follow)
+        assert set(kinds) == set(KINDS)
 
 
 async def test_who_did_not_submit_confirms_alone_and_is_told_nothing_else(service: Service) -> None:
