@@ -117,7 +117,8 @@ class CapturedMediumOut(Published):
     page: int | None = Field(description="Index of its page in `pages`.")
     chosen: bool = Field(description="Whether it was chosen to be examined.")
     job_id: ItemId | None = Field(description="The job that examines it, once there is one.")
-    failure: str | None = Field(description="Why it could not be taken out of its file: a code.")
+    failure: str | None
+    """Why it could not be taken out of its file: a code. It can be chosen again."""
 
 
 class NoteOut(Published):

@@ -226,9 +226,9 @@ class Captures:
         self, caller: Caller, capture_id: str, numbers: Sequence[int] | None
     ) -> dict[str, Any]:
         """Have pictures and videos of a capture examined; ``None`` for all that are no screenshots
-        of the page. A worker takes them out of their files. What was chosen before stays. Return
-        the capture as ``read`` does; ``InvalidRequest`` if it has no such medium, or its files were
-        deleted."""
+        of the page. A worker takes them out of their files, again if that had failed. What was
+        chosen before stays. Return the capture as ``read`` does; ``InvalidRequest`` if it has no
+        such medium, or its files were deleted."""
         with self._database.write() as session:
             find_visible(session, caller, Capture, capture_id)
             capture = session.get_one(Capture, capture_id)
@@ -301,7 +301,7 @@ def _needed_bytes(shown: dict[str, Any]) -> int | None:
     """Return the space that what is to be done about a capture takes on the disk."""
     if shown["state"] == CaptureState.QUEUED:
         return ROOM_BYTES
-    untaken = (m for m in shown["media"] if m["chosen"] and not m["job_id"] and not m["failure"])
+    untaken = (m for m in shown["media"] if m["chosen"] and not m["job_id"])
     return max((m["size"] for m in untaken), default=None)
 
 
@@ -320,7 +320,7 @@ def _file_json(file: dict[str, Any], stored: Media | None) -> dict[str, Any]:
 def _medium_json(image: dict[str, Any], chosen: CapturedMedium | None) -> dict[str, Any]:
     return {
         **{name: image[name] for name in _SHOWN},
-        "chosen": chosen is not None,
+        "chosen": chosen is not None and chosen.failure is None,
         "job_id": chosen.job_id if chosen else None,
         "failure": chosen.failure if chosen else None,
     }
@@ -332,11 +332,12 @@ def offered(media: Any) -> list[int]:
 
 
 def add_chosen(session: Session, capture_id: str, numbers: Sequence[int]) -> int:
-    """Record that media of a capture were chosen; return how many had not been."""
-    chosen = select(CapturedMedium.number).where(CapturedMedium.capture_id == capture_id)
-    known = set(session.scalars(chosen))
-    new = [number for number in numbers if number not in known]
-    session.add_all(CapturedMedium(capture_id=capture_id, number=number) for number in new)
+    """Record that media of a capture were chosen; return how many had not been, or had failed."""
+    chosen = select(CapturedMedium).where(CapturedMedium.capture_id == capture_id)
+    known = {medium.number: medium for medium in session.scalars(chosen)}
+    new = [n for n in numbers if n not in known or known[n].failure is not None]
+    for n in new:
+        session.merge(CapturedMedium(capture_id=capture_id, number=n, failure=None))
     return len(new)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
+from sqlalchemy import select
 
 from deepfake_service.capture.readers import CaptureReaders
+from deepfake_service.platform.db import CapturedMedium
 from deepfake_service.platform.db.enums import Role
 from tests.support import archives
 from tests.support.captures import hand_in, work
@@ -59,6 +61,15 @@ async def test_a_captured_page_is_shown_and_its_pictures_are_chosen(
         action[1], data={"csrf": csrf[1], "media": ["1", "2"]}, headers=origin
     )
     assert done.status_code == 303, done.text
+    with service.database.write() as session:
+        session.scalars(select(CapturedMedium)).all()[0].failure = "failed"
+    await work(service, readers)
+    page = (await service.client.get(f"/cases/{case_id}", headers={"Accept-Language": "en"})).text
+    assert page.count("examined as an item") == 1
+    failed = re.search(r'name="media" value="(\d+)"[^<]*> <span class="bad">', page)
+    assert failed
+    again = {"csrf": csrf[1], "media": failed[1]}
+    assert (await service.client.post(action[1], data=again, headers=origin)).status_code == 303
     await work(service, readers)
     page = (await service.client.get(f"/cases/{case_id}", headers={"Accept-Language": "en"})).text
     assert page.count("examined as an item") == 2
