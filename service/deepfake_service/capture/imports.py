@@ -272,7 +272,9 @@ class Imports:
         capture = work.capture
         with self._database.read() as session:
             owner = session.get_one(Account, work.case.account_id)
-        name = urlsplit(image.url).path.rpartition("/")[2][:200]
+        name = ""
+        with contextlib.suppress(ValueError):  # anybody can write a record of what is no address
+            name = urlsplit(image.url).path.rpartition("/")[2][:200]
         tools = work.content["found"]["tools"]
         assert capture.sha256 is not None
         sighting, claimed = post_of(work.content, image, capture.created_at)

@@ -181,6 +181,16 @@ async def test_chosen_pictures_become_items_with_their_post(
         assert answer.status_code == 422
 
 
+async def test_a_picture_of_what_is_no_address_becomes_an_item(
+    service: Service, readers: CaptureReaders
+) -> None:
+    record = archives.Warc().response("http://[x/a.jpg", archives.picture(), "image/jpeg")
+    answer = await hand_in(service, record.content(), examine="all")
+    await work(service, readers)
+    (medium,) = (await get(service, answer.headers["Location"])).json()["media"]
+    assert medium["job_id"]
+
+
 async def test_everything_is_examined_if_that_is_asked_for(
     service: Service, readers: CaptureReaders
 ) -> None:
