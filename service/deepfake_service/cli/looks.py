@@ -11,6 +11,7 @@ from deepfake_service.cli.output import clean
 from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.pages import Pages
 from deepfake_service.removal.lane import look_now
+from deepfake_service.removal.signals import host_of
 
 commands = typer.Typer()
 looks = typer.Typer(help="Try what a look at a post finds.", no_args_is_help=True)
@@ -24,6 +25,8 @@ def try_look(url: Annotated[str, typer.Argument(help="Address of a post.")]) -> 
     This sends two requests to the site: for the post, and for one that never was. Nothing is
     stored.
     """
+    if not host_of(url):
+        raise typer.BadParameter("it has no host; give one such as https://example.org/v/1")
     sight, page = look_now(Pages(), url, utc_now())
     strength = "strong" if sight.strong else "weak"
     typer.echo(f"{sight.result} ({strength})")
