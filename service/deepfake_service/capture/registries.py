@@ -72,7 +72,10 @@ class Registries:
             # The registry names the registrar and its contact; what that one says is not needed.
             ask = partial(whoisit.domain, follow_related=False)
             for name in names:
-                found["domain"] = found["domain"] or self._asked(ask, name, _domain)
+                found["domain"] = self._asked(ask, name, _domain)
+                # Unless it is known that a name is not registered, a shorter one may be another's.
+                if found["domain"] or (_domain.__name__, name) not in self._known:
+                    break
         return found
 
     def _has_tables(self) -> bool:

@@ -98,6 +98,15 @@ def test_a_registry_that_does_not_tell_leaves_it_open(
     assert found["domain"]["name"] == "video.example"
 
 
+def test_a_domain_is_no_other_one_while_its_registry_does_not_tell(platform: FakePlatform) -> None:
+    platform.says("/rdap/domain/www.video.example", status(500))
+    asking = registries(platform)
+    assert asking.of("www.video.example", "8.8.8.8")["domain"] is None
+    assert not platform.asked["/rdap/domain/video.example"]
+    platform.says("/rdap/domain/www.video.example", status(404))
+    assert asking.of("www.video.example", "8.8.8.8")["domain"]["name"] == "video.example"
+
+
 def test_what_a_registry_says_is_bounded_and_no_markup(platform: FakePlatform) -> None:
     text = json.dumps(DOMAIN).replace("Names Inc.", "N\\u202e\\n" + "x" * 5000)
     text = text.replace("abuse@names.example", "a@b.example>\\r\\nBcc: c@d.example")
