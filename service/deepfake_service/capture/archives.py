@@ -26,6 +26,7 @@ from deepfake_service.capture.contents import (
     FORGED,
     Contents,
     RecordReader,
+    instant,
     is_text,
     read_body,
 )
@@ -362,10 +363,12 @@ def read_whole(source: BinaryIO, number: int) -> tuple[dict[str, Any], bytes]:
     about = read_file(source, number, contents)
     if not contents.pages and contents.first is not None:
         contents.pages.append(contents.first)
-    dated = sorted((str(page["at"]), i) for i, page in enumerate(contents.pages) if page["at"])
+    begun = [(instant(page["at"]), i) for i, page in enumerate(contents.pages)]
+    dated = sorted((at, i) for at, i in begun if at)
     for medium in contents.media:
-        at = bisect_right(dated, (medium["at"], len(contents.pages))) if medium["at"] else 0
-        medium["page"] = (dated[at - 1][1] if at else 0) if contents.pages else None
+        at = instant(medium["at"])
+        before = bisect_right(dated, (at, len(contents.pages))) if at else 0
+        medium["page"] = (dated[before - 1][1] if before else 0) if contents.pages else None
     found = {
         **about,
         "software": list(dict.fromkeys(contents.software)),

@@ -12,6 +12,7 @@ from base64 import b32encode
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from deepfake_service.evidence.bundle.artifacts import mime_of
@@ -179,6 +180,16 @@ class Contents:
         cut, inline = _INLINE.subn(b"data:,cut", plain)
         self.counts["inline_imagery"] += inline
         return cut if inline else plain
+
+
+def instant(stated: str) -> datetime | None:
+    """Return a time that a file states, in UTC, its zone if it names none; ``None`` if it is no
+    time."""
+    try:
+        at = datetime.fromisoformat(stated)
+        return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def is_text(mime: str, body: Body) -> bool:

@@ -11,7 +11,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +24,7 @@ from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.capture.archives import Refused
 from deepfake_service.capture.captures import add_chosen, offered
 from deepfake_service.capture.claims import MAX_ATTEMPTS, Claims, Work
+from deepfake_service.capture.contents import instant
 from deepfake_service.capture.readers import CapturedImage, CaptureReaders, Findings
 from deepfake_service.cases.cases import PostDetails, folder_of, media_key
 from deepfake_service.cases.media_deletion import expire
@@ -373,9 +374,5 @@ def _printable(text: str | None) -> str:
 
 
 def _moment(text: str | None, received: datetime) -> str | None:
-    try:
-        at = datetime.fromisoformat(text or "")
-        at = at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return at.isoformat() if at <= received else None
+    at = instant(text or "")
+    return at.isoformat() if at and at <= received else None

@@ -13,7 +13,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, BinaryIO, cast
 
 import pyrage
@@ -23,6 +23,7 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.capture.archives import DATAPACKAGE, DIGEST, Refused
 from deepfake_service.capture.captures import Captures
+from deepfake_service.capture.contents import instant
 from deepfake_service.capture.readers import CapturedImage, CaptureReaders, IndexRow
 from deepfake_service.capture.replay import sort_key
 from deepfake_service.cases.cases import media_key
@@ -274,11 +275,8 @@ def _address(image: CapturedImage, document: dict[str, Any]) -> str:
 
 def _date(stated: str, document: dict[str, Any]) -> str:
     """Return a time as WARC has it; that of the record if none is stated."""
-    try:
-        at = datetime.fromisoformat(stated)
-    except ValueError:
-        at = datetime.fromisoformat(document["created_at"])
-    return at.replace(tzinfo=at.tzinfo or UTC).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    at = instant(stated) or datetime.fromisoformat(document["created_at"])
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _line(row: dict[str, Any], file: str) -> str:

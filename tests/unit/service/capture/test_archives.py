@@ -63,6 +63,24 @@ def kept(text: bytes) -> list[tuple[str, bytes]]:
     ]
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("2026-03-01T09:59:59Z", "2026-03-01T10:00:00.5Z"),
+        ("2026-03-01T19:00:00+09:00", "2026-03-01T05:00:01-05:00"),
+        ("2026-03-01T10:00:00", "0001-01-01T00:00:00+14:00"),
+    ],
+)
+def test_a_picture_belongs_to_the_page_that_was_begun_last(first: str, second: str) -> None:
+    """Whatever the zone and the precision of the times."""
+    pages = [
+        {"url": "https://example.org/2", "title": "2", "ts": second},
+        {"url": "https://example.org/1", "title": "1", "ts": first},
+    ]
+    found, _ = read(archives.wacz(archives.page().content(), pages=pages))
+    assert {m["page"] for m in found["media"]} == {1}
+
+
 @pytest.mark.parametrize("kind", ["wacz", "warc", "plain warc", "mhtml"])
 def test_a_page_with_its_picture_and_its_video_is_found(kind: str) -> None:
     content = {
