@@ -21,7 +21,6 @@ from deepfake_service.api.jobs import JobBase
 from deepfake_service.evidence.bundle.artifacts import mime_of
 from deepfake_service.http.answers import (
     BINARY,
-    NO_STORE,
     OCTETS,
     attachment,
     binary,
@@ -317,7 +316,6 @@ def get_medium(
     start, end = span or (0, size - 1)
     headers = {
         "Accept-Ranges": "bytes",
-        **NO_STORE,
         # Untrusted content: players show it, but browsers must not open it as a page of this site.
         "Content-Security-Policy": "sandbox; default-src 'none'",
         **attachment(media_id),

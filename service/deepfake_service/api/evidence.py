@@ -25,7 +25,6 @@ from deepfake_service.http.admission import HEAVY
 from deepfake_service.http.answers import (
     BINARY,
     DOCUMENT,
-    NO_STORE,
     OCTETS,
     file_answer,
     file_route,
@@ -138,7 +137,7 @@ def get_timeline(job_id: JobId, call: Reader) -> Response:
 def get_face(job_id: JobId, number: Number, call: Reader) -> Response:
     """Return a face of the evidence as the model received it. Audited."""
     content = call.services.evidence_store.picture(call.caller, job_id, "crops", number)
-    return Response(content, media_type="image/png", headers=NO_STORE)
+    return Response(content, media_type="image/png")
 
 
 @file_route(router, "/v1/jobs/{job_id}/heatmaps/{number}.png", "Get a heat map", "image/png")
@@ -146,7 +145,7 @@ def get_heatmap(job_id: JobId, number: Number, call: Reader) -> Response:
     """Return a transparent overlay of the face's size that marks the regions that raised its score.
     Audited."""
     content = call.services.evidence_store.picture(call.caller, job_id, "heatmaps", number)
-    return Response(content, media_type="image/png", headers=NO_STORE)
+    return Response(content, media_type="image/png")
 
 
 class VerificationOut(Published):
@@ -270,7 +269,4 @@ class SignedListOut(Published):
 def get_revocations(asked: AskedDep) -> Response:
     """Return a signed list (DSSE) of the digests of replaced and withdrawn editions of evidence and
     of revoked keys, for `deepfake verify --revocations`. It needs no key and names no case."""
-    content = asked.services.revocation_list.signed()
-    return Response(
-        content, media_type="application/json", headers={"Cache-Control": "public, max-age=300"}
-    )
+    return Response(asked.services.revocation_list.signed(), media_type="application/json")

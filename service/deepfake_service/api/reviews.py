@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 from starlette.responses import StreamingResponse
 
-from deepfake_service.http.answers import NO_STORE, binary
+from deepfake_service.http.answers import binary
 from deepfake_service.http.auth import Call, Reader, Reviewer, while_authenticated
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import Body, CaseId, ItemId, JobId, Published, Time
@@ -105,7 +105,7 @@ def export_known_hashes(call: Reviewer) -> StreamingResponse:
     """Return one JSON object a line, in the form that `POST /c/bank/BANK/signal` of
     Hasher-Matcher-Actioner accepts. Contains hashes only. Audited."""
     lines = while_authenticated(call.request, call.services.hash_bank.export(call.caller))
-    return StreamingResponse(lines, media_type="application/x-ndjson", headers=NO_STORE)
+    return StreamingResponse(lines, media_type="application/x-ndjson")
 
 
 @router.put("/v1/cases/{case_id}/minor", summary="Flag a possible minor", status_code=204)

@@ -10,15 +10,11 @@ from fastapi.types import DecoratedCallable
 
 from deepfake_models.media.image import picture_format
 
-NO_STORE = {"Cache-Control": "no-store"}
-"""Header of answers with content that no cache may keep."""
 DOCUMENT = {
-    **NO_STORE,
     "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
 }
 """Headers of a drawing that a browser may open: it must not act on the origin of the console."""
 PDF = {
-    **NO_STORE,
     # Without "sandbox", in which Chromium shows no PDF. Viewers do not give a PDF the origin.
     "Content-Security-Policy": "script-src 'none'; base-uri 'none'; frame-ancestors 'none'",
 }
@@ -51,7 +47,7 @@ def attachment(name: str) -> dict[str, str]:
 
 def file_answer(content: bytes | str, media_type: str, name: str) -> Response:
     """Return an answer with a file to store."""
-    return Response(content, media_type=media_type, headers={**NO_STORE, **attachment(name)})
+    return Response(content, media_type=media_type, headers=attachment(name))
 
 
 def pdf_answer(content: bytes, name: str) -> Response:

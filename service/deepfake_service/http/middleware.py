@@ -57,7 +57,7 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _add_headers(MutableHeaders(scope=message), scope["path"], request_id)
+                _add_headers(MutableHeaders(scope=message), request_id)
             await send(message)
 
         started = time.monotonic()
@@ -110,11 +110,11 @@ def _bounded(scope: Scope, receive: Receive) -> Receive:
     return receive_some
 
 
-def _add_headers(headers: MutableHeaders, path: str, request_id: str) -> None:
+def _add_headers(headers: MutableHeaders, request_id: str) -> None:
     headers[REQUEST_ID_HEADER] = request_id
     headers["X-Content-Type-Options"] = "nosniff"
-    if path.startswith("/v1/"):
-        headers["Cache-Control"] = "no-store"
+    # Unless a route says otherwise: what is static may be kept.
+    headers.setdefault("Cache-Control", "no-store")
 
 
 def for_own_hosts(app: ASGIApp, settings: Settings) -> ASGIApp:
