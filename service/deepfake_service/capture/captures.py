@@ -199,7 +199,9 @@ class Captures:
             for capture in session.scalars(captures)
         ]
         for each in shown:
-            needed = _needed_bytes(each)
+            untaken = [m["size"] for m in each["media"] if m["chosen"] and not m["job_id"]]
+            is_queued = each["state"] == CaptureState.QUEUED
+            needed = ROOM_BYTES if is_queued else max(untaken, default=None)
             has_room = needed is None or self._disk.has_room(needed)
             each["waits"] = None if has_room else SHORT
         return shown
@@ -295,14 +297,6 @@ def _capture_json(
         "counts": found.get("counts", {}),
         "notes": found.get("notes", []),
     }
-
-
-def _needed_bytes(shown: dict[str, Any]) -> int | None:
-    """Return the space that what is to be done about a capture takes on the disk."""
-    if shown["state"] == CaptureState.QUEUED:
-        return ROOM_BYTES
-    untaken = (m for m in shown["media"] if m["chosen"] and not m["job_id"])
-    return max((m["size"] for m in untaken), default=None)
 
 
 def _file_json(file: dict[str, Any], stored: Media | None) -> dict[str, Any]:

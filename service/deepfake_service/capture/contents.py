@@ -287,7 +287,9 @@ class RecordReader:
         contents = self._contents
         contents.count_record()
         if record.kind == "warcinfo":
-            self._warcinfo(record)
+            software = head_fields(b"".join(record.block())[:MAX_HEAD_BYTES]).get("software")
+            if software and len(contents.software) < 5:
+                contents.software.append(software[:200])
         elif record.kind == "response" and record.uri.startswith("http"):
             self._response(record)
         elif record.kind in ("resource", "conversion"):
@@ -301,12 +303,6 @@ class RecordReader:
         elif record.kind == "revisit":
             contents.counts["revisits"] += 1
             self._revisit(record)
-
-    def _warcinfo(self, record: Record) -> None:
-        block = b"".join(record.block())[:MAX_HEAD_BYTES]
-        software = head_fields(block).get("software")
-        if software and len(self._contents.software) < 5:
-            self._contents.software.append(software[:200])
 
     def _response(self, record: Record) -> None:
         contents, url = self._contents, record.uri
@@ -328,8 +324,9 @@ class RecordReader:
                 raise
             return
         self._check(record, block, body)
-        status = head.split(b" ", 2)[1:2]
-        if status == [b"206"] and not _is_whole(fields.get("content-range", ""), body.size):
+        status, size = head.split(b" ", 2)[1:2], body.size
+        span = fields.get("content-range", "").replace(" ", "").lower()  # RFC 9110, section 14.4
+        if status == [b"206"] and span != f"bytes0-{size - 1}/{size}":
             contents.counts["partial"] += 1
             return
         self._store(record, body, fields.get("content-type", ""), head)
@@ -413,11 +410,6 @@ def _fields_of(record: Record) -> dict[str, str]:
 
 def _stated(record: Record) -> str:
     return record.fields.get("warc-payload-digest", "")
-
-
-def _is_whole(content_range: str, size: int) -> bool:
-    """Return whether a range (RFC 9110, section 14.4) is all of its content."""
-    return content_range.replace(" ", "").lower() == f"bytes0-{size - 1}/{size}"
 
 
 def _cut(text: object, limit: int = MAX_URL) -> str:

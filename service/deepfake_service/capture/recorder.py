@@ -107,7 +107,9 @@ class Sink:
     def add(self, exchange: Exchange) -> None:
         """Write the records of an exchange."""
         if not self.exchanges:
-            self._describe()
+            lines = f"software: {self.software}\r\nformat: WARC File Format 1.1\r\n"
+            fields = {"WARC-Date": now(), "Content-Type": "application/warc-fields"}
+            self.record("warcinfo", fields, memoryview(lines.encode()))
         if exchange.certificate:
             self._certificate(exchange.certificate, exchange.at)
         head, body = exchange.head, exchange.body
@@ -149,11 +151,6 @@ class Sink:
         for piece in _cut(block):
             self.pieces.put(bytes(piece))
         self.pieces.put(b"\r\n\r\n")
-
-    def _describe(self) -> None:
-        lines = f"software: {self.software}\r\nformat: WARC File Format 1.1\r\n"
-        fields = {"WARC-Date": now(), "Content-Type": "application/warc-fields"}
-        self.record("warcinfo", fields, memoryview(lines.encode()))
 
     def _certificate(self, der: bytes, at: str) -> None:
         """Record the certificate of a server once."""

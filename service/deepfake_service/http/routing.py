@@ -102,7 +102,9 @@ async def _check_query(request: Request) -> None:
     each parameter that is not."""
     if not request.query_params:
         return
-    known = _query_names(request.scope["route"])
+    route = request.scope["route"]
+    declared = (route.openapi_extra or {}).get("parameters", ())
+    known = _names_of(route.dependant) | {p["name"] for p in declared if p["in"] == "query"}
     invalid = []
     for name, count in Counter(n for n, _ in request.query_params.multi_items()).items():
         if name not in known:
@@ -111,12 +113,6 @@ async def _check_query(request: Request) -> None:
             invalid.append(FieldError(name, "sent twice; send it once"))
     if invalid:
         raise InvalidRequest("A query parameter is unknown or was repeated.", errors=invalid)
-
-
-def _query_names(route: APIRoute) -> frozenset[str]:
-    declared = (route.openapi_extra or {}).get("parameters", ())
-    extra = {p["name"] for p in declared if p["in"] == "query"}
-    return frozenset(extra | _names_of(route.dependant))
 
 
 def _names_of(dependant: Any) -> set[str]:
@@ -140,16 +136,10 @@ def describe(app: FastAPI) -> None:
                     field["description"] = " ".join(field["description"].split())
         for methods in api["paths"].values():
             for operation in methods.values():
-                _name_upload(operation, schemas)
+                upload = operation.get("requestBody", {}).get("content", {}).get(MULTIPART, {})
+                if title := upload.get("schema", {}).get("title"):
+                    schemas[title] = upload["schema"]
+                    upload["schema"] = {"$ref": f"#/components/schemas/{title}"}
         return api
 
     app.openapi = openapi  # type: ignore[method-assign]
-
-
-def _name_upload(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """Move the schema of a multipart body to ``schemas``, under its title."""
-    upload = operation.get("requestBody", {}).get("content", {}).get(MULTIPART)
-    if upload is not None and "title" in upload["schema"]:
-        schema = upload["schema"]
-        schemas[schema["title"]] = schema
-        upload["schema"] = {"$ref": "#/components/schemas/" + schema["title"]}

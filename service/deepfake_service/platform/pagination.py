@@ -7,7 +7,6 @@ any, and then the time and the id of a row.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -171,7 +170,7 @@ def values_of(cursor: str, name: str, largest: Sequence[int]) -> tuple[Any, ...]
         if of != name or moment.tzinfo is None or any(beyond):
             raise ValueError("another list")
         return (*ranks, moment.astimezone(UTC), row_id)
-    except (ValueError, OverflowError, binascii.Error, UnicodeError) as error:
+    except (ValueError, OverflowError) as error:
         invalid = FieldError("cursor", "not a cursor from an earlier response")
         raise InvalidRequest(
             "The cursor is invalid. Request the list from its beginning.", errors=[invalid]
