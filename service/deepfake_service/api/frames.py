@@ -93,7 +93,11 @@ async def _score_all(
     async def work(todo: Iterator[tuple[int, Upload]]) -> None:
         try:
             for index, upload in todo:
-                answers[index] = await _score_one(pictures, upload)
+                digest = await anyio.to_thread.run_sync(upload.sha256)
+                upload.content.seek(0)
+                verdict = await pictures.score(upload.content)
+                shown = {"name": upload.name, "sha256": digest, **verdict.to_json(faces=True)}
+                answers[index] = FrameOut.model_validate(shown), verdict
         except Exception as error:
             failures.append(error)
             group.cancel_scope.cancel()
@@ -114,11 +118,3 @@ async def _score_all(
     if failures:
         raise failures[0]
     return [answers[index] for index in range(len(uploads))]
-
-
-async def _score_one(pictures: PictureScorer, upload: Upload) -> tuple[FrameOut, Verdict]:
-    digest = await anyio.to_thread.run_sync(upload.sha256)
-    upload.content.seek(0)
-    verdict = await pictures.score(upload.content)
-    result = {"name": upload.name, "sha256": digest, **verdict.to_json(faces=True)}
-    return FrameOut.model_validate(result), verdict

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Annotated
 
 import anyio.to_thread
-from fastapi import Depends, Header, Path, Request, Response
+from fastapi import Depends, Header, Path, Response
 
 from deepfake_service.api.jobs import JobOut, job_out
 from deepfake_service.examination.submissions import Sealed, Submission
@@ -82,7 +82,9 @@ async def submit_video(response: Response, call: Uploader) -> JobOut:
     for field, value in request.query_params.multi_items():
         sent.add(field, value)
     body = receive_file(call, call.state.settings.max_video_bytes)
-    if _is_raw(request):
+    # Media types are case-insensitive (RFC 9110, section 8.3.1).
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if RAW_TYPES.fullmatch(media_type):
         form = sent.parse()
         sealed = await submissions.seal(body)
     else:
@@ -124,12 +126,6 @@ async def _accept(call: Call, submission: Submission, sealed: Sealed, response: 
 async def _told(call: Call, job_id: str, response: Response) -> JobOut:
     response.headers["Location"] = f"/v1/jobs/{job_id}"
     return await anyio.to_thread.run_sync(job_out, call, job_id)
-
-
-def _is_raw(request: Request) -> bool:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip()
-    # Media types are case-insensitive (RFC 9110, section 8.3.1).
-    return RAW_TYPES.fullmatch(media_type.lower()) is not None
 
 
 async def _check_callback(url: str, state: AppState) -> None:

@@ -156,8 +156,9 @@ class Fetch:
                         reason = {"no_media": None, "gone": "no_media"}.get(str(reason), reason)
                     elif reason == "gone" and found["post"]:  # a file of a post that is there
                         reason = "no_media"
-                    elif reason == "no_media" and _is_shell(page):
-                        reason = "shell"
+                    elif reason == "no_media" and "<script" in page.answers[-1].text.lower():
+                        is_shell = len(Shown.of(page.answers[-1]).text) < SHELL_CHARS
+                        reason = "shell" if is_shell else reason
             found["reason"] = reason
         return found
 
@@ -317,11 +318,6 @@ def _causes(error: BaseException) -> list[BaseException]:
         new = dict.fromkeys(e for e in named if isinstance(e, BaseException) and e not in found)
         found += list(new)[: 20 - len(found)]
     return found
-
-
-def _is_shell(page: Page) -> bool:
-    answer = page.answers[-1]
-    return "<script" in answer.text.lower() and len(Shown.of(answer).text) < SHELL_CHARS
 
 
 def _is_medium(content: bytes) -> bool:

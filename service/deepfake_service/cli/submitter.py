@@ -289,7 +289,9 @@ class _Upload:
         self._exchange = exchange
         self._file = file
         self.size = os.fstat(file.fileno()).st_size
-        self._record = _state_folder() / _digest(url, file, self.size)
+        # XDG Base Directory Specification
+        base = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser()
+        self._record = base / "deepfake" / "uploads" / _digest(url, file, self.size)
         known = self._record.read_text("ascii") if self._record.is_file() else ""
         self.address = known if _ADDRESS.fullmatch(known) else ""
 
@@ -356,11 +358,6 @@ class _Upload:
             "Upload-Offset": str(offset),
         }
         self._exchange("PATCH", self.address, headers=headers, content=rest())
-
-
-def _state_folder() -> Path:
-    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"  # XDG Base Directory Specification
-    return Path(base).expanduser() / "deepfake" / "uploads"
 
 
 def _digest(url: str, file: BinaryIO, size: int) -> str:

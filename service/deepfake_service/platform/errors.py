@@ -220,7 +220,7 @@ class TooManyOccurrences(ServiceError):
 
 
 class TooManyCallbacks(ServiceError):
-    """This job already has five callback URLs. Send the request without one, and ask for the job."""
+    """This job already has five callback URLs. Send the request without one and ask for the job."""
 
 
 class TooManyReviews(ServiceError):

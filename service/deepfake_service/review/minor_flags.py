@@ -199,7 +199,10 @@ class MinorFlags:
                 digests = session.scalars(bytes_of).all()
                 compare_bytes(session, self._vault, self._blind_index, other, digests)
         for other in followers:
-            self._recompute(other.id)
+            # It is flagged because of any flagged case that its media resemble.
+            for job, case in self._jobs(Job.case_id == other.id):
+                listed = self._listed(FlaggedHashes.case_id != other.id)
+                self._flag_if_alike(job, self._hashes_of(job, case), listed)
 
     def name_reviewers(self, caller: Caller, case_id: str, names: Collection[str]) -> None:
         """Let the accounts with these names see and review a flagged case, and no others that were
@@ -246,12 +249,6 @@ class MinorFlags:
             lock_case(session, i) for i in sorted(session.scalars(select(Case.id).where(related)))
         ]
         return [case for case in locked if case is not None and case.wrapped_key is not None]
-
-    def _recompute(self, case_id: str) -> None:
-        """Flag a case because of any flagged one that its media resemble."""
-        for job, case in self._jobs(Job.case_id == case_id):
-            others = self._listed(FlaggedHashes.case_id != case_id)
-            self._flag_if_alike(job, self._hashes_of(job, case), others)
 
     def trail(self, caller: Caller, case_id: str) -> dict[str, Any]:
         """Return whether the flag of a case ``follows`` that of another, which is its ``origin`` if

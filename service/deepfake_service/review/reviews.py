@@ -168,7 +168,8 @@ class Reviews:
             _log.error("edition_failed", job_id=job_id, failure=describe(error))
 
     def _finding_of(self, session: Session, job_id: str) -> Finding:
-        latest = _latest_decisions(session, job_id)
+        made = select(Review).where(Review.job_id == job_id).order_by(Review.created_at, Review.id)
+        latest = {review.account_id: review.decision for review in session.scalars(made)}
         possible = findings_of([{"account": a, "decision": d} for a, d in latest.items()])
         if Finding.AWAITING_SECOND not in possible:
             (found,) = possible
@@ -244,12 +245,6 @@ class Reviews:
             outdated = session.scalars(statement).all()
         for job_id in [j for j in outdated if j not in self._without_edition][:CATCH_UP_BATCH]:
             self._create_edition(SERVICE, job_id)
-
-
-def _latest_decisions(session: Session, job_id: str) -> dict[str, Decision]:
-    """Return the latest decision of each account on a job."""
-    reviews = select(Review).where(Review.job_id == job_id).order_by(Review.created_at, Review.id)
-    return {review.account_id: review.decision for review in session.scalars(reviews)}
 
 
 def _check_same_person(session: Session, caller: Caller, job_id: str) -> None:

@@ -82,7 +82,8 @@ def summary_of(r: Reading) -> dict[str, Any]:
     ``None`` or an empty list."""
     w, method, tracks = r.words, r.document["method"], r.result["tracks"]
     terms = w.of("terms_of_use", method["model"]["terms"])
-    more, colour = len(tracks) - MAX_PEOPLE, _colour(r)
+    is_likely = r.result["verdict"] == VerdictCode.LIKELY_MANIPULATED
+    more, colour = len(tracks) - MAX_PEOPLE, COLOURS[r.strength or "0"] if is_likely else NEUTRAL
     return {
         "not_for_use": _not_for_use(r),
         "concluded": _concluded(r),
@@ -140,12 +141,6 @@ def _answer(r: Reading) -> str:
     if verdict != VerdictCode.LIKELY_MANIPULATED:
         return r.words.of("answers", verdict)
     return r.words.of("supports", r.strength or "0")
-
-
-def _colour(r: Reading) -> str:
-    if r.result["verdict"] != VerdictCode.LIKELY_MANIPULATED:
-        return NEUTRAL
-    return COLOURS[r.strength or "0"]
 
 
 def _missed(r: Reading) -> str | None:

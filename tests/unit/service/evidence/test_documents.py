@@ -172,7 +172,10 @@ def test_a_report_counts_frames_that_could_not_be_decoded_if_there_are_any() -> 
     custody: dict[str, Any] = {"accounts": {}, "entries": []}
     for failed in (0, 2):
         document["result"]["frames"]["failed"] = failed
-        for language, text in (("en", "size from the first: 2."), ("ko", "크기가 다른 프레임: 2개.")):
+        for language, text in (
+            ("en", "size from the first: 2."),
+            ("ko", "크기가 다른 프레임: 2개."),
+        ):
             examined = report_texts(document, {}, custody, words(language))["examined"]
             assert (text in examined) == bool(failed)
 
