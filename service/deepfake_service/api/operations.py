@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from deepfake_models.decision.fitness import unfit
 from deepfake_service.http.dependencies import AskedDep
@@ -60,4 +60,4 @@ def get_metrics(asked: AskedDep) -> Response:
     is_own = bool(own_port) and (asked.request.scope.get("server") or ("", 0))[1] == own_port
     if not is_own and (own_port or settings.host not in LOOPBACK):
         raise NotFound
-    return Response(asked.state.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(asked.state.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -133,7 +133,9 @@ class Sink:
             fields |= {"WARC-Protocol": exchange.tls[0], "WARC-Cipher-Suite": exchange.tls[1]}
         if not exchange.is_whole:
             fields["WARC-Truncated"] = "length" if self.limit else "disconnect"
-        if self.joins and not _is_text(head):
+        kind = head_fields(head.partition(b"\n")[2]).get("content-type", "").lower()
+        is_text = any(word in kind for word in ("text/", "mpegurl", "xml", "json"))
+        if self.joins and not is_text:
             self.record("revisit", {**fields, "WARC-Profile": REVISIT}, memoryview(head))
         else:
             self.record("response", fields, memoryview(exchange.raw))
@@ -196,12 +198,6 @@ def named(url: str, base: str = "") -> str:
 def _cut(block: memoryview) -> Iterator[bytes]:
     for at in range(0, len(block), MAX_PIECE_BYTES):
         yield bytes(block[at : at + MAX_PIECE_BYTES])
-
-
-def _is_text(head: bytes) -> bool:
-    """Return whether an answer says that it is a playlist or another text."""
-    kind = head_fields(head.partition(b"\n")[2]).get("content-type", "").lower()
-    return any(word in kind for word in ("text/", "mpegurl", "xml", "json"))
 
 
 class _Tee(io.RawIOBase):

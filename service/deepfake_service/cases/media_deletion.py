@@ -44,7 +44,11 @@ def expire_screenshot(database: Database, vault: Vault, occurrence_id: str) -> N
     # Before the transaction: a store that does not answer would hold up all other writers. A
     # screenshot is stored before its occurrence, so none appears meanwhile.
     name = screenshot_of(known.case_id, occurrence_id)
-    exists = _exists(vault, name)
+    exists = True
+    try:
+        vault.blobs.open(name)
+    except BlobMissing:
+        exists = False
     with database.write() as session:
         occurrence = lock_unheld(session, Occurrence, occurrence_id)
         if occurrence is None:
@@ -53,11 +57,3 @@ def expire_screenshot(database: Database, vault: Vault, occurrence_id: str) -> N
         if exists:
             append_entry(session, SERVICE, Action.SCREENSHOT_EXPIRED, occurrence_id)
     vault.blobs.delete(name)
-
-
-def _exists(vault: Vault, name: str) -> bool:
-    try:
-        vault.blobs.open(name)
-    except BlobMissing:
-        return False
-    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from deepfake_models.bundle.results import Verdict, input_at_fault
 from deepfake_service.platform.errors import DatabaseDamaged, DatabaseUnavailable, RecordAltered
@@ -117,10 +117,6 @@ class Metrics:
     def webhook(self, outcome: str) -> None:
         """Count one webhook delivery attempt."""
         self._webhooks.labels(outcome).inc()
-
-    def exposition(self) -> bytes:
-        """Return all metrics in the text format of Prometheus."""
-        return generate_latest(self.registry)
 
 
 def _or_nan(read: Callable[[], float]) -> Callable[[], float]:

@@ -232,14 +232,10 @@ def text_of(body: bytes, content_type: str, encoding: str) -> str:
             return ""
     elif encoding != "identity":
         return ""
-    named = parameters.partition("charset=")[2].strip(" \"'") or _declared(body)
+    declared = _DECLARED.search(body[:1024])
+    named = parameters.partition("charset=")[2].strip(" \"'")
+    named = named or (declared[1].decode("ascii").lower() if declared else "")
     return body.decode(_CHARSETS.get(named, "utf-8"), errors="replace")
-
-
-def _declared(body: bytes) -> str:
-    """Return the encoding that the first KiB of a page declares, in lower case."""
-    found = _DECLARED.search(body[:1024])
-    return found[1].decode("ascii").lower() if found else ""
 
 
 def failure_of_check(error: CallbackRefused) -> Failure:

@@ -187,7 +187,11 @@ class Reviews:
         submitter = session.get_one(Job, job_id).account_id
         if self.submitter_confirms == "always" or not _is_same(session, reviewer, submitter):
             return True
-        return self.submitter_confirms == "if_alone" and not _others(session, reviewer)
+        if self.submitter_confirms != "if_alone":
+            return False
+        # All accounts are loaded, because only the code of a row that is loaded is compared.
+        people = [account.id for account in session.scalars(select(Account)) if may_review(account)]
+        return all(_is_same(session, other, reviewer) for other in people)
 
     @staticmethod
     def _note_whether_reviewed(session: Session, case: Case) -> None:
@@ -263,10 +267,3 @@ def _is_same(session: Session, first: str, second: str) -> bool:
         return True
     names = {session.get_one(Account, first).name, session.get_one(Account, second).name}
     return names == _ONE_PERSON
-
-
-def _others(session: Session, account_id: str) -> bool:
-    """Return whether another person could review. All accounts are loaded, because only the code of
-    a row that is loaded is compared."""
-    people = [account.id for account in session.scalars(select(Account)) if may_review(account)]
-    return any(not _is_same(session, o, account_id) for o in people)

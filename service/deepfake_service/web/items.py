@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from deepfake_service.accounts.accounts import may_review
 from deepfake_service.http.problems import problem_of
-from deepfake_service.notices.kinds import KINDS
+from deepfake_service.notices.kinds import KINDS, Kind
 from deepfake_service.platform.db.enums import ENDED, MANIPULATED, Decision, JobState
 from deepfake_service.platform.errors import (
     FieldError,
@@ -73,11 +73,10 @@ def _kinds(visit: Visit) -> list[str]:
     """Return the kinds of notices, the usual ones first: those that need no earlier notice, in the
     reader's language, to platforms."""
 
-    def rank(kind: str) -> tuple[bool, bool, bool]:
-        of = KINDS[kind]
-        return bool(of.follows), of.language != visit.language, of.recipient != "platform"
+    def rank(kind: Kind) -> tuple[bool, bool, bool]:
+        return bool(kind.follows), kind.language != visit.language, kind.recipient != "platform"
 
-    return sorted(KINDS, key=rank)
+    return [kind.id for kind in sorted(KINDS.values(), key=rank)]
 
 
 def _media_expire_at(

@@ -180,8 +180,7 @@ class Guest(Asked):
         # Why the model that examines now decides nothing; empty if it does.
         unfitness = unfit(engine.bundle.spec) if engine else ()
         # The answer to a form has no address of its own, and may show what is shown once.
-        own = _address_of(request) if request.method == "GET" else None
-        here = values.pop("here", own)
+        here = values.pop("here", _address_of(request) if request.method == "GET" else None)
         texts = words(self.language, polite=True)
         content = (
             _environment(self.language)

@@ -30,7 +30,9 @@ def error_rates(
     thresholds = spec.thresholds.still if still else spec.thresholds.item
     calibration = spec.calibration.face if still else spec.calibration.item
     of = "picture" if still else "item"
-    whole = _complete(reliability.get(f"level_{of}"))
+    level = reliability.get(f"level_{of}") or {}
+    rates = level.get("overall", {}).values()  # which must rest on media of both classes
+    whole = level if rates and all(rate["value"] is not None for rate in rates) else None
     by_part = reliability.get("level_face" if still else "level_track", {})
     measured = (whole or by_part).get("overall", {})
     scored: dict[int, list[Face]] = {}
@@ -57,12 +59,6 @@ def error_rates(
         },
         "people": [_rates_of_person(i, scored[i], spec, reliability) for i in people],
     }
-
-
-def _complete(level: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return a level's rates if they rest on media of both classes."""
-    rates = (level or {}).get("overall", {}).values()
-    return level if rates and all(rate["value"] is not None for rate in rates) else None
 
 
 def _rates_of_person(

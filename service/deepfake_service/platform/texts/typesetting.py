@@ -63,7 +63,10 @@ def pdf_of(template: bytes, data: dict[str, Any], at: datetime) -> bytes:
         try:
             return _compiled(template, data, at, functools.partial(_with_named, missing))
         except typst.TypstError as error:
-            unshown = {_unquoted(text) for text in _UNSHOWN.findall(error.diagnostic)}
+            unshown = {
+                _ESCAPED.sub(lambda m: chr(int(m[1], 16)) if m[1] else m[2], text)
+                for text in _UNSHOWN.findall(error.diagnostic)
+            }
             if not unshown:
                 break
             missing |= unshown
@@ -106,7 +109,3 @@ def _named(text: str) -> str:
 def _in_main_font(text: str) -> str:
     """Return ``text`` with the code points of all characters that the main font lacks."""
     return "".join(c if ord(c) in _glyphs() or c == "\n" else _named(c) for c in text)
-
-
-def _unquoted(text: str) -> str:
-    return _ESCAPED.sub(lambda m: chr(int(m[1], 16)) if m[1] else m[2], text)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from prometheus_client import generate_latest
 
 from deepfake_service.platform import logs
 from deepfake_service.platform.metrics import Metrics
@@ -127,6 +128,6 @@ def test_errors_are_counted_by_event_and_those_of_libraries_together(stream: io.
     logs.logger("deepfake_service.worker").warning("chore_failed")
     logging.getLogger("theirs").error("cannot open /private-name")
     assert (counted("chore_failed"), counted(logs.OF_LIBRARIES)) == (before[0] + 2, before[1] + 1)
-    text = Metrics().exposition().decode()
+    text = generate_latest(Metrics().registry).decode()
     assert 'deepfake_errors_logged_total{event="chore_failed"}' in text
     assert "private-name" not in text

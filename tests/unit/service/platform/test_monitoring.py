@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
+from prometheus_client import generate_latest
 
 from deepfake_service.platform.db.enums import ENDED
 from deepfake_service.platform.metrics import Metrics
@@ -47,7 +48,7 @@ async def test_every_metric_is_exported(service: Service) -> None:
 
 def test_every_end_of_a_job_is_counted_from_zero() -> None:
     """The rate of a counter misses the increase by which its series begins."""
-    exposition = Metrics().exposition().decode()
+    exposition = generate_latest(Metrics().registry).decode()
     for state in ENDED:
         assert f'deepfake_jobs_total{{state="{state}"}} 0.0' in exposition
 
