@@ -45,7 +45,7 @@ class QueueState:
     waiting: Mapping[str, int]
     oldest_s: Mapping[str, float]
     without_worker: int
-    """Unfinished jobs that no living worker may examine, for want of their model or version."""
+    """Unfinished jobs whose model or version no living worker has."""
     workers_alive: int
     workers_wanted: int
 

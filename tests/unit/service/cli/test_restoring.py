@@ -504,7 +504,7 @@ async def test_the_oldest_deletions_are_forgotten_and_a_restoration_says_so(
 
 
 async def test_what_was_deleted_is_found_no_more_though_its_case_is_held(service: Service) -> None:
-    """A hold kept the sweeps from it, and people read what somebody had had deleted."""
+    """The hold kept sweeps from deleting it, and people could still read it."""
     post = {"case_reference": "R", "source_url": "https://example.org/1"}
     gone, kept = [await submit(service, VIDEO + bytes([n]), **post) for n in range(2)]
     case = f"/v1/cases/{gone['case_id']}"
