@@ -16,7 +16,7 @@ from deepfake_service.capture.captures import MAX_FILES
 from deepfake_service.capture.links import MAX_LINKS, Link
 from deepfake_service.http.answers import BINARY, binary, file_answer, file_route
 from deepfake_service.http.auth import Call, Exporter, Reader, Uploader
-from deepfake_service.http.multipart import boundary_of
+from deepfake_service.http.multipart import boundary_of, media_type_of
 from deepfake_service.http.problems import read_json
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import (
@@ -295,7 +295,7 @@ async def submit_capture(response: Response, call: Uploader) -> CaptureOut | Lin
     "note": null}], "examine": true}`, or `case_id` in place of the reference. Each link becomes a
     capture of its own, with an `id` in the answer."""
     # In words: of bodies of two kinds, the generator of clients makes code that does not run.
-    if call.request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON:
+    if media_type_of(call.request) == JSON:
         return await _queue_links(call)
     state, services = call.state, call.services
     services.disk.require()

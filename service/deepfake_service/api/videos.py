@@ -23,7 +23,7 @@ from deepfake_service.examination.uploads import Progress
 from deepfake_service.http.answers import BINARY, OCTETS
 from deepfake_service.http.auth import Call, Reader, Uploader
 from deepfake_service.http.dependencies import AppState
-from deepfake_service.http.multipart import boundary_of
+from deepfake_service.http.multipart import boundary_of, media_type_of
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.submission_form import (
     UploadForm,
@@ -82,9 +82,7 @@ async def submit_video(response: Response, call: Uploader) -> JobOut:
     for field, value in request.query_params.multi_items():
         sent.add(field, value)
     body = receive_file(call, call.state.settings.max_video_bytes)
-    # Media types are case-insensitive (RFC 9110, section 8.3.1).
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if RAW_TYPES.fullmatch(media_type):
+    if RAW_TYPES.fullmatch(media_type_of(request)):
         form = sent.parse()
         sealed = await submissions.seal(body)
     else:

@@ -154,7 +154,10 @@ class Journal:
 
 def rows_of(session: Session) -> Rows:
     """Return the protections that a database has."""
-    return {row[:2]: row[2:] for row in session.execute(select(*Protection.__table__.c))}
+    columns = Protection.kind, Protection.subject, Protection.version, Protection.value
+    return {
+        (kind, subject): (v, value) for kind, subject, v, value in session.execute(select(*columns))
+    }
 
 
 def forgotten(rows: Rows) -> str:

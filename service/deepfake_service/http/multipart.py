@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
+from starlette.requests import Request
 
 from deepfake_service.platform.errors import MalformedRequest, UnsupportedContentType
 
@@ -113,6 +114,12 @@ class MultipartReader:
 
     def _end(self) -> None:
         self._ended = True
+
+
+def media_type_of(request: Request) -> str:
+    """Return the media type of a body, in lower case: its case means nothing (RFC 9110, section
+    8.3.1)."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def boundary_of(content_type: str | None) -> bytes:

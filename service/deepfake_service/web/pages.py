@@ -195,7 +195,7 @@ class Guest(Asked):
                 csrf=csrf_of(token) if token else "",
                 path=request.url.path,
                 done=request.query_params.get("done"),
-                here=here,
+                here=here and quote(here, safe="/"),
                 issuer=self.state.settings.issuer,
                 not_for_use=not_for_use(unfitness, texts),
                 **values,
@@ -318,18 +318,23 @@ def _to_sign_in(request: Request) -> Response:
     """Redirect to the sign-in page, which leads back to the page that was asked for, or whose form
     was sent."""
     if request.method == "GET":
-        return redirect(f"/sign-in?next={_address_of(request)}")
+        return redirect(sign_in_for(_address_of(request)))
     page = "/" + "".join(request.headers.get("referer", "").split("/", 3)[3:])
     scope = {**request.scope, "method": "GET", "path": page.partition("?")[0]}
     # The answer to a form, which is shown again with what is wrong, is at an address for forms.
     is_page = any(route.matches(scope)[0] is Match.FULL for route in request.app.routes)
-    return redirect(f"/sign-in?next={quote(page if is_page else '/', safe='/')}&lost=yes")
+    return redirect(sign_in_for(page if is_page else "/") + "&lost=yes")
+
+
+def sign_in_for(page: str) -> str:
+    """Return the address of the sign-in page that leads to a page of this service."""
+    return f"/sign-in?next={quote(page, safe='/')}"
 
 
 def _address_of(request: Request) -> str:
-    """Return the path of a page with its query, as the value of a query parameter."""
+    """Return the path of a page with its query."""
     path, query = request.url.path, request.url.query
-    return quote(f"{path}?{query}" if query else path, safe="/")
+    return f"{path}?{query}" if query else path
 
 
 async def answer_unknown_address(request: Request, error: Exception) -> Response:

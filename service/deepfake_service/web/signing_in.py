@@ -6,7 +6,6 @@ from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -31,6 +30,7 @@ from deepfake_service.web.pages import (
     SignedIn,
     recognised,
     redirect,
+    sign_in_for,
 )
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -57,7 +57,7 @@ def _sign_in_page(guest: Guest, target: str, *, status: int = 200, lost: bool = 
     terms = engine.bundle.spec.terms if engine else None
     told = {"next": target, "failed": failed, "lost": lost, "terms": terms}
     if failed:  # the language is switched on the page that is asked for, not on an answer
-        told["here"] = quote(f"/sign-in?next={quote(target, safe='/')}", safe="/")
+        told["here"] = sign_in_for(target)
     return guest.page("sign_in.html", status=status, **told)
 
 
@@ -97,7 +97,7 @@ def post_code(guest: Anybody, fields: PublicForm) -> Response:
     try:
         caller, session = factors.finish_sign_in(token, fields.get("code", ""))
     except NotAuthenticated:  # it took too long
-        return redirect(f"/sign-in?next={quote(target, safe='/')}")
+        return redirect(sign_in_for(target))
     except CodeRejected as error:
         failed_sign_ins.record(request, f"dfk_{error.key_id}_", "code")
         return guest.page("sign_in_code.html", status=401, next=target, failed=True)

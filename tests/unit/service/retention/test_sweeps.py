@@ -17,8 +17,9 @@ from tests.support.jobs import VIDEO, submit
 from tests.unit.service.conftest import Service
 
 
-async def two_old_cases(service: Service) -> None:
-    """Submit to two cases, and advance the clock until all of them is due."""
+@pytest.fixture
+async def due(service: Service) -> Any:
+    """Return the sweeps, to which all of two cases is due: it was marked, and its grace is over."""
     jobs = [await submit(service, VIDEO, case_reference="A")]
     jobs.append(await submit(service, VIDEO + b"2", case_reference="B"))
     with service.database.write() as session:
@@ -27,19 +28,15 @@ async def two_old_cases(service: Service) -> None:
             row.state, row.finished_at = JobState.SUCCEEDED, service.clock()
             session.get_one(Media, job["media_id"]).expires_at = service.clock()
     service.clock.advance(timedelta(days=9000))
-
-
-@pytest.fixture
-def due(service: Service) -> Any:
-    return service.app.state.shared.services.sweeps
+    sweeps = service.app.state.shared.services.sweeps
+    sweeps.sweep()  # marks
+    service.clock.advance(GRACE + timedelta(hours=1))
+    return sweeps
 
 
 async def test_an_outage_of_the_store_stops_no_deletion_that_does_not_need_it(
     service: Service, due: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await two_old_cases(service)
-    due.sweep()  # marks
-    service.clock.advance(GRACE + timedelta(hours=1))
     monkeypatch.setattr(chores, "FAILING_S", 0.0)
     blobs = service.app.state.shared.services.queries._vault.blobs
 
@@ -62,9 +59,6 @@ async def test_evidence_that_a_notice_needs_meanwhile_is_kept(
     service: Service, due: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A sweep reads what is due, and a slow store leaves time before it comes to the last of it."""
-    await two_old_cases(service)
-    due.sweep()  # marks
-    service.clock.advance(GRACE + timedelta(hours=1))
     is_due = type(due)._share_of
 
     def share(self: Any, model: Any, statement: Any) -> Any:
