@@ -89,7 +89,8 @@ def check(
     2. The host is a name, which is resolved, or an address.
     3. Every address must be public: not loopback, private, link-local (which includes
        169.254.169.254, the metadata service of clouds), shared, multicast, reserved or unspecified,
-       nor one of those mapped into IPv6. The port is 443 or 80.
+       nor one of those mapped into IPv6. It is none of this machine's own either: a packet filter
+       on its outer interface would not see the connection. The port is 443 or 80.
     4. Neither applies to a host that is allowed by name, or all of whose addresses are in allowed
        networks.
 
@@ -159,7 +160,7 @@ def _is_allowed(address: str, allowed: CallbackHosts) -> bool:
 
 def _is_public(address: str) -> bool:
     ip = _parsed(address)
-    if ip is None:
+    if ip is None or _is_own(ip):
         return False
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
@@ -172,6 +173,37 @@ def _is_public(address: str) -> bool:
     elif any(ip in network for network in _REFUSED):
         return False
     return ip.is_global and not ip.is_multicast
+
+
+def _is_own(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Return whether an address is of this machine."""
+    # A route's source is the first address of an interface, so it does not tell its further ones;
+    # and where the system lets any address be bound (ip_nonlocal_bind), only the source tells.
+    example = "192.0.2.1" if ip.version == 4 else "2001:db8::1"
+    return (_binds(str(ip)) and not _binds(example)) or _source(str(ip)) == str(ip)
+
+
+def _binds(address: str) -> bool:
+    try:
+        with _datagrams(address) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
+
+
+def _source(address: str) -> str | None:
+    """Return from where this machine would send to an address; nothing is sent."""
+    try:
+        with _datagrams(address) as probe:
+            probe.connect((address, 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return None
+
+
+def _datagrams(address: str) -> socket.socket:
+    return socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
 
 
 @asynccontextmanager

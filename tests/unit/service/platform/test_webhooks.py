@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +53,39 @@ def test_addresses_that_only_the_service_can_reach_are_refused(address: str) -> 
         check("https://hooks.example/x", resolve=names(address))
     with pytest.raises(CallbackRefused):
         check("https://hooks.example/x", resolve=names("93.184.216.34", address))
+
+
+OWN = """
+ip link set lo up
+ip address add 45.33.10.2/24 dev lo
+ip address add 45.33.10.3/24 dev lo
+ip -6 address add 2604:a880:1::2/64 dev lo
+ip route add default dev lo
+exec "$0" -c "$1"
+"""
+CHECKED = """
+from deepfake_service.platform.errors import CallbackRefused
+from deepfake_service.platform.outbound import check
+
+for address in ("45.33.10.2", "45.33.10.3", "2604:a880:1::2", "::ffff:45.33.10.2", "93.184.216.34"):
+    try:
+        print(check("https://hooks.example/x", resolve=lambda *_: [address]).addresses[0])
+    except CallbackRefused:
+        print("refused")
+"""
+
+
+@pytest.mark.parametrize("binding", ["0", "1"])
+def test_a_public_address_of_this_machine_is_refused(binding: str) -> None:
+    inside = ["unshare", "--map-root-user", "--net", "sh", "-ec"]
+    if subprocess.run([*inside, "ip link"], capture_output=True, check=False).returncode:
+        pytest.skip("needs network namespaces and ip")
+    allow = f"echo {binding} > /proc/sys/net/ipv4/ip_nonlocal_bind\n"
+    said = subprocess.run(
+        [*inside, allow + OWN, sys.executable, CHECKED], capture_output=True, check=True, text=True
+    )
+    second = "45.33.10.3" if binding == "1" else "refused"
+    assert said.stdout.split() == ["refused", second, "refused", "refused", "93.184.216.34"]
 
 
 @pytest.mark.parametrize(
