@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import os
 import re
 import socket
 import threading
@@ -122,18 +123,23 @@ class Gate:
             self._loop.remove_reader(self.control.fileno())
             return
         for descriptor in descriptors:
-            fetcher = socket.socket(fileno=descriptor)
-            fetcher.setblocking(False)
             if len(self.log) >= MAX_CONNECTIONS:
                 self.limit = self.limit or "connections"
             if self.limit:
-                fetcher.close()
+                os.close(descriptor)
                 continue
             line: dict[str, Any] = {
                 "number": len(self.log) + 1, "at": iso_time(self.clock()), "host": "", "port": 0,
                 "answers": [], "address": None, "refused": None, "sent": 0, "received": 0,
             }  # fmt: skip
             self.log.append(line)
+            try:
+                fetcher = socket.socket(fileno=descriptor)
+            except OSError:  # only a fetcher that was taken over sends what is no socket
+                os.close(descriptor)
+                line["refused"] = "not a socket"
+                continue
+            fetcher.setblocking(False)
             task = self._loop.create_task(self._serve(fetcher, line))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

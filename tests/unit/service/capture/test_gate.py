@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deepfake_service.capture import gate as gates
 from deepfake_service.capture.gate import NAMES_AT_ONCE, Gate
 from deepfake_service.platform import outbound
 from deepfake_service.platform.clock import utc_now
@@ -115,6 +118,25 @@ def test_names_that_hang_hold_up_no_names_of_others(
         assert other.log[0]["answers"] == ["127.0.0.1"]
     finally:
         answers.set()
+
+
+def test_what_is_no_socket_is_closed_logged_and_counted(
+    asking: tuple[Gate, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gates, "MAX_CONNECTIONS", 40)
+    gate, control = asking
+
+    def opened() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = opened()
+    with Path(os.devnull).open("rb") as no_socket:
+        for _ in range(100):
+            socket.send_fds(control, [b"c"], [no_socket.fileno()])
+    assert asked(control, connect("video.example")) == b""  # after all of those
+    assert opened() <= before
+    assert [line["refused"] for line in gate.log] == ["not a socket"] * 40
+    assert gate.limit == "connections"
 
 
 @pytest.mark.parametrize("port", [0, 21, 22, 25, 8080, 65535])
