@@ -54,17 +54,15 @@ def test_export_gives_a_bundle_that_scores(exported_bundle: Bundle, manifest: Pa
     assert bundle.spec.histograms is None  # of two groups of each class
     reliability = bundle.reliability()
     assert reliability["level_track"]["overall"]["false_positive_rate"]["groups"] == 2
-    assert all(
-        e[k]["indicative"]
-        for e in reliability["level_track"]["by_source"]
-        for k in ("false_positive_rate", "true_positive_rate")
-        if k in e
-    )
     whole = reliability["level_item"]["overall"]
     assert whole["true_positive_rate"]["samples"] == whole["false_positive_rate"]["samples"] == 2
     card = (directory / "MODEL_CARD.md").read_text()
     assert card.index("- Known sources, unknown people: ") < card.index("Terms: **for tests**")
-    assert "made (fake)" in card
+    data = pd.read_csv(directory / "data.csv", index_col="source")
+    assert list(data.index) == ["made (fake)", "made (real)"]
+    methods = pd.read_csv(directory / "by-method.csv")
+    assert methods["called_manipulated_indicative"].all()
+    assert {"by-method.csv", "by-source.csv", "data.csv"} <= set(bundle.spec.files)
     assert "| manifest.csv | 12 | `" in card
     assert "Without terms in the manifest or the config: made (fake), made (real)." in card
     scorer = Scorer.open(directory, device="cpu")

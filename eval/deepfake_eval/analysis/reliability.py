@@ -71,13 +71,11 @@ def reliability_table(
     track_threshold: float,
     min_groups: int,
 ) -> dict[str, Any]:
-    """Return the error rates of faces by face width and by source, and of tracks by source.
+    """Return the error rates of faces, also by face width, and of tracks.
 
-    Both tables hold held-out material with the columns label, method, dataset, group and
-    ``log_likelihood_ratio``; ``faces`` also has ``face_px``. The fakes of a method are measured
-    against the reals of the same data set, or against all reals if the data set has none. A rate
-    from fewer than ``min_groups`` groups is marked ``indicative``, and so is an AUC if either class
-    has fewer.
+    Both tables hold held-out material with the columns label, group and ``log_likelihood_ratio``;
+    ``faces`` also has ``face_px``. A rate from fewer than ``min_groups`` groups is marked
+    ``indicative``, and so is an AUC if either class has fewer.
     """
     widths = pd.cut(faces["face_px"], list(FACE_WIDTH_BINS_PX), right=False)
     by_width = []
@@ -95,12 +93,10 @@ def reliability_table(
             "threshold": face_threshold,
             "overall": _error_rates(faces, face_threshold, min_groups),
             "by_face_width": by_width,
-            "by_source": _by_source(faces, face_threshold, min_groups),
         },
         "level_track": {
             "threshold": track_threshold,
             "overall": _error_rates(tracks, track_threshold, min_groups),
-            "by_source": _by_source(tracks, track_threshold, min_groups),
         },
     }
 
@@ -127,26 +123,6 @@ def _estimates(values: pd.DataFrame, threshold: float) -> dict[str, Estimate]:
         part = values[values["label"] == label]
         estimates[name] = rate(part["log_likelihood_ratio"] >= threshold, part["group"])
     return estimates
-
-
-def _by_source(values: pd.DataFrame, threshold: float, min_groups: int) -> list[dict[str, Any]]:
-    entries = []
-    real = values[values["label"] == "real"]
-    for (dataset, method, label), part in values.groupby(["dataset", "method", "label"], sort=True):
-        entry: dict[str, Any] = {"dataset": dataset, "method": method, "label": label}
-        if label == "real":
-            name = "false_positive_rate"
-            entry[name] = _rates(part, threshold, min_groups)[name]
-        else:
-            own = real[real["dataset"] == dataset]
-            against = own if len(own) else real
-            measured = _error_rates(pd.concat([part, against]), threshold, min_groups)
-            entry["true_positive_rate"] = measured["true_positive_rate"]
-            if "auc" in measured:
-                where = dataset if len(own) else "all real sources"
-                entry["auc"] = {**measured["auc"], "against": where}
-        entries.append(entry)
-    return entries
 
 
 def media_tables(items: pd.DataFrame, min_groups: int) -> dict[str, Any]:

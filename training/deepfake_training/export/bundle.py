@@ -62,7 +62,7 @@ from deepfake_training.export.held_out import (
     score_heads,
     score_networks,
 )
-from deepfake_training.export.model_card import Outcomes, model_card
+from deepfake_training.export.model_card import Outcomes, long_tables, model_card
 from deepfake_training.heads import heads_of
 from deepfake_training.networks.backbone import MapMethod
 from deepfake_training.train.checkpoints import METRICS as CHECKPOINT_METRICS
@@ -184,12 +184,13 @@ def export(
             config,
             fields,
             table,
-            measures,
             crossed=(len(measured), len(by_source)) if inputs.cross_validation else None,
             outcomes=Outcomes.of(judged, apart, bundle.spec, config),
         )
         card = marked_card(card, unfit(bundle.spec))
         (directory / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+        for name, rows in long_tables(training, measures).items():
+            rows.to_csv(directory / name, index=False, float_format="%.4g")
         seal(directory, fields)
         check_destination(out)
         directory.rename(out)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from deepfake_eval.analysis.intervals import rate
 from deepfake_eval.analysis.stated import three_lines
-from deepfake_eval.reporting.templates import filled, markdown_cell
+from deepfake_eval.reporting.templates import filled
 from deepfake_models.bundle.bundle import BundleSpec
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.bundle.spec import ConditionsSpec
@@ -21,6 +21,8 @@ from deepfake_training.config import Config
 from deepfake_training.export.held_out import Judged
 
 Row = Sequence[object]
+METHODS, SOURCES = "by-method.csv", "by-source.csv"
+DATA, TERMS = "data.csv", "terms.csv"
 
 
 def shown(entry: object) -> str:
@@ -90,15 +92,13 @@ def model_card(
     config: Config,
     fields: dict[str, Any],
     reliability: dict[str, Any],
-    metrics: dict[str, Any],
     *,
     crossed: tuple[int, int] | None,
     outcomes: Outcomes | None = None,
 ) -> str:
     """Return the text of the card of a bundle with the manifest ``fields``.
 
-    ``metrics`` are the figures of ``deepfake_eval.analysis.summary.summarise`` on the held-out
-    media. ``crossed`` are the numbers of runs that held out folds and sources; None if the exported
+    ``crossed`` are the numbers of runs that held out folds and sources; None if the exported
     run was measured on its own held-out folds. ``outcomes`` are the named kinds and the methods
     apart, if any.
     """
@@ -124,22 +124,19 @@ def model_card(
             for source in config.card.sources
             if any(name.startswith(source.datasets) for name in train)
         ],
-        terms=[
-            (name, markdown_cell(terms), media)
-            for name, counts in sorted(train.items())
-            for terms, media in counts.get("terms", {}).items()
-        ],
+        has_terms=any(counts.get("terms") for counts in train.values()),
         without_terms=[
             name
             for name, counts in sorted(train.items())
             if not counts.get("terms") and not (described and name.startswith(described))
         ],
-        held=held,
-        counts=[_counts(name, train, held) for name in sorted({*train, *held})],
+        counts=[
+            (use, len(part), f"{sum(counts['media'] for counts in part.values()):,}")
+            for use, part in (("fitted on", train), ("held out", held))
+            if part
+        ],
         thresholds=thresholds,
         leaning={level: t["leaning"] for level, t in thresholds.items() if t.get("leaning")},
-        items=_items(metrics),
-        reals=_reals(metrics),
     )
 
 
@@ -151,43 +148,79 @@ def _rate(entry: Mapping[str, Any]) -> str:
     return f"{entry['value']:.1%}, {span} ({entry['samples']:,}; {entry['groups']:,})"
 
 
-def _counts(name: str, train: dict[str, Any], held: dict[str, Any]) -> Row:
-    learnt, measured = train.get(name, {}), held.get(name, {})
-    cells = [learnt.get(count, 0) for count in ("crops", "media", "groups")]
-    return name, *cells, *([measured.get(c, 0) for c in ("media", "groups")] if held else [])
+def long_tables(training: dict[str, Any], metrics: dict[str, Any]) -> dict[str, pd.DataFrame]:
+    """Return the tables that are too long for the card, by the name of their CSV file.
+
+    ``training`` is that of the manifest, and ``metrics`` are the figures of
+    ``deepfake_eval.analysis.summary.summarise`` on the held-out media. Rates and AUCs are shares, 0
+    to 1, with a 95% interval by group; indicative ones rest on few groups.
+    """
+    train, held = training["train"], training["held_out"]
+    tables = {
+        METHODS: _methods(metrics),
+        SOURCES: _sources(metrics),
+        DATA: [
+            {
+                "source": name,
+                **{n: train.get(name, {}).get(n, 0) for n in ("crops", "media", "groups")},
+                **{f"held_out_{n}": held.get(name, {}).get(n, 0) for n in ("media", "groups")},
+            }
+            for name in sorted({*train, *held})
+        ],
+        TERMS: [
+            {"source": name, "terms": terms, "media": media}
+            for name, counts in sorted(train.items())
+            for terms, media in counts.get("terms", {}).items()
+        ],
+    }
+    return {name: pd.DataFrame(rows) for name, rows in tables.items() if rows}
 
 
-def _items(metrics: dict[str, Any]) -> list[Row]:
+def _figure(name: str, entry: Mapping[str, Any], *, indicative: bool) -> dict[str, Any]:
+    bounds = {f"{name}_{n}": entry[n] for n in ("low", "high")}
+    return {name: entry["value"], **bounds, f"{name}_indicative": indicative}
+
+
+def _methods(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     rates = {
         (e["dataset"], e["name"]): e["true_positive_rate"]
         for e in metrics["operating_point"]
         if e["label"] == "fake" and e["scope"] != "all"
     }
-    rows: list[Row] = []
+    rows = []
     for e in metrics["levels"]["item"]:
         if e["scope"] == "method":
             found = rates[e["dataset"], e["name"]]
-            auc = shown({**e["auc"], "indicative": e["indicative"]})
-            rows.append(
-                (e["dataset"], e["name"], found["samples"], found["groups"], auc, shown(found))
-            )
+            rows.append({
+                "source": e["dataset"],
+                "method": e["name"],
+                "media": found["samples"],
+                "groups": found["groups"],
+                **_figure("auc", e["auc"], indicative=e["indicative"]),
+                **_figure("called_manipulated", found, indicative=found["indicative"]),
+            })  # fmt: skip
     return rows
 
 
-def _reals(metrics: dict[str, Any]) -> list[Row]:
+def _sources(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     def key(e: dict[str, Any]) -> tuple[Any, ...]:
         return e["scope"], e["label"], e.get("dataset"), e["name"]
 
     decided = {key(e): e["decided_rate"] for e in metrics["coverage"]}
-    return [
-        (
-            e.get("dataset", "all"),
-            e["false_positive_rate"]["samples"],
-            e["false_positive_rate"]["groups"],
-            shown(e["false_positive_rate"]),
-            shown(e["cleared_rate"]),
-            shown(decided[key(e)]),
-        )
-        for e in metrics["operating_point"]
-        if e["label"] == "real"
-    ]
+    rows = []
+    for e in metrics["operating_point"]:
+        if e["label"] == "real":
+            named = {
+                "called_manipulated": e["false_positive_rate"],
+                "cleared": e["cleared_rate"],
+                "decided": decided[key(e)],
+            }
+            row = {
+                "source": e.get("dataset", "all"),
+                "media": e["false_positive_rate"]["samples"],
+                "groups": e["false_positive_rate"]["groups"],
+            }
+            for name, figure in named.items():
+                row |= _figure(name, figure, indicative=figure["indicative"])
+            rows.append(row)
+    return rows
