@@ -2,7 +2,7 @@
 
 The same input gives the same bytes, except for signatures and time stamps.
 
-1. ``verdict.json`` has everything; timeline, custody, hashes and the CASE/UCO graph follow.
+1. ``verdict.json`` has everything; timeline, custody and hashes follow.
 2. The reports, in Korean and English, list the digests of those files and are signed.
 3. The bag's manifest covers the payload. The statement covers the manifest, the payload and the
    submitted media, and is signed.
@@ -25,7 +25,6 @@ from deepfake_service import program_version
 from deepfake_service.evidence.bundle import dsse
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import MODEL_CARD, Material
-from deepfake_service.evidence.bundle.case_uco import graph
 from deepfake_service.evidence.bundle.dsse import Signers
 from deepfake_service.evidence.bundle.error_rates import error_rates
 from deepfake_service.evidence.bundle.perceptual_hashes import MIN_QUALITY
@@ -44,7 +43,7 @@ STATEMENT, STAMP = "signatures/statement.dsse.json", "signatures/statement.tsr"
 STAMP_SIGNATURE = "signatures/statement.tsr.sig"
 PUBLIC_KEY, CERTIFICATES = "signatures/key.pem", "signatures/report-certificates.pem"
 VERDICT, CUSTODY, HASHES = "data/verdict.json", "data/custody.json", "data/hashes.json"
-TIMELINE, CASE_GRAPH = "data/timeline.svg", "data/case.jsonld"
+TIMELINE = "data/timeline.svg"
 MODEL, MODEL_RATES = "data/model/bundle.json", "data/model/reliability.json"
 MODEL_CARD_FILE = f"data/{MODEL_CARD}"
 
@@ -78,7 +77,6 @@ def build(records: dict[str, Any], material: Material, signers: Signers) -> byte
             }
         ),
         TIMELINE: timeline(document, words("en")).encode(),
-        CASE_GRAPH: rfc8785.dumps(graph(document)),
         **{
             f"data/{name}": content
             for name, content in material.files.items()
