@@ -66,7 +66,8 @@ class JobBase(Published):
     `/v1/videos` is examined as a picture; see `media_kind`."""
     state: JobState
     """What has become of the job. `failed` means that the service failed; media that cannot be
-    examined succeed with the verdict `unable_to_evaluate`."""
+    examined succeed with the verdict `unable_to_evaluate`. `cancelled` is a job that is being
+    deleted, which no answer shows."""
     sha256: Sha256 = Field(description="SHA-256 of the submitted bytes.")
     size: int = Field(description="Number of submitted bytes.")
     case_id: ItemId = Field(description="Id of the case that it belongs to.")
@@ -157,8 +158,10 @@ def delete_job(
     ] = "keep",
 ) -> None:
     """Stop the job and delete its result, its evidence and its media, with where they were seen,
-    unless another job has the same media. The case stays, even if it is empty then, and so does the
-    file in a capture that it was taken out of: see `DELETE /v1/captures/{capture_id}`."""
+    unless another job has the same media. From then on it is answered as an id that never was
+    (404); the audit log keeps `job.cancelled` and `job.deleted` with its id. The case stays, even
+    if it is empty then, and so does the file in a capture that it was taken out of: see `DELETE
+    /v1/captures/{capture_id}`."""
     call.services.retention.cancel(call.caller, job_id, with_case=case == "delete")
 
 

@@ -136,6 +136,7 @@ async def _check_callback(url: str, state: AppState) -> None:
 
 
 VERSION = "1.0.0"
+LENGTH = "Upload-Length"
 PART_TYPE = "application/offset+octet-stream"
 _PART = {"required": True, "content": {PART_TYPE: {"schema": BINARY}}}
 
@@ -143,7 +144,8 @@ _PART = {"required": True, "content": {PART_TYPE: {"schema": BINARY}}}
 async def _check_version(
     response: Response,
     tus_resumable: Annotated[
-        str | None, Header(description="The version of tus: `1.0.0`.", examples=[VERSION])
+        str | None,
+        Header(alias="Tus-Resumable", description="The version of tus.", examples=[VERSION]),
     ] = None,
 ) -> None:
     if tus_resumable != VERSION:
@@ -161,11 +163,13 @@ Token = Annotated[
     ),
 ]
 Size = Annotated[
-    int, Header(ge=0, description="The size of the file in bytes.", examples=[5242880])
+    int,
+    Header(alias=LENGTH, ge=0, description="The size of the file in bytes.", examples=[5242880]),
 ]
 Offset = Annotated[
     int,
     Header(
+        alias="Upload-Offset",
         ge=0,
         description="Where in the file the body begins: the offset that the last response gave.",
         examples=[0],
@@ -203,7 +207,7 @@ def create_upload(response: Response, call: Uploader, upload_length: Size) -> No
     if upload_length > most:
         raise RequestTooLarge(f"A video may have at most {most} bytes.")
     if not upload_length:
-        raise invalid_field("Upload-Length", "the file is empty; download it again")
+        raise invalid_field(LENGTH, "the file is empty; download it again")
     call.services.disk.require(2 * upload_length)  # it is encrypted again under a key of its case
     token, upload = call.services.uploads.create(call.caller, upload_length)
     response.headers["Location"] = f"/v1/uploads/{token}"
@@ -219,7 +223,7 @@ def create_upload(response: Response, call: Uploader, upload_length: Size) -> No
 def read_upload(token: Token, response: Response, call: Reader) -> None:
     """Return how much of an upload has arrived, in `Upload-Offset`. Go on from there."""
     upload = call.services.uploads.find(call.caller, token)
-    response.headers["Upload-Length"] = str(upload.length)
+    response.headers[LENGTH] = str(upload.length)
     _add_progress(response, upload)
 
 

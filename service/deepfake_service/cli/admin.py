@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.table import Column, Table
+from rich.table import Table
 
 from deepfake_service.accounts.accounts import Accounts
 from deepfake_service.accounts.invitations import Invitations
@@ -156,10 +156,11 @@ def _print_rows(names: Sequence[str], rows: Iterable[Sequence[str]], as_json: bo
         for row in rows:
             typer.echo(json_line(dict(zip(names, row, strict=True))))
         return
-    table = Table(*(Column(n, no_wrap=n in ("id", "state"), overflow="fold") for n in names))
+    table = Table(*names, box=None, padding=(0, 2, 0, 0))
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    # As wide as its content: a narrow terminal, or a pipe, must not break ids, dates and names.
+    Console(width=1000).print(table)
 
 
 def _state(key: Key, now: datetime) -> str:

@@ -15,7 +15,7 @@ from deepfake_service.container import Services
 from deepfake_service.http.auth import Call
 from deepfake_service.http.schemas import EXAMPLE_ID
 from deepfake_service.platform.clock import Day, Moment
-from deepfake_service.platform.db.enums import Finding, JobState
+from deepfake_service.platform.db.enums import Finding, ListedState
 from deepfake_service.platform.errors import invalid_field
 from deepfake_service.platform.pagination import Filters, Order
 from deepfake_service.platform.texts.formatting import KST
@@ -53,7 +53,7 @@ Found = Annotated[
 class _JobQuery:
     """Which jobs a request asks for."""
 
-    state: Annotated[JobState | None, Query(description="Only jobs in this state.")] = None
+    state: Annotated[ListedState | None, Query(description="Only jobs in this state.")] = None
     verdict: Annotated[VerdictCode | None, Query(description="Only jobs with this verdict.")] = None
     leaning: Annotated[
         Leaning | None, Query(description="Only jobs whose value leans this way.")

@@ -5,7 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
 
 from deepfake_models.bundle.results import Verdict, input_at_fault
 from deepfake_service.platform.errors import DatabaseDamaged, DatabaseUnavailable, RecordAltered
@@ -20,7 +26,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 _JOB_SECONDS = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 ENDED_STATES = ("succeeded", "failed", "cancelled", "expired")
 _REQUEST = ("method", "route")
-
+disable_created_metrics()  # a second series for each, which nobody reads
 
 GAUGES = {
     "deepfake_pictures_waiting": "Pictures of POST /v1/frames that wait for others.",
@@ -69,7 +75,9 @@ class Metrics:
         self._decoder_failures = counter(
             "decoder_failures", "Inputs that could not be examined, by reason code.", "code"
         )
-        self._jobs = counter("jobs", "Finished jobs, by state.", "state")
+        self._jobs = counter(
+            "jobs", "Jobs that ended since the start of this process, by state.", "state"
+        )
         for state in ENDED_STATES:  # a rate misses the increase by which a series begins
             self._jobs.labels(state)
         self._job_seconds = histogram(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
@@ -16,7 +16,7 @@ from deepfake_service.accounts.accounts import MAY_REVIEW
 from deepfake_service.http.answers import attachment
 from deepfake_service.http.auth import while_authenticated
 from deepfake_service.notices.states import NoticePart
-from deepfake_service.platform.db.enums import DISAGREEMENT, Finding, JobState, Role
+from deepfake_service.platform.db.enums import DISAGREEMENT, Finding, ListedState, Role
 from deepfake_service.platform.pagination import Filters
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 from deepfake_service.review import triage
@@ -58,7 +58,7 @@ class QueueQuery(BaseModel):
         """Reset each value that is not a valid filter."""
         days = self.days
         valid = {
-            "state": self.state in set(JobState),
+            "state": self.state in get_args(ListedState),
             "verdict": self.verdict in set(VerdictCode),
             "finding": self.finding in {*Finding, DISAGREEMENT, "none"},
             "days": days.isascii() and days.isdecimal() and 0 < int(days) <= 3650,
@@ -150,7 +150,7 @@ def get_queue(visit: Reader, query: Annotated[QueueQuery, Query()]) -> Response:
         now=state.database.clock(),
         overdue=desk.of_part(caller, NoticePart.OVERDUE, limit=OVERDUE_SHOWN).notices,
         reviewers=[a for a in accounts if a.kind == "person" and Role(a.role) in MAY_REVIEW],
-        states=[str(s) for s in JobState],
+        states=[str(s) for s in get_args(ListedState)],
         verdicts=[str(v) for v in VerdictCode],
         findings=["none", *map(str, Finding), DISAGREEMENT],
     )

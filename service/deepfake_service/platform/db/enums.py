@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Literal
 
 
 class Role(StrEnum):
@@ -31,6 +32,10 @@ class JobState(StrEnum):
     """Not examined in time; its media were deleted."""
 
 
+ListedState = Literal[
+    JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED, JobState.FAILED, JobState.EXPIRED
+]
+"""The states that are shown: a cancelled job is being deleted, and is in no list."""
 ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED})
 UNFINISHED = frozenset(JobState) - ENDED
 REUSED = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.SUCCEEDED})

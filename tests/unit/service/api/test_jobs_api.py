@@ -19,7 +19,13 @@ async def test_a_list_may_be_empty_and_a_page_that_is_none_is_refused(service: S
     await post_video(service)
     none = await service.client.get("/v1/jobs?state=succeeded")
     assert none.json() == {"jobs": [], "next": None}
-    for wrong in ("cursor=nonsense", "cursor=bm90fG9uZQ==", "limit=0", "state=lost"):
+    for wrong in (
+        "cursor=nonsense",
+        "cursor=bm90fG9uZQ==",
+        "limit=0",
+        "state=lost",
+        "state=cancelled",
+    ):
         assert (await service.client.get(f"/v1/jobs?{wrong}")).status_code == 422
 
 
@@ -57,6 +63,10 @@ async def test_every_job_that_ends_is_counted_by_its_state(service: Service) -> 
     assert (await service.client.delete(f"/v1/jobs/{job['id']}")).status_code == 204
     assert (await service.client.delete(f"/v1/jobs/{done['id']}")).status_code == 204
     assert await counted() == {"cancelled": 1}
+    address = f"/v1/audit?subject={job['id']}"
+    kept = await service.client.get(address, headers=headers(service, Role.AUDITOR))
+    told = [entry["action"] for entry in kept.json()["entries"]]
+    assert told == ["media.submitted", "job.cancelled", "job.deleted"]
     for days in (6, 2):
         service.clock.advance(timedelta(days=days))
         sweep(service)

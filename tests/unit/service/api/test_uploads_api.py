@@ -330,7 +330,7 @@ async def test_an_upload_has_a_length(service: Service, length: str | None) -> N
     sent = {**TUS, **({"Upload-Length": length} if length is not None else {})}
     answer = await service.client.post("/v1/uploads", headers=sent)
     problem = check_problem(answer, 422, "invalid_request")
-    assert problem["errors"][0]["field"].lower() == "upload-length"
+    assert problem["errors"][0]["field"] == "Upload-Length"
     assert "pattern" not in problem["detail"]
 
 

@@ -87,7 +87,7 @@ def test_an_account_and_its_keys_from_the_first_to_the_last(settings: Settings) 
 def test_a_key_has_an_end_and_a_day_of_last_use(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "80")
     text = output("accounts", "create", "uploader", "--role", "pipeline")
     key_id = text.split("_")[1]
     row = r"{}.*uploader.*{}.*{}.*active"

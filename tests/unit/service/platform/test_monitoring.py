@@ -49,6 +49,7 @@ async def test_every_metric_is_exported(service: Service) -> None:
 def test_every_end_of_a_job_is_counted_from_zero() -> None:
     """The rate of a counter misses the increase by which its series begins."""
     exposition = generate_latest(Metrics().registry).decode()
+    assert "_created" not in exposition
     for state in ENDED:
         assert f'deepfake_jobs_total{{state="{state}"}} 0.0' in exposition
 
