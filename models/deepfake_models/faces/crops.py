@@ -104,6 +104,22 @@ def cut(picture: NDArray[np.uint8], box: Box, spec: CropSpec, turn: int = 0) -> 
     return turned(np.asarray(resized), turn)
 
 
+def outside(
+    box: Box, frame: tuple[int, int], scale: float, size: int, turn: int = 0
+) -> NDArray[np.bool_]:
+    """Return which pixels of the square that ``cut`` returns lie outside the picture, if only in
+    part, so that ``cut`` filled them by reflection: (``size``, ``size``) bool. ``frame`` is the
+    picture's width and height."""
+    x0, y0, side = square(box, scale)
+    left = np.arange(size) * (side / size)
+    right = left + side / size
+    across, down = (
+        (start + left < 0) | (start + right > limit)
+        for start, limit in zip((x0, y0), frame, strict=True)
+    )
+    return np.rot90(across | down[:, np.newaxis], -turn // 90)
+
+
 def turned(pixels: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
     """Return ``pixels``, (H, W, 3), turned clockwise by ``turn`` degrees: 0, 90, 180 or 270."""
     return np.ascontiguousarray(np.rot90(pixels, -turn // 90)) if turn else pixels

@@ -46,6 +46,13 @@ Edition = Annotated[
 Number = Annotated[
     int, Path(ge=1, le=999, description="Number of the face in the evidence, from 1.", examples=[1])
 ]
+ModelInput = Annotated[
+    bool,
+    Query(
+        description="Return the model's input: its margin outside the picture is filled by "
+        "mirroring, so it can show eyes twice."
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +141,13 @@ def get_timeline(job_id: JobId, call: Reader) -> Response:
 
 
 @file_route(router, "/v1/jobs/{job_id}/faces/{number}.png", "Get a face", "image/png")
-def get_face(job_id: JobId, number: Number, call: Reader) -> Response:
-    """Return a face of the evidence as the model received it. Audited."""
-    content = call.services.evidence_store.picture(call.caller, job_id, "crops", number)
+def get_face(
+    job_id: JobId, number: Number, call: Reader, model_input: ModelInput = False
+) -> Response:
+    """Return a face of the evidence, cut out and resampled to the size of the model's input. What
+    lies outside the picture is grey. Audited."""
+    kind = "crops" if model_input else "faces"
+    content = call.services.evidence_store.picture(call.caller, job_id, kind, number)
     return Response(content, media_type="image/png")
 
 

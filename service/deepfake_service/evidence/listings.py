@@ -97,7 +97,7 @@ def _thumbnail(material: Material) -> bytes | None:
         return None
     faces = material.examination["exact"]["faces"]
     top = max(shown, key=lambda picture: float(faces[picture["face"]]["logit"] or 0.0))
-    with Image.open(io.BytesIO(material.files[top["crop"]])) as picture:
+    with Image.open(io.BytesIO(material.face(top["number"]))) as picture:
         blurred = picture.convert("RGB").filter(ImageFilter.GaussianBlur(_BLUR_PX))
     small = blurred.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX)
     out = io.BytesIO()

@@ -248,17 +248,20 @@ class EvidenceStore:
         return report_copy(bundle, language, copy, self.keys.current())
 
     def picture(self, caller: Caller, job_id: str, kind: str, number: int) -> bytes:
-        """Return a face (``crops``) or its activation map (``heatmaps``) as PNG."""
+        """Return a face as PNG: as people see it (``faces``), as the model saw it (``crops``), or
+        its activation map (``heatmaps``)."""
         with self._database.read() as session:
             job, case = find_visible(session, caller, Job, job_id)
             if case.minor_at is not None:
                 raise ImageryWithheld
             _require_success(job)
             custody.require_recorded(session, job)
-        name = f"{kind}/{number:03}.png"
         try:
             packed = self._vault.read(material_of(job), self._vault.case_key(case))
-            picture = zip_format.member(packed, name)
+            if kind == "faces":
+                picture = Material.unpack(packed).face(number)
+            else:
+                picture = zip_format.member(packed, f"{kind}/{number:03}.png")
         except BlobMissing as error:
             raise EvidenceMissing from error
         except KeyError as error:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 from deepfake_models.bundle.results import input_at_fault
 from deepfake_models.bundle.spec import Calibration
 from deepfake_models.decision.level import log_likelihood_ratio
-from deepfake_models.faces.crops import square
+from deepfake_service.evidence.bundle.artifacts import margin_of
 from deepfake_service.evidence.report.plots import value_plot
 from deepfake_service.evidence.report.reading import Reading, value_of
 from deepfake_service.evidence.report.summary import reasons_of_people, summary_of
 from deepfake_service.evidence.report.tables import tables_of
+from deepfake_service.platform.texts.formatting import signed
 from deepfake_service.platform.texts.i18n import Words, words
 from deepfake_service.platform.texts.svg import Picture, along
 from deepfake_service.web.pages import evidence_time, safe
@@ -31,6 +33,7 @@ def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
     codes = list(dict.fromkeys(r["code"] for r in document["result"]["reasons"]))
     pictures, spread = _pictures(reading), value_plot(reading, width="100%")
     is_video = reading.kind == "video"
+    unvalued = {t["track"] for t in reading.people if t["log_likelihood_ratio"] is None}
     is_animation = is_video and str(document["item"]["mime"]).startswith("image/")
     return {
         **summary,
@@ -41,10 +44,12 @@ def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
         "has_value": document["result"]["log_likelihood_ratio"] is not None,
         "high": reading.thresholds["likely_manipulated"],
         "spread": safe(spread) if spread else None,
-        "plot": safe(moments_plot(document, texts)) if is_video else None,
+        "plot": safe(moments_plot(document, texts, unvalued)) if is_video else None,
         # ``None`` for what a player shows: an animation is shown as a picture, whose faces move.
         "boxes": _boxes(document) if reading.is_still else [] if is_animation else None,
         "people": summary["people"] if is_video else _by_value(reading, summary["people"]),
+        "moment_of": _moments_of(document, unvalued) if is_video else {},
+        "unpictured": unvalued - {p["person"] - 1 for p in pictures},
         "people_reasons": reasons_of_people(document),
         "strongest": pictures[:STRONGEST],
         "pictures": pictures,
@@ -57,28 +62,23 @@ def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
 
 
 def _pictures(reading: Reading) -> list[dict[str, Any]]:
-    faces, scale = reading.document["exact"]["faces"], reading.document["method"]["crop"]["scale"]
+    faces, crop = reading.document["exact"]["faces"], reading.document["method"]["crop"]
     return [
         {
             "number": p["number"],
             "time_s": faces[p["face"]]["time_s"],
             "person": faces[p["face"]]["track"] + 1,
-            "inner": _box_in_crop(faces[p["face"]], scale),
+            "mirrored": bool(margin_of(faces[p["face"]], reading.media, crop).any()),
             "llr": p["log_likelihood_ratio"],
         }
         for p in reading.pictures
     ]
 
 
-def _box_in_crop(face: dict[str, Any], scale: float) -> tuple[float, float, float, float]:
-    """Return a face's box within its crop: x, y, width and height in per cent of the crop."""
-    box = face["box"]
-    x0, y0, side = square((box[0], box[1], box[2], box[3]), scale)
-    x, y = 100 * (box[0] - x0) / side, 100 * (box[1] - y0) / side
-    width, height = 100 * (box[2] - box[0]) / side, 100 * (box[3] - box[1]) / side
-    for _ in range(face.get("turn", 0) // 90):
-        x, y, width, height = 100 - y - height, x, height, width
-    return round(x, 1), round(y, 1), round(width, 1), round(height, 1)
+def _moments_of(document: dict[str, Any], tracks: Collection[int]) -> dict[str, float]:
+    """Return when the face of each person among ``tracks`` is widest, by the person's number."""
+    faces = sorted(document["exact"]["faces"], key=lambda face: face["box"][2] - face["box"][0])
+    return {str(f["track"] + 1): f["time_s"] for f in faces if f["track"] in tracks}
 
 
 def _boxes(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -110,12 +110,13 @@ def log10_ratio(document: dict[str, Any], face: dict[str, Any]) -> float | None:
     return log_likelihood_ratio(face["logit"], calibration)
 
 
-def moments_plot(document: dict[str, Any], words: Words) -> str:
+def moments_plot(document: dict[str, Any], words: Words, unvalued: Collection[int]) -> str:
     """Draw the log10 likelihood ratios of the faces of a video, with the thresholds, as an SVG.
 
-    Each point has its time, value, person and box. Horizontal positions are percentages and the
-    text has a size of its own, so that the plot can be read at any width without being scaled.
-    Colours come from the style sheet.
+    Each point has its time, value, person and box. The faces of the tracks that are ``unvalued``
+    lie at the bottom, so that these people are found as well. Horizontal positions are percentages
+    and the text has a size of its own, so that the plot can be read at any width without being
+    scaled. Colours come from the style sheet.
     """
     height, top, bottom, left, span = 240.0, 14.0, 200.0, 5.0, 92.0
     result, levels = document["result"], document["method"]["thresholds"]["face"]
@@ -123,9 +124,11 @@ def moments_plot(document: dict[str, Any], words: Words) -> str:
     points = [
         (face, ratio)
         for face in document["exact"]["faces"]
-        if (ratio := log10_ratio(document, face)) is not None
+        if (ratio := log10_ratio(document, face)) is not None or face["track"] in unvalued
     ]
-    most: float = max([abs(r) for _, r in points] + [abs(v) for v in lines.values()] + [1.0]) * 1.1
+    most: float = (
+        max([abs(r or 0.0) for _, r in points] + [abs(v) for v in lines.values()] + [1.0]) * 1.1
+    )
     examined = document["examined_s"]
     duration: float = max(result["media"].get("duration_s") or 0.0, *examined, 0.001)
     place, y = along(left, span, duration), along(bottom, top - bottom, most, -most)
@@ -151,10 +154,11 @@ def moments_plot(document: dict[str, Any], words: Words) -> str:
     for face, ratio in sorted(points, key=lambda point: point[0]["time_s"]):
         told = {
             "data_t": f"{face['time_s']:.3f}",
-            "data_v": f"{ratio:+.2f}",
+            "data_v": signed(ratio),
             "data_p": face["track"] + 1,
             "data_b": ",".join(f"{v:.0f}" for v in face["box"]),
         }
         shade = f"p{face['track'] % COLOURS}"
-        picture.circle(x(face["time_s"]), y(ratio), 4, class_=shade, **told)
+        at = bottom if ratio is None else y(ratio)
+        picture.circle(x(face["time_s"]), at, 4, class_=shade, **told)
     return str(picture)

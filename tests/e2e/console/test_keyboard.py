@@ -98,6 +98,6 @@ def test_a_review_needs_no_mouse(
             page.keyboard.press("Tab")
             page.keyboard.press("Enter")
             break
-    assert {"unveil", "grey", "heat", "decision", "reason"} <= seen
+    assert {"unveil", "grey", "boxes", "decision", "reason"} <= seen
     expect(page.locator("section.answer")).to_contain_text("by keyboard")
     page.context.close()

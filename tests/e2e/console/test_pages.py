@@ -69,18 +69,23 @@ def test_from_a_dropped_video_to_a_sent_notice(
     assert face.evaluate("e => e.complete && e.naturalWidth") > 100
     page.check("#grey")
     assert "grayscale" in face.evaluate("e => getComputedStyle(e).filter")
-    page.check("#boxes")
-    expect(page.locator("svg.box").first).to_be_visible()
-    page.locator("#heat").fill("60")
-    assert page.locator("img.heat").first.evaluate("e => e.style.opacity") == "0.6"
+    page.uncheck("#unveil")
+    expect(page.locator("#pictures ~ .hint").last).to_contain_text(
+        "값을 높인 부분은 표시하지 않습니다"
+    )
 
-    page.locator("#player summary").click()
     player = page.locator("video")
+    page.locator(".seek").first.click()
+    expect(player).to_be_in_viewport()
     assert player.evaluate("v => v.muted")
-    assert "blur" in player.evaluate("e => getComputedStyle(e).filter")
+    assert "blur(18px)" in player.evaluate("e => getComputedStyle(e).filter")
+    page.keyboard.press("v")  # reveals faces, picture and video alike
+    assert "blur(0px)" in player.evaluate("e => getComputedStyle(e).filter")
     player.evaluate("v => v.play()")
     expect(page.locator(".timeline .cursor")).to_be_visible()
-    expect(page.locator("#over rect").first).to_be_attached()
+    expect(page.locator("#over rect").first).to_be_visible()
+    page.uncheck("#boxes")
+    expect(page.locator("#over")).to_be_hidden()
     page.locator("#timeline circle").first.click()
     expect(page.locator("#readout")).to_contain_text("인물")
 

@@ -26,7 +26,7 @@ from deepfake_models.bundle.bundle import MANIFEST, BundleSpec
 from deepfake_models.bundle.results import Face, Verdict
 from deepfake_models.decision.serialization import dump_exact
 from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaError
-from deepfake_models.faces.crops import cut_views, squares
+from deepfake_models.faces.crops import cut_views, outside, squares
 from deepfake_models.media.image import picture_format
 from deepfake_models.media.interface import FailedFrame, OpenMedia
 from deepfake_models.scorer import Scorer
@@ -38,6 +38,8 @@ from deepfake_service.evidence.bundle.zip_format import sha256, zipped
 FORMAT = "deepfake-service/examination/1"
 MAX_GATHERED_FACES = 16
 """Faces that are shown: enough for several people, few enough for a report that can be printed."""
+OUTSIDE = 128
+"""Grey, in 8-bit RGB, of what lies outside the picture."""
 EXAMINATION = "examination.json"
 MODEL_MANIFEST, MODEL_RATES = "model/bundle.json", "model/reliability.json"
 MODEL_CARD = "model/model-card.md"
@@ -79,6 +81,15 @@ class Material:
         """The model's measured error rates."""
         content: dict[str, Any] = json.loads(self.files[MODEL_RATES])
         return content
+
+    def face(self, number: int) -> bytes:
+        """Return a face as people see it (``as_seen``); ``KeyError`` if there is none with this
+        number."""
+        picture = {p["number"]: p for p in self.examination["pictures"]}[number]
+        face = self.examination["exact"]["faces"][picture["face"]]
+        crop = self.spec.crop.model_dump()
+        margin = margin_of(face, self.examination["result"]["media"], crop)
+        return as_seen(self.files[picture["crop"]], margin)
 
     def pack(self) -> bytes:
         """Return the material as one ZIP file."""
@@ -222,6 +233,25 @@ def crops_of(picture: Mapping[str, Any]) -> list[str]:
     """Return the names of the squares of a face in ``Material.examination["pictures"]``, in the
     order in which the model sees them."""
     return [picture["crop"], *picture.get("further", ())]
+
+
+def margin_of(
+    face: Mapping[str, Any], media: Mapping[str, Any], crop: Mapping[str, Any]
+) -> NDArray[np.bool_]:
+    """Return which pixels of a face's first square lie outside the picture, (size, size) bool."""
+    x0, y0, x1, y1 = face["box"]
+    frame = media["width"], media["height"]
+    return outside((x0, y0, x1, y1), frame, crop["scale"], crop["size"], face.get("turn", 0))
+
+
+def as_seen(crop: bytes, margin: NDArray[np.bool_]) -> bytes:
+    """Return the PNG of a crop as people see it: grey in the ``margin`` outside the picture, which
+    the model's input fills by reflection. Mirrored eyes would look like a manipulation."""
+    if not margin.any():
+        return crop
+    pixels = pixels_of(crop, len(margin)).copy()
+    pixels[margin] = OUTSIDE
+    return png(pixels)
 
 
 def heat(shares: NDArray[np.float32], size: int) -> NDArray[np.uint8]:

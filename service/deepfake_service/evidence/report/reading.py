@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from deepfake_models.bundle.results import ReasonCode
+from deepfake_models.bundle.results import ReasonCode, VerdictCode
 from deepfake_service.platform.texts.characters import readable, with_texts
 from deepfake_service.platform.texts.formatting import strength_of, to_the_second
 from deepfake_service.platform.texts.i18n import Words
@@ -34,6 +34,8 @@ class Reading:
         """``image`` or ``video``, in which times mean something; ``None`` of an unread file."""
         self.is_still = self.kind == "image"
         self.strength = strength_of(self.result)
+        self.is_likely = self.result["verdict"] == VerdictCode.LIKELY_MANIPULATED
+        """Overlays are shown only then: they mark something even where the value says nothing."""
 
         levels, histograms = d["method"]["thresholds"], d["method"].get("histograms") or {}
         picture = levels.get("picture") or levels["face"]

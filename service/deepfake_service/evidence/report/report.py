@@ -15,6 +15,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
+from deepfake_service.evidence.bundle.artifacts import as_seen, margin_of
 from deepfake_service.evidence.report.plots import timeline, value_plot
 from deepfake_service.evidence.report.reading import Reading
 from deepfake_service.evidence.report.summary import summary_of
@@ -93,8 +94,10 @@ def present(
 
 def _picture(
     reading: Reading, picture: dict[str, Any], face: dict[str, Any], payload: Mapping[str, bytes]
-) -> dict[str, str]:
-    words, crop, person = reading.words, payload[picture["crop"]], face["track"] + 1
+) -> dict[str, Any]:
+    words, person = reading.words, face["track"] + 1
+    margin = margin_of(face, reading.media, reading.document["method"]["crop"])
+    crop = as_seen(payload[picture["crop"]], margin)
     line = words(
         "still_line" if reading.is_still else "picture_line",
         time=tenths(face["time_s"]),
@@ -103,7 +106,8 @@ def _picture(
     )
     return {
         "plain": layered(crop),
-        "heat": layered(crop, payload[picture["heatmap"]]),
+        "heat": layered(crop, payload[picture["heatmap"]]) if reading.is_likely else None,
+        "mirrored": bool(margin.any()),
         "line": line,
         "alt": f"{words('person')} {person}",
     }

@@ -25,7 +25,7 @@ _RESEMBLED = 0.25
 """A kind with a smaller share is not named: one of four kinds has that by chance."""
 CLASS_ACTIVATION = "class_activation"
 """The ``method.map`` of a model whose maps hold each cell's share of the logit."""
-_PICTURES_NOTES = {CLASS_ACTIVATION: "pictures_note", "direct_effect": "pictures_note_effects"}
+_OVERLAY_NOTES = {CLASS_ACTIVATION: "overlay_note", "direct_effect": "overlay_note_effects"}
 """Key of the text on the overlays by ``method.map``; other methods get the most cautious one."""
 MAX_MOMENTS = 12
 _FEW_GROUPS = 10
@@ -82,8 +82,7 @@ def summary_of(r: Reading) -> dict[str, Any]:
     ``None`` or an empty list."""
     w, method, tracks = r.words, r.document["method"], r.result["tracks"]
     terms = w.of("terms_of_use", method["model"]["terms"])
-    is_likely = r.result["verdict"] == VerdictCode.LIKELY_MANIPULATED
-    more, colour = len(tracks) - MAX_PEOPLE, COLOURS[r.strength or "0"] if is_likely else NEUTRAL
+    more, colour = len(tracks) - MAX_PEOPLE, COLOURS[r.strength or "0"] if r.is_likely else NEUTRAL
     return {
         "not_for_use": _not_for_use(r),
         "concluded": _concluded(r),
@@ -109,8 +108,16 @@ def summary_of(r: Reading) -> dict[str, Any]:
         "people_more": w("more", count=more) if more > 0 else None,
         "people_note": w("people_note") if tracks and not r.is_still else None,
         "reviews": _reviews(r),
-        "pictures_meaning": w(_PICTURES_NOTES.get(method["map"], "pictures_note_cells")),
+        "overlay": r.is_likely,
+        "pictures_meaning": _pictures_meaning(r),
     }
+
+
+def _pictures_meaning(r: Reading) -> str:
+    """Return what the pictures of faces, their overlays and their values are."""
+    of_map = _OVERLAY_NOTES.get(r.document["method"]["map"], "overlay_note_cells")
+    keys = ["pictures_cut", of_map if r.is_likely else "overlay_none"]
+    return " ".join(map(r.words, keys if r.is_still else [*keys, "pictures_values"]))
 
 
 def _not_for_use(r: Reading) -> list[str]:
@@ -137,9 +144,8 @@ def _concluded(r: Reading) -> dict[str, Any] | None:
 
 
 def _answer(r: Reading) -> str:
-    verdict = r.result["verdict"]
-    if verdict != VerdictCode.LIKELY_MANIPULATED:
-        return r.words.of("answers", verdict)
+    if not r.is_likely:
+        return r.words.of("answers", r.result["verdict"])
     return r.words.of("supports", r.strength or "0")
 
 
@@ -198,7 +204,7 @@ def _verdict_of(r: Reading, track: dict[str, Any]) -> str:
     if verdict == VerdictCode.INCONCLUSIVE and leaning not in (None, Leaning.NEITHER):
         details.append(w.of("leanings", leaning))
     if track.get("kinds"):
-        details.append(f"{w('manipulation')}: {resembled(track['kinds'], w)}")
+        details.append(w("resembles", kinds=resembled(track["kinds"], w)))
     text = w.of("verdicts", verdict)
     return f"{text} ({', '.join(details)})" if details else text
 

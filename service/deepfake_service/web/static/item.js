@@ -18,12 +18,13 @@ const points = timeline ? [...timeline.querySelectorAll("circle[data-t]")] : [];
 const FRAME_S = 1 / 30;
 const NEAR_S = 0.15;
 
-// Plays from a moment, with or without the player open.
+// Goes to a moment in the player, and shows it.
 function go(time) {
   if (!video) return;
   player.open = true;
   if (!video.src) video.src = player.dataset.src;
-  const seek = () => { video.currentTime = time; };
+  const seek = () => { video.currentTime = time; video.scrollIntoView({ block: "center" }); };
+  player.scrollIntoView();
   if (video.readyState) seek();
   else { video.addEventListener("loadedmetadata", seek, { once: true }); video.load(); }
 }
@@ -80,7 +81,6 @@ if (player) {
       change(on);
     });
   };
-  toggle("clear", (on) => video.classList.toggle("veiled", !on));
   toggle("slow", (on) => { video.playbackRate = on ? 0.25 : 1; });
   const step = (by) => { video.pause(); video.currentTime = Math.max(0, video.currentTime + by); };
   document.getElementById("back").addEventListener("click", () => step(-FRAME_S));
@@ -145,6 +145,7 @@ addEventListener("keydown", (event) => {
   if (id) location.assign(`/items/${id}`);
   else if (key === "q") location.assign("/");
   else if (key === "n") document.getElementById("next").click();
+  else if (key === "v") { const unveil = document.getElementById("unveil"); if (unveil) unveil.click(); }
   else if (video && video.readyState && (key === "," || key === ".")) {
     document.getElementById(key === "," ? "back" : "forth").click();
   }

@@ -145,9 +145,9 @@ def test_a_report_says_which_way_an_inconclusive_value_leans(leans: Leaning, sti
     person = texts["people"][0]["verdict"]
     if leans is Leaning.TOWARDS_MANIPULATED:
         # In words alone: a share would be quoted as how certain the manipulation is.
-        assert "most: reenactment of expressions or movements. This does not" in texts["kinds"]
+        assert "most resembles reenactment of expressions or movements. This" in texts["kinds"]
         assert "%" not in texts["kinds"] + person + finding["Resembled kind of manipulation"]
-        assert person.startswith("inconclusive (leans towards manipulated, Resembled kind of")
+        assert person.startswith("inconclusive (leans towards manipulated, most resembles")
     else:
         assert texts["kinds"] is None
         assert ("leans towards untouched" in person) == (leans is Leaning.TOWARDS_UNTOUCHED)

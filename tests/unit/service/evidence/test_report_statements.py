@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 
 from deepfake_models.bundle.bundle import ConditionsSpec
-from deepfake_models.bundle.results import Face
+from deepfake_models.bundle.results import Face, VerdictCode
 from deepfake_models.decision.serialization import judge_exact, load_exact
-from deepfake_service.evidence.bundle.builder import VERDICT
+from deepfake_service.evidence.bundle.builder import VERDICT, verdict_document
 from deepfake_service.evidence.bundle.error_rates import error_rates
 from deepfake_service.evidence.report.reading import Reading
 from deepfake_service.evidence.report.summary import reasons_of_people, summary_of
 from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
 from tests.support import exhibits, footage
+from tests.support.documents import report_texts
 from tests.support.exhibits import files_of_bundle
 
 
@@ -279,8 +280,22 @@ def test_a_rate_is_indicative_below_the_bundles_own_number_of_groups() -> None:
     assert [marked(n) for n in (12, 13)] == [False, True]
 
 
+def test_faces_have_overlays_only_if_the_item_is_called_manipulated() -> None:
+    material = exhibits.material(exhibits.video())
+    document = verdict_document(exhibits.dossier(exhibits.video()), material)
+    custody: dict[str, Any] = {"accounts": {}, "entries": []}
+    for verdict in VerdictCode:
+        document["result"]["verdict"] = verdict
+        is_likely = verdict is VerdictCode.LIKELY_MANIPULATED
+        texts = report_texts(document, material.files, custody, words("en"))
+        assert {p["heat"] is not None for p in texts["pictures"]} == {is_likely}
+        assert ("Red marks" in texts["pictures_meaning"]) is is_likely
+        assert ("There is no overlay" in texts["pictures_meaning"]) is not is_likely
+
+
 def test_what_the_red_means_depends_on_the_model() -> None:
     document = json.loads(files_of_bundle()[VERDICT])
+    document["result"]["verdict"] = VerdictCode.LIKELY_MANIPULATED
     shares = summary_of(Reading(document, words("en")))["pictures_meaning"]
     document["method"]["map"] = "patch_logit"
     assert "not shares" in summary_of(Reading(document, words("en")))["pictures_meaning"]

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import math
 import re
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from deepfake_models.decision.serialization import judge_exact, load_exact
-from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST
+from deepfake_models.faces.crops import square
+from deepfake_service.evidence.bundle.artifacts import MODEL_MANIFEST, OUTSIDE, Material
+from deepfake_service.evidence.bundle.builder import VERDICT
+from deepfake_service.evidence.bundle.zip_format import unzipped
+from deepfake_service.evidence.report.report import present
 from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.texts.i18n import words
@@ -84,6 +93,93 @@ async def test_an_animation_is_shown_as_a_picture_and_not_in_a_player(service: S
         page = await item_page(service, await examined(service, data))
         assert ('<img class="veiled"' in page, "<video" in page) == (is_picture, not is_picture)
         assert 'id="timeline"' in page
+
+
+async def judged_again(service: Service, gathered: Material) -> dict[str, Any]:
+    """Submit the video, and end its job with what was gathered of it, after judging that again."""
+    judged = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
+    assert judged is not None
+    gathered.examination["result"] = judged.to_json()
+    job: dict[str, Any] = (await post_video(service, exhibits.video())).json()
+    end(service, job["id"], gathered)
+    return job
+
+
+async def test_an_overlay_is_offered_only_for_a_verdict_of_manipulation(service: Service) -> None:
+    gathered = exhibits.leaning_material(exhibits.video())
+    await browse(service, Role.ANALYST)
+    page = part(await item_page(service, await judged_again(service, gathered)), "pictures")
+    assert "heat" not in page
+    assert "There is no overlay of what raised the values" in page
+
+
+async def test_the_overlay_of_a_verdict_of_manipulation(service: Service) -> None:
+    gathered = exhibits.leaning_material(exhibits.video())
+    manifest = json.loads(gathered.files[MODEL_MANIFEST])
+    for level in manifest["thresholds"].values():
+        level |= {"likely_manipulated": level["no_manipulation_found"], "leaning": None}
+    gathered.files[MODEL_MANIFEST] = json.dumps(manifest).encode()
+    await browse(service, Role.ANALYST)
+    page = part(await item_page(service, await judged_again(service, gathered)), "pictures")
+    assert 'id="heat"' in page
+    assert 'class="heat"' in page
+    assert "There is no overlay" not in page
+
+
+async def test_a_person_without_a_value_can_be_looked_at(service: Service) -> None:
+    gathered = exhibits.material(exhibits.video())
+    faces = gathered.examination["exact"]["faces"]
+    small = {**faces[3], "track": 1, "logit": None, "box": [10.0, 20.0, 30.0, 44.0]}
+    faces.append({**small, "box": [10.0, 20.0, 29.0, 44.0], "time_s": faces[2]["time_s"]})
+    faces.append(small)
+    await browse(service, Role.ANALYST)
+    page = part(await item_page(service, await judged_again(service, gathered)), "moments")
+    assert re.findall(r'class="plain seek" data-time="([^"]+)"', page) == [str(small["time_s"])]
+    assert 'data-v="–" data-p="2" data-b="10,20,30,44"' in page
+    assert "The evidence has no picture of a person whose face could not be scored." in page
+
+
+def grey_columns(png: bytes) -> tuple[int, Any]:
+    """Return how many columns from the left are grey, and the pixels of the others."""
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    count = int(np.argmin((pixels == OUTSIDE).all(axis=(0, 2))))
+    return count, pixels[:, count:]
+
+
+async def test_nobody_sees_the_mirrored_margin_of_a_face_at_the_border(service: Service) -> None:
+    """An eye at the border of the picture was shown twice, as if it were a manipulation."""
+    job = await examined(service, footage.picture(footage.astronaut()[:, 180:], "PNG"))
+    await browse(service, Role.ANALYST)
+
+    async def get(path: str) -> bytes:
+        answer = await service.client.get(f"/v1/jobs/{job['id']}/{path}")
+        assert answer.status_code == 200
+        return bytes(answer.content)
+
+    bundle = unzipped(await get("evidence"))
+    document = json.loads(bundle[VERDICT])
+    (face,), crop = document["exact"]["faces"], document["method"]["crop"]
+    x0, _, side = square(tuple(face["box"]), crop["scale"])
+    assert x0 < 0
+    outside = math.ceil(-x0 / side * crop["size"])
+    raw = bundle["data/crops/001.png"]
+    assert grey_columns(raw)[0] == 0
+    seen = await get("faces/1.png")
+    count, inside = grey_columns(seen)
+    assert count == outside
+    assert (inside == np.asarray(Image.open(io.BytesIO(raw)))[:, count:]).all()
+
+    assert await get("faces/1.png?model_input=true") == raw
+    page = await item_page(service, job)
+    before, expert = page.split(words("en")("page_expert"))
+    assert f"{job['id']}/faces/1.png" in before
+    assert "model_input" not in before
+    assert "faces/1.png?model_input=true" in expert
+    assert "margin was filled by mirroring" in expert
+
+    payload = {name.removeprefix("data/"): content for name, content in bundle.items()}
+    (picture,) = present(document, payload, words("ko"), "ab" * 32)["pictures"]
+    assert base64.b64encode(seen).decode() in picture["plain"]
 
 
 @pytest.mark.parametrize(
@@ -179,11 +275,7 @@ async def test_what_people_decided_is_the_headline_of_the_item_and_of_its_row(
     for level in manifest["thresholds"].values():
         level |= {"no_manipulation_found": level["likely_manipulated"], "leaning": None}
     gathered.files[MODEL_MANIFEST] = json.dumps(manifest).encode()
-    judged = judge_exact(load_exact(gathered.examination["exact"]), gathered.spec)
-    assert judged is not None
-    gathered.examination["result"] = judged.to_json()
-    job = (await post_video(service, exhibits.video())).json()
-    end(service, job["id"], gathered)
+    job = await judged_again(service, gathered)
     form = await browse(service, Role.ANALYST)
     texts = words("en")
     before = part(await item_page(service, job), "answer")

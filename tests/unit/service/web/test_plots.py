@@ -37,8 +37,16 @@ def _document() -> dict[str, Any]:
     }
 
 
-def test_the_plot_has_a_point_for_each_scored_face_and_no_style_of_its_own() -> None:
-    drawn = moments_plot(_document(), words("ko", polite=True))
-    circles = [e for e in fromstring(drawn).iter() if e.tag.endswith("circle")]
-    assert [(c.get("data-t"), c.get("data-v")) for c in circles] == [("1.000", "+1.00")]
+def _points(unvalued: set[int]) -> list[tuple[str | None, ...]]:
+    drawn = moments_plot(_document(), words("ko", polite=True), unvalued)
     assert "style" not in drawn
+    circles = [e for e in fromstring(drawn).iter() if e.tag.endswith("circle")]
+    return [tuple(c.get(f"data-{name}") for name in "tvpb") for c in circles]
+
+
+def test_the_plot_has_a_point_for_each_scored_face_and_no_style_of_its_own() -> None:
+    assert _points(set()) == [("1.000", "+1.00", "1", "1,2,3,4")]
+
+
+def test_people_without_a_value_have_points_of_their_own() -> None:
+    assert _points({0})[1:] == [("1.500", "–", "1", "1,2,3,4")]
