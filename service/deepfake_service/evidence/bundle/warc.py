@@ -216,10 +216,11 @@ def _fields(stream: _Stream, begin: Place) -> tuple[dict[str, str], int]:
 def head_fields(lines: bytes) -> dict[str, str]:
     """Return the fields of a head by lower-case name; of one that comes twice, the first."""
     fields: dict[str, str] = {}
-    for line in lines.decode("utf-8", errors="replace").splitlines():
+    # At line ends alone: other tools take U+0085 and the like for parts of a value.
+    for line in re.split(r"\r?\n", lines.decode("utf-8", errors="replace")):
         name, colon, value = line.partition(":")
         if colon and not line.startswith((" ", "\t")):
-            fields.setdefault(name.strip().lower(), value.strip())
+            fields.setdefault(name.strip().lower(), value.strip(" \t"))
     return fields
 
 

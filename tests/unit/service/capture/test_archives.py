@@ -81,6 +81,14 @@ def test_a_picture_belongs_to_the_page_that_was_begun_last(first: str, second: s
     assert {m["page"] for m in found["media"]} == {1}
 
 
+@pytest.mark.parametrize("within", ["\x0b", "\x0c", "\x85", "\u2028"])
+def test_fields_end_at_line_ends_alone(within: str) -> None:
+    address = f"http://x.example/{within}WARC-Type: resource"
+    head = f"WARC-Type: response\r\nWARC-Target-URI: {address}\nContent-Length: 0\r\n\r\n"
+    (record,) = warc.records(io.BytesIO(b"WARC/1.1\r\n" + head.encode()), warc.Budget())
+    assert (record.kind, record.uri) == ("response", address)
+
+
 @pytest.mark.parametrize("kind", ["wacz", "warc", "plain warc", "mhtml"])
 def test_a_page_with_its_picture_and_its_video_is_found(kind: str) -> None:
     content = {
