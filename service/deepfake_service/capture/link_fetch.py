@@ -289,8 +289,8 @@ class Fetch:
         """Return why a video could not be fetched, by the first of the causes that tells."""
         if self._sink.limit:
             return "too_large"
-        if self._sink.failure:
-            return str(self._sink.failure)
+        if self._sink.failure:  # of a medium's address: the page itself has come
+            return "no_media"
         status, texts = None, []
         for cause in _causes(error):
             if isinstance(cause, UnsupportedError):

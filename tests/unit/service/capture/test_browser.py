@@ -375,9 +375,11 @@ async def test_a_captured_link_has_the_minimum_with_a_picture(
     platform.says("/v.mp4", says_bytes(video, "video/mp4"))
     post = platform.says("/p/1", page_with("/v.mp4", "Her video"))
     shell = platform.says("/app", shows(f"<div id='app'></div>{SAYS_GREEN}"))
+    inner = "<meta property='og:video' content='http://127.0.0.1/v.mp4'>"
+    names_inner = platform.says("/p/2", shows(f"{inner}<p>{'words ' * 60}</p>"))
     private = platform.says("/s", redirect("http://10.1.2.3/"))
-    found = await captured(start, platform, browser, post, shell, private)
-    for (shown, document), reason in zip(found[:2], (None, "shell"), strict=True):
+    found = await captured(start, platform, browser, post, shell, names_inner, private)
+    for (shown, document), reason in zip(found[:3], (None, "shell", "no_media"), strict=True):
         assert (shown["state"], shown["reason"]) == ("captured", reason)
         assert (shown["missing"], shown["no_picture"]) == ([], None)
         (picture,) = [each for each in shown["media"] if each["role"] == "full_page_capture"]
@@ -390,7 +392,7 @@ async def test_a_captured_link_has_the_minimum_with_a_picture(
         assert document["fetch"]["connections"][number - 1]["host"] == "video.example"
         assert shown["files"][0]["integrity"]["digests"] == "verified"
     assert [m["chosen"] for m in found[0][0]["media"] if m["role"] == "medium"] == [True]
-    assert found[2][0]["reason"] == "refused_address", "no browser is sent there"
+    assert found[3][0]["reason"] == "refused_address", "no browser is sent there"
 
 
 async def test_a_capture_without_a_picture_says_why(
