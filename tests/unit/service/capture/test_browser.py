@@ -375,8 +375,7 @@ async def test_a_captured_link_has_the_minimum_with_a_picture(
     platform.says("/v.mp4", says_bytes(video, "video/mp4"))
     post = platform.says("/p/1", page_with("/v.mp4", "Her video"))
     shell = platform.says("/app", shows(f"<div id='app'></div>{SAYS_GREEN}"))
-    inner = "<meta property='og:video' content='http://127.0.0.1/v.mp4'>"
-    names_inner = platform.says("/p/2", shows(f"{inner}<p>{'words ' * 60}</p>"))
+    names_inner = platform.says("/p/2", page_with("http://10.1.2.3/v.mp4", "Her video"))
     private = platform.says("/s", redirect("http://10.1.2.3/"))
     found = await captured(start, platform, browser, post, shell, names_inner, private)
     for (shown, document), reason in zip(found[:3], (None, "shell", "no_media"), strict=True):
