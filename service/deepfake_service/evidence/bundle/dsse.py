@@ -8,8 +8,10 @@ JSON documents are in the canonical form of RFC 8785, which neither specificatio
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,6 +41,10 @@ MAX_BYTES = 256 * 1024
 """Size limit of an envelope, which is read before its signature is checked. A statement about 200
 files takes 30 kB."""
 MEDIA_SUBJECT = "submitted-media"
+_ED25519_PEM = re.compile(
+    rb"-----BEGIN PUBLIC KEY-----\n(MCowBQYDK2VwAyEA[A-Za-z0-9+/]{43}=)\n-----END PUBLIC KEY-----\n"
+)
+"""A public key in PEM, as ``public_pem`` writes it: the same head and 32 bytes (RFC 8410)."""
 
 
 def key_id(key: PublicKeyTypes) -> str:
@@ -166,3 +172,11 @@ class Signers:
 def public_pem(key: Ed25519PublicKey | ec.EllipticCurvePublicKey) -> bytes:
     """Return a public key in PEM format."""
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def opened_pem(pem: bytes) -> Ed25519PublicKey | None:
+    """Return the Ed25519 key in a stranger's PEM file; ``None`` unless the file is the one that
+    ``public_pem`` writes. No parser of PEM or DER sees it: all but 32 bytes is known."""
+    found = _ED25519_PEM.fullmatch(pem)
+    key = found and Ed25519PublicKey.from_public_bytes(base64.b64decode(found[1])[-32:])
+    return key if key and public_pem(key) == pem else None

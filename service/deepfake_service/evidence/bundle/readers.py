@@ -1,9 +1,9 @@
 """Readers of the formats in a bundle of evidence, in this process or in a confined one.
 
 A bundle comes from a stranger until its signature has been checked, and its maker may be hostile
-even then. Its ZIP directory, its PDF reports, its time stamps and its pictures, and files of looks,
-are therefore read in a process that has no rights and bounded time and memory
-(``deepfake_models.sandbox.pool``).
+even then. Its ZIP directory, its PDF reports and their certificates, its time stamps and its
+pictures, and files of looks, are therefore read in a process that has no rights and bounded time
+and memory (``deepfake_models.sandbox.pool``).
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ import importlib
 import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, BinaryIO
 
 import numpy as np
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from numpy.typing import NDArray
 
 from deepfake_models.errors import DecoderFailed, DeepfakeError
 from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
 from deepfake_models.sandbox.protocol import Options
-from deepfake_service.evidence.bundle import look_format, warc
+from deepfake_service.evidence.bundle import dsse, look_format, warc
 from deepfake_service.evidence.bundle import zip_format as bag
 from deepfake_service.evidence.bundle.artifacts import pixels_of
 from deepfake_service.evidence.bundle.steps import Failed
@@ -49,6 +51,7 @@ LAZY_MODULES = (
     "pyhanko_certvalidator.path",
     "pyhanko_certvalidator.validate",
     "securesystemslib.dsse",
+    "securesystemslib.signer",
 )
 """Modules that this package and the libraries import within functions."""
 
@@ -63,6 +66,17 @@ Task = Callable[[bytes, dict[str, Any]], Answer]
 
 class UnreadableFile(DeepfakeError):
     """Reading the file took too much time or memory, or crashed its reader."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSignature:
+    """Who signed a report, and when."""
+
+    certificate: str
+    """Its SHA-256."""
+    key: str
+    """The id of its key: see ``dsse.key_id``."""
+    stamp: datetime | None
 
 
 class BundleReaders:
@@ -116,16 +130,18 @@ class BundleReaders:
     def check_report(
         self,
         pdf: bytes,
-        certificates: Sequence[x509.Certificate],
+        certificates: bytes,
         at: datetime,
         timestamp_roots: Sequence[x509.Certificate] = (),
-    ) -> datetime | None:
-        """Check a report's signature: see ``pdf_signature.verify``."""
+    ) -> ReportSignature:
+        """Check a report's signature, given a chain of certificates in PEM: see
+        ``pdf_signature.verify``."""
         given = {
-            "chain": _pems(certificates), "roots": _pems(timestamp_roots), "at": at.isoformat()
+            "size": len(certificates), "roots": _pems(timestamp_roots), "at": at.isoformat()
         }  # fmt: skip
-        found, _ = self._run(check_pdf, pdf, given)
-        return None if found.get("stamp") is None else _time(found["stamp"])
+        found, _ = self._run(check_pdf, certificates + pdf, given)
+        stamp = None if found.get("stamp") is None else _time(found["stamp"])
+        return ReportSignature(str(found.get("certificate")), str(found.get("key")), stamp)
 
     def stamp_time(self, token: bytes, data: bytes, roots: Sequence[x509.Certificate]) -> datetime:
         """Return the time that a time stamp over ``data`` states: see ``timestamps.verify``."""
@@ -221,12 +237,18 @@ def check_looks(content: bytes, _given: dict[str, Any]) -> Answer:
 
 
 def check_pdf(content: bytes, given: dict[str, Any]) -> Answer:
-    """Check a report, given certificates in PEM, and the time ``at``."""
+    """Check a report, which its certificates in PEM precede, given their size and the time."""
     from deepfake_service.evidence.bundle import pdf_signature
 
-    at = datetime.fromisoformat(given["at"])
-    stamp = pdf_signature.verify(content, _loaded(given["chain"]), at, _loaded(given["roots"]))
-    return {"stamp": stamp and stamp.isoformat()}, b""
+    certificates = x509.load_pem_x509_certificates(content[: given["size"]])
+    at, roots = datetime.fromisoformat(given["at"]), _loaded(given["roots"])
+    stamp = pdf_signature.verify(content[given["size"] :], certificates, at, roots)
+    return {
+        "certificate": certificates[0].fingerprint(hashes.SHA256()).hex(),
+        # The keys of other kinds than statements' have ids, too.
+        "key": dsse.key_id(certificates[0].public_key()),
+        "stamp": stamp and stamp.isoformat(),
+    }, b""
 
 
 def check_stamp(content: bytes, given: dict[str, Any]) -> Answer:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from typer.testing import CliRunner
 
 from deepfake_models.errors import DecoderFailed, SandboxBusy, SandboxIncomplete
@@ -89,6 +90,20 @@ def slow_pdf(megabytes: int) -> bytes:
     return head + stream + table + tail
 
 
+def test_certificates_of_a_bundle_are_parsed_where_its_reports_are(
+    bundle: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confined = BundleReaders(1)
+    trust = Trust([exhibits.signers().statement.public_key()])
+    try:
+        confined.files(bundle)  # the process has its own modules
+        monkeypatch.delattr(x509, "load_pem_x509_certificates")
+        verification = verify(bundle, trust, readers=confined)
+    finally:
+        confined.close()
+    assert verification.exit_code is ExitCode.VERIFIED, verification.steps
+
+
 @pytest.mark.slow
 def test_a_report_that_takes_forever_to_read_is_given_up(
     bundle: bytes, monkeypatch: pytest.MonkeyPatch
@@ -101,7 +116,7 @@ def test_a_report_that_takes_forever_to_read_is_given_up(
     started = time.monotonic()
     try:
         with pytest.raises(UnreadableFile):
-            confined.check_report(pdf, exhibits.signers().report_certificates, exhibits.EXAMINED_AT)
+            confined.check_report(pdf, files[CERTIFICATES], exhibits.EXAMINED_AT)
         assert time.monotonic() - started < 60
         # The next bundle is verified by another process.
         assert confined.files(bundle) == files
@@ -113,12 +128,10 @@ def test_a_report_that_swells_in_memory_is_given_up(
     bundle: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readers, "MEMORY_BYTES", 700 << 20)
-    confined = BundleReaders(1)
+    confined, certificates = BundleReaders(1), bag.unzipped(bundle)[CERTIFICATES]
     try:
         with pytest.raises((Failed, UnreadableFile)):
-            confined.check_report(
-                slow_pdf(512), exhibits.signers().report_certificates, exhibits.EXAMINED_AT
-            )
+            confined.check_report(slow_pdf(512), certificates, exhibits.EXAMINED_AT)
     finally:
         confined.close()
 
