@@ -16,7 +16,8 @@
 
 Of a capture, the first five steps are the same. Then ``capture.json`` agrees with the statement;
 the records of the page have their digests; the time stamp holds; and the original file, if given,
-is one of those that were handed in, or a picture or video in them.
+is one of those that were handed in, or a picture or video in them. Lists of revocations do not name
+captures or looks, but keys that signed them.
 
 A file of looks at a post is not a bundle. It must follow byte for byte from its records, each of
 which names the one before and is signed with a trusted key.
@@ -29,6 +30,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, BinaryIO
@@ -144,18 +146,19 @@ class _Run:
     def _is_capture(self) -> bool:
         return bool(self._done.statement["predicateType"] == dsse.CAPTURE_TYPE)
 
+    def _listed(self, title: str, step: Callable[[], Found]) -> list[NamedStep]:
+        return [] if self._trust.revocations is None else [(title, step)]
+
     def _of_evidence(self) -> list[NamedStep]:
-        steps: list[NamedStep] = [
+        return [
             ("The verdict agrees with the statement", self._verdict),
             ("The verdict follows from the faces", self._judging),
             ("The reports are signed", self._reports),
             ("The time stamp holds", self._time_stamp),
             ("The crops get the recorded values", self._rescoring),
             ("The original gives this verdict", self._original_again),
+            *self._listed("The issuer answers for this edition", self._revocation),
         ]
-        if self._trust.revocations is not None:
-            steps.append(("The issuer answers for this edition", self._revocation))
-        return steps
 
     def _of_capture(self) -> list[NamedStep]:
         own = CaptureSteps(self._files, self._done, self._readers, self._original)
@@ -164,6 +167,7 @@ class _Run:
             ("The records of the page are intact", own.records),
             ("The time stamp holds", self._time_stamp),
             ("The original belongs to this capture", own.original),
+            *self._listed("The issuer's list of revocations", lambda: _not_listed("captures")),
         ]
 
     def _of_looks(self) -> list[NamedStep]:
@@ -171,6 +175,7 @@ class _Run:
         return [
             ("The looks are what their records state, one after the other", own.stated),
             ("The signatures hold", own.signatures),
+            *self._listed("The issuer's list of revocations", lambda: _not_listed("looks")),
         ]
 
     def _zip(self) -> Found:
@@ -380,3 +385,7 @@ class _Run:
             return Outcome.SKIPPED, "another issuer signed it: ask for that issuer's list"
         is_superseded, detail = listed.describe(self._done.sha256)
         return Outcome.SUPERSEDED if is_superseded else Outcome.PASS, detail
+
+
+def _not_listed(what: str) -> Found:
+    return Outcome.SKIPPED, f"{what} are not on such lists, which name editions and keys"

@@ -112,6 +112,7 @@ async def test_the_bundle_is_verified_and_has_no_imagery(
         "/v1/verify", content=content, headers=headers(service, Role.AUDITOR)
     )
     assert answer.json()["result"] == "verified"
+    assert answer.json()["steps"][-1]["detail"].startswith("captures are not on such lists")
     assert answer.json()["capture"] == captured["id"]
 
 
