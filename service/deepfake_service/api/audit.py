@@ -10,7 +10,7 @@ from pydantic import Field
 from deepfake_service.audit import log as audit_log
 from deepfake_service.http.auth import Auditor
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import EXAMPLE_ID, ItemId, Published, Time
+from deepfake_service.platform.answers import EXAMPLE_ID, ItemId, Published, Time
 
 router = api_router("audit")
 

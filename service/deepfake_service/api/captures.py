@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import anyio.to_thread
 from fastapi import Query, Response
@@ -12,22 +12,14 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import StreamingResponse
 
 from deepfake_service.api.cases import ExportIn, encrypted_answer
-from deepfake_service.capture.captures import MAX_FILES
+from deepfake_service.capture.captures import MAX_FILES, ShownCapture
 from deepfake_service.capture.links import MAX_LINKS, Link
 from deepfake_service.http.answers import BINARY, binary, file_answer, file_route
 from deepfake_service.http.auth import Call, Exporter, Reader, Uploader
 from deepfake_service.http.multipart import boundary_of, media_type_of
 from deepfake_service.http.problems import read_json
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import (
-    EXAMPLE_ID,
-    Body,
-    CaptureId,
-    ItemId,
-    Published,
-    Sha256,
-    Time,
-)
+from deepfake_service.http.schemas import Body, CaptureId
 from deepfake_service.http.submission_form import (
     CaptureForm,
     CaseReference,
@@ -46,7 +38,7 @@ from deepfake_service.http.uploads import (
     require_screenshot,
     streams_body,
 )
-from deepfake_service.platform.db.enums import CaptureState
+from deepfake_service.platform.answers import EXAMPLE_ID, ItemId, Published
 from deepfake_service.platform.errors import invalid_field
 
 router = api_router("captures")
@@ -70,149 +62,10 @@ _BODY["content"]["multipart/form-data"]["schema"]["properties"][SCREENSHOTS] = {
 }
 
 
-class IntegrityOut(Published):
-    """How the digests and the signature that came with a file hold."""
-
-    digests: Literal["verified", "partly", "mismatch", "none"]
-    """`verified`; `partly` if records without a digest are beside verified ones; `mismatch` if a
-    file or record has another digest than stated; `none` if the file states none."""
-    signature: Literal["valid", "invalid", "not_signed", "cannot_be_checked"]
-    """Of a WACZ. `valid` says that a key signed it, not whose key that is."""
-    detail: str | None = Field(default=None, description="Who signed, or why it does not hold.")
-
-
-class CaptureFileOut(Published):
-    """A file of a capture."""
-
-    media_id: ItemId
-    """Its id as a medium of the case, by which it can be exported."""
-    name: str | None = Field(description="The name that its client gave it.")
-    kind: Literal["wacz", "warc", "mhtml", "picture", "video"] | None
-    """By its content; null until it was read."""
-    size: int | None = Field(description="Its size in bytes.")
-    sha256: Sha256 | None = Field(description="SHA-256 of its bytes.")
-    kept: bool = Field(description="Whether it is still stored. Files expire as media do.")
-    integrity: IntegrityOut | None = Field(description="Null until it was read.")
-
-
-class PageOut(Published):
-    """A page of a capture."""
-
-    url: str = Field(description="Its address.")
-    title: str = Field(description="Its title; empty if none is recorded.")
-    at: str = Field(description="When it was captured, as the file says it; may be empty.")
-
-
-class CapturedMediumOut(Published):
-    """A picture or video of a capture."""
-
-    number: int = Field(description="By which it is chosen, from 1.")
-    role: Literal["medium", "full_page_capture", "view"]
-    """`full_page_capture` and `view` are screenshots that the tool took."""
-    mime: str = Field(description="Type by its first bytes.")
-    size: int = Field(description="Its size in bytes.")
-    sha256: Sha256 = Field(description="SHA-256 of its bytes.")
-    url: str = Field(description="Address that it came from; empty for a file of its own.")
-    at: str = Field(description="When it was fetched; may be empty.")
-    page: int | None = Field(description="Index of its page in `pages`.")
-    chosen: bool = Field(description="Whether it was chosen to be examined.")
-    job_id: ItemId | None = Field(description="The job that examines it, once there is one.")
-    failure: str | None
-    """Why it could not be taken out of its file: a code. It can be chosen again."""
-
-
-class NoteOut(Published):
-    """A fault of a file that did not keep the rest from being read."""
-
-    code: str = Field(description="Its kind.")
-    detail: str = Field(description="What and where.")
-
-
-class NetworkOut(Published):
-    """The network of an address, as its registry says (RDAP)."""
-
-    name: str = Field(description="Its name; this and others may be empty.")
-    holder: str = Field(description="Who holds it.")
-    country: str = Field(description="Code of the country that it is registered in.")
-    abuse: list[str] = Field(description="E-mail addresses for reports of abuse.")
-    is_cdn: bool
-    """Whether it is known to pass on what others host. Its contact is then not that of the host.
-    False says that it is not known to."""
-    source: str = Field(description="Address of the registry's answer.")
-
-
-class DomainOut(Published):
-    """A registered domain, as its registry says (RDAP)."""
-
-    name: str = Field(description="Its name.")
-    registrar: str = Field(description="Who registered it for its owner; may be empty.")
-    abuse: list[str] = Field(description="E-mail addresses for reports of abuse to the registrar.")
-    source: str = Field(description="Address of the registry's answer.")
-
-
-class OperatorOut(Published):
-    """Whose the host of a page is, when its link was opened."""
-
-    host: str = Field(description="The host of the page, after redirects.")
-    address: str = Field(description="The address that was connected to.")
-    network: NetworkOut | None = Field(description="Null if no registry told.")
-    domain: DomainOut | None
-    """Null if no registry told: not each country's domains have one that does."""
-
-
-class CaptureOut(Published):
-    """A capture and what was found in it."""
-
-    id: ItemId = Field(description="Id of the capture.")
-    case_id: ItemId = Field(description="Id of its case.")
-    state: CaptureState
-    """`queued`: a link waits to be opened; `received`: a worker is to read it."""
-    reason: str | None
-    """Why it was refused, or why a link has no picture or video: a code."""
-    detail: str | None = Field(description="The same as a sentence, and what can be done.")
-    waits: str | None
-    """What holds up its work for now, as a sentence: the server is short of disk space."""
-    created_at: Time = Field(description="When it was handed in.")
-    finished_at: Time | None = Field(description="When it was read.")
-    sha256: Sha256 | None = Field(description="SHA-256 of its signed bundle.")
-    kept: bool = Field(description="Whether the bundle is stored.")
-    collector: ItemId = Field(description="Id of the account that handed it in.")
-    source_url: str | None = Field(description="Address of the post, as it was handed in.")
-    platform: str | None = Field(description="Name of the platform.")
-    account: str | None = Field(description="The account that published the post.")
-    captured_at: Time | None = Field(description="When it was captured, as it was handed in.")
-    note: str | None = Field(description="The collector's note.")
-    title: str | None = Field(description="Title of the post.")
-    captured_by: str | None = Field(description="Who captured it.")
-    device: str | None = Field(description="With which device.")
-    reached: str | None = Field(description="How the page was reached.")
-    full_page: bool = Field(description="Whether the first screenshot shows the whole page.")
-    examine_all: bool = Field(description="Whether everything in it was to be examined.")
-    by_link: bool = Field(description="Whether the service opened a link, or is to.")
-    operator: OperatorOut | None
-    """Whose the host of the page is; null unless a link was opened."""
-    files: list[CaptureFileOut] = Field(description="The files that were handed in or fetched.")
-    software: list[str] = Field(description="What the files say that made them.")
-    pages: list[PageOut] = Field(description="The pages, at most 200 of each file.")
-    media: list[CapturedMediumOut]
-    """Pictures of at least 5 kB and videos, at most 500 of each file."""
-    missing: list[str]
-    """What it lacks of the minimum of the Berkeley Protocol (paragraphs 153 to 155): `url`,
-    `html_source`, `full_page_capture`, `time`. Empty if it has all, or was not read."""
-    no_picture: str | None
-    """Why a browser took no picture of the whole page of a link, as a sentence. Null if it did, or
-    if none is set up."""
-    counts: dict[str, int]
-    """What was counted, such as `small` pictures that are not offered."""
-    notes: list[NoteOut]
-    """Faults, at most 50 of each kind and file: entries that a WACZ does not list, and digests that
-    do not match, come first."""
-
-
 class CapturesOut(Published):
     """The newest captures of a case, at most 100, newest first."""
 
-    captures: list[CaptureOut] = Field(description="The captures.")
+    captures: list[ShownCapture] = Field(description="The captures.")
 
 
 MediumNumber = Annotated[int, Field(ge=1, le=10_000)]
@@ -279,12 +132,12 @@ class ChoiceIn(Body):
     summary="Hand in a capture",
     status_code=202,
     responses={
-        200: {"model": CaptureOut, "description": "The capture that the case already has."},
+        200: {"model": ShownCapture, "description": "The capture that the case already has."},
     },
     openapi_extra={"requestBody": _BODY},
 )
 @streams_body
-async def submit_capture(response: Response, call: Uploader) -> CaptureOut | LinksOut:
+async def submit_capture(response: Response, call: Uploader) -> ShownCapture | LinksOut:
     """Hand in a page that another tool recorded (WACZ, WARC, MHTML), or that you recorded yourself
     (screenshots, a recording), for a case. Send it as multipart: one file in `file`, up to
     19 pictures in `screenshots`. A worker reads it; `GET` says what it found. Nothing of it is
@@ -325,8 +178,7 @@ async def submit_capture(response: Response, call: Uploader) -> CaptureOut | Lin
     if not created:
         response.status_code = 200
     response.headers["Location"] = f"/v1/captures/{capture_id}"
-    shown = await anyio.to_thread.run_sync(services.captures.read, call.caller, capture_id)
-    return CaptureOut.model_validate(shown)
+    return await anyio.to_thread.run_sync(services.captures.read, call.caller, capture_id)
 
 
 async def _queue_links(call: Call) -> LinksOut:
@@ -359,14 +211,13 @@ def cancel_links(call: Uploader, case_id: OfCase) -> CancelledOut:
 def list_captures(call: Reader, case_id: OfCase) -> CapturesOut:
     """List the newest 100 captures of a case, newest first. Audited."""
     call.services.queries.brief(call.caller, case_id)
-    captures = call.services.captures.of_case(call.caller, case_id)
-    return CapturesOut.model_validate({"captures": captures})
+    return CapturesOut(captures=call.services.captures.of_case(call.caller, case_id))
 
 
 @router.get("/captures/{capture_id}", summary="Read a capture")
-def get_capture(capture_id: CaptureId, call: Reader) -> CaptureOut:
+def get_capture(capture_id: CaptureId, call: Reader) -> ShownCapture:
     """Return a capture and what was found in it. Audited."""
-    return CaptureOut.model_validate(call.services.captures.read(call.caller, capture_id))
+    return call.services.captures.read(call.caller, capture_id)
 
 
 @file_route(
@@ -403,9 +254,8 @@ def delete_capture(capture_id: CaptureId, call: Reader) -> None:
 @router.post(
     "/captures/{capture_id}/examinations", summary="Examine what is in a capture", status_code=202
 )
-def examine_capture(capture_id: CaptureId, choice: ChoiceIn, call: Uploader) -> CaptureOut:
+def examine_capture(capture_id: CaptureId, choice: ChoiceIn, call: Uploader) -> ShownCapture:
     """Have pictures and videos of a capture examined. Each becomes an item of the case, with the
     post of its page; the jobs appear in `media` when a worker has taken them out of their files.
     """
-    chosen = call.services.captures.choose(call.caller, capture_id, choice.media)
-    return CaptureOut.model_validate(chosen)
+    return call.services.captures.choose(call.caller, capture_id, choice.media)

@@ -38,18 +38,10 @@ from deepfake_service.http.auth import (
 from deepfake_service.http.dependencies import PageDep
 from deepfake_service.http.list_filters import CaseQuery
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import (
-    Body,
-    CaseId,
-    ItemId,
-    MediaId,
-    OccurrenceId,
-    Published,
-    Sha256,
-    Time,
-)
+from deepfake_service.http.schemas import Body, CaseId, MediaId, OccurrenceId
 from deepfake_service.http.submission_form import CaseReference, OccurrenceForm, upload_body
 from deepfake_service.http.uploads import SCREENSHOT, read_with_screenshot, streams_body
+from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
 from deepfake_service.retention.deletion import NOBODY, HoldRequest
 
 router = api_router("cases")

@@ -33,8 +33,9 @@ from deepfake_service.http.answers import (
 from deepfake_service.http.auth import Call, Reader, Verifier
 from deepfake_service.http.dependencies import AskedDep
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import ItemId, JobId, Language, Published, Sha256, Time
+from deepfake_service.http.schemas import JobId, Language
 from deepfake_service.http.uploads import receive_body, streams_body
+from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
 from deepfake_service.platform.db.enums import Finding
 from deepfake_service.platform.errors import MalformedRequest, Overloaded, UnsupportedContentType
 

@@ -17,17 +17,8 @@ from deepfake_service.http.auth import Call, Follower, Reader, check_still_authe
 from deepfake_service.http.dependencies import PageDep
 from deepfake_service.http.list_filters import JobQuery
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import (
-    ItemId,
-    JobId,
-    LeaningOut,
-    LogLikelihoodRatio,
-    Published,
-    ResultOut,
-    Score,
-    Sha256,
-    Time,
-)
+from deepfake_service.http.schemas import JobId, LeaningOut, LogLikelihoodRatio, ResultOut, Score
+from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
 from deepfake_service.platform.db.enums import ENDED, Finding, JobState, Priority, RetentionPolicy
 from deepfake_service.platform.errors import NotAuthenticated, NotFound, SecondFactorRequired
 

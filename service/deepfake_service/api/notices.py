@@ -14,7 +14,7 @@ from deepfake_service.http.answers import file_route, pdf_answer
 from deepfake_service.http.auth import Administrator, DocumentReader, Reader
 from deepfake_service.http.dependencies import PageDep
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import CaseId, ItemId, NoticeId, Published, Sha256, Time
+from deepfake_service.http.schemas import CaseId, NoticeId
 from deepfake_service.notices.compose import Basis, WithoutConsent
 from deepfake_service.notices.kinds import KINDS, Bilingual
 from deepfake_service.notices.states import (
@@ -25,6 +25,7 @@ from deepfake_service.notices.states import (
     NoticeRequest,
     NoticeUpdate,
 )
+from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
 from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
 
 router = api_router("notices")

@@ -19,19 +19,11 @@ from deepfake_service.http.answers import (
 from deepfake_service.http.auth import Call, DocumentReader, Reader, Submitter
 from deepfake_service.http.list_filters import PeriodDep
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import (
-    CaseId,
-    ItemId,
-    Language,
-    LookId,
-    OccurrenceId,
-    Published,
-    Sha256,
-    Time,
-)
+from deepfake_service.http.schemas import CaseId, Language, LookId, OccurrenceId
 from deepfake_service.http.submission_form import LookForm, upload_body
 from deepfake_service.http.uploads import SCREENSHOT, read_with_screenshot, streams_body
 from deepfake_service.notices.kinds import KINDS
+from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
 from deepfake_service.platform.db.enums import LookResult, NoticeState, WatchState
 from deepfake_service.platform.errors import invalid_field
 from deepfake_service.platform.texts.i18n import words

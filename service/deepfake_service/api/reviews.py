@@ -10,7 +10,8 @@ from starlette.responses import StreamingResponse
 from deepfake_service.http.answers import binary
 from deepfake_service.http.auth import Call, Reader, Reviewer, while_authenticated
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import Body, CaseId, ItemId, JobId, Published, Time
+from deepfake_service.http.schemas import Body, CaseId, JobId
+from deepfake_service.platform.answers import ItemId, Published, Time
 from deepfake_service.platform.db.enums import Decision, Finding, Role
 
 router = api_router("evidence", prefix="")

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import anyio.to_thread
+from pydantic import Field
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
@@ -21,10 +22,13 @@ from deepfake_service.accounts.read_audit import ReadAudit
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.capture.gate import ROOM_BYTES
+from deepfake_service.capture.readers import FoundMedium, Integrity, Note, Page
+from deepfake_service.capture.registries import Operator
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import BlindIndex, Cases, PostDetails
 from deepfake_service.evidence.bundle.zip_format import sha256
 from deepfake_service.examination.submissions import Sealed, Submissions
+from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import (
     Capture,
@@ -79,6 +83,78 @@ class HandedIn:
     full_page: bool = False
     """Whether the first picture shows the page as a whole, with its address and the time."""
     examine_all: bool = False
+
+
+class CaptureFile(Published):
+    """A file of a capture."""
+
+    media_id: ItemId
+    """Its id as a medium of the case, by which it can be exported."""
+    name: str | None = Field(description="The name that its client gave it.")
+    kind: Literal["wacz", "warc", "mhtml", "picture", "video"] | None
+    """By its content; null until it was read."""
+    size: int | None = Field(description="Its size in bytes.")
+    sha256: Sha256 | None = Field(description="SHA-256 of its bytes.")
+    kept: bool = Field(description="Whether it is still stored. Files expire as media do.")
+    integrity: Integrity | None = Field(description="Null until it was read.")
+
+
+class ShownMedium(FoundMedium):
+    """A picture or video of a capture."""
+
+    chosen: bool = Field(description="Whether it was chosen to be examined.")
+    job_id: ItemId | None = Field(description="The job that examines it, once there is one.")
+    failure: str | None
+    """Why it could not be taken out of its file: a code. It can be chosen again."""
+
+
+class ShownCapture(Published):
+    """A capture and what was found in it."""
+
+    id: ItemId = Field(description="Id of the capture.")
+    case_id: ItemId = Field(description="Id of its case.")
+    state: CaptureState
+    """`queued`: a link waits to be opened; `received`: a worker is to read it."""
+    reason: str | None
+    """Why it was refused, or why a link has no picture or video: a code."""
+    detail: str | None = Field(description="The same as a sentence, and what can be done.")
+    waits: str | None
+    """What holds up its work for now, as a sentence: the server is short of disk space."""
+    created_at: Time = Field(description="When it was handed in.")
+    finished_at: Time | None = Field(description="When it was read.")
+    sha256: Sha256 | None = Field(description="SHA-256 of its signed bundle.")
+    kept: bool = Field(description="Whether the bundle is stored.")
+    collector: ItemId = Field(description="Id of the account that handed it in.")
+    source_url: str | None = Field(description="Address of the post, as it was handed in.")
+    platform: str | None = Field(description="Name of the platform.")
+    account: str | None = Field(description="The account that published the post.")
+    captured_at: Time | None = Field(description="When it was captured, as it was handed in.")
+    note: str | None = Field(description="The collector's note.")
+    title: str | None = Field(description="Title of the post.")
+    captured_by: str | None = Field(description="Who captured it.")
+    device: str | None = Field(description="With which device.")
+    reached: str | None = Field(description="How the page was reached.")
+    full_page: bool = Field(description="Whether the first screenshot shows the whole page.")
+    examine_all: bool = Field(description="Whether everything in it was to be examined.")
+    by_link: bool = Field(description="Whether the service opened a link, or is to.")
+    operator: Operator | None
+    """Whose the host of the page is; null unless a link was opened."""
+    files: list[CaptureFile] = Field(description="The files that were handed in or fetched.")
+    software: list[str] = Field(description="What the files say that made them.")
+    pages: list[Page] = Field(description="The pages, at most 200 of each file.")
+    media: list[ShownMedium]
+    """Pictures of at least 5 kB and videos, at most 500 of each file."""
+    missing: list[str]
+    """What it lacks of the minimum of the Berkeley Protocol (paragraphs 153 to 155): `url`,
+    `html_source`, `full_page_capture`, `time`. Empty if it has all, or was not read."""
+    no_picture: str | None
+    """Why a browser took no picture of the whole page of a link, as a sentence. Null if it did, or
+    if none is set up."""
+    counts: dict[str, int]
+    """What was counted, such as `small` pictures that are not offered."""
+    notes: list[Note]
+    """Faults, at most 50 of each kind and file: entries that a WACZ does not list, and digests that
+    do not match, come first."""
 
 
 @dataclass
@@ -165,7 +241,7 @@ class Captures:
 
     def of_case(
         self, caller: Caller, case_id: str, limit: int | None = MAX_LISTED
-    ) -> list[dict[str, Any]]:
+    ) -> list[ShownCapture]:
         """Return the newest captures of a case, newest first. The caller audits that."""
         of_case = select(Capture).where(Capture.case_id == case_id).order_by(Capture.id.desc())
         with self._database.read() as session:
@@ -174,7 +250,7 @@ class Captures:
                 return []
             return self._shown(session, of_case.limit(limit), case)
 
-    def read(self, caller: Caller, capture_id: str) -> dict[str, Any]:
+    def read(self, caller: Caller, capture_id: str) -> ShownCapture:
         """Return a capture and what was found in it. Audited once in ten minutes."""
         with self._database.read() as session:
             _, case = find_visible(session, caller, Capture, capture_id)
@@ -184,9 +260,7 @@ class Captures:
         self._read_audit.note(caller, Action.CAPTURE_READ, capture_id)
         return shown
 
-    def _shown(
-        self, session: Session, captures: Select[Capture], case: Case
-    ) -> list[dict[str, Any]]:
+    def _shown(self, session: Session, captures: Select[Capture], case: Case) -> list[ShownCapture]:
         """Return captures of a case, by three queries for all of them."""
         ids = captures.with_only_columns(Capture.id)
         media = session.scalars(select(Media).where(Media.capture_id.in_(ids)))
@@ -194,17 +268,59 @@ class Captures:
         known = {m.id: m for m in media}
         taken = {(row.capture_id, row.number): row for row in chosen}
         key = self._vault.case_key(case)
-        shown = [
-            _capture_json(capture, open_json(key, capture), known, taken)
+        return [
+            self._show(capture, open_json(key, capture), known, taken)
             for capture in session.scalars(captures)
         ]
-        for each in shown:
-            untaken = [m["size"] for m in each["media"] if m["chosen"] and not m["job_id"]]
-            is_queued = each["state"] == CaptureState.QUEUED
-            needed = ROOM_BYTES if is_queued else max(untaken, default=None)
-            has_room = needed is None or self._disk.has_room(needed)
-            each["waits"] = None if has_room else SHORT
-        return shown
+
+    def _show(
+        self,
+        capture: Capture,
+        content: dict[str, Any],
+        stored: Mapping[str, Media],
+        chosen: Mapping[tuple[str, int], CapturedMedium],
+    ) -> ShownCapture:
+        """Return a capture as it is shown, given its opened content."""
+        found: dict[str, Any] = content.get("found") or {}
+        fetch = content.get("fetch", {})
+        handed_in, named = content["handed_in"], content["files"]
+        about = found.get("files") or [{}] * len(named)
+        media = [
+            _medium(image, chosen.get((capture.id, image["number"])))
+            for image in found.get("media", [])
+        ]
+        untaken = [m.size for m in media if m.chosen and not m.job_id]
+        is_queued = capture.state == CaptureState.QUEUED
+        needed = ROOM_BYTES if is_queued else max(untaken, default=None)
+        has_room = needed is None or self._disk.has_room(needed)
+        return ShownCapture(
+            id=capture.id,
+            case_id=capture.case_id,
+            state=capture.state,
+            reason=capture.reason,
+            detail=content.get("detail"),
+            waits=None if has_room else SHORT,
+            created_at=capture.created_at.isoformat(timespec="milliseconds"),
+            finished_at=iso_time(capture.finished_at),
+            sha256=capture.sha256,
+            kept=capture.blob is not None,
+            collector=capture.account_id,
+            **handed_in.pop("post"),
+            **handed_in,
+            by_link=not named or "fetch" in content,
+            operator=fetch.get("operator"),
+            files=[
+                _file({**file, **known}, stored.get(file["media_id"]))
+                for file, known in zip(named, about, strict=True)
+            ],
+            software=found.get("tools", []),
+            pages=found.get("pages", []),
+            media=media,
+            missing=found.get("minimum", {}).get("missing", []),
+            no_picture=UNPICTURED.get((fetch.get("picture") or {}).get("reason") or ""),
+            counts=found.get("counts", {}),
+            notes=found.get("notes", []),
+        )
 
     def bundle(self, caller: Caller, capture_id: str) -> bytes:
         """Return the signed bundle of a capture. Audited. ``EvidenceMissing`` if it is not there
@@ -226,7 +342,7 @@ class Captures:
 
     def choose(
         self, caller: Caller, capture_id: str, numbers: Sequence[int] | None
-    ) -> dict[str, Any]:
+    ) -> ShownCapture:
         """Have pictures and videos of a capture examined; ``None`` for all that are no screenshots
         of the page. A worker takes them out of their files, again if that had failed. What was
         chosen before stays. Return the capture as ``read`` does; ``InvalidRequest`` if it has no
@@ -253,71 +369,25 @@ class Captures:
         return self.read(caller, capture_id)
 
 
-_SHOWN = ("number", "role", "mime", "size", "sha256", "url", "at", "page")
+def _file(file: dict[str, Any], stored: Media | None) -> CaptureFile:
+    return CaptureFile(
+        media_id=file["media_id"],
+        name=file["name"],
+        kind=file.get("kind"),
+        integrity=file.get("integrity"),
+        size=stored.size if stored else None,
+        sha256=stored.sha256 if stored else None,
+        kept=stored is not None and stored.blob is not None,
+    )
 
 
-def _capture_json(
-    capture: Capture,
-    content: dict[str, Any],
-    media: Mapping[str, Media],
-    chosen: Mapping[tuple[str, int], CapturedMedium],
-) -> dict[str, Any]:
-    """Return a capture as it is shown, given its opened content."""
-    found: dict[str, Any] = content.get("found") or {}
-    picture = content.get("fetch", {}).get("picture") or {}
-    handed_in, named = content["handed_in"], content["files"]
-    about = found.get("files") or [{}] * len(named)
-    return {
-        "id": capture.id,
-        "case_id": capture.case_id,
-        "state": capture.state,
-        "reason": capture.reason,
-        "detail": content.get("detail"),
-        "created_at": iso_time(capture.created_at),
-        "finished_at": iso_time(capture.finished_at),
-        "sha256": capture.sha256,
-        "kept": capture.blob is not None,
-        "collector": capture.account_id,
-        **handed_in.pop("post"),
-        **handed_in,
-        "by_link": not named or "fetch" in content,
-        "operator": content.get("fetch", {}).get("operator"),
-        "files": [
-            _file_json({**file, **known}, media.get(file["media_id"]))
-            for file, known in zip(named, about, strict=True)
-        ],
-        "software": found.get("tools", []),
-        "pages": found.get("pages", []),
-        "media": [
-            _medium_json(image, chosen.get((capture.id, image["number"])))
-            for image in found.get("media", [])
-        ],
-        "missing": found.get("minimum", {}).get("missing", []),
-        "no_picture": UNPICTURED.get(picture.get("reason") or ""),
-        "counts": found.get("counts", {}),
-        "notes": found.get("notes", []),
-    }
-
-
-def _file_json(file: dict[str, Any], stored: Media | None) -> dict[str, Any]:
-    return {
-        "media_id": file["media_id"],
-        "name": file["name"],
-        "kind": file.get("kind"),
-        "integrity": file.get("integrity"),
-        "size": stored.size if stored else None,
-        "sha256": stored.sha256 if stored else None,
-        "kept": stored is not None and stored.blob is not None,
-    }
-
-
-def _medium_json(image: dict[str, Any], chosen: CapturedMedium | None) -> dict[str, Any]:
-    return {
-        **{name: image[name] for name in _SHOWN},
-        "chosen": chosen is not None and chosen.failure is None,
-        "job_id": chosen.job_id if chosen else None,
-        "failure": chosen.failure if chosen else None,
-    }
+def _medium(image: dict[str, Any], chosen: CapturedMedium | None) -> ShownMedium:
+    return ShownMedium(
+        **{name: image[name] for name in FoundMedium.model_fields},
+        chosen=chosen is not None and chosen.failure is None,
+        job_id=chosen.job_id if chosen else None,
+        failure=chosen.failure if chosen else None,
+    )
 
 
 def offered(media: Any) -> list[int]:

@@ -28,7 +28,7 @@ from deepfake_service.capture.browser import PageBrowser
 from deepfake_service.capture.claims import MAX_ATTEMPTS, Claims, Work
 from deepfake_service.capture.gate import Gate
 from deepfake_service.capture.links import ENDS
-from deepfake_service.capture.registries import Registries
+from deepfake_service.capture.registries import Operator, Registries
 from deepfake_service.examination.submissions import Sealed, blob_of
 from deepfake_service.platform.clock import iso_time, utc_now
 from deepfake_service.platform.db import Capture, Database, new_id
@@ -184,6 +184,7 @@ class Fetches:
             reason = "too_slow" if is_slow else "failed"
         except (MediaError, ValidationError):
             reason = "failed"
+        operator = self._operator(said, gate)
         work.content["fetch"] = {
             "began_at": iso_time(began),
             "ended_at": iso_time(self._database.clock()),
@@ -201,12 +202,12 @@ class Fetches:
                 "reached": gate.limit if gate and picture is None else None,
             },
             "connections": gate.log if gate else [],
-            "operator": self._operator(said, gate),
+            "operator": operator and operator.model_dump(),
             "picture": picture,
         }  # fmt: skip
         self._end(work, reason, file)
 
-    def _operator(self, said: _Said, gate: Gate | None) -> dict[str, Any] | None:
+    def _operator(self, said: _Said, gate: Gate | None) -> Operator | None:
         """Return whose the page's host is: the child may name one of those that the gate saw."""
         seen = [line for line in gate.log if line["address"]] if gate else []
         if self._way.registries is None or not seen:

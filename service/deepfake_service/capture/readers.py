@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, BinaryIO, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from deepfake_models.errors import DecoderFailed, DecoderTooSlow, MediaTooLarge, SandboxBusy
 from deepfake_models.sandbox.pool import ProcessPool, TaskBounds
@@ -22,6 +22,7 @@ from deepfake_service.capture.contents import (
     MAX_RECORDS,
 )
 from deepfake_service.capture.replay import replayable
+from deepfake_service.platform.answers import Published, Sha256
 
 MEMORY_BYTES = 2 << 30
 """Address space: libraries take half of it, an MHTML file three times its size."""
@@ -39,12 +40,11 @@ LAZY_MODULES = (
 TASK = f"{__name__}:answer_task"
 
 Text = Annotated[str, Field(max_length=4096)]
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0)]
 
 
-class _Found(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+class _Found(Published):
+    model_config = ConfigDict(strict=True)
 
 
 _F = TypeVar("_F", bound=_Found)
@@ -54,21 +54,37 @@ class Page(_Found):
     """A page that was captured."""
 
     url: Text
+    """Its address."""
     title: Text
+    """Its title; empty if none is recorded."""
     at: Text
+    """When it was captured, as the file says it; may be empty."""
 
 
-class CapturedImage(_Found):
-    """A picture or a video in a captured file, and where it is there."""
+class FoundMedium(_Found):
+    """A picture or a video in a captured file."""
 
     number: Count
+    """By which it is chosen, from 1."""
     role: Literal["medium", "full_page_capture", "view"]
+    """`full_page_capture` and `view` are screenshots that the tool took."""
     mime: Text
-    sha256: Sha256
+    """Type by its first bytes."""
     size: Count
+    """Its size in bytes."""
+    sha256: Annotated[Sha256, Field(pattern="^[0-9a-f]{64}$")]
+    """SHA-256 of its bytes."""
     url: Text
+    """Address that it came from; empty for a file of its own."""
     at: Text
+    """When it was fetched; may be empty."""
     page: Count | None
+    """Index of its page in `pages`."""
+
+
+class CapturedImage(FoundMedium):
+    """A picture or a video in a captured file, and where it is there."""
+
     file: Count
     member: Text | None = None
     offset: Count | None = None
@@ -80,15 +96,21 @@ class Integrity(_Found):
     """How the digests and the signature that came with a file hold."""
 
     digests: Literal["verified", "partly", "mismatch", "none"]
+    """`verified`; `partly` if records without a digest are beside verified ones; `mismatch` if a
+    file or record has another digest than stated; `none` if the file states none."""
     signature: Literal["valid", "invalid", "not_signed", "cannot_be_checked"]
+    """Of a WACZ. `valid` says that a key signed it, not whose key that is."""
     detail: Text | None = None
+    """Who signed, or why it does not hold."""
 
 
 class Note(_Found):
-    """A fault that did not keep the rest from being read."""
+    """A fault of a file that did not keep the rest from being read."""
 
     code: Annotated[str, Field(pattern="^[a-z_]{1,32}$")]
+    """Its kind."""
     detail: Text
+    """What and where."""
 
 
 class Findings(_Found):

@@ -16,11 +16,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 
 import requests
+from pydantic import Field
 from requests.adapters import BaseAdapter
 
+from deepfake_service.platform.answers import Published
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.pages import Pages
 
@@ -41,6 +43,41 @@ _CDN = re.compile(
 _log = logger("deepfake_service.links")
 
 
+class Network(Published):
+    """The network of an address, as its registry says (RDAP)."""
+
+    name: str = Field(description="Its name; this and others may be empty.")
+    holder: str = Field(description="Who holds it.")
+    country: str = Field(description="Code of the country that it is registered in.")
+    abuse: list[str] = Field(description="E-mail addresses for reports of abuse.")
+    is_cdn: bool
+    """Whether it is known to pass on what others host. Its contact is then not that of the host.
+    False says that it is not known to."""
+    source: str = Field(description="Address of the registry's answer.")
+
+
+class Domain(Published):
+    """A registered domain, as its registry says (RDAP)."""
+
+    name: str = Field(description="Its name.")
+    registrar: str = Field(description="Who registered it for its owner; may be empty.")
+    abuse: list[str] = Field(description="E-mail addresses for reports of abuse to the registrar.")
+    source: str = Field(description="Address of the registry's answer.")
+
+
+_R = TypeVar("_R", Network, Domain)
+
+
+class Operator(Published):
+    """Whose the host of a page is, when its link was opened."""
+
+    host: str = Field(description="The host of the page, after redirects.")
+    address: str = Field(description="The address that was connected to.")
+    network: Network | None = Field(None, description="Null if no registry told.")
+    domain: Domain | None = None
+    """Null if no registry told: not each country's domains have one that does."""
+
+
 class Registries:
     """Asks registries, one at a time, and remembers their answers for a day."""
 
@@ -50,33 +87,31 @@ class Registries:
         self._session.trust_env = False
         self._session.mount("https://", _Checked(pages))
         self._renewed_at = -DAY_S
-        self._known: dict[tuple[str, str], dict[str, Any] | None] = {}
+        self._known: dict[tuple[str, str], Any] = {}
 
-    def of(self, host: str, address: str) -> dict[str, Any]:
+    def of(self, host: str, address: str) -> Operator:
         """Return what is registered of a host and its address; ``None`` for what is not known."""
         import whoisit
 
-        found: dict[str, Any] = {
-            "host": host, "address": address, "network": None, "domain": None,
-        }  # fmt: skip
+        network = domain = None
         with self._lock:
             if not self._has_tables():
-                return found
-            found["network"] = self._asked(whoisit.ip, address, _network)
+                return Operator(host=host, address=address)
+            network = self._asked(whoisit.ip, address, _network)
             with contextlib.suppress(ValueError):
                 ipaddress.ip_address(host)
-                return found
+                return Operator(host=host, address=address, network=network)
             # A registered domain has two labels or three; the registry knows which.
             labels = host.rsplit(".", 3)[-3:]
             names = [".".join(labels[n:]) for n in range(len(labels) - 1)]
             # The registry names the registrar and its contact; what that one says is not needed.
             ask = partial(whoisit.domain, follow_related=False)
             for name in names:
-                found["domain"] = self._asked(ask, name, _domain)
+                domain = self._asked(ask, name, _domain)
                 # Unless it is known that a name is not registered, a shorter one may be another's.
-                if found["domain"] or (_domain.__name__, name) not in self._known:
+                if domain or (_domain.__name__, name) not in self._known:
                     break
-        return found
+        return Operator(host=host, address=address, network=network, domain=domain)
 
     def _has_tables(self) -> bool:
         """Load IANA's tables once a day; return whether there are some."""
@@ -103,45 +138,45 @@ class Registries:
         self._known.clear()
         return True
 
-    def _asked(
-        self, ask: Callable[..., Any], what: str, read: Callable[[Any], dict[str, Any]]
-    ) -> dict[str, Any] | None:
+    def _asked(self, ask: Callable[..., Any], what: str, read: Callable[[Any], _R]) -> _R | None:
         from whoisit.errors import ResourceDoesNotExist, UnsupportedError
 
         key = (read.__name__, what)
         if key in self._known:
-            return self._known[key]
+            known: _R | None = self._known[key]
+            return known
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
         try:
-            self._known[key] = read(ask(what, session=self._session))
+            found = read(ask(what, session=self._session))
         except (ResourceDoesNotExist, UnsupportedError):
-            self._known[key] = None
+            found = None
         except Exception:  # as above; it is asked again for the next link
             return None
-        return self._known[key]
+        self._known[key] = found
+        return found
 
 
-def _network(answer: Any) -> dict[str, Any]:
+def _network(answer: Any) -> Network:
     holder = _names(answer, "registrant")
     name = _text(answer["name"])
-    return {
-        "name": name,
-        "holder": holder,
-        "country": _text(answer["country"])[:2].upper(),
-        "abuse": _contacts(answer),
-        "is_cdn": bool(_CDN.search(f"{name} {holder}")),
-        "source": _text(answer["url"]),
-    }
+    return Network(
+        name=name,
+        holder=holder,
+        country=_text(answer["country"])[:2].upper(),
+        abuse=_contacts(answer),
+        is_cdn=bool(_CDN.search(f"{name} {holder}")),
+        source=_text(answer["url"]),
+    )
 
 
-def _domain(answer: Any) -> dict[str, Any]:
-    return {
-        "name": _text(answer["name"]).lower(),
-        "registrar": _names(answer, "registrar"),
-        "abuse": _contacts(answer),
-        "source": _text(answer["url"]),
-    }
+def _domain(answer: Any) -> Domain:
+    return Domain(
+        name=_text(answer["name"]).lower(),
+        registrar=_names(answer, "registrar"),
+        abuse=_contacts(answer),
+        source=_text(answer["url"]),
+    )
 
 
 def _names(answer: Any, role: str) -> str:

@@ -13,7 +13,7 @@ from deepfake_models.bundle.results import Leaning, VerdictCode
 from deepfake_service.accounts.accounts import MAY_READ_ALL, Caller
 from deepfake_service.container import Services
 from deepfake_service.http.auth import Call
-from deepfake_service.http.schemas import EXAMPLE_ID
+from deepfake_service.platform.answers import EXAMPLE_ID
 from deepfake_service.platform.clock import Day, Moment
 from deepfake_service.platform.db.enums import Finding, ListedState
 from deepfake_service.platform.errors import invalid_field

@@ -10,8 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from deepfake_models.bundle.results import Leaning, ReasonCode, Unexamined, VerdictCode
 from deepfake_models.bundle.spec import is_none
 from deepfake_models.sandbox.confinement import Layer
-
-EXAMPLE_ID = "01kb0zq9v7m3x8t2e4r6y1w5cd"
+from deepfake_service.platform.answers import EXAMPLE_ID, ItemId, Published, Sha256
 
 
 def _id_of(item: str) -> Any:
@@ -26,18 +25,6 @@ NoticeId = Annotated[str, _id_of("notice")]
 OccurrenceId = Annotated[str, _id_of("occurrence")]
 LookId = Annotated[str, _id_of("look")]
 Language = Literal["ko", "en"]
-
-ItemId = Annotated[str, Field(examples=[EXAMPLE_ID])]
-"""An id of this service: a ULID."""
-Sha256 = Annotated[
-    str, Field(examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"])
-]
-"""A SHA-256 in 64 hexadecimal digits."""
-Time = Annotated[
-    str,
-    Field(json_schema_extra={"format": "date-time"}, examples=["2026-01-31T12:00:00.000+00:00"]),
-]
-"""A time in ISO 8601, in UTC."""
 
 Score = Annotated[
     float | None,
@@ -90,13 +77,6 @@ VERDICT_OF_MEDIUM = (
     "The conclusion on what was `examined`. `no_manipulation_found` is not a finding of "
     "authenticity: a real face does not clear a picture."
 )
-
-
-class Published(BaseModel):
-    """Base of responses. A field that is not declared is a programming error. What does not fit in
-    the line of a field is described below it."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
 class Body(BaseModel):
@@ -248,8 +228,7 @@ class ResultOut(Stored):
     reasons: Reasons
     tracks: list[TrackOut] = Field(description="The people whose faces were found.")
     frames: FrameCountsOut = Field(description="How many frames were examined.")
-    faces: list[TrackedFaceOut] = []
-    """The faces that were found, frame by frame."""
+    faces: list[TrackedFaceOut] = Field([], description="The faces that were found, by frame.")
     leaning: LeaningOut = None
     kinds: Kinds = None
 

@@ -21,7 +21,8 @@ from deepfake_service.capture.captures import HandedIn
 from deepfake_service.cases.cases import PostDetails, canonical_reference
 from deepfake_service.examination.submissions import MAX_FRAMES, Submission
 from deepfake_service.http.multipart import MAX_NAME_CHARS, MULTIPART, base_name
-from deepfake_service.http.schemas import EXAMPLE_ID, Body
+from deepfake_service.http.schemas import Body
+from deepfake_service.platform.answers import EXAMPLE_ID
 from deepfake_service.platform.clock import CLIENT_SKEW, utc_now
 from deepfake_service.platform.db.enums import CallbackContent, Priority, RetentionPolicy
 from deepfake_service.platform.webhooks import Callback

@@ -234,12 +234,12 @@ def _contacts(visit: Visit, kind: Kind, case_id: str) -> dict[str, tuple[str, st
     if kind.recipient != "platform":
         return found
     for capture in visit.services.captures.of_case(visit.caller, case_id):
-        operator = capture["operator"] or {"network": None, "domain": None}
-        if network := operator["network"]:
-            whose = "cdn" if network["is_cdn"] else "network"
-            found |= dict.fromkeys(network["abuse"], (operator["host"], whose))
-        if domain := operator["domain"]:
-            found |= dict.fromkeys(domain["abuse"], (operator["host"], "registrar"))
+        operator = capture.operator
+        if operator and (network := operator.network):
+            whose = "cdn" if network.is_cdn else "network"
+            found |= dict.fromkeys(network.abuse, (operator.host, whose))
+        if operator and (domain := operator.domain):
+            found |= dict.fromkeys(domain.abuse, (operator.host, "registrar"))
     return found
 
 

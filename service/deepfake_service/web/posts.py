@@ -62,14 +62,13 @@ def get_captures_table(case_id: Id, visit: Reader) -> Response:
     visit.services.queries.brief(visit.caller, case_id)
     lines, by_whom = [csv_line(_COLUMNS)], visit.translate("according to the capture")
     for found in reversed(visit.services.captures.of_case(visit.caller, case_id, None)):
-        pages, media = found["pages"], found["media"]
-        told = found["detail"] or found["waits"]
+        told = found.detail or found.waits
         detail = visit.translate(told) if told else None
-        claimed = f"{pages[0]['url']} ({by_whom})" if pages else ""
+        claimed = f"{found.pages[0].url} ({by_whom})" if found.pages else ""
         cells = (
-            found["source_url"] or claimed, found["state"],
-            found["reason"], detail, found["created_at"], found["finished_at"],
-            len(media), found["note"], found["id"], found["sha256"],
+            found.source_url or claimed, found.state,
+            found.reason, detail, found.created_at, found.finished_at,
+            len(found.media), found.note, found.id, found.sha256,
         )  # fmt: skip
         lines.append(csv_line(cells))
     content = BYTE_ORDER_MARK + "".join(lines)
