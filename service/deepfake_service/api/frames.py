@@ -58,8 +58,10 @@ async def score_pictures(call: Submitter) -> FramesOut:
             call.services.disk.require()
         frames = await _score_all(engine.pictures, sent.uploads, call.request.receive)
         if form.case_reference is not None:
-            for (frame, _), upload in zip(frames, sent.uploads, strict=True):
-                frame.job_id = await _submit(call, form, upload)
+            frames = [
+                (frame.model_copy(update={"job_id": await _submit(call, form, upload)}), verdict)
+                for (frame, verdict), upload in zip(frames, sent.uploads, strict=True)
+            ]
     for _, verdict in frames:
         call.state.metrics.frame(verdict)
     return FramesOut(
