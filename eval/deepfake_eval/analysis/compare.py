@@ -99,7 +99,8 @@ def sentence(result: dict[str, Any]) -> str:
     aucs = [(result["auc_a"], result["a"]), (result["auc_b"], result["b"])]
     (first, better), (second, worse) = aucs if value >= 0 else aucs[::-1]
     if low is None:
-        shown = f"AUC of {better} is higher by {abs(value):.3f}, without an interval"
+        size = f"{abs(value):.3f}, without an interval"
+        shown = f"No difference is shown: AUC of {better} is higher by {size}"
     else:
         low, high = (low, high) if value >= 0 else (-high, -low)
         size = f"{abs(value):.3f} [{low:.3f}, {high:.3f}]"

@@ -15,6 +15,10 @@ from scipy.special import stdtrit
 from scipy.stats import beta, norm
 
 CONFIDENCE = 0.95
+NO_INTERVAL = (
+    "A figure without an interval, such as a perfect AUC, is still uncertain: all resamples gave "
+    "the same value, or a class has fewer than two groups."
+)
 BOOTSTRAP_DRAWS = 1000
 _CORRELATION = 0.1
 
@@ -126,11 +130,16 @@ def resamples(groups: ArrayLike, *, draws: int = BOOTSTRAP_DRAWS) -> Iterator[ND
 
 
 def interval(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return both ends of the percentile interval of resampled figures (B, ...); NaN of none."""
+    """Return both ends of the percentile interval of resampled figures (B, ...).
+
+    They are NaN without resamples, and where both ends are equal: resampling cannot leave a perfect
+    AUC, which 14 media of each class reach in one of forty tries if the true one is .92.
+    """
     if not len(drawn):
         return np.full((2, *drawn.shape[1:]), np.nan)
     tail = (1.0 - CONFIDENCE) / 2.0
-    return np.quantile(drawn, [tail, 1.0 - tail], axis=0)
+    ends = np.quantile(drawn, [tail, 1.0 - tail], axis=0)
+    return np.where(ends[0] == ends[1], np.nan, ends)
 
 
 def p_value(difference: Estimate) -> float:
@@ -139,8 +148,6 @@ def p_value(difference: Estimate) -> float:
     if not np.isfinite(difference.low):
         return 1.0
     spread = (difference.high - difference.low) / (2.0 * norm.ppf((1.0 + CONFIDENCE) / 2.0))
-    if spread == 0.0:
-        return float(difference.value == 0.0)
     return float(2.0 * norm.sf(abs(difference.value) / spread))
 
 
@@ -164,8 +171,8 @@ def two_class_estimate(
     interval under resampling of whole groups.
 
     There is no interval (NaN) if either class has fewer than two groups: resampling could only vary
-    the other one, and the interval would be too narrow. The statistic is NaN for a sample with a
-    single class, which is ignored.
+    the other one, and the interval would be too narrow. Nor is there one where all resamples agree
+    (see ``interval``). The statistic is NaN for a sample with a single class, which is ignored.
     """
     fewest, samples = fewest_groups(truth, groups), len(np.asarray(groups))
     low = high = float("nan")

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from deepfake_eval.analysis.in_sample import in_sample, in_sample_sentence, is_fitted
-from deepfake_eval.analysis.intervals import CONFIDENCE, rate
+from deepfake_eval.analysis.intervals import CONFIDENCE, NO_INTERVAL, rate
 from deepfake_eval.analysis.metrics import coverage, outcome, panel, worst_case_auc
 from deepfake_eval.datasets.base import PICTURE_SUFFIXES
 from deepfake_eval.inference.packages import versions
@@ -164,6 +164,8 @@ def _auc_text(entry: dict[str, Any], min_groups: int) -> str:
     text += f" of {entry['groups']} groups"
     if entry["indicative"]:
         text += f"; indicative, because a class has fewer than {min_groups} groups"
+    if auc["low"] is None:
+        text += f". {NO_INTERVAL.removesuffix('.')}"
     if auc["value"] < 0.4:
         text += ". This is below chance: a higher score must mean a more suspect medium"
     return text + "."

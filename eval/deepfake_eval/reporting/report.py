@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from deepfake_eval.analysis.intervals import NO_INTERVAL
 from deepfake_eval.analysis.metrics import TITLES
 from deepfake_eval.analysis.plots import figures, write_plots
 from deepfake_eval.analysis.summary import LEVELS, headline
@@ -59,6 +60,7 @@ def render(metrics: Mapping[str, Any], plots: Mapping[str, str]) -> str:
         headline=headline(metrics),
         levels=LEVELS,
         titles=TITLES,
+        no_interval=NO_INTERVAL,
         limits=_limits(metrics["bundle"]["thresholds"]),
         plots=[
             (caption, _labelled(plots[name], caption))

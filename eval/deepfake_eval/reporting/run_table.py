@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from deepfake_eval.analysis.intervals import NO_INTERVAL
 from deepfake_eval.analysis.metrics import RANKED
 from deepfake_eval.analysis.table import SECTIONS, SHOWN, Cell
 from deepfake_eval.reporting.tables import csv_text
@@ -78,6 +80,8 @@ def _remarks(cells: Sequence[Cell]) -> list[str]:
     remarks = []
     if any(cell.indicative for cell in cells):
         remarks.append("†: too few groups in a class.")
+    if any(not math.isfinite(cell.estimate.low) for cell in cells):
+        remarks.append(NO_INTERVAL)
     if any(cell.in_sample for cell in cells):
         remarks.append("*: the detector was fitted on some of these media, and is not compared.")
     names = dict.fromkeys(cell.detector for cell in cells)

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from deepfake_eval.analysis.in_sample import any_fitted, in_sample_sentence
+from deepfake_eval.analysis.intervals import NO_INTERVAL
 from deepfake_eval.analysis.metrics import FIGURES, RANKED
 from deepfake_eval.analysis.summary import LEVELS
 from deepfake_eval.reporting.templates import filled
@@ -166,6 +167,10 @@ def latex(metrics: Mapping[str, Any]) -> str:
             if any(entry[figure]["value"] is not None for entry in entries)
         },
         against=sorted(other),
+        no_interval=NO_INTERVAL,
+        without_interval=any(
+            e[f]["value"] is not None and e[f]["low"] is None for e in entries for f in RANKED
+        ),
         in_sample=in_sample_sentence(counts) if fitted else "",
     )
 

@@ -19,11 +19,13 @@ from typer.testing import CliRunner
 from deepfake_eval.analysis.compare import compare, sentence
 from deepfake_eval.analysis.metrics import auc_value
 from deepfake_eval.analysis.summary import summarise
+from deepfake_eval.analysis.table import table_of_runs
 from deepfake_eval.cli import app as cli
 from deepfake_eval.errors import RunError
 from deepfake_eval.evaluate.detector import measure_table
 from deepfake_eval.evaluate.score_table import read, subject
 from deepfake_eval.options import ScoreTableOptions
+from deepfake_eval.reporting.run_table import write_run_table
 
 OPTIONS = ScoreTableOptions(draws=50)
 Rows = list[dict[str, object]]
@@ -299,6 +301,29 @@ def test_what_is_not_scored_is_said_wherever_the_auc_is(
     assert "worst is the AUC with all of that counted against the detector" in tex
     figures = pd.read_csv(out / "tables" / "figures.csv")
     assert figures["fake_not_scored"].iloc[0] == 4
+
+
+def test_a_perfect_auc_is_said_to_be_uncertain_wherever_it_stands(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    rows = [{**row, "score": float(row["label"] == "fake")} for row in scored(0.0)]
+    out = tmp_path / "out"
+    command = ["score-table", str(write(rows)), "--out", str(out), "--draws", "20"]
+    printed = " ".join(CliRunner().invoke(cli.app, command).output.split())
+    assert "AUC 1.000 (no interval); 20 real" in printed
+    write_run_table(tmp_path, table_of_runs([out], draws=20))
+    caption = (out / "tables" / "figures.tex").read_text()
+    texts = (
+        printed,
+        (out / "report.html").read_text(),
+        caption,
+        (tmp_path / "table.md").read_text(),
+    )
+    for text in texts:
+        assert "such as a perfect AUC, is still uncertain" in text
+    figures = pd.read_csv(out / "tables" / "figures.csv").iloc[0]
+    assert figures["auc"] == 1.0
+    assert figures[["auc_low", "auc_high", "tpr_at_5_fpr_low"]].isna().all()
 
 
 def test_without_groups_each_medium_is_one_and_that_is_said(
