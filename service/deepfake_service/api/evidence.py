@@ -15,12 +15,12 @@ from pydantic import Field
 from deepfake_models.bundle.results import VerdictCode
 from deepfake_models.bundle.spec import is_none
 from deepfake_models.errors import SandboxBusy
-from deepfake_service.evidence.bundle.builder import TIMELINE, report_of
+from deepfake_service.evidence.bundle.builder import TIMELINE
 from deepfake_service.evidence.bundle.steps import Step
 from deepfake_service.evidence.bundle.trust_store import Trust, certificates, pinned_keys
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.bundle.zip_format import MAX_BYTES
-from deepfake_service.evidence.report.report import ReportCopy
+from deepfake_service.evidence.report.report import ORIGINAL, ReportCopy
 from deepfake_service.http.admission import HEAVY
 from deepfake_service.http.answers import (
     BINARY,
@@ -72,10 +72,9 @@ class ReportQuery:
     ] = False
 
     @property
-    def copy(self) -> ReportCopy | None:
-        """The copy that has to be made; ``None`` if the report is that of the edition."""
-        copy = ReportCopy(self.faces, self.signature_line)
-        return None if copy == ReportCopy() else copy
+    def copy(self) -> ReportCopy:
+        """The copy that is asked for."""
+        return ReportCopy(self.faces, self.signature_line)
 
 
 ReportQueryDep = Annotated[ReportQuery, Depends()]
@@ -83,7 +82,7 @@ ReportQueryDep = Annotated[ReportQuery, Depends()]
 
 async def _report_reader(call: Reader, asked: ReportQueryDep) -> AsyncIterator[Call]:
     """Return the call; making a copy counts against the account's budget."""
-    cost = 0 if asked.copy is None else HEAVY
+    cost = 0 if asked.copy == ORIGINAL else HEAVY
     with call.state.budget.enter(call.caller.account_id, cost):
         yield call
 
@@ -127,10 +126,7 @@ def get_report(
     """Return the report of an edition: a signed PDF/A, in Korean or English. Audited. With
     `faces=false` or `signature_line=true`, it is a copy that is signed when it is requested."""
     store = call.services.evidence_store
-    if asked.copy is None:
-        content = store.member(call.caller, job_id, report_of(asked.lang), asked.edition)
-    else:
-        content = store.report(call.caller, job_id, asked.lang, asked.copy, asked.edition)
+    content = store.report(call.caller, job_id, asked.lang, asked.copy, asked.edition)
     return pdf_answer(content, f"report-{job_id}-{asked.lang}.pdf")
 
 

@@ -24,9 +24,9 @@ from deepfake_service.evidence import chain_of_custody as custody
 from deepfake_service.evidence import editions
 from deepfake_service.evidence.bundle import zip_format
 from deepfake_service.evidence.bundle.artifacts import EXAMINATION, Material
-from deepfake_service.evidence.bundle.builder import build, report_copy
+from deepfake_service.evidence.bundle.builder import build, report_copy, report_of
 from deepfake_service.evidence.bundle.capture_format import build_capture
-from deepfake_service.evidence.report.report import ReportCopy
+from deepfake_service.evidence.report.report import ORIGINAL, ReportCopy
 from deepfake_service.evidence.revocations import is_withdrawn, supersede
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.clock import iso_time
@@ -243,8 +243,10 @@ class EvidenceStore:
     def report(
         self, caller: Caller, job_id: str, language: str, copy: ReportCopy, number: int | None
     ) -> bytes:
-        """Return a copy of the report of an edition. See ``read``."""
+        """Return the report of an edition, or a copy that is signed now. See ``read``."""
         _, bundle = self.read(caller, job_id, number)
+        if copy == ORIGINAL:
+            return zip_format.member(bundle, report_of(language))
         return report_copy(bundle, language, copy, self.keys.current())
 
     def picture(self, caller: Caller, job_id: str, kind: str, number: int) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import select
@@ -42,14 +43,14 @@ def digests_against(session: Session, case: Case) -> set[str]:
 def basis_of(
     session: Session, vault: Vault, case: Case, media_id: str, reports: ReportChoice
 ) -> Basis:
-    """Return the finding about a medium, and its newest examination; ``NoticeRefused`` or
-    ``RecordAltered`` as ``confirmed_job``."""
+    """Return the finding about a medium with the reviewers' reasons, and its newest examination;
+    ``NoticeRefused`` or ``RecordAltered`` as ``confirmed_job``."""
     key = vault.case_key(case)
     job = confirmed_job(session, case, media_id)
     # The result is sealed: in the column, anybody could have written another verdict.
     if job.result is None or open_json(key, job)["verdict"] != job.verdict:
         raise refuse(session, "jobs", job.id, "verdict")
-    found = found_by(job.finding, reviews_of(session, job, key))
+    found = supporting_reviews(session, job, key)
     edition = newest_edition(session, job.id)
     is_wanted = reports == "all" or (
         reports == "supporting" and job.verdict == VerdictCode.LIKELY_MANIPULATED
@@ -65,6 +66,11 @@ def basis_of(
         examined_at=_examined_at(vault, job, key),
         report=is_wanted and _has_report(session, job, edition, minor=case.minor_at is not None),
     )
+
+
+def supporting_reviews(session: Session, job: Job, key: bytes) -> Sequence[Mapping[str, Any]]:
+    """Return the latest review of each person who states the finding about a job."""
+    return found_by(job.finding, reviews_of(session, job, key))
 
 
 def confirmed_job(session: Session, case: Case, media_id: str) -> Job:

@@ -36,7 +36,7 @@ class Basis:
     reviewers: int
     """How many reviewers found it."""
     reasons: list[str]
-    """Their reasons, as the notice has them."""
+    """Their reasons, as they wrote them; empty unless the notice is to have them."""
     verdict: str
     """The conclusion of the model."""
     job: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,13 @@ from deepfake_service.accounts.visibility import OfCase, find_visible, visible_t
 from deepfake_service.audit.log import SERVICE, Action, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import open_occurrence
-from deepfake_service.notices.basis import basis_of, confirmed_job, digests_against, stored_basis
+from deepfake_service.notices.basis import (
+    basis_of,
+    confirmed_job,
+    digests_against,
+    stored_basis,
+    supporting_reviews,
+)
 from deepfake_service.notices.compose import NoticeSubject, compose, text_of
 from deepfake_service.notices.documents import NoticeDocuments
 from deepfake_service.notices.history import NoticeHistory
@@ -103,6 +109,8 @@ class NoticeDesk:
                 for media_id in media
                 if consent is None
             ]
+            if not request.review_reasons:
+                basis = [replace(b, reasons=[]) for b in basis]
             captures = request.captures if kind.needs_screenshot and not minor else None
             subject = NoticeSubject(
                 contents,
@@ -143,16 +151,21 @@ class NoticeDesk:
             history.append(NoticeEventKind.CREATED, caller.actor, document_sha256=digest)
             return self._json(notice, content, history)
 
-    def obstacles(self, caller: Caller, case_id: str, media_ids: Iterable[str]) -> dict[str, str]:
-        """Return why no notice can be made about media of a case, by medium; leave out others."""
-        found = {}
+    def grounds(
+        self, caller: Caller, case_id: str, media_ids: Iterable[str]
+    ) -> dict[str, list[str] | NoticeRefused]:
+        """Return the reasons of the finding about each of some media of a case, or why no notice
+        can be made about it. The caller audits that the case is read."""
+        found: dict[str, list[str] | NoticeRefused] = {}
         with self._database.read() as session:
-            case, _ = self._find(session, caller, Case, case_id)
+            case, key = self._find(session, caller, Case, case_id)
             for media_id in media_ids:
                 try:
-                    confirmed_job(session, case, media_id)
+                    job = confirmed_job(session, case, media_id)
+                    reviews = supporting_reviews(session, job, key)
+                    found[media_id] = [review["reason"] for review in reviews]
                 except NoticeRefused as error:
-                    found[media_id] = error.message
+                    found[media_id] = error
         return found
 
     def read(self, caller: Caller, notice_id: str) -> dict[str, Any]:

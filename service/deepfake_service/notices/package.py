@@ -9,8 +9,8 @@ from typing import Any
 
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.cases.cases import Cases
-from deepfake_service.evidence.bundle.builder import report_of
 from deepfake_service.evidence.bundle.zip_format import sha256, zip_pieces
+from deepfake_service.evidence.report.report import ReportCopy
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.platform.errors import EvidenceMissing, ImageryWithheld, NotFound
@@ -27,9 +27,10 @@ def package_of(
 
     ``contents.json`` has the SHA-256 of each file, and the examinations and editions of the
     evidence that the notice relies on. Reports are those of these editions, in the language of the
-    notice. Files that were deleted are left out, and reports and screenshots where a person shown
-    may be a minor. Every reading is audited. ``NotFound`` if there is no such notice, or the caller
-    may not see it; ``ImageryWithheld`` or ``NoticeRefused`` as ``NoticeDocuments.pdf``.
+    notice; without the reasons of the reviewers, if the notice is. Files that were deleted are left
+    out, and reports and screenshots where a person shown may be a minor. Every reading is audited.
+    ``NotFound`` if there is no such notice, or the caller may not see it; ``ImageryWithheld`` or
+    ``NoticeRefused`` as ``NoticeDocuments.pdf``.
     """
     notice = desk.read(caller, notice_id)
     letter = [("notice.pdf", desk.pdf(caller, notice_id)), ("notice.txt", notice["text"].encode())]
@@ -53,12 +54,13 @@ def _screenshots(cases: Cases, caller: Caller, notice: dict[str, Any]) -> Files:
 
 
 def _reports(evidence: EvidenceStore, caller: Caller, notice: dict[str, Any]) -> Files:
-    report = report_of(notice["language"])
+    language = notice["language"]
     for basis in notice["basis"]:
         if not basis["report"]:
             continue
         try:
-            content = evidence.member(caller, basis["job"], report, basis["edition"])
+            copy = ReportCopy(reasons=bool(basis["reasons"]))
+            content = evidence.report(caller, basis["job"], language, copy, basis["edition"])
         except (NotFound, EvidenceMissing, ImageryWithheld):
             continue
         yield f"reports/{basis['job']}.pdf", content

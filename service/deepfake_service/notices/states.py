@@ -60,6 +60,9 @@ class NoticeRequest:
     reports: ReportChoice = "supporting"
     """Which reports of examinations are enclosed: those whose verdict supports the finding
     (`likely_manipulated`), `all` or `none`."""
+    review_reasons: bool = False
+    """Whether the notice and the reports that are enclosed have the reasons of the reviewers, word
+    for word."""
     without_consent: WithoutConsent | None = None
     """The statement that the files are shared without consent, on which the notice then rests
     instead of a finding: it does not claim that they are manipulated."""

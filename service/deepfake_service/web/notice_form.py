@@ -171,6 +171,7 @@ def _notice_request(kind: Kind, values: dict[str, str]) -> NoticeRequest:
         recipient=values.get("recipient") or None,
         captures="clear" if values.get("captures") == "clear" else "blurred",
         reports=reports if reports in REPORTS else "supporting",
+        review_reasons=values.get("review_reasons") == "yes",
         without_consent=consent,
     )
 
@@ -247,7 +248,7 @@ def _posts(
     visit: Visit, form: NoticeForm, chosen: set[str], given: Mapping[str, str], *, minor: bool
 ) -> ListPage:
     """Return the newest posts, and older ones that were chosen already. Each has its file, with the
-    newest job, what it lacks, and why no notice can be made about it."""
+    newest job, what it lacks, the reasons of its finding, and why no notice can be made."""
     queries, caller, case_id = visit.services.queries, visit.caller, form.case_id
     listed = queries.occurrences(caller, case_id, media_id=form.media)
     posts = listed.rows
@@ -257,13 +258,15 @@ def _posts(
     files = queries.names(caller, case_id, media)
     jobs = queries.jobs(caller, Filters(case_id=case_id, media=media), limit=MAX_PAGE).rows
     newest = {job["media_id"]: job for job in reversed(jobs)}
-    obstacles = visit.services.notice_desk.obstacles(caller, case_id, media)
+    grounds = visit.services.notice_desk.grounds(caller, case_id, media)
     for post in posts:
         medium = post["media_id"]
         post["file"], post["pictured"] = files.by_medium.get(medium, ""), files.pictured.get(medium)
         post["job"] = newest.get(medium)
         post["lacks"] = form.kind.missing_of(post, given, minor=minor)
-        post["obstacle"] = medium in obstacles and visit.translate(obstacles[medium])
+        found = grounds[medium]
+        post["reasons"] = found if isinstance(found, list) else []
+        post["obstacle"] = None if isinstance(found, list) else visit.translate(found.message)
     return ListPage(posts, listed.next)
 
 

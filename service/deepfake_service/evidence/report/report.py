@@ -34,6 +34,8 @@ class ReportCopy:
     """Whether it shows pictures of faces."""
     signature_line: bool = False
     """Whether it has a line for name, date and signature of whoever hands it in, on paper."""
+    reasons: bool = True
+    """Whether it has the reasons of the reviewers."""
 
 
 ORIGINAL = ReportCopy()
@@ -55,6 +57,8 @@ def present(
     """Return all that the report of a ``verdict.json`` document says and shows, in the language of
     ``words``. ``payload`` has the bundle's files by name, without ``data/``, and ``certificate``
     is the SHA-256 of that of its electronic signature."""
+    if not copy.reasons:
+        document = {**document, "reviews": [{**r, "reason": ""} for r in document["reviews"]]}
     reading, custody = Reading(document, words), json.loads(payload["custody.json"])
     d = reading.document
     known = d.get("organisation", {})

@@ -323,6 +323,6 @@ def _review_lines(r: Reading) -> list[str]:
             "decision": w.of("findings", review["decision"]),
         }
         lines.append(w("review_line", **told))
-        if review["reason"]:
-            lines.append(f"{w('review_reason')}: {quoted(review['reason'])}")
+        reason = quoted(review["reason"]) if review["reason"] else w("review_reason_left_out")
+        lines.append(f"{w('review_reason')}: {reason}")
     return lines

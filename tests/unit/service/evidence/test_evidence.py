@@ -34,13 +34,13 @@ from deepfake_service.evidence.bundle.builder import (
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.report.reading import Reading
-from deepfake_service.evidence.report.report import ReportCopy
+from deepfake_service.evidence.report.report import ReportCopy, present
 from deepfake_service.evidence.report.summary import summary_of
 from deepfake_service.evidence.signing_keys import self_made_certificate
 from deepfake_service.platform.texts.characters import MAX_TEXT_CHARS, readable
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
 from tests.support import exhibits, footage
-from tests.support.documents import report_texts
+from tests.support.documents import leaves, report_texts
 from tests.support.exhibits import OURS, files_of_bundle, outcomes
 
 
@@ -183,6 +183,18 @@ def test_a_report_without_faces_has_a_signature_of_its_own_and_says_what_it_leav
     shown = report_texts(document, {}, {"accounts": {}, "entries": []}, words("en"))
     assert shown["pictures"] == []
     assert f"Edition {document['edition']}" in shown["pictures_note"]
+
+
+def test_a_copy_of_a_report_can_leave_out_what_reviewers_wrote() -> None:
+    document = json.loads(files_of_bundle()["data/verdict.json"])
+    review = {"at": document["created_at"], "account": "a", "name": "Kim", "role": "analyst",
+              "decision": "confirmed", "reason": "The mother told us."}  # fmt: skip
+    document |= {"reviews": [review], "finding": "confirmed"}
+    custody = {"custody.json": json.dumps({"accounts": {}, "entries": []}).encode()}
+    for copy, is_told in ((ReportCopy(), True), (ReportCopy(reasons=False), False)):
+        shown = "\n".join(leaves(present(document, custody, words("en"), "ab" * 32, copy)))
+        assert ("The mother told us." in shown) == is_told
+        assert ("Reason, as written: not in this copy" in shown) != is_told
 
 
 def test_hostile_text_is_only_text() -> None:

@@ -70,14 +70,22 @@ async def test_a_notice_lists_the_reports_that_its_package_has(service: Service)
     del service.client.headers["Authorization"]
     await service.sign_in(Role.PIPELINE)
 
-    async def check(notice: dict[str, Any], reports: int) -> None:
+    async def check(notice: dict[str, Any], reports: int) -> list[bytes]:
         package = await service.client.get(f"/notices/{notice['id']}/package.zip")
         with zipfile.ZipFile(io.BytesIO(package.content)) as archive:
-            assert sum(name.startswith("reports/") for name in archive.namelist()) == reports
+            enclosed = [n for n in archive.namelist() if n.startswith("reports/")]
+            found = [archive.read(name) for name in enclosed]
+        assert len(found) == reports
         for said in ("첨부 보고서 참조", "얼굴 조작 여부 분석 보고서 1부"):
             assert (said in notice["text"]) == bool(reports)
+        return found
 
-    await check(kept, 1)
+    issued = await service.client.get(f"/v1/jobs/{job['id']}/report.pdf")
+    assert await check(kept, 1) != [issued.content]  # a copy without the reasons
+    reasons = {**content, "review_reasons": True}
+    pipeline = headers(service, Role.PIPELINE)
+    answer = await service.client.post(f"{path}/notices", json=reasons, headers=pipeline)
+    assert await check(answer.json(), 1) == [issued.content]
     await check(expired, 0)
     flagged = await service.client.put(f"{path}/minor", headers=headers(service, Role.ANALYST))
     assert flagged.is_success

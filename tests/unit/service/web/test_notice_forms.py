@@ -11,7 +11,8 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.notices.states import NoticeUpdate
 from deepfake_service.platform.db import new_id
 from deepfake_service.platform.db.enums import NoticeState, Role
-from tests.support.notices import GOOD, drafted
+from tests.support.answers import browse
+from tests.support.notices import GOOD, confirmed, drafted
 from tests.unit.service.conftest import Service
 
 
@@ -112,3 +113,21 @@ async def test_a_notice_whose_draft_was_withdrawn_meanwhile_is_answered_as_made(
     notice_id = answer.headers["location"].rpartition("/")[2]
     made = (await service.client.get(f"/v1/notices/{notice_id}")).json()
     assert made["state"] == "drafted"
+
+
+async def test_the_form_shows_the_reasons_and_sends_them_only_if_that_is_ticked(
+    service: Service,
+) -> None:
+    case_id, seen = await confirmed(service)
+    csrf = await browse(service, Role.PIPELINE)
+    form = f"/cases/{case_id}/notices/kr-d4u"
+    page = (await service.client.get(form)).text
+    assert ">Compared.</blockquote>" in page
+    assert re.search(r'name="review_reasons" value="yes"\s*>', page)
+    for ticked in (False, True):
+        fields = {**csrf, **GOOD["kr-d4u"], "occurrences": seen}
+        fields |= {"review_reasons": "yes"} if ticked else {}
+        made = await service.client.post(form, data=fields)
+        assert made.status_code == 303, made.text
+        notice = (await service.client.get(f"/v1{made.headers['location']}")).json()
+        assert ("Compared." in notice["text"]) == ticked
