@@ -26,6 +26,7 @@ from deepfake_service.http.dependencies import AppState
 from deepfake_service.http.multipart import boundary_of, media_type_of
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.submission_form import (
+    WHOLE_NUMBER,
     UploadForm,
     VideoForm,
     query_parameters,
@@ -40,8 +41,8 @@ from deepfake_service.http.uploads import (
 from deepfake_service.platform import outbound
 from deepfake_service.platform.errors import (
     CallbackRefused,
-    InvalidRequest,
     RequestTooLarge,
+    ServiceError,
     UnsupportedContentType,
     UnsupportedTus,
     UploadConflict,
@@ -96,7 +97,7 @@ async def submit_video(response: Response, call: Uploader) -> JobOut:
         sealed = await submissions.seal(sent.file(boundary, body))
         try:
             form = sent.parse()
-        except InvalidRequest:
+        except ServiceError:
             await submissions.discard(sealed)
             raise
     submission = replace(form.submission(), file_name=sent.file_name)
@@ -165,6 +166,7 @@ Token = Annotated[
 Size = Annotated[
     int,
     Header(alias=LENGTH, ge=0, description="The size of the file in bytes.", examples=[5242880]),
+    WHOLE_NUMBER,
 ]
 Offset = Annotated[
     int,
@@ -174,6 +176,7 @@ Offset = Annotated[
         description="Where in the file the body begins: the offset that the last response gave.",
         examples=[0],
     ),
+    WHOLE_NUMBER,
 ]
 
 
