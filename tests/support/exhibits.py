@@ -228,7 +228,7 @@ def looks(
             "id": f"look{number}", "post": "post", "number": number, "previous_sha256": previous,
             "at": f"2026-12-{number % 28 + 1:02}T00:00:00.000+00:00", "account": None,
             "result": "gone" if text else "up", "strong": True, "signals": [{"kind": "status"}],
-            "many_changed_at_once": False, "note": None, "screenshot_sha256": None,
+            "note": None, "screenshot_sha256": None,
         }  # fmt: skip
         envelope, previous = signed_look("https://example.org/1", predicate, text, key)
         made.append((envelope, text))

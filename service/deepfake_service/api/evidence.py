@@ -47,8 +47,13 @@ Edition = Annotated[
 Number = Annotated[
     int, Path(ge=1, le=999, description="Number of the face in the evidence, from 1.", examples=[1])
 ]
-MIRRORED = "Return the model's input: its margin is mirrored, so it can show eyes twice."
-ModelInput = Annotated[bool, Query(description=MIRRORED)]
+ModelInput = Annotated[
+    bool,
+    Query(
+        description="Return the model's input: its margin outside the picture is filled by "
+        "mirroring, so it can show eyes twice."
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)

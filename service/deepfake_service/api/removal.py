@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import anyio.to_thread
-from fastapi import Query, Response
+from fastapi import Response
 from pydantic import Field
 
 from deepfake_service.http.answers import (
     BINARY,
     file_answer,
     file_route,
-    pdf_answer,
     screenshot_answer,
 )
-from deepfake_service.http.auth import Call, DocumentReader, Reader, Submitter
+from deepfake_service.http.auth import Call, Reader, Submitter
 from deepfake_service.http.list_filters import PeriodDep
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import CaseId, Language, LookId, OccurrenceId
+from deepfake_service.http.schemas import CaseId, LookId, OccurrenceId
 from deepfake_service.http.submission_form import LookForm, upload_body
 from deepfake_service.http.uploads import SCREENSHOT, read_with_screenshot, streams_body
-from deepfake_service.notices.kinds import KINDS
 from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
 from deepfake_service.platform.db.enums import LookResult, NoticeState, WatchState
 from deepfake_service.platform.errors import invalid_field
-from deepfake_service.platform.texts.i18n import words
 from deepfake_service.removal.looks import LookMade
 from deepfake_service.removal.signals import Sight
 from deepfake_service.removal.statistics import GroupBy
-from deepfake_service.removal.statistics_pages import csv_of, pdf_of_summary
+from deepfake_service.removal.statistics_pages import csv_of
 
 router = api_router("removal")
 
@@ -49,10 +46,10 @@ class LookOut(Published):
     at: Time = Field(description="When it was made.")
     account: ItemId | None = Field(description="Id of the person's account; null: the service.")
     result: LookResult = Field(description="What it found.")
-    strong: bool = Field(description="Whether what it found is a strong sign.")
+    strong: bool
+    """Whether what it found is a strong sign; of `unknown`: that the site called the post gone to
+    this service, and not to a look that did not name it, so that a person has to look."""
     signals: list[dict[str, Any]] = Field(description="What it concluded this from.")
-    many_changed_at_once: bool
-    """Whether so many posts of the site changed at once that nothing was concluded."""
     note: str | None = Field(description="The person's note.")
     screenshot: bool = Field(description="Whether a screenshot is stored with it.")
     text: str = Field(description="The text that the page showed instead, shortened.")
@@ -244,21 +241,3 @@ def get_removals_csv(call: Reader, period: PeriodDep) -> Response:
     found = period.removals(call.services, call.caller)
     name = f"removals-{found.start}-{found.end}-{found.by}.csv"
     return file_answer(csv_of(found), "text/csv; charset=utf-8", name)
-
-
-@file_route(router, "/statistics/removals.pdf", "Count removals as a PDF", "application/pdf")
-def get_removals_pdf(
-    call: DocumentReader,
-    period: PeriodDep,
-    language: Annotated[Language, Query(description="Its language.")] = "ko",
-) -> Response:
-    """Return `GET /v1/statistics/removals` as a PDF/A, with a plot."""
-    found = period.removals(call.services, call.caller)
-    content = pdf_of_summary(
-        found,
-        words(language),
-        lambda kind: KINDS[kind].name.of(language),
-        call.services.sender.issuer,
-        call.state.database.clock(),
-    )
-    return pdf_answer(content, f"removals-{found.start}-{found.end}.pdf")

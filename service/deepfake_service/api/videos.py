@@ -26,7 +26,6 @@ from deepfake_service.http.dependencies import AppState
 from deepfake_service.http.multipart import boundary_of, media_type_of
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.submission_form import (
-    WHOLE_NUMBER,
     UploadForm,
     VideoForm,
     query_parameters,
@@ -41,8 +40,8 @@ from deepfake_service.http.uploads import (
 from deepfake_service.platform import outbound
 from deepfake_service.platform.errors import (
     CallbackRefused,
+    InvalidRequest,
     RequestTooLarge,
-    ServiceError,
     UnsupportedContentType,
     UnsupportedTus,
     UploadConflict,
@@ -97,7 +96,7 @@ async def submit_video(response: Response, call: Uploader) -> JobOut:
         sealed = await submissions.seal(sent.file(boundary, body))
         try:
             form = sent.parse()
-        except ServiceError:
+        except InvalidRequest:
             await submissions.discard(sealed)
             raise
     submission = replace(form.submission(), file_name=sent.file_name)
@@ -166,7 +165,6 @@ Token = Annotated[
 Size = Annotated[
     int,
     Header(alias=LENGTH, ge=0, description="The size of the file in bytes.", examples=[5242880]),
-    WHOLE_NUMBER,
 ]
 Offset = Annotated[
     int,
@@ -176,7 +174,6 @@ Offset = Annotated[
         description="Where in the file the body begins: the offset that the last response gave.",
         examples=[0],
     ),
-    WHOLE_NUMBER,
 ]
 
 

@@ -22,8 +22,8 @@ commands.add_typer(looks, name="looks")
 def try_look(url: Annotated[str, typer.Argument(help="Address of a post.")]) -> None:
     """Look at one address from this machine now, and print what a look would record.
 
-    This sends two requests to the site: for the post, and for one that never was. Nothing is
-    stored.
+    This sends up to three requests to the site: for the post, for one that never was, and, without
+    the name of this service, for a post that is gone. Nothing is stored.
     """
     if not host_of(url):
         raise typer.BadParameter("it has no host; give one such as https://example.org/v/1")

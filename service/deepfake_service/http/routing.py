@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
-from deepfake_service.http.multipart import MULTIPART, urlencoded_fields
+from deepfake_service.http.multipart import MULTIPART
 from deepfake_service.http.problems import MEDIA_TYPE, BodyRefused, read_json
 from deepfake_service.http.submission_form import VideoForm
 from deepfake_service.platform.errors import FieldError, InvalidRequest, ServiceError
@@ -99,15 +99,14 @@ def add_routes(app: FastAPI, router: APIRouter) -> None:
 
 async def _check_query(request: Request) -> None:
     """Check that each query parameter is declared, and is sent once; ``InvalidRequest``, naming
-    each parameter that is not. ``MalformedRequest``, naming it, if one is not UTF-8."""
-    fields = urlencoded_fields(request.scope["query_string"])
-    if not fields:
+    each parameter that is not."""
+    if not request.query_params:
         return
     route = request.scope["route"]
     declared = (route.openapi_extra or {}).get("parameters", ())
     known = _names_of(route.dependant) | {p["name"] for p in declared if p["in"] == "query"}
     invalid = []
-    for name, count in Counter(name for name, _ in fields).items():
+    for name, count in Counter(n for n, _ in request.query_params.multi_items()).items():
         if name not in known:
             invalid.append(unknown_field(name[:64], sorted(known)))
         elif count > 1:

@@ -34,7 +34,7 @@ MAX_TEXT_BYTES = 1024 * 1024
 """Of a body after it was decompressed."""
 MAX_HOPS = 5
 """Answers until the page, redirects included. With the heads, what the system receives ahead and
-the second page of a look (see ``lane.py``), one look stays below 2 MiB."""
+the further pages of a look (see ``lane.py``), one look stays below 3 MiB."""
 HEAD_BYTES = 100 * 1024
 """Of an answer beside its body: the largest head that h11 reads. With TLS, early hints and the
 coding of the body, all answers of a page together get no more."""
@@ -43,6 +43,11 @@ DEADLINE_S = 20.0
 RECEIVE_BUFFER = 32 * 1024
 """Bytes that the system may receive ahead: what was sent but not read is traffic, too."""
 AGENT = "deepfake-service"
+PLAIN_AGENT = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
+    "Chrome/142.0.0.0 Safari/537.36"
+)
+"""Of browsers, which shorten it to this: what a site shows to who does not say what asks."""
 KEPT = ("content-type", "location", "retry-after", "link", "cf-mitigated", "age", "via", "x-cache")
 """Headers that a record of a look has."""
 _CHARSETS = {
@@ -162,7 +167,14 @@ class Pages:
         self._allowed = allowed or CallbackHosts()
         self._tls = tls or httpx.create_ssl_context(trust_env=False)
 
-    def get(self, url: str, *, max_bytes: int = MAX_BODY_BYTES, hops: int = MAX_HOPS) -> Page:
+    def get(
+        self,
+        url: str,
+        *,
+        max_bytes: int = MAX_BODY_BYTES,
+        hops: int = MAX_HOPS,
+        agent: str = AGENT,
+    ) -> Page:
         """Fetch a page with its redirects. Whatever happens is in the result."""
         answers: list[Answer] = []
         ends = time.monotonic() + DEADLINE_S
@@ -174,7 +186,8 @@ class Pages:
                 return Page(tuple(answers), failure_of_check(error))
             try:
                 left_s = max(ends - time.monotonic(), 0.001)
-                answer = asyncio.run(asyncio.wait_for(self._answer(target, left, traffic), left_s))
+                asked = self._answer(target, agent, left, traffic)
+                answer = asyncio.run(asyncio.wait_for(asked, left_s))
             except (httpx.HTTPError, OSError, ValueError) as error:
                 return Page(tuple(answers), _failure(error))
             answers.append(answer)
@@ -188,8 +201,10 @@ class Pages:
                 return Page(tuple(answers), Failure.REFUSED_ADDRESS)
         return Page(tuple(answers), Failure.REDIRECTS)
 
-    async def _answer(self, target: outbound.Target, max_bytes: int, traffic: list[int]) -> Answer:
-        headers = {"User-Agent": AGENT, "Accept-Language": "en", "Accept-Encoding": "gzip"}
+    async def _answer(
+        self, target: outbound.Target, agent: str, max_bytes: int, traffic: list[int]
+    ) -> Answer:
+        headers = {"User-Agent": agent, "Accept-Language": "en", "Accept-Encoding": "gzip"}
         transport = httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False)
         transport._pool = httpcore.AsyncConnectionPool(
             ssl_context=self._tls,

@@ -3,7 +3,8 @@
 "Gone" is a conclusion, never one answer: two looks an hour apart found it gone, one of them by a
 strong sign, and none in between found it there; or, without a strong sign, three within a day or
 more. Looks are as far apart as they were recorded, if people say that they were further. A block
-where the looks come from is no removal, and restricted content still exists.
+where the looks come from is no removal, and restricted content still exists. Where a site answers
+otherwise to who does not name this service, nothing is concluded, and a person has to look.
 """
 
 from __future__ import annotations
@@ -34,9 +35,6 @@ UP_FOR = timedelta(days=365)
 LONGEST_CHALLENGE = DAY
 JITTER = 0.1
 """Share of the time to the next look by which it may be later, so that hosts see no bursts."""
-HELD_FOR, HELD_GAP = DAY, timedelta(hours=3)
-"""While many posts of one site changed at once: see ``is_flip``."""
-FLIP_LOOKS, FLIP_SHARE = 3, 0.3
 _TELLS_NOTHING = frozenset({LookResult.UNREACHABLE, LookResult.UNKNOWN, LookResult.CHALLENGED})
 
 
@@ -49,6 +47,11 @@ class Seen:
     strong: bool
     recorded_at: datetime
     """Later than ``at`` if a person tells of it afterwards."""
+
+    @property
+    def is_disputed(self) -> bool:
+        """Whether the site told two agents different things: see ``signals.compared``."""
+        return self.result is LookResult.UNKNOWN and self.strong
 
     def is_apart(self, other: Seen, gap: timedelta) -> bool:
         """Return whether two looks are so far apart, by when they were made and recorded."""
@@ -67,18 +70,17 @@ class Conclusion:
     """The first look that found it gone, if that is confirmed."""
 
 
-def conclude(
-    looks: Sequence[Seen], before: WatchState, gone_at: datetime | None, *, held: bool = False
-) -> Conclusion:
+def conclude(looks: Sequence[Seen], before: WatchState, gone_at: datetime | None) -> Conclusion:
     """Return what looks amount to, the newest of which is new.
 
     Args:
         looks: the newest ones, oldest first, at least one.
         before: the state until the newest look.
         gone_at: when it was found gone, if that had been confirmed.
-        held: nothing is confirmed now, because many posts of the site changed at once.
     """
     newest = looks[-1]
+    if newest.is_disputed:
+        return Conclusion(WatchState.UNCLEAR)
     if newest.result in PRESENT:
         if gone_at is None:
             is_back = before is WatchState.RETURNED
@@ -93,7 +95,7 @@ def conclude(
     if gone_at is not None:
         return Conclusion(WatchState.GONE, down_at, gone_at)
     found = [s for s in run if s.result is LookResult.GONE]
-    if found and not held and _is_confirmed(found):
+    if found and _is_confirmed(found):
         return Conclusion(WatchState.GONE, down_at, found[0].at)
     if newest.result is LookResult.GONE:
         return Conclusion(WatchState.SUSPECTED_GONE, down_at)
@@ -108,11 +110,12 @@ def conclude(
 
 
 def _since(looks: Sequence[Seen], *, absent: bool) -> list[Seen]:
-    """Return the looks since the last one that found the post; or, if ``absent``, since the last
-    one that found it gone."""
+    """Return the looks since the last one that found the post, for whoever asked; or, if
+    ``absent``, since the last one that found it gone."""
     run: list[Seen] = []
     for seen in reversed(looks):
-        if seen.result is LookResult.GONE if absent else seen.result in PRESENT:
+        is_found = seen.result in PRESENT or seen.is_disputed
+        if seen.result is LookResult.GONE if absent else is_found:
             break
         if not absent or seen.result in PRESENT:
             run.append(seen)
@@ -125,12 +128,6 @@ def _is_confirmed(found: Sequence[Seen]) -> bool:
     return is_long and (gap == HOUR or len(found) >= WEAK_LOOKS)
 
 
-def is_flip(changed: int, watched: int) -> bool:
-    """Return whether so many of the watched posts of one site changed within an hour that this is
-    more likely an outage, or a block of this service, than their removal."""
-    return changed >= FLIP_LOOKS and changed > FLIP_SHARE * watched
-
-
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What the times of looks depend on, beside the looks."""
@@ -141,14 +138,12 @@ class Plan:
 
 
 def next_look(
-    plan: Plan, looks: Sequence[Seen], found: Conclusion, *, held: bool, retry_after_s: int | None
+    plan: Plan, looks: Sequence[Seen], found: Conclusion, *, retry_after_s: int | None
 ) -> datetime | None:
     """Return when the next look is due after the newest of ``looks``; ``None`` for never."""
     newest, now = looks[-1], looks[-1].at
     gap: timedelta | None
-    if held:
-        gap = HELD_GAP
-    elif found.state is WatchState.SUSPECTED_GONE:
+    if found.state is WatchState.SUSPECTED_GONE:
         run = [s for s in _since(looks, absent=False) if s.result is LookResult.GONE]
         gap = HOUR if len(run) < 2 or any(s.strong for s in run) else DAY / 2
     elif found.gone_at is not None and newest.result in PRESENT:

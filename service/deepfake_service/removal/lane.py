@@ -7,6 +7,7 @@ one; what keeps them from asking a site too often is in the database.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,14 +18,15 @@ from sqlalchemy.orm import aliased
 from deepfake_service.cases.cases import open_occurrence
 from deepfake_service.platform.chores import Lane
 from deepfake_service.platform.db import Case, Database, Notice, Occurrence, Watch
+from deepfake_service.platform.db.enums import LookResult
 from deepfake_service.platform.errors import NotFound
 from deepfake_service.platform.logs import describe, logger
-from deepfake_service.platform.pages import DEADLINE_S, Page, Pages
+from deepfake_service.platform.pages import DEADLINE_S, PLAIN_AGENT, Page, Pages
 from deepfake_service.platform.storage import Vault, open_json
 from deepfake_service.removal.conclusions import Plan, planned_look
 from deepfake_service.removal.looks import LookMade, Looks
 from deepfake_service.removal.posts import last_look
-from deepfake_service.removal.signals import Sight, judge, sibling_of
+from deepfake_service.removal.signals import Sight, compared, judge, sibling_of
 
 LOOKERS = 4
 """Looks that one process makes at the same time. With a second for each, they are 300,000 a day."""
@@ -149,8 +151,9 @@ class LookLane(Lane[_Due]):
             last = last_look(session, due.occurrence_id)
             known: dict[str, Any] = open_json(key, last)["known"] if last else {}
         at = self._database.clock()
-        page = self._pages.get(url)
-        sight: Sight = judge(url, page, at, known, lambda post: self._sibling(due.host, post))
+        sight, page = _looked(
+            self._pages, url, at, known, lambda post: self._sibling(due.host, post)
+        )
         return LookMade(sight, at, page, missed=_missed(watch, notice, due.planned_at, at))
 
     def _sibling(self, host: str, url: str) -> Page | None:
@@ -170,9 +173,25 @@ class LookLane(Lane[_Due]):
 
 def look_now(pages: Pages, url: str, now: datetime) -> tuple[Sight, Page]:
     """Look at one address without recording anything, to try what looks can do from here."""
+    return _looked(pages, url, now, {}, lambda post: _never_there(pages, post))
+
+
+def _looked(
+    pages: Pages,
+    url: str,
+    now: datetime,
+    known: dict[str, Any],
+    sibling: Callable[[str], Page | None],
+) -> tuple[Sight, Page]:
+    """Look at a post: see ``judge``. If it is gone, look once more without naming this service; the
+    page has the answers to both."""
     page = pages.get(url)
-    never = _never_there(pages, url)
-    return judge(url, page, now, {}, lambda _: never), page
+    sight = judge(url, page, now, known, sibling)
+    if sight.result is not LookResult.GONE:
+        return sight, page
+    other = pages.get(url, max_bytes=SIBLING_BYTES, agent=PLAIN_AGENT)
+    unnamed = judge(url, other, now, known, sibling).result
+    return compared(sight, unnamed), Page((*page.answers, *other.answers), other.failure)
 
 
 def _never_there(pages: Pages, url: str) -> Page | None:

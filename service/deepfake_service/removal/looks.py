@@ -58,13 +58,10 @@ from deepfake_service.platform.storage import Vault, context_of, open_json, seal
 from deepfake_service.platform.storage.envelope import seal, unseal
 from deepfake_service.removal.conclusions import (
     CONSIDERED,
-    HELD_FOR,
-    HOUR,
     Plan,
     Seen,
     conclude,
     first_look,
-    is_flip,
     next_look,
 )
 from deepfake_service.removal.posts import find_post, last_look, screenshot_of_look
@@ -77,8 +74,6 @@ BY_PEOPLE = (
     LookResult.BLOCKED_HERE,
 )
 """What a person can state."""
-CONTROLS = 3
-"""Other posts of a site that are looked at when one is gone: as many as ``is_flip`` needs."""
 
 _log = logger("deepfake_service.looks")
 
@@ -211,7 +206,6 @@ class Looks:
             watches = session.scalars(
                 select(Watch).where(Watch.occurrence_id == occurrence_id)
             ).all()
-            held = any(self._is_held(session, watch, made) for watch in watches)
             predicate = {
                 "id": look_id,
                 "post": occurrence_id,
@@ -224,7 +218,6 @@ class Looks:
                 "result": str(made.sight.result),
                 "strong": made.sight.strong,
                 "signals": list(made.sight.signals),
-                "many_changed_at_once": held,
                 "missed": made.missed,
                 "exchanges": _exchanges_of(made.page),
                 "note": made.note,
@@ -249,7 +242,7 @@ class Looks:
             session.flush()
             said = f"{made.sight.result} {digest}"
             append_entry(session, actor, Action.POST_LOOKED_AT, occurrence_id, said)
-            self._follow(session, key, look, watches, made, held=held)
+            self._follow(session, key, look, watches, made)
         return look_id
 
     def _follow(
@@ -259,21 +252,16 @@ class Looks:
         look: Look,
         watches: Sequence[Watch],
         made: LookMade,
-        *,
-        held: bool,
     ) -> None:
         """Move the watches of a post after a look at it."""
         seen = _seen(session, key, look.occurrence_id)
         happened: set[Action] = set()
-        is_new = made.page is not None and look.result is LookResult.GONE
         for watch in watches:
             notice = session.get_one(Notice, watch.notice_id)
             if notice.sent_at is None or look.at < notice.sent_at:
                 continue  # what was seen before a notice was sent is nothing that it achieved
             looks = [each for each in seen if each.at >= notice.sent_at]
-            if is_new and watch.down_at is None and watch.host is not None:
-                _look_at_others(session, watch, look.at)
-            found = conclude(looks, watch.state, watch.gone_at, held=held)
+            found = conclude(looks, watch.state, watch.gone_at)
             if found.gone_at and watch.gone_at is None:
                 happened.add(Action.POST_GONE)
             if found.state is WatchState.RETURNED and watch.state is not WatchState.RETURNED:
@@ -286,7 +274,7 @@ class Looks:
             if is_watched:
                 plan = Plan(watch.id, notice.sent_at, notice.due_at)
                 waits = made.sight.retry_after_s
-                at = next_look(plan, looks, found, held=held, retry_after_s=waits)
+                at = next_look(plan, looks, found, retry_after_s=waits)
                 # A person may record what she saw earlier.
                 watch.next_look_at = at and max(at, self._database.clock())
             session.flush()
@@ -296,27 +284,6 @@ class Looks:
         if Action.POST_RETURNED in happened:
             _log.warning("post_returned", occurrence=look.occurrence_id)
             self._announce_return(session, look.occurrence_id)
-
-    def _is_held(self, session: Session, watch: Watch, made: LookMade) -> bool:
-        """Return whether so many posts of the site changed with this one that nothing is confirmed.
-
-        A person who looked herself is not misled by an outage.
-        """
-        if watch.host is None or made.page is None or made.sight.result is not LookResult.GONE:
-            return False
-        down_at = watch.down_at or made.at
-        if made.at - down_at >= HELD_FOR:
-            return False
-        looked = select(func.count(Watch.occurrence_id.distinct())).where(
-            Watch.host == watch.host, Watch.looked_at >= down_at - HOUR
-        )
-        others = Watch.occurrence_id != watch.occurrence_id
-        down = looked.where(others, Watch.down_at.between(down_at - HOUR, down_at + HOUR))
-        changed = 1 + (session.scalar(down) or 0)
-        held = is_flip(changed, session.scalar(looked) or 0)
-        if held:
-            _log.warning("many_posts_changed_at_once", site=watch.host[:12], posts=changed)
-        return held
 
     def _announce_return(self, session: Session, occurrence_id: str) -> None:
         """Make webhooks due that tell those who submitted a medium that its post has returned."""
@@ -403,18 +370,6 @@ def _as_seen(key: bytes, look: Look) -> Seen:
         stated = predicate_of(open_json(key, look)["envelope"])
         recorded_at = datetime.fromisoformat(stated["recorded_at"])
     return Seen(look.at, look.result, look.strong, recorded_at)
-
-
-def _look_at_others(session: Session, watch: Watch, now: datetime) -> None:
-    """Look at other posts of the site now, so that an outage is known for one within the hour."""
-    others = select(Watch.id).where(
-        Watch.host == watch.host,
-        Watch.occurrence_id != watch.occurrence_id,
-        Watch.state == WatchState.UP,
-        Watch.next_look_at > now,
-    )
-    controls = session.scalars(others.order_by(Watch.looked_at).limit(CONTROLS)).all()
-    session.execute(update(Watch).where(Watch.id.in_(controls)).values(next_look_at=now))
 
 
 def _sum_up(session: Session, notice: Notice) -> None:

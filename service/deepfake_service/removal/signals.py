@@ -267,7 +267,9 @@ def judge(
         sight = found(LookResult.CHALLENGED, True, {"kind": "challenge", "value": challenge})
         return replace(sight, retry_after_s=after_s)
     if answer.status != 200:
-        return found(*_by_status(answer.status, is_of_same_site(wanted, shown.address)))
+        sight = found(*_by_status(answer.status, is_of_same_site(wanted, shown.address)))
+        is_shown = shows_post and sight.result is LookResult.GONE
+        return _in_doubt(sight, "own_page") if is_shown else sight  # whatever the status says
     site = site_of(shown.address.hostname or "")
     for mark in (m for m in MARKS if m.site is None or is_of_site(site, m.site)):
         if mark.found_in(shown):
@@ -313,6 +315,17 @@ def _doubted(sight: Sight, shows_post: bool) -> Sight:
 def _in_doubt(sight: Sight, why: str) -> Sight:
     signals = (*sight.signals, {"kind": why, "value": True})
     return Sight(LookResult.UNKNOWN, False, signals, sight.known)
+
+
+def compared(sight: Sight, unnamed: LookResult) -> Sight:
+    """Return what a look that found a post gone amounts to, given what another one found that did
+    not name this service: a site can answer the first with 404, and show everybody else the post.
+    """
+    both = (*sight.signals, {"kind": "unnamed_look", "value": str(unnamed)})
+    if unnamed is LookResult.GONE:
+        return replace(sight, signals=both)
+    is_disputed = unnamed in PRESENT or unnamed is LookResult.RESTRICTED
+    return replace(sight, result=LookResult.UNKNOWN, strong=is_disputed, signals=both)
 
 
 def _served(page: Page | None) -> Shown | None:

@@ -1,17 +1,13 @@
-"""The numbers of removals as a table, a plot, CSV and a PDF."""
+"""The numbers of removals as a table, a plot and CSV."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
-from importlib.resources import files
-from typing import Any
 
 from deepfake_service.platform.texts.characters import readable
 from deepfake_service.platform.texts.i18n import Words
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 from deepfake_service.platform.texts.svg import FONT, INK, Picture, along
-from deepfake_service.platform.texts.typesetting import pdf_of
 from deepfake_service.removal.statistics import COUNTS, OTHERS, Group, GroupBy, Summary
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, FOOT = 900.0, 260.0, 46.0, 190.0, 12.0, 28.0
@@ -100,25 +96,3 @@ def plot_of(summary: Summary, words: Words, kind_name: KindName) -> str | None:
         picture.line((right + 10, right + 34), (top, top), class_=f"line-{number}", **style)
         picture.text(right + 40, top + 4, name[:22], class_="ink", fill=INK)
     return str(picture)
-
-
-def pdf_of_summary(
-    summary: Summary, words: Words, kind_name: KindName, issuer: str, at: datetime
-) -> bytes:
-    """Return the numbers as a PDF/A."""
-    head, rows = table_of(summary, words, kind_name)
-    period = {"start": summary.start.isoformat(), "end": summary.end.isoformat()}
-    data: dict[str, Any] = {
-        "lang": words.language,
-        "title": words("removals_title"),
-        "subtitle": words("removals_period", **period),
-        "issuer": readable(issuer),
-        "head": head,
-        "rows": rows,
-        "plot": plot_of(summary, words, kind_name),
-        "plot_title": words("removals_plot"),
-        "notes": words.list("removals_notes"),
-        "characters_note": words("characters_note"),
-    }
-    template = files(__package__) / "removals.typ"
-    return pdf_of(template.read_bytes(), data, at)

@@ -73,10 +73,10 @@ def looks_of(records: Sequence[Record]) -> list[dict[str, Any]]:
             raise Failed(f"look {number} does not follow the one before")
         if stated["text_sha256"] != _digest_of(text):
             raise Failed(f"look {number}: its text is not the one that its record names")
-        shown = ("id", "number", "at", "account", "result", "strong", "signals")
+        shown = ("id", "number", "at", "account", "result", "strong", "signals", "note")
         looks.append(
             {
-                **{name: stated[name] for name in (*shown, "many_changed_at_once", "note")},
+                **{name: stated[name] for name in shown},
                 "screenshot": stated["screenshot_sha256"] is not None,
                 "text": text,
                 "sha256": hashlib.sha256(rfc8785.dumps(envelope)).hexdigest(),

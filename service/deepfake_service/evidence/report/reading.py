@@ -50,9 +50,8 @@ class Reading:
 
         tracks = self.result["tracks"]
         ranked = sorted(tracks, key=value_of, reverse=True)[:MAX_PEOPLE]
-        by_track = ranked if self.is_still else sorted(ranked, key=lambda t: t["track"])
-        self.people: list[dict[str, Any]] = by_track
-        """The tracks that tables list, in order of appearance; of a still, by falling value."""
+        self.people: list[dict[str, Any]] = sorted(ranked, key=lambda t: t["track"])
+        """The tracks that tables list, in order of appearance."""
         self.pictures: list[dict[str, Any]] = sorted(
             d["pictures"], key=lambda p: (-p["log_likelihood_ratio"], p["number"])
         )

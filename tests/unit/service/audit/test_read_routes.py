@@ -41,7 +41,6 @@ WITHOUT_CONTENT = {
     "GET /v1/jobs/{job_id}/matches": "ids, percentages and times",
     "GET /v1/statistics/removals": "counts, of platforms with five posts or more",
     "GET /v1/statistics/removals.csv": "the same",
-    "GET /v1/statistics/removals.pdf": "the same",
     "GET /v1/notices": "the kinds of notices",
     "GET /v1/organisation": "the organisation",
     "GET /v1/webhook-secret": "a secret of the account that asks",

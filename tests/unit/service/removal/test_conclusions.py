@@ -15,7 +15,6 @@ from deepfake_service.removal.conclusions import (
     Seen,
     conclude,
     first_look,
-    is_flip,
     next_look,
     planned_look,
 )
@@ -27,11 +26,11 @@ SIGNS = {
     "g": (LookResult.GONE, False), "G": (LookResult.GONE, True),
     "r": (LookResult.RESTRICTED, True), "b": (LookResult.BLOCKED_HERE, True),
     "c": (LookResult.CHALLENGED, True), "x": (LookResult.UNREACHABLE, False),
-    "?": (LookResult.UNKNOWN, False),
+    "?": (LookResult.UNKNOWN, False), "!": (LookResult.UNKNOWN, True),
 }  # fmt: skip
 
 
-def follow(text: str, held: str = "") -> tuple[list[WatchState], Conclusion, list[Seen]]:
+def follow(text: str) -> tuple[list[WatchState], Conclusion, list[Seen]]:
     """Follow looks such as ``1U 2G 3/8G``: hours from sending, and those of the record if they are
     others, and what was found."""
     state, gone_at, states = WatchState.NOT_LOOKED, None, []
@@ -41,7 +40,7 @@ def follow(text: str, held: str = "") -> tuple[list[WatchState], Conclusion, lis
         made, _, recorded = each[:-1].partition("/")
         at, recorded_at = (SENT + float(hours) * HOUR for hours in (made, recorded or made))
         looks.append(Seen(at, *SIGNS[each[-1]], recorded_at))
-        found = conclude(looks, state, gone_at, held=each in held.split())
+        found = conclude(looks, state, gone_at)
         state, gone_at = found.state, found.gone_at
         states.append(state)
     return states, found, looks
@@ -94,15 +93,15 @@ def test_the_time_of_a_removal_is_that_of_the_first_look_that_found_it() -> None
     assert found.gone_at == SENT + 5 * HOUR
 
 
-def test_nothing_is_confirmed_while_many_posts_change_at_once() -> None:
-    states, found, _ = follow("1U 2G 5G 8G", held="2G 5G 8G")
+def test_nothing_is_concluded_from_what_a_site_says_to_this_service_alone() -> None:
+    states, found, _ = follow("1G 2!")
+    assert states[-1] is WatchState.UNCLEAR
+    states, found, _ = follow("1G 2! 3G")  # what it said before does not count
     assert states[-1] is WatchState.SUSPECTED_GONE
-    states, found, _ = follow("1U 2G 5G 27G", held="2G 5G")
-    assert states[-1] is WatchState.GONE
-    assert found.gone_at == SENT + 2 * HOUR
-    assert not is_flip(2, 2)
-    assert not is_flip(3, 10)
-    assert is_flip(4, 10)
+    states, found, _ = follow("1G 2G 3!")
+    assert (states[-1], found.gone_at) == (WatchState.UNCLEAR, None)
+    states, found, _ = follow("1G 2! 3G 4G")
+    assert found.gone_at == SENT + 3 * HOUR
 
 
 def times(plan: Plan, text: str, count: int) -> list[float]:
@@ -113,7 +112,7 @@ def times(plan: Plan, text: str, count: int) -> list[float]:
     while len(looks) < count:
         found = conclude(looks[-60:], state, gone_at)
         state, gone_at = found.state, found.gone_at
-        at = next_look(plan, looks[-60:], found, held=False, retry_after_s=None)
+        at = next_look(plan, looks[-60:], found, retry_after_s=None)
         if at is None:
             break
         looks.append(Seen(at, result, strong, at))
@@ -164,10 +163,10 @@ def test_challenges_are_answered_by_patience() -> None:
     assert all(24 <= gap <= 26.4 for gap in gaps[5:])
     plan, looks = Plan("w", SENT, None), [Seen(SENT, LookResult.CHALLENGED, True, SENT)]
     found = conclude(looks, WatchState.UP, None)
-    asked = next_look(plan, looks, found, held=False, retry_after_s=7200)
+    asked = next_look(plan, looks, found, retry_after_s=7200)
     assert asked is not None
     assert 2 <= (asked - SENT) / HOUR <= 2.2
-    longest = next_look(plan, looks, found, held=False, retry_after_s=999_999)
+    longest = next_look(plan, looks, found, retry_after_s=999_999)
     assert longest is not None
     assert (longest - SENT) / HOUR <= 26.4
 

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from deepfake_service.audit.log import Action
 from deepfake_service.cli.verify import commands as verify_command
+from deepfake_service.evidence.bundle.look_format import predicate_of
 from deepfake_service.evidence.bundle.steps import ExitCode
 from deepfake_service.evidence.bundle.trust_store import Trust, public_keys
 from deepfake_service.evidence.bundle.verification import verify
@@ -28,9 +29,9 @@ from deepfake_service.platform.errors import (
     NotWatched,
     RecordAltered,
 )
-from deepfake_service.platform.pages import Pages
+from deepfake_service.platform.pages import AGENT, Pages
 from deepfake_service.removal.lane import LookLane
-from tests.support.fake_platform import FakePlatform, post, redirect, reset, status
+from tests.support.fake_platform import FakePlatform, Handler, post, redirect, reset, status
 from tests.support.jobs import VIDEO
 from tests.support.looking import lane_of, pass_time, reported, saw, sent, watch_of
 from tests.support.notices import GOOD, updated
@@ -182,41 +183,6 @@ async def test_what_differs_by_country_is_gone_only_where_two_looks_agree(
     )
     assert watch_of(watching, posts[hidden]).state is WatchState.UP
     assert watch_of(watching, posts[blocked]).state is WatchState.GONE
-
-
-async def test_an_outage_in_which_everything_is_gone_concludes_nothing(
-    watching: Service, lane: LookLane, platform: FakePlatform
-) -> None:
-    paths = [f"/v/{n}00000" for n in range(1, 9)]
-    urls = [platform.says(path, post()) for path in paths]
-    case_id, posts = await reported(watching, *urls)
-    await sent(watching, case_id, posts)
-    pass_time(watching, lane, 2, step_h=0.01)
-    assert {watch_of(watching, p).state for p in posts} == {WatchState.UP}
-    platform.all_say = status(404)
-    pass_time(watching, lane, 12, step_h=0.01)
-    states = {watch_of(watching, p).state for p in posts}
-    assert states == {WatchState.SUSPECTED_GONE}
-    platform.all_say = None
-    platform.says(paths[0], GONE)  # one is really removed meanwhile
-    pass_time(watching, lane, 60, step_h=0.05)
-    gone = [p for p in posts if watch_of(watching, p).state is WatchState.GONE]
-    assert len(gone) == 1
-    assert {watch_of(watching, p).state for p in posts if p not in gone} == {WatchState.UP}
-
-
-async def test_posts_that_are_really_all_removed_are_confirmed_after_a_day(
-    watching: Service, lane: LookLane, platform: FakePlatform
-) -> None:
-    urls = [platform.says(f"/v/{n}00000", post()) for n in range(1, 6)]
-    case_id, posts = await reported(watching, *urls)
-    await sent(watching, case_id, posts)
-    pass_time(watching, lane, 2, step_h=0.01)
-    platform.all_say = GONE
-    pass_time(watching, lane, 20, step_h=0.05)
-    assert WatchState.GONE not in {watch_of(watching, p).state for p in posts}
-    pass_time(watching, lane, 12, step_h=0.05)
-    assert {watch_of(watching, p).state for p in posts} == {WatchState.GONE}
 
 
 async def test_flapping_is_not_gone(
@@ -606,18 +572,27 @@ async def test_a_post_that_cannot_be_read_does_not_hold_up_others(
     assert waits > timedelta(hours=20)
 
 
-async def test_when_one_is_gone_others_of_its_site_tell_whether_that_is_an_outage(
+async def test_a_site_that_calls_a_post_gone_to_this_service_alone_is_not_believed(
     watching: Service, lane: LookLane, platform: FakePlatform
 ) -> None:
-    urls = [platform.says(f"/v/{n}00000", post()) for n in range(1, 7)]
-    case_id, (first, *others) = await reported(watching, *urls)
-    await sent(watching, case_id, [first, *others])
-    pass_time(watching, lane, 2, step_h=0.02)
-    with watching.database.write() as session:  # none of the others is due for long
-        for watch in session.scalars(select(Watch).where(Watch.occurrence_id != first)):
-            watch.next_look_at = watching.clock() + timedelta(hours=20)
-    platform.all_say = status(404)
-    pass_time(watching, lane, 4, step_h=0.02)
-    states = [watch_of(watching, seen).state for seen in (first, *others)]
-    assert WatchState.GONE not in states
-    assert states.count(WatchState.SUSPECTED_GONE) >= 4
+    def hides(handler: Handler) -> None:
+        is_named = handler.headers["User-Agent"] == AGENT
+        (GONE if is_named else post())(handler)
+
+    url = platform.says("/v/123456", post())
+    case_id, (seen,) = await reported(watching, url)
+    await sent(watching, case_id, [seen])
+    pass_time(watching, lane, 2)
+    platform.says("/v/123456", hides)
+    pass_time(watching, lane, 30)
+    watch = watch_of(watching, seen)
+    assert (watch.state, watch.gone_at) == (WatchState.UNCLEAR, None)
+    last = _looks_in(await _file(watching, case_id, seen))[-1]
+    assert (last["result"], last["strong"]) == ("unknown", True)
+    assert last["signals"][-1] == {"kind": "unnamed_look", "value": "up"}
+    statuses = [each["status"] for each in predicate_of(last["record"])["exchanges"]]
+    assert statuses == [410, 200]
+    watching.client.headers["Accept-Language"] = "en"
+    await watching.sign_in(Role.PIPELINE)
+    page = (await watching.client.get(f"/cases/{case_id}/posts/{seen}")).text
+    assert "look yourself" in page

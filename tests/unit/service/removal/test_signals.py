@@ -29,6 +29,13 @@ NOW = datetime(2026, 11, 29, tzinfo=UTC)
 POST = "/v/123456"
 
 
+PAGE = (
+    "<title>A post</title><meta property='og:url' content='https://video.example/v/123456'>"
+    "<meta property='og:video' content='/v.mp4'><video></video>"
+)
+"""Of a post that is there, whatever status it is sent with."""
+
+
 def look(platform: FakePlatform, pages: Pages, answer: Answer) -> tuple[str, bool]:
     sight, _ = look_now(pages, platform.says(POST, answer), NOW)
     return str(sight.result), sight.strong
@@ -41,6 +48,7 @@ def look(platform: FakePlatform, pages: Pages, answer: Answer) -> tuple[str, boo
         (shows("<title>A post</title><p>some words</p>"), ("up", False)),
         (status(404), ("gone", True)),
         (status(410), ("gone", True)),
+        (lambda handler: handler.page(PAGE, 404), ("unknown", False)),
         (shows("<title>Page not found | Video</title>"), ("unknown", False)),
         (shows("<h1>삭제된 게시물입니다</h1>"), ("unknown", False)),
         (shows("<title>How to fix: page not found errors</title><p>w</p>"), ("up", False)),

@@ -169,16 +169,12 @@ async def test_others_do_not_see_the_numbers_of_an_account(service: Service) -> 
     assert answer.json()["total"]["counts"]["sent"] == 0
 
 
-async def test_the_numbers_are_a_page_a_table_and_a_document(service: Service) -> None:
+async def test_the_numbers_are_a_page_and_a_table(service: Service) -> None:
     await _many(service)
     text = (await service.client.get("/v1/statistics/removals.csv")).text
     rows = list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"))))
     assert [row["platform"] for row in rows] == ["alpha.co.kr", "other"]
     assert rows[0]["removed"] == "3"
-    for language in ("ko", "en"):
-        answer = await service.client.get(f"/v1/statistics/removals.pdf?language={language}")
-        assert answer.status_code == 200, answer.text
-        assert answer.content.startswith(b"%PDF-")
     await service.sign_in(Role.PIPELINE)
     for language, expected in (("ko", "중앙값"), ("en", "Median")):
         page = await service.client.get("/statistics", headers={"Accept-Language": language})

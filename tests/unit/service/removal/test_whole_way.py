@@ -121,8 +121,6 @@ async def test_three_posts_on_their_way(
         assert found["total"]["counts"]["returned"] == 1
         assert found["total"]["counts"]["past_deadline"] >= 2
         assert found["total"]["median_h"] > 1
-        report = await service.client.get("/v1/statistics/removals.pdf?by=kind")
-        assert report.content.startswith(b"%PDF-")
         service.clock.advance(timedelta(seconds=1))
 
 
