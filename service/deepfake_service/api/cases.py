@@ -59,7 +59,9 @@ class OccurrenceOut(Published):
     source_url: str | None = Field(description="Address at which the medium was seen.")
     platform: str | None = Field(description="Name of the platform.")
     account: str | None = Field(description="The account that published it.")
-    captured_at: Time | None = Field(description="When it was seen, according to the collector.")
+    captured_at: Time | None
+    """When it was seen, according to the collector; null: nobody said, and `recorded_at` does not
+    tell when it was seen."""
     note: str | None = Field(description="The collector's note about it.")
     case_reference: str | None
     """The reference of the case that its submitter gave."""

@@ -314,11 +314,12 @@ def _form(kind: Kind, composed: dict[str, Any], t: Words) -> dict[str, Any]:
 
 def _capture(capture: Capture, number: int, count: int, t: Words) -> dict[str, Any]:
     url = readable(revealed_url(capture.url)) if capture.url else t("no_url")
-    when = "captured_at" if capture.captured_at else "recorded_at"
     at = to_the_second(capture.captured_at or capture.recorded_at, t.language)
+    if not capture.captured_at:
+        at = t("no_capture_time", at=at)
     rows = [
         (t("capture_url"), attributed("source_url", url, capture.claimed, t)),
-        (t(when), attributed(when, at, capture.claimed, t)),
+        (t("captured_at"), attributed("captured_at", at, capture.claimed, t)),
     ]
     if capture.sha256:
         rows.append((t("capture_sha256"), capture.sha256))

@@ -86,6 +86,7 @@ def get_post(case_id: Id, post_id: Id, visit: Reader) -> Response:
         post=services.queries.occurrence(caller, case_id, post_id),
         line=services.posts.lines(caller, case_id, [post_id])[post_id],
         looks=looks,
+        people={account.id: account.name for account in visit.state.accounts.all()},
         choices=BY_PEOPLE,
     )
 

@@ -241,7 +241,7 @@ def custody_of(r: Reading, custody: Mapping[str, Any]) -> dict[str, Any]:
                 r.time(entry["at"]),
                 accounts.get(entry["account"], {}).get("name") or w("service"),
                 w.of("actions", entry["action"])
-                + (f" ({entry['detail']})" if entry["detail"] else ""),
+                + (f" ({w.of('details', entry['detail'])})" if entry["detail"] else ""),
             ]
             for entry in entries
         ],

@@ -220,6 +220,25 @@ def test_a_report_asks_about_its_kind_of_media_and_names_no_other(
         assert (frame in texts["not_examined"]) == frames
 
 
+def test_a_korean_report_names_the_details_of_its_custody_in_korean() -> None:
+    media = footage.picture(footage.grace_hopper(), "PNG")
+    document = verdict_document(exhibits.dossier(media), exhibits.material(media))
+    at = "2026-01-02T03:04:05.000+00:00"
+    entries = [
+        {"number": n, "at": at, "account": None, "action": action, "detail": detail}
+        for n, (action, detail) in enumerate(
+            (("job.finished", "succeeded"), ("evidence.read", "pictures"), ("evidence.read", "2"),
+             ("case.reviewed", "body_generated")),
+        )
+    ]  # fmt: skip
+    texts = report_texts(document, {}, {"accounts": {}, "entries": entries}, words("ko"))
+    told = [row[-1] for row in texts["custody"]]
+    assert told[0] == "검사 종료 (완료)"
+    assert told[1].endswith(" (얼굴 사진)")
+    assert told[2].endswith(" (2)")
+    assert not LATIN.search(" ".join(told))
+
+
 def test_the_terms_of_use_of_the_model_are_stated_in_the_language_of_the_report() -> None:
     media = exhibits.video()
     document = verdict_document(exhibits.dossier(media), exhibits.material(media))

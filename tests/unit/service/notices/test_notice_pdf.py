@@ -100,7 +100,9 @@ def test_each_capture_has_a_page_that_names_it() -> None:
     assert dict(pages[0]["rows"]) == {
         "URL": POST[0], "Captured": "2026-01-02 03:04:05 UTC", "SHA-256 of the file": "ab" * 32,
     }  # fmt: skip
-    assert dict(pages[1]["rows"])["Recorded"] == "2026-01-03 03:04:05 UTC"
+    assert dict(pages[1]["rows"])["Captured"] == (
+        "no time of capture (recorded 2026-01-03 03:04:05 UTC)"
+    )
     assert "blurred" in pages[0]["note"]
     assert "decoded" in pages[1]["note"]
     assert "deleted" in pages[2]["note"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -44,7 +45,10 @@ async def test_a_case_shows_the_way_of_each_post(
     address = f"/cases/{followed['case_id']}"
     page = await shown(service, address)
     assert "notice sent" in page
-    assert "not looked at yet" in page
+    assert "not yet checked for removal" in page
+    assert "seen" not in page.partition('id="seen"')[2].partition("What became of it")[0]
+    assert re.search(r"no time of capture \(recorded <time[^>]*>[^<]*</time>\)", page)
+    assert re.search(r"video\.example/[^<]*</bdi> <button[^>]* data-copy", page)
     followed["look"](LookResult.UP, 1)
     followed["look"](LookResult.GONE, 1)
     followed["look"](LookResult.GONE, 2)
@@ -62,6 +66,11 @@ async def test_the_page_of_a_post_lists_its_looks(
     assert "&lt;b&gt;my phone" in page
     assert "restricted or private (strong sign)" in page
     assert "/screenshot" in page
+    caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
+    (name,) = (a.name for a in service.accounts.all() if a.id == caller.account_id)
+    assert f'<td data-label="Made by"><bdi>{name}</bdi></td>' in page
+    assert re.search(r"video\.example/[^<]*</bdi> <button[^>]* data-copy", page)
+    assert "no time of capture (recorded" in page
     assert "Look now" not in page  # the service sends no requests
     other = await service.client.get(f"/cases/{followed['case_id']}/posts/nothing")
     assert other.status_code == 404
