@@ -10,6 +10,7 @@ from __future__ import annotations
 import email
 import email.header
 import email.message
+import email.utils
 import hashlib
 import json
 import re
@@ -21,7 +22,6 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
 from deepfake_models.errors import DeepfakeError
-from deepfake_service.capture import wacz_signatures
 from deepfake_service.capture.contents import (
     FORGED,
     Contents,
@@ -134,7 +134,7 @@ def _of_records(contents: Contents) -> dict[str, Any]:
         digests = "none"
     else:
         digests = "partly" if counts["without_digest"] else "verified"
-    return {"digests": digests, "signature": "not_signed"}
+    return {"digests": digests}
 
 
 class _Hashing:
@@ -223,8 +223,9 @@ class _Wacz:
     contents: Contents
 
     def read(self, number: int) -> dict[str, Any]:
-        """Read it into ``contents``; return how its digests and its signature hold. If it lists its
-        files, others are no content: anybody can add them to a file that was signed."""
+        """Read it into ``contents``; return how its digests hold, and who says to have signed it.
+        If it lists its files, others are no content: anybody can add them to a file that was
+        signed."""
         contents, digests = self.contents, dict[str, str]()
         if not any(_WARC_NAME.fullmatch(name) for name in self.entries):
             raise Refused("unknown_format", "a ZIP file without archive/*.warc: not a WACZ")
@@ -258,22 +259,24 @@ class _Wacz:
         return content
 
     def _checked(self, resources: list[tuple[str, str]], digests: dict[str, str]) -> dict[str, Any]:
-        """Return how the digests of the files, as listed in ``resources``, and the signature hold.
-        The digest of the list itself is in ``datapackage-digest.json``."""
+        """Return how the digests of the files hold, as listed in ``resources``, and who signed the
+        list as the file says. The digest of the list itself is in ``datapackage-digest.json``."""
         contents = self.contents
         wrong = [path for path, stated in resources if stated != digests.get(path)]
         listed = {DATAPACKAGE, DIGEST, *(path for path, _ in resources)}
         unlisted = [name for name in digests if name not in listed] if resources else []
-        no_files = {"detail": f"{DATAPACKAGE} lists no files"}
-        result: dict[str, Any] = (
-            {"digests": "verified", "signature": "not_signed"}
-            if resources
-            else {**_of_records(contents), **no_files}
-        )
+        result = {"digests": "verified"} if resources else _of_records(contents)
         digest = _json(self._listed(DIGEST)) if DIGEST in self.entries else None
         own = str((digest or {}).get("hash")).removeprefix("sha256:").lower()
         if digest is not None and own != digests.get(DATAPACKAGE):
             wrong.append(DATAPACKAGE)
+        signed = (digest or {}).get("signedData")
+        if isinstance(signed, dict):
+            result["signed_by"] = _signer(signed)
+            if signed.get("hash") != f"sha256:{digests.get(DATAPACKAGE)}":
+                wrong.append("signedData")
+        if not resources:
+            contents.note("unlisted", f"{DATAPACKAGE} lists no files, so all of them are read")
         if wrong:
             contents.note("file_digest", f"another digest than is listed: {', '.join(wrong[:5])}")
         if unlisted:
@@ -281,12 +284,17 @@ class _Wacz:
             contents.note("unlisted", f"{what}: {', '.join(unlisted[:5])}")
         if wrong or contents.counts["wrong_digests"]:
             result["digests"] = "mismatch"
-        signed = digest.get("signedData") if digest is not None else None
-        if isinstance(signed, dict):
-            result |= wacz_signatures.check(signed, f"sha256:{digests.get(DATAPACKAGE)}")
-            if result["signature"] == "valid" and not resources:  # it covers no file
-                result |= {"signature": "cannot_be_checked", **no_files}
         return result
+
+
+def _signer(signed: dict[str, Any]) -> str:
+    """Return who signed a WACZ (specs.webrecorder.net/wacz-auth/0.1.0), as it says itself: a
+    domain, or the digest of a key. Nothing offline tells whether a certificate was issued to that
+    domain, and anybody can bring a key, so that the signature is not checked."""
+    domain, key = signed.get("domain"), signed.get("publicKey")
+    if isinstance(domain, str):
+        return domain[:200]
+    return f"SHA256:{hashlib.sha256(key.encode()).hexdigest()}" if isinstance(key, str) else "?"
 
 
 def _parts(message: email.message.Message, depth: int = 0) -> Iterator[email.message.Message]:

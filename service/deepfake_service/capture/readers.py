@@ -31,7 +31,6 @@ CPU_S, TIMEOUT_S = 600.0, 1800.0
 BOUNDS = TaskBounds(TIMEOUT_S, MEMORY_BYTES, CPU_S)
 MAX_FOUND_BYTES = 16 << 20
 LAZY_MODULES = (
-    "cryptography.hazmat.backends.openssl.backend",  # checks signatures
     "email.parser",
     "email.policy",
     "encodings.euc_kr",
@@ -93,15 +92,14 @@ class CapturedImage(FoundMedium):
 
 
 class Integrity(_Found):
-    """How the digests and the signature that came with a file hold."""
+    """How the digests that came with a file hold, and who signed it as it says."""
 
     digests: Literal["verified", "partly", "mismatch", "none"]
     """`verified`; `partly` if records without a digest are beside verified ones; `mismatch` if a
     file or record has another digest than stated; `none` if the file states none."""
-    signature: Literal["valid", "invalid", "not_signed", "cannot_be_checked"]
-    """Of a WACZ. `valid` says that a key signed it, not whose key that is."""
-    detail: Text | None = None
-    """Who signed, or why it does not hold."""
+    signed_by: Text | None = None
+    """Of a WACZ: the domain that signed it, or the digest of the key, as the file says. Neither
+    that nor the signature is checked: only that it names the list of files, as `digests` says."""
 
 
 class Note(_Found):

@@ -72,7 +72,7 @@ class _Capture(Answer):
     media: list[dict[str, Any]]
     pages: list[dict[str, Any]]
     digests: str | None = _inner("files", 0, "integrity", "digests")
-    signature: str | None = _inner("files", 0, "integrity", "signature")
+    signed_by: str | None = _inner("files", 0, "integrity", "signed_by")
     address: str | None = _inner("operator", "address")
     network: _Registered | None = _inner("operator", "network")
     domain: _Registered | None = _inner("operator", "domain")
@@ -329,7 +329,8 @@ def _wait(submitter: Submitter, capture_id: str) -> _Capture:
 def _summary(path: Path, read: _Capture) -> str:
     if read.state == "refused":
         return clean(f"{path.name}: refused ({read.reason}): {read.detail or ''}")
-    stated = f"digests {read.digests}, signature {read.signature}" if read.digests else ""
+    stated = f"digests {read.digests}" if read.digests else ""
+    stated += f"; says that {read.signed_by} signed it, unchecked" if read.signed_by else ""
     missing = ", ".join(read.missing)
     lines = [
         f"{path.name}: capture {read.id}",

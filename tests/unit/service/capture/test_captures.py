@@ -79,7 +79,7 @@ async def test_what_is_found_is_stated_with_what_is_missing(
 ) -> None:
     assert captured["pages"] == [{"url": archives.PAGE, "title": "A post", "at": archives.AT}]
     assert captured["files"][0]["integrity"] == {
-        "digests": "verified", "signature": "not_signed", "detail": None,
+        "digests": "verified", "signed_by": None,
     }  # fmt: skip
     assert captured["missing"] == ["full_page_capture"]
     assert [m["mime"] for m in captured["media"]] == ["image/jpeg", "video/mp4"]

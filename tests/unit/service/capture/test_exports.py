@@ -137,7 +137,7 @@ async def test_it_comes_in_again_and_says_the_same(
     content = await exported(service, shown["id"])
     again = await captured(service, readers, content, case_reference="again")
     assert again["files"][0]["integrity"] == {
-        "digests": "verified", "signature": "not_signed", "detail": None,
+        "digests": "verified", "signed_by": None,
     }  # fmt: skip
     assert again["pages"] == shown["pages"]
     assert {m["sha256"] for m in again["media"]} == {m["sha256"] for m in shown["media"]}
