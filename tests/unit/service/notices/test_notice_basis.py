@@ -138,7 +138,7 @@ async def test_a_review_that_begins_at_a_notice_leads_back_to_it(service: Servic
     csrf = await browse(service, Role.ANALYST)
     form = f"/cases/{job['case_id']}/notices/eu-dsa-16"
     page = (await service.client.get(form)).text
-    (review,) = re.findall(r'href="(/items/[^"]+)">Review this file</a>\s*</li>', page)
+    (review,) = re.findall(r'href="(/items/[^"]+)">Review this item</a>\s*</li>', page)
     page = (await service.client.get(review)).text
     (notice,) = re.findall(r'name="notice" value="([^"]+)"', page)
     values = {**csrf, "notice": notice, "decision": "confirmed", "reason": "Compared."}

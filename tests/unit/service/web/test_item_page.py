@@ -61,7 +61,7 @@ async def test_a_submitter_is_told_that_another_reviewer_has_to_confirm(service:
     job = await examined(service, exhibits.video(), role=Role.ANALYST)
     form = await browse(service, Role.ANALYST)
     before = await item_page(service, job)
-    assert f"You submitted this file. {ANOTHER}" in part(before, "review")
+    assert f"You submitted this item. {ANOTHER}" in part(before, "review")
     page = await decide(service, job, form, "confirmed")
     assert f"{SAVED} {AWAITED}" in part(page, "review")
     assert ANOTHER not in page
@@ -205,7 +205,7 @@ async def test_who_did_not_submit_confirms_alone_and_is_told_nothing_else(servic
     await browse(service, Role.ANALYST)
     page = await item_page(service, job)
     assert ANOTHER not in page
-    assert "You submitted this file." not in page
+    assert "You submitted this item." not in page
 
 
 async def test_where_two_people_review_everyone_is_told(start: Any) -> None:
@@ -214,7 +214,7 @@ async def test_where_two_people_review_everyone_is_told(start: Any) -> None:
         await browse(service, Role.ANALYST)
         page = part(await item_page(service, job), "review")
         assert ANOTHER in page
-        assert "You submitted this file." not in page
+        assert "You submitted this item." not in page
 
 
 async def test_a_possible_minor_can_be_flagged_from_where_a_person_is_seen(
