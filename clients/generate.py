@@ -17,7 +17,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 DESCRIPTION = ROOT / "docs" / "openapi.json"
 CONFIG = {
-    "content_type_overrides": {"application/offset+octet-stream": "application/octet-stream"},
     "docstrings_on_attributes": True,
     # The same wherever the folder is: ruff's own settings would be those of the nearest project.
     "post_hooks": [

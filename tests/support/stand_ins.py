@@ -42,11 +42,14 @@ from deepfake_models.sandbox.decoder import Decoder
 from deepfake_models.scorer import Scorer
 from deepfake_service.app import create_app
 from deepfake_service.audit.records import open_database
+from deepfake_service.examination.webhook_deliveries import WebhookDeliveries
 from deepfake_service.platform import webhooks
 from deepfake_service.platform.chores import Lane
 from deepfake_service.platform.clock import ticks, utc_now
 from deepfake_service.platform.db import Delivery
 from deepfake_service.platform.db.enums import DeliveryState
+from deepfake_service.platform.metrics import Metrics
+from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.settings import Settings
 from tests.support import judging
 from tests.support.small_bundles import small_bundle, small_bundle_dir
@@ -220,6 +223,18 @@ def do_due(lane: Lane[Any]) -> int:
             each.result()
         done += len(started)
     return done
+
+
+def deliveries_of(service: Service) -> WebhookDeliveries:
+    """Return what a worker sends webhooks with."""
+    services = service.app.state.shared.services
+    return WebhookDeliveries(
+        service.database,
+        services.submissions._vault,
+        services.webhook_secrets,
+        Metrics(),
+        allowed=CallbackHosts.of("127.0.0.1"),
+    )
 
 
 def delivery_state(service: Service) -> DeliveryState:

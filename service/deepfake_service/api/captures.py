@@ -12,15 +12,17 @@ from pydantic_core import PydanticCustomError
 from starlette.responses import StreamingResponse
 
 from deepfake_service.api.cases import ExportIn, encrypted_answer
+from deepfake_service.api.videos import checked_callback
 from deepfake_service.capture.captures import MAX_FILES, ShownCapture
 from deepfake_service.capture.links import MAX_LINKS, Link
-from deepfake_service.http.answers import BINARY, binary, file_answer, file_route
+from deepfake_service.http.answers import BINARY, JSON, binary, file_answer, file_route
 from deepfake_service.http.auth import Call, Exporter, Reader, Uploader
-from deepfake_service.http.multipart import boundary_of, media_type_of
+from deepfake_service.http.multipart import MULTIPART, boundary_of, media_type_of
 from deepfake_service.http.problems import read_json
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import Body, CaptureId
 from deepfake_service.http.submission_form import (
+    REF,
     CaptureForm,
     CaseReference,
     Id,
@@ -44,7 +46,6 @@ from deepfake_service.platform.errors import invalid_field
 router = api_router("captures")
 
 SCREENSHOTS = "screenshots"
-JSON = "application/json"
 MAX_LINKS_BYTES = 2 << 20
 """Of 500 links of 4,000 characters."""
 _BODY = upload_body(
@@ -54,7 +55,7 @@ _BODY = upload_body(
     {**BINARY, "description": "A WACZ, WARC or MHTML file, a picture or a recording."},
     required=False,
 )
-_BODY["content"]["multipart/form-data"]["schema"]["properties"][SCREENSHOTS] = {
+_BODY["content"][MULTIPART]["schema"]["properties"][SCREENSHOTS] = {
     "type": "array",
     "maxItems": MAX_FILES - 1,
     "items": BINARY,
@@ -91,12 +92,29 @@ class LinksIn(Body):
     """The links."""
     examine: bool = True
     """Whether every picture and video that is found is examined."""
+    callback_url: WebAddress | None = None
+    """Called with a signed webhook when each link was captured or refused, and when a job of what
+    was found ends."""
 
     @model_validator(mode="after")
     def _has_one_case(self) -> LinksIn:
         if self.case_id is not None and self.case_reference is not None:
             raise PydanticCustomError("two_cases", "send either case_id or case_reference")
         return self
+
+
+_BODY["content"][JSON] = {"schema": LinksIn.model_json_schema(ref_template=REF)}
+
+
+_LANGUAGE = {
+    "name": "Accept-Language",
+    "in": "header",
+    "required": False,
+    "description": "The language of what is wrong with fields: `ko` or `en`.",
+    "schema": {"type": "string", "examples": ["ko"]},
+}
+"""All requests may have it. Of two bodies without an optional parameter, openapi-python-client
+makes code that does not run: it leaves out an import."""
 
 
 class LinkOut(Published):
@@ -134,7 +152,7 @@ class ChoiceIn(Body):
     responses={
         200: {"model": ShownCapture, "description": "The capture that the case already has."},
     },
-    openapi_extra={"requestBody": _BODY},
+    openapi_extra={"parameters": [_LANGUAGE], "requestBody": _BODY},
 )
 @streams_body
 async def submit_capture(response: Response, call: Uploader) -> ShownCapture | LinksOut:
@@ -144,10 +162,7 @@ async def submit_capture(response: Response, call: Uploader) -> ShownCapture | L
     fetched from the network.
 
     Or send JSON with the links of up to 500 posts, which workers then open and capture, if the
-    service is set to: `{"case_reference": "2026-0117", "urls": [{"url": "https://example.org/v/1",
-    "note": null}], "examine": true}`, or `case_id` in place of the reference. Each link becomes a
-    capture of its own, with an `id` in the answer."""
-    # In words: of bodies of two kinds, the generator of clients makes code that does not run.
+    service is set to. Each link becomes a capture of its own, with an `id` in the answer."""
     if media_type_of(call.request) == JSON:
         return await _queue_links(call)
     state, services = call.state, call.services
@@ -162,6 +177,7 @@ async def submit_capture(response: Response, call: Uploader) -> ShownCapture | L
         files = [(sent.file_name, file)] if file.stored.size else []
         try:
             form = sent.parse()
+            callback = await checked_callback(form.callback_url, state)
             if not files:
                 await submissions.discard(file)
             if not files and not sent.uploads:
@@ -173,7 +189,7 @@ async def submit_capture(response: Response, call: Uploader) -> ShownCapture | L
             await services.captures.discard(files)
             raise
     capture_id, created = await services.captures.accept(
-        call.caller, (form.case_id, form.case_reference), form.handed_in(), files
+        call.caller, (form.case_id, form.case_reference), form.handed_in(), files, callback
     )
     if not created:
         response.status_code = 200
@@ -188,10 +204,13 @@ async def _queue_links(call: Call) -> LinksOut:
     except ValidationError as error:
         invalid = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
         raise RequestValidationError(invalid) from error
+    callback = await checked_callback(asked.callback_url, call.state)
     links = [Link(each.url, each.note) for each in asked.urls]
     where = (asked.case_id, asked.case_reference)
     case_id, queued = await anyio.to_thread.run_sync(
-        lambda: call.services.links.add(call.caller, where, links, examine=asked.examine)
+        lambda: call.services.links.add(
+            call.caller, where, links, examine=asked.examine, callback=callback
+        )
     )
     listed = [LinkOut(id=each.capture_id, url=each.url, created=each.created) for each in queued]
     return LinksOut(case_id=case_id, links=listed)

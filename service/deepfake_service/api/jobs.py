@@ -13,12 +13,21 @@ from pydantic import Field
 from starlette.responses import StreamingResponse
 
 from deepfake_models.bundle.results import VerdictCode
-from deepfake_service.http.auth import Call, Follower, Reader, check_still_authenticated
+from deepfake_service.examination.webhook_deliveries import ShownWebhook, webhooks_of
+from deepfake_service.http.auth import Call, Follower, Reader, Uploader, check_still_authenticated
 from deepfake_service.http.dependencies import PageDep
 from deepfake_service.http.list_filters import JobQuery
 from deepfake_service.http.routing import api_router
-from deepfake_service.http.schemas import JobId, LeaningOut, LogLikelihoodRatio, ResultOut, Score
+from deepfake_service.http.schemas import (
+    CaptureId,
+    JobId,
+    LeaningOut,
+    LogLikelihoodRatio,
+    ResultOut,
+    Score,
+)
 from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
+from deepfake_service.platform.db import Capture, Job
 from deepfake_service.platform.db.enums import ENDED, Finding, JobState, Priority, RetentionPolicy
 from deepfake_service.platform.errors import NotAuthenticated, NotFound, SecondFactorRequired
 
@@ -102,6 +111,7 @@ class JobOut(ListedJobOut):
     """A job, with its result once there is one."""
 
     result: ResultOut | None = Field(description="The result; null until the job has succeeded.")
+    webhooks: list[ShownWebhook] = Field(description="The webhooks of its callback URLs.")
 
 
 class JobsOut(Published):
@@ -116,7 +126,8 @@ def job_out(call: Call, job_id: str) -> JobOut:
     job = call.services.queries.job(call.caller, job_id)
     result = job["result"] or {}
     values = {name: result.get(name) for name in ("score", "log_likelihood_ratio")}
-    return JobOut.model_validate({**job, **values})
+    webhooks = webhooks_of(call.state.database, call.caller, Job, job_id)
+    return JobOut.model_validate({**job, **values, "webhooks": webhooks})
 
 
 @router.get("/jobs", summary="List jobs")
@@ -204,6 +215,29 @@ def follow_job(job_id: JobId, call: Follower) -> StreamingResponse:
                 return
 
     return StreamingResponse(changes(), media_type="text/event-stream")
+
+
+class WebhooksOut(Published):
+    """The webhooks of a job or capture."""
+
+    webhooks: list[ShownWebhook] = Field(description="One for each URL and event, oldest first.")
+
+
+@router.post("/jobs/{job_id}/webhooks", summary="Send a job's webhooks again", status_code=202)
+def resend_job_webhooks(job_id: JobId, call: Uploader) -> WebhooksOut:
+    """Send the webhooks of a job again that were delivered or given up, with the same
+    `webhook-id`."""
+    database = call.state.database
+    return WebhooksOut(webhooks=webhooks_of(database, call.caller, Job, job_id, again=True))
+
+
+@router.post(
+    "/captures/{capture_id}/webhooks", summary="Send a capture's webhooks again", status_code=202
+)
+def resend_webhooks(capture_id: CaptureId, call: Uploader) -> WebhooksOut:
+    """Send the webhooks of a capture again that were delivered or given up, as those of a job."""
+    database = call.state.database
+    return WebhooksOut(webhooks=webhooks_of(database, call.caller, Capture, capture_id, again=True))
 
 
 class WebhookSecretOut(Published):

@@ -48,6 +48,7 @@ from deepfake_service.platform.errors import (
     invalid_field,
 )
 from deepfake_service.platform.networks import CallbackHosts
+from deepfake_service.platform.webhooks import Callback
 
 router = api_router("videos")
 
@@ -109,12 +110,11 @@ async def _accept(call: Call, submission: Submission, sealed: Sealed, response: 
     if not sealed.stored.size:
         await submissions.discard(sealed)
         raise invalid_field(FILE, "the file is empty; download it again")
-    if submission.callback is not None:
-        try:
-            await _check_callback(submission.callback.url, call.state)
-        except CallbackRefused:
-            await submissions.discard(sealed)
-            raise
+    try:
+        await checked_callback(submission.callback.url if submission.callback else None, call.state)
+    except CallbackRefused:
+        await submissions.discard(sealed)
+        raise
     accepted = await submissions.accept(call.caller, submission, sealed)
     if not accepted.created:
         response.status_code = 200
@@ -126,27 +126,27 @@ async def _told(call: Call, job_id: str, response: Response) -> JobOut:
     return await anyio.to_thread.run_sync(job_out, call, job_id)
 
 
-async def _check_callback(url: str, state: AppState) -> None:
-    """Refuse now a callback URL that would be refused when it is called."""
+async def checked_callback(url: str | None, state: AppState) -> Callback | None:
+    """Return a callback to this URL, if there is one; ``CallbackRefused`` now if it would be
+    refused when it is called."""
+    if url is None:
+        return None
     allowed = CallbackHosts.of(state.settings.callback_hosts)
     # Not in a thread of requests: a name server may take seconds.
     await anyio.to_thread.run_sync(
         partial(outbound.check, url, allowed=allowed), limiter=state.resolvers
     )
+    return Callback(url)
 
 
 VERSION = "1.0.0"
 LENGTH = "Upload-Length"
 PART_TYPE = "application/offset+octet-stream"
-_PART = {"required": True, "content": {PART_TYPE: {"schema": BINARY}}}
 
 
 async def _check_version(
     response: Response,
-    tus_resumable: Annotated[
-        str | None,
-        Header(alias="Tus-Resumable", description="The version of tus.", examples=[VERSION]),
-    ] = None,
+    tus_resumable: Annotated[str | None, Header(alias="Tus-Resumable")] = None,
 ) -> None:
     if tus_resumable != VERSION:
         raise UnsupportedTus
@@ -162,22 +162,12 @@ Token = Annotated[
         examples=["Zk3b0O0m2cJ1o4n8f6q7r5t9v1x3z5B7D9F1H3J5K7M"],
     ),
 ]
-Size = Annotated[
-    int,
-    Header(alias=LENGTH, ge=0, description="The size of the file in bytes.", examples=[5242880]),
-]
-Offset = Annotated[
-    int,
-    Header(
-        alias="Upload-Offset",
-        ge=0,
-        description="Where in the file the body begins: the offset that the last response gave.",
-        examples=[0],
-    ),
-]
+Size = Annotated[int, Header(alias=LENGTH, ge=0)]
+Offset = Annotated[int, Header(alias="Upload-Offset", ge=0)]
 
 
-@router.options("/uploads", summary="Read what is supported of tus", status_code=204)
+# Clients of tus know its routes; generators of clients do not know its media type.
+@router.options("/uploads", include_in_schema=False, status_code=204)
 def read_tus(call: Reader) -> Response:
     """Return the version and the extensions of tus, and the largest upload, in headers."""
     return Response(
@@ -193,7 +183,7 @@ def read_tus(call: Reader) -> Response:
 
 @router.post(
     "/uploads",
-    summary="Begin an upload",
+    include_in_schema=False,
     status_code=201,
     response_class=Response,
     dependencies=_SPEAKS_TUS,
@@ -216,7 +206,7 @@ def create_upload(response: Response, call: Uploader, upload_length: Size) -> No
 
 @router.head(
     "/uploads/{token}",
-    summary="Read how far an upload is",
+    include_in_schema=False,
     response_class=Response,
     dependencies=_SPEAKS_TUS,
 )
@@ -229,11 +219,10 @@ def read_upload(token: Token, response: Response, call: Reader) -> None:
 
 @router.patch(
     "/uploads/{token}",
-    summary="Send what follows of an upload",
+    include_in_schema=False,
     status_code=204,
     response_class=Response,
     dependencies=_SPEAKS_TUS,
-    openapi_extra={"requestBody": _PART},
 )
 @streams_body
 async def append_to_upload(
@@ -258,7 +247,7 @@ async def append_to_upload(
 
 @router.delete(
     "/uploads/{token}",
-    summary="Delete an upload",
+    include_in_schema=False,
     status_code=204,
     response_class=Response,
     dependencies=_SPEAKS_TUS,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Literal
 
 import anyio.to_thread
@@ -28,6 +29,11 @@ from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import BlindIndex, Cases, PostDetails
 from deepfake_service.evidence.bundle.zip_format import sha256
 from deepfake_service.examination.submissions import Sealed, Submissions
+from deepfake_service.examination.webhook_deliveries import (
+    ShownWebhook,
+    add_callback,
+    shown_webhooks,
+)
 from deepfake_service.platform.answers import ItemId, Published, Sha256, Time
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import (
@@ -35,6 +41,7 @@ from deepfake_service.platform.db import (
     CapturedMedium,
     Case,
     Database,
+    Delivery,
     Media,
     current_time,
     new_id,
@@ -51,6 +58,7 @@ from deepfake_service.platform.errors import (
 )
 from deepfake_service.platform.storage import Vault, open_json, seal_json
 from deepfake_service.platform.storage.blobs import missing_as
+from deepfake_service.platform.webhooks import Callback
 from deepfake_service.review.minor_flags import compare_bytes
 
 MAX_LISTED = 100
@@ -152,6 +160,7 @@ class ShownCapture(Published):
     if none is set up."""
     counts: dict[str, int]
     """What was counted, such as `small` pictures that are not offered."""
+    webhooks: list[ShownWebhook] = Field(description="The webhooks of its end.")
     notes: list[Note]
     """Faults, at most 50 of each kind and file: entries that a WACZ does not list, and digests that
     do not match, come first."""
@@ -181,12 +190,15 @@ class Captures:
         case: tuple[str | None, str | None],
         handed_in: HandedIn,
         files: Sequence[tuple[str | None, Sealed]],
+        callback: Callback | None = None,
     ) -> tuple[str, bool]:
         """Record a capture, whose files are stored with their names, for the open case with this id
         or for one with this reference of the account's; return its id and whether it is new. Equal
-        files in the same case are one capture; only the first ones are kept."""
+        files in the same case are one capture; only the first ones are kept. Its end, and those of
+        the jobs of what is in it, are told to ``callback``."""
+        accept = partial(self._accept, caller, case, handed_in, files, callback)
         try:
-            found = await anyio.to_thread.run_sync(self._accept, caller, case, handed_in, files)
+            found = await anyio.to_thread.run_sync(accept)
         except DatabaseUnavailable:
             raise  # it may have been recorded; if not, the sweep of orphans deletes the files
         except ServiceError:
@@ -207,6 +219,7 @@ class Captures:
         where: tuple[str | None, str | None],
         handed_in: HandedIn,
         files: Sequence[tuple[str | None, Sealed]],
+        callback: Callback | None,
     ) -> tuple[str, bool]:
         digests = sorted(sealed.stored.sha256 for _, sealed in files)
         with self._database.write() as session:
@@ -216,6 +229,8 @@ class Captures:
             case, key = self._cases.chosen(session, caller, *where)
             known = _same(session, case, digests)
             if known is not None:
+                if callback is not None:
+                    add_callback(session, key, session.get_one(Capture, known), callback)
                 return known, False
             capture = Capture(
                 id=new_id(),
@@ -235,6 +250,8 @@ class Captures:
             session.add(capture)
             session.flush()
             session.add_all(media)
+            if callback is not None:
+                add_callback(session, key, capture, callback)
             compare_bytes(session, self._vault, self._blind_index, case, digests)
             append_entry(session, caller.actor, Action.CAPTURE_SUBMITTED, capture.id)
         return capture.id, True
@@ -261,15 +278,16 @@ class Captures:
         return shown
 
     def _shown(self, session: Session, captures: Select[Capture], case: Case) -> list[ShownCapture]:
-        """Return captures of a case, by three queries for all of them."""
+        """Return captures of a case, by four queries for all of them."""
         ids = captures.with_only_columns(Capture.id)
         media = session.scalars(select(Media).where(Media.capture_id.in_(ids)))
         chosen = session.scalars(select(CapturedMedium).where(CapturedMedium.capture_id.in_(ids)))
         known = {m.id: m for m in media}
         taken = {(row.capture_id, row.number): row for row in chosen}
+        webhooks = shown_webhooks(session, Delivery.capture_id.in_(ids))
         key = self._vault.case_key(case)
         return [
-            self._show(capture, open_json(key, capture), known, taken)
+            self._show(capture, open_json(key, capture), known, taken, webhooks[capture.id])
             for capture in session.scalars(captures)
         ]
 
@@ -279,6 +297,7 @@ class Captures:
         content: dict[str, Any],
         stored: Mapping[str, Media],
         chosen: Mapping[tuple[str, int], CapturedMedium],
+        webhooks: list[ShownWebhook],
     ) -> ShownCapture:
         """Return a capture as it is shown, given its opened content."""
         found: dict[str, Any] = content.get("found") or {}
@@ -319,6 +338,7 @@ class Captures:
             missing=found.get("minimum", {}).get("missing", []),
             no_picture=UNPICTURED.get((fetch.get("picture") or {}).get("reason") or ""),
             counts=found.get("counts", {}),
+            webhooks=webhooks,
             notes=found.get("notes", []),
         )
 

@@ -30,6 +30,7 @@ from deepfake_service.capture.gate import Gate
 from deepfake_service.capture.links import ENDS
 from deepfake_service.capture.registries import Operator, Registries
 from deepfake_service.examination.submissions import Sealed, blob_of
+from deepfake_service.examination.webhook_deliveries import release_callbacks
 from deepfake_service.platform.clock import iso_time, utc_now
 from deepfake_service.platform.db import Capture, Database, new_id
 from deepfake_service.platform.db.enums import CaptureState
@@ -267,6 +268,7 @@ class Fetches:
                 else:
                     capture.finished_at = now
                     append_entry(session, SERVICE, Action.CAPTURE_ENDED, capture.id, reason)
+                    release_callbacks(session, capture.id)
                 if reason is not None:
                     work.content["detail"] = ENDS[reason]
                 seal_json(work.key, capture, work.content)

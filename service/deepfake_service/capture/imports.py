@@ -31,6 +31,7 @@ from deepfake_service.cases.media_deletion import expire
 from deepfake_service.evidence.bundle.zip_format import sha256
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.examination.submissions import Origin, Submission, Submissions
+from deepfake_service.examination.webhook_deliveries import release_callbacks
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import (
     Account,
@@ -165,6 +166,7 @@ class Imports:
             if blob and work.content["handed_in"]["examine_all"]:
                 add_chosen(session, capture.id, offered(work.content["found"]["media"]))
             append_entry(session, SERVICE, Action.CAPTURE_ENDED, capture.id, digest or reason)
+            release_callbacks(session, capture.id)
         if state is CaptureState.REFUSED:
             for media in work.media:
                 expire(self._database, self._vault, media.id)

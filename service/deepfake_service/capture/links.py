@@ -17,6 +17,7 @@ from deepfake_service.accounts.accounts import Caller
 from deepfake_service.audit.log import Action, append_entries
 from deepfake_service.capture.captures import HandedIn
 from deepfake_service.cases.cases import Cases, PostDetails
+from deepfake_service.examination.webhook_deliveries import add_callback, release_callbacks
 from deepfake_service.platform.db import Capture, Database, current_time, new_id
 from deepfake_service.platform.db.enums import CaptureState
 from deepfake_service.platform.errors import (
@@ -26,6 +27,7 @@ from deepfake_service.platform.errors import (
     invalid_field,
 )
 from deepfake_service.platform.storage import open_json, seal_json
+from deepfake_service.platform.webhooks import Callback
 
 MAX_LINKS = 500
 """Of one request. One page of a spreadsheet has fewer."""
@@ -149,10 +151,12 @@ class Links:
         links: Sequence[Link],
         *,
         examine: bool,
+        callback: Callback | None = None,
     ) -> tuple[str, list[Queued]]:
         """Let workers capture the posts at these links, for the open case with this id or for one
         with this reference of the account's; return the case's id, and what waits. A link that
-        already waits in the case is not fetched twice. ``LinksNotOpened`` if this service opens
+        already waits in the case is not fetched twice. The end of each, and those of the jobs of
+        what is found, are told to ``callback``. ``LinksNotOpened`` if this service opens
         none; ``InvalidRequest`` if the case may show a minor."""
         if not self.enabled:
             raise LinksNotOpened
@@ -165,7 +169,7 @@ class Links:
                 Capture.case_id == case.id, Capture.state == CaptureState.QUEUED
             )
             known = {
-                open_json(key, row)["handed_in"]["post"]["source_url"]: row.id
+                open_json(key, row)["handed_in"]["post"]["source_url"]: row
                 for row in session.scalars(waiting)
             }
             queued = []
@@ -173,7 +177,10 @@ class Links:
             ids = iter(sorted(new_id() for _ in links))
             for link in links:
                 if link.url in known:
-                    queued.append(Queued(known[link.url], link.url, created=False))
+                    waits = known[link.url]
+                    queued.append(Queued(waits.id, link.url, created=False))
+                    if callback is not None:
+                        add_callback(session, key, waits, callback)
                     continue
                 capture = Capture(
                     id=next(ids),
@@ -186,7 +193,10 @@ class Links:
                 handed_in = asdict(HandedIn(post, examine_all=examine))
                 seal_json(key, capture, {"handed_in": handed_in, "files": []})
                 session.add(capture)
-                known[link.url] = capture.id
+                known[link.url] = capture
+                session.flush()
+                if callback is not None:
+                    add_callback(session, key, capture, callback)
                 queued.append(Queued(capture.id, link.url, created=True))
             new = [(one.capture_id, "link") for one in queued if one.created]
             append_entries(session, caller.actor, Action.CAPTURE_SUBMITTED, new)
@@ -206,6 +216,7 @@ class Links:
                 capture.state, capture.reason = CaptureState.REFUSED, "cancelled"
                 capture.worker, capture.finished_at = None, current_time(session)
                 seal_json(key, capture, {**content, "detail": ENDS["cancelled"]})
+                release_callbacks(session, capture.id)
             entries = [(capture.id, "cancelled") for capture in cancelled]
             append_entries(session, caller.actor, Action.CAPTURE_ENDED, entries)
         return len(cancelled)

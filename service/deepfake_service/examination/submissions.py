@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -17,21 +18,19 @@ from deepfake_service.cases.cases import BlindIndex, Cases, PostDetails
 from deepfake_service.cases.turns import next_turn
 from deepfake_service.evidence.listings import begin_listing
 from deepfake_service.examination.queue import JobQueue
+from deepfake_service.examination.webhook_deliveries import add_callback, callbacks_of
 from deepfake_service.platform.db import (
     Account,
     Capture,
     Case,
     Database,
-    Delivery,
     Job,
     Media,
     current_time,
     new_id,
 )
 from deepfake_service.platform.db.enums import (
-    ENDED,
     REUSED,
-    DeliveryState,
     JobState,
     Priority,
     RetentionPolicy,
@@ -43,15 +42,12 @@ from deepfake_service.platform.errors import (
     TooManyCallbacks,
 )
 from deepfake_service.platform.storage import Stored, Vault, context_of
-from deepfake_service.platform.storage.envelope import new_key, seal, unseal
+from deepfake_service.platform.storage.envelope import new_key, seal
 from deepfake_service.platform.webhooks import Callback
 from deepfake_service.review.minor_flags import compare_bytes
 
 MAX_FRAMES = 2000
 """Of one video: an evidence bundle has to hold their faces."""
-MAX_CALLBACKS = 5
-"""Callback URLs of one job. Each is called up to eight times, so that a job with many would occupy
-the deliveries of all accounts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +192,13 @@ class Submissions:
                 job = self._new_job(session, caller, submission, sealed)
             case = session.get_one(Case, job.case_id)
             media = session.get_one(Media, job.media_id)
-            self._add_callback(session, submission, job, case)
+            key = self._vault.case_key(case)
+            if submission.callback is not None:
+                add_callback(session, key, job, submission.callback)
+            if submission.origin is not None:
+                with contextlib.suppress(TooManyCallbacks):  # a job that had as many before
+                    for callback in callbacks_of(session, key, submission.origin.capture):
+                        add_callback(session, key, job, callback)
             self._cases.note(session, caller, media, sighting)
         return Accepted(job.id, created)
 
@@ -285,28 +287,3 @@ class Submissions:
         compare_bytes(session, self._vault, self._blind_index, case, [media.sha256])
         append_entry(session, caller.actor, Action.MEDIA_SUBMITTED, job.id)
         return job
-
-    def _add_callback(self, session: Session, submission: Submission, job: Job, case: Case) -> None:
-        if submission.callback is None:
-            return
-        key = self._vault.case_key(case)
-        deliveries = session.scalars(select(Delivery).where(Delivery.job_id == job.id)).all()
-        for delivery in deliveries:
-            known = unseal(key, delivery.target, context_of("delivery", delivery.id))
-            if Callback.from_bytes(known).url == submission.callback.url:
-                return  # a repeated request leads to one webhook only
-        if len(deliveries) >= MAX_CALLBACKS:
-            raise TooManyCallbacks
-        delivery_id = new_id()
-        session.add(
-            Delivery(
-                id=delivery_id,
-                job_id=job.id,
-                target=seal(
-                    key, submission.callback.to_bytes(), context_of("delivery", delivery_id)
-                ),
-                state=DeliveryState.DUE if job.state in ENDED else DeliveryState.WAITING,
-                due_at=current_time(session),
-                created_at=current_time(session),
-            )
-        )

@@ -3,33 +3,61 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Annotated
 
 import httpx
+from pydantic import Field
 from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from deepfake_service.accounts.accounts import Caller
+from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.platform import outbound, webhooks
+from deepfake_service.platform.answers import ItemId, Published
 from deepfake_service.platform.chores import Lane
-from deepfake_service.platform.db import Case, Database, Delivery, Job, current_time
-from deepfake_service.platform.db.enums import CallbackContent, DeliveryState, JobState
-from deepfake_service.platform.errors import CallbackRefused, CallbackUnresolved, DecryptionFailed
+from deepfake_service.platform.db import (
+    Capture,
+    Case,
+    Database,
+    Delivery,
+    Job,
+    current_time,
+    new_id,
+)
+from deepfake_service.platform.db.enums import (
+    ENDED,
+    CallbackContent,
+    CaptureState,
+    DeliveryState,
+    JobState,
+)
+from deepfake_service.platform.errors import (
+    CallbackRefused,
+    CallbackUnresolved,
+    DecryptionFailed,
+    TooManyCallbacks,
+)
 from deepfake_service.platform.logs import describe, logger
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.storage import Vault, context_of, installation_secret, open_json
-from deepfake_service.platform.storage.envelope import KeyWrapper, unseal
+from deepfake_service.platform.storage.envelope import KeyWrapper, seal, unseal
 from deepfake_service.platform.storage.vault import replace_secret
+from deepfake_service.platform.webhooks import Callback
 
 CLAIMED_FOR = timedelta(seconds=3 * webhooks.DEADLINE_S)
 """How long a delivery belongs to one process. After that the process is taken for dead, or could
 not record the outcome: the webhook is sent again, with the same id."""
 SENDERS = 8
 """Deliveries that one process sends at the same time."""
+MAX_CALLBACKS = 5
+"""Callback URLs of one job or capture. Each is called up to eight times, so that one with many
+would occupy the deliveries of all accounts."""
 CANDIDATES = 200
 """Due deliveries among which some with an idle host are looked for."""
 
@@ -72,10 +100,92 @@ def _text(secret: bytes) -> str:
     return "whsec_" + base64.b64encode(secret).decode()
 
 
+class ShownWebhook(Published):
+    """A webhook of a job or capture, and what became of it so far."""
+
+    id: ItemId = Field(description="Its `webhook-id`.")
+    state: DeliveryState
+    """`waiting` for the end, `due` for an attempt, `delivered`, or `failed`: given up."""
+    attempts: int = Field(description="How often it was sent.")
+    outcome: Annotated[str | None, Field(examples=["http_200"])]
+    """What came of the last attempt: `http_` and the status, `timeout`, `unreachable`, `unresolved`
+    (no such host), `refused` (not a public address) or `unreadable`. Null before the first one."""
+
+
+Shown = dict[str, list[ShownWebhook]]
+"""Webhooks by their job or capture, the first one first, without their URLs."""
+
+
+def shown_webhooks(session: Session, are_wanted: ColumnElement[bool]) -> Shown:
+    """Return the webhooks that are wanted."""
+    shown: Shown = defaultdict(list)
+    for row in session.scalars(select(Delivery).where(are_wanted).order_by(Delivery.id)):
+        shown[row.job_id or row.capture_id or ""].append(
+            ShownWebhook(id=row.id, state=row.state, attempts=row.attempts, outcome=row.outcome)
+        )
+    return shown
+
+
+def webhooks_of(
+    database: Database,
+    caller: Caller,
+    owner: type[Job | Capture],
+    owner_id: str,
+    *,
+    again: bool = False,
+) -> list[ShownWebhook]:
+    """Return the webhooks of a job or capture, and make those that were delivered or given up due
+    ``again``, with all their attempts; ``NotFound`` unless the caller may see it."""
+    over = Delivery.state.in_((DeliveryState.DELIVERED, DeliveryState.FAILED))
+    with database.write() if again else database.read() as session:
+        find_visible(session, caller, owner, owner_id)
+        if again:
+            due = {"state": DeliveryState.DUE, "due_at": current_time(session), "attempts": 0}
+            session.execute(update(Delivery).where(_of(owner_id), over).values(due))
+        return shown_webhooks(session, _of(owner_id))[owner_id]
+
+
+def add_callback(session: Session, key: bytes, owner: Job | Capture, callback: Callback) -> None:
+    """Have the end of a job or capture told to a URL, at once if it has ended. A URL that it has is
+    not called again; ``TooManyCallbacks`` if it has as many as it can have."""
+    deliveries = session.scalars(select(Delivery).where(_of(owner.id))).all()
+    if callback.url in {each.url for each in _callbacks(key, deliveries)}:
+        return  # a repeated request leads to one webhook only
+    if len(deliveries) >= MAX_CALLBACKS:
+        raise TooManyCallbacks
+    delivery_id, now = new_id(), current_time(session)
+    has_ended = owner.state in (*ENDED, CaptureState.CAPTURED, CaptureState.REFUSED)
+    session.add(
+        Delivery(
+            id=delivery_id,
+            job_id=owner.id if isinstance(owner, Job) else None,
+            capture_id=owner.id if isinstance(owner, Capture) else None,
+            target=seal(key, callback.to_bytes(), context_of("delivery", delivery_id)),
+            state=DeliveryState.DUE if has_ended else DeliveryState.WAITING,
+            due_at=now,
+            created_at=now,
+        )
+    )
+
+
+def callbacks_of(session: Session, key: bytes, owner_id: str) -> list[Callback]:
+    """Return whom the end of a job or capture is told."""
+    return _callbacks(key, session.scalars(select(Delivery).where(_of(owner_id))).all())
+
+
+def _callbacks(key: bytes, deliveries: Sequence[Delivery]) -> list[Callback]:
+    opened = (unseal(key, each.target, context_of("delivery", each.id)) for each in deliveries)
+    return [Callback.from_bytes(each) for each in opened]
+
+
+def _of(owner_id: str) -> ColumnElement[bool]:
+    return or_(Delivery.job_id == owner_id, Delivery.capture_id == owner_id)
+
+
 @dataclass(frozen=True, slots=True)
 class _Due:
     id: str
-    job: Job
+    owner: Job | Capture
     callback: webhooks.Callback
     reference: str | None
     """Of the case, if the callback asks for it."""
@@ -116,16 +226,18 @@ class WebhookDeliveries(Lane[_Due]):
         One that cannot be read counts as a failed attempt: it must not hold up the others, and may
         be readable again once a person has seen to it.
         """
-        turn = func.row_number().over(partition_by=Job.account_id, order_by=Delivery.due_at)
+        account = func.coalesce(Job.account_id, Capture.account_id)
+        turn = func.row_number().over(partition_by=account, order_by=Delivery.due_at)
         due = (
-            select(Delivery, Job, Case)
-            .join(Job, Delivery.job_id == Job.id)
-            .join(Case, Job.case_id == Case.id)
+            select(Delivery, Job, Capture, Case)
+            .outerjoin(Job, Delivery.job_id == Job.id)
+            .outerjoin(Capture, Delivery.capture_id == Capture.id)
+            .join(Case, Case.id == func.coalesce(Job.case_id, Capture.case_id))
             .where(
                 _is_due(self._database.clock()),
                 Case.wrapped_key.is_not(None),
                 # A deletion takes the job's callbacks with it, and tells nobody.
-                Job.state != JobState.CANCELLED,
+                or_(Job.id.is_(None), Job.state != JobState.CANCELLED),
             )
             .order_by(turn, Delivery.due_at)
             .limit(CANDIDATES)
@@ -133,9 +245,10 @@ class WebhookDeliveries(Lane[_Due]):
         with self._database.read() as session:
             rows = session.execute(due).all()
         unreadable, found = list[str](), list[_Due]()
-        for delivery, job, case in rows:
+        for delivery, job, capture, case in rows:
             try:
-                found.append(self._opened(delivery, job, case))
+                owner = capture if delivery.job_id is None else job
+                found.append(self._opened(delivery, owner, case))
             except DecryptionFailed:
                 unreadable.append(delivery.id)
         for delivery_id in unreadable:
@@ -143,14 +256,13 @@ class WebhookDeliveries(Lane[_Due]):
                 self._finish(delivery_id, webhooks.DeliveryOutcome("unreadable"))
         return found
 
-    def _opened(self, delivery: Delivery, job: Job, case: Case) -> _Due:
+    def _opened(self, delivery: Delivery, owner: Job | Capture, case: Case) -> _Due:
         key = self._vault.case_key(case)
-        stored = unseal(key, delivery.target, context_of("delivery", delivery.id))
-        callback = webhooks.Callback.from_bytes(stored)
+        (callback,) = _callbacks(key, [delivery])
         reference = None
         if callback.content is CallbackContent.VERDICT:
             reference = open_json(key, case)["reference"]
-        return _Due(delivery.id, job, callback, reference, delivery.occurrence_id)
+        return _Due(delivery.id, owner, callback, reference, delivery.occurrence_id)
 
     def _is_ours(self, delivery_id: str) -> bool:
         """Claim a delivery for ``CLAIMED_FOR``, unless another process was faster."""
@@ -179,19 +291,11 @@ class WebhookDeliveries(Lane[_Due]):
         except CallbackRefused:
             return webhooks.DeliveryOutcome("refused", final=True)
         now = self._database.clock()
-        job = {"id": due.job.id, "state": due.job.state, "case_id": due.job.case_id}
-        if due.callback.content is CallbackContent.VERDICT:
-            told = {"verdict": due.job.verdict, "case_reference": due.reference}
-            job |= {name: value for name, value in told.items() if value is not None}
         try:
-            secret = self._secrets.of(due.job.account_id)
+            secret = self._secrets.of(due.owner.account_id)
         except DecryptionFailed:
             return webhooks.DeliveryOutcome("unreadable")
-        if due.post_id is not None:
-            returned = {"id": due.post_id, "job_id": due.job.id, "case_id": due.job.case_id}
-            body = webhooks.event("post.returned", returned, now)
-        else:
-            body = webhooks.event(f"job.{due.job.state}", job, now)
+        body = _event(due, now).model_dump_json(exclude_none=True)
         return webhooks.send(target, secret, due.id, body, now)
 
     def _finish(self, delivery_id: str, outcome: webhooks.DeliveryOutcome) -> None:
@@ -210,8 +314,27 @@ class WebhookDeliveries(Lane[_Due]):
         self._metrics.webhook(outcome.code)
         if not outcome.delivered:
             _log.warning(
-                "webhook_failed", delivery_id=delivery_id, outcome=outcome.code, given_up=is_over
-            )
+                "webhook_failed", delivery_id=delivery_id, job_id=delivery.job_id,
+                capture_id=delivery.capture_id, outcome=outcome.code, given_up=is_over,
+            )  # fmt: skip
+
+
+def _event(due: _Due, at: datetime) -> webhooks.Event:
+    owner, timestamp = due.owner, at.isoformat(timespec="milliseconds")
+    if isinstance(owner, Capture):
+        capture = webhooks.EndedCapture.model_validate(owner, from_attributes=True)
+        return webhooks.CaptureEvent(type="capture.ended", timestamp=timestamp, data=capture)
+    if due.post_id is not None:
+        post = webhooks.ReturnedPost(id=due.post_id, job_id=owner.id, case_id=owner.case_id)
+        return webhooks.PostEvent(type="post.returned", timestamp=timestamp, data=post)
+    job = {"id": owner.id, "state": owner.state, "case_id": owner.case_id}
+    if due.callback.content is CallbackContent.VERDICT:
+        told = {"verdict": owner.verdict, "case_reference": due.reference}
+    else:
+        told = {}
+    return webhooks.JobEvent.model_validate(
+        {"type": f"job.{owner.state}", "timestamp": timestamp, "data": {**job, **told}}
+    )
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
@@ -221,10 +344,10 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
     return and_(Delivery.state == DeliveryState.DUE, is_past)
 
 
-def release_callbacks(session: Session, job_id: str) -> None:
-    """Make the webhooks of a job that has ended due."""
+def release_callbacks(session: Session, owner_id: str) -> None:
+    """Make the webhooks of a job or capture that has ended due."""
     session.execute(
         update(Delivery)
-        .where(Delivery.job_id == job_id, Delivery.state == DeliveryState.WAITING)
+        .where(_of(owner_id), Delivery.state == DeliveryState.WAITING)
         .values(state=DeliveryState.DUE, due_at=current_time(session))
     )

@@ -20,6 +20,7 @@ PDF = {
 }
 """Headers of a PDF that a browser may open."""
 OCTETS = "application/octet-stream"
+JSON = "application/json"
 BINARY = {"type": "string", "format": "binary"}
 """How OpenAPI describes the content of a file."""
 

@@ -4,18 +4,19 @@ description: what FastAPI generates, with what it does not know."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, get_args
 
 from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter
 
-from deepfake_service.http.multipart import MULTIPART
+from deepfake_service.http.answers import JSON
 from deepfake_service.http.problems import MEDIA_TYPE, BodyRefused, read_json
-from deepfake_service.http.submission_form import VideoForm
+from deepfake_service.http.submission_form import REF, VideoForm
 from deepfake_service.platform.errors import FieldError, InvalidRequest, ServiceError
 from deepfake_service.platform.texts.fields import unknown_field
+from deepfake_service.platform.webhooks import Event
 
 
 class FieldErrorOut(BaseModel, extra="forbid"):
@@ -120,14 +121,77 @@ def _names_of(dependant: Any) -> set[str]:
     return names.union(*(_names_of(inner) for inner in dependant.dependencies))
 
 
+EXAMPLED = frozenset({
+    "submit_video", "submit_upload", "score_frames", "submit_capture", "get_capture", "get_job",
+    "list_jobs", "list_cases", "get_case", "get_webhook_secret",
+})  # fmt: skip
+"""What a pipeline calls. Their answers have an example."""
+
+
+def _example(schema: dict[str, Any], schemas: dict[str, Any]) -> Any:
+    """Return an example of a schema, of the examples and limits that its types state."""
+    if "$ref" in schema:
+        return _example(schemas[schema["$ref"].rpartition("/")[2]], schemas)
+    for key in ("examples", "enum", "anyOf", "prefixItems"):
+        if key == "anyOf" and key in schema:
+            return _example(schema[key][0], schemas)
+        if key == "prefixItems" and key in schema:
+            return [_example(each, schemas) for each in schema[key]]
+        if key in schema:
+            return schema[key][0]
+    match schema.get("type"):
+        case "object":
+            fields = schema.get("properties", {}).items()
+            return {name: _example(field, schemas) for name, field in fields}
+        case "array":
+            return [_example(schema["items"], schemas)]
+        case "string":
+            return schema.get("const", "text")
+        case kind:
+            return {"integer": 1, "number": 0.5, "boolean": True}.get(str(kind))
+
+
+def _webhooks(schemas: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Describe the events that are sent to callback URLs, each with its body."""
+    headers = {
+        "webhook-id": "The same for each attempt.",
+        "webhook-timestamp": "When this attempt was sent, in seconds since 1970.",
+        "webhook-signature": "By the secret of `GET /v1/webhook-secret`, as Standard Webhooks say.",
+    }
+    for event in get_args(Event):
+        body = {"schema": TypeAdapter(event).json_schema(mode="serialization", ref_template=REF)}
+        _name_schema(schemas, body)
+        for name in get_args(event.model_fields["type"].annotation):
+            example = {**_example(body["schema"], schemas), "type": name}
+            yield name, {"post": {
+                "summary": event.__doc__,
+                "operationId": name.replace(".", "_"),
+                "parameters": [
+                    {"name": header, "in": "header", "required": True, "description": text,
+                     "schema": {"type": "string"}}
+                    for header, text in headers.items()
+                ],
+                "requestBody": {"required": True, "content": {JSON: {**body, "example": example}}},
+                "responses": {"204": {"description": "Any status from 200 to 299 accepts it."}},
+            }}  # fmt: skip
+
+
+def _name_schema(schemas: dict[str, Any], content: dict[str, Any]) -> None:
+    """Move a schema that has a title to the components, with those that it names."""
+    if title := content["schema"].get("title"):
+        schemas.update(content["schema"].pop("$defs", {}))
+        schemas[title] = content["schema"]
+        content["schema"] = {"$ref": REF.format(model=title)}
+
+
 def describe(app: FastAPI) -> None:
-    """Complete the description of ``app``: problems, and names for the bodies of uploads."""
+    """Complete the description of ``app``: problems, names for bodies, webhooks and examples."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         api = generate()
         schemas = api["components"]["schemas"]
-        problem = ProblemOut.model_json_schema(ref_template="#/components/schemas/{model}")
+        problem = ProblemOut.model_json_schema(ref_template=REF)
         schemas.update({**problem.pop("$defs"), ProblemOut.__name__: problem})
         schemas.update(VideoForm.model_json_schema()["$defs"])
         for schema in schemas.values():
@@ -136,10 +200,13 @@ def describe(app: FastAPI) -> None:
                     field["description"] = " ".join(field["description"].split())
         for methods in api["paths"].values():
             for operation in methods.values():
-                upload = operation.get("requestBody", {}).get("content", {}).get(MULTIPART, {})
-                if title := upload.get("schema", {}).get("title"):
-                    schemas[title] = upload["schema"]
-                    upload["schema"] = {"$ref": f"#/components/schemas/{title}"}
+                for content in operation.get("requestBody", {}).get("content", {}).values():
+                    _name_schema(schemas, content)
+                if operation["operationId"] in EXAMPLED:
+                    for status in {"200", "202"} & set(operation["responses"]):
+                        content = operation["responses"][status]["content"][JSON]
+                        content["example"] = _example(content["schema"], schemas)
+        api["webhooks"] = dict(_webhooks(schemas))
         return api
 
     app.openapi = openapi  # type: ignore[method-assign]

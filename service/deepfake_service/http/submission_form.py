@@ -208,6 +208,9 @@ class CaptureForm(SightingForm):
     """Whether the first screenshot shows the whole page, with its address and the time."""
     examine: Literal["all", "chosen"] = "chosen"
     """`all` to have every picture and video of the page examined at once."""
+    callback_url: WebAddress | None = None
+    """Called with a signed webhook when the page was read or refused, and when a job of what is in
+    it ends."""
 
     def handed_in(self) -> HandedIn:
         """Return what is said about the capture."""
@@ -221,6 +224,9 @@ class CaptureForm(SightingForm):
         if value is not None and info.data.get("case_reference") is not None:
             raise PydanticCustomError("two_cases", "send either this or case_reference")
         return value
+
+
+REF = "#/components/schemas/{model}"
 
 
 def form_schema(form: type[BaseModel]) -> dict[str, Any]:

@@ -9,12 +9,15 @@ import asyncio
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Literal
 
 import httpx
+from pydantic import Field
 from standardwebhooks.webhooks import Webhook
 
-from deepfake_service.platform.db.enums import CallbackContent
+from deepfake_models.bundle.results import VerdictCode
+from deepfake_service.platform.answers import ItemId, Published, Time
+from deepfake_service.platform.db.enums import CallbackContent, CaptureState, JobState
 from deepfake_service.platform.outbound import Target, sent
 
 TIMEOUT_S = 10.0
@@ -58,10 +61,63 @@ class DeliveryOutcome:
     final: bool = False
 
 
-def event(name: str, data: dict[str, Any], at: datetime) -> str:
-    """Return the body of an event in the form that the specification asks for."""
-    content = {"type": name, "timestamp": at.isoformat(timespec="milliseconds"), "data": data}
-    return json.dumps(content, separators=(",", ":"))
+class EndedJob(Published):
+    """A job that has ended."""
+
+    id: ItemId = Field(description="Id of the job.")
+    state: Literal[JobState.SUCCEEDED, JobState.FAILED, JobState.EXPIRED]
+    """How it ended."""
+    case_id: ItemId = Field(description="Id of its case.")
+    verdict: VerdictCode | None = None
+    """The conclusion of the model. Left out unless `callback_content=verdict` asked for it."""
+    case_reference: str | None = None
+    """Your reference of the case. Left out unless it has one, and likewise."""
+
+
+class JobEvent(Published):
+    """A job has ended."""
+
+    type: Literal["job.succeeded", "job.failed", "job.expired"] = Field(description="How.")
+    timestamp: Time = Field(description="When this attempt was sent.")
+    data: EndedJob = Field(description="The job.")
+
+
+class EndedCapture(Published):
+    """A capture that was read, or refused."""
+
+    id: ItemId = Field(description="Id of the capture.")
+    state: Literal[CaptureState.CAPTURED, CaptureState.REFUSED] = Field(description="Which.")
+    case_id: ItemId = Field(description="Id of its case.")
+    reason: str | None = None
+    """Why it was refused, or why a link has no picture or video: a code. Left out without one."""
+
+
+class CaptureEvent(Published):
+    """A capture was read, or refused."""
+
+    type: Literal["capture.ended"] = Field(description="What happened.")
+    timestamp: Time = Field(description="When this attempt was sent.")
+    data: EndedCapture = Field(description="The capture.")
+
+
+class ReturnedPost(Published):
+    """A post that was gone and is there again."""
+
+    id: ItemId = Field(description="Id of the post: an occurrence.")
+    job_id: ItemId = Field(description="Id of the job of its file.")
+    case_id: ItemId = Field(description="Id of its case.")
+
+
+class PostEvent(Published):
+    """A post of a file that was gone is there again."""
+
+    type: Literal["post.returned"] = Field(description="What happened.")
+    timestamp: Time = Field(description="When this attempt was sent.")
+    data: ReturnedPost = Field(description="The post.")
+
+
+Event = JobEvent | CaptureEvent | PostEvent
+"""The bodies of webhooks, in the form that the specification asks for."""
 
 
 def send(target: Target, secret: str, message_id: str, body: str, at: datetime) -> DeliveryOutcome:

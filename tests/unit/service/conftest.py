@@ -32,10 +32,9 @@ from deepfake_service.container import Services
 from deepfake_service.examination.submissions import Submission
 from deepfake_service.examination.webhook_deliveries import WebhookDeliveries, release_callbacks
 from deepfake_service.platform import logs, outbound, webhooks
-from deepfake_service.platform.db import Database
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.db import Database, Job
+from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.metrics import Metrics
-from deepfake_service.platform.networks import CallbackHosts
 from deepfake_service.platform.settings import RECORDS_FILE, Settings
 from deepfake_service.platform.webhooks import Callback
 from deepfake_service.retention import sweeps
@@ -47,6 +46,7 @@ from tests.support.stand_ins import (
     SmallDecoder,
     SmallScorer,
     compact_pages,
+    deliveries_of,
     do_due,
 )
 
@@ -303,15 +303,10 @@ async def deliveries(service: Service, receiver: Receiver) -> WebhookDeliveries:
     caller = service.accounts.authenticate(service.keys[Role.PIPELINE])
     sealed = await services.submissions.seal(chunks())
     accepted = await services.submissions.accept(caller, submission, sealed)
-    opened = WebhookDeliveries(
-        service.database,
-        services.submissions._vault,
-        services.webhook_secrets,
-        Metrics(),
-        allowed=CallbackHosts.of("127.0.0.1"),
-    )
+    opened = deliveries_of(service)
     assert do_due(opened) == 0  # the job has not ended
     with service.database.write() as session:
+        session.get_one(Job, accepted.job_id).state = JobState.FAILED
         release_callbacks(session, accepted.job_id)
     return opened
 

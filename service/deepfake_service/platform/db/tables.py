@@ -278,12 +278,14 @@ class UploadPart(Base):
 
 
 class Delivery(Base):
-    """A webhook that is sent when its job ends."""
+    """A webhook that is sent when its job or its capture ends."""
 
     __tablename__ = "deliveries"
 
     id: Mapped[Id]
-    job_id: Mapped[OfJob]
+    job_id: Mapped[OfJob | None]
+    capture_id: Mapped[OfCapture | None]
+    """One of the two is set."""
     target: Mapped[bytes]
     """The URL, sealed."""
     state: Mapped[DeliveryState] = mapped_column(index=True)

@@ -9,7 +9,9 @@ import tomllib
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema
 import pytest
+from fastapi.routing import APIRoute
 
 from deepfake_service.app import api_description
 from deepfake_service.notices.kinds import KINDS
@@ -194,10 +196,9 @@ def api() -> dict[str, Any]:
 
 
 def _operations(api: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for section in ("paths",):
-        for path, methods in api[section].items():
-            for method, operation in methods.items():
-                yield f"{method} {path}", operation
+    for path, methods in api["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method} {path}", operation
 
 
 def test_the_committed_description_is_that_of_the_api(api: dict[str, Any]) -> None:
@@ -205,6 +206,68 @@ def test_the_committed_description_is_that_of_the_api(api: dict[str, Any]) -> No
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     described = {**api, "info": {**api["info"], "version": project["version"]}}
     assert committed == described, "run `make openapi`"
+
+
+BODIES = {
+    "application/json": "application/json",
+    "multipart/form-data": "multipart/form-data; boundary=x",
+    "application/octet-stream": "application/octet-stream",
+    "application/x-www-form-urlencoded": "application/x-www-form-urlencoded",
+    "text/csv": "text/csv",
+}
+"""Media types of bodies, as they are sent."""
+
+
+async def test_every_body_that_is_accepted_is_described_and_no_other(
+    service: Service, api: dict[str, Any]
+) -> None:
+    for name, operation in _operations(api):
+        if "requestBody" not in operation:
+            continue
+        described = set(operation["requestBody"]["content"])
+        method, path = name.split()
+        accepted = set()
+        for kind, sent in BODIES.items():
+            for role in (Role.PIPELINE, Role.ANALYST, Role.ADMIN):
+                told = {**headers(service, role), "Content-Type": sent}
+                address = re.sub(r"\{\w+\}", "x", path)
+                answer = await service.client.request(method, address, content=b"x", headers=told)
+                if answer.status_code != 403:
+                    break
+            if answer.status_code != 415:
+                accepted.add(kind)
+        if described & accepted == {"application/octet-stream"}:
+            continue  # nothing but bytes, which may be called anything
+        assert accepted == described & set(BODIES), name
+
+
+async def test_every_route_with_a_body_is_described(service: Service, api: dict[str, Any]) -> None:
+    described = {name for name, operation in _operations(api) if "requestBody" in operation}
+    reads = {
+        f"{method.lower()} {route.path}"
+        for route in service.app.routes
+        if isinstance(route, APIRoute) and route.path.startswith("/v1/")
+        for method in route.methods
+        if route.body_field or getattr(route.endpoint, "streams_body", False)
+    }
+    assert reads - described == {"patch /v1/uploads/{token}"}, "tus describes its own"
+    assert described <= reads
+
+
+def test_examples_of_answers_and_webhooks_are_such_as_are_sent(api: dict[str, Any]) -> None:
+    answers = [a for _, operation in _operations(api) for a in operation["responses"].values()]
+    events = [hook["post"]["requestBody"] for hook in api["webhooks"].values()]
+    contents = [each.get("content", {}).get("application/json", {}) for each in answers + events]
+    examples = [content for content in contents if "example" in content]
+    assert len(examples) >= 10 + len(api["webhooks"])
+    for content in examples:
+        # Within the description, where references lead.
+        jsonschema.Draft202012Validator(
+            {**content["schema"], "components": api["components"]}
+        ).validate(content["example"])
+    assert set(api["webhooks"]) == {
+        "job.succeeded", "job.failed", "job.expired", "capture.ended", "post.returned",
+    }  # fmt: skip
 
 
 def test_generated_clients_can_leave_out_a_body_that_is_optional(api: dict[str, Any]) -> None:
@@ -242,8 +305,6 @@ def test_times_are_marked_as_times_and_parameters_have_examples(api: dict[str, A
             if field.endswith("_at") != is_time and field not in ("at", "timestamp", "undo_until"):
                 unmarked.append(f"{name}.{field}")
     for name, operation in _operations(api):
-        if name.endswith(("succeeded", "failed", "cancelled", "expired")):
-            continue
         for parameter in operation.get("parameters", []):
             if parameter["name"] == "callback_url":
                 continue  # who tries the page out would have it called

@@ -55,6 +55,8 @@ ABOUT_THE_REQUEST = {
     "POST /v1/frames": "verdicts on the pictures that were sent",
     "POST /v1/verify": "the result for the bundle that was sent",
     "POST /v1/uploads/{token}/job": "the answer of POST /v1/videos",
+    "POST /v1/jobs/{job_id}/webhooks": "states of webhooks, which the reader has or had",
+    "POST /v1/captures/{capture_id}/webhooks": "the same",
     "DELETE /v1/captures": "a count; each link that is cancelled has an entry",
     "PUT /v1/organisation": "the organisation that was sent; the change has an entry",
 }

@@ -26,6 +26,8 @@ from deepfake_service.evidence.bundle.capture_format import CAPTURE, RECORDS
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
+from deepfake_service.examination.webhook_deliveries import release_callbacks
+from deepfake_service.platform import webhooks
 from deepfake_service.platform.db import (
     AuditEntry,
     Capture,
@@ -36,12 +38,13 @@ from deepfake_service.platform.db import (
     Occurrence,
     new_id,
 )
-from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.db.enums import JobState, Role
 from deepfake_service.platform.disk_space import SHORT, DiskSpace
 from deepfake_service.platform.errors import StorageUnavailable
 from tests.support import archives
 from tests.support.captures import WEEK, get, hand_in, work, worker
 from tests.support.jobs import all_entries, blobs, headers, sweep
+from tests.support.stand_ins import Receiver, deliveries_of, do_due
 from tests.unit.service.conftest import Service
 
 pytest.importorskip("warcio", reason="warcio writes the WARC files of these tests")
@@ -86,6 +89,42 @@ async def test_what_is_found_is_stated_with_what_is_missing(
     assert captured["counts"]["small"] == 1
     listed = await get(service, f"/v1/captures?case_id={captured['case_id']}")
     assert [each["id"] for each in listed.json()["captures"]] == [captured["id"]]
+
+
+async def test_the_end_of_a_capture_and_of_its_jobs_is_told(
+    service: Service, readers: CaptureReaders, receiver: Receiver
+) -> None:
+    receiver.outcome = webhooks.DeliveryOutcome("http_500")
+    url, content = "https://hooks.example/c", archives.wacz(archives.page().content())
+    for _ in range(2):  # once for each URL
+        answer = await hand_in(service, content, examine="all", callback_url=url)
+        assert [w["state"] for w in answer.json()["webhooks"]] == ["waiting"]
+    sender = deliveries_of(service)
+    assert do_due(sender) == 0
+    await work(service, readers)
+    assert do_due(sender) == 1
+    await work(service, readers)
+    path = answer.headers["Location"]
+    capture = (await get(service, path)).json()
+    (webhook,) = capture["webhooks"]
+    assert (webhook["state"], webhook["outcome"], webhook["attempts"]) == ("due", "http_500", 1)
+    told = {"id": capture["id"], "state": "captured", "case_id": capture["case_id"]}
+    with service.database.write() as session:
+        for job in session.scalars(select(Job)):
+            job.state = JobState.FAILED
+            release_callbacks(session, job.id)
+    receiver.outcome = webhooks.DeliveryOutcome("http_200", delivered=True)
+    assert do_due(sender) == len(capture["media"])
+    again = await service.client.post(f"{path}/webhooks", headers=headers(service, Role.ANALYST))
+    assert [w["state"] for w in again.json()["webhooks"]] == ["due"], "it waits for a try anyway"
+    service.clock.advance(webhooks.BACK_OFF[0])
+    assert do_due(sender) == 1
+    sent = [json.loads(body) for body in receiver.bodies]
+    assert [each["data"] for each in sent if each["type"] == "capture.ended"] == [told, told]
+    failed = {each["data"]["id"] for each in sent if each["type"] == "job.failed"}
+    assert failed == {medium["job_id"] for medium in capture["media"]}
+    await hand_in(service, content, callback_url="https://hooks.example/later")
+    assert do_due(sender) == 1, "at once, as it has ended"
 
 
 async def test_the_bundle_is_verified_and_has_no_imagery(

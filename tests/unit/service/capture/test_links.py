@@ -441,11 +441,16 @@ async def test_links_that_wait_are_cancelled_together(
     assert {(c["state"], c["reason"], c["detail"]) for c in shown["captures"]} == {
         ("refused", "cancelled", ENDS["cancelled"])
     }
-    (link,) = (await queue(service, urls[1])).json()["links"]
+    hook = "https://8.8.8.8/hook"
+    (link,) = (await queue(service, urls[1], callback_url=hook)).json()["links"]
     assert link["created"], "it can be asked for again"
+    asked = await queue(service, urls[1], callback_url="https://10.0.0.1/")
+    assert asked.status_code == 422
     place = f"/v1/captures?case_id={case_id}"
     assert (await service.client.delete(place, headers=analyst)).json() == {"cancelled": 1}
     assert (await service.client.delete(place, headers=analyst)).json() == {"cancelled": 0}
+    ended = await service.client.get(f"/v1/captures/{link['id']}", headers=analyst)
+    assert [each["state"] for each in ended.json()["webhooks"]] == ["due"]
     auditor = headers(service, Role.AUDITOR)
     assert (await service.client.delete(place, headers=auditor)).status_code == 403
 

@@ -15,11 +15,9 @@ from deepfake_service.examination.webhook_deliveries import WebhookDeliveries
 from deepfake_service.platform import webhooks
 from deepfake_service.platform.db import AuditEntry, Delivery, Secret
 from deepfake_service.platform.db.enums import DeliveryState, Role
-from deepfake_service.platform.metrics import Metrics
-from deepfake_service.platform.networks import CallbackHosts
 from tests.support import exhibits
 from tests.support.jobs import examined, post_video
-from tests.support.stand_ins import Receiver, delivery_state, do_due
+from tests.support.stand_ins import Receiver, deliveries_of, delivery_state, do_due
 from tests.unit.service.conftest import Service
 
 
@@ -92,15 +90,9 @@ async def test_each_address_is_called_once_and_told_the_verdict_only_if_it_was_a
         callback_url="https://hooks.example/a", callback_content="verdict",
     )  # fmt: skip
     assert again.json()["id"] == known.json()["id"] == job["id"]
-    services = service.app.state.shared.services
-    sender = WebhookDeliveries(
-        service.database,
-        services.submissions._vault,
-        services.webhook_secrets,
-        Metrics(),
-        allowed=CallbackHosts.of("127.0.0.1"),
-    )
-    assert do_due(sender) == 2
+    assert do_due(deliveries_of(service)) == 2
+    (shown,) = (await service.client.get(f"/v1/jobs/{job['id']}")).json()["webhooks"][:1]
+    assert (shown["state"], shown["outcome"], shown["attempts"]) == ("delivered", "http_200", 1)
     plain, told = sorted((json.loads(body)["data"] for body in receiver.bodies), key=len)
     assert plain == {"id": job["id"], "state": "succeeded", "case_id": job["case_id"]}
     verdict = again.json()["verdict"]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from structlog.testing import capture_logs
 
 from deepfake_service.examination.webhook_deliveries import (
     CLAIMED_FOR,
@@ -18,11 +19,11 @@ from deepfake_service.examination.webhook_deliveries import (
 )
 from deepfake_service.platform import chores, outbound, webhooks
 from deepfake_service.platform.db import Case, Delivery, Job, new_id
-from deepfake_service.platform.db.enums import DeliveryState, JobState
+from deepfake_service.platform.db.enums import DeliveryState, JobState, Role
 from deepfake_service.platform.outbound import check
 from deepfake_service.platform.storage import context_of
 from deepfake_service.platform.storage.envelope import seal
-from tests.support.jobs import post_video
+from tests.support.jobs import headers, post_video
 from tests.support.servers import wait_until
 from tests.support.stand_ins import Receiver, delivery_state, do_due
 from tests.unit.service.conftest import Service
@@ -66,12 +67,27 @@ async def test_a_delivery_is_tried_again_later_and_finally_given_up(
         service.clock.advance(timedelta(seconds=2))
     assert delivery_state(service) is DeliveryState.DUE
     assert "deepfake_webhooks_due 1.0" in (await service.client.get("/metrics")).text
-    assert do_due(deliveries) == 1
+    with capture_logs() as logged:
+        assert do_due(deliveries) == 1
     assert delivery_state(service) is DeliveryState.FAILED
     assert "deepfake_webhooks_due 0.0" in (await service.client.get("/metrics")).text
     service.clock.advance(timedelta(days=30))
     assert do_due(deliveries) == 0
     assert len(receiver.bodies) == len(webhooks.BACK_OFF) + 1
+    with service.database.read() as session:
+        job_id = session.scalars(select(Job.id)).one()
+    assert [each.get("job_id") for each in logged if each["event"] == "webhook_failed"] == [job_id]
+    receiver.outcome = webhooks.DeliveryOutcome("http_200", delivered=True)
+    for _ in range(2):  # also one that came
+        again = await service.client.post(f"/v1/jobs/{job_id}/webhooks")
+        assert again.status_code == 202
+        (webhook,) = again.json()["webhooks"]
+        assert (webhook["state"], webhook["attempts"]) == ("due", 0)
+        assert do_due(deliveries) == 1
+        assert delivery_state(service) is DeliveryState.DELIVERED
+    auditor = headers(service, Role.AUDITOR)
+    refused = await service.client.post(f"/v1/jobs/{job_id}/webhooks", headers=auditor)
+    assert refused.status_code == 403
 
 
 @pytest.mark.parametrize("failed", [False, True])
@@ -103,7 +119,7 @@ async def test_a_delivery_whose_sender_died_is_sent_by_another_process(
     service.clock.advance(CLAIMED_FOR + timedelta(seconds=1))
     assert do_due(deliveries) == 1
     assert delivery_state(service) is DeliveryState.DELIVERED
-    assert '"state":"queued"' in receiver.bodies[-1]
+    assert '"state":"failed"' in receiver.bodies[-1]
 
 
 async def test_a_delivery_waits_for_a_name_server_that_is_down_and_not_for_an_unknown_name(
@@ -212,6 +228,7 @@ async def test_a_delivery_that_cannot_be_read_holds_up_no_other_and_is_tried_aga
     fields = {"callback_url": "https://hooks.example/b"}
     locked = (await post_video(service, b"locked", **fields)).json()
     with service.database.write() as session:
+        session.get_one(Job, locked["id"]).state = JobState.FAILED
         release_callbacks(session, locked["id"])
         case = session.get_one(Case, locked["case_id"])
         wrapped, case.wrapped_key = case.wrapped_key, b"not a wrapped key"
