@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -114,6 +115,10 @@ class Blobs:
                 continue
 
 
+_UNREADABLE = f"(os error {errno.EIO})"
+"""How the library's errors end that have this cause. They have no number."""
+
+
 class Blob:
     """A blob that is read at any position."""
 
@@ -137,6 +142,10 @@ def _translating() -> Iterator[None]:
     except (NotFoundError, FileNotFoundError) as error:
         raise BlobMissing from error
     except (OSError, BaseError) as error:
+        if _UNREADABLE in str(error):  # waiting does not help: it is this file, not the store
+            raise StorageError(
+                "A file of the blob store cannot be read: the disk reports an error (EIO)."
+            ) from error
         raise StorageUnavailable from error
 
 

@@ -13,8 +13,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
+import obstore
 import pytest
 from moto.server import ThreadedMotoServer
+from obstore.exceptions import GenericError
 from obstore.store import MemoryStore
 from pydantic import SecretStr
 
@@ -303,6 +305,22 @@ async def test_remains_of_uploads_to_a_folder_are_deleted_once_they_are_old(
     blobs.delete_unfinished(now + timedelta(seconds=5))
     assert not remains.exists()
     assert blobs.open("media/1").size == len(b"stored")
+
+
+async def test_a_file_that_the_disk_cannot_read_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault = Vault(open_blobs(None, tmp_path), MasterKeys(new_key()))
+    await vault.store("media/1", KEY, pieces(b"content"))
+
+    def fails(*_: object, **__: object) -> bytes:
+        text = "Generic LocalFileSystem error: Unable to access: Input/output error (os error 5)"
+        raise GenericError(text)
+
+    monkeypatch.setattr(obstore, "get_range", fails)
+    with pytest.raises(StorageError, match="EIO") as raised:
+        vault.read("media/1", KEY)
+    assert not isinstance(raised.value, StorageUnavailable), "for which steps wait"
 
 
 @pytest.fixture
