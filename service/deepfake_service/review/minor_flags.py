@@ -1,16 +1,19 @@
 """Flags that a person shown may be a minor, which follow the pictures and not the bytes alone.
 
 When a person flags a case, the digests of its media are stored, and once these were examined also
-the perceptual hashes of their pictures and of the faces in them. Every examination compares its
-medium with them, and earlier media are compared when a flag is new. A case that resembles a flagged
-one is flagged as well: its pictures are withheld until a person has looked at it. This does not
-depend on whether the matching of confirmed cases is enabled. Digests and hashes outlive the case,
-so that its deletion does not give pictures of copies back.
+the perceptual hashes of their pictures. Every examination compares its medium with them, and
+earlier media are compared when a flag is new. A case with a copy of a whole picture or video is
+flagged as well: its pictures are withheld until a person has looked at it. Such a case follows the
+one that the person flagged, its origin, and its entry in the audit log names both files. It is
+followed by none itself, and loses its flag with its origin, unless a person has flagged it too: its
+flag is then that person's. This does not depend on whether the matching of confirmed cases is
+enabled. Digests and hashes outlive the case, so that its deletion does not give pictures of copies
+back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -24,13 +27,16 @@ from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.cases.cases import BlindIndex
 from deepfake_service.evidence.bundle.likeness import alike, of_examination
+from deepfake_service.evidence.listings import open_listing
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.platform.db import (
     Account,
+    AuditEntry,
     Case,
     Database,
     FlaggedHashes,
     Job,
+    Listing,
     Media,
     current_time,
     new_id,
@@ -63,6 +69,39 @@ class MinorFlag:
     """The account that decided on the flag. It, and administrators, can remove it."""
     origin: str | None = None
     """The id of the case whose flag this one follows; ``None`` if a person flagged this case."""
+    files: tuple[str, str] | None = None
+    """The ids of the medium in this case, and of the medium or the job there, that are copies."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlaggedFile:
+    """One of two files that are copies, as far as the caller may see it."""
+
+    job_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RelatedCase:
+    """A case whose flag follows that of another, or is followed, and the copies because of which
+    it does: the file in the case that follows, and that in its origin."""
+
+    id: str | None
+    """``None`` if it was deleted, or the caller may not see it."""
+    case_reference: str | None
+    files: tuple[FlaggedFile | None, FlaggedFile | None]
+
+
+@dataclass(frozen=True, slots=True)
+class FlagTrail:
+    """Where the flag of a case comes from and went to, and who may see the case because of it."""
+
+    origin: RelatedCase | None = None
+    """The case that it follows."""
+    followers: Sequence[RelatedCase] = ()
+    """Cases that follow it and that the caller may see."""
+    reviewers: Sequence[str] = ()
+    """The names of the reviewers that it was given."""
 
 
 def _digest_of(blind_index: BlindIndex, sha256: str) -> str:
@@ -70,15 +109,18 @@ def _digest_of(blind_index: BlindIndex, sha256: str) -> str:
 
 
 def compare_bytes(
-    session: Session, vault: Vault, blind_index: BlindIndex, case: Case, digests: Iterable[str]
+    session: Session, vault: Vault, blind_index: BlindIndex, case: Case, digests: Collection[str]
 ) -> None:
     """Flag a case if one of these SHA-256 digests of its media is that of a flagged medium: the
     same bytes show the same person. Call it after the media were added: if a person has flagged the
     case, their digests are stored."""
-    for sha256 in digests:
-        flag = _flag_of_bytes(session, blind_index, sha256)
-        if flag is not None and case.minor_at is None:
+    of_case = Media.case_id == case.id, Media.sha256.in_(digests)
+    media = session.execute(select(Media.id, Media.sha256).where(*of_case)).all()
+    for media_id, sha256 in media if case.minor_at is None else ():
+        flag = _flag_of_bytes(session, blind_index, media_id, sha256)
+        if flag is not None:
             set_flag(session, vault, SERVICE, case, flag)
+            break
     _store_digests(session, blind_index, case)
 
 
@@ -108,20 +150,22 @@ def _store_digests(session: Session, blind_index: BlindIndex, case: Case) -> Non
     session.flush()
 
 
-def _flag_of_bytes(session: Session, blind_index: BlindIndex, sha256: str) -> MinorFlag | None:
-    """Return the flag that a submission of these bytes follows, if there is one. The flagged case
-    may have been deleted in the meantime."""
-    case = session.scalars(
-        select(Case)
-        .join(Media, Media.case_id == Case.id)
+def _flag_of_bytes(
+    session: Session, blind_index: BlindIndex, media_id: str, sha256: str
+) -> MinorFlag | None:
+    """Return the flag that a case with a medium of these bytes follows, if there is one. The
+    flagged case may have been deleted in the meantime."""
+    flagged = (
+        select(Media.id, Case)
+        .join(Case, Media.case_id == Case.id)
         .where(Media.sha256 == sha256, Case.minor_at.is_not(None))
-        .limit(1)
-    ).first()
-    if case is not None:
-        return MinorFlag(case.minor_by, case.minor_from or case.id)
+    )
+    for copied, case in session.execute(flagged.limit(1)):
+        return MinorFlag(case.minor_by, case.minor_from or case.id, (media_id, copied))
     known = FlaggedHashes.digest == _digest_of(blind_index, sha256)
-    hashes = session.scalars(select(FlaggedHashes).where(known).limit(1)).first()
-    return MinorFlag(hashes.flagged_by, hashes.case_id) if hashes is not None else None
+    for hashes in session.scalars(select(FlaggedHashes).where(known).limit(1)):
+        return MinorFlag(hashes.flagged_by, hashes.case_id, (media_id, hashes.job_id))
+    return None
 
 
 def set_flag(
@@ -135,7 +179,8 @@ def set_flag(
     if flag is None:
         case.reviewers = None  # a flag that is taken over keeps its reviewers
     action = Action.MINOR_FLAGGED if flag else Action.MINOR_UNFLAGGED
-    append_entry(session, actor, action, case.id)
+    files = " ".join(flag.files) if flag and flag.files else None
+    append_entry(session, actor, action, case.id, files)
     if flag:
         NoticeDesk.mark_flagged(session, vault, case)
 
@@ -152,54 +197,40 @@ class MinorFlags:
     def __post_init__(self) -> None:
         self._key = installation_secret(self._database, self._keys, "minors")
 
-    def set(self, caller: Caller, case_id: str, *, enabled: bool) -> None:
-        """Set or remove the flag of a case, and of the cases that were flagged because of it.
-
-        Cases with the same bytes are flagged at once, those that look alike by
-        ``compare_earlier_jobs``. The flag of a case that followed another becomes the caller's. A
-        case whose flag is removed with this one is flagged again if it resembles another flagged
-        case as well. ``NotFound`` if there is no such case, or the caller may not see it;
-        ``Forbidden`` if another account set the flag, and the caller is not an administrator.
-        """
+    def flag_case(self, caller: Caller, case_id: str) -> None:
+        """Flag a case for the caller, and those with the same bytes at once; those that look alike
+        are by ``compare_earlier_jobs``. ``NotFound`` if there is no such case, or the caller may
+        not see it."""
         with self._database.write() as session:
-            case, _ = find_visible(session, caller, Case, case_id)
-            self._database.one_at_a_time(session, case.account_id)
-            # Locked below, with the others in one order.
-            again = session.get(Case, case_id, populate_existing=True)
-            if again is None or again.wrapped_key is None:
-                raise NotFound
-            may_remove = caller.role is Role.ADMIN or caller.account_id == case.minor_by
-            if not enabled and not may_remove:
+            case, others = self._lock(session, caller, case_id, followers=False)
+            if case.minor_at is None or case.minor_from is not None:  # else a person did
+                set_flag(session, self._vault, caller.actor, case, MinorFlag(caller.account_id))
+            digests = _digests(session, case_id)
+            for each in (case, *others):
+                compare_bytes(session, self._vault, self._blind_index, each, digests)
+
+    def clear_case(self, caller: Caller, case_id: str) -> None:
+        """Remove the flag of a case, and those that follow it. One that is also a copy of another
+        flagged case is flagged again. ``NotFound`` as ``flag_case``; ``Forbidden`` if another
+        account set the flag, and the caller is not an administrator."""
+        with self._database.write() as session:
+            case, followers = self._lock(session, caller, case_id, followers=True)
+            if caller.role is not Role.ADMIN and caller.account_id != case.minor_by:
                 raise Forbidden(
                     "Only the account that set this flag or an administrator can remove it."
                 )
-            followers = []
-            for other in self._lock_related(session, case_id, enabled=enabled):
-                is_follower = other.id != case_id
-                if enabled:
-                    flag = MinorFlag(caller.account_id, case_id if is_follower else None)
-                    # A person who says so of a case that followed another takes over its flag.
-                    taken_over = not is_follower and other.minor_from is not None
-                    if other.minor_at is None or taken_over:
-                        set_flag(session, self._vault, caller.actor, other, flag)
-                    _store_digests(session, self._blind_index, other)
-                    continue
-                because_of = other.minor_from
-                if is_follower and because_of != case_id:
-                    continue  # a person has taken it over since it was found
-                if other.minor_at is not None:
-                    set_flag(session, self._vault, caller.actor, other, None)
-                session.execute(delete(FlaggedHashes).where(FlaggedHashes.case_id == other.id))
-                if is_follower:
-                    followers.append(other)
-                else:
-                    other.minor_from = because_of  # whose flag it never gets again
+            origin = case.minor_from
+            # A person may have flagged one of them since they were found.
+            followers = [other for other in followers if other.minor_from == case_id]
+            for each in (case, *followers):
+                if each.minor_at is not None:
+                    set_flag(session, self._vault, caller.actor, each, None)
+                session.execute(delete(FlaggedHashes).where(FlaggedHashes.case_id == each.id))
+            case.minor_from = origin  # whose flag it never gets again
             for other in followers:
-                bytes_of = select(Media.sha256).where(Media.case_id == other.id)
-                digests = session.scalars(bytes_of).all()
+                digests = _digests(session, other.id)
                 compare_bytes(session, self._vault, self._blind_index, other, digests)
         for other in followers:
-            # It is flagged because of any flagged case that its media resemble.
             for job, case in self._jobs(Job.case_id == other.id):
                 listed = self._listed(FlaggedHashes.case_id != other.id)
                 self._flag_if_alike(job, self._hashes_of(job, case), listed)
@@ -235,43 +266,75 @@ class MinorFlags:
             action = Action.REVIEWERS_NAMED
             append_entry(session, caller.actor, action, case_id, case.reviewers)
 
-    def _lock_related(self, session: Session, case_id: str, *, enabled: bool) -> list[Case]:
-        """Lock a case, and those whose flags are set or removed with its own: those with the same
-        bytes, or those that were flagged because of it."""
-        digests = sorted(set(session.scalars(select(Media.sha256).where(Media.case_id == case_id))))
+    def _lock(
+        self, session: Session, caller: Caller, case_id: str, *, followers: bool
+    ) -> tuple[Case, list[Case]]:
+        """Lock and return a case that the caller may see, and its ``followers``, or else the cases
+        with the same bytes. ``NotFound`` if it is gone."""
+        case, _ = find_visible(session, caller, Case, case_id)
+        self._database.one_at_a_time(session, case.account_id)
+        digests = _digests(session, case_id)
         for digest in digests:  # submissions of the same bytes wait for this transaction
             self._database.one_at_a_time(session, digest)
         same_bytes = Case.id.in_(select(Media.case_id).where(Media.sha256.in_(digests)))
-        others = same_bytes if enabled else _follows(case_id)
-        related = or_(Case.id == case_id, others)
+        others = _follows(case_id) if followers else same_bytes
+        related = select(Case.id).where(or_(Case.id == case_id, others))
         # In the order of their ids, so that two such transactions do not wait for each other.
-        locked = [
-            lock_case(session, i) for i in sorted(session.scalars(select(Case.id).where(related)))
-        ]
-        return [case for case in locked if case is not None and case.wrapped_key is not None]
+        locked = [lock_case(session, i) for i in sorted(session.scalars(related))]
+        cases = {case.id: case for case in locked if case is not None and case.wrapped_key}
+        if case_id not in cases:
+            raise NotFound
+        return cases.pop(case_id), list(cases.values())
 
-    def trail(self, caller: Caller, case_id: str) -> dict[str, Any]:
-        """Return whether the flag of a case ``follows`` that of another, which is its ``origin`` if
-        the caller may see it; the ``followers`` of this one that they may see; and the names of the
-        ``reviewers`` that it was given. A case has its ``id`` and its ``case_reference``."""
+    def trail(self, caller: Caller, case_id: str) -> FlagTrail:
+        """Return where the flag of a case comes from and went to, as far as the caller may see."""
         with self._database.read() as session:
             case, _ = find_visible(session, caller, Case, case_id)
             if case.minor_at is None:  # nothing follows it, and no index finds followers
-                return {"follows": False, "origin": None, "followers": [], "reviewers": []}
+                return FlagTrail()
+            seen = Case.wrapped_key.is_not(None), visible_to(caller)
+            own = or_(Case.id.in_((case_id, case.minor_from)), _follows(case_id))
+            rows = session.execute(select(Case).where(own, *seen).order_by(Case.id))
+            opened = opened_rows(rows, lambda row: open_json(self._vault.case_key(row[0]), row[0]))
+            named = {c.id: (c, shown["reference"]) for (c,), shown in opened}
+            cases = {c.id: c for c, _ in named.values()}
+            origin = None
+            if case.minor_from is not None:
+                of_origin = named.get(case.minor_from)
+                origin = RelatedCase(
+                    of_origin and of_origin[0].id,
+                    of_origin and of_origin[1],
+                    self._copies(session, case_id, cases),
+                )
+            followers = [
+                RelatedCase(other.id, reference, self._copies(session, other.id, cases))
+                for other, reference in named.values()
+                if other.id not in (case_id, case.minor_from)
+            ]
             reviewers = Account.id.in_((case.reviewers or "").split())
             accounts = session.scalars(select(Account).where(reviewers)).all()
-            origin = case.minor_from
-            seen = Case.wrapped_key.is_not(None), visible_to(caller)
-            related = select(Case).where(or_(Case.id == origin, _follows(case_id)), *seen)
-            rows = session.execute(related.order_by(Case.id))
-            opened = opened_rows(rows, lambda row: open_json(self._vault.case_key(row[0]), row[0]))
-            named = [{"id": c.id, "case_reference": shown["reference"]} for (c,), shown in opened]
-        return {
-            "follows": origin is not None,
-            "origin": next((other for other in named if other["id"] == origin), None),
-            "followers": [other for other in named if other["id"] != origin],
-            "reviewers": sorted(account.name for account in accounts),
-        }
+        return FlagTrail(origin, followers, sorted(account.name for account in accounts))
+
+    def _copies(
+        self, session: Session, follower: str, cases: Mapping[str, Case]
+    ) -> tuple[FlaggedFile | None, FlaggedFile | None]:
+        """Return the two files of the newest entry about the flag of a case, of these ``cases``."""
+        entries = select(AuditEntry.detail).where(
+            AuditEntry.subject == follower, AuditEntry.action == str(Action.MINOR_FLAGGED)
+        )
+        detail = session.scalar(entries.order_by(AuditEntry.number.desc()).limit(1))
+        found: list[FlaggedFile | None] = []
+        for file_id in (detail or "").split():
+            of_file = or_(Job.id == file_id, Job.media_id == file_id), Job.case_id.in_(cases)
+            job = session.scalars(select(Job).where(*of_file).order_by(Job.id.desc())).first()
+            if job is None:
+                found.append(None)
+                continue
+            key = self._vault.case_key(cases[job.case_id])
+            name = open_listing(key, session.get(Listing, job.id))["name"]
+            found.append(FlaggedFile(job.id, name or session.get_one(Media, job.media_id).sha256))
+        first, second = found or (None, None)
+        return first, second
 
     def compare_job(self, job: Job, examination: dict[str, Any]) -> None:
         """Flag the case of a job if its medium resembles one of a flagged case.
@@ -315,7 +378,8 @@ class MinorFlags:
                 if case is None or case.wrapped_key is None or case.minor_at is not None:
                     return
                 if case.minor_from != entry.case_id:  # no person has cleared it
-                    flag = MinorFlag(entry.flagged_by, entry.case_id)
+                    files = (job.media_id, entry.job_id)
+                    flag = MinorFlag(entry.flagged_by, entry.case_id, files)
                     set_flag(session, self._vault, SERVICE, case, flag)
                     return
 
@@ -404,6 +468,10 @@ class MinorFlags:
             session.execute(
                 delete(FlaggedHashes).where(FlaggedHashes.expires_at <= now, ~is_flagged)
             )
+
+
+def _digests(session: Session, case_id: str) -> list[str]:
+    return sorted(set(session.scalars(select(Media.sha256).where(Media.case_id == case_id))))
 
 
 def _flagged_by_a_person() -> ColumnElement[bool]:

@@ -229,13 +229,14 @@ class Reviews:
         """Set or remove the flag that a person shown in a case may be a minor.
 
         While it is set, pictures are withheld from evidence and pages, and fewer accounts see the
-        case. Every examination in the case gets a new edition of its evidence. Other cases with the
-        same bytes or with pictures that look alike are flagged as well; ``catch_up`` creates their
-        editions. ``NotFound`` or ``Forbidden``: see ``MinorFlags.set``.
+        case. Every examination in the case gets a new edition of its evidence. Other cases with
+        copies of its media are flagged as well; ``catch_up`` creates their editions. ``NotFound``
+        or ``Forbidden``: see ``MinorFlags.clear_case``.
         """
-        self._effects.minor_flags.set(caller, case_id, enabled=enabled)
+        flags = self._effects.minor_flags
+        (flags.flag_case if enabled else flags.clear_case)(caller, case_id)
         # The chores of the worker compare what this leaves.
-        self._effects.minor_flags.compare_earlier_jobs(newest_only=True)
+        flags.compare_earlier_jobs(newest_only=True)
         self._create_editions(outdated_jobs().where(Job.case_id == case_id))
 
     def catch_up(self) -> None:

@@ -136,13 +136,12 @@ class Gathering:
         if self._pictures is None:
             faces = self.verdict.faces
             chosen = suspect_faces(faces)
-            self._pictures, self._files, crops = _pictures(media, faces, chosen, self.scorer)
-            self._likeness["faces"] = likeness.of_faces(crops, self.scorer.bundle.spec.crop.scale)
+            self._pictures, self._files = _pictures(media, faces, chosen, self.scorer)
         if self._hashes is None:
             found: dict[str, list[str]] = {}
             still = len(media.times) == 1
             self._hashes = hash_media(media, lambda seen: likeness.see(found, seen, still=still))
-            self._likeness |= found
+            self._likeness = found
 
     def end(self, error: MediaError) -> None:
         """Note why nothing more can be taken."""
@@ -197,7 +196,7 @@ def suspect_faces(faces: Sequence[Face]) -> list[int]:
 
 def _pictures(
     media: OpenMedia, faces: Sequence[Face], chosen: Sequence[int], scorer: Scorer
-) -> tuple[list[dict[str, Any]], dict[str, bytes], list[NDArray[np.uint8]]]:
+) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
     at: dict[int, list[int]] = {}
     for i in chosen:
         # A frame that is shown for long counts at later times as well.
@@ -210,7 +209,7 @@ def _pictures(
                 face = faces[i]
                 crops[i] = cut_views(frame.pixels, face.box, scorer.bundle.spec.crop, face.turn)
     if not crops:
-        return [], {}, []
+        return [], {}
     shown = sorted(crops)
     still = media.facts.kind == "image"
     maps = scorer.classifier.activation_maps([crops[i] for i in shown], still=still)
@@ -225,8 +224,7 @@ def _pictures(
         pictures.append({"number": number, "face": i, "crop": crop, "heatmap": heatmap})
         if further:
             pictures[-1]["further"] = list(further)
-    widest = sorted(shown, key=lambda i: faces[i].box[0] - faces[i].box[2])
-    return pictures, files, [squares(crops[i])[0] for i in widest]
+    return pictures, files
 
 
 def crops_of(picture: Mapping[str, Any]) -> list[str]:

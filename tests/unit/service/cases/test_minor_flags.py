@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cache
@@ -160,6 +161,18 @@ async def test_r2_another_person_is_not_flagged(service: Service, change: str) -
     assert not is_flagged(service, await examined(service, sent, sent))
 
 
+async def test_the_same_face_in_another_picture_is_not_flagged(service: Service) -> None:
+    original = footage.picture(footage.astronaut())
+    await flag(service, await examined(service, original, original))
+    scene = np.random.default_rng(1).integers(0, 255, (12, 16, 3), np.uint8)
+    other = np.array(Image.fromarray(scene).resize((640, 480), Image.Resampling.BICUBIC))
+    other[200:420, 60:300] = footage.astronaut()[:220, 110:350]
+    sent = footage.picture(other)
+    job = await examined(service, sent, sent)
+    assert (await service.client.get(f"/v1/jobs/{job['id']}/faces/1.png")).status_code == 200
+    assert not is_flagged(service, job)
+
+
 async def test_h6_a_copy_that_was_examined_earlier_is_flagged_too(service: Service) -> None:
     copy = await examined(service, encoded("dimmer"), encoded("dimmer"), Role.ADMIN)
     other = await examined(service, encoded("other"), encoded("other"), Role.ADMIN)
@@ -314,12 +327,17 @@ async def test_the_page_of_a_case_says_which_flag_it_follows_and_which_follow(
     await flag(service, first)
     original = await page(first, Role.ANALYST)
     assert "automatically" not in original
-    assert "1 other case with the same or similar files is flagged as well" in original
+    assert "1 other case with a copy of a file is flagged as well" in original
     assert f'<li><a href="/cases/{copy["case_id"]}"><bdi>' in original
     follower = await page(copy, Role.ANALYST)
     link = f'<a href="/cases/{first["case_id"]}"><bdi>'
     assert f"the same file as the case {link}" in follower
     assert "flagged as well" not in follower
+    for page_of_either in (original, follower):  # both files, by their names
+        item = r'<a href="/items/(\w+)"><bdi>[^<]+</bdi></a>'
+        assert re.findall(rf"{item}\s*↔\s*{item}", page_of_either) == [(copy["id"], first["id"])]
+    flagged = [e for e in all_entries(service) if e.action == Action.MINOR_FLAGGED]
+    assert [e.detail for e in flagged] == [None, f"{copy['media_id']} {first['id']}"]
     await unflag(service, first)
     assert "automatically" not in await page(copy, Role.ANALYST)
 
