@@ -128,6 +128,7 @@ class Services:
             ReviewEffects(self.evidence_store, self.notice_desk, self.hash_bank, self.minor_flags),
             two_people=settings.two_person_review,
             submitter_confirms=settings.submitter_confirms,
+            longest_hold=periods.evidence,
         )
         self.queries = queries = Queries(database, vault)
         self.triage = Triage(database, vault, queries)

@@ -13,6 +13,7 @@ from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import Body, CaseId, JobId
 from deepfake_service.platform.answers import ItemId, Published, Time
 from deepfake_service.platform.db.enums import Decision, Finding, Role
+from deepfake_service.review.reviews import OnHold
 
 router = api_router("evidence", prefix="")
 
@@ -23,6 +24,9 @@ class ReviewIn(Body):
     decision: Decision = Field(description="What you decide.")
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=4000)]
     """Why. It becomes part of the evidence."""
+    on_hold: OnHold | None = None
+    """What the item waits for, if you leave it undecided. It does not become part of the evidence.
+    """
 
 
 class ReviewOut(Published):
@@ -41,6 +45,7 @@ class ReviewsOut(Published):
     finding: Finding | None = Field(description="The finding; null if nobody has decided.")
     reviewers_disagree: bool
     """Whether it is `undecided` because one reviewer confirmed and another rejected."""
+    on_hold: OnHold | None = Field(description="What it waits for, by the last decision.")
     reviews: list[ReviewOut] = Field(description="The decisions, oldest first.")
 
 
@@ -48,7 +53,9 @@ class ReviewsOut(Published):
 def review_job(job_id: JobId, review: ReviewIn, call: Reviewer) -> ReviewsOut:
     """Confirm or reject the verdict of the model, or leave the question open, with a reason. The
     verdict does not change; the evidence gets a new edition."""
-    call.services.reviews.decide(call.caller, job_id, review.decision, review.reason)
+    call.services.reviews.decide(
+        call.caller, job_id, review.decision, review.reason, review.on_hold
+    )
     return _reviews(call, job_id)
 
 
@@ -67,7 +74,9 @@ def _reviews(call: Call, job_id: str) -> ReviewsOut:
         {name: review[name] for name in ReviewOut.model_fields}
         for review in services.reviews.of_job(caller, job_id)
     ]
-    return ReviewsOut.model_validate({**told, "reviews": reviews})
+    return ReviewsOut.model_validate(
+        {**told, "on_hold": services.reviews.on_hold(caller, job_id), "reviews": reviews}
+    )
 
 
 class MatchOut(Published):

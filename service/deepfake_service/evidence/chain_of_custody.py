@@ -65,7 +65,7 @@ def reviews_of(session: Session, job: Job, key: bytes) -> list[dict[str, Any]]:
     return [
         {
             **_review_json(review, session.get_one(Account, review.account_id)),
-            **open_json(key, review),
+            "reason": open_json(key, review)["reason"],
         }
         for review in session.scalars(_reviews_of_jobs([job.id]))
     ]

@@ -17,7 +17,7 @@ from deepfake_service.platform.answers import EXAMPLE_ID
 from deepfake_service.platform.clock import Day, Moment
 from deepfake_service.platform.db.enums import Finding, ListedState
 from deepfake_service.platform.errors import invalid_field
-from deepfake_service.platform.pagination import Filters, Order
+from deepfake_service.platform.pagination import Filters, Order, Pending
 from deepfake_service.platform.texts.formatting import KST
 from deepfake_service.removal.statistics import GroupBy, Summary
 
@@ -59,6 +59,14 @@ class _JobQuery:
         Leaning | None, Query(description="Only jobs whose value leans this way.")
     ] = None
     finding: Found = None
+    pending: Annotated[
+        Pending | None,
+        Query(
+            description="Only jobs that wait for this after a review: `on_hold` for those that "
+            "reviewers left undecided, `notice` for those that are confirmed and in whose case no "
+            "notice was created since."
+        ),
+    ] = None
     reviewers_disagree: Annotated[
         bool | None,
         Query(
@@ -92,7 +100,10 @@ class _JobQuery:
 
     def filters(self, call: Call) -> Filters:
         """Return the filters as the database applies them."""
-        own = {n: getattr(self, n) for n in ("state", "verdict", "leaning", "case_id", "sha256")}
+        own = {
+            n: getattr(self, n)
+            for n in ("state", "verdict", "leaning", "pending", "case_id", "sha256")
+        }
         return _shared(self, call, **own, disagreement=self.reviewers_disagree)
 
 

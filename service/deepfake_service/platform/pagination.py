@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, false, func, not_, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from deepfake_service.platform.db import Case, Job, Media, Notice, Occurrence, Review
-from deepfake_service.platform.db.enums import Decision, Finding, JobState
+from deepfake_service.platform.db.enums import MANIPULATED, Decision, Finding, JobState, NoticeState
 from deepfake_service.platform.errors import FieldError, InvalidRequest
 
 MAX_PAGE = 200
@@ -39,6 +39,15 @@ class Order(StrEnum):
     first. Jobs without a value are last."""
 
 
+class Pending(StrEnum):
+    """What is still to come of items that people have decided about."""
+
+    ON_HOLD = "on_hold"
+    """A decision: they were left undecided."""
+    NOTICE = "notice"
+    """A notice: they are confirmed, and none was created in their case since."""
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
     """Restrictions on a list of jobs or cases, and its order."""
@@ -50,6 +59,7 @@ class Filters:
     """Ids of media."""
     finding: str | None = None
     """A finding, or ``none`` for jobs that have not been reviewed."""
+    pending: Pending | None = None
     disagreement: bool | None = None
     """Whether the reviewers of the job disagree."""
     account_id: str | None = None
@@ -95,6 +105,8 @@ def conditions(filters: Filters) -> list[ColumnElement[bool]]:
         clauses.append(Job.media_id.in_(same))
     if filters.finding is not None:
         clauses.append(_found(filters.finding))
+    if filters.pending is not None:
+        clauses.append(on_hold() if filters.pending is Pending.ON_HOLD else lacks_notice())
     if filters.disagreement is not None:
         # Without a finding, the condition is neither true nor false.
         clauses.append(func.coalesce(disagreed(), false()) == filters.disagreement)
@@ -150,6 +162,27 @@ def disagreed() -> ColumnElement[bool]:
         last.job_id == Job.id, last.decision == Decision.REJECTED, ~replaced.correlate(last)
     )
     return and_(Job.finding == Finding.UNDECIDED, rejected.correlate(Job))
+
+
+def on_hold() -> ColumnElement[bool]:
+    """Return the condition, in a query on ``Job``, that it was left undecided."""
+    return and_(Job.finding == Finding.UNDECIDED, not_(disagreed()))
+
+
+def lacks_notice() -> ColumnElement[bool]:
+    """Return the condition, in a query on ``Job``, that it was confirmed as manipulated, and that
+    no notice was created in its case since, but for withdrawn ones."""
+    confirmed = (
+        select(func.min(Review.created_at))
+        .where(Review.job_id == Job.id, Review.decision.in_(MANIPULATED))
+        .scalar_subquery()
+    )
+    noticed = exists().where(
+        Notice.case_id == Job.case_id,
+        Notice.state != NoticeState.WITHDRAWN,
+        Notice.created_at >= confirmed.correlate(Job),
+    )
+    return and_(Job.finding.in_(MANIPULATED), ~noticed.correlate(Job))
 
 
 def cursor_of(name: str, values: Sequence[Any]) -> str:

@@ -25,7 +25,7 @@ from deepfake_service.platform.db import (
     Review,
     current_time,
 )
-from deepfake_service.platform.db.enums import UNFINISHED, JobState
+from deepfake_service.platform.db.enums import UNFINISHED, Finding, JobState
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.settings import Settings
 
@@ -53,7 +53,8 @@ class RetentionPeriods:
 
 def due_media(periods: RetentionPeriods, at: datetime) -> Select[str]:
     """Select the media that are due at ``at``, and deleted ones that left a screenshot. Media that
-    are being examined again are not, unless that has been waiting for too long."""
+    are being examined again are not, unless that has been waiting for too long, and neither are
+    those of items on hold."""
     late = being_examined().where(Job.created_at <= at - MEDIA_UNEXAMINED)
     waiting = being_examined().where(Job.created_at > at - MEDIA_UNEXAMINED)
     # What was handed in after the review, and was not examined yet, is not reviewed by it.
@@ -64,7 +65,14 @@ def due_media(periods: RetentionPeriods, at: datetime) -> Select[str]:
         Occurrence.screenshot_expired_at.is_(None),
         Occurrence.created_at <= at - periods.media_after_verdict,
     )
-    due = and_(or_(Media.expires_at <= at, and_(scored, reviewed), late), ~waiting)
+    # As long after the awaited day as after a review: somebody has to look at it then.
+    on_hold = exists().where(
+        Job.media_id == Media.id,
+        Job.finding == Finding.UNDECIDED,
+        Job.awaited_until > at - periods.media_after_review,
+        Job.finished_at > at - periods.evidence,
+    )
+    due = and_(or_(Media.expires_at <= at, and_(scored, reviewed), late), ~waiting, ~on_hold)
     return (
         select(Media.id)
         .join(Case, Media.case_id == Case.id)

@@ -30,7 +30,7 @@ from deepfake_service.platform.storage import Vault
 from deepfake_service.platform.texts.formatting import found_by
 from deepfake_service.review.hash_bank import similar_cases
 from deepfake_service.review.queries import Queries, occurrences_json
-from deepfake_service.review.reviews import Reviews
+from deepfake_service.review.reviews import Reviews, on_hold_of
 from deepfake_service.review.triage import places_of
 
 LISTED = 50
@@ -118,6 +118,7 @@ class ItemPages:
             "more_occurrences": len(occurrences) > LISTED,
             "place": places_of(session, waiting).get(job.id),
             "reviews": reviews,
+            "on_hold": on_hold_of(session, job, key),
             "found_by": len(found_by(job.finding, reviews)),
             "standing": self.reviews.standing(session, caller, job),
             "matches": similar_cases(session, self.vault, caller, [job.id]).get(job.id, []),

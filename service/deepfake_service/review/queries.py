@@ -387,7 +387,7 @@ class Queries:
             "created_at": iso_time(job.created_at),
             "started_at": iso_time(job.started_at),
             "finished_at": iso_time(job.finished_at),
-            "media_expires_at": iso_time(media.expires_at) if media.blob else None,
+            "media_expires_at": iso_time(_expiry_of(job, media)) if media.blob else None,
             "media_kept": media.blob is not None,
         }
 
@@ -435,6 +435,13 @@ def media_kind(result: Mapping[str, Any] | None) -> str | None:
     """Return ``image`` or ``video``, which a medium is by its content; ``None`` if unknown."""
     media = (result or {}).get("media")
     return media["kind"] if media else None
+
+
+def _expiry_of(job: Job, media: Media) -> datetime | None:
+    """Return when a medium expires: not while its item is on hold."""
+    if media.expires_at is None or job.awaited_until is None:
+        return media.expires_at
+    return max(media.expires_at, job.awaited_until)
 
 
 def _remaining_s(job: Job, now: datetime) -> int | None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from datetime import datetime, time, timedelta
+from typing import Annotated, Any, Literal
 
+from pydantic import ConfigDict, StringConstraints, TypeAdapter
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
@@ -22,6 +24,7 @@ from deepfake_service.evidence.chain_of_custody import require_recorded, reviews
 from deepfake_service.evidence.editions import outdated_jobs
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.notices.desk import NoticeDesk
+from deepfake_service.platform.clock import Day
 from deepfake_service.platform.db import Account, Case, Database, Job, Review, current_time, new_id
 from deepfake_service.platform.db.enums import MANIPULATED, REUSED, Decision, Finding, JobState
 from deepfake_service.platform.errors import (
@@ -33,9 +36,11 @@ from deepfake_service.platform.errors import (
     NotReviewable,
     ServiceError,
     TooManyReviews,
+    invalid_field,
 )
 from deepfake_service.platform.logs import describe, logger
-from deepfake_service.platform.storage import Vault, seal_json
+from deepfake_service.platform.storage import Vault, open_json, seal_json
+from deepfake_service.platform.texts.formatting import KST
 from deepfake_service.review.hash_bank import HashBank
 from deepfake_service.review.minor_flags import MinorFlags
 
@@ -48,6 +53,42 @@ _ONE_PERSON = frozenset({FIRST_ACCOUNT, ENVIRONMENT_ID})
 """Names of the two accounts that the installer of the service has: they are one person."""
 
 _log = logger("deepfake_service.reviews")
+
+
+Awaited = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnHold:
+    """What an undecided item waits for."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    awaited: Awaited
+    """What is awaited, such as the original."""
+    awaited_from: Awaited
+    """From whom."""
+    awaited_until: Day
+    """The last day of waiting, in Korea. The file is kept until then, within the retention of
+    evidence. After it, the item comes first in the queue."""
+
+    @property
+    def end(self) -> datetime:
+        """The end of that day."""
+        return datetime.combine(self.awaited_until + timedelta(days=1), time(), KST)
+
+
+_ON_HOLD = TypeAdapter(OnHold)
+
+
+def on_hold_of(session: Session, job: Job, key: bytes) -> OnHold | None:
+    """Return what a job waits for, by the last decision on it; ``None`` if for nothing."""
+    if job.awaited_until is None:
+        return None
+    made = select(Review).where(Review.job_id == job.id)
+    last = session.scalars(made.order_by(Review.created_at.desc(), Review.id.desc())).first()
+    told = open_json(key, last).get("on_hold") if last else None
+    return _ON_HOLD.validate_python(told) if told else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,20 +113,35 @@ class Reviews:
     """Whether two people have to confirm."""
     submitter_confirms: Literal["if_alone", "always", "never"]
     """Whether the account that submitted an item can confirm it without a second person."""
+    longest_hold: timedelta
+    """How long after its examination a file can be on hold: as long as evidence is kept."""
     _without_edition: set[str] = field(default_factory=set)
     """Ids of jobs for which no further edition can be created."""
 
-    def decide(self, caller: Caller, job_id: str, decision: Decision, reason: str) -> Finding:
+    def decide(
+        self,
+        caller: Caller,
+        job_id: str,
+        decision: Decision,
+        reason: str,
+        on_hold: OnHold | None = None,
+        *,
+        known: int | None = None,
+    ) -> Finding:
         """Record the caller's decision and its reason, and return the resulting finding.
+
+        An undecided item can be put ``on_hold``. ``known`` is how many decisions on the job the
+        caller has seen, if theirs must not be recorded beside others.
 
         The latest decision of each person counts for the finding. All of them stay recorded. Once
         a decision is, no error of what follows from it is raised: it must not be made twice.
 
         Raises:
             NotFound: there is no such job, or the caller may not see it. NotReviewable: the job has
-                no verdict, or the caller is not a person. TooManyReviews: the caller has made
+                no verdict, the caller is not a person, or there are other decisions than those
+                that are ``known``. TooManyReviews: the caller has made
                 ``MAX_REVIEWS`` decisions on the job. RecordAltered: earlier ones differ from the
-                audit log.
+                audit log. InvalidRequest: it cannot be on hold, or not for so long.
         """
         with self._database.write() as session:
             job, case = find_visible(session, caller, Job, job_id)
@@ -99,11 +155,17 @@ class Reviews:
                 raise NotReviewable("Only people can review; this is a system account.")
             require_recorded(session, job)
             _check_same_person(session, caller, job_id)
-            made = select(func.count(Review.id)).where(
-                Review.job_id == job_id, Review.account_id == caller.account_id
-            )
-            if (session.scalar(made) or 0) >= MAX_REVIEWS:
+            made = select(func.count(Review.id)).where(Review.job_id == job_id)
+            if known is not None and session.scalar(made) != known:
+                raise NotReviewable(
+                    "Another decision was recorded while you were reading. Read it, and save yours "
+                    "if it still stands."
+                )
+            own = made.where(Review.account_id == caller.account_id)
+            if (session.scalar(own) or 0) >= MAX_REVIEWS:
                 raise TooManyReviews
+            if on_hold is not None:
+                self._require_possible(on_hold, decision, job, current_time(session))
             review = Review(
                 id=new_id(),
                 job_id=job_id,
@@ -111,11 +173,14 @@ class Reviews:
                 decision=decision,
                 created_at=current_time(session),
             )
-            seal_json(self._vault.case_key(case), review, {"reason": reason})
+            told = on_hold and _ON_HOLD.dump_python(on_hold, mode="json")
+            content = {"reason": reason, "on_hold": told}
+            seal_json(self._vault.case_key(case), review, content)
             session.add(review)
             session.flush()
             before, finding = job.finding, self._finding_of(session, job_id)
             job.finding = finding
+            job.awaited_until = on_hold.end if on_hold and finding == Finding.UNDECIDED else None
             append_entry(
                 session, caller.actor, Action.CASE_REVIEWED, job_id, decision, at=review.created_at
             )
@@ -134,8 +199,23 @@ class Reviews:
         self._create_edition(caller.actor, job_id)
         return finding
 
+    def _require_possible(
+        self, on_hold: OnHold, decision: Decision, job: Job, now: datetime
+    ) -> None:
+        if decision is not Decision.UNDECIDED:
+            raise invalid_field("on_hold", "only with the decision `undecided`")
+        if on_hold.end <= now:
+            raise invalid_field("awaited_until", "must not be in the past")
+        if on_hold.end > (job.finished_at or now) + self.longest_hold:
+            raise invalid_field("awaited_until", "later than evidence is kept: send an earlier day")
+
     def decide_each(
-        self, caller: Caller, job_ids: Sequence[str], decision: Decision, reason: str
+        self,
+        caller: Caller,
+        job_ids: Sequence[str],
+        decision: Decision,
+        reason: str,
+        on_hold: OnHold | None = None,
     ) -> list[dict[str, Any]]:
         """Record the caller's decision on each of some items. A refusal does not stop the others.
         Return the ``id`` of each with the resulting ``finding``, or the error that is the
@@ -147,7 +227,7 @@ class Reviews:
         outcomes: list[dict[str, Any]] = []
         for job_id in dict.fromkeys(job_ids):
             try:
-                finding = self.decide(caller, job_id, decision, reason)
+                finding = self.decide(caller, job_id, decision, reason, on_hold)
                 outcomes.append({"id": job_id, "finding": finding, "refusal": None})
             except DatabaseUnavailable:
                 raise
@@ -211,6 +291,12 @@ class Reviews:
         with self._database.read() as session:
             job, case = find_visible(session, caller, Job, job_id)
             return reviews_of(session, job, self._vault.case_key(case))
+
+    def on_hold(self, caller: Caller, job_id: str) -> OnHold | None:
+        """Return what a job waits for."""
+        with self._database.read() as session:
+            job, case = find_visible(session, caller, Job, job_id)
+            return on_hold_of(session, job, self._vault.case_key(case))
 
     def standing(self, session: Session, caller: Caller, job: Job) -> dict[str, bool]:
         """Return where the caller stands in the review of a job, for its page: whether they have

@@ -1,9 +1,10 @@
 """The queue: what to look at first, in an order that the database finds without opening anything.
 
-Known copies of confirmed cases are first, then what leans towards manipulation by falling
-likelihood ratio, then what could not be evaluated, then everything else. The database orders by
-``Job.rank``, in steps of half a decade; the rows of a page are then ordered by their exact values,
-which are opened for that, and audited once in ten minutes.
+Who waits comes before what the machine suspects: items on hold past their day, urgent ones, and
+those that other people confirmed are first, and then those of older cases. Among cases of one day,
+what leans towards manipulation is first, by falling likelihood ratio. What could not be evaluated
+is last. The database orders by ``Job.rank``, in steps of half a decade; the rows of a page are then
+ordered by their exact values, which are opened for that, and audited once in ten minutes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,19 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, not_, or_, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    and_,
+    case,
+    cast,
+    extract,
+    func,
+    not_,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Session
 
 from deepfake_models.bundle.results import Leaning, VerdictCode
@@ -37,19 +50,24 @@ from deepfake_service.platform.pagination import (
     conditions,
     cursor_of,
     disagreed,
+    lacks_notice,
+    on_hold,
     values_of,
 )
 from deepfake_service.platform.storage import Vault
 from deepfake_service.platform.storage.sealed_columns import opened_rows
 from deepfake_service.review.hash_bank import similar_cases
 from deepfake_service.review.queries import Queries, job_rows
+from deepfake_service.review.reviews import on_hold_of
 
 SCANNED = 500
 """Rows that one search opens, which takes a sixth of a second. A search that finds too little in
 them can be continued."""
 SOON = timedelta(hours=24)
-COPY, SUSPECT, UNREADABLE, OTHER = 3, 2, 1, 0
-"""The standing of a job that nobody has reviewed, by falling urgency."""
+SECONDS_A_DAY = 24 * 60 * 60
+OVERDUE, URGENT, CONFIRMED, USUAL, UNREADABLE = 4, 3, 2, 1, 0
+"""The standing of a job that awaits a review, by falling urgency: on hold past its day; a person
+waits; a copy of a confirmed case, or confirmed by one person; others; not evaluated."""
 ESTIMATED_BY_JOBS = 20
 """Ended jobs by whose duration the wait is estimated: those of all accounts, which differ more than
 those of one."""
@@ -65,24 +83,23 @@ class Tab(StrEnum):
     """A part of the queue."""
 
     REVIEW = "review"
-    """Everything that ended and awaits a review by the caller, worst first."""
-    FIRST = "first"
-    SECOND = "second"
-    """Confirmed by one person, and awaiting a second one who is not the caller."""
-    LATER = "later"
-    UNREADABLE = "unreadable"
+    """Everything that awaits a review by the caller."""
     WAITING = "waiting"
+    ON_HOLD = "on_hold"
+    """Left undecided, by the day until which something is awaited."""
+    NOTICE = "notice"
+    """Confirmed, and no notice was created since."""
     DISAGREEMENT = "disagreement"
     """Confirmed by one reviewer and rejected by another."""
-    DONE = "done"
-    WITHDRAW = "withdraw"
-    """In a case with a notice that must be withdrawn."""
     DUE = "due"
-    """In a case with a notice whose deadline has passed or is less than a day away."""
+    """In a case with a notice that must be withdrawn, or whose deadline has passed or is less than
+    a day away."""
+    DONE = "done"
     ALL = "all"
 
 
-RANKED = (Tab.REVIEW, Tab.FIRST, Tab.SECOND, Tab.LATER, Tab.UNREADABLE)
+RISING = (Tab.WAITING, Tab.ON_HOLD, Tab.NOTICE)
+"""Tabs whose order rises; others begin with the most urgent or the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +154,7 @@ class Triage:
                     jobs[job_id]["place"] = place
         if found:
             self._queries.audit(caller)
-        if request.tab in RANKED:
+        if request.tab is Tab.REVIEW:
             found.sort(key=_urgency, reverse=True)
         return ListPage(found, following)
 
@@ -158,16 +175,17 @@ class Triage:
                 break
             last = position
             row = rows.get(position[-1])  # unless it was just deleted
-            for _, job in opened_rows([row] if row else [], self._queries.shown):
+            for opened, job in opened_rows([row] if row else [], self._queries.shown):
                 names = (job["case"]["case_reference"], job["listing"].get("name"))
                 if mentions(request.text, names, job["sha256"], job["id"]):
-                    found.append({**job, "standing": position[0]})  # where the tab is ranked
+                    held = on_hold_of(session, opened[0], self._vault.case_key(opened[2]))
+                    found.append({**job, "standing": position[:3], "on_hold": held})
         return found, cursor_of(request.tab, last) if more and last else None
 
     def next_unreviewed(self, caller: Caller, after_job: str) -> str | None:
-        """Return the id of the job that the caller reviews after ``after_job``, worst first. Jobs
-        that were skipped come again after the last one."""
-        order = _order(caller, QueueRequest())
+        """Return the id of the job that the caller reviews after ``after_job``, in the order of the
+        queue. Jobs that were skipped come again after the last one."""
+        order = _order(caller, QueueRequest(), self._database.clock())
         waiting = self._positions(caller, QueueRequest()).where(Job.id != after_job).limit(1)
         here = select(*order).join(Case, Job.case_id == Case.id).where(Job.id == after_job)
         with self._database.read() as session:
@@ -183,75 +201,81 @@ class Triage:
         It selects nothing else: sorting ten thousand rows with their sealed columns takes far
         longer than loading those of one page afterwards.
         """
-        order, tab = _order(caller, request), request.tab
-        rising = tab is Tab.WAITING
+        now, tab = self._database.clock(), request.tab
+        order, rising = _order(caller, request, now), tab in RISING
         statement = (
             select(*order)
             .join(Case, Job.case_id == Case.id)
             .where(visible_to(caller), Case.sealed.is_not(None), *conditions(request.filters))
-            .where(_tabs(caller, self._database.clock())[tab])
+            .where(_tabs(caller, now)[tab])
         )
         if request.cursor is not None:
             largest = [MAX_RANK] * (len(order) - 2)
-            if rising:
+            if tab is Tab.WAITING:
                 largest[-1] = MAX_TURN
             values = values_of(request.cursor, request.tab, largest)
             statement = statement.where(after(order, values, rising=rising))
         return statement.order_by(*(c if rising else c.desc() for c in order))
 
 
-def _order(caller: Caller, request: QueueRequest) -> Columns:
-    """Return what a page is ordered by: it rises in the tab of what waits, and falls elsewhere."""
+def _order(caller: Caller, request: QueueRequest, now: datetime) -> Columns:
+    """Return what a page is ordered by: it rises in some tabs, and falls elsewhere."""
     if request.tab is Tab.WAITING:
         return UNDER_WAY
-    if request.tab not in RANKED:
+    if request.tab is Tab.ON_HOLD:  # those without a day by their age
+        return (func.coalesce(Job.awaited_until, Job.created_at), Job.id)
+    if request.tab is not Tab.REVIEW:
         return (Job.created_at, Job.id)
-    return (_standing(caller), func.coalesce(Job.rank, UNRANKED), Job.created_at, Job.id)
+    day = cast(extract("epoch", Case.created_at), BigInteger) // SECONDS_A_DAY
+    leaning = and_(
+        Job.verdict == VerdictCode.INCONCLUSIVE, Job.leaning == Leaning.TOWARDS_MANIPULATED
+    )
+    suspect = case((or_(Job.verdict == VerdictCode.LIKELY_MANIPULATED, leaning), 1), else_=0)
+    rank = func.coalesce(Job.rank, UNRANKED)
+    return (_standing(caller, now), -day, suspect, rank, Job.created_at, Job.id)
 
 
-def _standing(caller: Caller) -> ColumnElement[int]:
+def _standing(caller: Caller, now: datetime) -> ColumnElement[int]:
     seen = select(Case.id).where(visible_to(caller)).correlate(None)
     confirmed = select(Job.case_id).where(Job.finding.in_(MANIPULATED)).correlate(None)
     copies = select(Match.job_id).where(Match.case_id.in_(seen), Match.case_id.in_(confirmed))
-    suspect = or_(
-        Job.finding == Finding.AWAITING_SECOND,
-        Job.verdict == VerdictCode.LIKELY_MANIPULATED,
-        and_(Job.verdict == VerdictCode.INCONCLUSIVE, Job.leaning == Leaning.TOWARDS_MANIPULATED),
-    )
+    known = or_(Job.finding == Finding.AWAITING_SECOND, Job.id.in_(copies.correlate(None)))
     unreadable = or_(Job.state == JobState.FAILED, Job.verdict == VerdictCode.UNABLE_TO_EVALUATE)
     return case(
-        (Job.id.in_(copies.correlate(None)), COPY),
-        (suspect, SUSPECT),
+        (_is_overdue(now), OVERDUE),
+        (Job.priority == Priority.LIVE, URGENT),
+        (known, CONFIRMED),
         (unreadable, UNREADABLE),
-        else_=OTHER,
+        else_=USUAL,
     )
+
+
+def _is_overdue(now: datetime) -> ColumnElement[bool]:
+    return and_(Job.finding == Finding.UNDECIDED, Job.awaited_until <= now)
 
 
 def _tabs(caller: Caller, now: datetime) -> dict[Tab, ColumnElement[bool]]:
-    standing = _standing(caller)
     decided = select(Review.job_id).where(Review.account_id == caller.account_id)
     awaits_caller = and_(
         Job.finding == Finding.AWAITING_SECOND, Job.id.not_in(decided.correlate(None))
     )
     awaits_review = and_(
         Job.state.in_((JobState.SUCCEEDED, JobState.FAILED)),
-        or_(Job.finding.is_(None), awaits_caller),
+        or_(Job.finding.is_(None), awaits_caller, _is_overdue(now)),
     )
     noticed = select(Notice.case_id)
-    running = Notice.state.in_(RUNNING)
+    near = and_(Notice.state.in_(RUNNING), Notice.due_at < now + SOON)
     return {
         Tab.REVIEW: awaits_review,
-        Tab.FIRST: and_(awaits_review, standing >= SUSPECT),
-        Tab.SECOND: awaits_caller,
-        Tab.LATER: and_(awaits_review, standing == OTHER),
-        Tab.UNREADABLE: and_(awaits_review, standing == UNREADABLE),
         Tab.WAITING: Job.state.in_(UNFINISHED),
+        Tab.ON_HOLD: on_hold(),
+        Tab.NOTICE: lacks_notice(),
         Tab.DISAGREEMENT: disagreed(),
-        Tab.DONE: and_(
-            Job.finding.is_not(None), Job.finding != Finding.AWAITING_SECOND, not_(disagreed())
+        Tab.DUE: Job.case_id.in_(noticed.where(or_(TO_WITHDRAW, near))),
+        Tab.DONE: or_(
+            Job.finding == Finding.REJECTED,
+            and_(Job.finding.in_(MANIPULATED), not_(lacks_notice())),
         ),
-        Tab.WITHDRAW: Job.case_id.in_(noticed.where(TO_WITHDRAW)),
-        Tab.DUE: Job.case_id.in_(noticed.where(running, Notice.due_at < now + SOON)),
         Tab.ALL: Job.id.is_not(None),
     }
 
@@ -283,9 +307,9 @@ def places_of(session: Session, waiting: Sequence[str]) -> dict[str, dict[str, A
     }
 
 
-def _urgency(job: dict[str, Any]) -> tuple[int, float]:
+def _urgency(job: dict[str, Any]) -> tuple[tuple[int, ...], float]:
     ratio = job["listing"].get("llr")
-    return job["standing"], float(UNRANKED if ratio is None else ratio)
+    return tuple(job["standing"]), float(UNRANKED if ratio is None else ratio)
 
 
 def mentions(text: str, names: tuple[str | None, ...], sha256: str, job_id: str) -> bool:

@@ -40,18 +40,21 @@ def post_reviews(visit: Reviewer, fields: Form) -> Response:
     selected = [line for line in fields.get("job", "").splitlines() if line]
     if not 1 <= len(selected) <= MAX_ITEMS:
         raise InvalidRequest(errors=[FieldError("job", "choose one")])
-    decision, reason, invalid = decided(fields)
+    typed = decided(fields)
+    invalid = list(typed.invalid)
     if fields.get("sure") != "yes":
         invalid.append(FieldError("sure", "tick the box: this cannot be undone"))
     items = _items(visit, selected)
     if invalid:
         # What the reviewer chose and wrote is not lost.
-        typed = {"decision": decision, "reason": reason}
+        kept = {"decision": typed.decision, "reason": typed.reason, "held": typed.held}
         problems = visit.explained(invalid).items()
-        return _review_page(visit, items, status=422, problems=problems, **typed)
+        return _review_page(visit, items, status=422, problems=problems, **kept)
     shown = {item["id"]: item for item in items}
     reviews = visit.services.reviews
-    outcomes = reviews.decide_each(visit.caller, selected, Decision(decision), reason)
+    outcomes = reviews.decide_each(
+        visit.caller, selected, Decision(typed.decision), typed.reason, typed.on_hold
+    )
     disagree = {j["id"] for j in _items(visit, selected) if j["reviewers_disagree"]}
     told = [
         {
@@ -80,7 +83,7 @@ def _items(visit: Visit, selected: Sequence[str]) -> list[dict[str, Any]]:
 def _review_page(
     visit: Visit, items: list[dict[str, Any]], *, status: int = 200, **told: Any
 ) -> Response:
-    nothing: dict[str, Any] = {"decision": "", "reason": "", "problems": [], "outcomes": None}
+    blank: dict[str, Any] = {"decision": "", "reason": "", "held": {}}
     values = {"items": items, "most": MAX_ITEMS, "decisions": [str(d) for d in Decision]}
-    told = {**nothing, "selected": 0, **told}
+    told = {**blank, "problems": [], "outcomes": None, "selected": 0, **told}
     return visit.page("bulk_review.html", status=status, **values, **told)

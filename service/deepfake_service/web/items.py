@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +22,7 @@ from deepfake_service.platform.errors import (
 )
 from deepfake_service.platform.pagination import Filters
 from deepfake_service.retention.deletion import HoldRequest
+from deepfake_service.review.reviews import OnHold
 from deepfake_service.web.item_view import result_view
 from deepfake_service.web.notice_form import checked_input
 from deepfake_service.web.pages import (
@@ -39,6 +41,7 @@ from deepfake_service.web.pages import (
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 HOLD = TypeAdapter(HoldRequest)
+ON_HOLD = TypeAdapter(OnHold)
 MAX_REASON = 4000
 """Characters of the reason of a review, as in the API."""
 ITEMS_PER_PAGE, OCCURRENCES_PER_PAGE = 50, 50
@@ -63,7 +66,10 @@ def _item(visit: Visit, job_id: str) -> dict[str, Any]:
         "kinds": _kinds(visit),
         "decisions": [str(d) for d in Decision],
         "notice": visit.request.query_params.get("notice"),
+        "decision": "",
         "reason": "",
+        "held": {},
+        "now": visit.state.database.clock(),
         "problem": None,
         "kept_until": _media_expire_at(item["job"], item["case"], after_review),
     }
@@ -105,32 +111,55 @@ def get_next(job_id: Id, visit: Reader) -> Response:
     return redirect(f"/items/{following}" if following else "/")
 
 
-def decided(fields: Mapping[str, str]) -> tuple[str, str, list[FieldError]]:
-    """Return decision and reason of the form of a review, and what is wrong with them."""
-    decision, reason = fields.get("decision", ""), fields.get("reason", "")
-    invalid = []
+@dataclass(frozen=True, slots=True)
+class TypedDecision:
+    """The form of a review as it was filled in, and what is wrong with it."""
+
+    decision: str
+    reason: str
+    held: Mapping[str, str]
+    """The fields of ``OnHold``."""
+    on_hold: OnHold | None
+    invalid: Sequence[FieldError]
+
+
+def decided(form: Mapping[str, str]) -> TypedDecision:
+    """Return the form of a review. What is awaited counts only for an undecided item."""
+    decision, reason = form.get("decision", ""), form.get("reason", "")
+    held = {field.name: form.get(field.name, "") for field in fields(OnHold)}
+    invalid, on_hold = [], None
     if decision not in set(Decision):
         invalid.append(FieldError("decision", "choose one"))
     if not 1 <= len(reason) <= MAX_REASON:
         invalid.append(FieldError("reason", f"1 to {MAX_REASON} characters are needed"))
-    return decision, reason, invalid
+    if decision == Decision.UNDECIDED and any(held.values()):
+        try:
+            on_hold = checked_input(ON_HOLD, **held)
+        except InvalidRequest as error:
+            invalid += error.errors
+    return TypedDecision(decision, reason, held, on_hold, invalid)
 
 
 @router.post("/items/{job_id}/review")
 def post_review(job_id: Id, visit: Reviewer, fields: Form) -> Response:
-    """Record a reviewer's decision, or show the page again with what is wrong.
+    """Record a reviewer's decision, or show the page again with what is wrong, or with a decision
+    that came in while the reviewer was reading.
 
     A reviewer who comes from the form of a notice goes back to it if the finding supports it.
     """
     services, caller = visit.services, visit.caller
-    decision, reason, invalid = decided(fields)
+    typed, known = decided(fields), fields.get("known", "")
     try:
-        if invalid:
-            raise InvalidRequest(errors=invalid)
-        finding = services.reviews.decide(caller, job_id, Decision(decision), reason)
+        if typed.invalid:
+            raise InvalidRequest(errors=typed.invalid)
+        finding = services.reviews.decide(
+            caller, job_id, Decision(typed.decision), typed.reason, typed.on_hold,
+            known=int(known) if known.isdecimal() else None,
+        )  # fmt: skip
     except (InvalidRequest, NotReviewable, TooManyReviews) as error:
-        values = _item(visit, job_id)
-        values |= {"reason": reason, "notice": fields.get("notice")}  # nothing typed is lost
+        values = _item(visit, job_id)  # nothing typed is lost
+        values |= {"decision": typed.decision, "reason": typed.reason, "held": typed.held}
+        values["notice"] = fields.get("notice")
         faults = [f"{field}: {what}" for field, what in visit.explained(error.errors).items()]
         values["problem"] = "; ".join(faults) or visit.translate(error.message)
         return visit.page("item.html", status=problem_of(error).status, **values)

@@ -180,6 +180,8 @@ class Job(Base):
     """``None`` also for jobs of model bundles without edges of leaning."""
     finding: Mapped[Finding | None]
     """The outcome of reviews, which never changes the verdict."""
+    awaited_until: Mapped[datetime | None]
+    """Until when its reviewers wait for something before they decide; see ``OnHold``."""
     result: Mapped[bytes | None]
     """The whole verdict as JSON, sealed."""
     created_at: Mapped[datetime]

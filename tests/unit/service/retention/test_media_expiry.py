@@ -72,6 +72,56 @@ async def test_media_go_some_time_after_the_review(service: Service) -> None:
         assert len(blobs(service)) == kept
 
 
+async def test_media_of_items_on_hold_are_kept_until_their_day(service: Service) -> None:
+    job = (await post_video(service)).json()
+    finish(service, job["id"], service.clock() + WEEK)
+    analyst = {"headers": headers(service, Role.ANALYST)}
+    path = f"/v1/jobs/{job['id']}"
+    review = {"decision": "undecided", "reason": "seen"}
+    kept_for = timedelta(days=service.app.state.shared.settings.evidence_days)
+
+    async def put_on_hold(days: int, **changes: str) -> tuple[int, list[str]]:
+        day = (service.clock() + timedelta(days=days)).date().isoformat()
+        hold = {"awaited": "original", "awaited_from": "police", "awaited_until": day}
+        body = {**review, "on_hold": hold, **changes}
+        answer = await service.client.post(f"{path}/reviews", json=body, **analyst)
+        return answer.status_code, [e["field"] for e in answer.json().get("errors", [])]
+
+    assert await put_on_hold(-2) == (422, ["awaited_until"])
+    assert await put_on_hold(kept_for.days + 2) == (422, ["awaited_until"])
+    assert await put_on_hold(20, decision="confirmed") == (422, ["on_hold"])
+    assert (await service.client.get("/v1/jobs?pending=on_hold", **analyst)).json()["jobs"] == []
+    assert await put_on_hold(20) == (201, [])
+    told = (await service.client.get(f"{path}/reviews", **analyst)).json()
+    assert told["on_hold"]["awaited_from"] == "police"
+    listed = (await service.client.get("/v1/jobs?pending=on_hold", **analyst)).json()["jobs"]
+    assert [each["id"] for each in listed] == [job["id"]]
+    expires = datetime.fromisoformat(listed[0]["media_expires_at"])
+    assert expires - service.clock() > timedelta(days=19)
+    # It is kept as long after that as after a review: a day here.
+    for days, kept in ((19, 1), (2, 1), (2, 0)):
+        service.clock.advance(timedelta(days=days))
+        sweep(service)
+        assert len(blobs(service)) == kept
+
+
+async def test_the_media_go_when_an_item_on_hold_is_decided(service: Service) -> None:
+    job = (await post_video(service)).json()
+    finish(service, job["id"], service.clock() + WEEK)
+    analyst = {"headers": headers(service, Role.ANALYST)}
+    day = (service.clock() + timedelta(days=20)).date().isoformat()
+    hold = {"awaited": "original", "awaited_from": "police", "awaited_until": day}
+    for review in ({"decision": "undecided", "on_hold": hold}, {"decision": "rejected"}):
+        answer = await service.client.post(
+            f"/v1/jobs/{job['id']}/reviews", json={**review, "reason": "seen"}, **analyst
+        )
+        assert answer.status_code == 201, answer.text
+    for kept in (1, 0):
+        sweep(service)
+        assert len(blobs(service)) == kept
+        service.clock.advance(timedelta(days=2))
+
+
 async def test_files_handed_in_after_the_review_are_not_reviewed(service: Service) -> None:
     job = (await post_video(service)).json()
     finish(service, job["id"], service.clock() + WEEK)

@@ -111,7 +111,7 @@ async def test_a_conflict_is_shown_as_one_wherever_people_read(
                             f"/reviews?job={conflict['id']}"):  # fmt: skip
         assert disagree in text
         assert undecided not in text
-    for text in await texts("/?tab=done", f"/cases/{open_['case_id']}", "/?finding=undecided"):
+    for text in await texts("/?tab=on_hold", f"/cases/{open_['case_id']}", "/?finding=undecided"):
         assert undecided in text
         assert disagree not in text
     page = (await client.get("/?finding=disagreement")).text
@@ -138,7 +138,7 @@ async def test_an_undecided_finding_is_found_with_and_without_conflicts(service:
     assert found(disagreement=False) == {open_["id"], unreviewed["id"]}
     assert found(disagreement=True) == {conflict["id"]}
     counts = service.app.state.shared.services.triage.counts(caller)
-    assert (counts["disagreement"], counts["done"], counts["review"]) == (1, 1, 1)
+    assert (counts["disagreement"], counts["on_hold"], counts["review"]) == (1, 1, 1)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -53,9 +53,11 @@ class Desk:
         self.caller = service.accounts.authenticate(service.keys[Role.ANALYST])
         self.now = datetime.now(UTC)
 
-    def add(self, job_id: str, llr: float | None, name: str = "clip.mp4", **changes: Any) -> str:
-        """Store a job that has ended, and return the id of its case."""
-        case_id, at = new_id(), self.now
+    def add(
+        self, job_id: str, llr: float | None, name: str = "clip.mp4", days: int = 0, **changes: Any
+    ) -> str:
+        """Store a job that has ended, in a case of so many days ago; return the id of the case."""
+        case_id, at = new_id(), self.now - timedelta(days=days)
         with self.database.write() as session:
             key, wrapped = self.services.cases._vault.new_case_key(case_id)
             case = Case(id=case_id, account_id=self.caller.account_id, wrapped_key=wrapped,
@@ -106,19 +108,74 @@ async def test_the_worst_is_first(service: Service) -> None:
                 created_at=desk.now,
             )
         )
-    assert desk.ids() == ["copy", "found", "strong", "weak", "unread", "cleared"]
-    assert desk.ids(Tab.FIRST) == ["copy", "found", "strong", "weak"]
-    assert desk.ids(Tab.UNREADABLE) == ["unread"]
-    assert desk.ids(Tab.LATER) == ["cleared"]
-    assert desk.ids(Tab.DONE) == ["known"]
+    assert desk.ids() == ["copy", "found", "strong", "weak", "cleared", "unread"]
+    assert desk.ids(Tab.NOTICE) == ["known"]
     counts = desk.services.triage.counts(desk.caller)
     assert counts == {
-        "review": 6, "first": 4, "second": 0, "later": 1, "unreadable": 1, "waiting": 0,
-        "disagreement": 0, "done": 1, "withdraw": 0, "due": 0, "all": 7,
+        "review": 6, "waiting": 0, "on_hold": 0, "notice": 1, "disagreement": 0, "due": 0,
+        "done": 0, "all": 7,
     }  # fmt: skip
     page = desk.services.triage.page(desk.caller, QueueRequest())
     assert page.rows[0]["copies"][0]["case_reference"] == "2026-known-0117"
     assert page.rows[0]["copies"][0]["confirmed"]
+
+
+async def test_who_waits_comes_before_what_the_machine_suspects(service: Service) -> None:
+    desk = Desk(service)
+    desk.add("suspect", 1.6, verdict="likely_manipulated")
+    desk.add("broken", None, days=9, verdict="unable_to_evaluate")
+    desk.add("open", -0.1, verdict="inconclusive", leaning="neither")
+    desk.add("older", 0.1, days=2, verdict="inconclusive", leaning="neither")
+    desk.add("oldest", -1.2, days=3, verdict="no_manipulation_found")
+    desk.add("urgent", None, verdict="unable_to_evaluate", priority="live")
+    undecided = {"verdict": "inconclusive", "finding": Finding.UNDECIDED}
+    desk.add("past", 0.1, **undecided, awaited_until=desk.now - timedelta(minutes=1))
+    desk.add("held", 0.1, **undecided, awaited_until=desk.now + timedelta(days=1))
+    desk.add("left", 0.1, **undecided)
+    order = ["past", "urgent", "oldest", "older", "suspect", "open", "broken"]
+    assert desk.ids() == order
+    cursor, seen = None, []
+    for _ in order:
+        page = desk.services.triage.page(desk.caller, QueueRequest(limit=1, cursor=cursor))
+        seen += [job["id"] for job in page.rows]
+        cursor = page.next
+    assert (seen, cursor) == (order, None)
+    assert desk.ids(Tab.ON_HOLD) == ["past", "left", "held"]
+    await service.sign_in(Role.ANALYST)
+    page = (await service.client.get("/", headers={"Accept-Language": "en"})).text
+    rows = page.split('<tr role="row" id="job-')[1:]
+    assert [row.partition('"')[0] for row in rows if "urgent" in row] == ["urgent"]
+
+
+async def test_confirmed_items_are_listed_until_a_notice_is_created(service: Service) -> None:
+    desk = Desk(service)
+    cases = {name: desk.add(name, 1.6, finding=Finding.CONFIRMED) for name in ("new", "told")}
+    desk.add("cleared", 0.1, finding=Finding.REJECTED)
+    usual = {"account_id": desk.caller.account_id, "kind": "us-take-it-down", "language": "en",
+             "sealed": b"x"}  # fmt: skip
+    for name, case_id in cases.items():
+        with service.database.write() as session:
+            session.add(
+                Review(
+                    id=new_id(),
+                    job_id=name,
+                    account_id=desk.caller.account_id,
+                    decision="confirmed",
+                    created_at=desk.now,
+                    sealed=b"x",
+                )
+            )
+            for state, days in (("sent", -1 if name == "new" else 0), ("withdrawn", 1)):
+                at = desk.now + timedelta(days=days)
+                session.add(
+                    Notice(id=new_id(), case_id=case_id, state=state, created_at=at, **usual)
+                )
+    # A notice from before the confirmation is about something else, and a withdrawn one is none.
+    assert desk.ids(Tab.NOTICE) == ["new"]
+    assert set(desk.ids(Tab.DONE)) == {"told", "cleared"}
+    headers = {"Authorization": f"Bearer {service.keys[Role.ANALYST]}"}
+    listed = await service.client.get("/v1/jobs?pending=notice", headers=headers)
+    assert [job["id"] for job in listed.json()["jobs"]] == ["new"]
 
 
 async def test_the_tabs_count_what_matches_the_filters(service: Service) -> None:
@@ -127,13 +184,13 @@ async def test_the_tabs_count_what_matches_the_filters(service: Service) -> None
     desk.add("cleared", -1.1, verdict="no_manipulation_found")
     unread = Filters(verdict="no_manipulation_found")
     counts = desk.services.triage.counts(desk.caller, unread)
-    assert counts["all"] == counts["later"] == counts["review"] == 1
-    assert counts["first"] == 0
+    assert counts["all"] == counts["review"] == 1
+    assert counts["done"] == 0
     await service.sign_in(Role.ANALYST)
     page = (await service.client.get("/?verdict=no_manipulation_found")).text
     shown = re.findall(r'tab=(\w+)"[^>]*>[^<]*<span class="count">(\d+)</span>', page)
     assert dict(shown) == {
-        "review": "1", "first": "0", "later": "1", "waiting": "0", "done": "0", "all": "1",
+        "review": "1", "waiting": "0", "on_hold": "0", "notice": "0", "done": "0", "all": "1",
     }  # fmt: skip
 
 
@@ -169,7 +226,9 @@ async def test_the_list_says_why_an_item_could_not_be_evaluated(service: Service
     small = footage.picture(footage.resized(footage.astronaut(), 120, 120), "PNG")
     jobs = [await examined(service, data) for data in (b"no media at all", small)]
     await service.sign_in(Role.ANALYST)
-    page = (await service.client.get("/?tab=unreadable", headers={"Accept-Language": "en"})).text
+    page = (
+        await service.client.get("/?verdict=unable_to_evaluate", headers={"Accept-Language": "en"})
+    ).text
     for job, code in zip(jobs, ("undecodable", "face_too_small"), strict=True):
         row = page[page.index(f'id="job-{job["id"]}"') :].partition("</tr>")[0]
         assert words("en").of("reason_texts", code) in row
@@ -199,11 +258,11 @@ async def test_what_awaits_a_second_person_is_left_to_others(service: Service) -
         session.add(Review(id=new_id(), decision="confirmed", created_at=desk.now, **made))
     triage = desk.services.triage
     assert desk.ids() == ["job1"]
-    assert desk.ids(Tab.SECOND) == []
     assert triage.next_unreviewed(desk.caller, "job1") is None
     other = service.accounts.authenticate(service.keys[Role.ADMIN])
-    assert [job["id"] for job in triage.page(other, QueueRequest(Tab.SECOND)).rows] == ["job2"]
-    assert triage.counts(other)["second"] == 1
+    rows = triage.page(other, QueueRequest()).rows
+    assert [job["id"] for job in rows] == ["job2", "job1"]
+    assert triage.counts(other)["review"] == 2
     assert triage.next_unreviewed(other, "job1") == "job2"
 
 
@@ -336,8 +395,7 @@ async def test_notices_to_withdraw_and_near_deadlines_have_their_tabs(service: S
             strict=True,
         ):
             session.add(Notice(id=new_id(), case_id=case_id, **usual, **changes))
-    assert desk.ids(Tab.WITHDRAW) == ["job0"]
-    assert desk.ids(Tab.DUE) == ["job1"]
+    assert desk.ids(Tab.DUE) == ["job1", "job0"]
     await service.sign_in(Role.ANALYST)
     page = (await service.client.get("/", headers={"Accept-Language": "en"})).text
     assert '<a href="/notices">1 notice must be withdrawn</a>' in page

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,50 @@ async def decide(service: Service, job: dict[str, Any], form: dict[str, str], wh
     assert answer.headers["location"] == f"{path}?done=reviewed#review"
     page = await service.client.get(f"{path}?done=reviewed")
     return str(page.text)
+
+
+async def test_an_item_on_hold_shows_what_it_waits_for(service: Service) -> None:
+    job = await examined(service, exhibits.video())
+    form = await browse(service, Role.ANALYST)
+    path, day = f"/items/{job['id']}", (service.clock() + timedelta(days=30)).date().isoformat()
+    typed = {**form, "decision": "undecided", "reason": "seen", "awaited": "<b>original"}
+    answer = await service.client.post(f"{path}/review", data=typed)
+    assert answer.status_code == 422
+    assert 'value="&lt;b&gt;original"' in answer.text
+    assert re.search(r'value="undecided" required\s+checked', answer.text)
+    typed |= {"awaited_from": "her brother", "awaited_until": day}
+    assert (await service.client.post(f"{path}/review", data=typed)).status_code == 303
+    for page in (await item_page(service, job), (await service.client.get("/?tab=on_hold")).text):
+        text = re.sub(r"\s+", " ", re.sub("<[^>]*>", "", page))
+        assert "What is awaited: &lt;b&gt;original · From whom: her brother" in text
+        assert f"Until: {day}" in text
+    document = await service.client.get(f"/v1/jobs/{job['id']}/evidence")
+    assert b"her brother" not in unzipped(document.content)[VERDICT]
+    service.clock.advance(timedelta(days=32))
+    form = await browse(service, Role.ANALYST)
+    assert "past its deadline" in (await service.client.get("/")).text
+    await decide(service, job, form, "rejected")
+    assert f'id="job-{job["id"]}"' not in (await service.client.get("/?tab=on_hold")).text
+
+
+async def test_a_decision_that_came_in_meanwhile_is_shown_before_another_is_saved(
+    service: Service,
+) -> None:
+    job = await examined(service, exhibits.video())
+    form = await browse(service, Role.ANALYST)
+    known = re.search(r'name="known" value="(\d+)"', await item_page(service, job))
+    assert known
+    await decide(service, job, await browse(service, Role.ADMIN), "rejected")
+    form = await browse(service, Role.ANALYST)
+    typed = {**form, "known": known[1], "decision": "confirmed", "reason": "a seam at the chin"}
+    answer = await service.client.post(f"/items/{job['id']}/review", data=typed)
+    assert answer.status_code == 409
+    assert "Another decision was recorded while you were reading." in answer.text
+    assert "a seam at the chin" in answer.text
+    assert "seen" in part(answer.text, "answer")  # the reason of the other
+    typed["known"] = "1"
+    answer = await service.client.post(f"/items/{job['id']}/review", data=typed)
+    assert answer.status_code == 303
 
 
 async def test_a_submitter_is_told_that_another_reviewer_has_to_confirm(service: Service) -> None:
@@ -287,7 +332,7 @@ async def test_what_people_decided_is_the_headline_of_the_item_and_of_its_row(
     assert f'class="answer {decision}"' in page
     assert f'<h1 id="answer">{texts.of("concluded", decision)}</h1>' in page
     assert page.index("seen") < page.index(texts.of("answers", "no_manipulation_found"))
-    queue = (await service.client.get("/?tab=done")).text
+    queue = (await service.client.get("/?tab=all")).text
     row = queue[queue.index(f'id="job-{job["id"]}"') :]
     finding, verdict = texts.of("findings", decision), texts.of("verdicts", "no_manipulation_found")
     assert row.index(finding) < row.index(verdict)
