@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import SecretStr
@@ -173,3 +174,22 @@ def test_the_disk_does_not_matter_where_nothing_is_stored_on_it(tmp_path: Path) 
         blob_url="s3://bucket",
     )
     DiskSpace(settings).require()
+
+
+def test_a_chore_at_leisure_never_takes_more_than_a_twentieth_of_a_core(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, done = [100.0], []
+
+    def task() -> None:
+        done.append(now[0])
+        now[0] += 2.0
+
+    monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    chore = worker.at_leisure(task)
+    for _ in range(200):
+        chore()
+        now[0] += worker.JOURNAL_EVERY_S
+    took, all_s = 2.0 * len(done), now[0] - 100.0
+    assert done[0] == 100.0
+    assert 0.03 < took / all_s < 0.05
