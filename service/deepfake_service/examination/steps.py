@@ -6,6 +6,7 @@ when the job ends.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -20,6 +21,7 @@ from sqlalchemy.orm import Session
 from deepfake_models.bundle.results import Verdict, unable
 from deepfake_models.decision.decide import Part
 from deepfake_models.decision.serialization import (
+    UnreadableRecord,
     dump_part,
     dump_timeline,
     dump_verdict,
@@ -212,7 +214,7 @@ class Examination:
         overview = opened.files.plan()[0][:chunks]
         frames = [index for chunk in overview for index in chunk]
         parts = [self._part(opened, number) for number in range(chunks)]
-        further = self._scorer.plan_dense(opened.files.timeline(), frames, parts)
+        further = self._scorer.plan_dense(self._timeline(opened), frames, parts)
         dense = _chunks(further, len(overview[0]))
         opened.files.save_plan([*overview, *dense], overview=chunks)
         return len(dense)
@@ -247,7 +249,7 @@ class Examination:
     def _judge(self, opened: _OpenedJob, parts: Sequence[Part]) -> Verdict:
         frames = sorted(i for chunk in opened.files.plan()[0][: len(parts)] for i in chunk)
         try:
-            return self._scorer.conclude(opened.files.timeline(), frames, parts)
+            return self._scorer.conclude(self._timeline(opened), frames, parts)
         except MediaError as error:
             return unable(error)
 
@@ -362,13 +364,21 @@ class Examination:
 
     def _part(self, opened: _OpenedJob, number: int) -> Part:
         """Return what examining chunk ``number`` gave. It is examined again where that was done
-        with another model, as after an upgrade of the worker: no verdict mixes two models."""
+        with another model, as after an upgrade of the worker: no verdict mixes two models. So is
+        what another version of the worker stored in a form that this one does not read."""
         part = opened.files.part(number, self.model)
         if part is None:
             frames = opened.files.plan()[0][number]
             part = self._with_media(opened, lambda media: self._scorer.examine(media, frames))
             opened.files.save_part(number, part, self.model)
         return part
+
+    def _timeline(self, opened: _OpenedJob) -> SavedTimeline:
+        """Return the timeline that was saved; the medium is scanned again, as in ``_part``."""
+        try:
+            return opened.files.timeline()
+        except UnreadableRecord:
+            return self._with_media(opened, SavedTimeline.of)
 
     def _report(
         self, job_id: str, stage: str, done: int, total: int, *, step_done: bool = False
@@ -428,11 +438,13 @@ class JobFiles:
         self.save(f"part-{number}", bytes.fromhex(model_sha256) + dump_part(part))
 
     def part(self, number: int, model_sha256: str) -> Part | None:
-        """Return what ``save_part`` saved; ``None`` where another model examined the chunk.
-        ``BlobMissing`` if nothing was saved."""
+        """Return what ``save_part`` saved; ``None`` where another model examined the chunk, or
+        another version wrote it in another form. ``BlobMissing`` if nothing was saved."""
         content = self._vault.read(self._prefix + f"part-{number}", self._key)
         digest = bytes.fromhex(model_sha256)
-        return load_part(content[len(digest) :]) if content.startswith(digest) else None
+        with contextlib.suppress(UnreadableRecord):
+            return load_part(content[len(digest) :]) if content.startswith(digest) else None
+        return None
 
     def save(self, name: str, content: bytes) -> None:
         """Save a file."""

@@ -34,6 +34,7 @@ from deepfake_service.evidence.bundle.perceptual_hashes import hash_media
 from deepfake_service.examination import steps
 from deepfake_service.examination.steps import (
     MAX_ATTEMPTS,
+    TIMELINE,
     Examination,
     JobFiles,
 )
@@ -332,6 +333,25 @@ def test_a_chunk_of_another_model_is_examined_again(worker: Worker) -> None:
     opened.files.save_part(1, part, OLD)
     # One opening for the chunk, one for the evidence.
     assert worker.openings("conclude", job_id, 2) == (None, 2)
+
+
+def test_what_another_version_stored_is_made_again_at_the_last_step(worker: Worker) -> None:
+    verdicts = []
+    for newer in (False, True):
+        job_id = worker.submit(VIDEO, frames=20 + newer)
+        worker.steps.claim_job(job_id)
+        assert worker.steps.plan_overview(job_id) == 2
+        for number in range(2):
+            worker.steps.examine_chunk(job_id, number)
+        if newer:
+            files = worker.steps._open(job_id).files
+            model = bytes.fromhex(worker.steps.model)
+            files.save("part-1", model + b'{"failed":0,"frames":[],"newer":1}')
+            files.save(TIMELINE, b'{"newer":1}\n')
+        worker.steps.conclude(job_id, 2)
+        verdicts.append((worker.job(job_id).state, worker.job(job_id).verdict))
+    assert verdicts[0] == verdicts[1]
+    assert verdicts[1][0] == JobState.SUCCEEDED
 
 
 def test_a_worker_that_was_cut_off_leaves_a_job_that_another_model_took_over(
