@@ -194,8 +194,8 @@ class Links:
                 seal_json(key, capture, {"handed_in": handed_in, "files": []})
                 session.add(capture)
                 known[link.url] = capture
-                session.flush()
                 if callback is not None:
+                    session.flush()  # before it is referred to
                     add_callback(session, key, capture, callback)
                 queued.append(Queued(capture.id, link.url, created=True))
             new = [(one.capture_id, "link") for one in queued if one.created]
