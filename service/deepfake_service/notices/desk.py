@@ -277,6 +277,17 @@ class NoticeDesk:
                 notice.withdraw_at = None
                 NoticeHistory(session, key, notice).append(NoticeEventKind.UPHELD, SERVICE)
 
+    def is_stated(self, session: Session, case: Case, job: Job) -> bool:
+        """Return whether a notice that was not withdrawn rests on the statement that the file of a
+        job is shared without consent."""
+        key = self._vault.case_key(case)
+        posts = set(
+            session.scalars(select(Occurrence.id).where(Occurrence.media_id == job.media_id))
+        )
+        of_case = Notice.case_id == case.id, Notice.state != NoticeState.WITHDRAWN
+        contents = (open_json(key, n) for n in session.scalars(select(Notice).where(*of_case)))
+        return any(c["without_consent"] and posts & {*c["occurrence_ids"]} for c in contents)
+
     def _find(
         self, session: Session, caller: Caller, table: type[OfCase], row_id: str
     ) -> tuple[OfCase, bytes]:

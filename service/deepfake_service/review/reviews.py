@@ -25,7 +25,16 @@ from deepfake_service.evidence.editions import outdated_jobs
 from deepfake_service.evidence.store import EvidenceStore
 from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.platform.clock import Day
-from deepfake_service.platform.db import Account, Case, Database, Job, Review, current_time, new_id
+from deepfake_service.platform.db import (
+    Account,
+    AuditEntry,
+    Case,
+    Database,
+    Job,
+    Review,
+    current_time,
+    new_id,
+)
 from deepfake_service.platform.db.enums import MANIPULATED, REUSED, Decision, Finding, JobState
 from deepfake_service.platform.errors import (
     DatabaseUnavailable,
@@ -227,6 +236,8 @@ class Reviews:
         outcomes: list[dict[str, Any]] = []
         for job_id in dict.fromkeys(job_ids):
             try:
+                if decision is Decision.REJECTED:
+                    self._require_opened(caller, job_id)
                 finding = self.decide(caller, job_id, decision, reason, on_hold)
                 outcomes.append({"id": job_id, "finding": finding, "refusal": None})
             except DatabaseUnavailable:
@@ -234,6 +245,17 @@ class Reviews:
             except ServiceError as error:
                 outcomes.append({"id": job_id, "finding": None, "refusal": error})
         return outcomes
+
+    def _require_opened(self, caller: Caller, job_id: str) -> None:
+        """Require that the account has opened the evidence of a job, as its page does."""
+        opened = select(AuditEntry.number).where(
+            AuditEntry.account_id == caller.account_id,
+            AuditEntry.subject == job_id,
+            AuditEntry.action == str(Action.EVIDENCE_READ),
+        )
+        with self._database.read() as session:
+            if session.scalar(opened.limit(1)) is None:
+                raise NotReviewable("Open this item before you decide that it is not manipulated.")
 
     def _create_edition(self, actor: Actor, job_id: str) -> None:
         try:
@@ -251,6 +273,9 @@ class Reviews:
         made = select(Review).where(Review.job_id == job_id).order_by(Review.created_at, Review.id)
         latest = {review.account_id: review.decision for review in session.scalars(made)}
         possible = findings_of([{"account": a, "decision": d} for a, d in latest.items()])
+        if Finding.REJECTED in possible:
+            awaits = Finding.AWAITING_SECOND in possible and self._is_contested(session, job_id)
+            return Finding.AWAITING_SECOND if awaits else Finding.REJECTED
         if Finding.AWAITING_SECOND not in possible:
             (found,) = possible
             return Finding(str(found))
@@ -259,6 +284,12 @@ class Reviews:
             if decision in possible and self._is_enough(session, job_id, account):
                 return Finding(decision)
         return Finding.AWAITING_SECOND
+
+    def _is_contested(self, session: Session, job_id: str) -> bool:
+        """Return whether a notice rests on a statement that the file is shared without consent: one
+        reviewer alone does not clear it then."""
+        job = session.get_one(Job, job_id)
+        return self._effects.notices.is_stated(session, session.get_one(Case, job.case_id), job)
 
     def _is_enough(self, session: Session, job_id: str, reviewer: str) -> bool:
         """Return whether a finding is confirmed by the account with this id alone."""

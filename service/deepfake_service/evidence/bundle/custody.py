@@ -119,8 +119,10 @@ def findings_of(reviews: Sequence[Mapping[str, Any]]) -> frozenset[str | None]:
     decisions = list({review["account"]: review["decision"] for review in reviews}.values())
     confirmed = [d for d in (CONFIRMED, BODY_GENERATED) if d in decisions]
     if REJECTED in decisions:
-        # One rejection is enough: nothing is sent out against the opinion of a reviewer.
-        return frozenset({UNDECIDED if confirmed else REJECTED})
+        # One rejection is enough: nothing is sent out against the opinion of a reviewer. Whether it
+        # clears a file alone depends on what the person shown has stated.
+        alone = {AWAITING_SECOND} if decisions.count(REJECTED) == 1 else set()
+        return frozenset({UNDECIDED} if confirmed else {REJECTED, *alone})
     if not confirmed:
         return frozenset({UNDECIDED})
     by_two = [d for d in confirmed if decisions.count(d) > 1]

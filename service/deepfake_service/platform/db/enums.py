@@ -119,7 +119,7 @@ class Finding(StrEnum):
     REJECTED = "rejected"
     UNDECIDED = "undecided"
     AWAITING_SECOND = "awaiting_second"
-    """No two people confirmed the same where two are required."""
+    """No two people decided the same where two are required."""
 
 
 MANIPULATED = frozenset({Finding.CONFIRMED, Finding.BODY_GENERATED})

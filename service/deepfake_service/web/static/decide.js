@@ -25,8 +25,11 @@ if (reason) {
   reason.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();
-    // Without a dialog, the form has a box to tick, to which the browser goes.
-    if (!reason.form.reportValidity() || !sure) return;
+    if (!reason.form.reportValidity()) return;
+    if (!sure) { // the form has a box instead, to which the browser goes unless it is ticked
+      reason.form.requestSubmit();
+      return;
+    }
     const chosen = reason.form.querySelector("input[name=decision]:checked");
     document.getElementById("sure-what").textContent = chosen.parentElement.textContent.trim();
     document.getElementById("sure-why").textContent = reason.value;

@@ -84,7 +84,8 @@ def test_findings_follow_from_the_last_decision_of_each_person() -> None:
     assert found(("a", "confirmed")) == {"confirmed", "awaiting_second"}
     assert found(("a", "confirmed"), ("b", "confirmed")) == {"confirmed"}
     assert found(("a", "confirmed"), ("b", "rejected")) == {"undecided"}
-    assert found(("a", "confirmed"), ("a", "rejected")) == {"rejected"}
+    assert found(("a", "confirmed"), ("a", "rejected")) == {"rejected", "awaiting_second"}
+    assert found(("a", "rejected"), ("b", "rejected")) == {"rejected"}
     assert found(("a", "undecided")) == {"undecided"}
     body = "body_generated"
     assert found(("a", body)) == {body, "awaiting_second"}

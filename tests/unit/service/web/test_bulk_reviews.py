@@ -9,7 +9,8 @@ from deepfake_service.platform.db import AuditEntry, Job, Match, Review, new_id
 from deepfake_service.platform.db.enums import Finding, JobState, Role
 from tests.support import exhibits
 from tests.support.answers import browse, csrf_of
-from tests.support.jobs import VIDEO, examined, submit
+from tests.support.jobs import VIDEO, examined, headers, submit
+from tests.support.notices import GOOD
 from tests.unit.service.conftest import Service
 
 
@@ -34,7 +35,7 @@ async def test_a_decision_on_several_items_is_a_review_of_each_and_refusals_are_
     for case in cases:  # files of several cases can have the same name
         assert f"Case <bdi>{case}</bdi>" in page.text
     form = {
-        "csrf": csrf_of(page.text), "job": [*jobs, jobs[0], new_id()], "decision": "rejected",
+        "csrf": csrf_of(page.text), "job": [*jobs, jobs[0], new_id()], "decision": "undecided",
         "reason": "satire", "sure": "yes",
     }  # fmt: skip
     answer = await service.client.post("/reviews", data=form)
@@ -47,7 +48,47 @@ async def test_a_decision_on_several_items_is_a_review_of_each_and_refusals_are_
         assert sorted(session.scalars(select(Review.job_id))) == sorted(jobs[:2])
         audited = select(AuditEntry.subject).where(AuditEntry.action == str(Action.CASE_REVIEWED))
         assert sorted(session.scalars(audited)) == sorted(jobs[:2])
-        assert {session.get_one(Job, j).finding for j in jobs[:2]} == {Finding.REJECTED}
+        assert {session.get_one(Job, j).finding for j in jobs[:2]} == {Finding.UNDECIDED}
+
+
+async def test_only_items_that_the_reviewer_has_opened_are_cleared_together(
+    service: Service,
+) -> None:
+    jobs = [await examined(service, exhibits.video() + bytes([n])) for n in range(2)]
+    form = await browse(service, Role.ANALYST)
+    ids = [job["id"] for job in jobs]
+    await service.client.get(f"/items/{ids[0]}")
+    page = (await service.client.get("/reviews", params={"job": ids})).text
+    assert all(f'src="/items/{job_id}/thumbnail.jpg"' in page for job_id in ids)
+    assert "Faces alone were examined, not bodies" in page
+    form |= {"decision": "rejected", "reason": "satire", "sure": "yes"}
+    answer = await service.client.post("/reviews", data={**form, "job": ids})
+    assert "Recorded: 1" in answer.text
+    assert "Open this item before you decide that it is not manipulated." in answer.text
+    with service.database.read() as session:
+        findings = [session.get_one(Job, job_id).finding for job_id in ids]
+    assert findings == [Finding.REJECTED, None]
+
+
+async def test_a_second_person_rejects_what_the_person_shown_says_otherwise(
+    service: Service,
+) -> None:
+    job = await examined(service, exhibits.video(), source_url="https://example.org/1")
+    case = f"/v1/cases/{job['case_id']}"
+    (post,) = (await service.client.get(f"{case}/occurrences")).json()["occurrences"]
+    stated = {"stated_by": "person", "stated_on": "2026-01-02", "record": "Statement 2026-17"}
+    notice = {
+        "kind": "eu-dsa-16", "occurrence_ids": [post["id"]], "fields": GOOD["eu-dsa-16"],
+        "without_consent": stated,
+    }  # fmt: skip
+    assert (await service.client.post(f"{case}/notices", json=notice)).status_code == 201
+    review = {"decision": "rejected", "reason": "satire"}
+    for role, finding in ((Role.ANALYST, "awaiting_second"), (Role.ADMIN, "rejected")):
+        path, by = f"/v1/jobs/{job['id']}/reviews", headers(service, role)
+        answer = await service.client.post(path, json=review, headers=by)
+        assert answer.json()["finding"] == finding
+    answer = await service.client.get(f"/v1/jobs/{job['id']}/evidence")
+    assert answer.status_code == 200, answer.text
 
 
 async def test_a_reviewer_who_selected_too_many_is_told_how_many(service: Service) -> None:

@@ -31,7 +31,7 @@ from tests.unit.service.conftest import Service
 SECOND = "You are the second reviewer: look at the item yourself and record your decision."
 ANOTHER = "It counts as confirmed only once another reviewer has confirmed it as well."
 SAVED = "Your decision was saved."
-AWAITED = "The finding counts as confirmed once another reviewer has confirmed the same."
+AWAITED = "It counts once another reviewer has decided the same."
 LOOK = re.compile(r"\b(?:Look at|Watch|Ask for|Get the file|look at the)\b")
 
 
