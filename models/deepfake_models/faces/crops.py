@@ -111,13 +111,11 @@ def outside(
     part, so that ``cut`` filled them by reflection: (``size``, ``size``) bool. ``frame`` is the
     picture's width and height."""
     x0, y0, side = square(box, scale)
-    left = np.arange(size) * (side / size)
-    right = left + side / size
-    across, down = (
-        (start + left < 0) | (start + right > limit)
-        for start, limit in zip((x0, y0), frame, strict=True)
-    )
-    return np.rot90(across | down[:, np.newaxis], -turn // 90)
+    edges = np.arange(size + 1) * (side / size)
+    across, down = (x0 + edges, y0 + edges)
+    beside = (across[:-1] < 0) | (across[1:] > frame[0])
+    above_or_below = (down[:-1] < 0) | (down[1:] > frame[1])
+    return np.rot90(beside | above_or_below[:, np.newaxis], -turn // 90)
 
 
 def turned(pixels: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:

@@ -47,13 +47,8 @@ Edition = Annotated[
 Number = Annotated[
     int, Path(ge=1, le=999, description="Number of the face in the evidence, from 1.", examples=[1])
 ]
-ModelInput = Annotated[
-    bool,
-    Query(
-        description="Return the model's input: its margin outside the picture is filled by "
-        "mirroring, so it can show eyes twice."
-    ),
-]
+MIRRORED = "Return the model's input: its margin is mirrored, so it can show eyes twice."
+ModelInput = Annotated[bool, Query(description=MIRRORED)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from typing import Any
 
@@ -11,7 +10,7 @@ from deepfake_models.bundle.spec import Calibration
 from deepfake_models.decision.level import log_likelihood_ratio
 from deepfake_service.evidence.bundle.artifacts import margin_of
 from deepfake_service.evidence.report.plots import value_plot
-from deepfake_service.evidence.report.reading import Reading, value_of
+from deepfake_service.evidence.report.reading import Reading
 from deepfake_service.evidence.report.summary import reasons_of_people, summary_of
 from deepfake_service.evidence.report.tables import tables_of
 from deepfake_service.platform.texts.formatting import signed
@@ -19,8 +18,6 @@ from deepfake_service.platform.texts.i18n import Words, words
 from deepfake_service.platform.texts.svg import Picture, along
 from deepfake_service.web.pages import evidence_time, safe
 
-STRONGEST = 3
-"""Pictures that are shown beside the verdict."""
 COLOURS = 6
 """Colours of people in the style sheet; further people have them again."""
 
@@ -29,14 +26,13 @@ def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
     """Return the result in an edition of evidence as the page shows it."""
     texts = words(language, polite=True)
     reading = Reading(document, texts, evidence_time)
-    summary, media = summary_of(reading), reading.media
     codes = list(dict.fromkeys(r["code"] for r in document["result"]["reasons"]))
     pictures, spread = _pictures(reading), value_plot(reading, width="100%")
     is_video = reading.kind == "video"
     unvalued = {t["track"] for t in reading.people if t["log_likelihood_ratio"] is None}
     is_animation = is_video and str(document["item"]["mime"]).startswith("image/")
     return {
-        **summary,
+        **summary_of(reading),
         **tables_of(reading),
         "verdict": document["result"]["verdict"],
         "codes": codes,
@@ -46,29 +42,27 @@ def result_view(document: dict[str, Any], language: str) -> dict[str, Any]:
         "spread": safe(spread) if spread else None,
         "plot": safe(moments_plot(document, texts, unvalued)) if is_video else None,
         # ``None`` for what a player shows: an animation is shown as a picture, whose faces move.
-        "boxes": _boxes(document) if reading.is_still else [] if is_animation else None,
-        "people": summary["people"] if is_video else _by_value(reading, summary["people"]),
+        "boxes": valued_faces(document) if reading.is_still else [] if is_animation else None,
         "moment_of": _moments_of(document, unvalued) if is_video else {},
         "unpictured": unvalued - {p["person"] - 1 for p in pictures},
         "people_reasons": reasons_of_people(document),
-        "strongest": pictures[:STRONGEST],
         "pictures": pictures,
         "is_video": is_video,
         "sampled": document["result"]["frames"]["sampled"],
-        "width": media["width"] if media else None,
-        "height": media["height"] if media else None,
+        "media": reading.media,
         "minor": document["case"]["minor"],
     }
 
 
 def _pictures(reading: Reading) -> list[dict[str, Any]]:
-    faces, crop = reading.document["exact"]["faces"], reading.document["method"]["crop"]
+    d = reading.document
+    faces, crop = d["exact"]["faces"], d["method"]["crop"]
     return [
         {
             "number": p["number"],
             "time_s": faces[p["face"]]["time_s"],
             "person": faces[p["face"]]["track"] + 1,
-            "mirrored": bool(margin_of(faces[p["face"]], reading.media, crop).any()),
+            "mirrored": bool(margin_of(d, p["face"], crop).any()),
             "llr": p["log_likelihood_ratio"],
         }
         for p in reading.pictures
@@ -81,33 +75,13 @@ def _moments_of(document: dict[str, Any], tracks: Collection[int]) -> dict[str, 
     return {str(f["track"] + 1): f["time_s"] for f in faces if f["track"] in tracks}
 
 
-def _boxes(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the faces of a still by falling value: person, box in pixels, and value."""
-    found = [
-        {
-            "person": face["track"] + 1,
-            "x": face["box"][0],
-            "y": face["box"][1],
-            "width": face["box"][2] - face["box"][0],
-            "height": face["box"][3] - face["box"][1],
-            "llr": log10_ratio(document, face),
-        }
-        for face in document["exact"]["faces"]
-    ]
-    return sorted(found, key=lambda box: math.inf if box["llr"] is None else -box["llr"])
-
-
-def _by_value(reading: Reading, people: list[dict[str, str]]) -> list[dict[str, str]]:
-    pairs = zip(reading.people, people, strict=True)
-    return [said for _, said in sorted(pairs, key=lambda pair: value_of(pair[0]), reverse=True)]
-
-
-def log10_ratio(document: dict[str, Any], face: dict[str, Any]) -> float | None:
-    """Return the calibrated log10 likelihood ratio of a face, or ``None`` if it has no value."""
-    if face["logit"] is None:
-        return None
+def valued_faces(document: dict[str, Any]) -> list[tuple[dict[str, Any], float | None]]:
+    """Return each face with its log10 likelihood ratio, which is ``None`` if it has no value."""
     calibration = Calibration.model_construct(**document["method"]["calibration"]["face"])
-    return log_likelihood_ratio(face["logit"], calibration)
+    return [
+        (f, None if f["logit"] is None else log_likelihood_ratio(f["logit"], calibration))
+        for f in document["exact"]["faces"]
+    ]
 
 
 def moments_plot(document: dict[str, Any], words: Words, unvalued: Collection[int]) -> str:
@@ -121,11 +95,8 @@ def moments_plot(document: dict[str, Any], words: Words, unvalued: Collection[in
     height, top, bottom, left, span = 240.0, 14.0, 200.0, 5.0, 92.0
     result, levels = document["result"], document["method"]["thresholds"]["face"]
     lines = {"high": levels["likely_manipulated"], "low": levels["no_manipulation_found"]}
-    points = [
-        (face, ratio)
-        for face in document["exact"]["faces"]
-        if (ratio := log10_ratio(document, face)) is not None or face["track"] in unvalued
-    ]
+    valued = valued_faces(document)
+    points = [p for p in valued if p[1] is not None or p[0]["track"] in unvalued]
     most: float = (
         max([abs(r or 0.0) for _, r in points] + [abs(v) for v in lines.values()] + [1.0]) * 1.1
     )

@@ -86,9 +86,7 @@ class Material:
         """Return a face as people see it (``as_seen``); ``KeyError`` if there is none with this
         number."""
         picture = {p["number"]: p for p in self.examination["pictures"]}[number]
-        face = self.examination["exact"]["faces"][picture["face"]]
-        crop = self.spec.crop.model_dump()
-        margin = margin_of(face, self.examination["result"]["media"], crop)
+        margin = margin_of(self.examination, picture["face"], self.spec.crop.model_dump())
         return as_seen(self.files[picture["crop"]], margin)
 
     def pack(self) -> bytes:
@@ -233,13 +231,12 @@ def crops_of(picture: Mapping[str, Any]) -> list[str]:
     return [picture["crop"], *picture.get("further", ())]
 
 
-def margin_of(
-    face: Mapping[str, Any], media: Mapping[str, Any], crop: Mapping[str, Any]
-) -> NDArray[np.bool_]:
-    """Return which pixels of a face's first square lie outside the picture, (size, size) bool."""
-    x0, y0, x1, y1 = face["box"]
-    frame = media["width"], media["height"]
-    return outside((x0, y0, x1, y1), frame, crop["scale"], crop["size"], face.get("turn", 0))
+def margin_of(record: Mapping[str, Any], face: int, crop: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """Return which pixels of the first square of a face in ``Material.examination``, or in
+    ``verdict.json``, lie outside the picture: (size, size) bool."""
+    media, of_face = record["result"]["media"], record["exact"]["faces"][face]
+    frame, turn = (media["width"], media["height"]), of_face.get("turn", 0)
+    return outside(tuple(of_face["box"]), frame, crop["scale"], crop["size"], turn)
 
 
 def as_seen(crop: bytes, margin: NDArray[np.bool_]) -> bytes:

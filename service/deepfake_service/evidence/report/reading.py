@@ -50,8 +50,9 @@ class Reading:
 
         tracks = self.result["tracks"]
         ranked = sorted(tracks, key=value_of, reverse=True)[:MAX_PEOPLE]
-        self.people: list[dict[str, Any]] = sorted(ranked, key=lambda t: t["track"])
-        """The tracks that tables list, in order of appearance."""
+        by_track = ranked if self.is_still else sorted(ranked, key=lambda t: t["track"])
+        self.people: list[dict[str, Any]] = by_track
+        """The tracks that tables list, in order of appearance; of a still, by falling value."""
         self.pictures: list[dict[str, Any]] = sorted(
             d["pictures"], key=lambda p: (-p["log_likelihood_ratio"], p["number"])
         )

@@ -100,7 +100,7 @@ def _picture(
     reading: Reading, picture: dict[str, Any], face: dict[str, Any], payload: Mapping[str, bytes]
 ) -> dict[str, Any]:
     words, person = reading.words, face["track"] + 1
-    margin = margin_of(face, reading.media, reading.document["method"]["crop"])
+    margin = margin_of(reading.document, picture["face"], reading.document["method"]["crop"])
     crop = as_seen(payload[picture["crop"]], margin)
     line = words(
         "still_line" if reading.is_still else "picture_line",
