@@ -61,14 +61,37 @@ def requester_of(session: Session, job: Job) -> str:
 
 
 def reviews_of(session: Session, job: Job, key: bytes) -> list[dict[str, Any]]:
-    """Return the decisions on a job with their reasons, oldest first."""
+    """Return the decisions on a job with their reasons, oldest first, and whether its pictures were
+    withheld from the reviewer, who had not opened them before."""
+    reviews = session.scalars(_reviews_of_jobs([job.id])).all()
+    unseen = _unseen(session, job) if reviews else ()
     return [
         {
             **_review_json(review, session.get_one(Account, review.account_id)),
             "reason": open_json(key, review)["reason"],
+            "pictures_withheld": (review.account_id, iso_time(review.created_at)) in unseen,
         }
-        for review in session.scalars(_reviews_of_jobs([job.id]))
+        for review in reviews
     ]
+
+
+def _unseen(session: Session, job: Job) -> set[tuple[str | None, str | None]]:
+    """Return the accounts and times of the decisions that people made on a job while its pictures
+    were withheld, and who had not opened these before. Administrators can still export them."""
+    subjects = AuditEntry.subject.in_([job.id, job.media_id, job.case_id])
+    flagged = False
+    seen: set[str | None] = set()
+    unseen: set[tuple[str | None, str | None]] = set()
+    actions = (*FLAGS, *READS, Action.MEDIA_EXPORTED, Action.CASE_REVIEWED)
+    for entry, _ in _entries(session, subjects, _is_one_of(actions)):
+        if entry.action in FLAGS:
+            flagged = entry.action == Action.MINOR_FLAGGED
+        elif entry.action == Action.CASE_REVIEWED:
+            if flagged and entry.account_id not in seen:
+                unseen.add((entry.account_id, iso_time(entry.at)))
+        elif entry.action == Action.MEDIA_EXPORTED or not flagged:
+            seen.add(entry.account_id)
+    return unseen
 
 
 def _reviews_of_jobs(ids: Sequence[str]) -> Select[Review]:

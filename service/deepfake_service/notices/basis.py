@@ -64,6 +64,7 @@ def basis_of(
         job=job.id,
         edition=edition.number if edition else 1,
         examined_at=_examined_at(vault, job, key),
+        without_pictures=sum(r["pictures_withheld"] for r in found),
         report=is_wanted and _has_report(session, job, edition, minor=case.minor_at is not None),
     )
 

@@ -47,6 +47,8 @@ class Basis:
     """When the examination ended."""
     report: bool
     """Whether its report is enclosed."""
+    without_pictures: int = 0
+    """From how many of them the pictures were withheld, as a person shown may be a minor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,15 +178,17 @@ def _grounds(subject: NoticeSubject, t: Words) -> list[str]:
         on = consent.stated_on.isoformat()
         return [t("without_consent"), t(f"stated_by_{consent.stated_by}", date=on)]
     w = words(t.language)
-    alike: dict[tuple[str, int, tuple[str, ...], str], list[str]] = {}
+    alike: dict[tuple[str, int, int, tuple[str, ...], str], list[str]] = {}
     for number, b in enumerate(subject.basis, 1):
-        what = (b.finding, b.reviewers, tuple(b.reasons), b.verdict)
+        what = (b.finding, b.reviewers, b.without_pictures, tuple(b.reasons), b.verdict)
         alike.setdefault(what, []).append(str(number))
     lines = []
-    for (finding, reviewers, reasons, verdict), numbers in alike.items():
+    for (finding, reviewers, unseen, reasons, verdict), numbers in alike.items():
         if len(alike) > 1:
             lines.append(t("files", numbers=", ".join(numbers)))
         lines.append(t("reviewed", finding=w.of("findings", finding), count=reviewers))
+        if unseen:
+            lines.append(t("without_pictures", count=unseen))
         lines += [t("reason", reason=_in_line(r)) for r in reasons]
         lines.append(t("automatic", verdict=w.of("verdicts", verdict)))
     return lines

@@ -323,6 +323,8 @@ def _review_lines(r: Reading) -> list[str]:
             "decision": w.of("findings", review["decision"]),
         }
         lines.append(w("review_line", **told))
+        if review.get("pictures_withheld"):
+            lines.append(w("review_without_pictures"))
         reason = quoted(review["reason"]) if review["reason"] else w("review_reason_left_out")
         lines.append(f"{w('review_reason')}: {reason}")
     return lines

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
+from deepfake_service.evidence.bundle.builder import VERDICT
+from deepfake_service.evidence.bundle.zip_format import member
+from deepfake_service.evidence.report.reading import Reading
+from deepfake_service.evidence.report.summary import summary_of
 from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.texts.i18n import words
+from tests.support import exhibits
 from tests.support.answers import browse
-from tests.support.jobs import all_entries, headers, submit
+from tests.support.jobs import all_entries, examined, headers, submit
+from tests.support.notices import GOOD
 from tests.unit.service.conftest import Service
 
 
@@ -71,3 +79,29 @@ async def test_reviewers_are_named_on_the_page_of_the_case(service: Service) -> 
     saved = await service.client.post(f"{path}/reviewers", data={**csrf, "accounts": "둘째"})
     assert saved.status_code == 303
     assert re.search(r'value="둘째"\s+checked', (await service.client.get(path)).text)
+
+
+async def test_report_and_notice_say_from_whom_the_pictures_were_withheld(service: Service) -> None:
+    job = await examined(service, exhibits.video(), source_url="https://example.org/1")
+    case, item = f"/v1/cases/{job['case_id']}", f"/v1/jobs/{job['id']}"
+    second, first = colleague(service, "second"), headers(service, Role.ANALYST)
+    decision = {"decision": "confirmed", "reason": "Compared."}
+    await service.client.get(f"{item}/faces/1.png", headers=first)  # before the flag
+    await service.client.put(f"{case}/minor", headers=first)
+    await service.client.put(f"{case}/reviewers", json={"accounts": ["second"]}, headers=first)
+    for by in (first, second):
+        answer = await service.client.post(f"{item}/reviews", json=decision, headers=by)
+        assert answer.status_code == 201, answer.text
+    evidence = await service.client.get(f"{item}/evidence", headers=first)
+    document = json.loads(member(evidence.content, VERDICT))
+    assert [r["pictures_withheld"] for r in document["reviews"]] == [False, True]
+    lines = summary_of(Reading(document, words("en")))["concluded"]["lines"]
+    told = [n for n, line in enumerate(lines) if "were withheld from this reviewer" in line]
+    assert [lines[n - 1].split(": ")[1].split(" ")[0] for n in told] == ["second"]
+    (post,) = (await service.client.get(f"{case}/occurrences", headers=first)).json()["occurrences"]
+    content = {
+        "kind": "eu-dsa-16", "occurrence_ids": [post["id"]], "fields": GOOD["eu-dsa-16"],
+    }  # fmt: skip
+    notice = (await service.client.post(f"{case}/notices", json=content, headers=first)).json()
+    assert (notice["basis"][0]["reviewers"], notice["basis"][0]["without_pictures"]) == (2, 1)
+    assert "The pictures were withheld from 1 of the reviewers" in notice["text"]
