@@ -21,6 +21,7 @@ from babel.messages.extract import extract_from_dir
 
 from deepfake_service.capture.captures import UNPICTURED
 from deepfake_service.capture.links import ENDS, NO_HOST, NO_URL, NOT_CLOSED
+from deepfake_service.http.multipart import NOT_UTF8
 from deepfake_service.http.problems import problem_of
 from deepfake_service.http.uploads import MORE_BYTES, MORE_FILES
 from deepfake_service.notices.kinds import CLAIMS_MANIPULATION, MINOR_NEEDS
@@ -64,6 +65,7 @@ COMPOSED = frozenset(
         NO_HOST,
         NO_URL,
         NOT_CLOSED,
+        NOT_UTF8,
         MINOR_NEEDS,
         CLAIMS_MANIPULATION,
         "tick this box: only the person making the notice can state this",

@@ -26,6 +26,7 @@ from deepfake_service.http.dependencies import AppState
 from deepfake_service.http.multipart import boundary_of, media_type_of
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.submission_form import (
+    WHOLE_NUMBER,
     UploadForm,
     VideoForm,
     query_parameters,
@@ -40,8 +41,8 @@ from deepfake_service.http.uploads import (
 from deepfake_service.platform import outbound
 from deepfake_service.platform.errors import (
     CallbackRefused,
-    InvalidRequest,
     RequestTooLarge,
+    ServiceError,
     UnsupportedContentType,
     UnsupportedTus,
     UploadConflict,
@@ -97,7 +98,7 @@ async def submit_video(response: Response, call: Uploader) -> JobOut:
         sealed = await submissions.seal(sent.file(boundary, body))
         try:
             form = sent.parse()
-        except InvalidRequest:
+        except ServiceError:
             await submissions.discard(sealed)
             raise
     submission = replace(form.submission(), file_name=sent.file_name)
@@ -162,8 +163,8 @@ Token = Annotated[
         examples=["Zk3b0O0m2cJ1o4n8f6q7r5t9v1x3z5B7D9F1H3J5K7M"],
     ),
 ]
-Size = Annotated[int, Header(alias=LENGTH, ge=0)]
-Offset = Annotated[int, Header(alias="Upload-Offset", ge=0)]
+Size = Annotated[int, Header(alias=LENGTH, ge=0), WHOLE_NUMBER]
+Offset = Annotated[int, Header(alias="Upload-Offset", ge=0), WHOLE_NUMBER]
 
 
 # Clients of tus know its routes; generators of clients do not know its media type.

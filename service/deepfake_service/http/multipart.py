@@ -1,20 +1,27 @@
-"""Multipart bodies (RFC 7578) as a stream: parts go to sinks as they arrive.
+"""Multipart bodies (RFC 7578) as a stream: parts go to sinks as they arrive. Text in them, in forms
+and in queries has to be UTF-8.
 
 Starlette's own form parser writes parts over 1 MiB to the temporary folder. This service must not
-write plaintext media to disk.
+write plaintext media to disk. Where text is not UTF-8, Starlette's puts U+FFFD, which would make
+one text of several, such as one case of the Korean references of three.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
-from deepfake_service.platform.errors import MalformedRequest, UnsupportedContentType
+from deepfake_service.platform.errors import (
+    FieldError,
+    MalformedRequest,
+    UnsupportedContentType,
+)
 
 MULTIPART = "multipart/form-data"
 MAX_BOUNDARY = 70
@@ -23,6 +30,8 @@ MAX_NAME_CHARS = 255
 """Of a file name in an answer: the limit of common file systems."""
 MAX_FIELD_CHARS = 64
 """Of a field name in an error."""
+FIELD_NAME = "The name of a field"
+NOT_UTF8 = "not UTF-8; send text as UTF-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +109,10 @@ class MultipartReader:
         disposition, options = parse_options_header(self._headers.get(b"content-disposition"))
         if disposition != b"form-data" or b"name" not in options:
             raise MalformedRequest("A part has no Content-Disposition that names its field.")
-        filename = options.get(b"filename")
-        self._sink = self._open_part(
-            Part(
-                _printable(options[b"name"])[:MAX_FIELD_CHARS],
-                None if filename is None else base_name(filename),
-            )
-        )
+        field = _printable(text_of(options[b"name"], "?", FIELD_NAME))[:MAX_FIELD_CHARS]
+        raw, where = options.get(b"filename"), f'The file name in the field "{field}"'
+        name = None if raw is None else base_name(text_of(raw, field, where))
+        self._sink = self._open_part(Part(field, name))
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         if self._sink is not None:
@@ -136,15 +142,42 @@ def boundary_of(content_type: str | None) -> bytes:
     return boundary
 
 
-def base_name(raw: bytes) -> str:
+def text_of(raw: bytes, field: str, where: str | None = None) -> str:
+    """Return text that ``field`` has; ``MalformedRequest``, naming it, if it is not UTF-8."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        where = where or f'The field "{field}"'
+        told = FieldError(field, NOT_UTF8)
+        raise MalformedRequest(f"{where} is not UTF-8.", errors=[told]) from error
+
+
+def urlencoded_fields(raw: bytes, most: int | None = None) -> list[tuple[str, str]]:
+    """Return the fields of a query or of a URL-encoded form.
+
+    Raises:
+        MalformedRequest: naming the field whose text is not UTF-8.
+        ValueError: there are more than ``most``.
+    """
+    # Latin-1 has a character for each byte, so that it keeps bytes as they are.
+    pairs = parse_qsl(
+        raw.decode("latin-1"), keep_blank_values=True, max_num_fields=most, encoding="latin-1"
+    )
+    fields = []
+    for name, value in pairs:
+        field = text_of(name.encode("latin-1"), "?", FIELD_NAME)
+        fields.append((field, text_of(value.encode("latin-1"), field[:MAX_FIELD_CHARS])))
+    return fields
+
+
+def base_name(name: str) -> str:
     """Return the last component of a client's file name, as text that is safe to show.
 
     Folders are removed for both separators, and so is every character that is not printable:
     controls, and the bidirectional ones that make ``gpj.exe`` read as ``exe.jpg``.
     """
-    return _printable(raw.replace(b"\\", b"/").rpartition(b"/")[2])[:MAX_NAME_CHARS]
+    return _printable(name.replace("\\", "/").rpartition("/")[2])[:MAX_NAME_CHARS]
 
 
-def _printable(raw: bytes) -> str:
-    text = raw.decode("utf-8", errors="replace")
+def _printable(text: str) -> str:
     return "".join(c for c in text if c.isprintable()).strip()

@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field, TypeAdapter
 
 from deepfake_service.http.answers import JSON
+from deepfake_service.http.multipart import MULTIPART, urlencoded_fields
 from deepfake_service.http.problems import MEDIA_TYPE, BodyRefused, read_json
 from deepfake_service.http.submission_form import REF, VideoForm
 from deepfake_service.platform.errors import FieldError, InvalidRequest, ServiceError
@@ -100,14 +101,15 @@ def add_routes(app: FastAPI, router: APIRouter) -> None:
 
 async def _check_query(request: Request) -> None:
     """Check that each query parameter is declared, and is sent once; ``InvalidRequest``, naming
-    each parameter that is not."""
-    if not request.query_params:
+    each parameter that is not. ``MalformedRequest``, naming it, if one is not UTF-8."""
+    fields = urlencoded_fields(request.scope["query_string"])
+    if not fields:
         return
     route = request.scope["route"]
     declared = (route.openapi_extra or {}).get("parameters", ())
     known = _names_of(route.dependant) | {p["name"] for p in declared if p["in"] == "query"}
     invalid = []
-    for name, count in Counter(n for n, _ in request.query_params.multi_items()).items():
+    for name, count in Counter(name for name, _ in fields).items():
         if name not in known:
             invalid.append(unknown_field(name[:64], sorted(known)))
         elif count > 1:

@@ -34,6 +34,13 @@ def _printable(value: str) -> str:
     return value
 
 
+def _undamaged(value: str) -> str:
+    # A decoder puts it for bytes that it cannot read: different references become the same.
+    if "\ufffd" in value:
+        raise PydanticCustomError("damaged_text", "has U+FFFD for lost letters; send it as UTF-8")
+    return value
+
+
 def _web_address(value: str) -> str:
     if not re.fullmatch(r"https?://[^\s/?#]+\S*", value):
         raise PydanticCustomError("not_a_url", "send a URL that begins with http:// or https://")
@@ -58,23 +65,17 @@ def _moment(value: str) -> str:
 
 def _whole_number(value: object) -> object:
     """Accept integers and decimal digits: Pydantic would also take "1_000", " 8 " and "8.0"."""
-    digits = len(str(MAX_FRAMES))
-    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= digits:
+    if isinstance(value, str) and re.fullmatch("0|[1-9][0-9]{0,17}", value):
         value = int(value)
-    if type(value) is not int or not 1 <= value <= MAX_FRAMES:  # from JSON; a bool is none
-        raise PydanticCustomError(
-            "not_a_number", "send a whole number from 1 to {most}", {"most": MAX_FRAMES}
-        )
+    if type(value) is not int:  # from JSON; a bool is none
+        raise PydanticCustomError("int", "must be a whole number")
     return value
 
 
-def _base_name(value: str) -> str:
-    return base_name(value.encode(errors="replace"))
-
-
 Line = Annotated[str, Field(max_length=200), AfterValidator(_printable)]
+WHOLE_NUMBER = BeforeValidator(_whole_number)
 CaseReference = Annotated[
-    Line | None,
+    Annotated[Line, AfterValidator(_undamaged)] | None,
     BeforeValidator(lambda value: canonical_reference(value) if isinstance(value, str) else value),
 ]
 WebAddress = Annotated[
@@ -83,8 +84,8 @@ WebAddress = Annotated[
 SeenAt = Annotated[str, AfterValidator(_moment), Field(json_schema_extra={"format": "date-time"})]
 Note = Annotated[str, Field(max_length=2000), AfterValidator(_printable)]
 Id = Annotated[str, Field(max_length=26), AfterValidator(_printable)]
-FrameCount = Annotated[int, Field(ge=1, le=MAX_FRAMES), BeforeValidator(_whole_number)]
-FileName = Annotated[str, Field(max_length=MAX_NAME_CHARS), AfterValidator(_base_name)]
+FrameCount = Annotated[int, Field(ge=1, le=MAX_FRAMES), WHOLE_NUMBER]
+FileName = Annotated[str, Field(max_length=MAX_NAME_CHARS), AfterValidator(base_name)]
 
 
 class SightingForm(Body, frozen=True):

@@ -21,7 +21,7 @@ from starlette.types import Message, Receive, Scope
 from deepfake_models.media.image import picture_format
 from deepfake_service.http.admission import UploadMemory
 from deepfake_service.http.auth import Call
-from deepfake_service.http.multipart import MultipartReader, Part, Sink, boundary_of
+from deepfake_service.http.multipart import MultipartReader, Part, Sink, boundary_of, text_of
 from deepfake_service.http.problems import invalid_fields
 from deepfake_service.platform.errors import (
     ClientGone,
@@ -245,9 +245,13 @@ class SubmittedForm(Generic[F]):
             raise invalid_field(FILE, "missing; send the video to examine")
 
     def parse(self) -> F:
-        """Return the text fields. An empty one counts as one that was not sent. ``InvalidRequest``,
-        naming each field that is invalid."""
-        values = {n: v.decode("utf-8", errors="replace") for n, v in self._texts.items() if v}
+        """Return the text fields. An empty one counts as one that was not sent.
+
+        Raises:
+            MalformedRequest: naming the field that is not UTF-8.
+            InvalidRequest: naming each field that is invalid.
+        """
+        values = {name: text_of(bytes(v), name) for name, v in self._texts.items() if v}
         try:
             return self._form.model_validate(values)
         except ValidationError as error:

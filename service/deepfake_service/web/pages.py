@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Annotated, Any
-from urllib.parse import parse_qsl, quote
+from urllib.parse import quote
 
 from fastapi import Depends, Path, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -32,6 +32,7 @@ from deepfake_service.http.auth import (
     signed_in_caller,
 )
 from deepfake_service.http.dependencies import Asked
+from deepfake_service.http.multipart import urlencoded_fields
 from deepfake_service.http.problems import (
     BodyRefused,
     answer_http_error,
@@ -262,11 +263,7 @@ async def _read_form(request: Request) -> dict[str, str]:
         if len(body) > MAX_FORM_BYTES:
             raise RequestTooLarge(f"A form has at most {MAX_FORM_BYTES} bytes.")
     try:
-        fields = parse_qsl(
-            body.decode("utf-8", errors="replace"),
-            keep_blank_values=True,
-            max_num_fields=MAX_FORM_FIELDS,
-        )
+        fields = urlencoded_fields(bytes(body), MAX_FORM_FIELDS)
     except ValueError as error:
         raise RequestTooLarge(f"A form has at most {MAX_FORM_FIELDS} fields.") from error
     values: dict[str, list[str]] = {}
@@ -302,6 +299,7 @@ class PageRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             try:
+                urlencoded_fields(request.scope["query_string"])  # refuses what is not UTF-8
                 return await handler(request)
             except NotAuthenticated:
                 return _to_sign_in(request)

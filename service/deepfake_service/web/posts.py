@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
+from pydantic import ValidationError
 
 from deepfake_service.capture.links import links_of
-from deepfake_service.cases.cases import canonical_reference
 from deepfake_service.http.answers import file_answer
+from deepfake_service.http.problems import invalid_fields
+from deepfake_service.http.submission_form import CaptureForm
 from deepfake_service.platform.errors import FieldError, InvalidRequest
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 from deepfake_service.removal.looks import BY_PEOPLE
@@ -42,10 +44,15 @@ def post_delete_capture(case_id: Id, capture_id: Id, visit: Reader, fields: Form
 @router.post("/links")
 def post_links(visit: Reader, fields: Form) -> Response:
     """Let workers capture the posts at pasted links."""
-    where = (fields.get("case_id") or None, canonical_reference(fields.get("case_reference", "")))
+    case = {name: fields[name] for name in ("case_id", "case_reference") if fields.get(name)}
+    try:
+        form = CaptureForm.model_validate(case)
+    except ValidationError as error:
+        raise InvalidRequest(errors=invalid_fields(error)) from error
     links = links_of(fields.get("links", ""))
-    examine = "examine" in fields
-    case_id, _ = visit.services.links.add(visit.caller, where, links, examine=examine)
+    case_id, _ = visit.services.links.add(
+        visit.caller, (form.case_id, form.case_reference), links, examine="examine" in fields
+    )
     return redirect(f"/cases/{case_id}", "linked", part="captures")
 
 

@@ -49,7 +49,7 @@ OWN_MESSAGES = {
     "not_a_time": "enter a time such as 2026-01-31 21:00",
     "no_time_zone": "add the time and its zone, for example 2026-01-31T21:00+09:00",
     "in_the_future": "enter a time that is not in the future",
-    "not_a_number": "enter a whole number from 1 to {most}",
+    "damaged_text": "has U+FFFD for lost letters; enter it again",
     "not_one_of": ONE_OF,
     "no_callback": "send a callback_url with it",
     "two_cases": "send either case_id or case_reference",

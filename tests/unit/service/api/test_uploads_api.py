@@ -325,7 +325,9 @@ async def test_another_version_of_the_protocol_is_refused(
     assert answer.headers["tus-version"] == "1.0.0"
 
 
-@pytest.mark.parametrize("length", [None, "", "-1", "1.5", "0", "9" * 5000, "x"])
+@pytest.mark.parametrize(
+    "length", [None, "", "-1", "1.5", "0", "9" * 5000, "x", "1_0", "+1", "010"]
+)
 async def test_an_upload_has_a_length(service: Service, length: str | None) -> None:
     sent = {**TUS, **({"Upload-Length": length} if length is not None else {})}
     answer = await service.client.post("/v1/uploads", headers=sent)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 
+from tests.support.answers import check_problem
 from tests.support.jobs import VIDEO, blobs, post_video
 from tests.unit.service.conftest import Service
+
+END = b"\r\n--b--\r\n"
 
 
 async def test_a_video_is_sealed_and_queued(service: Service) -> None:
@@ -63,6 +68,7 @@ async def test_the_case_of_a_media_type_does_not_matter(service: Service, media_
         ({"callback_url": "ftp://example.org"}, "callback_url"),
         ({"case_reference": "x" * 201}, "case_reference"),
         ({"case_reference": "a\u202eb"}, "case_reference"),
+        ({"case_reference": "2026-\ufffd\ufffd-17"}, "case_reference"),
         ({"platform": "x" * 9000}, "platform"),
         ({"unknown": "1"}, "unknown"),
     ],
@@ -156,3 +162,33 @@ async def test_every_wrong_field_is_named(service: Service) -> None:
     assert answer.status_code == 422
     assert {e["field"] for e in answer.json()["errors"]} == {"frames", "priority", "captured_at"}
     assert not blobs(service)
+
+
+@pytest.mark.parametrize("reference", ["2026-가-17", "2026-나-17", "2026-다-17"])
+async def test_text_that_is_not_utf8_is_refused_and_names_its_field(
+    service: Service, reference: str
+) -> None:
+    """Three references in CP949, which would become one if what is unreadable were replaced."""
+    head = b"--b\r\nContent-Disposition: form-data; name="
+    as_file = head + f'"file"; filename="{reference}.mp4"\r\n\r\n'.encode("cp949") + VIDEO
+    as_text = head + f'"case_reference"\r\n\r\n{reference}\r\n'.encode("cp949")
+    video = head + b'"file"; filename="a.mp4"\r\n\r\n' + VIDEO
+    query = f"case_reference={quote(reference, encoding='cp949')}"
+    form, raw = (
+        {"Content-Type": each} for each in ("multipart/form-data; boundary=b", "video/mp4")
+    )
+    client = service.client
+    for answer, where in (
+        (await client.post("/v1/videos", content=as_file + END, headers=form),
+         'The file name in the field "file"'),
+        (await client.post("/v1/videos", content=as_text + video + END, headers=form),
+         'The field "case_reference"'),
+        (await client.post(f"/v1/videos?{query}", content=VIDEO, headers=raw),
+         'The field "case_reference"'),
+        (await client.get(f"/v1/cases?{query}"), 'The field "case_reference"'),
+    ):  # fmt: skip
+        problem = check_problem(answer, 400, "malformed_request")
+        assert problem["detail"] == f"{where} is not UTF-8."
+        assert problem["errors"][0]["field"] in where
+    assert not blobs(service)
+    assert (await client.get("/v1/cases")).json()["cases"] == []

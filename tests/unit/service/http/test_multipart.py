@@ -136,12 +136,25 @@ def test_the_byte_that_is_not_multipart_is_named(cuts: tuple[int, ...]) -> None:
     ],
 )
 def test_file_names_are_made_fit_to_be_shown(raw: str, name: str) -> None:
-    assert base_name(raw.encode()) == name
+    assert base_name(raw) == name
 
 
-@given(raw=st.binary(max_size=400))
-def test_any_file_name_becomes_printable_text(raw: bytes) -> None:
+@given(raw=st.text(max_size=400))
+def test_any_file_name_becomes_printable_text(raw: str) -> None:
     name = base_name(raw)
     assert name.isprintable()
     assert not {"/", "\\"} & set(name)
     assert len(name) <= MAX_NAME_CHARS
+
+
+@pytest.mark.parametrize(
+    ("head", "problem"),
+    [
+        ('name="가"', "The name of a field is not UTF-8"),
+        ('name="file"; filename="가.mp4"', 'The file name in the field "file" is not UTF-8'),
+    ],
+)
+def test_names_that_are_not_utf8_are_refused(head: str, problem: str) -> None:
+    part = f"Content-Disposition: form-data; {head}".encode("cp949")
+    with pytest.raises(MalformedRequest, match=problem):
+        parsed(b"--b\r\n" + part + b"\r\n\r\nx\r\n--b--\r\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 
 from deepfake_service.capture.links import ENDS, Link, links_of
@@ -166,3 +168,22 @@ async def test_whose_a_host_is_is_shown_with_a_warning_of_cdns_and_proposed_as_r
         assert "CDN, not the host" in to_platform
         to_authority = (await service.client.get(f"{form}/kr-d4u", headers=ENGLISH)).text
         assert "abuse@names.example" not in to_authority
+
+
+async def test_forms_and_addresses_that_are_not_utf8_are_refused_with_the_field(
+    start: Starter,
+) -> None:
+    async with start(capture_links=True) as service:
+        csrf = await browse(service, Role.ANALYST)
+        query = f"case_reference={quote('가-17', encoding='cp949')}"
+        form = f"csrf={csrf['csrf']}&links=https://a.example/1&{query}"
+        kind = {"Content-Type": "application/x-www-form-urlencoded", **ENGLISH}
+        for answer in (
+            await service.client.post("/links", content=form, headers=kind),
+            await service.client.get(f"/?{query}", headers=ENGLISH),
+        ):
+            assert answer.status_code == 400
+            assert "<code>case_reference</code>: not UTF-8" in answer.text
+        damaged = {**csrf, "links": "https://a.example/1", "case_reference": "\ufffd-17"}
+        answer = await service.client.post("/links", data=damaged, headers=ENGLISH)
+        assert (answer.status_code, "U+FFFD" in answer.text) == (422, True)

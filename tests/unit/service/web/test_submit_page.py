@@ -102,7 +102,8 @@ async def test_priority_and_frames_are_checked_as_well(service: Service) -> None
     )  # fmt: skip
     assert good == []
     assert [row[0]["field"] for row in bad] == ["frames", "frames", "frames", "priority"]
-    assert {row[0]["detail"] for row in bad[:3]} == {"1부터 2000까지의 정수를 입력하십시오"}
+    details = ["1 이상이어야 합니다", "2000 이하여야 합니다", "정수여야 합니다"]
+    assert [row[0]["detail"] for row in bad[:3]] == details
 
 
 async def test_rows_are_checked_for_the_page_only(service: Service) -> None:
