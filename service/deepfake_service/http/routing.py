@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field, TypeAdapter
 
 from deepfake_service.http.answers import JSON
-from deepfake_service.http.multipart import MULTIPART, urlencoded_fields
+from deepfake_service.http.multipart import urlencoded_fields
 from deepfake_service.http.problems import MEDIA_TYPE, BodyRefused, read_json
 from deepfake_service.http.submission_form import REF, VideoForm
 from deepfake_service.platform.errors import FieldError, InvalidRequest, ServiceError

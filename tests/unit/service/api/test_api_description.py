@@ -90,7 +90,7 @@ async def test_a_body_of_another_form_is_told_in_sentences_too(service: Service)
                 "must be a list",
                 "must be a JSON object",
                 "unknown; use one of kind, language, occurrence_ids, fields, recipient, captures, "
-                "reports, without_consent",
+                "reports, review_reasons, without_consent",
             ],
         ),
         ({"kind": "kr-d4u", "fields": {}, "recipient": 1}, ["missing; add it", "must be text"]),
