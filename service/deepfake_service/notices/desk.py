@@ -27,7 +27,7 @@ from deepfake_service.notices.basis import (
 from deepfake_service.notices.compose import NoticeSubject, compose, text_of
 from deepfake_service.notices.documents import NoticeDocuments
 from deepfake_service.notices.history import NoticeHistory
-from deepfake_service.notices.kinds import kind_of
+from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.notices.states import (
     NoticeList,
     NoticePart,
@@ -51,7 +51,12 @@ from deepfake_service.platform.db import (
     new_id,
 )
 from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
-from deepfake_service.platform.errors import NoticeRefused, invalid_field
+from deepfake_service.platform.errors import (
+    FieldError,
+    InvalidRequest,
+    NoticeRefused,
+    invalid_field,
+)
 from deepfake_service.platform.pagination import MAX_PAGE, ListPage, page_of
 from deepfake_service.platform.storage import Vault, open_json, seal_json
 from deepfake_service.platform.storage.sealed_columns import opened_rows
@@ -59,6 +64,10 @@ from deepfake_service.removal.looks import Looks
 
 A_DAY = timedelta(days=1)
 """The day of a person may be that much ahead of the service's."""
+_STANDARD_STATEMENT = (
+    "the standard statement of the organisation is for claims that content is manipulated; state "
+    "in other words what was shared without consent"
+)
 _SHOWN = (
     "recipient", "receipt", "fields", "occurrence_ids", "captures", "basis", "without_consent",
 )  # fmt: skip
@@ -88,6 +97,8 @@ class NoticeDesk:
         language = request.language or kind.language
         # Not in the transaction: the first reading may write a key.
         sender = self._documents.sender.lines(language)
+        if request.without_consent is not None:
+            self._require_own_words(kind, request)
         with self._database.write() as session:
             case, _ = self._find(session, caller, Case, case_id)
             # Reviews of the account's cases wait until this transaction ends.
@@ -150,6 +161,17 @@ class NoticeDesk:
             digest = hashlib.sha256(text_of(composed).encode()).hexdigest()
             history.append(NoticeEventKind.CREATED, caller.actor, document_sha256=digest)
             return self._json(notice, content, history)
+
+    def _require_own_words(self, kind: Kind, request: NoticeRequest) -> None:
+        """Refuse the standard statements of the organisation: they are for claims of forgery."""
+        kept = self._documents.sender.organisation().statements
+        errors = [
+            FieldError(f"fields.{name}", _STANDARD_STATEMENT)
+            for name, text in request.fields.items()
+            if str(text).split() == kept.get(f"{kind.id}.{name}", "").split() != []
+        ]
+        if errors:
+            raise InvalidRequest(errors=errors)
 
     def grounds(
         self, caller: Caller, case_id: str, media_ids: Iterable[str]

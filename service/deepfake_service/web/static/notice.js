@@ -43,11 +43,15 @@ language.addEventListener("change", () => {
   before = language.value;
 });
 
-// A notice about consent does not claim manipulation.
+// A notice about consent does not claim manipulation, as the standard statements do.
 for (const input of form.querySelectorAll("[name=basis]")) {
   input.addEventListener("change", () => {
     for (const select of form.querySelectorAll("[data-claims]")) {
       if (input.value === "without_consent" && select.value === select.dataset.claims) select.value = "";
+    }
+    for (const text of form.querySelectorAll("textarea")) {
+      const standard = defaults[language.value][text.name];
+      if (input.value === "without_consent" && text.value === standard?.replaceAll("\r\n", "\n")) text.value = "";
     }
   });
 }

@@ -14,7 +14,7 @@ from deepfake_service.platform.db import Case, Job, Notice, Occurrence
 from deepfake_service.platform.db.enums import Decision, Role
 from deepfake_service.platform.storage import open_json, seal_json
 from tests.support.answers import browse
-from tests.support.jobs import submit
+from tests.support.jobs import headers, submit
 from tests.support.notices import GOOD, decide, look_manipulated
 from tests.unit.service.conftest import Service, Starter
 
@@ -131,6 +131,27 @@ async def test_a_statement_about_consent_needs_no_finding_and_claims_no_manipula
         assert field in {e["field"].removeprefix("body.") for e in refused.json()["errors"]} | {
             e["field"] for e in refused.json()["errors"]
         }, refused.text
+
+
+async def test_a_statement_about_consent_is_not_the_standard_one_about_forgery(
+    service: Service,
+) -> None:
+    job, occurrence = await seen(service)
+    standard = "A face was put into this video by means of software."
+    organisation = {"statements": {"eu-dsa-16.explanation": standard}}
+    admin = headers(service, Role.ADMIN)
+    answer = await service.client.put("/v1/organisation", json=organisation, headers=admin)
+    assert answer.is_success, answer.text
+    for text, refused in ((f"{standard}\r\n", True), (f"{standard} Again.", False)):
+        fields = {**GOOD["eu-dsa-16"], "explanation": text}
+        given = {"fields": fields, "without_consent": CONSENT}
+        answer = await requested(service, job, occurrence, **given)
+        if refused:
+            (error,) = answer.json()["errors"]
+            assert error["field"].endswith("fields.explanation")
+            assert "for claims that content is manipulated" in error["detail"]
+        else:
+            assert answer.status_code == 201, answer.text
 
 
 async def test_a_review_that_begins_at_a_notice_leads_back_to_it(service: Service) -> None:
