@@ -64,10 +64,6 @@ from deepfake_service.removal.looks import Looks
 
 A_DAY = timedelta(days=1)
 """The day of a person may be that much ahead of the service's."""
-_STANDARD_STATEMENT = (
-    "the standard statement of the organisation is for claims that content is manipulated; state "
-    "in other words what was shared without consent"
-)
 _SHOWN = (
     "recipient", "receipt", "fields", "occurrence_ids", "captures", "basis", "without_consent",
 )  # fmt: skip
@@ -166,7 +162,11 @@ class NoticeDesk:
         """Refuse the standard statements of the organisation: they are for claims of forgery."""
         kept = self._documents.sender.organisation().statements
         errors = [
-            FieldError(f"fields.{name}", _STANDARD_STATEMENT)
+            FieldError(
+                f"fields.{name}",
+                "the standard statement of the organisation is for claims that content is "
+                "manipulated; state in other words what was shared without consent",
+            )
             for name, text in request.fields.items()
             if str(text).split() == kept.get(f"{kind.id}.{name}", "").split() != []
         ]
