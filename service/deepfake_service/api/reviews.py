@@ -11,8 +11,9 @@ from deepfake_service.http.answers import binary
 from deepfake_service.http.auth import Call, Reader, Reviewer, while_authenticated
 from deepfake_service.http.routing import api_router
 from deepfake_service.http.schemas import Body, CaseId, JobId
-from deepfake_service.platform.answers import ItemId, Published, Time
+from deepfake_service.platform.answers import Published, Time
 from deepfake_service.platform.db.enums import Decision, Finding, Role
+from deepfake_service.review.hash_bank import SimilarCase
 from deepfake_service.review.reviews import OnHold
 
 router = api_router("evidence", prefix="")
@@ -79,30 +80,16 @@ def _reviews(call: Call, job_id: str) -> ReviewsOut:
     )
 
 
-class MatchOut(Published):
-    """An earlier case that looks like a submission."""
-
-    case_id: ItemId = Field(description="Id of the earlier case.")
-    percent: int
-    """Per cent of the good-quality frames of this submission that look like one of the earlier
-    case."""
-    known_percent: int
-    """Per cent of the good-quality frames of the earlier case's medium that look like one of this
-    submission."""
-    found_at: Time = Field(description="When it was found.")
-
-
 class MatchesOut(Published):
     """Earlier cases, most similar first."""
 
-    matches: list[MatchOut] = Field(description="The earlier cases.")
+    matches: list[SimilarCase] = Field(description="The earlier cases.")
 
 
 @router.get("/v1/jobs/{job_id}/matches", summary="List similar earlier cases")
 def list_matches(job_id: JobId, call: Reader) -> MatchesOut:
     """List the similar cases that are visible to this account. A match never changes a verdict."""
-    matches = call.services.hash_bank.matches(call.caller, job_id)
-    return MatchesOut.model_validate({"matches": matches})
+    return MatchesOut(matches=call.services.hash_bank.matches(call.caller, job_id))
 
 
 @router.get(

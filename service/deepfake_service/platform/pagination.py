@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, false, func, not_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, false, func, not_, or_, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from deepfake_service.platform.db import Case, Job, Media, Notice, Occurrence, Review
@@ -213,16 +213,8 @@ def values_of(cursor: str, name: str, largest: Sequence[int]) -> tuple[Any, ...]
 def after(order: Columns, values: Sequence[Any], *, rising: bool = False) -> ColumnElement[bool]:
     """Return the condition for the rows after the one with these values, in a list by falling
     ``order``. With ``rising``, the list is in the opposite order."""
-    pairs = list(zip(order, values, strict=True))
-    return or_(
-        *(
-            and_(
-                *(column == value for column, value in pairs[:n]),
-                pairs[n][0] > pairs[n][1] if rising else pairs[n][0] < pairs[n][1],
-            )
-            for n in range(len(pairs))
-        )
-    )
+    row, last = tuple_(*order), tuple(values)
+    return row > last if rising else row < last
 
 
 def page_of(

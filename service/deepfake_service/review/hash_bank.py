@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from pydantic import Field
 from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.orm import Session
 
@@ -24,6 +25,7 @@ from deepfake_service.evidence.bundle.perceptual_hashes import (
     usable,
 )
 from deepfake_service.evidence.store import examination_of
+from deepfake_service.platform.answers import ItemId, Published, Time
 from deepfake_service.platform.chores import for_each
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import (
@@ -53,6 +55,22 @@ from deepfake_service.platform.storage import (
 )
 from deepfake_service.platform.storage.envelope import KeyWrapper
 from deepfake_service.platform.storage.sealed_columns import opened_rows
+
+
+class SimilarCase(Published):
+    """An earlier case that looks like a submission."""
+
+    case_id: ItemId = Field(description="Id of the earlier case.")
+    case_reference: str | None = Field(description="Its reference.")
+    percent: int
+    """Per cent of the good-quality frames of this submission that look like one of the earlier
+    case."""
+    known_percent: int
+    """Per cent of the good-quality frames of the earlier case's medium that look like one of this
+    submission."""
+    confirmed: bool = Field(description="Whether a finding in the case was confirmed.")
+    found_at: Time = Field(description="When it was found.")
+
 
 CATCH_UP_BATCH = 100
 BATCH_ROWS = 100
@@ -184,15 +202,12 @@ class HashBank:
             )
             append_entry(session, SERVICE, Action.MATCH_FOUND, job.id)
 
-    def matches(self, caller: Caller, job_id: str) -> list[dict[str, Any]]:
+    def matches(self, caller: Caller, job_id: str) -> list[SimilarCase]:
         """List the earlier cases that a job's medium resembles most, if the caller may see them."""
         with self._database.read() as session:
             find_visible(session, caller, Job, job_id)
             found = similar_cases(session, self._vault, caller, [job_id])
-        fields = ("case_id", "percent", "known_percent", "found_at")
-        return [
-            {name: match[name] for name in fields} for match in found.get(job_id, [])[:MAX_PAGE]
-        ]
+        return found.get(job_id, [])[:MAX_PAGE]
 
     def export(self, caller: Caller) -> Iterator[str]:
         """Return the lines of all hashes in the exchange format, oldest first. Audited. They have
@@ -248,12 +263,9 @@ def read_hashes(
 
 def similar_cases(
     session: Session, vault: Vault, caller: Caller, job_ids: Sequence[str]
-) -> dict[str, list[dict[str, Any]]]:
-    """Return the earlier cases that jobs' media resemble, the most similar first, by job.
-
-    ``confirmed`` says whether a finding in the case was confirmed. Cases that the caller may not
-    see are left out.
-    """
+) -> dict[str, list[SimilarCase]]:
+    """Return the earlier cases that jobs' media resemble, the most similar first, by job. Cases
+    that the caller may not see are left out."""
     confirmed = select(Job.case_id).where(Job.finding.in_(MANIPULATED)).correlate(None)
     matches = session.execute(
         select(Match, Case, Case.id.in_(confirmed))
@@ -261,17 +273,16 @@ def similar_cases(
         .where(Match.job_id.in_(job_ids), visible_to(caller), Case.sealed.is_not(None))
         .order_by((Match.percent + Match.known_percent).desc(), Match.id)
     )
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[SimilarCase]] = {}
     opened = opened_rows(matches, lambda row: open_json(vault.case_key(row[1]), row[1]))
     for (match, earlier, is_confirmed), content in opened:
-        found.setdefault(match.job_id, []).append(
-            {
-                "case_id": earlier.id,
-                "case_reference": content["reference"],
-                "percent": match.percent,
-                "known_percent": match.known_percent,
-                "confirmed": bool(is_confirmed),
-                "found_at": iso_time(match.created_at),
-            }
+        similar = SimilarCase(
+            case_id=earlier.id,
+            case_reference=content["reference"],
+            percent=match.percent,
+            known_percent=match.known_percent,
+            confirmed=bool(is_confirmed),
+            found_at=str(iso_time(match.created_at)),
         )
+        found.setdefault(match.job_id, []).append(similar)
     return found

@@ -7,8 +7,7 @@ results is audited once in ten minutes for each key.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, BinaryIO
 
@@ -47,21 +46,16 @@ FEWEST_FRAMES, SHORTEST_S = 8, 3.0
 """Before so many frames and seconds, the time that a frame takes is not known: opening the media
 takes longer than the first frames."""
 VALUES = ("score", "log_likelihood_ratio")
+PLAIN = (
+    "id", "kind", "state", "case_id", "media_id", "priority", "frames", "retention", "verdict",
+    "leaning", "finding", "failure", "bundle_sha256",
+)  # fmt: skip
+TIMES = ("created_at", "started_at", "finished_at")
+"""What answers have of a job as its row has it."""
 CASE_PAGE = 100
 """Occurrences and jobs that the answer about a case has. An occurrence has up to 18 kB."""
 DIGEST_CHARS = 12
 """Characters of the SHA-256 that stand for a file without a name."""
-
-
-@dataclass(frozen=True, slots=True)
-class NamedFiles:
-    """Names of files, each the beginning of the SHA-256 if the file has none."""
-
-    by_job: dict[str, str]
-    by_medium: dict[str, str]
-    """Of a file that was submitted again, the last name."""
-    pictured: dict[str, str]
-    """By medium, the job that has a thumbnail which may be shown."""
 
 
 def job_rows() -> Select[Job, Media, Case, Listing, bool, bool]:
@@ -307,30 +301,20 @@ class Queries:
         }
         return [jobs[job_id] for job_id in dict.fromkeys(ids) if job_id in jobs]
 
-    def names(self, caller: Caller, case_id: str, media_ids: Collection[str]) -> NamedFiles:
-        """Return the names of media of a case, and of their jobs. It is not audited: call it where
-        reading the case is."""
-        statement = job_rows().where(
-            Job.case_id == case_id,
-            Job.media_id.in_(media_ids),
-            Job.state != JobState.CANCELLED,
-            Case.sealed.is_not(None),
-            visible_to(caller),
-        )
-        with self._database.read() as session:
-            rows = session.execute(statement.order_by(Job.created_at, Job.id)).all()
-        named = NamedFiles({}, {}, {})
-        for row, shown in opened_rows(rows, self.shown):
-            name = shown["listing"]["name"] or shown["sha256"][:DIGEST_CHARS]
-            named.by_job[row[0].id] = named.by_medium[row[1].id] = name
-            if shown["thumbnail"]:
-                named.pictured[row[1].id] = row[0].id
-        return named
+    def of_media(
+        self, caller: Caller, case_id: str, media: tuple[str, ...]
+    ) -> list[dict[str, Any]]:
+        """Return the jobs of media of a case as ``shown``, oldest first, but for those of which
+        something was altered. It is not audited: call it where reading the case is."""
+        filters = Filters(case_id=case_id, media=media, order=Order.OLDEST)
+        rows, _ = self._read(caller, filters, MAX_PAGE, None)
+        return [shown for _, shown in opened_rows(rows, self.shown)]
 
     def shown(self, row: Any) -> dict[str, Any]:
         """Return a row of ``job_rows`` as lists show it, with its case and its listing."""
-        job, _, case, listing, pictured, _ = row
+        job, media, case, listing, pictured, _ = row
         key = self._vault.case_key(case)
+        listed = open_listing(key, listing)
         return {
             **self._plain(row),
             "case": {
@@ -338,7 +322,8 @@ class Queries:
                 "legal_hold": case.held_at is not None,
                 "minor": case.minor_at is not None,
             },
-            "listing": open_listing(key, listing),
+            "listing": listed,
+            "name": listed["name"] or media.sha256[:DIGEST_CHARS],
             "reasons": open_reasons(key, job),
             "thumbnail": bool(pictured) and case.minor_at is None,
         }
@@ -361,16 +346,9 @@ class Queries:
     def _plain(self, row: Any) -> dict[str, Any]:
         job, media, *_, disagree = row
         return {
-            "id": job.id,
-            "kind": job.kind,
-            "state": job.state,
+            **{name: getattr(job, name) for name in PLAIN},
             "sha256": media.sha256,
             "size": media.size,
-            "case_id": job.case_id,
-            "media_id": media.id,
-            "priority": job.priority,
-            "frames": job.frames,
-            "retention": job.retention,
             "progress": {
                 "stage": job.stage,
                 "done": job.done or 0,
@@ -378,15 +356,8 @@ class Queries:
                 "overview": job.overview,
                 "remaining_s": _remaining_s(job, self._database.clock()),
             },
-            "verdict": job.verdict,
-            "leaning": job.leaning,
-            "finding": job.finding,
             "reviewers_disagree": bool(disagree),
-            "failure": job.failure,
-            "bundle_sha256": job.bundle_sha256,
-            "created_at": iso_time(job.created_at),
-            "started_at": iso_time(job.started_at),
-            "finished_at": iso_time(job.finished_at),
+            **{name: iso_time(getattr(job, name)) for name in TIMES},
             "media_expires_at": iso_time(_expiry_of(job, media)) if media.blob else None,
             "media_kept": media.blob is not None,
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -31,7 +30,7 @@ def get_reviews(visit: Reviewer, selected: Selected) -> Response:
     """List the selected items, and ask for one decision and one reason."""
     if len(selected) > MAX_ITEMS:
         return _review_page(visit, [], status=422, selected=len(selected))
-    return _review_page(visit, _items(visit, selected))
+    return _review_page(visit, visit.services.queries.jobs_of(visit.caller, selected))
 
 
 @router.post("/reviews")
@@ -40,25 +39,27 @@ def post_reviews(visit: Reviewer, fields: Form) -> Response:
     selected = [line for line in fields.get("job", "").splitlines() if line]
     if not 1 <= len(selected) <= MAX_ITEMS:
         raise InvalidRequest(errors=[FieldError("job", "choose one")])
-    typed = decided(fields)
-    invalid = list(typed.invalid)
+    queries = visit.services.queries
+    items, invalid = queries.jobs_of(visit.caller, selected), []
     if fields.get("sure") != "yes":
         invalid.append(FieldError("sure", "tick the box: this cannot be undone"))
-    items = _items(visit, selected)
-    if invalid:
+    try:
+        given = decided(fields)
+        if invalid:
+            raise InvalidRequest
+    except InvalidRequest as error:
         # What the reviewer chose and wrote is not lost.
-        kept = {"decision": typed.decision, "reason": typed.reason, "held": typed.held}
-        problems = visit.explained(invalid).items()
-        return _review_page(visit, items, status=422, problems=problems, **kept)
+        problems = visit.explained([*error.errors, *invalid]).items()
+        return _review_page(visit, items, status=422, problems=problems, typed=fields)
     shown = {item["id"]: item for item in items}
     reviews = visit.services.reviews
-    outcomes = reviews.decide_each(
-        visit.caller, selected, Decision(typed.decision), typed.reason, typed.on_hold
-    )
-    disagree = {j["id"] for j in _items(visit, selected) if j["reviewers_disagree"]}
+    outcomes = reviews.decide_each(visit.caller, selected, *given)
+    disagree = {
+        job["id"] for job in queries.jobs_of(visit.caller, selected) if job["reviewers_disagree"]
+    }
     told = [
         {
-            **shown.get(outcome["id"], {"name": outcome["id"], "case_reference": None}),
+            **shown.get(outcome["id"], {"name": outcome["id"], "case": None}),
             **outcome,
             "reviewers_disagree": outcome["id"] in disagree,
             "refusal": outcome["refusal"] and visit.translate(outcome["refusal"].message),
@@ -68,22 +69,9 @@ def post_reviews(visit: Reviewer, fields: Form) -> Response:
     return _review_page(visit, items, outcomes=told)
 
 
-def _items(visit: Visit, selected: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the selected items that exist and that the caller may see, each once."""
-    return [
-        {
-            **job,
-            "name": job["listing"]["name"] or job["sha256"][:12],
-            "case_reference": job["case"]["case_reference"] or job["case_id"][-8:],
-        }
-        for job in visit.services.queries.jobs_of(visit.caller, selected)
-    ]
-
-
 def _review_page(
     visit: Visit, items: list[dict[str, Any]], *, status: int = 200, **told: Any
 ) -> Response:
-    blank: dict[str, Any] = {"decision": "", "reason": "", "held": {}}
     values = {"items": items, "most": MAX_ITEMS, "decisions": [str(d) for d in Decision]}
-    told = {**blank, "problems": [], "outcomes": None, "selected": 0, **told}
+    told = {"typed": {}, "problems": [], "outcomes": None, "selected": 0, **told}
     return visit.page("bulk_review.html", status=status, **values, **told)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -66,9 +66,7 @@ def _item(visit: Visit, job_id: str) -> dict[str, Any]:
         "kinds": _kinds(visit),
         "decisions": [str(d) for d in Decision],
         "notice": visit.request.query_params.get("notice"),
-        "decision": "",
-        "reason": "",
-        "held": {},
+        "typed": {},
         "now": visit.state.database.clock(),
         "problem": None,
         "kept_until": _media_expire_at(item["job"], item["case"], after_review),
@@ -111,20 +109,9 @@ def get_next(job_id: Id, visit: Reader) -> Response:
     return redirect(f"/items/{following}" if following else "/")
 
 
-@dataclass(frozen=True, slots=True)
-class TypedDecision:
-    """The form of a review as it was filled in, and what is wrong with it."""
-
-    decision: str
-    reason: str
-    held: Mapping[str, str]
-    """The fields of ``OnHold``."""
-    on_hold: OnHold | None
-    invalid: Sequence[FieldError]
-
-
-def decided(form: Mapping[str, str]) -> TypedDecision:
-    """Return the form of a review. What is awaited counts only for an undecided item."""
+def decided(form: Mapping[str, str]) -> tuple[Decision, str, OnHold | None]:
+    """Return decision and reason of the form of a review, and what an undecided item waits for;
+    ``InvalidRequest`` if something is missing."""
     decision, reason = form.get("decision", ""), form.get("reason", "")
     held = {field.name: form.get(field.name, "") for field in fields(OnHold)}
     invalid, on_hold = [], None
@@ -137,7 +124,9 @@ def decided(form: Mapping[str, str]) -> TypedDecision:
             on_hold = checked_input(ON_HOLD, **held)
         except InvalidRequest as error:
             invalid += error.errors
-    return TypedDecision(decision, reason, held, on_hold, invalid)
+    if invalid:
+        raise InvalidRequest(errors=invalid)
+    return Decision(decision), reason, on_hold
 
 
 @router.post("/items/{job_id}/review")
@@ -148,18 +137,13 @@ def post_review(job_id: Id, visit: Reviewer, fields: Form) -> Response:
     A reviewer who comes from the form of a notice goes back to it if the finding supports it.
     """
     services, caller = visit.services, visit.caller
-    typed, known = decided(fields), fields.get("known", "")
+    known = fields.get("known", "")
     try:
-        if typed.invalid:
-            raise InvalidRequest(errors=typed.invalid)
-        finding = services.reviews.decide(
-            caller, job_id, Decision(typed.decision), typed.reason, typed.on_hold,
-            known=int(known) if known.isdecimal() else None,
-        )  # fmt: skip
+        seen = int(known) if known.isdecimal() else None
+        finding = services.reviews.decide(caller, job_id, *decided(fields), known=seen)
     except (InvalidRequest, NotReviewable, TooManyReviews) as error:
-        values = _item(visit, job_id)  # nothing typed is lost
-        values |= {"decision": typed.decision, "reason": typed.reason, "held": typed.held}
-        values["notice"] = fields.get("notice")
+        values = _item(visit, job_id)
+        values |= {"typed": fields, "notice": fields.get("notice")}  # nothing typed is lost
         faults = [f"{field}: {what}" for field, what in visit.explained(error.errors).items()]
         values["problem"] = "; ".join(faults) or visit.translate(error.message)
         return visit.page("item.html", status=problem_of(error).status, **values)
@@ -189,7 +173,7 @@ def get_case(case_id: Id, visit: Reader, cursor: Cursor = None, seen: Cursor = N
     accounts = visit.state.accounts.all() if case["minor"] else ()
     items = queries.jobs(caller, Filters(case_id=case_id), limit=ITEMS_PER_PAGE, cursor=cursor)
     posts = queries.occurrences(caller, case_id, limit=OCCURRENCES_PER_PAGE, cursor=seen)
-    media = {found["media_id"] for found in (*items.rows, *posts.rows)}
+    media = tuple({found["media_id"] for found in (*items.rows, *posts.rows)})
     return visit.page(
         "case.html",
         trail=services.minor_flags.trail(caller, case_id),
@@ -201,7 +185,11 @@ def get_case(case_id: Id, visit: Reader, cursor: Cursor = None, seen: Cursor = N
         able=[account.name for account in accounts if may_review(account)],
         seen=posts,
         lines=services.posts.lines(caller, case_id, [o["id"] for o in posts.rows]),
-        names=queries.names(caller, case_id, media),
+        names={
+            job[key]: job["name"]
+            for job in queries.of_media(caller, case_id, media)
+            for key in ("id", "media_id")
+        },
         captures=services.captures.of_case(caller, case_id),
         opens_links=services.links.enabled,
         notices=services.notice_desk.of_case(caller, case_id),

@@ -255,13 +255,15 @@ def _posts(
     if older := tuple(chosen - {post["id"] for post in posts})[:MAX_PAGE]:
         posts = [*posts, *queries.occurrences(caller, case_id, ids=older).rows]
     media = tuple({post["media_id"] for post in posts})
-    files = queries.names(caller, case_id, media)
+    files = queries.of_media(caller, case_id, media)
+    names = {job["media_id"]: job["name"] for job in files}
+    pictured = {job["media_id"]: job["id"] for job in files if job["thumbnail"]}
     jobs = queries.jobs(caller, Filters(case_id=case_id, media=media), limit=MAX_PAGE).rows
     newest = {job["media_id"]: job for job in reversed(jobs)}
     grounds = visit.services.notice_desk.grounds(caller, case_id, media)
     for post in posts:
         medium = post["media_id"]
-        post["file"], post["pictured"] = files.by_medium.get(medium, ""), files.pictured.get(medium)
+        post["file"], post["pictured"] = names.get(medium, ""), pictured.get(medium)
         post["job"] = newest.get(medium)
         post["lacks"] = form.kind.missing_of(post, given, minor=minor)
         found = grounds[medium]

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel, Field
+from pydantic import (
+    BaseModel,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from starlette.responses import StreamingResponse
 
 from deepfake_models.bundle.results import VerdictCode, input_at_fault
@@ -36,40 +43,32 @@ COLUMNS = (
 MAX_ROWS = 1_000_000
 """About as many rows as a spreadsheet can hold."""
 
-Choice = Annotated[str, Field(max_length=40)]
+
+def _or_none(value: object, valid: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return valid(value)
+    except ValidationError:
+        return ""
+
+
+OR_NONE = WrapValidator(_or_none)
+"""A filter that is invalid is ignored."""
 
 
 class QueueQuery(BaseModel):
     """The query parameters of the queue. Invalid filters are ignored."""
 
-    state: Choice = ""
-    verdict: Choice = ""
-    finding: Choice = ""
-    days: Choice = ""
-    whose: Choice = ""
-    reviewer: Choice = ""
-    tab: Choice = ""
-    q: Annotated[str, Field(max_length=200)] = ""
+    state: Annotated[ListedState | Literal[""], OR_NONE] = ""
+    verdict: Annotated[VerdictCode | Literal[""], OR_NONE] = ""
+    finding: Annotated[Finding | Literal["disagreement", "none", ""], OR_NONE] = ""
+    days: Annotated[str, Field(pattern="^([1-9][0-9]{0,3})?$"), OR_NONE] = ""
+    whose: Annotated[Literal["mine", ""], OR_NONE] = ""
+    reviewer: Annotated[str, Field(pattern="^[0-9a-z]{0,26}$"), OR_NONE] = ""
+    tab: Annotated[Tab | Literal[""], OR_NONE] = ""
+    q: Annotated[str, StringConstraints(max_length=200, strip_whitespace=True)] = ""
     """Part of a case reference, a file name or a SHA-256."""
     cursor: Annotated[str | None, Field(max_length=200)] = None
     """Start of the page; not a filter."""
-
-    def model_post_init(self, _: Any) -> None:
-        """Reset each value that is not a valid filter."""
-        days = self.days
-        valid = {
-            "state": self.state in get_args(ListedState),
-            "verdict": self.verdict in set(VerdictCode),
-            "finding": self.finding in {*Finding, DISAGREEMENT, "none"},
-            "days": days.isascii() and days.isdecimal() and 0 < int(days) <= 3650,
-            "whose": self.whose == "mine",
-            "tab": self.tab in set(Tab),
-            "reviewer": self.reviewer.isalnum() and len(self.reviewer) <= 26,
-        }
-        for name, is_valid in valid.items():
-            if not is_valid:
-                setattr(self, name, "")
-        self.q = self.q.strip()
 
     def filters(self, visit: Visit) -> Filters:
         """Return the filters as the database applies them."""

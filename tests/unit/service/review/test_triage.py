@@ -116,8 +116,8 @@ async def test_the_worst_is_first(service: Service) -> None:
         "done": 0, "all": 7,
     }  # fmt: skip
     page = desk.services.triage.page(desk.caller, QueueRequest())
-    assert page.rows[0]["copies"][0]["case_reference"] == "2026-known-0117"
-    assert page.rows[0]["copies"][0]["confirmed"]
+    assert page.rows[0]["copies"][0].case_reference == "2026-known-0117"
+    assert page.rows[0]["copies"][0].confirmed
 
 
 async def test_who_waits_comes_before_what_the_machine_suspects(service: Service) -> None:
