@@ -197,10 +197,11 @@ def _form_page(
     usable = [post for post in posts.rows if not post["obstacle"]]
     offered = usable or posts.rows
     organisation = services.sender.organisation()
+    known = _recipient_before(visit, kind, case["id"], offered)
     defaults = {
         each: {
             **default_values(kind, organisation, each, minor=case["minor"]),
-            "recipient": recipient_of(kind, offered, each),
+            "recipient": known or recipient_of(kind, offered, each),
             **(notice_form.earlier or {}).get(each, {}),
         }
         for each in LANGUAGES
@@ -306,6 +307,15 @@ def recipient_of(kind: Kind, posts: Posts, language: str) -> str:
     if kind.recipient != "platform" or post is None:
         return ""
     return str(post["platform"] or place_of(post))
+
+
+def _recipient_before(visit: Visit, kind: Kind, case_id: str, posts: Posts) -> str | None:
+    """Return the recipient that the newest notice of the case and the kind had, if all posts are at
+    one place: another notice is for the same."""
+    if kind.recipient == "platform" and len({place_of(post) for post in posts}) > 1:
+        return None
+    notices = visit.services.notice_desk.of_case(visit.caller, case_id).rows
+    return next((n["recipient"] for n in notices if n["kind"] == kind.id), None)
 
 
 def posts_of_recipient(kind: Kind, posts: Posts) -> set[str]:

@@ -131,3 +131,12 @@ async def test_the_form_shows_the_reasons_and_sends_them_only_if_that_is_ticked(
         assert made.status_code == 303, made.text
         notice = (await service.client.get(f"/v1{made.headers['location']}")).json()
         assert ("Compared." in notice["text"]) == ticked
+
+
+async def test_another_notice_of_a_case_begins_with_the_same_recipient(service: Service) -> None:
+    notice = await drafted(
+        service, kind="eu-dsa-16", fields=GOOD["eu-dsa-16"], recipient="Telegram"
+    )
+    await browse(service, Role.PIPELINE)
+    page = (await service.client.get(f"/cases/{notice['case_id']}/notices/eu-dsa-16")).text
+    assert re.search(r'name="recipient"[^>]*value="Telegram"', page)
