@@ -225,26 +225,24 @@ class Reviews:
         decision: Decision,
         reason: str,
         on_hold: OnHold | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> dict[str, ServiceError | None]:
         """Record the caller's decision on each of some items. A refusal does not stop the others.
-        Return the ``id`` of each with the resulting ``finding``, or the error that is the
-        ``refusal``.
+        Return the error that is the refusal, or ``None``, by the id of each.
 
         Raises:
             DatabaseUnavailable: nothing further can be recorded. Earlier decisions stay recorded.
         """
-        outcomes: list[dict[str, Any]] = []
-        for job_id in dict.fromkeys(job_ids):
+        refusals: dict[str, ServiceError | None] = dict.fromkeys(job_ids)
+        for job_id in refusals:
             try:
                 if decision is Decision.REJECTED:
                     self._require_opened(caller, job_id)
-                finding = self.decide(caller, job_id, decision, reason, on_hold)
-                outcomes.append({"id": job_id, "finding": finding, "refusal": None})
+                self.decide(caller, job_id, decision, reason, on_hold)
             except DatabaseUnavailable:
                 raise
             except ServiceError as error:
-                outcomes.append({"id": job_id, "finding": None, "refusal": error})
-        return outcomes
+                refusals[job_id] = error
+        return refusals
 
     def _require_opened(self, caller: Caller, job_id: str) -> None:
         """Require that the account has opened the evidence of a job, as its page does."""

@@ -51,20 +51,14 @@ def post_reviews(visit: Reviewer, fields: Form) -> Response:
         # What the reviewer chose and wrote is not lost.
         problems = visit.explained([*error.errors, *invalid]).items()
         return _review_page(visit, items, status=422, problems=problems, typed=fields)
-    shown = {item["id"]: item for item in items}
-    reviews = visit.services.reviews
-    outcomes = reviews.decide_each(visit.caller, selected, *given)
-    disagree = {
-        job["id"] for job in queries.jobs_of(visit.caller, selected) if job["reviewers_disagree"]
-    }
+    refusals = visit.services.reviews.decide_each(visit.caller, selected, *given)
+    reviewed = {job["id"]: job for job in queries.jobs_of(visit.caller, selected)}
     told = [
         {
-            **shown.get(outcome["id"], {"name": outcome["id"], "case": None}),
-            **outcome,
-            "reviewers_disagree": outcome["id"] in disagree,
-            "refusal": outcome["refusal"] and visit.translate(outcome["refusal"].message),
+            **reviewed.get(job_id, {"id": job_id, "name": job_id, "case": None}),
+            "refusal": refusal and visit.translate(refusal.message),
         }
-        for outcome in outcomes
+        for job_id, refusal in refusals.items()
     ]
     return _review_page(visit, items, outcomes=told)
 
