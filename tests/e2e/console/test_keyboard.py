@@ -66,7 +66,7 @@ def test_items_are_reviewed_by_keyboard_from_the_queue(
     page.keyboard.type("원본을 기다림")
     page.keyboard.press("Control+Enter")  # goes to the box to tick
     page.keyboard.press("Space")
-    page.keyboard.press("Enter")
+    page.locator("#reason").press("Control+Enter")
     expect(page.locator("[role=status] li")).to_have_count(2)
     page.goto("/?tab=done")
     expect(page.locator(".queue")).to_contain_text("keyboard-")
