@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from deepfake_models.sandbox.decoder import Decoder
 from deepfake_service.accounts.organisation import Sender
@@ -26,7 +26,7 @@ from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.notices.documents import NoticeDocuments
 from deepfake_service.platform.db import Database
 from deepfake_service.platform.disk_space import DiskSpace
-from deepfake_service.platform.errors import RecordAltered, SettingsError
+from deepfake_service.platform.errors import SettingsError
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.metrics import Metrics
 from deepfake_service.platform.settings import Settings
@@ -99,7 +99,9 @@ class Services:
             self.key_epochs.check()
         self.journal = open_journal(settings, database)
         merge_journal(database, self.journal, signing_keys)
-        _warn_of_certificate(signing_keys, database.clock())
+        end = signing_keys.certificate_end()
+        if end is not None and end - database.clock() < CERTIFICATE_WARNING:
+            _log.warning("report_certificate_expires", at=end.isoformat())
         self.checkpoints = Checkpoints(settings, database, keys)
         self.queue = queue = JobQueue(database)
 
@@ -182,15 +184,6 @@ class Services:
                 ),
             }
         )
-
-
-def _warn_of_certificate(signing_keys: SigningKeys, now: datetime) -> None:
-    try:
-        end = signing_keys.certificate_end()
-    except RecordAltered:  # which is logged, and counted in the metrics
-        return
-    if end is not None and end - now < CERTIFICATE_WARNING:
-        _log.warning("report_certificate_expires", at=end.isoformat())
 
 
 def _certificate_end_s(signing_keys: SigningKeys) -> float:

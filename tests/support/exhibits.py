@@ -35,8 +35,8 @@ from deepfake_service.evidence.bundle.look_format import Record, signed_look
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome, Verification
 from deepfake_service.evidence.bundle.trust_store import Trust
 from deepfake_service.evidence.bundle.verification import verify
-from deepfake_service.evidence.signing_keys import self_made_certificate
 from tests.support import footage, small_bundles
+from tests.support.certificates import self_made_certificate
 from tests.support.loopback import serving
 
 EXAMINED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

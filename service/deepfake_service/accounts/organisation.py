@@ -24,8 +24,6 @@ from deepfake_service.platform.texts.fields import Email, Phone, Statement, Text
 ORGANISATION = "organisation"
 """Id of its row."""
 STATEMENTS = "statements."
-MAX_CERTIFIED = 64
-"""Characters of an organisation's name in a certificate (RFC 5280, ub-organization-name)."""
 _CONTEXT = context_of("contact", ORGANISATION)
 _SECRET = "contacts"  # noqa: S105 - the name of a secret
 
@@ -97,10 +95,6 @@ class Sender:
         """Return the name of who sends a notice, and how the organisation is reached."""
         organisation = self.organisation()
         return [organisation.name(language) or self.issuer, *organisation.reached_at(language)]
-
-    def certificate_name(self) -> str:
-        """Return the name for a new certificate: that of the organisation, or else the issuer."""
-        return (self.organisation().name("en") or self.issuer)[:MAX_CERTIFIED]
 
     def change_organisation(self, caller: Caller, organisation: Organisation) -> None:
         """Store the organisation. The audit log names the fields that were changed."""

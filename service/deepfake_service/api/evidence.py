@@ -13,7 +13,6 @@ from fastapi import Depends, Path, Query, Response
 from pydantic import Field
 
 from deepfake_models.bundle.results import VerdictCode
-from deepfake_models.bundle.spec import is_none
 from deepfake_models.errors import SandboxBusy
 from deepfake_service.evidence.bundle.builder import TIMELINE
 from deepfake_service.evidence.bundle.steps import Step
@@ -218,16 +217,12 @@ def _verify(content: bytes, call: Call) -> VerificationOut:
 class PublicKeyOut(Published):
     """A public key as a JWK (RFC 7517)."""
 
-    kty: Literal["OKP", "EC"] = Field(description="Type of the key (RFC 7518, RFC 8037).")
+    kty: Literal["OKP"] = Field(description="Type of the key (RFC 8037).")
     crv: str = Field(description="Its curve.", examples=["Ed25519"])
-    x: str = Field(description="The public key, or its x coordinate, in base64url.")
-    y: str | None = Field(default=None, exclude_if=is_none)
-    """Its y coordinate, of a key of type EC."""
+    x: str = Field(description="The public key in base64url.")
     kid: Sha256 = Field(description="Id of the key, which signatures name.")
     use: Literal["sig"] = Field(description="It signs.")
     alg: str = Field(description="The algorithm of its signatures.", examples=["EdDSA"])
-    x5c: list[str] | None = Field(default=None, exclude_if=is_none)
-    """Its certificate in base64 (DER), of a key that signs reports."""
 
 
 class PublicKeysOut(Published):

@@ -194,10 +194,11 @@ def get_notice(notice_id: NoticeId, call: Reader) -> NoticeOut:
 
 @file_route(router, "/notices/{notice_id}/notice.pdf", "Read a notice as a PDF", "application/pdf")
 def get_notice_pdf(notice_id: NoticeId, call: DocumentReader) -> Response:
-    """Return a notice as a signed PDF/A for a person to send. Audited.
+    """Return a notice as a PDF/A for a person to send. Audited.
 
-    It is made and signed once, at the first request, unless the notice was withdrawn or marked
-    `withdraw` before. Its SHA-256 is in the history of the notice and in the audit log."""
+    It is made once, at the first request, unless the notice was withdrawn or marked `withdraw`
+    before, and signed if the operator has a certificate. Its SHA-256 is in the history of the
+    notice and in the audit log."""
     content = call.services.notice_desk.pdf(call.caller, notice_id)
     return pdf_answer(content, f"notice-{notice_id}.pdf")
 

@@ -63,12 +63,12 @@ def _records() -> Iterator[tuple[SigningKeys, RevocationList]]:
 @signing.command("list")
 def list_signing_keys() -> None:
     """List current and former signing keys."""
-    table = Table("id", "purpose", "created", "state")
+    table = Table("id", "created", "state")
     with _records() as (keys, _):
         for key in keys.all():
             created = key.created_at.strftime("%Y-%m-%d %H:%M")
             state = "revoked" if key.revoked_at else "retired" if key.retired_at else "active"
-            table.add_row(key.id[:16], key.purpose, created, state)
+            table.add_row(key.id[:16], created, state)
     Console().print(table)
 
 
@@ -99,7 +99,7 @@ def revoke_signing_key(
 def publish_signing_keys(
     out: Annotated[Path, typer.Option(help="Folder to write to.", file_okay=False)],
 ) -> None:
-    """Write all public keys: PEM files, report certificates and a JWK Set (RFC 7517).
+    """Write all public keys: PEM files and a JWK Set (RFC 7517).
 
     Publish them where people who verify your evidence can find them, for example on your website.
     """
@@ -107,15 +107,11 @@ def publish_signing_keys(
         keys.current()
         out.mkdir(parents=True, exist_ok=True)
         for key in keys.all():
-            if key.revoked_at:
-                continue
-            name = f"{key.purpose}-{key.id[:16]}"
-            if key.certificate_pem:
-                (out / f"{name}.crt").write_text(key.certificate_pem, encoding="ascii")
-            else:
-                (out / f"{name}.pem").write_text(key.public_pem, encoding="ascii")
+            if not key.revoked_at:
+                name = f"{STATEMENT}-{key.id[:16]}.pem"
+                (out / name).write_text(key.public_pem, encoding="ascii")
         (out / "jwks.json").write_text(json.dumps(keys.jwks(), indent=2) + "\n", encoding="ascii")
-        active = [k for k in keys.all() if k.purpose == STATEMENT and not k.retired_at]
+        active = [k for k in keys.all() if not k.retired_at]
     typer.echo(f"{out}: {out / f'{STATEMENT}-{active[0].id[:16]}.pem'} verifies new evidence")
 
 

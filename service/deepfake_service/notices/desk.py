@@ -198,7 +198,7 @@ class NoticeDesk:
             return self._json(notice, open_json(key, notice), NoticeHistory(session, key, notice))
 
     def pdf(self, caller: Caller, notice_id: str) -> bytes:
-        """Return the signed PDF of a notice: see ``NoticeDocuments.pdf``."""
+        """Return the PDF of a notice: see ``NoticeDocuments.pdf``."""
         with self._database.read() as session:
             notice, key = self._find(session, caller, Notice, notice_id)
         content = self._documents.pdf(caller.actor, notice, key)

@@ -1,4 +1,4 @@
-"""The signed PDF of a notice: made when it is first requested, and the same bytes ever after.
+"""The PDF of a notice: made when it is first requested, and the same bytes ever after.
 
 It shows the screenshots of posts where its kind needs them: decoded in the sandbox, scaled, and
 blurred if that was chosen.
@@ -52,7 +52,7 @@ class NoticeDocuments:
     sender: Sender
 
     def pdf(self, actor: Actor, notice: Notice, key: bytes) -> bytes:
-        """Return the signed PDF of a notice of the case with this ``key``. It is made if there is
+        """Return the PDF of a notice of the case with this ``key``. It is made if there is
         none.
 
         Raises:
@@ -156,10 +156,10 @@ def _require_showable(session: Session, notice: Notice, content: dict[str, Any])
 
 
 def _require_basis(notice: Notice) -> None:
-    """Require that what a notice says still holds, before it is signed."""
+    """Require that what a notice says still holds, before its PDF is made."""
     if notice.withdraw_at is not None or notice.state == NoticeState.WITHDRAWN:
         raise NoticeRefused(
-            "The notice was withdrawn or its basis has changed before it was signed, so no PDF is "
+            "The notice was withdrawn or its basis has changed before its PDF was made, so none is "
             "made. Create a new notice if one is needed."
         )
 

@@ -1,4 +1,4 @@
-"""The history of notices: every receipt, every change of state, and the signed PDF.
+"""The history of notices: every receipt, every change of state, and the PDF.
 
 An event is a row that is never changed. Its content is sealed under the case's key. Its digest is
 the SHA-256 of its canonical JSON (RFC 8785), which has the digest of the event before it, and is in
@@ -67,7 +67,7 @@ class NoticeHistory:
 
         Args:
             reason: why the notice was sent before it was created or marked for withdrawal.
-            document_sha256: of the text when it was created, and of the PDF when it was signed.
+            document_sha256: of the text when it was created, and of the PDF when that was made.
             event_id: the id of the event, if something was stored under it already.
         """
         notice, last = self._notice, self._last()
@@ -108,7 +108,7 @@ class NoticeHistory:
         append_entry(self._session, actor, action, notice.id, detail)
 
     def signed(self) -> NoticeEvent | None:
-        """Return the event of the signed PDF, if there is one."""
+        """Return the event of the PDF, if there is one."""
         return self._last(NoticeEventKind.SIGNED)
 
     def undo_until(self) -> datetime | None:

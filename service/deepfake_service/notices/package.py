@@ -1,4 +1,4 @@
-"""What a person sends with a notice: its signed PDF, its text, reports and screenshots."""
+"""What a person sends with a notice: its PDF, its text, reports and screenshots."""
 
 from __future__ import annotations
 

@@ -233,8 +233,8 @@ class Settings(BaseSettings):
     """PEM file of the root certificates trusted for time stamps when an evidence bundle is
     verified."""
     report_certificate: Path | None = None
-    """PEM file of the certificate chain that signs reports, the signer's certificate first.
-    Replaces the certificate that the service generates. Requires `DEEPFAKE_REPORT_KEY`."""
+    """PEM file of the certificate chain that signs reports and notices, the signer's certificate
+    first. Unset: the PDF files are not signed. Requires `DEEPFAKE_REPORT_KEY`."""
     report_key: Path | None = None
     """PEM file of the private key of `DEEPFAKE_REPORT_CERTIFICATE`: P-256, not encrypted."""
     content_credential_anchors: Path | None = None

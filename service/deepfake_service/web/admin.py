@@ -201,19 +201,10 @@ def post_organisation(visit: Administrator, values: Form) -> Response:
     return redirect("/admin/organisation?saved=yes")
 
 
-@router.post("/admin/certificate")
-def post_certificate(visit: Administrator, fields: Form) -> Response:
-    """Make new signing keys, whose certificate names the organisation."""
-    require_sure(fields)
-    visit.services.evidence_store.keys.rotate(visit.caller.actor)
-    return redirect("/admin/organisation", "certificate_made")
-
-
 def _organisation_page(
     visit: Visit, *, typed: Mapping[str, str] | None = None, errors: Sequence[FieldError] = ()
 ) -> Response:
-    sender, keys = visit.services.sender, visit.services.evidence_store.keys
-    stored: dict[str, Any] = asdict(sender.organisation())
+    stored: dict[str, Any] = asdict(visit.services.sender.organisation())
     kept = {STATEMENTS + key: text for key, text in stored.pop("statements").items()}
     return visit.page(
         "organisation.html",
@@ -221,8 +212,5 @@ def _organisation_page(
         values={n: value or "" for n, value in stored.items()} | kept | dict(typed or {}),
         kinds=KINDS,
         errors=visit.explained(errors),
-        certified=keys.certified_name(),
-        to_certify=sender.certificate_name(),
-        makes_certificates=keys.own is None,
         saved=visit.request.query_params.get("saved") == "yes" and not errors,
     )

@@ -3,7 +3,8 @@
 The same input gives the same bytes, except for signatures and time stamps.
 
 1. ``verdict.json`` has everything; timeline, custody and hashes follow.
-2. The reports, in Korean and English, list the digests of those files and are signed.
+2. The reports, in Korean and English, list the digests of those files and are signed if
+   the operator has a certificate.
 3. The bag's manifest covers the payload. The statement covers the manifest, the payload and the
    submitted media, and is signed.
 4. A time-stamp authority, if one is configured, stamps the signed statement. Its token is signed
@@ -87,10 +88,11 @@ def build(records: dict[str, Any], material: Material, signers: Signers) -> byte
         report_of(language): _report(document, payload, language, ORIGINAL, signers)
         for language in LANGUAGES
     }
+    certificate = signers.certificate_sha256
     predicate = {
         **predicate_of(document),
         "software": SOFTWARE,
-        "reportCertificate": {"sha256": signers.certificate_sha256},
+        "reportCertificate": certificate and {"sha256": certificate},
     }
     outside = {dsse.MEDIA_SUBJECT: document["item"]["sha256"]}
     name = f"{document['job']['id']}/{document['edition']}"
@@ -162,7 +164,7 @@ def signed_bag(
         },
     )
     files[PUBLIC_KEY] = dsse.public_pem(signers.statement.public_key())
-    if kind == dsse.EVIDENCE_TYPE:
+    if kind == dsse.EVIDENCE_TYPE and signers.report_certificates:
         files[CERTIFICATES] = signers.certificates_pem
     digests = {**outside, **{name: bag.sha256(content) for name, content in files.items()}}
 

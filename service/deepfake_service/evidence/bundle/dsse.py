@@ -152,16 +152,18 @@ class Signers:
     """The keys and certificates that sign one edition, and who stamps the signatures."""
 
     statement: Ed25519PrivateKey
-    report_key: ec.EllipticCurvePrivateKey
-    report_certificates: tuple[x509.Certificate, ...]
+    report_key: ec.EllipticCurvePrivateKey | None = None
+    """Signs PDF files, if the operator has configured a certificate."""
+    report_certificates: tuple[x509.Certificate, ...] = ()
     """The report key's certificate first, then the intermediate certificates of its chain."""
     authority: PostQuery | None = None
     """Sends queries to a time-stamp authority, if one is configured."""
 
     @property
-    def certificate_sha256(self) -> str:
-        """The SHA-256 of the report key's certificate."""
-        return self.report_certificates[0].fingerprint(hashes.SHA256()).hex()
+    def certificate_sha256(self) -> str | None:
+        """The SHA-256 of the report key's certificate, if there is one."""
+        chain = self.report_certificates
+        return chain[0].fingerprint(hashes.SHA256()).hex() if chain else None
 
     @property
     def certificates_pem(self) -> bytes:

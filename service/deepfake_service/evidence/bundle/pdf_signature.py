@@ -60,11 +60,13 @@ class _Stamper(TimeStamper):
 
 def sign(pdf: bytes, keys: Signers, reason: str, *, field: str = FIELD) -> bytes:
     """Return the PDF with a signature over the whole file, as an incremental update, in a new form
-    field named ``field``.
+    field named ``field``; as it is, if the operator has no certificate.
 
     With a time-stamp authority, the signature contains a time stamp (level B-T). If the authority
     fails, it does not (level B-B).
     """
+    if keys.report_key is None:
+        return pdf
     if keys.authority is not None:
         with contextlib.suppress(TimestampFailed, Failed, SigningError, *_UNREADABLE):
             signed = _signed(pdf, keys, reason, _Stamper(keys.authority), field)
@@ -80,6 +82,7 @@ def _signed(
     chain = [_asn1(c) for c in keys.report_certificates]
     store = SimpleCertificateStore()  # type: ignore[no-untyped-call]
     store.register_multiple(chain[1:])
+    assert keys.report_key is not None
     der = keys.report_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     signer = signers.SimpleSigner(
         signing_cert=chain[0], signing_key=asn1_keys.PrivateKeyInfo.load(der), cert_registry=store

@@ -8,7 +8,7 @@
 6. ``verdict.json`` agrees with the statement and with the chain of custody: who decided what. The
    bundle has the pictures that it names.
 7. The model's manifest is that of the named model, and the verdict follows from the faces by it.
-8. Each report is signed as a whole, with the certificate that the statement names.
+8. Each report is signed as a whole with the certificate that the statement names, if any.
 9. The time stamp, if the statement mentions one, covers this statement.
 10. With a scorer: every stored crop gets its recorded logits from the same model.
 11. With the original file: it has the recorded digest, and scoring it gives the same verdict.
@@ -312,8 +312,11 @@ class _Run:
             )
 
     def _reports(self) -> Found:
+        certificate = self._done.predicate["reportCertificate"]
+        if certificate is None:
+            return Outcome.SKIPPED, "they have no signature of their own: the statement covers them"
         certificates = bag.bounded(self._files, builder.CERTIFICATES)
-        named = self._done.predicate["reportCertificate"]["sha256"]
+        named = certificate["sha256"]
         at = datetime.fromisoformat(self._done.predicate["createdAt"])
         roots, detail = self._trust.timestamp_roots, ""
         for language in LANGUAGES:

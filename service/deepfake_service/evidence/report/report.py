@@ -51,12 +51,12 @@ def present(
     document: dict[str, Any],
     payload: Mapping[str, bytes],
     words: Words,
-    certificate: str,
+    certificate: str | None,
     copy: ReportCopy = ORIGINAL,
 ) -> dict[str, Any]:
     """Return all that the report of a ``verdict.json`` document says and shows, in the language of
     ``words``. ``payload`` has the bundle's files by name, without ``data/``, and ``certificate``
-    is the SHA-256 of that of its electronic signature."""
+    is the SHA-256 of that of its electronic signature, if it has one."""
     if not copy.reasons:
         document = {**document, "reviews": [{**r, "reason": ""} for r in document["reviews"]]}
     reading, custody = Reading(document, words), json.loads(payload["custody.json"])

@@ -119,9 +119,10 @@ class SigningKey(Authenticated):
 
     id: Mapped[DigestId]
     purpose: Mapped[str] = mapped_column(String(16))
-    """``statement`` or ``report``."""
+    """``statement``. Keys for ``report`` are of versions that made certificates of their own."""
     public_pem: Mapped[str] = mapped_column(Text)
     certificate_pem: Mapped[str | None] = mapped_column(Text)
+    """That of a key for ``report``."""
     created_at: Mapped[datetime]
     retired_at: Mapped[datetime | None]
     """When it stopped signing."""

@@ -137,27 +137,6 @@ def test_both_reports_are_set_with_the_organisation() -> None:
     )
 
 
-async def test_a_certificate_names_the_organisation_and_is_made_anew_if_wanted(
-    service: Service,
-) -> None:
-    keys = service.app.state.shared.services.evidence_store.keys
-    keys.current()
-    assert keys.certified_name() == service.app.state.shared.settings.issuer
-    assert (await put(service)).status_code == 200
-    del service.client.headers["Authorization"]
-    service.client.headers["Accept-Language"] = "en"
-    await service.sign_in(Role.ADMIN)
-    page = (await service.client.get("/admin/organisation")).text
-    assert "The certificate was made under another name." in page
-    assert (await post_page(service, "/admin/certificate", {})).status_code == 422
-    made = await post_page(service, "/admin/certificate", {"sure": "yes"})
-    assert made.status_code == 303
-    assert keys.certified_name() == CENTRE["name_en"]
-    page = (await service.client.get(made.headers["location"])).text
-    assert "under another name" not in page
-    assert CENTRE["name_en"] in page
-
-
 async def test_an_account_without_a_key_is_listed(service: Service) -> None:
     service.accounts.create("박민호", "person", Role.ANALYST)
     del service.client.headers["Authorization"]

@@ -36,10 +36,10 @@ from deepfake_service.evidence.bundle.verification import verify
 from deepfake_service.evidence.report.reading import Reading
 from deepfake_service.evidence.report.report import ReportCopy, present
 from deepfake_service.evidence.report.summary import summary_of
-from deepfake_service.evidence.signing_keys import self_made_certificate
 from deepfake_service.platform.texts.characters import MAX_TEXT_CHARS, readable
 from deepfake_service.platform.texts.i18n import LANGUAGES, words
 from tests.support import exhibits, footage
+from tests.support.certificates import self_made_certificate
 from tests.support.documents import leaves, report_texts
 from tests.support.exhibits import OURS, files_of_bundle, outcomes
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,8 +22,9 @@ from deepfake_service.platform.timestamps import TimestampFailed
 from deepfake_service.retention.orphans import delete_orphans
 from tests.support import exhibits, footage
 from tests.support.answers import check_problem
+from tests.support.certificates import own_certificate
 from tests.support.jobs import blobs, decide, document, evidence, examined, headers, post_video
-from tests.unit.service.conftest import Service
+from tests.unit.service.conftest import Service, Starter
 
 
 async def test_h9_an_edition_older_than_the_last_decision_is_not_the_newest(
@@ -208,9 +210,15 @@ async def test_an_edition_made_while_its_case_is_being_deleted_leaves_no_file(
 
 
 async def test_a_slow_authority_does_not_take_the_threads_of_requests(
-    service: Service, monkeypatch: pytest.MonkeyPatch
+    start: Starter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forty requests of one account for copies waited in all of them for the authority."""
+    files = own_certificate(tmp_path, datetime.now(UTC))
+    async with start(report_certificate=files[0], report_key=files[1]) as service:
+        await check_slow_authority(service, monkeypatch)
+
+
+async def check_slow_authority(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     job = await examined(service, exhibits.video())
     path = f"/v1/jobs/{job['id']}/report.pdf"
     assert (await service.client.get(path)).status_code == 200

@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
 from sqlalchemy import text
 from typer.testing import CliRunner
 
 from deepfake_service.audit.log import Action
 from deepfake_service.audit.records import open_database
 from deepfake_service.cli.app import app, main
-from deepfake_service.evidence.bundle.builder import CERTIFICATES
 from deepfake_service.evidence.bundle.dsse import key_id, public_pem
 from deepfake_service.evidence.bundle.steps import ExitCode, Outcome
 from deepfake_service.evidence.bundle.trust_store import (
@@ -32,7 +30,6 @@ from deepfake_service.evidence.bundle.trust_store import (
     read_list,
 )
 from deepfake_service.evidence.bundle.verification import verify
-from deepfake_service.evidence.bundle.zip_format import member
 from deepfake_service.evidence.revocations import RevocationList, is_withdrawn, supersede
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.db import (
@@ -184,15 +181,13 @@ def database(settings: Settings) -> Iterator[Database]:
 
 
 def list_of(settings: Settings, database: Database) -> RevocationList:
-    return RevocationList(
-        database, SigningKeys(database, open_keys(settings), issuer=lambda: "I"), issuer="I"
-    )
+    return RevocationList(database, SigningKeys(database, open_keys(settings)), issuer="I")
 
 
 def test_replaced_and_withdrawn_editions_and_revoked_keys_are_listed(
     settings: Settings, database: Database
 ) -> None:
-    keys = SigningKeys(database, open_keys(settings), issuer=lambda: "I")
+    keys = SigningKeys(database, open_keys(settings))
     stolen = key_id(keys.current().statement.public_key())
     keys.revoke(stolen)
     with database.write() as session:
@@ -224,7 +219,7 @@ def test_replaced_and_withdrawn_editions_and_revoked_keys_are_listed(
 
 
 async def test_the_service_answers_as_the_command_does_with_its_list(service: Service) -> None:
-    """Also when the job is gone, and about keys of reports."""
+    """Also when the job is gone, and about revoked keys."""
     job = (await post_video(service, exhibits.video())).json()
     end(service, job["id"], exhibits.material(exhibits.video()))
     place = f"/v1/jobs/{job['id']}/evidence"
@@ -251,8 +246,7 @@ async def test_the_service_answers_as_the_command_does_with_its_list(service: Se
     with service.database.engine.begin() as connection:
         connection.execute(text("DELETE FROM cases"))
     assert await results() == ["superseded", "verified"]
-    chain = member(newest, CERTIFICATES)
-    keys.revoke(key_id(x509.load_pem_x509_certificates(chain)[0].public_key()))
+    keys.revoke(key_id(keys.current().statement.public_key()))
     assert await results() == ["failed", "failed"]
 
 

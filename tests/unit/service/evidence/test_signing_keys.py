@@ -11,12 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
-    NoEncryption,
-    PrivateFormat,
     PublicFormat,
 )
 from sqlalchemy import text
@@ -24,11 +20,12 @@ from structlog.testing import capture_logs
 
 from deepfake_service.audit.journal import open_journal
 from deepfake_service.audit.records import open_database
-from deepfake_service.evidence.signing_keys import SigningKeys, self_made_certificate
+from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.platform.db import Database
 from deepfake_service.platform.errors import KeyUnknown, SettingsError
 from deepfake_service.platform.settings import Settings
 from deepfake_service.platform.storage.envelope import MasterKeys, new_key
+from tests.support.certificates import own_certificate
 from tests.unit.service.conftest import Service, Starter
 
 
@@ -40,7 +37,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def keys(database: Database) -> SigningKeys:
-    return SigningKeys(database, MasterKeys(new_key()), issuer=lambda: "Centre")
+    return SigningKeys(database, MasterKeys(new_key()))
 
 
 def _bytes(text: str) -> bytes:
@@ -49,55 +46,34 @@ def _bytes(text: str) -> bytes:
 
 def test_the_published_keys_are_those_that_sign(keys: SigningKeys) -> None:
     signers = keys.current()
-    published = {jwk["kty"]: jwk for jwk in keys.jwks()["keys"]}
-    ids = {key.purpose: key.id for key in keys.all()}
+    (published,) = keys.jwks()["keys"]
+    (key,) = keys.all()
     raw = signers.statement.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    assert _bytes(published["OKP"].pop("x")) == raw
-    assert published["OKP"] == {
-        "kty": "OKP", "crv": "Ed25519", "kid": ids["statement"], "use": "sig", "alg": "EdDSA",
-    }  # fmt: skip
-    certificate = x509.load_der_x509_certificate(base64.b64decode(published["EC"].pop("x5c")[0]))
-    public = certificate.public_key()
-    assert isinstance(public, ec.EllipticCurvePublicKey)
-    numbers = public.public_numbers()
-    assert _bytes(published["EC"].pop("x")) == numbers.x.to_bytes(32)
-    assert _bytes(published["EC"].pop("y")) == numbers.y.to_bytes(32)
-    assert published["EC"] == {
-        "kty": "EC", "crv": "P-256", "kid": ids["report"], "use": "sig", "alg": "ES256",
+    assert _bytes(published.pop("x")) == raw
+    assert published == {
+        "kty": "OKP", "crv": "Ed25519", "kid": key.id, "use": "sig", "alg": "EdDSA",
     }  # fmt: skip
 
 
 def test_a_retired_key_stays_published_and_a_revoked_one_does_not(keys: SigningKeys) -> None:
     keys.current()
-    (first,) = [key.id for key in keys.all() if key.purpose == "statement"]
+    (first,) = [key.id for key in keys.all()]
     second = keys.rotate()
     assert len(keys.published()) == 2
     keys.revoke(first[:8])
-    assert {jwk["kid"] for jwk in keys.jwks()["keys"] if jwk["kty"] == "OKP"} == {second}
+    assert {jwk["kid"] for jwk in keys.jwks()["keys"]} == {second}
     for unknown in (first[:7], "0" * 8):
         with pytest.raises(KeyUnknown):
             keys.revoke(unknown)
-
-
-def own_certificate(folder: Path, made_at: datetime) -> tuple[Path, Path]:
-    """Write a certificate that was made at a time, and its key, and return their files."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    files = folder / "report.crt", folder / "report.key"
-    certificate = self_made_certificate(key, "Centre", made_at)
-    files[0].write_bytes(certificate.public_bytes(Encoding.PEM))
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    files[1].write_bytes(pem)
-    return files
 
 
 def test_the_end_of_the_certificate_of_reports_is_known(
     keys: SigningKeys, database: Database, tmp_path: Path
 ) -> None:
     assert keys.certificate_end() is None
-    (certificate,) = keys.current().report_certificates
-    assert keys.certificate_end() == certificate.not_valid_after_utc
+    assert keys.current().report_certificates == ()
     files = own_certificate(tmp_path, datetime(2020, 1, 1, tzinfo=UTC))
-    own = SigningKeys(database, keys._keys, issuer=lambda: "Centre", own=files)
+    own = SigningKeys(database, keys._keys, own=files)
     (certificate,) = own.current().report_certificates
     assert own.certificate_end() == certificate.not_valid_after_utc
     files[0].write_bytes(b"")
@@ -121,9 +97,10 @@ async def test_a_certificate_that_has_expired_is_told_at_the_start_and_in_metric
 
 async def test_metrics_tell_that_a_signing_key_was_altered(service: Service) -> None:
     service.app.state.shared.services.evidence_store.keys.current()
+    assert math.isnan(await certificate_end_s(service))
     with service.database.engine.begin() as connection:
         connection.execute(text("UPDATE signing_keys SET certificate_pem = 'x'"))
-    assert math.isnan(await certificate_end_s(service))
+    assert (await service.client.get("/.well-known/jwks.json")).status_code == 409
     assert "deepfake_records_altered 1.0" in (await service.client.get("/metrics")).text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +19,9 @@ from deepfake_service.platform.db import AuditEntry, NoticeEvent
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import RecordAltered
 from tests.support.answers import check_problem
+from tests.support.certificates import own_certificate
 from tests.support.notices import GOOD, RLO, drafted, updated
-from tests.unit.service.conftest import Service
+from tests.unit.service.conftest import Service, Starter
 
 
 def logged(service: Service, notice_id: str) -> list[str]:
@@ -76,9 +78,25 @@ async def test_l4_a_history_that_contradicts_the_audit_log_is_refused(
         service.app.state.shared.services.notice_desk.read(caller, notice["id"])
 
 
-async def test_l4_the_pdf_of_a_notice_is_signed_once_and_its_digest_is_on_record(
-    service: Service,
+async def test_l4_the_pdf_of_a_notice_is_made_once_and_its_digest_is_on_record(
+    start: Starter, tmp_path: Path
 ) -> None:
+    files = own_certificate(tmp_path, datetime.now(UTC))
+    (certificate,) = x509.load_pem_x509_certificates(files[0].read_bytes())
+    async with start(report_certificate=files[0], report_key=files[1]) as service:
+        pdf = await recorded_pdf(service)
+    forged = pdf.replace(b"/Title", b"/Tutle")
+    assert forged != pdf
+    for content, is_intact in ((pdf, True), (forged, False)):
+        assert await asyncio.to_thread(intact, content, certificate) is is_intact
+
+
+async def test_the_pdf_of_a_notice_is_not_signed_without_a_certificate(service: Service) -> None:
+    assert b"/ByteRange" not in await recorded_pdf(service)
+
+
+async def recorded_pdf(service: Service) -> bytes:
+    """Return the PDF of a new notice, whose digest is on record."""
     notice = await drafted(service)
     path = f"/v1/notices/{notice['id']}"
     pdf = (await service.client.get(f"{path}/notice.pdf")).content
@@ -87,15 +105,7 @@ async def test_l4_the_pdf_of_a_notice_is_signed_once_and_its_digest_is_on_record
     event = (await service.client.get(path)).json()["history"][-1]
     assert (event["event"], event["document_sha256"]) == ("signed", digest)
     assert logged(service, notice["id"])[-1] == f"notice.signed {digest} {event['digest']}"
-    keys = (await service.client.get("/.well-known/jwks.json")).json()["keys"]
-    (chain,) = (k["x5c"] for k in keys if "x5c" in k)
-    certificate = x509.load_pem_x509_certificate(
-        f"-----BEGIN CERTIFICATE-----\n{chain[0]}\n-----END CERTIFICATE-----\n".encode()
-    )
-    forged = pdf.replace(b"/Title", b"/Tutle")
-    assert forged != pdf
-    for content, is_intact in ((pdf, True), (forged, False)):
-        assert await asyncio.to_thread(intact, content, certificate) is is_intact
+    return pdf
 
 
 def intact(pdf: bytes, certificate: x509.Certificate) -> bool:
