@@ -68,7 +68,7 @@ def test_items_are_reviewed_by_keyboard_from_the_queue(
     page.keyboard.press("Space")
     page.locator("#reason").press("Control+Enter")
     expect(page.locator("[role=status] li")).to_have_count(2)
-    page.goto("/?tab=done")
+    page.goto("/?tab=on_hold")
     expect(page.locator(".queue")).to_contain_text("keyboard-")
     page.context.close()
 
