@@ -65,20 +65,6 @@ class SweepOptions(RunOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttackOptions:
-    """How pictures are chosen, one for each group, and attacked."""
-
-    split: SplitOption = "test"
-    limit: Annotated[int, typer.Option(min=1, help="Number of pictures of each class.")] = 20
-    bound: Annotated[
-        int, typer.Option(min=1, max=255, help="Largest change of a channel, of 255.")
-    ] = 8
-    queries: Annotated[
-        int, typer.Option(min=1, help="Number of queries after which a picture is given up.")
-    ] = 300
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreTableOptions:
     """How the scores of a table are measured. Without a threshold, no rates are reported."""
 

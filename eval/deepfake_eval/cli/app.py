@@ -11,7 +11,6 @@ import typer
 
 from deepfake_eval.cli.messages import Lines, console, print_first, run_app
 from deepfake_eval.options import (
-    AttackOptions,
     BundleOption,
     DatasetOption,
     DrawsOption,
@@ -185,31 +184,6 @@ def robustness(
     result = sweep_all(bundle, dataset, out, options, progress=Lines(console))
     typer.echo(in_sample_sentence(result["in_sample"]))
     typer.echo(out / TABLE)
-
-
-@app.command()
-@flatten_options
-def attack(
-    dataset: DatasetOption,
-    out: Annotated[Path, typer.Option(help="Folder for attack.json.")],
-    options: AttackOptions,
-    bundle: BundleOption = None,
-) -> None:
-    """Change verdicts by small changes of pictures, found by queries alone, and write attack.json.
-
-    Videos are attacked by their middle frame.
-    """
-    from deepfake_eval.attack import RESULT, run_attack
-
-    bundle = bundle or default_bundle_dir()
-    result = run_attack(bundle, dataset, out, options, progress=Lines(console))
-    for entry in result["results"]:
-        share = entry["changed"]
-        typer.echo(
-            f"{entry['pictures']} {entry['label']} pictures: {share['value']:.0%} changed "
-            f"({share['low']:.0%} to {share['high']:.0%}) after at most {options.queries} queries"
-        )
-    typer.echo(out / RESULT)
 
 
 @app.command()
