@@ -44,7 +44,9 @@ async def score_pictures(call: Submitter) -> FramesOut:
     A picture that cannot be examined (a video, for example) is answered with `unable_to_evaluate`
     and the reason; the others are scored all the same. Nothing of the request is stored unless it
     names a `case_reference`: then each picture also becomes a job of that case, named by its
-    `job_id`.
+    `job_id`. All of a request is answered at once, and a request that ends before leaves nothing: a
+    picture takes about 0.4 s on a quiet machine and much more on a busy one, so send as few as your
+    timeout allows, or each to `POST /v1/videos`.
     """
     engine = call.state.require_engine()
     sent = picture_form(call.state.settings)
