@@ -170,6 +170,15 @@ class Guest(Asked):
         """Return a text of the console in the reader's language."""
         return translations(self.language).gettext(text)
 
+    @property
+    def brand(self) -> str:
+        """The name of the organisation once it is stored, or else the issuer, from the database."""
+        try:
+            name = self.services.sender.organisation().name(self.language)
+        except ServiceError:  # while the service starts, and on the page that says what fails
+            name = None
+        return name or self.state.settings.issuer
+
     def explained(self, errors: Sequence[FieldError]) -> dict[str, str]:
         """Return what is wrong with fields, by name, in the reader's language."""
         return {e.field: e.translated(self.translate) for e in errors}
@@ -197,7 +206,7 @@ class Guest(Asked):
                 path=request.url.path,
                 done=request.query_params.get("done"),
                 here=here and quote(here, safe="/"),
-                issuer=self.state.settings.issuer,
+                brand=self.brand,
                 not_for_use=not_for_use(unfitness, texts),
                 **values,
             )
@@ -348,7 +357,8 @@ async def _error_page(request: Request, error: ServiceError) -> Response:
     note_failure(error, problem)
     guest = await run_in_threadpool(recognised, request)
     title, detail = problem.told(guest.language)
-    response = guest.page(
+    response = await run_in_threadpool(
+        guest.page,
         "error.html",
         status=problem.status,
         title=title,

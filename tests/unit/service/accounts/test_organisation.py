@@ -81,6 +81,7 @@ async def test_the_page_of_the_organisation_keeps_what_was_typed(service: Servic
     assert (await post_page(service, path, {"name_ko": "센터", "email": ""})).status_code == 303
     page = (await service.client.get(path)).text
     assert 'value="센터"' in page
+    assert re.search(r'class="brand">.* 센터</strong>', page, re.DOTALL)  # beside the sign
     assert "센터" in (await service.client.get("/admin")).text
     await service.sign_in(Role.ANALYST)
     assert (await service.client.get(path)).status_code == 403

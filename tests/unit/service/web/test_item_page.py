@@ -106,6 +106,7 @@ async def test_a_submitter_is_told_that_another_reviewer_has_to_confirm(service:
     job = await examined(service, exhibits.video(), role=Role.ANALYST)
     form = await browse(service, Role.ANALYST)
     before = await item_page(service, job)
+    assert re.search(r"<title>Item \S+\.mp4 · ", before)  # for who has many tabs
     assert f"You submitted this item. {ANOTHER}" in part(before, "review")
     page = await decide(service, job, form, "confirmed")
     assert f"{SAVED} {AWAITED}" in part(page, "review")
