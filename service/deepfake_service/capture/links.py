@@ -81,19 +81,30 @@ class Link:
     note: str | None = None
 
 
-def links_of(text: str) -> list[Link]:
-    """Return the links in pasted lines or in a table: the first address of each line, and as its
-    note what the other cells say. Lines that are nothing but an address are taken whole, because
-    addresses may have commas. ``InvalidRequest`` if there is none, there are more than
-    ``MAX_LINKS``, a line other than the heads of columns has none, or one is no address."""
+@dataclass(frozen=True, slots=True, repr=False)
+class Fault:
+    """A line that has no link, as it was entered, and what is wrong with it."""
+
+    text: str
+    error: FieldError
+
+
+def links_of(text: str) -> tuple[list[Link], list[Fault]]:
+    """Return the links in pasted lines or in a table, and the lines other than the heads of columns
+    that have none. A link is the first address of a line, and its note what the other cells say.
+    Lines that are nothing but an address are taken whole, because addresses may have commas.
+    ``InvalidRequest`` if there is neither, there are more than ``MAX_LINKS``, or a cell does not
+    end."""
     lines = text.splitlines()
     table = [line for line in lines if line.strip() and not _is_link(line.strip())]
     separator = "\t" if not table or "\t" in text else max(",;", key=table[0].count)
     found: list[Link] = []
+    faults: list[Fault] = []
     rows = csv.reader(lines, delimiter=separator, strict=True)
-    is_first = True
+    is_first, begins = True, 0
     try:
         for row in rows:
+            entered, begins = "\n".join(lines[begins : rows.line_num]), rows.line_num
             cells = [cell.strip() for cell in row if cell.strip()]
             if not cells:
                 continue
@@ -101,30 +112,29 @@ def links_of(text: str) -> list[Link]:
             if at is not None:
                 url, note = cells[at], " · ".join([*cells[:at], *cells[at + 1 :]])
                 if not _URL.fullmatch(url) or not url.isprintable() or len(url) > MAX_URL:
-                    raise _in_line(rows.line_num, NO_HOST)
-                printable = "".join(c if c.isprintable() else " " for c in note)
-                found.append(Link(url, printable[:2000] or None))
+                    faults.append(Fault(entered, _in_line(rows.line_num, NO_HOST)))
+                else:
+                    printable = "".join(c if c.isprintable() else " " for c in note)
+                    found.append(Link(url, printable[:2000] or None))
             elif not is_first or any(_BARE.search(cell) for cell in cells):
-                raise _in_line(rows.line_num, NO_URL)
+                faults.append(Fault(entered, _in_line(rows.line_num, NO_URL)))
             is_first = False
     except csv.Error as error:
-        raise _in_line(rows.line_num, NOT_CLOSED) from error
-    if not found:
+        raise InvalidRequest.of_fields(_in_line(rows.line_num, NOT_CLOSED)) from error
+    if not found and not faults:
         raise invalid_field("links", "enter a URL that begins with http:// or https://")
     if len(found) > MAX_LINKS:
         raise invalid_field("links", "send at most 500 links at once")
-    return found
+    return found, faults
 
 
 def _is_link(line: str) -> bool:
     return line.isascii() and line.count("://") == 1 and _URL.fullmatch(line) is not None
 
 
-def _in_line(number: int, template: str) -> InvalidRequest:
+def _in_line(number: int, template: str) -> FieldError:
     values = {"line": number}
-    return InvalidRequest.of_fields(
-        FieldError("links", template.format_map(values), template, values)
-    )
+    return FieldError("links", template.format_map(values), template, values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,19 +149,22 @@ def open_links(
 
     text = "\n".join(urls or ())
     try:
-        links = links_of(text) if text else []
-        links += links_of(_decoded(options.table.read_bytes())) if options.table else []
-        if not links:
-            raise typer.BadParameter("give a link, or a table with --from")
+        links, faults = links_of(text) if text else ([], [])
+        more, wrong = links_of(_decoded(options.table.read_bytes())) if options.table else ([], [])
     except ServiceError as error:
         raise typer.BadParameter(str(error)) from error
+    links, faults = [*links, *more], [*faults, *wrong]
+    for fault in faults:
+        typer.echo(f"Not opened: {fault.error.detail}.", err=True)
+    if not links:
+        raise typer.BadParameter("give a link, or a table with --from")
     asked = {
         "case_reference": options.case_reference,
         "urls": [{"url": link.url, "note": link.note} for link in links],
         "examine": options.examine,
     }
     with service.connect() as submitter, _table(options.written) as table:
-        missed = False
+        missed = bool(faults)
         for one in submitter.request(_Links, "POST", "captures", json=asked).links:
             read = _wait(submitter, one.id)
             media = sum(medium.get("role") == "medium" for medium in read.media)

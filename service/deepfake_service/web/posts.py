@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from pydantic import ValidationError
 
-from deepfake_service.capture.links import links_of
+from deepfake_service.capture.links import Link, links_of
 from deepfake_service.http.answers import file_answer
 from deepfake_service.http.problems import invalid_fields
 from deepfake_service.http.submission_form import CaptureForm
@@ -13,6 +13,7 @@ from deepfake_service.platform.errors import FieldError, InvalidRequest
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 from deepfake_service.removal.looks import BY_PEOPLE
 from deepfake_service.web.pages import Form, Id, PageRoute, Reader, redirect, require_sure
+from deepfake_service.web.submit import TriedLinks, submit_page
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -43,17 +44,26 @@ def post_delete_capture(case_id: Id, capture_id: Id, visit: Reader, fields: Form
 
 @router.post("/links")
 def post_links(visit: Reader, fields: Form) -> Response:
-    """Let workers capture the posts at pasted links."""
-    case = {name: fields[name] for name in ("case_id", "case_reference") if fields.get(name)}
+    """Let workers capture the posts at pasted links. Lines without one keep no other, and are shown
+    again with what is wrong with each."""
+    lines, examine = fields.get("links", ""), "examine" in fields
+    given = {name: fields[name] for name in ("case_id", "case_reference") if fields.get(name)}
+    case_id, links = given.get("case_id"), list[Link]()
     try:
-        form = CaptureForm.model_validate(case)
+        form = CaptureForm.model_validate(given)
+        links, faults = links_of(lines)
+        if links:
+            where = (form.case_id, form.case_reference)
+            case_id, _ = visit.services.links.add(visit.caller, where, links, examine=examine)
+        lines, problems = "\n".join(f.text for f in faults), [f.error for f in faults]
     except ValidationError as error:
-        raise InvalidRequest(errors=invalid_fields(error)) from error
-    links = links_of(fields.get("links", ""))
-    case_id, _ = visit.services.links.add(
-        visit.caller, (form.case_id, form.case_reference), links, examine="examine" in fields
-    )
-    return redirect(f"/cases/{case_id}", "linked", part="captures")
+        problems = invalid_fields(error)
+    except InvalidRequest as error:
+        links, problems = [], list(error.errors)
+    if not problems:
+        return redirect(f"/cases/{case_id}", "linked", part="captures")
+    reference = given.get("case_reference", "")
+    return submit_page(visit, TriedLinks(lines, case_id, reference, examine, len(links), problems))
 
 
 @router.post("/cases/{case_id}/links/cancel")

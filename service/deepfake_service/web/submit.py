@@ -3,7 +3,8 @@ became of those that were."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Response
@@ -15,7 +16,8 @@ from deepfake_service.http.auth import CSRF_HEADER, check_csrf
 from deepfake_service.http.problems import invalid_fields
 from deepfake_service.http.submission_form import VideoForm
 from deepfake_service.platform.errors import FieldError
-from deepfake_service.web.pages import HEADERS, PageRoute, Reader
+from deepfake_service.platform.texts.i18n import LANGUAGES, translations
+from deepfake_service.web.pages import HEADERS, PageRoute, Reader, Visit
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -33,12 +35,50 @@ Rows = Annotated[
 ]
 
 
+_HEADINGS = {
+    "file": "File", "case_reference": "Case reference", "source_url": "URL of the post",
+    "platform": "Platform", "account": "Posted by (account)", "note": "Remarks",
+    "captured_at": "Captured at",
+}  # fmt: skip
+"""Of the table of files. A pasted table may have them in any order and language."""
+
+
+@dataclass(frozen=True, slots=True)
+class TriedLinks:
+    """Links that were entered, and what keeps some of them from being opened."""
+
+    lines: str
+    """Those that were not taken."""
+    case_id: str | None
+    case_reference: str
+    examine: bool
+    taken: int
+    problems: Sequence[FieldError]
+
+
 @router.get("/submit")
 def get_submit(visit: Reader) -> Response:
     """Show the form for uploads. Scripts make the table of files."""
-    settings = visit.state.settings
+    return submit_page(visit)
+
+
+def submit_page(visit: Visit, tried: TriedLinks | None = None) -> Response:
+    """Return the page, with links that were ``tried`` and not all taken."""
+    settings, languages = visit.state.settings, (visit.language, *LANGUAGES)
+    columns = {
+        name: list(dict.fromkeys(translations(each).gettext(heading) for each in languages))
+        for name, heading in _HEADINGS.items()
+    }
     return visit.page(
-        "submit.html", most=settings.max_video_bytes, opens_links=settings.capture_links
+        "submit.html",
+        status=422 if tried else 200,
+        columns=columns,
+        most=settings.max_video_bytes,
+        opens_links=settings.capture_links,
+        tried=tried,
+        problems=[(e.field, e.translated(visit.translate)) for e in tried.problems]
+        if tried
+        else (),
     )
 
 

@@ -326,8 +326,8 @@ def test_a_text_among_the_files_is_not_taken_for_a_table(
     expect(reference).to_have_value("")
     # Nor is a part of a table used if a column is not known.
     page.click("#discard")
-    paste(page, "file\tcase_reference\tremarks\na.png\tT-0\tx\n")
-    expect(problems).to_have_text(re.compile(r"“remarks”.*하나도 쓰지 않았습니다\.$"))
+    paste(page, "file\tcase_reference\tcolour\na.png\tT-0\tx\n")
+    expect(problems).to_have_text(re.compile(r"“colour”.*하나도 쓰지 않았습니다\.$"))
     expect(reference).to_have_value("")
     page.click("#discard")
     # Without a header, names of files show that a text is a table.
@@ -339,10 +339,78 @@ def test_a_text_among_the_files_is_not_taken_for_a_table(
     page.context.close()
 
 
+def test_a_table_is_read_by_the_headings_that_the_page_shows(
+    site: Site, browser: Browser, key: str, tmp_path: Path
+) -> None:
+    page = signed_in(browser, site, key, timezone_id="Asia/Seoul")
+    for n, name in enumerate(("a.png", "b.png")):
+        small = footage.resized(footage.astronaut(), 330 + n, 256)
+        (tmp_path / name).write_bytes(footage.picture(small, "PNG"))
+    (tmp_path / "statement.docx").write_bytes(b"PK")
+    page.goto("/submit")
+    page.set_input_files(
+        "#files", [tmp_path / name for name in ("a.png", "b.png", "statement.docx")]
+    )
+    rows, problems = page.locator("#batch tbody tr"), page.locator("#problems")
+    expect(rows.nth(2)).to_contain_text("사진이나 영상이 아닙니다.")
+    expect(page.locator("#summary")).to_contain_text("사건번호 없음 3개: 파일마다 새 사건")
+
+    def filled(row: int) -> dict[str, str]:
+        names = ("case_reference", "source_url", "platform", "account", "note", "captured_at")
+        return {n: v for n in names if (v := rows.nth(row).locator(f"[name={n}]").input_value())}
+
+    # In another order, in words of the headings, and with the zone that the page adds.
+    heads = "비고\t계정\t파일\t캡처 일시 (KST)\tURL\t사건 번호\t플랫폼"
+    cells = "상담 26번\t@ㄱ\tb.png\t2026-01-31 21:00\thttps://x.example/1\tK-1\tX"
+    paste(page, f"{heads}\n{cells}\n")
+    whole = {
+        "case_reference": "K-1", "source_url": "https://x.example/1", "platform": "X",
+        "account": "@ㄱ", "note": "상담 26번", "captured_at": "2026-01-31 21:00+09:00",
+    }  # fmt: skip
+    assert (filled(0), filled(1)) == ({}, whole)
+    expect(rows.nth(1).locator("[name=account]")).to_be_editable()
+    paste(page, "Posted by (account)\tCase reference\tFile\n@a\tK-2\ta.png\n", "#paste")
+    assert filled(0) == {"account": "@a", "case_reference": "K-2"}
+    # Nothing is filled by position before somebody says what the first line is.
+    question, unclear = page.locator("#heading"), "메모\t일련번호\n상담 1번\t1\n상담 2번\t2\n"
+    for answer in ("Escape", "예", "아니요"):
+        paste(page, unclear)
+        expect(question).to_contain_text("첫 줄이 열 이름입니까?")
+        expect(question).to_contain_text("메모 · 일련번호")
+        assert (filled(0)["case_reference"], filled(1)) == ("K-2", whole)
+        if answer == "Escape":
+            page.keyboard.press(answer)
+            expect(problems).to_be_hidden()
+            continue
+        question.get_by_role("button", name=answer).click()
+        if answer == "예":
+            expect(problems.locator("li")).to_have_text(re.compile("“메모”"))
+            page.keyboard.press("Control+Enter")
+            expect(page.locator("#summary")).to_contain_text("아무것도 전송하지 않았습니다.")
+            page.click("#discard")
+    expect(rows.nth(1).locator("[name=case_reference]")).to_have_value("상담 1번")
+    # Cells that were put into the column beside theirs are told by a time among the remarks.
+    paste(page, "file\tnote\na.png\t2026-01-31 21:00\n")
+    expect(problems.locator("li")).to_contain_text("1개 행의 비고가 일시입니다(1행).")
+    page.click("#discard")
+    paste(page, "파일\t사건번호\n파일\tx\n")
+    expect(problems.locator("li")).to_have_text(
+        "2번째 줄: 이름이 ‘파일’인 파일이 없거나 둘 이상입니다."
+    )
+    page.click("#discard")
+    rows.nth(0).locator("[name=screenshot]").set_input_files(tmp_path / "b.png")
+    expect(rows.nth(0).locator("[name=screenshot] + span")).to_have_text("b.png")
+    violations = Axe().run(page).response["violations"]
+    assert [v["id"] for v in violations if v["impact"] in SERIOUS] == []
+    page.evaluate("document.querySelectorAll('#batch .remove').forEach((b) => b.click())")
+    page.context.close()
+
+
 READ_TABLES = """async (texts) => {
-  const { readTable } = await import("/static/delimited.js");
+  const { namesOf, readTable } = await import("/static/delimited.js");
   return texts.map((text) => {
-    try { return readTable(text, () => false).lines; } catch (error) { return error.kind; }
+    try { return readTable(text, namesOf([]), () => false).lines; }
+    catch (error) { return error.kind; }
   });
 }"""
 TIMES = """async (texts) => {

@@ -52,24 +52,28 @@ export function split(text, blank = false) {
   return lines;
 }
 
-// Returns the columns of a table and its lines, each with its number and its cells by column. The
-// columns of a table without a header are COLUMNS, or those after the file if `isFile` knows none
-// of its first cells. A file may be any text, so it has to name columns or files (`isNamed`).
-export function readTable(text, isFile, isNamed = false) {
+// Returns the columns of a table and its lines, each with its number and its cells by column, or null
+// if its first line names neither a column nor a file, and nobody said what it is (`first`). Without
+// names, the columns are COLUMNS, or those after the file if no line names one. A text file has to.
+export function readTable(text, columnOf, isFile, isText = false, first = "") {
   const lines = split(text);
   if (!lines.length) throw new InvalidTable("empty");
+  const hasFile = isFile(lines[0].cells[0]);
+  const named = hasFile ? [] : lines[0].cells.map(columnOf);
   let columns = COLUMNS;
-  if (lines[0].cells.some((name) => COLUMNS.includes(name))) {
-    columns = lines.shift().cells;
-    for (const [n, name] of columns.entries()) {
+  if (first === "names" || named.some(Boolean)) {
+    for (const [n, name] of lines.shift().cells.entries()) {
       const values = { column: n + 1, name: name.slice(0, 40) };
-      if (!COLUMNS.includes(name)) throw new InvalidTable("unknown", values);
-      if (columns.indexOf(name) < n) throw new InvalidTable("twice", values);
+      if (!named[n]) throw new InvalidTable("unknown", values);
+      if (named.indexOf(named[n]) < n) throw new InvalidTable("twice", values);
     }
     if (!lines.length) throw new InvalidTable("empty");
-  } else if (!lines.some(({ cells }) => isFile(cells[0]))) {
-    if (isNamed) throw new InvalidTable("header");
-    columns = COLUMNS.slice(1);
+    columns = named;
+  } else if (!hasFile) {
+    const hasFiles = lines.some(({ cells }) => isFile(cells[0]));
+    if (isText && !hasFiles) throw new InvalidTable("header");
+    if (!first) return null;
+    if (!hasFiles) columns = COLUMNS.slice(1);
   }
   const wide = lines.find(({ cells }) => cells.length > columns.length);
   if (wide) throw new InvalidTable("cells", { line: wide.line, cells: wide.cells.length, columns: columns.length });
@@ -78,6 +82,19 @@ export function readTable(text, isFile, isNamed = false) {
     lines: lines.map(({ line, cells }) => ({ line, cells: Object.fromEntries(cells.map((cell, n) => [columns[n], cell])) })),
   };
 }
+
+// Returns what gives the column that a cell names by a heading, `[column, heading]`, or a word of it.
+export function namesOf(headings) {
+  const plain = (text) => text.normalize("NFC").toLowerCase().replace(/[\s_()]/g, "");
+  const known = new Map(COLUMNS.map((column) => [plain(column), column]));
+  for (const [column, heading] of headings) {
+    for (const name of [heading, ...heading.split(/[\s()]+/)]) if (plain(name).length > 1) known.set(plain(name), column);
+  }
+  // The page's heading of times has a zone in brackets.
+  return (cell) => known.get(plain(cell)) || known.get(plain(cell.replace(/\([^)]*\)$/, "")));
+}
+
+export const isTime = (text) => completeTime(text) !== text || /^\d{4}-\d\d-\d\dT/.test(text);
 
 // Completes a time as people and spreadsheets write it with the reader's time zone. Other text, which
 // may be a time in ISO 8601, is returned as it is.

@@ -1,14 +1,14 @@
 // The table of files that are not sent yet. What is wrong with a cell is told by the service, so that
 // the rules are those of the API.
 import { ask, lost, signedOut } from "./api.js";
-import { COLUMNS, InvalidTable, completeTime, readTable, split } from "./delimited.js";
+import { COLUMNS, InvalidTable, completeTime, isTime, namesOf, readTable, split } from "./delimited.js";
 import { announce } from "./submitted.js";
 
 const CHECKED_AT_ONCE = 50;
 const CHECK_AFTER_MS = 400;
-const SHOWN = 20;
 const NAMED = 10; // numbers of rows with errors
 const ENVELOPE = 65536; // bytes of a request beside its file
+const OTHER = /\.(docx?|hwpx?|odt|pdf|rtf|xlsx?|pptx?|zip|html?)$/i;
 const CELLS = COLUMNS.slice(1);
 export const FIELDS = [...CELLS, "priority", "frames"];
 
@@ -16,9 +16,12 @@ const page = document.getElementById("submit");
 const words = page.dataset;
 const body = document.querySelector("#batch tbody");
 const template = document.getElementById("row").content.firstElementChild;
+const summary = document.getElementById("summary");
 const problemBox = document.getElementById("problems");
+const question = document.getElementById("heading");
+const columnOf = namesOf([...document.querySelectorAll("#batch th[data-names]")].flatMap((head) => head.dataset.names
+  .split("|").map((name) => [head.dataset.column, name])));
 const common = Object.fromEntries(FIELDS.map((name) => [name, document.getElementById(name)]));
-const rowOf = new WeakMap();
 export let rows = [];
 let marks = 0;
 let edited = new Set(); // rows that are checked soon
@@ -44,7 +47,6 @@ export function settle() {
     for (const row of rows) cellOf(row, name).value = own(row, name) || common[name].value.trim();
     common[name].value = "";
   }
-  document.getElementById("paste").value = "";
   document.getElementById("filled").textContent = "";
 }
 
@@ -65,7 +67,7 @@ function add(file, path, after) {
     body.append(tr);
     rows.push(row);
   }
-  rowOf.set(tr, row);
+  tr.row = row;
   return row;
 }
 
@@ -98,8 +100,10 @@ export function summarise() {
   document.getElementById("count").textContent = rows.length;
   const wrong = rows.filter((row) => row.wrong);
   const bytes = size(rows.reduce((sum, row) => sum + row.file.size, 0));
-  document.getElementById("summary").textContent = wrong.length ? fill(words.invalid, rowsNamed(wrong)) : fill(words.summary, { count: rows.length, bytes });
-  document.getElementById("summary").classList.toggle("bad", wrong.length > 0);
+  const caseless = left.filter((row) => !fieldsOf(row).case_reference).length;
+  const said = wrong.length ? fill(words.invalid, rowsNamed(wrong)) : fill(words.summary, { count: rows.length, bytes });
+  summary.textContent = caseless ? `${said} · ${fill(words.caseless, { count: caseless })}` : said;
+  summary.classList.toggle("bad", wrong.length > 0);
   document.getElementById("send").disabled = !left.length;
   for (const name of FIELDS) for (const row of rows) {
     cellOf(row, name).placeholder = common[name].value.trim() || (name === "frames" ? common.frames.placeholder : "");
@@ -108,12 +112,18 @@ export function summarise() {
 
 // What is wrong
 
+// Says beside the button why something is not sent.
+export function object(text) {
+  summary.textContent = text;
+  summary.classList.add("bad");
+  announce(text);
+}
+
 function mark(control, place, text) {
   place.textContent = text;
   place.hidden = !text;
   if (!control) return;
-  if (text) control.setAttribute("aria-invalid", "true");
-  else control.removeAttribute("aria-invalid");
+  control.ariaInvalid = text ? "true" : null;
   if (text) control.setAttribute("aria-describedby", (place.id ||= `mark-${marks += 1}`));
   else control.removeAttribute("aria-describedby");
 }
@@ -121,7 +131,7 @@ function mark(control, place, text) {
 export function show(row, errors) {
   const same = rows.slice(0, rows.indexOf(row)).findIndex((other) => other.path === row.path
     && other.file.size === row.file.size && JSON.stringify(fieldsOf(other)) === JSON.stringify(fieldsOf(row)));
-  const ofFile = !row.file.size ? words.empty
+  const ofFile = !row.file.size ? words.empty : OTHER.test(row.file.name) ? words.other
     : row.file.size > Number(words.most) - ENVELOPE ? words.large
       : same >= 0 ? fill(words.repeats, { row: same + 1 }) : "";
   mark(null, row.tr.querySelector(".of-file"), ofFile);
@@ -175,9 +185,7 @@ function showProblems() {
     ...problems,
     ...unmatched.map(({ line, cells }) => fill(words.pFile, { line, name: cells.file })),
   ];
-  const shown = lines.slice(0, SHOWN);
-  if (lines.length > SHOWN) shown.push(fill(words.more, { count: lines.length - SHOWN }));
-  problemBox.querySelector("ul").replaceChildren(...shown.map((text) => {
+  problemBox.querySelector("ul").replaceChildren(...lines.map((text) => {
     const item = document.createElement("li");
     item.textContent = text;
     return item;
@@ -227,11 +235,16 @@ function putByName(lines) {
   return filled;
 }
 
-// Reports an invalid table instead of using it, with the name of its file, if it has one.
+// Reports an invalid table instead of using it, with the name of its file, if it has one. Returns null
+// if it is not clear what its first line is.
 function attempt(use, file = "") {
+  const hadTime = rows.filter((row) => isTime(own(row, "note")));
   let filled = 0;
   try {
     filled = use();
+    if (filled === null) return null;
+    const times = rows.filter((row) => isTime(own(row, "note")) && !hadTime.includes(row));
+    if (times.length) problems.push(fill(words.pTime, rowsNamed(times)));
   } catch (error) {
     if (!(error instanceof InvalidTable)) throw error;
     const kind = error.kind[0].toUpperCase() + error.kind.slice(1);
@@ -240,8 +253,10 @@ function attempt(use, file = "") {
   }
   showProblems();
   checkSoon();
-  announce(fill(words.filled, { count: filled }));
-  document.getElementById("filled").textContent = fill(words.filled, { count: filled });
+  const told = fill(words.filled, { count: filled });
+  announce(told);
+  document.getElementById("filled").textContent = told;
+  return filled;
 }
 
 function putInOrder(open, lines) {
@@ -250,17 +265,26 @@ function putInOrder(open, lines) {
   return lines.length;
 }
 
-export function useTable(read, file = "") {
-  attempt(() => {
-    const { columns, lines } = readTable(read(), (name) => matching(name).length > 0, Boolean(file));
-    if (columns.includes("file")) return putByName(lines);
-    return putInOrder(rows.filter(editable), lines.map(({ cells }) => cells));
-  }, file);
+export async function useTable(read, file = "") {
+  let first = "";
+  const use = () => {
+    const table = readTable(read(), columnOf, (name) => matching(name).length > 0, Boolean(file), first);
+    if (!table) return null;
+    if (table.columns.includes("file")) return putByName(table.lines);
+    return putInOrder(rows.filter(editable), table.lines.map(({ cells }) => cells));
+  };
+  if (attempt(use, file) !== null) return;
+  document.getElementById("first-line").textContent = split(read())[0].cells.join(" · ");
+  question.returnValue = "";
+  question.showModal();
+  await new Promise((done) => { question.addEventListener("close", done, { once: true }); });
+  first = question.returnValue;
+  if (first) attempt(use, file);
 }
 
 // Cells that are pasted into a cell fill those to the right and below, as in a spreadsheet.
 function useCells(text, control) {
-  const open = rows.slice(rows.indexOf(rowOf.get(control.closest("tr")))).filter(editable);
+  const open = rows.slice(rows.indexOf(rowAt(control))).filter(editable);
   const names = CELLS.slice(CELLS.indexOf(control.name));
   const lines = text.includes("\t") ? split(text, true) : text.split("\n").map((cell) => ({ cells: [cell.trim()] }));
   attempt(() => {
@@ -275,7 +299,7 @@ export function paste(pasted, control) {
   const text = pasted.replace(/\r\n?/g, "\n").replace(/\n+$/, "");
   if (!rows.length || !/[\t\n]/.test(text)) return false;
   const names = text.split("\n", 1)[0].split(/[\t,;]/);
-  if (control && CELLS.includes(control.name) && !names.some((name) => COLUMNS.includes(name.trim()))) useCells(text, control);
+  if (control && CELLS.includes(control.name) && !names.some((name) => columnOf(name))) useCells(text, control);
   else useTable(() => text);
   return true;
 }
@@ -298,4 +322,4 @@ export function dismiss() {
   showProblems();
 }
 
-export const rowAt = (element) => rowOf.get(element.closest("tr"));
+export const rowAt = (element) => element.closest("tr").row;

@@ -3,7 +3,7 @@ import { ask, explain, lost, refusal, renew, transfer } from "./api.js";
 import { onChosen } from "./chosen.js";
 import { completeTime, decode } from "./delimited.js";
 import {
-  FIELDS, addAll, blocked, cellOf, check, checkSoon, dismiss, editable, enter, fieldsOf, fill, paste, remove, rowAt,
+  FIELDS, addAll, blocked, cellOf, check, checkSoon, dismiss, editable, enter, fieldsOf, fill, object, paste, remove, rowAt,
   rows, rowsNamed, settle, show, summarise, useTable,
 } from "./sheet.js";
 import { RESUMED_FROM, sendResumed } from "./resumed.js";
@@ -33,7 +33,7 @@ async function take(files) {
   addAll(shown.filter(({ path }) => !MANIFEST.test(path)));
   for (const { file, path } of tables) {
     const bytes = new Uint8Array(await file.arrayBuffer());
-    useTable(() => decode(bytes), path);
+    await useTable(() => decode(bytes), path);
   }
   if (rows.length) document.getElementById("batch-title").scrollIntoView({ block: "nearest" });
 }
@@ -54,7 +54,6 @@ async function walk(entry, path, found) {
 // Paths are those below the folder, if one is dropped.
 async function dropped(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-  if (!entries.length) return take([...transfer.files].map((file) => ({ file, path: file.name })));
   const folders = entries.filter((entry) => entry.isDirectory).length;
   const found = [];
   for (const entry of entries) await walk(entry, entry.isDirectory && folders === 1 ? "" : entry.name, found);
@@ -79,18 +78,12 @@ addEventListener("dragover", (event) => event.preventDefault());
 addEventListener("drop", (event) => { event.preventDefault(); dropped(event.dataTransfer); });
 
 addEventListener("paste", (event) => {
-  const control = event.target.closest?.("input, textarea, select");
+  const control = event.target.closest?.("input, textarea:not(#paste), select");
   if (control && !body.contains(control)) return;
   const files = [...event.clipboardData.files].map((file) => ({ file, path: file.name }));
   if (!control && files.length) take(files);
   else if (!paste(event.clipboardData.getData("text/plain"), control)) return;
   event.preventDefault();
-});
-document.getElementById("fill").addEventListener("click", () => {
-  const area = document.getElementById("paste");
-  if (!area.value.trim()) return area.focus();
-  useTable(() => area.value);
-  return undefined;
 });
 document.getElementById("discard").addEventListener("click", () => {
   dismiss();
@@ -100,6 +93,7 @@ document.getElementById("discard").addEventListener("click", () => {
 // Editing
 
 body.addEventListener("change", (event) => {
+  if (event.target.name === "screenshot") event.target.nextElementSibling.textContent = event.target.files[0]?.name || "";
   if (event.target.name === "captured_at") event.target.value = completeTime(event.target.value);
   checkSoon(rowAt(event.target));
 });
@@ -110,12 +104,6 @@ for (const name of FIELDS) {
     checkSoon();
   });
 }
-body.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || !event.target.matches("input:not([type=file])") || event.isComposing || event.ctrlKey || event.metaKey) return;
-  const open = rows.filter(editable);
-  const next = open[open.indexOf(rowAt(event.target)) + (event.shiftKey ? -1 : 1)];
-  if (next) cellOf(next, event.target.name).focus();
-});
 body.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button) return;
@@ -141,19 +129,18 @@ body.addEventListener("click", (event) => {
 async function send(some) {
   if (blocked()) {
     document.getElementById("problems").focus();
+    object(words.blocked);
     return;
   }
   let bad;
   try { bad = await check(some); } catch (error) {
-    document.getElementById("summary").textContent = error.message;
-    document.getElementById("summary").classList.add("bad");
-    announce(error.message);
+    object(error.message);
     return;
   }
   // A file that cannot be sent does not keep the others.
   const sent = some.filter((row) => editable(row) && !bad.includes(row));
   if (bad.length) {
-    announce(fill(sent.length ? words.others : words.wrong, rowsNamed(bad)));
+    object(fill(sent.length ? words.others : words.wrong, rowsNamed(bad)));
     const first = document.querySelector("#batch [aria-invalid=true]") || bad[0].tr.querySelector(".remove");
     first.focus();
     // Not behind the bar with the button, which covers the lower edge of the window.

@@ -82,11 +82,13 @@ def test_what_keeps_a_capture_is_told_once() -> None:
     waiting = {**queued, "waits": "The server is short of disk space."}
     ended = {**queued, "state": "refused", "reason": "not_found"}
     looks = [(200, {}, each) for each in (waiting, waiting, queued, ended)]
-    command = ["capture", "links", url, "--case-reference", "A", "--key", "key"]
+    urls = [url, "https://a.example/2 note"]  # which has no link, and keeps no other
+    command = ["capture", "links", *urls, "--case-reference", "A", "--key", "key"]
     with answering((200, {}, accepted), *looks) as address:
         result = CliRunner().invoke(cli.app, [*command, "--url", address])
     assert result.stderr.count("short of disk space") == 1, result.output
     assert f"{url}: not found; 0 pictures and videos" in result.stdout
+    assert "Not opened: the URL in line 2 has no host, or spaces in it." in result.stderr
 
 
 async def test_a_busy_service_is_waited_for(

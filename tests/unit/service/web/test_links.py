@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 
 import pytest
+from sqlalchemy import select
 
 from deepfake_service.capture.links import ENDS, Link, links_of
 from deepfake_service.platform.db import Capture, Case
@@ -69,7 +71,9 @@ async def test_pasted_lines_of_a_table_wait_to_be_opened(start: Starter) -> None
     ],
 )  # fmt: skip
 def test_no_link_is_cut_or_joined(text: str, links: list[str]) -> None:
-    assert [f"{link.url} {link.note}" for link in links_of(text)] == links
+    found, faults = links_of(text)
+    assert [f"{link.url} {link.note}" for link in found] == links
+    assert not faults
 
 
 @pytest.mark.parametrize(
@@ -78,13 +82,54 @@ def test_no_link_is_cut_or_joined(text: str, links: list[str]) -> None:
         ("https://a.example/1\nvideo.example/2", "line 2 has no URL"),
         ("www.video.example/1\nhttps://a.example/2", "line 1 has no URL"),
         ("https://a.example/1 x\nhttps://a.example/2", "line 1 has no host, or spaces"),
+    ],
+)
+def test_a_line_that_would_be_lost_is_named_and_keeps_no_other(text: str, problem: str) -> None:
+    (link,), (fault,) = links_of(text)
+    assert problem in fault.error.detail
+    assert {link.url, fault.text} == set(text.split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
         ('https://a.example/1\t"said\nhttps://a.example/2\t', "quotation mark before line 2"),
         (f"https://a.example/1\t{'x' * 200_000}", "line 1"),
     ],
 )
-def test_a_line_that_would_be_lost_is_named(text: str, problem: str) -> None:
+def test_a_table_whose_lines_cannot_be_told_apart_is_refused(text: str, problem: str) -> None:
     with pytest.raises(InvalidRequest, match=problem):
         links_of(text)
+
+
+async def test_a_wrong_line_keeps_no_other_and_stays_in_the_form(start: Starter) -> None:
+    async with start(capture_links=True) as service:
+        csrf = await browse(service, Role.ANALYST)
+        lines = [f"https://a.example/{n}" for n in range(1, 501)]
+        lines[36] = "https://a.example/37 메모"
+        form = {**csrf, "case_reference": "L-9", "links": "\n".join(lines), "examine": "all"}
+        answer = await service.client.post("/links", data=form, headers=ENGLISH)
+        assert answer.status_code == 422
+        assert "499 links wait to be opened" in answer.text
+        assert "<li>the URL in line 37 has no host, or spaces in it</li>" in answer.text
+        assert "autofocus>https://a.example/37 메모</textarea>" in answer.text
+        (case_id,) = set(re.findall(r'name="case_id" value="(\w+)"', answer.text))
+        with service.database.read() as session:
+            captures = session.scalars(select(Capture)).all()
+        assert (len(captures), {c.case_id for c in captures}) == (499, {case_id})
+        again = {**csrf, "case_id": case_id, "links": "https://a.example/37"}
+        corrected = await service.client.post("/links", data=again)
+        assert corrected.headers["Location"].startswith(f"/cases/{case_id}?done=linked")
+        asked = {"case_id": case_id, "urls": [{"url": line} for line in lines]}
+        token = {"X-CSRF-Token": csrf["csrf"]}
+        answer = await service.client.post("/v1/captures", json=asked, headers=token)
+        assert [e["field"] for e in answer.json()["errors"]] == ["urls.36.url"]
+        # What was refused as a whole is still there.
+        wrong = {**csrf, "case_reference": "x" * 201, "links": "https://a.example/1"}
+        refused = (await service.client.post("/links", data=wrong, headers=ENGLISH)).text
+        assert "Case reference: at most 200 characters" in refused
+        assert ">https://a.example/1</textarea>" in refused
+        assert "<code>" not in refused
 
 
 async def test_what_became_of_a_link_is_said_in_korean_with_what_can_be_done(

@@ -257,6 +257,22 @@ def test_tables_on_the_page_have_the_columns_of_the_api() -> None:
     assert found[1].startswith('"file"')
 
 
+@pytest.mark.parametrize(("language", "first"), [("ko", "게시한 계정"), ("en", "Posted by")])
+async def test_columns_are_named_in_both_languages(
+    service: Service, language: str, first: str
+) -> None:
+    await token_of(service, language=language)
+    page = (await service.client.get("/submit", headers={"Accept-Language": language})).text
+    heads = re.findall(r'data-column="(\w+)" data-names="([^"]+)"', page)
+    assert {name for name, _ in heads} == {"file", *PictureForm.model_fields}
+    names = dict(heads)["account"].split("|")
+    assert names[0].startswith(first)
+    assert set(names) == {"게시한 계정", "Posted by (account)"}
+    assert "DEEPFAKE_CAPTURE_LINKS" not in page  # which is for administrators
+    await token_of(service, Role.ADMIN, language)
+    assert "DEEPFAKE_CAPTURE_LINKS=true" in (await service.client.get("/submit")).text
+
+
 def test_scripts_are_served_and_stay_small() -> None:
     folder = files("deepfake_service.web") / "static"
     scripts = [entry for entry in folder.iterdir() if entry.name.endswith(".js")]
