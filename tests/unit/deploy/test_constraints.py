@@ -67,6 +67,15 @@ def test_the_image_installs_what_the_project_allows(engine: str) -> None:
         assert requirement.specifier.contains(version), f"{requirement}: {version}"
 
 
+def test_what_fetches_links_is_known_by_digests_and_fits_beside_the_rest() -> None:
+    versions, image = pinned("capture"), pinned("cpu")
+    for requirement in needed(PROJECT["optional-dependencies"]["capture-link"]):
+        version = versions[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), f"{requirement}: {version}"
+    both = versions.keys() & image.keys()
+    assert {name: versions[name] for name in both} == {name: image[name] for name in both}
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_everything_that_the_image_needs_has_a_digest(engine: str) -> None:
     versions = pinned(engine)
@@ -103,7 +112,7 @@ def test_the_tools_that_build_have_digests(name: str) -> None:
 
 def test_every_entry_has_a_digest() -> None:
     text = "\n".join(
-        (FOLDER / f"{name}.txt").read_text() for name in (*ENGINES, "build", "release")
+        (FOLDER / f"{name}.txt").read_text() for name in (*ENGINES, "build", "release", "capture")
     )
     blocks = re.split(r"^(?=\S+==)", text, flags=re.MULTILINE)[1:]
     assert all("--hash=sha256:" in block for block in blocks)
