@@ -108,6 +108,6 @@ export function completeTime(text) {
   const two = (number) => String(number).padStart(2, "0");
   const offset = -at.getTimezoneOffset();
   const zone = `${offset < 0 ? "-" : "+"}${two(Math.floor(Math.abs(offset) / 60))}:${two(Math.abs(offset) % 60)}`;
-  // Not from `at`, which would make the 31st of February a day in March: the service names it.
+  // Not from `at`, which would make 31 February a day in March: the service names it.
   return `${year}-${two(month)}-${two(day)} ${two(hours)}:${minute}${second ? `:${second}` : ""}${zone}`;
 }

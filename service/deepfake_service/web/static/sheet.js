@@ -132,7 +132,7 @@ export function show(row, errors) {
   const same = rows.slice(0, rows.indexOf(row)).findIndex((other) => other.path === row.path
     && other.file.size === row.file.size && JSON.stringify(fieldsOf(other)) === JSON.stringify(fieldsOf(row)));
   const ofFile = !row.file.size ? words.empty : OTHER.test(row.file.name) ? words.other
-    : row.file.size > Number(words.most) - ENVELOPE ? words.large
+    : row.file.size > words.most - ENVELOPE ? words.large
       : same >= 0 ? fill(words.repeats, { row: same + 1 }) : "";
   mark(null, row.tr.querySelector(".of-file"), ofFile);
   for (const name of FIELDS) {
@@ -185,11 +185,7 @@ function showProblems() {
     ...problems,
     ...unmatched.map(({ line, cells }) => fill(words.pFile, { line, name: cells.file })),
   ];
-  problemBox.querySelector("ul").replaceChildren(...lines.map((text) => {
-    const item = document.createElement("li");
-    item.textContent = text;
-    return item;
-  }));
+  problemBox.querySelector("ul").replaceChildren(...lines.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
   problemBox.hidden = !lines.length;
 }
 
@@ -227,7 +223,7 @@ function putByName(lines) {
     else {
       const count = used.get(found[0].path) || 0;
       used.set(found[0].path, count + 1);
-      const last = found[found.length - 1];
+      const last = found.at(-1);
       put(found[count] || add(last.file, last.path, last), cells);
       filled += 1;
     }
