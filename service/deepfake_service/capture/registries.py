@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import json
 import logging
 import re
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
-from io import BytesIO
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import requests
 from pydantic import Field
-from requests.adapters import BaseAdapter
 
 from deepfake_service.platform.answers import Published
 from deepfake_service.platform.logs import logger
 from deepfake_service.platform.pages import Pages
+
+if TYPE_CHECKING:
+    from whoisit.bootstrap import BaseBootstrap
 
 DAY_S = 86_400.0
 RETRY_S = 600.0
@@ -83,78 +83,83 @@ class Registries:
 
     def __init__(self, pages: Pages) -> None:
         self._lock = threading.Lock()
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._session.mount("https://", _Checked(pages))
+        self._pages = pages
         self._renewed_at = -DAY_S
-        self._known: dict[tuple[str, str], Any] = {}
+        self._tables: BaseBootstrap | None = None
+        self._known: dict[tuple[str, str], Network | Domain | None] = {}
 
     def of(self, host: str, address: str) -> Operator:
         """Return what is registered of a host and its address; ``None`` for what is not known."""
-        import whoisit
-
-        network = domain = None
+        domain = None
         with self._lock:
-            if not self._has_tables():
+            tables = self._current_tables()
+            if tables is None:
                 return Operator(host=host, address=address)
-            network = self._asked(whoisit.ip, address, _network)
+            network = self._asked(tables, "ip", address, _network)
             with contextlib.suppress(ValueError):
                 ipaddress.ip_address(host)
                 return Operator(host=host, address=address, network=network)
             # A registered domain has two labels or three; the registry knows which.
             labels = host.rsplit(".", 3)[-3:]
-            names = [".".join(labels[n:]) for n in range(len(labels) - 1)]
-            # The registry names the registrar and its contact; what that one says is not needed.
-            ask = partial(whoisit.domain, follow_related=False)
-            for name in names:
-                domain = self._asked(ask, name, _domain)
+            for name in (".".join(labels[n:]) for n in range(len(labels) - 1)):
+                # It names the registrar and its contact; what that one says is not needed.
+                domain = self._asked(tables, "domain", name, _domain)
                 # Unless it is known that a name is not registered, a shorter one may be another's.
-                if domain or (_domain.__name__, name) not in self._known:
+                if domain or ("domain", name) not in self._known:
                     break
         return Operator(host=host, address=address, network=network, domain=domain)
 
-    def _has_tables(self) -> bool:
-        """Load IANA's tables once a day; return whether there are some."""
-        import whoisit
+    def _current_tables(self) -> BaseBootstrap | None:
+        """Return IANA's tables, which are loaded once a day; ``None`` if there are none."""
         from whoisit.bootstrap import BaseBootstrap
 
         now = time.monotonic()
         if now < self._renewed_at + DAY_S:
-            return bool(whoisit.is_bootstrapped())
-        for name in ("bootstrap", "query", "parser", "utils"):  # whoisit's, which log addresses
+            return self._tables
+        for name in ("bootstrap", "query", "parser"):  # whoisit's, which log addresses
             logging.getLogger(name).setLevel(logging.WARNING)
-        whoisit.clear_bootstrapping()
+        self._tables, tables = None, BaseBootstrap()
         try:
-            tables: dict[str, Any] = {"timestamp": int(time.time())}
-            for name, url in BaseBootstrap.BOOTSTRAP_URLS.items():
-                tables[name] = self._session.get(url).json()
-            whoisit.load_bootstrap_data(tables, overrides=True, from_json=False)
+            content: dict[str, Any] = {"timestamp": int(time.time())}
+            for name, url in tables.BOOTSTRAP_URLS.items():
+                content[name] = json.loads(self._text_at(url) or "")
+            tables.load_bootstrap_data(content, overrides=True, from_json=False)
         except Exception:  # of a network, or of a parser that is given anything
-            whoisit.clear_bootstrapping()
             self._renewed_at = now - DAY_S + RETRY_S
             _log.warning("registries_unknown")
-            return False
-        self._renewed_at = now
+            return None
+        self._tables, self._renewed_at = tables, now
         self._known.clear()
-        return True
+        return tables
 
-    def _asked(self, ask: Callable[..., Any], what: str, read: Callable[[Any], _R]) -> _R | None:
-        from whoisit.errors import ResourceDoesNotExist, UnsupportedError
+    def _asked(
+        self, tables: BaseBootstrap, kind: str, what: str, read: Callable[[Any], _R]
+    ) -> _R | None:
+        from whoisit import QueryBuilder, parse
+        from whoisit.errors import UnsupportedError
 
-        key = (read.__name__, what)
+        key, found = (kind, what), None
         if key in self._known:
-            known: _R | None = self._known[key]
-            return known
+            return cast("_R | None", self._known[key])
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
         try:
-            found = read(ask(what, session=self._session))
-        except (ResourceDoesNotExist, UnsupportedError):
-            found = None
+            _, url, _ = QueryBuilder(tables).build(kind, what)
+            if (text := self._text_at(url)) is not None:
+                found = read(parse(tables, kind, what, json.loads(text)))
+        except UnsupportedError:
+            pass  # no registry tells
         except Exception:  # as above; it is asked again for the next link
             return None
         self._known[key] = found
         return found
+
+    def _text_at(self, url: str) -> str | None:
+        """Return what is at an address; ``None`` if there is nothing (404)."""
+        page = self._pages.get(url)
+        if page.last is None or page.last.status not in (200, 404):
+            raise ValueError("no answer")
+        return page.last.text if page.last.status == 200 else None
 
 
 def _network(answer: Any) -> Network:
@@ -191,25 +196,3 @@ def _contacts(answer: Any) -> list[str]:
 
 def _text(said: object) -> str:
     return "".join(c if c.isprintable() else " " for c in str(said or ""))[:200].strip()
-
-
-class _Checked(BaseAdapter):
-    """Sends whoisit's requests by ``Pages``, which follows redirects itself."""
-
-    def __init__(self, pages: Pages) -> None:
-        super().__init__()
-        self._pages = pages
-
-    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
-        """Return the page at the address of a request."""
-        page = self._pages.get(str(request.url))
-        if page.last is None:
-            raise requests.ConnectionError(str(page.failure))
-        answer = requests.Response()
-        answer.request, answer.url = request, page.last.url
-        answer.status_code, answer.encoding = page.last.status, "utf-8"
-        answer.raw = BytesIO(page.last.text.encode())
-        return answer
-
-    def close(self) -> None:
-        """Do nothing: each page has a connection of its own."""
