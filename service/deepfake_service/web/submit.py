@@ -65,10 +65,8 @@ def get_submit(visit: Reader) -> Response:
 def submit_page(visit: Visit, tried: TriedLinks | None = None) -> Response:
     """Return the page, with links that were ``tried`` and not all taken."""
     settings, languages = visit.state.settings, (visit.language, *LANGUAGES)
-    columns = {
-        name: list(dict.fromkeys(translations(each).gettext(heading) for each in languages))
-        for name, heading in _HEADINGS.items()
-    }
+    say = [translations(language).gettext for language in languages]
+    columns = {name: [told(heading) for told in say] for name, heading in _HEADINGS.items()}
     return visit.page(
         "submit.html",
         status=422 if tried else 200,
@@ -76,9 +74,7 @@ def submit_page(visit: Visit, tried: TriedLinks | None = None) -> Response:
         most=settings.max_video_bytes,
         opens_links=settings.capture_links,
         tried=tried,
-        problems=[(e.field, e.translated(visit.translate)) for e in tried.problems]
-        if tried
-        else (),
+        say=visit.translate,
     )
 
 

@@ -38,7 +38,7 @@ async def test_pasted_lines_of_a_table_wait_to_be_opened(start: Starter) -> None
         path = answer.headers["Location"].partition("?")[0]
         with statements(service.database.engine) as seen:
             table = await service.client.get(f"{path}/captures.csv")
-        assert len([query for query in seen if "capture_id" in query or "captures" in query]) == 3
+        assert len([query for query in seen if "capture_id" in query or "captures" in query]) == 4
         assert table.headers["content-type"].startswith("text/csv")
         lines = table.content.decode("utf-8-sig").splitlines()
         assert lines[0].startswith("url,state,reason,next_step")
