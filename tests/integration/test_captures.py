@@ -48,7 +48,7 @@ def test_an_archive_from_the_command_to_its_items_and_its_verification(
     archive.write_bytes(archives.wacz(archives.page().content()))
     shot.write_bytes(archives.picture() + b"\0")
     said = imported(site, archive, "--case-reference", "A", "--examine")
-    assert "1 pages, 2 pictures and videos; digests verified, signature not signed" in said
+    assert "1 pages, 2 pictures and videos; digests verified" in said
     assert "below the minimum of the Berkeley Protocol; missing: full page capture" in said
     said = imported(site, archive, "--case-reference", "B", "--screenshot", str(shot), "--json")
     shown = json.loads(next(line for line in said.splitlines() if line.startswith("{")))

@@ -73,7 +73,6 @@ def decide(hand: Hand, reason: str) -> None:
 
 
 def open_awaiting(hand: Hand, path: str) -> None:
-    hand.click(hand.page.locator("a[href*='tab=second']"), "open the tab of the second person")
     hand.click(hand.page.locator(f"a[href='{path}']"), "open the item")
 
 

@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from deepfake_eval.cli.app import app
 from deepfake_training.config import BackboneConfig, BundleConfig, CardConfig, CardSource, Config
-from deepfake_training.export.model_card import Outcomes, model_card
+from deepfake_training.export.model_card import Outcomes, long_tables, model_card
 
 DIGEST = "ab" * 32
+METRICS: dict[str, Any] = {"operating_point": [], "levels": {"item": []}, "coverage": []}
 
 
 def card(
@@ -43,8 +44,7 @@ def card(
         **(fields or {}),
     }
     reliability = {"level_face": {"by_face_width": list(by_face_width)}}
-    metrics = {"operating_point": [], "levels": {"item": []}, "coverage": []}
-    return model_card(config, content, reliability, metrics, crossed=crossed, outcomes=outcomes)
+    return model_card(config, content, reliability, crossed=crossed, outcomes=outcomes)
 
 
 def counts(**terms: int) -> dict[str, Any]:
@@ -60,19 +60,27 @@ def test_the_card_lists_manifests_data_sets_counts_and_terms() -> None:
     manifests = [{"name": "a.csv", "rows": 12, "sha256": DIGEST}]
     text = card(train, manifests=manifests)
     assert f"| a.csv | 12 | `{DIGEST}` |" in text
-    assert "| film (real) | 7 | 3 | 2 |\n" in text
-    assert "held out: media" not in text
-    assert "| talk (real) | CC BY \\| 2020 (web) | 2 |" in text
-    assert "| talk (real) | none given | 1 |" in text
-    assert "| tool (fake) | MIT | 3 |" in text
+    assert "| fitted on | 3 | 9 |\n" in text
+    assert "held out |" not in text
+    assert "`terms.csv`" in text
+    tables = long_tables({"train": train, "held_out": {}}, METRICS)
+    assert tables["data.csv"].iloc[0].tolist() == ["film (real)", 7, 3, 2, 0, 0]
+    assert tables["terms.csv"].to_numpy().tolist() == [
+        ["talk (real)", "CC BY | 2020\n(web)", 2],
+        ["talk (real)", "none given", 1],
+        ["tool (fake)", "MIT", 3],
+    ]
     assert "Without terms in the manifest or the config: film (real)." in text
 
 
 def test_a_run_that_held_folds_out_is_listed_with_them() -> None:
-    text = card({"film (real)": counts()}, held_out={"tool (fake)": counts()})
-    assert "| source (label) | crops | media | groups | held out: media | groups |" in text
-    assert "| film (real) | 7 | 3 | 2 | 0 | 0 |" in text
-    assert "| tool (fake) | 0 | 0 | 0 | 3 | 2 |" in text
+    train, held_out = {"film (real)": counts()}, {"tool (fake)": counts()}
+    text = card(train, held_out=held_out)
+    assert "| fitted on | 1 | 3 |\n| held out | 1 | 3 |" in text
+    rows = long_tables({"train": train, "held_out": held_out}, METRICS)["data.csv"]
+    assert rows.to_numpy().tolist() == [
+        ["film (real)", 7, 3, 2, 0, 0], ["tool (fake)", 0, 0, 0, 3, 2],
+    ]  # fmt: skip
 
 
 def test_the_config_adds_prose_for_sources_that_were_fitted_on() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -31,6 +33,7 @@ from deepfake_service.platform.db.sqlite import (
     clear_log,
     damage_of,
     is_damage,
+    is_full,
     is_read_only,
     open_sqlite,
     unavailable,
@@ -42,6 +45,8 @@ from deepfake_service.platform.errors import (
     InvalidRequest,
 )
 
+RESERVE_BYTES = 8 * 1024**2
+"""What is set aside beside an SQLite database: enough to audit and delete some thousand times."""
 _MIGRATION_LOCK = 0x6465657066616B65
 _CLOCK = "clock"
 _ULIDS = ULIDGenerator(policy=PureRandomPolicy())
@@ -69,6 +74,7 @@ class Database:
         is_file = self.engine.dialect.name == "sqlite"
         self.clock = clock or (utc_now if is_file else ServerClock())
         self._file = Path(self.engine.url.database or "") if is_file else None
+        self._reserve = self._file and self._file.with_name(f"{self._file.name}-reserve")
         self.damage: str | None = None
         """What is wrong with an SQLite database; ``None`` as long as nothing was noticed."""
         try:
@@ -103,10 +109,15 @@ class Database:
 
     @contextmanager
     def _noticing(self) -> Iterator[None]:
-        """Translate errors of the driver, and keep in mind that the database is damaged."""
+        """Translate errors of the driver, and keep in mind that the database is damaged. On a full
+        disk the reserve is freed, so that the next try can audit and delete."""
         try:
             with translating():
                 yield
+        except DatabaseUnavailable as error:
+            if self._reserve is not None and is_full(error.__cause__):
+                self._reserve.unlink(missing_ok=True)
+            raise
         except DatabaseDamaged as error:
             self.damage = error.message
             raise
@@ -153,10 +164,18 @@ class Database:
         """Remove deleted rows from SQLite's write-ahead log: merge it, overwrite and truncate it.
 
         Nobody can write while this waits for readers, so it must not outlast a lease. The next
-        sweep tries again.
+        sweep tries again. The reserve for a full disk is set aside again once there is room.
         """
         if self._file is not None:
             clear_log(self._file)
+            self._hold_reserve()
+
+    def _hold_reserve(self) -> None:
+        assert self._reserve is not None
+        room = shutil.disk_usage(self._reserve.parent).free
+        if not self._reserve.exists() and room > 4 * RESERVE_BYTES:
+            with suppress(OSError), self._reserve.open("xb") as file:
+                os.posix_fallocate(file.fileno(), 0, RESERVE_BYTES)
 
     def count_altered(self) -> int:
         """Return how many altered rows this process has refused."""

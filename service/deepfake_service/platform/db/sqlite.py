@@ -84,6 +84,11 @@ def is_damage(error: DBAPIError) -> bool:
     return _primary_code(error.orig) == sqlite3.SQLITE_CORRUPT
 
 
+def is_full(error: BaseException | None) -> bool:
+    """Return whether SQLite could not write because the disk is full."""
+    return _primary_code(getattr(error, "orig", None)) == sqlite3.SQLITE_FULL
+
+
 def unavailable(error: BaseException | None, *, connecting: bool = False) -> DatabaseUnavailable:
     """Return the domain error for an error of a driver, with what its code says about the disk.
     With ``connecting``, there was no statement whose values the driver's message could contain."""

@@ -24,7 +24,7 @@ from deepfake_service.evidence.chain_of_custody import (
     MAX_READS_IN_CUSTODY,
     custody_of,
 )
-from deepfake_service.examination.submissions import MAX_CALLBACKS
+from deepfake_service.examination.webhook_deliveries import MAX_CALLBACKS
 from deepfake_service.platform.db import AuditEntry, Case, Job, Media, new_id
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.review.reviews import MAX_REVIEWS

@@ -31,7 +31,7 @@ async def test_notices_are_listed_by_what_is_to_be_done(service: Service) -> Non
     with service.database.write() as session:
         session.get_one(Notice, notice["id"]).withdraw_at = service.database.clock()
     assert await sections() == ["withdraw"]
-    assert 'href="/?tab=withdraw"' in (await service.client.get("/")).text
+    assert 'href="/?tab=due"' in (await service.client.get("/")).text
     page = (await service.client.get(f"/notices/{notice['id']}")).text
     crumbs = re.findall(r'<p class="crumbs">(.*?)</p>', page)
     assert f"<bdi>{notice['case_id']}</bdi>" in crumbs[0]  # a case without a reference

@@ -147,7 +147,7 @@ async def test_a_notice_whose_basis_is_gone_gets_no_signature(service: Service, 
     service.client.headers["Accept-Language"] = "en"
     await service.sign_in(Role.ADMIN)
     page = (await service.client.get(f"/notices/{notice}")).text
-    assert "There is no signed PDF and no package" in page
+    assert "There is no PDF and no package" in page
     for download in (f"{path}/notice.pdf", f"/notices/{notice}/package.zip"):
         assert f'href="{download}"' not in page
         assert (await service.client.get(download)).status_code == 409

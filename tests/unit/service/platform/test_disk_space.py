@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +83,39 @@ async def test_a_client_is_not_asked_to_send_its_file_again_every_two_seconds(
         assert answer.headers["Retry-After"] == "60"
     # ``deepfake submit`` says once why it waits: the text must not change with the free space.
     assert len({answer.json()["detail"] for answer in answers}) == 1
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 MiB, which only root may mount."""
+    folder = tmp_path / "var"  # where the service has its data
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk, where mounting is allowed")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize(("is_held", "status"), [(True, 204), (False, 503)])
+async def test_a_case_can_be_deleted_on_a_full_disk_by_what_was_held_in_reserve(
+    start: Starter, small_disk: Path, is_held: bool, status: int
+) -> None:
+    async with start(min_free_bytes=0) as service:
+        job = await submit(service)
+        path, by = f"/v1/cases/{job['case_id']}", headers(service, Role.ADMIN)
+        service.database.purge_deleted()
+        reserve = small_disk / "records.sqlite-reserve"
+        if not is_held:
+            reserve.unlink()
+        filler = small_disk / "filler"
+        with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        answers = [await service.client.delete(path, headers=by) for _ in range(2)]
+        assert status in [answer.status_code for answer in answers]
+        found = (await service.client.get(path, headers=by)).status_code
+        assert found == (404 if is_held else 503)
+        filler.unlink()
+        service.database.purge_deleted()
+    assert reserve.exists()
