@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.documents import DOCS, PAGES, ROOT, code_blocks, text_of, without_fenced
 
-TRANSLATED = ("console.md", "notices.md", "removal.md", "verify-by-hand.md")
+TRANSLATED = ("captures.md", "console.md", "notices.md", "removal.md", "verify-by-hand.md")
 
 CODE_SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
