@@ -27,6 +27,8 @@ from deepfake_service.platform.db import Database, Lease
 from deepfake_service.platform.errors import DatabaseUnavailable
 from deepfake_service.platform.settings import Settings
 
+SUSPECTS_FILE = "suspects.lock"
+"""In the data directory, which the workers of a machine share."""
 POLL_S = 0.5
 """Poll interval of a worker, with DBOS's jitter: a worker idles half of it after each job."""
 
@@ -74,7 +76,7 @@ class Runner:
         self._at_once = settings.jobs_at_once
         self.executor_id = f"{socket.gethostname()[:32]}-{secrets.token_hex(6)}"
         self._stopping = steps.stopping
-        workflow = ExaminationWorkflow(steps, on_step)
+        workflow = ExaminationWorkflow(steps, on_step, settings.data_dir / SUSPECTS_FILE)
         self._version = job_version(steps.model)
         self._take_over = take_over.TakeOver(
             database, self.executor_id, steps.model, workflow.active
