@@ -109,7 +109,7 @@ def test_evidence_from_the_service_verifies(
         "verify", bundle, "--public-key", bundle, expected=1
     )
     jwks = httpx.get(f"{site.url}/.well-known/jwks.json").json()
-    assert {k["kty"] for k in jwks["keys"]} == {"OKP", "EC"}
+    assert {k["kty"] for k in jwks["keys"]} == {"OKP"}
 
 
 def test_who_may_see_evidence(site: Site, keys: dict[str, str], job: dict[str, Any]) -> None:
