@@ -11,11 +11,14 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from deepfake_training.config import Config
+from deepfake_training.config import Config, InputSpec
 from deepfake_training.data.prepare import INDEX
-from deepfake_training.errors import TrainingError
-from deepfake_training.train.checkpoints import CHECKPOINT, StepReport, read_checkpoint
-from deepfake_training.train.loop import fit
+from deepfake_training.errors import ConfigError, TrainingError
+from deepfake_training.export.bundle import check_exportable
+from deepfake_training.networks.backbone import create_backbone
+from deepfake_training.train.checkpoints import BEST, CHECKPOINT, StepReport, read_checkpoint
+from deepfake_training.train.loop import STOP, fit
+from tests.support.training import head_config
 
 pytestmark = [
     pytest.mark.torch,
@@ -47,6 +50,72 @@ def test_a_stopped_run_resumes_to_the_same_weights(
         assert torch.equal(tensor, resumed["model"][name]), name
     for name, tensor in whole["ema"].items():
         assert torch.equal(tensor, resumed["ema"][name]), name
+
+
+@pytest.fixture(scope="module")
+def learning() -> Config:
+    """A small transformer that learns its layer norms and the heads of two blocks."""
+    config = head_config()
+    return config.model_copy(
+        update={
+            "validation_folds": (0,),
+            "backbone": config.backbone.model_copy(update={"tune": "norm"}),
+            "bundle": config.bundle.model_copy(update={"arithmetic": "float32"}),
+            "probe": config.probe.model_copy(update={"heads": ("linear",), "kinds": ()}),
+            "fit": config.fit.model_copy(
+                update={
+                    "steps": 100, "pairs": 2, "first_pairs": 24, "learning_rate": 1e-2,
+                    "checkpoint_every": 50, "validate_every": 100,
+                }
+            ),
+        }
+    )  # fmt: skip
+
+
+def test_norms_learn_and_go_on_where_a_file_stopped_them(
+    head_crops: Path, learning: Config, tmp_path: Path
+) -> None:
+    figures: dict[int, float] = {}
+
+    def note(report: StepReport) -> None:
+        if report.validation:
+            figures[report.step] = report.validation["auc_all"]
+
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    fit(head_crops, whole, learning, progress=note)
+    assert set(figures) == {0, 100}, "the heads are measured before anything is learnt"
+
+    def ask(report: StepReport) -> None:
+        if report.step == 50 and not report.doing:
+            (parts / STOP).touch()
+
+    with pytest.raises(TrainingError, match="after step 50"):
+        fit(head_crops, parts, learning, progress=ask)
+    (parts / STOP).unlink()
+    fit(head_crops, parts, learning)
+    one, two = (read_checkpoint(run / CHECKPOINT) for run in (whole, parts))
+    assert one["step"] == two["step"] == 100
+    for part in ("model", "ema"):
+        assert all("norm" in name or "heads" in name for name in one[part]), (
+            "what stays is not kept"
+        )
+        for name, tensor in one[part].items():
+            assert torch.equal(tensor, two[part][name]), name
+
+    spec = InputSpec(height=64, width=64)
+    frozen = head_config().backbone.model_copy(update={"learnt": str(whole)})
+    state = create_backbone(frozen, spec).state_dict()
+    chosen = read_checkpoint(whole / BEST)["weights"]
+    assert all(torch.equal(chosen[f"tokens.{name}"], tensor) for name, tensor in state.items())
+    other = frozen.model_copy(update={"blocks": (1, 3)})
+    with pytest.raises(ConfigError, match=r"backbone\.learnt: .* no run of this network"):
+        create_backbone(other, spec)
+    with pytest.raises(ConfigError, match="not exported"):
+        check_exportable(learning)
+    assert fit(head_crops, tmp_path / "own", head_config(backbone=frozen))["step"] == 4
+    heads = head_config(backbone=frozen, taught_datasets=("elsewhere",))
+    with pytest.raises(ConfigError, match="has another teaching set"):
+        fit(head_crops, tmp_path / "heads", heads)
 
 
 def losses(run: Path) -> list[float]:

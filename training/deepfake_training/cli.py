@@ -195,12 +195,13 @@ def run_all(
     """
     from deepfake_training.data.manifests import Manifest, read_manifests
     from deepfake_training.data.splits import check_videos
-    from deepfake_training.export.bundle import ExportInputs, check_destination
+    from deepfake_training.export.bundle import ExportInputs, check_destination, check_exportable
 
     settings = load_config(config)
     manifests = [Manifest.parse(text) for text in manifest]
     # Fail before the long steps.
     check_destination(out)
+    check_exportable(settings)
     listing = read_manifests(manifests)
     check_videos(listing.rows, settings)
     weights(config)

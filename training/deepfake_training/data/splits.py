@@ -1,10 +1,11 @@
 """Train, validation and test splits.
 
-A run holds out folds of groups (``validation_folds``), methods (``left_out_methods``) and whole
-data sets (``left_out_datasets``), such as those of a source. It is measured only on groups that it
-never saw: all of a held-out fold, and those of a left-out data set that it did not learn from
-through another one. Fakes of a left-out method whose originals were trained on belong to neither
-part.
+A config may divide the sources once, into a teaching set for the network and a measuring set for
+heads and figures (``taught_datasets``). A run holds out folds of groups (``validation_folds``),
+methods (``left_out_methods``) and whole data sets (``left_out_datasets``), such as those of a
+source. It is measured only on groups that it never saw: all of a held-out fold, and those of a
+left-out data set that it did not learn from through another one. Fakes of a left-out method whose
+originals were trained on belong to neither part.
 """
 
 from __future__ import annotations
@@ -25,11 +26,17 @@ _MAY_BE_ANIMATED = frozenset({".gif", ".webp", ".avif"})
 
 def trained_on(index: pd.DataFrame, config: Config) -> pd.Series:
     """Return a mask (N,) bool of the rows of ``index`` (fold, method, dataset) to learn from."""
-    return ~(
+    return (taught(index, config) != config.frozen if config.taught_datasets else True) & ~(
         index["fold"].isin(config.validation_folds)
         | index["method"].isin(config.left_out_methods)
         | index["dataset"].isin((*config.left_out_datasets, *config.excluded_datasets))
     )
+
+
+def taught(rows: pd.DataFrame, config: Config) -> pd.Series:
+    """Return a mask (N,) bool of the ``rows`` in the teaching set: see ``taught_datasets``."""
+    sources = source_names(pd.Series(config.taught_datasets, dtype=object), config)
+    return source_names(rows["dataset"], config).isin(sources)
 
 
 def held_out(rows: pd.DataFrame, config: Config, index: pd.DataFrame | None = None) -> pd.Series:
@@ -40,6 +47,9 @@ def held_out(rows: pd.DataFrame, config: Config, index: pd.DataFrame | None = No
     chosen = rows["fold"].isin(config.validation_folds) | (
         rows["dataset"].isin(config.left_out_datasets) & ~rows["group"].isin(known)
     )
+    if config.taught_datasets:
+        met = everything.loc[taught(everything, config), "group"].unique()
+        chosen = (chosen | (not config.frozen)) & ~rows["group"].isin(met)
     return chosen & ~rows["dataset"].isin(config.excluded_datasets)
 
 
@@ -89,10 +99,14 @@ class Split:
     config: Config
 
 
+def _of_heads(index: pd.DataFrame, config: Config) -> pd.Series:
+    return ~(index["dataset"].isin(config.excluded_datasets) | taught(index, config))
+
+
 def fold_splits(index: pd.DataFrame, config: Config) -> list[Split]:
     """Return one run for each fold in ``index``, so that every medium is measured once, by a run
     that saw none of its group."""
-    used = index[~index["dataset"].isin(config.excluded_datasets)]
+    used = index[_of_heads(index, config)]
     return [
         _split(config, f"fold-{fold}", validation_folds=(fold,))
         for fold in sorted(set(used["fold"].tolist()))
@@ -116,8 +130,8 @@ def source_splits(index: pd.DataFrame, config: Config) -> list[Split]:
     """
     if not config.cross_validation.source_parts:
         return []
+    index = index[_of_heads(index, config)]
     media = thinned(index, config.cross_validation.media_per_group).drop_duplicates("media")
-    media = media[~media["dataset"].isin(config.excluded_datasets)]
     kinds = [media["label"], media["media"].map(is_still)]
     counts = pd.crosstab(source_names(media["dataset"], config), kinds)
     shares = counts / counts.sum()

@@ -50,7 +50,7 @@ from deepfake_training.data import splits
 from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import TERMS, Manifest
 from deepfake_training.data.prepare import MANIFESTS, recorded
-from deepfake_training.errors import TrainingError
+from deepfake_training.errors import ConfigError, TrainingError
 from deepfake_training.evaluate.calibrate import Fitted, fit_levels
 from deepfake_training.export import graphs
 from deepfake_training.export.held_out import (
@@ -114,6 +114,7 @@ def export(
     crops or the manifests, or logits differ from torch's.
     """
     out = check_destination(out)
+    check_exportable(config)
     store = CropStore(inputs.crops)
     digest = store.digest()
     weights = chosen_weights(inputs.run, config, digest)
@@ -205,6 +206,15 @@ def check_destination(out: Path) -> Path:
     return out.resolve()
 
 
+def check_exportable(config: Config) -> None:
+    """Check that runs of ``config`` have a graph; ``ConfigError`` if heads must be fitted first."""
+    if config.backbone.blocks and not config.frozen:
+        raise ConfigError(
+            "backbone.blocks: A network that learns with a head for each block is not exported. "
+            "Fit heads on it, with its folder as backbone.learnt."
+        )
+
+
 def _check_prepared(rows: pd.DataFrame, store: CropStore) -> None:
     """Check that the manifests describe media as they did when ``store`` was prepared: another fold
     or group would have a run measured on people that it saw."""
@@ -236,8 +246,10 @@ def _export_classifier(
 
 
 def _list_fitted(directory: Path, store: CropStore, config: Config) -> None:
-    """Write ``fitted.json``: digests of the media that the weights may have been fitted on."""
-    index = store.index[splits.trained_on(store.index, config)].drop_duplicates("media")
+    """Write ``fitted.json``: digests of the media that the weights may have been fitted on, of the
+    network and of its heads."""
+    fitted = splits.trained_on(store.index, config) | splits.taught(store.index, config)
+    index = store.index[fitted].drop_duplicates("media")
     media = (
         (recorded(store.root, media)["sha256"], Path(path))
         for media, path in zip(index["media"], index["path"], strict=True)
@@ -371,11 +383,13 @@ def _provenance(config: Config, store: CropStore) -> dict[str, Any]:
     """Return the config, the data and the library versions that a bundle was made with."""
     index = store.index
     train, held = index[splits.trained_on(index, config)], index[splits.held_out(index, config)]
+    taught = index[splits.taught(index, config)]
     return {
         "config": config.model_dump(mode="json"),
         "manifests": json.loads((store.root / MANIFESTS).read_text(encoding="utf-8")),
         "train": _counts(train),
         "held_out": _counts(held),
+        **({"taught": _counts(taught)} if len(taught) else {}),
         "versions": {
             "python": platform.python_version(),
             **{p: importlib.metadata.version(p) for p in ("torch", "timm", "onnx", "onnxruntime")},

@@ -117,6 +117,7 @@ def model_card(
         stated=three_lines(reliability),
         outcomes=outcomes or Outcomes(),
         crossed=crossed,
+        taught_media=sum(part["media"] for part in training.get("taught", {}).values()),
         scales=[config.bundle.crop.scale, *config.bundle.crop.further_scales],
         manifests=training.get("manifests", []),
         sources=[

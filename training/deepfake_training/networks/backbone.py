@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -12,9 +13,9 @@ from torch import nn
 from deepfake_models.bundle.spec import InputSpec
 from deepfake_training.config import BackboneConfig, BesideConfig
 from deepfake_training.errors import ConfigError, WeightsMissing
-from deepfake_training.networks.class_tokens import ClassTokens
+from deepfake_training.networks.class_tokens import ClassTokens, LearntTokens
 from deepfake_training.networks.moments import Moments
-from deepfake_training.networks.weights import SOURCES, load_package_weights
+from deepfake_training.networks.weights import SOURCES, load_learnt, load_package_weights
 
 _HEAD_STD = 0.01
 
@@ -22,18 +23,25 @@ _HEAD_STD = 0.01
 def create_backbone(config: BackboneConfig, spec: InputSpec, *, initial: bool = True) -> nn.Module:
     """Create the timm model ``config.name`` (``name`` or ``name.tag``) for crops of ``spec``.
 
-    It has a single logit, or is frozen and gives class tokens (``ClassTokens``), if the config has
-    ``blocks``. If it has a fixed input size, as most transformers do, its position embedding is
-    resampled. ``initial=False`` leaves the weights random, to be filled from a checkpoint. Only
-    parameters that ``config.tune`` fits require a gradient. ``ConfigError`` if timm does not know
-    the name or tag, or the model does not support the size; ``WeightsMissing`` if the initial
-    weights have not been converted or cannot be downloaded.
+    It has a single logit; with ``blocks``, it has one for each of them (``LearntTokens``), or is
+    frozen and gives class tokens (``ClassTokens``). If it has a fixed input size, as most
+    transformers do, its position embedding is resampled. ``initial=False`` leaves the weights
+    random, to be filled from a checkpoint. Only parameters that ``config.tune`` fits require a
+    gradient. ``ConfigError`` if timm does not know the name or tag, or the model does not support
+    the size; ``WeightsMissing`` if the initial weights have not been converted or cannot be
+    downloaded.
     """
+    initial = initial and not config.learnt
     model = _created(config, spec, online=initial and config.weights == "timm")
     if initial and config.weights == "package":
         load_package_weights(model, config.name)
+    if config.tune == "head":
+        tokens = ClassTokens(model, config.blocks, config.name)
+        if config.learnt:
+            load_learnt(tokens, Path(config.learnt))
+        return tokens.requires_grad_(False)
     if config.blocks:
-        return ClassTokens(model, config.blocks, config.name).requires_grad_(False)
+        model = LearntTokens(ClassTokens(model, config.blocks, config.name))
     for head in last_layers(model):
         if initial and isinstance(head, nn.Linear):
             # timm initialises the head in proportion to its number of outputs. With one output,
@@ -115,6 +123,8 @@ def _input_size(name: str) -> tuple[int, int] | None:
 
 def last_layers(model: nn.Module) -> tuple[nn.Module, ...]:
     """Return the last layers of ``model``. Distilled models have two."""
+    if isinstance(model, LearntTokens):
+        return (model.heads,)
     head = model.get_classifier()  # type: ignore[operator]
     return head if isinstance(head, tuple) else (head,)
 

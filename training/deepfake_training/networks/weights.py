@@ -145,6 +145,20 @@ def load_package_weights(model: nn.Module, name: str) -> None:
         )
 
 
+def load_learnt(tokens: nn.Module, run: Path) -> None:
+    """Load into ``tokens`` what the network in the folder ``run`` has learnt; ``ConfigError`` if
+    there is no run of the same network."""
+    try:
+        state = torch.load(run / "best.pt", map_location="cpu", weights_only=True)["weights"]
+        own = {k.removeprefix("tokens."): v for k, v in state.items() if k.startswith("tokens.")}
+        tokens.load_state_dict(own)
+    except Exception as error:  # torch.load raises pickle, zip and runtime errors alike
+        raise ConfigError(
+            f"backbone.learnt: {run} has no run of this network with these blocks. Fit "
+            "it, or name another folder."
+        ) from error
+
+
 def convert_weights(name: str, out: Path | None = None) -> Path:
     """Convert the initial weights of the timm model ``name``; return the safetensors file.
 

@@ -34,6 +34,8 @@ from deepfake_training.config import Config
 from deepfake_training.data.datasets import CropStore, drawn_kind, evenly, numbered, pair_rng
 from deepfake_training.errors import TrainingError
 from deepfake_training.networks.graphs import feature_graph
+from deepfake_training.networks.weights import tensors_digest
+from deepfake_training.train.checkpoints import BEST, read_checkpoint
 from deepfake_training.train.feature_workers import Shard, Worker, write_shard
 
 FOLDER = "features"
@@ -225,6 +227,9 @@ def _network_parts(store: CropStore, config: Config) -> dict[str, Any]:
         "arithmetic": config.bundle.arithmetic,
         "views": config.bundle.crop.views,
     }
+    if config.backbone.learnt:
+        weights = read_checkpoint(Path(config.backbone.learnt) / BEST)["weights"]
+        parts["learnt"] = tensors_digest(weights)
     if config.beside:
         parts["beside"] = config.beside.model_dump(mode="json")
     if config.bundle.arithmetic == "int8":
@@ -248,6 +253,7 @@ def _pair_parts(store: CropStore, config: Config) -> dict[str, Any]:
         "prepare": config.prepare.model_dump(mode="json"),
         "crop": config.bundle.crop.model_dump(mode="json"),
         "seed": config.fit.seed,
+        **({"taught": config.taught_datasets} if config.taught_datasets else {}),
     }
 
 

@@ -20,6 +20,7 @@ from deepfake_training.data.datasets import CropStore
 from deepfake_training.data.manifests import COLUMNS, is_still
 from deepfake_training.data.prepare import check_cut
 from deepfake_training.data.splits import measured_on
+from deepfake_training.errors import ConfigError
 from deepfake_training.heads import chosen_heads, fit_heads, logits_of, state_of
 from deepfake_training.train import checkpoints
 from deepfake_training.train.feature_store import FeatureStore
@@ -39,6 +40,14 @@ def fit_frozen(
     config or on other data."""
     chosen_heads(config)
     check_cut(store.root, config)
+    if learnt := config.backbone.learnt:
+        state = checkpoints.read_checkpoint(Path(learnt) / checkpoints.CHECKPOINT)
+        theirs = Config.model_validate_json(state["config"]).taught_datasets
+        if sorted(theirs) != sorted(config.taught_datasets):
+            raise ConfigError(
+                f"taught_datasets: The run {learnt} has another teaching set. Use the same one, or "
+                "figures come from what the network has seen."
+            )
     data = store.digest()
     out.mkdir(parents=True, exist_ok=True)
     if (out / checkpoints.BEST).exists() and checkpoints.own_checkpoint(out, config, data):

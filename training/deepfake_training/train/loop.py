@@ -1,8 +1,14 @@
-"""The training loop: AdamW, cosine schedule, EMA, bf16 autocast, checkpoints, early stopping."""
+"""The training loop: AdamW, cosine schedule, EMA, bf16 autocast, checkpoints, early stopping.
+
+On a CPU, threads that wait for each other within every operation of a transformer cost up to twice
+the time of the operations, and more beside other programs. So a thread learns from faces of its
+own, with all operations in that thread, and gradients are added in the faces' order.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
@@ -23,11 +29,17 @@ from deepfake_training.data.datasets import CropStore, PairDataset, ValidationDa
 from deepfake_training.data.manifests import COLUMNS
 from deepfake_training.data.prepare import check_cut
 from deepfake_training.data.splits import held_out
-from deepfake_training.networks.backbone import ExportGraph, create_backbone
+from deepfake_training.errors import TrainingError
+from deepfake_training.networks.backbone import ExportGraph, Normalise, create_backbone
+from deepfake_training.networks.class_tokens import LearntTokens
 from deepfake_training.train import checkpoints, method_metrics
 from deepfake_training.train.frozen import fit_frozen
 
 LABEL_SMOOTHING = 0.05
+STOP = "STOP"
+"""A file of this name in the folder of a run stops it after the step."""
+_FACES = 8
+"""Faces that a thread learns from at a time."""
 
 
 def _start_loader_worker(_: int) -> None:
@@ -77,27 +89,6 @@ def schedule(optimiser: torch.optim.Optimizer, fit: FitConfig) -> CosineLRSchedu
     )
 
 
-def score_held_out(
-    model: nn.Module, graph: ExportGraph, store: CropStore, config: Config
-) -> pd.DataFrame:
-    """Score the held-out crops; return one row per crop with its labels and ``logit``.
-    ``TrainingError`` if a class has no held-out crop."""
-    data = ValidationDataset(store, config)
-    method_metrics.check_classes(store.index.iloc[data.rows], config.cross_validation.apart)
-    loader = _loader(data, config.fit, batch_size=64)
-    rows: list[int] = []
-    logits: list[float] = []
-    device = next(model.parameters()).device
-    model.eval()
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=False):
-        for crops, numbers in loader:
-            rows += numbers.tolist()
-            logits += model(graph.normalise(crops.to(device))).flatten().float().tolist()
-    scores = store.index.iloc[rows][list(COLUMNS)].copy()
-    scores["logit"] = logits
-    return scores
-
-
 def fit(
     crops: Path,
     out: Path,
@@ -137,9 +128,14 @@ class _Run:
         torch.manual_seed(fit.seed)
         self._store, self._out, self._config, self._fit = store, out, config, fit
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        model = create_backbone(config.backbone, config.bundle.input)
-        self._graph = ExportGraph(model, config.bundle.input).to(self._device)
+        model = create_backbone(config.backbone, config.bundle.input).to(self._device)
+        if not config.backbone.blocks:
+            ExportGraph(model, config.bundle.input)  # raises if there is no such graph
+        self._normalise = Normalise(config.bundle.input).to(self._device)
         self._model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._learnt = [p for p in model.parameters() if p.requires_grad]
+        bf16 = self._device.type != "cpu" or torch.cpu.get_capabilities().get("avx512_bf16", False)
+        self._bf16 = fit.bf16 and bf16
         self._ema = moving_average(self._model, fit)
         self._optimiser = torch.optim.AdamW(
             param_groups_weight_decay(self._model, fit.weight_decay), lr=fit.learning_rate
@@ -160,25 +156,32 @@ class _Run:
         state = checkpoints.own_checkpoint(self._out, self._config, self._data)
         if state is None:
             return
-        self._model.load_state_dict(state["model"])
-        self._ema.module.load_state_dict(state["ema"])
+        self._model.load_state_dict(state["model"], strict=False)
+        self._ema.module.load_state_dict(state["ema"], strict=False)
         self._step, self.best, self._unimproved = state["step"], state["best"], state["waited"]
         if not self._finished:
             self._optimiser.load_state_dict(state["optimiser"])
 
     def train(self, progress: Callable[[checkpoints.StepReport], None] | None) -> None:
-        """Run the remaining steps, or stop early when validation no longer improves."""
+        """Run the remaining steps, or stop early when validation no longer improves;
+        ``TrainingError`` if the file ``STOP`` stops it before."""
         if self._finished:
             return
         fit = self._fit
-        loader = _loader(
-            PairDataset(self._store, self._config, fit.steps * fit.pairs),
-            fit,
-            batch_size=fit.pairs,
-            sampler=range(self._step * fit.pairs, fit.steps * fit.pairs),
-        )
+        total = fit.steps * fit.pairs
+        pairs = PairDataset(self._store, self._config, total + fit.first_pairs)
         with closing(SummaryWriter(str(self._out / "log"), purge_step=self._step)) as log:
-            for real, fake in loader:
+            if self._step == 0 and isinstance(self._model, LearntTokens):
+                self._begin_heads(
+                    _loader(pairs, fit, batch_size=fit.pairs, sampler=range(total, len(pairs))),
+                    progress,
+                )
+                frozen = self._validate(log)
+                self._checkpoint()
+                if progress:
+                    progress(checkpoints.StepReport(0, fit.steps, None, frozen))
+            steps = range(self._step * fit.pairs, total)
+            for real, fake in _loader(pairs, fit, batch_size=fit.pairs, sampler=steps):
                 loss, rate = self._one_step(real, fake)
                 self._step += 1
                 last = self._step == fit.steps
@@ -193,50 +196,131 @@ class _Run:
                     progress(checkpoints.StepReport(self._step, fit.steps, loss, metrics))
                 if self._finished:
                     break
+                if (self._out / STOP).exists():
+                    self._checkpoint()
+                    raise TrainingError(
+                        f"{self._out / STOP} has stopped the run after step {self._step}. Delete "
+                        "the file and run the same command again to go on."
+                    )
+
+    def _each_part(
+        self, do: Callable[..., Any], crops: torch.Tensor, *others: torch.Tensor
+    ) -> list[Any]:
+        """Return what ``do`` gives for all ``crops`` (N, ...) and the tensors that belong to them,
+        or, for a transformer on a CPU, for a few at a time in threads of their own."""
+        if self._device.type != "cpu" or not self._config.backbone.blocks:
+            return [do(crops, *others)]
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with ThreadPoolExecutor(threads) as pool:
+                return list(pool.map(do, *(torch.split(t, _FACES) for t in (crops, *others))))
+        finally:
+            torch.set_num_threads(threads)
+
+    def _outputs(self, network: nn.Module, crops: torch.Tensor) -> torch.Tensor:
+        """Return what ``network`` gives for the squares of faces, (N, V, S, S, 3) uint8 or
+        (N, S, S, 3) if there is one: (N, L) float32, the outputs of all squares."""
+        squares = crops.flatten(0, 1) if crops.ndim == 5 else crops
+        batch = self._normalise(squares.to(self._device, non_blocking=True))
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+            outputs = network(batch.contiguous(memory_format=torch.channels_last))
+        return outputs.float().reshape(len(crops), -1)  # type: ignore[no-any-return]
+
+    def _begin_heads(
+        self,
+        loader: DataLoader[tuple[torch.Tensor, torch.Tensor]],
+        progress: Callable[[checkpoints.StepReport], None] | None,
+    ) -> None:
+        """Begin the heads of a transformer from its frozen class tokens of the pairs that follow
+        those of the steps."""
+        model = self._model
+        model.eval()
+
+        @torch.no_grad()
+        def read(crops: torch.Tensor) -> torch.Tensor:
+            return self._outputs(model.tokens, crops)
+
+        parts: list[torch.Tensor] = []
+        for number, (real, fake) in enumerate(loader, start=1):
+            tokens = torch.cat(self._each_part(read, torch.cat([real, fake])))
+            parts += tokens.reshape(2, -1, model.tokens.num_features)
+            if progress:
+                progress(checkpoints.StepReport(number, len(loader), None, None, "frozen tokens"))
+        truth = torch.cat([torch.full((len(t),), n % 2 == 1) for n, t in enumerate(parts)])
+        model.heads.begin(torch.cat(parts), truth, self._config.probe.shrinkage)
+        self._ema.set(model)  # type: ignore[no-untyped-call]
 
     def _one_step(self, real: torch.Tensor, fake: torch.Tensor) -> tuple[float, float]:
         """Learn from a batch of pairs, each (N, S, S, 3) uint8; return loss and learning rate."""
-        fit, device = self._fit, self._device
         # Dropout and drop path draw from torch's generator.
-        torch.manual_seed(fit.seed + self._step)
+        torch.manual_seed(self._fit.seed + self._step)
         self._schedule.step_update(self._step)
         self._model.train()
         crops = torch.cat([real, fake])
-        batch = self._graph.normalise(crops.to(device, non_blocking=True))
-        truth = torch.cat([torch.zeros(len(real)), torch.ones(len(fake))]).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=fit.bf16):
-            output = self._model(batch.contiguous(memory_format=torch.channels_last)).flatten()
+        truth = torch.cat([torch.zeros(len(real)), torch.ones(len(fake))])
         smooth = truth * (1.0 - 2.0 * LABEL_SMOOTHING) + LABEL_SMOOTHING
-        loss = F.binary_cross_entropy_with_logits(output.float(), smooth)
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
+
+        def learn(part: torch.Tensor, goal: torch.Tensor) -> tuple[float, Any]:
+            output = self._outputs(self._model, part)
+            goals = goal.to(output.device)[:, None].expand_as(output)
+            loss = F.binary_cross_entropy_with_logits(output, goals) * (len(part) / len(crops))
+            return loss.item(), torch.autograd.grad(loss, self._learnt, materialize_grads=True)
+
+        losses, gradients = zip(*self._each_part(learn, crops, smooth), strict=True)
+        for parameter, *parts in zip(self._learnt, *gradients, strict=True):
+            parameter.grad = sum(parts[1:], parts[0])
+        nn.utils.clip_grad_norm_(self._learnt, 1.0)
         self._optimiser.step()
         self._ema.update(self._model, self._step)
-        return loss.item(), float(self._optimiser.param_groups[0]["lr"])
+        return sum(losses), float(self._optimiser.param_groups[0]["lr"])
 
     def _validate(self, log: SummaryWriter) -> dict[str, float]:
         """Measure the moving average and save it if it is the best so far. If nothing is held out,
-        there is nothing to choose by and the last average is saved."""
+        or a measuring set is, there is nothing to choose by and the last average is saved."""
         self._unimproved += 1
         metrics: dict[str, float] = {}
         if self._measured:
-            scores = score_held_out(self._ema.module, self._graph, self._store, self._config)
+            scores = self._score_held_out()
             metrics = method_metrics.mean_aucs(scores, self._config.cross_validation.apart)
         for name, value in metrics.items():
             log.add_scalar(name, value, self._step)
-        if metrics.get("auc_mean", 0.0) > self.best.get("auc_mean", -1.0):
+        better = metrics.get("auc_mean", 0.0) > self.best.get("auc_mean", -1.0)
+        if better or self._config.taught_datasets:
             self.best, self._unimproved = {**metrics, "step": float(self._step)}, 0
             checkpoints.save_result(self._out, self._ema.module.state_dict(), self.best)
         return metrics
+
+    def _score_held_out(self) -> pd.DataFrame:
+        """Score the held-out crops by the moving average; return one row per crop with its labels
+        and ``logit``. ``TrainingError`` if a class has no held-out crop."""
+        index, network = self._store.index, self._ema.module.eval()
+        data = ValidationDataset(self._store, self._config)
+        method_metrics.check_classes(index.iloc[data.rows], self._config.cross_validation.apart)
+
+        @torch.no_grad()
+        def score(crops: torch.Tensor) -> torch.Tensor:
+            return self._outputs(network, crops).mean(dim=1)
+
+        rows: list[int] = []
+        logits: list[float] = []
+        for crops, numbers in _loader(data, self._fit, batch_size=64):
+            rows += numbers.tolist()
+            logits += torch.cat(self._each_part(score, crops)).tolist()
+        return index.iloc[rows][list(COLUMNS)].assign(logit=logits)
 
     def _checkpoint(self) -> None:
         state = {
             "step": self._step,
             "best": self.best,
             "waited": self._unimproved,
-            "model": self._model.state_dict(),
-            "ema": self._ema.module.state_dict(),
+            "model": self._changing(self._model),
+            "ema": self._changing(self._ema.module),
             "optimiser": self._optimiser.state_dict(),
         }
         checkpoints.save_checkpoint(self._out, self._config, self._data, state)
+
+    def _changing(self, model: nn.Module) -> dict[str, torch.Tensor]:
+        """Return the state of ``model`` without the parameters that stay as they were."""
+        stay = {name for name, p in self._model.named_parameters() if not p.requires_grad}
+        return {name: value for name, value in model.state_dict().items() if name not in stay}

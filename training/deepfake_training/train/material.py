@@ -22,7 +22,7 @@ from deepfake_models.decision.decide import tracked_faces
 from deepfake_training.config import Config
 from deepfake_training.data.datasets import REAL_FAKE, SELF_BLENDED, SWAPPED, CropStore
 from deepfake_training.data.manifests import COLUMNS, is_still
-from deepfake_training.data.splits import source_names, thinned, trained_on
+from deepfake_training.data.splits import source_names, taught, thinned, trained_on
 from deepfake_training.errors import TrainingError
 from deepfake_training.heads.head import Examples, Material
 from deepfake_training.train.feature_store import ExaminedMedium, FeatureStore, PairFeatures
@@ -83,7 +83,7 @@ def _read(
 
 def thin_media(index: pd.DataFrame, config: Config) -> list[str]:
     """Return the media that any run of ``config`` learns from or is measured on."""
-    rows = thinned(index, config.cross_validation.media_per_group)
+    rows = thinned(index[~taught(index, config)], config.cross_validation.media_per_group)
     return sorted(rows["media"].unique())
 
 

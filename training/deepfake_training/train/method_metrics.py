@@ -66,7 +66,8 @@ def _both(fakes: pd.DataFrame, reals: pd.DataFrame) -> tuple[np.ndarray, np.ndar
 
 
 def mean_aucs(scores: pd.DataFrame, apart: Sequence[str] = ()) -> dict[str, float]:
-    """Return ``auc/METHOD`` by medium, their mean ``auc_mean``, and ``auc_all`` over all media.
+    """Return ``auc/METHOD`` by medium, their mean ``auc_mean``, and ``auc_all`` over all media,
+    ``auc_videos`` and ``auc_pictures`` where there are both classes.
 
     The checkpoint is selected by the mean over methods, so that no large source dominates. Fakes of
     the methods ``apart`` are in neither of the overall figures.
@@ -80,4 +81,8 @@ def mean_aucs(scores: pd.DataFrame, apart: Sequence[str] = ()) -> dict[str, floa
     counted = fakes[~fakes["method"].isin(apart)]
     metrics["auc_mean"] = float(np.mean([metrics[f"auc/{m}"] for m in counted["method"].unique()]))
     metrics["auc_all"] = float(roc_auc_score(*_both(counted, reals)))
+    for name, still in (("auc_videos", False), ("auc_pictures", True)):
+        own, others = counted[counted["still"] == still], reals[reals["still"] == still]
+        if len(own) and len(others):
+            metrics[name] = float(roc_auc_score(*_both(own, others)))
     return metrics
