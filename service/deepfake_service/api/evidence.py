@@ -117,8 +117,9 @@ def list_editions(job_id: JobId, call: Reader) -> EditionsOut:
 def get_report(
     job_id: JobId, call: Annotated[Call, Depends(_report_reader)], asked: ReportQueryDep
 ) -> Response:
-    """Return the report of an edition: a signed PDF/A, in Korean or English. Audited. With
-    `faces=false` or `signature_line=true`, it is a copy that is signed when it is requested."""
+    """Return the report of an edition: a PDF/A, in Korean or English, signed if the operator has a
+    certificate. Audited. With `faces=false` or `signature_line=true`, it is a copy that is made
+    when it is requested."""
     store = call.services.evidence_store
     content = store.report(call.caller, job_id, asked.lang, asked.copy, asked.edition)
     return pdf_answer(content, f"report-{job_id}-{asked.lang}.pdf")
