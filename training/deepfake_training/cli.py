@@ -67,6 +67,42 @@ def trial(
 
 
 @app.command()
+def manifest(
+    dataset: Annotated[
+        list[str],
+        typer.Option(
+            help="NAME:ROOT or NAME,OPTION=VALUE:ROOT, with a name from `deepfake-eval datasets`. "
+            "May be repeated.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="CSV file to write.")],
+    folds: Annotated[int, typer.Option(min=1, help="Parts for cross-validation.")] = 5,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="train, val, test or all. What is left out stays unseen, for `deepfake-eval run`."
+        ),
+    ] = "train",
+) -> None:
+    """List the media of data sets in a manifest, each group of people in one fold."""
+    from deepfake_training.data.manifests import write_manifest
+
+    written = write_manifest(out, dataset, split=split, folds=folds)
+    rows = written.listing.rows
+    for name, media in rows.groupby("dataset"):
+        real = (media["label"] == "real").sum()
+        typer.echo(
+            f"{name}: {real} real, {len(media) - real} fake, {media['group'].nunique()} groups"
+        )
+    for note in written.notes:
+        typer.echo(note)
+    if written.missing:
+        typer.echo(f"{len(written.missing)} listed files are missing, such as {written.missing[0]}")
+    root = f":{written.manifest.root}" if written.manifest.root else ""
+    typer.echo(f"Pass it on as --manifest {out}{root}")
+
+
+@app.command()
 def prepare(
     config: ConfigOption,
     manifest: ManifestOption,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from deepfake_training.data.manifests import Manifest, read_manifests
+from deepfake_models.errors import DeepfakeError
+from deepfake_training.data.manifests import Manifest, read_manifests, write_manifest
 from deepfake_training.errors import TrainingError
 
 HEADER = "media,label,method,dataset,group,fold"
@@ -155,3 +158,77 @@ def test_excluded_data_sets_are_checked_and_left_out(tmp_path: Path) -> None:
     wrong = manifest(tmp_path, "a.mp4,real,o,film,g,0", "b.mp4,real,o,films,g,1", name="w.csv")
     with pytest.raises(TrainingError, match="Group g is in more than one fold"):
         read_manifests([wrong], excluded=("film",))
+
+
+def laid_out(root: Path, train: int = 10) -> None:
+    """Lay out FaceForensics++ with ``train`` pairs and one test pair, whose fakes are missing, and
+    Celeb-DF with three celebrities and two other people, all of empty files."""
+    pairs = [[f"{2 * i:03}", f"{2 * i + 1:03}"] for i in range(train + 1)]
+    for name, part in (("train", pairs[:-1]), ("val", []), ("test", pairs[-1:])):
+        touch(root / "ff" / f"{name}.json", json.dumps(part).encode())
+    for one, two in pairs[:-1]:
+        for name in (one, two):
+            touch(root / "ff/original_sequences/youtube/c23/videos" / f"{name}.mp4")
+        for name in (f"{one}_{two}", f"{two}_{one}"):
+            touch(root / "ff/manipulated_sequences/Deepfakes/c23/videos" / f"{name}.mp4")
+    real = ("Celeb-real/id0_0000", "Celeb-real/id1_0000", "Celeb-real/id2_0000")
+    for name in (*real, "Celeb-synthesis/id0_id1_0000", "YouTube-real/00000", "YouTube-real/00001"):
+        touch(root / "celeb" / f"{name}.mp4")
+    touch(root / "celeb/List_of_testing_videos.txt", b"1 YouTube-real/00001.mp4\n")
+
+
+def test_a_manifest_is_written_from_data_sets_on_disk(tmp_path: Path) -> None:
+    laid_out(tmp_path)
+    (tmp_path / "ff/original_sequences/youtube/c23/videos/003.mp4").unlink()
+    datasets = [f"ffpp:{tmp_path / 'ff'}", f"celebdf:{tmp_path / 'celeb'}"]
+    written = write_manifest(tmp_path / "all.csv", datasets, folds=3)
+    rows = written.listing.rows
+    assert len(rows) == 39 + 5
+    assert written.missing == (tmp_path / "ff/original_sequences/youtube/c23/videos/003.mp4",)
+    assert {Path(p).is_file() for p in rows["path"]} == {True}
+    # No person is on two sides, and each fold has both classes of the larger data set.
+    assert (rows.groupby("group")["fold"].nunique() == 1).all()
+    people = {m: g for m, g in zip(rows["media"], rows["group"], strict=True) if "celeb/" in m}
+    assert (
+        people["celeb/Celeb-real/id0_0000.mp4"] == people["celeb/Celeb-synthesis/id0_id1_0000.mp4"]
+    )
+    large = rows[rows["dataset"] == "FaceForensics++"]
+    assert large.groupby(["fold", "label"]).size().min() >= 6
+    assert written.manifest.root is None
+    # What the official lists keep for testing stays unseen.
+    assert "00001" not in " ".join(rows["media"])
+    below = write_manifest(tmp_path / "lists/m.csv", datasets[:1])
+    assert below.manifest.root == tmp_path / "ff"
+    assert (
+        read_manifests([Manifest.parse(f"{tmp_path}/lists/m.csv:{tmp_path}/ff")])
+        .rows["path"]
+        .equals(below.listing.rows["path"])
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"folds": 30}, r"The train split has 14 groups, too few for 30 folds\. Name further"),
+        ({"split": "val"}, "The data set celebdf publishes no val split"),
+        ({"out": "celeb/List_of_testing_videos.txt"}, "already exists"),
+        ({"split": "test"}, r"too few for 5 folds\. 4 files are missing, such as .*020\.mp4"),
+    ],
+)
+def test_a_manifest_that_cannot_be_written_says_why(
+    tmp_path: Path, arguments: dict[str, Any], message: str
+) -> None:
+    laid_out(tmp_path)
+    datasets = [f"ffpp:{tmp_path / 'ff'}", f"celebdf:{tmp_path / 'celeb'}"]
+    if arguments.get("split") == "test":
+        datasets = datasets[:1]
+    out = tmp_path / arguments.pop("out", "m.csv")
+    with pytest.raises(DeepfakeError, match=message):
+        write_manifest(out, datasets, **arguments)
+
+
+def test_folders_of_frames_are_refused(tmp_path: Path) -> None:
+    for label in ("real", "fake"):
+        touch(tmp_path / f"wild/{label}_train/1/clip/1.png")
+    with pytest.raises(TrainingError, match=r"folders of frames, such as .*1/clip"):
+        write_manifest(tmp_path / "m.csv", [f"wilddeepfake:{tmp_path / 'wild'}"])

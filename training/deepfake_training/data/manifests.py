@@ -1,4 +1,5 @@
-"""Read the manifests that list the media of a training run, and check that they agree.
+"""Read the manifests that list the media of a training run and check that they agree; write one
+from data sets in their published layouts.
 
 Media are identified by their path relative to the root of their manifest, so that a folder of crops
 stays valid when the media move. Where two manifests use one such path for different files, the name
@@ -9,14 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold
 
-from deepfake_eval.datasets.base import PICTURE_SUFFIXES, read_table
+from deepfake_eval.datasets import load, parse
+from deepfake_eval.datasets.base import PICTURE_SUFFIXES, namespace, read_table
 from deepfake_eval.inference.predictions import LABELS
 from deepfake_training.errors import TrainingError
 
@@ -176,3 +181,81 @@ def _one_row_per_medium(listed: pd.DataFrame) -> pd.DataFrame:
             "give it another dataset."
         )
     return rows
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenManifest:
+    """A manifest that ``write_manifest`` has written, and what the data sets lack."""
+
+    manifest: Manifest
+    listing: Listing
+    missing: tuple[Path, ...]
+    """Media that the lists of a data set name, and that are not on disk."""
+    notes: tuple[str, ...]
+    """Remarks of the adapters, for example on absent methods."""
+
+
+def write_manifest(
+    out: Path, datasets: Sequence[str], *, split: str = "train", folds: int = 5
+) -> WrittenManifest:
+    """Write a manifest of ``datasets``, each ``NAME[,OPTION=VALUE...]:ROOT``, to ``out``.
+
+    Media of one group share a fold, and each of the ``folds`` has about the same part of the real
+    and of the manipulated media of each data set. Only media of the official ``split`` are listed,
+    so that the others stay unseen and can be measured. Paths are relative to the folder of ``out``
+    if all data sets are below it, and else to the lowest folder that contains them all.
+
+    Raises:
+        DatasetError: a data set has no such split, or not the layout of its name.
+        TrainingError: ``out`` exists, nothing is found, there are fewer groups than ``folds``, a
+            data set is of frames, which are not cut, or two data sets contradict each other.
+    """
+    if out.exists():
+        raise TrainingError(f"{out}: This already exists. Name another file, or delete it.")
+    loaded = []
+    for text in datasets:
+        name, options, root = parse(text)
+        loaded.append(load(name, root.absolute(), split, **options))
+    root = out.absolute().parent
+    if not all(rows.root.is_relative_to(root) for rows in loaded):
+        root = Path(os.path.commonpath([rows.root for rows in loaded]))
+    missing = tuple(rows.root / media for rows in loaded for media in rows.missing)
+    records = []
+    for rows in loaded:
+        for row in rows.rows:
+            path = rows.root / row.media
+            if path.is_dir():
+                raise TrainingError(
+                    f"{row.dataset} is of folders of frames, such as {path}. Faces are cut from "
+                    "files: give the data set's videos."
+                )
+            group = namespace(row.dataset) + row.group
+            media = path.relative_to(root).as_posix()
+            records.append((media, row.label, row.method, row.dataset, group, row.split))
+    frame = pd.DataFrame(records, columns=[*LABELS, "split"], dtype=str)
+    if (groups := frame["group"].nunique()) < folds:
+        lacking = f" {len(missing)} files are missing, such as {missing[0]}." if missing else ""
+        raise TrainingError(
+            f"The {split} split has {groups} groups, too few for {folds} folds.{lacking} Name "
+            "further data sets, or fewer --folds."
+        )
+    frame["fold"] = _folds(frame, folds)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    frame[[*COLUMNS, "split"]].to_csv(out, index=False)
+    manifest = Manifest(out, None if root == out.absolute().parent else root)
+    notes = tuple(note for rows in loaded for note in rows.notes)
+    return WrittenManifest(manifest, read_manifests([manifest]), missing, notes)
+
+
+def _folds(frame: pd.DataFrame, folds: int) -> pd.Series:
+    """Return the fold of each row: a group has one, and classes and data sets are spread evenly."""
+    kind = frame["dataset"] + frame["label"]
+    result = pd.Series(0, index=frame.index)
+    if folds == 1:
+        return result
+    with warnings.catch_warnings():  # a small data set need not be in each fold
+        warnings.filterwarnings("ignore", message="The least populated class", module="sklearn")
+        parts = StratifiedGroupKFold(folds).split(np.zeros(len(frame)), kind, frame["group"])
+        for fold, (_, held_out) in enumerate(parts):
+            result.iloc[held_out] = fold
+    return result
