@@ -12,7 +12,6 @@ from deepfake_service.audit.checkpoints import Checkpoints
 from deepfake_service.audit.journal import open_journal
 from deepfake_service.capture.captures import Captures
 from deepfake_service.capture.links import Links
-from deepfake_service.capture.wacz import CaptureExports
 from deepfake_service.cases.cases import BlindIndex, Cases
 from deepfake_service.evidence.revocations import RevocationList
 from deepfake_service.evidence.signing_keys import SigningKeys, open_signing_keys
@@ -151,14 +150,6 @@ class Services:
         self.links = Links(database, self.cases, enabled=settings.capture_links)
         self.captures = Captures(
             database, vault, self.disk, blind_index, self.cases, self.submissions, media_kept
-        )
-        self.capture_exports = CaptureExports(
-            database,
-            vault,
-            self.disk,
-            self.captures,
-            self.exports,
-            require_sandbox=settings.sandbox == "require",
         )
 
     def close(self) -> None:

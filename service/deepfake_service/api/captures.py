@@ -9,14 +9,12 @@ from fastapi import Query, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
-from starlette.responses import StreamingResponse
 
-from deepfake_service.api.cases import ExportIn, encrypted_answer
 from deepfake_service.api.videos import checked_callback
 from deepfake_service.capture.captures import MAX_FILES, ShownCapture
 from deepfake_service.capture.links import MAX_LINKS, Link
-from deepfake_service.http.answers import BINARY, JSON, binary, file_answer, file_route
-from deepfake_service.http.auth import Call, Exporter, Reader, Uploader
+from deepfake_service.http.answers import BINARY, JSON, file_answer, file_route
+from deepfake_service.http.auth import Call, Reader, Uploader
 from deepfake_service.http.multipart import MULTIPART, boundary_of, media_type_of
 from deepfake_service.http.problems import read_json
 from deepfake_service.http.routing import api_router
@@ -247,20 +245,6 @@ def get_capture_bundle(capture_id: CaptureId, call: Reader) -> Response:
     description, and the text of its pages. It has no imagery, only the digests of it. Audited."""
     content = call.services.captures.bundle(call.caller, capture_id)
     return file_answer(content, "application/zip", f"capture-{capture_id}.zip")
-
-
-@router.post(
-    "/captures/{capture_id}/export",
-    summary="Export a capture, encrypted",
-    response_class=StreamingResponse,
-    responses=binary("application/age"),
-)
-def export_capture(capture_id: CaptureId, export: ExportIn, call: Exporter) -> StreamingResponse:
-    """Return the capture as WACZ, which ReplayWeb.page opens, with its pictures and videos and its
-    signed bundle, encrypted (age, age-encryption.org/v1) to the public key of an authority.
-    Audited."""
-    file = call.services.capture_exports.export(call.caller, capture_id, export.recipient)
-    return encrypted_answer(call, file, f"capture-{capture_id}.wacz.age")
 
 
 @router.delete("/captures/{capture_id}", summary="Delete a capture", status_code=204)

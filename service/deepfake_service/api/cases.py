@@ -239,16 +239,11 @@ def export_medium(
     """Return the original, encrypted (age, age-encryption.org/v1) to the public key of an
     authority, so that only the authority can open it. Audited."""
     file = call.services.exports.export(call.caller, case_id, media_id, export.recipient)
-    return encrypted_answer(call, file, f"{media_id}.age")
-
-
-def encrypted_answer(call: Call, file: BinaryIO, name: str) -> StreamingResponse:
-    """Answer with an encrypted file, and close it."""
     size = os.fstat(file.fileno()).st_size
     return StreamingResponse(
         while_authenticated(call.request, _pieces(file, 0, size)),
         media_type="application/age",
-        headers={"Content-Length": str(size), **attachment(name)},
+        headers={"Content-Length": str(size), **attachment(f"{media_id}.age")},
         background=BackgroundTask(file.close),  # if no piece was asked for
     )
 

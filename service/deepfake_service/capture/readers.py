@@ -6,7 +6,7 @@ import importlib
 import json
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, BinaryIO, Literal, TypeVar
+from typing import Annotated, BinaryIO, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -19,9 +19,7 @@ from deepfake_service.capture.contents import (
     MAX_MEDIA,
     MAX_NOTES,
     MAX_PAGES,
-    MAX_RECORDS,
 )
-from deepfake_service.capture.replay import replayable
 from deepfake_service.platform.answers import Published, Sha256
 
 MEMORY_BYTES = 2 << 30
@@ -44,9 +42,6 @@ Count = Annotated[int, Field(ge=0)]
 
 class _Found(Published):
     model_config = ConfigDict(strict=True)
-
-
-_F = TypeVar("_F", bound=_Found)
 
 
 class Page(_Found):
@@ -128,21 +123,6 @@ class Findings(_Found):
     """Of six kinds."""
 
 
-class IndexRow(_Found):
-    """Where a record of a text part is, for the index of a WACZ."""
-
-    url: Text
-    at: Annotated[str, Field(max_length=40)]
-    mime: Text
-    status: Annotated[str, Field(pattern="^[0-9]{3}$")]
-    offset: Count
-    length: Count
-
-
-class _Index(_Found):
-    rows: Annotated[list[IndexRow], Field(max_length=MAX_RECORDS)]
-
-
 class CaptureReaders:
     """Confined processes that read captured files, one after the other. Close with ``close()``."""
 
@@ -160,12 +140,21 @@ class CaptureReaders:
     def read(self, source: BinaryIO, number: int) -> tuple[Findings, bytes]:
         """Return what a file has, and the WARC records of its text part; ``Refused`` if it cannot
         be imported, ``SandboxBusy`` or ``SandboxIncomplete`` if there is no process."""
-        return self._read(source, {"read": number}, Findings)
-
-    def index(self, source: BinaryIO) -> tuple[list[IndexRow], bytes]:
-        """Return the text part of a bundle as a WACZ has it, and its index. Raises as ``read``."""
-        found, text = self._read(source, {"index": True}, _Index)
-        return found.rows, text
+        with self._refusing():
+            answer = self._pool.run(TASK, source, json.dumps({"read": number}).encode(), BOUNDS)
+        header, _, payload = answer.partition(b"\n")
+        try:
+            if len(header) > MAX_FOUND_BYTES or len(payload) > 2 * MAX_KEPT_BYTES:
+                raise ValueError
+            found = json.loads(header)
+            if not isinstance(found, dict) or "refused" not in found:
+                return Findings.model_validate(found), payload
+        except ValueError as error:
+            raise Refused("damaged", "its reader gave an answer that it must not give") from error
+        code, detail = str(found["refused"])[:32], str(found.get("detail"))[:300]
+        if not code.replace("_", "").isalpha():
+            code = "damaged"
+        raise Refused(code, "".join(c if c.isprintable() else " " for c in detail))
 
     def body(self, source: BinaryIO, image: CapturedImage) -> Generator[bytes]:
         """Yield the bytes of a picture or a video in a file, which nobody has compared yet. Raises
@@ -187,23 +176,6 @@ class CaptureReaders:
                 raise SandboxBusy from error
             raise Refused("damaged", "its reader ended; the file may be hostile") from error
 
-    def _read(self, source: BinaryIO, asked: dict[str, Any], kind: type[_F]) -> tuple[_F, bytes]:
-        with self._refusing():
-            answer = self._pool.run(TASK, source, json.dumps(asked).encode(), BOUNDS)
-        header, _, payload = answer.partition(b"\n")
-        try:
-            if len(header) > MAX_FOUND_BYTES or len(payload) > 2 * MAX_KEPT_BYTES:
-                raise ValueError
-            found = json.loads(header)
-            if not isinstance(found, dict) or "refused" not in found:
-                return kind.model_validate(found), payload
-        except ValueError as error:
-            raise Refused("damaged", "its reader gave an answer that it must not give") from error
-        code, detail = str(found["refused"])[:32], str(found.get("detail"))[:300]
-        if not code.replace("_", "").isalpha():
-            code = "damaged"
-        raise Refused(code, "".join(c if c.isprintable() else " " for c in detail))
-
 
 def prepare() -> None:
     """Import what the libraries would only when they first need it."""
@@ -218,11 +190,7 @@ def answer_task(source: BinaryIO, argument: bytes) -> bytes | Iterator[bytes]:
         return body_of(source, given["body"])
     payload = b""
     try:
-        if "index" in given:
-            rows, payload = replayable(source)
-            found: dict[str, Any] = {"rows": rows}
-        else:
-            found, payload = read_whole(source, given["read"])
+        found, payload = read_whole(source, given["read"])
     except Refused as error:
         found = {"refused": error.code, "detail": error.message}
     except (MemoryError, RecursionError):

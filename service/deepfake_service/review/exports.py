@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -45,28 +44,16 @@ class Exports:
         """
         _, blob, key = self._queries.medium(caller, case_id, media_id, for_export=True)
         public_key = recipient_of(recipient)
-        with missing_as(NotFound, case_id=case_id, media_id=media_id):
-            self._disk.require(self._vault.blobs.open(blob).size, exporting=True)
-            with self._vault.open(blob, key) as medium:
-                return self.encrypted(caller, medium, public_key, [media_id])
-
-    def encrypted(
-        self,
-        caller: Caller,
-        content: BinaryIO,
-        recipient: pyrage.x25519.Recipient,
-        media_ids: Sequence[str],
-    ) -> BinaryIO:
-        """Return a file with what is read from ``content``, encrypted, and audit that the media
-        in it were exported."""
         with contextlib.ExitStack() as stack:
-            private_folder(self._folder)
-            file = stack.enter_context(tempfile.TemporaryFile(dir=self._folder))
-            pyrage.encrypt_io(content, file, [recipient])
+            with missing_as(NotFound, case_id=case_id, media_id=media_id):
+                self._disk.require(self._vault.blobs.open(blob).size, exporting=True)
+                private_folder(self._folder)
+                file = stack.enter_context(tempfile.TemporaryFile(dir=self._folder))
+                with self._vault.open(blob, key) as medium:
+                    pyrage.encrypt_io(medium, file, [public_key])
             file.seek(0)
             with self._database.write() as session:
-                for media_id in media_ids:
-                    append_entry(session, caller.actor, Action.MEDIA_EXPORTED, media_id)
+                append_entry(session, caller.actor, Action.MEDIA_EXPORTED, media_id)
             stack.pop_all()  # the answer closes the file
         return file
 

@@ -155,7 +155,6 @@ def requests_of(ids: dict[str, str]) -> dict[str, dict[str, Any]]:
         "POST /v1/jobs/{job_id}/reviews": {"json": {"decision": "confirmed", "reason": "Yes."}},
         "POST /v1/captures": {"files": {"screenshots": ("s.png", PICTURE)}},
         "POST /v1/captures/{capture_id}/examinations": {"json": {"media": [1]}},
-        "POST /v1/captures/{capture_id}/export": {"json": recipient},
         "POST /v1/webhook-secret": {},
     }  # fmt: skip
 

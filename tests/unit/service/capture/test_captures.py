@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio.to_thread
+import pyrage
 import pytest
 from sqlalchemy import select
 
@@ -154,6 +155,26 @@ async def test_the_bundle_is_verified_and_has_no_imagery(
     assert answer.json()["result"] == "verified"
     assert answer.json()["steps"][-1]["detail"].startswith("captures are not on such lists")
     assert answer.json()["capture"] == captured["id"]
+
+
+async def test_the_files_of_a_capture_go_out_as_they_came_in(
+    service: Service, readers: CaptureReaders
+) -> None:
+    """With the signed record, which names their digests, that is all that was captured."""
+    authority, sent = pyrage.x25519.Identity.generate(), archives.wacz(archives.page().content())
+    path = (await hand_in(service, sent)).headers["Location"]
+    await work(service, readers)
+    captured = (await get(service, path)).json()
+    (file,) = captured["files"]
+    answer = await service.client.post(
+        f"/v1/cases/{captured['case_id']}/media/{file['media_id']}/export",
+        json={"recipient": str(authority.to_public())},
+        headers=headers(service, Role.ANALYST),
+    )
+    assert answer.status_code == 200, answer.text
+    assert pyrage.decrypt(answer.content, [authority]) == sent
+    document = json.loads(bag.member(await bundle_of(service, captured), CAPTURE))
+    assert [each["sha256"] for each in document["files"]] == [hashlib.sha256(sent).hexdigest()]
 
 
 async def test_every_change_of_one_byte_is_found(
