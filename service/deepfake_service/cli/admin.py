@@ -26,8 +26,9 @@ from deepfake_service.platform.db import Database, Key
 from deepfake_service.platform.db.enums import Role
 from deepfake_service.platform.errors import AuditBroken, DecryptionFailed, SettingsError
 from deepfake_service.platform.files import replace_private
-from deepfake_service.platform.storage import EpochKeys, open_case_keys, open_keys
+from deepfake_service.platform.storage import EpochKeys, open_case_keys, open_keys, open_vault
 from deepfake_service.retention.key_epochs import KeyEpochs, rotate_master_key
+from deepfake_service.retention.orphans import damaged_blobs
 
 commands = typer.Typer()
 accounts = typer.Typer(help="Manage the accounts of people and systems.", no_args_is_help=True)
@@ -228,7 +229,11 @@ def verify_log(
         typer.Option(help="Checkpoint file with which the log must still be consistent."),
     ] = None,
 ) -> None:
-    """Verify that neither the log nor a record was altered. The exit code is 1 if one was."""
+    """Verify that neither the log nor a record was altered, and decrypt all media and files once.
+
+    The exit code is 1 if something was altered, or is missing or damaged. Reading a large store
+    takes hours.
+    """
     with opened_records() as (settings, database):
         point = None
         if since is not None:
@@ -237,13 +242,17 @@ def verify_log(
             point = log.Checkpoint.opened(text, signer)
         with database.read() as session:
             now = log.verify(session, point)
+        typer.echo(f"intact: {now.number} entries, last hash {now.hash}")
         altered = list(altered_rows(database))
+        for table, row in altered:
+            typer.echo(f"altered: {table} {row}")
         contradicted = list(contradictions(database))
-    typer.echo(f"intact: {now.number} entries, last hash {now.hash}")
-    for table, row in altered:
-        typer.echo(f"altered: {table} {row}")
-    for job_id in contradicted:
-        typer.echo(f"differs from the log: job {job_id}")
+        for job_id in contradicted:
+            typer.echo(f"differs from the log: job {job_id}")
+        case_keys = open_case_keys(settings, open_keys(settings), database.clock)
+        damaged = list(damaged_blobs(database, open_vault(settings, case_keys)))
+        for name in damaged:
+            typer.echo(f"missing or damaged: {name}")
     if altered:
         raise AuditBroken(
             f"{len(altered)} records were altered outside this program and are not used. Find out "
@@ -254,6 +263,11 @@ def verify_log(
             f"{len(contradicted)} jobs, or their cases, were altered outside this program: their "
             "reviews, finding, editions, flag or hold are not those of the log. No evidence or "
             "notice is made from them. Find out by whom, and restore a backup."
+        )
+    if damaged:
+        raise AuditBroken(
+            f"{len(damaged)} stored files are missing or damaged. Restore them from a backup, if "
+            "it has them."
         )
     if point is None:
         typer.echo("Pass --since to detect truncation or a full rewrite.", err=True)

@@ -7,9 +7,7 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -18,17 +16,10 @@ import typer
 from deepfake_service.audit import log as audit_log
 from deepfake_service.audit.journal import BACKUP_FACT, open_journal
 from deepfake_service.audit.records import open_existing_database, require_records
-from deepfake_service.cli.output import EXIT_UNREADABLE
 from deepfake_service.examination.workflow_rows import PENDING, WAITING
 from deepfake_service.platform.clock import utc_now
-from deepfake_service.platform.db import Case
 from deepfake_service.platform.db.sqlite import damage_of
-from deepfake_service.platform.errors import (
-    DatabaseDamaged,
-    DataDirError,
-    DecryptionFailed,
-    SettingsError,
-)
+from deepfake_service.platform.errors import DatabaseDamaged, DataDirError, SettingsError
 from deepfake_service.platform.files import private_folder, restrict_files
 from deepfake_service.platform.settings import (
     EPOCH_KEYS_FOLDER,
@@ -36,18 +27,7 @@ from deepfake_service.platform.settings import (
     Settings,
     load_settings,
 )
-from deepfake_service.platform.storage import (
-    BLOB_FOLDER,
-    BlobMissing,
-    EpochKeys,
-    Vault,
-    context_of,
-    open_blobs,
-    open_keys,
-)
-from deepfake_service.platform.storage.envelope import unseal
-
-_CHUNK_BYTES = 1024 * 1024
+from deepfake_service.platform.storage import BLOB_FOLDER, EpochKeys, open_keys
 
 commands = typer.Typer()
 
@@ -55,18 +35,14 @@ commands = typer.Typer()
 @commands.command()
 def backup(out: Annotated[Path, typer.Argument(help="Folder to create.")]) -> None:
     """Copy the database and the encrypted media while the service runs, without their keys."""
-    damaged = back_up(load_settings(), out)
+    back_up(load_settings(), out)
     typer.echo(f"{out}: database and encrypted media")
     typer.echo(
         "Store the master key separately: without it this backup cannot be decrypted.", err=True
     )
-    if damaged:
-        for name in damaged:
-            typer.echo(f"missing or damaged: {name}", err=True)
-        raise typer.Exit(EXIT_UNREADABLE)
 
 
-def back_up(settings: Settings, out: Path) -> list[str]:
+def back_up(settings: Settings, out: Path) -> None:
     """Copy the SQLite database and the blobs of the data directory into the new folder ``out``.
 
     The database is copied first: blobs newer than it become orphans, which are deleted after a
@@ -75,16 +51,12 @@ def back_up(settings: Settings, out: Path) -> list[str]:
     cases that are created, and deleted, after the backup. The copy says that it is one: no service
     starts on it before ``deepfake restore``.
 
-    Returns:
-        The names of blobs that the database needs and that are missing or do not decrypt, nor do
-        their keys.
-
     Raises:
         SettingsError: the database or the blobs are outside the data directory, or it has none.
         DatabaseDamaged: the database or its copy is damaged.
         DataDirError: ``out`` already exists or cannot be written.
-        DecryptionFailed: the master key is not the one of the database.
-        StorageUnavailable: a blob cannot be read. After any error, ``out`` does not exist.
+        DecryptionFailed: the master key is not the one of the database. After any error, ``out``
+            does not exist.
     """
     if settings.database_url or settings.blob_url:
         raise SettingsError(
@@ -114,12 +86,7 @@ def back_up(settings: Settings, out: Path) -> list[str]:
                 open_journal(settings, database).write()  # `deepfake restore` refuses an older one
                 with database.read() as session:
                     number = audit_log.head(session).number
-            master = open_keys(settings)
-            EpochKeys(settings.data_dir / EPOCH_KEYS_FOLDER, master).begin(number)
-            keys = EpochKeys(out / EPOCH_KEYS_FOLDER, master)
-            return list(
-                _damaged_blobs(live, copy, Vault(open_blobs(None, out / BLOB_FOLDER), keys))
-            )
+            EpochKeys(settings.data_dir / EPOCH_KEYS_FOLDER, open_keys(settings)).begin(number)
     except BaseException as error:
         shutil.rmtree(out, ignore_errors=True)  # or a rotation would count it as a backup
         if isinstance(error, OSError | sqlite3.Error):
@@ -150,62 +117,6 @@ def _mark(copy: sqlite3.Connection) -> None:
     mark = json.dumps({"made_at": utc_now().isoformat()})
     copy.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (BACKUP_FACT, mark))
     copy.commit()
-
-
-def _damaged_blobs(
-    live: sqlite3.Connection, copy: sqlite3.Connection, vault: Vault
-) -> Iterator[str]:
-    """Yield the names of copied blobs that are missing or do not decrypt. Decrypting checks the
-    authentication tag of every chunk. Plaintext is discarded."""
-    case_keys = {
-        case_id: _case_key(vault, case_id, wrapped)
-        for case_id, wrapped in copy.execute(
-            "SELECT id, wrapped_key FROM cases WHERE wrapped_key IS NOT NULL"
-        )
-    }
-    media = copy.execute(
-        "SELECT id, case_id, wrapped_key, blob FROM media WHERE blob IS NOT NULL"
-    ).fetchall()
-    for media_id, case_id, wrapped, blob in media:
-        if case_id not in case_keys:
-            continue  # the case is being shredded
-        try:
-            context = context_of("media-key", media_id)
-            key = unseal(case_keys[case_id], wrapped, context)
-            with vault.open(blob, key) as file:
-                while file.read(_CHUNK_BYTES):
-                    pass
-        except (BlobMissing, DecryptionFailed):
-            if _has_blob(live, "media", media_id):
-                yield blob
-    for name in vault.blobs.older_than("cases/", utc_now() + timedelta(days=1)):
-        case_id = name.split("/")[1]
-        try:
-            if case_id in case_keys:
-                vault.read(name, case_keys[case_id])
-        except (BlobMissing, DecryptionFailed):
-            yield name
-    for table in ("editions", "captures"):
-        query = f"SELECT id, blob FROM {table} WHERE blob IS NOT NULL"  # noqa: S608 - constants
-        for row_id, blob in copy.execute(query).fetchall():
-            try:
-                vault.blobs.open(blob)
-            except BlobMissing:
-                if _has_blob(live, table, row_id):
-                    yield blob
-
-
-def _has_blob(live: sqlite3.Connection, table: str, row_id: str) -> bool:
-    """Return whether a blob was not deleted meanwhile."""
-    query = f"SELECT 1 FROM {table} WHERE id = ? AND blob IS NOT NULL"  # noqa: S608 - constants
-    return live.execute(query, (row_id,)).fetchone() is not None
-
-
-def _case_key(vault: Vault, case_id: str, wrapped: bytes) -> bytes:
-    """Return the key of a case, or an empty one, which decrypts nothing, if it does not unwrap."""
-    with contextlib.suppress(DecryptionFailed):
-        return vault.case_key(Case(id=case_id, wrapped_key=wrapped))
-    return b""
 
 
 def _copy_epoch_keys(settings: Settings, out: Path) -> None:

@@ -1,14 +1,17 @@
-"""Blobs that no row names: interrupted uploads and deletions leave them behind."""
+"""Blobs that no row names, as interrupted uploads and deletions leave them behind, and blobs that
+rows name and that are missing or damaged."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
-from sqlalchemy import select, true
+from sqlalchemy import select, true, union
 from sqlalchemy.orm import Session
 
+from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.db import (
     Capture,
     Case,
@@ -22,12 +25,15 @@ from deepfake_service.platform.db import (
     UploadPart,
 )
 from deepfake_service.platform.db.enums import UNFINISHED
-from deepfake_service.platform.storage import Vault
+from deepfake_service.platform.errors import DecryptionFailed
+from deepfake_service.platform.storage import BlobMissing, Vault, context_of
+from deepfake_service.platform.storage.envelope import unseal
 
 LONGEST_UPLOAD = timedelta(hours=1)
 """Within which the upload of a video must complete. Object stores date a blob by its beginning."""
 COMMITTED_WITHIN = timedelta(hours=1)
 """How long after the end of an upload its row is there."""
+_PIECE = 1024 * 1024
 BLOBS_PER_QUERY = 500
 """Blobs that are in memory at a time, and whose rows are looked up by one query."""
 
@@ -49,6 +55,50 @@ def delete_orphans(database: Database, vault: Vault) -> None:
             for name in orphans:
                 vault.blobs.delete(name)
     vault.blobs.delete_unfinished(before)
+
+
+def damaged_blobs(database: Database, vault: Vault) -> Iterator[str]:
+    """Yield the names of blobs that are missing or do not decrypt, or whose keys do not. Decrypting
+    checks the authentication tag of every chunk; plaintext is discarded."""
+    with database.read() as session:  # by columns, so that no altered row is refused
+        wrapped = session.execute(select(Case.id, Case.wrapped_key)).all()
+        rows = session.execute(select(Media.blob, Media.case_id, Media.id, Media.wrapped_key)).all()
+        signed = session.scalars(union(select(Edition.blob), select(Capture.blob))).all()
+    # What has no key, or no blob, expired or is being shredded.
+    cases = {case_id: _case_key(vault, case_id, key) for case_id, key in wrapped if key}
+    media = {row.blob: row for row in rows if row.blob and row.wrapped_key}
+    files = vault.blobs.older_than("cases/", utc_now() + timedelta(days=1))
+    for name in {*media, *files, *filter(None, signed)}:
+        row = media.get(name)
+        case_key = cases.get(row.case_id if row else name.split("/")[1])
+        if case_key is None:
+            continue
+        try:
+            if row is None:
+                vault.read(name, case_key)
+                continue
+            key = unseal(case_key, row.wrapped_key, context_of("media-key", row.id))
+            with vault.open(name, key) as file:
+                while file.read(_PIECE):
+                    pass
+        except DecryptionFailed:
+            yield name
+        except BlobMissing:
+            if _is_named(database, name):  # or it was deleted meanwhile
+                yield name
+
+
+def _is_named(database: Database, blob: str) -> bool:
+    columns = (Media.blob, Edition.blob, Capture.blob)
+    with database.read() as session:
+        return any(session.scalar(select(c).where(c == blob).limit(1)) for c in columns)
+
+
+def _case_key(vault: Vault, case_id: str, wrapped: bytes) -> bytes:
+    """Return the key of a case, or an empty one, which decrypts nothing, if it does not unwrap."""
+    with suppress(DecryptionFailed):
+        return vault.case_key(Case(id=case_id, wrapped_key=wrapped))
+    return b""
 
 
 def _case_files(session: Session, names: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,9 @@ from sqlalchemy import select
 
 from deepfake_service.cli.backup import _copy_epoch_keys, back_up
 from deepfake_service.platform.db import Case, Database, Job, Media
-from deepfake_service.platform.db.enums import JobState, Role
-from deepfake_service.platform.errors import DatabaseDamaged, DecryptionFailed, StorageUnavailable
+from deepfake_service.platform.db.enums import Role
+from deepfake_service.platform.errors import DatabaseDamaged, DataDirError, DecryptionFailed
 from deepfake_service.platform.settings import Settings
-from deepfake_service.platform.storage import Vault
 from tests.support.jobs import VIDEO, headers, run_command, submit
 from tests.unit.service.conftest import Service
 
@@ -74,39 +74,46 @@ async def test_metrics_outlast_a_damaged_page(start: Any, tmp_path: Path, table:
         assert "deepfake_database_intact 0.0" in (await service.client.get("/metrics")).text
 
 
-async def test_a_damaged_blob_is_named_by_the_backup(start: Any, tmp_path: Path) -> None:
+async def test_a_backup_is_closed_to_other_users(start: Any, tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "var")
     async with start() as service:
-        for n in range(3):
-            await submit(service, VIDEO + bytes([n]))
-        media = sorted((settings.data_dir / "blobs" / "media").iterdir())
-        content = bytearray(media[0].read_bytes())
-        content[200] ^= 1
-        media[0].write_bytes(content)
-        media[1].unlink()
+        await submit(service)
         os.umask(0o022)
         for path in (settings.data_dir / "blobs").rglob("*"):
             path.chmod(0o755 if path.is_dir() else 0o644)
-        damaged = back_up(settings, tmp_path / "backup")
-        modes = {p.stat().st_mode & 0o077 for p in (tmp_path / "backup").rglob("*")}
-        assert modes == {0}, "other users can read the backup"
-        assert sorted(damaged) == [f"media/{path.name}" for path in media[:2]]
-        done = run_command(settings, "backup", tmp_path / "again")
-        assert done.exit_code == 1
-        assert f"missing or damaged: media/{media[0].name}" in done.output
-        with service.database.read() as session:
-            assert {j.state for j in session.scalars(select(Job))} == {JobState.QUEUED}
+        back_up(settings, tmp_path / "backup")
+    modes = {p.stat().st_mode & 0o077 for p in (tmp_path / "backup").rglob("*")}
+    assert modes == {0}, "other users can read the backup"
 
 
-async def test_what_cannot_be_opened_is_named_by_the_backup(start: Any, tmp_path: Path) -> None:
+async def test_what_is_missing_or_damaged_is_named(start: Any, tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "var")
     async with start() as service:
-        jobs = [await submit(service, VIDEO + bytes([n])) for n in range(3)]
+        jobs = [await submit(service, VIDEO + bytes([n])) for n in range(6)]
         with service.database.write() as session:
             session.get_one(Media, jobs[0]["media_id"]).wrapped_key = b"not a wrapped key"
             session.get_one(Case, jobs[1]["case_id"]).wrapped_key = b"not a wrapped key"
-            blobs = [session.get_one(Media, job["media_id"]).blob for job in jobs]
-        assert sorted(back_up(settings, tmp_path / "backup")) == sorted(map(str, blobs[:2]))
+            session.get_one(Media, jobs[2]["media_id"]).blob = None  # it expired
+            blobs = [f"media/{job['media_id']}" for job in jobs]
+            assert session.get_one(Media, jobs[3]["media_id"]).blob == blobs[3]
+        vault = service.app.state.shared.services.vault
+        with service.database.read() as session:
+            key = vault.case_key(session.get_one(Case, jobs[5]["case_id"]))
+        sound, altered = (f"cases/{jobs[5]['case_id']}/look-{n}" for n in "ab")
+        for name in (sound, altered):
+            vault.write(name, key, b"content")
+    for name in (blobs[3], altered):
+        path = settings.data_dir / "blobs" / name
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+    (settings.data_dir / "blobs" / blobs[4]).unlink()
+    done = run_command(settings, "audit", "verify")
+    assert done.exit_code == 1
+    named = [*blobs[:2], *blobs[3:5], altered]
+    lines = [line for line in done.output.splitlines() if line.startswith("missing or")]
+    assert sorted(lines) == sorted(f"missing or damaged: {name}" for name in named)
+    assert "5 stored files are missing or damaged" in str(done.exception)
 
 
 async def test_a_backup_with_another_master_key_leaves_nothing(start: Any, tmp_path: Path) -> None:
@@ -118,7 +125,7 @@ async def test_a_backup_with_another_master_key_leaves_nothing(start: Any, tmp_p
     assert not (tmp_path / "backup").exists()
 
 
-@pytest.mark.parametrize("error", [StorageUnavailable, KeyboardInterrupt])
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 async def test_a_backup_that_stops_leaves_nothing(
     start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
@@ -128,8 +135,8 @@ async def test_a_backup_that_stops_leaves_nothing(
     def stop(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(Vault, "open", stop)
-    with pytest.raises(error):
+    monkeypatch.setattr(shutil, "copyfile", stop)
+    with pytest.raises((DataDirError, KeyboardInterrupt)):
         back_up(Settings(data_dir=tmp_path / "var"), tmp_path / "backup")
     assert not (tmp_path / "backup").exists()
 
@@ -155,7 +162,7 @@ async def test_a_backup_is_complete_although_keys_are_renewed_meanwhile(
 
         monkeypatch.setattr("deepfake_service.cli.backup._copy_epoch_keys", copy)
         before = service.app.state.shared.services.key_epochs._keys.ids()
-        assert back_up(settings, tmp_path / "backup") == []
+        back_up(settings, tmp_path / "backup")
         advance()
     live = {path.name for path in (settings.data_dir / "epoch-keys").iterdir()}
     kept = {path.name for path in (tmp_path / "backup" / "epoch-keys").iterdir()}
