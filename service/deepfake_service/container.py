@@ -126,7 +126,7 @@ class Services:
         self.reviews = Reviews(
             database,
             vault,
-            ReviewEffects(self.evidence_store, self.notice_desk, self.hash_bank, self.minor_flags),
+            ReviewEffects(self.evidence_store, self.hash_bank, self.minor_flags),
             two_people=settings.two_person_review,
             submitter_confirms=settings.submitter_confirms,
             longest_hold=periods.evidence,
@@ -142,7 +142,6 @@ class Services:
             queries=queries,
             evidence=self.evidence_store,
             reviews=self.reviews,
-            notices=self.notice_desk,
         )
         self.submissions = Submissions(
             database, vault, queue, blind_index, self.cases, bundle_sha256

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_models.bundle.results import VerdictCode
+from deepfake_service.cases.notices_under_way import AGAINST
 from deepfake_service.evidence.chain_of_custody import require_recorded, reviews_of
 from deepfake_service.evidence.editions import is_outdated, newest_edition
 from deepfake_service.evidence.revocations import is_withdrawn
@@ -22,22 +23,7 @@ from deepfake_service.platform.errors import NoticeRefused, ReviewMissing
 from deepfake_service.platform.storage import BlobMissing, Vault, open_json
 from deepfake_service.platform.texts.formatting import found_by
 
-AGAINST = frozenset({Finding.REJECTED, Finding.UNDECIDED, Finding.AWAITING_SECOND})
-"""Findings that no notice may rest on."""
 ReportChoice = Literal["supporting", "all", "none"]
-
-
-def digests_against(session: Session, case: Case) -> set[str]:
-    """Return the SHA-256 of the files of a case that no notice may rest on, by their reviews."""
-    return set(
-        session.scalars(
-            select(Media.sha256)
-            .join(Job, Job.media_id == Media.id)
-            .where(
-                Job.case_id == case.id, Job.state == JobState.SUCCEEDED, Job.finding.in_(AGAINST)
-            )
-        )
-    )
 
 
 def basis_of(
@@ -113,11 +99,6 @@ def confirmed_job(session: Session, case: Case, media_id: str) -> Job:
             "and create the notice after that."
         )
     return found
-
-
-def stored_basis(content: dict[str, Any]) -> set[str]:
-    """Return the SHA-256 of the files on whose findings a stored notice rests."""
-    return {basis["sha256"] for basis in content["basis"]}
 
 
 def _has_report(session: Session, job: Job, edition: Edition | None, *, minor: bool) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -14,19 +14,17 @@ from sqlalchemy.orm import Session
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.read_audit import ReadAudit
 from deepfake_service.accounts.visibility import OfCase, find_visible, visible_to
-from deepfake_service.audit.log import SERVICE, Action, append_entry
+from deepfake_service.audit.log import Action, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import open_occurrence
+from deepfake_service.cases.notice_history import NoticeHistory
 from deepfake_service.notices.basis import (
     basis_of,
     confirmed_job,
-    digests_against,
-    stored_basis,
     supporting_reviews,
 )
 from deepfake_service.notices.compose import NoticeSubject, compose, text_of
 from deepfake_service.notices.documents import NoticeDocuments
-from deepfake_service.notices.history import NoticeHistory
 from deepfake_service.notices.kinds import Kind, kind_of
 from deepfake_service.notices.states import (
     NoticeList,
@@ -43,7 +41,6 @@ from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import (
     Case,
     Database,
-    Job,
     Media,
     Notice,
     Occurrence,
@@ -60,13 +57,24 @@ from deepfake_service.platform.errors import (
 from deepfake_service.platform.pagination import MAX_PAGE, ListPage, page_of
 from deepfake_service.platform.storage import Vault, open_json, seal_json
 from deepfake_service.platform.storage.sealed_columns import opened_rows
-from deepfake_service.removal.looks import Looks
 
 A_DAY = timedelta(days=1)
 """The day of a person may be that much ahead of the service's."""
 _SHOWN = (
     "recipient", "receipt", "fields", "occurrence_ids", "captures", "basis", "without_consent",
 )  # fmt: skip
+
+
+class SendingListener(Protocol):
+    """Is told, in the transaction, what becomes of notices that were sent: ``removal.looks``."""
+
+    def begin(
+        self, session: Session, key: bytes, notice: Notice, posts: Sequence[str], *, watched: bool
+    ) -> None:
+        """Learn that a notice about posts was sent, and whether its recipient can remove them."""
+
+    def end(self, session: Session, notice: Notice) -> None:
+        """Learn that a notice was answered or withdrawn, or was not sent after all."""
 
 
 @dataclass
@@ -80,7 +88,7 @@ class NoticeDesk:
     _database: Database
     _vault: Vault
     _documents: NoticeDocuments
-    _looks: Looks
+    _listener: SendingListener
 
     def __post_init__(self) -> None:
         self._read_audit = ReadAudit(self._database)
@@ -267,48 +275,10 @@ class NoticeDesk:
                 if kind is NoticeEventKind.SENT:
                     watched = kind_of(notice.kind).removes
                     posts = content["occurrence_ids"]
-                    self._looks.begin(session, key, notice, posts, watched=watched)
+                    self._listener.begin(session, key, notice, posts, watched=watched)
                 elif kind in (NoticeEventKind.SEND_UNDONE, NoticeEventKind.OUTCOME):
-                    self._looks.end(session, notice)
+                    self._listener.end(session, notice)
             return self._json(notice, content, history)
-
-    def mark_reversed(self, session: Session, case: Case, job: Job) -> None:
-        """Mark the notices that rest on a job for withdrawal: its finding was reversed. A notice
-        rests on all examinations of the bytes that it is about (see ``confirmed_job``)."""
-        key = self._vault.case_key(case)
-        for notice in _notices_about(session, key, case, job):
-            _mark_for_withdrawal(session, key, notice)
-
-    @staticmethod
-    def mark_flagged(session: Session, vault: Vault, case: Case) -> None:
-        """Mark the notices of a case for withdrawal, as they do not say that a minor is shown."""
-        key = vault.case_key(case)
-        for notice in session.scalars(select(Notice).where(Notice.case_id == case.id)):
-            _mark_for_withdrawal(session, key, notice)
-
-    def mark_upheld(self, session: Session, case: Case, job: Job) -> None:
-        """Remove the marks of ``mark_reversed``, after the finding of a job was confirmed again;
-        not as long as reviewers are against any of the files that a notice is about."""
-        if case.minor_at is not None:
-            return
-        key = self._vault.case_key(case)
-        against = digests_against(session, case)
-        for notice in _notices_about(session, key, case, job):
-            is_against = stored_basis(open_json(key, notice)) & against
-            if notice.withdraw_at is not None and not is_against:
-                notice.withdraw_at = None
-                NoticeHistory(session, key, notice).append(NoticeEventKind.UPHELD, SERVICE)
-
-    def is_stated(self, session: Session, case: Case, job: Job) -> bool:
-        """Return whether a notice that was not withdrawn rests on the statement that the file of a
-        job is shared without consent."""
-        key = self._vault.case_key(case)
-        posts = set(
-            session.scalars(select(Occurrence.id).where(Occurrence.media_id == job.media_id))
-        )
-        of_case = Notice.case_id == case.id, Notice.state != NoticeState.WITHDRAWN
-        contents = (open_json(key, n) for n in session.scalars(select(Notice).where(*of_case)))
-        return any(c["without_consent"] and posts & {*c["occurrence_ids"]} for c in contents)
 
     def _find(
         self, session: Session, caller: Caller, table: type[OfCase], row_id: str
@@ -345,15 +315,3 @@ class NoticeDesk:
             "history": history.events(),
             "undo_until": iso_time(history.undo_until()),
         }
-
-
-def _notices_about(session: Session, key: bytes, case: Case, job: Job) -> list[Notice]:
-    sha256 = session.get_one(Media, job.media_id).sha256
-    notices = session.scalars(select(Notice).where(Notice.case_id == case.id))
-    return [notice for notice in notices if sha256 in stored_basis(open_json(key, notice))]
-
-
-def _mark_for_withdrawal(session: Session, key: bytes, notice: Notice) -> None:
-    if notice.state != NoticeState.WITHDRAWN and notice.withdraw_at is None:
-        notice.withdraw_at = current_time(session)
-        NoticeHistory(session, key, notice).append(NoticeEventKind.TO_WITHDRAW, SERVICE)

@@ -23,9 +23,9 @@ from deepfake_service.accounts.organisation import Sender
 from deepfake_service.audit.log import Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.cases.cases import folder_of, open_occurrence, screenshot_of
+from deepfake_service.cases.notice_history import NoticeHistory
 from deepfake_service.evidence.signing_keys import SigningKeys
 from deepfake_service.notices.compose import MAX_CAPTURES, Capture, notice_data, notice_pdf
-from deepfake_service.notices.history import NoticeHistory
 from deepfake_service.notices.kinds import kind_of
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Notice, NoticeEvent, Occurrence, new_id

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 from sqlalchemy import ColumnElement, and_
 
+from deepfake_service.cases.notices_under_way import RUNNING, TO_WITHDRAW
 from deepfake_service.notices.basis import ReportChoice
 from deepfake_service.notices.compose import WithoutConsent
 from deepfake_service.notices.kinds import KINDS, kind_of
@@ -20,11 +21,6 @@ from deepfake_service.platform.db import Notice
 from deepfake_service.platform.db.enums import NoticeEventKind, NoticeState
 from deepfake_service.platform.errors import FieldError, InvalidRequest, invalid_field
 from deepfake_service.platform.texts.characters import HiddenCharacter, shown
-
-RUNNING = (NoticeState.SENT, NoticeState.PRESERVED)
-"""States in which the deadline counts."""
-UNDO_FOR = timedelta(minutes=10)
-"""Time in which a notice that was recorded as sent by mistake can become a draft again."""
 
 
 def _is_kind(name: str) -> str:
@@ -183,10 +179,6 @@ def require_shown(name: str, text: str | None, *, lines: bool) -> None:
     except HiddenCharacter as error:
         detail = FieldError(name, str(error), HiddenCharacter.TEMPLATE, error.values)
         raise InvalidRequest(f'The field "{name}" {error}.', errors=[detail]) from error
-
-
-TO_WITHDRAW = Notice.withdraw_at.is_not(None) & (Notice.state != NoticeState.WITHDRAWN)
-"""Notices whose basis has changed, and which nobody has withdrawn yet."""
 
 
 RETURNED = Notice.returned_at.is_not(None) & (Notice.state != NoticeState.WITHDRAWN)

@@ -17,7 +17,6 @@ from deepfake_service.evidence.chain_of_custody import reviews_of
 from deepfake_service.evidence.editions import editions_of
 from deepfake_service.evidence.listings import open_listing
 from deepfake_service.evidence.store import EvidenceStore
-from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.platform.db import Case, Database, Job, Listing, Media, Occurrence
 from deepfake_service.platform.db.enums import JobState
 from deepfake_service.platform.errors import (
@@ -46,7 +45,6 @@ class ItemPages:
     queries: Queries
     evidence: EvidenceStore
     reviews: Reviews
-    notices: NoticeDesk
 
     def read(self, caller: Caller, job_id: str) -> dict[str, Any]:
         """Return what the page of an item shows. Audited as a reading of the case.
@@ -81,7 +79,6 @@ class ItemPages:
                 missing = error
         return {
             **shown,
-            "notices": self.notices.of_case(caller, case.id),
             "document": document,
             "missing": missing if succeeded else None,
         }

@@ -26,9 +26,9 @@ from deepfake_service.accounts.visibility import find_visible, visible_to
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
 from deepfake_service.cases.case_lock import lock_case
 from deepfake_service.cases.cases import BlindIndex
+from deepfake_service.cases.notices_under_way import mark_flagged
 from deepfake_service.evidence.bundle.likeness import alike, of_examination
 from deepfake_service.evidence.listings import open_listing
-from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.platform.db import (
     Account,
     AuditEntry,
@@ -182,7 +182,7 @@ def set_flag(
     files = " ".join(flag.files) if flag and flag.files else None
     append_entry(session, actor, action, case.id, files)
     if flag:
-        NoticeDesk.mark_flagged(session, vault, case)
+        mark_flagged(session, vault.case_key(case), case)
 
 
 @dataclass

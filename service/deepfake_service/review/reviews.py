@@ -18,12 +18,12 @@ from deepfake_service.accounts.accounts import ENVIRONMENT_ID, Caller, may_revie
 from deepfake_service.accounts.admin_key import FIRST_ACCOUNT
 from deepfake_service.accounts.visibility import find_visible
 from deepfake_service.audit.log import SERVICE, Action, Actor, append_entry
+from deepfake_service.cases import notices_under_way
 from deepfake_service.cases.case_lock import lock_open_case
 from deepfake_service.evidence.bundle.custody import findings_of
 from deepfake_service.evidence.chain_of_custody import require_recorded, reviews_of
 from deepfake_service.evidence.editions import outdated_jobs
 from deepfake_service.evidence.store import EvidenceStore
-from deepfake_service.notices.desk import NoticeDesk
 from deepfake_service.platform.clock import Day
 from deepfake_service.platform.db import (
     Account,
@@ -105,7 +105,6 @@ class ReviewEffects:
     """What changes with a decision or a flag."""
 
     evidence: EvidenceStore
-    notices: NoticeDesk
     hash_bank: HashBank
     minor_flags: MinorFlags
 
@@ -184,7 +183,8 @@ class Reviews:
             )
             told = on_hold and _ON_HOLD.dump_python(on_hold, mode="json")
             content = {"reason": reason, "on_hold": told}
-            seal_json(self._vault.case_key(case), review, content)
+            key = self._vault.case_key(case)
+            seal_json(key, review, content)
             session.add(review)
             session.flush()
             before, finding = job.finding, self._finding_of(session, job_id)
@@ -197,9 +197,9 @@ class Reviews:
             self._note_whether_reviewed(session, case)
             against = finding in (Finding.REJECTED, Finding.UNDECIDED)
             if against or (before in MANIPULATED and finding not in MANIPULATED):
-                self._effects.notices.mark_reversed(session, case, job)
+                notices_under_way.mark_reversed(session, key, case, job)
             elif finding in MANIPULATED:
-                self._effects.notices.mark_upheld(session, case, job)
+                notices_under_way.mark_upheld(session, key, case, job)
             if finding not in MANIPULATED:
                 self._effects.hash_bank.forget(session, job_id)
         # In transactions of their own. If the process stops here, ``catch_up`` does the rest.
@@ -287,7 +287,9 @@ class Reviews:
         """Return whether a notice rests on a statement that the file is shared without consent: one
         reviewer alone does not clear it then."""
         job = session.get_one(Job, job_id)
-        return self._effects.notices.is_stated(session, session.get_one(Case, job.case_id), job)
+        case = session.get_one(Case, job.case_id)
+        key = self._vault.case_key(case)
+        return notices_under_way.is_stated(session, key, case, job)
 
     def _is_enough(self, session: Session, job_id: str, reviewer: str) -> bool:
         """Return whether a finding is confirmed by the account with this id alone."""

@@ -34,8 +34,8 @@ from sqlalchemy.orm import Session
 from deepfake_models.bundle.results import Leaning, VerdictCode
 from deepfake_service.accounts.accounts import Caller
 from deepfake_service.accounts.visibility import visible_to
+from deepfake_service.cases.notices_under_way import RUNNING, TO_WITHDRAW
 from deepfake_service.cases.turns import mean_examination_s
-from deepfake_service.notices.states import RUNNING, TO_WITHDRAW
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import Case, Database, Job, Match, Notice, Review
 from deepfake_service.platform.db.enums import MANIPULATED, UNFINISHED, Finding, JobState, Priority

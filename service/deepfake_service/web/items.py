@@ -63,6 +63,7 @@ def _item(visit: Visit, job_id: str) -> dict[str, Any]:
         "over": JobState(item["job"]["state"]) in ENDED,
         "view": result_view(item["document"], visit.language) if item["document"] else None,
         "missing": item["missing"] and visit.translate(item["missing"].message),
+        "notices": visit.services.notice_desk.of_case(visit.caller, item["case"]["id"]),
         "kinds": _kinds(visit),
         "decisions": [str(d) for d in Decision],
         "notice": visit.request.query_params.get("notice"),

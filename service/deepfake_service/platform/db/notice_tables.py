@@ -62,7 +62,7 @@ class NoticeEvent(Base):
     state: Mapped[NoticeState]
     """The state of the notice after it."""
     digest: Mapped[Digest]
-    """The SHA-256 that the audit log has; see ``notices/history.py``."""
+    """The SHA-256 that the audit log has; see ``cases/notice_history.py``."""
     sealed: Mapped[bytes]
     created_at: Mapped[datetime]
 

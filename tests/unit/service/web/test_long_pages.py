@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from deepfake_service.notices.history import NoticeHistory
+from deepfake_service.cases.notice_history import NoticeHistory
 from deepfake_service.platform.db import Account, Case, Job, Media, Notice, Occurrence, new_id
 from deepfake_service.platform.db.enums import JobState, NoticeEventKind, Role
 from deepfake_service.platform.pagination import MAX_PAGE, Filters

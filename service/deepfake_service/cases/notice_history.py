@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import rfc8785
@@ -20,7 +20,6 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from deepfake_service.audit.log import Action, Actor, append_entry
-from deepfake_service.notices.states import UNDO_FOR
 from deepfake_service.platform.clock import iso_time
 from deepfake_service.platform.db import (
     Account,
@@ -36,6 +35,8 @@ from deepfake_service.platform.storage import open_json, seal_json
 
 EVENT_TYPE = "deepfake-service/notice-event/1"
 SALT_BYTES = 16
+UNDO_FOR = timedelta(minutes=10)
+"""Time in which a notice that was recorded as sent by mistake can become a draft again."""
 ACTIONS = {
     NoticeEventKind.CREATED: Action.NOTICE_MADE,
     NoticeEventKind.SIGNED: Action.NOTICE_SIGNED,
