@@ -333,7 +333,7 @@ async def test_a_backup_with_a_case_key_that_does_not_unwrap_can_be_restored(
             case = session.get_one(Case, jobs[0]["case_id"])
             assert case.wrapped_key is not None
             case.wrapped_key = case.wrapped_key[:-1] + bytes([case.wrapped_key[-1] ^ 1])
-        assert len(back_up(settings, backup)) == 1
+        back_up(settings, backup)
     journal = tmp_path / "journal.json"
     (settings.data_dir / "journal.json").rename(journal)
     shutil.rmtree(settings.data_dir / "blobs")
