@@ -68,7 +68,7 @@ MAX_FILES = 20
 
 UNPICTURED = {
     "not_enclosed": "The browser was not run, because this machine cannot enclose it; deepfake "
-    "capture doctor says why.",
+    "check says why.",
     "memory": "The page takes more memory than the browser may have.",
     "too_slow": "The page was not drawn within a minute.",
     "unreachable": "The browser could not open the page.",

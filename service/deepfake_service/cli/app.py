@@ -21,7 +21,8 @@ from deepfake_service.platform.errors import DatabaseUnavailable
 
 MODULES = {
     "score": ("score",),
-    "processes": ("serve", "worker", "migrate", "check-store"),
+    "processes": ("serve", "worker", "migrate"),
+    "check": ("check",),
     "backup": ("backup",),
     "restore": ("restore",),
     "admin": ("accounts", "keys", "audit"),

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.util
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -20,14 +18,11 @@ from rich.progress import Progress
 from typer.core import TyperGroup
 
 from deepfake_models.command_line import flatten_options
-from deepfake_models.sandbox.decoder import ProcessDecoder
 from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, clean, json_line
 from deepfake_service.cli.score import open_regular
 from deepfake_service.cli.submit import ServiceOptions, SubmissionOptions
 from deepfake_service.cli.submitter import RESUMED_FROM_BYTES, Answer, Submitter
-from deepfake_service.platform.clock import utc_now
 from deepfake_service.platform.errors import ServiceError
-from deepfake_service.platform.settings import PREFIX
 from deepfake_service.platform.texts.spreadsheets import BYTE_ORDER_MARK, csv_line
 
 
@@ -187,56 +182,6 @@ def _operator(read: _Capture) -> Iterator[str]:
                      ("; abuse contact: {}", ", ".join(told.abuse)))  # fmt: skip
             said = "".join(form.format(value) for form, value in parts if value)
             yield f"  {what} {told.name}{said}{'; a CDN, not the host' if told.is_cdn else ''}"
-
-
-@capture.command("doctor")
-def try_links(
-    urls: Annotated[list[str] | None, typer.Argument(help="Links to try to open.")] = None,
-    browser: Annotated[
-        Path | None,
-        typer.Option(envvar=f"{PREFIX}CAPTURE_BROWSER", help="Path of Chromium's headless shell."),
-    ] = None,
-) -> None:
-    """Say whether this machine can open links and take pictures of pages, and try some links
-    without keeping anything.
-
-    The exit code is 0, or 1 if it cannot, or one of the links has no picture or video.
-    """
-    from deepfake_service.capture.fetches import fetch_pool, require_no_network, try_link
-
-    if importlib.util.find_spec("yt_dlp") is None:
-        raise typer.BadParameter("Install yt-dlp: the extra capture-link of this package.")
-    missed = False
-    with contextlib.closing(fetch_pool(require=False)) as pool:
-        confinement = pool.confinement()
-        missing = ", ".join(confinement.missing) or "none"
-        typer.echo(f"yt-dlp {version('yt-dlp')}; layers of the sandbox that are missing: {missing}")
-        require_no_network(confinement)
-        if browser is not None:
-            missed |= not _try_browser(browser)
-        for url in urls or ():
-            end, size, gate = try_link(pool, url)
-            typer.echo(f"{clean(url)}: {end.replace('_', ' ')}; {size} bytes recorded")
-            for line in gate.log:
-                where = line["address"] or line["refused"]
-                typer.echo(f"  {line['host']}:{line['port']}: {where}, {line['received']} bytes")
-            missed |= end != "captured"
-    raise typer.Exit(EXIT_UNREADABLE if missed else EXIT_OK)
-
-
-def _try_browser(program: Path) -> bool:
-    """Say whether pictures of pages can be taken."""
-    from deepfake_service.capture.browser import PageBrowser
-    from deepfake_service.capture.captures import UNPICTURED
-    from deepfake_service.capture.gate import Gate
-
-    with contextlib.closing(ProcessDecoder(workers=1)) as decoder:
-        browser = PageBrowser(program, decoder)
-        about, _ = browser.take("data:,test", lambda control: Gate(control, utc_now))
-    reason = about["reason"]
-    said = f"none: {about['detail'] or UNPICTURED[reason]}" if reason else about["browser"]
-    typer.echo(clean(f"pictures of pages: {said}"))
-    return reason is None
 
 
 def _decoded(content: bytes) -> str:

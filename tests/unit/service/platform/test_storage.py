@@ -21,7 +21,7 @@ from obstore.store import MemoryStore
 from pydantic import SecretStr
 
 from deepfake_service.audit.records import open_database
-from deepfake_service.cli.processes import try_store
+from deepfake_service.cli.check import try_store
 from deepfake_service.platform.db import Case
 from deepfake_service.platform.errors import (
     DecryptionFailed,
@@ -42,6 +42,7 @@ from deepfake_service.platform.storage import (
 )
 from deepfake_service.platform.storage.blobs import BlobMissing, open_checkpoint_store
 from deepfake_service.platform.storage.envelope import CHUNK_BYTES, MasterKeys, new_key
+from tests.support.jobs import run_command
 from tests.support.loopback import serving
 from tests.support.servers import files_containing
 
@@ -165,7 +166,8 @@ def test_a_wrong_data_directory_is_not_tried(tmp_path: Path) -> None:
         try_store(Settings(data_dir=tmp_path / "var"))
     assert not (tmp_path / "var").exists()
     open_database(Settings(data_dir=tmp_path / "var")).close()
-    try_store(Settings(data_dir=tmp_path / "var"))
+    done = run_command(Settings(data_dir=tmp_path / "var"), "check")
+    assert (done.exit_code, "The store works" in done.output) == (0, True)
 
 
 @pytest.fixture

@@ -1,0 +1,111 @@
+"""``deepfake check``: whether this machine can do what its settings ask for."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deepfake_models.sandbox.decoder import ProcessDecoder
+from deepfake_service.audit.records import require_records
+from deepfake_service.cli.output import EXIT_OK, EXIT_UNREADABLE, clean
+from deepfake_service.platform.clock import utc_now
+from deepfake_service.platform.db import new_id
+from deepfake_service.platform.errors import StorageError
+from deepfake_service.platform.settings import Settings, load_settings
+from deepfake_service.platform.storage import BLOB_FOLDER, open_blobs
+
+_CONTENT = b"written by deepfake check\n"
+
+commands = typer.Typer()
+
+
+@commands.command()
+def check(
+    urls: Annotated[
+        list[str] | None, typer.Argument(help="Links to try to open, in place of the rest.")
+    ] = None,
+) -> None:
+    """Check whether the store works, links can be opened and pages be pictured, as far as the
+    settings switch that on.
+
+    In the store, a small blob is written, listed, read and deleted; if that fails, what the store
+    or the network reports is shown, such as wrong credentials, a bucket that is missing, or an
+    expired certificate. With links, these are opened, without keeping anything. The exit code is 0,
+    or 1 if something does not work, or a link has no picture or video.
+    """
+    settings = load_settings()
+    works = True
+    if settings.capture_links or urls:
+        works &= _try_links(urls or [])
+    if settings.capture_browser is not None and not urls:
+        works &= _try_browser(settings.capture_browser)
+    if not urls:
+        try_store(settings)
+        typer.echo("The store works: a blob was written, listed, read and deleted.")
+    raise typer.Exit(EXIT_OK if works else EXIT_UNREADABLE)
+
+
+def _try_links(urls: list[str]) -> bool:
+    """Say what the sandbox lacks, and what came of each link; return whether all have media."""
+    from deepfake_service.capture.fetches import fetch_pool, require_no_network, try_link
+
+    if importlib.util.find_spec("yt_dlp") is None:
+        raise typer.BadParameter("Install yt-dlp: the extra capture-link of this package.")
+    works = True
+    with contextlib.closing(fetch_pool(require=False)) as pool:
+        confinement = pool.confinement()
+        missing = ", ".join(confinement.missing) or "none"
+        typer.echo(f"yt-dlp {version('yt-dlp')}; layers of the sandbox that are missing: {missing}")
+        require_no_network(confinement)
+        for url in urls:
+            end, size, gate = try_link(pool, url)
+            typer.echo(f"{clean(url)}: {end.replace('_', ' ')}; {size} bytes recorded")
+            for line in gate.log:
+                where = line["address"] or line["refused"]
+                typer.echo(f"  {line['host']}:{line['port']}: {where}, {line['received']} bytes")
+            works &= end == "captured"
+    return works
+
+
+def _try_browser(program: Path) -> bool:
+    """Say whether pictures of pages can be taken."""
+    from deepfake_service.capture.browser import PageBrowser
+    from deepfake_service.capture.captures import UNPICTURED
+    from deepfake_service.capture.gate import Gate
+
+    with contextlib.closing(ProcessDecoder(workers=1)) as decoder:
+        browser = PageBrowser(program, decoder)
+        about, _ = browser.take("data:,test", lambda control: Gate(control, utc_now))
+    reason = about["reason"]
+    said = f"none: {about['detail'] or UNPICTURED[reason]}" if reason else about["browser"]
+    typer.echo(clean(f"pictures of pages: {said}"))
+    return reason is None
+
+
+def try_store(settings: Settings) -> None:
+    """Write, list, read and delete a small blob; raise ``StorageError`` if a step fails."""
+    if settings.blob_url is None:
+        require_records(settings)
+    blobs = open_blobs(settings.blob_url, settings.data_dir / BLOB_FOLDER)
+    name = f"checks/{new_id()}"
+    try:
+        blobs.put_bytes(name, _CONTENT)
+        try:
+            is_listed = name in list(blobs.older_than("checks/", utc_now() + timedelta(days=1)))
+            blob = blobs.open(name)
+            content = blob.read_at(0, blob.size)
+        finally:
+            blobs.delete(name)
+    except StorageError as error:
+        # Unlike the log, a terminal may show the text, which names the address and the bucket.
+        raise StorageError(
+            f"The store or the network reported: {error.__cause__ or error}"
+        ) from error
+    if content != _CONTENT or not is_listed:
+        raise StorageError("The store does not return what was written to it.")
