@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.documents import DOCS, ROOT, code_blocks, text_of
-from tests.support.footage import clip
+from tests.support.footage import astronaut, clip, picture, resized
 from tests.support.servers import Site
 
 pytestmark = pytest.mark.server
@@ -98,3 +101,38 @@ def test_the_generated_client_drives_the_service(site: Site, tmp_path: Path) -> 
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert "WARNING" not in done.stdout + done.stderr
+
+
+def test_the_ten_calls_get_the_documented_answers(site: Site, tmp_path: Path) -> None:
+    """Each block of commands runs after the one before, and answers as the block below it says:
+    with the same keys and types, and the same words where these are not of the moment."""
+    blocks = code_blocks(text_of(DOCS / "ten-calls.md"))
+    commands = [b.removeprefix("```sh").removesuffix("```") for b in blocks if b[3:5] == "sh"]
+    documented = [json.loads(b[7:-3]) for b in blocks if b.startswith("```json")]
+    assert len(documented) == 10
+    (tmp_path / "clip.mp4").write_bytes(clip(3))
+    (tmp_path / "page.png").write_bytes(picture(resized(astronaut(), 320, 640), "PNG"))
+    ended = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\necho +++\n".join(commands)],
+        cwd=tmp_path,
+        env={**os.environ, "URL": site.url, "KEY": site.create_key("pipeline", "analyst")},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    answers = [json.loads(a) for a in ended.stdout.split("+++\n") if a.strip()]
+    assert [shape(a) for a in answers] == [shape(d) for d in documented]
+    assert (tmp_path / "notice.pdf").read_bytes()[:4] == b"%PDF"
+
+
+def shape(answer: Any) -> Any:
+    """Return the keys of ``answer`` and, for the rest, types; words of one kind as they are."""
+    match answer:
+        case dict():
+            return {key: shape(value) for key, value in answer.items()}
+        case list():
+            return [shape(value) for value in answer]
+        case str() if re.fullmatch(r"[a-z_]+", answer) and "lik" not in answer:
+            return answer
+        case _:
+            return type(answer).__name__
